@@ -1,0 +1,319 @@
+//! `BulkUpdate`: up to 100 Executions and Deployments to be stopped or deleted, and what became of each.
+
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns of a CRD for attributes that repeat")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+
+/// The most items in one request, over both lists together (a limit of the AI API).
+pub const MAX_ITEMS: usize = 100;
+
+/// A BulkUpdate asks for up to 100 Executions and Deployments of its namespace to be stopped or deleted, once,
+/// and reports for each what became of it.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "aiapi.dev",
+    version = "v1alpha1",
+    kind = "BulkUpdate",
+    plural = "bulkupdates",
+    shortname = "bu",
+    category = "ai",
+    namespaced,
+    status = "BulkUpdateStatus",
+    derive = "PartialEq",
+    doc = "A BulkUpdate asks for up to 100 Executions and Deployments of its namespace to be stopped or deleted, once, and reports for each what became of it.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    ),
+    printcolumn(name = "Total", type_ = "integer", json_path = ".status.summary.total"),
+    printcolumn(name = "Settled", type_ = "integer", json_path = ".status.summary.settled"),
+    printcolumn(name = "Refused", type_ = "integer", json_path = ".status.summary.refused"),
+    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.summary.failed"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(
+    validation = Rule::new(
+        "(has(self.executions) ? size(self.executions) : 0) + (has(self.deployments) ? size(self.deployments) : 0) >= 1")
+        .message("a BulkUpdate needs at least one item in executions or deployments"),
+    validation = Rule::new(
+        "(has(self.executions) ? size(self.executions) : 0) + (has(self.deployments) ? size(self.deployments) : 0) <= 100")
+        .message("a BulkUpdate takes at most 100 items, executions and deployments together: split it"),
+    validation = Rule::new("has(self.executions) == has(oldSelf.executions)")
+        .message("executions can't be set or unset after creation: make a new BulkUpdate"),
+    validation = Rule::new("has(self.deployments) == has(oldSelf.deployments)")
+        .message("deployments can't be set or unset after creation: make a new BulkUpdate"),
+    validation = Rule::new("has(self.dryRun) == has(oldSelf.dryRun)")
+        .message("dryRun can't be set or unset after creation: make a new BulkUpdate"),
+    validation = Rule::new("has(self.notAfter) == has(oldSelf.notAfter)")
+        .message("notAfter can't be set or unset after creation: make a new BulkUpdate"),
+    validation = Rule::new("has(self.startingDeadlineSeconds) == has(oldSelf.startingDeadlineSeconds)")
+        .message("startingDeadlineSeconds can't be set or unset after creation: make a new BulkUpdate"),
+    validation = Rule::new("has(self.activeDeadlineSeconds) == has(oldSelf.activeDeadlineSeconds)")
+        .message("activeDeadlineSeconds can't be set or unset after creation: make a new BulkUpdate")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct BulkUpdateSpec {
+    /// The Executions to stop or delete, each id once. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["id".into()]),
+        validation = Rule::new("self == oldSelf")
+            .message("the items can't be changed after creation: make a new BulkUpdate")
+    )]
+    pub executions: Option<Vec<BulkUpdateItem>>,
+
+    /// The Deployments (deployments.aiapi.dev) to stop or delete, each id once. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["id".into()]),
+        validation = Rule::new("self == oldSelf")
+            .message("the items can't be changed after creation: make a new BulkUpdate")
+    )]
+    pub deployments: Option<Vec<BulkUpdateItem>>,
+
+    /// Only decide and report what would be done to each item, write nothing to the targets. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("dryRun can't be changed after creation: make a new BulkUpdate"))]
+    pub dry_run: Option<bool>,
+
+    /// A point in time (RFC 3339, such as 2026-12-31T00:00:00Z) after which nothing is planned or written any more.
+    /// For requests that live in Git or a backup: made anew, they can't strike objects of a later time. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend(
+        "pattern" = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+        "maxLength" = 35
+    ))]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("notAfter can't be changed after creation: make a new BulkUpdate"))]
+    pub not_after: Option<Time>,
+
+    /// How many seconds after its creation the BulkUpdate may still be planned; later it is rejected and never
+    /// carried out. 3600 if absent. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("startingDeadlineSeconds can't be changed after creation: make a new BulkUpdate"))]
+    pub starting_deadline_seconds: Option<i32>,
+
+    /// How many seconds after status.startTime the items may take; what has not settled by then fails. No limit if
+    /// absent. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("activeDeadlineSeconds can't be changed after creation: make a new BulkUpdate"))]
+    pub active_deadline_seconds: Option<i32>,
+
+    /// How many seconds after its end the BulkUpdate itself is deleted (its targets are not touched by that). It is
+    /// kept if absent. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub ttl_seconds_after_finished: Option<i32>,
+}
+
+impl BulkUpdateSpec {
+    /// The list of one kind; empty if it is absent.
+    #[must_use]
+    pub fn items(&self, kind: Kind) -> &[BulkUpdateItem] {
+        match kind {
+            Kind::Execution => self.executions.as_deref(),
+            Kind::Deployment => self.deployments.as_deref(),
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// One Execution or Deployment, and what is to become of it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BulkUpdateItem {
+    /// The AI API id, which is the name of the object: 4 to 64 letters, digits, dots, dashes and underscores.
+    #[schemars(length(min = 4, max = 64), regex(pattern = r"^[A-Za-z0-9_.-]{4,64}$"))]
+    pub id: String,
+    /// STOPPED stops it, if it is PENDING or RUNNING; DELETED deletes it, if it is STOPPED, DEAD or UNKNOWN.
+    pub target_status: TargetStatus,
+    /// The metadata.uid of the object that is meant. If absent, the item means the object that existed when the
+    /// BulkUpdate was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: Option<String>,
+}
+
+/// What an item asks for: the words of the AI API.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]
+pub enum TargetStatus {
+    Stopped,
+    Deleted,
+}
+
+/// What became of a BulkUpdate. Only the operator writes it.
+///
+/// Absent fields are written as null: a merge patch of the whole status then removes what no longer holds.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BulkUpdateStatus {
+    /// The generation of the spec that this status speaks of; -1 until the operator has seen the BulkUpdate.
+    #[serde(default = "unseen")]
+    pub observed_generation: i64,
+
+    /// Accepted (planned or rejected), Ready (every item settled), and while they are True: Reconciling (being
+    /// carried out) and Stalled (over, not all as asked).
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// When it was planned; absent until then, and where it was rejected.
+    #[serde(default)]
+    pub start_time: Option<Time>,
+
+    /// When it was over, one way or the other. Once this stands, nothing more is done to any target.
+    #[serde(default)]
+    pub completion_time: Option<Time>,
+
+    /// How many items are where; absent where it was rejected.
+    #[serde(default)]
+    pub summary: Option<Summary>,
+
+    /// What became of each of the Executions, in the order of the request.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub executions: Option<Vec<ItemStatus>>,
+
+    /// What became of each of the Deployments, in the order of the request.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub deployments: Option<Vec<ItemStatus>>,
+}
+
+const fn unseen() -> i64 {
+    -1
+}
+
+impl Default for BulkUpdateStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: unseen(),
+            conditions: Vec::new(),
+            start_time: None,
+            completion_time: None,
+            summary: None,
+            executions: None,
+            deployments: None,
+        }
+    }
+}
+
+impl BulkUpdateStatus {
+    /// The entries of one kind; empty if there are none.
+    #[must_use]
+    pub fn items(&self, kind: Kind) -> &[ItemStatus] {
+        match kind {
+            Kind::Execution => self.executions.as_deref(),
+            Kind::Deployment => self.deployments.as_deref(),
+        }
+        .unwrap_or_default()
+    }
+
+    /// The condition of this type, if it stands there.
+    #[must_use]
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|c| c.type_ == type_)
+    }
+}
+
+/// How many items are where. The others sum to `total`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// All items of the request.
+    pub total: i32,
+    /// Eligible, and no write known to have been accepted yet.
+    pub planned: i32,
+    /// Dry run: would be carried out.
+    pub eligible: i32,
+    /// The API server accepted the write.
+    pub scheduled: i32,
+    /// Seen to have taken hold.
+    pub settled: i32,
+    /// Not eligible when planned; nothing was written.
+    pub refused: i32,
+    /// Eligible, but not carried out as asked, or not known to be.
+    pub failed: i32,
+}
+
+/// What became of one item.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemStatus {
+    /// The id, as in the request.
+    #[schemars(length(max = 64))]
+    pub id: String,
+    /// What was asked for, as in the request.
+    pub target_status: TargetStatus,
+    /// Planned, Eligible (dry run), Scheduled, Settled, Refused or Failed.
+    pub result: ItemResult,
+    /// Why it was refused, why it failed, or how it settled where that was not by this BulkUpdate's own doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// A sentence for people, where it says more than the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub message: Option<String>,
+    /// The uid of the object that the decision was made about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub uid: Option<String>,
+    /// The state that the object was last seen in; absent where it was not seen or its state can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_state: Option<super::State>,
+}
+
+/// Where an item is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "Summary describes each; documented variants would change the CRD")]
+pub enum ItemResult {
+    Planned,
+    Eligible,
+    Scheduled,
+    Settled,
+    Refused,
+    Failed,
+}
+
+/// Why an item was refused or failed, or how it settled.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "docs/api.md describes each; documented variants would change the CRD")]
+pub enum Reason {
+    NotFound,
+    Replaced,
+    CreatedLater,
+    Terminating,
+    Unreadable,
+    StopPending,
+    WrongState,
+    Gone,
+    BulkUpdatesDisabled,
+    DeadlineExceeded,
+    WriteFailed,
+    Forbidden,
+    NotSettledInTime,
+    OutcomeUnknown,
+}

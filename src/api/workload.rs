@@ -1,0 +1,201 @@
+//! Executions and Deployments: one piece of work each, and its state.
+
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns of a CRD for attributes that repeat")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `spec.managedBy` of what this operator runs itself; so does an absent one.
+pub const OPERATOR: &str = "aiapi.dev/operator";
+
+/// One kind of workload. A macro, because kube derives the resource from the spec, and the two kinds
+/// have the same one.
+macro_rules! workload {
+    ($kind:literal, $spec:ident, $plural:literal, $short:literal, $doc:literal, $scenario:literal) => {
+        #[doc = $doc]
+        #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+        #[kube(
+            group = "aiapi.dev",
+            version = "v1alpha1",
+            kind = $kind,
+            plural = $plural,
+            shortname = $short,
+            category = "ai",
+            namespaced,
+            status = "WorkloadStatus",
+            derive = "PartialEq",
+            doc = $doc,
+            printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+            printcolumn(name = "Target", type_ = "string", json_path = ".status.targetStatus"),
+            printcolumn(name = "Managed By", type_ = "string", json_path = ".spec.managedBy", priority = 1),
+            printcolumn(name = "Scenario", type_ = "string", json_path = ".spec.scenarioId", priority = 1),
+            printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+            printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+            validation = Rule::new("size(self.metadata.name) >= 4 && size(self.metadata.name) <= 64")
+                .message("the name is the AI API id: it must have 4 to 64 characters")
+        )]
+        #[x_kube(validation = Rule::new("has(self.managedBy) == has(oldSelf.managedBy)")
+            .message("managedBy can't be set or unset after creation: delete the object and make it anew"))]
+        #[serde(rename_all = "camelCase")]
+        pub struct $spec {
+            #[doc = $scenario]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 256))]
+            pub scenario_id: Option<String>,
+
+            /// The configuration that it was made from, as the AI API reports it.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 256))]
+            pub configuration_id: Option<String>,
+
+            /// The name of that configuration, as the AI API reports it.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 256))]
+            pub configuration_name: Option<String>,
+
+            /// The executable that it runs, as the AI API reports it.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(max = 256))]
+            pub executable_id: Option<String>,
+
+            /// Who runs it. Absent or `aiapi.dev/operator`: this operator. Any other value: another
+            /// controller, which alone writes `status.state`; a stop is then a request to that controller.
+            /// Immutable.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(length(min = 1, max = 253))]
+            #[x_kube(validation = Rule::new("self == oldSelf")
+                .message("managedBy can't be changed after creation: delete the object and make it anew"))]
+            pub managed_by: Option<String>,
+        }
+    };
+}
+
+workload!(
+    "Execution",
+    ExecutionSpec,
+    "executions",
+    "aiexec",
+    "An Execution is one training run of an AI platform, named by its AI API id, and its state.",
+    "The scenario that the Execution belongs to, as the AI API reports it."
+);
+workload!(
+    "Deployment",
+    DeploymentSpec,
+    "deployments",
+    "aideploy",
+    "A Deployment is one model that an AI platform serves, named by its AI API id, and its state. Say deployments.aiapi.dev or aideploy to kubectl: plain deployments means apps/v1.",
+    "The scenario that the Deployment belongs to, as the AI API reports it."
+);
+
+/// The state of an Execution or Deployment, written by the operator and by whoever runs it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStatus {
+    /// Where it is in its life: UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING or STOPPED. Only PENDING
+    /// and RUNNING can be stopped; only STOPPED, DEAD and UNKNOWN can be deleted by a BulkUpdate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+
+    /// Where it is meant to go: COMPLETED or RUNNING at first, STOPPED once a stop was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_status: Option<WorkloadTargetStatus>,
+
+    /// A sentence for people about the present state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+
+    /// When it was handed to whoever runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission_time: Option<Time>,
+
+    /// When it began to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+
+    /// When it came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Conditions of whoever runs it, in the usual Kubernetes form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Which BulkUpdate asked for the stop, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_request: Option<StopRequest>,
+}
+
+/// Who asked for a stop: by it a restarted operator knows its own.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StopRequest {
+    /// The name of the BulkUpdate, in the same namespace.
+    #[schemars(length(max = 253))]
+    pub bulk_update: String,
+    /// The uid of that BulkUpdate.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// When the stop was written.
+    pub time: Time,
+}
+
+/// The states of the AI API.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]
+pub enum State {
+    Unknown,
+    Pending,
+    Running,
+    Completed,
+    Dead,
+    Stopping,
+    Stopped,
+}
+
+impl State {
+    /// All, for tables and tests.
+    pub const ALL: [Self; 7] = [
+        Self::Unknown,
+        Self::Pending,
+        Self::Running,
+        Self::Completed,
+        Self::Dead,
+        Self::Stopping,
+        Self::Stopped,
+    ];
+
+    /// The word that stands in `status.state`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Completed => "COMPLETED",
+            Self::Dead => "DEAD",
+            Self::Stopping => "STOPPING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// The targets of the AI API.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]
+pub enum WorkloadTargetStatus {
+    Completed,
+    Running,
+    Stopped,
+    Deleted,
+}

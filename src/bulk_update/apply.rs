@@ -1,0 +1,266 @@
+//! Fourth step: the requests about targets. Each write carries its guard; all go out side by side, as many at once as
+//! there are slots, and free slots go round the BulkUpdates that want one.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use futures::future::poll_fn;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Resource,
+    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::{Request as ApiRequest, request},
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::PollSemaphore;
+use tracing::info;
+
+use super::{
+    Context, Latest,
+    decide::{Deadline, accepted_stop},
+    observe::{self, flag_since},
+    request::{Item, Request},
+    work::Work,
+};
+use crate::{
+    FIELD_MANAGER,
+    api::{ItemResult, ItemStatus, Kind, TargetStatus},
+    client::{Failure, send},
+    target::{Observed, Target},
+};
+
+/// A request to be sent about the item at this place.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// Read its target.
+    Read(usize),
+    /// Write to its target, as it was seen.
+    Write(usize, Target),
+}
+
+/// The requests of one BulkUpdate that have not been answered yet.
+pub type Flight = JoinSet<(usize, Answer)>;
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// A read.
+    Read(Result<Option<Target>, Failure>),
+    /// A write, and the resource version that guarded it.
+    Written(Box<str>, Result<Accepted, Failure>),
+    /// A write that was not sent, because something forbade it at the last moment.
+    NotSent,
+}
+
+/// What an accepted write has left.
+#[derive(Debug)]
+pub enum Accepted {
+    /// The object as it is now.
+    Left(Target),
+    /// Nothing: it is gone.
+    Gone,
+}
+
+/// How long one pass sends before it reports.
+const STINT: Duration = Duration::from_secs(1);
+
+/// Sends what is wanted, and takes in answers until there are none to wait for, one asks for a new decision, or it is
+/// time to report.
+pub async fn apply(
+    ctx: &Arc<Context>,
+    latest: &Latest,
+    work: &mut Work,
+    flight: &mut Flight,
+    wanted: Vec<Wanted>,
+) {
+    let until = Instant::now() + STINT;
+    let mut queue: VecDeque<_> = wanted.into();
+    // One place in the line of the slots for each BulkUpdate, kept while it waits: so they take turns.
+    let mut slots = PollSemaphore::new(Arc::clone(&ctx.slots));
+    let mut look_again = false;
+    while !queue.is_empty() || (!flight.is_empty() && !look_again) {
+        tokio::select! {
+            biased;
+            Some(answered) = flight.join_next() => look_again |= take_in(work, answered),
+            slot = poll_fn(|cx| slots.poll_acquire(cx)), if !queue.is_empty() => {
+                // The semaphore is never closed; if it were, nothing could be sent any more.
+                let (Some(slot), Some(wanted)) = (slot, queue.pop_front()) else { return };
+                start(ctx, latest, work, flight, slot, wanted);
+            }
+            () = sleep_until(until) => return,
+        }
+        if latest.stopped() {
+            return;
+        }
+    }
+}
+
+fn start(
+    ctx: &Arc<Context>,
+    latest: &Latest,
+    work: &mut Work,
+    flight: &mut Flight,
+    slot: OwnedSemaphorePermit,
+    wanted: Wanted,
+) {
+    let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(&work.request));
+    match wanted {
+        Wanted::Read(at) => {
+            let entry = &mut work.entries[at];
+            entry.progress.in_flight = true;
+            let item = entry.item.clone();
+            flight.spawn(async move {
+                let answer = observe::read(&ctx, &request.namespace, &item).await;
+                drop(slot);
+                (at, Answer::Read(answer))
+            });
+        }
+        Wanted::Write(at, target) => {
+            // Intent before effect, whatever the steps before have done.
+            let intended = work.is_intended(at, &target);
+            let Some(planned) = work.start.filter(|_| intended) else { return };
+            let item = work.entries[at].item.clone();
+            work.entries[at].progress.in_flight = true;
+            let since = work.since;
+            flight.spawn(async move {
+                let answer = write(&ctx, &latest, &request, since, planned, &item, target).await;
+                drop(slot);
+                (at, answer)
+            });
+        }
+    }
+}
+
+async fn write(
+    ctx: &Context,
+    latest: &Latest,
+    request: &Request,
+    since: Instant,
+    start: Timestamp,
+    item: &Item,
+    target: Target,
+) -> Answer {
+    let flags = ctx.meta.read_since(flag_since(since)).await;
+    // From here to the sending nothing waits: what is seen now is what the write rests on.
+    let may = flags.is_ok_and(|flags| flags.on(item.kind))
+        && !latest.stopped()
+        && Deadline::at(request, start, Timestamp::now()) == Deadline::Ahead;
+    if !may {
+        return Answer::NotSent;
+    }
+    let outcome = match item.target {
+        TargetStatus::Stopped => stop(ctx, request, item, &target).await,
+        TargetStatus::Deleted => delete(ctx, request, item, &target).await,
+    };
+    info!(
+        bulk_update = %request.full_name(),
+        bulk_update_uid = %request.uid,
+        target = %format_args!("{}/{}", item.kind.name(), item.id),
+        target_uid = %target.uid,
+        verb = match item.target { TargetStatus::Stopped => "stop", TargetStatus::Deleted => "delete" },
+        outcome = %match &outcome { Ok(_) => "accepted".to_owned(), Err(failure) => failure.to_string() },
+        "wrote to a target"
+    );
+    Answer::Written(target.resource_version, outcome)
+}
+
+async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
+    let mut status = json!({
+        "targetStatus": "STOPPED",
+        "stopRequest": {
+            "bulkUpdate": request.name,
+            "uid": request.uid,
+            "time": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()),
+        },
+        "message": format!("BulkUpdate {} asked for a stop", request.name),
+    });
+    if !target.managed_by_other {
+        // Without a template nothing runs, so that there is nothing to wait for.
+        status["state"] = if target.has_template { "STOPPING" } else { "STOPPED" }.into();
+    }
+    let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
+    let patch = patch_status(item.kind, &request.namespace, &item.id, &patch);
+    let object: Observed = send(&ctx.client, patch).await?;
+    Ok(Accepted::Left(Target::from(&object)))
+}
+
+/// A merge patch of a target's status. The guard is the resource version in it: the API server does not check a uid
+/// there, and a resource version is never the same for an object made anew.
+pub(crate) fn patch_status(
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+    patch: &Value,
+) -> Result<http::Request<Vec<u8>>, request::Error> {
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let url = Observed::url_path(&kind.api_resource(), Some(namespace));
+    ApiRequest::new(url).patch_subresource("status", name, &params, &Patch::Merge(patch))
+}
+
+async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
+    let params = guarded_delete(&target.uid, &target.resource_version);
+    let url = Observed::url_path(&item.kind.api_resource(), Some(&request.namespace));
+    let answer: Value = send(&ctx.client, ApiRequest::new(url).delete(&item.id, &params)).await?;
+    // The API server answers with the object if finalizers keep it, else with a Status.
+    if answer["kind"] == "Status" {
+        return Ok(Accepted::Gone);
+    }
+    let object: Observed = serde_json::from_value(answer)
+        .map_err(|e| Failure::NoAnswer(format!("an answer that can't be read: {e}")))?;
+    Ok(Accepted::Left(Target::from(&object)))
+}
+
+/// A uid alone would not do: the API server would read the object again and delete it as it is now.
+pub(crate) fn guarded_delete(uid: &str, resource_version: &str) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(uid.into()),
+            resource_version: Some(resource_version.into()),
+        }),
+        propagation_policy: Some(PropagationPolicy::Background),
+        ..DeleteParams::default()
+    }
+}
+
+/// Takes in an answer; says whether it asks for a new decision.
+pub fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
+    let (at, answer) = match answered {
+        Ok(answered) => answered,
+        // Requests are never aborted while their BulkUpdate is under way: this is a panic, which ends the process.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let entry = &mut work.entries[at];
+    match answer {
+        Answer::Read(answer) => {
+            entry.read(answer);
+            // A plan needs them all; later each is decided on as it comes.
+            return work.start.is_some();
+        }
+        Answer::NotSent => entry.progress.in_flight = false,
+        Answer::Written(guard, Err(failure)) => entry.write_failed(&failure, &guard),
+        Answer::Written(_, Ok(accepted)) => {
+            entry.progress.in_flight = false;
+            let Some(record) = entry.record.clone() else { return true };
+            let record = match (accepted, entry.item.target) {
+                (Accepted::Gone, _) => ItemStatus { result: ItemResult::Settled, ..record },
+                (Accepted::Left(target), TargetStatus::Stopped) => {
+                    entry.progress.written = Some(target.resource_version.clone());
+                    let record = accepted_stop(&record, &target);
+                    entry.progress.seen = Some(target);
+                    record
+                }
+                (Accepted::Left(target), TargetStatus::Deleted) => {
+                    entry.progress.seen = Some(target);
+                    ItemStatus { result: ItemResult::Scheduled, ..record }
+                }
+            };
+            entry.becomes(record, None);
+            return false;
+        }
+    }
+    true
+}

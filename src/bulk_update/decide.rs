@@ -1,0 +1,221 @@
+//! What to do about a BulkUpdate: a pure function of what was observed. No client, no clock.
+
+mod carry_on;
+mod eligible;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+pub use carry_on::{Step, accepted_stop, carry_on, without_record};
+pub use eligible::{Rules, plan_item, verdict};
+
+use eligible::about;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    request::{Item, Request},
+    work::Entry,
+};
+use crate::{
+    api::{ItemStatus, Kind, TargetStatus},
+    target::Target,
+};
+
+/// What is known of an item's target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// From the index: it may be behind, so it can start a write (which is guarded), but refuse nothing.
+    Cached(Option<Target>),
+    /// Read from the API server.
+    Live(Option<Target>),
+    /// It could not be read; why.
+    Failed(String),
+}
+
+/// The flag, as far as one kind goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// On, read no longer ago than the guarantee says.
+    Open,
+    /// Off, and why.
+    Closed(String),
+    /// It can't be read; why.
+    Unknown(String),
+}
+
+/// The flag for both kinds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gates {
+    /// For executions.
+    pub executions: Gate,
+    /// For deployments.
+    pub deployments: Gate,
+    /// Whether the flag's text is invalid, which closes both.
+    pub invalid: bool,
+}
+
+impl Gates {
+    /// That of one kind.
+    #[must_use]
+    pub const fn of(&self, kind: Kind) -> &Gate {
+        match kind {
+            Kind::Execution => &self.executions,
+            Kind::Deployment => &self.deployments,
+        }
+    }
+}
+
+/// Why a BulkUpdate is rejected as a whole: the reason of its conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The flag is off for a kind that it names.
+    BulkUpdatesDisabled,
+    /// The flag's text can't be understood.
+    MetaInvalid,
+    /// `startingDeadlineSeconds` or `notAfter` has passed.
+    DeadlineExceeded,
+}
+
+impl Rejection {
+    /// The word that stands in the conditions.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::BulkUpdatesDisabled => "BulkUpdatesDisabled",
+            Self::MetaInvalid => "MetaInvalid",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+        }
+    }
+}
+
+/// What is to be done about a BulkUpdate that has not been planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is over before it began.
+    Reject(Rejection, String),
+    /// It can't be planned yet.
+    Wait(Hindrance, String),
+    /// These items have to be read first.
+    Read(Vec<usize>),
+    /// This is the plan: an entry for each item, in order, and the object that it rests on.
+    Planned(Vec<(ItemStatus, Option<Target>)>),
+}
+
+/// Why something waits: the reason of its conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// The flag can't be read.
+    FlagUnreadable,
+    /// Something else can't be read.
+    Waiting,
+}
+
+/// Plans a BulkUpdate. `looks` has an entry for each item.
+#[must_use]
+pub fn plan(request: &Request, looks: &[Look], gates: &Gates, now: Timestamp, rules: Rules) -> Plan {
+    if let Some(message) = too_late(request, now) {
+        return Plan::Reject(Rejection::DeadlineExceeded, message);
+    }
+    for kind in Kind::ALL.into_iter().filter(|kind| request.names(*kind)) {
+        match gates.of(kind) {
+            Gate::Open => {}
+            Gate::Unknown(why) => return Plan::Wait(Hindrance::FlagUnreadable, why.clone()),
+            Gate::Closed(why) => {
+                let reason =
+                    if gates.invalid { Rejection::MetaInvalid } else { Rejection::BulkUpdatesDisabled };
+                return Plan::Reject(reason, why.clone());
+            }
+        }
+    }
+    let mut unsure = Vec::new();
+    let mut planned = Vec::new();
+    let mut hindrance = None;
+    for (at, (item, look)) in request.items.iter().zip(looks).enumerate() {
+        match plan_item(request, item, look, rules) {
+            Ok(Some(entry)) => planned.push(entry),
+            Ok(None) => unsure.push(at),
+            Err(why) => hindrance = Some(why),
+        }
+    }
+    match hindrance {
+        _ if !unsure.is_empty() => Plan::Read(unsure),
+        Some(why) => Plan::Wait(Hindrance::Waiting, why),
+        None => Plan::Planned(planned),
+    }
+}
+
+fn too_late(request: &Request, now: Timestamp) -> Option<String> {
+    if request.not_after.is_some_and(|end| now > end) {
+        return Some(
+            "notAfter has passed: nothing was done; make a new BulkUpdate if it is still wanted".into(),
+        );
+    }
+    (now > request.starting_deadline).then(|| {
+        "startingDeadlineSeconds after its creation it had not been planned: nothing was done; make a new \
+         BulkUpdate if it is still wanted"
+            .into()
+    })
+}
+
+/// The deadlines that end the writing, as they stand now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// None has passed.
+    Ahead,
+    /// `activeDeadlineSeconds` has passed: nothing is written, and nothing is waited for.
+    Active,
+    /// `notAfter` has passed: nothing is written.
+    NotAfter,
+}
+
+impl Deadline {
+    /// Which one has passed at `now`, for what was started at `start`.
+    #[must_use]
+    pub fn at(request: &Request, start: Timestamp, now: Timestamp) -> Self {
+        if request.active_deadline(start).is_some_and(|end| now > end) {
+            Self::Active
+        } else if request.not_after.is_some_and(|end| now > end) {
+            Self::NotAfter
+        } else {
+            Self::Ahead
+        }
+    }
+}
+
+/// The steps of one that was planned, an entry for each item.
+#[must_use]
+pub fn steps(
+    request: &Request,
+    entries: &[Entry],
+    looks: &[Look],
+    gates: &Gates,
+    deadline: Deadline,
+    rules: Rules,
+) -> Vec<Step> {
+    let each = entries.iter().zip(looks);
+    each.map(|(entry, look)| carry_on(request, entry, look, gates.of(entry.item.kind), deadline, rules))
+        .collect()
+}
+
+/// The entry of an item about which nothing is known yet.
+fn blank(item: &Item, result: crate::api::ItemResult) -> ItemStatus {
+    ItemStatus {
+        id: item.id.clone(),
+        target_status: item.target,
+        result,
+        reason: None,
+        message: None,
+        uid: None,
+        observed_state: None,
+    }
+}
+
+/// The AI API's word.
+const fn word(target: TargetStatus) -> &'static str {
+    match target {
+        TargetStatus::Stopped => "STOPPED",
+        TargetStatus::Deleted => "DELETED",
+    }
+}

@@ -1,0 +1,247 @@
+//! What becomes of an item that was planned. The order of the checks is that of the design's tables: the first row
+//! that fits counts.
+
+use super::{Deadline, Gate, Item, Look, Request, Rules, about, blank, plan_item, verdict, word};
+use crate::{
+    api::{ItemResult, ItemStatus, Reason, State, TargetStatus},
+    bulk_update::work::{Entry, Open},
+    target::{Target, not_older},
+};
+
+/// What to do about one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, for now; why, if something stands in the way.
+    Hold(Option<String>),
+    /// Read the object first.
+    Read,
+    /// Write to the object as it was seen.
+    Write(Target),
+    /// This is what became of it; and the object that a new plan rests on, if it is one.
+    Become(ItemStatus, Option<Target>),
+}
+
+/// Decides about one item of a BulkUpdate that was planned.
+#[must_use]
+pub fn carry_on(
+    request: &Request,
+    entry: &Entry,
+    look: &Look,
+    gate: &Gate,
+    deadline: Deadline,
+    rules: Rules,
+) -> Step {
+    let Some(record) = &entry.record else {
+        return Step::Hold(None);
+    };
+    if entry.progress.in_flight {
+        return Step::Hold(None);
+    }
+    match record.result {
+        ItemResult::Planned => {
+            let planned = Planned { request, entry, record, rules };
+            planned.by_object(look).unwrap_or_else(|| planned.by_gate(look, gate, deadline))
+        }
+        ItemResult::Scheduled => scheduled(entry, record, look, deadline),
+        ItemResult::Eligible | ItemResult::Settled | ItemResult::Refused | ItemResult::Failed => {
+            Step::Hold(None)
+        }
+    }
+}
+
+struct Planned<'a> {
+    request: &'a Request,
+    entry: &'a Entry,
+    record: &'a ItemStatus,
+    rules: Rules,
+}
+
+impl Planned<'_> {
+    fn item(&self) -> &Item {
+        &self.entry.item
+    }
+
+    fn becomes(&self, result: ItemResult, reason: Option<Reason>, message: Option<String>) -> Step {
+        Step::Become(ItemStatus { result, reason, message, ..self.record.clone() }, None)
+    }
+
+    fn fails(&self, reason: Reason, message: Option<String>) -> Step {
+        self.becomes(ItemResult::Failed, Some(reason), message)
+    }
+
+    /// The rows that depend on what the object is; `None` if none fits.
+    fn by_object(&self, look: &Look) -> Option<Step> {
+        let (target, live) = match look {
+            Look::Cached(target) => (target.as_ref(), false),
+            Look::Live(target) => (target.as_ref(), true),
+            Look::Failed(_) => return None,
+        };
+        if !live && self.entry.progress.must_look {
+            return Some(Step::Read);
+        }
+        let planned = target.filter(|t| self.record.uid.as_deref() == Some(&*t.uid));
+        let stop = self.item().target == TargetStatus::Stopped;
+
+        if let Some(target) = planned
+            && stop
+            && target.stop_request.as_deref() == Some(&*self.request.uid)
+        {
+            return Some(Step::Become(accepted_stop(self.record, target), None));
+        }
+        if let Some(target) = planned
+            && !stop
+            && target.terminating
+        {
+            // A deletionTimestamp is never taken back, so that a cached one is as good.
+            let entry = about(self.record.clone(), target);
+            let entry = ItemStatus { result: ItemResult::Scheduled, ..entry };
+            return Some(Step::Become(entry, None));
+        }
+        if planned.is_none() && !stop && self.entry.progress.gone && target.is_none() {
+            return Some(self.becomes(ItemResult::Settled, Some(Reason::Gone), None));
+        }
+        let against = match (planned, target) {
+            (Some(target), _) => verdict(self.request, self.item(), Some(target), self.rules).err()?,
+            (None, _) if !live => return Some(Step::Read),
+            (None, Some(other)) if self.cache_was_behind(other) => return Some(self.plan_anew(look)),
+            (None, _) if !stop => {
+                return Some(self.becomes(ItemResult::Settled, Some(Reason::Gone), None));
+            }
+            (None, Some(_)) => (Reason::Replaced, None),
+            (None, None) => (Reason::Gone, None),
+        };
+        if !live {
+            return Some(Step::Read);
+        }
+        let entry = planned.map_or_else(|| self.record.clone(), |t| about(self.record.clone(), t));
+        let (reason, message) = against;
+        Some(Step::Become(
+            ItemStatus { result: ItemResult::Failed, reason: Some(reason), message, ..entry },
+            None,
+        ))
+    }
+
+    /// Whether the object now under the name is the one that was meant, and the plan was made on an older one.
+    fn cache_was_behind(&self, other: &Target) -> bool {
+        self.item().uid.is_none() && other.created < self.request.created.as_second()
+    }
+
+    fn plan_anew(&self, look: &Look) -> Step {
+        match plan_item(self.request, self.item(), look, self.rules) {
+            Ok(Some((entry, target))) => Step::Become(entry, target),
+            Ok(None) => Step::Read,
+            Err(why) => Step::Hold(Some(why)),
+        }
+    }
+
+    /// The rows that depend on whether anything may be written at all.
+    fn by_gate(&self, look: &Look, gate: &Gate, deadline: Deadline) -> Step {
+        let progress = &self.entry.progress;
+        let end = match (gate, deadline) {
+            (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, Some(why.clone()))),
+            (_, Deadline::Active) => {
+                Some((Reason::DeadlineExceeded, Some("activeDeadlineSeconds had passed".into())))
+            }
+            (_, Deadline::NotAfter) => Some((Reason::DeadlineExceeded, Some("notAfter had passed".into()))),
+            _ => progress.refused.clone().map(|(reason, words)| (reason, Some(words))),
+        };
+        let target = match look {
+            Look::Cached(Some(target)) | Look::Live(Some(target)) => Some(target),
+            _ => None,
+        };
+        if let Some((reason, message)) = end {
+            let open = match (&progress.open, target) {
+                // The guard of the write that got no answer does not fit any more: it can't take hold later.
+                (Open::Guard(version), Some(target)) => *version == target.resource_version,
+                (Open::No, _) => false,
+                (Open::Guard(_) | Open::Unknown, _) => true,
+            };
+            return if open {
+                self.fails(
+                    Reason::OutcomeUnknown,
+                    Some("a write may have been sent and got no answer; look at the object".into()),
+                )
+            } else {
+                self.fails(reason, message)
+            };
+        }
+        match (look, gate, target) {
+            (Look::Failed(why), ..) | (_, Gate::Unknown(why), _) => Step::Hold(Some(why.clone())),
+            (.., Some(target)) => Step::Write(target.clone()),
+            (.., None) => Step::Read,
+        }
+    }
+}
+
+/// The entry of an item whose stop was accepted: settled already, if the object says so.
+#[must_use]
+pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
+    let entry = ItemStatus { reason: None, message: None, ..about(record.clone(), target) };
+    match target.state {
+        Ok(State::Stopped) => ItemStatus { result: ItemResult::Settled, ..entry },
+        Ok(state @ (State::Completed | State::Dead)) => {
+            let message = Some(format!("it was {} before the stop took hold", state.word()));
+            ItemStatus { result: ItemResult::Settled, message, ..entry }
+        }
+        _ => ItemStatus { result: ItemResult::Scheduled, ..entry },
+    }
+}
+
+fn scheduled(entry: &Entry, record: &ItemStatus, look: &Look, deadline: Deadline) -> Step {
+    let progress = &entry.progress;
+    let stop = entry.item.target == TargetStatus::Stopped;
+    let settles = |message: Option<String>| {
+        Step::Become(ItemStatus { result: ItemResult::Settled, message, ..record.clone() }, None)
+    };
+    let gone = || settles(stop.then(|| "it was deleted before the stop took hold".to_owned()));
+
+    let (target, live) = match look {
+        Look::Cached(target) => (target.as_ref(), false),
+        Look::Live(target) => (target.as_ref(), true),
+        Look::Failed(_) => (None, false),
+    };
+    let ours = target.filter(|t| record.uid.as_deref() == Some(&*t.uid));
+    if progress.gone || (live && ours.is_none()) {
+        return gone();
+    }
+    if stop && let Some(target) = ours {
+        // What was seen before the answer to the write settles nothing.
+        let current =
+            progress.written.as_deref().is_none_or(|version| not_older(&target.resource_version, version));
+        let now = accepted_stop(record, target);
+        if current && now.result == ItemResult::Settled {
+            return Step::Become(now, None);
+        }
+    }
+    if matches!(look, Look::Cached(_)) && (ours.is_none() || progress.must_look) {
+        // Gone from the index, and no watch said that it was deleted.
+        return Step::Read;
+    }
+    if deadline == Deadline::Active {
+        let message = format!("{} was accepted and may still take hold", word(entry.item.target));
+        return Step::Become(
+            ItemStatus {
+                result: ItemResult::Failed,
+                reason: Some(Reason::NotSettledInTime),
+                message: Some(message),
+                ..record.clone()
+            },
+            None,
+        );
+    }
+    match look {
+        Look::Failed(why) => Step::Hold(Some(why.clone())),
+        _ => Step::Hold(None),
+    }
+}
+
+/// The entry of an item whose record is missing or does not fit the request: whoever took it away, nothing is written
+/// without a plan on record.
+#[must_use]
+pub fn without_record(item: &Item) -> ItemStatus {
+    ItemStatus {
+        reason: Some(Reason::OutcomeUnknown),
+        message: Some("the status had no record of this item; look at the object".into()),
+        ..blank(item, ItemResult::Failed)
+    }
+}

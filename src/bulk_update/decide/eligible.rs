@@ -1,0 +1,107 @@
+//! Who may be stopped or deleted: the rules of the AI API.
+
+use super::{Item, Look, Request, blank};
+use crate::{
+    api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
+    target::Target,
+};
+
+/// What the operator's settings say about who is eligible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether COMPLETED Executions may be deleted (`--delete-completed`), which the AI API does not allow.
+    pub delete_completed: bool,
+}
+
+/// Plans one item: its entry and the object that it rests on, or `None` if the object must be read first.
+///
+/// # Errors
+/// Why the object can't be read.
+pub fn plan_item(
+    request: &Request,
+    item: &Item,
+    look: &Look,
+    rules: Rules,
+) -> Result<Option<(ItemStatus, Option<Target>)>, String> {
+    if !can_be_a_name(&item.id) {
+        let message = "it can't be the name of a Kubernetes object".to_owned();
+        return Ok(Some((refused(item, None, Reason::NotFound, Some(message)), None)));
+    }
+    let (target, live) = match look {
+        Look::Cached(target) => (target.as_ref(), false),
+        Look::Live(target) => (target.as_ref(), true),
+        Look::Failed(why) => return Err(why.clone()),
+    };
+    match verdict(request, item, target, rules) {
+        Ok(target) => {
+            let result = if request.dry_run { ItemResult::Eligible } else { ItemResult::Planned };
+            Ok(Some((about(blank(item, result), target), Some(target.clone()))))
+        }
+        Err((reason, message)) if live => Ok(Some((refused(item, target, reason, message), target.cloned()))),
+        // A cache may be behind: what it says refuses nothing.
+        Err(_) => Ok(None),
+    }
+}
+
+fn refused(item: &Item, target: Option<&Target>, reason: Reason, message: Option<String>) -> ItemStatus {
+    let entry = blank(item, ItemResult::Refused);
+    let entry = target.map_or_else(|| entry.clone(), |target| about(entry.clone(), target));
+    ItemStatus { reason: Some(reason), message, ..entry }
+}
+
+/// `entry`, with what was seen of the target.
+pub(super) fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
+    ItemStatus {
+        uid: Some(target.uid.to_string()),
+        observed_state: target.state.as_ref().ok().copied(),
+        ..entry
+    }
+}
+
+/// Whether the item's target may be stopped or deleted, as it asks.
+///
+/// # Errors
+/// The first reason against it that fits, and a sentence where that says more than the reason.
+pub fn verdict<'a>(
+    request: &Request,
+    item: &Item,
+    target: Option<&'a Target>,
+    rules: Rules,
+) -> Result<&'a Target, (Reason, Option<String>)> {
+    let Some(target) = target else {
+        return Err((Reason::NotFound, None));
+    };
+    match &item.uid {
+        Some(uid) if *uid != target.uid => return Err((Reason::Replaced, None)),
+        None if target.created > request.created.as_second() => {
+            return Err((Reason::CreatedLater, None));
+        }
+        _ => {}
+    }
+    if target.terminating {
+        return Err((Reason::Terminating, None));
+    }
+    let state = match &target.state {
+        Ok(state) => *state,
+        Err(why) => return Err((Reason::Unreadable, Some(why.to_string()))),
+    };
+    match item.target {
+        TargetStatus::Stopped => match state {
+            State::Pending | State::Running if target.stop_asked => Err((Reason::StopPending, None)),
+            State::Pending | State::Running => Ok(target),
+            _ => Err(wrong_state(state, "stopped", "PENDING or RUNNING")),
+        },
+        TargetStatus::Deleted => match state {
+            State::Unknown | State::Stopped | State::Dead => Ok(target),
+            State::Completed if rules.delete_completed && item.kind == Kind::Execution => Ok(target),
+            _ if rules.delete_completed && item.kind == Kind::Execution => {
+                Err(wrong_state(state, "deleted", "STOPPED, DEAD, UNKNOWN or COMPLETED"))
+            }
+            _ => Err(wrong_state(state, "deleted", "STOPPED, DEAD or UNKNOWN")),
+        },
+    }
+}
+
+fn wrong_state(state: State, verb: &str, takes: &str) -> (Reason, Option<String>) {
+    (Reason::WrongState, Some(format!("it is {}; only {takes} can be {verb}", state.word())))
+}

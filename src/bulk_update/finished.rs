@@ -1,0 +1,114 @@
+//! BulkUpdates that are over: their TTL, and the generation of their status.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Resource,
+    core::{Request as ApiRequest, request as api_request},
+};
+use serde::de::IgnoredAny;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use super::{
+    Context,
+    apply::guarded_delete,
+    record,
+    request::{Request, later},
+    status::with_generation,
+};
+use crate::{
+    api::{BulkUpdate, BulkUpdateStatus},
+    client::{Failure, Next, send},
+};
+
+/// The longest wait without a look at the clock, which may have been set.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// What is left to do for a BulkUpdate that is over; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Finished(
+    #[expect(dead_code, reason = "holding it keeps the task alive")] Option<AbortOnDropHandle<()>>,
+);
+
+impl Finished {
+    /// Takes up a BulkUpdate that is over, as it was last seen.
+    #[must_use]
+    pub fn take_up(ctx: &Arc<Context>, bulk: &BulkUpdate) -> Self {
+        if bulk.metadata.deletion_timestamp.is_some() {
+            return Self(None);
+        }
+        let Some((time, chore)) = next_chore(bulk) else { return Self(None) };
+        let mut request = Request::from(bulk);
+        request.items = Vec::new();
+        let version = bulk.metadata.resource_version.clone().unwrap_or_default();
+        let ctx = Arc::clone(ctx);
+        Self(Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            wait_for(time).await;
+            persist(&ctx, &request, &version, &chore).await;
+        }))))
+    }
+}
+
+/// What is to be done next for a BulkUpdate that is over. Its event brings the one after that.
+enum Chore {
+    /// Its spec has a newer generation than its status: kstatus would take it for one in progress.
+    Acknowledge(Box<BulkUpdateStatus>),
+    /// `ttlSecondsAfterFinished` has passed.
+    Expire,
+}
+
+fn next_chore(bulk: &BulkUpdate) -> Option<(Timestamp, Chore)> {
+    let status = bulk.status.as_ref()?;
+    let current = with_generation(status, bulk.metadata.generation?);
+    if current != *status {
+        return Some((Timestamp::MIN, Chore::Acknowledge(Box::new(current))));
+    }
+    let end = status.completion_time.as_ref()?;
+    Some((later(end.0, bulk.spec.ttl_seconds_after_finished?.into()), Chore::Expire))
+}
+
+async fn wait_for(time: Timestamp) {
+    while let Ok(left) = Duration::try_from(time.duration_since(Timestamp::now())) {
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LONGEST_WAIT)).await;
+    }
+}
+
+/// Does it, however often that has to be tried. If the object has changed or is gone, the watch says so, and what is
+/// to be done is decided anew.
+async fn persist(ctx: &Context, request: &Request, version: &str, chore: &Chore) {
+    let mut attempt = 0;
+    while let Err(failure) = attempt_at(ctx, request, version, chore).await {
+        if failure.next() == Next::LookAgain {
+            return;
+        }
+        attempt += 1;
+        let what = match chore {
+            Chore::Acknowledge(_) => "the new generation can't be acknowledged",
+            Chore::Expire => "it can't be deleted after its TTL",
+        };
+        warn!(bulk_update = %request.full_name(), %failure, "{what}; trying again");
+        tokio::time::sleep(failure.wait(attempt)).await;
+    }
+}
+
+async fn attempt_at(ctx: &Context, request: &Request, version: &str, chore: &Chore) -> Result<(), Failure> {
+    match chore {
+        Chore::Acknowledge(status) => {
+            record::patch(ctx, request, version, status).await?;
+        }
+        Chore::Expire => {
+            let params = guarded_delete(&request.uid, version);
+            let url = BulkUpdate::url_path(&(), Some(&request.namespace));
+            let delete: Result<_, api_request::Error> = ApiRequest::new(url).delete(&request.name, &params);
+            send::<IgnoredAny>(&ctx.client, delete).await?;
+            info!(bulk_update = %request.full_name(), uid = %request.uid,
+                "deleted, ttlSecondsAfterFinished after its end");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! Carrying out BulkUpdates: observe, decide, record, apply, report, settle.
+
+pub mod apply;
+pub mod decide;
+mod finished;
+pub mod observe;
+mod record;
+mod registry;
+mod report;
+pub mod request;
+mod settle;
+pub mod status;
+pub mod work;
+
+pub use registry::Registry;
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{Client, runtime::events::Recorder};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use self::{
+    apply::{Flight, Wanted},
+    decide::{Deadline, Plan, Rules, Step},
+    observe::Seen,
+    record::Recorded,
+    settle::Waiting,
+    status::Phase,
+    work::Work,
+};
+use crate::{
+    api::{BulkUpdate, ItemResult},
+    index::Index,
+    meta::Meta,
+};
+
+/// What all BulkUpdates share.
+pub struct Context {
+    /// The way to the API server: one attempt a request.
+    pub client: Client,
+    /// What is known of targets.
+    pub index: Arc<Index>,
+    /// The capability flag.
+    pub meta: Meta,
+    /// One permit for each request about a target that may be under way.
+    pub slots: Arc<Semaphore>,
+    /// Who is eligible.
+    pub rules: Rules,
+    /// Writes events.
+    pub recorder: Recorder,
+    /// What runs in the background and is waited for at the end.
+    pub tracker: TaskTracker,
+    /// Set when the process is to end: nothing new is begun.
+    pub shutdown: CancellationToken,
+}
+
+/// A BulkUpdate as it was last seen.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The object.
+    pub bulk: Arc<BulkUpdate>,
+    /// Whether it was deleted, is being deleted, or can't be understood any more: no write may start.
+    pub stopped: bool,
+}
+
+/// A BulkUpdate as it was last seen, kept up to date by the registry.
+#[derive(Clone, Debug)]
+pub struct Latest {
+    current: watch::Receiver<Current>,
+    shutdown: CancellationToken,
+}
+
+impl Latest {
+    /// Whether nothing new may be begun.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.current.borrow().stopped || self.shutdown.is_cancelled()
+    }
+
+    /// Waits for news. The registry outlives its BulkUpdates, so that without it there are none.
+    pub async fn changed(&mut self) {
+        if self.current.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Carries out one BulkUpdate to its end; or until it is deleted, or the process ends.
+async fn carry_out(ctx: Arc<Context>, mut latest: Latest) {
+    let mut bulk = Arc::clone(&latest.current.borrow_and_update().bulk);
+    while !latest.stopped() && bulk.metadata.deletion_timestamp.is_none() {
+        let mut work = Work::take_up(&bulk);
+        if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work).await == End::Over {
+            return;
+        }
+        match record::get(&ctx, &work.request).await {
+            Ok(live) if live.metadata.uid.as_deref() == Some(&*work.request.uid) => {
+                bulk = Arc::new(live);
+            }
+            Ok(_) => return,
+            Err(failure) if failure.is_not_found() => return,
+            Err(failure) => {
+                warn!(bulk_update = %work.request.full_name(), %failure, "can't be read; trying again");
+                tokio::time::sleep(failure.wait(5)).await;
+            }
+        }
+    }
+}
+
+/// How a series of passes has ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// There is nothing more to do in this process.
+    Over,
+    /// Somebody else has changed the record: begin anew with what stands there now.
+    Overtaken,
+}
+
+async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) -> End {
+    let named = work.request.items.iter().map(|item| (item.kind, item.id.as_str()));
+    let following = ctx.index.follow(&work.request.namespace, named);
+    let mut flight = Flight::new();
+    let mut hindered = 0;
+    loop {
+        if latest.stopped() {
+            drain(work, &mut flight).await;
+            record::record_last(ctx, work).await;
+            return End::Over;
+        }
+        let seen = observe::observe(ctx, work, &following).await;
+        let turn = decide(work, &seen, ctx.rules, Timestamp::now());
+        let recorded = match &turn.phase {
+            Some(phase) => record::record(ctx, work, phase).await,
+            None => Recorded::No,
+        };
+        if matches!(recorded, Recorded::Overtaken) {
+            drain(work, &mut flight).await;
+            return End::Overtaken;
+        }
+        work.keep_to_the_record();
+        let idle = turn.wanted.is_empty() && flight.is_empty();
+        apply::apply(ctx, latest, work, &mut flight, turn.wanted).await;
+        if let Recorded::Yes(before) = &recorded {
+            report::report(ctx, work, before);
+        }
+        if work.is_over() {
+            return End::Over;
+        }
+        hindered = if turn.hindered { hindered + 1 } else { 0 };
+        if idle && !turn.again {
+            let to_record = !matches!(recorded, Recorded::Yes(_));
+            settle::settle(ctx, latest, work, &mut flight, &following, Waiting { hindered, to_record }).await;
+        }
+    }
+}
+
+/// Waits for what was sent: its outcome belongs into the log, and nothing may be sent beside it.
+async fn drain(work: &mut Work, flight: &mut Flight) {
+    while let Some(answered) = flight.join_next().await {
+        apply::take_in(work, answered);
+    }
+}
+
+/// What one pass has decided.
+#[derive(Debug, Default)]
+struct Turn {
+    /// What the status is to say; absent where there is nothing to say yet.
+    phase: Option<Phase>,
+    /// What to ask the API server about targets.
+    wanted: Vec<Wanted>,
+    /// Whether the next pass has something to do that this one has only just made possible.
+    again: bool,
+    /// Whether something stands in the way.
+    hindered: bool,
+}
+
+fn decide(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
+    match work.start {
+        None => plan(work, seen, rules, now),
+        Some(start) => carry_on(work, seen, rules, Deadline::at(&work.request, start, now)),
+    }
+}
+
+fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
+    match decide::plan(&work.request, &seen.looks, &seen.gates, now, rules) {
+        Plan::Reject(why, message) => Turn { phase: Some(Phase::Rejected(why, message)), ..Turn::default() },
+        Plan::Wait(why, message) => {
+            Turn { phase: Some(Phase::Waiting(why, message)), hindered: true, ..Turn::default() }
+        }
+        Plan::Read(unsure) => {
+            let due = unsure.into_iter().filter(|at| work.entries[*at].may_ask());
+            Turn { wanted: due.map(Wanted::Read).collect(), ..Turn::default() }
+        }
+        Plan::Planned(plan) => {
+            for (entry, (record, rests_on)) in work.entries.iter_mut().zip(plan) {
+                entry.becomes(record, rests_on);
+            }
+            work.start = Some(status::whole_seconds(now));
+            Turn { phase: Some(Phase::Planned(None)), again: true, ..Turn::default() }
+        }
+    }
+}
+
+fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline) -> Turn {
+    let steps = decide::steps(&work.request, &work.entries, &seen.looks, &seen.gates, deadline, rules);
+    let mut turn = Turn::default();
+    let mut hindrance = None;
+    for (at, step) in steps.into_iter().enumerate() {
+        work.entries[at].decided();
+        match step {
+            Step::Hold(why) => hindrance = hindrance.or(why),
+            Step::Read if work.entries[at].may_ask() => turn.wanted.push(Wanted::Read(at)),
+            Step::Write(target) if work.entries[at].may_ask() && work.is_intended(at, &target) => {
+                turn.wanted.push(Wanted::Write(at, target));
+            }
+            Step::Read | Step::Write(_) => {}
+            Step::Become(record, rests_on) => {
+                turn.again |= record.result == ItemResult::Planned;
+                work.entries[at].becomes(record, rests_on);
+            }
+        }
+    }
+    turn.hindered = hindrance.is_some();
+    turn.phase = Some(Phase::Planned(hindrance));
+    turn
+}

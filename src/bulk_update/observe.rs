@@ -1,0 +1,112 @@
+//! First step: what decisions rest on. The flag, read live where something may be written; the index; live reads.
+
+use std::time::Duration;
+
+use kube::{
+    Resource,
+    api::GetParams,
+    core::{Request as ApiRequest, request},
+};
+use tokio::time::Instant;
+
+use super::{
+    Context,
+    decide::{Gate, Gates, Look},
+    request::Item,
+    work::Work,
+};
+use crate::{
+    api::{ItemResult, Kind},
+    client::{Failure, send},
+    index::{Change, Following, What},
+    meta::{FRESH, Flags},
+    target::{Observed, Target},
+};
+
+/// How long the first list of targets may take before the status says that it is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What one pass decides on.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The flag.
+    pub gates: Gates,
+    /// What is known of each item's target.
+    pub looks: Vec<Look>,
+}
+
+/// Observes everything that a pass needs.
+pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> Seen {
+    let listed = tokio::time::timeout(PATIENCE, ctx.index.listed()).await.is_ok();
+    for change in following.mailbox().take() {
+        take_in(work, &change);
+    }
+    let gates = gates(ctx, work).await;
+    let namespace = &work.request.namespace;
+    if !listed {
+        let kinds: Vec<_> = ctx.index.unlisted_kinds().into_iter().map(Kind::plural).collect();
+        let why = format!("{} can't be listed yet; the operator's log says why", kinds.join(" and "));
+        return Seen { gates, looks: vec![Look::Failed(why); work.entries.len()] };
+    }
+    let looks = work
+        .entries
+        .iter()
+        .map(|entry| entry.look(ctx.index.get(entry.item.kind, namespace, &entry.item.id)));
+    Seen { gates, looks: looks.collect() }
+}
+
+fn take_in(work: &mut Work, change: &Change) {
+    let entries = work.entries.iter_mut();
+    for entry in entries.filter(|e| e.item.kind == change.kind && *e.item.id == *change.name) {
+        let uid = entry.record.as_ref().and_then(|r| r.uid.as_deref());
+        match &change.what {
+            What::Deleted(gone) if uid == Some(&**gone) => {
+                entry.progress.gone = true;
+                entry.progress.seen = None;
+            }
+            What::Deleted(_) | What::Updated => {}
+            What::Vanished => entry.progress.must_look = true,
+        }
+    }
+}
+
+/// The flag: live before planning, and no older than a second while anything is still to be written.
+async fn gates(ctx: &Context, work: &Work) -> Gates {
+    if work.start.is_some() && !work.any(ItemResult::Planned) {
+        return Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+    }
+    let read = ctx.meta.read_since(flag_since(work.since)).await;
+    let gate = |kind: Kind| match &read {
+        Ok(flags) if flags.on(kind) => Gate::Open,
+        Ok(Flags::Invalid(why)) => Gate::Closed(format!("invalid {}: {why}", ctx.meta.place())),
+        Ok(Flags::Valid { .. }) => {
+            Gate::Closed(format!("{} is not true in {}", kind.plural(), ctx.meta.place()))
+        }
+        Err(failure) => Gate::Unknown(format!("can't read {}: {failure}", ctx.meta.place())),
+    };
+    Gates {
+        executions: gate(Kind::Execution),
+        deployments: gate(Kind::Deployment),
+        invalid: matches!(read, Ok(Flags::Invalid(_))),
+    }
+}
+
+/// How old a reading of the flag may be for what began at `begin`: no older than that, and no older than a second.
+#[must_use]
+pub fn flag_since(begin: Instant) -> Instant {
+    Instant::now().checked_sub(FRESH).map_or(begin, |second_ago| second_ago.max(begin))
+}
+
+/// Reads an item's target from the API server: a quorum read, not one from its cache.
+///
+/// # Errors
+/// [`Failure`]; that there is no such object is none.
+pub async fn read(ctx: &Context, namespace: &str, item: &Item) -> Result<Option<Target>, Failure> {
+    let url = Observed::url_path(&item.kind.api_resource(), Some(namespace));
+    let request: Result<_, request::Error> = ApiRequest::new(url).get(&item.id, &GetParams::default());
+    match send::<Observed>(&ctx.client, request).await {
+        Ok(object) => Ok(Some(Target::from(&object))),
+        Err(failure) if failure.is_not_found() => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,171 @@
+//! Third step: the status, written before any effect and whenever there is something to tell. One write a pass at most,
+//! none when nothing has changed.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Resource,
+    api::{GetParams, PartialObjectMeta, Patch, PatchParams},
+    core::{Request as ApiRequest, request},
+};
+use serde_json::json;
+use tracing::warn;
+
+use super::{
+    Context,
+    request::Request,
+    status::{Phase, READY, status},
+    work::Work,
+};
+use crate::{
+    FIELD_MANAGER,
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult},
+    client::{Failure, backoff, send},
+};
+
+/// How often the last status is tried.
+const LAST_ATTEMPTS: u32 = 5;
+
+/// What became of the record.
+#[derive(Debug)]
+pub enum Recorded {
+    /// There was nothing to write, or it can wait.
+    No,
+    /// Written; what stood there before.
+    Yes(BulkUpdateStatus),
+    /// It could not be written; it is tried again later.
+    NotYet,
+    /// Somebody else has changed the status or the request: what is known here does not count any more.
+    Overtaken,
+}
+
+/// Writes the status if it is due.
+pub async fn record(ctx: &Context, work: &mut Work, phase: &Phase) -> Recorded {
+    let wanted = status(work, phase, Timestamp::now());
+    if wanted == work.recorded || work.pace.held_back() {
+        return Recorded::No;
+    }
+    if !(work.pace.due() || must_stand_first(work, &wanted)) {
+        return Recorded::No;
+    }
+    write_or_put_off(ctx, work, phase, wanted).await
+}
+
+/// Records what is known before the work is laid down unfinished. At best effort: what can't be recorded now is read
+/// off the objects by whoever takes it up again.
+pub async fn record_last(ctx: &Context, work: &mut Work) {
+    if work.start.is_none() {
+        return;
+    }
+    for attempt in 1..=LAST_ATTEMPTS {
+        let phase = Phase::Planned(None);
+        let wanted = status(work, &phase, Timestamp::now());
+        if wanted == work.recorded
+            || !matches!(write_or_put_off(ctx, work, &phase, wanted).await, Recorded::NotYet)
+        {
+            return;
+        }
+        tokio::time::sleep(backoff(attempt)).await;
+    }
+}
+
+async fn write_or_put_off(
+    ctx: &Context,
+    work: &mut Work,
+    phase: &Phase,
+    wanted: BulkUpdateStatus,
+) -> Recorded {
+    match write(ctx, work, phase, wanted).await {
+        Ok(Some(before)) => {
+            work.pace.written();
+            Recorded::Yes(before)
+        }
+        Ok(None) => Recorded::Overtaken,
+        Err(failure) => {
+            warn!(bulk_update = %work.request.full_name(), %failure, "the status can't be written; trying again");
+            work.pace.failed(&failure);
+            Recorded::NotYet
+        }
+    }
+}
+
+/// Whether others wait for this to stand there: the writes for their plan, people and tools for the end or for another
+/// reason.
+fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
+    let reason = |s: &BulkUpdateStatus| s.condition(READY).map(|c| c.reason.clone());
+    let planned = |e: &&super::work::Entry| e.result() == Some(ItemResult::Planned);
+    reason(wanted) != reason(&work.recorded)
+        || work.entries.iter().filter(planned).any(|entry| {
+            let uid = |r: &crate::api::ItemStatus| r.uid.clone();
+            work.on_record(&entry.item).map(uid) != entry.record.as_ref().map(uid)
+        })
+}
+
+/// Writes `wanted` on the condition that nobody else has written; gives back what stood there before, or `None` if
+/// somebody has.
+async fn write(
+    ctx: &Context,
+    work: &mut Work,
+    phase: &Phase,
+    mut wanted: BulkUpdateStatus,
+) -> Result<Option<BulkUpdateStatus>, Failure> {
+    loop {
+        match patch(ctx, &work.request, &work.resource_version, &wanted).await {
+            Ok(version) => {
+                work.resource_version = version;
+                return Ok(Some(std::mem::replace(&mut work.recorded, wanted)));
+            }
+            Err(failure) if failure.is_not_found() => return Ok(None),
+            Err(failure) if failure.is_conflict() => {}
+            Err(failure) => return Err(failure),
+        }
+        let live = match get(ctx, &work.request).await {
+            Ok(live) => live,
+            Err(failure) if failure.is_not_found() => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let asked = Request::from(&live);
+        if asked.uid != work.request.uid || !asked.same_items(&work.request) {
+            return Ok(None);
+        }
+        work.resource_version = live.metadata.resource_version.unwrap_or_default();
+        work.generation = live.metadata.generation.unwrap_or_default();
+        let stands = live.status.unwrap_or_default();
+        if stands == wanted {
+            // A write of this process that got no answer has taken hold.
+            return Ok(Some(std::mem::replace(&mut work.recorded, wanted)));
+        }
+        if stands != work.recorded {
+            return Ok(None);
+        }
+        // Something else has changed, such as a label or the TTL.
+        wanted = status(work, phase, Timestamp::now());
+    }
+}
+
+/// Writes a status under the guard of a resource version; gives back the new one.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn patch(
+    ctx: &Context,
+    request: &Request,
+    resource_version: &str,
+    status: &BulkUpdateStatus,
+) -> Result<String, Failure> {
+    let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let url = BulkUpdate::url_path(&(), Some(&request.namespace));
+    let api_request: Result<_, request::Error> =
+        ApiRequest::new(url).patch_subresource("status", &request.name, &params, &Patch::Merge(patch));
+    let object: PartialObjectMeta<BulkUpdate> = send(&ctx.client, api_request).await?;
+    Ok(object.metadata.resource_version.unwrap_or_default())
+}
+
+/// Reads a BulkUpdate from the API server.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn get(ctx: &Context, request: &Request) -> Result<BulkUpdate, Failure> {
+    let url = BulkUpdate::url_path(&(), Some(&request.namespace));
+    send(&ctx.client, ApiRequest::new(url).get(&request.name, &GetParams::default())).await
+}

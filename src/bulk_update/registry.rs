@@ -1,0 +1,249 @@
+//! Which BulkUpdates there are: one task for each that is under way, a trifle for each that is over.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use kube::{
+    core::{DeserializeGuard, error_boundary::InvalidObject},
+    runtime::{events::EventType, watcher::Event},
+};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
+use tracing::warn;
+
+use super::{Context, Current, Latest, carry_out, finished::Finished, report};
+use crate::api::BulkUpdate;
+
+/// Namespace and name.
+type Key = (Box<str>, Box<str>);
+
+/// Keeps BulkUpdates apart by uid: one made anew under the same name is another.
+pub struct Registry {
+    ctx: Arc<Context>,
+    known: HashMap<Key, Known>,
+    tasks: JoinSet<(Key, Box<str>)>,
+    /// The number of the present list of each scope (a namespace, or all).
+    lists: HashMap<Option<Box<str>>, u32>,
+    undecodable: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    uid: Box<str>,
+    list: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A task carries it out, or is about to end.
+    Underway { current: watch::Sender<Current>, undecodable: bool },
+    /// Nothing more is done to its targets; what is left to do for itself goes on while `rest` is held.
+    Over { rest: Option<Finished> },
+    /// It can't be decoded, and no task runs for it.
+    Undecodable,
+}
+
+impl Registry {
+    /// One that knows no BulkUpdate yet.
+    #[must_use]
+    pub fn new(ctx: Arc<Context>) -> Self {
+        Self { ctx, known: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), undecodable: 0 }
+    }
+
+    /// Does what the watches say, until the process is to end and the tasks have laid down their work.
+    pub async fn run(
+        mut self,
+        events: impl Stream<Item = (Option<String>, Event<DeserializeGuard<BulkUpdate>>)>,
+    ) {
+        let mut events = std::pin::pin!(events);
+        let shutdown = self.ctx.shutdown.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = self.tasks.join_next() => self.ended(ended),
+                event = events.next() => match event {
+                    Some((scope, event)) => self.take_in(scope.as_deref(), event),
+                    None => break,
+                },
+            }
+        }
+        while let Some(ended) = self.tasks.join_next().await {
+            let _ = unpanicked(ended);
+        }
+    }
+
+    fn take_in(&mut self, scope: Option<&str>, event: Event<DeserializeGuard<BulkUpdate>>) {
+        match event {
+            Event::Init => *self.lists.entry(scope.map(Into::into)).or_default() += 1,
+            Event::InitApply(DeserializeGuard(object)) | Event::Apply(DeserializeGuard(object)) => {
+                let list = self.list(scope);
+                match object {
+                    Ok(bulk) => self.apply(Arc::new(bulk), list),
+                    Err(invalid) => self.undecodable(&invalid, list),
+                }
+            }
+            Event::Delete(DeserializeGuard(object)) => {
+                let meta = match &object {
+                    Ok(bulk) => &bulk.metadata,
+                    Err(invalid) => &invalid.metadata,
+                };
+                let key = key(meta.namespace.as_deref(), meta.name.as_deref());
+                if self.known.get(&key).is_some_and(|k| Some(&*k.uid) == meta.uid.as_deref()) {
+                    self.forget(&key);
+                }
+            }
+            Event::InitDone => {
+                let list = self.list(scope);
+                let in_scope = |key: &Key| scope.is_none_or(|only| only == &*key.0);
+                let gone: Vec<_> = self
+                    .known
+                    .iter()
+                    .filter(|(key, known)| in_scope(key) && known.list != list)
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                for key in gone {
+                    self.forget(&key);
+                }
+            }
+        }
+    }
+
+    /// The number of the present list of a scope.
+    fn list(&self, scope: Option<&str>) -> u32 {
+        self.lists.get(&scope.map(Into::into)).copied().unwrap_or_default()
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(Known { state: State::Underway { current, .. }, .. }) = self.known.remove(key) {
+            current.send_modify(|current| current.stopped = true);
+        }
+    }
+
+    fn apply(&mut self, bulk: Arc<BulkUpdate>, list: u32) {
+        let meta = &bulk.metadata;
+        let key = key(meta.namespace.as_deref(), meta.name.as_deref());
+        let uid: Box<str> = meta.uid.clone().unwrap_or_default().into();
+        let terminating = meta.deletion_timestamp.is_some();
+        if self.known.get(&key).is_some_and(|known| known.uid != uid) {
+            self.forget(&key);
+        }
+        let Some(known) = self.known.get_mut(&key) else {
+            let state = self.begin(&key, &uid, bulk);
+            self.known.insert(key, Known { uid, list, state });
+            return;
+        };
+        known.list = list;
+        match &mut known.state {
+            State::Underway { current, undecodable } => {
+                *undecodable = false;
+                current.send_modify(|current| {
+                    current.stopped |= terminating;
+                    current.bulk = bulk;
+                });
+            }
+            State::Over { rest } => {
+                // What is over stays over: a watch that goes back in time does not take it up again.
+                if is_over(&bulk) {
+                    *rest = Some(Finished::take_up(&self.ctx, &bulk));
+                }
+            }
+            State::Undecodable => {
+                let state = self.begin(&key, &uid, bulk);
+                self.known.insert(key, Known { uid, list, state });
+            }
+        }
+    }
+
+    /// Takes up what is not under way yet.
+    fn begin(&mut self, key: &Key, uid: &str, bulk: Arc<BulkUpdate>) -> State {
+        if is_over(&bulk) {
+            return State::Over { rest: Some(Finished::take_up(&self.ctx, &bulk)) };
+        }
+        if bulk.metadata.deletion_timestamp.is_some() {
+            return State::Over { rest: None };
+        }
+        let (current, receiver) = watch::channel(Current { bulk, stopped: false });
+        let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
+        let (ctx, ended) = (Arc::clone(&self.ctx), (key.clone(), uid.into()));
+        self.tasks.spawn(async move {
+            carry_out(ctx, latest).await;
+            ended
+        });
+        State::Underway { current, undecodable: false }
+    }
+
+    /// A task has ended.
+    fn ended(&mut self, ended: Result<(Key, Box<str>), JoinError>) {
+        let (key, uid) = unpanicked(ended);
+        let Some(known) = self.known.get_mut(&key).filter(|known| known.uid == uid) else { return };
+        let State::Underway { current, undecodable } = &known.state else { return };
+        let Current { bulk, stopped } = current.borrow().clone();
+        let terminating = bulk.metadata.deletion_timestamp.is_some();
+        if *undecodable {
+            known.state = State::Undecodable;
+        } else if stopped && !terminating {
+            // It could not be decoded for a while, and can again.
+            let state = self.begin(&key, &uid, bulk);
+            if let Some(known) = self.known.get_mut(&key) {
+                known.state = state;
+            }
+        } else {
+            // If the end is not in sight yet, its event is still to come.
+            let rest = is_over(&bulk).then(|| Finished::take_up(&self.ctx, &bulk));
+            known.state = State::Over { rest };
+        }
+    }
+
+    fn undecodable(&mut self, invalid: &InvalidObject, list: u32) {
+        let meta = &invalid.metadata;
+        let key = key(meta.namespace.as_deref(), meta.name.as_deref());
+        let uid: Box<str> = meta.uid.clone().unwrap_or_default().into();
+        if self.known.get(&key).is_some_and(|known| known.uid != uid) {
+            self.forget(&key);
+        }
+        match self.known.get_mut(&key) {
+            Some(Known { list: seen_in, state: State::Undecodable, .. }) => {
+                *seen_in = list;
+                return;
+            }
+            Some(known) => {
+                known.list = list;
+                match &mut known.state {
+                    State::Underway { current, undecodable } => {
+                        *undecodable = true;
+                        current.send_modify(|current| current.stopped = true);
+                    }
+                    state => *state = State::Undecodable,
+                }
+            }
+            None => {
+                let known = Known { uid, list, state: State::Undecodable };
+                self.known.insert(key.clone(), known);
+            }
+        }
+        self.undecodable += 1;
+        warn!(bulk_update = %format_args!("{}/{}", key.0, key.1), error = invalid.error,
+            undecodable = self.undecodable, "a BulkUpdate can't be decoded: nothing is done for it");
+        let note = format!("it can't be decoded, so nothing is done for it: {}", invalid.error);
+        let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
+        let uid = meta.uid.clone();
+        report::publish(&self.ctx, namespace, name, uid, EventType::Warning, "Unreadable", &note);
+    }
+}
+
+fn is_over(bulk: &BulkUpdate) -> bool {
+    bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+}
+
+fn key(namespace: Option<&str>, name: Option<&str>) -> Key {
+    (namespace.unwrap_or_default().into(), name.unwrap_or_default().into())
+}
+
+/// Tasks are never aborted, so that one which did not end by itself has panicked, which ends the process.
+fn unpanicked<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

@@ -1,0 +1,99 @@
+//! Fifth step: events for people and tools, lines for the log, after what they speak of is on record.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType};
+use tracing::{info, warn};
+
+use super::{
+    Context,
+    request::Request,
+    status::{ACCEPTED, READY},
+    work::Work,
+};
+use crate::{
+    api::{BulkUpdateStatus, api_version},
+    client::cut,
+};
+
+/// The longest note of an event (the API's own limit is 1024 bytes).
+const LONGEST_NOTE: usize = 1000;
+
+/// How long an event may take: it is told at best effort.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Tells what a status write has changed; `before` is what stood there before it.
+pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
+    let (request, after) = (&work.request, &work.recorded);
+    let message = |type_| after.condition(type_).map(|c| c.message.clone()).unwrap_or_default();
+    let accepted = after.condition(ACCEPTED).map(|c| c.status.as_str());
+    let ended = before.completion_time.is_none() && after.completion_time.is_some();
+
+    if ended && accepted == Some("False") {
+        let reason = after.condition(ACCEPTED).map(|c| c.reason.clone()).unwrap_or_default();
+        info!(bulk_update = %request.full_name(), uid = %request.uid, reason, message = message(ACCEPTED),
+            "rejected");
+        tell(ctx, request, EventType::Warning, "Rejected", &message(ACCEPTED));
+        return;
+    }
+    if before.start_time.is_none() && after.start_time.is_some() {
+        let summary = after.summary.unwrap_or_default();
+        let note = format!(
+            "{} items: {} planned, {} eligible, {} refused",
+            summary.total, summary.planned, summary.eligible, summary.refused
+        );
+        info!(bulk_update = %request.full_name(), uid = %request.uid, dry_run = request.dry_run,
+            total = summary.total, planned = summary.planned, refused = summary.refused, "accepted");
+        tell(ctx, request, EventType::Normal, "Accepted", &note);
+    }
+    if ended {
+        let summary = after.summary.unwrap_or_default();
+        let ready = after.condition(READY).is_some_and(|c| c.status == "True");
+        info!(bulk_update = %request.full_name(), uid = %request.uid, ready,
+            settled = summary.settled, refused = summary.refused, failed = summary.failed, "finished");
+        let type_ = if ready { EventType::Normal } else { EventType::Warning };
+        tell(ctx, request, type_, "Finished", &message(READY));
+    }
+}
+
+fn tell(ctx: &Context, request: &Request, type_: EventType, reason: &str, note: &str) {
+    let (namespace, name) = (Some(request.namespace.clone()), Some(request.name.clone()));
+    publish(ctx, namespace, name, Some(request.uid.to_string()), type_, reason, note);
+}
+
+/// Sends an event about a BulkUpdate, in the background: no work waits for it.
+pub fn publish(
+    ctx: &Context,
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    type_: EventType,
+    reason: &str,
+    note: &str,
+) {
+    let regarding = ObjectReference {
+        api_version: Some(api_version()),
+        kind: Some("BulkUpdate".into()),
+        namespace,
+        name,
+        uid,
+        ..ObjectReference::default()
+    };
+    let event = Event {
+        type_,
+        reason: reason.into(),
+        note: Some(cut(note, LONGEST_NOTE)),
+        action: reason.into(),
+        secondary: None,
+    };
+    let recorder = ctx.recorder.clone();
+    ctx.tracker.spawn(async move {
+        let sent = tokio::time::timeout(EVENT_TIMEOUT, recorder.publish(&event, &regarding)).await;
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, reason = event.reason, "an event could not be written"),
+            Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
+        }
+    });
+}

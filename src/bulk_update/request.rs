@@ -1,0 +1,108 @@
+//! A BulkUpdate's request, as decisions see it: taken from the spec alone, for the status is only a record.
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::{BulkUpdate, BulkUpdateSpec, Kind, TargetStatus};
+
+/// `startingDeadlineSeconds` where the request doesn't say.
+pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
+
+/// What was asked for, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The BulkUpdate's namespace, where its targets are too.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid, which all work for it is keyed by.
+    pub uid: Box<str>,
+    /// When it was created; whole seconds, as the API server keeps them.
+    pub created: Timestamp,
+    /// Only decide and report.
+    pub dry_run: bool,
+    /// Nothing is planned or written later.
+    pub not_after: Option<Timestamp>,
+    /// It is rejected if it is not planned by then.
+    pub starting_deadline: Timestamp,
+    /// What has not settled so many seconds after the start fails.
+    pub active_deadline_seconds: Option<i64>,
+    /// The items: Executions, then Deployments, each in the order of the request.
+    pub items: Vec<Item>,
+}
+
+/// One item of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Which list it stands in.
+    pub kind: Kind,
+    /// The id, which is the target's name.
+    pub id: String,
+    /// What is asked for.
+    pub target: TargetStatus,
+    /// The very object that is meant, if the request says.
+    pub uid: Option<Box<str>>,
+}
+
+impl From<&BulkUpdate> for Request {
+    fn from(bulk: &BulkUpdate) -> Self {
+        let (meta, spec) = (&bulk.metadata, &bulk.spec);
+        // The API server sets it on every object; one without can't be planned any more.
+        let created = meta.creation_timestamp.as_ref().map_or(Timestamp::MIN, |t| t.0);
+        let deadline = spec.starting_deadline_seconds.map_or(DEFAULT_STARTING_DEADLINE_SECONDS, i64::from);
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default().into(),
+            created,
+            dry_run: spec.dry_run.unwrap_or_default(),
+            not_after: spec.not_after.as_ref().map(|t| t.0),
+            starting_deadline: later(created, deadline),
+            active_deadline_seconds: spec.active_deadline_seconds.map(i64::from),
+            items: items(spec),
+        }
+    }
+}
+
+fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
+    let of = |kind| {
+        spec.items(kind).iter().map(move |item| Item {
+            kind,
+            id: item.id.clone(),
+            target: item.target_status,
+            uid: item.uid.as_deref().map(Into::into),
+        })
+    };
+    Kind::ALL.into_iter().flat_map(of).collect()
+}
+
+/// `seconds` after `time`, or the end of time.
+#[must_use]
+pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+impl Request {
+    /// Namespace and name, for logs.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// Whether it asks for the same as `other`, the items in any order.
+    #[must_use]
+    pub fn same_items(&self, other: &Self) -> bool {
+        self.items.len() == other.items.len() && self.items.iter().all(|item| other.items.contains(item))
+    }
+
+    /// Whether an item of this kind is among them.
+    #[must_use]
+    pub fn names(&self, kind: Kind) -> bool {
+        self.items.iter().any(|item| item.kind == kind)
+    }
+
+    /// When items fail that have not settled.
+    #[must_use]
+    pub fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
+        self.active_deadline_seconds.map(|seconds| later(start, seconds))
+    }
+}

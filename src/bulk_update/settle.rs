@@ -1,0 +1,70 @@
+//! Last step: waiting, until there is a reason for another pass.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Context, Latest,
+    apply::{Flight, take_in},
+    work::Work,
+};
+use crate::{api::ItemResult, client::backoff, index::Following};
+
+/// The longest wait without a look at the clock, which may have been set.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// What a pass has left to wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// How many passes in a row something has stood in the way.
+    pub hindered: u32,
+    /// Whether there is something to write into the status.
+    pub to_record: bool,
+}
+
+/// Waits for an answer, a change, or the next time that matters.
+pub async fn settle(
+    ctx: &Context,
+    latest: &mut Latest,
+    work: &mut Work,
+    flight: &mut Flight,
+    following: &Following,
+    waiting: Waiting,
+) {
+    let mut flag = ctx.meta.changes();
+    let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
+    tokio::select! {
+        Some(answered) = flight.join_next() => { take_in(work, answered); }
+        () = following.mailbox().arrived() => {}
+        () = latest.changed() => {}
+        () = ctx.shutdown.cancelled() => {}
+        _ = flag.changed(), if watches_flag => {}
+        () = sleep_until(next_time(work, waiting, Timestamp::now())) => {}
+    }
+}
+
+fn next_time(work: &Work, waiting: Waiting, now: Timestamp) -> Instant {
+    let start = Instant::now();
+    let at = |time: Timestamp| {
+        // Deadlines have passed only after their second.
+        let left = Duration::try_from(time.duration_since(now)).unwrap_or_default();
+        start + left.min(LONGEST_WAIT) + Duration::from_millis(1)
+    };
+    let request = &work.request;
+    let mut times = vec![start + LONGEST_WAIT];
+    if waiting.hindered > 0 {
+        times.push(start + backoff(waiting.hindered));
+    }
+    if waiting.to_record {
+        times.extend(work.pace.next());
+    }
+    times.extend(request.not_after.filter(|end| *end >= now).map(at));
+    match work.start {
+        None => times.push(at(request.starting_deadline)),
+        Some(start) => times.extend(request.active_deadline(start).filter(|end| *end >= now).map(at)),
+    }
+    times.extend(work.entries.iter().filter_map(|e| e.progress.not_before.filter(|t| *t > start)));
+    times.into_iter().min().unwrap_or(start).max(start)
+}

@@ -1,0 +1,340 @@
+//! The state of one BulkUpdate between two passes.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    decide::Look,
+    request::{Item, Request},
+};
+use crate::{
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Reason},
+    bulk_update::decide::without_record,
+    client::{Failure, Next, backoff, cut},
+    target::{Target, not_older},
+};
+
+/// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
+const LONGEST_MESSAGE: usize = 120;
+
+/// How long a write that is forbidden is tried again: roles take a moment to spread.
+const FORBIDDEN_FOR: Duration = Duration::from_secs(10);
+
+/// One BulkUpdate under way.
+#[derive(Debug)]
+pub struct Work {
+    /// What was asked for.
+    pub request: Arc<Request>,
+    /// When it was planned, if it was.
+    pub start: Option<Timestamp>,
+    /// The items, in the order of the record.
+    pub entries: Vec<Entry>,
+    /// The status that the API server is known to have.
+    pub recorded: BulkUpdateStatus,
+    /// The resource version that it has it in.
+    pub resource_version: String,
+    /// The generation of the spec.
+    pub generation: i64,
+    /// When this process took it up, or recorded its plan: the flag must have been read since.
+    pub since: Instant,
+    planned: bool,
+    /// When status writes are due.
+    pub pace: Pace,
+}
+
+/// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s; and when
+/// one that failed is tried again.
+#[derive(Debug, Default)]
+pub struct Pace {
+    due: Option<Instant>,
+    interval: Duration,
+    failed: u32,
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    /// When the next one may go out.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.not_before.or(self.due)
+    }
+
+    /// Whether progress may be reported now.
+    #[must_use]
+    pub fn due(&self) -> bool {
+        self.due.is_none_or(|due| due <= Instant::now())
+    }
+
+    /// Whether a failed write has to wait still.
+    #[must_use]
+    pub fn held_back(&self) -> bool {
+        self.not_before.is_some_and(|time| time > Instant::now())
+    }
+
+    /// One was written.
+    pub fn written(&mut self) {
+        self.interval = (self.interval * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
+        self.due = Some(Instant::now() + self.interval);
+        self.failed = 0;
+        self.not_before = None;
+    }
+
+    /// One failed.
+    pub fn failed(&mut self, failure: &Failure) {
+        self.failed += 1;
+        self.not_before = Some(Instant::now() + failure.wait(self.failed));
+    }
+}
+
+/// One item under way.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What was asked for.
+    pub item: Item,
+    /// What became of it so far; absent until planned.
+    pub record: Option<ItemStatus>,
+    /// What only this process knows.
+    pub progress: Progress,
+}
+
+/// What this process knows of an item beyond its record.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Whether a write may have been sent that got no answer.
+    pub open: Open,
+    /// Whether the object has to be read before anything else.
+    pub must_look: bool,
+    /// The write was refused for good; why.
+    pub refused: Option<(Reason, String)>,
+    /// The resource version that the accepted write has made.
+    pub written: Option<Box<str>>,
+    /// Whether a watch has said that the planned object was deleted.
+    pub gone: bool,
+    /// Whether a request about it is under way.
+    pub in_flight: bool,
+    /// What was last seen of it other than by the index.
+    pub seen: Option<Target>,
+    /// What a live read has answered that nothing was decided on yet.
+    pub answer: Option<Look>,
+    /// Nothing is sent about it before.
+    pub not_before: Option<Instant>,
+    reads_failed: u32,
+    writes_failed: u32,
+    forbidden_since: Option<Instant>,
+}
+
+/// A write whose outcome is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Open {
+    /// There is none.
+    #[default]
+    No,
+    /// It carried this resource version, and can't take hold on another.
+    Guard(Box<str>),
+    /// An earlier process may have sent one.
+    Unknown,
+}
+
+impl Work {
+    /// Takes up a BulkUpdate as it stands on the API server, from the start or from where an earlier process left it.
+    #[must_use]
+    pub fn take_up(bulk: &BulkUpdate) -> Self {
+        let request = Request::from(bulk);
+        let recorded = bulk.status.clone().unwrap_or_default();
+        let start = recorded.start_time.as_ref().map(|t| t.0);
+        let mut entries: Vec<_> =
+            request.items.iter().map(|item| Entry::take_up(item, &recorded, start)).collect();
+        if start.is_some() {
+            // A reorder of the request changes nothing: the record keeps its order.
+            entries.sort_by_key(|e| position(&e.item, &recorded));
+        }
+        Self {
+            request: Arc::new(request),
+            start,
+            entries,
+            recorded,
+            resource_version: bulk.metadata.resource_version.clone().unwrap_or_default(),
+            generation: bulk.metadata.generation.unwrap_or_default(),
+            since: Instant::now(),
+            planned: start.is_some(),
+            pace: Pace::default(),
+        }
+    }
+
+    /// Whether the end is on record.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.recorded.completion_time.is_some()
+    }
+
+    /// Whether an item is in this state.
+    #[must_use]
+    pub fn any(&self, result: ItemResult) -> bool {
+        self.entries.iter().any(|e| e.result() == Some(result))
+    }
+
+    /// Whether the record says that this very object is to be written to: no write starts without.
+    #[must_use]
+    pub fn is_intended(&self, at: usize, target: &Target) -> bool {
+        self.on_record(&self.entries[at].item).is_some_and(|record| {
+            record.result == ItemResult::Planned && record.uid.as_deref() == Some(&*target.uid)
+        })
+    }
+
+    /// A plan that could not be recorded was never made: it is made anew, if there is still time for it. One that
+    /// was recorded just now asks for a reading of the flag before the first write.
+    pub fn keep_to_the_record(&mut self) {
+        match (self.start, &self.recorded.start_time) {
+            (Some(_), None) => {
+                self.start = None;
+                for entry in &mut self.entries {
+                    entry.record = None;
+                    entry.progress = Progress::default();
+                }
+            }
+            (Some(_), Some(_)) if !self.planned => {
+                self.planned = true;
+                self.since = Instant::now();
+            }
+            _ => {}
+        }
+    }
+
+    /// The recorded entry of an item.
+    #[must_use]
+    pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
+        find(item, &self.recorded)
+    }
+}
+
+fn position(item: &Item, status: &BulkUpdateStatus) -> (crate::api::Kind, usize) {
+    let list = status.items(item.kind);
+    (item.kind, list.iter().position(|s| s.id == item.id).unwrap_or(usize::MAX))
+}
+
+/// A record counts only if it says what the request says.
+fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
+    let list = status.items(item.kind);
+    list.iter().find(|s| s.id == item.id && s.target_status == item.target)
+}
+
+impl Entry {
+    fn take_up(item: &Item, recorded: &BulkUpdateStatus, start: Option<Timestamp>) -> Self {
+        let record = start.map(|_| find(item, recorded).cloned().unwrap_or_else(|| without_record(item)));
+        // An earlier process may have sent the write and not lived to see the answer.
+        let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
+        let progress = Progress {
+            open: if open { Open::Unknown } else { Open::No },
+            must_look: open,
+            ..Progress::default()
+        };
+        Self { item: item.clone(), record, progress }
+    }
+
+    /// Whether a request about it may be sent now.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
+    }
+
+    /// Where the item is.
+    #[must_use]
+    pub fn result(&self) -> Option<ItemResult> {
+        self.record.as_ref().map(|r| r.result)
+    }
+
+    /// What to decide on: an answer that just came, else the newer of the index and what was last seen.
+    #[must_use]
+    pub fn look(&self, indexed: Option<Target>) -> Look {
+        match &self.progress.answer {
+            // A read that failed is tried again when it is time.
+            Some(Look::Failed(_)) if self.may_ask() => {}
+            Some(answer) => return answer.clone(),
+            None => {}
+        }
+        Look::Cached(match (indexed, &self.progress.seen) {
+            (Some(indexed), Some(seen)) if !not_older(&indexed.resource_version, &seen.resource_version) => {
+                Some(seen.clone())
+            }
+            (Some(indexed), _) => Some(indexed),
+            (None, seen) => seen.clone(),
+        })
+    }
+
+    /// Gives the item this entry. A new object to rest on makes a new plan of it.
+    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Target>) {
+        if rests_on.is_some() || self.record.is_none() {
+            self.progress = Progress { seen: rests_on, ..Progress::default() };
+        }
+        self.record =
+            Some(ItemStatus { message: record.message.map(|text| cut(&text, LONGEST_MESSAGE)), ..record });
+    }
+
+    /// A live read was answered.
+    pub fn read(&mut self, answer: Result<Option<Target>, Failure>) {
+        let progress = &mut self.progress;
+        progress.in_flight = false;
+        progress.answer = Some(match answer {
+            Ok(target) => {
+                progress.must_look = false;
+                progress.reads_failed = 0;
+                progress.seen.clone_from(&target);
+                Look::Live(target)
+            }
+            Err(failure) => {
+                progress.must_look = true;
+                progress.reads_failed += 1;
+                progress.wait(failure.wait(progress.reads_failed));
+                Look::Failed(format!("{} {} can't be read: {failure}", self.item.kind.name(), self.item.id))
+            }
+        });
+    }
+
+    /// What a live read has answered has been decided on.
+    pub fn decided(&mut self) {
+        self.progress.answer = None;
+    }
+
+    /// A write was refused, or got no answer.
+    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
+        let progress = &mut self.progress;
+        progress.in_flight = false;
+        progress.writes_failed += 1;
+        if failure.outcome_unknown() {
+            progress.must_look = true;
+            if progress.open == Open::No {
+                progress.open = Open::Guard(guard.into());
+            }
+        }
+        match failure.next() {
+            Next::LookAgain => {
+                progress.must_look = true;
+                // The first conflict is ordinary; an object that keeps changing is not chased at full speed.
+                if progress.writes_failed > 1 {
+                    progress.wait(backoff(progress.writes_failed - 1));
+                }
+            }
+            Next::Retry => progress.wait(failure.wait(progress.writes_failed)),
+            Next::RetryForbidden => {
+                let since = *progress.forbidden_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= FORBIDDEN_FOR {
+                    progress.refused = Some((Reason::Forbidden, failure.to_string()));
+                } else {
+                    progress.wait(failure.wait(progress.writes_failed));
+                }
+            }
+            Next::GiveUp => progress.refused = Some((Reason::WriteFailed, failure.to_string())),
+        }
+        if failure.next() != Next::RetryForbidden {
+            progress.forbidden_since = None;
+        }
+    }
+}
+
+impl Progress {
+    fn wait(&mut self, time: Duration) {
+        self.not_before = Some(Instant::now() + time);
+    }
+}

@@ -1,0 +1,254 @@
+//! Requests to the API server: one attempt each, within a time, and what a failed one means.
+//!
+//! kube's own client would send a DELETE again after a 503 or 504 (`Config::default_retry`), when the first may
+//! have been carried out, and gives no access to the `Retry-After` header; so both are done here.
+
+use std::{path::Path, time::Duration};
+
+use http_body_util::BodyExt;
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{Status, request},
+};
+use serde::de::DeserializeOwned;
+use tower::timeout::TimeoutLayer;
+
+/// How long one request may take, its answer's body included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a watch or a list may take to begin to answer.
+const WATCH_START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest that a server's `Retry-After` is heeded.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// The longest wait between two attempts where the server doesn't say.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// Finds the cluster as kubectl does: `kubeconfig`, else `KUBECONFIG` or `~/.kube/config`, else the Pod's own
+/// ServiceAccount.
+///
+/// # Errors
+/// When a kubeconfig is there (or asked for) and can't be used, or when there is neither one nor a Pod.
+pub async fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: context.map(Into::into), ..KubeConfigOptions::default() };
+    if let Some(path) = kubeconfig {
+        return Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?);
+    }
+    let home = std::env::var_os("HOME").map(|h| Path::new(&h).join(".kube/config"));
+    let user_has_one = std::env::var_os("KUBECONFIG").is_some() || home.is_some_and(|path| path.is_file());
+    if user_has_one || context.is_some() {
+        return Ok(Config::from_kubeconfig(&options).await?);
+    }
+    Ok(Config::incluster()?)
+}
+
+/// The client of the operator.
+///
+/// # Errors
+/// When the configuration's certificates or credentials can't be used.
+pub fn connect(mut config: Config) -> kube::Result<Client> {
+    config.default_retry = false;
+    // Longer than any watch lasts: it ends a list whose body never comes.
+    config.read_timeout = Some(Duration::from_mins(5));
+    Ok(ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(WATCH_START_TIMEOUT)).build())
+}
+
+/// Sends one request, once.
+///
+/// # Errors
+/// [`Failure`], for all that is not a success with a body that can be read in whole.
+pub async fn send<T: DeserializeOwned>(
+    client: &Client,
+    request: Result<http::Request<Vec<u8>>, request::Error>,
+) -> Result<T, Failure> {
+    let request =
+        request.map_err(|e| Failure::Refused { code: 400, message: e.to_string(), retry_after: None })?;
+    let answer = async {
+        let response = client.send(request.map(Body::from)).await?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok::<_, kube::Error>((head, body))
+    };
+    let (head, body) = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Err(_) => return Err(Failure::NoAnswer(format!("none within {REQUEST_TIMEOUT:?}"))),
+        Ok(Err(error)) => return Err(Failure::NoAnswer(with_causes(&error))),
+        Ok(Ok(answer)) => answer,
+    };
+    if head.status.is_success() {
+        return serde_json::from_slice(&body)
+            .map_err(|e| Failure::NoAnswer(format!("an answer that can't be read: {e}")));
+    }
+    let status: Option<Status> = serde_json::from_slice(&body).ok();
+    let header = head.headers.get(http::header::RETRY_AFTER);
+    let seconds = header
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .or_else(|| Some(u64::from(status.as_ref()?.details.as_ref()?.retry_after_seconds)))
+        .filter(|seconds| *seconds > 0);
+    let message = match status {
+        Some(status) if !status.message.is_empty() => status.message,
+        _ => String::from_utf8_lossy(&body).trim().to_owned(),
+    };
+    Err(Failure::Refused {
+        code: head.status.as_u16(),
+        message: if message.is_empty() { head.status.to_string() } else { message },
+        retry_after: seconds.map(|s| Duration::from_secs(s).min(LONGEST_RETRY_AFTER)),
+    })
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A request that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The API server refused it.
+    #[error("{code}: {message}")]
+    Refused {
+        /// The HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+        /// How long the server asks to wait, 30 s at most.
+        retry_after: Option<Duration>,
+    },
+    /// No answer, or none that can be read: a time-out, a reset, a body cut short.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
+}
+
+/// What a failed request asks for next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The object is not what it was taken for: read it, and decide anew.
+    LookAgain,
+    /// It may go through later.
+    Retry,
+    /// The operator lacks the right, perhaps only for a moment (roles take time to spread).
+    RetryForbidden,
+    /// The same request will never go through.
+    GiveUp,
+}
+
+impl Failure {
+    /// The one place that says what follows from which answer.
+    #[must_use]
+    pub const fn next(&self) -> Next {
+        match self {
+            Self::Refused { code: 404 | 409, .. } => Next::LookAgain,
+            Self::Refused { code: 403, .. } => Next::RetryForbidden,
+            Self::Refused { code: 401 | 408 | 429, .. } | Self::NoAnswer(_) => Next::Retry,
+            Self::Refused { code: 400..=499, .. } => Next::GiveUp,
+            Self::Refused { .. } => Next::Retry,
+        }
+    }
+
+    /// Whether a write that failed so may have been carried out, or may be yet.
+    #[must_use]
+    pub const fn outcome_unknown(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) => true,
+            Self::Refused { code, .. } => *code >= 500,
+        }
+    }
+
+    /// Whether there is no such object.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// Whether the object has changed since it was read.
+    #[must_use]
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { code: 409, .. })
+    }
+
+    /// How long to wait before attempt `attempt` (the first retry is 1): as the server says, else doubling from
+    /// 100 ms up to 10 s.
+    #[must_use]
+    pub fn wait(&self, attempt: u32) -> Duration {
+        match self {
+            Self::Refused { retry_after: Some(wait), .. } => *wait,
+            _ => backoff(attempt),
+        }
+    }
+}
+
+/// Doubling from 100 ms up to 10 s.
+#[must_use]
+pub fn backoff(attempt: u32) -> Duration {
+    let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
+    Duration::from_millis(100).saturating_mul(doubled).min(LONGEST_BACKOFF)
+}
+
+/// `text`, cut to at most `bytes` bytes, an ellipsis showing where.
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes.saturating_sub('…'.len_utf8()));
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> Failure {
+        Failure::Refused { code, message: String::new(), retry_after: None }
+    }
+
+    #[test]
+    fn what_follows_from_each_answer() {
+        for code in [404, 409] {
+            assert_eq!(refused(code).next(), Next::LookAgain, "{code}");
+        }
+        for code in [401, 408, 429, 500, 502, 503, 504] {
+            assert_eq!(refused(code).next(), Next::Retry, "{code}");
+        }
+        for code in [400, 405, 410, 413, 415, 422] {
+            assert_eq!(refused(code).next(), Next::GiveUp, "{code}");
+        }
+        assert_eq!(refused(403).next(), Next::RetryForbidden);
+        assert_eq!(Failure::NoAnswer(String::new()).next(), Next::Retry);
+    }
+
+    #[test]
+    fn only_a_missing_answer_and_a_5xx_leave_the_outcome_open() {
+        assert!(Failure::NoAnswer(String::new()).outcome_unknown());
+        for (code, open) in [(500, true), (504, true), (429, false), (401, false), (409, false)] {
+            assert_eq!(refused(code).outcome_unknown(), open, "{code}");
+        }
+    }
+
+    #[test]
+    fn waits_grow_up_to_ten_seconds_unless_the_server_says() {
+        assert_eq!(refused(500).wait(1), Duration::from_millis(100));
+        assert_eq!(refused(500).wait(3), Duration::from_millis(400));
+        assert_eq!(refused(500).wait(u32::MAX), LONGEST_BACKOFF);
+        let told =
+            Failure::Refused { code: 429, message: String::new(), retry_after: Some(Duration::from_secs(7)) };
+        assert_eq!(told.wait(1), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn cutting_keeps_whole_characters() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("too long", 6), "too…");
+        assert_eq!(cut("ääää", 6), "ä…");
+    }
+}

@@ -1,0 +1,178 @@
+//! The operator as a whole: its watches, its tasks, its end.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client, Resource,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        events::{Recorder, Reporter},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    FIELD_MANAGER,
+    api::{BulkUpdate, Kind},
+    bulk_update::{Context, Registry, decide::Rules},
+    index::{Index, Scope},
+    meta::Meta,
+    target::Observed,
+    workload::leftover,
+};
+
+/// How many objects a list asks for at once: what is decoded at a time stays small.
+const PAGE: u32 = 100;
+
+/// How long a stop may take in all: less than the 30 s that Kubernetes gives a Pod.
+const LONGEST_STOP: Duration = Duration::from_secs(25);
+
+/// The operator's settings; the command line describes each.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator's own namespace, where the flag's ConfigMap is.
+    pub namespace: String,
+    /// The name of that ConfigMap.
+    pub meta_configmap: String,
+    /// The namespaces to watch; all if empty.
+    pub watch_namespaces: Vec<String>,
+    /// How many requests about targets may be under way at once.
+    pub max_in_flight: usize,
+    /// Whether COMPLETED Executions may be deleted.
+    pub delete_completed: bool,
+}
+
+/// Runs the operator until `shutdown`, then lets what is under way come to an end.
+///
+/// # Errors
+/// When a task ends that should run for as long as the operator does, and when the stop takes longer than 25 s.
+pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let namespaces: Vec<Option<String>> = if settings.watch_namespaces.is_empty() {
+        vec![None]
+    } else {
+        settings.watch_namespaces.iter().cloned().map(Some).collect()
+    };
+    let scopes: Vec<Scope> = namespaces
+        .iter()
+        .flat_map(|namespace| Kind::ALL.map(|kind| Scope { kind, namespace: namespace.clone() }))
+        .collect();
+    let index = Index::new(scopes.iter().cloned());
+    let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+    let ctx = Arc::new(Context {
+        index: Arc::clone(&index),
+        meta: Meta::new(client.clone(), settings.namespace.clone(), settings.meta_configmap.clone()),
+        slots: Arc::new(Semaphore::new(settings.max_in_flight)),
+        rules: Rules { delete_completed: settings.delete_completed },
+        recorder: Recorder::new(client.clone(), reporter),
+        tracker: TaskTracker::new(),
+        shutdown: shutdown.clone(),
+        client: client.clone(),
+    });
+
+    // Each of these runs for as long as the operator does.
+    let mut tasks = JoinSet::new();
+    let (leftovers, seen) = mpsc::unbounded_channel();
+    for scope in scopes {
+        tasks.spawn(follow_targets(client.clone(), Arc::clone(&index), scope, leftovers.clone()));
+    }
+    tasks.spawn(leftover::run(Arc::clone(&ctx), seen));
+    tasks.spawn(follow_flag(client.clone(), Arc::clone(&ctx)));
+
+    let bulk_updates = stream::select_all(namespaces.into_iter().map(|namespace| {
+        let api: Api<DeserializeGuard<BulkUpdate>> = match &namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        watch(api, watcher::Config::default().page_size(PAGE), "bulkupdates")
+            .map(move |event| (namespace.clone(), event))
+            .boxed()
+    }));
+    let registry = tokio::spawn(Registry::new(Arc::clone(&ctx)).run(bulk_updates));
+    info!(namespace = settings.namespace, meta_configmap = settings.meta_configmap,
+        watch_namespaces = ?settings.watch_namespaces, max_in_flight = settings.max_in_flight,
+        version = env!("CARGO_PKG_VERSION"), "started");
+
+    tokio::select! {
+        ended = tasks.join_next() => {
+            if let Some(Err(error)) = ended {
+                return Err(error.into());
+            }
+            anyhow::bail!("a watch has ended, which must not happen while the operator runs");
+        }
+        () = shutdown.cancelled() => {}
+    }
+    info!("stopping: no write starts any more, those under way are waited for");
+    let end = async {
+        registry.await?;
+        ctx.tracker.close();
+        ctx.tracker.wait().await;
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(LONGEST_STOP, end).await??;
+    info!("stopped");
+    Ok(())
+}
+
+/// A list and watch that goes on for ever, each with a back-off of its own: one that fails holds up no other.
+fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    resource: &'static str,
+) -> impl Stream<Item = Event<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, config).default_backoff().filter_map(move |event| {
+        let event = event.inspect_err(|error| warn!(resource, %error, "a watch failed; trying again")).ok();
+        std::future::ready(event)
+    })
+}
+
+async fn follow_targets(
+    client: Client,
+    index: Arc<Index>,
+    scope: Scope,
+    leftovers: mpsc::UnboundedSender<leftover::Seen>,
+) {
+    let resource = scope.kind.api_resource();
+    let api: Api<Observed> = match &scope.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let config = watcher::Config::default().page_size(PAGE);
+    let mut events = std::pin::pin!(watch(api, config, scope.kind.plural()));
+    while let Some(event) = events.next().await {
+        let Some((object, target)) = index.take_in(&scope, event) else { continue };
+        let (namespace, name) = object.key();
+        if let Err(why) = &target.state {
+            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why,
+                "unreadable: it is neither stopped nor deleted");
+        }
+        // The receiver ends only with the process.
+        if target.is_leftover()
+            && leftovers.send((scope.kind, namespace.to_owned(), name.to_owned())).is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn follow_flag(client: Client, ctx: Arc<Context>) {
+    let (namespace, name) = ctx.meta.key();
+    let api = Api::<ConfigMap>::namespaced(client, namespace);
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = std::pin::pin!(watch(api, config, "configmaps"));
+    while let Some(event) = events.next().await {
+        ctx.meta.take_in(&event);
+    }
+}

@@ -1,0 +1,264 @@
+//! What the operator remembers of Executions and Deployments: just what decisions need, fed by watches, and who
+//! waits for which of them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::runtime::watcher::Event;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    api::Kind,
+    target::{Observed, Target, not_older},
+};
+
+/// A list and watch of one kind, in one namespace or in all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; all if absent.
+    pub namespace: Option<String>,
+}
+
+type Name = Box<str>;
+
+/// See the module's description. Cheap to share; no call blocks for longer than a look-up.
+#[derive(Debug)]
+pub struct Index {
+    inner: Mutex<Inner>,
+    unlisted: watch::Sender<HashSet<Scope>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    targets: HashMap<(Kind, Name), HashMap<Name, Entry>>,
+    followers: HashMap<(Kind, Name, Name), Vec<Arc<Mailbox>>>,
+    lists: HashMap<Scope, u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    target: Target,
+    /// The number of the list in which it was last seen: a list that ends without it means that it is gone.
+    list: u32,
+}
+
+/// What has happened to followed targets since the follower last looked.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    changes: Mutex<Vec<Change>>,
+    arrived: Notify,
+}
+
+/// One change of a followed target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The kind of the target.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Name,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a followed target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The index has something newer about it.
+    Updated,
+    /// The object of this uid was deleted: a watch said so.
+    Deleted(Name),
+    /// A new list does not have it; what became of it was not seen.
+    Vanished,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere ends the process; until then the data is whole, for no change is made in halves.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mailbox {
+    /// Takes what has arrived.
+    pub fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut *lock(&self.changes))
+    }
+
+    /// Waits until something has arrived since the last [`Self::take`] (or may have).
+    pub async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    fn put(&self, change: Change) {
+        let mut changes = lock(&self.changes);
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
+        self.arrived.notify_one();
+    }
+}
+
+/// Ends the following when it is dropped.
+#[derive(Debug)]
+pub struct Following {
+    index: Arc<Index>,
+    mailbox: Arc<Mailbox>,
+    keys: Vec<(Kind, Name, Name)>,
+}
+
+impl Following {
+    /// Where changes arrive.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut inner = lock(&self.index.inner);
+        for key in &self.keys {
+            if let Some(followers) = inner.followers.get_mut(key) {
+                followers.retain(|f| !Arc::ptr_eq(f, &self.mailbox));
+                if followers.is_empty() {
+                    inner.followers.remove(key);
+                }
+            }
+        }
+    }
+}
+
+impl Index {
+    /// An empty index that `scopes` will feed.
+    #[must_use]
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), unlisted: watch::Sender::new(scopes.into_iter().collect()) })
+    }
+
+    /// Waits until every scope has been listed once.
+    pub async fn listed(&self) {
+        // The sender is a part of self, so that waiting can't fail.
+        let _ = self.unlisted.subscribe().wait_for(HashSet::is_empty).await;
+    }
+
+    /// The kinds whose first list has not come yet.
+    #[must_use]
+    pub fn unlisted_kinds(&self) -> Vec<Kind> {
+        let unlisted = self.unlisted.borrow();
+        Kind::ALL.into_iter().filter(|kind| unlisted.iter().any(|scope| scope.kind == *kind)).collect()
+    }
+
+    /// What is known under a name.
+    #[must_use]
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Target> {
+        let inner = lock(&self.inner);
+        let entry = inner.targets.get(&(kind, namespace.into()))?.get(name)?;
+        Some(entry.target.clone())
+    }
+
+    /// Follows targets of one namespace from now on.
+    #[must_use]
+    pub fn follow<'a>(
+        self: &Arc<Self>,
+        namespace: &str,
+        targets: impl Iterator<Item = (Kind, &'a str)>,
+    ) -> Following {
+        let mailbox = Arc::new(Mailbox::default());
+        let keys: Vec<_> =
+            targets.map(|(kind, name)| (kind, Name::from(namespace), Name::from(name))).collect();
+        let mut inner = lock(&self.inner);
+        for key in &keys {
+            let followers = inner.followers.entry(key.clone()).or_default();
+            followers.push(Arc::clone(&mailbox));
+        }
+        drop(inner);
+        Following { index: Arc::clone(self), mailbox, keys }
+    }
+
+    /// Takes in what a watch of `scope` says. Returns the object that is new or changed, if one is, and what was
+    /// read of it.
+    pub fn take_in(&self, scope: &Scope, event: Event<Observed>) -> Option<(Observed, Target)> {
+        let mut inner = lock(&self.inner);
+        match event {
+            Event::Init => {
+                *inner.lists.entry(scope.clone()).or_default() += 1;
+                None
+            }
+            Event::InitApply(object) | Event::Apply(object) => {
+                inner.apply(scope, &object).map(|target| (object, target))
+            }
+            Event::Delete(object) => {
+                inner.delete(scope.kind, &object);
+                None
+            }
+            Event::InitDone => {
+                inner.drop_unlisted(scope);
+                drop(inner);
+                self.unlisted.send_if_modified(|unlisted| unlisted.remove(scope));
+                None
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, scope: &Scope, object: &Observed) -> Option<Target> {
+        let list = self.lists.get(scope).copied().unwrap_or_default();
+        let (namespace, name) = object.key();
+        let target = Target::from(object);
+        let names = self.targets.entry((scope.kind, namespace.into())).or_default();
+        if let Some(known) = names.get_mut(name) {
+            known.list = list;
+            // A watch that goes back in time takes nothing back.
+            if known.target == target || !not_older(&target.resource_version, &known.target.resource_version)
+            {
+                return None;
+            }
+        }
+        names.insert(name.into(), Entry { target: target.clone(), list });
+        self.tell(scope.kind, namespace, name, &What::Updated);
+        Some(target)
+    }
+
+    fn delete(&mut self, kind: Kind, object: &Observed) {
+        let (namespace, name) = object.key();
+        let uid: Name = object.metadata.uid.clone().unwrap_or_default().into();
+        let key = (kind, namespace.into());
+        if let Some(names) = self.targets.get_mut(&key) {
+            if names.get(name).is_some_and(|known| known.target.uid == uid) {
+                names.remove(name);
+            }
+            if names.is_empty() {
+                self.targets.remove(&key);
+            }
+        }
+        self.tell(kind, namespace, name, &What::Deleted(uid));
+    }
+
+    /// After a list: what it did not have is gone.
+    fn drop_unlisted(&mut self, scope: &Scope) {
+        let list = self.lists.get(scope).copied().unwrap_or_default();
+        let mut vanished = Vec::new();
+        for ((kind, namespace), names) in &mut self.targets {
+            if *kind == scope.kind && scope.namespace.as_deref().is_none_or(|only| only == &**namespace) {
+                for (name, _) in names.extract_if(|_, entry| entry.list != list) {
+                    vanished.push((namespace.clone(), name));
+                }
+            }
+        }
+        self.targets.retain(|_, names| !names.is_empty());
+        for (namespace, name) in vanished {
+            self.tell(scope.kind, &namespace, &name, &What::Vanished);
+        }
+    }
+
+    fn tell(&self, kind: Kind, namespace: &str, name: &str, what: &What) {
+        if let Some(followers) = self.followers.get(&(kind, namespace.into(), name.into())) {
+            for follower in followers {
+                follower.put(Change { kind, name: name.into(), what: what.clone() });
+            }
+        }
+    }
+}

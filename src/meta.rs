@@ -1,0 +1,281 @@
+//! The capability flag: a ConfigMap that says whether bulk updates are on, for each kind.
+//!
+//! Two sources speak of it. A live reading is what switches it on; a watch can only switch it off sooner than the
+//! next reading would.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Client, Resource,
+    api::GetParams,
+    core::{Request, request},
+    runtime::watcher::Event,
+};
+use serde::Deserialize;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    api::Kind,
+    client::{Failure, cut, send},
+    target::not_older,
+};
+
+/// The key of the ConfigMap under which the flag stands.
+pub const KEY: &str = "bulkUpdates";
+
+/// How old a reading may be when a write rests on it.
+pub const FRESH: Duration = Duration::from_secs(1);
+
+/// The longest explanation of an invalid flag, in bytes.
+const LONGEST_COMPLAINT: usize = 200;
+
+/// What the ConfigMap says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// It can be read (or is not there: both false).
+    Valid {
+        /// Whether Executions may be updated in bulk.
+        executions: bool,
+        /// Whether Deployments may be updated in bulk.
+        deployments: bool,
+    },
+    /// Its text can't be understood, which is false for both; why.
+    Invalid(String),
+}
+
+impl Flags {
+    const OFF: Self = Self::Valid { executions: false, deployments: false };
+
+    /// Reads the ConfigMap's contents.
+    #[must_use]
+    pub fn of(config_map: &ConfigMap) -> Self {
+        let text = config_map.data.as_ref().and_then(|data| data.get(KEY));
+        text.map_or(Self::OFF, |text| Self::parse(text))
+    }
+
+    fn parse(text: &str) -> Self {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            #[serde(default)]
+            executions: bool,
+            #[serde(default)]
+            deployments: bool,
+        }
+        if text.trim().is_empty() {
+            return Self::Invalid("it is empty".into());
+        }
+        // `yes`, `on` and "true" are strings, a list is no object, and a flag that deletes things is no place to guess.
+        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        let value = serde_saphyr::from_str_with_options::<serde_json::Map<_, _>>(text, options)
+            .map_err(|error| error.to_string());
+        match value.and_then(|value| {
+            Fields::deserialize(serde_json::Value::Object(value)).map_err(|error| error.to_string())
+        }) {
+            Ok(Fields { executions, deployments }) => Self::Valid { executions, deployments },
+            Err(error) => Self::Invalid(cut(error.lines().next().unwrap_or_default(), LONGEST_COMPLAINT)),
+        }
+    }
+
+    /// Whether it is on for a kind.
+    #[must_use]
+    pub const fn on(&self, kind: Kind) -> bool {
+        match (self, kind) {
+            (Self::Valid { executions, .. }, Kind::Execution) => *executions,
+            (Self::Valid { deployments, .. }, Kind::Deployment) => *deployments,
+            (Self::Invalid(_), _) => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    /// The last live reading, and when it was begun.
+    live: Option<(Instant, Result<Flags, Failure>)>,
+    /// The newest that either source has said, and its resource version.
+    newest: (String, Flags),
+}
+
+/// Reads the flag; one for the whole operator.
+pub struct Meta {
+    client: Client,
+    namespace: String,
+    name: String,
+    known: Mutex<Known>,
+    reading: tokio::sync::Mutex<()>,
+    changed: watch::Sender<()>,
+}
+
+impl Meta {
+    /// The flag in the ConfigMap `name` in `namespace`.
+    #[must_use]
+    pub fn new(client: Client, namespace: String, name: String) -> Self {
+        let known = Known { live: None, newest: (String::new(), Flags::OFF) };
+        Self {
+            client,
+            namespace,
+            name,
+            known: Mutex::new(known),
+            reading: tokio::sync::Mutex::default(),
+            changed: watch::Sender::default(),
+        }
+    }
+
+    /// Where the flag is, for messages.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{KEY} of ConfigMap {}/{}", self.namespace, self.name)
+    }
+
+    /// Namespace and name of the ConfigMap.
+    #[must_use]
+    pub fn key(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+
+    /// What a live reading begun at `since` or later says, where the watch has nothing newer that switches it off.
+    /// Callers at the same time share one request.
+    ///
+    /// # Errors
+    /// When the ConfigMap can't be read; that it does not exist is no error.
+    pub async fn read_since(&self, since: Instant) -> Result<Flags, Failure> {
+        let _one_at_a_time = self.reading.lock().await;
+        if let Some(known) = self.known_since(since) {
+            return known;
+        }
+        let begun = Instant::now();
+        let url = ConfigMap::url_path(&(), Some(&self.namespace));
+        let request: Result<_, request::Error> = Request::new(url).get(&self.name, &GetParams::default());
+        let answer = send::<ConfigMap>(&self.client, request).await;
+        let mut known = self.known();
+        let read = match answer {
+            Ok(map) => {
+                let flags = Flags::of(&map);
+                known.take_in(map.metadata.resource_version.unwrap_or_default(), flags.clone());
+                Ok(flags)
+            }
+            Err(failure) if failure.is_not_found() => Ok(Flags::OFF),
+            Err(failure) => Err(failure),
+        };
+        known.live = Some((begun, read));
+        known.gate()
+    }
+
+    /// What is known without a request, if it was read at `since` or later.
+    fn known_since(&self, since: Instant) -> Option<Result<Flags, Failure>> {
+        let known = self.known();
+        let (begun, _) = known.live.as_ref()?;
+        (*begun >= since).then(|| known.gate())
+    }
+
+    /// Takes in what the watch of the ConfigMap says.
+    pub fn take_in(&self, event: &Event<ConfigMap>) {
+        let (map, flags) = match event {
+            Event::Apply(map) | Event::InitApply(map) => (map, Flags::of(map)),
+            Event::Delete(map) => (map, Flags::OFF),
+            Event::Init | Event::InitDone => return,
+        };
+        let version = map.metadata.resource_version.clone().unwrap_or_default();
+        if self.known().take_in(version, flags) {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Is told whenever the watch has something new.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn take_in(&mut self, version: String, flags: Flags) -> bool {
+        let newer = not_older(&version, &self.newest.0);
+        let changed = newer && self.newest.1 != flags;
+        if newer {
+            self.newest = (version, flags);
+        }
+        changed
+    }
+
+    /// Both sources have to say yes; where they differ, the one that says no is heard.
+    fn gate(&self) -> Result<Flags, Failure> {
+        let live = match &self.live {
+            None => &Flags::OFF,
+            Some((_, read)) => read.as_ref().map_err(Clone::clone)?,
+        };
+        Ok(match (live, &self.newest.1) {
+            (Flags::Invalid(why), _) | (_, Flags::Invalid(why)) => Flags::Invalid(why.clone()),
+            (live, newest) => Flags::Valid {
+                executions: live.on(Kind::Execution) && newest.on(Kind::Execution),
+                deployments: live.on(Kind::Deployment) && newest.on(Kind::Deployment),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid(executions: bool, deployments: bool) -> Flags {
+        Flags::Valid { executions, deployments }
+    }
+
+    #[test]
+    fn json_and_yaml_are_read() {
+        assert_eq!(Flags::parse(r#"{"executions": true, "deployments": false}"#), valid(true, false));
+        assert_eq!(Flags::parse("executions: true\ndeployments: true\n"), valid(true, true));
+        assert_eq!(Flags::parse("{}"), valid(false, false));
+        assert_eq!(Flags::parse("deployments: true"), valid(false, true));
+    }
+
+    #[test]
+    fn anything_else_is_off_for_both_and_says_why() {
+        for text in [
+            "",
+            "  \n",
+            "true",
+            "[]",
+            "executions",
+            "{",
+            "executions: yes",
+            "executions: \"true\"",
+            "executions: 1",
+            "execution: true",
+            "executions: true\nexecutions: true",
+            "executions: null",
+            r#"{"executions": true, "more": 1}"#,
+            "[true, true]",
+            "executions: true\n---\nexecutions: true",
+        ] {
+            match Flags::parse(text) {
+                Flags::Invalid(why) => {
+                    assert!(!why.is_empty() && why.len() <= LONGEST_COMPLAINT, "{text}: {why}");
+                }
+                valid @ Flags::Valid { .. } => panic!("{text:?} was read as {valid:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_watch_only_ever_closes_the_gate() {
+        let mut known = Known { live: None, newest: (String::new(), Flags::OFF) };
+        known.take_in("5".into(), valid(true, true));
+        assert_eq!(known.gate(), Ok(Flags::OFF), "nothing was read live");
+        known.live = Some((Instant::now(), Ok(valid(true, false))));
+        assert_eq!(known.gate(), Ok(valid(true, false)));
+        known.take_in("4".into(), Flags::OFF);
+        assert_eq!(known.gate(), Ok(valid(true, false)), "an older word does not count");
+        known.take_in("6".into(), Flags::Invalid("typo".into()));
+        assert_eq!(known.gate(), Ok(Flags::Invalid("typo".into())));
+    }
+}

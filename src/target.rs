@@ -1,0 +1,222 @@
+//! An Execution or Deployment as decisions see it.
+
+use std::borrow::Cow;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicResourceScope},
+};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+use crate::{
+    api::{OPERATOR, State, WorkloadTargetStatus},
+    client::cut,
+};
+
+/// An Execution or Deployment as the API server sends it. Decoding it can't fail, whatever stands in its spec and
+/// status: one bad object must not stop a list.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Observed {
+    /// Names, uid, versions.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+impl Observed {
+    /// Namespace and name.
+    #[must_use]
+    pub fn key(&self) -> (&str, &str) {
+        (
+            self.metadata.namespace.as_deref().unwrap_or_default(),
+            self.metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+/// The kind is known at run time only, as with kube's own `DynamicObject`.
+impl Resource for Observed {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(dt: &ApiResource) -> Cow<'_, str> {
+        dt.kind.as_str().into()
+    }
+    fn group(dt: &ApiResource) -> Cow<'_, str> {
+        dt.group.as_str().into()
+    }
+    fn version(dt: &ApiResource) -> Cow<'_, str> {
+        dt.version.as_str().into()
+    }
+    fn plural(dt: &ApiResource) -> Cow<'_, str> {
+        dt.plural.as_str().into()
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What decisions need to know of an Execution or Deployment, and nothing else: the operator keeps one of these for
+/// each in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the object")]
+pub struct Target {
+    /// `metadata.uid`.
+    pub uid: Box<str>,
+    /// `metadata.resourceVersion`.
+    pub resource_version: Box<str>,
+    /// `metadata.creationTimestamp`, in seconds since 1970.
+    pub created: i64,
+    /// `status.state`, or why it can't be read.
+    pub state: Result<State, Box<str>>,
+    /// Whether `status.targetStatus` is STOPPED.
+    pub stop_asked: bool,
+    /// `status.stopRequest.uid`.
+    pub stop_request: Option<Box<str>>,
+    /// Whether `spec.managedBy` names another controller, whose field `status.state` is.
+    pub managed_by_other: bool,
+    /// Whether the spec says what to run (`spec.template`).
+    pub has_template: bool,
+    /// Whether it has a `deletionTimestamp`.
+    pub terminating: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecPart {
+    managed_by: Option<String>,
+    template: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusPart {
+    state: Option<State>,
+    target_status: Option<WorkloadTargetStatus>,
+    stop_request: Option<StopRequestPart>,
+}
+
+#[derive(Deserialize)]
+struct StopRequestPart {
+    uid: Box<str>,
+}
+
+/// The longest text of an unreadable object that is kept, in bytes.
+const LONGEST_COMPLAINT: usize = 80;
+
+/// Decodes a part of an object; absent is the default, and what can't be read is a complaint.
+fn part<'a, T: Default + Deserialize<'a>>(value: &'a Value, name: &str) -> Result<T, Box<str>> {
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    T::deserialize(value).map_err(|e| cut(&format!("{name}: {e}"), LONGEST_COMPLAINT).into())
+}
+
+impl From<&Observed> for Target {
+    fn from(object: &Observed) -> Self {
+        let meta = &object.metadata;
+        let spec = part::<SpecPart>(&object.spec, "spec");
+        let status = part::<StatusPart>(&object.status, "status");
+        // An unreadable part makes the whole unreadable: nothing is done to an object that is not understood.
+        let (spec, status, complaint) = match (spec, status) {
+            (Ok(spec), Ok(status)) => (spec, status, None),
+            (Ok(spec), Err(complaint)) => (spec, StatusPart::default(), Some(complaint)),
+            (Err(complaint), _) => (SpecPart::default(), StatusPart::default(), Some(complaint)),
+        };
+        Self {
+            uid: meta.uid.clone().unwrap_or_default().into(),
+            resource_version: meta.resource_version.clone().unwrap_or_default().into(),
+            created: meta.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second()),
+            state: complaint.map_or(Ok(status.state.unwrap_or(State::Unknown)), Err),
+            stop_asked: status.target_status == Some(WorkloadTargetStatus::Stopped),
+            stop_request: status.stop_request.map(|r| r.uid),
+            managed_by_other: spec.managed_by.is_some_and(|by| by != OPERATOR),
+            has_template: spec.template.is_some(),
+            terminating: meta.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl Target {
+    /// Whether nothing runs for it although its state says STOPPING: this operator's own, without a template.
+    #[must_use]
+    pub fn is_leftover(&self) -> bool {
+        self.state == Ok(State::Stopping) && !self.managed_by_other && !self.has_template
+    }
+}
+
+/// Whether resource version `a` is as new as `b` or newer. They are etcd revisions, numbers that grow; one that is no
+/// number is taken for new, because every write is guarded anyway.
+#[must_use]
+pub fn not_older(a: &str, b: &str) -> bool {
+    match (a.parse::<u64>(), b.parse::<u64>()) {
+        (Ok(a), Ok(b)) => a >= b,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn target(spec: &Value, status: &Value) -> Target {
+        let object = json!({"metadata": {"uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": spec, "status": status});
+        Target::from(&serde_json::from_value::<Observed>(object).expect("always decodes"))
+    }
+
+    #[test]
+    fn every_state_is_read_and_absence_is_unknown() {
+        for state in State::ALL {
+            assert_eq!(target(&json!({}), &json!({"state": state.word()})).state, Ok(state));
+        }
+        for none in [json!({}), json!(null), json!({"state": null})] {
+            assert_eq!(target(&json!({}), &none).state, Ok(State::Unknown), "{none}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_unreadable_and_never_unknown() {
+        for status in [
+            json!({"state": "PAUSED"}),
+            json!({"state": "unknown"}),
+            json!({"state": ""}),
+            json!({"state": 7}),
+            json!({"state": {}}),
+            json!([]),
+            json!("STOPPED"),
+            json!({"state": "STOPPED", "targetStatus": "FOO"}),
+            json!({"state": "RUNNING", "stopRequest": {"uid": 1}}),
+        ] {
+            assert!(target(&json!({}), &status).state.is_err(), "{status}");
+        }
+        assert!(target(&json!({"managedBy": 1}), &json!({"state": "STOPPED"})).state.is_err());
+        assert!(target(&json!("x"), &json!({"state": "STOPPED"})).state.is_err());
+    }
+
+    #[test]
+    fn owners() {
+        let other = |spec| target(&spec, &json!({})).managed_by_other;
+        assert!(!other(json!({})));
+        assert!(!other(json!({"managedBy": OPERATOR})));
+        assert!(other(json!({"managedBy": "pipelines.example.com/runner"})));
+        assert!(other(json!({"managedBy": ""})));
+    }
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(not_older("10", "9"));
+        assert!(not_older("9", "9"));
+        assert!(!not_older("9", "10"));
+        assert!(not_older("x", "9"));
+    }
+}

@@ -1,0 +1,3 @@
+//! What this operator does for Executions and Deployments that it runs itself.
+
+pub mod leftover;
