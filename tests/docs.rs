@@ -1,0 +1,365 @@
+//! The documents say what the code says: docs/api.md and the tables of README.md against the types, the decisions and
+//! the command line.
+//!
+//! With `UPDATE_DOCS=1` the generated part of docs/api.md is written anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+    process::Command,
+};
+
+use ai_api_operator::{
+    api::{
+        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, ItemResult, ItemStatus, Kind, Reason, State, TargetStatus,
+        crds,
+    },
+    bulk_update::{
+        decide::{Hindrance, Rejection, Rules, verdict},
+        request::Request,
+        status::{Phase, status},
+        work::Work,
+    },
+    target::Target,
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use serde_json::Value;
+
+const BEGIN: &str = "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
+const END: &str = "<!-- End of the generated part. -->\n";
+
+fn path(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_field_reference_is_what_the_types_say() {
+    let (name, text) = ("docs/api.md", read("docs/api.md"));
+    let (before, rest) = text.split_once(BEGIN).expect("docs/api.md marks where the generated part begins");
+    let (generated, after) = rest.split_once(END).expect("docs/api.md marks where it ends");
+    let wanted = field_reference();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path(name), format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(generated, wanted, "{name} is not what the types say: UPDATE_DOCS=1 cargo test --test docs");
+    }
+}
+
+/// A section for each kind.
+fn field_reference() -> String {
+    let mut text = String::new();
+    for crd in crds().unwrap().iter().map(|crd| serde_json::to_value(crd).unwrap()) {
+        let names = &crd["spec"]["names"];
+        let version = &crd["spec"]["versions"][0];
+        let schema = &version["schema"]["openAPIV3Schema"];
+        let plain = |value: &Value| value.as_str().unwrap().to_owned();
+        write!(
+            text,
+            "\n## {kind}\n\n{about}\n\n`apiVersion: {group}/{version}`, `kind: {kind}`; namespaced; short name `{short}`.\n",
+            kind = plain(&names["kind"]),
+            about = plain(&schema["description"]),
+            group = plain(&crd["spec"]["group"]),
+            version = plain(&version["name"]),
+            short = plain(&names["shortNames"][0]),
+        )
+        .unwrap();
+        for (property, required) in [("spec", true), ("status", false)] {
+            let part = &schema["properties"][property];
+            assert_eq!(is_required(schema, property), required, "{property}");
+            write!(text, "\n### {property}\n\n").unwrap();
+            if property == "status" {
+                write!(text, "Default: `{}`.\n\n", part["default"]).unwrap();
+            }
+            text += "| field | type | bounds | meaning |\n|---|---|---|---|\n";
+            rows(&mut text, "", part);
+            for message in whole_rules(schema).chain(whole_rules(part)) {
+                writeln!(text, "\nThe API server refuses what breaks this rule: {message}.").unwrap();
+            }
+        }
+    }
+    text + "\n"
+}
+
+/// The sentences of the rules about several fields together. Those about setting and unsetting are the other half of
+/// "immutable", which the fields' rows say.
+fn whole_rules(schema: &Value) -> impl Iterator<Item = String> {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let messages = rules.filter(|rule| !rule["rule"].as_str().unwrap().contains("oldSelf"));
+    messages.map(|rule| rule["message"].as_str().unwrap().to_owned())
+}
+
+/// A row for each field, and for each field of the objects in it.
+fn rows(text: &mut String, path: &str, schema: &Value) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}{name}");
+        let item = &field["items"];
+        writeln!(
+            text,
+            "| `{path}` | {} | {} | {} |",
+            type_of(field),
+            bounds(field, is_required(schema, name)).join("; "),
+            field["description"].as_str().unwrap_or_default().replace('|', "\\|"),
+        )
+        .unwrap();
+        // Conditions are Kubernetes' own type.
+        if name != "conditions" {
+            rows(text, &format!("{path}[]."), item);
+            rows(text, &format!("{path}."), field);
+        }
+    }
+}
+
+fn is_required(schema: &Value, name: &str) -> bool {
+    schema["required"].as_array().is_some_and(|required| required.contains(&name.into()))
+}
+
+fn type_of(field: &Value) -> &str {
+    match (field["type"].as_str().unwrap(), field["format"].as_str()) {
+        ("array", _) => "list",
+        ("string", Some("date-time")) => "time",
+        (type_, _) => type_,
+    }
+}
+
+fn bounds(field: &Value, required: bool) -> Vec<String> {
+    let mut bounds = Vec::new();
+    if required {
+        bounds.push("required".to_owned());
+    }
+    if let Some(words) = field["enum"].as_array() {
+        let words = words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`"));
+        bounds.push(format!("one of {}", words.collect::<Vec<_>>().join(", ")));
+    }
+    for (unit, least, most) in [
+        ("characters", "minLength", "maxLength"),
+        ("items", "minItems", "maxItems"),
+        ("", "minimum", "maximum"),
+    ] {
+        let range = match (field[least].as_f64(), field[most].as_f64()) {
+            (None, None) => continue,
+            (Some(least), Some(most)) => format!("{least} to {most} {unit}"),
+            (Some(least), None) => format!("at least {least} {unit}"),
+            (None, Some(most)) => format!("at most {most} {unit}"),
+        };
+        bounds.push(range.trim().to_owned());
+    }
+    if let Some(pattern) = field["pattern"].as_str() {
+        bounds.push(format!("`{pattern}`"));
+    }
+    for key in field["x-kubernetes-list-map-keys"].as_array().into_iter().flatten() {
+        bounds.push(format!("each `{}` once", key.as_str().unwrap()));
+    }
+    let rules = field["x-kubernetes-validations"].as_array().into_iter().flatten();
+    for rule in rules {
+        assert_eq!(rule["rule"], "self == oldSelf", "say in the reference what this rule means");
+        bounds.push("immutable".to_owned());
+    }
+    bounds
+}
+
+/// The cells of the tables' rows in a section, headings and rulers aside. Code marks are taken off.
+fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let section = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
+    let level = heading.split(' ').next().unwrap();
+    let mut rows = Vec::new();
+    let mut in_table = false;
+    for line in section.lines() {
+        if line.starts_with('#') && line.split(' ').next().unwrap().len() <= level.len() {
+            break;
+        }
+        if line.starts_with("|---") {
+            in_table = true;
+        } else if !line.starts_with('|') {
+            in_table = false;
+        } else if in_table {
+            let cells = line.trim_matches('|').split(" | ").map(|cell| cell.trim().replace('`', ""));
+            rows.push(cells.collect());
+        }
+    }
+    rows
+}
+
+fn first_cells(rows: &[Vec<String>]) -> BTreeSet<String> {
+    let cells: BTreeSet<_> = rows.iter().map(|row| row[0].clone()).collect();
+    assert_eq!(cells.len(), rows.len(), "each stands there once: {rows:?}");
+    cells
+}
+
+/// The words of an enum in the schema of an item's status, which is made from the types.
+fn words<T: serde::de::DeserializeOwned>(field: &str) -> Vec<T> {
+    let crds = crds().unwrap();
+    let crd = serde_json::to_value(crds.last()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+    let words = &schema["executions"]["items"]["properties"][field]["enum"];
+    let words = words.as_array().unwrap().iter().filter(|word| !word.is_null());
+    words.map(|word| serde_json::from_value(word.clone()).unwrap()).collect()
+}
+
+#[test]
+fn every_result_and_reason_of_an_item_is_described() {
+    let reasons = words::<Reason>("reason").iter().map(|r| format!("{r:?}")).collect();
+    let results: BTreeSet<_> = words::<ItemResult>("result").iter().map(|r| format!("{r:?}")).collect();
+    let api = read("docs/api.md");
+    assert_eq!(first_cells(&table(&api, "## Results")), results);
+    let rows = table(&api, "## Reasons");
+    assert_eq!(first_cells(&rows), reasons);
+    for row in rows {
+        assert!(row[1].split(", ").all(|result| results.contains(result)), "{row:?}");
+    }
+    assert_eq!(first_cells(&table(&read("README.md"), "### What became of an item")), reasons);
+}
+
+/// What stands in the conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling
+/// and Stalled, and Accepted's reason.
+type Conditions = BTreeMap<String, ([String; 4], String)>;
+
+/// All that the status can say, over every phase and every set of results.
+fn conditions() -> Conditions {
+    let mut all = Conditions::new();
+    let mut add = |work: &Work, phase: &Phase| {
+        let status = status(work, phase, Timestamp::now());
+        let said = |type_| status.condition(type_).map_or(String::new(), |c| c.status.clone());
+        let ready = status.condition("Ready").unwrap().reason.clone();
+        let row = ["Accepted", "Ready", "Reconciling", "Stalled"].map(said);
+        let accepted = status.condition("Accepted").unwrap().reason.clone();
+        for shown in ["Reconciling", "Stalled"].iter().filter_map(|type_| status.condition(type_)) {
+            assert_eq!(shown.reason, ready, "the document says that the reason is the same");
+        }
+        let before = all.insert(ready.clone(), (row.clone(), accepted.clone()));
+        assert!(before.is_none_or(|before| before == (row, accepted)), "{ready} does not always come with the same");
+    };
+    // A new one has to be added to the lists below.
+    let _complete = |hindrance, rejection| {
+        match hindrance {
+            Hindrance::FlagUnreadable | Hindrance::Waiting => {}
+        }
+        match rejection {
+            Rejection::BulkUpdatesDisabled | Rejection::MetaInvalid | Rejection::DeadlineExceeded => {}
+        }
+    };
+    let results: Vec<ItemResult> = words("result");
+    for why in [Hindrance::FlagUnreadable, Hindrance::Waiting] {
+        add(&work(&[], false), &Phase::Waiting(why, String::new()));
+    }
+    for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
+        add(&work(&[], false), &Phase::Rejected(why, String::new()));
+    }
+    for bits in 1..1_usize << results.len() {
+        let set: Vec<_> = (0..results.len()).filter(|n| bits & (1 << n) != 0).map(|n| results[n]).collect();
+        // A dry run has nothing but Eligible and Refused, and only it has Eligible.
+        let dry_run = set.contains(&ItemResult::Eligible);
+        if !dry_run || set.iter().all(|r| matches!(r, ItemResult::Eligible | ItemResult::Refused)) {
+            add(&work(&set, dry_run), &Phase::Planned(None));
+        }
+    }
+    add(&work(&[ItemResult::Refused], true), &Phase::Planned(None));
+    all
+}
+
+/// A BulkUpdate that was planned, with an item of each of these results.
+fn work(results: &[ItemResult], dry_run: bool) -> Work {
+    let items = results.iter().enumerate().map(|(n, _)| item(&format!("item-{n}"), TargetStatus::Stopped));
+    let executions = Some(items.collect());
+    let spec = BulkUpdateSpec { executions, dry_run: Some(dry_run), ..BulkUpdateSpec::default() };
+    let mut work = Work::take_up(&BulkUpdate::new("some", spec));
+    work.start = Some(Timestamp::now());
+    for (entry, result) in work.entries.iter_mut().zip(results) {
+        entry.record = Some(ItemStatus {
+            id: entry.item.id.clone(),
+            target_status: entry.item.target,
+            result: *result,
+            reason: None,
+            message: None,
+            uid: None,
+            observed_state: None,
+        });
+    }
+    work
+}
+
+fn item(id: &str, target_status: TargetStatus) -> BulkUpdateItem {
+    BulkUpdateItem { id: id.to_owned(), target_status, uid: None }
+}
+
+#[test]
+fn every_condition_is_described() {
+    let conditions = conditions();
+    let api = read("docs/api.md");
+    let rows = table(&api, "## Conditions");
+    let documented: BTreeMap<_, _> = rows.iter().map(|row| (row[0].clone(), row[1..5].to_vec())).collect();
+    let said: BTreeMap<_, _> =
+        conditions.iter().map(|(reason, (row, _))| (reason.clone(), row.to_vec())).collect();
+    assert_eq!(documented, said);
+
+    // Accepted has the same reason as Ready, and one of its own where it is True.
+    for (ready, (row, accepted)) in &conditions {
+        assert_eq!(accepted, if row[0] == "True" { "Planned" } else { ready });
+    }
+    let section = api.split_once("\n## Conditions\n").unwrap().1;
+    assert!(section.contains("reason `Planned`"), "that of Accepted is described");
+
+    let reasons: BTreeSet<_> = conditions.into_keys().collect();
+    assert_eq!(first_cells(&table(&read("README.md"), "### Where a BulkUpdate is")), reasons);
+}
+
+#[test]
+fn the_table_of_states_is_what_is_decided() {
+    let said = |state: &str| if state.starts_with("yes") { "yes" } else { "no" };
+    let rows = table(&read("README.md"), "## Who can be stopped or deleted");
+    let mut seen = BTreeSet::new();
+    for row in &rows {
+        for word in row[0].split(", ") {
+            let state: State = serde_json::from_value(word.into()).unwrap();
+            for (asked, cell) in [(TargetStatus::Stopped, &row[1]), (TargetStatus::Deleted, &row[2])] {
+                for kind in Kind::ALL {
+                    let may = if is_eligible(state, asked, kind) { "yes" } else { "no" };
+                    assert_eq!(said(cell), may, "{word} {asked:?} {kind:?}");
+                }
+            }
+            seen.insert(word.to_owned());
+        }
+    }
+    assert_eq!(seen, State::ALL.into_iter().map(|state| state.word().to_owned()).collect());
+}
+
+fn is_eligible(state: State, asked: TargetStatus, kind: Kind) -> bool {
+    let items = Some(vec![item("some", asked)]);
+    let spec = match kind {
+        Kind::Execution => BulkUpdateSpec { executions: items, ..BulkUpdateSpec::default() },
+        Kind::Deployment => BulkUpdateSpec { deployments: items, ..BulkUpdateSpec::default() },
+    };
+    let mut bulk = BulkUpdate::new("some", spec);
+    bulk.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    let request = Request::from(&bulk);
+    let target = Target {
+        uid: "u".into(),
+        resource_version: "1".into(),
+        created: 0,
+        state: Ok(state),
+        stop_asked: false,
+        stop_request: None,
+        managed_by_other: false,
+        has_template: false,
+        terminating: false,
+    };
+    verdict(&request, &request.items[0], Some(&target), Rules::default()).is_ok()
+}
+
+#[test]
+fn every_setting_is_described() {
+    let help = Command::new(env!("CARGO_BIN_EXE_ai-api-operator")).args(["controller", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let settings = help.lines().filter_map(|line| line.trim().strip_prefix("--"));
+    let flags: BTreeSet<_> = settings.map(|s| format!("--{}", s.split(' ').next().unwrap())).collect();
+    let variables = help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap().to_owned());
+    let rows = table(&read("README.md"), "## Settings");
+    let column = |n: usize| rows.iter().map(|row| row[n].clone()).collect::<BTreeSet<_>>();
+    let flag_of = |cell: &String| cell.split(' ').next().unwrap().to_owned();
+    assert_eq!(column(0).iter().map(flag_of).collect::<BTreeSet<_>>(), flags);
+    assert_eq!(column(1), variables.collect());
+}

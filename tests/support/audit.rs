@@ -1,0 +1,80 @@
+//! The API server's own account of who asked for what: an observer that the operator can't talk to.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+/// One answered request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub verb: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+    pub code: u64,
+    pub body: Value,
+    /// When it came in and when it was answered, as RFC 3339 text, which sorts as time does.
+    pub received: String,
+    pub answered: String,
+}
+
+impl Request {
+    /// Whether it writes to an Execution or Deployment.
+    pub fn is_target_write(&self) -> bool {
+        self.is_target() && matches!(self.verb.as_str(), "patch" | "update" | "delete" | "deletecollection")
+    }
+
+    /// Whether it is about Executions or Deployments.
+    pub fn is_target(&self) -> bool {
+        matches!(self.resource.as_str(), "executions" | "deployments")
+    }
+
+    pub fn succeeded(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
+    /// The resource version that guards it.
+    pub fn guard(&self) -> Option<&str> {
+        let at = if self.verb == "delete" {
+            "/preconditions/resourceVersion"
+        } else {
+            "/metadata/resourceVersion"
+        };
+        self.body.pointer(at)?.as_str()
+    }
+
+    /// Whether design section 5 counts it among the other requests of a BulkUpdate: reads of the flag, reads and
+    /// writes of the BulkUpdate.
+    pub fn is_overhead(&self) -> bool {
+        matches!(self.resource.as_str(), "configmaps" | "bulkupdates" | "executions" | "deployments")
+            && !matches!(self.verb.as_str(), "watch" | "list")
+            && !(self.is_target_write() && self.succeeded())
+    }
+}
+
+/// The requests of one user, in the order in which they came in; of all if it is empty.
+pub fn read(log: &Path, user: &str) -> Vec<Request> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let of_user = entries.filter(|e| user.is_empty() || e["user"]["username"] == user);
+    let answered = of_user.filter(|e| e["stage"] == "ResponseComplete");
+    let mut requests: Vec<_> = answered.map(|e| request(&e)).collect();
+    requests.sort_by(|a, b| a.received.cmp(&b.received));
+    requests
+}
+
+fn request(entry: &Value) -> Request {
+    let text = |at: &str| entry.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Request {
+        verb: text("/verb"),
+        resource: text("/objectRef/resource"),
+        subresource: text("/objectRef/subresource"),
+        namespace: text("/objectRef/namespace"),
+        name: text("/objectRef/name"),
+        code: entry["responseStatus"]["code"].as_u64().unwrap_or_default(),
+        body: entry["requestObject"].clone(),
+        received: text("/requestReceivedTimestamp"),
+        answered: text("/stageTimestamp"),
+    }
+}

@@ -1,0 +1,151 @@
+//! A real kube-apiserver and etcd, started once for each test program.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+};
+
+use kube::{
+    Client, Config,
+    api::{Api, DynamicObject, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind, TypeMeta},
+};
+use serde_json::{Value, json};
+
+use super::audit;
+
+/// The folder of the project.
+const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+
+pub struct ControlPlane {
+    pub folder: PathBuf,
+    kubectl: PathBuf,
+    /// The manifests of deploy/base.
+    base: Vec<Value>,
+    /// Its standard input ends with this process, and the servers with it.
+    _servers: Child,
+}
+
+impl ControlPlane {
+    /// The one of this test program.
+    pub fn get() -> &'static Self {
+        static PLANE: LazyLock<ControlPlane> = LazyLock::new(ControlPlane::start);
+        &PLANE
+    }
+
+    fn start() -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(program());
+        // What the last run has left is for reading until now.
+        let _ = std::fs::remove_dir_all(&folder);
+        let scripts = Path::new(PROJECT).join("dev/control-plane");
+        let mut servers = Command::new(scripts.join("run"))
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(servers.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready", "the control plane did not start: see {}", folder.display());
+        let built = Command::new(scripts.join("build")).output().unwrap();
+        let kubectl = Path::new(String::from_utf8(built.stdout).unwrap().trim()).join("kubectl");
+        let mut plane = Self { folder, kubectl, base: Vec::new(), _servers: servers };
+        let base = Path::new(PROJECT).join("deploy/base");
+        let base = base.to_str().unwrap();
+        let (ok, output) = plane.kubectl(&["apply", "--server-side", "-k", base], "");
+        assert!(ok, "{output}");
+        let crds = ["executions", "deployments", "bulkupdates"].map(|k| format!("crd/{k}.aiapi.dev"));
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s"];
+        let crds = crds.iter().map(String::as_str);
+        let (ok, output) = plane.kubectl(&wait.into_iter().chain(crds).collect::<Vec<_>>(), "");
+        assert!(ok, "{output}");
+        let (ok, yaml) = plane.kubectl(&["kustomize", base], "");
+        assert!(ok, "{yaml}");
+        plane.base = serde_saphyr::from_multiple(&yaml).unwrap();
+        plane
+    }
+
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.folder.join("admin.kubeconfig")
+    }
+
+    /// A client of the cluster's admin.
+    pub async fn client(&self) -> Client {
+        let kubeconfig = Kubeconfig::read_from(self.admin_kubeconfig()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        Client::try_from(config.unwrap()).unwrap()
+    }
+
+    /// Runs kubectl as the admin.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> (bool, String) {
+        self.kubectl_as("admin", arguments, input)
+    }
+
+    /// Runs kubectl as one of the control plane's users.
+    pub fn kubectl_as(&self, user: &str, arguments: &[&str], input: &str) -> (bool, String) {
+        let mut kubectl = Command::new(&self.kubectl)
+            .env("KUBECONFIG", self.folder.join(format!("{user}.kubeconfig")))
+            .env("HOME", &self.folder)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        kubectl.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = kubectl.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
+    /// Puts the shipped ServiceAccount and RBAC into a namespace, which it makes.
+    pub async fn install_operator(&self, client: &Client, namespace: &str) {
+        let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        apply(client, new).await;
+        for manifest in &self.base {
+            let mut manifest = manifest.clone();
+            match manifest["kind"].as_str().unwrap() {
+                "ServiceAccount" | "Role" | "RoleBinding" => {}
+                // The roles are the same for all; who is bound to them is not.
+                "ClusterRoleBinding" => manifest["metadata"]["name"] = format!("test-{namespace}").into(),
+                _ => continue,
+            }
+            if manifest["metadata"]["namespace"].is_string() {
+                manifest["metadata"]["namespace"] = namespace.into();
+            }
+            if manifest["subjects"].is_array() {
+                manifest["subjects"][0]["namespace"] = namespace.into();
+            }
+            apply(client, manifest).await;
+        }
+    }
+
+    /// What a user (all, if empty) has asked for so far.
+    pub fn requests(&self, user: &str) -> Vec<audit::Request> {
+        audit::read(&self.folder.join("audit.log"), user)
+    }
+}
+
+/// The name of this test program, without the hash that cargo appends.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap();
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned()
+}
+
+async fn apply(client: &Client, manifest: Value) {
+    let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
+    let TypeMeta { api_version, kind } = object.types.clone().unwrap();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &kind));
+    let api: Api<DynamicObject> = match &object.metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let name = object.metadata.name.unwrap();
+    api.patch(&name, &PatchParams::apply("test"), &Patch::Apply(manifest)).await.unwrap();
+}

@@ -1,0 +1,213 @@
+//! What the tests against a real API server share: one control plane for each test program, and for each test a world
+//! of its own: a namespace, the shipped RBAC in it, and an operator that runs as that ServiceAccount.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod audit;
+pub mod control_plane;
+pub mod operator;
+
+use std::time::Duration;
+
+use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    runtime::wait::await_condition,
+};
+use serde_json::{Value, json};
+
+use self::{control_plane::ControlPlane, operator::Operator};
+
+/// How long anything may take before a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(40);
+
+/// The flag, on for both kinds.
+pub const ON: &str = r#"{"executions": true, "deployments": true}"#;
+
+/// A namespace of its own, and what a test does in it as its admin.
+pub struct World {
+    pub client: Client,
+    pub namespace: String,
+    pub operator: Operator,
+    plane: &'static ControlPlane,
+}
+
+/// Waits for `condition`, and fails with `what` after the deadline.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let end = std::time::Instant::now() + DEADLINE;
+    while !condition().await {
+        assert!(std::time::Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl World {
+    /// A namespace with the flag on for both kinds; the operator does not run yet.
+    pub async fn new(name: &str) -> Self {
+        let plane = ControlPlane::get();
+        let client = plane.client().await;
+        let namespace = name.to_owned();
+        plane.install_operator(&client, &namespace).await;
+        let operator = Operator::new(plane, &client, &namespace).await;
+        let world = Self { client, namespace, operator, plane };
+        world.flag(Some(ON)).await;
+        world
+    }
+
+    /// The same with the operator running.
+    pub async fn running(name: &str) -> Self {
+        let mut world = Self::new(name).await;
+        world.operator.start(&[]);
+        world
+    }
+
+    pub fn targets(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind.api_resource())
+    }
+
+    pub fn bulk_updates(&self) -> Api<BulkUpdate> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn flags(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Sets the flag's text; `None` removes the ConfigMap.
+    pub async fn flag(&self, text: Option<&str>) {
+        let Some(text) = text else {
+            self.flags().delete("ai-api-meta", &DeleteParams::default()).await.unwrap();
+            return;
+        };
+        self.config_map(json!({"bulkUpdates": text})).await;
+    }
+
+    /// Sets what the ConfigMap holds.
+    pub async fn config_map(&self, data: Value) {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ai-api-meta"}, "data": data});
+        let params = PatchParams::apply("admin").force();
+        self.flags().patch("ai-api-meta", &params, &Patch::Apply(map)).await.unwrap();
+    }
+
+    /// Makes a target with this spec and status; gives back its uid.
+    pub async fn target(&self, kind: Kind, name: &str, spec: Value, status: Value) -> String {
+        let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind.name(),
+            "metadata": {"name": name}, "spec": spec});
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let made = self.targets(kind).create(&PostParams::default(), &object).await.unwrap();
+        self.set_status(kind, name, status).await;
+        made.uid().unwrap()
+    }
+
+    /// Makes a target of this operator's own, in a state.
+    pub async fn own(&self, kind: Kind, name: &str, state: &str) -> String {
+        self.target(kind, name, json!({}), json!({"state": state})).await
+    }
+
+    pub async fn set_status(&self, kind: Kind, name: &str, status: Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.targets(kind).patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// The target as it is now, if there is one.
+    pub async fn find(&self, kind: Kind, name: &str) -> Option<DynamicObject> {
+        self.targets(kind).get_opt(name).await.unwrap()
+    }
+
+    /// Creates a BulkUpdate.
+    pub async fn submit(&self, name: &str, spec: Value) -> BulkUpdate {
+        let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
+            "metadata": {"name": name}, "spec": spec});
+        let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
+        self.bulk_updates().create(&PostParams::default(), &bulk).await.unwrap()
+    }
+
+    /// Waits until a BulkUpdate is as `condition` wants it.
+    pub async fn bulk_until(
+        &self,
+        name: &str,
+        what: &str,
+        condition: impl Fn(&BulkUpdate) -> bool,
+    ) -> BulkUpdate {
+        let wanted = |bulk: Option<&BulkUpdate>| bulk.is_some_and(&condition);
+        let found = await_condition(self.bulk_updates(), name, wanted);
+        match tokio::time::timeout(DEADLINE, found).await {
+            Ok(found) => found.unwrap().unwrap(),
+            Err(_) => {
+                let now = self.bulk_updates().get_opt(name).await.unwrap();
+                panic!("not within {DEADLINE:?}: {what}; it is {now:#?}\n{}", self.operator.log());
+            }
+        }
+    }
+
+    /// Waits until a BulkUpdate is over.
+    pub async fn finished(&self, name: &str) -> BulkUpdateStatus {
+        let over = |b: &BulkUpdate| b.status.as_ref().is_some_and(|s| s.completion_time.is_some());
+        self.bulk_until(name, "the end", over).await.status.unwrap()
+    }
+
+    /// Creates a BulkUpdate and waits for its end.
+    pub async fn carry_out(&self, name: &str, spec: Value) -> BulkUpdateStatus {
+        self.submit(name, spec).await;
+        self.finished(name).await
+    }
+
+    /// Waits until the Ready condition has this reason.
+    pub async fn ready_reason(&self, name: &str, reason: &str) -> BulkUpdateStatus {
+        let there = |b: &BulkUpdate| {
+            let ready = b.status.as_ref().and_then(|s| s.condition("Ready"));
+            ready.is_some_and(|c| c.reason == reason)
+        };
+        self.bulk_until(name, reason, there).await.status.unwrap()
+    }
+
+    /// What the operator has asked of the API server.
+    pub fn requests(&self) -> Vec<audit::Request> {
+        self.plane.requests(&self.operator.user)
+    }
+
+    /// What anybody has asked of the API server about objects of this namespace.
+    pub fn requests_of_all(&self) -> Vec<audit::Request> {
+        let mut all = self.plane.requests("");
+        all.retain(|r| r.namespace == self.namespace);
+        all
+    }
+
+    /// Runs kubectl in this namespace as the admin; gives back whether it succeeded, and what it printed.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> (bool, String) {
+        self.plane.kubectl(&[&["--namespace", &self.namespace], arguments].concat(), input)
+    }
+
+    /// As [`Self::kubectl`], and it has to succeed.
+    pub fn kubectl_ok(&self, arguments: &[&str], input: &str) -> String {
+        let (ok, output) = self.kubectl(arguments, input);
+        assert!(ok, "kubectl {arguments:?}: {output}");
+        output
+    }
+}
+
+/// The entry of one item.
+pub fn item<'a>(status: &'a BulkUpdateStatus, kind: Kind, id: &str) -> &'a ItemStatus {
+    let found = status.items(kind).iter().find(|i| i.id == id);
+    found.unwrap_or_else(|| panic!("{id} is not in {status:#?}"))
+}
+
+/// Result and reason of an item, as one word or two.
+pub fn outcome(status: &BulkUpdateStatus, kind: Kind, id: &str) -> String {
+    let entry = item(status, kind, id);
+    let reason = entry.reason.map(|r| format!(" {r:?}")).unwrap_or_default();
+    format!("{:?}{reason}", entry.result)
+}
+
+/// Type, status and reason of each condition.
+pub fn conditions(status: &BulkUpdateStatus) -> Vec<String> {
+    status.conditions.iter().map(|c| format!("{} {} {}", c.type_, c.status, c.reason)).collect()
+}
+
+/// How many items have this result.
+pub fn count(status: &BulkUpdateStatus, result: ItemResult) -> usize {
+    let lists = Kind::ALL.map(|kind| status.items(kind));
+    lists.into_iter().flatten().filter(|i| i.result == result).count()
+}

@@ -1,0 +1,97 @@
+//! The operator's built binary, run as its ServiceAccount with the shipped RBAC.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::ServiceAccount,
+};
+use kube::{Api, Client, api::PostParams};
+
+use super::control_plane::ControlPlane;
+
+pub struct Operator {
+    /// Its name in the audit log.
+    pub user: String,
+    namespace: String,
+    kubeconfig: PathBuf,
+    log: PathBuf,
+    process: Option<Child>,
+}
+
+impl Operator {
+    /// One that does not run yet, with a token for the ServiceAccount of this namespace.
+    pub async fn new(plane: &ControlPlane, client: &Client, namespace: &str) -> Self {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+        let token = accounts
+            .create_token_request("ai-api-operator", &PostParams::default(), &request)
+            .await
+            .unwrap()
+            .status
+            .unwrap()
+            .token;
+        let admin = fs::read_to_string(plane.admin_kubeconfig()).unwrap();
+        let mut config: serde_json::Value = serde_saphyr::from_str(&admin).unwrap();
+        config["users"][0]["user"] = serde_json::json!({"token": token});
+        let kubeconfig = plane.folder.join(format!("{namespace}.kubeconfig"));
+        fs::write(&kubeconfig, config.to_string()).unwrap();
+        Self {
+            user: format!("system:serviceaccount:{namespace}:ai-api-operator"),
+            namespace: namespace.to_owned(),
+            log: plane.folder.join(format!("{namespace}.log")),
+            kubeconfig,
+            process: None,
+        }
+    }
+
+    /// Starts it, for this namespace alone.
+    pub fn start(&mut self, arguments: &[&str]) {
+        assert!(self.process.is_none(), "it runs");
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"))
+            .args(["controller", "--namespace", &self.namespace, "--watch-namespace", &self.namespace])
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(arguments)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Asks it to end (SIGTERM) and waits for that.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().unwrap();
+        let id = process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        process.wait().unwrap()
+    }
+
+    /// What it has logged so far, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+        }
+    }
+}

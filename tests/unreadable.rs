@@ -1,0 +1,99 @@
+//! Objects that this version can't decode, put there behind its back by a CRD loosened for the purpose: one bad object
+//! harms only itself. A program of its own, because it changes the CRDs.
+
+mod support;
+
+use ai_api_operator::api::{ItemResult, Kind};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use support::{World, count, item, outcome, until};
+
+/// Lets anything into `spec` and `status`.
+fn loosen(world: &World, crd: &str) {
+    let yaml = world.kubectl_ok(&["get", "crd", crd, "-o", "json"], "");
+    let mut crd: Value = serde_json::from_str(&yaml).unwrap();
+    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    for part in ["spec", "status"] {
+        schema[part] = json!({"x-kubernetes-preserve-unknown-fields": true});
+    }
+    crd["metadata"]["managedFields"] = json!(null);
+    world.kubectl_ok(&["replace", "-f", "-"], &crd.to_string());
+}
+
+#[tokio::test]
+async fn the_others_are_served_and_the_bad_one_is_reported() {
+    let mut world = World::new("unreadable").await;
+    loosen(&world, "executions.aiapi.dev");
+    loosen(&world, "bulkupdates.aiapi.dev");
+    for (name, status) in [
+        ("newer-state", json!({"state": "PAUSED"})),
+        ("no-object", json!("STOPPED")),
+        ("lower-case", json!({"state": "stopped"})),
+        ("number", json!({"state": 7})),
+    ] {
+        world.own(Kind::Execution, name, "STOPPED").await;
+        // The schema in force changes a moment after the CRD has.
+        let patch = Patch::Merge(json!({"status": status}));
+        until("the loosened schema", || async {
+            world.targets(Kind::Execution).patch_status(name, &PatchParams::default(), &patch).await.is_ok()
+        })
+        .await;
+    }
+    world.own(Kind::Execution, "good-1", "STOPPED").await;
+    let bad: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": "bad"},
+        "spec": {"executions": [{"id": "good-1", "targetStatus": "EXPLODED"}]}
+    }))
+    .unwrap();
+    let bulk_updates = kube::Api::<DynamicObject>::namespaced_with(
+        world.client.clone(),
+        &world.namespace,
+        &kube::core::ApiResource::erase::<ai_api_operator::api::BulkUpdate>(&()),
+    );
+    until("the loosened schema", || async {
+        bulk_updates.create(&PostParams::default(), &bad).await.is_ok()
+    })
+    .await;
+    world.operator.start(&[]);
+
+    let ids = ["newer-state", "no-object", "lower-case", "number", "good-1"];
+    let items: Vec<_> = ids.iter().map(|id| json!({"id": id, "targetStatus": "DELETED"})).collect();
+    let status = world.carry_out("mixed", json!({"executions": items})).await;
+    for id in &ids[..4] {
+        assert_eq!(outcome(&status, Kind::Execution, id), "Refused Unreadable");
+        assert!(world.find(Kind::Execution, id).await.is_some(), "{id}");
+    }
+    assert_eq!(outcome(&status, Kind::Execution, "good-1"), "Settled");
+    let message = item(&status, Kind::Execution, "newer-state").message.clone().unwrap();
+    assert!(message.starts_with("status: unknown variant `PAUSED`"), "{message}");
+    let log = world.operator.log();
+    for id in &ids[..4] {
+        assert!(log.contains(&format!("target=Execution/unreadable/{id}")), "{id}: {log}");
+    }
+
+    until("the event about the bad BulkUpdate", || async {
+        let events = world.kubectl_ok(
+            &[
+                "get",
+                "events.events.k8s.io",
+                "-o",
+                r#"jsonpath={range .items[?(@.regarding.name=="bad")]}{.reason} {.note}{end}"#,
+            ],
+            "",
+        );
+        events.contains("Unreadable it can't be decoded, so nothing is done for it")
+            && events.contains("EXPLODED")
+    })
+    .await;
+    let bad = bulk_updates.get("bad").await.unwrap();
+    assert!(bad.data["status"].get("startTime").is_none());
+
+    // Mended, it is carried out.
+    world.own(Kind::Execution, "good-2", "STOPPED").await;
+    let mended = Patch::Merge(json!({"spec": {"executions": [{"id": "good-2", "targetStatus": "DELETED"}]}}));
+    world.bulk_updates().patch("bad", &PatchParams::default(), &mended).await.unwrap();
+    let status = world.finished("bad").await;
+    assert_eq!(status.items(Kind::Execution).len(), 1);
+    // The object was made a while after the BulkUpdate, or in the same second.
+    assert_eq!(count(&status, ItemResult::Settled) + count(&status, ItemResult::Refused), 1);
+}
