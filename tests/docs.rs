@@ -12,8 +12,8 @@ use std::{
 
 use ai_api_operator::{
     api::{
-        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, ItemResult, ItemStatus, Kind, Reason, State, TargetStatus,
-        crds,
+        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, ItemResult, ItemStatus, Kind, Reason, State,
+        TargetStatus, crds,
     },
     bulk_update::{
         decide::{Hindrance, Rejection, Rules, verdict},
@@ -26,7 +26,8 @@ use ai_api_operator::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
 
-const BEGIN: &str = "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
+const BEGIN: &str =
+    "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
 const END: &str = "<!-- End of the generated part. -->\n";
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -46,7 +47,10 @@ fn the_field_reference_is_what_the_types_say() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path(name), format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
     } else {
-        assert_eq!(generated, wanted, "{name} is not what the types say: UPDATE_DOCS=1 cargo test --test docs");
+        assert_eq!(
+            generated, wanted,
+            "{name} is not what the types say: UPDATE_DOCS=1 cargo test --test docs"
+        );
     }
 }
 
@@ -164,7 +168,8 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
 
 /// The cells of the tables' rows in a section, headings and rulers aside. Code marks are taken off.
 fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
-    let section = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
+    let section =
+        text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
     let level = heading.split(' ').next().unwrap();
     let mut rows = Vec::new();
     let mut in_table = false;
@@ -194,7 +199,8 @@ fn first_cells(rows: &[Vec<String>]) -> BTreeSet<String> {
 fn words<T: serde::de::DeserializeOwned>(field: &str) -> Vec<T> {
     let crds = crds().unwrap();
     let crd = serde_json::to_value(crds.last()).unwrap();
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+    let schema =
+        &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
     let words = &schema["executions"]["items"]["properties"][field]["enum"];
     let words = words.as_array().unwrap().iter().filter(|word| !word.is_null());
     words.map(|word| serde_json::from_value(word.clone()).unwrap()).collect()
@@ -231,7 +237,10 @@ fn conditions() -> Conditions {
             assert_eq!(shown.reason, ready, "the document says that the reason is the same");
         }
         let before = all.insert(ready.clone(), (row.clone(), accepted.clone()));
-        assert!(before.is_none_or(|before| before == (row, accepted)), "{ready} does not always come with the same");
+        assert!(
+            before.is_none_or(|before| before == (row, accepted)),
+            "{ready} does not always come with the same"
+        );
     };
     // A new one has to be added to the lists below.
     let _complete = |hindrance, rejection| {
@@ -352,7 +361,8 @@ fn is_eligible(state: State, asked: TargetStatus, kind: Kind) -> bool {
 
 #[test]
 fn every_setting_is_described() {
-    let help = Command::new(env!("CARGO_BIN_EXE_ai-api-operator")).args(["controller", "--help"]).output().unwrap();
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_ai-api-operator")).args(["controller", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let settings = help.lines().filter_map(|line| line.trim().strip_prefix("--"));
     let flags: BTreeSet<_> = settings.map(|s| format!("--{}", s.split(' ').next().unwrap())).collect();

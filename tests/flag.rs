@@ -1,5 +1,7 @@
 //! The capability flag: off, missing, malformed, unreadable, switched off on the way.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use ai_api_operator::api::{ItemResult, Kind, Reason};

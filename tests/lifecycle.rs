@@ -1,5 +1,7 @@
 //! The life of a BulkUpdate beyond the main job: order, deadlines, TTL, deletion, restarts.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use std::collections::{HashMap, HashSet};
@@ -38,16 +40,17 @@ fn each_was_written_once(world: &World) {
 async fn what_is_applied_in_one_file_is_found_fifty_times_over() {
     let world = World::running("at-once").await;
     for n in 0..50 {
-        let mut file = String::new();
-        for kind in ["Execution", "Deployment"] {
-            file += &format!(
-                "---\napiVersion: aiapi.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: new-{n}}}\nspec: {{}}\n"
-            );
-        }
-        file += &format!(
-            "---\napiVersion: aiapi.dev/v1alpha1\nkind: BulkUpdate\nmetadata: {{name: new-{n}}}\n\
-            spec: {{executions: [{{id: new-{n}, targetStatus: DELETED}}], deployments: [{{id: new-{n}, targetStatus: DELETED}}]}}\n"
-        );
+        let manifest = |kind: &str, spec: Value| {
+            json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": format!("new-{n}")},
+                "spec": spec})
+        };
+        let items = json!([{"id": format!("new-{n}"), "targetStatus": "DELETED"}]);
+        let file = json!({"apiVersion": "v1", "kind": "List", "items": [
+            manifest("Execution", json!({})),
+            manifest("Deployment", json!({})),
+            manifest("BulkUpdate", json!({"executions": items, "deployments": items})),
+        ]})
+        .to_string();
         world.kubectl_ok(&["apply", "-f", "-"], &file);
     }
     for n in 0..50 {

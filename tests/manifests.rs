@@ -1,5 +1,7 @@
 //! What the API server itself refuses, each with a sentence, and what it takes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! Who may be stopped or deleted, on a real API server: the table of states, both verbs, both kinds, both owners.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
 mod support;
 
 use ai_api_operator::api::{Kind, State};

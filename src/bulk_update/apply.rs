@@ -82,7 +82,8 @@ pub async fn apply(
     // One place in the line of the slots for each BulkUpdate, kept while it waits: so they take turns.
     let mut slots = PollSemaphore::new(Arc::clone(&ctx.slots));
     let mut look_again = false;
-    while !queue.is_empty() || (!flight.is_empty() && !look_again) {
+    // Reads sent together are decided on together: what they correct takes one status write.
+    while !queue.is_empty() || !(flight.is_empty() || (look_again && work.reading == 0)) {
         tokio::select! {
             biased;
             Some(answered) = flight.join_next() => look_again |= take_in(work, answered),
@@ -110,6 +111,7 @@ fn start(
     let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(&work.request));
     match wanted {
         Wanted::Read(at) => {
+            work.reading += 1;
             let entry = &mut work.entries[at];
             entry.progress.in_flight = true;
             let item = entry.item.clone();
@@ -237,8 +239,7 @@ pub fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) ->
     match answer {
         Answer::Read(answer) => {
             entry.read(answer);
-            // A plan needs them all; later each is decided on as it comes.
-            return work.start.is_some();
+            work.reading -= 1;
         }
         Answer::NotSent => entry.progress.in_flight = false,
         Answer::Written(guard, Err(failure)) => entry.write_failed(&failure, &guard),

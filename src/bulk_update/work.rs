@@ -40,6 +40,8 @@ pub struct Work {
     /// When this process took it up, or recorded its plan: the flag must have been read since.
     pub since: Instant,
     planned: bool,
+    /// How many reads are under way.
+    pub reading: usize,
     /// When status writes are due.
     pub pace: Pace,
 }
@@ -159,6 +161,7 @@ impl Work {
             generation: bulk.metadata.generation.unwrap_or_default(),
             since: Instant::now(),
             planned: start.is_some(),
+            reading: 0,
             pace: Pace::default(),
         }
     }

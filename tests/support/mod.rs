@@ -133,13 +133,11 @@ impl World {
     ) -> BulkUpdate {
         let wanted = |bulk: Option<&BulkUpdate>| bulk.is_some_and(&condition);
         let found = await_condition(self.bulk_updates(), name, wanted);
-        match tokio::time::timeout(DEADLINE, found).await {
-            Ok(found) => found.unwrap().unwrap(),
-            Err(_) => {
-                let now = self.bulk_updates().get_opt(name).await.unwrap();
-                panic!("not within {DEADLINE:?}: {what}; it is {now:#?}\n{}", self.operator.log());
-            }
+        if let Ok(found) = tokio::time::timeout(DEADLINE, found).await {
+            return found.unwrap().unwrap();
         }
+        let now = self.bulk_updates().get_opt(name).await.unwrap();
+        panic!("not within {DEADLINE:?}: {what}; it is {now:#?}\n{}", self.operator.log());
     }
 
     /// Waits until a BulkUpdate is over.
