@@ -97,19 +97,24 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
             .map(move |event| (namespace.clone(), event))
             .boxed()
     }));
-    let registry = tokio::spawn(Registry::new(Arc::clone(&ctx)).run(bulk_updates));
+    let mut registry = tokio::spawn(Registry::new(Arc::clone(&ctx)).run(bulk_updates));
     info!(namespace = settings.namespace, meta_configmap = settings.meta_configmap,
         watch_namespaces = ?settings.watch_namespaces, max_in_flight = settings.max_in_flight,
         version = env!("CARGO_PKG_VERSION"), "started");
 
     tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
         ended = tasks.join_next() => {
             if let Some(Err(error)) = ended {
                 return Err(error.into());
             }
             anyhow::bail!("a watch has ended, which must not happen while the operator runs");
         }
-        () = shutdown.cancelled() => {}
+        ended = &mut registry => {
+            ended?;
+            anyhow::bail!("the watch of bulkupdates has ended, which must not happen while the operator runs");
+        }
     }
     info!("stopping: no write starts any more, those under way are waited for");
     let end = async {
@@ -151,11 +156,13 @@ async fn follow_targets(
     };
     let config = watcher::Config::default().page_size(PAGE);
     let mut events = std::pin::pin!(watch(api, config, scope.kind.plural()));
+    let mut unreadable = 0u64;
     while let Some(event) = events.next().await {
         let Some((object, target)) = index.take_in(&scope, event) else { continue };
         let (namespace, name) = object.key();
         if let Err(why) = &target.state {
-            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why,
+            unreadable += 1;
+            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why, unreadable,
                 "unreadable: it is neither stopped nor deleted");
         }
         // The receiver ends only with the process.

@@ -137,17 +137,11 @@ impl Index {
         Arc::new(Self { inner: Mutex::default(), unlisted: watch::Sender::new(scopes.into_iter().collect()) })
     }
 
-    /// Waits until every scope has been listed once.
-    pub async fn listed(&self) {
+    /// Waits until a kind has been listed once, in every scope.
+    pub async fn listed(&self, kind: Kind) {
+        let listed = |unlisted: &HashSet<Scope>| unlisted.iter().all(|scope| scope.kind != kind);
         // The sender is a part of self, so that waiting can't fail.
-        let _ = self.unlisted.subscribe().wait_for(HashSet::is_empty).await;
-    }
-
-    /// The kinds whose first list has not come yet.
-    #[must_use]
-    pub fn unlisted_kinds(&self) -> Vec<Kind> {
-        let unlisted = self.unlisted.borrow();
-        Kind::ALL.into_iter().filter(|kind| unlisted.iter().any(|scope| scope.kind == *kind)).collect()
+        let _ = self.unlisted.subscribe().wait_for(listed).await;
     }
 
     /// What is known under a name.

@@ -8,7 +8,7 @@ use ai_api_operator::api::{ItemResult, Kind};
 use serde_json::{Value, json};
 use support::{World, conditions, count, item, outcome, until};
 
-/// Gives the operator the shipped ClusterRole without these verbs on these resources of the group.
+/// Gives the operator the shipped role without this verb on these resources of the group.
 fn take_away(world: &World, verb: &str, resource: &str) {
     let role = world.kubectl_ok(&["get", "clusterrole", "ai-api-operator", "-o", "json"], "");
     let role: Value = serde_json::from_str(&role).unwrap();

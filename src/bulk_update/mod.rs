@@ -134,7 +134,7 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
         let turn = decide(work, &seen, ctx.rules, Timestamp::now());
         let recorded = match &turn.phase {
             Some(phase) => record::record(ctx, work, phase).await,
-            None => Recorded::No,
+            None => Recorded::Unchanged,
         };
         if matches!(recorded, Recorded::Overtaken) {
             drain(work, &mut flight).await;
@@ -143,15 +143,16 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
         work.keep_to_the_record();
         let idle = turn.wanted.is_empty() && flight.is_empty();
         apply::apply(ctx, latest, work, &mut flight, turn.wanted).await;
-        if let Recorded::Yes(before) = &recorded {
+        if let Recorded::Written(before) = &recorded {
             report::report(ctx, work, before);
         }
         if work.is_over() {
             return End::Over;
         }
         hindered = if turn.hindered { hindered + 1 } else { 0 };
-        if idle && !turn.again {
-            let to_record = !matches!(recorded, Recorded::Yes(_));
+        let goes_on = turn.again && matches!(recorded, Recorded::Written(_));
+        if idle && !goes_on {
+            let to_record = matches!(recorded, Recorded::Later);
             settle::settle(ctx, latest, work, &mut flight, &following, Waiting { hindered, to_record }).await;
         }
     }
@@ -171,7 +172,7 @@ struct Turn {
     phase: Option<Phase>,
     /// What to ask the API server about targets.
     wanted: Vec<Wanted>,
-    /// Whether the next pass has something to do that this one has only just made possible.
+    /// Whether the next pass has something to do, once this one is on record.
     again: bool,
     /// Whether something stands in the way.
     hindered: bool,

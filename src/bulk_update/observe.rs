@@ -37,15 +37,14 @@ pub struct Seen {
 
 /// Observes everything that a pass needs.
 pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> Seen {
-    let listed = tokio::time::timeout(PATIENCE, ctx.index.listed()).await.is_ok();
+    let unlisted = unlisted(ctx, work).await;
     for change in following.mailbox().take() {
         take_in(work, &change);
     }
     let gates = gates(ctx, work).await;
     let namespace = &work.request.namespace;
-    if !listed {
-        let kinds: Vec<_> = ctx.index.unlisted_kinds().into_iter().map(Kind::plural).collect();
-        let why = format!("{} can't be listed yet; the operator's log says why", kinds.join(" and "));
+    if let Some(kind) = unlisted {
+        let why = format!("{} can't be listed yet; the operator's log says why", kind.plural());
         return Seen { gates, looks: vec![Look::Failed(why); work.entries.len()] };
     }
     let looks = work
@@ -53,6 +52,16 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> S
         .iter()
         .map(|entry| entry.look(ctx.index.get(entry.item.kind, namespace, &entry.item.id)));
     Seen { gates, looks: looks.collect() }
+}
+
+/// A kind that the request names and that has not been listed yet, within patience.
+async fn unlisted(ctx: &Context, work: &Work) -> Option<Kind> {
+    for kind in Kind::ALL.into_iter().filter(|kind| work.request.names(*kind)) {
+        if tokio::time::timeout(PATIENCE, ctx.index.listed(kind)).await.is_err() {
+            return Some(kind);
+        }
+    }
+    None
 }
 
 fn take_in(work: &mut Work, change: &Change) {

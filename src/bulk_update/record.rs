@@ -28,12 +28,12 @@ const LAST_ATTEMPTS: u32 = 5;
 /// What became of the record.
 #[derive(Debug)]
 pub enum Recorded {
-    /// There was nothing to write, or it can wait.
-    No,
+    /// There was nothing to write.
+    Unchanged,
+    /// There is something, which can wait or has to: for the next report, or for another attempt.
+    Later,
     /// Written; what stood there before.
-    Yes(BulkUpdateStatus),
-    /// It could not be written; it is tried again later.
-    NotYet,
+    Written(BulkUpdateStatus),
     /// Somebody else has changed the status or the request: what is known here does not count any more.
     Overtaken,
 }
@@ -41,11 +41,11 @@ pub enum Recorded {
 /// Writes the status if it is due.
 pub async fn record(ctx: &Context, work: &mut Work, phase: &Phase) -> Recorded {
     let wanted = status(work, phase, Timestamp::now());
-    if wanted == work.recorded || work.pace.held_back() {
-        return Recorded::No;
+    if wanted == work.recorded {
+        return Recorded::Unchanged;
     }
-    if !(work.pace.due() || must_stand_first(work, &wanted)) {
-        return Recorded::No;
+    if work.pace.held_back() || !(work.pace.due() || must_stand_first(work, &wanted)) {
+        return Recorded::Later;
     }
     write_or_put_off(ctx, work, phase, wanted).await
 }
@@ -60,7 +60,7 @@ pub async fn record_last(ctx: &Context, work: &mut Work) {
         let phase = Phase::Planned(None);
         let wanted = status(work, &phase, Timestamp::now());
         if wanted == work.recorded
-            || !matches!(write_or_put_off(ctx, work, &phase, wanted).await, Recorded::NotYet)
+            || !matches!(write_or_put_off(ctx, work, &phase, wanted).await, Recorded::Later)
         {
             return;
         }
@@ -77,13 +77,13 @@ async fn write_or_put_off(
     match write(ctx, work, phase, wanted).await {
         Ok(Some(before)) => {
             work.pace.written();
-            Recorded::Yes(before)
+            Recorded::Written(before)
         }
         Ok(None) => Recorded::Overtaken,
         Err(failure) => {
             warn!(bulk_update = %work.request.full_name(), %failure, "the status can't be written; trying again");
             work.pace.failed(&failure);
-            Recorded::NotYet
+            Recorded::Later
         }
     }
 }
