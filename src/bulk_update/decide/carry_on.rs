@@ -156,13 +156,15 @@ impl Planned<'_> {
                 (Open::No, _) => false,
                 (Open::Guard(_) | Open::Unknown, _) => true,
             };
-            return if open {
-                self.fails(
+            return match look {
+                _ if !open => self.fails(reason, message),
+                // It is looked up first, as often as that takes until a deadline.
+                Look::Cached(_) => Step::Read,
+                Look::Failed(why) if deadline == Deadline::Ahead => Step::Hold(Some(why.clone())),
+                _ => self.fails(
                     Reason::OutcomeUnknown,
                     Some("a write may have been sent and got no answer; look at the object".into()),
-                )
-            } else {
-                self.fails(reason, message)
+                ),
             };
         }
         match (look, gate, target) {
