@@ -307,7 +307,8 @@ impl Entry {
         progress.writes_failed += 1;
         if failure.outcome_unknown() {
             progress.must_look = true;
-            if progress.open == Open::No {
+            // The guard of an earlier one does not fit any more where this one's may: only the newest can take hold.
+            if progress.open != Open::Unknown {
                 progress.open = Open::Guard(guard.into());
             }
         }
