@@ -3,6 +3,8 @@
 pub mod apply;
 pub mod decide;
 mod finished;
+#[cfg(test)]
+mod fixtures;
 pub mod observe;
 mod record;
 mod registry;

@@ -1,0 +1,218 @@
+//! Who may be stopped or deleted, and what is said to the others.
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
+    bulk_update::{
+        decide::{Look, Rules, plan_item, verdict},
+        fixtures::{ID, MEANT, OTHER, VERBS, at, eligible, request, target},
+        request::{Item, Request},
+    },
+    target::{Observed, Target},
+};
+
+const STRICT: Rules = Rules { delete_completed: false };
+const LENIENT: Rules = Rules { delete_completed: true };
+
+fn observed(spec: &Value, status: &Value, metadata: &Value) -> Target {
+    let mut object = json!({"metadata": {"name": ID, "uid": MEANT, "creationTimestamp": at(-1).to_string()},
+        "spec": spec, "status": status});
+    for (key, value) in metadata.as_object().unwrap() {
+        object["metadata"][key] = value.clone();
+    }
+    Target::from(&serde_json::from_value::<Observed>(object).unwrap())
+}
+
+/// What both verbs are told about such an object.
+fn reasons(status: &Value, metadata: &Value, kind: Kind, rules: Rules) -> [Option<Reason>; 2] {
+    let owners = [
+        json!({}),
+        json!({"managedBy": OPERATOR}),
+        json!({"managedBy": "example.com/runner"}),
+        json!({"template": {"spec": {}}}),
+        json!(null),
+    ];
+    VERBS.map(|verb| {
+        let mut found = owners.iter().map(|spec| {
+            let request = request(kind, verb);
+            let target = observed(spec, status, metadata);
+            verdict(&request, &request.items[0], Some(&target), rules).err().map(|(reason, _)| reason)
+        });
+        let first = found.next().unwrap();
+        assert!(found.all(|other| other == first), "{status}: it depends on whose it is");
+        first
+    })
+}
+
+#[test]
+fn the_table_of_states_holds_for_both_kinds_and_whoever_owns_the_object() {
+    use Reason::{StopPending, Terminating, Unreadable, WrongState};
+    let no = Some(WrongState);
+    for (status, stop, delete) in [
+        (json!(null), no, None),
+        (json!({}), no, None),
+        (json!({"state": null}), no, None),
+        (json!({"state": "UNKNOWN"}), no, None),
+        (json!({"state": "PENDING"}), None, no),
+        (json!({"state": "RUNNING"}), None, no),
+        (json!({"state": "RUNNING", "targetStatus": "RUNNING"}), None, no),
+        (json!({"state": "RUNNING", "targetStatus": "COMPLETED"}), None, no),
+        (json!({"state": "RUNNING", "targetStatus": "DELETED"}), None, no),
+        (json!({"state": "PENDING", "targetStatus": "STOPPED"}), Some(StopPending), no),
+        (json!({"state": "RUNNING", "targetStatus": "STOPPED"}), Some(StopPending), no),
+        (json!({"state": "STOPPING"}), no, no),
+        (json!({"state": "STOPPING", "targetStatus": "STOPPED"}), no, no),
+        (json!({"state": "STOPPED", "targetStatus": "STOPPED"}), no, None),
+        (json!({"state": "DEAD", "targetStatus": "STOPPED"}), no, None),
+        (json!({"state": "COMPLETED"}), no, no),
+        (json!({"state": "PAUSED"}), Some(Unreadable), Some(Unreadable)),
+        (json!({"state": "unknown"}), Some(Unreadable), Some(Unreadable)),
+        (json!({"state": 1}), Some(Unreadable), Some(Unreadable)),
+    ] {
+        for kind in Kind::ALL {
+            assert_eq!(reasons(&status, &json!({}), kind, STRICT), [stop, delete], "{kind:?} {status}");
+            // Only COMPLETED Executions are another matter with --delete-completed.
+            let completed = kind == Kind::Execution && status["state"] == "COMPLETED";
+            let delete = if completed { None } else { delete };
+            assert_eq!(reasons(&status, &json!({}), kind, LENIENT), [stop, delete], "{kind:?} {status}");
+            let terminating =
+                json!({"deletionTimestamp": at(1).to_string(), "finalizers": ["example.com/x"]});
+            let found = reasons(&status, &terminating, kind, LENIENT);
+            assert_eq!(found, [Some(Terminating); 2], "{kind:?} {status}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_state_says_which_it_is_and_which_the_verb_takes() {
+    let takes = |kind, verb, rules| match (kind, verb, rules) {
+        (_, TargetStatus::Stopped, _) => "only PENDING or RUNNING can be stopped",
+        (Kind::Execution, _, LENIENT) => "only STOPPED, DEAD, UNKNOWN or COMPLETED can be deleted",
+        _ => "only STOPPED, DEAD or UNKNOWN can be deleted",
+    };
+    for (kind, verb) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|verb| (kind, verb))) {
+        for (state, rules) in State::ALL.into_iter().flat_map(|s| [(s, STRICT), (s, LENIENT)]) {
+            let (request, target) = (request(kind, verb), target(state));
+            if let Err((reason, message)) = verdict(&request, &request.items[0], Some(&target), rules) {
+                assert_eq!(reason, Reason::WrongState);
+                let expected = format!("it is {}; {}", state.word(), takes(kind, verb, rules));
+                assert_eq!(message.as_deref(), Some(&*expected));
+            }
+        }
+    }
+}
+
+#[test]
+fn of_several_reasons_the_first_is_told() {
+    type Spoil = fn(&mut Item, &mut Target);
+    let in_order: [(Reason, Spoil); 6] = [
+        (Reason::Replaced, |item, _| item.uid = Some(OTHER.into())),
+        (Reason::CreatedLater, |_, target| target.created = at(1).as_second()),
+        (Reason::Terminating, |_, target| target.terminating = true),
+        (Reason::Unreadable, |_, target| target.state = Err("what is PAUSED?".into())),
+        (Reason::StopPending, |_, target| (target.state, target.stop_asked) = (Ok(State::Running), true)),
+        (Reason::WrongState, |_, target| target.state = Ok(State::Stopping)),
+    ];
+    for verb in VERBS {
+        let request = request(Kind::Execution, verb);
+        // One more with each turn, from the last to the first; and each pair.
+        for (first, (reason, spoil)) in in_order.iter().enumerate() {
+            let later = &in_order[first + 1..];
+            let each_alone = later.iter().map(std::slice::from_ref);
+            for others in each_alone.chain([later]) {
+                let (mut item, mut target) = (request.items[0].clone(), eligible(verb));
+                for (_, spoil) in others.iter().rev() {
+                    spoil(&mut item, &mut target);
+                }
+                spoil(&mut item, &mut target);
+                let found = verdict(&request, &item, Some(&target), STRICT).unwrap_err().0;
+                // Nobody asks whether a stop is pending where an object is to be deleted.
+                let stop = verb == TargetStatus::Stopped;
+                let expected =
+                    if *reason == Reason::StopPending && !stop { Reason::WrongState } else { *reason };
+                assert_eq!(found, expected, "{verb:?} {others:?}");
+            }
+        }
+        let mut item = request.items[0].clone();
+        item.uid = Some(MEANT.into());
+        assert_eq!(verdict(&request, &item, None, STRICT), Err((Reason::NotFound, None)));
+    }
+}
+
+#[test]
+fn an_object_of_the_same_second_was_there_and_one_of_the_next_was_not() {
+    for verb in VERBS {
+        let request = request(Kind::Deployment, verb);
+        for (second, expected) in [(-1, None), (0, None), (1, Some(Reason::CreatedLater))] {
+            let target = Target { created: at(second).as_second(), ..eligible(verb) };
+            let found = verdict(&request, &request.items[0], Some(&target), STRICT);
+            assert_eq!(found.err().map(|(reason, _)| reason), expected, "{second} s");
+        }
+        // Who names the uid means that very object, however young it is.
+        let item = Item { uid: Some(MEANT.into()), ..request.items[0].clone() };
+        let target = Target { created: at(100).as_second(), ..eligible(verb) };
+        assert!(verdict(&request, &item, Some(&target), STRICT).is_ok());
+    }
+}
+
+#[test]
+fn an_unreadable_object_is_refused_with_what_is_wrong() {
+    let request = request(Kind::Execution, TargetStatus::Deleted);
+    let target = observed(&json!({}), &json!({"state": "PAUSED"}), &json!({}));
+    let (reason, message) = verdict(&request, &request.items[0], Some(&target), STRICT).unwrap_err();
+    assert_eq!(reason, Reason::Unreadable);
+    assert!(message.unwrap().contains("PAUSED"));
+}
+
+#[test]
+fn an_id_that_cannot_be_a_name_is_not_found_without_a_look() {
+    for (id, verb) in ["Abcd", "ab_cd", "-abc", "ab..cd"].into_iter().flat_map(|id| VERBS.map(|v| (id, v))) {
+        let mut request = request(Kind::Execution, verb);
+        request.items[0].id = id.into();
+        for look in [Look::Cached(None), Look::Live(None), Look::Failed("down".into())] {
+            let (entry, target) =
+                plan_item(&request, &request.items[0], &look, STRICT).unwrap().expect("no read is needed");
+            assert_eq!((entry.result, entry.reason), (ItemResult::Refused, Some(Reason::NotFound)));
+            assert!(entry.message.is_some() && target.is_none(), "{id}");
+        }
+    }
+}
+
+fn every_object() -> impl Iterator<Item = Option<Target>> {
+    let states = State::ALL.into_iter().map(target);
+    let odd: [fn(&mut Target); 4] = [
+        |t| t.state = Err("?".into()),
+        |t| t.terminating = true,
+        |t| t.created = at(1).as_second(),
+        |t| t.stop_asked = true,
+    ];
+    let odd = odd.into_iter().map(|spoil| {
+        let mut target = target(State::Running);
+        spoil(&mut target);
+        target
+    });
+    states.chain(odd).map(Some).chain([None])
+}
+
+#[test]
+fn a_cached_look_plans_what_a_live_one_plans_and_refuses_nothing() {
+    let plan = |request: &Request, look: Look| plan_item(request, &request.items[0], &look, STRICT).unwrap();
+    for (object, verb) in every_object().flat_map(|object| VERBS.map(|verb| (object.clone(), verb))) {
+        let mut request = request(Kind::Execution, verb);
+        for (dry_run, planned) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
+            request.dry_run = dry_run;
+            let (live, rests_on) = plan(&request, Look::Live(object.clone())).expect("a live look suffices");
+            assert_eq!(rests_on, object);
+            assert_eq!(live.uid.as_deref(), object.as_ref().map(|t| &*t.uid));
+            assert_eq!(live.observed_state, object.as_ref().and_then(|t| t.state.clone().ok()));
+            let cached = plan(&request, Look::Cached(object.clone()));
+            if live.result == ItemResult::Refused {
+                assert!(cached.is_none() && live.reason.is_some(), "{object:?}");
+            } else {
+                assert_eq!((live.result, live.reason, &live.message), (planned, None, &None));
+                assert_eq!(cached, Some((live, rests_on)));
+            }
+        }
+    }
+}

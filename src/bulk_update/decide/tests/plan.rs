@@ -1,0 +1,172 @@
+//! What becomes of a request as a whole.
+
+use serde_json::{Value, json};
+
+use crate::{
+    api::{ItemResult, Kind, Reason, State, TargetStatus},
+    bulk_update::{
+        decide::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rejection, Rules, plan},
+        fixtures::{at, bulk, eligible, spec, target},
+        request::Request,
+    },
+};
+
+const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+
+fn off(why: &str) -> Gate {
+    Gate::Closed(why.into())
+}
+
+fn down() -> Gate {
+    Gate::Unknown("503".into())
+}
+
+/// Two Executions and a Deployment.
+fn request(more: &Value) -> Request {
+    let mut spec = json!({
+        "executions": [{"id": "exec-1", "targetStatus": "STOPPED"}, {"id": "exec-2", "targetStatus": "DELETED"}],
+        "deployments": [{"id": "exec-1", "targetStatus": "STOPPED"}],
+    });
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    Request::from(&bulk(&spec))
+}
+
+fn looks(request: &Request, look: fn(Option<crate::target::Target>) -> Look) -> Vec<Look> {
+    request.items.iter().map(|item| look(Some(eligible(item.target)))).collect()
+}
+
+fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Plan {
+    plan(request, looks, gates, at(seconds), Rules::default())
+}
+
+#[test]
+fn a_request_is_planned_item_by_item_in_its_order() {
+    for (dry_run, result) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
+        let request = request(&json!({"dryRun": dry_run}));
+        let mut looks = looks(&request, Look::Cached);
+        looks[1] = Look::Live(Some(target(State::Running)));
+        let Plan::Planned(entries) = made(&request, &looks, &OPEN, 1) else { panic!("not planned") };
+        let told: Vec<_> =
+            entries.iter().map(|(e, _)| (&*e.id, e.target_status, e.result, e.reason)).collect();
+        use TargetStatus::{Deleted, Stopped};
+        assert_eq!(
+            told,
+            [
+                ("exec-1", Stopped, result, None),
+                ("exec-2", Deleted, ItemResult::Refused, Some(Reason::WrongState)),
+                ("exec-1", Stopped, result, None),
+            ]
+        );
+        assert!(entries.iter().all(|(_, rests_on)| rests_on.is_some()));
+    }
+}
+
+#[test]
+fn what_the_cache_would_refuse_is_read_before_anything_waits() {
+    let request = request(&json!({}));
+    let mut looks = looks(&request, Look::Cached);
+    looks[0] = Look::Cached(None);
+    looks[2] = Look::Cached(Some(target(State::Dead)));
+    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![0, 2]));
+    looks[0] = Look::Failed("down".into());
+    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![2]));
+    looks[2] = Look::Live(None);
+    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Wait(Hindrance::Waiting, "down".into()));
+}
+
+#[test]
+fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
+    let request = request(&json!({"startingDeadlineSeconds": 60}));
+    let (unread, failed) =
+        (looks(&request, |_| Look::Cached(None)), looks(&request, |_| Look::Failed("x".into())));
+    let gates = |executions: Gate, deployments: Gate, invalid| Gates { executions, deployments, invalid };
+    for looks in [&unread, &failed] {
+        for gates in [&OPEN, &gates(down(), down(), false), &gates(off("a"), off("a"), true)] {
+            let found = made(&request, looks, gates, 61);
+            assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{found:?}");
+        }
+        let found = made(&request, looks, &gates(down(), down(), false), 60);
+        assert_eq!(found, Plan::Wait(Hindrance::FlagUnreadable, "503".into()));
+        for closed in [
+            gates(off("no"), off("no"), false),
+            gates(off("no"), Gate::Open, false),
+            gates(Gate::Open, off("no"), false),
+        ] {
+            let found = made(&request, looks, &closed, 60);
+            assert_eq!(found, Plan::Reject(Rejection::BulkUpdatesDisabled, "no".into()));
+        }
+        let found = made(&request, looks, &gates(off("typo"), off("typo"), true), 60);
+        assert_eq!(found, Plan::Reject(Rejection::MetaInvalid, "typo".into()));
+    }
+}
+
+#[test]
+fn the_flag_of_a_kind_that_is_not_named_does_not_matter() {
+    for kind in Kind::ALL {
+        let request = Request::from(&bulk(&spec(kind, TargetStatus::Stopped)));
+        for other in [off("no"), down()] {
+            let gates = match kind {
+                Kind::Execution => Gates { deployments: other, ..OPEN },
+                Kind::Deployment => Gates { executions: other, ..OPEN },
+            };
+            let found = made(&request, &looks(&request, Look::Cached), &gates, 1);
+            assert!(matches!(found, Plan::Planned(_)), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn the_time_to_begin_ends_with_its_last_second() {
+    for (more, last) in [
+        (json!({}), 3600),
+        (json!({"startingDeadlineSeconds": 0}), 0),
+        (json!({"startingDeadlineSeconds": 5}), 5),
+        (json!({"notAfter": at(7).to_string()}), 7),
+        (json!({"notAfter": at(7).to_string(), "startingDeadlineSeconds": 9}), 7),
+        (json!({"notAfter": at(7).to_string(), "startingDeadlineSeconds": 5}), 5),
+        (json!({"notAfter": at(-1).to_string()}), -1),
+    ] {
+        let request = request(&more);
+        let looks = looks(&request, Look::Cached);
+        assert!(matches!(made(&request, &looks, &OPEN, last), Plan::Planned(_)), "{more}");
+        let found = made(&request, &looks, &OPEN, last + 1);
+        assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{more}: {found:?}");
+    }
+}
+
+#[test]
+fn a_rejection_for_lateness_says_which_deadline_it_was() {
+    let not_after = request(&json!({"notAfter": at(1).to_string(), "startingDeadlineSeconds": 1}));
+    for (request, word) in [(not_after, "notAfter"), (request(&json!({})), "startingDeadlineSeconds")] {
+        let Plan::Reject(_, message) = made(&request, &[], &OPEN, 4000) else { panic!("not rejected") };
+        assert!(message.starts_with(word), "{message}");
+    }
+}
+
+#[test]
+fn writing_ends_with_the_last_second_of_a_deadline() {
+    let with = |more: &Value| request(more);
+    let both = with(&json!({"activeDeadlineSeconds": 10, "notAfter": at(105).to_string()}));
+    let start = at(100);
+    for (request, seconds, expected) in [
+        (&with(&json!({})), 1_000_000, Deadline::Ahead),
+        (&with(&json!({"activeDeadlineSeconds": 10})), 110, Deadline::Ahead),
+        (&with(&json!({"activeDeadlineSeconds": 10})), 111, Deadline::Active),
+        (&with(&json!({"notAfter": at(105).to_string()})), 105, Deadline::Ahead),
+        (&with(&json!({"notAfter": at(105).to_string()})), 106, Deadline::NotAfter),
+        (&both, 105, Deadline::Ahead),
+        (&both, 106, Deadline::NotAfter),
+        (&both, 111, Deadline::Active),
+    ] {
+        assert_eq!(Deadline::at(request, start, at(seconds)), expected, "{seconds}");
+    }
+}
+
+#[test]
+fn rejections_have_the_reasons_of_the_conditions() {
+    for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
+        assert_eq!(why.reason(), format!("{why:?}"));
+    }
+}

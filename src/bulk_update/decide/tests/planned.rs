@@ -1,0 +1,398 @@
+//! What becomes of a planned item.
+
+use crate::{
+    api::{ItemResult, Kind, Reason, State, TargetStatus},
+    bulk_update::{
+        decide::{Deadline, Gate, Gates, Look, Rules, Step, carry_on, steps},
+        fixtures::{MEANT, OTHER, OWN, VERBS, at, eligible, entry, request, target},
+        request::Request,
+        work::{Entry, Open},
+    },
+    target::Target,
+};
+
+/// All that a decision rests on.
+struct Case {
+    request: Request,
+    entry: Entry,
+    object: Option<Target>,
+    gate: Gate,
+    deadline: Deadline,
+}
+
+impl Case {
+    /// Nothing stands in the way.
+    fn new(verb: TargetStatus) -> Self {
+        let request = request(Kind::Execution, verb);
+        let entry = entry(&request.items[0], ItemResult::Planned);
+        Self { request, entry, object: Some(eligible(verb)), gate: Gate::Open, deadline: Deadline::Ahead }
+    }
+
+    fn with(verb: TargetStatus, change: impl FnOnce(&mut Self)) -> Self {
+        let mut case = Self::new(verb);
+        change(&mut case);
+        case
+    }
+
+    /// The object that was planned, as it is now.
+    fn meant(&mut self) -> &mut Target {
+        let verb = self.entry.item.target;
+        let object = self.object.get_or_insert_with(|| eligible(verb));
+        object.uid = MEANT.into();
+        object
+    }
+
+    fn other(&mut self, seconds: i64) {
+        let other = eligible(self.entry.item.target);
+        self.object = Some(Target { uid: OTHER.into(), created: at(seconds).as_second(), ..other });
+    }
+
+    fn on(&self, look: &Look) -> Step {
+        carry_on(&self.request, &self.entry, look, &self.gate, self.deadline, Rules::default())
+    }
+
+    fn live(&self) -> Step {
+        self.on(&Look::Live(self.object.clone()))
+    }
+
+    fn cached(&self) -> Step {
+        self.on(&Look::Cached(self.object.clone()))
+    }
+}
+
+/// What an item has become.
+fn became(step: &Step) -> (ItemResult, Option<Reason>) {
+    match step {
+        Step::Become(record, _) => (record.result, record.reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+type Row = (&'static str, fn(&mut Case), ItemResult, Option<Reason>);
+
+const BOTH_BEFORE: Row =
+    ("another one that was there before", |case| case.other(-1), ItemResult::Planned, None);
+
+const ENDS: [Row; 8] = {
+    use ItemResult::Failed;
+    use Reason::{BulkUpdatesDisabled, DeadlineExceeded, Forbidden, OutcomeUnknown, WriteFailed};
+    [
+        (
+            "off, open",
+            |c| (c.gate, c.entry.progress.open) = (Gate::Closed("off".into()), Open::Unknown),
+            Failed,
+            Some(OutcomeUnknown),
+        ),
+        (
+            "active, open",
+            |c| (c.deadline, c.entry.progress.open) = (Deadline::Active, Open::Unknown),
+            Failed,
+            Some(OutcomeUnknown),
+        ),
+        (
+            "late, open",
+            |c| (c.deadline, c.entry.progress.open) = (Deadline::NotAfter, Open::Unknown),
+            Failed,
+            Some(OutcomeUnknown),
+        ),
+        (
+            "refused, open",
+            |c| {
+                c.entry.progress.refused = Some((WriteFailed, "422".into()));
+                c.entry.progress.open = Open::Unknown;
+            },
+            Failed,
+            Some(OutcomeUnknown),
+        ),
+        ("off", |c| c.gate = Gate::Closed("off".into()), Failed, Some(BulkUpdatesDisabled)),
+        ("active", |c| c.deadline = Deadline::Active, Failed, Some(DeadlineExceeded)),
+        ("late", |c| c.deadline = Deadline::NotAfter, Failed, Some(DeadlineExceeded)),
+        ("refused", |c| c.entry.progress.refused = Some((Forbidden, "403".into())), Failed, Some(Forbidden)),
+    ]
+};
+
+/// The rows of the table, in its order.
+fn rows(verb: TargetStatus) -> Vec<Row> {
+    use ItemResult::{Failed, Scheduled, Settled};
+    use Reason::{Gone, Replaced, StopPending, Terminating, Unreadable, WrongState};
+    let unreadable: Row = ("unreadable", |c| c.meant().state = Err("?".into()), Failed, Some(Unreadable));
+    let mut rows: Vec<Row> = match verb {
+        TargetStatus::Stopped => vec![
+            (
+                "own stop",
+                |c| (c.meant().state, c.meant().stop_request) = (Ok(State::Running), Some(OWN.into())),
+                Scheduled,
+                None,
+            ),
+            BOTH_BEFORE,
+            ("nothing", |c| c.object = None, Failed, Some(Gone)),
+            ("another one", |c| c.other(0), Failed, Some(Replaced)),
+            ("terminating", |c| c.meant().terminating = true, Failed, Some(Terminating)),
+            unreadable,
+            (
+                "stop pending",
+                |c| {
+                    *c.meant() = Target { stop_asked: true, ..target(State::Running) };
+                },
+                Failed,
+                Some(StopPending),
+            ),
+            ("wrong state", |c| c.meant().state = Ok(State::Dead), Failed, Some(WrongState)),
+        ],
+        TargetStatus::Deleted => vec![
+            BOTH_BEFORE,
+            ("nothing", |c| c.object = None, Settled, Some(Gone)),
+            ("another one", |c| c.other(0), Settled, Some(Gone)),
+            ("terminating", |c| c.meant().terminating = true, Scheduled, None),
+            unreadable,
+            ("wrong state", |c| c.meant().state = Ok(State::Running), Failed, Some(WrongState)),
+        ],
+    };
+    rows.extend(ENDS);
+    rows
+}
+
+#[test]
+fn each_row_of_the_table_counts_before_all_that_follow() {
+    for verb in VERBS {
+        let rows = rows(verb);
+        for (first, (name, apply, result, reason)) in rows.iter().enumerate() {
+            let later = &rows[first + 1..];
+            let pairs = later.iter().map(std::slice::from_ref);
+            for others in pairs.chain([later, &[]]) {
+                let mut case = Case::new(verb);
+                for (_, apply, ..) in others.iter().rev() {
+                    apply(&mut case);
+                }
+                apply(&mut case);
+                let others: Vec<_> = others.iter().map(|row| row.0).collect();
+                assert_eq!(became(&case.live()), (*result, *reason), "{verb:?}: {name}, then {others:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_row_that_speaks_against_the_object_rests_on_the_cache() {
+    for verb in VERBS {
+        for (name, apply, result, reason) in rows(verb) {
+            let case = Case::with(verb, apply);
+            let (cached, live) = (case.cached(), case.live());
+            let by_object = !ENDS.iter().any(|row| row.0 == name);
+            match (by_object, reason) {
+                // It can't be taken back, so that an old look at it is as good; a write with an open end is looked up.
+                _ if matches!(name, "own stop" | "terminating") && result == ItemResult::Scheduled => {
+                    assert_eq!(cached, live, "{name}");
+                }
+                (true, _) | (_, Some(Reason::OutcomeUnknown)) => assert_eq!(cached, Step::Read, "{name}"),
+                _ => assert_eq!(cached, live, "{name}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_as_it_was_planned_is_written_to_as_it_was_seen() {
+    for case in VERBS.map(Case::new) {
+        let object = case.object.clone().unwrap();
+        assert_eq!(case.live(), Step::Write(object.clone()));
+        assert_eq!(case.cached(), Step::Write(object));
+    }
+}
+
+#[test]
+fn what_is_accepted_says_how_far_it_is() {
+    for state in State::ALL {
+        let case = Case::with(TargetStatus::Stopped, |case| {
+            case.object = Some(Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) });
+        });
+        let Step::Become(record, None) = case.live() else { panic!("{state:?}") };
+        let settled = matches!(state, State::Stopped | State::Completed | State::Dead);
+        let expected = if settled { ItemResult::Settled } else { ItemResult::Scheduled };
+        assert_eq!((record.result, record.reason), (expected, None), "{state:?}");
+        assert_eq!(record.observed_state, Some(state));
+        let by_itself = matches!(state, State::Completed | State::Dead);
+        assert_eq!(record.message.is_some_and(|m| m.contains(state.word())), by_itself, "{state:?}");
+    }
+}
+
+#[test]
+fn the_stop_of_another_bulk_update_is_none_of_its_own() {
+    let case = Case::with(TargetStatus::Stopped, |case| {
+        *case.meant() =
+            Target { stop_asked: true, stop_request: Some("another".into()), ..target(State::Pending) };
+    });
+    assert_eq!(became(&case.live()), (ItemResult::Failed, Some(Reason::StopPending)));
+    // A new stop may be asked for once the object runs again.
+    let case = Case::with(TargetStatus::Stopped, |c| c.meant().stop_request = Some("another".into()));
+    assert!(matches!(case.live(), Step::Write(_)));
+}
+
+#[test]
+fn a_plan_on_an_older_object_is_corrected_only_where_the_name_was_meant() {
+    for verb in VERBS {
+        let mut case = Case::with(verb, |case| case.other(-1));
+        let Step::Become(record, Some(rests_on)) = case.live() else { panic!("not corrected") };
+        assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(OTHER)));
+        assert_eq!(Some(rests_on), case.object);
+        // The new one is decided on like any other.
+        case.object.as_mut().unwrap().state = Ok(State::Stopping);
+        assert_eq!(became(&case.live()), (ItemResult::Refused, Some(Reason::WrongState)));
+        // The same second is not an earlier one: it may have been made after the BulkUpdate.
+        let not_corrected = match verb {
+            TargetStatus::Stopped => (ItemResult::Failed, Some(Reason::Replaced)),
+            TargetStatus::Deleted => (ItemResult::Settled, Some(Reason::Gone)),
+        };
+        assert_eq!(became(&Case::with(verb, |case| case.other(0)).live()), not_corrected);
+        case.other(-1);
+        case.entry.item.uid = Some(MEANT.into());
+        assert_eq!(became(&case.live()), not_corrected);
+    }
+}
+
+#[test]
+fn a_watch_that_saw_the_deletion_is_enough() {
+    for (verb, expected) in [
+        (TargetStatus::Deleted, Some((ItemResult::Settled, Some(Reason::Gone)))),
+        (TargetStatus::Stopped, None),
+    ] {
+        let mut case = Case::with(verb, |case| (case.object, case.entry.progress.gone) = (None, true));
+        let found = case.cached();
+        match expected {
+            Some(expected) => assert_eq!(became(&found), expected),
+            None => assert_eq!(found, Step::Read),
+        }
+        // Whatever has the name now may be what was meant.
+        case.other(-1);
+        assert_eq!(case.cached(), Step::Read);
+    }
+}
+
+#[test]
+fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
+    for (verb, (name, end, _, plain)) in
+        VERBS.into_iter().flat_map(|v| ENDS[4..].iter().map(move |e| (v, *e)))
+    {
+        for (open, unknown) in [
+            (Open::No, false),
+            (Open::Guard("10".into()), true),
+            (Open::Guard("9".into()), false),
+            (Open::Unknown, true),
+        ] {
+            let mut case = Case::with(verb, end);
+            case.entry.progress.open = open.clone();
+            let expected = if unknown { Some(Reason::OutcomeUnknown) } else { plain };
+            let found = case.live();
+            assert_eq!(became(&found), (ItemResult::Failed, expected), "{name}, {open:?}");
+            let Step::Become(record, None) = found else { panic!("a new plan") };
+            assert!(record.message.is_some_and(|message| !message.is_empty()), "{name} says nothing");
+            let expected = if unknown { Step::Read } else { case.live() };
+            assert_eq!(case.cached(), expected, "{name}, {open:?}");
+        }
+    }
+}
+
+#[test]
+fn the_words_of_the_flag_and_of_the_server_are_passed_on() {
+    for (end, words) in [
+        (ENDS[4].1, "off"),
+        (ENDS[5].1, "activeDeadlineSeconds had passed"),
+        (ENDS[6].1, "notAfter had passed"),
+        (ENDS[7].1, "403"),
+    ] {
+        let Step::Become(record, _) = Case::with(TargetStatus::Stopped, end).live() else {
+            panic!("{words}")
+        };
+        assert_eq!(record.message.as_deref(), Some(words));
+    }
+}
+
+#[test]
+fn an_open_write_is_looked_up_while_there_is_time() {
+    let failed = Look::Failed("503".into());
+    for (verb, (name, end, ..)) in VERBS.into_iter().flat_map(|v| ENDS[..4].iter().map(move |e| (v, *e))) {
+        for open in [Open::Unknown, Open::Guard("10".into()), Open::Guard("9".into())] {
+            let mut case = Case::with(verb, end);
+            case.entry.progress.open = open;
+            let found = case.on(&failed);
+            if case.deadline == Deadline::Ahead {
+                assert_eq!(found, Step::Hold(Some("503".into())), "{name}");
+            } else {
+                assert_eq!(became(&found), (ItemResult::Failed, Some(Reason::OutcomeUnknown)), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_must_be_read_is_read_whatever_the_cache_says() {
+    for (verb, change) in VERBS.into_iter().flat_map(|v| rows(v).into_iter().map(move |row| (v, row.1))) {
+        let case = Case::with(verb, |case| {
+            change(case);
+            case.entry.progress.must_look = true;
+        });
+        assert_eq!(case.cached(), Step::Read);
+    }
+}
+
+#[test]
+fn nothing_is_written_while_the_flag_or_the_object_cannot_be_read() {
+    for verb in VERBS {
+        let case = Case::with(verb, |case| case.gate = Gate::Unknown("503".into()));
+        assert_eq!(case.live(), Step::Hold(Some("503".into())));
+        assert_eq!(case.cached(), Step::Hold(Some("503".into())));
+        let case = Case::new(verb);
+        assert_eq!(case.on(&Look::Failed("reset".into())), Step::Hold(Some("reset".into())));
+        // A deadline does not wait for either.
+        for (deadline, gate) in
+            [(Deadline::Active, Gate::Open), (Deadline::NotAfter, Gate::Unknown("503".into()))]
+        {
+            let case = Case::with(verb, |case| (case.deadline, case.gate) = (deadline, gate));
+            let found = became(&case.on(&Look::Failed("reset".into())));
+            assert_eq!(found, (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_decided_while_a_request_is_in_flight_or_without_a_record() {
+    for (verb, change) in VERBS.into_iter().flat_map(|v| rows(v).into_iter().map(move |row| (v, row.1))) {
+        let mut case = Case::with(verb, change);
+        case.entry.progress.in_flight = true;
+        assert_eq!((case.live(), case.cached()), (Step::Hold(None), Step::Hold(None)));
+        case.entry.progress.in_flight = false;
+        case.entry.record = None;
+        assert_eq!((case.live(), case.cached()), (Step::Hold(None), Step::Hold(None)));
+    }
+}
+
+#[test]
+fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
+    let request = request(Kind::Execution, TargetStatus::Stopped);
+    let entries = Kind::ALL.map(|kind| {
+        let mut entry = entry(&request.items[0], ItemResult::Planned);
+        entry.item.kind = kind;
+        entry
+    });
+    let look = |version: &str| {
+        Look::Live(Some(Target { resource_version: version.into(), ..target(State::Running) }))
+    };
+    let steps = |executions: Gate, deployments: Gate| {
+        let gates = Gates { executions, deployments, invalid: false };
+        let looks = [look("11"), look("12")];
+        steps(&request, &entries, &looks, &gates, Deadline::Ahead, Rules::default())
+    };
+    let version = |step: &Step| match step {
+        Step::Write(target) => Some(target.resource_version.to_string()),
+        _ => None,
+    };
+    let off = || Gate::Closed("off".into());
+    for (executions, deployments, expected) in [
+        (Gate::Open, Gate::Open, [Some("11"), Some("12")]),
+        (off(), Gate::Open, [None, Some("12")]),
+        (Gate::Open, off(), [Some("11"), None]),
+    ] {
+        let found: Vec<_> = steps(executions, deployments).iter().map(version).collect();
+        assert_eq!(found, expected.map(|v| v.map(str::to_owned)));
+    }
+}

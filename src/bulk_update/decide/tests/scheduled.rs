@@ -1,0 +1,193 @@
+//! What becomes of an item whose write was accepted, and of one that has come to its end.
+
+use crate::{
+    api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
+    bulk_update::{
+        decide::{Deadline, Gate, Look, Rules, Step, carry_on, without_record},
+        fixtures::{OTHER, OWN, VERBS, entry, request, target},
+        request::Request,
+        work::Entry,
+    },
+    target::Target,
+};
+
+fn scheduled(verb: TargetStatus) -> (Request, Entry) {
+    let request = request(Kind::Deployment, verb);
+    let entry = entry(&request.items[0], ItemResult::Scheduled);
+    (request, entry)
+}
+
+fn step((request, entry): &(Request, Entry), look: &Look, deadline: Deadline) -> Step {
+    let steps = [Gate::Open, Gate::Closed("off".into()), Gate::Unknown("503".into())]
+        .map(|gate| carry_on(request, entry, look, &gate, deadline, Rules::default()));
+    assert!(steps.iter().all(|step| *step == steps[0]), "the flag has no say any more: {steps:?}");
+    steps[0].clone()
+}
+
+fn settled(step: Step) -> ItemStatus {
+    match step {
+        Step::Become(record, None) if record.result == ItemResult::Settled && record.reason.is_none() => {
+            record
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn stopping(state: State) -> Option<Target> {
+    Some(Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) })
+}
+
+const LOOKS: [fn(Option<Target>) -> Look; 2] = [Look::Cached, Look::Live];
+
+#[test]
+fn a_stop_settles_when_it_is_seen_to_have_taken_hold_and_not_before() {
+    let stop = scheduled(TargetStatus::Stopped);
+    for (state, look) in State::ALL.into_iter().flat_map(|state| LOOKS.map(|look| (state, look))) {
+        let look = look(stopping(state));
+        for deadline in [Deadline::Ahead, Deadline::NotAfter, Deadline::Active] {
+            let found = step(&stop, &look, deadline);
+            match state {
+                State::Stopped => assert_eq!(settled(found).message, None),
+                State::Completed | State::Dead => {
+                    assert!(settled(found).message.unwrap().contains(state.word()));
+                }
+                _ if deadline == Deadline::Active => {}
+                _ => assert_eq!(found, Step::Hold(None), "{state:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_written_again_to_what_is_back_at_work_or_unreadable() {
+    for verb in VERBS {
+        let item = scheduled(verb);
+        for state in [Ok(State::Running), Ok(State::Pending), Ok(State::Unknown), Err("?".into())] {
+            for look in LOOKS {
+                let look = look(Some(Target { state: state.clone(), ..target(State::Running) }));
+                assert_eq!(step(&item, &look, Deadline::Ahead), Step::Hold(None), "{look:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_seen_before_the_answer_to_the_write_settles_nothing() {
+    let mut stop = scheduled(TargetStatus::Stopped);
+    stop.1.progress.written = Some("10".into());
+    for (version, current) in [("9", false), ("10", true), ("11", true)] {
+        for look in LOOKS {
+            let object = stopping(State::Stopped).map(|t| Target { resource_version: version.into(), ..t });
+            let found = step(&stop, &look(object), Deadline::Ahead);
+            if current {
+                settled(found);
+            } else {
+                assert_eq!(found, Step::Hold(None), "{version}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_absence_settles_once_a_live_read_or_a_watch_has_said_so() {
+    let other = Some(Target { uid: OTHER.into(), ..target(State::Running) });
+    for verb in VERBS {
+        let mut item = scheduled(verb);
+        for absent in [None, other.clone()] {
+            for deadline in [Deadline::Ahead, Deadline::NotAfter, Deadline::Active] {
+                item.1.progress.gone = false;
+                assert_eq!(step(&item, &Look::Cached(absent.clone()), deadline), Step::Read);
+                let live = settled(step(&item, &Look::Live(absent.clone()), deadline));
+                let stop = verb == TargetStatus::Stopped;
+                assert_eq!(live.message.is_some_and(|m| m.contains("deleted")), stop);
+                item.1.progress.gone = true;
+                for look in [Look::Cached(absent.clone()), Look::Failed("503".into())] {
+                    settled(step(&item, &look, deadline));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deleted_object_that_lingers_stays_scheduled() {
+    let item = scheduled(TargetStatus::Deleted);
+    for state in State::ALL {
+        for look in LOOKS {
+            let lingers = Target { terminating: true, ..target(state) };
+            assert_eq!(step(&item, &look(Some(lingers)), Deadline::Ahead), Step::Hold(None), "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
+    for verb in VERBS {
+        let item = scheduled(verb);
+        let looks = [
+            Look::Cached(stopping(State::Running)),
+            Look::Live(stopping(State::Stopping)),
+            Look::Failed("503".into()),
+        ];
+        for look in looks {
+            let Step::Become(record, None) = step(&item, &look, Deadline::Active) else { panic!("{look:?}") };
+            let found = (record.result, record.reason);
+            assert_eq!(found, (ItemResult::Failed, Some(Reason::NotSettledInTime)));
+            let word = if verb == TargetStatus::Stopped { "STOPPED" } else { "DELETED" };
+            assert!(record.message.is_some_and(|m| m.starts_with(word) && m.contains("accepted")));
+            // notAfter ends the writing, not the waiting.
+            assert!(matches!(step(&item, &look, Deadline::NotAfter), Step::Hold(_)));
+        }
+    }
+}
+
+#[test]
+fn what_must_be_read_is_read_before_the_deadline_counts() {
+    for verb in VERBS {
+        let mut item = scheduled(verb);
+        item.1.progress.must_look = true;
+        for deadline in [Deadline::Ahead, Deadline::Active] {
+            assert_eq!(step(&item, &Look::Cached(stopping(State::Stopping)), deadline), Step::Read);
+        }
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_told() {
+    for verb in VERBS {
+        let found = step(&scheduled(verb), &Look::Failed("503".into()), Deadline::Ahead);
+        assert_eq!(found, Step::Hold(Some("503".into())));
+    }
+}
+
+#[test]
+fn an_end_stays_what_it_is() {
+    let looks = || {
+        let objects = State::ALL.into_iter().map(|s| Some(target(s))).chain([None]);
+        objects.flat_map(|o| [Look::Cached(o.clone()), Look::Live(o)]).chain([Look::Failed("503".into())])
+    };
+    for (result, verb) in [ItemResult::Eligible, ItemResult::Settled, ItemResult::Refused, ItemResult::Failed]
+        .into_iter()
+        .flat_map(|result| VERBS.map(|verb| (result, verb)))
+    {
+        let mut item = scheduled(verb);
+        item.1.record.as_mut().unwrap().result = result;
+        for (look, gone) in looks().flat_map(|look| [(look.clone(), false), (look, true)]) {
+            item.1.progress.gone = gone;
+            for deadline in [Deadline::Ahead, Deadline::NotAfter, Deadline::Active] {
+                assert_eq!(step(&item, &look, deadline), Step::Hold(None), "{result:?} {look:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_record_the_outcome_is_unknown() {
+    for verb in VERBS {
+        let item = &request(Kind::Execution, verb).items[0];
+        let record = without_record(item);
+        assert_eq!((record.result, record.reason), (ItemResult::Failed, Some(Reason::OutcomeUnknown)));
+        assert_eq!((&record.id, record.target_status, record.uid), (&item.id, verb, None));
+        assert!(record.message.is_some());
+    }
+}

@@ -1,0 +1,88 @@
+//! What the tests of decisions are made of.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    request::{Item, Request},
+    work::{Entry, Progress},
+};
+use crate::{
+    api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
+    target::Target,
+};
+
+/// The uid of the BulkUpdate.
+pub(super) const OWN: &str = "uid-of-the-bulk-update";
+/// The id of the item, where there is one.
+pub(super) const ID: &str = "churn-model-v3";
+/// The uid of its target.
+pub(super) const MEANT: &str = "uid-of-the-object";
+/// The uid of another object under that name.
+pub(super) const OTHER: &str = "uid-of-another-object";
+
+pub(super) const VERBS: [TargetStatus; 2] = [TargetStatus::Stopped, TargetStatus::Deleted];
+
+/// So many seconds after the BulkUpdate was made.
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_767_268_800 + seconds).unwrap()
+}
+
+pub(super) fn bulk(spec: &Value) -> BulkUpdate {
+    serde_json::from_value(json!({
+        "apiVersion": "aiapi.dev/v1alpha1",
+        "kind": "BulkUpdate",
+        "metadata": {"namespace": "team-a", "name": "nightly", "uid": OWN, "resourceVersion": "7",
+            "generation": 1, "creationTimestamp": at(0).to_string()},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// One item, and nothing else said.
+pub(super) fn spec(kind: Kind, verb: TargetStatus) -> Value {
+    json!({kind.plural(): [{"id": ID, "targetStatus": verb}]})
+}
+
+pub(super) fn request(kind: Kind, verb: TargetStatus) -> Request {
+    Request::from(&bulk(&spec(kind, verb)))
+}
+
+/// The operator's own, without a template, an hour older than the BulkUpdate.
+pub(super) fn target(state: State) -> Target {
+    Target {
+        uid: MEANT.into(),
+        resource_version: "10".into(),
+        created: at(-3600).as_second(),
+        state: Ok(state),
+        stop_asked: false,
+        stop_request: None,
+        managed_by_other: false,
+        has_template: false,
+        terminating: false,
+    }
+}
+
+/// One that the verb takes.
+pub(super) fn eligible(verb: TargetStatus) -> Target {
+    target(match verb {
+        TargetStatus::Stopped => State::Running,
+        TargetStatus::Deleted => State::Dead,
+    })
+}
+
+pub(super) fn record(item: &Item, result: ItemResult) -> ItemStatus {
+    ItemStatus {
+        id: item.id.clone(),
+        target_status: item.target,
+        result,
+        reason: None,
+        message: None,
+        uid: Some(MEANT.into()),
+        observed_state: None,
+    }
+}
+
+pub(super) fn entry(item: &Item, result: ItemResult) -> Entry {
+    Entry { item: item.clone(), record: Some(record(item, result)), progress: Progress::default() }
+}
