@@ -256,3 +256,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

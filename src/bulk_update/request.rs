@@ -106,3 +106,6 @@ impl Request {
         self.active_deadline_seconds.map(|seconds| later(start, seconds))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,6 @@ pub fn with_generation(before: &BulkUpdateStatus, generation: i64) -> BulkUpdate
     }
     status
 }
+
+#[cfg(test)]
+mod tests;

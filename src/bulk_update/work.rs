@@ -342,3 +342,6 @@ impl Progress {
         self.not_before = Some(Instant::now() + time);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! What is known between two passes.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    api::{Kind, State, TargetStatus},
+    bulk_update::{
+        fixtures::{MEANT, OTHER, VERBS, at, bulk, entry, record, request, target},
+        status::{Phase, status},
+    },
+};
+
+fn refused(code: u16) -> Failure {
+    Failure::Refused { code, message: "no".into(), retry_after: None }
+}
+
+fn planned() -> Entry {
+    let item = request(Kind::Execution, TargetStatus::Stopped).items.remove(0);
+    entry(&item, ItemResult::Planned)
+}
+
+/// How long nothing is sent about it.
+fn waits(entry: &Entry) -> Option<Duration> {
+    entry.progress.not_before.map(|time| time - Instant::now())
+}
+
+const MS_100: Option<Duration> = Some(Duration::from_millis(100));
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_of_a_write_has_its_consequence() {
+    use Reason::WriteFailed;
+    let guard = || Open::Guard("10".into());
+    for (failure, must_look, open, waits_for, given_up) in [
+        (refused(409), true, Open::No, None, None),
+        (refused(404), true, Open::No, None, None),
+        (refused(500), true, guard(), MS_100, None),
+        (refused(504), true, guard(), MS_100, None),
+        (Failure::NoAnswer("reset".into()), true, guard(), MS_100, None),
+        (refused(401), false, Open::No, MS_100, None),
+        (refused(408), false, Open::No, MS_100, None),
+        (refused(429), false, Open::No, MS_100, None),
+        (refused(403), false, Open::No, MS_100, None),
+        (refused(422), false, Open::No, None, Some(WriteFailed)),
+        (refused(400), false, Open::No, None, Some(WriteFailed)),
+    ] {
+        let mut entry = planned();
+        entry.progress.in_flight = true;
+        entry.write_failed(&failure, "10");
+        let progress = &entry.progress;
+        assert!(!progress.in_flight, "{failure}");
+        assert_eq!((progress.must_look, &progress.open), (must_look, &open), "{failure}");
+        assert_eq!(waits(&entry), waits_for, "{failure}");
+        assert_eq!(entry.may_ask(), waits_for.is_none(), "{failure}");
+        assert_eq!(progress.refused.as_ref().map(|(reason, _)| *reason), given_up, "{failure}");
+        assert_eq!(entry.result(), Some(ItemResult::Planned), "only a decision changes the record");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_servers_own_time_is_waited_and_then_over() {
+    let busy =
+        |code| Failure::Refused { code, message: "busy".into(), retry_after: Some(Duration::from_secs(7)) };
+    for code in [429, 503] {
+        let mut entry = planned();
+        entry.write_failed(&busy(code), "10");
+        assert_eq!(waits(&entry), Some(Duration::from_secs(7)));
+        tokio::time::advance(Duration::from_millis(6999)).await;
+        assert!(!entry.may_ask());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(entry.may_ask());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_repeated_conflicts_wait_and_ever_longer() {
+    let mut entry = planned();
+    for millis in [0, 100, 200, 400] {
+        entry.progress.not_before = None;
+        entry.write_failed(&refused(409), "10");
+        assert_eq!(waits(&entry).unwrap_or_default(), Duration::from_millis(millis));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_right_is_waited_for_for_ten_seconds() {
+    let mut entry = planned();
+    for (passes, given_up) in [(0, false), (9_999, false), (1, true)] {
+        tokio::time::advance(Duration::from_millis(passes)).await;
+        entry.write_failed(&refused(403), "10");
+        assert_eq!(entry.progress.refused.is_some(), given_up);
+    }
+    assert_eq!(entry.progress.refused, Some((Reason::Forbidden, "403: no".into())));
+    // Any other answer in between: the ten seconds begin anew.
+    let mut entry = planned();
+    for (passes, failure) in [(0, refused(403)), (6, refused(409)), (6, refused(403)), (6, refused(403))] {
+        tokio::time::advance(Duration::from_secs(passes)).await;
+        entry.write_failed(&failure, "10");
+        assert_eq!(entry.progress.refused, None);
+    }
+}
+
+#[test]
+fn of_open_writes_the_newest_counts_and_one_of_an_earlier_process_stays_open() {
+    let lost = Failure::NoAnswer("reset".into());
+    let mut entry = planned();
+    for guard in ["10", "10", "12"] {
+        entry.write_failed(&lost, guard);
+        assert_eq!(entry.progress.open, Open::Guard(guard.into()));
+    }
+    // What comes after does not close it.
+    for code in [409, 429, 422, 403] {
+        entry.write_failed(&refused(code), "13");
+        assert_eq!(entry.progress.open, Open::Guard("12".into()), "{code}");
+    }
+    entry.progress.open = Open::Unknown;
+    entry.write_failed(&lost, "14");
+    assert_eq!(entry.progress.open, Open::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_answers_and_a_failed_one_is_tried_again_when_it_is_time() {
+    let (mut entry, object) = (planned(), target(State::Running));
+    let old = Target { resource_version: "9".into(), ..object.clone() };
+    entry.progress.must_look = true;
+    for wait in [100, 200] {
+        entry.progress.in_flight = true;
+        entry.read(Err(refused(503)));
+        assert!(!entry.progress.in_flight && entry.progress.must_look && !entry.may_ask());
+        let Look::Failed(why) = entry.look(Some(object.clone())) else { panic!("it was not read") };
+        assert!(why.contains("Execution churn-model-v3") && why.contains("503: no"), "{why}");
+        assert_eq!(waits(&entry), Some(Duration::from_millis(wait)));
+        tokio::time::advance(Duration::from_millis(wait)).await;
+        assert_eq!(entry.look(Some(object.clone())), Look::Cached(Some(object.clone())));
+    }
+    entry.progress.in_flight = true;
+    entry.read(Ok(Some(object.clone())));
+    assert!(!entry.progress.in_flight && !entry.progress.must_look);
+    assert_eq!(entry.look(Some(old.clone())), Look::Live(Some(object.clone())));
+    entry.decided();
+    assert_eq!(entry.look(Some(old)), Look::Cached(Some(object)));
+    entry.read(Ok(None));
+    assert_eq!(entry.look(None), Look::Live(None));
+    assert_eq!(entry.progress.seen, None);
+}
+
+#[test]
+fn the_newer_of_index_and_memory_is_looked_at() {
+    let of = |version: &str| Some(Target { resource_version: version.into(), ..target(State::Running) });
+    for (indexed, seen, expected) in [
+        (None, None, None),
+        (of("9"), None, of("9")),
+        (None, of("9"), of("9")),
+        (of("9"), of("10"), of("10")),
+        (of("11"), of("10"), of("11")),
+    ] {
+        let mut entry = planned();
+        entry.progress.seen = seen;
+        assert_eq!(entry.look(indexed), Look::Cached(expected));
+    }
+}
+
+#[test]
+fn a_new_plan_forgets_what_was_known_of_the_old_object() {
+    let spoiled = || {
+        let mut entry = planned();
+        entry.progress.open = Open::Unknown;
+        entry.progress.must_look = true;
+        entry.progress.gone = true;
+        entry.progress.refused = Some((Reason::WriteFailed, "422".into()));
+        entry
+    };
+    let new = Target { uid: OTHER.into(), ..target(State::Running) };
+    let mut entry = spoiled();
+    entry.becomes(record(&entry.item, ItemResult::Planned), Some(new.clone()));
+    let progress = &entry.progress;
+    assert_eq!((&progress.open, progress.must_look, progress.gone), (&Open::No, false, false));
+    assert_eq!((&progress.refused, &progress.seen), (&None, &Some(new)));
+    // The first entry is a plan too, where nothing was found.
+    let mut entry = spoiled();
+    entry.record = None;
+    entry.becomes(record(&entry.item, ItemResult::Refused), None);
+    assert_eq!((&entry.progress.open, entry.progress.gone), (&Open::No, false));
+    // Any other step keeps it.
+    let mut entry = spoiled();
+    entry.becomes(record(&entry.item, ItemResult::Scheduled), None);
+    assert!(entry.progress.gone && entry.progress.open == Open::Unknown);
+    assert_eq!(entry.result(), Some(ItemResult::Scheduled));
+}
+
+#[test]
+fn a_message_is_cut_to_120_bytes() {
+    let mut entry = planned();
+    let message = Some("ä".repeat(100));
+    entry.becomes(ItemStatus { message, ..record(&entry.item, ItemResult::Failed) }, None);
+    let message = entry.record.unwrap().message.unwrap();
+    assert!((118..=120).contains(&message.len()) && message.ends_with('…'), "{message}");
+}
+
+fn two(first: &str, second: &str) -> Value {
+    json!({"executions": [
+        {"id": first, "targetStatus": "STOPPED"},
+        {"id": second, "targetStatus": "STOPPED"},
+    ]})
+}
+
+/// What a process takes up that finds this record.
+fn restarted(spec: &Value, status: Value) -> Work {
+    let mut bulk = bulk(spec);
+    bulk.status = Some(serde_json::from_value(status).unwrap());
+    Work::take_up(&bulk)
+}
+
+fn item_status(id: &str, verb: &str, result: &str) -> Value {
+    json!({"id": id, "targetStatus": verb, "result": result, "uid": MEANT})
+}
+
+fn results(work: &Work) -> Vec<(&str, Option<ItemResult>)> {
+    work.entries.iter().map(|e| (&*e.item.id, e.result())).collect()
+}
+
+#[test]
+fn an_unplanned_one_begins_from_its_request_alone() {
+    let list = json!([item_status("aaaa", "STOPPED", "Planned")]);
+    let work = restarted(&two("aaaa", "bbbb"), json!({"observedGeneration": 1, "executions": list}));
+    assert_eq!(results(&work), [("aaaa", None), ("bbbb", None)]);
+    assert!(work.start.is_none() && !work.is_over());
+    assert!(work.entries.iter().all(|e| e.progress.open == Open::No && !e.progress.must_look));
+}
+
+#[test]
+fn what_was_found_planned_may_have_been_written_and_is_read_first() {
+    for result in ["Planned", "Scheduled", "Settled", "Refused", "Failed", "Eligible"] {
+        let list = json!([item_status("aaaa", "STOPPED", result), item_status("bbbb", "STOPPED", result)]);
+        let work =
+            restarted(&two("aaaa", "bbbb"), json!({"startTime": at(1).to_string(), "executions": list}));
+        assert_eq!(work.start, Some(at(1)));
+        for entry in &work.entries {
+            let planned = result == "Planned";
+            assert_eq!(entry.progress.must_look, planned, "{result}");
+            assert_eq!(entry.progress.open, if planned { Open::Unknown } else { Open::No }, "{result}");
+            assert_eq!(entry.record.as_ref().and_then(|r| r.uid.as_deref()), Some(MEANT));
+        }
+    }
+}
+
+#[test]
+fn what_the_record_lacks_or_contradicts_is_never_carried_out() {
+    for list in [
+        json!([item_status("aaaa", "STOPPED", "Planned")]),
+        json!([item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "DELETED", "Planned")]),
+        json!([item_status("aaaa", "STOPPED", "Planned"), item_status("cccc", "STOPPED", "Planned")]),
+    ] {
+        let work =
+            restarted(&two("aaaa", "bbbb"), json!({"startTime": at(1).to_string(), "executions": list}));
+        let found = results(&work);
+        assert_eq!(found[0], ("aaaa", Some(ItemResult::Planned)), "{list}");
+        assert_eq!(found[1], ("bbbb", Some(ItemResult::Failed)), "{list}");
+        assert_eq!(found.len(), 2, "only what the spec asks for: {list}");
+        let entry = &work.entries[1];
+        assert_eq!(entry.record.as_ref().and_then(|r| r.reason), Some(Reason::OutcomeUnknown));
+        assert!(!work.is_intended(1, &target(State::Running)));
+    }
+    // The record of the other kind is not that item's.
+    let status = json!({"startTime": at(1).to_string(),
+        "deployments": [item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "STOPPED", "Planned")]});
+    let work = restarted(&two("aaaa", "bbbb"), status);
+    assert!(work.entries.iter().all(|e| e.result() == Some(ItemResult::Failed)));
+}
+
+#[test]
+fn a_reorder_of_the_request_leaves_the_order_of_the_record() {
+    let list = json!([item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "STOPPED", "Settled")]);
+    let status_ = json!({"startTime": at(1).to_string(), "executions": list});
+    let work = restarted(&two("bbbb", "aaaa"), status_);
+    let expected = [("aaaa", Some(ItemResult::Planned)), ("bbbb", Some(ItemResult::Settled))];
+    assert_eq!(results(&work), expected);
+    let written = status(&work, &Phase::Planned(None), at(2));
+    assert_eq!(written.executions, work.recorded.executions);
+    // Before there is a record, the request's order counts.
+    let work = Work::take_up(&bulk(&two("bbbb", "aaaa")));
+    assert_eq!(results(&work), [("bbbb", None), ("aaaa", None)]);
+}
+
+#[test]
+fn no_write_is_intended_but_to_the_very_object_on_record_as_planned() {
+    for (result, verb) in ["Planned", "Scheduled", "Failed"].iter().flat_map(|r| VERBS.map(|v| (r, v))) {
+        let spec = json!({"executions": [{"id": "aaaa", "targetStatus": verb}]});
+        let list = json!([item_status("aaaa", "STOPPED", result)]);
+        let mut work = restarted(&spec, json!({"startTime": at(1).to_string(), "executions": list}));
+        let intended = *result == "Planned" && verb == TargetStatus::Stopped;
+        assert_eq!(work.is_intended(0, &target(State::Running)), intended, "{result} {verb:?}");
+        let other = Target { uid: OTHER.into(), ..target(State::Running) };
+        assert!(!work.is_intended(0, &other));
+        // What this process has decided is not on record yet.
+        let item = work.entries[0].item.clone();
+        work.entries[0] = entry(&item, ItemResult::Planned);
+        assert_eq!(work.is_intended(0, &target(State::Running)), intended);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_could_not_be_recorded_was_never_made() {
+    let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")));
+    let make = |work: &mut Work| {
+        work.start = Some(at(1));
+        for at in 0..2 {
+            let record = record(&work.entries[at].item, ItemResult::Planned);
+            work.entries[at].becomes(record, Some(target(State::Running)));
+        }
+    };
+    make(&mut work);
+    work.keep_to_the_record();
+    assert_eq!(work.start, None);
+    assert!(work.entries.iter().all(|e| e.record.is_none() && e.progress.seen.is_none()));
+    // On record it stands, and the flag has to be read since.
+    make(&mut work);
+    work.recorded = status(&work, &Phase::Planned(None), at(1));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    let recorded = Instant::now();
+    for _ in 0..2 {
+        work.keep_to_the_record();
+        assert_eq!((work.start, work.since), (Some(at(1)), recorded), "only the first time");
+        assert!(work.any(ItemResult::Planned) && !work.any(ItemResult::Settled));
+        tokio::time::advance(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_reported_after_a_second_and_then_ever_more_rarely() {
+    let mut pace = Pace::default();
+    assert!(pace.due() && !pace.held_back() && pace.next().is_none());
+    for seconds in [1, 2, 4, 8, 10, 10] {
+        pace.written();
+        assert_eq!(pace.next(), Some(Instant::now() + Duration::from_secs(seconds)));
+        tokio::time::advance(Duration::from_millis(seconds * 1000 - 1)).await;
+        assert!(!pace.due());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(pace.due());
+    }
+    for millis in [100, 200] {
+        pace.failed(&refused(500));
+        assert_eq!(pace.next(), Some(Instant::now() + Duration::from_millis(millis)));
+        assert!(pace.held_back());
+        tokio::time::advance(Duration::from_millis(millis)).await;
+        assert!(!pace.held_back());
+    }
+    pace.written();
+    pace.failed(&refused(500));
+    assert_eq!(
+        pace.next(),
+        Some(Instant::now() + Duration::from_millis(100)),
+        "it counts from the start again"
+    );
+}

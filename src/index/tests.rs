@@ -1,0 +1,237 @@
+//! What the index knows and whom it tells.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::State;
+
+const NS: &str = "team-a";
+
+fn scope(kind: Kind, namespace: Option<&str>) -> Scope {
+    Scope { kind, namespace: namespace.map(Into::into) }
+}
+
+fn all() -> Scope {
+    scope(Kind::Execution, None)
+}
+
+fn object(namespace: &str, name: &str, uid: &str, version: &str) -> Observed {
+    let metadata = json!({"namespace": namespace, "name": name, "uid": uid, "resourceVersion": version});
+    from(json!({"metadata": metadata, "status": {"state": "RUNNING"}}))
+}
+
+fn from(value: Value) -> Observed {
+    serde_json::from_value(value).unwrap()
+}
+
+fn index() -> Arc<Index> {
+    Index::new([all()])
+}
+
+fn apply(index: &Index, uid: &str, version: &str) -> bool {
+    index.take_in(&all(), Event::Apply(object(NS, "a", uid, version))).is_some()
+}
+
+/// Uid and version of what is known as `a`.
+fn known(index: &Index) -> Option<(String, String)> {
+    index.get(Kind::Execution, NS, "a").map(|t| (t.uid.to_string(), t.resource_version.to_string()))
+}
+
+fn of(uid: &str, version: &str) -> (String, String) {
+    (uid.into(), version.into())
+}
+
+fn told(following: &Following) -> Vec<(Kind, String, What)> {
+    let changes = following.mailbox().take();
+    changes.into_iter().map(|c| (c.kind, c.name.into_string(), c.what)).collect()
+}
+
+fn list(index: &Index, scope: &Scope, objects: &[Observed]) {
+    index.take_in(scope, Event::Init);
+    for object in objects {
+        index.take_in(scope, Event::InitApply(object.clone()));
+    }
+    index.take_in(scope, Event::InitDone);
+}
+
+#[test]
+fn what_is_new_or_newer_is_taken_in_and_nothing_older() {
+    let index = index();
+    for (uid, version, news, expected) in [
+        ("u", "9", true, Some(of("u", "9"))),
+        ("u", "9", false, Some(of("u", "9"))),
+        ("u", "10", true, Some(of("u", "10"))),
+        ("u", "9", false, Some(of("u", "10"))),
+        ("v", "11", true, Some(of("v", "11"))),
+        ("u", "10", false, Some(of("v", "11"))),
+    ] {
+        assert_eq!(apply(&index, uid, version), news, "{uid} {version}");
+        assert_eq!(known(&index), expected, "{uid} {version}");
+    }
+    for other in [("team-b", "a"), (NS, "b")] {
+        assert_eq!(index.get(Kind::Execution, other.0, other.1), None);
+    }
+    assert_eq!(index.get(Kind::Deployment, NS, "a"), None);
+}
+
+#[test]
+fn an_unreadable_object_is_known_as_such_and_the_others_go_on() {
+    let index = index();
+    let bad = json!({"metadata": {"namespace": NS, "name": "bad", "uid": "u"}, "spec": 7, "status": {"state": "?"}});
+    list(&index, &all(), &[from(bad), object(NS, "a", "u", "1")]);
+    assert!(index.get(Kind::Execution, NS, "bad").unwrap().state.is_err());
+    assert_eq!(index.get(Kind::Execution, NS, "a").unwrap().state, Ok(State::Running));
+}
+
+#[test]
+fn a_deletion_removes_that_object_and_no_other_under_the_name() {
+    let index = index();
+    let following = index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    let delete = |uid| index.take_in(&all(), Event::Delete(object(NS, "a", uid, "20")));
+    apply(&index, "u", "9");
+    assert!(delete("another").is_none());
+    assert_eq!(known(&index), Some(of("u", "9")));
+    delete("u");
+    assert_eq!(known(&index), None);
+    delete("never-seen");
+    let what: Vec<_> = told(&following).into_iter().map(|(.., what)| what).collect();
+    let deleted = |uid: &str| What::Deleted(uid.into());
+    assert_eq!(what, [What::Updated, deleted("another"), deleted("u"), deleted("never-seen")]);
+}
+
+#[test]
+fn a_new_list_drops_what_it_lacks_in_its_own_scope_only() {
+    let kinds = Kind::ALL;
+    let index = Index::new([]);
+    for (kind, namespace) in kinds.into_iter().flat_map(|kind| [NS, "team-b"].map(|ns| (kind, ns))) {
+        let objects = ["a", "b"].map(|name| object(namespace, name, "u", "9"));
+        list(&index, &scope(kind, Some(namespace)), &objects);
+    }
+    let names = |kind, namespace| -> Vec<_> {
+        ["a", "b"].into_iter().filter(|name| index.get(kind, namespace, name).is_some()).collect()
+    };
+    let following = kinds.map(|kind| index.follow(NS, [(kind, "a"), (kind, "b")].into_iter()));
+    // It is not over until it is over, and what is unchanged stays without a word.
+    let one = scope(Kind::Execution, Some(NS));
+    index.take_in(&one, Event::Init);
+    index.take_in(&one, Event::InitApply(object(NS, "b", "u", "9")));
+    assert_eq!(names(Kind::Execution, NS), ["a", "b"]);
+    index.take_in(&one, Event::InitDone);
+    assert_eq!(names(Kind::Execution, NS), ["b"]);
+    assert_eq!(names(Kind::Execution, "team-b"), ["a", "b"]);
+    assert_eq!(names(Kind::Deployment, NS), ["a", "b"]);
+    assert_eq!(told(&following[0]), [(Kind::Execution, "a".into(), What::Vanished)]);
+    assert_eq!(told(&following[1]), []);
+}
+
+#[test]
+fn a_list_over_all_namespaces_drops_from_all_of_them() {
+    let index = index();
+    list(&index, &all(), &[object(NS, "a", "u", "9"), object("team-b", "a", "u", "9")]);
+    list(&index, &all(), &[object("team-b", "a", "u", "9")]);
+    assert_eq!(known(&index), None);
+    assert!(index.get(Kind::Execution, "team-b", "a").is_some());
+    list(&index, &all(), &[]);
+    assert_eq!(index.get(Kind::Execution, "team-b", "a"), None);
+    assert!(lock(&index.inner).targets.is_empty(), "empty namespaces are dropped");
+}
+
+#[test]
+fn what_a_list_shows_older_than_it_is_known_is_kept_and_not_dropped() {
+    let index = index();
+    list(&index, &all(), &[object(NS, "a", "u", "10")]);
+    list(&index, &all(), &[object(NS, "a", "u", "9")]);
+    assert_eq!(known(&index), Some(of("u", "10")));
+}
+
+#[test]
+fn what_came_between_two_lists_is_dropped_with_the_second() {
+    let index = index();
+    list(&index, &all(), &[]);
+    apply(&index, "u", "9");
+    list(&index, &all(), &[]);
+    assert_eq!(known(&index), None);
+}
+
+#[test]
+fn followers_are_told_just_what_they_follow() {
+    let index = index();
+    let one = index.follow(NS, [(Kind::Execution, "a"), (Kind::Deployment, "b")].into_iter());
+    let two = index.follow(NS, [(Kind::Execution, "b")].into_iter());
+    let elsewhere = index.follow("team-b", [(Kind::Execution, "a")].into_iter());
+    apply(&index, "u", "9");
+    for _ in 0..3 {
+        index.take_in(&all(), Event::Apply(object(NS, "b", "u", "9")));
+    }
+    index.take_in(&scope(Kind::Deployment, None), Event::Apply(object(NS, "b", "u", "9")));
+    let (a, b) = ("a".to_owned(), "b".to_owned());
+    assert_eq!(
+        told(&one),
+        [(Kind::Execution, a, What::Updated), (Kind::Deployment, b.clone(), What::Updated)]
+    );
+    assert_eq!(told(&two), [(Kind::Execution, b, What::Updated)]);
+    assert_eq!(told(&elsewhere), []);
+    assert_eq!(told(&one), [], "what was taken is not told again");
+}
+
+#[test]
+fn the_same_news_twice_are_one() {
+    let index = index();
+    let following = index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    for version in ["1", "2", "3"] {
+        apply(&index, "u", version);
+    }
+    assert_eq!(told(&following).len(), 1);
+    // What is older brings none.
+    apply(&index, "u", "2");
+    assert_eq!(told(&following), []);
+}
+
+#[test]
+fn who_lets_go_is_told_no_more_and_leaves_nothing_behind() {
+    let index = index();
+    let follow = || index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    let (one, two) = (follow(), follow());
+    let mailbox = Arc::clone(&one.mailbox);
+    drop(one);
+    apply(&index, "u", "9");
+    assert!(mailbox.take().is_empty());
+    assert_eq!(told(&two).len(), 1);
+    drop(two);
+    assert!(lock(&index.inner).followers.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_wake_the_follower_also_when_they_came_before_it_waited() {
+    let index = index();
+    let following = index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    let woken =
+        async || tokio::time::timeout(Duration::from_secs(1), following.mailbox().arrived()).await.is_ok();
+    assert!(!woken().await);
+    apply(&index, "u", "9");
+    assert!(woken().await);
+    assert!(!woken().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_is_listed_once_every_scope_of_it_was() {
+    let scopes = [(Kind::Execution, Some(NS)), (Kind::Execution, Some("team-b")), (Kind::Deployment, None)];
+    let scopes = scopes.map(|(kind, namespace)| scope(kind, namespace));
+    let index = Index::new(scopes.clone());
+    let listed = async || {
+        let wait = |kind| tokio::time::timeout(Duration::from_secs(1), index.listed(kind));
+        [wait(Kind::Execution).await.is_ok(), wait(Kind::Deployment).await.is_ok()]
+    };
+    for (scope, expected) in scopes.iter().zip([[false, false], [true, false], [true, true]]) {
+        let before = listed().await;
+        index.take_in(scope, Event::Init);
+        assert_eq!(listed().await, before, "a list that has begun is none");
+        index.take_in(scope, Event::InitDone);
+        assert_eq!(listed().await, expected);
+    }
+    // A later list that is under way changes nothing about that.
+    index.take_in(&scopes[0], Event::Init);
+    assert_eq!(listed().await, [true, true]);
+}
