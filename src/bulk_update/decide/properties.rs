@@ -1,1 +1,333 @@
-//! Tests.
+//! The rules that none may bend, held against whatever may be seen, and against clusters in which anything may happen.
+
+mod anything_happens;
+mod cluster;
+
+use k8s_openapi::jiff::Timestamp;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::{Deadline, Gate, Gates, Look, Plan, Rules, Step, carry_on, plan};
+use crate::{
+    api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
+    bulk_update::{
+        fixtures::{ID, MEANT, OTHER, OWN, VERBS, at},
+        request::{Item, Request},
+        status::{Phase, status},
+        work::{Entry, Open, Progress, Work},
+    },
+    target::Target,
+};
+
+const UIDS: [&str; 3] = [MEANT, OTHER, "uid-of-a-third"];
+
+const RESULTS: [ItemResult; 6] = [
+    ItemResult::Planned,
+    ItemResult::Eligible,
+    ItemResult::Scheduled,
+    ItemResult::Settled,
+    ItemResult::Refused,
+    ItemResult::Failed,
+];
+
+/// So many times the cases that `PROPTEST_CASES` asks for (256 by default).
+fn config(times: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    // A case that was found becomes a row of a table: no file remembers it.
+    ProptestConfig { cases: config.cases * times, failure_persistence: None, ..config }
+}
+
+fn uid() -> impl Strategy<Value = &'static str> {
+    prop_oneof![3 => Just(MEANT), 1 => select(&UIDS[..])]
+}
+
+fn targets() -> impl Strategy<Value = Target> {
+    let state = prop_oneof![
+        8 => select(&State::ALL[..]).prop_map(Ok),
+        1 => Just(Err(Box::from("what is PAUSED?"))),
+    ];
+    let asker = option::weighted(0.3, select(&[OWN, "another"][..]));
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.2));
+    (uid(), 8..12u8, -2..3i64, state, asker, flags).prop_map(
+        |(uid, version, created, state, asker, (stop_asked, managed_by_other, has_template, terminating))| {
+            Target {
+                uid: uid.into(),
+                resource_version: version.to_string().into(),
+                created: at(created).as_second(),
+                state,
+                stop_asked,
+                stop_request: asker.map(Into::into),
+                managed_by_other,
+                has_template,
+                terminating,
+            }
+        },
+    )
+}
+
+fn looks() -> impl Strategy<Value = Look> {
+    let object = || option::weighted(0.85, targets());
+    prop_oneof![
+        3 => object().prop_map(Look::Cached),
+        3 => object().prop_map(Look::Live),
+        1 => Just(Look::Failed("503".into())),
+    ]
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    select(&Kind::ALL[..])
+}
+
+fn items() -> impl Strategy<Value = Item> {
+    let id = prop_oneof![6 => Just(ID), 1 => Just("Not_a_name")];
+    (kinds(), id, select(&VERBS[..]), option::weighted(0.3, uid())).prop_map(|(kind, id, target, uid)| Item {
+        kind,
+        id: id.into(),
+        target,
+        uid: uid.map(Into::into),
+    })
+}
+
+fn gates() -> impl Strategy<Value = Gate> {
+    prop_oneof![
+        4 => Just(Gate::Open),
+        1 => Just(Gate::Closed("off".into())),
+        1 => Just(Gate::Unknown("503".into())),
+    ]
+}
+
+fn deadlines() -> impl Strategy<Value = Deadline> {
+    prop_oneof![3 => Just(Deadline::Ahead), 1 => Just(Deadline::Active), 1 => Just(Deadline::NotAfter)]
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    any::<bool>().prop_map(|delete_completed| Rules { delete_completed })
+}
+
+prop_compose! {
+    fn requests(items: Vec<Item>)(
+        dry_run in any::<bool>(),
+        not_after in option::of(-2..5i64),
+        starting in 0..5i64,
+    ) -> Request {
+        Request {
+            namespace: "team-a".into(),
+            name: "nightly".into(),
+            uid: OWN.into(),
+            created: at(0),
+            dry_run,
+            not_after: not_after.map(at),
+            starting_deadline: at(starting),
+            active_deadline_seconds: None,
+            items: items.clone(),
+        }
+    }
+}
+
+prop_compose! {
+    fn entries(item: Item)(
+        result in prop_oneof![4 => Just(ItemResult::Planned), 2 => Just(ItemResult::Scheduled), 1 => select(&RESULTS[..])],
+        uid in option::weighted(0.9, uid()),
+        recorded in prop::bool::weighted(0.95),
+        open in prop_oneof![
+            Just(Open::No),
+            Just(Open::Unknown),
+            (8..12u8).prop_map(|v| Open::Guard(v.to_string().into())),
+        ],
+        (must_look, gone, in_flight, refused) in
+            (prop::bool::weighted(0.3), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2)),
+        written in option::of(8..12u8),
+    ) -> Entry {
+        let record = ItemStatus {
+            id: item.id.clone(),
+            target_status: item.target,
+            result,
+            reason: None,
+            message: None,
+            uid: uid.map(Into::into),
+            observed_state: None,
+        };
+        let mut progress = Progress::default();
+        (progress.open, progress.must_look, progress.gone) = (open, must_look, gone);
+        progress.in_flight = in_flight;
+        progress.refused = refused.then(|| (Reason::WriteFailed, "422".into()));
+        progress.written = written.map(|v| v.to_string().into());
+        Entry { item: item.clone(), record: recorded.then_some(record), progress }
+    }
+}
+
+/// Rules 4 and 5 of the AI API and those on which object is meant, told once more in other words.
+fn may(item: &Item, created: Timestamp, target: &Target, rules: Rules) -> bool {
+    let meant = match item.uid.as_deref() {
+        Some(uid) => uid == &*target.uid,
+        None => target.created <= created.as_second(),
+    };
+    let Ok(state) = &target.state else { return false };
+    let state = state.word();
+    let may_be = match item.target {
+        TargetStatus::Stopped => ["PENDING", "RUNNING"].contains(&state) && !target.stop_asked,
+        TargetStatus::Deleted if ["STOPPED", "DEAD", "UNKNOWN"].contains(&state) => true,
+        TargetStatus::Deleted => {
+            state == "COMPLETED" && item.kind == Kind::Execution && rules.delete_completed
+        }
+    };
+    meant && may_be && !target.terminating
+}
+
+/// Whether such a reason speaks of what an object is, so that only a live look can give it.
+fn is_about_the_object(result: ItemResult, reason: Option<Reason>) -> bool {
+    let of_the_request = [
+        Reason::BulkUpdatesDisabled,
+        Reason::DeadlineExceeded,
+        Reason::WriteFailed,
+        Reason::Forbidden,
+        Reason::NotSettledInTime,
+    ];
+    match result {
+        ItemResult::Refused => true,
+        ItemResult::Failed => !reason.is_some_and(|reason| of_the_request.contains(&reason)),
+        _ => false,
+    }
+}
+
+fn case() -> impl Strategy<Value = (Request, Entry)> {
+    let items = items().prop_map(|item| Item { id: ID.into(), ..item });
+    items.prop_flat_map(|item| (requests(vec![item.clone()]), entries(item)))
+}
+
+proptest! {
+    #![proptest_config(config(8))]
+
+    #[test]
+    fn no_step_ever_bends_a_rule(
+        (request, entry) in case(),
+        look in looks(),
+        gate in gates(),
+        deadline in deadlines(),
+        rules in rules(),
+    ) {
+        let (item, progress) = (&entry.item, &entry.progress);
+        let (object, live) = match &look {
+            Look::Cached(object) => (object.as_ref(), false),
+            Look::Live(object) => (object.as_ref(), true),
+            Look::Failed(_) => (None, false),
+        };
+        let step = carry_on(&request, &entry, &look, &gate, deadline, rules);
+        let Some(record) = &entry.record else {
+            prop_assert_eq!(step, Step::Hold(None));
+            return Ok(());
+        };
+        let under_way = matches!(record.result, ItemResult::Planned | ItemResult::Scheduled);
+        if progress.in_flight || !under_way {
+            prop_assert_eq!(&step, &Step::Hold(None));
+        }
+        match &step {
+            Step::Hold(why) => prop_assert!(why.is_some() || progress.in_flight || record.result != ItemResult::Planned),
+            Step::Read => prop_assert!(matches!(look, Look::Cached(_)), "an answer suffices"),
+            Step::Write(target) => {
+                prop_assert_eq!(&gate, &Gate::Open);
+                prop_assert_eq!(deadline, Deadline::Ahead);
+                prop_assert_eq!(record.result, ItemResult::Planned);
+                prop_assert_eq!(record.uid.as_deref(), Some(&*target.uid));
+                prop_assert_eq!(object, Some(target));
+                prop_assert!(may(item, request.created, target, rules));
+                prop_assert!(live || !progress.must_look);
+                prop_assert!(progress.refused.is_none());
+            }
+            Step::Become(new, rests_on) => {
+                prop_assert_eq!((&new.id, new.target_status), (&item.id, item.target));
+                let about_object = is_about_the_object(new.result, new.reason);
+                let unread = matches!(look, Look::Failed(_)) && new.reason == Some(Reason::OutcomeUnknown);
+                prop_assert!(live || !about_object || unread, "{:?} from a cache", new);
+                if let Some(rests_on) = rests_on {
+                    // A correction: an object that was there before under the name that was meant.
+                    prop_assert!(live && item.uid.is_none() && rests_on.created < request.created.as_second());
+                    prop_assert_ne!(record.uid.as_deref(), Some(&*rests_on.uid));
+                    let planned = matches!(new.result, ItemResult::Planned | ItemResult::Eligible);
+                    prop_assert!(planned || new.result == ItemResult::Refused);
+                    prop_assert_eq!(planned, may(item, request.created, rests_on, rules));
+                    return Ok(());
+                }
+                prop_assert_eq!(&new.uid, &record.uid);
+                match new.result {
+                    ItemResult::Scheduled => {
+                        let seen = object.filter(|t| record.uid.as_deref() == Some(&*t.uid));
+                        let own = |t: &Target| match item.target {
+                            TargetStatus::Stopped => t.stop_request.as_deref() == Some(OWN),
+                            TargetStatus::Deleted => t.terminating,
+                        };
+                        prop_assert!(record.result == ItemResult::Planned && seen.is_some_and(own));
+                    }
+                    ItemResult::Settled => {}
+                    ItemResult::Failed => prop_assert!(new.reason.is_some()),
+                    other => prop_assert!(false, "{:?} becomes {:?}", record.result, other),
+                }
+                let unknown = new.reason == Some(Reason::OutcomeUnknown);
+                prop_assert!(!unknown || progress.open != Open::No);
+                let accepted = new.reason == Some(Reason::NotSettledInTime);
+                prop_assert_eq!(accepted, record.result == ItemResult::Scheduled && new.result == ItemResult::Failed);
+                prop_assert!(!accepted || deadline == Deadline::Active);
+            }
+        }
+    }
+
+    #[test]
+    fn no_plan_ever_bends_a_rule(
+        (request, looks) in vec((items(), looks()), 1..6)
+            .prop_flat_map(|each| {
+                let (items, looks): (Vec<_>, Vec<_>) = each.into_iter().unzip();
+                (requests(items), Just(looks))
+            }),
+        executions in gates(),
+        deployments in gates(),
+        invalid in any::<bool>(),
+        seconds in -1..6i64,
+        rules in rules(),
+    ) {
+        let gates = Gates { executions, deployments, invalid };
+        let now = at(seconds);
+        let late = now > request.starting_deadline || request.not_after.is_some_and(|end| now > end);
+        let open = request.items.iter().all(|item| *gates.of(item.kind) == Gate::Open);
+        match plan(&request, &looks, &gates, now, rules) {
+            Plan::Reject(..) => prop_assert!(late || !open),
+            Plan::Wait(..) => prop_assert!(!late),
+            Plan::Read(which) => {
+                prop_assert!(!late && open && !which.is_empty());
+                prop_assert!(which.iter().all(|at| matches!(looks[*at], Look::Cached(_))));
+            }
+            Plan::Planned(plan) => {
+                prop_assert!(!late && open);
+                prop_assert_eq!(plan.len(), request.items.len());
+                for ((item, look), (entry, rests_on)) in request.items.iter().zip(&looks).zip(&plan) {
+                    prop_assert_eq!((&entry.id, entry.target_status), (&item.id, item.target));
+                    prop_assert_eq!(entry.uid.as_deref(), rests_on.as_ref().map(|t| &*t.uid));
+                    let name = item.id == ID;
+                    let eligible = name && rests_on.as_ref().is_some_and(|t| may(item, request.created, t, rules));
+                    let expected = match (eligible, request.dry_run) {
+                        (true, true) => ItemResult::Eligible,
+                        (true, false) => ItemResult::Planned,
+                        (false, _) => ItemResult::Refused,
+                    };
+                    prop_assert_eq!(entry.result, expected);
+                    prop_assert_eq!(entry.reason.is_some(), !eligible);
+                    prop_assert!(eligible || !name || matches!(look, Look::Live(_)), "refused from a cache");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_summary_sums_and_the_end_comes_with_the_last_item(
+        (request, entries) in vec(items(), 1..30).prop_flat_map(|items| {
+            (requests(items.clone()), items.into_iter().map(entries).collect::<Vec<_>>())
+        }),
+    ) {
+        let mut work = Work::take_up(&crate::bulk_update::fixtures::bulk(&serde_json::json!({})));
+        work.start = Some(at(1));
+        (work.request, work.entries) = (request.into(), entries);
+        let status = status(&work, &Phase::Planned(None), at(2));
+        let s = status.summary.unwrap();
+        prop_assert_eq!(s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed, s.total);
+        prop_assert_eq!(s.total, i32::try_from(work.entries.len()).unwrap());
+        prop_assert_eq!(status.completion_time.is_some(), s.planned + s.scheduled == 0);
+    }
+}

@@ -50,13 +50,12 @@ fn a_request_is_planned_item_by_item_in_its_order() {
         let Plan::Planned(entries) = made(&request, &looks, &OPEN, 1) else { panic!("not planned") };
         let told: Vec<_> =
             entries.iter().map(|(e, _)| (&*e.id, e.target_status, e.result, e.reason)).collect();
-        use TargetStatus::{Deleted, Stopped};
         assert_eq!(
             told,
             [
-                ("exec-1", Stopped, result, None),
-                ("exec-2", Deleted, ItemResult::Refused, Some(Reason::WrongState)),
-                ("exec-1", Stopped, result, None),
+                ("exec-1", TargetStatus::Stopped, result, None),
+                ("exec-2", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState)),
+                ("exec-1", TargetStatus::Stopped, result, None),
             ]
         );
         assert!(entries.iter().all(|(_, rests_on)| rests_on.is_some()));

@@ -33,8 +33,8 @@ fn settled(step: Step) -> ItemStatus {
     }
 }
 
-fn stopping(state: State) -> Option<Target> {
-    Some(Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) })
+fn stopping(state: State) -> Target {
+    Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) }
 }
 
 const LOOKS: [fn(Option<Target>) -> Look; 2] = [Look::Cached, Look::Live];
@@ -43,7 +43,7 @@ const LOOKS: [fn(Option<Target>) -> Look; 2] = [Look::Cached, Look::Live];
 fn a_stop_settles_when_it_is_seen_to_have_taken_hold_and_not_before() {
     let stop = scheduled(TargetStatus::Stopped);
     for (state, look) in State::ALL.into_iter().flat_map(|state| LOOKS.map(|look| (state, look))) {
-        let look = look(stopping(state));
+        let look = look(Some(stopping(state)));
         for deadline in [Deadline::Ahead, Deadline::NotAfter, Deadline::Active] {
             let found = step(&stop, &look, deadline);
             match state {
@@ -77,8 +77,8 @@ fn what_was_seen_before_the_answer_to_the_write_settles_nothing() {
     stop.1.progress.written = Some("10".into());
     for (version, current) in [("9", false), ("10", true), ("11", true)] {
         for look in LOOKS {
-            let object = stopping(State::Stopped).map(|t| Target { resource_version: version.into(), ..t });
-            let found = step(&stop, &look(object), Deadline::Ahead);
+            let object = Target { resource_version: version.into(), ..stopping(State::Stopped) };
+            let found = step(&stop, &look(Some(object)), Deadline::Ahead);
             if current {
                 settled(found);
             } else {
@@ -125,8 +125,8 @@ fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
     for verb in VERBS {
         let item = scheduled(verb);
         let looks = [
-            Look::Cached(stopping(State::Running)),
-            Look::Live(stopping(State::Stopping)),
+            Look::Cached(Some(stopping(State::Running))),
+            Look::Live(Some(stopping(State::Stopping))),
             Look::Failed("503".into()),
         ];
         for look in looks {
@@ -147,7 +147,7 @@ fn what_must_be_read_is_read_before_the_deadline_counts() {
         let mut item = scheduled(verb);
         item.1.progress.must_look = true;
         for deadline in [Deadline::Ahead, Deadline::Active] {
-            assert_eq!(step(&item, &Look::Cached(stopping(State::Stopping)), deadline), Step::Read);
+            assert_eq!(step(&item, &Look::Cached(Some(stopping(State::Stopping))), deadline), Step::Read);
         }
     }
 }

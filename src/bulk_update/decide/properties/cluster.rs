@@ -1,0 +1,372 @@
+//! A cluster without a network or a clock, and the operator at work in it, one step at a time.
+
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use super::{
+    anything_happens::{Action, Change, Fate},
+    may,
+};
+use crate::{
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult, Reason, State, TargetStatus},
+    bulk_update::{
+        Turn,
+        apply::{self, Accepted, Answer, Wanted},
+        decide::{Deadline, Gate, Gates, Rules},
+        fixtures::{OWN, at, bulk},
+        observe::Seen,
+        status::status,
+        work::{Entry, Work},
+    },
+    client::Failure,
+    target::Target,
+};
+
+pub(super) const ITEMS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Applied(Target),
+    Deleted(Box<str>),
+}
+
+#[derive(Clone, Debug)]
+struct Write {
+    at: usize,
+    guard: Target,
+}
+
+pub(super) struct Cluster {
+    bulk: BulkUpdate,
+    rules: Rules,
+    now: i64,
+    flag: Gate,
+    version: u64,
+    objects: Vec<Option<Target>>,
+    events: Vec<VecDeque<Event>>,
+    index: Vec<Option<Target>>,
+    work: Work,
+    flight: Vec<Wanted>,
+    lost: Vec<Write>,
+    /// What this BulkUpdate has done.
+    landed: Vec<Box<str>>,
+}
+
+/// The item's place in the spec; the record may have them in another order, but here it has not.
+fn slot(work: &Work, at: usize) -> usize {
+    work.entries[at].item.id.trim_start_matches("item-").parse().unwrap()
+}
+
+impl Cluster {
+    pub(super) fn new(spec: &Value, rules: Rules, objects: Vec<(Option<Target>, bool)>) -> Self {
+        let bulk = bulk(spec);
+        let mut cluster = Self {
+            work: Work::take_up(&bulk),
+            bulk,
+            rules,
+            now: 1,
+            flag: Gate::Open,
+            version: 100,
+            objects: vec![None; ITEMS],
+            events: vec![VecDeque::new(); ITEMS],
+            index: vec![None; ITEMS],
+            flight: Vec::new(),
+            lost: Vec::new(),
+            landed: Vec::new(),
+        };
+        for (slot, (object, stale)) in objects.into_iter().enumerate() {
+            if stale {
+                // The index still has one that was there before.
+                let state = Ok(State::Running);
+                let old = object.clone().map(|t| Target { state, created: at(-9).as_second(), ..t });
+                cluster.put(slot, old.map(|t| Target { uid: format!("old-{slot}").into(), ..t }));
+                cluster.see(slot);
+                cluster.put(slot, None);
+            }
+            let object = object.map(|t| Target { uid: format!("object-{slot}").into(), ..t });
+            cluster.put(slot, object);
+            if !stale {
+                while cluster.see(slot) {}
+            }
+        }
+        cluster
+    }
+
+    /// Puts this in the place of what stands there.
+    fn put(&mut self, slot: usize, object: Option<Target>) {
+        self.version += 1;
+        let object = object.map(|t| Target { resource_version: self.version.to_string().into(), ..t });
+        if let Some(before) = &self.objects[slot]
+            && object.as_ref().is_none_or(|t| t.uid != before.uid)
+        {
+            self.events[slot].push_back(Event::Deleted(before.uid.clone()));
+        }
+        self.events[slot].extend(shown(object.as_ref()).map(Event::Applied));
+        self.objects[slot] = object;
+    }
+
+    fn change(&mut self, slot: usize, change: Change) {
+        let now = at(self.now).as_second();
+        let object = self.objects[slot].clone();
+        let changed = match (change, object) {
+            (Change::Anew, _) => Some(Target {
+                uid: format!("anew-{}", self.version).into(),
+                created: now,
+                ..crate::bulk_update::fixtures::target(State::Running)
+            }),
+            (_, None) => return,
+            (Change::State(state), Some(t)) => Some(Target { state: Ok(state), ..t }),
+            (Change::Garble, Some(t)) => Some(Target { state: Err("?".into()), ..t }),
+            (Change::AskToStop, Some(t)) if t.stop_asked => Some(t),
+            (Change::AskToStop, Some(t)) => {
+                Some(Target { stop_asked: true, stop_request: Some("another".into()), ..t })
+            }
+            (Change::Delete, Some(t)) => delete(t),
+        };
+        self.put(slot, changed);
+    }
+
+    fn entry(&mut self, slot_: usize) -> &mut Entry {
+        let at = (0..ITEMS).find(|at| slot(&self.work, *at) == slot_).expect("each item has an entry");
+        &mut self.work.entries[at]
+    }
+
+    /// The index and the followers take in one event, as the watches bring it.
+    fn see(&mut self, slot: usize) -> bool {
+        let Some(event) = self.events[slot].pop_front() else { return false };
+        match event {
+            Event::Applied(target) => self.index[slot] = Some(target),
+            Event::Deleted(uid) => {
+                self.index[slot].take_if(|known| known.uid == uid);
+                let entry = self.entry(slot);
+                if entry.record.as_ref().and_then(|r| r.uid.as_deref()) == Some(&*uid) {
+                    entry.progress.gone = true;
+                    entry.progress.seen = None;
+                }
+            }
+        }
+        true
+    }
+
+    fn relist(&mut self) {
+        for slot in 0..ITEMS {
+            self.events[slot].clear();
+            let vanished = self.index[slot].is_some() && self.objects[slot].is_none();
+            self.index[slot] = shown(self.objects[slot].as_ref());
+            self.entry(slot).progress.must_look |= vanished;
+        }
+    }
+
+    fn pass(&mut self, can_record: bool) {
+        if self.work.is_over() {
+            return;
+        }
+        for entry in &mut self.work.entries {
+            entry.progress.not_before = None;
+        }
+        let looks = (0..ITEMS).map(|at| self.work.entries[at].look(self.index[slot(&self.work, at)].clone()));
+        let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
+        let seen = Seen { gates, looks: looks.collect() };
+        let Turn { phase, wanted, .. } =
+            crate::bulk_update::decide(&mut self.work, &seen, self.rules, at(self.now));
+        if let Some(phase) = phase
+            && can_record
+        {
+            self.work.recorded = status(&self.work, &phase, at(self.now));
+            self.bulk.status = Some(self.work.recorded.clone());
+        }
+        self.work.keep_to_the_record();
+        for wanted in wanted {
+            self.send(wanted);
+        }
+    }
+
+    fn send(&mut self, wanted: Wanted) {
+        if let Wanted::Write(place, target) = &wanted {
+            if !self.work.is_intended(*place, target) {
+                return;
+            }
+            let start = self.work.start.expect("nothing is written before it is planned");
+            assert_eq!(Deadline::at(&self.work.request, start, at(self.now)), Deadline::Ahead);
+            assert_eq!(self.flag, Gate::Open);
+            let item = &self.work.entries[*place].item;
+            let stored = self.bulk.status.as_ref().expect("intent before effect");
+            let record = stored.items(item.kind).iter().find(|r| r.id == item.id).expect("it is on record");
+            assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(&*target.uid)));
+        }
+        let (Wanted::Read(place) | Wanted::Write(place, _)) = wanted;
+        assert!(!self.work.entries[place].progress.in_flight, "two requests about one item");
+        self.work.entries[place].progress.in_flight = true;
+        self.work.reading += usize::from(matches!(wanted, Wanted::Read(_)));
+        self.flight.push(wanted);
+    }
+
+    fn answer(&mut self, which: usize, fate: Fate) {
+        if self.flight.is_empty() {
+            return;
+        }
+        let failure = match fate {
+            Fate::Refused(code) => Failure::Refused { code, message: "no".into(), retry_after: None },
+            _ => Failure::NoAnswer("reset".into()),
+        };
+        let wanted = self.flight.remove(which % self.flight.len());
+        let (place, answer) = match wanted {
+            Wanted::Read(place) => {
+                let object = shown(self.objects[slot(&self.work, place)].as_ref());
+                (place, Answer::Read(if matches!(fate, Fate::Answered) { Ok(object) } else { Err(failure) }))
+            }
+            Wanted::Write(place, guard) => {
+                let write = Write { at: place, guard };
+                let version = write.guard.resource_version.clone();
+                let outcome = match fate {
+                    Fate::NotSent => None,
+                    Fate::Answered => Some(self.land(&write)),
+                    Fate::LostAfter => Some(self.land(&write).and(Err(failure))),
+                    Fate::Lost => {
+                        self.lost.push(write);
+                        Some(Err(failure))
+                    }
+                    Fate::Refused(_) => Some(Err(failure)),
+                };
+                (place, outcome.map_or(Answer::NotSent, |outcome| Answer::Written(version, outcome)))
+            }
+        };
+        apply::take_in(&mut self.work, Ok((place, answer)));
+    }
+
+    /// A write reaches the API server.
+    fn land(&mut self, write: &Write) -> Result<Accepted, Failure> {
+        let slot = slot(&self.work, write.at);
+        let refused = |code| Err(Failure::Refused { code, message: "no".into(), retry_after: None });
+        let Some(object) = self.objects[slot].clone() else { return refused(404) };
+        if object.resource_version != write.guard.resource_version {
+            return refused(409);
+        }
+        let item = &self.work.entries[write.at].item;
+        assert!(
+            may(item, self.work.request.created, &object, self.rules),
+            "not to be written to: {object:?}"
+        );
+        assert!(!self.landed.contains(&object.uid), "written to twice: {object:?}");
+        assert!(!self.work.request.dry_run);
+        self.landed.push(object.uid.clone());
+        let left = match item.target {
+            TargetStatus::Stopped => {
+                let state = match (object.managed_by_other, object.has_template) {
+                    (true, _) => object.state,
+                    (_, true) => Ok(State::Stopping),
+                    _ => Ok(State::Stopped),
+                };
+                Some(Target { state, stop_asked: true, stop_request: Some(OWN.into()), ..object })
+            }
+            TargetStatus::Deleted => delete(object),
+        };
+        self.put(slot, left);
+        Ok(self.objects[slot].clone().map_or(Accepted::Gone, Accepted::Left))
+    }
+
+    fn crash(&mut self) {
+        for wanted in std::mem::take(&mut self.flight) {
+            if let Wanted::Write(at, guard) = wanted {
+                self.lost.push(Write { at, guard });
+            }
+        }
+        self.relist();
+        self.work = Work::take_up(&self.bulk);
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Change(slot, change) => self.change(slot, change),
+            Action::See(slot) => {
+                self.see(slot);
+            }
+            Action::Relist => self.relist(),
+            Action::Pass(can_record) => self.pass(can_record),
+            Action::Answer(which, fate) => self.answer(which, fate),
+            Action::Land(which) if !self.lost.is_empty() => {
+                let write = self.lost.remove(which % self.lost.len());
+                let _ = self.land(&write);
+            }
+            Action::Land(_) => {}
+            Action::Crash => self.crash(),
+            Action::Flag(gate) => self.flag = gate,
+            Action::Tick(seconds) => self.now += seconds,
+        }
+    }
+
+    /// Nothing stands in the way any more.
+    pub(super) fn finish(&mut self, flag: Gate) {
+        self.flag = flag;
+        for turn in 0..40 {
+            self.pass(true);
+            while !self.flight.is_empty() {
+                self.answer(0, Fate::Answered);
+            }
+            for slot in 0..ITEMS {
+                // Those who run the objects do as they were asked; in the end everything is deleted.
+                match &self.objects[slot] {
+                    Some(t) if t.terminating || turn > 20 => self.put(slot, None),
+                    Some(t) if t.state == Ok(State::Stopping) && turn > 5 => {
+                        self.change(slot, Change::State(State::Stopped));
+                    }
+                    _ => {}
+                }
+                while self.see(slot) {}
+            }
+        }
+        assert!(self.work.is_over(), "no end: {:#?}", self.work);
+        while let Some(write) = self.lost.pop() {
+            let _ = self.land(&write);
+        }
+        self.tells_the_truth(&self.work.recorded);
+    }
+
+    fn tells_the_truth(&self, status: &BulkUpdateStatus) {
+        if status.summary.is_none() {
+            assert!(self.landed.is_empty() && status.start_time.is_none(), "rejected, and yet written to");
+            return;
+        }
+        let mut accounted = 0;
+        for entry in &self.work.entries {
+            let record = self.work.on_record(&entry.item).expect("an entry for each item");
+            let uid = record.uid.as_deref();
+            let landed = self.landed.iter().any(|t| Some(&**t) == uid);
+            accounted += usize::from(landed);
+            let stop = record.target_status == TargetStatus::Stopped;
+            let gone = self.objects.iter().flatten().all(|t| Some(&*t.uid) != uid);
+            // The object does not always tell whether a stop without an answer was carried out.
+            let untold =
+                stop && matches!(record.reason, Some(Reason::Gone | Reason::Replaced | Reason::Unreadable));
+            let true_to_it = match (record.result, record.reason) {
+                (ItemResult::Settled, _) => {
+                    if stop {
+                        landed
+                    } else {
+                        gone
+                    }
+                }
+                (ItemResult::Failed, Some(Reason::NotSettledInTime)) => landed || !stop,
+                (ItemResult::Failed, reason) => !landed || untold || reason == Some(Reason::OutcomeUnknown),
+                _ => !landed,
+            };
+            assert!(true_to_it, "landed: {landed}, and yet: {record:?}");
+        }
+        assert_eq!(accounted, self.landed.len(), "more was done than is on record");
+    }
+}
+
+/// What can be read of it: of an unreadable status nothing.
+fn shown(object: Option<&Target>) -> Option<Target> {
+    let mut object = object?.clone();
+    if object.state.is_err() {
+        (object.stop_asked, object.stop_request) = (false, None);
+    }
+    Some(object)
+}
+
+/// What a deletion leaves: here finalizers keep what has a template.
+fn delete(object: Target) -> Option<Target> {
+    object.has_template.then_some(Target { terminating: true, ..object })
+}
