@@ -1,0 +1,45 @@
+# `make` alone prints the manual: the `##` comment of each target.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+dir := target/control-plane
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: up
+up: ## start a Kubernetes control plane on this machine and say how to use it
+	@dev/control-plane/up $(dir)
+	@echo "Then"
+	@echo "  kubectl apply --server-side -k deploy/base    # CRDs, RBAC and the operator's Deployment (no node runs it)"
+	@echo "  cargo run -- controller --namespace ai-api-system    # the operator, on this machine"
+	@echo "  kubectl apply -f examples/meta-on.yaml        # switch bulk updates on"
+	@echo "make down stops it; its data stays in $(dir)."
+
+.PHONY: down
+down: ## stop the control plane of `make up`
+	@dev/control-plane/down $(dir)
+
+.PHONY: demo
+demo: ## show the operator at work on a control plane of its own, from nothing to the outcome
+	@dev/demo
+
+.PHONY: test
+test: ## all tests, those against a real API server included
+	@dev/check-tools
+	@dev/control-plane/build >/dev/null
+	cargo test --locked
+
+.PHONY: lint
+lint: ## format, clippy, and cargo-deny: licences, bans, sources, known vulnerabilities
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	dev/deny
+
+.PHONY: crds
+crds: ## write crds/ anew from the Rust types
+	cargo run --locked -- crds --out-dir crds
+
+.PHONY: drift
+drift: ## fail if crds/ is not what the Rust types say
+	@dev/check-drift
