@@ -74,6 +74,9 @@ async fn write_or_put_off(
     phase: &Phase,
     wanted: BulkUpdateStatus,
 ) -> Recorded {
+    // A status takes a slot like any other request: a thousand plans at once are no reason to flood the API server. The
+    // semaphore is never closed.
+    let _slot = ctx.slots.acquire().await;
     match write(ctx, work, phase, wanted).await {
         Ok(Some(before)) => {
             work.pace.written();
