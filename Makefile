@@ -40,6 +40,10 @@ lint: ## format, clippy, and cargo-deny: licences, bans, sources, known vulnerab
 crds: ## write crds/ anew from the Rust types
 	cargo run --locked -- crds --out-dir crds
 
+.PHONY: docs
+docs: ## write the field reference in docs/api.md anew from the Rust types
+	UPDATE_DOCS=1 cargo test --locked --test docs
+
 .PHONY: drift
 drift: ## fail if crds/ is not what the Rust types say
 	@dev/check-drift

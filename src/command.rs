@@ -58,7 +58,7 @@ pub struct ControllerArguments {
     )]
     pub watch_namespaces: Vec<String>,
 
-    /// How many requests about targets may be under way at once, over all `BulkUpdates` together.
+    /// How many requests about targets may be under way at once, for all requests together.
     #[arg(long, env = "AI_API_MAX_IN_FLIGHT", value_name = "NUMBER", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_in_flight: u16,

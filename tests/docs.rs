@@ -3,6 +3,8 @@
 //!
 //! With `UPDATE_DOCS=1` the generated part of docs/api.md is written anew.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -72,6 +74,9 @@ fn field_reference() -> String {
             short = plain(&names["shortNames"][0]),
         )
         .unwrap();
+        for rule in whole_rules(schema) {
+            write!(text, "\nChecked by the API server: {rule}.\n").unwrap();
+        }
         for (property, required) in [("spec", true), ("status", false)] {
             let part = &schema["properties"][property];
             assert_eq!(is_required(schema, property), required, "{property}");
@@ -81,8 +86,8 @@ fn field_reference() -> String {
             }
             text += "| field | type | bounds | meaning |\n|---|---|---|---|\n";
             rows(&mut text, "", part);
-            for message in whole_rules(schema).chain(whole_rules(part)) {
-                writeln!(text, "\nThe API server refuses what breaks this rule: {message}.").unwrap();
+            for rule in whole_rules(part) {
+                write!(text, "\nChecked by the API server: {rule}.\n").unwrap();
             }
         }
     }
@@ -102,14 +107,13 @@ fn rows(text: &mut String, path: &str, schema: &Value) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}{name}");
         let item = &field["items"];
-        writeln!(
-            text,
-            "| `{path}` | {} | {} | {} |",
-            type_of(field),
-            bounds(field, is_required(schema, name)).join("; "),
-            field["description"].as_str().unwrap_or_default().replace('|', "\\|"),
-        )
-        .unwrap();
+        let bounds = bounds(field, is_required(schema, name));
+        let about = field["description"].as_str().unwrap_or_default();
+        let immutable = about.ends_with(" Immutable.");
+        assert_eq!(immutable, bounds.iter().any(|bound| bound == "immutable"), "{path}");
+        let row =
+            [&format!("`{path}`"), type_of(field), &bounds.join("; "), about.trim_end_matches(" Immutable.")];
+        writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | ")).unwrap();
         // Conditions are Kubernetes' own type.
         if name != "conditions" {
             rows(text, &format!("{path}[]."), item);
@@ -152,7 +156,7 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
         };
         bounds.push(range.trim().to_owned());
     }
-    if let Some(pattern) = field["pattern"].as_str() {
+    if let Some(pattern) = field["pattern"].as_str().filter(|_| type_of(field) != "time") {
         bounds.push(format!("`{pattern}`"));
     }
     for key in field["x-kubernetes-list-map-keys"].as_array().into_iter().flatten() {
@@ -166,15 +170,14 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
     bounds
 }
 
-/// The cells of the tables' rows in a section, headings and rulers aside. Code marks are taken off.
+/// The cells of a table's rows below a heading, without code marks.
 fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
     let section =
         text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}")).1;
-    let level = heading.split(' ').next().unwrap();
     let mut rows = Vec::new();
     let mut in_table = false;
     for line in section.lines() {
-        if line.starts_with('#') && line.split(' ').next().unwrap().len() <= level.len() {
+        if line.starts_with('#') {
             break;
         }
         if line.starts_with("|---") {
@@ -182,8 +185,8 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
         } else if !line.starts_with('|') {
             in_table = false;
         } else if in_table {
-            let cells = line.trim_matches('|').split(" | ").map(|cell| cell.trim().replace('`', ""));
-            rows.push(cells.collect());
+            let cells = line.split('|').map(|cell| cell.trim().replace('`', ""));
+            rows.push(cells.skip(1).collect());
         }
     }
     rows
@@ -242,21 +245,21 @@ fn conditions() -> Conditions {
             "{ready} does not always come with the same"
         );
     };
-    // A new one has to be added to the lists below.
-    let _complete = |hindrance, rejection| {
-        match hindrance {
-            Hindrance::FlagUnreadable | Hindrance::Waiting => {}
-        }
-        match rejection {
-            Rejection::BulkUpdatesDisabled | Rejection::MetaInvalid | Rejection::DeadlineExceeded => {}
-        }
-    };
     let results: Vec<ItemResult> = words("result");
+    // A new one has to be added to its list: the match does not compile before it is looked at.
     for why in [Hindrance::FlagUnreadable, Hindrance::Waiting] {
-        add(&work(&[], false), &Phase::Waiting(why, String::new()));
+        match why {
+            Hindrance::FlagUnreadable | Hindrance::Waiting => {
+                add(&work(&[], false), &Phase::Waiting(why, String::new()));
+            }
+        }
     }
     for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
-        add(&work(&[], false), &Phase::Rejected(why, String::new()));
+        match why {
+            Rejection::BulkUpdatesDisabled | Rejection::MetaInvalid | Rejection::DeadlineExceeded => {
+                add(&work(&[], false), &Phase::Rejected(why, String::new()));
+            }
+        }
     }
     for bits in 1..1_usize << results.len() {
         let set: Vec<_> = (0..results.len()).filter(|n| bits & (1 << n) != 0).map(|n| results[n]).collect();

@@ -161,9 +161,8 @@ pub enum TargetStatus {
     Deleted,
 }
 
+// Absent fields are written as null: a merge patch of the whole status then removes what no longer holds.
 /// What became of a BulkUpdate. Only the operator writes it.
-///
-/// Absent fields are written as null: a merge patch of the whole status then removes what no longer holds.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BulkUpdateStatus {
@@ -245,17 +244,17 @@ impl BulkUpdateStatus {
 pub struct Summary {
     /// All items of the request.
     pub total: i32,
-    /// Eligible, and no write known to have been accepted yet.
+    /// To be written to: their turn has not come, or the API server has not said yes yet.
     pub planned: i32,
-    /// Dry run: would be carried out.
+    /// What a dry run would have carried out.
     pub eligible: i32,
-    /// The API server accepted the write.
+    /// Written to; they have yet to stop or to be gone.
     pub scheduled: i32,
-    /// Seen to have taken hold.
+    /// Done: stopped or gone.
     pub settled: i32,
-    /// Not eligible when planned; nothing was written.
+    /// Turned down at planning, and never written to.
     pub refused: i32,
-    /// Eligible, but not carried out as asked, or not known to be.
+    /// Planned, and then not done as asked (or nobody can tell).
     pub failed: i32,
 }
 

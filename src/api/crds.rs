@@ -34,6 +34,9 @@ fn finish(
     let mut crd = serde_json::to_value(crd)?;
     each_schema(&mut crd, &mut |schema| {
         schema.remove("nullable");
+        if let Some(Value::Array(words)) = schema.get_mut("enum") {
+            words.retain(|word| !word.is_null());
+        }
         // Doc comments are wrapped for readers of the source; `kubectl explain` wraps by itself.
         if let Some(Value::String(text)) = schema.get_mut("description") {
             *text = text.replace('\n', " ");

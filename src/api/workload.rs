@@ -60,9 +60,9 @@ macro_rules! workload {
             #[schemars(length(max = 256))]
             pub executable_id: Option<String>,
 
-            /// Who runs it. Absent or `aiapi.dev/operator`: this operator. Any other value: another
-            /// controller, which alone writes `status.state`; a stop is then a request to that controller.
-            /// Immutable.
+            /// The controller that runs it: aiapi.dev/operator, which is also meant where nothing stands
+            /// here, or another one's name. The state of another's is only ever written by that controller,
+            /// and stopping it means asking it to. Immutable.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(length(min = 1, max = 253))]
             #[x_kube(validation = Rule::new("self == oldSelf")
