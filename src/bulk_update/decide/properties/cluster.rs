@@ -301,6 +301,9 @@ impl Cluster {
         self.flag = flag;
         for turn in 0..40 {
             self.pass(true);
+            if self.work.is_over() {
+                break;
+            }
             while !self.flight.is_empty() {
                 self.answer(0, Fate::Answered);
             }
