@@ -194,14 +194,24 @@ pub fn backoff(attempt: u32) -> Duration {
     Duration::from_millis(100).saturating_mul(doubled).min(LONGEST_BACKOFF)
 }
 
-/// `text`, cut to at most `bytes` bytes, an ellipsis showing where.
+/// `text`, cut to at most `bytes` bytes as JSON writes it, an ellipsis showing where.
 #[must_use]
 pub fn cut(text: &str, bytes: usize) -> String {
-    if text.len() <= bytes {
+    let in_json = |c: char| match c {
+        '"' | '\\' => 2,
+        c if c.is_control() => 6,
+        c => c.len_utf8(),
+    };
+    let ends = text.char_indices().scan(0, |length, (at, c)| {
+        *length += in_json(c);
+        Some((at + c.len_utf8(), *length))
+    });
+    let ends: Vec<_> = ends.collect();
+    if ends.last().is_none_or(|(_, length)| *length <= bytes) {
         return text.to_owned();
     }
-    let end = text.floor_char_boundary(bytes.saturating_sub('…'.len_utf8()));
-    format!("{}…", &text[..end])
+    let fits = ends.iter().rfind(|(_, length)| *length + '…'.len_utf8() <= bytes);
+    format!("{}…", &text[..fits.map_or(0, |(end, _)| *end)])
 }
 
 #[cfg(test)]
@@ -250,5 +260,9 @@ mod tests {
         assert_eq!(cut("short", 5), "short");
         assert_eq!(cut("too long", 6), "too…");
         assert_eq!(cut("ääää", 6), "ä…");
+        assert_eq!(cut(r#""a""#, 5), r#""a""#);
+        assert_eq!(cut(r#""""""""#, 7), r#"""…"#);
+        assert_eq!(cut("\n\n", 11), "\n…");
+        assert_eq!(cut("abc", 1), "…");
     }
 }

@@ -245,7 +245,7 @@ async fn events_tell_what_was_accepted_rejected_and_finished() {
     assert_eq!(
         events,
         [
-            "good Normal Accepted: 1 items: 1 planned, 0 eligible, 0 refused",
+            "good Normal Accepted: 1 item: 1 planned, 0 eligible, 0 refused",
             "good Normal Finished: 1 item settled",
             "off Warning Rejected: executions is not true in bulkUpdates of ConfigMap events/ai-api-meta",
         ]

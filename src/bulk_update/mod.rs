@@ -191,6 +191,7 @@ fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
     match decide::plan(&work.request, &seen.looks, &seen.gates, now, rules) {
         Plan::Reject(why, message) => Turn { phase: Some(Phase::Rejected(why, message)), ..Turn::default() },
         Plan::Wait(why, message) => {
+            work.entries.iter_mut().for_each(work::Entry::planning_waits);
             Turn { phase: Some(Phase::Waiting(why, message)), hindered: true, ..Turn::default() }
         }
         Plan::Read(unsure) => {

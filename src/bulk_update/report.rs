@@ -39,8 +39,9 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
     }
     if before.start_time.is_none() && after.start_time.is_some() {
         let summary = after.summary.unwrap_or_default();
+        let plural = if summary.total == 1 { "" } else { "s" };
         let note = format!(
-            "{} items: {} planned, {} eligible, {} refused",
+            "{} item{plural}: {} planned, {} eligible, {} refused",
             summary.total, summary.planned, summary.eligible, summary.refused
         );
         info!(bulk_update = %request.full_name(), uid = %request.uid, dry_run = request.dry_run,

@@ -19,6 +19,9 @@ use crate::{
 /// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
 const LONGEST_MESSAGE: usize = 120;
 
+/// How long an answer holds while planning waits for another.
+const ANSWER_HOLDS: Duration = Duration::from_secs(10);
+
 /// How long a write that is forbidden is tried again: roles take a moment to spread.
 const FORBIDDEN_FOR: Duration = Duration::from_secs(10);
 
@@ -120,6 +123,7 @@ pub struct Progress {
     pub seen: Option<Target>,
     /// What a live read has answered that nothing was decided on yet.
     pub answer: Option<Look>,
+    answered: Option<Instant>,
     /// Nothing is sent about it before.
     pub not_before: Option<Instant>,
     reads_failed: u32,
@@ -279,6 +283,7 @@ impl Entry {
     pub fn read(&mut self, answer: Result<Option<Target>, Failure>) {
         let progress = &mut self.progress;
         progress.in_flight = false;
+        progress.answered = Some(Instant::now());
         progress.answer = Some(match answer {
             Ok(target) => {
                 progress.must_look = false;
@@ -293,6 +298,13 @@ impl Entry {
                 Look::Failed(format!("{} {} can't be read: {failure}", self.item.kind.name(), self.item.id))
             }
         });
+    }
+
+    /// Planning has to wait for something else: what was read long ago is read again before it refuses anything.
+    pub fn planning_waits(&mut self) {
+        if self.progress.answered.is_some_and(|time| time.elapsed() > ANSWER_HOLDS) {
+            self.progress.answer = None;
+        }
     }
 
     /// What a live read has answered has been decided on.

@@ -353,3 +353,16 @@ async fn progress_is_reported_after_a_second_and_then_ever_more_rarely() {
         "it counts from the start again"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_long_ago_is_read_again_before_it_refuses_anything() {
+    let mut entry = planned();
+    entry.read(Ok(None));
+    tokio::time::advance(ANSWER_HOLDS).await;
+    entry.planning_waits();
+    assert_eq!(entry.look(None), Look::Live(None));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(entry.look(None), Look::Live(None), "only where planning waits for something else");
+    entry.planning_waits();
+    assert_eq!(entry.look(None), Look::Cached(None));
+}
