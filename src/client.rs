@@ -87,13 +87,20 @@ pub async fn send<T: DeserializeOwned>(
         .and_then(|value| value.to_str().ok()?.parse().ok())
         .or_else(|| Some(u64::from(status.as_ref()?.details.as_ref()?.retry_after_seconds)))
         .filter(|seconds| *seconds > 0);
+    // An object that does not exist is named in the answer.
+    let names_an_object =
+        status.as_ref().and_then(|s| s.details.as_ref()).is_some_and(|details| !details.name.is_empty());
     let message = match status {
         Some(status) if !status.message.is_empty() => status.message,
         _ => String::from_utf8_lossy(&body).trim().to_owned(),
     };
+    let message = if message.is_empty() { head.status.to_string() } else { message };
+    if head.status == http::StatusCode::NOT_FOUND && !names_an_object {
+        return Err(Failure::NotServed(message));
+    }
     Err(Failure::Refused {
         code: head.status.as_u16(),
-        message: if message.is_empty() { head.status.to_string() } else { message },
+        message,
         retry_after: seconds.map(|s| Duration::from_secs(s).min(LONGEST_RETRY_AFTER)),
     })
 }
@@ -124,6 +131,10 @@ pub enum Failure {
         /// How long the server asks to wait, 30 s at most.
         retry_after: Option<Duration>,
     },
+    /// There is nothing at all at that address, as where the kind is not served (any more) or a proxy answers. It says
+    /// nothing about the object.
+    #[error("404: {0}; this is no answer about the object")]
+    NotServed(String),
     /// No answer, or none that can be read: a time-out, a reset, a body cut short.
     #[error("no answer: {0}")]
     NoAnswer(String),
@@ -149,7 +160,9 @@ impl Failure {
         match self {
             Self::Refused { code: 404 | 409, .. } => Next::LookAgain,
             Self::Refused { code: 403, .. } => Next::RetryForbidden,
-            Self::Refused { code: 401 | 408 | 429, .. } | Self::NoAnswer(_) => Next::Retry,
+            Self::Refused { code: 401 | 408 | 429, .. } | Self::NotServed(_) | Self::NoAnswer(_) => {
+                Next::Retry
+            }
             Self::Refused { code: 400..=499, .. } => Next::GiveUp,
             Self::Refused { .. } => Next::Retry,
         }
@@ -160,6 +173,7 @@ impl Failure {
     pub const fn outcome_unknown(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
+            Self::NotServed(_) => false,
             Self::Refused { code, .. } => *code >= 500,
         }
     }
@@ -176,14 +190,20 @@ impl Failure {
         matches!(self, Self::Refused { code: 409, .. })
     }
 
+    /// How long the server asks to wait.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// How long to wait before attempt `attempt` (the first retry is 1): as the server says, else doubling from
     /// 100 ms up to 10 s.
     #[must_use]
     pub fn wait(&self, attempt: u32) -> Duration {
-        match self {
-            Self::Refused { retry_after: Some(wait), .. } => *wait,
-            _ => backoff(attempt),
-        }
+        self.retry_after().unwrap_or_else(|| backoff(attempt))
     }
 }
 
@@ -234,6 +254,8 @@ mod tests {
             assert_eq!(refused(code).next(), Next::GiveUp, "{code}");
         }
         assert_eq!(refused(403).next(), Next::RetryForbidden);
+        let not_served = Failure::NotServed(String::new());
+        assert_eq!((not_served.next(), not_served.is_not_found()), (Next::Retry, false));
         assert_eq!(Failure::NoAnswer(String::new()).next(), Next::Retry);
     }
 

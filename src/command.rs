@@ -58,7 +58,7 @@ pub struct ControllerArguments {
     )]
     pub watch_namespaces: Vec<String>,
 
-    /// How many requests about targets may be under way at once, for all requests together.
+    /// How many requests may be under way at once, over all together.
     #[arg(long, env = "AI_API_MAX_IN_FLIGHT", value_name = "NUMBER", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_in_flight: u16,
@@ -94,9 +94,29 @@ impl ControllerArguments {
         Settings {
             namespace,
             meta_configmap: self.meta_configmap,
-            watch_namespaces: self.watch_namespaces,
+            watch_namespaces: distinct(self.watch_namespaces),
             max_in_flight: self.max_in_flight.into(),
             delete_completed: self.delete_completed,
         }
+    }
+}
+
+/// The names, each once. An empty one is what templates make of a list without names.
+fn distinct(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| !name.is_empty());
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distinct;
+
+    #[test]
+    fn namespaces_count_once_and_an_empty_name_is_none() {
+        let names = ["b", "", "a", "b"].map(ToOwned::to_owned).to_vec();
+        assert_eq!(distinct(names), ["a", "b"]);
+        assert!(distinct(vec![String::new()]).is_empty());
     }
 }

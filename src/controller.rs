@@ -46,7 +46,7 @@ pub struct Settings {
     pub meta_configmap: String,
     /// The namespaces to watch; all if empty.
     pub watch_namespaces: Vec<String>,
-    /// How many requests about targets may be under way at once.
+    /// How many requests may be under way at once; those of the watches, the flag and the events aside.
     pub max_in_flight: usize,
     /// Whether COMPLETED Executions may be deleted.
     pub delete_completed: bool,
@@ -116,7 +116,7 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
             anyhow::bail!("the watch of bulkupdates has ended, which must not happen while the operator runs");
         }
     }
-    info!("stopping: no write starts any more, those under way are waited for");
+    info!("stopping: what is under way is waited for, and nothing new is begun");
     let end = async {
         registry.await?;
         ctx.tracker.close();

@@ -229,3 +229,18 @@ async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does
     }
     assert!(status.items(KIND).iter().all(|e| e.id != "smuggled-in"));
 }
+
+#[tokio::test]
+async fn a_dry_run_deletes_nothing_whatever_its_status_says() {
+    let mut world = World::new("dry-run-widened").await;
+    let uid = world.own(KIND, "stopped-1", "STOPPED").await;
+    world.submit("dry-run", json!({"dryRun": true, "executions": [delete("stopped-1")]})).await;
+    let entry = json!({"id": "stopped-1", "targetStatus": "DELETED", "result": "Planned", "uid": uid});
+    let patch = Patch::Merge(json!({"status": {"startTime": Timestamp::now(), "executions": [entry]}}));
+    world.bulk_updates().patch_status("dry-run", &PatchParams::default(), &patch).await.unwrap();
+    world.operator.start(&[]);
+    let status = world.finished("dry-run").await;
+    assert_eq!(outcome(&status, KIND, "stopped-1"), "Failed OutcomeUnknown");
+    assert!(world.find(KIND, "stopped-1").await.is_some());
+    assert_eq!(writes(&world), 0);
+}

@@ -258,3 +258,23 @@ async fn a_small_one_is_not_held_up_behind_large_ones() {
         assert_eq!(count(&world.finished(&format!("large-{large}")).await, ItemResult::Settled), 100);
     }
 }
+
+#[tokio::test]
+async fn only_the_namespaces_that_it_is_told_are_watched() {
+    let mut first = World::new("watched-1").await;
+    let second = World::new("watched-2").await;
+    let third = World::new("watched-3").await;
+    for world in [&first, &second, &third] {
+        running(world, 1).await;
+    }
+    let items = json!([{"id": "running-0", "targetStatus": "STOPPED"}]);
+    // Named twice is as good as once.
+    first.operator.start(&["--watch-namespace", "watched-2", "--watch-namespace", "watched-1,watched-2"]);
+    third.submit("unheard", json!({"executions": items})).await;
+    for world in [&first, &second] {
+        let status = world.carry_out("heard", json!({"executions": items})).await;
+        assert_eq!(count(&status, ItemResult::Settled), 1);
+    }
+    let status = third.bulk_updates().get("unheard").await.unwrap().status.unwrap();
+    assert_eq!(status.observed_generation, -1);
+}

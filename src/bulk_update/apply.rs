@@ -79,7 +79,8 @@ pub async fn apply(
 ) {
     let until = Instant::now() + STINT;
     let mut queue: VecDeque<_> = wanted.into();
-    // One place in the line of the slots for each BulkUpdate, kept while it waits: so they take turns.
+    // One place in the line of the slots for each BulkUpdate, kept while this pass waits: so they take turns. It is given
+    // up between passes, when the status may want a slot.
     let mut slots = PollSemaphore::new(Arc::clone(&ctx.slots));
     let mut look_again = false;
     // Reads sent together are decided on together: what they correct takes one status write.

@@ -44,9 +44,16 @@ impl Finished {
         request.items = Vec::new();
         let version = bulk.metadata.resource_version.clone().unwrap_or_default();
         let ctx = Arc::clone(ctx);
-        Self(Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            wait_for(time).await;
-            persist(&ctx, &request, &version, &chore).await;
+        let tracker = ctx.tracker.clone();
+        Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
+            let chore = async {
+                wait_for(time).await;
+                persist(&ctx, &request, &version, &chore).await;
+            };
+            tokio::select! {
+                () = chore => {}
+                () = ctx.shutdown.cancelled() => {}
+            }
         }))))
     }
 }
@@ -97,6 +104,8 @@ async fn persist(ctx: &Context, request: &Request, version: &str, chore: &Chore)
 }
 
 async fn attempt_at(ctx: &Context, request: &Request, version: &str, chore: &Chore) -> Result<(), Failure> {
+    // The semaphore is never closed.
+    let _slot = ctx.slots.acquire().await;
     match chore {
         Chore::Acknowledge(status) => {
             record::patch(ctx, request, version, status).await?;

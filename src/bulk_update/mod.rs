@@ -6,6 +6,7 @@ mod finished;
 #[cfg(test)]
 mod fixtures;
 pub mod observe;
+mod pace;
 mod record;
 mod registry;
 mod report;
@@ -29,6 +30,7 @@ use self::{
     decide::{Deadline, Plan, Rules, Step},
     observe::Seen,
     record::Recorded,
+    request::Request,
     settle::Waiting,
     status::Phase,
     work::Work,
@@ -47,7 +49,7 @@ pub struct Context {
     pub index: Arc<Index>,
     /// The capability flag.
     pub meta: Meta,
-    /// One permit for each request about a target that may be under way.
+    /// One permit for each request that may be under way; those of the watches, the flag and the events aside.
     pub slots: Arc<Semaphore>,
     /// Who is eligible.
     pub rules: Rules,
@@ -90,26 +92,44 @@ impl Latest {
     }
 }
 
-/// Carries out one BulkUpdate to its end; or until it is deleted, or the process ends.
-async fn carry_out(ctx: Arc<Context>, mut latest: Latest) {
+/// Carries out one BulkUpdate to its end; or until it is deleted, or the process ends. Says whether its end is on
+/// record.
+async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> bool {
     let mut bulk = Arc::clone(&latest.current.borrow_and_update().bulk);
     while !latest.stopped() && bulk.metadata.deletion_timestamp.is_none() {
         let mut work = Work::take_up(&bulk);
         if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work).await == End::Over {
-            return;
+            return work.is_over();
         }
-        match record::get(&ctx, &work.request).await {
-            Ok(live) if live.metadata.uid.as_deref() == Some(&*work.request.uid) => {
-                bulk = Arc::new(live);
-            }
-            Ok(_) => return,
-            Err(failure) if failure.is_not_found() => return,
+        match read_again(&ctx, &work.request).await {
+            Some(live) => bulk = Arc::new(live),
+            None => break,
+        }
+    }
+    false
+}
+
+/// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,
+/// or the process is to end.
+async fn read_again(ctx: &Context, request: &Request) -> Option<BulkUpdate> {
+    for attempt in 1.. {
+        let answer = {
+            let _slot = ctx.slots.acquire().await;
+            record::get(ctx, request).await
+        };
+        match answer {
+            Ok(live) => return Some(live).filter(|l| l.metadata.uid.as_deref() == Some(&*request.uid)),
+            Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
-                warn!(bulk_update = %work.request.full_name(), %failure, "can't be read; trying again");
-                tokio::time::sleep(failure.wait(5)).await;
+                warn!(bulk_update = %request.full_name(), %failure, "can't be read; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(failure.wait(attempt)) => {}
+                    () = ctx.shutdown.cancelled() => break,
+                }
             }
         }
     }
+    None
 }
 
 /// How a series of passes has ended.
@@ -132,7 +152,10 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
             record::record_last(ctx, work).await;
             return End::Over;
         }
-        let seen = observe::observe(ctx, work, &following).await;
+        let seen = tokio::select! {
+            seen = observe::observe(ctx, work, &following) => seen,
+            () = ctx.shutdown.cancelled() => continue,
+        };
         let turn = decide(work, &seen, ctx.rules, Timestamp::now());
         let recorded = match &turn.phase {
             Some(phase) => record::record(ctx, work, phase).await,
@@ -198,6 +221,8 @@ fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
             let due = unsure.into_iter().filter(|at| work.entries[*at].may_ask());
             Turn { wanted: due.map(Wanted::Read).collect(), ..Turn::default() }
         }
+        // What is being read about an item belongs to its plan.
+        Plan::Planned(_) if work.reading > 0 => Turn::default(),
         Plan::Planned(plan) => {
             for (entry, (record, rests_on)) in work.entries.iter_mut().zip(plan) {
                 entry.becomes(record, rests_on);

@@ -1,6 +1,8 @@
 //! Third step: the status, written before any effect and whenever there is something to tell. One write a pass at most,
 //! none when nothing has changed.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Resource,
@@ -22,8 +24,8 @@ use crate::{
     client::{Failure, backoff, send},
 };
 
-/// How often the last status is tried.
-const LAST_ATTEMPTS: u32 = 5;
+/// How long the last status is tried: a part of the time that a stop may take.
+const LAST_RECORD: Duration = Duration::from_secs(10);
 
 /// What became of the record.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub async fn record(ctx: &Context, work: &mut Work, phase: &Phase) -> Recorded {
     if work.pace.held_back() || !(work.pace.due() || must_stand_first(work, &wanted)) {
         return Recorded::Later;
     }
-    write_or_put_off(ctx, work, phase, wanted).await
+    write_or_put_off(ctx, work, phase, wanted, false).await
 }
 
 /// Records what is known before the work is laid down unfinished. At best effort: what can't be recorded now is read
@@ -56,15 +58,22 @@ pub async fn record_last(ctx: &Context, work: &mut Work) {
     if work.start.is_none() {
         return;
     }
-    for attempt in 1..=LAST_ATTEMPTS {
-        let phase = Phase::Planned(None);
-        let wanted = status(work, &phase, Timestamp::now());
-        if wanted == work.recorded
-            || !matches!(write_or_put_off(ctx, work, &phase, wanted).await, Recorded::Later)
-        {
-            return;
+    let attempts = async {
+        for attempt in 1.. {
+            let phase = Phase::Planned(None);
+            let wanted = status(work, &phase, Timestamp::now());
+            if wanted == work.recorded {
+                return;
+            }
+            match write_or_put_off(ctx, work, &phase, wanted, true).await {
+                Recorded::Written(_) => {}
+                Recorded::Later => tokio::time::sleep(backoff(attempt)).await,
+                Recorded::Unchanged | Recorded::Overtaken => return,
+            }
         }
-        tokio::time::sleep(backoff(attempt)).await;
+    };
+    if tokio::time::timeout(LAST_RECORD, attempts).await.is_err() {
+        warn!("the last status of a BulkUpdate could not be written");
     }
 }
 
@@ -73,11 +82,12 @@ async fn write_or_put_off(
     work: &mut Work,
     phase: &Phase,
     wanted: BulkUpdateStatus,
+    last: bool,
 ) -> Recorded {
     // A status takes a slot like any other request: a thousand plans at once are no reason to flood the API server. The
     // semaphore is never closed.
     let _slot = ctx.slots.acquire().await;
-    match write(ctx, work, phase, wanted).await {
+    match write(ctx, work, phase, wanted, last).await {
         Ok(Some(before)) => {
             work.pace.written();
             Recorded::Written(before)
@@ -104,22 +114,29 @@ fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
 }
 
 /// Writes `wanted` on the condition that nobody else has written; gives back what stood there before, or `None` if
-/// somebody has.
+/// somebody has; or has deleted the BulkUpdate, unless this is the last record of it.
 async fn write(
     ctx: &Context,
     work: &mut Work,
     phase: &Phase,
     mut wanted: BulkUpdateStatus,
+    last: bool,
 ) -> Result<Option<BulkUpdateStatus>, Failure> {
     loop {
         match patch(ctx, &work.request, &work.resource_version, &wanted).await {
             Ok(version) => {
                 work.resource_version = version;
+                work.unanswered = None;
                 return Ok(Some(std::mem::replace(&mut work.recorded, wanted)));
             }
             Err(failure) if failure.is_not_found() => return Ok(None),
             Err(failure) if failure.is_conflict() => {}
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                if failure.outcome_unknown() {
+                    work.unanswered = Some(wanted);
+                }
+                return Err(failure);
+            }
         }
         let live = match get(ctx, &work.request).await {
             Ok(live) => live,
@@ -127,15 +144,18 @@ async fn write(
             Err(failure) => return Err(failure),
         };
         let asked = Request::from(&live);
-        if asked.uid != work.request.uid || !asked.same_items(&work.request) {
+        if asked.uid != work.request.uid
+            || !asked.same_items(&work.request)
+            || (live.metadata.deletion_timestamp.is_some() && !last)
+        {
             return Ok(None);
         }
         work.resource_version = live.metadata.resource_version.unwrap_or_default();
         work.generation = live.metadata.generation.unwrap_or_default();
         let stands = live.status.unwrap_or_default();
-        if stands == wanted {
+        if stands == wanted || Some(&stands) == work.unanswered.as_ref() {
             // A write of this process that got no answer has taken hold.
-            return Ok(Some(std::mem::replace(&mut work.recorded, wanted)));
+            return Ok(Some(work.adopt(stands)));
         }
         if stands != work.recorded {
             return Ok(None);

@@ -19,11 +19,14 @@ use crate::api::BulkUpdate;
 /// Namespace and name.
 type Key = (Box<str>, Box<str>);
 
+/// Whose task has ended, and whether its end is on record.
+type Ended = (Key, Box<str>, bool);
+
 /// Keeps BulkUpdates apart by uid: one made anew under the same name is another.
 pub struct Registry {
     ctx: Arc<Context>,
     known: HashMap<Key, Known>,
-    tasks: JoinSet<(Key, Box<str>)>,
+    tasks: JoinSet<Ended>,
     /// The number of the present list of each scope (a namespace, or all).
     lists: HashMap<Option<Box<str>>, u32>,
     undecodable: u64,
@@ -44,6 +47,8 @@ enum State {
     Over { rest: Option<Finished> },
     /// It can't be decoded, and no task runs for it.
     Undecodable,
+    /// Its task has ended, but not at its end: it was gone, or being deleted. If it is still there, it is taken up again.
+    LaidDown,
 }
 
 impl Registry {
@@ -151,7 +156,7 @@ impl Registry {
                     *rest = Some(Finished::take_up(&self.ctx, &bulk));
                 }
             }
-            State::Undecodable => {
+            State::Undecodable | State::LaidDown => {
                 let state = self.begin(&key, &uid, bulk);
                 self.known.insert(key, Known { uid, list, state });
             }
@@ -164,21 +169,18 @@ impl Registry {
             return State::Over { rest: Some(Finished::take_up(&self.ctx, &bulk)) };
         }
         if bulk.metadata.deletion_timestamp.is_some() {
-            return State::Over { rest: None };
+            return State::LaidDown;
         }
         let (current, receiver) = watch::channel(Current { bulk, stopped: false });
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
-        let (ctx, ended) = (Arc::clone(&self.ctx), (key.clone(), uid.into()));
-        self.tasks.spawn(async move {
-            carry_out(ctx, latest).await;
-            ended
-        });
+        let (ctx, key, uid) = (Arc::clone(&self.ctx), key.clone(), uid.into());
+        self.tasks.spawn(async move { (key, uid, carry_out(ctx, latest).await) });
         State::Underway { current, undecodable: false }
     }
 
     /// A task has ended.
-    fn ended(&mut self, ended: Result<(Key, Box<str>), JoinError>) {
-        let (key, uid) = unpanicked(ended);
+    fn ended(&mut self, ended: Result<Ended, JoinError>) {
+        let (key, uid, over) = unpanicked(ended);
         let Some(known) = self.known.get_mut(&key).filter(|known| known.uid == uid) else { return };
         let State::Underway { current, undecodable } = &known.state else { return };
         let Current { bulk, stopped } = current.borrow().clone();
@@ -191,10 +193,12 @@ impl Registry {
             if let Some(known) = self.known.get_mut(&key) {
                 known.state = state;
             }
-        } else {
+        } else if over || is_over(&bulk) {
             // If the end is not in sight yet, its event is still to come.
             let rest = is_over(&bulk).then(|| Finished::take_up(&self.ctx, &bulk));
             known.state = State::Over { rest };
+        } else {
+            known.state = State::LaidDown;
         }
     }
 

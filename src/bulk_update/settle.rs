@@ -45,6 +45,7 @@ pub async fn settle(
     }
 }
 
+/// When there is a reason for another pass, if nothing else brings one about.
 fn next_time(work: &Work, waiting: Waiting, now: Timestamp) -> Instant {
     let start = Instant::now();
     let at = |time: Timestamp| {
@@ -62,9 +63,40 @@ fn next_time(work: &Work, waiting: Waiting, now: Timestamp) -> Instant {
     }
     times.extend(request.not_after.filter(|end| *end >= now).map(at));
     match work.start {
-        None => times.push(at(request.starting_deadline)),
+        None => times.extend(Some(request.starting_deadline).filter(|end| *end >= now).map(at)),
         Some(start) => times.extend(request.active_deadline(start).filter(|end| *end >= now).map(at)),
     }
     times.extend(work.entries.iter().filter_map(|e| e.progress.not_before.filter(|t| *t > start)));
     times.into_iter().min().unwrap_or(start).max(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{Kind, TargetStatus},
+        bulk_update::fixtures::{at, bulk, spec},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_passed_is_no_reason_for_another_pass() {
+        let mut spec = spec(Kind::Execution, TargetStatus::Stopped);
+        for (field, value) in [
+            ("notAfter", serde_json::json!(at(10).to_string())),
+            ("startingDeadlineSeconds", 10.into()),
+            ("activeDeadlineSeconds", 10.into()),
+        ] {
+            spec[field] = value;
+        }
+        let mut work = Work::take_up(&bulk(&spec));
+        let waiting = Waiting { hindered: 0, to_record: false };
+        for start in [None, Some(at(0))] {
+            work.start = start;
+            let wait = |now| next_time(&work, waiting, now) - Instant::now();
+            assert_eq!(wait(at(8)), Duration::from_millis(2001), "{start:?}");
+            assert_eq!(wait(at(11)), LONGEST_WAIT, "{start:?}");
+        }
+        let hindered = Waiting { hindered: 3, to_record: false };
+        assert_eq!(next_time(&work, hindered, at(11)) - Instant::now(), backoff(3));
+    }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     decide::Look,
+    pace::Pace,
     request::{Item, Request},
 };
 use crate::{
@@ -40,6 +41,8 @@ pub struct Work {
     pub resource_version: String,
     /// The generation of the spec.
     pub generation: i64,
+    /// The last status that this process has sent without an answer.
+    pub unanswered: Option<BulkUpdateStatus>,
     /// When this process took it up, or recorded its plan: the flag must have been read since.
     pub since: Instant,
     planned: bool,
@@ -47,50 +50,6 @@ pub struct Work {
     pub reading: usize,
     /// When status writes are due.
     pub pace: Pace,
-}
-
-/// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s; and when
-/// one that failed is tried again.
-#[derive(Debug, Default)]
-pub struct Pace {
-    due: Option<Instant>,
-    interval: Duration,
-    failed: u32,
-    not_before: Option<Instant>,
-}
-
-impl Pace {
-    /// When the next one may go out.
-    #[must_use]
-    pub fn next(&self) -> Option<Instant> {
-        self.not_before.or(self.due)
-    }
-
-    /// Whether progress may be reported now.
-    #[must_use]
-    pub fn due(&self) -> bool {
-        self.due.is_none_or(|due| due <= Instant::now())
-    }
-
-    /// Whether a failed write has to wait still.
-    #[must_use]
-    pub fn held_back(&self) -> bool {
-        self.not_before.is_some_and(|time| time > Instant::now())
-    }
-
-    /// One was written.
-    pub fn written(&mut self) {
-        self.interval = (self.interval * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
-        self.due = Some(Instant::now() + self.interval);
-        self.failed = 0;
-        self.not_before = None;
-    }
-
-    /// One failed.
-    pub fn failed(&mut self, failure: &Failure) {
-        self.failed += 1;
-        self.not_before = Some(Instant::now() + failure.wait(self.failed));
-    }
 }
 
 /// One item under way.
@@ -151,7 +110,7 @@ impl Work {
         let recorded = bulk.status.clone().unwrap_or_default();
         let start = recorded.start_time.as_ref().map(|t| t.0);
         let mut entries: Vec<_> =
-            request.items.iter().map(|item| Entry::take_up(item, &recorded, start)).collect();
+            request.items.iter().map(|item| Entry::take_up(&request, item, &recorded, start)).collect();
         if start.is_some() {
             // A reorder of the request changes nothing: the record keeps its order.
             entries.sort_by_key(|e| position(&e.item, &recorded));
@@ -163,6 +122,7 @@ impl Work {
             recorded,
             resource_version: bulk.metadata.resource_version.clone().unwrap_or_default(),
             generation: bulk.metadata.generation.unwrap_or_default(),
+            unanswered: None,
             since: Instant::now(),
             planned: start.is_some(),
             reading: 0,
@@ -185,8 +145,11 @@ impl Work {
     /// Whether the record says that this very object is to be written to: no write starts without.
     #[must_use]
     pub fn is_intended(&self, at: usize, target: &Target) -> bool {
-        self.on_record(&self.entries[at].item).is_some_and(|record| {
-            record.result == ItemResult::Planned && record.uid.as_deref() == Some(&*target.uid)
+        let record = self.on_record(&self.entries[at].item);
+        record.is_some_and(|record| {
+            !self.request.dry_run
+                && record.result == ItemResult::Planned
+                && record.uid.as_deref() == Some(&*target.uid)
         })
     }
 
@@ -209,6 +172,21 @@ impl Work {
         }
     }
 
+    /// Takes a status of this process' own for the record, whose write got no answer and took hold all the same; gives
+    /// back what stood there before. If it is the plan, it is the one to be carried out: no write was sent before it
+    /// was known to stand.
+    pub fn adopt(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
+        if self.recorded.start_time.is_none() {
+            self.start = stands.start_time.as_ref().map(|t| t.0);
+            for entry in &mut self.entries {
+                entry.record = self.start.and_then(|_| find(&entry.item, &stands)).cloned();
+                entry.progress = Progress::default();
+            }
+        }
+        self.unanswered = None;
+        std::mem::replace(&mut self.recorded, stands)
+    }
+
     /// The recorded entry of an item.
     #[must_use]
     pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
@@ -227,9 +205,23 @@ fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus>
     list.iter().find(|s| s.id == item.id && s.target_status == item.target)
 }
 
+fn is_newer(a: &Target, b: &Target) -> bool {
+    a.resource_version != b.resource_version && not_older(&a.resource_version, &b.resource_version)
+}
+
 impl Entry {
-    fn take_up(item: &Item, recorded: &BulkUpdateStatus, start: Option<Timestamp>) -> Self {
-        let record = start.map(|_| find(item, recorded).cloned().unwrap_or_else(|| without_record(item)));
+    fn take_up(
+        request: &Request,
+        item: &Item,
+        recorded: &BulkUpdateStatus,
+        start: Option<Timestamp>,
+    ) -> Self {
+        // Whatever a status says, a dry run has planned no write.
+        let fits = |record: &&ItemStatus| {
+            !(request.dry_run && matches!(record.result, ItemResult::Planned | ItemResult::Scheduled))
+        };
+        let record =
+            start.map(|_| find(item, recorded).filter(fits).cloned().unwrap_or_else(|| without_record(item)));
         // An earlier process may have sent the write and not lived to see the answer.
         let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
         let progress = Progress {
@@ -258,6 +250,7 @@ impl Entry {
         match &self.progress.answer {
             // A read that failed is tried again when it is time.
             Some(Look::Failed(_)) if self.may_ask() => {}
+            Some(Look::Live(Some(read))) if indexed.as_ref().is_some_and(|i| is_newer(i, read)) => {}
             Some(answer) => return answer.clone(),
             None => {}
         }

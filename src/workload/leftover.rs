@@ -1,59 +1,93 @@
 //! A STOPPING without a template: nothing runs, so that nobody else would ever take it to STOPPED.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
 use tracing::{info, warn};
 
 use crate::{
     api::Kind,
     bulk_update::{Context, apply::patch_status},
-    client::{Next, backoff, send},
+    client::{backoff, send},
     target::{Observed, Target},
 };
-
-/// How long one such object is tried before it is left until it changes.
-const ATTEMPTS: u32 = 12;
 
 /// One that was seen: its kind, namespace, name.
 pub type Seen = (Kind, String, String);
 
-/// Takes each to STOPPED, one at a time: they are rare.
+/// Takes each to STOPPED, however often that has to be tried, until the process is to end.
 pub async fn run(ctx: Arc<Context>, mut seen: mpsc::UnboundedReceiver<Seen>) {
-    while let Some((kind, namespace, name)) = seen.recv().await {
-        for attempt in 1..=ATTEMPTS {
-            let Some(target) = ctx.index.get(kind, &namespace, &name).filter(Target::is_leftover) else {
-                break;
-            };
-            match settle(&ctx, kind, &namespace, &name, &target).await {
-                None => break,
-                Some(wait) => tokio::time::sleep(wait.max(backoff(attempt))).await,
+    let mut tasks: JoinSet<Seen> = JoinSet::new();
+    let mut underway = HashSet::new();
+    loop {
+        let one = tokio::select! {
+            Some(one) = seen.recv() => one,
+            Some(ended) = tasks.join_next() => {
+                let one = unpanicked(ended);
+                underway.remove(&one);
+                // It may have come back while its task was ending.
+                if find(&ctx, &one).is_none() {
+                    continue;
+                }
+                one
             }
+            else => return,
+        };
+        if underway.insert(one.clone()) {
+            let ctx = Arc::clone(&ctx);
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = settle(&ctx, &one) => {}
+                    () = ctx.shutdown.cancelled() => std::future::pending().await,
+                }
+                one
+            });
         }
     }
 }
 
-/// Writes STOPPED; says how long to wait for another attempt, if one makes sense.
-async fn settle(ctx: &Context, kind: Kind, namespace: &str, name: &str, target: &Target) -> Option<Duration> {
+fn find(ctx: &Context, (kind, namespace, name): &Seen) -> Option<Target> {
+    ctx.index.get(*kind, namespace, name).filter(Target::is_leftover)
+}
+
+/// Writes STOPPED until the index has it.
+async fn settle(ctx: &Context, one: &Seen) {
+    let mut attempt = 0;
+    while let Some(target) = find(ctx, one) {
+        attempt += 1;
+        let wait = write(ctx, one, &target).await;
+        tokio::time::sleep(wait.unwrap_or_else(|| backoff(attempt))).await;
+    }
+}
+
+/// Sends one guarded write; says how long the server asks to wait, if it does.
+async fn write(ctx: &Context, (kind, namespace, name): &Seen, target: &Target) -> Option<Duration> {
     let patch = json!({
         "metadata": {"resourceVersion": target.resource_version},
         "status": {"state": "STOPPED", "message": "it was STOPPING, and nothing runs for it"},
     });
     // The semaphore is never closed.
-    let _slot = ctx.slots.acquire().await.ok()?;
-    let written = send::<Observed>(&ctx.client, patch_status(kind, namespace, name, &patch)).await;
+    let _slot = ctx.slots.acquire().await;
     let full_name = format!("{}/{namespace}/{name}", kind.name());
-    match written {
+    match send::<Observed>(&ctx.client, patch_status(*kind, namespace, name, &patch)).await {
         Ok(_) => {
             info!(target = full_name, target_uid = %target.uid, "a leftover STOPPING was taken to STOPPED");
             None
         }
-        // It has changed: its event comes, and says whether there is still something to do.
-        Err(failure) if failure.next() == Next::LookAgain => None,
+        // It has changed, as the index will say in a moment.
+        Err(failure) if failure.is_conflict() || failure.is_not_found() => None,
         Err(failure) => {
-            warn!(target = full_name, %failure, "a leftover STOPPING could not be taken to STOPPED");
-            (failure.next() != Next::GiveUp).then(|| failure.wait(1))
+            warn!(target = full_name, %failure, "a leftover STOPPING could not be taken to STOPPED; trying again");
+            failure.retry_after()
         }
     }
+}
+
+/// Tasks are never aborted, so that one which did not end by itself has panicked, which ends the process.
+fn unpanicked(ended: Result<Seen, JoinError>) -> Seen {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{super::pace::Pace, *};
 use crate::{
     api::{Kind, State, TargetStatus},
     bulk_update::{
@@ -365,4 +365,52 @@ async fn what_was_read_long_ago_is_read_again_before_it_refuses_anything() {
     assert_eq!(entry.look(None), Look::Live(None), "only where planning waits for something else");
     entry.planning_waits();
     assert_eq!(entry.look(None), Look::Cached(None));
+}
+
+#[tokio::test]
+async fn an_unanswered_plan_that_took_hold_is_carried_out_as_it_stands() {
+    let spec = two("aaaa", "bbbb");
+    let mut work = Work::take_up(&bulk(&spec));
+    let stands = restarted(
+        &spec,
+        json!({"startTime": at(1).to_string(), "executions": [
+        item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "STOPPED", "Refused")]}),
+    )
+    .recorded;
+    work.unanswered = Some(stands.clone());
+    let before = work.adopt(stands.clone());
+    assert_eq!((before.start_time, work.start), (None, Some(at(1))));
+    assert_eq!((&work.recorded, &work.unanswered), (&stands, &None));
+    assert_eq!(work.entries[0].result(), Some(ItemResult::Planned));
+    assert_eq!(work.entries[1].result(), Some(ItemResult::Refused));
+    assert_eq!(
+        work.entries[0].progress.open,
+        Open::No,
+        "nothing was sent before the plan was known to stand"
+    );
+}
+
+#[test]
+fn a_dry_run_has_planned_no_write_whatever_its_status_says() {
+    for result in ["Planned", "Scheduled"] {
+        let mut spec = two("aaaa", "bbbb");
+        spec["dryRun"] = json!(true);
+        let list =
+            json!([item_status("aaaa", "STOPPED", result), item_status("bbbb", "STOPPED", "Eligible")]);
+        let work = restarted(&spec, json!({"startTime": at(1).to_string(), "executions": list}));
+        assert_eq!(work.entries[0].result(), Some(ItemResult::Failed));
+        assert_eq!(work.entries[1].result(), Some(ItemResult::Eligible));
+        assert!(!work.is_intended(0, &target(State::Running)));
+    }
+}
+
+#[test]
+fn the_newer_of_an_answer_and_the_index_counts() {
+    let with = |version: &str| Target { resource_version: version.into(), ..target(State::Running) };
+    let mut entry = planned();
+    entry.progress.answer = Some(Look::Live(Some(with("10"))));
+    for version in ["9", "10"] {
+        assert_eq!(entry.look(Some(with(version))), Look::Live(Some(with("10"))), "{version}");
+    }
+    assert_eq!(entry.look(Some(with("11"))), Look::Cached(Some(with("11"))));
 }

@@ -1,0 +1,51 @@
+//! How often a status is written.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::Failure;
+
+/// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s; and when
+/// one that failed is tried again.
+#[derive(Debug, Default)]
+pub struct Pace {
+    due: Option<Instant>,
+    interval: Duration,
+    failed: u32,
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    /// When the next one may go out.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.not_before.or(self.due)
+    }
+
+    /// Whether progress may be reported now.
+    #[must_use]
+    pub fn due(&self) -> bool {
+        self.due.is_none_or(|due| due <= Instant::now())
+    }
+
+    /// Whether a failed write has to wait still.
+    #[must_use]
+    pub fn held_back(&self) -> bool {
+        self.not_before.is_some_and(|time| time > Instant::now())
+    }
+
+    /// One was written.
+    pub fn written(&mut self) {
+        self.interval = (self.interval * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
+        self.due = Some(Instant::now() + self.interval);
+        self.failed = 0;
+        self.not_before = None;
+    }
+
+    /// One failed.
+    pub fn failed(&mut self, failure: &Failure) {
+        self.failed += 1;
+        self.not_before = Some(Instant::now() + failure.wait(self.failed));
+    }
+}
