@@ -184,6 +184,14 @@ async fn an_item_of_each_refusal() {
         "of 7 items: 0 settled, 7 refused (NotFound 2, Replaced, CreatedLater, Terminating, StopPending, WrongState)"
     );
     assert!(writes(&world).is_empty());
+    // Each that the index suggests was confirmed by one read; what can't be a name needs none.
+    let reads = world.requests().into_iter().filter(|r| r.is_target() && r.verb == "get");
+    let mut read: Vec<_> = reads.map(|r| r.name).collect();
+    read.sort();
+    assert_eq!(
+        read,
+        ["created-later", "not-there", "replaced-0", "stop-pending", "terminating", "wrong-state"]
+    );
 }
 
 #[tokio::test]
