@@ -114,7 +114,7 @@ async fn switched_off_on_the_way_it_stops_the_writing() {
         world.own(Kind::Execution, &id, "RUNNING").await;
         items.push(json!({"id": id, "targetStatus": "STOPPED"}));
     }
-    world.operator.start(&["--max-in-flight", "4"]);
+    world.operator.start(&["--max-in-flight", "2"]);
     world.submit("stopped", json!({"executions": items})).await;
     let writes = || {
         let all = world.requests().into_iter();

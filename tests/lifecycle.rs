@@ -151,7 +151,7 @@ async fn the_ttl_may_be_set_after_the_end_and_deletes_only_the_bulk_update() {
 async fn deleting_a_bulk_update_stops_it() {
     let mut world = World::new("deleted").await;
     let items = running(&world, 100).await;
-    world.operator.start(&["--max-in-flight", "2"]);
+    world.operator.start(&["--max-in-flight", "1"]);
     world.submit("regretted", json!({"executions": items})).await;
     until("some writes", || async { writes(&world).len() >= 5 }).await;
     world.bulk_updates().delete("regretted", &DeleteParams::default()).await.unwrap();
@@ -178,7 +178,7 @@ async fn deleting_a_bulk_update_stops_it() {
 async fn one_that_lingers_while_it_is_deleted_keeps_its_record() {
     let mut world = World::new("lingering").await;
     let items = running(&world, 100).await;
-    world.operator.start(&["--max-in-flight", "2"]);
+    world.operator.start(&["--max-in-flight", "1"]);
     world.submit("regretted", json!({"executions": items})).await;
     let keep = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/keep"]}}));
     world.bulk_updates().patch("regretted", &PatchParams::default(), &keep).await.unwrap();
@@ -205,7 +205,7 @@ async fn one_that_lingers_while_it_is_deleted_keeps_its_record() {
 async fn killed_on_the_way_it_goes_on_where_it_was() {
     let mut world = World::new("killed").await;
     let items = running(&world, 100).await;
-    world.operator.start(&["--max-in-flight", "2"]);
+    world.operator.start(&["--max-in-flight", "1"]);
     world.submit("resumed", json!({"executions": items})).await;
     until("some writes", || async { writes(&world).len() >= 10 }).await;
     world.operator.kill();
@@ -226,7 +226,7 @@ async fn killed_on_the_way_it_goes_on_where_it_was() {
 async fn asked_to_end_it_records_what_it_has_done_and_exits_cleanly() {
     let mut world = World::new("drained").await;
     let items = running(&world, 100).await;
-    world.operator.start(&["--max-in-flight", "2", "--log-format", "json"]);
+    world.operator.start(&["--max-in-flight", "1", "--log-format", "json"]);
     world.submit("drained", json!({"executions": items})).await;
     until("some writes", || async { writes(&world).len() >= 5 }).await;
     assert!(world.operator.stop().success(), "{}", world.operator.log());
