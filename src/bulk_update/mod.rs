@@ -163,6 +163,9 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
         };
         if matches!(recorded, Recorded::Overtaken) {
             drain(work, &mut flight).await;
+            work.keep_to_the_record();
+            // It is being deleted, perhaps, and only lingers: what was done is told all the same.
+            record::record_last(ctx, work).await;
             return End::Overtaken;
         }
         work.keep_to_the_record();

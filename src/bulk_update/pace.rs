@@ -49,3 +49,40 @@ impl Pace {
         self.not_before = Some(Instant::now() + failure.wait(self.failed));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> Failure {
+        Failure::Refused { code, message: "no".into(), retry_after: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_is_reported_after_a_second_and_then_ever_more_rarely() {
+        let mut pace = Pace::default();
+        assert!(pace.due() && !pace.held_back() && pace.next().is_none());
+        for seconds in [1, 2, 4, 8, 10, 10] {
+            pace.written();
+            assert_eq!(pace.next(), Some(Instant::now() + Duration::from_secs(seconds)));
+            tokio::time::advance(Duration::from_millis(seconds * 1000 - 1)).await;
+            assert!(!pace.due());
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert!(pace.due());
+        }
+        for millis in [100, 200] {
+            pace.failed(&refused(500));
+            assert_eq!(pace.next(), Some(Instant::now() + Duration::from_millis(millis)));
+            assert!(pace.held_back());
+            tokio::time::advance(Duration::from_millis(millis)).await;
+            assert!(!pace.held_back());
+        }
+        pace.written();
+        pace.failed(&refused(500));
+        assert_eq!(
+            pace.next(),
+            Some(Instant::now() + Duration::from_millis(100)),
+            "it counts from the start again"
+        );
+    }
+}
