@@ -12,3 +12,9 @@ pub mod workload;
 
 /// The name under which the operator writes: in `managedFields`, in events, in audit logs.
 pub const FIELD_MANAGER: &str = "ai-api-operator";
+
+/// What a task of the operator's has returned. None is aborted and then waited for, so that one which did not end by
+/// itself has panicked: the panic goes on here, and ends the process.
+fn unpanicked<T>(ended: Result<T, tokio::task::JoinError>) -> T {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

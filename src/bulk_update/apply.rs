@@ -231,11 +231,7 @@ pub(crate) fn guarded_delete(uid: &str, resource_version: &str) -> DeleteParams 
 
 /// Takes in an answer; says whether it asks for a new decision.
 pub fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
-    let (at, answer) = match answered {
-        Ok(answered) => answered,
-        // Requests are never aborted while their BulkUpdate is under way: this is a panic, which ends the process.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let (at, answer) = crate::unpanicked(answered);
     let entry = &mut work.entries[at];
     match answer {
         Answer::Read(answer) => {

@@ -200,7 +200,7 @@ pub fn steps(
 }
 
 /// The entry of an item about which nothing is known yet.
-fn blank(item: &Item, result: crate::api::ItemResult) -> ItemStatus {
+pub(super) fn blank(item: &Item, result: crate::api::ItemResult) -> ItemStatus {
     ItemStatus {
         id: item.id.clone(),
         target_status: item.target,

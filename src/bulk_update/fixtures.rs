@@ -4,6 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
+    decide::blank,
     request::{Item, Request},
     work::{Entry, Progress},
 };
@@ -22,6 +23,15 @@ pub(super) const MEANT: &str = "uid-of-the-object";
 pub(super) const OTHER: &str = "uid-of-another-object";
 
 pub(super) const VERBS: [TargetStatus; 2] = [TargetStatus::Stopped, TargetStatus::Deleted];
+
+pub(super) const RESULTS: [ItemResult; 6] = [
+    ItemResult::Planned,
+    ItemResult::Eligible,
+    ItemResult::Scheduled,
+    ItemResult::Settled,
+    ItemResult::Refused,
+    ItemResult::Failed,
+];
 
 /// So many seconds after the BulkUpdate was made.
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -72,15 +82,7 @@ pub(super) fn eligible(verb: TargetStatus) -> Target {
 }
 
 pub(super) fn record(item: &Item, result: ItemResult) -> ItemStatus {
-    ItemStatus {
-        id: item.id.clone(),
-        target_status: item.target,
-        result,
-        reason: None,
-        message: None,
-        uid: Some(MEANT.into()),
-        observed_state: None,
-    }
+    ItemStatus { uid: Some(MEANT.into()), ..blank(item, result) }
 }
 
 pub(super) fn entry(item: &Item, result: ItemResult) -> Entry {

@@ -77,7 +77,7 @@ impl Registry {
             }
         }
         while let Some(ended) = self.tasks.join_next().await {
-            let _ = unpanicked(ended);
+            let _ = crate::unpanicked(ended);
         }
     }
 
@@ -180,7 +180,7 @@ impl Registry {
 
     /// A task has ended.
     fn ended(&mut self, ended: Result<Ended, JoinError>) {
-        let (key, uid, over) = unpanicked(ended);
+        let (key, uid, over) = crate::unpanicked(ended);
         let Some(known) = self.known.get_mut(&key).filter(|known| known.uid == uid) else { return };
         let State::Underway { current, undecodable } = &known.state else { return };
         let Current { bulk, stopped } = current.borrow().clone();
@@ -245,9 +245,4 @@ fn is_over(bulk: &BulkUpdate) -> bool {
 
 fn key(namespace: Option<&str>, name: Option<&str>) -> Key {
     (namespace.unwrap_or_default().into(), name.unwrap_or_default().into())
-}
-
-/// Tasks are never aborted, so that one which did not end by itself has panicked, which ends the process.
-fn unpanicked<T>(ended: Result<T, JoinError>) -> T {
-    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

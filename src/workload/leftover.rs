@@ -3,16 +3,13 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use serde_json::json;
-use tokio::{
-    sync::mpsc,
-    task::{JoinError, JoinSet},
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
     api::Kind,
     bulk_update::{Context, apply::patch_status},
-    client::{backoff, send},
+    client::{Next, backoff, send},
     target::{Observed, Target},
 };
 
@@ -27,7 +24,7 @@ pub async fn run(ctx: Arc<Context>, mut seen: mpsc::UnboundedReceiver<Seen>) {
         let one = tokio::select! {
             Some(one) = seen.recv() => one,
             Some(ended) = tasks.join_next() => {
-                let one = unpanicked(ended);
+                let one = crate::unpanicked(ended);
                 underway.remove(&one);
                 // It may have come back while its task was ending.
                 if find(&ctx, &one).is_none() {
@@ -79,15 +76,10 @@ async fn write(ctx: &Context, (kind, namespace, name): &Seen, target: &Target) -
             None
         }
         // It has changed, as the index will say in a moment.
-        Err(failure) if failure.is_conflict() || failure.is_not_found() => None,
+        Err(failure) if failure.next() == Next::LookAgain => None,
         Err(failure) => {
             warn!(target = full_name, %failure, "a leftover STOPPING could not be taken to STOPPED; trying again");
             failure.retry_after()
         }
     }
-}
-
-/// Tasks are never aborted, so that one which did not end by itself has panicked, which ends the process.
-fn unpanicked(ended: Result<Seen, JoinError>) -> Seen {
-    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -10,7 +10,7 @@ use super::{Deadline, Gate, Gates, Look, Plan, Rules, Step, carry_on, plan};
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        fixtures::{ID, MEANT, OTHER, OWN, VERBS, at},
+        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, at},
         request::{Item, Request},
         status::{Phase, status},
         work::{Entry, Open, Progress, Work},
@@ -19,15 +19,6 @@ use crate::{
 };
 
 const UIDS: [&str; 3] = [MEANT, OTHER, "uid-of-a-third"];
-
-const RESULTS: [ItemResult; 6] = [
-    ItemResult::Planned,
-    ItemResult::Eligible,
-    ItemResult::Scheduled,
-    ItemResult::Settled,
-    ItemResult::Refused,
-    ItemResult::Failed,
-];
 
 /// So many times the cases that `PROPTEST_CASES` asks for (256 by default).
 fn config(times: u32) -> ProptestConfig {

@@ -6,18 +6,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::bulk_update::{
-    fixtures::{ID, MEANT, VERBS, at, bulk, entry},
+    fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry},
     request::Request,
 };
-
-const RESULTS: [ItemResult; 6] = [
-    ItemResult::Planned,
-    ItemResult::Eligible,
-    ItemResult::Scheduled,
-    ItemResult::Settled,
-    ItemResult::Refused,
-    ItemResult::Failed,
-];
 
 const PLANNED: Phase = Phase::Planned(None);
 
