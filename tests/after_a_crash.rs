@@ -30,9 +30,9 @@ async fn plan_and_kill(world: &mut World, more: Value) {
     next_second().await;
     world.operator.start(&["--max-in-flight", "1"]);
     world.submit("planned", json!({"executions": items})).await;
-    until("some writes", || async { writes(world) >= 3 }).await;
+    until("some writes", || async { world.writes().len() >= 3 }).await;
     world.operator.kill();
-    assert!(writes(world) < FIRST, "there was no middle");
+    assert!(world.writes().len() < FIRST, "there was no middle");
     let status = recorded(world).await;
     for entry in &status.items(KIND)[FIRST..] {
         assert_eq!(entry.result, ItemResult::Planned, "{entry:?}");
@@ -47,10 +47,6 @@ async fn plan_and_kill(world: &mut World, more: Value) {
 async fn next_second() {
     let now = Timestamp::now().as_second();
     until("the next second", || async { Timestamp::now().as_second() > now }).await;
-}
-
-fn writes(world: &World) -> usize {
-    world.requests().iter().filter(|r| r.is_target_write() && r.succeeded()).count()
 }
 
 async fn recorded(world: &World) -> BulkUpdateStatus {
@@ -178,7 +174,7 @@ async fn with_the_flag_off_it_says_what_it_does_not_know() {
     plan_and_kill(&mut world, json!([])).await;
     world.flag(Some("{}")).await;
     let done = stopped(&world).await;
-    let before = writes(&world);
+    let before = world.writes().len();
     world.operator.start(&[]);
     let status = world.finished("planned").await;
     // What had been done is seen on the objects; what had not might yet be, by a request of the killed process.
@@ -189,7 +185,7 @@ async fn with_the_flag_off_it_says_what_it_does_not_know() {
     let unknown = "a write may have been sent and got no answer; look at the object";
     let failed = status.items(KIND).iter().find(|e| e.result == ItemResult::Failed).unwrap();
     assert_eq!(failed.message.as_deref(), Some(unknown));
-    assert_eq!(writes(&world), before);
+    assert_eq!(world.writes().len(), before);
 }
 
 /// How many of the first targets are STOPPED by now.
@@ -242,5 +238,5 @@ async fn a_dry_run_deletes_nothing_whatever_its_status_says() {
     let status = world.finished("dry-run").await;
     assert_eq!(outcome(&status, KIND, "stopped-1"), "Failed OutcomeUnknown");
     assert!(world.find(KIND, "stopped-1").await.is_some());
-    assert_eq!(writes(&world), 0);
+    assert_eq!(world.writes().len(), 0);
 }

@@ -116,19 +116,15 @@ async fn switched_off_on_the_way_it_stops_the_writing() {
     }
     world.operator.start(&["--max-in-flight", "2"]);
     world.submit("stopped", json!({"executions": items})).await;
-    let writes = || {
-        let all = world.requests().into_iter();
-        all.filter(|r| r.is_target_write() && r.succeeded()).collect::<Vec<_>>()
-    };
-    until("some writes", || async { writes().len() >= 5 }).await;
+    until("some writes", || async { world.writes().len() >= 5 }).await;
     world.flag(Some("{}")).await;
     let status = world.finished("stopped").await;
     let flag = world.requests_of_all().into_iter().rfind(|r| r.resource == "configmaps" && r.verb == "patch");
     let switched = flag.unwrap().answered;
-    let late = writes().iter().filter(|w| w.received > switched).count();
+    let late = world.writes().iter().filter(|w| w.received > switched).count();
     let (settled, failed) = (count(&status, ItemResult::Settled), count(&status, ItemResult::Failed));
     println!("{settled} settled, {failed} failed, {late} writes after the answer to the switch");
-    assert_eq!(settled, writes().len());
+    assert_eq!(settled, world.writes().len());
     assert_eq!(settled + failed, 100);
     assert!(settled < 100, "there was no middle");
     for item in status.items(Kind::Execution).iter().filter(|i| i.result == ItemResult::Failed) {

@@ -24,13 +24,9 @@ async fn running(world: &World, count: usize) -> Value {
     items.into()
 }
 
-fn writes(world: &World) -> Vec<Request> {
-    world.requests().into_iter().filter(|r| r.is_target_write() && r.succeeded()).collect()
-}
-
 fn each_was_written_once(world: &World) {
     let mut times = HashMap::new();
-    for write in writes(world) {
+    for write in world.writes() {
         *times.entry((write.resource, write.name)).or_insert(0) += 1;
     }
     assert!(times.values().all(|n| *n == 1), "{times:?}");
@@ -68,7 +64,7 @@ async fn not_after_rejects_what_is_made_too_late() {
     let status = world.carry_out("late", json!({"executions": items, "notAfter": past.to_string()})).await;
     let expected = ["Accepted False", "Ready False", "Stalled True"].map(|c| format!("{c} DeadlineExceeded"));
     assert_eq!(conditions(&status), expected);
-    assert!(writes(&world).is_empty());
+    assert!(world.writes().is_empty());
     let ahead = now + SignedDuration::from_secs(3600);
     let status =
         world.carry_out("in-time", json!({"executions": items, "notAfter": ahead.to_string()})).await;
@@ -85,7 +81,7 @@ async fn what_was_not_planned_in_time_never_is() {
     world.operator.start(&[]);
     let status = world.finished("late").await;
     assert_eq!(status.condition("Accepted").unwrap().reason, "DeadlineExceeded");
-    assert!(writes(&world).is_empty());
+    assert!(world.writes().is_empty());
 }
 
 #[tokio::test]
@@ -153,7 +149,7 @@ async fn deleting_a_bulk_update_stops_it() {
     let items = running(&world, 100).await;
     world.operator.start(&["--max-in-flight", "1"]);
     world.submit("regretted", json!({"executions": items})).await;
-    until("some writes", || async { writes(&world).len() >= 5 }).await;
+    until("some writes", || async { world.writes().len() >= 5 }).await;
     world.bulk_updates().delete("regretted", &DeleteParams::default()).await.unwrap();
     // While as many others are carried out, which take turns with it, it would go on if it did not stop.
     let mut others = Vec::new();
@@ -167,7 +163,7 @@ async fn deleting_a_bulk_update_stops_it() {
         world.requests_of_all().into_iter().rfind(|r| r.resource == "bulkupdates" && r.verb == "delete");
     let regretted =
         |w: &Request| w.body.pointer("/status/stopRequest/bulkUpdate") == Some(&json!("regretted"));
-    let writes: Vec<_> = writes(&world).into_iter().filter(regretted).collect();
+    let writes: Vec<_> = world.writes().into_iter().filter(regretted).collect();
     let late = writes.iter().filter(|w| w.received > deleted.as_ref().unwrap().answered).count();
     println!("{} writes, {late} after the answer to the delete", writes.len());
     assert!(late <= 6, "{late}");
@@ -182,7 +178,7 @@ async fn one_that_lingers_while_it_is_deleted_keeps_its_record() {
     world.submit("regretted", json!({"executions": items})).await;
     let keep = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/keep"]}}));
     world.bulk_updates().patch("regretted", &PatchParams::default(), &keep).await.unwrap();
-    until("some writes", || async { writes(&world).len() >= 5 }).await;
+    until("some writes", || async { world.writes().len() >= 5 }).await;
     world.bulk_updates().delete("regretted", &DeleteParams::default()).await.unwrap();
     let bulk = world
         .bulk_until("regretted", "the record", |b| {
@@ -192,7 +188,7 @@ async fn one_that_lingers_while_it_is_deleted_keeps_its_record() {
         .await;
     world.operator.stop();
     let status = bulk.status.unwrap();
-    assert_eq!(count(&status, ItemResult::Settled), writes(&world).len());
+    assert_eq!(count(&status, ItemResult::Settled), world.writes().len());
     assert!(count(&status, ItemResult::Planned) > 0 && status.completion_time.is_none());
     // Started again, the operator leaves it alone.
     world.operator.start(&[]);
@@ -207,9 +203,9 @@ async fn killed_on_the_way_it_goes_on_where_it_was() {
     let items = running(&world, 100).await;
     world.operator.start(&["--max-in-flight", "1"]);
     world.submit("resumed", json!({"executions": items})).await;
-    until("some writes", || async { writes(&world).len() >= 10 }).await;
+    until("some writes", || async { world.writes().len() >= 10 }).await;
     world.operator.kill();
-    let before = writes(&world).len();
+    let before = world.writes().len();
     assert!(0 < before && before < 100, "there was no middle: {before}");
     println!("killed after {before} of 100 writes");
     world.operator.start(&[]);
@@ -218,7 +214,7 @@ async fn killed_on_the_way_it_goes_on_where_it_was() {
     each_was_written_once(&world);
     // The API server may carry out what it was asked by a caller that is gone by now; it then notes a 504.
     let cut_off = world.requests().into_iter().filter(|r| r.is_target_write() && r.code == 504);
-    let landed: HashSet<_> = writes(&world).into_iter().chain(cut_off).map(|w| w.name).collect();
+    let landed: HashSet<_> = world.writes().into_iter().chain(cut_off).map(|w| w.name).collect();
     assert_eq!(landed.len(), 100);
 }
 
@@ -228,10 +224,10 @@ async fn asked_to_end_it_records_what_it_has_done_and_exits_cleanly() {
     let items = running(&world, 100).await;
     world.operator.start(&["--max-in-flight", "1", "--log-format", "json"]);
     world.submit("drained", json!({"executions": items})).await;
-    until("some writes", || async { writes(&world).len() >= 5 }).await;
+    until("some writes", || async { world.writes().len() >= 5 }).await;
     assert!(world.operator.stop().success(), "{}", world.operator.log());
     let status = world.bulk_updates().get("drained").await.unwrap().status.unwrap();
-    assert_eq!(count(&status, ItemResult::Settled), writes(&world).len());
+    assert_eq!(count(&status, ItemResult::Settled), world.writes().len());
     assert!(status.completion_time.is_none(), "there was no middle");
     let lines = world.operator.log();
     assert!(
@@ -256,10 +252,10 @@ async fn a_small_one_is_not_held_up_behind_large_ones() {
     }
     world.own(Kind::Execution, "small", "RUNNING").await;
     world.operator.start(&["--max-in-flight", "2"]);
-    until("some writes", || async { writes(&world).len() >= 20 }).await;
+    until("some writes", || async { world.writes().len() >= 20 }).await;
     world.submit("small", json!({"executions": [{"id": "small", "targetStatus": "STOPPED"}]})).await;
     world.finished("small").await;
-    let all = writes(&world);
+    let all = world.writes();
     let before = all.iter().position(|w| w.name == "small").unwrap();
     println!("{before} of 500 writes of the large ones came before");
     assert!(before < 250, "{before}");

@@ -166,6 +166,11 @@ impl World {
         self.plane.requests(&self.operator.user)
     }
 
+    /// The operator's writes to targets that the API server has accepted.
+    pub fn writes(&self) -> Vec<audit::Request> {
+        self.requests().into_iter().filter(|r| r.is_target_write() && r.succeeded()).collect()
+    }
+
     /// What anybody has asked of the API server about objects of this namespace.
     pub fn requests_of_all(&self) -> Vec<audit::Request> {
         let mut all = self.plane.requests("");
