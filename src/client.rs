@@ -8,12 +8,12 @@ use std::{path::Path, time::Duration};
 use http_body_util::BodyExt;
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder},
+    client::{Body, ClientBuilder, DynBody},
     config::{KubeConfigOptions, Kubeconfig},
     core::{Status, request},
 };
 use serde::de::DeserializeOwned;
-use tower::timeout::TimeoutLayer;
+use tower::{BoxError, Layer, layer::util::Identity, timeout::TimeoutLayer, util::BoxService};
 
 /// How long one request may take, its answer's body included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,11 +49,24 @@ pub async fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> a
 ///
 /// # Errors
 /// When the configuration's certificates or credentials can't be used.
-pub fn connect(mut config: Config) -> kube::Result<Client> {
+pub fn connect(config: Config) -> kube::Result<Client> {
+    connect_through(config, &Identity::new())
+}
+
+/// The way to the API server.
+pub type Wire = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
+
+/// The client of the operator, whose requests and answers pass through `layer` between its time-outs and the wire:
+/// that is where tests make networks and servers fail.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_through(mut config: Config, layer: &impl Layer<Wire, Service = Wire>) -> kube::Result<Client> {
     config.default_retry = false;
     // Longer than any watch lasts: it ends a list whose body never comes.
     config.read_timeout = Some(Duration::from_mins(5));
-    Ok(ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(WATCH_START_TIMEOUT)).build())
+    let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
+    Ok(ClientBuilder::try_from(config)?.with_layer(layer).with_layer(&time_out).build())
 }
 
 /// Sends one request, once.
