@@ -1,1 +1,68 @@
-fn main(){}
+//! Every fault at every place. The operator runs in this process, with the shipped rights and against a real API server,
+//! but for the faults; what really happened is told by an observer of its own. A plan's name says what goes wrong where:
+//! `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. Those that `make test` does not
+//! run are marked as ignored; `make test-faults` runs them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod cluster;
+mod fault;
+mod history;
+mod judge;
+mod operator;
+mod plan;
+mod run;
+mod scenario;
+#[path = "../support/mod.rs"]
+mod support;
+mod truth;
+mod view;
+mod wire;
+
+use std::{process::ExitCode, sync::LazyLock};
+
+use futures::future::join_all;
+use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::runtime::Runtime;
+
+use plan::{Learnt, Plan};
+use scenario::SCENARIOS;
+
+/// Where everything but the operator runs.
+static OUTSIDE: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// Most plans wait most of the time.
+const AT_ONCE: usize = 12;
+
+/// How often a plan is run whose fault does not strike, because a pass more or less was made.
+const ATTEMPTS: usize = 3;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let learnt = OUTSIDE.block_on(join_all(SCENARIOS.iter().map(learn)));
+    let plans = SCENARIOS.iter().zip(&learnt).flat_map(|(scenario, learnt)| plan::of(scenario, learnt));
+    let trials = plans.map(|plan| {
+        let (name, quick) = (plan.name.clone(), plan.quick);
+        let family = name.split('/').next().unwrap_or_default().to_owned();
+        Trial::test(name, move || attempt(&plan)).with_kind(family).with_ignored_flag(!quick)
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// What a run in peace sends.
+async fn learn(scenario: &'static scenario::Scenario) -> Learnt {
+    let plan = Plan::in_peace(scenario);
+    run::run(&plan).await.unwrap_or_else(|failure| panic!("{}: {failure}", plan.name)).learnt
+}
+
+fn attempt(plan: &Plan) -> Result<(), Failed> {
+    for _ in 0..ATTEMPTS {
+        let course = OUTSIDE.block_on(run::run(plan))?;
+        if !run::is_worth_another_try(plan, &course) {
+            println!("{}: {}", plan.name, course.account);
+            return Ok(());
+        }
+    }
+    Err("the fault never struck: the request that it is meant for was not sent".into())
+}

@@ -1,6 +1,11 @@
 //! The API server's own account of who asked for what: an observer that the operator can't talk to.
 
-use std::{fs, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
 
 use serde_json::Value;
 
@@ -64,6 +69,36 @@ pub fn read(log: &Path, user: &str) -> Vec<Request> {
     let mut requests: Vec<_> = answered.map(|e| request(&e)).collect();
     requests.sort_by(|a, b| a.received.cmp(&b.received));
     requests
+}
+
+/// What ServiceAccounts have asked for, taken in as the log grows.
+#[derive(Default)]
+pub struct Tail {
+    read: u64,
+    rest: Vec<u8>,
+    by_user: HashMap<String, Vec<Request>>,
+}
+
+impl Tail {
+    /// The requests of one of them, in the order in which they came in.
+    pub fn read(&mut self, log: &Path, user: &str) -> Vec<Request> {
+        let mut file = fs::File::open(log).unwrap();
+        file.seek(SeekFrom::Start(self.read)).unwrap();
+        self.read += file.read_to_end(&mut self.rest).unwrap() as u64;
+        let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.rest.drain(..end).collect();
+        for line in String::from_utf8(lines).unwrap().lines().filter(|l| l.contains("system:serviceaccount:"))
+        {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            let user = entry["user"]["username"].as_str().unwrap_or_default();
+            if entry["stage"] == "ResponseComplete" {
+                self.by_user.entry(user.to_owned()).or_default().push(request(&entry));
+            }
+        }
+        let mut requests = self.by_user.get(user).cloned().unwrap_or_default();
+        requests.sort_by(|a, b| a.received.cmp(&b.received));
+        requests
+    }
 }
 
 fn request(entry: &Value) -> Request {

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::LazyLock,
+    sync::{LazyLock, Mutex},
 };
 
 use kube::{
@@ -23,6 +23,7 @@ const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 pub struct ControlPlane {
     pub folder: PathBuf,
     kubectl: PathBuf,
+    tail: Mutex<audit::Tail>,
     /// The manifests of deploy/base.
     base: Vec<Value>,
     /// Its standard input ends with this process, and the servers with it.
@@ -53,7 +54,7 @@ impl ControlPlane {
         assert_eq!(line.trim(), "ready", "the control plane did not start: see {}", folder.display());
         let built = Command::new(scripts.join("build")).output().unwrap();
         let kubectl = Path::new(String::from_utf8(built.stdout).unwrap().trim()).join("kubectl");
-        let mut plane = Self { folder, kubectl, base: Vec::new(), _servers: servers };
+        let mut plane = Self { folder, kubectl, tail: Mutex::default(), base: Vec::new(), _servers: servers };
         let base = Path::new(PROJECT).join("deploy/base");
         let base = base.to_str().unwrap();
         let (ok, output) = plane.kubectl(&["apply", "--server-side", "-k", base], "");
@@ -127,6 +128,11 @@ impl ControlPlane {
     /// What a user (all, if empty) has asked for so far.
     pub fn requests(&self, user: &str) -> Vec<audit::Request> {
         audit::read(&self.folder.join("audit.log"), user)
+    }
+
+    /// The same for the ServiceAccounts of many tests, without reading the whole log each time.
+    pub fn tail(&self, user: &str) -> Vec<audit::Request> {
+        self.tail.lock().unwrap().read(&self.folder.join("audit.log"), user)
     }
 }
 

@@ -49,6 +49,11 @@ impl Operator {
         }
     }
 
+    /// How its ServiceAccount reaches the API server.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone()
+    }
+
     /// Starts it, for this namespace alone.
     pub fn start(&mut self, arguments: &[&str]) {
         assert!(self.process.is_none(), "it runs");

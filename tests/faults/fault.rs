@@ -1,0 +1,254 @@
+//! What can go wrong, and where. Every plan's name is made of these names.
+
+use std::fmt;
+
+use http::{Method, request::Parts};
+
+/// What the operator watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resource {
+    Executions,
+    Deployments,
+    BulkUpdates,
+    ConfigMaps,
+}
+
+impl Resource {
+    pub const ALL: [Self; 4] = [Self::Executions, Self::Deployments, Self::BulkUpdates, Self::ConfigMaps];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Executions => "executions",
+            Self::Deployments => "deployments",
+            Self::BulkUpdates => "bulkupdates",
+            Self::ConfigMaps => "configmaps",
+        }
+    }
+}
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Call {
+    List(Resource),
+    Watch(Resource),
+    ReadFlag,
+    ReadBulkUpdate,
+    ReadTarget,
+    /// The status of a BulkUpdate.
+    Record,
+    /// The DELETE of a BulkUpdate after its TTL.
+    Expire,
+    Stop,
+    Delete,
+    Event,
+}
+
+impl Call {
+    /// What a request is.
+    pub fn of(head: &Parts) -> Self {
+        let segments: Vec<_> = head.uri.path().split('/').filter(|s| !s.is_empty()).collect();
+        let at = segments.iter().position(|s| *s == "namespaces").map_or(0, |at| at + 2);
+        let resource = segments.get(at).copied().unwrap_or_default();
+        let named = segments.len() > at + 1;
+        let followed = Resource::ALL.into_iter().find(|r| r.word() == resource);
+        match (&head.method, followed, named) {
+            (_, None, _) => Self::Event,
+            (&Method::GET, Some(r), false) => {
+                let watch = head.uri.query().is_some_and(|q| q.contains("watch=true"));
+                if watch { Self::Watch(r) } else { Self::List(r) }
+            }
+            (&Method::GET, Some(Resource::ConfigMaps), _) => Self::ReadFlag,
+            (&Method::GET, Some(Resource::BulkUpdates), _) => Self::ReadBulkUpdate,
+            (&Method::GET, Some(_), _) => Self::ReadTarget,
+            (&Method::DELETE, Some(Resource::BulkUpdates), _) => Self::Expire,
+            (&Method::DELETE, Some(_), _) => Self::Delete,
+            (_, Some(Resource::BulkUpdates), _) => Self::Record,
+            (_, Some(_), _) => Self::Stop,
+        }
+    }
+
+    /// Whether it changes anything that a user asked about.
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::Record | Self::Expire | Self::Stop | Self::Delete)
+    }
+
+    /// Whether its answer goes on for ever.
+    pub const fn is_watch(self) -> bool {
+        matches!(self, Self::Watch(_))
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(resource) => write!(f, "list-{}", resource.word()),
+            Self::Watch(resource) => write!(f, "watch-{}", resource.word()),
+            Self::ReadFlag => f.write_str("read-flag"),
+            Self::ReadBulkUpdate => f.write_str("read-bulkupdate"),
+            Self::ReadTarget => f.write_str("read-target"),
+            Self::Record => f.write_str("record"),
+            Self::Expire => f.write_str("expire"),
+            Self::Stop => f.write_str("stop"),
+            Self::Delete => f.write_str("delete"),
+            Self::Event => f.write_str("event"),
+        }
+    }
+}
+
+/// When the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the request is sent.
+    Before,
+    /// After the server has carried it out, before the answer.
+    Committed,
+    /// After the answer, before the next request.
+    Answered,
+}
+
+/// When a request is carried out after all that was answered 504 long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// After the operator's next request about the same object was answered.
+    OneRequest,
+    /// After the one that follows.
+    TwoRequests,
+    /// After the operator has recorded something else, or a second has passed.
+    Recorded,
+}
+
+/// What somebody else does at the worst moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Relabel,
+    Complete,
+    Run,
+    Stop,
+    AskToStop,
+    Delete,
+    /// Deleted, and made anew under the same name, in the same state.
+    Recreate,
+    Finalize,
+    /// Deleted, but kept by a finalizer.
+    Terminate,
+    DeleteBulkUpdate,
+    RelabelBulkUpdate,
+    SecondBulkUpdate,
+    FlagOff,
+}
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Crash(Moment),
+    /// An answer that is not the server's own.
+    Answer {
+        code: u16,
+        retry_after: Option<u32>,
+        passed_on: bool,
+    },
+    Late(Late),
+    /// No answer, ever.
+    Silence {
+        passed_on: bool,
+    },
+    /// Half an answer.
+    CutShort,
+    /// Somebody else is quicker: between what the operator read and this request.
+    Race(Change),
+}
+
+impl Fault {
+    /// Whether the operator can't know whether the request was carried out.
+    pub const fn leaves_the_outcome_open(self) -> bool {
+        match self {
+            Self::Crash(_) | Self::Late(_) | Self::Silence { .. } | Self::CutShort => true,
+            Self::Answer { code, .. } => code >= 500,
+            Self::Race(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kebab = |text: String| {
+            let mut name = String::new();
+            for c in text.chars() {
+                if c.is_uppercase() && !name.is_empty() {
+                    name.push('-');
+                }
+                name.push(c.to_ascii_lowercase());
+            }
+            name
+        };
+        match self {
+            Self::Crash(moment) => write!(f, "crash-{}", kebab(format!("{moment:?}"))),
+            Self::Answer { code, retry_after, passed_on } => {
+                write!(f, "{code}")?;
+                if let Some(seconds) = retry_after {
+                    write!(f, "-retry-after-{seconds}")?;
+                }
+                f.write_str(if *passed_on { "-passed-on" } else { "" })
+            }
+            Self::Late(late) => write!(f, "late-by-{}", kebab(format!("{late:?}"))),
+            Self::Silence { passed_on: false } => f.write_str("silence"),
+            Self::Silence { passed_on: true } => f.write_str("silence-passed-on"),
+            Self::CutShort => f.write_str("cut-short"),
+            Self::Race(change) => f.write_str(&kebab(format!("{change:?}"))),
+        }
+    }
+}
+
+/// Which request it is that a fault strikes, counted in one life of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The n-th of a kind, from 1.
+    Nth(Call, usize),
+    /// The n-th write, of whatever kind, from 1.
+    Write(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nth(call, n) => write!(f, "{call}-{n}"),
+            Self::Write(n) => write!(f, "write-{n}"),
+        }
+    }
+}
+
+/// One fault at one place, in one life of the operator (the first is 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strike {
+    pub life: usize,
+    pub place: Place,
+    pub fault: Fault,
+}
+
+/// What a watch does while the fault is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Holds events back.
+    Hold,
+    /// Passes on each event a third of a second late.
+    Slow,
+    /// Ends after each event.
+    Close,
+    /// Says 410 in the place of an event, three times.
+    Expire,
+    /// Says 410; the list that follows is one of the past, and its watch stands still.
+    Back,
+    /// Loses events, and then has to be begun anew.
+    Lose,
+    /// Says everything twice.
+    Twice,
+}
+
+impl View {
+    pub const ALL: [Self; 7] =
+        [Self::Hold, Self::Slow, Self::Close, Self::Expire, Self::Back, Self::Lose, Self::Twice];
+
+    pub fn word(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}

@@ -1,0 +1,151 @@
+//! The observer: what really happened in a namespace, from watches of its own, in the order of etcd's revisions.
+
+use std::sync::{Arc, Mutex};
+
+use ai_api_operator::api::{BulkUpdate, Kind};
+use futures::{StreamExt, TryStreamExt};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams},
+};
+use serde_json::Value;
+use tokio::{sync::watch, task::JoinSet};
+
+/// An object at one time.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The revision that made it so.
+    pub revision: u64,
+    /// `executions`, `deployments` or `bulkupdates`.
+    pub plural: String,
+    pub name: String,
+    pub uid: String,
+    pub deleted: bool,
+    pub object: Value,
+}
+
+impl Version {
+    pub fn text(&self, pointer: &str) -> &str {
+        self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    pub fn state(&self) -> &str {
+        match self.text("/status/state") {
+            "" => "UNKNOWN",
+            state => state,
+        }
+    }
+
+    pub fn stop_pending(&self) -> bool {
+        self.text("/status/targetStatus") == "STOPPED"
+    }
+
+    /// The uid of the BulkUpdate that asked for the stop.
+    pub fn stopped_by(&self) -> &str {
+        self.text("/status/stopRequest/uid")
+    }
+
+    pub fn terminating(&self) -> bool {
+        !self.text("/metadata/deletionTimestamp").is_empty()
+    }
+
+    /// RFC 3339 in whole seconds, which sorts as time does.
+    pub fn created(&self) -> &str {
+        self.text("/metadata/creationTimestamp")
+    }
+
+    /// Of a BulkUpdate: typed.
+    pub fn bulk(&self) -> BulkUpdate {
+        serde_json::from_value(self.object.clone()).unwrap()
+    }
+}
+
+/// All versions seen so far.
+pub struct History {
+    versions: Mutex<Vec<Version>>,
+    grown: watch::Sender<usize>,
+    _watches: JoinSet<()>,
+}
+
+impl History {
+    /// Watches a namespace from now on.
+    pub async fn of(client: &Client, namespace: &str) -> Arc<Self> {
+        let resources = [
+            Kind::Execution.api_resource(),
+            Kind::Deployment.api_resource(),
+            ApiResource::erase::<BulkUpdate>(&()),
+        ];
+        let mut started = Vec::new();
+        for resource in resources {
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+            let list = api.list(&ListParams::default()).await.unwrap();
+            assert!(list.items.is_empty());
+            started.push((resource.plural, api, list.metadata.resource_version.unwrap()));
+        }
+        Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
+            let mut watches = JoinSet::new();
+            for (plural, api, revision) in started {
+                let weak = weak.clone();
+                watches.spawn(async move {
+                    let mut events = api.watch(&WatchParams::default(), &revision).await.unwrap().boxed();
+                    while let Some(event) = events.try_next().await.unwrap() {
+                        let Some(history) = weak.upgrade() else { return };
+                        history.take_in(&plural, event);
+                    }
+                });
+            }
+            Self { versions: Mutex::default(), grown: watch::Sender::default(), _watches: watches }
+        })
+    }
+
+    fn take_in(&self, plural: &str, event: WatchEvent<DynamicObject>) {
+        let (object, deleted) = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
+            WatchEvent::Deleted(object) => (object, true),
+            WatchEvent::Bookmark(_) => return,
+            WatchEvent::Error(error) => panic!("the observer's own watch failed: {error}"),
+        };
+        let meta = &object.metadata;
+        let version = Version {
+            revision: meta.resource_version.as_ref().unwrap().parse().unwrap(),
+            plural: plural.to_owned(),
+            name: meta.name.clone().unwrap(),
+            uid: meta.uid.clone().unwrap(),
+            deleted,
+            object: serde_json::to_value(&object).unwrap(),
+        };
+        let mut versions = self.versions.lock().unwrap();
+        let at = versions.partition_point(|v| v.revision <= version.revision);
+        versions.insert(at, version);
+        let count = versions.len();
+        drop(versions);
+        self.grown.send_replace(count);
+    }
+
+    /// Told of every new version.
+    pub fn growth(&self) -> watch::Receiver<usize> {
+        self.grown.subscribe()
+    }
+
+    pub fn versions(&self) -> Vec<Version> {
+        self.versions.lock().unwrap().clone()
+    }
+
+    /// The newest version of each BulkUpdate; those deleted included.
+    pub fn bulk_updates(&self) -> Vec<Version> {
+        let versions = self.versions();
+        let mut newest: Vec<Version> = Vec::new();
+        for version in versions.into_iter().filter(|v| v.plural == "bulkupdates") {
+            match newest.iter_mut().find(|v| v.uid == version.uid) {
+                Some(known) => *known = version,
+                None => newest.push(version),
+            }
+        }
+        newest
+    }
+
+    /// The newest revision seen.
+    pub fn revision(&self) -> u64 {
+        self.versions.lock().unwrap().last().map_or(0, |v| v.revision)
+    }
+}

@@ -1,0 +1,303 @@
+//! The judgement over one plan, from the observer's history and the API server's audit log. It knows the rules in words
+//! of its own, and does not believe the operator's status: that is judged too.
+
+use ai_api_operator::api::{
+    BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus,
+};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    cluster::Cluster,
+    fault::{Call, Fault, Place},
+    history::Version,
+    plan::Plan,
+    support::audit::Request,
+    truth,
+};
+
+/// How long after it was called off a write may still come in: the reading of the flag may be a second old.
+const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
+
+pub struct Case<'a> {
+    pub plan: &'a Plan,
+    pub versions: Vec<Version>,
+    pub requests: Vec<Request>,
+    pub called_off: Option<Timestamp>,
+    pub cluster: &'a Cluster,
+    pub wrong: Vec<String>,
+}
+
+/// A BulkUpdate and all that was ever seen of it.
+pub struct Bulk {
+    pub uid: String,
+    pub created: String,
+    pub versions: Vec<(u64, bool, BulkUpdate)>,
+}
+
+impl Bulk {
+    /// The last status, and the revision that it came with.
+    pub fn last(&self) -> (u64, BulkUpdateStatus) {
+        let (revision, _, bulk) = self.versions.last().unwrap();
+        (*revision, bulk.status.clone().unwrap_or_default())
+    }
+
+    /// The revision in which it ended.
+    pub fn end(&self) -> Option<u64> {
+        let over = |bulk: &BulkUpdate| bulk.status.as_ref().is_some_and(|s| s.completion_time.is_some());
+        self.versions.iter().find(|(_, _, bulk)| over(bulk)).map(|(revision, ..)| *revision)
+    }
+
+    fn asks(&self, kind: Kind, id: &str, verb: TargetStatus) -> bool {
+        let spec = &self.versions[0].2.spec;
+        spec.items(kind).iter().any(|i| i.id == id && i.target_status == verb)
+    }
+
+    /// Whether the status had this very object planned before `revision`.
+    fn had_planned(&self, kind: Kind, id: &str, uid: &str, revision: u64) -> bool {
+        self.versions.iter().filter(|(r, ..)| *r < revision).any(|(_, _, bulk)| {
+            let items = bulk.status.as_ref().map(|s| s.items(kind)).unwrap_or_default();
+            items
+                .iter()
+                .any(|i| i.id == id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned)
+        })
+    }
+}
+
+pub fn kind_of(plural: &str) -> Kind {
+    Kind::ALL.into_iter().find(|kind| kind.plural() == plural).unwrap()
+}
+
+/// The rules of the AI API.
+pub fn may(version: &Version, verb: TargetStatus) -> bool {
+    let state = version.state();
+    !version.terminating()
+        && match verb {
+            TargetStatus::Stopped => ["PENDING", "RUNNING"].contains(&state) && !version.stop_pending(),
+            TargetStatus::Deleted => ["STOPPED", "DEAD", "UNKNOWN"].contains(&state),
+        }
+}
+
+impl<'a> Case<'a> {
+    pub fn new(plan: &'a Plan, cluster: &'a Cluster) -> Self {
+        let versions: Vec<_> =
+            cluster.history.versions().into_iter().filter(|v| v.name != "observer-end").collect();
+        let requests = cluster.audit();
+        Self { plan, versions, requests, called_off: cluster.called_off(), cluster, wrong: Vec::new() }
+    }
+
+    fn say(&mut self, what: String) {
+        if !self.wrong.contains(&what) {
+            self.wrong.push(what);
+        }
+    }
+
+    pub fn bulk_updates(&self) -> Vec<Bulk> {
+        let mut bulks: Vec<Bulk> = Vec::new();
+        for version in self.versions.iter().filter(|v| v.plural == "bulkupdates") {
+            let entry = (version.revision, version.deleted, version.bulk());
+            match bulks.iter_mut().find(|b| b.uid == version.uid) {
+                Some(bulk) => bulk.versions.push(entry),
+                None => bulks.push(Bulk {
+                    uid: version.uid.clone(),
+                    created: version.created().to_owned(),
+                    versions: vec![entry],
+                }),
+            }
+        }
+        bulks
+    }
+
+    /// All that does not hold.
+    pub fn judged(mut self) -> Vec<String> {
+        let bulks = self.bulk_updates();
+        self.guards();
+        self.writes(&bulks);
+        self.deletions(&bulks);
+        for bulk in &bulks {
+            for problem in truth::of(&self, bulk) {
+                self.say(problem);
+            }
+            self.after_the_end(bulk);
+        }
+        self.as_in_peace(&bulks);
+        self.wrong
+    }
+
+    /// Every destructive request carries its guard, whatever became of it, and is of a kind that the operator may send.
+    fn guards(&mut self) {
+        for r in self.requests.clone().iter().filter(|r| r.is_target_write()) {
+            let uid = r.body.pointer("/preconditions/uid");
+            let guarded = r.guard().is_some() && (r.verb != "delete" || uid.is_some());
+            let known = matches!((&*r.verb, &*r.subresource), ("delete", "") | ("patch", "status"));
+            if !guarded || !known {
+                self.say(format!("unguarded: {} {}/{} {}", r.verb, r.name, r.subresource, r.body));
+            }
+        }
+    }
+
+    /// Every accepted write hit an object that was eligible and planned on record; none was hit twice.
+    fn writes(&mut self, bulks: &[Bulk]) {
+        let mut hit: Vec<(String, String)> = Vec::new();
+        for r in self.requests.clone().iter().filter(|r| r.is_target_write() && r.succeeded()) {
+            let (kind, verb) = (kind_of(&r.resource), verb_of(r));
+            let guard: u64 = r.guard().and_then(|v| v.parse().ok()).unwrap_or_default();
+            let of_object = |v: &&Version| v.plural == r.resource && v.name == r.name;
+            let Some(before) = self.versions.iter().find(|v| of_object(v) && v.revision == guard).cloned()
+            else {
+                self.say(format!("{verb:?} of {} rests on a version that nobody saw: {guard}", r.name));
+                continue;
+            };
+            let effect = self.versions.iter().filter(of_object).map(|v| v.revision).find(|v| *v > guard);
+            let effect = effect.unwrap_or(u64::MAX);
+            if !may(&before, verb) {
+                self.say(format!("{verb:?} of {}, which was {}", r.name, before.object));
+            }
+            let asker = r.body.pointer("/status/stopRequest/uid").and_then(|u| u.as_str());
+            let meant = |bulk: &&Bulk| {
+                bulk.asks(kind, &r.name, verb)
+                    && asker.is_none_or(|uid| uid == bulk.uid)
+                    && before.created() <= &*bulk.created
+            };
+            if !bulks.iter().any(|b| meant(&b)) {
+                self.say(format!("{verb:?} of {}, for which nobody asked", r.name));
+            }
+            let planned = |b: &Bulk| b.had_planned(kind, &r.name, &before.uid, effect);
+            if !bulks.iter().any(|b| meant(&b) && planned(b)) {
+                self.say(format!("{verb:?} of {} before the plan was on record", r.name));
+            }
+            let key = (before.uid.clone(), asker.unwrap_or("deleted").to_owned());
+            if hit.contains(&key) {
+                self.say(format!("{verb:?} of {} twice", r.name));
+            }
+            hit.push(key);
+            let received: Timestamp = r.received.parse().unwrap();
+            let too_late = self.called_off.is_some_and(|time| received > time + EMERGENCY_STOP);
+            if too_late && !self.plan.has_late_request() {
+                self.say(format!(
+                    "{verb:?} of {} at {received}, called off at {:?}",
+                    r.name, self.called_off
+                ));
+            }
+        }
+    }
+
+    /// Nothing is gone that nobody deleted or planned to delete; no stop without its BulkUpdate.
+    fn deletions(&mut self, bulks: &[Bulk]) {
+        let targets: Vec<_> = self.versions.iter().filter(|v| v.plural != "bulkupdates").cloned().collect();
+        for gone in targets.iter().filter(|v| v.deleted) {
+            let kind = kind_of(&gone.plural);
+            let planned = bulks.iter().any(|b| {
+                b.asks(kind, &gone.name, TargetStatus::Deleted)
+                    && b.had_planned(kind, &gone.name, &gone.uid, gone.revision)
+            });
+            if !planned && !self.cluster.others_deleted(&gone.uid) {
+                self.say(format!("{} is gone, which nobody had planned", gone.name));
+            }
+        }
+        for (at, version) in targets.iter().enumerate().filter(|(_, v)| !v.stopped_by().is_empty()) {
+            let earlier = targets[..at].iter().rev().find(|v| v.uid == version.uid);
+            if earlier.is_some_and(|v| v.stopped_by() == version.stopped_by()) {
+                continue;
+            }
+            let kind = kind_of(&version.plural);
+            let by = bulks.iter().find(|b| b.uid == version.stopped_by());
+            let planned = by.is_some_and(|b| {
+                b.asks(kind, &version.name, TargetStatus::Stopped)
+                    && b.had_planned(kind, &version.name, &version.uid, version.revision)
+            });
+            if !planned {
+                self.say(format!("{} was stopped without a plan", version.name));
+            }
+        }
+    }
+
+    /// The end is the end.
+    fn after_the_end(&mut self, bulk: &Bulk) {
+        let Some(end) = bulk.end() else { return };
+        let at_end = bulk.versions.iter().find(|(r, ..)| *r == end).map(|(_, _, b)| b.clone()).unwrap();
+        let still = |status: &BulkUpdateStatus| {
+            let mut status = status.clone();
+            status.observed_generation = 0;
+            status.conditions.iter_mut().for_each(|c| c.observed_generation = None);
+            status
+        };
+        let ended = at_end.status.unwrap_or_default();
+        for (revision, _, later) in bulk.versions.iter().filter(|(r, ..)| *r > end) {
+            if still(&later.status.clone().unwrap_or_default()) != still(&ended) {
+                self.say(format!("the status changed after the end, at {revision}"));
+            }
+        }
+        for kind in Kind::ALL {
+            for item in ended.items(kind) {
+                let open =
+                    [Some(Reason::OutcomeUnknown), Some(Reason::NotSettledInTime)].contains(&item.reason);
+                let stopped_later = self.versions.iter().any(|v| {
+                    v.name == item.id
+                        && v.stopped_by() == bulk.uid
+                        && v.revision > end
+                        && !self
+                            .versions
+                            .iter()
+                            .any(|w| w.uid == v.uid && w.stopped_by() == bulk.uid && w.revision <= end)
+                });
+                if stopped_later && !open {
+                    self.say(format!("{} was stopped after the end", item.id));
+                }
+            }
+        }
+    }
+
+    /// Where nobody but the operator changed anything, it ends as it does in peace.
+    fn as_in_peace(&mut self, bulks: &[Bulk]) {
+        if !self.plan.is_calm() {
+            return;
+        }
+        let refused = self.refused_for_good();
+        if let [bulk] = bulks {
+            let (_, status) = bulk.last();
+            for (kind, id, expected) in self.plan.scenario.outcomes {
+                let found = outcome(status.items(*kind).iter().find(|i| i.id == *id));
+                let refused = refused.as_deref() == Some(*id) && found == "Failed WriteFailed";
+                if found != *expected && found != format!("{expected} Gone") && !refused {
+                    self.say(format!("{id}: {found}, in peace it is {expected}"));
+                }
+            }
+        }
+        for name in self.plan.scenario.written.iter().filter(|name| refused.as_deref() != Some(**name)) {
+            let of_name: Vec<_> =
+                self.versions.iter().filter(|v| v.plural != "bulkupdates" && v.name == *name).collect();
+            let first = &of_name[0].uid;
+            let deleted = of_name.iter().any(|v| v.uid == *first && v.deleted);
+            let stopped = of_name.iter().any(|v| v.uid == *first && !v.stopped_by().is_empty());
+            if deleted == stopped {
+                self.say(format!("{name}: deleted {deleted}, stopped {stopped}"));
+            }
+        }
+    }
+
+    /// The target whose write was answered with a made-up final refusal.
+    fn refused_for_good(&self) -> Option<String> {
+        let final_refusal = |fault| matches!(fault, Fault::Answer { code: 410, passed_on: false, .. });
+        let strike = self.plan.strikes.iter().find(|strike| final_refusal(strike.fault))?;
+        let verb = match strike.place {
+            Place::Nth(Call::Stop, _) => TargetStatus::Stopped,
+            Place::Nth(Call::Delete, _) => TargetStatus::Deleted,
+            _ => return None,
+        };
+        let bulk = self.bulk_updates().pop()?;
+        let (_, status) = bulk.last();
+        let items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind).to_vec());
+        let mut failed = items.filter(|i| i.target_status == verb && i.reason == Some(Reason::WriteFailed));
+        failed.next().map(|i| i.id)
+    }
+}
+
+pub fn outcome(item: Option<&ItemStatus>) -> String {
+    let Some(item) = item else { return "not in the status".into() };
+    let reason = item.reason.map(|r| format!(" {r:?}")).unwrap_or_default();
+    format!("{:?}{reason}", item.result)
+}
+
+fn verb_of(request: &Request) -> TargetStatus {
+    if request.verb == "delete" { TargetStatus::Deleted } else { TargetStatus::Stopped }
+}

@@ -1,0 +1,127 @@
+//! The operator in this process, one life at a time: what dies with it are its tasks, its memory and its connections, as
+//! with SIGKILL.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock, Mutex, Once},
+    thread,
+};
+
+use ai_api_operator::{
+    client,
+    controller::{self, Settings},
+};
+use tokio::{runtime::Builder, sync::oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::Cluster,
+    wire::{Life, Through},
+};
+
+/// How a life has ended.
+#[derive(Debug)]
+pub enum End {
+    /// By a fault.
+    Killed,
+    /// By itself, or because it was asked to.
+    Ended(Result<(), String>),
+}
+
+pub struct Running {
+    pub life: Arc<Life>,
+    shutdown: CancellationToken,
+    ended: oneshot::Receiver<End>,
+}
+
+/// The threads in which something has panicked.
+static PANICS: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+
+/// Whether the operator of a plan has panicked.
+pub fn has_panicked(namespace: &str) -> bool {
+    PANICS.lock().unwrap().contains(namespace)
+}
+
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if let Some(name) = thread::current().name() {
+                PANICS.lock().unwrap().insert(name.to_owned());
+            }
+            before(panic);
+        }));
+    });
+}
+
+/// What the operators have logged: each thread has a log of its own.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Starts it on a thread of its own, named as its namespace.
+    pub async fn start(cluster: &Arc<Cluster>, life: Arc<Life>, max_in_flight: usize, log: Log) -> Self {
+        note_panics();
+        let namespace = cluster.world.namespace.clone();
+        let settings = Settings {
+            namespace: namespace.clone(),
+            meta_configmap: "ai-api-meta".into(),
+            watch_namespaces: vec![namespace.clone()],
+            max_in_flight,
+            delete_completed: false,
+        };
+        let config = cluster.operators_config().await;
+        let (tell, ended) = oneshot::channel();
+        let shutdown = CancellationToken::new();
+        let (through, stop, dead) = (Through(Arc::clone(&life)), shutdown.clone(), life.dead.clone());
+        let work = move || {
+            let make = move || log.clone();
+            let log = tracing_subscriber::fmt().with_ansi(false).with_writer(make).finish();
+            let _log = tracing::subscriber::set_default(log);
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let end = runtime.block_on(async {
+                let client = client::connect_through(config, &through).unwrap();
+                tokio::select! {
+                    biased;
+                    () = dead.cancelled() => End::Killed,
+                    end = controller::run(client, settings, stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
+                }
+            });
+            // All that it was about to do is dropped with it.
+            runtime.shutdown_background();
+            // The plan may have given up on it.
+            let _ = tell.send(end);
+        };
+        thread::Builder::new().name(namespace).spawn(work).unwrap();
+        Self { life, shutdown, ended }
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> End {
+        (&mut self.ended).await.unwrap_or(End::Ended(Err("it has panicked".into())))
+    }
+
+    /// Asks it to end, as SIGTERM does.
+    pub async fn stop(mut self) -> End {
+        self.shutdown.cancel();
+        self.ended().await
+    }
+}

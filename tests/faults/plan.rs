@@ -1,0 +1,183 @@
+//! Which plans there are: every fault at every place that a run in peace has shown.
+
+use std::collections::HashMap;
+
+use crate::{
+    fault::{Call, Change, Fault, Late, Moment, Place, Resource, Strike, View},
+    scenario::Scenario,
+};
+
+/// A run of a scenario with what goes wrong in it.
+#[derive(Clone)]
+pub struct Plan {
+    pub name: String,
+    pub scenario: &'static Scenario,
+    pub strikes: Vec<Strike>,
+    pub view: Option<(View, Resource)>,
+    /// What somebody does to every target while the view is wrong, before the BulkUpdate is made.
+    pub unseen: Option<Change>,
+    /// Whether it belongs to the part that `make test` runs.
+    pub quick: bool,
+}
+
+/// What a run in peace has sent.
+pub struct Learnt {
+    pub counts: HashMap<Call, usize>,
+    pub writes: usize,
+}
+
+impl Plan {
+    pub fn in_peace(scenario: &'static Scenario) -> Self {
+        let name = format!("peace/{}", scenario.name);
+        Self { name, scenario, strikes: Vec::new(), view: None, unseen: None, quick: true }
+    }
+
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let races = self.strikes.iter().filter_map(|strike| match strike.fault {
+            Fault::Race(change) => Some(change),
+            _ => None,
+        });
+        races.chain(self.unseen)
+    }
+
+    pub fn has_late_request(&self) -> bool {
+        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Late(_)))
+    }
+
+    /// Whether nobody but the operator does anything but what the scenario says, and in time.
+    pub fn is_calm(&self) -> bool {
+        let crashes = self.strikes.iter().all(|strike| matches!(strike.fault, Fault::Crash(_)));
+        self.changes().next().is_none()
+            && (crashes && self.view.is_none() || self.scenario.name != "deadlines")
+    }
+
+    fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
+        let parts: Vec<_> = strikes.iter().map(|s| format!("{}-at-{}", s.fault, s.place)).collect();
+        let name = format!("{family}/{}/{}", scenario.name, parts.join("-then-"));
+        Self { name, scenario, strikes, view: None, unseen: None, quick }
+    }
+}
+
+const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Committed, Moment::Answered];
+
+fn answers() -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for passed_on in [false, true] {
+        for code in [401, 403, 409, 410, 429, 500, 503, 504] {
+            faults.push(Fault::Answer { code, retry_after: None, passed_on });
+        }
+        faults.push(Fault::Answer { code: 429, retry_after: Some(1), passed_on });
+        faults.push(Fault::Silence { passed_on });
+    }
+    faults.extend([Late::OneRequest, Late::TwoRequests, Late::Recorded].map(Fault::Late));
+    faults.push(Fault::CutShort);
+    faults
+}
+
+const RACES: [Change; 13] = [
+    Change::Relabel,
+    Change::Complete,
+    Change::Run,
+    Change::Stop,
+    Change::AskToStop,
+    Change::Delete,
+    Change::Recreate,
+    Change::Finalize,
+    Change::Terminate,
+    Change::DeleteBulkUpdate,
+    Change::RelabelBulkUpdate,
+    Change::SecondBulkUpdate,
+    Change::FlagOff,
+];
+
+/// Whether the fault means anything there.
+fn fits(fault: Fault, call: Call) -> bool {
+    match fault {
+        // Reads may be lost; that they come late means nothing.
+        Fault::Late(_) => call.is_write(),
+        Fault::Silence { passed_on } | Fault::Answer { passed_on, .. } if !call.is_write() => !passed_on,
+        // A watch that never begins is given up after half a minute.
+        Fault::Silence { .. } => !call.is_watch(),
+        _ => true,
+    }
+}
+
+/// All plans of a scenario.
+pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+    let mut plans = vec![Plan::in_peace(scenario)];
+    let plain = scenario.name == "three-items";
+    let mut calls: Vec<_> = learnt.counts.iter().map(|(call, n)| (*call, *n)).collect();
+    calls.sort_unstable();
+    let places = || calls.iter().flat_map(|(call, n)| (1..=*n).map(|nth| (*call, Place::Nth(*call, nth))));
+
+    for (call, place) in places().filter(|(call, _)| *call != Call::Event) {
+        for moment in MOMENTS {
+            let strike = Strike { life: 0, place, fault: Fault::Crash(moment) };
+            let quick = plain || call.is_write();
+            plans.push(Plan::strike("crash", scenario, vec![strike], quick));
+        }
+    }
+    for first in 1..=learnt.writes {
+        for second in 1..=learnt.writes {
+            for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
+                let crash =
+                    |life, n, moment| Strike { life, place: Place::Write(n), fault: Fault::Crash(moment) };
+                plans.push(Plan::strike(
+                    "crash",
+                    scenario,
+                    vec![crash(0, first, a), crash(1, second, b)],
+                    plain,
+                ));
+            }
+        }
+    }
+    for (call, place) in places() {
+        for fault in answers().into_iter().filter(|fault| fits(*fault, call)) {
+            // Those that take long are few.
+            let slow = matches!(fault, Fault::Silence { .. }) && !call.is_write();
+            let strike = Strike { life: 0, place, fault };
+            plans.push(Plan::strike("answers", scenario, vec![strike], plain && !slow));
+        }
+    }
+    for (_, place) in
+        places().filter(|(call, _)| call.is_write() || matches!(call, Call::ReadTarget | Call::ReadFlag))
+    {
+        for change in RACES {
+            let strike = Strike { life: 0, place, fault: Fault::Race(change) };
+            plans.push(Plan::strike("races", scenario, vec![strike], plain));
+        }
+    }
+    plans.extend(views(scenario, plain));
+    plans
+}
+
+fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
+    let on_targets = [
+        Change::Relabel,
+        Change::Complete,
+        Change::Run,
+        Change::Stop,
+        Change::AskToStop,
+        Change::Delete,
+        Change::Recreate,
+        Change::Terminate,
+    ];
+    let mut plans = Vec::new();
+    for view in View::ALL {
+        for resource in Resource::ALL {
+            let unseen: &[Change] = match resource {
+                Resource::Executions | Resource::Deployments => &on_targets,
+                Resource::ConfigMaps => &[Change::FlagOff],
+                Resource::BulkUpdates => &[],
+            };
+            for change in [None].into_iter().chain(unseen.iter().copied().map(Some)) {
+                let what = change.map_or_else(|| "nothing".into(), |c| Fault::Race(c).to_string());
+                let name = format!("view/{}/{}-{}-{what}", scenario.name, view.word(), resource.word());
+                let view = Some((view, resource));
+                let quick = quick && resource != Resource::Deployments;
+                plans.push(Plan { name, scenario, strikes: Vec::new(), view, unseen: change, quick });
+            }
+        }
+    }
+    plans
+}

@@ -1,0 +1,260 @@
+//! The course of one plan: a namespace of its own, the operator in as many lives as it takes, and the judgement.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ai_api_operator::api::{BulkUpdate, Kind};
+use futures::future::join_all;
+use kube::ResourceExt;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    cluster::Cluster,
+    fault::{Call, Change, Fault, Resource},
+    judge::Case,
+    operator::{End, Log, Running, has_panicked},
+    plan::{Learnt, Plan},
+    scenario::{Made, Reaction},
+    view::Views,
+    wire::Life,
+};
+
+/// How long a plan may take.
+const DEADLINE: Duration = Duration::from_secs(75);
+
+/// How long a wrong view lasts, if the BulkUpdate does not end before.
+const VIEW_LASTS: Duration = Duration::from_millis(1500);
+
+/// How many requests a life may send at most, for so few items and with all retries: far more, and it is spinning.
+const REQUESTS_A_LIFE: usize = 80;
+
+/// What came of a plan.
+pub struct Course {
+    pub learnt: Learnt,
+    /// In one line.
+    pub account: String,
+    /// Whether every fault has struck that was bound to.
+    pub struck: bool,
+}
+
+struct Runner<'a> {
+    plan: &'a Plan,
+    cluster: Arc<Cluster>,
+    views: Arc<Views>,
+    lives: Vec<Arc<Life>>,
+    log: Log,
+    running: Option<Running>,
+    reacted: bool,
+}
+
+/// Runs a plan in a namespace of its own.
+pub async fn run(plan: &Plan) -> Result<Course, String> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let namespace = format!("plan-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let begun = Instant::now();
+    let cluster = Cluster::new(&namespace).await;
+    let views = Views::new(plan.view);
+    let mut runner = Runner {
+        plan,
+        cluster: Arc::clone(&cluster),
+        views,
+        lives: Vec::new(),
+        log: Log::default(),
+        running: None,
+        reacted: false,
+    };
+    let ended = match timeout(DEADLINE, runner.course()).await {
+        Ok(ended) => ended,
+        Err(_) => Err(format!("not over within {DEADLINE:?}")),
+    };
+    runner.views.end();
+    if let Some(running) = runner.running.take() {
+        running.life.dead.cancel();
+    }
+    cluster.observed().await;
+    let case = Case::new(plan, &cluster);
+    let outcomes: Vec<_> =
+        case.bulk_updates().iter().map(|bulk| told(&bulk.versions.last().unwrap().2)).collect();
+    let requests = case.requests.len();
+    let written = case.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
+    let mut wrong = case.judged();
+    wrong.extend(ended.err());
+    if has_panicked(&namespace) {
+        wrong.push("a panic".into());
+    }
+    if requests > REQUESTS_A_LIFE * runner.lives.len() {
+        wrong.push(format!("{requests} requests in {} lives", runner.lives.len()));
+    }
+    let struck: Vec<_> = runner.lives.iter().flat_map(|life| life.struck()).collect();
+    let met = runner.views.met();
+    let account = format!(
+        "{}: {}; {} lives, {requests} requests, {written} writes to targets, {:.1} s",
+        if struck.is_empty() { format!("{met} events met the fault") } else { struck.join(", ") },
+        outcomes.join("; "),
+        runner.lives.len(),
+        begun.elapsed().as_secs_f32(),
+    );
+    cluster.leave().await;
+    if !wrong.is_empty() {
+        let log = runner.log.text();
+        return Err(format!("{account}\n  {}\n{log}", wrong.join("\n  ")));
+    }
+    let first = &runner.lives[0];
+    let learnt = Learnt { counts: first.counts(), writes: first.writes() };
+    // The second crash of a pair may have no place left to strike.
+    let bound = plan.strikes.iter().filter(|strike| strike.life == 0).count();
+    Ok(Course { learnt, account, struck: struck.len() >= bound })
+}
+
+fn told(bulk: &BulkUpdate) -> String {
+    let status = bulk.status.clone().unwrap_or_default();
+    let reason = status.condition("Ready").map_or("not seen", |c| &c.reason);
+    format!("{} {reason}", bulk.name_any())
+}
+
+impl Runner<'_> {
+    async fn course(&mut self) -> Result<(), String> {
+        let scenario = self.plan.scenario;
+        make(&self.cluster, scenario.targets).await;
+        self.start().await;
+        self.synced().await?;
+        if self.plan.view.is_some() {
+            self.views.begin(self.cluster.history.revision().to_string());
+            if let Some(change) = self.plan.unseen {
+                for target in scenario.targets {
+                    self.cluster.act(change, target.kind, target.name).await;
+                }
+            }
+        }
+        let cluster = Arc::clone(&self.cluster);
+        let bulks =
+            (scenario.bulk_updates)().into_iter().map(|(name, spec)| cluster.world.submit(name, spec));
+        tokio::join!(join_all(bulks), make(&self.cluster, scenario.at_the_same_moment));
+        let since = Instant::now();
+        while !self.is_over() {
+            self.wait_a_while().await?;
+            self.react().await;
+            if since.elapsed() > VIEW_LASTS {
+                self.views.end();
+            }
+        }
+        self.views.end();
+        if let Some(running) = self.running.take() {
+            match running.stop().await {
+                End::Killed | End::Ended(Ok(())) => {}
+                End::Ended(Err(error)) => return Err(error),
+            }
+        }
+        // Another life finds nothing to do any more.
+        self.start().await;
+        self.synced().await?;
+        match self.running.take().unwrap().stop().await {
+            End::Ended(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn start(&mut self) {
+        let number = self.lives.len();
+        let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
+        let life = Life::new(Arc::clone(&self.cluster), Arc::clone(&self.views), strikes);
+        self.lives.push(Arc::clone(&life));
+        let max_in_flight = self.plan.scenario.max_in_flight;
+        self.running = Some(Running::start(&self.cluster, life, max_in_flight, self.log.clone()).await);
+    }
+
+    /// Waits until all watches have begun, or until one is late.
+    async fn synced(&mut self) -> Result<(), String> {
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
+            let life = &self.running.as_ref().unwrap().life;
+            if Resource::ALL.into_iter().all(|r| life.was_answered(Call::Watch(r))) {
+                break;
+            }
+            self.wait_a_while().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens, and starts the operator again if that is its death.
+    async fn wait_a_while(&mut self) -> Result<(), String> {
+        let mut growth = self.cluster.history.growth();
+        let running = self.running.as_mut().unwrap();
+        let mut progress = running.life.progress();
+        let end = tokio::select! {
+            end = running.ended() => end,
+            _ = growth.changed() => return Ok(()),
+            _ = progress.changed() => return Ok(()),
+            () = sleep(Duration::from_millis(200)) => return Ok(()),
+        };
+        match end {
+            End::Killed => {
+                self.start().await;
+                Ok(())
+            }
+            End::Ended(end) => Err(format!("the operator has ended: {end:?}")),
+        }
+    }
+
+    /// Whether every BulkUpdate has come to its end.
+    fn is_over(&self) -> bool {
+        let bulks = self.cluster.history.bulk_updates();
+        let wanted = (self.plan.scenario.bulk_updates)();
+        let deletes = wanted.iter().any(|(_, spec)| spec.get("ttlSecondsAfterFinished").is_some());
+        bulks.len() >= wanted.len()
+            && bulks.iter().all(|bulk| {
+                let ended = !bulk.text("/status/completionTime").is_empty();
+                bulk.deleted || (ended && !deletes)
+            })
+    }
+
+    /// What others do as things happen.
+    async fn react(&mut self) {
+        let versions = self.cluster.history.versions();
+        match self.plan.scenario.reaction {
+            Reaction::SwitchOff if !self.reacted && versions.iter().any(|v| !v.stopped_by().is_empty()) => {
+                self.reacted = true;
+                self.cluster.switch_off().await;
+            }
+            Reaction::Recreate if !self.reacted => {
+                if let Some(gone) = versions.iter().find(|v| v.deleted && v.plural == "executions") {
+                    self.reacted = true;
+                    // Somebody else may have been quicker.
+                    if self.cluster.world.find(Kind::Execution, &gone.name).await.is_none() {
+                        self.cluster.world.own(Kind::Execution, &gone.name, "STOPPED").await;
+                    }
+                }
+            }
+            _ => {}
+        }
+        let settling = |text: &str| text == "Settling";
+        let bulks = self.cluster.history.bulk_updates();
+        if bulks.iter().any(|b| {
+            b.bulk().status.is_some_and(|s| s.condition("Ready").is_some_and(|c| settling(&c.reason)))
+        }) && self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize))
+        {
+            self.cluster.let_go().await;
+        }
+    }
+}
+
+async fn make(cluster: &Cluster, targets: &[Made]) {
+    for target in targets {
+        let spec =
+            if target.managed_by_other { json!({"managedBy": "example.com/other"}) } else { json!({}) };
+        let status = if target.state.is_empty() { json!({}) } else { json!({"state": target.state}) };
+        cluster.world.target(target.kind, target.name, spec, status).await;
+    }
+}
+
+/// Whether a plan is to be tried again because its fault has not struck.
+pub fn is_worth_another_try(plan: &Plan, course: &Course) -> bool {
+    let crashes = |fault| matches!(fault, Fault::Crash(_));
+    !course.struck && !plan.strikes.iter().all(|s| s.life > 0 && crashes(s.fault))
+}

@@ -1,0 +1,166 @@
+//! Whether a status says what happened: no more, and no less.
+
+use ai_api_operator::api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus};
+
+use crate::{
+    fault::{Call, Change, Fault, Place},
+    history::Version,
+    judge::{Bulk, Case, may, outcome},
+};
+
+/// What any status of this BulkUpdate said that was not so.
+pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (revision, _, version) in &bulk.versions {
+        let status = version.status.clone().unwrap_or_default();
+        for kind in Kind::ALL {
+            for item in status.items(kind) {
+                if !claim_is_true(case, bulk, kind, item, *revision) {
+                    wrong.push(format!("at {revision} it says of {}: {}", item.id, outcome(Some(item))));
+                }
+            }
+        }
+    }
+    let (revision, status) = bulk.last();
+    wrong.extend(shape(bulk, &status));
+    if status.completion_time.is_some() {
+        for kind in Kind::ALL {
+            for item in status.items(kind) {
+                if let Some(problem) = untold(case, bulk, kind, item, revision) {
+                    wrong.push(problem);
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Every item once, in order, and counts that sum.
+fn shape(bulk: &Bulk, status: &BulkUpdateStatus) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let Some(summary) = status.summary else {
+        let empty = Kind::ALL.into_iter().all(|kind| status.items(kind).is_empty());
+        return if empty { wrong } else { vec!["items, and no summary".into()] };
+    };
+    let spec = &bulk.versions[0].2.spec;
+    for kind in Kind::ALL {
+        let asked: Vec<_> = spec.items(kind).iter().map(|i| (&i.id, i.target_status)).collect();
+        let told: Vec<_> = status.items(kind).iter().map(|i| (&i.id, i.target_status)).collect();
+        if asked != told {
+            wrong.push(format!("asked for {asked:?}, told {told:?}"));
+        }
+    }
+    let s = summary;
+    if s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed != s.total {
+        wrong.push(format!("{summary:?} does not sum"));
+    }
+    if status.completion_time.is_some() != (s.planned + s.scheduled == 0) {
+        wrong.push("the end and the items do not agree".into());
+    }
+    wrong
+}
+
+impl Case<'_> {
+    fn of_name<'a>(&'a self, kind: Kind, id: &'a str) -> impl Iterator<Item = &'a Version> {
+        self.versions.iter().filter(move |v| v.plural == kind.plural() && v.name == id)
+    }
+
+    /// What stood under a name from the creation of the BulkUpdate to a revision.
+    fn stood<'a>(&'a self, kind: Kind, id: &'a str, from: u64, to: u64) -> Vec<Option<&'a Version>> {
+        let mut before = None;
+        let mut stood = Vec::new();
+        for version in self.of_name(kind, id).filter(|v| v.revision < to) {
+            let now = (!version.deleted).then_some(version);
+            if version.revision <= from {
+                before = now;
+            } else {
+                stood.push(now);
+            }
+        }
+        stood.insert(0, before);
+        stood
+    }
+
+    fn stopped_by(&self, bulk: &Bulk, uid: &str, until: u64) -> bool {
+        self.versions.iter().any(|v| v.uid == uid && v.stopped_by() == bulk.uid && v.revision < until)
+    }
+
+    /// Whether the operator's DELETE of this object was accepted. The audit log has the answer, unless the one who
+    /// asked had died by then.
+    fn deleted_by_operator(&self, uid: &str) -> bool {
+        let precondition = |r: &crate::support::audit::Request| {
+            r.body.pointer("/preconditions/uid").and_then(|u| u.as_str()) == Some(uid)
+        };
+        self.requests.iter().any(|r| r.verb == "delete" && r.succeeded() && precondition(r))
+    }
+}
+
+/// Whether what is said of an item was so before it was said.
+fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
+    let stop = item.target_status == TargetStatus::Stopped;
+    let uid = item.uid.as_deref().unwrap_or_default();
+    let mut of_uid = case.versions.iter().filter(|v| v.uid == uid && v.revision < said);
+    match item.result {
+        ItemResult::Planned | ItemResult::Eligible => of_uid.any(|v| may(v, item.target_status)),
+        ItemResult::Scheduled if stop => case.stopped_by(bulk, uid, said),
+        ItemResult::Scheduled => of_uid.any(|v| v.terminating() || v.deleted),
+        ItemResult::Settled if stop => {
+            let ended = |v: &Version| v.deleted || ["STOPPED", "COMPLETED", "DEAD"].contains(&v.state());
+            case.stopped_by(bulk, uid, said) && of_uid.any(ended)
+        }
+        ItemResult::Settled => of_uid.any(|v| v.deleted),
+        ItemResult::Refused | ItemResult::Failed => reason_is_true(case, bulk, kind, item, said),
+    }
+}
+
+fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
+    let from = bulk.versions[0].0;
+    let stood = case.stood(kind, &item.id, from, said);
+    let some = |what: &dyn Fn(&Version) -> bool| stood.iter().flatten().any(|v| what(v));
+    let uid = item.uid.as_deref();
+    let spec = &bulk.versions[0].2.spec;
+    let strikes = || case.plan.strikes.iter();
+    let Some(reason) = item.reason else { return false };
+    match reason {
+        Reason::NotFound | Reason::Gone => stood.iter().any(Option::is_none),
+        Reason::Replaced => some(&|v| uid.is_some_and(|uid| uid != v.uid)),
+        Reason::CreatedLater => some(&|v| v.created() > &*bulk.created),
+        Reason::Terminating => some(&Version::terminating),
+        Reason::StopPending => some(&|v| v.stop_pending()),
+        Reason::WrongState => some(&|v| !may(v, item.target_status)),
+        // The schema lets no such object in.
+        Reason::Unreadable => false,
+        Reason::BulkUpdatesDisabled => case.called_off.is_some(),
+        Reason::DeadlineExceeded | Reason::NotSettledInTime => {
+            spec.active_deadline_seconds.is_some() || spec.not_after.is_some()
+        }
+        Reason::OutcomeUnknown => {
+            let over = case.called_off.is_some() || spec.active_deadline_seconds.is_some();
+            over && strikes().any(|strike| strike.fault.leaves_the_outcome_open())
+        }
+        Reason::WriteFailed => strikes().any(|strike| {
+            let place = matches!(strike.place, Place::Nth(Call::Stop | Call::Delete, _));
+            place && matches!(strike.fault, Fault::Answer { code: 410, .. })
+        }),
+        Reason::Forbidden => false,
+    }
+}
+
+/// What was done at the end and is not told.
+fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> Option<String> {
+    let told = matches!(item.result, ItemResult::Settled)
+        || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
+    if told {
+        return None;
+    }
+    let done = case.of_name(kind, &item.id).any(|v| match item.target_status {
+        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said,
+        // Another BulkUpdate may have deleted it.
+        TargetStatus::Deleted => case.bulk_updates().len() == 1 && case.deleted_by_operator(&v.uid),
+    });
+    // Somebody has taken away what the answer that got lost would have said.
+    let overtaken =
+        case.plan.changes().any(|c| matches!(c, Change::Delete | Change::Recreate | Change::Terminate));
+    (done && !overtaken)
+        .then(|| format!("{} was done, and it is said to be {}", item.id, outcome(Some(item))))
+}

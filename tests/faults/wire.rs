@@ -1,0 +1,312 @@
+//! The layer under the operator's client, where requests and answers meet their faults. It is the operator's own code
+//! that runs on top of it, down to its time-outs; below it are kube's connections to a real API server.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use ai_api_operator::client::Wire;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream};
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body_util::{BodyExt, Full, StreamBody};
+use kube::client::{Body, DynBody};
+use serde_json::json;
+use tokio::{runtime::Handle, sync::watch};
+use tokio_util::sync::CancellationToken;
+use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
+
+use crate::{
+    cluster::Cluster,
+    fault::{Call, Fault, Late, Moment, Place, Strike},
+    view::Views,
+};
+
+type Answer = Response<Box<DynBody>>;
+
+/// One life of the operator, from a start to a death, and what is to strike in it.
+pub struct Life {
+    /// Ends it at once.
+    pub dead: CancellationToken,
+    cluster: Arc<Cluster>,
+    views: Arc<Views>,
+    strikes: Vec<Strike>,
+    seen: Mutex<Seen>,
+    /// How many requests were answered, whatever about.
+    answered: watch::Sender<usize>,
+    dying: AtomicBool,
+    /// Where others act, who do not die with the operator.
+    outside: Handle,
+}
+
+#[derive(Default)]
+struct Seen {
+    counts: HashMap<Call, usize>,
+    writes: usize,
+    answered: Vec<(Call, String)>,
+    struck: Vec<String>,
+}
+
+impl Life {
+    pub fn new(cluster: Arc<Cluster>, views: Arc<Views>, strikes: Vec<Strike>) -> Arc<Self> {
+        Arc::new(Self {
+            dead: CancellationToken::new(),
+            cluster,
+            views,
+            strikes,
+            seen: Mutex::default(),
+            answered: watch::Sender::default(),
+            dying: AtomicBool::new(false),
+            outside: Handle::current(),
+        })
+    }
+
+    /// How often each kind of request was sent.
+    pub fn counts(&self) -> HashMap<Call, usize> {
+        self.seen.lock().unwrap().counts.clone()
+    }
+
+    /// How many writes were sent.
+    pub fn writes(&self) -> usize {
+        self.seen.lock().unwrap().writes
+    }
+
+    /// What has struck, in words.
+    pub fn struck(&self) -> Vec<String> {
+        self.seen.lock().unwrap().struck.clone()
+    }
+
+    /// Told of every answer.
+    pub fn progress(&self) -> watch::Receiver<usize> {
+        self.answered.subscribe()
+    }
+
+    /// Whether a request of this kind was answered.
+    pub fn was_answered(&self, call: Call) -> bool {
+        self.seen.lock().unwrap().answered.iter().any(|(c, _)| *c == call)
+    }
+
+    fn ask(&self, call: Call, path: &str) -> Option<Fault> {
+        let mut seen = self.seen.lock().unwrap();
+        let count = seen.counts.entry(call).or_default();
+        *count += 1;
+        let nth = *count;
+        seen.writes += usize::from(call.is_write());
+        let write = seen.writes;
+        let strikes = |place: &Place| match place {
+            Place::Nth(kind, n) => (*kind, *n) == (call, nth),
+            Place::Write(n) => call.is_write() && *n == write,
+        };
+        let strike = self.strikes.iter().find(|strike| strikes(&strike.place))?;
+        seen.struck.push(format!("{} at {call}-{nth} {}", strike.fault, last(path)));
+        Some(strike.fault)
+    }
+
+    fn answer(&self, call: Call, path: &str) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.answered.push((call, path.to_owned()));
+        let count = seen.answered.len();
+        drop(seen);
+        self.answered.send_replace(count);
+    }
+
+    async fn die(&self) -> ! {
+        self.dead.cancel();
+        std::future::pending().await
+    }
+
+    /// Waits until it is late enough for a request about `path` that was held up.
+    async fn late(&self, late: Late, path: &str) {
+        let start = self.seen.lock().unwrap().answered.len();
+        let enough = |_: &usize| {
+            let seen = self.seen.lock().unwrap();
+            let since = &seen.answered[start..];
+            let same = since.iter().filter(|(_, p)| p == path).count();
+            match late {
+                Late::OneRequest => same >= 1,
+                Late::TwoRequests => same >= 2,
+                Late::Recorded => since.iter().any(|(call, _)| *call == Call::Record),
+            }
+        };
+        let mut progress = self.progress();
+        tokio::select! {
+            _ = progress.wait_for(enough) => {}
+            () = self.dead.cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+
+    async fn carry(
+        self: Arc<Self>,
+        wire: Arc<tokio::sync::Mutex<Wire>>,
+        request: Request<Body>,
+    ) -> Result<Answer, BoxError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect_bytes().await?;
+        if self.dying.load(Ordering::Relaxed) || self.dead.is_cancelled() {
+            self.die().await;
+        }
+        let call = Call::of(&head);
+        let path = head.uri.path().trim_end_matches("/status").to_owned();
+        let fault = self.ask(call, &path);
+        let pass_on = || pass_on(Arc::clone(&wire), self.views.rewritten(call, &head), body.clone());
+        let answer = match fault {
+            None => pass_on().await?,
+            Some(Fault::Race(change)) => {
+                let (cluster, path) = (Arc::clone(&self.cluster), path.clone());
+                self.outside.spawn(async move { cluster.change(change, call, &path).await }).await?;
+                pass_on().await?
+            }
+            Some(Fault::Crash(Moment::Before)) => self.die().await,
+            Some(Fault::Crash(Moment::Committed)) => {
+                collected(call, pass_on().await?).await?;
+                self.die().await
+            }
+            Some(Fault::Crash(Moment::Answered)) => {
+                let answer = collected(call, pass_on().await?).await?;
+                self.dying.store(true, Ordering::Relaxed);
+                let dead = self.dead.clone();
+                // There may be no next request.
+                self.outside.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    dead.cancel();
+                });
+                answer
+            }
+            Some(Fault::Answer { code, retry_after, passed_on }) => {
+                if passed_on {
+                    collected(call, pass_on().await?).await?;
+                }
+                made_up(code, retry_after)
+            }
+            Some(Fault::Silence { passed_on }) => {
+                if passed_on {
+                    collected(call, pass_on().await?).await?;
+                }
+                std::future::pending().await
+            }
+            Some(Fault::CutShort) => cut_short(collected(call, pass_on().await?).await?).await?,
+            Some(Fault::Late(late)) => {
+                let (life, client) = (Arc::clone(&self), self.cluster.operators_client());
+                let (request, path) = (Request::from_parts(head.clone(), body.to_vec()), path.clone());
+                self.outside.spawn(async move {
+                    life.late(late, &path).await;
+                    // What comes of it is in the audit log.
+                    let _ = client.send(request.map(Body::from)).await;
+                });
+                made_up(504, None)
+            }
+        };
+        let answer = self.views.seen_through(call, answer);
+        self.answer(call, &path);
+        Ok(answer)
+    }
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+async fn pass_on(wire: Arc<tokio::sync::Mutex<Wire>>, head: Parts, body: Bytes) -> Result<Answer, BoxError> {
+    let answer = {
+        let mut wire = wire.lock().await;
+        wire.ready().await?.call(Request::from_parts(head, Body::from(body)))
+    };
+    answer.await
+}
+
+/// Waits for the whole answer; that of a watch has begun.
+async fn collected(call: Call, answer: Answer) -> Result<Answer, BoxError> {
+    if call.is_watch() {
+        return Ok(answer);
+    }
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Response::from_parts(head, whole(body)))
+}
+
+async fn cut_short(answer: Answer) -> Result<Answer, BoxError> {
+    let (mut head, mut body) = answer.into_parts();
+    head.headers.remove(http::header::CONTENT_LENGTH);
+    let piece = body.frame().await.transpose()?.and_then(|f| f.into_data().ok()).unwrap_or_default();
+    let half = piece.slice(..piece.len() / 2);
+    let broken = Err(BoxError::from("the connection was cut"));
+    let body = StreamBody::new(stream::iter([Ok(http_body::Frame::data(half)), broken]));
+    Ok(Response::from_parts(head, Box::new(body)))
+}
+
+fn whole(body: Bytes) -> Box<DynBody> {
+    Box::new(Full::new(body).map_err(BoxError::from))
+}
+
+/// An answer as the API server words it.
+fn made_up(code: u16, retry_after: Option<u32>) -> Answer {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("made up: {code}"), "reason": "MadeUp", "code": code});
+    let mut answer = Response::new(whole(status.to_string().into()));
+    *answer.status_mut() = StatusCode::from_u16(code).unwrap();
+    if let Some(seconds) = retry_after {
+        answer.headers_mut().insert(http::header::RETRY_AFTER, seconds.into());
+    }
+    answer
+}
+
+/// The lines of a watch's answer.
+pub fn lines(body: Box<DynBody>) -> impl futures::Stream<Item = String> + Send + Unpin {
+    let mut rest = Vec::new();
+    let pieces = body.into_data_stream().map(|piece| piece.unwrap_or_default());
+    pieces.flat_map(move |piece| {
+        rest.extend_from_slice(&piece);
+        let mut whole = Vec::new();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            whole.push(String::from_utf8(line).unwrap());
+        }
+        stream::iter(whole)
+    })
+}
+
+/// An answer of lines.
+pub fn of_lines(
+    head: http::response::Parts,
+    lines: impl futures::Stream<Item = String> + Send + 'static,
+) -> Answer {
+    let frames = lines.map(|line| Ok::<_, BoxError>(http_body::Frame::data(Bytes::from(line))));
+    Response::from_parts(head, Box::new(StreamBody::new(frames.boxed())))
+}
+
+/// Puts a life of the operator onto the wire.
+pub struct Through(pub Arc<Life>);
+
+impl Layer<Wire> for Through {
+    type Service = Wire;
+
+    fn layer(&self, wire: Wire) -> Wire {
+        BoxService::new(Faulty { life: Arc::clone(&self.0), wire: Arc::new(tokio::sync::Mutex::new(wire)) })
+    }
+}
+
+struct Faulty {
+    life: Arc<Life>,
+    wire: Arc<tokio::sync::Mutex<Wire>>,
+}
+
+impl Service<Request<Body>> for Faulty {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = futures::future::BoxFuture<'static, Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Arc::clone(&self.life).carry(Arc::clone(&self.wire), request).boxed()
+    }
+}
