@@ -163,7 +163,8 @@ impl Runner<'_> {
     async fn start(&mut self) {
         let number = self.lives.len();
         let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
-        let life = Life::new(Arc::clone(&self.cluster), Arc::clone(&self.views), strikes);
+        let switches_off = self.plan.scenario.reaction == Reaction::SwitchOff;
+        let life = Life::new(Arc::clone(&self.cluster), Arc::clone(&self.views), strikes, switches_off);
         self.lives.push(Arc::clone(&life));
         let max_in_flight = self.plan.scenario.max_in_flight;
         self.running = Some(Running::start(&self.cluster, life, max_in_flight, self.log.clone()).await);
@@ -218,10 +219,6 @@ impl Runner<'_> {
     async fn react(&mut self) {
         let versions = self.cluster.history.versions();
         match self.plan.scenario.reaction {
-            Reaction::SwitchOff if !self.reacted && versions.iter().any(|v| !v.stopped_by().is_empty()) => {
-                self.reacted = true;
-                self.cluster.switch_off().await;
-            }
             Reaction::Recreate if !self.reacted => {
                 if let Some(gone) = versions.iter().find(|v| v.deleted && v.plural == "executions") {
                     self.reacted = true;

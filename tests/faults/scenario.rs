@@ -18,7 +18,7 @@ pub struct Made {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
     None,
-    /// Switches the flag off when the first target has been stopped.
+    /// Switches the flag off when the first target has been stopped, before the operator has the answer.
     SwitchOff,
     /// Makes a target anew when it is gone.
     Recreate,

@@ -41,6 +41,9 @@ pub struct Life {
     /// How many requests were answered, whatever about.
     answered: watch::Sender<usize>,
     dying: AtomicBool,
+    /// Whether somebody switches the flag off between the first stop and its answer.
+    switches_off: bool,
+    switched_off: AtomicBool,
     /// Where others act, who do not die with the operator.
     outside: Handle,
 }
@@ -54,7 +57,12 @@ struct Seen {
 }
 
 impl Life {
-    pub fn new(cluster: Arc<Cluster>, views: Arc<Views>, strikes: Vec<Strike>) -> Arc<Self> {
+    pub fn new(
+        cluster: Arc<Cluster>,
+        views: Arc<Views>,
+        strikes: Vec<Strike>,
+        switches_off: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             dead: CancellationToken::new(),
             cluster,
@@ -63,6 +71,8 @@ impl Life {
             seen: Mutex::default(),
             answered: watch::Sender::default(),
             dying: AtomicBool::new(false),
+            switches_off,
+            switched_off: AtomicBool::new(false),
             outside: Handle::current(),
         })
     }
@@ -203,6 +213,10 @@ impl Life {
                 made_up(504, None)
             }
         };
+        if call == Call::Stop && self.switches_off && !self.switched_off.swap(true, Ordering::Relaxed) {
+            let cluster = Arc::clone(&self.cluster);
+            self.outside.spawn(async move { cluster.switch_off().await }).await?;
+        }
         let answer = self.views.seen_through(call, answer);
         self.answer(call, &path);
         Ok(answer)
