@@ -96,6 +96,8 @@ impl Flags {
 struct Known {
     /// The last live reading, and when it was begun.
     live: Option<(Instant, Result<Flags, Failure>)>,
+    /// The server has asked that it is not read before.
+    not_before: Option<Instant>,
     /// The newest that either source has said, and its resource version.
     newest: (String, Flags),
 }
@@ -114,7 +116,7 @@ impl Meta {
     /// The flag in the ConfigMap `name` in `namespace`.
     #[must_use]
     pub fn new(client: Client, namespace: String, name: String) -> Self {
-        let known = Known { live: None, newest: (String::new(), Flags::OFF) };
+        let known = Known { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
         Self {
             client,
             namespace,
@@ -161,15 +163,18 @@ impl Meta {
             Err(failure) if failure.is_not_found() => Ok(Flags::OFF),
             Err(failure) => Err(failure),
         };
+        let wait = read.as_ref().err().and_then(Failure::retry_after);
+        known.not_before = wait.map(|wait| Instant::now() + wait);
         known.live = Some((begun, read));
         known.gate()
     }
 
-    /// What is known without a request, if it was read at `since` or later.
+    /// What is known without a request: if it was read at `since` or later, or if the last attempt was put off.
     fn known_since(&self, since: Instant) -> Option<Result<Flags, Failure>> {
         let known = self.known();
         let (begun, _) = known.live.as_ref()?;
-        (*begun >= since).then(|| known.gate())
+        let may_not_ask = known.not_before.is_some_and(|time| Instant::now() < time);
+        (may_not_ask || *begun >= since).then(|| known.gate())
     }
 
     /// Takes in what the watch of the ConfigMap says.
@@ -268,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_watch_only_ever_closes_the_gate() {
-        let mut known = Known { live: None, newest: (String::new(), Flags::OFF) };
+        let mut known = Known { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
         known.take_in("5".into(), valid(true, true));
         assert_eq!(known.gate(), Ok(Flags::OFF), "nothing was read live");
         known.live = Some((Instant::now(), Ok(valid(true, false))));

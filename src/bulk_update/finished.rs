@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus},
-    client::{Failure, Next, send},
+    client::{Failure, send},
 };
 
 /// The longest wait without a look at the clock, which may have been set.
@@ -85,12 +85,12 @@ async fn wait_for(time: Timestamp) {
     }
 }
 
-/// Does it, however often that has to be tried. If the object has changed or is gone, the watch says so, and what is
-/// to be done is decided anew.
+/// Does it, however often that has to be tried. If the object has changed, this ends as soon as the watch says so, and
+/// what is to be done is decided anew.
 async fn persist(ctx: &Context, request: &Request, version: &str, chore: &Chore) {
     let mut attempt = 0;
     while let Err(failure) = attempt_at(ctx, request, version, chore).await {
-        if failure.next() == Next::LookAgain {
+        if failure.is_not_found() {
             return;
         }
         attempt += 1;

@@ -10,6 +10,7 @@ use kube::{
     core::{Request as ApiRequest, request},
 };
 use serde_json::json;
+use tokio::time::sleep_until;
 use tracing::warn;
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     FIELD_MANAGER,
     api::{BulkUpdate, BulkUpdateStatus, ItemResult},
-    client::{Failure, backoff, send},
+    client::{Failure, send},
 };
 
 /// How long the last status is tried: a part of the time that a stop may take.
@@ -59,15 +60,17 @@ pub async fn record_last(ctx: &Context, work: &mut Work) {
         return;
     }
     let attempts = async {
-        for attempt in 1.. {
+        loop {
+            if let Some(time) = work.pace.next().filter(|_| work.pace.held_back()) {
+                sleep_until(time).await;
+            }
             let phase = Phase::Planned(None);
             let wanted = status(work, &phase, Timestamp::now());
             if wanted == work.recorded {
                 return;
             }
             match write_or_put_off(ctx, work, &phase, wanted, true).await {
-                Recorded::Written(_) => {}
-                Recorded::Later => tokio::time::sleep(backoff(attempt)).await,
+                Recorded::Written(_) | Recorded::Later => {}
                 Recorded::Unchanged | Recorded::Overtaken => return,
             }
         }
@@ -132,9 +135,8 @@ async fn write(
             Err(failure) if failure.is_not_found() => return Ok(None),
             Err(failure) if failure.is_conflict() => {}
             Err(failure) => {
-                if failure.outcome_unknown() {
-                    work.unanswered = Some(wanted);
-                }
+                // Also one that was refused may have been carried out: what stands between may say so.
+                work.unanswered = Some(wanted);
                 return Err(failure);
             }
         }
@@ -150,15 +152,17 @@ async fn write(
         {
             return Ok(None);
         }
+        let stands = live.status.unwrap_or_default();
+        let own = stands == wanted || Some(&stands) == work.unanswered.as_ref();
+        if !own && stands != work.recorded {
+            return Ok(None);
+        }
+        // Only from here on: with this guard, what somebody else has written could be overwritten.
         work.resource_version = live.metadata.resource_version.unwrap_or_default();
         work.generation = live.metadata.generation.unwrap_or_default();
-        let stands = live.status.unwrap_or_default();
-        if stands == wanted || Some(&stands) == work.unanswered.as_ref() {
+        if own {
             // A write of this process that got no answer has taken hold.
             return Ok(Some(work.adopt(stands)));
-        }
-        if stands != work.recorded {
-            return Ok(None);
         }
         // Something else has changed, such as a label or the TTL.
         wanted = status(work, phase, Timestamp::now());

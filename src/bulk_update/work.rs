@@ -96,6 +96,9 @@ pub enum Open {
     /// There is none.
     #[default]
     No,
+    /// It was refused, otherwise than by a conflict. What stands between here and the API server may refuse what has been
+    /// carried out: it has failed only if the object does not say otherwise.
+    Refused,
     /// It carried this resource version, and can't take hold on another.
     Guard(Box<str>),
     /// An earlier process may have sent one.
@@ -310,6 +313,9 @@ impl Entry {
         let progress = &mut self.progress;
         progress.in_flight = false;
         progress.writes_failed += 1;
+        if failure.next() != Next::LookAgain && progress.open == Open::No {
+            progress.open = Open::Refused;
+        }
         if failure.outcome_unknown() {
             progress.must_look = true;
             // The guard of an earlier one does not fit any more where this one's may: only the newest can take hold.

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ai_api_operator::{api::Kind, client};
+use ai_api_operator::{
+    api::{ItemResult, ItemStatus, Kind, TargetStatus},
+    client,
+};
 use k8s_openapi::{
     api::{authorization::v1::SubjectAccessReview, rbac::v1::ClusterRoleBinding},
     jiff::Timestamp,
@@ -17,13 +20,13 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    fault::{Call, Change},
+    fault::{Call, Change, Resource},
     history::History,
     support::{World, audit, control_plane::ControlPlane, until},
 };
 
 /// What keeps an object that somebody has deleted.
-const FINALIZER: &str = "example.com/keep";
+pub const FINALIZER: &str = "example.com/keep";
 
 pub struct Cluster {
     pub world: World,
@@ -79,6 +82,24 @@ impl Cluster {
         self.deleted.lock().unwrap().iter().any(|u| u == uid)
     }
 
+    /// Has something done, and gives back the revision from which on a watch of `resource` tells of it.
+    pub async fn interrupt(&self, change: Change, resource: Resource, call: Call, path: &str) -> u64 {
+        self.change(change, call, path).await;
+        let version = match resource {
+            Resource::ConfigMaps => {
+                let map = self.world.flags().get("ai-api-meta").await.unwrap();
+                map.metadata.resource_version.unwrap().parse().unwrap()
+            }
+            _ => {
+                let mut growth = self.history.growth();
+                let gone = |_: &usize| self.history.bulk_updates().iter().all(|bulk| bulk.deleted);
+                growth.wait_for(gone).await.unwrap();
+                self.history.bulk_updates()[0].revision
+            }
+        };
+        version
+    }
+
     pub async fn switch_off(&self) {
         self.world.flag(Some("{}")).await;
         self.call_off();
@@ -112,10 +133,11 @@ impl Cluster {
                 let _ =
                     targets.patch(name, &params, &merge(json!({"metadata": {"labels": {"a": "b"}}}))).await;
             }
-            Change::Complete | Change::Run | Change::Stop => {
+            Change::Complete | Change::Run | Change::Stop | Change::State(_) => {
                 let state = match change {
                     Change::Complete => "COMPLETED",
                     Change::Run => "RUNNING",
+                    Change::State(state) => state,
                     _ => "STOPPED",
                 };
                 let _ =
@@ -159,8 +181,31 @@ impl Cluster {
                     self.world.submit("second", first.object["spec"].clone()).await;
                 }
             }
+            Change::WidenStatus => {
+                for bulk in self.present_bulk_updates() {
+                    self.widen(&bulk).await;
+                }
+            }
             Change::FlagOff => self.switch_off().await,
         }
+    }
+
+    /// Puts an object into the plan of a BulkUpdate that does not ask for it.
+    async fn widen(&self, bulk: &str) {
+        let present = self.world.bulk_updates().get(bulk).await.unwrap();
+        let mut items = present.status.map(|s| s.items(Kind::Execution).to_vec()).unwrap_or_default();
+        let Some(bystander) = self.world.find(Kind::Execution, "bystander").await else { return };
+        items.push(ItemStatus {
+            id: "bystander".into(),
+            target_status: TargetStatus::Deleted,
+            result: ItemResult::Planned,
+            reason: None,
+            message: None,
+            uid: bystander.uid(),
+            observed_state: None,
+        });
+        let patch = Patch::Merge(json!({"status": {"executions": items}}));
+        let _ = self.world.bulk_updates().patch_status(bulk, &PatchParams::default(), &patch).await;
     }
 
     fn present_bulk_updates(&self) -> Vec<String> {

@@ -72,6 +72,10 @@ impl Call {
         matches!(self, Self::Record | Self::Expire | Self::Stop | Self::Delete)
     }
 
+    pub const fn is_target_write(self) -> bool {
+        matches!(self, Self::Stop | Self::Delete)
+    }
+
     /// Whether its answer goes on for ever.
     pub const fn is_watch(self) -> bool {
         matches!(self, Self::Watch(_))
@@ -124,6 +128,8 @@ pub enum Change {
     Complete,
     Run,
     Stop,
+    /// Puts it into this state.
+    State(&'static str),
     AskToStop,
     Delete,
     /// Deleted, and made anew under the same name, in the same state.
@@ -134,6 +140,8 @@ pub enum Change {
     DeleteBulkUpdate,
     RelabelBulkUpdate,
     SecondBulkUpdate,
+    /// Its status has an item planned that its spec does not have.
+    WidenStatus,
     FlagOff,
 }
 

@@ -1,13 +1,16 @@
 //! The judgement over one plan, from the observer's history and the API server's audit log. It knows the rules in words
 //! of its own, and does not believe the operator's status: that is judged too.
 
+use std::collections::HashMap;
+
 use ai_api_operator::api::{
     BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus,
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, FINALIZER},
     fault::{Call, Fault, Place},
     history::Version,
     plan::Plan,
@@ -120,6 +123,7 @@ impl<'a> Case<'a> {
             self.after_the_end(bulk);
         }
         self.as_in_peace(&bulks);
+        self.cost(&bulks);
         self.wrong
     }
 
@@ -131,6 +135,28 @@ impl<'a> Case<'a> {
             let known = matches!((&*r.verb, &*r.subresource), ("delete", "") | ("patch", "status"));
             if !guarded || !known {
                 self.say(format!("unguarded: {} {}/{} {}", r.verb, r.name, r.subresource, r.body));
+            }
+        }
+        let records = self.requests.clone();
+        let records = records.iter().filter(|r| r.resource == "bulkupdates" && r.subresource == "status");
+        let mut last: HashMap<&str, &Value> = HashMap::new();
+        for r in records {
+            if r.guard().is_none() {
+                self.say(format!("a status without a guard: {}", r.body));
+            }
+            let again = r.succeeded() && last.insert(&r.name, &r.body["status"]) == Some(&r.body["status"]);
+            if again && self.plan.changes().next().is_none() {
+                self.say(format!("a status written again that had not changed: {}", r.body));
+            }
+        }
+        for version in self.versions.clone() {
+            let foreign = version
+                .object
+                .pointer("/metadata/finalizers")
+                .and_then(|f| f.as_array())
+                .is_some_and(|f| f.iter().any(|f| f != FINALIZER));
+            if foreign || version.object.pointer("/metadata/ownerReferences").is_some() {
+                self.say(format!("{} has finalizers or owners", version.name));
             }
         }
     }
@@ -272,6 +298,24 @@ impl<'a> Case<'a> {
             if deleted == stopped {
                 self.say(format!("{name}: deleted {deleted}, stopped {stopped}"));
             }
+        }
+    }
+
+    /// In peace: a write for each item that is written, a read for each that is refused, and five more requests at most.
+    /// Where two ask for the same, the second one looks at what the first has done.
+    fn cost(&mut self, bulks: &[Bulk]) {
+        let [bulk] = bulks else { return };
+        if !self.plan.is_in_peace() || self.plan.scenario.outcomes.is_empty() {
+            return;
+        }
+        let (_, status) = bulk.last();
+        let items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind).to_vec());
+        let refused = items.filter(|i| i.result == ItemResult::Refused).count();
+        let expired =
+            self.requests.iter().filter(|r| r.resource == "bulkupdates" && r.verb == "delete").count();
+        let others = self.requests.iter().filter(|r| r.is_overhead()).count();
+        if others > 5 + refused + expired {
+            self.say(format!("{others} requests beside the writes, {refused} items refused"));
         }
     }
 

@@ -40,6 +40,15 @@ impl Plan {
         races.chain(self.unseen)
     }
 
+    /// Whether there is one BulkUpdate only.
+    pub fn is_alone(&self) -> bool {
+        (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(|c| c == Change::SecondBulkUpdate)
+    }
+
+    pub fn is_in_peace(&self) -> bool {
+        self.strikes.is_empty() && self.view.is_none()
+    }
+
     pub fn has_late_request(&self) -> bool {
         self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Late(_)))
     }
@@ -74,7 +83,7 @@ fn answers() -> Vec<Fault> {
     faults
 }
 
-const RACES: [Change; 13] = [
+const RACES: [Change; 14] = [
     Change::Relabel,
     Change::Complete,
     Change::Run,
@@ -87,6 +96,7 @@ const RACES: [Change; 13] = [
     Change::DeleteBulkUpdate,
     Change::RelabelBulkUpdate,
     Change::SecondBulkUpdate,
+    Change::WidenStatus,
     Change::FlagOff,
 ];
 

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     cluster::Cluster,
+    conduct::Conduct,
     fault::{Call, Change, Fault, Resource},
     judge::Case,
     operator::{End, Log, Running, has_panicked},
@@ -47,6 +48,7 @@ struct Runner<'a> {
     plan: &'a Plan,
     cluster: Arc<Cluster>,
     views: Arc<Views>,
+    conduct: Arc<Conduct>,
     lives: Vec<Arc<Life>>,
     log: Log,
     running: Option<Running>,
@@ -64,6 +66,7 @@ pub async fn run(plan: &Plan) -> Result<Course, String> {
         plan,
         cluster: Arc::clone(&cluster),
         views,
+        conduct: Conduct::of(plan.is_alone()),
         lives: Vec::new(),
         log: Log::default(),
         running: None,
@@ -85,6 +88,8 @@ pub async fn run(plan: &Plan) -> Result<Course, String> {
     let written = case.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
     let mut wrong = case.judged();
     wrong.extend(ended.err());
+    wrong.extend(runner.conduct.wrong());
+    wrong.extend(unlogged(plan, &runner));
     if has_panicked(&namespace) {
         wrong.push("a panic".into());
     }
@@ -95,7 +100,11 @@ pub async fn run(plan: &Plan) -> Result<Course, String> {
     let met = runner.views.met();
     let account = format!(
         "{}: {}; {} lives, {requests} requests, {written} writes to targets, {:.1} s",
-        if struck.is_empty() { format!("{met} events met the fault") } else { struck.join(", ") },
+        match (&plan.view, struck.is_empty()) {
+            (Some(_), _) => format!("{met} events met the fault"),
+            (None, true) => "no fault".into(),
+            (None, false) => struck.join(", "),
+        },
         outcomes.join("; "),
         runner.lives.len(),
         begun.elapsed().as_secs_f32(),
@@ -110,6 +119,26 @@ pub async fn run(plan: &Plan) -> Result<Course, String> {
     // The second crash of a pair may have no place left to strike.
     let bound = plan.strikes.iter().filter(|strike| strike.life == 0).count();
     Ok(Course { learnt, account, struck: struck.len() >= bound })
+}
+
+/// Each write leaves one line, as far as the operator lives to write it.
+fn unlogged(plan: &Plan, runner: &Runner<'_>) -> Option<String> {
+    if plan.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_))) {
+        return None;
+    }
+    let sent: usize = runner
+        .lives
+        .iter()
+        .flat_map(|life| life.counts())
+        .filter(|(c, _)| c.is_target_write())
+        .map(|(_, n)| n)
+        .sum();
+    let text = runner.log.text();
+    let fields = ["bulk_update=", "bulk_update_uid=", "target=", "target_uid=", "verb=", "outcome="];
+    let whole =
+        |line: &&str| line.contains("wrote to a target") && fields.iter().all(|field| line.contains(field));
+    let told = text.lines().filter(whole).count();
+    (told != sent).then(|| format!("{sent} writes were sent and {told} logged"))
 }
 
 fn told(bulk: &BulkUpdate) -> String {
@@ -163,8 +192,17 @@ impl Runner<'_> {
     async fn start(&mut self) {
         let number = self.lives.len();
         let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
-        let switches_off = self.plan.scenario.reaction == Reaction::SwitchOff;
-        let life = Life::new(Arc::clone(&self.cluster), Arc::clone(&self.views), strikes, switches_off);
+        let in_the_middle = match self.plan.scenario.reaction {
+            Reaction::InTheMiddle(change, resource) if number == 0 => Some((change, resource)),
+            _ => None,
+        };
+        let life = Life::new(
+            Arc::clone(&self.cluster),
+            Arc::clone(&self.views),
+            Arc::clone(&self.conduct),
+            strikes,
+            in_the_middle,
+        );
         self.lives.push(Arc::clone(&life));
         let max_in_flight = self.plan.scenario.max_in_flight;
         self.running = Some(Running::start(&self.cluster, life, max_in_flight, self.log.clone()).await);
@@ -245,13 +283,17 @@ async fn make(cluster: &Cluster, targets: &[Made]) {
     for target in targets {
         let spec =
             if target.managed_by_other { json!({"managedBy": "example.com/other"}) } else { json!({}) };
-        let status = if target.state.is_empty() { json!({}) } else { json!({"state": target.state}) };
-        cluster.world.target(target.kind, target.name, spec, status).await;
+        cluster.world.target(target.kind, target.name, spec, json!({})).await;
+        // It may be gone by now: without a state it may be deleted.
+        if !target.state.is_empty() {
+            let change = Change::State(target.state);
+            cluster.act(change, target.kind, target.name).await;
+        }
     }
 }
 
-/// Whether a plan is to be tried again because its fault has not struck.
+/// Whether a plan is to be tried again because its fault has not struck. After the flag was switched off it is a matter
+/// of luck what is still sent.
 pub fn is_worth_another_try(plan: &Plan, course: &Course) -> bool {
-    let crashes = |fault| matches!(fault, Fault::Crash(_));
-    !course.struck && !plan.strikes.iter().all(|s| s.life > 0 && crashes(s.fault))
+    !course.struck && !matches!(plan.scenario.reaction, Reaction::InTheMiddle(..))
 }

@@ -4,6 +4,8 @@ use ai_api_operator::api::Kind::{self, Deployment, Execution};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::fault::{Change, Resource};
+
 /// A target as it is made.
 pub struct Made {
     pub kind: Kind,
@@ -18,8 +20,9 @@ pub struct Made {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
     None,
-    /// Switches the flag off when the first target has been stopped, before the operator has the answer.
-    SwitchOff,
+    /// Does this when the first target has been stopped, before the operator has the answer; the watch of that resource
+    /// tells of it.
+    InTheMiddle(Change, Resource),
     /// Makes a target anew when it is gone.
     Recreate,
 }
@@ -63,6 +66,7 @@ const THREE: &[Made] = &[
     own(Execution, "stop-me", "RUNNING"),
     own(Execution, "delete-me", "STOPPED"),
     own(Execution, "refuse-me", "RUNNING"),
+    own(Execution, "bystander", "STOPPED"),
 ];
 
 const THREE_OUTCOMES: &[(Kind, &str, &str)] = &[
@@ -157,7 +161,15 @@ pub static SCENARIOS: &[Scenario] = &[
             let items = [item("stop-1", "STOPPED"), item("stop-2", "STOPPED"), item("delete-me", "DELETED")];
             vec![("bulk", json!({"executions": items}))]
         },
-        reaction: Reaction::SwitchOff,
+        reaction: Reaction::InTheMiddle(Change::FlagOff, Resource::ConfigMaps),
+        outcomes: &[],
+        written: &[],
+        ..PLAIN
+    },
+    Scenario {
+        name: "deleted-midway",
+        max_in_flight: 1,
+        reaction: Reaction::InTheMiddle(Change::DeleteBulkUpdate, Resource::BulkUpdates),
         outcomes: &[],
         written: &[],
         ..PLAIN

@@ -1,13 +1,18 @@
 //! Watches that show the operator something else than what is so.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use futures::{StreamExt, stream};
 use http::{Response, request::Parts};
 use kube::client::DynBody;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
@@ -21,6 +26,12 @@ const GONE: &str = concat!(
     r#""message":"too old resource version","reason":"Expired","code":410}}"#,
     "\n"
 );
+
+/// How long a change is waited for in a watch.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long it may take from the wire to what the operator knows.
+const TAKES_IN: Duration = Duration::from_millis(100);
 
 /// Whether the fault is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +47,8 @@ pub struct Views {
     view: Option<(View, Resource)>,
     phase: watch::Sender<Phase>,
     expired: AtomicUsize,
+    /// The newest revision that each watch has shown.
+    shown: watch::Sender<HashMap<Resource, u64>>,
     /// How many events met the fault.
     met: Mutex<usize>,
 }
@@ -43,7 +56,13 @@ pub struct Views {
 impl Views {
     pub fn new(view: Option<(View, Resource)>) -> Arc<Self> {
         let phase = watch::Sender::new(Phase::NotYet);
-        Arc::new(Self { view, phase, expired: AtomicUsize::new(0), met: Mutex::default() })
+        Arc::new(Self {
+            view,
+            phase,
+            expired: AtomicUsize::new(0),
+            shown: watch::Sender::default(),
+            met: Mutex::default(),
+        })
     }
 
     /// From now on; `present` is the present resource version.
@@ -77,36 +96,61 @@ impl Views {
         head
     }
 
+    /// Waits until the operator has been shown what is as new as `revision`, and has had time to take it in; in vain, if
+    /// the watch has to be begun anew.
+    pub async fn have_shown(&self, resource: Resource, revision: u64) -> bool {
+        let mut shown = self.shown.subscribe();
+        let new = |shown: &HashMap<Resource, u64>| shown.get(&resource).is_some_and(|r| *r >= revision);
+        let seen = tokio::time::timeout(PATIENCE, shown.wait_for(new)).await.is_ok_and(|seen| seen.is_ok());
+        tokio::time::sleep(TAKES_IN).await;
+        seen
+    }
+
     /// The answer to a watch, with its faults.
     pub fn seen_through(
         self: &Arc<Self>,
         call: Call,
         answer: Response<Box<DynBody>>,
     ) -> Response<Box<DynBody>> {
-        match self.view {
-            Some((view, resource)) if call == Call::Watch(resource) && answer.status().is_success() => {
-                let (head, body) = answer.into_parts();
-                let watched = Watched {
-                    views: Arc::clone(self),
-                    view,
-                    phase: self.phase.subscribe(),
-                    lines: lines(body).boxed(),
-                    lost: false,
-                    ended: false,
-                };
-                let pieces = stream::unfold(watched, |mut watched| async move {
-                    watched.next().await.map(|text| (text, watched))
-                });
-                of_lines(head, pieces)
-            }
-            _ => answer,
+        let Call::Watch(resource) = call else { return answer };
+        if !answer.status().is_success() {
+            return answer;
+        }
+        let (head, body) = answer.into_parts();
+        let watched = Watched {
+            views: Arc::clone(self),
+            view: self.view.filter(|(_, of)| *of == resource).map(|(view, _)| view),
+            phase: self.phase.subscribe(),
+            lines: lines(body).boxed(),
+            lost: false,
+            ended: false,
+        };
+        let views = Arc::clone(self);
+        let pieces =
+            stream::unfold(
+                watched,
+                |mut watched| async move { watched.next().await.map(|text| (text, watched)) },
+            );
+        of_lines(head, pieces.inspect(move |line| views.note(resource, line)))
+    }
+
+    fn note(&self, resource: Resource, line: &str) {
+        let object: Option<Value> = serde_json::from_str(line.lines().next().unwrap_or_default()).ok();
+        let version: Option<u64> = object
+            .as_ref()
+            .and_then(|o| o.pointer("/object/metadata/resourceVersion")?.as_str()?.parse().ok());
+        if let Some(revision) = version {
+            self.shown.send_modify(|shown| {
+                let newest = shown.entry(resource).or_default();
+                *newest = revision.max(*newest);
+            });
         }
     }
 }
 
 struct Watched {
     views: Arc<Views>,
-    view: View,
+    view: Option<View>,
     phase: watch::Receiver<Phase>,
     lines: stream::BoxStream<'static, String>,
     lost: bool,
@@ -124,7 +168,7 @@ impl Watched {
             if self.ended {
                 return None;
             }
-            if self.view == View::Back && self.on() && !self.lost {
+            if self.view == Some(View::Back) && self.on() && !self.lost {
                 self.lost = true;
                 // The watch that follows the list of the past stands still.
                 if self.views.expired.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -132,11 +176,11 @@ impl Watched {
                     return Some(GONE.into());
                 }
             }
-            if self.lost && !self.on() && self.view == View::Lose {
+            if self.lost && !self.on() && self.view == Some(View::Lose) {
                 self.ended = true;
                 return Some(GONE.into());
             }
-            if self.view == View::Back && self.on() {
+            if self.view == Some(View::Back) && self.on() {
                 self.changed().await;
                 continue;
             }
@@ -144,11 +188,12 @@ impl Watched {
                 line = self.lines.next() => line?,
                 () = wait(&mut self.phase) => continue,
             };
+            let Some(view) = self.view else { return Some(line) };
             if !self.on() || line.contains(r#""type":"BOOKMARK""#) {
                 return Some(line);
             }
             *self.views.met.lock().unwrap() += 1;
-            match self.view {
+            match view {
                 View::Hold => {
                     while self.on() {
                         self.changed().await;
@@ -156,7 +201,7 @@ impl Watched {
                     return Some(line);
                 }
                 View::Slow => {
-                    tokio::time::sleep(std::time::Duration::from_millis(333)).await;
+                    tokio::time::sleep(Duration::from_millis(333)).await;
                     return Some(line);
                 }
                 View::Close => {

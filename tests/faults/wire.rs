@@ -24,7 +24,8 @@ use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
 
 use crate::{
     cluster::Cluster,
-    fault::{Call, Fault, Late, Moment, Place, Strike},
+    conduct::Conduct,
+    fault::{Call, Change, Fault, Late, Moment, Place, Resource, Strike},
     view::Views,
 };
 
@@ -41,9 +42,10 @@ pub struct Life {
     /// How many requests were answered, whatever about.
     answered: watch::Sender<usize>,
     dying: AtomicBool,
-    /// Whether somebody switches the flag off between the first stop and its answer.
-    switches_off: bool,
-    switched_off: AtomicBool,
+    conduct: Arc<Conduct>,
+    /// What somebody does between the first stop and its answer, and which watch tells of it.
+    in_the_middle: Option<(Change, Resource)>,
+    interrupted: AtomicBool,
     /// Where others act, who do not die with the operator.
     outside: Handle,
 }
@@ -60,8 +62,9 @@ impl Life {
     pub fn new(
         cluster: Arc<Cluster>,
         views: Arc<Views>,
+        conduct: Arc<Conduct>,
         strikes: Vec<Strike>,
-        switches_off: bool,
+        in_the_middle: Option<(Change, Resource)>,
     ) -> Arc<Self> {
         Arc::new(Self {
             dead: CancellationToken::new(),
@@ -71,8 +74,9 @@ impl Life {
             seen: Mutex::default(),
             answered: watch::Sender::default(),
             dying: AtomicBool::new(false),
-            switches_off,
-            switched_off: AtomicBool::new(false),
+            conduct,
+            in_the_middle,
+            interrupted: AtomicBool::new(false),
             outside: Handle::current(),
         })
     }
@@ -103,6 +107,7 @@ impl Life {
     }
 
     fn ask(&self, call: Call, path: &str) -> Option<Fault> {
+        self.conduct.asks(call, path);
         let mut seen = self.seen.lock().unwrap();
         let count = seen.counts.entry(call).or_default();
         *count += 1;
@@ -115,6 +120,7 @@ impl Life {
         };
         let strike = self.strikes.iter().find(|strike| strikes(&strike.place))?;
         seen.struck.push(format!("{} at {call}-{nth} {}", strike.fault, last(path)));
+        self.conduct.is_struck(call, path, strike.fault);
         Some(strike.fault)
     }
 
@@ -213,9 +219,18 @@ impl Life {
                 made_up(504, None)
             }
         };
-        if call == Call::Stop && self.switches_off && !self.switched_off.swap(true, Ordering::Relaxed) {
-            let cluster = Arc::clone(&self.cluster);
-            self.outside.spawn(async move { cluster.switch_off().await }).await?;
+        self.conduct.is_told(call, &path, answer.status().as_u16());
+        if let Some((change, resource)) = self.in_the_middle.filter(|_| call == Call::Stop)
+            && !self.interrupted.swap(true, Ordering::Relaxed)
+        {
+            let (cluster, path) = (Arc::clone(&self.cluster), path.clone());
+            let revision = self
+                .outside
+                .spawn(async move { cluster.interrupt(change, resource, call, &path).await })
+                .await?;
+            if self.views.have_shown(resource, revision).await {
+                self.conduct.sees_that_it_is_called_off();
+            }
         }
         let answer = self.views.seen_through(call, answer);
         self.answer(call, &path);

@@ -71,7 +71,7 @@ pub fn read(log: &Path, user: &str) -> Vec<Request> {
     requests
 }
 
-/// What ServiceAccounts have asked for, taken in as the log grows.
+/// What service accounts have asked for, taken in as the log grows.
 #[derive(Default)]
 pub struct Tail {
     read: u64,

@@ -130,7 +130,7 @@ impl ControlPlane {
         audit::read(&self.folder.join("audit.log"), user)
     }
 
-    /// The same for the ServiceAccounts of many tests, without reading the whole log each time.
+    /// The same for the service accounts of many tests, without reading the whole log each time.
     pub fn tail(&self, user: &str) -> Vec<audit::Request> {
         self.tail.lock().unwrap().read(&self.folder.join("audit.log"), user)
     }

@@ -153,14 +153,19 @@ impl Planned<'_> {
             let open = match (&progress.open, target) {
                 // The guard of the write that got no answer does not fit any more: it can't take hold later.
                 (Open::Guard(version), Some(target)) => *version == target.resource_version,
-                (Open::No, _) => false,
+                (Open::No | Open::Refused, _) => false,
                 (Open::Guard(_) | Open::Unknown, _) => true,
             };
+            let refused = progress.open == Open::Refused;
+            // Who may not write may lack the right to read, too.
+            let can_be_read = reason != Reason::Forbidden;
             return match look {
-                _ if !open => self.fails(reason, message),
                 // It is looked up first, as often as that takes until a deadline.
-                Look::Cached(_) => Step::Read,
-                Look::Failed(why) if deadline == Deadline::Ahead => Step::Hold(Some(why.clone())),
+                Look::Cached(_) if open || refused => Step::Read,
+                Look::Failed(why) if (open || (refused && can_be_read)) && deadline == Deadline::Ahead => {
+                    Step::Hold(Some(why.clone()))
+                }
+                _ if !open => self.fails(reason, message),
                 _ => self.fails(
                     Reason::OutcomeUnknown,
                     Some("a write may have been sent and got no answer; look at the object".into()),

@@ -37,12 +37,12 @@ async fn each_failure_of_a_write_has_its_consequence() {
         (refused(500), true, guard(), MS_100, None),
         (refused(504), true, guard(), MS_100, None),
         (Failure::NoAnswer("reset".into()), true, guard(), MS_100, None),
-        (refused(401), false, Open::No, MS_100, None),
-        (refused(408), false, Open::No, MS_100, None),
-        (refused(429), false, Open::No, MS_100, None),
-        (refused(403), false, Open::No, MS_100, None),
-        (refused(422), false, Open::No, None, Some(WriteFailed)),
-        (refused(400), false, Open::No, None, Some(WriteFailed)),
+        (refused(401), false, Open::Refused, MS_100, None),
+        (refused(408), false, Open::Refused, MS_100, None),
+        (refused(429), false, Open::Refused, MS_100, None),
+        (refused(403), false, Open::Refused, MS_100, None),
+        (refused(422), false, Open::Refused, None, Some(WriteFailed)),
+        (refused(400), false, Open::Refused, None, Some(WriteFailed)),
     ] {
         let mut entry = planned();
         entry.progress.in_flight = true;

@@ -325,6 +325,27 @@ fn an_open_write_is_looked_up_while_there_is_time() {
 }
 
 #[test]
+fn what_was_refused_has_failed_only_if_the_object_says_so() {
+    let refused = |c: &mut Case| c.entry.progress.refused = Some((Reason::WriteFailed, "422".into()));
+    let off = |c: &mut Case| c.gate = Gate::Closed("off".into());
+    for (reason, end) in [(Reason::WriteFailed, refused as fn(&mut Case)), (Reason::BulkUpdatesDisabled, off)]
+    {
+        let mut case = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
+        end(&mut case);
+        assert_eq!(case.cached(), Step::Read);
+        assert_eq!(case.on(&Look::Failed("503".into())), Step::Hold(Some("503".into())));
+        assert_eq!(became(&case.live()), (ItemResult::Failed, Some(reason)));
+        assert_eq!(became(&case.on(&Look::Live(None))), (ItemResult::Settled, Some(Reason::Gone)));
+        case.deadline = Deadline::NotAfter;
+        assert_eq!(became(&case.on(&Look::Failed("503".into()))).0, ItemResult::Failed);
+    }
+    let mut forbidden = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
+    forbidden.entry.progress.refused = Some((Reason::Forbidden, "403".into()));
+    let unread = Look::Failed("403".into());
+    assert_eq!(became(&forbidden.on(&unread)), (ItemResult::Failed, Some(Reason::Forbidden)));
+}
+
+#[test]
 fn what_must_be_read_is_read_whatever_the_cache_says() {
     for (verb, change) in VERBS.into_iter().flat_map(|v| rows(v).into_iter().map(move |row| (v, row.1))) {
         let case = Case::with(verb, |case| {

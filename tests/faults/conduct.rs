@@ -1,0 +1,97 @@
+//! What must not be sent, judged on the wire at the moment when it is sent: afterwards nobody could tell what the
+//! operator knew by then.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use crate::fault::{Call, Fault};
+
+/// The conduct of one operator over all its lives.
+pub struct Conduct(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    alone: bool,
+    /// The objects of which it can't know whether the last write to them was carried out.
+    open: HashSet<String>,
+    /// The objects that it has to read because a write met a conflict.
+    conflicts: HashSet<String>,
+    /// Until when the server has asked it to wait.
+    not_before: HashMap<(Call, String), Instant>,
+    called_off: bool,
+    wrong: Vec<String>,
+}
+
+impl Conduct {
+    /// `alone`: whether there is one BulkUpdate only, so that who writes again is who wrote before.
+    pub fn of(alone: bool) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Inner { alone, ..Inner::default() })))
+    }
+
+    /// It sends a request.
+    pub fn asks(&self, call: Call, path: &str) {
+        let mut inner = self.0.lock().unwrap();
+        let early =
+            inner.not_before.remove(&(call, path.to_owned())).is_some_and(|time| Instant::now() < time);
+        if early {
+            inner.wrong.push(format!("{call} of {path} before the time that Retry-After says"));
+        }
+        match call {
+            Call::ReadTarget => {
+                inner.open.remove(path);
+                inner.conflicts.remove(path);
+            }
+            Call::Stop | Call::Delete => {
+                if inner.alone && inner.open.contains(path) {
+                    inner.wrong.push(format!(
+                        "{call} of {path} again, and the outcome of the last one was not looked up"
+                    ));
+                }
+                if inner.alone && inner.conflicts.contains(path) {
+                    inner.wrong.push(format!("{call} of {path} again after a conflict, without a look"));
+                }
+                if inner.called_off {
+                    inner
+                        .wrong
+                        .push(format!("{call} of {path}, and it had been seen that it was called off"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A fault strikes one of its requests.
+    pub fn is_struck(&self, call: Call, path: &str, fault: Fault) {
+        let mut inner = self.0.lock().unwrap();
+        if matches!(call, Call::Stop | Call::Delete) && fault.leaves_the_outcome_open() {
+            inner.open.insert(path.to_owned());
+        }
+        // kube's watcher has a back-off of its own, and does not see the header. Each event is sent once.
+        let heedless = matches!(call, Call::List(_) | Call::Watch(_) | Call::Event);
+        if let Fault::Answer { retry_after: Some(seconds), .. } = fault
+            && !heedless
+        {
+            let time = Instant::now() + Duration::from_secs(seconds.into());
+            inner.not_before.insert((call, path.to_owned()), time);
+        }
+    }
+
+    /// It is given an answer.
+    pub fn is_told(&self, call: Call, path: &str, code: u16) {
+        if matches!(call, Call::Stop | Call::Delete) && code == 409 {
+            self.0.lock().unwrap().conflicts.insert(path.to_owned());
+        }
+    }
+
+    /// It has seen that nothing more is to be written.
+    pub fn sees_that_it_is_called_off(&self) {
+        self.0.lock().unwrap().called_off = true;
+    }
+
+    pub fn wrong(&self) -> Vec<String> {
+        self.0.lock().unwrap().wrong.clone()
+    }
+}
