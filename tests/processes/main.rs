@@ -25,19 +25,20 @@ async fn killed_at_moments_from_the_first_request_to_the_last_write() {
     let mut round = Round::new("killed").await;
     round.start("2");
     round
-        .asked("a reading of the flag", |all| {
+        .hold_at("a reading of the flag", |all| {
             all.iter().any(|r| r.resource == "configmaps" && r.verb == "get")
         })
         .await;
     round.kill();
     round.start("2");
-    round.asked("a status", |all| all.iter().any(|r| r.resource == "bulkupdates" && r.verb == "patch")).await;
+    round
+        .hold_at("a status", |all| all.iter().any(|r| r.resource == "bulkupdates" && r.verb == "patch"))
+        .await;
     round.kill();
     let mut in_the_middle = 0;
-    for more in [1, 2, 5, 10, 5, 10, 5, 10, 5] {
-        let writes = (round.written() + more).min(ELIGIBLE - 4);
+    for more in [1, 2, 5, 10, 1, 20, 5, 10, 5] {
         round.start("2");
-        in_the_middle += usize::from(round.written_at_least(writes).await);
+        in_the_middle += usize::from(round.hold_after(more).await);
         round.kill();
     }
     assert!(in_the_middle > 2, "there was hardly a middle");
@@ -55,7 +56,7 @@ async fn a_crash_loop_ends_where_one_life_would_have_ended() {
         let moments = |all: &[Request]| all.iter().filter(kind).count();
         let before = moments(&round.requests());
         round.start("2");
-        let in_the_middle = round.asked("a request about a target", |all| moments(all) > before).await;
+        let in_the_middle = round.hold_at("a request about a target", |all| moments(all) > before).await;
         round.kill();
         if !in_the_middle {
             break;
@@ -71,13 +72,11 @@ async fn a_crash_loop_ends_where_one_life_would_have_ended() {
 async fn paused_for_longer_than_its_requests_may_take_while_others_change_what_was_planned() {
     let mut round = Round::new("paused").await;
     round.start("4");
-    round.written_at_least(10).await;
-    round.world.operator.signal("STOP");
+    round.hold_after(10).await;
     round.note("SIGSTOP");
     meddle(&mut round).await;
     // That time passes is the condition itself: each of its time-outs, 10 s, is over when it goes on.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    round.world.operator.signal("CONT");
     round.judge(500).await;
 }
 
@@ -118,7 +117,7 @@ async fn meddle(round: &mut Round) {
 async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_objects() {
     let mut round = Round::new("terminated").await;
     round.start("3");
-    round.written_at_least(10).await;
+    round.hold_after(10).await;
     assert!(terminate(&mut round).await, "it did not end by itself");
     let settled = count(&round.status().await, ItemResult::Settled);
     assert_eq!(settled, round.written(), "what was done is on record");
@@ -127,7 +126,8 @@ async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_o
     // Where the API server answers nothing any more, nothing can be recorded; and what it has been sent by then is
     // carried out afterwards, or not.
     round.start("3");
-    round.written_at_least(settled + 10).await;
+    round.hold_after(10).await;
+    round.go_on();
     let held = round.world.plane.hold("kube-apiserver");
     let ended = terminate(&mut round).await;
     drop(held);
@@ -143,5 +143,6 @@ async fn terminate(round: &mut Round) -> bool {
     round.note("SIGTERM");
     let operator = &mut round.world.operator;
     operator.signal("TERM");
+    operator.signal("CONT");
     within(GRACE, Duration::from_millis(20), || std::future::ready(operator.ended().is_some())).await
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     history::{self, Change},
-    support::{DEADLINE, World, audit::Request, control_plane::ControlPlane, item, until, within},
+    support::{World, audit::Request, control_plane::ControlPlane, item, until, within},
 };
 
 /// The BulkUpdate.
@@ -115,10 +115,18 @@ impl Round {
         self.world.operator.start(&["--max-in-flight", max_in_flight]);
     }
 
-    /// Kills the operator.
+    /// Kills the operator: every other time while it is held, with answers that it has not read, else in motion.
     pub fn kill(&mut self) {
+        if self.starts.is_multiple_of(2) {
+            self.go_on();
+        }
         self.world.operator.kill();
         self.note("SIGKILL");
+    }
+
+    /// Lets the operator run (SIGCONT).
+    pub fn go_on(&self) {
+        self.world.operator.signal("CONT");
     }
 
     /// Keeps in mind what was done, and how far the round was.
@@ -126,8 +134,7 @@ impl Round {
         self.faults.push(format!("{what} at {}", self.written()));
     }
 
-    /// What the operator has asked for in this round. Read from where the round began, so that its moments are not over
-    /// before they are seen.
+    /// What the operator has asked for in this round.
     pub fn requests(&self) -> Vec<Request> {
         self.world.plane.requests_since(self.logged, &self.world.operator.user)
     }
@@ -137,23 +144,32 @@ impl Round {
         self.requests().iter().filter(|r| r.is_target_write() && r.succeeded()).count()
     }
 
-    /// Waits until so many writes have been answered. Says whether more are to come: a busy machine may have done all
-    /// before this process had its turn.
-    pub async fn written_at_least(&self, writes: usize) -> bool {
-        self.asked(&format!("{writes} writes"), |_| self.written() >= writes).await
+    /// As [`Self::hold_at`], when so many writes more than at the beginning of this have been answered.
+    pub async fn hold_after(&self, more: usize) -> bool {
+        let writes = self.written() + more;
+        self.hold_at(&format!("{writes} writes"), |_| self.written() >= writes).await
             && self.written() < ELIGIBLE
     }
 
-    /// Waits for a moment in what the operator has asked for; says whether it came before the end.
-    pub async fn asked(&self, what: &str, moment: impl Fn(&[Request]) -> bool) -> bool {
+    /// Lets the operator run in small steps up to a moment in what it has asked for, and holds it there (SIGSTOP). Looking
+    /// takes time, and on a busy machine a round that went on meanwhile would be over. Says whether the moment came
+    /// before the end.
+    pub async fn hold_at(&self, what: &str, moment: impl Fn(&[Request]) -> bool) -> bool {
         let is_end = |r: &Request| r.body["status"]["completionTime"].is_string() && r.succeeded();
         let (mut came, mut over) = (false, false);
-        let look = || {
+        let step = || {
+            self.world.operator.signal("STOP");
             let requests = self.requests();
             (came, over) = (moment(&requests), requests.iter().any(is_end));
+            if !(came || over) {
+                self.go_on();
+            }
             std::future::ready(came || over)
         };
-        assert!(within(DEADLINE, Duration::from_millis(2), look).await, "not within {DEADLINE:?}: {what}");
+        assert!(
+            within(TO_THE_END, Duration::from_millis(2), step).await,
+            "not within {TO_THE_END:?}: {what}"
+        );
         !over
     }
 
@@ -179,6 +195,7 @@ impl Round {
 
     /// Waits for the end and judges it. `most` is how many requests it may have taken.
     pub async fn judge(mut self, most: usize) {
+        self.go_on();
         self.over(NAME).await;
         let at_the_end = self.requests();
         // Whatever might still come has come when a restarted operator has carried out another one.

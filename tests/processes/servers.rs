@@ -19,15 +19,16 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
     let mut round = Round::new("no-api-server").await;
     let plane = ControlPlane::get();
     round.start("4");
-    assert!(round.written_at_least(10).await, "there was no middle");
+    assert!(round.hold_after(10).await, "there was no middle");
+    round.go_on();
     plane.kill("kube-apiserver").await;
     round.note("SIGKILL of kube-apiserver");
     one_is_open(&round, 0).await;
     // It would be through before it is known that the API server is there again, and there has to be a second time.
     round.world.operator.signal("STOP");
     plane.up();
-    round.world.operator.signal("CONT");
-    round.written_at_least(round.written() + 8).await;
+    assert!(round.hold_after(8).await, "there was no middle");
+    round.go_on();
     plane.kill("kube-apiserver").await;
     round.kill();
     round.note("SIGKILL of kube-apiserver");
@@ -46,10 +47,11 @@ async fn etcd_is_killed() {
     let plane = ControlPlane::get();
     round.start("4");
     for first in [true, false] {
-        if !round.written_at_least(round.written() + 8).await {
+        if !round.hold_after(8).await {
             assert!(!first, "there was no middle");
             break;
         }
+        round.go_on();
         let before = open(&round.world.operator.log());
         plane.kill("etcd").await;
         round.note("SIGKILL of etcd");
@@ -63,7 +65,8 @@ async fn etcd_is_killed() {
 async fn etcd_carries_out_writes_after_the_operator_has_given_them_up() {
     let mut round = Round::new("held-etcd").await;
     round.start("4");
-    assert!(round.written_at_least(15).await, "there was no middle");
+    assert!(round.hold_after(15).await, "there was no middle");
+    round.go_on();
     let held = round.world.plane.hold("etcd");
     round.note("SIGSTOP of etcd");
     one_is_open(&round, 0).await;
