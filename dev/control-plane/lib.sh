@@ -10,29 +10,35 @@ control_plane_dir() {
   (cd "$1" && pwd -P)
 }
 
-# running DIR SERVER: whether that server of DIR runs. Its pid may be another program's by now, and a
-# dead process that nobody has collected has one too; only the command line tells.
-running() {
-  local pid
-  pid=$(cat "$1/$2.pid" 2>/dev/null) && [[ $(ps -ww -o args= -p "$pid") == *"=$1/"* ]]
-}
+# pid_of DIR SERVER: what its pid file says, or nothing.
+pid_of() { cat "$1/$2.pid" 2>/dev/null || true; }
 
-# stop DIR SERVER: returns when it is gone.
+# is_of DIR PID: whether this process is a server of DIR. A pid may be another program's by now, and a dead process
+# that nobody has collected has one too; only the command line tells.
+is_of() { [[ -n $2 && $(ps -ww -o args= -p "$2") == *"=$1/"* ]]; }
+
+# running DIR SERVER: whether that server of DIR runs.
+running() { is_of "$1" "$(pid_of "$1" "$2")"; }
+
+# stop DIR SERVER PID: returns when it is gone.
 stop() {
-  local pid deadline=$((SECONDS + 15))
-  if running "$1" "$2"; then
-    pid=$(cat "$1/$2.pid")
-    kill "$pid" 2>/dev/null || true
-    while running "$1" "$2"; do
-      ((SECONDS < deadline)) || kill -KILL "$pid" 2>/dev/null || true
+  local deadline=$((SECONDS + 15))
+  if is_of "$1" "$3"; then
+    kill "$3" 2>/dev/null || true
+    while is_of "$1" "$3"; do
+      ((SECONDS < deadline)) || kill -KILL "$3" 2>/dev/null || true
       sleep 0.1
     done
   fi
-  rm -f "$1/$2.pid"
+  [[ $(pid_of "$1" "$2") != "$3" ]] || rm -f "$1/$2.pid"
 }
 
-# The API server first: without its etcd it hangs.
+# The API server first: without its etcd it hangs. Both pids are read before: while this one stops, others may be
+# started in the same DIR, as when a test program is run twice in a row.
 stop_control_plane() {
-  stop "$1" kube-apiserver
-  stop "$1" etcd
+  local apiserver etcd
+  apiserver=$(pid_of "$1" kube-apiserver)
+  etcd=$(pid_of "$1" etcd)
+  stop "$1" kube-apiserver "$apiserver"
+  stop "$1" etcd "$etcd"
 }

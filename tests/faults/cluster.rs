@@ -85,19 +85,13 @@ impl Cluster {
     /// Has something done, and gives back the revision from which on a watch of `resource` tells of it.
     pub async fn interrupt(&self, change: Change, resource: Resource, call: Call, path: &str) -> u64 {
         self.change(change, call, path).await;
-        let version = match resource {
-            Resource::ConfigMaps => {
-                let map = self.world.flags().get("ai-api-meta").await.unwrap();
-                map.metadata.resource_version.unwrap().parse().unwrap()
-            }
-            _ => {
-                let mut growth = self.history.growth();
-                let gone = |_: &usize| self.history.bulk_updates().iter().all(|bulk| bulk.deleted);
-                growth.wait_for(gone).await.unwrap();
-                self.history.bulk_updates()[0].revision
-            }
-        };
-        version
+        if resource == Resource::ConfigMaps {
+            let map = self.world.flags().get("ai-api-meta").await.unwrap();
+            return map.metadata.resource_version.unwrap().parse().unwrap();
+        }
+        let gone = |_: &usize| self.history.bulk_updates().iter().all(|bulk| bulk.deleted);
+        self.history.growth().wait_for(gone).await.unwrap();
+        self.history.bulk_updates()[0].revision
     }
 
     pub async fn switch_off(&self) {
@@ -112,7 +106,7 @@ impl Cluster {
         let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural);
         match kind {
             Some(kind) if !matches!(call, Call::List(_) | Call::Watch(_)) => {
-                self.act(change, kind, name).await
+                self.act(change, kind, name).await;
             }
             _ => {
                 let versions = self.history.versions();

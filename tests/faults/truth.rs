@@ -128,8 +128,6 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         Reason::Terminating => some(&Version::terminating),
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),
-        // The schema lets no such object in.
-        Reason::Unreadable => false,
         Reason::BulkUpdatesDisabled => case.called_off.is_some(),
         Reason::DeadlineExceeded | Reason::NotSettledInTime => {
             spec.active_deadline_seconds.is_some() || spec.not_after.is_some()
@@ -142,7 +140,8 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
             let place = matches!(strike.place, Place::Nth(Call::Stop | Call::Delete, _));
             place && matches!(strike.fault, Fault::Answer { code: 410, .. })
         }),
-        Reason::Forbidden => false,
+        // The schema lets no unreadable object in, and one 403 is not given up on.
+        Reason::Unreadable | Reason::Forbidden => false,
     }
 }
 

@@ -230,6 +230,6 @@ impl Watched {
 /// The sender outlives the operator.
 async fn wait(phase: &mut watch::Receiver<Phase>) {
     if phase.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -289,7 +289,7 @@ fn made_up(code: u16, retry_after: Option<u32>) -> Answer {
 /// The lines of a watch's answer.
 pub fn lines(body: Box<DynBody>) -> impl futures::Stream<Item = String> + Send + Unpin {
     let mut rest = Vec::new();
-    let pieces = body.into_data_stream().map(|piece| piece.unwrap_or_default());
+    let pieces = body.into_data_stream().map(Result::unwrap_or_default);
     pieces.flat_map(move |piece| {
         rest.extend_from_slice(&piece);
         let mut whole = Vec::new();

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::audit;
+use super::{audit, signal, until};
 
 /// The folder of the project.
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
@@ -39,9 +39,11 @@ impl ControlPlane {
 
     fn start() -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(program());
-        // What the last run has left is for reading until now.
-        let _ = std::fs::remove_dir_all(&folder);
         let scripts = Path::new(PROJECT).join("dev/control-plane");
+        // The servers of the last run stop after its end, and may not have come to that yet.
+        assert!(Command::new(scripts.join("down")).arg(&folder).status().unwrap().success());
+        // What it has left is for reading until now.
+        let _ = std::fs::remove_dir_all(&folder);
         let mut servers = Command::new(scripts.join("run"))
             .arg(&folder)
             .stdin(Stdio::piped())
@@ -72,6 +74,36 @@ impl ControlPlane {
 
     pub fn admin_kubeconfig(&self) -> PathBuf {
         self.folder.join("admin.kubeconfig")
+    }
+
+    /// Ends a server at once (SIGKILL): `etcd` or `kube-apiserver`. [`Self::up`] starts it again.
+    pub async fn kill(&self, server: &str) {
+        let pid = self.pid(server);
+        signal(pid, "KILL");
+        // Nobody here is its parent, so that it is gone when only its name is left, if that.
+        let state =
+            || Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap().stdout;
+        until("the end of a server", || async { matches!(state().first(), None | Some(b'Z')) }).await;
+    }
+
+    /// Starts again what was killed, on the same port and with the same data, and returns when it is ready.
+    pub fn up(&self) {
+        let up = Path::new(PROJECT).join("dev/control-plane/up");
+        let output = Command::new(up).arg(&self.folder).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Holds a server (SIGSTOP): it takes connections and requests, and does nothing about them. It goes on when
+    /// what this gives back is dropped.
+    pub fn hold(&self, server: &str) -> Held {
+        let pid = self.pid(server);
+        signal(pid, "STOP");
+        Held(pid)
+    }
+
+    fn pid(&self, server: &str) -> u32 {
+        let pid = std::fs::read_to_string(self.folder.join(format!("{server}.pid")));
+        pid.unwrap().trim().parse().unwrap()
     }
 
     /// A client of the cluster's admin.
@@ -127,12 +159,30 @@ impl ControlPlane {
 
     /// What a user (all, if empty) has asked for so far.
     pub fn requests(&self, user: &str) -> Vec<audit::Request> {
-        audit::read(&self.folder.join("audit.log"), user)
+        self.requests_since(0, user)
     }
 
     /// The same for the service accounts of many tests, without reading the whole log each time.
     pub fn tail(&self, user: &str) -> Vec<audit::Request> {
         self.tail.lock().unwrap().read(&self.folder.join("audit.log"), user)
+    }
+
+    /// What a user has asked for since the audit log was `from` bytes long.
+    pub fn requests_since(&self, from: u64, user: &str) -> Vec<audit::Request> {
+        audit::read(&self.audit_log(), from, user)
+    }
+
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+}
+
+/// A server that does nothing for now.
+pub struct Held(u32);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        signal(self.0, "CONT");
     }
 }
 

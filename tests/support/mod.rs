@@ -7,7 +7,7 @@ pub mod audit;
 pub mod control_plane;
 pub mod operator;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -31,16 +31,37 @@ pub struct World {
     pub client: Client,
     pub namespace: String,
     pub operator: Operator,
-    plane: &'static ControlPlane,
+    pub plane: &'static ControlPlane,
 }
 
 /// Waits for `condition`, and fails with `what` after the deadline.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let end = std::time::Instant::now() + DEADLINE;
-    while !condition().await {
-        assert!(std::time::Instant::now() < end, "not within {DEADLINE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl FnMut() -> F) {
+    let came_about = within(DEADLINE, Duration::from_millis(20), condition).await;
+    assert!(came_about, "not within {DEADLINE:?}: {what}");
+}
+
+/// Waits for `condition`, looking `every` so often; says whether it came about in this time.
+pub async fn within<F: Future<Output = bool>>(
+    time: Duration,
+    every: Duration,
+    mut condition: impl FnMut() -> F,
+) -> bool {
+    let end = std::time::Instant::now() + time;
+    loop {
+        if condition().await {
+            return true;
+        }
+        if std::time::Instant::now() >= end {
+            return false;
+        }
+        tokio::time::sleep(every).await;
     }
+}
+
+/// Sends a signal, by its name without SIG, to a process that a test has started.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
+    assert!(sent.success(), "SIG{name} to {process}");
 }
 
 impl World {

@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use super::control_plane::ControlPlane;
+use super::{control_plane::ControlPlane, signal};
 
 pub struct Operator {
     /// Its name in the audit log.
@@ -81,10 +81,22 @@ impl Operator {
 
     /// Asks it to end (SIGTERM) and waits for that.
     pub fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().unwrap();
-        let id = process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        process.wait().unwrap()
+        self.signal("TERM");
+        self.process.take().unwrap().wait().unwrap()
+    }
+
+    /// Sends it a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        signal(self.process.as_ref().unwrap().id(), name);
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+        if ended.is_some() {
+            self.process = None;
+        }
+        ended
     }
 
     /// What it has logged so far, over all its starts.

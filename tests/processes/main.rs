@@ -1,0 +1,148 @@
+//! Faults of real processes: the operator, the API server and etcd are killed, held and restarted in the middle of a
+//! round of 100 items. The moments are told by how far the round is, never by the clock.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod history;
+mod round;
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use ai_api_operator::api::{ItemResult, Kind};
+use kube::api::DeleteParams;
+use round::{ELIGIBLE, Round, id};
+use serde_json::json;
+use support::{audit::Request, count, within};
+
+/// The time that Kubernetes gives a Pod to end.
+const GRACE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn killed_at_moments_from_the_first_request_to_the_last_write() {
+    let mut round = Round::new("killed").await;
+    round.start("2");
+    round
+        .hold_at("a reading of the flag", |all| {
+            all.iter().any(|r| r.resource == "configmaps" && r.verb == "get")
+        })
+        .await;
+    round.kill();
+    round.start("2");
+    round
+        .hold_at("a status", |all| all.iter().any(|r| r.resource == "bulkupdates" && r.verb == "patch"))
+        .await;
+    round.kill();
+    let mut in_the_middle = 0;
+    for more in [1, 2, 5, 10, 1, 20, 5, 10, 5] {
+        round.start("2");
+        in_the_middle += usize::from(round.hold_after(more).await);
+        round.kill();
+    }
+    assert!(in_the_middle > 0, "there was no middle");
+    round.start("2");
+    round.judge(1300).await;
+}
+
+#[tokio::test]
+async fn a_crash_loop_ends_where_one_life_would_have_ended() {
+    let mut round = Round::new("crash-loop").await;
+    let mut lives = 0;
+    // Every other life is over when it has read a target, before it has come to write, as a rule.
+    while lives < 16 && round.written() < ELIGIBLE - 16 {
+        let kind = |r: &&Request| r.is_target_write() || (lives % 2 == 1 && r.is_target() && r.verb == "get");
+        let moments = |all: &[Request]| all.iter().filter(kind).count();
+        let before = moments(&round.requests());
+        round.start("2");
+        let in_the_middle = round.hold_at("a request about a target", |all| moments(all) > before).await;
+        round.kill();
+        if !in_the_middle {
+            break;
+        }
+        lives += 1;
+    }
+    assert!(lives > 1, "there was no middle");
+    round.start("2");
+    round.judge(1700).await;
+}
+
+#[tokio::test]
+async fn paused_for_longer_than_its_requests_may_take_while_others_change_what_was_planned() {
+    let mut round = Round::new("paused").await;
+    round.start("4");
+    round.hold_after(10).await;
+    round.note("SIGSTOP");
+    meddle(&mut round).await;
+    // That time passes is the condition itself: each of its time-outs, 10 s, is over when it goes on.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    round.judge(500).await;
+}
+
+/// Changes the last items in every way that there is.
+async fn meddle(round: &mut Round) {
+    const KIND: Kind = Kind::Deployment;
+    let (stops, deletes) = ([40, 42, 44, 46, 48].map(id), [41, 43, 45, 47].map(id));
+    for name in stops.iter().chain(&deletes) {
+        let object = round.world.find(KIND, name).await;
+        let touched = object.is_none_or(|o| !o.data["status"]["stopRequest"].is_null());
+        assert!(!touched, "there was no middle");
+    }
+    for (name, status, outcome) in [
+        (&stops[0], json!({"state": "STOPPED"}), "Failed WrongState"),
+        (&stops[1], json!({"state": "COMPLETED"}), "Failed WrongState"),
+        (&stops[2], json!({"targetStatus": "STOPPED"}), "Failed StopPending"),
+        (&deletes[0], json!({"state": "RUNNING"}), "Failed WrongState"),
+        (&deletes[1], json!({"state": "COMPLETED"}), "Failed WrongState"),
+    ] {
+        round.world.set_status(KIND, name, status).await;
+        round.foreign(KIND, name, 1, outcome);
+    }
+    for (name, outcome) in [(&stops[3], "Failed Gone"), (&deletes[2], "Settled Gone")] {
+        round.world.targets(KIND).delete(name, &DeleteParams::default()).await.unwrap();
+        round.foreign(KIND, name, 1, outcome);
+    }
+    // What is made anew could be written to, by its state; but it is another object.
+    for (name, state, outcome) in
+        [(&stops[4], "RUNNING", "Failed Replaced"), (&deletes[3], "STOPPED", "Settled Gone")]
+    {
+        round.world.targets(KIND).delete(name, &DeleteParams::default()).await.unwrap();
+        round.world.own(KIND, name, state).await;
+        round.foreign(KIND, name, 3, outcome);
+    }
+}
+
+#[tokio::test]
+async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_objects() {
+    let mut round = Round::new("terminated").await;
+    round.start("3");
+    round.hold_after(10).await;
+    assert!(terminate(&mut round).await, "it did not end by itself");
+    let settled = count(&round.status().await, ItemResult::Settled);
+    assert_eq!(settled, round.written(), "what was done is on record");
+    assert!(settled < ELIGIBLE, "there was no middle");
+
+    // Where the API server answers nothing any more, nothing can be recorded; and what it has been sent by then is
+    // carried out afterwards, or not.
+    round.start("3");
+    round.hold_after(10).await;
+    round.go_on();
+    let held = round.world.plane.hold("kube-apiserver");
+    let ended = terminate(&mut round).await;
+    drop(held);
+    if !ended {
+        round.kill();
+    }
+    round.start("3");
+    round.judge(500).await;
+}
+
+/// Asks the operator to end; says whether it did so, of its own accord, within the time that a Pod has.
+async fn terminate(round: &mut Round) -> bool {
+    round.note("SIGTERM");
+    let operator = &mut round.world.operator;
+    operator.signal("TERM");
+    operator.signal("CONT");
+    within(GRACE, Duration::from_millis(20), || std::future::ready(operator.ended().is_some())).await
+}

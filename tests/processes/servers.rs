@@ -1,0 +1,75 @@
+//! The API server and etcd are killed, or held, in the middle of a round: what was sent to them by then is carried out,
+//! or not, or later, and nobody tells the operator which.
+
+use crate::{round::Round, support::control_plane::ControlPlane};
+
+/// How many requests have got no answer, or one that tells of the server's own troubles, by the operator's log.
+fn open(log: &str) -> usize {
+    ["no answer", "outcome=50", "failure=50"].iter().map(|text| log.matches(text).count()).sum()
+}
+
+/// Waits until one more has, unless the round is over.
+async fn one_is_open(round: &Round, before: usize) {
+    let seen = |log: &str| open(log) > before || log.contains("finished bulk_update");
+    round.logged("a request with an open outcome", seen).await;
+}
+
+#[tokio::test]
+async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
+    let mut round = Round::new("no-api-server").await;
+    let plane = ControlPlane::get();
+    round.start("4");
+    assert!(round.hold_after(10).await, "there was no middle");
+    round.go_on();
+    plane.kill("kube-apiserver").await;
+    round.note("SIGKILL of kube-apiserver");
+    one_is_open(&round, 0).await;
+    // It would be through before it is known that the API server is there again, and there has to be a second time.
+    round.world.operator.signal("STOP");
+    plane.up();
+    assert!(round.hold_after(8).await, "there was no middle");
+    round.go_on();
+    plane.kill("kube-apiserver").await;
+    round.kill();
+    round.note("SIGKILL of kube-apiserver");
+    // It begins without an API server, and waits for it.
+    let failed = |log: &str| log.matches("a watch failed").count();
+    let before = failed(&round.world.operator.log());
+    round.start("4");
+    round.logged("a failed watch", |log| failed(log) > before).await;
+    plane.up();
+    round.judge(700).await;
+}
+
+#[tokio::test]
+async fn etcd_is_killed() {
+    let mut round = Round::new("no-etcd").await;
+    let plane = ControlPlane::get();
+    round.start("4");
+    for first in [true, false] {
+        if !round.hold_after(8).await {
+            assert!(!first, "there was no middle");
+            break;
+        }
+        round.go_on();
+        let before = open(&round.world.operator.log());
+        plane.kill("etcd").await;
+        round.note("SIGKILL of etcd");
+        one_is_open(&round, before).await;
+        plane.up();
+    }
+    round.judge(700).await;
+}
+
+#[tokio::test]
+async fn etcd_carries_out_writes_after_the_operator_has_given_them_up() {
+    let mut round = Round::new("held-etcd").await;
+    round.start("4");
+    assert!(round.hold_after(15).await, "there was no middle");
+    round.go_on();
+    let held = round.world.plane.hold("etcd");
+    round.note("SIGSTOP of etcd");
+    one_is_open(&round, 0).await;
+    drop(held);
+    round.judge(700).await;
+}
