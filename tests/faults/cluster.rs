@@ -31,6 +31,8 @@ pub const FINALIZER: &str = "example.com/keep";
 pub struct Cluster {
     pub world: World,
     pub history: Arc<History>,
+    /// A revision in which there was no target.
+    pub empty_at: String,
     operators_client: Client,
     /// When the flag was switched off or the BulkUpdate deleted.
     called_off: Mutex<Option<Timestamp>>,
@@ -51,10 +53,10 @@ impl Cluster {
             answer.status.is_some_and(|status| status.allowed)
         })
         .await;
-        let history = History::of(&world.client, name).await;
+        let (history, empty_at) = History::of(&world.client, name).await;
         let operators_client = client::connect(operators_config(world.operator.kubeconfig()).await).unwrap();
         let (called_off, deleted) = Default::default();
-        Arc::new(Self { world, history, operators_client, called_off, deleted })
+        Arc::new(Self { world, history, empty_at, operators_client, called_off, deleted })
     }
 
     pub async fn operators_config(&self) -> Config {

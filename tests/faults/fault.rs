@@ -246,6 +246,8 @@ pub enum View {
     Expire,
     /// Says 410; the list that follows is one of the past, and its watch stands still.
     Back,
+    /// As `Back`, from the middle of the work to a time when no target was there.
+    Forget,
     /// Loses events, and then has to be begun anew.
     Lose,
     /// Says everything twice.
@@ -253,10 +255,23 @@ pub enum View {
 }
 
 impl View {
-    pub const ALL: [Self; 7] =
-        [Self::Hold, Self::Slow, Self::Close, Self::Expire, Self::Back, Self::Lose, Self::Twice];
+    pub const ALL: [Self; 8] = [
+        Self::Forget,
+        Self::Hold,
+        Self::Slow,
+        Self::Close,
+        Self::Expire,
+        Self::Back,
+        Self::Lose,
+        Self::Twice,
+    ];
 
     pub fn word(self) -> String {
         format!("{self:?}").to_lowercase()
+    }
+
+    /// Whether it shows the past.
+    pub const fn goes_back(self) -> bool {
+        matches!(self, Self::Back | Self::Forget)
     }
 }

@@ -68,8 +68,8 @@ pub struct History {
 }
 
 impl History {
-    /// Watches a namespace from now on.
-    pub async fn of(client: &Client, namespace: &str) -> Arc<Self> {
+    /// Watches a namespace, which has to be empty, from now on; and says which revision that is.
+    pub async fn of(client: &Client, namespace: &str) -> (Arc<Self>, String) {
         let resources = [
             Kind::Execution.api_resource(),
             Kind::Deployment.api_resource(),
@@ -82,7 +82,8 @@ impl History {
             assert!(list.items.is_empty());
             started.push((resource.plural, api, list.metadata.resource_version.unwrap()));
         }
-        Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
+        let now = started[0].2.clone();
+        let history = Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
             let mut watches = JoinSet::new();
             for (plural, api, revision) in started {
                 let weak = weak.clone();
@@ -95,7 +96,8 @@ impl History {
                 });
             }
             Self { versions: Mutex::default(), grown: watch::Sender::default(), _watches: watches }
-        })
+        });
+        (history, now)
     }
 
     fn take_in(&self, plural: &str, event: WatchEvent<DynamicObject>) {

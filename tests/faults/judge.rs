@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, FINALIZER},
-    fault::{Call, Fault, Place},
+    fault::{Call, Change, Fault, Place},
     history::Version,
     plan::Plan,
     support::audit::Request,
@@ -239,7 +239,9 @@ impl<'a> Case<'a> {
 
     /// The end is the end.
     fn after_the_end(&mut self, bulk: &Bulk) {
-        let Some(end) = bulk.end() else { return };
+        let Some(end) = bulk.end().filter(|_| !self.plan.changes().any(|c| c == Change::WidenStatus)) else {
+            return;
+        };
         let at_end = bulk.versions.iter().find(|(r, ..)| *r == end).map(|(_, _, b)| b.clone()).unwrap();
         let still = |status: &BulkUpdateStatus| {
             let mut status = status.clone();

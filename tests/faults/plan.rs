@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use ai_api_operator::api::Kind;
+
 use crate::{
     fault::{Call, Change, Fault, Late, Moment, Place, Resource, Strike, View},
     scenario::Scenario,
@@ -53,11 +55,10 @@ impl Plan {
         self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Late(_)))
     }
 
-    /// Whether nobody but the operator does anything but what the scenario says, and in time.
+    /// Whether nobody but the operator does anything but what the scenario says, and whatever fails leaves it the time that it
+    /// has in peace.
     pub fn is_calm(&self) -> bool {
-        let crashes = self.strikes.iter().all(|strike| matches!(strike.fault, Fault::Crash(_)));
-        self.changes().next().is_none()
-            && (crashes && self.view.is_none() || self.scenario.name != "deadlines")
+        self.changes().next().is_none() && (self.is_in_peace() || self.scenario.name != "deadlines")
     }
 
     fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
@@ -175,16 +176,33 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
     for view in View::ALL {
         for resource in Resource::ALL {
+            // Only there something is waited for that could be forgotten.
+            if view == View::Forget {
+                if scenario.name == "deadlines" && resource == Resource::Executions {
+                    let name = format!("view/{}/forget-executions", scenario.name);
+                    let view = Some((view, resource));
+                    plans.push(Plan { name, scenario, strikes: Vec::new(), view, unseen: None, quick: true });
+                }
+                continue;
+            }
             let unseen: &[Change] = match resource {
                 Resource::Executions | Resource::Deployments => &on_targets,
                 Resource::ConfigMaps => &[Change::FlagOff],
                 Resource::BulkUpdates => &[],
             };
-            for change in [None].into_iter().chain(unseen.iter().copied().map(Some)) {
+            let seen = match resource {
+                Resource::Deployments => scenario.targets.iter().any(|t| t.kind == Kind::Deployment),
+                // Nobody changes the flag but who switches it off.
+                Resource::ConfigMaps => false,
+                Resource::Executions | Resource::BulkUpdates => true,
+            };
+            let nothing = Some(None).filter(|_| seen);
+            let unseen =
+                unseen.iter().copied().map(Some).filter(|_| seen || resource == Resource::ConfigMaps);
+            for change in nothing.into_iter().chain(unseen) {
                 let what = change.map_or_else(|| "nothing".into(), |c| Fault::Race(c).to_string());
                 let name = format!("view/{}/{}-{}-{what}", scenario.name, view.word(), resource.word());
                 let view = Some((view, resource));
-                let quick = quick && resource != Resource::Deployments;
                 plans.push(Plan { name, scenario, strikes: Vec::new(), view, unseen: change, quick });
             }
         }

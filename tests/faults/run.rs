@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Resource},
+    fault::{Call, Change, Fault, Resource, View},
     judge::Case,
     operator::{End, Log, Running, has_panicked},
     plan::{Learnt, Plan},
@@ -29,6 +29,9 @@ use crate::{
 /// How long a plan may take.
 const DEADLINE: Duration = Duration::from_secs(75);
 
+/// How long is waited for the operator's watches, which a fault may hold up.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long a wrong view lasts, if the BulkUpdate does not end before.
 const VIEW_LASTS: Duration = Duration::from_millis(1500);
 
@@ -37,7 +40,10 @@ const REQUESTS_A_LIFE: usize = 80;
 
 /// What came of a plan.
 pub struct Course {
+    /// What was sent in the first life.
     pub learnt: Learnt,
+    /// What went wrong, and the operator's log.
+    pub wrong: Option<String>,
     /// In one line.
     pub account: String,
     /// Whether every fault has struck that was bound to.
@@ -56,7 +62,7 @@ struct Runner<'a> {
 }
 
 /// Runs a plan in a namespace of its own.
-pub async fn run(plan: &Plan) -> Result<Course, String> {
+pub async fn run(plan: &Plan) -> Course {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let namespace = format!("plan-{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let begun = Instant::now();
@@ -110,15 +116,14 @@ pub async fn run(plan: &Plan) -> Result<Course, String> {
         begun.elapsed().as_secs_f32(),
     );
     cluster.leave().await;
-    if !wrong.is_empty() {
-        let log = runner.log.text();
-        return Err(format!("{account}\n  {}\n{log}", wrong.join("\n  ")));
-    }
     let first = &runner.lives[0];
     let learnt = Learnt { counts: first.counts(), writes: first.writes() };
     // The second crash of a pair may have no place left to strike.
     let bound = plan.strikes.iter().filter(|strike| strike.life == 0).count();
-    Ok(Course { learnt, account, struck: struck.len() >= bound })
+    let seen = plan.view.is_none() || met > 0;
+    let struck = struck.len() >= bound && seen;
+    let told = || format!("{account}\n  {}\n{}", wrong.join("\n  "), runner.log.text());
+    Course { learnt, wrong: (!wrong.is_empty()).then(told), account, struck }
 }
 
 /// Each write leaves one line, as far as the operator lives to write it.
@@ -153,7 +158,8 @@ impl Runner<'_> {
         make(&self.cluster, scenario.targets).await;
         self.start().await;
         self.synced().await?;
-        if self.plan.view.is_some() {
+        let forgets = matches!(self.plan.view, Some((View::Forget, _)));
+        if self.plan.view.is_some() && !forgets {
             self.views.begin(self.cluster.history.revision().to_string());
             if let Some(change) = self.plan.unseen {
                 for target in scenario.targets {
@@ -161,15 +167,26 @@ impl Runner<'_> {
                 }
             }
         }
+        // It is shown the past by now, or what follows would be no fault.
+        let goes_back = matches!(self.plan.view, Some((View::Back, _)));
+        let end = Instant::now() + PATIENCE;
+        while goes_back && self.views.met() == 0 && Instant::now() < end {
+            self.wait_a_while().await?;
+        }
         let cluster = Arc::clone(&self.cluster);
         let bulks =
             (scenario.bulk_updates)().into_iter().map(|(name, spec)| cluster.world.submit(name, spec));
         tokio::join!(join_all(bulks), make(&self.cluster, scenario.at_the_same_moment));
         let since = Instant::now();
+        let mut begun = false;
         while !self.is_over() {
             self.wait_a_while().await?;
             self.react().await;
-            if since.elapsed() > VIEW_LASTS {
+            let stopped = || self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
+            if forgets && !begun && stopped() {
+                begun = true;
+                self.views.begin(self.cluster.empty_at.clone());
+            } else if !forgets && since.elapsed() > VIEW_LASTS {
                 self.views.end();
             }
         }
@@ -210,7 +227,7 @@ impl Runner<'_> {
 
     /// Waits until all watches have begun, or until one is late.
     async fn synced(&mut self) -> Result<(), String> {
-        let end = Instant::now() + Duration::from_secs(3);
+        let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let life = &self.running.as_ref().unwrap().life;
             if Resource::ALL.into_iter().all(|r| life.was_answered(Call::Watch(r))) {

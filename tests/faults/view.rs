@@ -81,7 +81,8 @@ impl Views {
     /// A list as it was at the time when the fault began, where that is the fault.
     pub fn rewritten(&self, call: Call, head: &Parts) -> Parts {
         let mut head = head.clone();
-        if let (Some((View::Back, resource)), Phase::On(past)) = (self.view, &*self.phase.borrow())
+        if let (Some((view, resource)), Phase::On(past)) = (self.view, &*self.phase.borrow())
+            && view.goes_back()
             && call == Call::List(resource)
         {
             *self.met.lock().unwrap() += 1;
@@ -168,7 +169,7 @@ impl Watched {
             if self.ended {
                 return None;
             }
-            if self.view == Some(View::Back) && self.on() && !self.lost {
+            if self.view.is_some_and(View::goes_back) && self.on() && !self.lost {
                 self.lost = true;
                 // The watch that follows the list of the past stands still.
                 if self.views.expired.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -180,7 +181,7 @@ impl Watched {
                 self.ended = true;
                 return Some(GONE.into());
             }
-            if self.view == Some(View::Back) && self.on() {
+            if self.view.is_some_and(View::goes_back) && self.on() {
                 self.changed().await;
                 continue;
             }
@@ -217,7 +218,7 @@ impl Watched {
                 }
                 View::Twice => return Some(line.repeat(2)),
                 View::Lose => self.lost = true,
-                View::Back => return Some(line),
+                View::Back | View::Forget => return Some(line),
             }
         }
     }
