@@ -33,6 +33,9 @@ pub const FRESH: Duration = Duration::from_secs(1);
 /// The longest explanation of an invalid flag, in bytes.
 const LONGEST_COMPLAINT: usize = 200;
 
+/// How many parts of the text aliases may repeat: the flag has two fields.
+const MOST_REPLAYED: usize = 100;
+
 /// What the ConfigMap says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flags {
@@ -70,7 +73,12 @@ impl Flags {
             return Self::Invalid("it is empty".into());
         }
         // `yes`, `on` and "true" are strings, a list is no object, and a flag that deletes things is no place to guess.
-        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        // Nor is it one for aliases of aliases: a line of them takes a parser seconds.
+        let options = serde_saphyr::options! {
+            strict_booleans: true,
+            with_snippet: false,
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPLAYED },
+        };
         let value = serde_saphyr::from_str_with_options::<serde_json::Map<_, _>>(text, options)
             .map_err(|error| error.to_string());
         match value.and_then(|value| {
@@ -269,6 +277,16 @@ mod tests {
                 valid @ Flags::Valid { .. } => panic!("{text:?} was read as {valid:?}"),
             }
         }
+    }
+
+    #[test]
+    fn aliases_of_aliases_are_not_followed_for_long() {
+        let line = |(of, name): (char, char)| format!("{name}: &{name} [{}]\n", format!("*{of},").repeat(9));
+        let lines: String = "abcdefghi".chars().zip("bcdefghij".chars()).map(line).collect();
+        let text = format!("a: &a [x,x,x,x,x,x,x,x,x]\n{lines}");
+        let Flags::Invalid(why) = Flags::parse(&text) else { panic!("it was read") };
+        assert!(why.contains("101 > 100"), "{why}");
+        assert_eq!(Flags::parse("executions: &on true\ndeployments: *on"), valid(true, true));
     }
 
     #[test]

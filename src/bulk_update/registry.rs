@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Context, Current, Latest, carry_out, finished::Finished, report};
+use super::{Context, Current, Latest, carry_out, finished::Finished, report, request::unfit};
 use crate::api::BulkUpdate;
 
 /// Namespace and name.
@@ -45,7 +45,7 @@ enum State {
     Underway { current: watch::Sender<Current>, undecodable: bool },
     /// Nothing more is done to its targets; what is left to do for itself goes on while `rest` is held.
     Over { rest: Option<Finished> },
-    /// It can't be decoded, and no task runs for it.
+    /// It can't be decoded (or is unfit, which is treated alike), and no task runs for it.
     Undecodable,
     /// Its task has ended, but not at its end: it was gone, or being deleted. If it is still there, it is taken up again.
     LaidDown,
@@ -87,7 +87,13 @@ impl Registry {
             Event::InitApply(DeserializeGuard(object)) | Event::Apply(DeserializeGuard(object)) => {
                 let list = self.list(scope);
                 match object {
-                    Ok(bulk) => self.apply(Arc::new(bulk), list),
+                    Ok(bulk) => match unfit(&bulk.spec).filter(|_| !is_over(&bulk)) {
+                        Some(why) => {
+                            let invalid = InvalidObject { error: why.into(), metadata: bulk.metadata };
+                            self.undecodable(&invalid, list);
+                        }
+                        None => self.apply(Arc::new(bulk), list),
+                    },
                     Err(invalid) => self.undecodable(&invalid, list),
                 }
             }

@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType};
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1 as events},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{
+    Api,
+    api::PostParams,
+    runtime::events::{Event, EventType},
+};
 use tracing::{info, warn};
 
 use super::{
@@ -13,12 +21,16 @@ use super::{
     work::Work,
 };
 use crate::{
+    FIELD_MANAGER,
     api::{BulkUpdateStatus, api_version},
     client::cut,
 };
 
 /// The longest note of an event (the API's own limit is 1024 bytes).
 const LONGEST_NOTE: usize = 1000;
+
+/// The longest name of an object that leaves room for the time behind it: a dot and 16 digits, of 253 characters.
+const LONGEST_NAME: usize = 236;
 
 /// How long an event may take: it is told at best effort.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,13 +100,78 @@ pub fn publish(
         action: reason.into(),
         secondary: None,
     };
-    let recorder = ctx.recorder.clone();
+    let (recorder, client) = (ctx.recorder.clone(), ctx.client.clone());
     ctx.tracker.spawn(async move {
-        let sent = tokio::time::timeout(EVENT_TIMEOUT, recorder.publish(&event, &regarding)).await;
+        let publish = async {
+            match for_a_long_name(&event, &regarding) {
+                None => recorder.publish(&event, &regarding).await,
+                Some(event) => {
+                    let namespace = event.metadata.namespace.clone().unwrap_or_default();
+                    let events = Api::namespaced(client, &namespace);
+                    events.create(&PostParams::default(), &event).await.map(|_| ())
+                }
+            }
+        };
+        let sent = tokio::time::timeout(EVENT_TIMEOUT, publish).await;
         match sent {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, reason = event.reason, "an event could not be written"),
             Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
         }
     });
+}
+
+/// The event about an object whose name is so long that the recorder, which names an event by its object and the time,
+/// would make one that the API server refuses.
+fn for_a_long_name(event: &Event, regarding: &ObjectReference) -> Option<events::Event> {
+    if regarding.name.as_ref().is_none_or(|name| name.len() <= LONGEST_NAME) {
+        return None;
+    }
+    let type_ = match event.type_ {
+        EventType::Normal => "Normal",
+        EventType::Warning => "Warning",
+    };
+    Some(events::Event {
+        metadata: ObjectMeta {
+            namespace: regarding.namespace.clone(),
+            generate_name: Some(format!("{FIELD_MANAGER}-")),
+            ..ObjectMeta::default()
+        },
+        action: Some(event.action.clone()),
+        event_time: Some(MicroTime(Timestamp::now())),
+        note: event.note.clone(),
+        reason: Some(event.reason.clone()),
+        regarding: Some(regarding.clone()),
+        reporting_controller: Some(FIELD_MANAGER.into()),
+        reporting_instance: Some(FIELD_MANAGER.into()),
+        type_: Some(type_.into()),
+        ..events::Event::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_about_a_long_name_gets_a_name_of_its_own() {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "Unreadable".into(),
+            note: Some("why".into()),
+            action: "Unreadable".into(),
+            secondary: None,
+        };
+        let about = |length| ObjectReference {
+            namespace: Some("team-a".into()),
+            name: Some("x".repeat(length)),
+            ..ObjectReference::default()
+        };
+        assert_eq!(for_a_long_name(&event, &about(LONGEST_NAME)), None);
+        let long = about(LONGEST_NAME + 1);
+        let own = for_a_long_name(&event, &long).unwrap();
+        assert_eq!(own.metadata.generate_name.as_deref(), Some("ai-api-operator-"));
+        assert_eq!(own.metadata.namespace.as_deref(), Some("team-a"));
+        assert_eq!((own.regarding, own.note, own.type_), (Some(long), event.note, Some("Warning".into())));
+    }
 }

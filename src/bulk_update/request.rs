@@ -1,8 +1,10 @@
 //! A BulkUpdate's request, as decisions see it: taken from the spec alone, for the status is only a record.
 
+use std::collections::HashSet;
+
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::{BulkUpdate, BulkUpdateSpec, Kind, TargetStatus};
+use crate::api::{BulkUpdate, BulkUpdateSpec, Kind, MAX_ITEMS, TargetStatus};
 
 /// `startingDeadlineSeconds` where the request doesn't say.
 pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
@@ -61,6 +63,32 @@ impl From<&BulkUpdate> for Request {
             items: items(spec),
         }
     }
+}
+
+/// Why a spec can't be carried out although it can be decoded. The API server refuses these, unless the CRD was looser
+/// when the object was made: its status would never be taken, and could not tell two items of one id apart.
+#[must_use]
+pub fn unfit(spec: &BulkUpdateSpec) -> Option<&'static str> {
+    let total: usize = Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum();
+    if !(1..=MAX_ITEMS).contains(&total) {
+        return Some("it needs 1 to 100 items, executions and deployments together");
+    }
+    for kind in Kind::ALL {
+        let mut ids = HashSet::new();
+        for item in spec.items(kind) {
+            if !is_an_id(&item.id) {
+                return Some("an id needs 4 to 64 letters, digits, dots, dashes and underscores");
+            }
+            if !ids.insert(&item.id) {
+                return Some("an id stands in a list twice");
+            }
+        }
+    }
+    None
+}
+
+fn is_an_id(id: &str) -> bool {
+    (4..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 fn items(spec: &BulkUpdateSpec) -> Vec<Item> {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{audit, signal, until};
 
 /// The folder of the project.
-const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
 pub struct ControlPlane {
     pub folder: PathBuf,

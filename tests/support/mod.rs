@@ -58,6 +58,15 @@ pub async fn within<F: Future<Output = bool>>(
     }
 }
 
+/// The same for a condition that says what is still missing.
+pub async fn until_ok<F: Future<Output = Result<(), String>>>(what: &str, mut condition: impl FnMut() -> F) {
+    let end = std::time::Instant::now() + DEADLINE;
+    while let Err(missing) = condition().await {
+        assert!(std::time::Instant::now() < end, "not within {DEADLINE:?}: {what} {missing}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Sends a signal, by its name without SIG, to a process that a test has started.
 pub fn signal(process: u32, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
@@ -197,6 +206,23 @@ impl World {
         let mut all = self.plane.requests("");
         all.retain(|r| r.namespace == self.namespace);
         all
+    }
+
+    /// Lets anything into these parts of a CRD's objects.
+    pub fn loosen(&self, crd: &str, parts: &[&str]) {
+        let json = self.kubectl_ok(&["get", "crd", crd, "-o", "json"], "");
+        let mut crd: Value = serde_json::from_str(&json).unwrap();
+        let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        for part in parts {
+            schema[part] = json!({"x-kubernetes-preserve-unknown-fields": true});
+        }
+        crd["metadata"]["managedFields"] = json!(null);
+        self.kubectl_ok(&["replace", "-f", "-"], &crd.to_string());
+    }
+
+    /// Makes a CRD what it was before it was loosened.
+    pub fn put_back(&self, crd: &str) {
+        self.kubectl_ok(&["replace", "-f", &format!("{}/crds/{crd}.yaml", control_plane::PROJECT)], "");
     }
 
     /// Runs kubectl in this namespace as the admin; gives back whether it succeeded, and what it printed.

@@ -72,6 +72,11 @@ impl Operator {
         self.process = Some(process);
     }
 
+    /// Whether the process that was started last is alive.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
+    }
+
     /// Ends it at once (SIGKILL).
     pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();

@@ -1,0 +1,331 @@
+//! The inputs: what is sent, made from a seed before anything is sent.
+
+use proptest::{
+    option,
+    prelude::*,
+    sample::select,
+    strategy::ValueTree,
+    string::string_regex,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use serde_json::{Value, json};
+
+use super::{
+    flag::{self, Text},
+    hostile::{anything, documents, garbled, mutated, odd, odd_names, texts},
+    schema::{Care, Schemas, part},
+};
+
+/// One of the three kinds of custom resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sort {
+    pub kind: &'static str,
+    pub plural: &'static str,
+    /// A spec of it that only a loosened CRD lets in.
+    pub loose_spec: &'static str,
+    crd: &'static str,
+}
+
+pub const EXECUTION: Sort = Sort {
+    kind: "Execution",
+    plural: "executions",
+    loose_spec: r#"{"managedBy": 7}"#,
+    crd: include_str!("../../crds/executions.aiapi.dev.yaml"),
+};
+pub const DEPLOYMENT: Sort = Sort {
+    kind: "Deployment",
+    plural: "deployments",
+    loose_spec: r#"{"managedBy": 7}"#,
+    crd: include_str!("../../crds/deployments.aiapi.dev.yaml"),
+};
+pub const BULK_UPDATE: Sort = Sort {
+    kind: "BulkUpdate",
+    plural: "bulkupdates",
+    loose_spec: r#"{"executions": 7}"#,
+    crd: include_str!("../../crds/bulkupdates.aiapi.dev.yaml"),
+};
+
+/// An object to be created, and what is to be written into its status after that.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub sort: Sort,
+    pub body: Vec<u8>,
+    pub status: Option<Vec<u8>>,
+}
+
+/// What is sent before everything is looked at again: first the targets, then the BulkUpdates.
+#[derive(Debug, Default)]
+pub struct Round {
+    pub targets: Vec<Input>,
+    pub bulk_updates: Vec<Input>,
+}
+
+#[derive(Debug)]
+pub struct Inputs {
+    /// Under the CRDs as they are.
+    pub strict: Vec<Round>,
+    /// Under CRDs that let anything into the specs, and into the status of targets.
+    pub loose: Round,
+    /// BulkUpdates in whose status anything stands.
+    pub forged: Vec<Input>,
+    /// After the CRDs were put back: what names the targets of the loose round.
+    pub after: Vec<Input>,
+    pub flags: Vec<Text>,
+}
+
+/// What stands for the name of an object until it has one.
+const NAME: &str = "$NAME";
+
+/// The most objects of a round.
+const ROUND: usize = 450;
+
+/// All that is sent for a seed.
+pub fn generate(seed: u64, count: usize) -> Inputs {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { failure_persistence: None, ..Config::default() };
+    let mut random = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+
+    let (flags, loose, forged, after) = (count * 4 / 100, count * 16 / 100, count * 3 / 100, count * 2 / 100);
+    let strict = count - flags - loose - forged - after;
+    let rounds = strict.div_ceil(ROUND);
+    let mut inputs = Inputs {
+        strict: Vec::new(),
+        loose: loose_round(&mut random, loose),
+        forged: forged_ones(&mut random, forged),
+        after: bulk_updates(&mut random, "after", &ids("loose", loose / 2), after),
+        flags: flag::texts(&mut random, flags),
+    };
+    for n in 0..rounds {
+        let size = strict / rounds + usize::from(n < strict % rounds);
+        let (name, targets) = (format!("r{n}"), size * 2 / 5);
+        // Some of them name what an earlier round has left.
+        let ids = prop_oneof![
+            4 => ids(&name, targets),
+            1 => (0..=n).prop_flat_map(move |n| ids(&format!("r{n}"), targets)),
+        ];
+        inputs.strict.push(Round {
+            targets: targets_of(&mut random, &name, targets),
+            bulk_updates: bulk_updates(&mut random, &name, &ids.boxed(), size - targets),
+        });
+    }
+    inputs
+}
+
+/// One value of a strategy.
+pub fn pick<T: std::fmt::Debug>(random: &mut TestRunner, strategy: &BoxedStrategy<T>) -> T {
+    strategy.new_tree(random).unwrap().current()
+}
+
+/// Ids of the targets of a round, and of what is not there.
+fn ids(round: &str, targets: usize) -> BoxedStrategy<String> {
+    let round = round.to_owned();
+    prop_oneof![
+        // Two kinds share the numbers.
+        12 => (0..(targets / 2).max(1)).prop_map(move |n| format!("{round}-{n}")),
+        1 => string_regex("[A-Za-z0-9_.-]{4,64}").unwrap(),
+    ]
+    .boxed()
+}
+
+/// The n-th target of a round is an Execution or a Deployment.
+fn named(round: &str, n: usize) -> (Sort, String) {
+    (if n.is_multiple_of(2) { EXECUTION } else { DEPLOYMENT }, format!("{round}-{}", n / 2))
+}
+
+fn targets_of(random: &mut TestRunner, round: &str, count: usize) -> Vec<Input> {
+    let of = |sort: Sort| (bodies(sort), statuses(sort));
+    let strategies = [of(EXECUTION), of(DEPLOYMENT)];
+    let make = |n| {
+        let (sort, name) = named(round, n);
+        let (bodies, statuses) = &strategies[n % 2];
+        Input { sort, body: with_name(pick(random, bodies), &name), status: Some(pick(random, statuses)) }
+    };
+    (0..count).map(make).collect()
+}
+
+fn bulk_updates(
+    random: &mut TestRunner,
+    round: &str,
+    ids: &BoxedStrategy<String>,
+    count: usize,
+) -> Vec<Input> {
+    let keeps = object(BULK_UPDATE, spec(BULK_UPDATE, Care::Keeps, ids), Care::Keeps);
+    let strays = object(BULK_UPDATE, spec(BULK_UPDATE, Care::Strays, ids), Care::Strays);
+    make_bulk_updates(random, round, &mixture(keeps, strays), count)
+}
+
+fn make_bulk_updates(
+    random: &mut TestRunner,
+    round: &str,
+    bodies: &BoxedStrategy<Vec<u8>>,
+    count: usize,
+) -> Vec<Input> {
+    let name = |n| format!("bulk-{round}-{n}");
+    let make = |n| Input { sort: BULK_UPDATE, body: with_name(pick(random, bodies), &name(n)), status: None };
+    (0..count).map(make).collect()
+}
+
+fn loose_round(random: &mut TestRunner, count: usize) -> Round {
+    let targets = count / 2;
+    let ids = ids("loose", targets);
+    let any_id = prop_oneof![6 => ids.clone(), 1 => texts(0, 80), 1 => texts(300, 300)].boxed();
+    let of = |sort, ids: &BoxedStrategy<String>| {
+        let specs = [Care::Keeps, Care::Strays].map(|care| spec(sort, care, ids));
+        let [keeps, strays] = specs;
+        let one = prop_oneof![2 => strays, 3 => mutated(keeps.clone()), 1 => mutated(mutated(keeps)), 1 => anything()];
+        object(sort, one.boxed(), Care::Keeps).prop_map(to_bytes).boxed()
+    };
+    let loose_statuses = |sort| {
+        let keeps = status(sort, Care::Keeps);
+        let one =
+            prop_oneof![2 => status(sort, Care::Strays), 3 => mutated(keeps.clone()), 2 => keeps, 1 => odd()];
+        one.prop_map(|status| to_bytes(json!({"status": status}))).boxed()
+    };
+    let strategies = [EXECUTION, DEPLOYMENT].map(|sort| (bodies(sort), of(sort, &ids), loose_statuses(sort)));
+    let mut round = Round::default();
+    for n in 0..targets {
+        let (sort, name) = named("loose", n);
+        let (strict, loose, statuses) = &strategies[n % 2];
+        // Most are bad in their status: those that are bad in their spec are refused for that alone.
+        let body = pick(random, if n % 5 < 2 { loose } else { strict });
+        let status = Some(pick(random, statuses));
+        round.targets.push(Input { sort, body: with_name(body, &name), status });
+    }
+    let too_many = (any_id.clone(), 101..140usize).prop_flat_map(|(id, many)| {
+        let item = json!({"id": id, "targetStatus": "DELETED"});
+        let distinct = (0..many).map(|n| json!({"id": format!("many-{n}"), "targetStatus": "STOPPED"}));
+        select(vec![
+            json!({"executions": vec![item; 2]}),
+            json!({"deployments": distinct.collect::<Vec<_>>()}),
+        ])
+    });
+    let many = object(BULK_UPDATE, too_many.boxed(), Care::Keeps).prop_map(to_bytes);
+    let bodies = prop_oneof![12 => of(BULK_UPDATE, &any_id), 1 => many].boxed();
+    round.bulk_updates = make_bulk_updates(random, "loose", &bodies, count - targets);
+    round
+}
+
+/// BulkUpdates that could be carried out, but for what somebody writes into their status.
+fn forged_ones(random: &mut TestRunner, count: usize) -> Vec<Input> {
+    let ids = ids("loose", count);
+    let good =
+        object(BULK_UPDATE, spec(BULK_UPDATE, Care::Keeps, &ids), Care::Keeps).prop_map(to_bytes).boxed();
+    let keeps = Schemas { care: Care::Keeps, ids }.values(&part(BULK_UPDATE.crd, "status"));
+    let forged = prop_oneof![2 => keeps.clone(), 3 => mutated(keeps), 1 => odd(), 1 => anything()];
+    let forged = forged.prop_map(|status| to_bytes(json!({"status": status}))).boxed();
+    let mut inputs = make_bulk_updates(random, "forged", &good, count);
+    for input in &mut inputs {
+        input.status = Some(pick(random, &forged));
+    }
+    inputs
+}
+
+/// What is sent to create a target: valid, nearly, or not at all.
+fn bodies(sort: Sort) -> BoxedStrategy<Vec<u8>> {
+    let of = |care| object(sort, spec(sort, care, &Just(String::new()).boxed()), care);
+    mixture(of(Care::Keeps), of(Care::Strays))
+}
+
+/// What is sent as its status.
+fn statuses(sort: Sort) -> BoxedStrategy<Vec<u8>> {
+    let of = |care| status(sort, care).prop_map(|status| json!({"status": status})).boxed();
+    // Many of them bare: what nobody can be stopped in makes for dull BulkUpdates.
+    let states = select(vec!["UNKNOWN", "PENDING", "RUNNING", "COMPLETED", "DEAD", "STOPPING", "STOPPED"]);
+    let bare = states.prop_map(|state| to_bytes(json!({"status": {"state": state}})));
+    prop_oneof![2 => bare, 3 => mixture(of(Care::Keeps), of(Care::Strays))].boxed()
+}
+
+fn mixture(keeps: BoxedStrategy<Value>, strays: BoxedStrategy<Value>) -> BoxedStrategy<Vec<u8>> {
+    prop_oneof![
+        55 => keeps.clone().prop_map(to_bytes),
+        18 => strays.prop_map(to_bytes),
+        13 => mutated(keeps.clone()).prop_map(to_bytes),
+        10 => garbled(keeps),
+        4 => documents(),
+    ]
+    .boxed()
+}
+
+fn spec(sort: Sort, care: Care, ids: &BoxedStrategy<String>) -> BoxedStrategy<Value> {
+    Schemas { care, ids: ids.clone() }.values(&part(sort.crd, "spec"))
+}
+
+fn status(sort: Sort, care: Care) -> BoxedStrategy<Value> {
+    Schemas { care, ids: Just(String::new()).boxed() }.values(&part(sort.crd, "status"))
+}
+
+/// A whole object, with a mark in the place of its name.
+fn object(sort: Sort, spec: BoxedStrategy<Value>, care: Care) -> BoxedStrategy<Value> {
+    let names = match care {
+        Care::Keeps => Just(Some(json!(NAME))).boxed(),
+        Care::Strays => {
+            prop_oneof![20 => Just(Some(json!(NAME))), 2 => odd_names().prop_map(Some), 1 => Just(None)]
+                .boxed()
+        }
+    };
+    (names, metadata(care), spec)
+        .prop_map(move |(name, mut metadata, spec)| {
+            if let Some(name) = name {
+                metadata["name"] = name;
+            }
+            json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": sort.kind, "metadata": metadata, "spec": spec})
+        })
+        .boxed()
+}
+
+/// The rest of the metadata: mostly none.
+fn metadata(care: Care) -> BoxedStrategy<Value> {
+    let fields = vec![
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "resourceVersion",
+        "namespace",
+        "generateName",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "generation",
+        "managedFields",
+        "selfLink",
+        "unheardOf",
+    ];
+    let annotation = prop_oneof![30 => texts(0, 300), 1 => texts(300_000, 300_000)];
+    let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": "a-pod", "uid": "00000000-0000-0000-0000-000000000000"}]);
+    let stray = match care {
+        Care::Keeps => Just(None).boxed(),
+        Care::Strays => option::weighted(0.2, (select(fields), odd())).boxed(),
+    };
+    (
+        option::weighted(0.15, annotation.prop_map(|text| json!({"example.com/note": text}))),
+        option::weighted(0.05, Just(json!(["example.com/keep"]))),
+        option::weighted(0.05, Just(owner)),
+        option::weighted(0.05, Just(json!("1970-01-01T00:00:00Z"))),
+        stray,
+    )
+        .prop_map(|(annotations, finalizers, owners, deleted, stray)| {
+            let known = [
+                ("annotations", annotations),
+                ("finalizers", finalizers),
+                ("ownerReferences", owners),
+                ("deletionTimestamp", deleted),
+            ];
+            let known = known.into_iter().filter_map(|(field, value)| Some((field, value?)));
+            known.chain(stray).map(|(field, value)| (field.to_owned(), value)).collect()
+        })
+        .boxed()
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is what prop_map hands over")]
+fn to_bytes(value: Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+fn with_name(body: Vec<u8>, name: &str) -> Vec<u8> {
+    match String::from_utf8(body) {
+        Ok(text) => text.replace(NAME, name).into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
+}
