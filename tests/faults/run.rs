@@ -32,6 +32,9 @@ const DEADLINE: Duration = Duration::from_secs(75);
 /// How long is waited for the operator's watches, which a fault may hold up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long an operator sends nothing that is not about to.
+const CALM: Duration = Duration::from_millis(300);
+
 /// How long a wrong view lasts, if the BulkUpdate does not end before.
 const VIEW_LASTS: Duration = Duration::from_millis(1500);
 
@@ -191,6 +194,9 @@ impl Runner<'_> {
             }
         }
         self.views.end();
+        if self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted) {
+            self.until_calm().await?;
+        }
         if let Some(running) = self.running.take() {
             match running.stop().await {
                 End::Killed | End::Ended(Ok(())) => {}
@@ -231,6 +237,23 @@ impl Runner<'_> {
         while Instant::now() < end {
             let life = &self.running.as_ref().unwrap().life;
             if Resource::ALL.into_iter().all(|r| life.was_answered(Call::Watch(r))) {
+                break;
+            }
+            self.wait_a_while().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the operator sends nothing any more: what it does for a BulkUpdate that was deleted, it may do only now.
+    async fn until_calm(&mut self) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        let mut last = (0, 0, Instant::now());
+        while Instant::now() < end {
+            let life = Arc::clone(&self.running.as_ref().unwrap().life);
+            let sent = life.counts().values().sum();
+            if (self.lives.len(), sent) != (last.0, last.1) || !life.is_idle() {
+                last = (self.lives.len(), sent, Instant::now());
+            } else if last.2.elapsed() > CALM {
                 break;
             }
             self.wait_a_while().await?;

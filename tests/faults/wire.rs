@@ -106,6 +106,12 @@ impl Life {
         self.seen.lock().unwrap().answered.iter().any(|(c, _)| *c == call)
     }
 
+    /// Whether it waits for no answer.
+    pub fn is_idle(&self) -> bool {
+        let seen = self.seen.lock().unwrap();
+        seen.counts.values().sum::<usize>() == seen.answered.len()
+    }
+
     fn ask(&self, call: Call, path: &str) -> Option<Fault> {
         self.conduct.asks(call, path);
         let mut seen = self.seen.lock().unwrap();
