@@ -35,6 +35,16 @@ test-faults: ## the faults that `make test` leaves out: some 6000 plans, 20 minu
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
+.PHONY: mutations
+mutations: ## break the operator on purpose in each way of tests/mutations, and see the test named there go red
+	@dev/control-plane/build >/dev/null
+	dev/mutations
+
+.PHONY: mutants
+mutants: ## cargo-mutants over what decides and what sends; two hours on two cores
+	@dev/control-plane/build >/dev/null
+	dev/mutants
+
 .PHONY: lint
 lint: ## format, clippy, and cargo-deny: licences, bans, sources, known vulnerabilities
 	cargo fmt --check
