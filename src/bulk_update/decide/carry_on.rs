@@ -183,7 +183,7 @@ impl Planned<'_> {
 /// The entry of an item whose stop was accepted: settled already, if the object says so.
 #[must_use]
 pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
-    let entry = ItemStatus { reason: None, message: None, ..about(record.clone(), target) };
+    let entry = about(record.clone(), target);
     match target.state {
         Ok(State::Stopped) => ItemStatus { result: ItemResult::Settled, ..entry },
         Ok(state @ (State::Completed | State::Dead)) => {

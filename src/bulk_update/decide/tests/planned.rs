@@ -293,8 +293,9 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
 }
 
 #[test]
-fn the_words_of_the_flag_and_of_the_server_are_passed_on() {
+fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
     for (end, words) in [
+        (rows(TargetStatus::Stopped).iter().find(|row| row.0 == "unreadable").unwrap().1, "?"),
         (ENDS[4].1, "off"),
         (ENDS[5].1, "activeDeadlineSeconds had passed"),
         (ENDS[6].1, "notAfter had passed"),
