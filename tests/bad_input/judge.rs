@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::{
-    BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, TargetStatus,
+    BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, State, TargetStatus,
 };
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -26,6 +27,8 @@ pub struct Known {
     refused: HashSet<(String, Kind, String)>,
     /// The targets that were STOPPING at some time: the operator takes them to STOPPED by itself.
     stopping: HashSet<(String, String)>,
+    /// The targets whose state was given a word that there is not.
+    unreadable: HashSet<(String, String)>,
     /// Items whose targets are known to be waited for.
     awaited: HashSet<(Kind, String)>,
 }
@@ -45,8 +48,12 @@ impl Known {
     /// Takes in targets that were accepted.
     pub fn targets(&mut self, created: &[Created]) {
         for (sort, object, status) in created {
-            if status.as_ref().is_some_and(|status| status["state"] == "STOPPING") {
-                self.stopping.insert((sort.plural.to_owned(), name(object).to_owned()));
+            let key = (sort.plural.to_owned(), name(object).to_owned());
+            let state = status.as_ref().map_or(&Value::Null, |status| &status["state"]);
+            if state == "STOPPING" {
+                self.stopping.insert(key);
+            } else if !state.is_null() && State::deserialize(state).is_err() {
+                self.unreadable.insert(key);
             }
         }
     }
@@ -210,6 +217,8 @@ impl Known {
                 continue;
             }
             writes += 1;
+            let key = (request.resource.clone(), request.name.clone());
+            assert!(!self.unreadable.contains(&key), "nobody can tell what it is: {request:?}");
             let by = request.body.pointer("/status/stopRequest/uid").and_then(Value::as_str);
             match (request.verb.as_str(), by) {
                 ("delete", _) => {
@@ -219,7 +228,6 @@ impl Known {
                     assert!(at(TargetStatus::Stopped).contains(&by), "nobody asked for {request:?}");
                 }
                 ("patch", None) => {
-                    let key = (request.resource.clone(), request.name.clone());
                     assert!(self.stopping.contains(&key), "nobody asked for {request:?}");
                 }
                 _ => panic!("the operator never sends such a write: {request:?}"),
