@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use ai_api_operator::api::{BulkUpdate, Kind};
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams},
@@ -22,6 +23,8 @@ pub struct Version {
     pub uid: String,
     pub deleted: bool,
     pub object: Value,
+    /// When the observer saw it, which is no earlier than it was so.
+    pub seen: Timestamp,
 }
 
 impl Version {
@@ -115,6 +118,7 @@ impl History {
             uid: meta.uid.clone().unwrap(),
             deleted,
             object: serde_json::to_value(&object).unwrap(),
+            seen: Timestamp::now(),
         };
         let mut versions = self.versions.lock().unwrap();
         let at = versions.partition_point(|v| v.revision <= version.revision);

@@ -6,20 +6,19 @@ use std::collections::HashMap;
 use ai_api_operator::api::{
     BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus,
 };
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, FINALIZER},
-    fault::{Call, Change, Fault, Place},
+    conditions, end,
+    fault::{Call, Fault, Place},
     history::Version,
     plan::Plan,
     support::audit::Request,
     truth,
 };
-
-/// How long after it was called off a write may still come in: the reading of the flag may be a second old.
-const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
 
 pub struct Case<'a> {
     pub plan: &'a Plan,
@@ -38,6 +37,10 @@ pub struct Bulk {
 }
 
 impl Bulk {
+    pub fn name(&self) -> String {
+        self.versions[0].2.name_any()
+    }
+
     /// The last status, and the revision that it came with.
     pub fn last(&self) -> (u64, BulkUpdateStatus) {
         let (revision, _, bulk) = self.versions.last().unwrap();
@@ -48,6 +51,15 @@ impl Bulk {
     pub fn end(&self) -> Option<u64> {
         let over = |bulk: &BulkUpdate| bulk.status.as_ref().is_some_and(|s| s.completion_time.is_some());
         self.versions.iter().find(|(_, _, bulk)| over(bulk)).map(|(revision, ..)| *revision)
+    }
+
+    /// Whether a status has the items that the spec asks for.
+    pub fn has_its_items(&self, status: &BulkUpdateStatus) -> bool {
+        let spec = &self.versions[0].2.spec;
+        Kind::ALL.into_iter().all(|kind| {
+            let asked = spec.items(kind).iter().map(|i| (&i.id, i.target_status));
+            asked.eq(status.items(kind).iter().map(|i| (&i.id, i.target_status)))
+        })
     }
 
     fn asks(&self, kind: Kind, id: &str, verb: TargetStatus) -> bool {
@@ -117,10 +129,12 @@ impl<'a> Case<'a> {
         self.writes(&bulks);
         self.deletions(&bulks);
         for bulk in &bulks {
-            for problem in truth::of(&self, bulk) {
+            for problem in [truth::of(&self, bulk), conditions::of(&self, bulk)].concat() {
                 self.say(problem);
             }
-            self.after_the_end(bulk);
+        }
+        for problem in end::of(&self, &bulks) {
+            self.say(problem);
         }
         self.as_in_peace(&bulks);
         self.cost(&bulks);
@@ -196,14 +210,6 @@ impl<'a> Case<'a> {
                 self.say(format!("{verb:?} of {} twice", r.name));
             }
             hit.push(key);
-            let received: Timestamp = r.received.parse().unwrap();
-            let too_late = self.called_off.is_some_and(|time| received > time + EMERGENCY_STOP);
-            if too_late && !self.plan.has_late_request() {
-                self.say(format!(
-                    "{verb:?} of {} at {received}, called off at {:?}",
-                    r.name, self.called_off
-                ));
-            }
         }
     }
 
@@ -233,44 +239,6 @@ impl<'a> Case<'a> {
             });
             if !planned {
                 self.say(format!("{} was stopped without a plan", version.name));
-            }
-        }
-    }
-
-    /// The end is the end.
-    fn after_the_end(&mut self, bulk: &Bulk) {
-        let Some(end) = bulk.end().filter(|_| !self.plan.changes().any(|c| c == Change::WidenStatus)) else {
-            return;
-        };
-        let at_end = bulk.versions.iter().find(|(r, ..)| *r == end).map(|(_, _, b)| b.clone()).unwrap();
-        let still = |status: &BulkUpdateStatus| {
-            let mut status = status.clone();
-            status.observed_generation = 0;
-            status.conditions.iter_mut().for_each(|c| c.observed_generation = None);
-            status
-        };
-        let ended = at_end.status.unwrap_or_default();
-        for (revision, _, later) in bulk.versions.iter().filter(|(r, ..)| *r > end) {
-            if still(&later.status.clone().unwrap_or_default()) != still(&ended) {
-                self.say(format!("the status changed after the end, at {revision}"));
-            }
-        }
-        for kind in Kind::ALL {
-            for item in ended.items(kind) {
-                let open =
-                    [Some(Reason::OutcomeUnknown), Some(Reason::NotSettledInTime)].contains(&item.reason);
-                let stopped_later = self.versions.iter().any(|v| {
-                    v.name == item.id
-                        && v.stopped_by() == bulk.uid
-                        && v.revision > end
-                        && !self
-                            .versions
-                            .iter()
-                            .any(|w| w.uid == v.uid && w.stopped_by() == bulk.uid && w.revision <= end)
-                });
-                if stopped_later && !open {
-                    self.say(format!("{} was stopped after the end", item.id));
-                }
             }
         }
     }
@@ -344,6 +312,6 @@ pub fn outcome(item: Option<&ItemStatus>) -> String {
     format!("{:?}{reason}", item.result)
 }
 
-fn verb_of(request: &Request) -> TargetStatus {
+pub fn verb_of(request: &Request) -> TargetStatus {
     if request.verb == "delete" { TargetStatus::Deleted } else { TargetStatus::Stopped }
 }

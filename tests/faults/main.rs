@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod cluster;
+mod conditions;
 mod conduct;
+mod end;
 mod fault;
 mod history;
 mod judge;
@@ -27,7 +29,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use plan::{Learnt, Plan};
-use scenario::SCENARIOS;
+use scenario::{SCENARIOS, Scenario};
 
 /// Where everything but the operator runs.
 static OUTSIDE: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -48,18 +50,30 @@ fn main() -> ExitCode {
         None => SCENARIOS.iter().collect(),
     };
     let learnt = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| learn(scenario))));
-    let plans = scenarios.iter().zip(&learnt).flat_map(|(scenario, learnt)| plan::of(scenario, learnt));
-    let trials = plans.map(|plan| {
-        let (name, quick) = (plan.name.clone(), plan.quick);
-        let family = name.split('/').next().unwrap_or_default().to_owned();
-        Trial::test(name, move || attempt(&plan)).with_kind(family).with_ignored_flag(!quick)
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let mut trials = Vec::new();
+    for (scenario, (learnt, wrong)) in scenarios.iter().zip(learnt) {
+        trials.extend(plan::of(scenario, &learnt).into_iter().map(|plan| {
+            let (name, quick) = (plan.name.clone(), plan.quick);
+            let family = name.split('/').next().unwrap_or_default().to_owned();
+            // If all is not well in the run that the places come from, there may be more of them.
+            let before = wrong.clone().filter(|_| plan.is_in_peace());
+            let test = move || before.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
+            Trial::test(name, test).with_kind(family).with_ignored_flag(!quick)
+        }));
+    }
+    if let (Some(name), true) = (&arguments.filter, arguments.exact)
+        && !trials.iter().any(|trial| trial.name() == name)
+    {
+        eprintln!("there is no plan of the name {name}");
+        return ExitCode::FAILURE;
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// What a run in peace sends; whether all is well in it is another plan's business.
-async fn learn(scenario: &'static scenario::Scenario) -> Learnt {
-    run::run(&Plan::in_peace(scenario)).await.learnt
+/// What a run in peace sends, and what went wrong in it.
+async fn learn(scenario: &'static Scenario) -> (Learnt, Option<String>) {
+    let course = run::run(&Plan::in_peace(scenario)).await;
+    (course.learnt, course.wrong)
 }
 
 fn attempt(plan: &Plan) -> Result<(), Failed> {

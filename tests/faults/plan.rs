@@ -6,7 +6,7 @@ use ai_api_operator::api::Kind;
 
 use crate::{
     fault::{Call, Change, Fault, Late, Moment, Place, Resource, Strike, View},
-    scenario::Scenario,
+    scenario::{Reaction, Scenario},
 };
 
 /// A run of a scenario with what goes wrong in it.
@@ -51,14 +51,33 @@ impl Plan {
         self.strikes.is_empty() && self.view.is_none()
     }
 
+    /// Whether a write to a target may come in long after it was sent.
     pub fn has_late_request(&self) -> bool {
-        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Late(_)))
+        self.strikes.iter().any(|strike| {
+            let of_a_target = matches!(strike.place, Place::Nth(call, _) if call.is_target_write());
+            of_a_target && matches!(strike.fault, Fault::Late(_))
+        })
     }
 
     /// Whether nobody but the operator does anything but what the scenario says, and whatever fails leaves it the time that it
     /// has in peace.
     pub fn is_calm(&self) -> bool {
-        self.changes().next().is_none() && (self.is_in_peace() || self.scenario.name != "deadlines")
+        let counts = |change| !matches!(change, Change::Relabel | Change::RelabelBulkUpdate);
+        !self.changes().any(counts) && (self.is_in_peace() || !self.scenario.has_a_deadline())
+    }
+
+    /// Whether the flag is switched off at some time.
+    pub fn switches_off(&self) -> bool {
+        let reaction = matches!(self.scenario.reaction, Reaction::InTheMiddle(Change::FlagOff, _));
+        reaction || self.changes().any(|change| change == Change::FlagOff)
+    }
+
+    /// Whether the operator can't see in its watch what is done in the middle.
+    pub fn hides_what_happens_in_the_middle(&self) -> bool {
+        match (self.scenario.reaction, self.view) {
+            (Reaction::InTheMiddle(_, told_by), Some((_, resource))) => told_by == resource,
+            _ => false,
+        }
     }
 
     fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
@@ -107,8 +126,6 @@ fn fits(fault: Fault, call: Call) -> bool {
         // Reads may be lost; that they come late means nothing.
         Fault::Late(_) => call.is_write(),
         Fault::Silence { passed_on } | Fault::Answer { passed_on, .. } if !call.is_write() => !passed_on,
-        // A watch that never begins is given up after half a minute.
-        Fault::Silence { .. } => !call.is_watch(),
         _ => true,
     }
 }
@@ -173,6 +190,10 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
         Change::Recreate,
         Change::Terminate,
     ];
+    let told_by = match scenario.reaction {
+        Reaction::InTheMiddle(_, resource) => Some(resource),
+        _ => None,
+    };
     let mut plans = Vec::new();
     for view in View::ALL {
         for resource in Resource::ALL {
@@ -186,16 +207,28 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 continue;
             }
             let unseen: &[Change] = match resource {
+                Resource::Executions | Resource::Deployments if scenario.targets.is_empty() => &[],
                 Resource::Executions | Resource::Deployments => &on_targets,
                 Resource::ConfigMaps => &[Change::FlagOff],
                 Resource::BulkUpdates => &[],
             };
             let seen = match resource {
                 Resource::Deployments => scenario.targets.iter().any(|t| t.kind == Kind::Deployment),
-                // Nobody changes the flag but who switches it off.
-                Resource::ConfigMaps => false,
+                // Nobody changes the flag but who switches it off; seen late, that has to be read in time.
+                Resource::ConfigMaps => view == View::Hold && told_by == Some(Resource::ConfigMaps),
                 Resource::Executions | Resource::BulkUpdates => true,
             };
+            if view == View::Back {
+                let name = format!(
+                    "view/{}/back-{}-then-crash-committed-at-write-1",
+                    scenario.name,
+                    resource.word()
+                );
+                let crash =
+                    Strike { life: 0, place: Place::Write(1), fault: Fault::Crash(Moment::Committed) };
+                let view = Some((view, resource));
+                plans.push(Plan { name, scenario, strikes: vec![crash], view, unseen: None, quick });
+            }
             let nothing = Some(None).filter(|_| seen);
             let unseen =
                 unseen.iter().copied().map(Some).filter(|_| seen || resource == Resource::ConfigMaps);

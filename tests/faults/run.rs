@@ -17,13 +17,13 @@ use tokio::time::{sleep, timeout};
 use crate::{
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Resource, View},
+    fault::{Call, Change, Fault, Resource, Strike, View},
     judge::Case,
     operator::{End, Log, Running, has_panicked},
     plan::{Learnt, Plan},
     scenario::{Made, Reaction},
     view::Views,
-    wire::Life,
+    wire::{InTheMiddle, Life},
 };
 
 /// How long a plan may take.
@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long an operator sends nothing that is not about to.
 const CALM: Duration = Duration::from_millis(300);
+
+/// The same where it may be waiting before it tries again.
+const CALM_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
 
 /// How long a wrong view lasts, if the BulkUpdate does not end before.
 const VIEW_LASTS: Duration = Duration::from_millis(1500);
@@ -62,6 +65,7 @@ struct Runner<'a> {
     log: Log,
     running: Option<Running>,
     reacted: bool,
+    in_the_middle: Option<Arc<InTheMiddle>>,
 }
 
 /// Runs a plan in a namespace of its own.
@@ -80,6 +84,10 @@ pub async fn run(plan: &Plan) -> Course {
         log: Log::default(),
         running: None,
         reacted: false,
+        in_the_middle: match plan.scenario.reaction {
+            Reaction::InTheMiddle(change, resource) => Some(InTheMiddle::new(change, resource)),
+            _ => None,
+        },
     };
     let ended = match timeout(DEADLINE, runner.course()).await {
         Ok(ended) => ended,
@@ -110,7 +118,8 @@ pub async fn run(plan: &Plan) -> Course {
     let account = format!(
         "{}: {}; {} lives, {requests} requests, {written} writes to targets, {:.1} s",
         match (&plan.view, struck.is_empty()) {
-            (Some(_), _) => format!("{met} events met the fault"),
+            (Some(_), true) => format!("{met} events met the fault"),
+            (Some(_), false) => format!("{met} events met the fault, {}", struck.join(", ")),
             (None, true) => "no fault".into(),
             (None, false) => struck.join(", "),
         },
@@ -163,7 +172,8 @@ impl Runner<'_> {
         self.synced().await?;
         let forgets = matches!(self.plan.view, Some((View::Forget, _)));
         if self.plan.view.is_some() && !forgets {
-            self.views.begin(self.cluster.history.revision().to_string());
+            let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
+            self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
             if let Some(change) = self.plan.unseen {
                 for target in scenario.targets {
                     self.cluster.act(change, target.kind, target.name).await;
@@ -189,14 +199,16 @@ impl Runner<'_> {
             if forgets && !begun && stopped() {
                 begun = true;
                 self.views.begin(self.cluster.empty_at.clone());
-            } else if !forgets && since.elapsed() > VIEW_LASTS {
+            } else if !forgets
+                && since.elapsed() > VIEW_LASTS
+                && !self.plan.hides_what_happens_in_the_middle()
+            {
                 self.views.end();
             }
         }
         self.views.end();
-        if self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted) {
-            self.until_calm().await?;
-        }
+        // What it must not do any more, it may do only now.
+        self.until_calm().await?;
         if let Some(running) = self.running.take() {
             match running.stop().await {
                 End::Killed | End::Ended(Ok(())) => {}
@@ -206,25 +218,34 @@ impl Runner<'_> {
         // Another life finds nothing to do any more.
         self.start().await;
         self.synced().await?;
-        match self.running.take().unwrap().stop().await {
-            End::Ended(Err(error)) => Err(error),
-            _ => Ok(()),
+        self.until_calm().await?;
+        let last = self.running.take().unwrap();
+        let life = Arc::clone(&last.life);
+        if let End::Ended(Err(error)) = last.stop().await {
+            return Err(error);
+        }
+        for life in &self.lives {
+            life.has_left_nothing().await;
+        }
+        let counts = life.counts();
+        let more: Vec<_> =
+            counts.keys().filter(|call| !matches!(call, Call::List(_) | Call::Watch(_))).collect();
+        if more.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("all was over, and another life has sent {more:?}"))
         }
     }
 
     async fn start(&mut self) {
         let number = self.lives.len();
         let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
-        let in_the_middle = match self.plan.scenario.reaction {
-            Reaction::InTheMiddle(change, resource) if number == 0 => Some((change, resource)),
-            _ => None,
-        };
         let life = Life::new(
             Arc::clone(&self.cluster),
             Arc::clone(&self.views),
             Arc::clone(&self.conduct),
             strikes,
-            in_the_middle,
+            self.in_the_middle.clone(),
         );
         self.lives.push(Arc::clone(&life));
         let max_in_flight = self.plan.scenario.max_in_flight;
@@ -244,8 +265,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Waits until the operator sends nothing any more: what it does for a BulkUpdate that was deleted, it may do only now.
+    /// Waits until the operator sends nothing any more.
     async fn until_calm(&mut self) -> Result<(), String> {
+        // What was answered with a failure may be tried again a moment later.
+        let retries = |strike: &Strike| !matches!(strike.fault, Fault::Crash(_) | Fault::Race(_));
+        let deleted = self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted);
+        let calm = if deleted && self.plan.strikes.iter().any(retries) { CALM_AFTER_A_FAILURE } else { CALM };
         let end = Instant::now() + PATIENCE;
         let mut last = (0, 0, Instant::now());
         while Instant::now() < end {
@@ -253,7 +278,7 @@ impl Runner<'_> {
             let sent = life.counts().values().sum();
             if (self.lives.len(), sent) != (last.0, last.1) || !life.is_idle() {
                 last = (self.lives.len(), sent, Instant::now());
-            } else if last.2.elapsed() > CALM {
+            } else if last.2.elapsed() > calm {
                 break;
             }
             self.wait_a_while().await?;

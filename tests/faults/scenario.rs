@@ -41,6 +41,15 @@ pub struct Scenario {
     pub written: &'static [&'static str],
 }
 
+impl Scenario {
+    /// Whether what fails for a while may fail for good.
+    pub fn has_a_deadline(&self) -> bool {
+        (self.bulk_updates)()
+            .iter()
+            .any(|(_, spec)| spec["activeDeadlineSeconds"].is_number() || spec["notAfter"].is_string())
+    }
+}
+
 const fn own(kind: Kind, name: &'static str, state: &'static str) -> Made {
     Made { kind, name, state, managed_by_other: false }
 }
@@ -146,6 +155,14 @@ pub static SCENARIOS: &[Scenario] = &[
             (Execution, "delete-me", "Settled"),
             (Execution, "refuse-me", "Refused WrongState"),
         ],
+        ..PLAIN
+    },
+    Scenario {
+        name: "not-after",
+        bulk_updates: || {
+            let end = Timestamp::now() + SignedDuration::from_secs(2);
+            vec![("bulk", with(three(), "notAfter", end.to_string().into()))]
+        },
         ..PLAIN
     },
     Scenario {

@@ -1,11 +1,13 @@
 //! Whether a status says what happened: no more, and no less.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
     fault::{Call, Change, Fault, Place},
     history::Version,
     judge::{Bulk, Case, may, outcome},
+    support::audit::Request,
 };
 
 /// What any status of this BulkUpdate said that was not so.
@@ -42,13 +44,8 @@ fn shape(bulk: &Bulk, status: &BulkUpdateStatus) -> Vec<String> {
         let empty = Kind::ALL.into_iter().all(|kind| status.items(kind).is_empty());
         return if empty { wrong } else { vec!["items, and no summary".into()] };
     };
-    let spec = &bulk.versions[0].2.spec;
-    for kind in Kind::ALL {
-        let asked: Vec<_> = spec.items(kind).iter().map(|i| (&i.id, i.target_status)).collect();
-        let told: Vec<_> = status.items(kind).iter().map(|i| (&i.id, i.target_status)).collect();
-        if asked != told {
-            wrong.push(format!("asked for {asked:?}, told {told:?}"));
-        }
+    if !bulk.has_its_items(status) {
+        wrong.push(format!("asked for {:?}, told {status:?}", bulk.versions[0].2.spec));
     }
     let s = summary;
     if s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed != s.total {
@@ -121,6 +118,16 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
     let spec = &bulk.versions[0].2.spec;
     let strikes = || case.plan.strikes.iter();
     let Some(reason) = item.reason else { return false };
+    let Some(version) = case.versions.iter().find(|v| v.uid == bulk.uid && v.revision == said) else {
+        return false;
+    };
+    let start = version.bulk().status.and_then(|status| status.start_time);
+    let active = spec.active_deadline_seconds.zip(start);
+    let active = active.map(|(seconds, start)| start.0 + SignedDuration::from_secs(seconds.into()));
+    let in_time = |end: Option<Timestamp>| end.is_some_and(|end| version.seen >= end);
+    if about_the_object(reason) && !was_read(case, bulk, kind, &item.id, version.seen) {
+        return false;
+    }
     match reason {
         Reason::NotFound | Reason::Gone => stood.iter().any(Option::is_none),
         Reason::Replaced => some(&|v| uid.is_some_and(|uid| uid != v.uid)),
@@ -128,13 +135,19 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         Reason::Terminating => some(&Version::terminating),
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),
-        Reason::BulkUpdatesDisabled => case.called_off.is_some(),
-        Reason::DeadlineExceeded | Reason::NotSettledInTime => {
-            spec.active_deadline_seconds.is_some() || spec.not_after.is_some()
-        }
+        Reason::BulkUpdatesDisabled => case.plan.switches_off() && case.called_off.is_some(),
+        Reason::NotSettledInTime => in_time(active),
+        Reason::DeadlineExceeded => in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0)),
         Reason::OutcomeUnknown => {
-            let over = case.called_off.is_some() || spec.active_deadline_seconds.is_some();
-            over && strikes().any(|strike| strike.fault.leaves_the_outcome_open())
+            let disabled = case.plan.switches_off() && case.called_off.is_some();
+            let over = disabled || in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0));
+            over && strikes().any(|strike| {
+                let write = match strike.place {
+                    Place::Nth(call, _) => call.is_target_write() || matches!(strike.fault, Fault::Crash(_)),
+                    Place::Write(_) => true,
+                };
+                write && strike.fault.leaves_the_outcome_open()
+            })
         }
         Reason::WriteFailed => strikes().any(|strike| {
             let place = matches!(strike.place, Place::Nth(Call::Stop | Call::Delete, _));
@@ -143,6 +156,30 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         // The schema lets no unreadable object in, and one 403 is not given up on.
         Reason::Unreadable | Reason::Forbidden => false,
     }
+}
+
+/// Whether the reason speaks against the object that there is (or is not), which has to be seen live.
+fn about_the_object(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NotFound
+            | Reason::Gone
+            | Reason::Replaced
+            | Reason::CreatedLater
+            | Reason::Terminating
+            | Reason::StopPending
+            | Reason::WrongState
+    )
+}
+
+/// Whether the operator has read an object since the BulkUpdate was made.
+fn was_read(case: &Case<'_>, bulk: &Bulk, kind: Kind, id: &str, until: Timestamp) -> bool {
+    let created: Timestamp = bulk.created.parse().unwrap();
+    let times = |r: &Request| [&r.received, &r.answered].map(|time| time.parse::<Timestamp>().unwrap());
+    case.requests.iter().filter(|r| r.verb == "get" && r.resource == kind.plural() && r.name == id).any(|r| {
+        let [received, answered] = times(r);
+        received >= created && answered <= until && (r.succeeded() || r.code == 404)
+    })
 }
 
 /// What was done at the end and is not told.

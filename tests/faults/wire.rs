@@ -18,7 +18,7 @@ use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full, StreamBody};
 use kube::client::{Body, DynBody};
 use serde_json::json;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
 
@@ -43,11 +43,24 @@ pub struct Life {
     answered: watch::Sender<usize>,
     dying: AtomicBool,
     conduct: Arc<Conduct>,
-    /// What somebody does between the first stop and its answer, and which watch tells of it.
-    in_the_middle: Option<(Change, Resource)>,
-    interrupted: AtomicBool,
+    in_the_middle: Option<Arc<InTheMiddle>>,
+    /// The requests that are carried out after they were answered.
+    late: Mutex<Vec<JoinHandle<()>>>,
     /// Where others act, who do not die with the operator.
     outside: Handle,
+}
+
+/// What somebody does between the first stop and its answer, in whatever life; and which watch tells of it.
+pub struct InTheMiddle {
+    change: Change,
+    resource: Resource,
+    done: AtomicBool,
+}
+
+impl InTheMiddle {
+    pub fn new(change: Change, resource: Resource) -> Arc<Self> {
+        Arc::new(Self { change, resource, done: AtomicBool::new(false) })
+    }
 }
 
 #[derive(Default)]
@@ -64,7 +77,7 @@ impl Life {
         views: Arc<Views>,
         conduct: Arc<Conduct>,
         strikes: Vec<Strike>,
-        in_the_middle: Option<(Change, Resource)>,
+        in_the_middle: Option<Arc<InTheMiddle>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             dead: CancellationToken::new(),
@@ -76,7 +89,7 @@ impl Life {
             dying: AtomicBool::new(false),
             conduct,
             in_the_middle,
-            interrupted: AtomicBool::new(false),
+            late: Mutex::default(),
             outside: Handle::current(),
         })
     }
@@ -164,6 +177,25 @@ impl Life {
         }
     }
 
+    /// Has done what is to be done in the middle of a first stop; says from which revision on a watch tells of it.
+    async fn interrupted(&self, call: Call, path: &str) -> Result<Option<(Resource, u64)>, BoxError> {
+        let first =
+            |middle: &&Arc<InTheMiddle>| call == Call::Stop && !middle.done.swap(true, Ordering::Relaxed);
+        let Some(middle) = self.in_the_middle.as_ref().filter(first) else { return Ok(None) };
+        let (change, resource) = (middle.change, middle.resource);
+        let (cluster, path) = (Arc::clone(&self.cluster), path.to_owned());
+        let interrupt = async move { cluster.interrupt(change, resource, call, &path).await };
+        Ok(Some((resource, self.outside.spawn(interrupt).await?)))
+    }
+
+    /// Waits until its late requests have been carried out, too.
+    pub async fn has_left_nothing(&self) {
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        for carried_out in late {
+            carried_out.await.unwrap();
+        }
+    }
+
     async fn carry(
         self: Arc<Self>,
         wire: Arc<tokio::sync::Mutex<Wire>>,
@@ -185,9 +217,13 @@ impl Life {
                 self.outside.spawn(async move { cluster.change(change, call, &path).await }).await?;
                 pass_on().await?
             }
-            Some(Fault::Crash(Moment::Before)) => self.die().await,
+            Some(Fault::Crash(Moment::Before)) => {
+                self.interrupted(call, &path).await?;
+                self.die().await
+            }
             Some(Fault::Crash(Moment::Committed)) => {
                 collected(call, pass_on().await?).await?;
+                self.interrupted(call, &path).await?;
                 self.die().await
             }
             Some(Fault::Crash(Moment::Answered)) => {
@@ -217,26 +253,20 @@ impl Life {
             Some(Fault::Late(late)) => {
                 let (life, client) = (Arc::clone(&self), self.cluster.operators_client());
                 let (request, path) = (Request::from_parts(head.clone(), body.to_vec()), path.clone());
-                self.outside.spawn(async move {
+                let carried_out = self.outside.spawn(async move {
                     life.late(late, &path).await;
                     // What comes of it is in the audit log.
                     let _ = client.send(request.map(Body::from)).await;
                 });
+                self.late.lock().unwrap().push(carried_out);
                 made_up(504, None)
             }
         };
         self.conduct.is_told(call, &path, answer.status().as_u16());
-        if let Some((change, resource)) = self.in_the_middle.filter(|_| call == Call::Stop)
-            && !self.interrupted.swap(true, Ordering::Relaxed)
+        if let Some((resource, revision)) = self.interrupted(call, &path).await?
+            && self.views.have_shown(resource, revision).await
         {
-            let (cluster, path) = (Arc::clone(&self.cluster), path.clone());
-            let revision = self
-                .outside
-                .spawn(async move { cluster.interrupt(change, resource, call, &path).await })
-                .await?;
-            if self.views.have_shown(resource, revision).await {
-                self.conduct.sees_that_it_is_called_off();
-            }
+            self.conduct.sees_that_it_is_called_off();
         }
         let answer = self.views.seen_through(call, answer);
         self.answer(call, &path);

@@ -1,0 +1,113 @@
+//! Whether what has to end has ended: nothing is done after the end, after a deadline, or long after the flag was switched off.
+
+use ai_api_operator::api::{BulkUpdateStatus, Kind, Reason, TargetStatus};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    fault::Change,
+    judge::{Bulk, Case, verb_of},
+    support::audit::Request,
+};
+
+/// How long after it was called off a write may still come in: the reading of the flag may be a second old.
+const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
+
+/// How long a request may be on its way.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_millis(700);
+
+/// What was done that should not have been done any more.
+pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // One that the harness sends late tells nothing about when it was sent.
+    if !case.plan.has_late_request() {
+        wrong.extend(called_off(case));
+        for bulk in bulks {
+            wrong.extend(written_too_late(case, bulk, bulks.len() == 1));
+        }
+    }
+    for bulk in bulks {
+        wrong.extend(told_after_the_end(case, bulk));
+    }
+    wrong
+}
+
+fn received(request: &Request) -> Timestamp {
+    request.received.parse().unwrap()
+}
+
+fn called_off(case: &Case<'_>) -> Vec<String> {
+    let Some(time) = case.called_off else { return Vec::new() };
+    // Only the flag is looked at again; that a BulkUpdate is deleted has to be seen.
+    if !case.plan.switches_off() && case.plan.hides_what_happens_in_the_middle() {
+        return Vec::new();
+    }
+    let writes = case.requests.iter().filter(|r| r.is_target_write());
+    let late = writes.filter(|r| received(r) > time + EMERGENCY_STOP);
+    late.map(|r| format!("{:?} of {} at {}, called off at {time}", verb_of(r), r.name, r.received)).collect()
+}
+
+/// From when on nothing may be written for a BulkUpdate, and why.
+fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
+    let spec = &bulk.versions[0].2.spec;
+    let (_, status) = bulk.last();
+    let mut ends = Vec::new();
+    if let (Some(seconds), Some(start)) = (spec.active_deadline_seconds, &status.start_time) {
+        ends.push((start.0 + SignedDuration::from_secs(seconds.into()), "activeDeadlineSeconds"));
+    }
+    if let Some(time) = &spec.not_after {
+        ends.push((time.0, "notAfter"));
+    }
+    let sets_the_end = |r: &&Request| {
+        let of_this = r.resource == "bulkupdates" && r.subresource == "status" && r.name == bulk.name();
+        let over = r.body.pointer("/status/completionTime").is_some_and(|time| !time.is_null());
+        of_this && over && r.succeeded()
+    };
+    if let Some(end) = case.requests.iter().find(sets_the_end) {
+        ends.push((end.answered.parse().unwrap(), "the end"));
+    }
+    ends
+}
+
+/// Writes to targets after a deadline or the end, whatever became of them.
+fn written_too_late(case: &Case<'_>, bulk: &Bulk, alone: bool) -> Vec<String> {
+    let for_it = |r: &&Request| {
+        let by = r.body.pointer("/status/stopRequest/uid").and_then(|uid| uid.as_str());
+        r.is_target_write() && by.map_or(alone && verb_of(r) == TargetStatus::Deleted, |uid| uid == bulk.uid)
+    };
+    let mut wrong = Vec::new();
+    for (end, what) in ends(case, bulk) {
+        for r in case.requests.iter().filter(for_it).filter(|r| received(r) > end + ON_ITS_WAY) {
+            wrong.push(format!("{:?} of {} at {}, after {what} at {end}", verb_of(r), r.name, r.received));
+        }
+    }
+    wrong
+}
+
+/// The status of what is over stays as it is, but for the generation.
+fn told_after_the_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let Some(end) = bulk.end().filter(|_| !case.plan.changes().any(|c| c == Change::WidenStatus)) else {
+        return wrong;
+    };
+    let still = |status: &BulkUpdateStatus| {
+        let mut status = status.clone();
+        status.observed_generation = 0;
+        status.conditions.iter_mut().for_each(|c| c.observed_generation = None);
+        status
+    };
+    let at_end = bulk.versions.iter().find(|(r, ..)| *r == end).unwrap();
+    let ended = at_end.2.status.clone().unwrap_or_default();
+    for (revision, _, later) in bulk.versions.iter().filter(|(r, ..)| *r > end) {
+        if still(&later.status.clone().unwrap_or_default()) != still(&ended) {
+            wrong.push(format!("the status changed after the end, at {revision}"));
+        }
+    }
+    for item in Kind::ALL.into_iter().flat_map(|kind| ended.items(kind)) {
+        let open = [Some(Reason::OutcomeUnknown), Some(Reason::NotSettledInTime)].contains(&item.reason);
+        let mut stopped = case.versions.iter().filter(|v| v.name == item.id && v.stopped_by() == bulk.uid);
+        if !open && stopped.next().is_some_and(|first| first.revision > end) {
+            wrong.push(format!("{} was stopped after the end", item.id));
+        }
+    }
+    wrong
+}
