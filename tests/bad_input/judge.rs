@@ -120,6 +120,24 @@ impl Known {
         tally.unreadable += undecodable.len();
     }
 
+    /// Waits until those whose status somebody has forged are over, or wait for what was accepted, whatever was forged.
+    pub async fn until_no_forged_one_is_stuck(&self, world: &World, created: &[Created]) {
+        let made: HashSet<_> = created.iter().map(|(_, object, _)| uid(object)).collect();
+        until_ok("every forged one is over", || async {
+            let listed = list(world, &path(world, BULK_UPDATE), "").await;
+            let stuck = |object: &&Value| {
+                let Ok(bulk) = readable(object) else { return false };
+                let status = bulk.status.unwrap_or_default();
+                let settling = status.condition("Ready").is_some_and(|ready| ready.reason == "Settling");
+                status.completion_time.is_none() && !settling
+            };
+            let ours = listed.iter().filter(|object| made.contains(uid(object)));
+            let stuck: Vec<_> = ours.filter(stuck).collect();
+            stuck.first().map_or(Ok(()), |first| Err(format!("{} of them: {first}", stuck.len())))
+        })
+        .await;
+    }
+
     async fn take_in(
         &mut self,
         world: &World,

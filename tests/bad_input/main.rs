@@ -72,6 +72,7 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_refuses_wi
     known.bulk_updates(&made);
     a_well_formed_one_is_served(&world, "forged", &mut known, &mut tally).await;
     known.until_each_undecodable_is_reported(&world, &made, &mut tally).await;
+    known.until_no_forged_one_is_stuck(&world, &made).await;
 
     for sort in SORTS {
         world.put_back(&crd(sort));

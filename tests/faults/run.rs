@@ -41,8 +41,8 @@ const CALM_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
 /// How long a wrong view lasts, if the BulkUpdate does not end before.
 const VIEW_LASTS: Duration = Duration::from_millis(1500);
 
-/// How many requests a life may send at most, for so few items and with all retries: far more, and it is spinning.
-const REQUESTS_A_LIFE: usize = 80;
+/// How many requests a life may send at most; in peace they are 10 to 18. More, and it is spinning.
+const REQUESTS_A_LIFE: usize = 30;
 
 /// What came of a plan.
 pub struct Course {
