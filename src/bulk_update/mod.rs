@@ -84,6 +84,13 @@ impl Latest {
         self.current.borrow().stopped || self.shutdown.is_cancelled()
     }
 
+    /// Waits until it was deleted, is being deleted, or can't be understood any more.
+    async fn until_stopped(&mut self) {
+        while !self.current.borrow_and_update().stopped {
+            self.changed().await;
+        }
+    }
+
     /// Waits for news. The registry outlives its BulkUpdates, so that without it there are none.
     pub async fn changed(&mut self) {
         if self.current.changed().await.is_err() {
@@ -101,7 +108,7 @@ async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> bool {
         if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work).await == End::Over {
             return work.is_over();
         }
-        match read_again(&ctx, &work.request).await {
+        match read_again(&ctx, &mut latest, &work.request).await {
             Some(live) => bulk = Arc::new(live),
             None => break,
         }
@@ -110,8 +117,8 @@ async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> bool {
 }
 
 /// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,
-/// or the process is to end.
-async fn read_again(ctx: &Context, request: &Request) -> Option<BulkUpdate> {
+/// or nothing new may be begun.
+async fn read_again(ctx: &Context, latest: &mut Latest, request: &Request) -> Option<BulkUpdate> {
     for attempt in 1.. {
         let answer = {
             let _slot = ctx.slots.acquire().await;
@@ -124,6 +131,7 @@ async fn read_again(ctx: &Context, request: &Request) -> Option<BulkUpdate> {
                 warn!(bulk_update = %request.full_name(), %failure, "can't be read; trying again");
                 tokio::select! {
                     () = tokio::time::sleep(failure.wait(attempt)) => {}
+                    () = latest.until_stopped() => break,
                     () = ctx.shutdown.cancelled() => break,
                 }
             }

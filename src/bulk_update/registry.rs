@@ -47,7 +47,8 @@ enum State {
     Over { rest: Option<Finished> },
     /// It can't be decoded (or is unfit, which is treated alike), and no task runs for it.
     Undecodable,
-    /// Its task has ended, but not at its end: it was gone, or being deleted. If it is still there, it is taken up again.
+    /// Nothing is done any more, though it has not come to its end: it is gone, or being deleted, and neither is ever taken
+    /// back. An event that says otherwise is an old one.
     LaidDown,
 }
 
@@ -162,10 +163,11 @@ impl Registry {
                     *rest = Some(Finished::take_up(&self.ctx, &bulk));
                 }
             }
-            State::Undecodable | State::LaidDown => {
+            State::Undecodable => {
                 let state = self.begin(&key, &uid, bulk);
                 self.known.insert(key, Known { uid, list, state });
             }
+            State::LaidDown => {}
         }
     }
 
@@ -252,3 +254,6 @@ fn is_over(bulk: &BulkUpdate) -> bool {
 fn key(namespace: Option<&str>, name: Option<&str>) -> Key {
     (namespace.unwrap_or_default().into(), name.unwrap_or_default().into())
 }
+
+#[cfg(test)]
+mod tests;

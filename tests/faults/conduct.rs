@@ -84,6 +84,8 @@ impl Conduct {
         if matches!(call, Call::Stop | Call::Delete) && code == 409 {
             self.0.lock().unwrap().conflicts.insert(path.to_owned());
         }
+        let mut inner = self.0.lock().unwrap();
+        inner.called_off |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
     }
 
     /// It has seen that nothing more is to be written.

@@ -72,10 +72,16 @@ impl Plan {
         reaction || self.changes().any(|change| change == Change::FlagOff)
     }
 
+    /// Whether what it watches is wrong only from its first record on; before that it would not see its BulkUpdate.
+    pub fn view_begins_at_the_record(&self) -> bool {
+        self.hides_what_happens_in_the_middle()
+            && self.view.is_some_and(|(_, resource)| resource == Resource::BulkUpdates)
+    }
+
     /// Whether the operator can't see in its watch what is done in the middle.
     pub fn hides_what_happens_in_the_middle(&self) -> bool {
         match (self.scenario.reaction, self.view) {
-            (Reaction::InTheMiddle(_, told_by), Some((_, resource))) => told_by == resource,
+            (Reaction::InTheMiddle(_, told_by), Some((View::Hold, resource))) => told_by == resource,
             _ => false,
         }
     }

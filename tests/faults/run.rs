@@ -74,7 +74,7 @@ pub async fn run(plan: &Plan) -> Course {
     let namespace = format!("plan-{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let begun = Instant::now();
     let cluster = Cluster::new(&namespace).await;
-    let views = Views::new(plan.view);
+    let views = Views::of(plan);
     let mut runner = Runner {
         plan,
         cluster: Arc::clone(&cluster),
@@ -171,7 +171,7 @@ impl Runner<'_> {
         self.start().await;
         self.synced().await?;
         let forgets = matches!(self.plan.view, Some((View::Forget, _)));
-        if self.plan.view.is_some() && !forgets {
+        if self.plan.view.is_some() && !forgets && !self.plan.view_begins_at_the_record() {
             let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
             self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
             if let Some(change) = self.plan.unseen {
@@ -205,6 +205,9 @@ impl Runner<'_> {
             {
                 self.views.end();
             }
+        }
+        if self.plan.hides_what_happens_in_the_middle() {
+            self.until_calm().await?;
         }
         self.views.end();
         // What it must not do any more, it may do only now.
@@ -357,8 +360,10 @@ async fn make(cluster: &Cluster, targets: &[Made]) {
     }
 }
 
-/// Whether a plan is to be tried again because its fault has not struck. After the flag was switched off it is a matter
-/// of luck what is still sent.
+/// Whether a plan is to be tried again because its fault has not struck. Where something is switched off in the middle, or
+/// made at the same moment, it is a matter of luck how much is sent.
 pub fn is_worth_another_try(plan: &Plan, course: &Course) -> bool {
-    !course.struck && !matches!(plan.scenario.reaction, Reaction::InTheMiddle(..))
+    let lucky = matches!(plan.scenario.reaction, Reaction::InTheMiddle(..))
+        || !plan.scenario.at_the_same_moment.is_empty();
+    !course.struck && !lucky
 }

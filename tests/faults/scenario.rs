@@ -84,6 +84,25 @@ const THREE_OUTCOMES: &[(Kind, &str, &str)] = &[
     (Execution, "refuse-me", "Refused WrongState"),
 ];
 
+/// Written to one after the other, with something happening after the first write.
+const ONE_BY_ONE: Scenario = Scenario {
+    name: "",
+    max_in_flight: 1,
+    targets: &[
+        own(Execution, "stop-1", "RUNNING"),
+        own(Execution, "stop-2", "RUNNING"),
+        own(Execution, "delete-me", "STOPPED"),
+    ],
+    bulk_updates: || {
+        let item = |id: &str, verb: &str| json!({"id": id, "targetStatus": verb});
+        let items = [item("stop-1", "STOPPED"), item("stop-2", "STOPPED"), item("delete-me", "DELETED")];
+        vec![("bulk", json!({"executions": items}))]
+    },
+    outcomes: &[],
+    written: &[],
+    ..PLAIN
+};
+
 const PLAIN: Scenario = Scenario {
     name: "three-items",
     max_in_flight: 16,
@@ -167,29 +186,13 @@ pub static SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "flag-off",
-        max_in_flight: 1,
-        targets: &[
-            own(Execution, "stop-1", "RUNNING"),
-            own(Execution, "stop-2", "RUNNING"),
-            own(Execution, "delete-me", "STOPPED"),
-        ],
-        bulk_updates: || {
-            let item = |id: &str, verb: &str| json!({"id": id, "targetStatus": verb});
-            let items = [item("stop-1", "STOPPED"), item("stop-2", "STOPPED"), item("delete-me", "DELETED")];
-            vec![("bulk", json!({"executions": items}))]
-        },
         reaction: Reaction::InTheMiddle(Change::FlagOff, Resource::ConfigMaps),
-        outcomes: &[],
-        written: &[],
-        ..PLAIN
+        ..ONE_BY_ONE
     },
     Scenario {
         name: "deleted-midway",
-        max_in_flight: 1,
         reaction: Reaction::InTheMiddle(Change::DeleteBulkUpdate, Resource::BulkUpdates),
-        outcomes: &[],
-        written: &[],
-        ..PLAIN
+        ..ONE_BY_ONE
     },
     Scenario {
         name: "two-bulk-updates",

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     fault::{Call, Resource, View},
+    plan::Plan,
     wire::{lines, of_lines},
 };
 
@@ -45,6 +46,7 @@ enum Phase {
 /// The view of one plan, over all lives of the operator.
 pub struct Views {
     view: Option<(View, Resource)>,
+    begins_at_the_record: bool,
     phase: watch::Sender<Phase>,
     expired: AtomicUsize,
     /// The newest revision that each watch has shown.
@@ -54,10 +56,11 @@ pub struct Views {
 }
 
 impl Views {
-    pub fn new(view: Option<(View, Resource)>) -> Arc<Self> {
+    pub fn of(plan: &Plan) -> Arc<Self> {
         let phase = watch::Sender::new(Phase::NotYet);
         Arc::new(Self {
-            view,
+            view: plan.view,
+            begins_at_the_record: plan.view_begins_at_the_record(),
             phase,
             expired: AtomicUsize::new(0),
             shown: watch::Sender::default(),
@@ -81,6 +84,9 @@ impl Views {
     /// A list as it was at the time when the fault began, where that is the fault.
     pub fn rewritten(&self, call: Call, head: &Parts) -> Parts {
         let mut head = head.clone();
+        if call == Call::Record && self.begins_at_the_record && *self.phase.borrow() == Phase::NotYet {
+            self.begin(String::new());
+        }
         if let (Some((view, resource)), Phase::On(past)) = (self.view, &*self.phase.borrow())
             && view.goes_back()
             && call == Call::List(resource)

@@ -42,7 +42,7 @@ pub fn carry_on(
             let planned = Planned { request, entry, record, rules };
             planned.by_object(look).unwrap_or_else(|| planned.by_gate(look, gate, deadline))
         }
-        ItemResult::Scheduled => scheduled(entry, record, look, deadline),
+        ItemResult::Scheduled => scheduled(request, entry, record, look, deadline),
         ItemResult::Eligible | ItemResult::Settled | ItemResult::Refused | ItemResult::Failed => {
             Step::Hold(None)
         }
@@ -194,7 +194,7 @@ pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
     }
 }
 
-fn scheduled(entry: &Entry, record: &ItemStatus, look: &Look, deadline: Deadline) -> Step {
+fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look, deadline: Deadline) -> Step {
     let progress = &entry.progress;
     let stop = entry.item.target == TargetStatus::Stopped;
     let settles = |message: Option<String>| {
@@ -212,12 +212,15 @@ fn scheduled(entry: &Entry, record: &ItemStatus, look: &Look, deadline: Deadline
         return gone();
     }
     if stop && let Some(target) = ours {
-        // What was seen before the answer to the write settles nothing.
-        let current =
-            progress.written.as_deref().is_none_or(|version| not_older(&target.resource_version, version));
+        // What was seen before the answer to the write settles nothing. Where the answer is not known any more, the stop
+        // itself tells what is newer than it.
+        let current = match &progress.written {
+            Some(version) => not_older(&target.resource_version, version),
+            None => live || target.stop_request.as_deref() == Some(&*request.uid),
+        };
         let now = accepted_stop(record, target);
-        if current && now.result == ItemResult::Settled {
-            return Step::Become(now, None);
+        if now.result == ItemResult::Settled && (current || progress.written.is_none()) {
+            return if current { Step::Become(now, None) } else { Step::Read };
         }
     }
     if matches!(look, Look::Cached(_)) && (ours.is_none() || progress.must_look) {

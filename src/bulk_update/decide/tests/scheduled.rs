@@ -59,6 +59,18 @@ fn a_stop_settles_when_it_is_seen_to_have_taken_hold_and_not_before() {
 }
 
 #[test]
+fn what_may_have_been_seen_before_the_stop_is_read_where_its_version_is_not_known_any_more() {
+    let stop = scheduled(TargetStatus::Stopped);
+    for state in [State::Stopped, State::Completed, State::Dead] {
+        for by in [None, Some(OTHER.into())] {
+            let object = Target { stop_request: by, ..stopping(state) };
+            assert_eq!(step(&stop, &Look::Cached(Some(object.clone())), Deadline::Ahead), Step::Read);
+            settled(step(&stop, &Look::Live(Some(object)), Deadline::Ahead));
+        }
+    }
+}
+
+#[test]
 fn nothing_is_written_again_to_what_is_back_at_work_or_unreadable() {
     for verb in VERBS {
         let item = scheduled(verb);
