@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, Kind, Summary};
 
 use crate::{
-    fault::{Call, Change, Place, Resource},
+    fault::{Call, Place, Resource},
     judge::{Bulk, Case},
 };
 
@@ -15,9 +15,7 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let mut since = HashMap::new();
     for (revision, _, version) in &bulk.versions {
         let status = version.status.clone().unwrap_or_default();
-        // What somebody else has written into it is not the operator's.
-        let forged = case.plan.changes().any(|c| c == Change::WidenStatus) && !bulk.has_its_items(&status);
-        if status.conditions.is_empty() || forged {
+        if status.conditions.is_empty() || case.is_forged(bulk, &status) {
             continue;
         }
         let found = words(&status);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     cluster::{Cluster, FINALIZER},
     conditions, end,
-    fault::{Call, Fault, Place},
+    fault::{Call, Change, Fault, Place},
     history::Version,
     plan::Plan,
     support::audit::Request,
@@ -120,6 +120,11 @@ impl<'a> Case<'a> {
             }
         }
         bulks
+    }
+
+    /// Whether somebody else has written items into a status.
+    pub fn is_forged(&self, bulk: &Bulk, status: &BulkUpdateStatus) -> bool {
+        self.plan.changes().any(|c| c == Change::WidenStatus) && !bulk.has_its_items(status)
     }
 
     /// All that does not hold.
