@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fault::{Call, Fault};
+use crate::fault::{Call, Fault, Resource};
 
 /// The conduct of one operator over all its lives.
 pub struct Conduct(Mutex<Inner>);
@@ -36,7 +36,8 @@ impl Conduct {
         let mut inner = self.0.lock().unwrap();
         let early =
             inner.not_before.remove(&(call, path.to_owned())).is_some_and(|time| Instant::now() < time);
-        if early {
+        // Each BulkUpdate waits for itself; what they share is the reading of the flag.
+        if early && (inner.alone || call == Call::ReadFlag) {
             inner.wrong.push(format!("{call} of {path} before the time that Retry-After says"));
         }
         match call {
@@ -88,9 +89,11 @@ impl Conduct {
         inner.called_off |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
     }
 
-    /// It has seen that nothing more is to be written.
-    pub fn sees_that_it_is_called_off(&self) {
-        self.0.lock().unwrap().called_off = true;
+    /// It has seen that nothing more is to be written, in what `resource` says; the BulkUpdate that is gone is the only one,
+    /// or the others go on.
+    pub fn sees_that_it_is_called_off(&self, resource: Resource) {
+        let mut inner = self.0.lock().unwrap();
+        inner.called_off |= inner.alone || resource != Resource::BulkUpdates;
     }
 
     pub fn wrong(&self) -> Vec<String> {

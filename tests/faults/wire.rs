@@ -266,7 +266,7 @@ impl Life {
         if let Some((resource, revision)) = self.interrupted(call, &path).await?
             && self.views.have_shown(resource, revision).await
         {
-            self.conduct.sees_that_it_is_called_off();
+            self.conduct.sees_that_it_is_called_off(resource);
         }
         let answer = self.views.seen_through(call, answer);
         self.answer(call, &path);
