@@ -150,7 +150,8 @@ impl<'a> Case<'a> {
     fn guards(&mut self) {
         for r in self.requests.clone().iter().filter(|r| r.is_target_write()) {
             let uid = r.body.pointer("/preconditions/uid");
-            let guarded = r.guard().is_some() && (r.verb != "delete" || uid.is_some());
+            let in_the_background = r.body.pointer("/propagationPolicy").is_some_and(|p| p == "Background");
+            let guarded = r.guard().is_some() && (r.verb != "delete" || (uid.is_some() && in_the_background));
             let known = matches!((&*r.verb, &*r.subresource), ("delete", "") | ("patch", "status"));
             if !guarded || !known {
                 self.say(format!("unguarded: {} {}/{} {}", r.verb, r.name, r.subresource, r.body));

@@ -360,10 +360,8 @@ async fn make(cluster: &Cluster, targets: &[Made]) {
     }
 }
 
-/// Whether a plan is to be tried again because its fault has not struck. Where something is switched off in the middle, or
-/// made at the same moment, it is a matter of luck how much is sent.
+/// Whether a plan is to be tried again because its fault has not struck. Where the outcome is a matter of luck, so is how
+/// much is sent.
 pub fn is_worth_another_try(plan: &Plan, course: &Course) -> bool {
-    let lucky = matches!(plan.scenario.reaction, Reaction::InTheMiddle(..))
-        || !plan.scenario.at_the_same_moment.is_empty();
-    !course.struck && !lucky
+    !course.struck && !plan.scenario.outcomes.is_empty()
 }

@@ -127,7 +127,10 @@ impl World {
             "metadata": {"name": name}, "spec": spec});
         let object: DynamicObject = serde_json::from_value(object).unwrap();
         let made = self.targets(kind).create(&PostParams::default(), &object).await.unwrap();
-        self.set_status(kind, name, status).await;
+        // It may be gone by now.
+        if status.as_object().is_none_or(|status| !status.is_empty()) {
+            self.set_status(kind, name, status).await;
+        }
         made.uid().unwrap()
     }
 
