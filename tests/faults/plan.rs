@@ -28,6 +28,14 @@ pub struct Learnt {
     pub writes: usize,
 }
 
+impl Learnt {
+    /// What two runs have both sent.
+    pub fn in_common(&self, other: &Self) -> Self {
+        let both = |(call, count): (&Call, &usize)| Some((*call, *count.min(other.counts.get(call)?)));
+        Self { counts: self.counts.iter().filter_map(both).collect(), writes: self.writes.min(other.writes) }
+    }
+}
+
 impl Plan {
     pub fn in_peace(scenario: &'static Scenario) -> Self {
         let name = format!("peace/{}", scenario.name);
