@@ -252,8 +252,9 @@ pub fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) ->
                     record
                 }
                 (Accepted::Left(target), TargetStatus::Deleted) => {
+                    // Its deletionTimestamp tells the next decision all there is to tell.
                     entry.progress.seen = Some(target);
-                    ItemStatus { result: ItemResult::Scheduled, ..record }
+                    return true;
                 }
             };
             entry.becomes(record, None);
