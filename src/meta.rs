@@ -27,8 +27,8 @@ use crate::{
 /// The key of the ConfigMap under which the flag stands.
 pub const KEY: &str = "bulkUpdates";
 
-/// How old a reading may be when a write rests on it.
-pub const FRESH: Duration = Duration::from_secs(1);
+/// How old a reading may be when a write rests on it that did not have to wait for it.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The longest explanation of an invalid flag, in bytes.
 const LONGEST_COMPLAINT: usize = 200;
@@ -147,14 +147,15 @@ impl Meta {
         (&self.namespace, &self.name)
     }
 
-    /// What a live reading begun at `since` or later says, where the watch has nothing newer that switches it off.
-    /// Callers at the same time share one request.
+    /// What a live reading says that was begun at `since` or later and is fresh, where the watch has nothing newer that
+    /// switches it off. Callers at the same time share one request.
     ///
     /// # Errors
     /// When the ConfigMap can't be read; that it does not exist is no error.
     pub async fn read_since(&self, since: Instant) -> Result<Flags, Failure> {
+        let wanted = Instant::now();
         let _one_at_a_time = self.reading.lock().await;
-        if let Some(known) = self.known_since(since) {
+        if let Some(known) = self.known_since(since.max(oldest(wanted))) {
             return known;
         }
         let begun = Instant::now();
@@ -209,6 +210,14 @@ impl Meta {
     }
 }
 
+/// When a reading must have been begun that counts now for who has waited since `wanted`. What it says may be as old as
+/// its request: one that was under way already and took long may come from before the flag was switched off. What was
+/// begun since counts however long it took: of a server that always takes longer than [`FRESH`] nobody could use another's
+/// answer, nor trust their own.
+fn oldest(wanted: Instant) -> Instant {
+    Instant::now().checked_sub(FRESH).map_or(wanted, |fresh| fresh.min(wanted))
+}
+
 impl Known {
     fn take_in(&mut self, version: String, flags: Flags) -> bool {
         let newer = not_older(&version, &self.newest.0);
@@ -237,7 +246,58 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+
+    use kube::client::Body;
+    use tokio::time::sleep;
+
     use super::*;
+
+    /// An API server that looks at the flag at once, and answers after `delay`.
+    struct Slow {
+        on: AtomicBool,
+        asked: AtomicUsize,
+        delay: Duration,
+    }
+
+    impl Slow {
+        fn server(delay: Duration) -> (Arc<Self>, Meta) {
+            let server = Arc::new(Self { on: true.into(), asked: 0.into(), delay });
+            let asked = Arc::clone(&server);
+            let service = tower::service_fn(move |_: http::Request<Body>| {
+                let server = Arc::clone(&asked);
+                async move {
+                    server.asked.fetch_add(1, Ordering::Relaxed);
+                    let text = format!("executions: {}", server.on.load(Ordering::Relaxed));
+                    sleep(server.delay).await;
+                    let map = serde_json::json!({"data": {KEY: text}, "metadata": {"resourceVersion": "1"}});
+                    Ok::<_, tower::BoxError>(http::Response::new(Body::from(map.to_string().into_bytes())))
+                }
+            });
+            (server, Meta::new(Client::new(service, "default"), "ai-api-system".into(), "ai-api-meta".into()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reading_is_not_shared_with_who_came_later_but_serves_who_has_asked_for_it() {
+        for (millis, shared) in [(900, true), (9000, false)] {
+            let (server, meta) = Slow::server(Duration::from_millis(millis));
+            let begin = Instant::now();
+            let later = async {
+                sleep(Duration::from_millis(200)).await;
+                server.on.store(false, Ordering::Relaxed);
+                sleep(Duration::from_millis(200)).await;
+                tokio::join!(meta.read_since(begin), meta.read_since(begin))
+            };
+            let (first, (second, third)) = tokio::join!(meta.read_since(begin), later);
+            assert_eq!(first, Ok(valid(true, false)), "{millis} ms");
+            assert_eq!((&second, &third), (&Ok(valid(shared, false)), &second), "{millis} ms");
+            assert_eq!(server.asked.load(Ordering::Relaxed), if shared { 1 } else { 2 }, "{millis} ms");
+        }
+    }
 
     fn valid(executions: bool, deployments: bool) -> Flags {
         Flags::Valid { executions, deployments }

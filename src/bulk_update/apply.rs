@@ -22,7 +22,7 @@ use tracing::info;
 use super::{
     Context, Latest,
     decide::{Deadline, accepted_stop},
-    observe::{self, flag_since},
+    observe,
     request::{Item, Request},
     work::Work,
 };
@@ -147,7 +147,7 @@ async fn write(
     item: &Item,
     target: Target,
 ) -> Answer {
-    let flags = ctx.meta.read_since(flag_since(since)).await;
+    let flags = ctx.meta.read_since(since).await;
     // From here to the sending nothing waits: what is seen now is what the write rests on.
     let may = flags.is_ok_and(|flags| flags.on(item.kind))
         && !latest.stopped()

@@ -7,7 +7,6 @@ use kube::{
     api::GetParams,
     core::{Request as ApiRequest, request},
 };
-use tokio::time::Instant;
 
 use super::{
     Context,
@@ -19,7 +18,7 @@ use crate::{
     api::{ItemResult, Kind},
     client::{Failure, send},
     index::{Change, Following, What},
-    meta::{FRESH, Flags},
+    meta::Flags,
     target::{Observed, Target},
 };
 
@@ -84,7 +83,7 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
     if work.start.is_some() && !work.any(ItemResult::Planned) {
         return Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
     }
-    let read = ctx.meta.read_since(flag_since(work.since)).await;
+    let read = ctx.meta.read_since(work.since).await;
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
         Ok(Flags::Invalid(why)) => Gate::Closed(format!("invalid {}: {why}", ctx.meta.place())),
@@ -98,12 +97,6 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
         deployments: gate(Kind::Deployment),
         invalid: matches!(read, Ok(Flags::Invalid(_))),
     }
-}
-
-/// How old a reading of the flag may be for what began at `begin`: no older than that, and no older than a second.
-#[must_use]
-pub fn flag_since(begin: Instant) -> Instant {
-    Instant::now().checked_sub(FRESH).map_or(begin, |second_ago| second_ago.max(begin))
 }
 
 /// Reads an item's target from the API server: a quorum read, not one from its cache.
