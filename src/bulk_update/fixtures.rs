@@ -1,15 +1,23 @@
-//! What the tests of decisions are made of.
+//! What the tests are made of.
+
+use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
+use kube::{Client, Config, runtime::events::Recorder};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    decide::blank,
+    Context,
+    decide::{Rules, blank},
     request::{Item, Request},
     work::{Entry, Progress},
 };
 use crate::{
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
+    index::Index,
+    meta::Meta,
     target::Target,
 };
 
@@ -32,6 +40,21 @@ pub(super) const RESULTS: [ItemResult; 6] = [
     ItemResult::Refused,
     ItemResult::Failed,
 ];
+
+/// With an API server that does not answer.
+pub(super) fn context() -> Arc<Context> {
+    let client = Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+    Arc::new(Context {
+        index: Index::new([]),
+        meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
+        slots: Arc::new(Semaphore::new(1)),
+        rules: Rules::default(),
+        recorder: Recorder::new(client.clone(), "test".into()),
+        tracker: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+        client,
+    })
+}
 
 /// So many seconds after the BulkUpdate was made.
 pub(super) fn at(seconds: i64) -> Timestamp {

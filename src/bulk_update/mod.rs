@@ -267,3 +267,31 @@ fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline) -> T
     turn.phase = Some(Phase::Planned(hindrance));
     turn
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        api::{Kind, TargetStatus},
+        bulk_update::fixtures::{bulk, context, spec},
+    };
+
+    #[tokio::test]
+    async fn what_was_deleted_is_not_read_again_for_ever() {
+        let ctx = context();
+        let bulk = Arc::new(bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
+        let request = Request::from(&*bulk);
+        let (sender, current) = watch::channel(Current { bulk, stopped: false });
+        let mut latest = Latest { current, shutdown: ctx.shutdown.clone() };
+        let reading = read_again(&ctx, &mut latest, &request);
+        let deleted = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            sender.send_modify(|current| current.stopped = true);
+        };
+        let both = async { tokio::join!(reading, deleted).0 };
+        let ended = tokio::time::timeout(Duration::from_secs(5), both).await;
+        assert_eq!(ended, Ok(None), "it is still being read");
+    }
+}

@@ -1,25 +1,7 @@
-use kube::{Client, Config, runtime::events::Recorder};
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::*;
-use crate::{bulk_update::decide::Rules, index::Index, meta::Meta};
-
-/// A registry whose API server does not answer.
-fn registry() -> Registry {
-    let client = Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
-    Registry::new(Arc::new(Context {
-        index: Index::new([]),
-        meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
-        slots: Arc::new(Semaphore::new(1)),
-        rules: Rules::default(),
-        recorder: Recorder::new(client.clone(), "test".into()),
-        tracker: TaskTracker::new(),
-        shutdown: CancellationToken::new(),
-        client,
-    }))
-}
+use crate::bulk_update::fixtures::context;
 
 fn bulk(uid: &str) -> Arc<BulkUpdate> {
     let bulk = json!({
@@ -32,7 +14,7 @@ fn bulk(uid: &str) -> Arc<BulkUpdate> {
 
 #[tokio::test]
 async fn what_is_gone_is_not_taken_up_again_by_an_old_event() {
-    let mut registry = registry();
+    let mut registry = Registry::new(context());
     registry.apply(bulk("first"), 0);
     assert_eq!(registry.tasks.len(), 1);
     // Its task has read that it is gone, before the watch says so.
