@@ -71,6 +71,20 @@ fn what_may_have_been_seen_before_the_stop_is_read_where_its_version_is_not_know
 }
 
 #[test]
+fn what_a_read_has_shown_back_at_work_is_not_read_again_while_the_index_is_behind() {
+    let mut stop = scheduled(TargetStatus::Stopped);
+    let indexed = Target { resource_version: "5".into(), ..target(State::Stopped) };
+    let look = stop.1.look(Some(indexed.clone()));
+    assert_eq!(step(&stop, &look, Deadline::Ahead), Step::Read);
+    stop.1.read(Ok(Some(Target { resource_version: "6".into(), ..target(State::Running) })));
+    for _ in 0..2 {
+        let look = stop.1.look(Some(indexed.clone()));
+        assert_eq!(step(&stop, &look, Deadline::Ahead), Step::Hold(None), "{look:?}");
+        stop.1.decided();
+    }
+}
+
+#[test]
 fn nothing_is_written_again_to_what_is_back_at_work_or_unreadable() {
     for verb in VERBS {
         let item = scheduled(verb);
