@@ -9,7 +9,7 @@ use kube::{
 };
 use tokio::{
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::{Id, JoinError, JoinSet},
 };
 use tracing::warn;
 
@@ -20,7 +20,7 @@ use crate::api::BulkUpdate;
 type Key = (Box<str>, Box<str>);
 
 /// Whose task has ended, and whether its end is on record.
-type Ended = (Key, Box<str>, bool);
+type Ended = (Key, bool);
 
 /// Keeps BulkUpdates apart by uid: one made anew under the same name is another.
 pub struct Registry {
@@ -42,7 +42,7 @@ struct Known {
 #[derive(Debug)]
 enum State {
     /// A task carries it out, or is about to end.
-    Underway { current: watch::Sender<Current>, undecodable: bool },
+    Underway { task: Id, current: watch::Sender<Current>, undecodable: bool },
     /// Nothing more is done to its targets; what is left to do for itself goes on while `rest` is held.
     Over { rest: Option<Finished> },
     /// It can't be decoded (or is unfit, which is treated alike), and no task runs for it.
@@ -70,7 +70,7 @@ impl Registry {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = self.tasks.join_next() => self.ended(ended),
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
                 event = events.next() => match event {
                     Some((scope, event)) => self.take_in(scope.as_deref(), event),
                     None => break,
@@ -144,13 +144,13 @@ impl Registry {
             self.forget(&key);
         }
         let Some(known) = self.known.get_mut(&key) else {
-            let state = self.begin(&key, &uid, bulk);
+            let state = self.begin(&key, bulk);
             self.known.insert(key, Known { uid, list, state });
             return;
         };
         known.list = list;
         match &mut known.state {
-            State::Underway { current, undecodable } => {
+            State::Underway { current, undecodable, .. } => {
                 *undecodable = false;
                 current.send_modify(|current| {
                     current.stopped |= terminating;
@@ -164,7 +164,7 @@ impl Registry {
                 }
             }
             State::Undecodable => {
-                let state = self.begin(&key, &uid, bulk);
+                let state = self.begin(&key, bulk);
                 self.known.insert(key, Known { uid, list, state });
             }
             State::LaidDown => {}
@@ -172,7 +172,7 @@ impl Registry {
     }
 
     /// Takes up what is not under way yet.
-    fn begin(&mut self, key: &Key, uid: &str, bulk: Arc<BulkUpdate>) -> State {
+    fn begin(&mut self, key: &Key, bulk: Arc<BulkUpdate>) -> State {
         if is_over(&bulk) {
             return State::Over { rest: Some(Finished::take_up(&self.ctx, &bulk)) };
         }
@@ -181,23 +181,27 @@ impl Registry {
         }
         let (current, receiver) = watch::channel(Current { bulk, stopped: false });
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
-        let (ctx, key, uid) = (Arc::clone(&self.ctx), key.clone(), uid.into());
-        self.tasks.spawn(async move { (key, uid, carry_out(ctx, latest).await) });
-        State::Underway { current, undecodable: false }
+        let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
+        let task = self.tasks.spawn(async move { (key, carry_out(ctx, latest).await) }).id();
+        State::Underway { task, current, undecodable: false }
     }
 
     /// A task has ended.
-    fn ended(&mut self, ended: Result<Ended, JoinError>) {
-        let (key, uid, over) = crate::unpanicked(ended);
-        let Some(known) = self.known.get_mut(&key).filter(|known| known.uid == uid) else { return };
-        let State::Underway { current, undecodable } = &known.state else { return };
+    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let (id, (key, over)) = crate::unpanicked(ended);
+        let Some(known) = self.known.get_mut(&key) else { return };
+        let State::Underway { task, current, undecodable } = &known.state else { return };
+        if *task != id {
+            // It was forgotten, and what has the name now has a task of its own: another, or the same once more.
+            return;
+        }
         let Current { bulk, stopped } = current.borrow().clone();
         let terminating = bulk.metadata.deletion_timestamp.is_some();
         if *undecodable {
             known.state = State::Undecodable;
         } else if stopped && !terminating {
             // It could not be decoded for a while, and can again.
-            let state = self.begin(&key, &uid, bulk);
+            let state = self.begin(&key, bulk);
             if let Some(known) = self.known.get_mut(&key) {
                 known.state = state;
             }
@@ -225,7 +229,7 @@ impl Registry {
             Some(known) => {
                 known.list = list;
                 match &mut known.state {
-                    State::Underway { current, undecodable } => {
+                    State::Underway { current, undecodable, .. } => {
                         *undecodable = true;
                         current.send_modify(|current| current.stopped = true);
                     }

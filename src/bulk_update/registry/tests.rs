@@ -12,15 +12,49 @@ fn bulk(uid: &str) -> Arc<BulkUpdate> {
     Arc::new(serde_json::from_value(bulk).unwrap())
 }
 
+/// The task that carries it out has come to an end without the BulkUpdate's.
+fn ends(registry: &mut Registry, task: Id) {
+    registry.ended(Ok((task, (name(), false))));
+}
+
+/// The task that carries it out, if it is under way.
+fn task(registry: &Registry) -> Option<Id> {
+    match registry.known.get(&name())?.state {
+        State::Underway { task, .. } => Some(task),
+        _ => None,
+    }
+}
+
+fn name() -> Key {
+    key(Some("team-a"), Some("bulk"))
+}
+
 #[tokio::test]
 async fn what_is_gone_is_not_taken_up_again_by_an_old_event() {
     let mut registry = Registry::new(context());
     registry.apply(bulk("first"), 0);
     assert_eq!(registry.tasks.len(), 1);
     // Its task has read that it is gone, before the watch says so.
-    registry.ended(Ok((key(Some("team-a"), Some("bulk")), "first".into(), false)));
+    let first = task(&registry).unwrap();
+    ends(&mut registry, first);
     registry.apply(bulk("first"), 0);
     assert_eq!(registry.tasks.len(), 1, "it was taken up again");
     registry.apply(bulk("second"), 0);
     assert_eq!(registry.tasks.len(), 2, "one made anew under the name is another");
+}
+
+#[tokio::test]
+async fn the_end_of_a_task_is_that_of_no_other() {
+    for again in ["first", "second"] {
+        let mut registry = Registry::new(context());
+        registry.apply(bulk("first"), 0);
+        let first = task(&registry).unwrap();
+        registry.forget(&name());
+        registry.apply(bulk(again), 0);
+        let second = task(&registry).unwrap();
+        ends(&mut registry, first);
+        assert_eq!(task(&registry), Some(second), "{again} is not heard of any more");
+        ends(&mut registry, second);
+        assert_eq!(task(&registry), None);
+    }
 }
