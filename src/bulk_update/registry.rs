@@ -233,6 +233,7 @@ impl Registry {
                         *undecodable = true;
                         current.send_modify(|current| current.stopped = true);
                     }
+                    State::LaidDown => {}
                     state => *state = State::Undecodable,
                 }
             }
