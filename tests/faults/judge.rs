@@ -237,6 +237,10 @@ impl<'a> Case<'a> {
             if earlier.is_some_and(|v| v.stopped_by() == version.stopped_by()) {
                 continue;
             }
+            let managers = version.object.pointer("/metadata/managedFields").and_then(|f| f.as_array());
+            if !managers.is_some_and(|m| m.iter().any(|field| field["manager"] == "ai-api-operator")) {
+                self.say(format!("{} does not say who has stopped it", version.name));
+            }
             let kind = kind_of(&version.plural);
             let by = bulks.iter().find(|b| b.uid == version.stopped_by());
             let planned = by.is_some_and(|b| {
