@@ -25,9 +25,10 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     }
     let (revision, status) = bulk.last();
     // What somebody has written into it at the very end stays.
-    if bulk.end().is_none() || !case.is_forged(bulk, &status) {
-        wrong.extend(shape(bulk, &status));
+    if bulk.end().is_some() && case.is_forged(bulk, &status) {
+        return wrong;
     }
+    wrong.extend(shape(bulk, &status));
     if status.completion_time.is_some() {
         for kind in Kind::ALL {
             for item in status.items(kind) {
@@ -144,13 +145,19 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         Reason::OutcomeUnknown => {
             let disabled = case.plan.switches_off() && case.called_off.is_some();
             let over = disabled || in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0));
-            over && strikes().any(|strike| {
-                let write = match strike.place {
-                    Place::Nth(call, _) => call.is_target_write() || matches!(strike.fault, Fault::Crash(_)),
-                    Place::Write(_) => true,
-                };
-                write && strike.fault.leaves_the_outcome_open()
-            })
+            // Somebody may have taken away the record of what was planned.
+            let forged = case.plan.changes().any(|change| change == Change::WidenStatus);
+            forged
+                || over
+                    && strikes().any(|strike| {
+                        let write = match strike.place {
+                            Place::Nth(call, _) => {
+                                call.is_target_write() || matches!(strike.fault, Fault::Crash(_))
+                            }
+                            Place::Write(_) => true,
+                        };
+                        write && strike.fault.leaves_the_outcome_open()
+                    })
         }
         Reason::WriteFailed => strikes().any(|strike| {
             let place = matches!(strike.place, Place::Nth(Call::Stop | Call::Delete, _));
