@@ -14,7 +14,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{Context, Current, Latest, carry_out, finished::Finished, report, request::unfit};
-use crate::api::BulkUpdate;
+use crate::{api::BulkUpdate, target::not_older};
 
 /// Namespace and name.
 type Key = (Box<str>, Box<str>);
@@ -154,7 +154,9 @@ impl Registry {
                 *undecodable = false;
                 current.send_modify(|current| {
                     current.stopped |= terminating;
-                    current.bulk = bulk;
+                    if !is_older(&bulk, &current.bulk) {
+                        current.bulk = bulk;
+                    }
                 });
             }
             State::Over { rest } => {
@@ -254,6 +256,11 @@ impl Registry {
 
 fn is_over(bulk: &BulkUpdate) -> bool {
     bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+}
+
+fn is_older(a: &BulkUpdate, b: &BulkUpdate) -> bool {
+    let version = |bulk: &BulkUpdate| bulk.metadata.resource_version.clone().unwrap_or_default();
+    !not_older(&version(a), &version(b))
 }
 
 fn key(namespace: Option<&str>, name: Option<&str>) -> Key {

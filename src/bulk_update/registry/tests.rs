@@ -12,6 +12,12 @@ fn bulk(uid: &str) -> Arc<BulkUpdate> {
     Arc::new(serde_json::from_value(bulk).unwrap())
 }
 
+fn in_version(version: &str) -> Arc<BulkUpdate> {
+    let mut bulk = BulkUpdate::clone(&bulk("first"));
+    bulk.metadata.resource_version = Some(version.into());
+    Arc::new(bulk)
+}
+
 /// The task that carries it out has come to an end without the BulkUpdate's.
 fn ends(registry: &mut Registry, task: Id) {
     registry.ended(Ok((task, (name(), false))));
@@ -56,5 +62,17 @@ async fn the_end_of_a_task_is_that_of_no_other() {
         assert_eq!(task(&registry), Some(second), "{again} is not heard of any more");
         ends(&mut registry, second);
         assert_eq!(task(&registry), None);
+    }
+}
+
+#[tokio::test]
+async fn an_older_version_does_not_replace_a_newer_one() {
+    let mut registry = Registry::new(context());
+    for (event, known) in [("9", "9"), ("10", "10"), ("9", "10"), ("11", "11")] {
+        registry.apply(in_version(event), 0);
+        let State::Underway { current, .. } = &registry.known[&name()].state else {
+            panic!("it is under way")
+        };
+        assert_eq!(current.borrow().bulk.metadata.resource_version.as_deref(), Some(known), "{event}");
     }
 }
