@@ -231,6 +231,47 @@ pub struct Strike {
     pub life: usize,
     pub place: Place,
     pub fault: Fault,
+    pub lasts: Lasts,
+}
+
+impl Strike {
+    /// One request of the first life.
+    pub const fn once(place: Place, fault: Fault) -> Self {
+        Self { life: 0, place, fault, lasts: Lasts::Once }
+    }
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.fault)?;
+        match self.lasts {
+            Lasts::Once => {}
+            Lasts::Requests(n) => write!(f, "-for-{n}")?,
+            Lasts::Seconds(n) => write!(f, "-for-{n}s")?,
+        }
+        write!(f, "-at-{}", self.place)
+    }
+}
+
+/// How long a fault goes on, from the request at its place on, at requests of the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    Once,
+    /// For so many of them.
+    Requests(usize),
+    /// For so long.
+    Seconds(u64),
+}
+
+impl Lasts {
+    /// How many requests it strikes, or it has not lasted.
+    pub const fn at_least(self) -> usize {
+        match self {
+            Self::Once => 1,
+            Self::Requests(n) => n,
+            Self::Seconds(_) => 2,
+        }
+    }
 }
 
 /// What a watch does while the fault is on.

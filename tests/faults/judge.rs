@@ -26,6 +26,8 @@ pub struct Case<'a> {
     pub requests: Vec<Request>,
     pub called_off: Option<Timestamp>,
     pub cluster: &'a Cluster,
+    /// When a fault that lasts has struck first and last.
+    pub lasted: Option<[Timestamp; 2]>,
     pub wrong: Vec<String>,
 }
 
@@ -93,11 +95,12 @@ pub fn may(version: &Version, verb: TargetStatus) -> bool {
 }
 
 impl<'a> Case<'a> {
-    pub fn new(plan: &'a Plan, cluster: &'a Cluster) -> Self {
+    pub fn new(plan: &'a Plan, cluster: &'a Cluster, lasted: Option<[Timestamp; 2]>) -> Self {
         let versions: Vec<_> =
             cluster.history.versions().into_iter().filter(|v| v.name != "observer-end").collect();
         let requests = cluster.audit();
-        Self { plan, versions, requests, called_off: cluster.called_off(), cluster, wrong: Vec::new() }
+        let called_off = cluster.called_off();
+        Self { plan, versions, requests, called_off, cluster, lasted, wrong: Vec::new() }
     }
 
     fn say(&mut self, what: String) {

@@ -42,6 +42,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether its BulkUpdate is deleted before it ends.
+    pub fn deletes_its_bulk_update(&self) -> bool {
+        matches!(self.reaction, Reaction::InTheMiddle(Change::DeleteBulkUpdate, _))
+    }
+
     /// Whether what fails for a while may fail for good.
     pub fn has_a_deadline(&self) -> bool {
         (self.bulk_updates)()
