@@ -138,11 +138,17 @@ pub enum Change {
     /// Deleted, but kept by a finalizer.
     Terminate,
     DeleteBulkUpdate,
+    /// Deleted, and made anew under the same name.
+    RecreateBulkUpdate,
+    /// Deleted, but kept by somebody's finalizer.
+    KeepBulkUpdate,
     RelabelBulkUpdate,
     SecondBulkUpdate,
     /// Its status has an item planned that its spec does not have.
     WidenStatus,
     FlagOff,
+    /// The flag is switched off for one of the kinds.
+    DeploymentsOff,
 }
 
 /// What becomes of one request.
@@ -289,6 +295,11 @@ pub enum View {
     Back,
     /// As `Back`, from the middle of the work to a time when no target was there.
     Forget,
+    /// Says 410 once a status of the BulkUpdate is on record; the list that follows shows it as it was made, and its watch
+    /// stands still.
+    Before,
+    /// Shows after each event the first one once more.
+    Again,
     /// Loses events, and then has to be begun anew.
     Lose,
     /// Says everything twice.
@@ -296,13 +307,15 @@ pub enum View {
 }
 
 impl View {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Forget,
         Self::Hold,
         Self::Slow,
         Self::Close,
         Self::Expire,
         Self::Back,
+        Self::Before,
+        Self::Again,
         Self::Lose,
         Self::Twice,
     ];
@@ -313,6 +326,6 @@ impl View {
 
     /// Whether it shows the past.
     pub const fn goes_back(self) -> bool {
-        matches!(self, Self::Back | Self::Forget)
+        matches!(self, Self::Back | Self::Before | Self::Forget)
     }
 }

@@ -12,6 +12,7 @@ mod end;
 mod fault;
 mod history;
 mod judge;
+mod make;
 mod operator;
 mod plan;
 mod run;

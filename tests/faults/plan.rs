@@ -62,11 +62,16 @@ impl Plan {
 
     /// Whether there is one BulkUpdate only.
     pub fn is_alone(&self) -> bool {
-        (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(|c| c == Change::SecondBulkUpdate)
+        let more = |c| matches!(c, Change::SecondBulkUpdate | Change::RecreateBulkUpdate);
+        (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(more)
     }
 
     pub fn is_in_peace(&self) -> bool {
         self.strikes.is_empty() && self.view.is_none()
+    }
+
+    pub fn crashes(&self) -> bool {
+        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_)))
     }
 
     /// Whether the operator is made to crash in two lives.
@@ -108,20 +113,36 @@ impl Plan {
 
     /// Whether the flag is switched off at some time.
     pub fn switches_off(&self) -> bool {
-        let reaction = matches!(self.scenario.reaction, Reaction::InTheMiddle(Change::FlagOff, _));
-        reaction || self.changes().any(|change| change == Change::FlagOff)
+        Kind::ALL.into_iter().any(|kind| self.switches_off_for(kind))
+    }
+
+    /// Whether it is shown the BulkUpdate as it was before it was planned.
+    pub fn shows_an_old_bulk_update(&self) -> bool {
+        matches!(self.view, Some((View::Before | View::Again, Resource::BulkUpdates)))
+    }
+
+    /// Whether the flag is switched off for this kind at some time.
+    pub fn switches_off_for(&self, kind: Kind) -> bool {
+        let off = |change| match change {
+            Change::FlagOff => true,
+            Change::DeploymentsOff => kind == Kind::Deployment,
+            _ => false,
+        };
+        let reaction = matches!(self.scenario.reaction, Reaction::InTheMiddle(change, _) if off(change));
+        reaction || self.changes().any(off)
     }
 
     /// Whether what it watches is wrong only from its first record on; before that it would not see its BulkUpdate.
     pub fn view_begins_at_the_record(&self) -> bool {
-        self.hides_what_happens_in_the_middle()
-            && self.view.is_some_and(|(_, resource)| resource == Resource::BulkUpdates)
+        self.hides_what_happens_in_the_middle() && self.view == Some((View::Hold, Resource::BulkUpdates))
     }
 
     /// Whether the operator can't see in its watch what is done in the middle.
     pub fn hides_what_happens_in_the_middle(&self) -> bool {
         match (self.scenario.reaction, self.view) {
-            (Reaction::InTheMiddle(_, told_by), Some((View::Hold, resource))) => told_by == resource,
+            (Reaction::InTheMiddle(_, told_by), Some((View::Hold | View::Before, resource))) => {
+                told_by == resource
+            }
             _ => false,
         }
     }
@@ -149,7 +170,7 @@ fn answers() -> Vec<Fault> {
     faults
 }
 
-const RACES: [Change; 14] = [
+const RACES: [Change; 16] = [
     Change::Relabel,
     Change::Complete,
     Change::Run,
@@ -160,6 +181,8 @@ const RACES: [Change; 14] = [
     Change::Finalize,
     Change::Terminate,
     Change::DeleteBulkUpdate,
+    Change::RecreateBulkUpdate,
+    Change::KeepBulkUpdate,
     Change::RelabelBulkUpdate,
     Change::SecondBulkUpdate,
     Change::WidenStatus,
@@ -191,7 +214,7 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
             plans.push(Plan::strike("crash", scenario, vec![strike], quick));
         }
     }
-    for first in 1..=learnt.writes {
+    for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
         for second in 1..=learnt.writes {
             for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
                 let crash =
@@ -204,7 +227,7 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
             }
         }
     }
-    for (call, place) in places() {
+    for (call, place) in places().filter(|_| !scenario.in_short) {
         for fault in answers().into_iter().filter(|fault| fits(*fault, call)) {
             // Those that take long are few.
             let slow = matches!(fault, Fault::Silence { .. }) && !call.is_write();
@@ -215,7 +238,9 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     for (_, place) in
         places().filter(|(call, _)| call.is_write() || matches!(call, Call::ReadTarget | Call::ReadFlag))
     {
-        for change in RACES {
+        // Where one kind is switched off, the other is not.
+        let off = matches!(scenario.reaction, Reaction::InTheMiddle(Change::DeploymentsOff, _));
+        for change in RACES.into_iter().filter(|change| !(off && *change == Change::FlagOff)) {
             let strike = Strike::once(place, Fault::Race(change));
             plans.push(Plan::strike("races", scenario, vec![strike], plain));
         }
@@ -223,7 +248,9 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     if plain {
         plans.extend(lasting(scenario, learnt));
     }
-    plans.extend(views(scenario, plain));
+    if !scenario.in_short {
+        plans.extend(views(scenario, plain));
+    }
     plans
 }
 
@@ -245,6 +272,20 @@ fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
                 plans.push(Plan::strike("answers", scenario, vec![strike], quick));
             }
         }
+    }
+    plans
+}
+
+/// It is shown the BulkUpdate as it was made: while it lives, or when it starts after a crash at a record.
+fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec<Plan> {
+    let name = format!("view/{}/{}-bulkupdates", scenario.name, view.word());
+    let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::in_peace(scenario) };
+    let mut plans = vec![Plan { name: format!("{name}-nothing"), ..plan.clone() }];
+    if view == View::Before {
+        plans.extend([1, 2].into_iter().filter(|n| *n == 1 || scenario.tells_twice()).map(|n| {
+            let crash = Strike::once(Place::Nth(Call::Record, n), Fault::Crash(Moment::Answered));
+            Plan { name: format!("{name}-then-{crash}"), strikes: vec![crash], ..plan.clone() }
+        }));
     }
     plans
 }
@@ -273,6 +314,13 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                     let name = format!("view/{}/forget-executions", scenario.name);
                     let view = Some((view, resource));
                     plans.push(Plan { name, view, ..Plan::in_peace(scenario) });
+                }
+                continue;
+            }
+            // What is old of a target has a resource version that says so.
+            if matches!(view, View::Before | View::Again) {
+                if resource == Resource::BulkUpdates {
+                    plans.extend(old_bulk_updates(scenario, view, quick));
                 }
                 continue;
             }

@@ -11,7 +11,6 @@ use std::{
 use ai_api_operator::api::{BulkUpdate, Kind};
 use futures::future::join_all;
 use kube::ResourceExt;
-use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -19,9 +18,10 @@ use crate::{
     conduct::Conduct,
     fault::{Call, Change, Fault, Lasts, Resource, Strike, View},
     judge::Case,
+    make,
     operator::{End, Log, Running, has_panicked},
     plan::{Learnt, Plan},
-    scenario::{Made, Reaction},
+    scenario::Reaction,
     unlogged,
     view::Views,
     wire::{InTheMiddle, Life},
@@ -91,7 +91,7 @@ pub async fn run(plan: &Plan) -> Course {
         plan,
         cluster: Arc::clone(&cluster),
         views,
-        conduct: Conduct::of(plan.is_alone()),
+        conduct: Conduct::of(plan),
         lives: Vec::new(),
         log: Log::default(),
         running: None,
@@ -162,14 +162,17 @@ fn told(bulk: &BulkUpdate) -> String {
 impl Runner<'_> {
     async fn course(&mut self) -> Result<(), String> {
         let scenario = self.plan.scenario;
-        make(&self.cluster, scenario.targets).await;
+        make::targets(&self.cluster, scenario.targets).await;
         self.start().await;
         self.synced().await?;
         let forgets = matches!(self.plan.view, Some((View::Forget, _)));
-        if self.plan.view.is_some() && !forgets && !self.plan.view_begins_at_the_record() {
+        let before = matches!(self.plan.view, Some((View::Before, _)));
+        if self.plan.view.is_some() && !forgets && !before && !self.plan.view_begins_at_the_record() {
             let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
             self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
-            if let Some(change) = self.plan.unseen {
+            if self.plan.unseen == Some(Change::FlagOff) {
+                self.cluster.switch_off().await;
+            } else if let Some(change) = self.plan.unseen {
                 for target in scenario.targets {
                     self.cluster.act(change, target.kind, target.name).await;
                 }
@@ -183,8 +186,8 @@ impl Runner<'_> {
         }
         let cluster = Arc::clone(&self.cluster);
         let bulks =
-            (scenario.bulk_updates)().into_iter().map(|(name, spec)| cluster.world.submit(name, spec));
-        tokio::join!(join_all(bulks), make(&self.cluster, scenario.at_the_same_moment));
+            (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));
+        tokio::join!(join_all(bulks), make::targets(&self.cluster, scenario.at_the_same_moment));
         let since = Instant::now();
         let mut begun = false;
         while !self.is_over() {
@@ -197,12 +200,16 @@ impl Runner<'_> {
             } else if !forgets
                 && since.elapsed() > VIEW_LASTS
                 && !self.plan.hides_what_happens_in_the_middle()
+                && !self.plan.shows_an_old_bulk_update()
             {
                 self.views.end();
             }
         }
         if self.plan.hides_what_happens_in_the_middle() {
             self.until_calm().await?;
+        }
+        if self.plan.shows_an_old_bulk_update() {
+            self.sees_an_old_bulk_update().await?;
         }
         self.views.end();
         // What it must not do any more, it may do only now.
@@ -233,6 +240,27 @@ impl Runner<'_> {
         } else {
             Err(format!("all was over, and another life has sent {more:?}"))
         }
+    }
+
+    /// It is shown that what is over was not yet planned, and does not do it again.
+    async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
+        let life = Arc::clone(&self.lives[self.lives.len() - 1]);
+        let told = self.log.text().matches("finished bulk_update=").count();
+        let before = life.counts();
+        let end = Instant::now() + PATIENCE;
+        while self.views.met() == 0 && Instant::now() < end {
+            self.wait_a_while().await?;
+        }
+        self.until_calm().await?;
+        let after = life.counts();
+        let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
+        let more: Vec<_> =
+            after.iter().filter(|(call, n)| works(call) && before.get(call) != Some(n)).collect();
+        // Whoever starts with an old list can't know.
+        if self.lives.len() > 1 || told == 0 || more.is_empty() {
+            return Ok(());
+        }
+        Err(format!("what was over has begun anew: {more:?}"))
     }
 
     async fn start(&mut self) {
@@ -312,14 +340,15 @@ impl Runner<'_> {
         bulks.len() >= wanted.len()
             && bulks.iter().all(|bulk| {
                 let ended = !bulk.text("/status/completionTime").is_empty();
-                bulk.deleted || (ended && !deletes)
+                bulk.deleted || bulk.terminating() || (ended && !deletes)
             })
     }
 
     /// What others do as things happen.
     async fn react(&mut self) {
         let versions = self.cluster.history.versions();
-        match self.plan.scenario.reaction {
+        let scenario = self.plan.scenario;
+        match scenario.reaction {
             Reaction::Recreate if !self.reacted => {
                 if let Some(gone) = versions.iter().find(|v| v.deleted && v.plural == "executions") {
                     self.reacted = true;
@@ -335,22 +364,10 @@ impl Runner<'_> {
         let bulks = self.cluster.history.bulk_updates();
         if bulks.iter().any(|b| {
             b.bulk().status.is_some_and(|s| s.condition("Ready").is_some_and(|c| settling(&c.reason)))
-        }) && self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize))
+        }) && (scenario.targets.iter().any(|target| target.kept)
+            || self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize)))
         {
             self.cluster.let_go().await;
-        }
-    }
-}
-
-async fn make(cluster: &Cluster, targets: &[Made]) {
-    for target in targets {
-        let spec =
-            if target.managed_by_other { json!({"managedBy": "example.com/other"}) } else { json!({}) };
-        cluster.world.target(target.kind, target.name, spec, json!({})).await;
-        // It may be gone by now: without a state it may be deleted.
-        if !target.state.is_empty() {
-            let change = Change::State(target.state);
-            cluster.act(change, target.kind, target.name).await;
         }
     }
 }
