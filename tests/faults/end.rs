@@ -64,7 +64,7 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
         ends.push((time.0, "notAfter"));
     }
     // Its deletion has to be seen.
-    let watched = !case.plan.view.is_some_and(|(_, resource)| resource == Resource::BulkUpdates);
+    let watched = case.plan.view.is_none_or(|(_, resource)| resource != Resource::BulkUpdates);
     let goes = |v: &&Version| v.uid == bulk.uid && (v.deleted || v.terminating());
     if let Some(gone) = case.versions.iter().find(goes).filter(|_| watched) {
         ends.push((gone.seen + SEEN_BY_THE_OPERATOR, "its deletion"));
