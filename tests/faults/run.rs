@@ -50,6 +50,9 @@ const VIEW_LASTS: Duration = Duration::from_millis(1500);
 /// spinning.
 const REQUESTS_A_LIFE: usize = 30;
 
+/// How many more for each BulkUpdate but the first.
+const REQUESTS_FOR_ANOTHER: usize = 15;
+
 /// The same where a fault lasts: in 3 seconds of growing waits each of six retries takes a look, in 20 seconds without an
 /// answer the flag is read each second.
 const REQUESTS_WHERE_IT_LASTS: usize = 45;
@@ -130,7 +133,9 @@ pub async fn run(plan: &Plan) -> Course {
     let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once);
     // A watch that is closed is begun anew.
     let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
-    if most_requests > closed + if lasts { REQUESTS_WHERE_IT_LASTS } else { REQUESTS_A_LIFE } {
+    let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);
+    let allowed = if lasts { REQUESTS_WHERE_IT_LASTS } else { REQUESTS_A_LIFE };
+    if most_requests > allowed + others + closed {
         wrong.push(format!("{most_requests} requests in one life: {:?}", busiest.counts()));
     }
     let struck: Vec<_> = runner.lives.iter().flat_map(|life| life.struck()).collect();
