@@ -99,29 +99,29 @@ impl Latest {
     }
 }
 
-/// Carries out one BulkUpdate to its end; or until it is deleted, or the process ends. Says whether its end is on
-/// record.
-async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> bool {
+/// Carries out one BulkUpdate to its end; or until it is deleted, or the process ends. Gives it back as it is at its end, if
+/// that is on record.
+async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpdate>> {
     let mut bulk = Arc::clone(&latest.current.borrow_and_update().bulk);
     if Work::take_up(&bulk).start.is_some() {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)
         match read_again(&ctx, &mut latest, &Request::from(&*bulk)).await {
             Some(live) => bulk = Arc::new(live),
-            None => return false,
+            None => return None,
         }
     }
     while !latest.stopped() && bulk.metadata.deletion_timestamp.is_none() {
         let mut work = Work::take_up(&bulk);
         if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work).await == End::Over {
-            return work.is_over();
+            return work.is_over().then(|| Box::new(work.as_recorded(&bulk)));
         }
         match read_again(&ctx, &mut latest, &work.request).await {
             Some(live) => bulk = Arc::new(live),
             None => break,
         }
     }
-    false
+    None
 }
 
 /// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,

@@ -77,7 +77,7 @@ async fn an_old_plan_is_not_carried_out() {
         let (ctx, asked) = answering(move |_, _| answer.clone());
         let (_sender, latest) = latest(&ctx, old.clone());
         let ended = tokio::time::timeout(Duration::from_secs(5), carry_out(Arc::clone(&ctx), latest)).await;
-        assert_eq!(ended, Ok(ends), "{what}");
+        assert_eq!(ended.map(|end| end.is_some()), Ok(ends), "{what}");
         let only = "GET /apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly";
         assert_eq!(*asked.lock().unwrap(), [only], "{what}");
     }
@@ -107,6 +107,8 @@ async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
     let mut work = work_of(&planned(TargetStatus::Stopped));
     let told = "Execution churn-model-v3 can't be written to: 503: not now";
     assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None);
+    work.entries[0].write_failed(&refused(CONFLICT), "10");
+    assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None, "one conflict is ordinary");
     for _ in 0..3 {
         work.entries[0].write_failed(&refused(503), "10");
         for _ in 0..3 {

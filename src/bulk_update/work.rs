@@ -143,6 +143,15 @@ impl Work {
         self.recorded.completion_time.is_some()
     }
 
+    /// The BulkUpdate that this began with, as the API server is known to have it now.
+    #[must_use]
+    pub fn as_recorded(&self, bulk: &BulkUpdate) -> BulkUpdate {
+        let mut bulk = bulk.clone();
+        bulk.status = Some(self.recorded.clone());
+        bulk.metadata.resource_version = Some(self.resource_version.clone());
+        bulk
+    }
+
     /// Whether an item is in this state.
     #[must_use]
     pub fn any(&self, result: ItemResult) -> bool {
@@ -345,12 +354,15 @@ impl Entry {
                 progress.open = Open::Guard(guard.into());
             }
         }
-        progress.write_failure =
-            Some(format!("{} {} can't be written to: {failure}", self.item.kind.name(), self.item.id));
+        // The first conflict is ordinary.
+        if failure.next() != Next::LookAgain || progress.writes_failed > 1 {
+            let why = format!("{} {} can't be written to: {failure}", self.item.kind.name(), self.item.id);
+            progress.write_failure = Some(why);
+        }
         match failure.next() {
             Next::LookAgain => {
                 progress.must_look = true;
-                // The first conflict is ordinary; an object that keeps changing is not chased at full speed.
+                // An object that keeps changing is not chased at full speed.
                 if progress.writes_failed > 1 {
                     progress.wait(backoff(progress.writes_failed - 1));
                 }

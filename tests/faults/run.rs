@@ -46,12 +46,15 @@ const CALM_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
 /// How long a wrong view lasts, if the BulkUpdate does not end before.
 const VIEW_LASTS: Duration = Duration::from_millis(1500);
 
+/// The same where it shows an old BulkUpdate, which may not come to its end as long as nothing else is seen.
+const OLD_VIEW_LASTS: Duration = Duration::from_secs(5);
+
 /// How many requests a life may send at most, watches and events included; in peace they are 10 to 18. More, and it is
 /// spinning.
 const REQUESTS_A_LIFE: usize = 30;
 
 /// How many more for each BulkUpdate but the first.
-const REQUESTS_FOR_ANOTHER: usize = 15;
+const REQUESTS_FOR_ANOTHER: usize = 20;
 
 /// The same where a fault lasts: in 3 seconds of growing waits each of six retries takes a look, in 20 seconds without an
 /// answer the flag is read each second.
@@ -130,7 +133,8 @@ pub async fn run(plan: &Plan) -> Course {
     let sent = |life: &Arc<Life>| life.counts().values().sum::<usize>();
     let busiest = runner.lives.iter().max_by_key(|life| sent(life)).unwrap();
     let most_requests = sent(busiest);
-    let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once);
+    let takes_long = |fault| matches!(fault, Fault::Silence { .. });
+    let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault));
     // A watch that is closed is begun anew.
     let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
     let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);
@@ -205,9 +209,9 @@ impl Runner<'_> {
                 begun = true;
                 self.views.begin(self.cluster.empty_at.clone());
             } else if !forgets
-                && since.elapsed() > VIEW_LASTS
+                && since.elapsed()
+                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_LASTS } else { VIEW_LASTS }
                 && !self.plan.hides_what_happens_in_the_middle()
-                && !self.plan.shows_an_old_bulk_update()
             {
                 self.views.end();
             }
@@ -263,8 +267,9 @@ impl Runner<'_> {
         let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
         let more: Vec<_> =
             after.iter().filter(|(call, n)| works(call) && before.get(call) != Some(n)).collect();
-        // Whoever starts with an old list can't know.
-        if self.lives.len() > 1 || told == 0 || more.is_empty() {
+        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
+        let gone = self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
+        if self.lives.len() > 1 || gone || told == 0 || more.is_empty() {
             return Ok(());
         }
         Err(format!("what was over has begun anew: {more:?}"))
@@ -343,8 +348,10 @@ impl Runner<'_> {
     fn is_over(&self) -> bool {
         let bulks = self.cluster.history.bulk_updates();
         let wanted = (self.plan.scenario.bulk_updates)();
+        let made_anew = self.lives.iter().flat_map(|life| life.struck());
+        let made_anew = made_anew.filter(|struck| struck.starts_with("recreate-bulk-update")).count();
         let deletes = wanted.iter().any(|(_, spec)| spec.get("ttlSecondsAfterFinished").is_some());
-        bulks.len() >= wanted.len()
+        bulks.len() >= wanted.len() + made_anew
             && bulks.iter().all(|bulk| {
                 let ended = !bulk.text("/status/completionTime").is_empty();
                 bulk.deleted || bulk.terminating() || (ended && !deletes)
