@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use ai_api_operator::{
@@ -15,7 +18,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -38,6 +41,8 @@ pub struct Cluster {
     called_off: Mutex<Option<Timestamp>>,
     /// The objects that others have deleted, by uid.
     deleted: Mutex<Vec<String>>,
+    /// How many BulkUpdates others have deleted and made anew.
+    pub made_anew: AtomicUsize,
 }
 
 impl Cluster {
@@ -56,7 +61,15 @@ impl Cluster {
         let (history, empty_at) = History::of(&world.client, name).await;
         let operators_client = client::connect(operators_config(world.operator.kubeconfig()).await).unwrap();
         let (called_off, deleted) = Default::default();
-        Arc::new(Self { world, history, empty_at, operators_client, called_off, deleted })
+        Arc::new(Self {
+            world,
+            history,
+            empty_at,
+            operators_client,
+            called_off,
+            deleted,
+            made_anew: AtomicUsize::new(0),
+        })
     }
 
     pub async fn operators_config(&self) -> Config {
@@ -167,11 +180,16 @@ impl Cluster {
                 self.call_off();
             }
             Change::RecreateBulkUpdate => {
-                for bulk in self.present_bulk_updates() {
-                    let present = self.world.bulk_updates().get_opt(&bulk).await.unwrap();
-                    let deleted = self.world.bulk_updates().delete(&bulk, &DeleteParams::default()).await;
-                    if let (Some(present), Ok(_)) = (present, deleted) {
-                        self.world.submit(&bulk, json!(present.spec)).await;
+                // Asked of the API server, because the history may be behind: it is counted what is made anew.
+                for bulk in self.world.bulk_updates().list(&ListParams::default()).await.unwrap() {
+                    let name = bulk.name_any();
+                    // Before anybody can see that it is gone.
+                    self.made_anew.fetch_add(1, Ordering::Relaxed);
+                    let deleted = self.world.bulk_updates().delete(&name, &DeleteParams::default()).await;
+                    if deleted.is_ok() {
+                        self.world.submit(&name, json!(bulk.spec)).await;
+                    } else {
+                        self.made_anew.fetch_sub(1, Ordering::Relaxed);
                     }
                 }
             }

@@ -348,8 +348,7 @@ impl Runner<'_> {
     fn is_over(&self) -> bool {
         let bulks = self.cluster.history.bulk_updates();
         let wanted = (self.plan.scenario.bulk_updates)();
-        let made_anew = self.lives.iter().flat_map(|life| life.struck());
-        let made_anew = made_anew.filter(|struck| struck.starts_with("recreate-bulk-update")).count();
+        let made_anew = self.cluster.made_anew.load(Ordering::Relaxed);
         let deletes = wanted.iter().any(|(_, spec)| spec.get("ttlSecondsAfterFinished").is_some());
         bulks.len() >= wanted.len() + made_anew
             && bulks.iter().all(|bulk| {
