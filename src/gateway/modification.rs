@@ -3,7 +3,10 @@
 use std::{borrow::Cow, collections::HashSet};
 
 use http::StatusCode;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -25,19 +28,22 @@ pub fn is_id(id: &str) -> bool {
 /// # Errors
 /// A 400 whose sentence says what is wrong, and where.
 pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
-    // Members that this version does not know are valid, says the AI API.
     #[derive(Deserialize)]
     struct Body {
         executions: Option<Vec<Item>>,
         deployments: Option<Vec<Item>>,
+        #[serde(flatten)]
+        _more: More,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Item {
         id: String,
         target_status: TargetStatus,
+        #[serde(flatten)]
+        _more: More,
     }
-    let Body { executions, deployments } = parse(body)?;
+    let Body { executions, deployments, .. } = parse(body)?;
     let (list, others) = match kind {
         Kind::Execution => (executions, deployments.map(|_| Kind::Deployment)),
         Kind::Deployment => (deployments, executions.map(|_| Kind::Execution)),
@@ -71,8 +77,11 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
             )));
         }
     }
-    let items =
-        list.into_iter().map(|Item { id, target_status }| BulkUpdateItem { id, target_status, uid: None });
+    let items = list.into_iter().map(|Item { id, target_status, .. }| BulkUpdateItem {
+        id,
+        target_status,
+        uid: None,
+    });
     Ok(items.collect())
 }
 
@@ -95,7 +104,9 @@ pub fn single(kind: Kind, body: &[u8]) -> Result<TargetStatus, Problem> {
     #[serde(rename_all = "camelCase")]
     struct Body {
         target_status: Option<Stopped>,
-        configuration_id: Option<serde::de::IgnoredAny>,
+        configuration_id: Option<IgnoredAny>,
+        #[serde(flatten)]
+        _more: More,
     }
     #[derive(Deserialize)]
     enum Stopped {
@@ -113,6 +124,10 @@ pub fn single(kind: Kind, body: &[u8]) -> Result<TargetStatus, Problem> {
         None => Err(Problem::bad_request("targetStatus is missing: it has to be STOPPED")),
     }
 }
+
+/// Members that this version does not know, which are valid, says the AI API. Without it serde would take a list for an
+/// object as well, by the order of its members.
+type More = IgnoredAny;
 
 /// Reads JSON; an error says where it is.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
