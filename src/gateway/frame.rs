@@ -47,9 +47,11 @@ impl Invocation {
 /// Goes round every request.
 pub async fn frame(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
+    // HTTP/2 names the host as well.
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let invocation = Invocation {
         id: uuid::Uuid::new_v4().to_string().into(),
-        target: cut(&request.uri().to_string(), LONGEST_TARGET).into(),
+        target: cut(target, LONGEST_TARGET).into(),
     };
     request.extensions_mut().insert(invocation.clone());
     let method = request.method().clone();

@@ -29,6 +29,7 @@ pub fn is_id(id: &str) -> bool {
 /// A 400 whose sentence says what is wrong, and where.
 pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
     #[derive(Deserialize)]
+    #[serde(expecting = "an object")]
     struct Body {
         executions: Option<Vec<Item>>,
         deployments: Option<Vec<Item>>,
@@ -36,7 +37,7 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
         _more: More,
     }
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename_all = "camelCase", expecting = "an object")]
     struct Item {
         id: String,
         target_status: TargetStatus,
@@ -101,7 +102,7 @@ pub fn path_id(id: &str) -> Result<&str, Problem> {
 /// A 400 whose sentence says what is wrong, and where.
 pub fn single(kind: Kind, body: &[u8]) -> Result<TargetStatus, Problem> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename_all = "camelCase", expecting = "an object")]
     struct Body {
         target_status: Option<Stopped>,
         configuration_id: Option<IgnoredAny>,
@@ -134,7 +135,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let at = if path == "." { String::new() } else { format!("{path}: ") };
+        // Where the text ends or breaks off within an object, no member is known.
+        let path = path.trim_end_matches(['?', '.']);
+        let at = if path.is_empty() { String::new() } else { format!("{path}: ") };
         format!("{at}{}", error.into_inner())
     });
     let read = read.and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()));
