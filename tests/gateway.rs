@@ -393,7 +393,8 @@ async fn two_callers_at_once_never_see_each_others_namespace() {
         world.own(Kind::Execution, &format!("not-{other}"), "RUNNING").await;
     }
     let one = async |caller: &Caller, world: &World, other: &str, n: usize| {
-        let target = if n % 2 == 0 { format!("exec-{n}") } else { format!("not-{}", caller.namespace) };
+        let target =
+            if n.is_multiple_of(2) { format!("exec-{n}") } else { format!("not-{}", caller.namespace) };
         let list = caller.get(&path).await;
         assert!(!list.text.contains(&format!("not-{}", caller.namespace)), "{}", list.text);
         assert!(list.text.contains(&format!("not-{other}")), "{}", list.text);

@@ -147,7 +147,7 @@ impl ControlPlane {
         self.install(client, namespace, &self.base).await;
     }
 
-    /// Puts the ServiceAccounts and RBAC among these manifests into a namespace.
+    /// Puts each ServiceAccount and the RBAC among these manifests into a namespace.
     pub async fn install(&self, client: &Client, namespace: &str, manifests: &[Value]) {
         for manifest in manifests {
             let mut manifest = manifest.clone();

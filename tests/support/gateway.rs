@@ -48,16 +48,16 @@ impl Gateway {
 
     /// Starts it with these arguments, and a filter for its log.
     pub async fn start_with(world: &World, arguments: &[&str], rust_log: &str) -> Self {
-        let mut gateway = Self::spawn(world, arguments, rust_log).await;
-        let word = |name: &str, log: &str| {
+        let mut this = Self::spawn(world, arguments, rust_log).await;
+        let value = |name: &str, log: &str| {
             let line = log.lines().find(|line| line.contains("serving the AI API"))?;
             let at = line.find(&format!(" {name}="))? + name.len() + 2;
             Some(line[at..].split_whitespace().next()?.to_owned())
         };
-        until("the gateway serves", || async { word("metrics_address", &gateway.log()).is_some() }).await;
-        gateway.address = word("address", &gateway.log()).unwrap();
-        gateway.metrics = word("metrics_address", &gateway.log()).unwrap();
-        gateway
+        until("the gateway serves", || async { value("metrics_address", &this.log()).is_some() }).await;
+        this.address = value("address", &this.log()).unwrap();
+        this.metrics = value("metrics_address", &this.log()).unwrap();
+        this
     }
 
     /// The same, but it may not come to serve.
