@@ -34,14 +34,17 @@ class Cluster:
     def make(self, kind, *states, **spec):
         """One object in each of these states; gives back the names."""
         names = [f"made-{kind.lower()}-{next(self.numbers):04}" for _ in states]
-        head = {"apiVersion": "aiapi.dev/v1alpha1", "kind": kind}
-        objects = [head | {"metadata": {"name": name}, "spec": spec} for name in names]
+        objects = [self.object(kind, name, spec) for name in names]
         kubectl("create", "-n", NAMESPACE, "-f", "-", stdin=self.list(objects))
-        told = [head | {"metadata": {"name": name}, "spec": spec, "status": {"state": state}}
+        told = [self.object(kind, name, spec, {"state": state})
                 for name, state in zip(names, states) if state != "UNKNOWN"]
         if told:
             kubectl("replace", "-n", NAMESPACE, "--subresource=status", "-f", "-", stdin=self.list(told))
         return names
+
+    def set_status(self, kind, name, spec, status):
+        told = json.dumps(self.object(kind, name, spec, status))
+        kubectl("replace", "-n", NAMESPACE, "--subresource=status", "-f", "-", stdin=told)
 
     def state(self, kind, name):
         """Its state, or nothing if it is gone."""
@@ -53,6 +56,11 @@ class Cluster:
         targets = kubectl("get", "-n", NAMESPACE, "executions.aiapi.dev,deployments.aiapi.dev", "-o",
                           "jsonpath={range .items[*]}{.metadata.uid}={.metadata.resourceVersion} {end}")
         return targets + kubectl("get", "-n", NAMESPACE, "bulkupdates", "-o", "name")
+
+    @staticmethod
+    def object(kind, name, spec, status=None):
+        head = {"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        return head if status is None else head | {"status": status}
 
     @staticmethod
     def list(objects):
