@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from itertools import count
+from uuid import uuid4
 
 import pytest
 
@@ -29,11 +29,9 @@ def set_flags(executions, deployments):
 class Cluster:
     """Objects of the test's own, and what has become of them."""
 
-    numbers = count(1)
-
     def make(self, kind, *states, **spec):
         """One object in each of these states; gives back the names."""
-        names = [f"made-{kind.lower()}-{next(self.numbers):04}" for _ in states]
+        names = [f"made-{uuid4().hex[:12]}" for _ in states]
         objects = [self.object(kind, name, spec) for name in names]
         kubectl("create", "-n", NAMESPACE, "-f", "-", stdin=self.list(objects))
         told = [self.object(kind, name, spec, {"state": state})
