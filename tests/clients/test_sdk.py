@@ -229,7 +229,7 @@ def test_get_of_an_object_that_tells_nothing(of, cluster):
 
 @both
 def test_query_and_count(of, cluster):
-    scenario = f"query-{of.kind.lower()}"
+    scenario = f"query-{uuid.uuid4().hex[:12]}"
     others = {"managedBy": "pipelines.example.com/runner", "scenarioId": scenario}
     first = cluster.make(of.kind, *STATES, **others, configurationId="config-a", executableId="exec-a")
     second = cluster.make(of.kind, "RUNNING", "DEAD", **others, configurationId="config-b", executableId="exec-b")
