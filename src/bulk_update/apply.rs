@@ -21,7 +21,7 @@ use tracing::info;
 
 use super::{
     Context, Latest,
-    decide::{Deadline, accepted_stop},
+    decide::{Deadline, accepted_delete, accepted_stop},
     observe,
     request::{Item, Request},
     work::Work,
@@ -241,22 +241,18 @@ pub fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) ->
         Answer::NotSent => entry.progress.in_flight = false,
         Answer::Written(guard, Err(failure)) => entry.write_failed(&failure, &guard),
         Answer::Written(_, Ok(accepted)) => {
-            entry.progress.in_flight = false;
             let Some(record) = entry.record.clone() else { return true };
-            let record = match (accepted, entry.item.target) {
-                (Accepted::Gone, _) => ItemStatus { result: ItemResult::Settled, ..record },
+            let (record, left) = match (accepted, entry.item.target) {
+                (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
                 (Accepted::Left(target), TargetStatus::Stopped) => {
                     entry.progress.written = Some(target.resource_version.clone());
-                    let record = accepted_stop(&record, &target);
-                    entry.progress.seen = Some(target);
-                    record
+                    (accepted_stop(&record, &target), Some(target))
                 }
                 (Accepted::Left(target), TargetStatus::Deleted) => {
-                    // Its deletionTimestamp tells the next decision all there is to tell.
-                    entry.progress.seen = Some(target);
-                    return true;
+                    (accepted_delete(&record, &target), Some(target))
                 }
             };
+            entry.accepted(left);
             entry.becomes(record, None);
             return false;
         }

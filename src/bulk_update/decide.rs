@@ -7,7 +7,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use carry_on::{Step, accepted_stop, carry_on, without_record};
+pub use carry_on::{Step, accepted_delete, accepted_stop, carry_on, without_record};
 pub use eligible::{Rules, plan_item, verdict};
 
 use eligible::about;

@@ -1,9 +1,9 @@
 //! What the tests are made of.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Client, Config, runtime::events::Recorder};
+use kube::{Client, Config, client::Body, runtime::events::Recorder};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -43,7 +43,27 @@ pub(super) const RESULTS: [ItemResult; 6] = [
 
 /// With an API server that does not answer.
 pub(super) fn context() -> Arc<Context> {
-    let client = Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+    context_of(Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap())
+}
+
+/// With an API server that answers each request (by its method and path) with a status and a body, and the list of what
+/// it was asked.
+pub(super) fn answering(
+    answer: impl Fn(&str, &str) -> (u16, Value) + Send + Sync + 'static,
+) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        list.lock().unwrap().push(format!("{method} {path}"));
+        let (status, body) = answer(method, path);
+        let body = Body::from(body.to_string().into_bytes());
+        std::future::ready(http::Response::builder().status(status).body(body))
+    });
+    (context_of(Client::new(service, "default")), asked)
+}
+
+fn context_of(client: Client) -> Arc<Context> {
     Arc::new(Context {
         index: Index::new([]),
         meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),

@@ -20,7 +20,7 @@ impl Pace {
     /// When the next one may go out.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.not_before.or(self.due)
+        self.not_before.filter(|_| self.held_back()).or(self.due)
     }
 
     /// Whether progress may be reported now.
@@ -84,5 +84,8 @@ mod tests {
             Some(Instant::now() + Duration::from_millis(100)),
             "it counts from the start again"
         );
+        tokio::time::advance(Duration::from_millis(101)).await;
+        assert!(!pace.held_back() && !pace.due());
+        assert!(pace.next() > Some(Instant::now()), "what has passed is no time to wait for");
     }
 }

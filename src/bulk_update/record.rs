@@ -37,6 +37,9 @@ pub enum Recorded {
     Later,
     /// Written; what stood there before.
     Written(BulkUpdateStatus),
+    /// Not this one: an earlier one of this process, that got no answer, was found to stand there; and what stood there
+    /// before it. There may be more to tell by now.
+    Adopted(BulkUpdateStatus),
     /// Somebody else has changed the status or the request: what is known here does not count any more.
     Overtaken,
 }
@@ -70,7 +73,7 @@ pub async fn record_last(ctx: &Context, work: &mut Work) {
                 return;
             }
             match write_or_put_off(ctx, work, &phase, wanted, true).await {
-                Recorded::Written(_) | Recorded::Later => {}
+                Recorded::Written(_) | Recorded::Adopted(_) | Recorded::Later => {}
                 Recorded::Unchanged | Recorded::Overtaken => return,
             }
         }
@@ -91,11 +94,12 @@ async fn write_or_put_off(
     // semaphore is never closed.
     let _slot = ctx.slots.acquire().await;
     match write(ctx, work, phase, wanted, last).await {
-        Ok(Some(before)) => {
-            work.pace.written();
-            Recorded::Written(before)
+        Ok(recorded) => {
+            if !matches!(recorded, Recorded::Overtaken) {
+                work.pace.written();
+            }
+            recorded
         }
-        Ok(None) => Recorded::Overtaken,
         Err(failure) => {
             warn!(bulk_update = %work.request.full_name(), %failure, "the status can't be written; trying again");
             work.pace.failed(&failure);
@@ -116,24 +120,27 @@ fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
         })
 }
 
-/// Writes `wanted` on the condition that nobody else has written; gives back what stood there before, or `None` if
-/// somebody has; or has deleted the BulkUpdate, unless this is the last record of it.
+/// Writes `wanted` on the condition that nobody else has written or has deleted the BulkUpdate (unless this is the last
+/// record of it).
 async fn write(
     ctx: &Context,
     work: &mut Work,
     phase: &Phase,
     mut wanted: BulkUpdateStatus,
     last: bool,
-) -> Result<Option<BulkUpdateStatus>, Failure> {
+) -> Result<Recorded, Failure> {
+    let mut conflicts = 0;
     loop {
         match patch(ctx, &work.request, &work.resource_version, &wanted).await {
             Ok(version) => {
                 work.resource_version = version;
                 work.unanswered = None;
-                return Ok(Some(std::mem::replace(&mut work.recorded, wanted)));
+                return Ok(Recorded::Written(std::mem::replace(&mut work.recorded, wanted)));
             }
-            Err(failure) if failure.is_not_found() => return Ok(None),
-            Err(failure) if failure.is_conflict() => {}
+            Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
+            // The first conflict is ordinary; what keeps conflicting is not tried at full speed, with a slot in hand.
+            Err(failure) if failure.is_conflict() && conflicts > 0 => return Err(failure),
+            Err(failure) if failure.is_conflict() => conflicts += 1,
             Err(failure) => {
                 // Also one that was refused may have been carried out: what stands between may say so.
                 work.unanswered = Some(wanted);
@@ -142,7 +149,7 @@ async fn write(
         }
         let live = match get(ctx, &work.request).await {
             Ok(live) => live,
-            Err(failure) if failure.is_not_found() => return Ok(None),
+            Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
             Err(failure) => return Err(failure),
         };
         let asked = Request::from(&live);
@@ -150,19 +157,19 @@ async fn write(
             || !asked.same_items(&work.request)
             || (live.metadata.deletion_timestamp.is_some() && !last)
         {
-            return Ok(None);
+            return Ok(Recorded::Overtaken);
         }
         let stands = live.status.unwrap_or_default();
         let own = stands == wanted || Some(&stands) == work.unanswered.as_ref();
         if !own && stands != work.recorded {
-            return Ok(None);
+            return Ok(Recorded::Overtaken);
         }
         // Only from here on: with this guard, what somebody else has written could be overwritten.
         work.resource_version = live.metadata.resource_version.unwrap_or_default();
         work.generation = live.metadata.generation.unwrap_or_default();
         if own {
             // A write of this process that got no answer has taken hold.
-            return Ok(Some(work.adopt(stands)));
+            return Ok(Recorded::Adopted(work.adopt(stands)));
         }
         // Something else has changed, such as a label or the TTL.
         wanted = status(work, phase, Timestamp::now());

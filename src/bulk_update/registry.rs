@@ -14,13 +14,13 @@ use tokio::{
 use tracing::warn;
 
 use super::{Context, Current, Latest, carry_out, finished::Finished, report, request::unfit};
-use crate::api::BulkUpdate;
+use crate::{api::BulkUpdate, target::not_older};
 
 /// Namespace and name.
 type Key = (Box<str>, Box<str>);
 
-/// Whose task has ended, and whether its end is on record.
-type Ended = (Key, bool);
+/// Whose task has ended, and the BulkUpdate at its end, if that is on record.
+type Ended = (Key, Option<Box<BulkUpdate>>);
 
 /// Keeps BulkUpdates apart by uid: one made anew under the same name is another.
 pub struct Registry {
@@ -154,7 +154,9 @@ impl Registry {
                 *undecodable = false;
                 current.send_modify(|current| {
                     current.stopped |= terminating;
-                    current.bulk = bulk;
+                    if !is_older(&bulk, &current.bulk) {
+                        current.bulk = bulk;
+                    }
                 });
             }
             State::Over { rest } => {
@@ -205,9 +207,15 @@ impl Registry {
             if let Some(known) = self.known.get_mut(&key) {
                 known.state = state;
             }
-        } else if over || is_over(&bulk) {
-            // If the end is not in sight yet, its event is still to come.
-            let rest = is_over(&bulk).then(|| Finished::take_up(&self.ctx, &bulk));
+        } else if is_over(&bulk) {
+            known.state = State::Over { rest: Some(Finished::take_up(&self.ctx, &bulk)) };
+        } else if let Some(end) = over {
+            // The event of the end is still to come, or was lost. What a newer generation says, such as another TTL, only
+            // an event tells.
+            let current = bulk.metadata.generation;
+            let same = end.metadata.generation == current
+                && end.status.as_ref().map(|s| s.observed_generation) == current;
+            let rest = same.then(|| Finished::take_up(&self.ctx, &end));
             known.state = State::Over { rest };
         } else {
             known.state = State::LaidDown;
@@ -254,6 +262,11 @@ impl Registry {
 
 fn is_over(bulk: &BulkUpdate) -> bool {
     bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+}
+
+fn is_older(a: &BulkUpdate, b: &BulkUpdate) -> bool {
+    let version = |bulk: &BulkUpdate| bulk.metadata.resource_version.clone().unwrap_or_default();
+    !not_older(&version(a), &version(b))
 }
 
 fn key(namespace: Option<&str>, name: Option<&str>) -> Key {

@@ -85,6 +85,10 @@ pub struct Progress {
     answered: Option<Instant>,
     /// Nothing is sent about it before.
     pub not_before: Option<Instant>,
+    /// Why it could not be read, as long as it can't.
+    read_failure: Option<String>,
+    /// Why it could not be written to, as long as it can't.
+    write_failure: Option<String>,
     reads_failed: u32,
     writes_failed: u32,
     forbidden_since: Option<Instant>,
@@ -137,6 +141,15 @@ impl Work {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.recorded.completion_time.is_some()
+    }
+
+    /// The BulkUpdate that this began with, as the API server is known to have it now.
+    #[must_use]
+    pub fn as_recorded(&self, bulk: &BulkUpdate) -> BulkUpdate {
+        let mut bulk = bulk.clone();
+        bulk.status = Some(self.recorded.clone());
+        bulk.metadata.resource_version = Some(self.resource_version.clone());
+        bulk
     }
 
     /// Whether an item is in this state.
@@ -266,6 +279,14 @@ impl Entry {
         })
     }
 
+    /// What an item that is not at its end waits for, where that is a request which has to be tried again.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<&String> {
+        let underway = matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled));
+        let Progress { read_failure, write_failure, .. } = &self.progress;
+        read_failure.as_ref().or(write_failure.as_ref()).filter(|_| underway)
+    }
+
     /// Gives the item this entry. A new object to rest on makes a new plan of it.
     pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Target>) {
         if rests_on.is_some() || self.record.is_none() {
@@ -284,6 +305,7 @@ impl Entry {
             Ok(target) => {
                 progress.must_look = false;
                 progress.reads_failed = 0;
+                progress.read_failure = None;
                 progress.seen.clone_from(&target);
                 Look::Live(target)
             }
@@ -291,7 +313,9 @@ impl Entry {
                 progress.must_look = true;
                 progress.reads_failed += 1;
                 progress.wait(failure.wait(progress.reads_failed));
-                Look::Failed(format!("{} {} can't be read: {failure}", self.item.kind.name(), self.item.id))
+                let why = format!("{} {} can't be read: {failure}", self.item.kind.name(), self.item.id);
+                progress.read_failure = Some(why.clone());
+                Look::Failed(why)
             }
         });
     }
@@ -306,6 +330,13 @@ impl Entry {
     /// What a live read has answered has been decided on.
     pub fn decided(&mut self) {
         self.progress.answer = None;
+    }
+
+    /// A write was accepted, and has left this of the object.
+    pub fn accepted(&mut self, left: Option<Target>) {
+        self.progress.in_flight = false;
+        self.progress.write_failure = None;
+        self.progress.seen = left;
     }
 
     /// A write was refused, or got no answer.
@@ -323,10 +354,15 @@ impl Entry {
                 progress.open = Open::Guard(guard.into());
             }
         }
+        // The first conflict is ordinary.
+        if failure.next() != Next::LookAgain || progress.writes_failed > 1 {
+            let why = format!("{} {} can't be written to: {failure}", self.item.kind.name(), self.item.id);
+            progress.write_failure = Some(why);
+        }
         match failure.next() {
             Next::LookAgain => {
                 progress.must_look = true;
-                // The first conflict is ordinary; an object that keeps changing is not chased at full speed.
+                // An object that keeps changing is not chased at full speed.
                 if progress.writes_failed > 1 {
                     progress.wait(backoff(progress.writes_failed - 1));
                 }

@@ -166,6 +166,23 @@ impl Cluster {
                 }
                 self.call_off();
             }
+            Change::RecreateBulkUpdate => {
+                for bulk in self.present_bulk_updates() {
+                    let present = self.world.bulk_updates().get_opt(&bulk).await.unwrap();
+                    let deleted = self.world.bulk_updates().delete(&bulk, &DeleteParams::default()).await;
+                    if let (Some(present), Ok(_)) = (present, deleted) {
+                        self.world.submit(&bulk, json!(present.spec)).await;
+                    }
+                }
+            }
+            Change::KeepBulkUpdate => {
+                for bulk in self.present_bulk_updates() {
+                    let patch = merge(json!({"metadata": {"finalizers": [FINALIZER]}}));
+                    let _ = self.world.bulk_updates().patch(&bulk, &params, &patch).await;
+                    let _ = self.world.bulk_updates().delete(&bulk, &DeleteParams::default()).await;
+                }
+                self.call_off();
+            }
             Change::RelabelBulkUpdate => {
                 for bulk in self.present_bulk_updates() {
                     let patch = merge(json!({"metadata": {"labels": {"a": "b"}}}));
@@ -183,6 +200,10 @@ impl Cluster {
                 }
             }
             Change::FlagOff => self.switch_off().await,
+            Change::DeploymentsOff => {
+                self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
+                self.call_off();
+            }
         }
     }
 

@@ -3,11 +3,18 @@
 use std::collections::HashMap;
 
 use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, Kind, Summary};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    fault::{Call, Place, Resource},
+    fault::{Call, Fault, Lasts, Place, Resource},
     judge::{Bulk, Case},
 };
+
+/// How long it takes from the plan to the first report.
+const TO_THE_NEXT_REPORT: SignedDuration = SignedDuration::from_millis(1500);
+
+/// How long it may take from the API server to the observer.
+const TO_THE_OBSERVER: SignedDuration = SignedDuration::from_millis(500);
 
 /// What any conditions of this BulkUpdate said that was not so.
 pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
@@ -35,7 +42,46 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
         }
         since.retain(|type_, _| status.condition(type_).is_some());
     }
+    wrong.extend(unexplained(case, bulk));
     wrong
+}
+
+/// While something stands in the way for longer than it takes to the next report, the message says what; and it does not
+/// say so before.
+fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
+    let strike = case.plan.strikes.iter().find(|strike| strike.lasts != Lasts::Once);
+    if strike.is_none() && !case.plan.is_in_peace() {
+        return None;
+    }
+    let seen = |revision| case.versions.iter().find(|v| v.revision == revision).map(|v| v.seen);
+    let told: Vec<_> = bulk
+        .versions
+        .iter()
+        .filter_map(|(revision, _, version)| {
+            let status = version.status.as_ref()?;
+            let message = status.condition("Ready")?.message.clone();
+            Some((seen(*revision)?, message, status.summary.is_some()))
+        })
+        .collect();
+    let before = |time: Timestamp| case.lasted.is_none_or(|[began, _]| time < began);
+    if let Some((_, message, _)) = told.iter().find(|(time, m, _)| before(*time) && m.contains("waiting:")) {
+        return Some(format!("nothing stood in the way, and it says: {message}"));
+    }
+    let ([began, ended], strike) = case.lasted.zip(strike)?;
+    // What can't be written can't tell.
+    let can_tell = !matches!(strike.place, Place::Nth(Call::Record, _));
+    let why = match strike.fault {
+        Fault::Answer { code, .. } if code != 409 => format!("made up: {code}"),
+        _ => String::new(),
+    };
+    let says = |(time, message, planned): &(Timestamp, String, bool)| {
+        began <= *time
+            && *time <= ended + TO_THE_OBSERVER
+            && (!planned || message.contains("waiting:"))
+            && message.contains(&why)
+    };
+    (can_tell && ended.duration_since(began) > TO_THE_NEXT_REPORT && !told.iter().any(says))
+        .then(|| format!("from {began} to {ended} it did not say what it waits for: {told:?}"))
 }
 
 /// `Ready=False Applying`, and so on.

@@ -7,13 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::fault::{Call, Fault, Resource};
+use ai_api_operator::api::Kind;
+
+use crate::{
+    fault::{Call, Fault, Resource},
+    plan::Plan,
+};
 
 /// The conduct of one operator over all its lives.
 pub struct Conduct(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    /// Whether there is one BulkUpdate only, so that who writes again is who wrote before.
     alone: bool,
     /// The objects of which it can't know whether the last write to them was carried out.
     open: HashSet<String>,
@@ -22,13 +28,16 @@ struct Inner {
     /// Until when the server has asked it to wait.
     not_before: HashMap<(Call, String), Instant>,
     called_off: bool,
+    /// Only this kind is.
+    called_off_for: Option<Resource>,
     wrong: Vec<String>,
 }
 
 impl Conduct {
-    /// `alone`: whether there is one BulkUpdate only, so that who writes again is who wrote before.
-    pub fn of(alone: bool) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Inner { alone, ..Inner::default() })))
+    pub fn of(plan: &Plan) -> Arc<Self> {
+        let one_kind = plan.switches_off() && !plan.switches_off_for(Kind::Execution);
+        let called_off_for = one_kind.then_some(Resource::Deployments);
+        Arc::new(Self(Mutex::new(Inner { alone: plan.is_alone(), called_off_for, ..Inner::default() })))
     }
 
     /// It sends a request.
@@ -54,7 +63,8 @@ impl Conduct {
                 if inner.alone && inner.conflicts.contains(path) {
                     inner.wrong.push(format!("{call} of {path} again after a conflict, without a look"));
                 }
-                if inner.called_off {
+                let other = |kind: Resource| path.rsplit('/').nth(1) != Some(kind.word());
+                if inner.called_off && !inner.called_off_for.is_some_and(other) {
                     inner
                         .wrong
                         .push(format!("{call} of {path}, and it had been seen that it was called off"));

@@ -4,13 +4,17 @@ use ai_api_operator::api::{BulkUpdateStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    fault::Change,
-    judge::{Bulk, Case, verb_of},
+    fault::{Change, Resource},
+    history::Version,
+    judge::{Bulk, Case, kind_of, verb_of},
     support::audit::Request,
 };
 
 /// How long after it was called off a write may still come in: the reading of the flag may be a second old.
 const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
+
+/// How long after the observer the operator may see something.
+const SEEN_BY_THE_OPERATOR: SignedDuration = SignedDuration::from_millis(800);
 
 /// How long a request may be on its way.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_millis(700);
@@ -41,7 +45,9 @@ fn called_off(case: &Case<'_>) -> Vec<String> {
     if !case.plan.switches_off() && case.plan.hides_what_happens_in_the_middle() {
         return Vec::new();
     }
-    let writes = case.requests.iter().filter(|r| r.is_target_write());
+    let whole = !case.plan.switches_off();
+    let off = |r: &&Request| whole || case.plan.switches_off_for(kind_of(&r.resource));
+    let writes = case.requests.iter().filter(|r| r.is_target_write()).filter(off);
     let late = writes.filter(|r| received(r) > time + EMERGENCY_STOP);
     late.map(|r| format!("{:?} of {} at {}, called off at {time}", verb_of(r), r.name, r.received)).collect()
 }
@@ -57,8 +63,17 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     if let Some(time) = &spec.not_after {
         ends.push((time.0, "notAfter"));
     }
+    // Its deletion has to be seen.
+    let watched = case.plan.view.is_none_or(|(_, resource)| resource != Resource::BulkUpdates);
+    let goes = |v: &&Version| v.uid == bulk.uid && (v.deleted || v.terminating());
+    if let Some(gone) = case.versions.iter().find(goes).filter(|_| watched) {
+        ends.push((gone.seen + SEEN_BY_THE_OPERATOR, "its deletion"));
+    }
     let sets_the_end = |r: &&Request| {
-        let of_this = r.resource == "bulkupdates" && r.subresource == "status" && r.name == bulk.name();
+        let guard = r.guard().and_then(|guard| guard.parse().ok());
+        // Another one may have the name.
+        let stood = bulk.versions.iter().any(|(revision, ..)| Some(*revision) == guard);
+        let of_this = r.resource == "bulkupdates" && r.subresource == "status" && stood;
         let over = r.body.pointer("/status/completionTime").is_some_and(|time| !time.is_null());
         of_this && over && r.succeeded()
     };

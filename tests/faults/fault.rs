@@ -138,11 +138,17 @@ pub enum Change {
     /// Deleted, but kept by a finalizer.
     Terminate,
     DeleteBulkUpdate,
+    /// Deleted, and made anew under the same name.
+    RecreateBulkUpdate,
+    /// Deleted, but kept by somebody's finalizer.
+    KeepBulkUpdate,
     RelabelBulkUpdate,
     SecondBulkUpdate,
     /// Its status has an item planned that its spec does not have.
     WidenStatus,
     FlagOff,
+    /// The flag is switched off for one of the kinds.
+    DeploymentsOff,
 }
 
 /// What becomes of one request.
@@ -231,6 +237,47 @@ pub struct Strike {
     pub life: usize,
     pub place: Place,
     pub fault: Fault,
+    pub lasts: Lasts,
+}
+
+impl Strike {
+    /// One request of the first life.
+    pub const fn once(place: Place, fault: Fault) -> Self {
+        Self { life: 0, place, fault, lasts: Lasts::Once }
+    }
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.fault)?;
+        match self.lasts {
+            Lasts::Once => {}
+            Lasts::Requests(n) => write!(f, "-for-{n}")?,
+            Lasts::Seconds(n) => write!(f, "-for-{n}s")?,
+        }
+        write!(f, "-at-{}", self.place)
+    }
+}
+
+/// How long a fault goes on, from the request at its place on, at requests of the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    Once,
+    /// For so many of them.
+    Requests(usize),
+    /// For so long.
+    Seconds(u64),
+}
+
+impl Lasts {
+    /// How many requests it strikes, or it has not lasted.
+    pub const fn at_least(self) -> usize {
+        match self {
+            Self::Once => 1,
+            Self::Requests(n) => n,
+            Self::Seconds(_) => 2,
+        }
+    }
 }
 
 /// What a watch does while the fault is on.
@@ -248,6 +295,11 @@ pub enum View {
     Back,
     /// As `Back`, from the middle of the work to a time when no target was there.
     Forget,
+    /// Says 410 once a status of the BulkUpdate is on record; the list that follows shows it as it was made, and its watch
+    /// stands still.
+    Before,
+    /// Shows after each event the first one once more.
+    Again,
     /// Loses events, and then has to be begun anew.
     Lose,
     /// Says everything twice.
@@ -255,13 +307,15 @@ pub enum View {
 }
 
 impl View {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Forget,
         Self::Hold,
         Self::Slow,
         Self::Close,
         Self::Expire,
         Self::Back,
+        Self::Before,
+        Self::Again,
         Self::Lose,
         Self::Twice,
     ];
@@ -272,6 +326,6 @@ impl View {
 
     /// Whether it shows the past.
     pub const fn goes_back(self) -> bool {
-        matches!(self, Self::Back | Self::Forget)
+        matches!(self, Self::Back | Self::Before | Self::Forget)
     }
 }

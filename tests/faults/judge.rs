@@ -7,7 +7,6 @@ use ai_api_operator::api::{
     BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus,
 };
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::{
@@ -26,6 +25,8 @@ pub struct Case<'a> {
     pub requests: Vec<Request>,
     pub called_off: Option<Timestamp>,
     pub cluster: &'a Cluster,
+    /// When a fault that lasts has struck first and last.
+    pub lasted: Option<[Timestamp; 2]>,
     pub wrong: Vec<String>,
 }
 
@@ -37,10 +38,6 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    pub fn name(&self) -> String {
-        self.versions[0].2.name_any()
-    }
-
     /// The last status, and the revision that it came with.
     pub fn last(&self) -> (u64, BulkUpdateStatus) {
         let (revision, _, bulk) = self.versions.last().unwrap();
@@ -62,9 +59,11 @@ impl Bulk {
         })
     }
 
-    fn asks(&self, kind: Kind, id: &str, verb: TargetStatus) -> bool {
+    /// Whether it asks for this to be done to this very object.
+    fn asks(&self, kind: Kind, id: &str, uid: &str, verb: TargetStatus) -> bool {
         let spec = &self.versions[0].2.spec;
-        spec.items(kind).iter().any(|i| i.id == id && i.target_status == verb)
+        let item = spec.items(kind).iter().find(|i| i.id == id && i.target_status == verb);
+        item.is_some_and(|item| item.uid.as_deref().is_none_or(|meant| meant == uid))
     }
 
     /// Whether the status had this very object planned before `revision`.
@@ -93,11 +92,12 @@ pub fn may(version: &Version, verb: TargetStatus) -> bool {
 }
 
 impl<'a> Case<'a> {
-    pub fn new(plan: &'a Plan, cluster: &'a Cluster) -> Self {
+    pub fn new(plan: &'a Plan, cluster: &'a Cluster, lasted: Option<[Timestamp; 2]>) -> Self {
         let versions: Vec<_> =
             cluster.history.versions().into_iter().filter(|v| v.name != "observer-end").collect();
         let requests = cluster.audit();
-        Self { plan, versions, requests, called_off: cluster.called_off(), cluster, wrong: Vec::new() }
+        let called_off = cluster.called_off();
+        Self { plan, versions, requests, called_off, cluster, lasted, wrong: Vec::new() }
     }
 
     fn say(&mut self, what: String) {
@@ -164,6 +164,10 @@ impl<'a> Case<'a> {
             if r.guard().is_none() {
                 self.say(format!("a status without a guard: {}", r.body));
             }
+            // What got no answer may have been written.
+            if r.code >= 500 {
+                last.remove(&*r.name);
+            }
             let again = r.succeeded() && last.insert(&r.name, &r.body["status"]) == Some(&r.body["status"]);
             if again && self.plan.changes().next().is_none() {
                 self.say(format!("a status written again that had not changed: {}", r.body));
@@ -200,7 +204,7 @@ impl<'a> Case<'a> {
             }
             let asker = r.body.pointer("/status/stopRequest/uid").and_then(|u| u.as_str());
             let meant = |bulk: &&Bulk| {
-                bulk.asks(kind, &r.name, verb)
+                bulk.asks(kind, &r.name, &before.uid, verb)
                     && asker.is_none_or(|uid| uid == bulk.uid)
                     && before.created() <= &*bulk.created
             };
@@ -225,7 +229,7 @@ impl<'a> Case<'a> {
         for gone in targets.iter().filter(|v| v.deleted) {
             let kind = kind_of(&gone.plural);
             let planned = bulks.iter().any(|b| {
-                b.asks(kind, &gone.name, TargetStatus::Deleted)
+                b.asks(kind, &gone.name, &gone.uid, TargetStatus::Deleted)
                     && b.had_planned(kind, &gone.name, &gone.uid, gone.revision)
             });
             if !planned && !self.cluster.others_deleted(&gone.uid) {
@@ -244,7 +248,7 @@ impl<'a> Case<'a> {
             let kind = kind_of(&version.plural);
             let by = bulks.iter().find(|b| b.uid == version.stopped_by());
             let planned = by.is_some_and(|b| {
-                b.asks(kind, &version.name, TargetStatus::Stopped)
+                b.asks(kind, &version.name, &version.uid, TargetStatus::Stopped)
                     && b.had_planned(kind, &version.name, &version.uid, version.revision)
             });
             if !planned {

@@ -12,24 +12,28 @@ mod end;
 mod fault;
 mod history;
 mod judge;
+mod make;
 mod operator;
 mod plan;
 mod run;
 mod scenario;
 #[path = "../support/mod.rs"]
 mod support;
+mod tally;
 mod truth;
+mod unlogged;
 mod view;
 mod wire;
 
 use std::{process::ExitCode, sync::LazyLock};
 
 use futures::future::join_all;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
 use plan::{Learnt, Plan};
 use scenario::{SCENARIOS, Scenario};
+use tally::TALLY;
 
 /// Where everything but the operator runs.
 static OUTSIDE: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
             // If all is not well in the run that the places come from, there may be more of them.
             let before = wrong.clone().filter(|_| plan.is_in_peace());
             let test = move || before.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
-            Trial::test(name, test).with_kind(family).with_ignored_flag(!quick)
+            Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
         }));
     }
     if let (Some(name), true) = (&arguments.filter, arguments.exact)
@@ -67,7 +71,9 @@ fn main() -> ExitCode {
         eprintln!("there is no plan of the name {name}");
         return ExitCode::FAILURE;
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let enough = TALLY.lock().unwrap().conclude();
+    if enough { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
 /// What a run in peace sends, and what went wrong in it. Of two runs, for a slow one may read the flag once more.
@@ -76,16 +82,24 @@ async fn learn(scenario: &'static Scenario) -> (Learnt, Option<String>) {
     (one.learnt.in_common(&other.learnt), one.wrong.or(other.wrong))
 }
 
-fn attempt(plan: &Plan) -> Result<(), Failed> {
+fn attempt(plan: &Plan) -> Result<Completion, Failed> {
     for _ in 0..ATTEMPTS {
         let course = OUTSIDE.block_on(run::run(plan));
+        let mut tally = TALLY.lock().unwrap();
+        tally.requests(&plan.name, course.most_requests);
         if let Some(wrong) = course.wrong {
             return Err(wrong.into());
         }
-        if !run::is_worth_another_try(plan, &course) {
+        if course.struck >= plan.bound() {
+            tally.struck(plan, course.struck);
             println!("{}: {}", plan.name, course.account);
-            return Ok(());
+            return Ok(Completion::Completed);
         }
     }
-    Err("the fault never struck: what it is meant for did not happen".into())
+    let never = "the fault never struck: what it is meant for did not happen";
+    if !plan.is_a_matter_of_luck() {
+        return Err(never.into());
+    }
+    TALLY.lock().unwrap().not_struck(plan);
+    Ok(Completion::ignored_with(never))
 }

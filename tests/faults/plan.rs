@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ai_api_operator::api::Kind;
 
 use crate::{
-    fault::{Call, Change, Fault, Late, Moment, Place, Resource, Strike, View},
+    fault::{Call, Change, Fault, Lasts, Late, Moment, Place, Resource, Strike, View},
     scenario::{Reaction, Scenario},
 };
 
@@ -20,6 +20,8 @@ pub struct Plan {
     pub unseen: Option<Change>,
     /// Whether it belongs to the part that `make test` runs.
     pub quick: bool,
+    /// Whether the second crash of a pair is sure to find something left to strike.
+    pub strikes_twice: bool,
 }
 
 /// What a run in peace has sent.
@@ -39,7 +41,15 @@ impl Learnt {
 impl Plan {
     pub fn in_peace(scenario: &'static Scenario) -> Self {
         let name = format!("peace/{}", scenario.name);
-        Self { name, scenario, strikes: Vec::new(), view: None, unseen: None, quick: true }
+        Self {
+            name,
+            scenario,
+            strikes: Vec::new(),
+            view: None,
+            unseen: None,
+            quick: true,
+            strikes_twice: false,
+        }
     }
 
     pub fn changes(&self) -> impl Iterator<Item = Change> {
@@ -52,11 +62,38 @@ impl Plan {
 
     /// Whether there is one BulkUpdate only.
     pub fn is_alone(&self) -> bool {
-        (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(|c| c == Change::SecondBulkUpdate)
+        let more = |c| matches!(c, Change::SecondBulkUpdate | Change::RecreateBulkUpdate);
+        (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(more)
     }
 
     pub fn is_in_peace(&self) -> bool {
         self.strikes.is_empty() && self.view.is_none()
+    }
+
+    pub fn crashes(&self) -> bool {
+        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_)))
+    }
+
+    /// Whether the operator is made to crash in two lives.
+    pub fn is_a_pair(&self) -> bool {
+        self.strikes.iter().any(|strike| strike.life > 0)
+    }
+
+    /// How many requests have to be struck (or, in a view, whether any event met it), or the plan has shown nothing. The
+    /// second crash of a pair may have nothing left to strike.
+    pub fn bound(&self) -> usize {
+        let bound = self.strikes.iter().filter(|strike| strike.life == 0 || self.strikes_twice);
+        bound.map(|strike| strike.lasts.at_least()).sum::<usize>() + usize::from(self.view.is_some())
+    }
+
+    /// Whether what is sent, and not only when, is a matter of luck: then so is whether there is anything to strike.
+    pub fn is_a_matter_of_luck(&self) -> bool {
+        self.scenario.outcomes.is_empty() && self.scenario.max_in_flight > 1
+    }
+
+    /// Whether nothing is answered for longer than one request may take.
+    pub fn is_silent_for_a_while(&self) -> bool {
+        self.strikes.iter().any(|s| matches!(s.fault, Fault::Silence { .. }) && s.lasts != Lasts::Once)
     }
 
     /// Whether a write to a target may come in long after it was sent.
@@ -76,28 +113,44 @@ impl Plan {
 
     /// Whether the flag is switched off at some time.
     pub fn switches_off(&self) -> bool {
-        let reaction = matches!(self.scenario.reaction, Reaction::InTheMiddle(Change::FlagOff, _));
-        reaction || self.changes().any(|change| change == Change::FlagOff)
+        Kind::ALL.into_iter().any(|kind| self.switches_off_for(kind))
+    }
+
+    /// Whether it is shown the BulkUpdate as it was before it was planned.
+    pub fn shows_an_old_bulk_update(&self) -> bool {
+        matches!(self.view, Some((View::Before | View::Again, Resource::BulkUpdates)))
+    }
+
+    /// Whether the flag is switched off for this kind at some time.
+    pub fn switches_off_for(&self, kind: Kind) -> bool {
+        let off = |change| match change {
+            Change::FlagOff => true,
+            Change::DeploymentsOff => kind == Kind::Deployment,
+            _ => false,
+        };
+        let reaction = matches!(self.scenario.reaction, Reaction::InTheMiddle(change, _) if off(change));
+        reaction || self.changes().any(off)
     }
 
     /// Whether what it watches is wrong only from its first record on; before that it would not see its BulkUpdate.
     pub fn view_begins_at_the_record(&self) -> bool {
-        self.hides_what_happens_in_the_middle()
-            && self.view.is_some_and(|(_, resource)| resource == Resource::BulkUpdates)
+        self.hides_what_happens_in_the_middle() && self.view == Some((View::Hold, Resource::BulkUpdates))
     }
 
     /// Whether the operator can't see in its watch what is done in the middle.
     pub fn hides_what_happens_in_the_middle(&self) -> bool {
         match (self.scenario.reaction, self.view) {
-            (Reaction::InTheMiddle(_, told_by), Some((View::Hold, resource))) => told_by == resource,
+            (Reaction::InTheMiddle(_, told_by), Some((View::Hold | View::Before, resource))) => {
+                told_by == resource
+            }
             _ => false,
         }
     }
 
     fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
-        let parts: Vec<_> = strikes.iter().map(|s| format!("{}-at-{}", s.fault, s.place)).collect();
+        let parts: Vec<_> = strikes.iter().map(Strike::to_string).collect();
         let name = format!("{family}/{}/{}", scenario.name, parts.join("-then-"));
-        Self { name, scenario, strikes, view: None, unseen: None, quick }
+        Self { name, scenario, strikes, view: None, unseen: None, quick, strikes_twice: false }
     }
 }
 
@@ -117,7 +170,7 @@ fn answers() -> Vec<Fault> {
     faults
 }
 
-const RACES: [Change; 14] = [
+const RACES: [Change; 16] = [
     Change::Relabel,
     Change::Complete,
     Change::Run,
@@ -128,6 +181,8 @@ const RACES: [Change; 14] = [
     Change::Finalize,
     Change::Terminate,
     Change::DeleteBulkUpdate,
+    Change::RecreateBulkUpdate,
+    Change::KeepBulkUpdate,
     Change::RelabelBulkUpdate,
     Change::SecondBulkUpdate,
     Change::WidenStatus,
@@ -154,42 +209,84 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
 
     for (call, place) in places().filter(|(call, _)| *call != Call::Event) {
         for moment in MOMENTS {
-            let strike = Strike { life: 0, place, fault: Fault::Crash(moment) };
+            let strike = Strike::once(place, Fault::Crash(moment));
             let quick = plain || call.is_write();
             plans.push(Plan::strike("crash", scenario, vec![strike], quick));
         }
     }
-    for first in 1..=learnt.writes {
+    for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
         for second in 1..=learnt.writes {
             for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
                 let crash =
-                    |life, n, moment| Strike { life, place: Place::Write(n), fault: Fault::Crash(moment) };
-                plans.push(Plan::strike(
-                    "crash",
-                    scenario,
-                    vec![crash(0, first, a), crash(1, second, b)],
-                    plain,
-                ));
+                    |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
+                let strikes = vec![crash(0, first, a), crash(1, second, b)];
+                // The end, at least, is left to be told; unless nothing is told of what was deleted.
+                let left = first < learnt.writes || a == Moment::Before;
+                let strikes_twice = second == 1 && left && !scenario.deletes_its_bulk_update();
+                plans.push(Plan { strikes_twice, ..Plan::strike("crash", scenario, strikes, plain) });
             }
         }
     }
-    for (call, place) in places() {
+    for (call, place) in places().filter(|_| !scenario.in_short) {
         for fault in answers().into_iter().filter(|fault| fits(*fault, call)) {
             // Those that take long are few.
             let slow = matches!(fault, Fault::Silence { .. }) && !call.is_write();
-            let strike = Strike { life: 0, place, fault };
+            let strike = Strike::once(place, fault);
             plans.push(Plan::strike("answers", scenario, vec![strike], plain && !slow));
         }
     }
     for (_, place) in
         places().filter(|(call, _)| call.is_write() || matches!(call, Call::ReadTarget | Call::ReadFlag))
     {
-        for change in RACES {
-            let strike = Strike { life: 0, place, fault: Fault::Race(change) };
+        // Where one kind is switched off, the other is not.
+        let off = matches!(scenario.reaction, Reaction::InTheMiddle(Change::DeploymentsOff, _));
+        for change in RACES.into_iter().filter(|change| !(off && *change == Change::FlagOff)) {
+            let strike = Strike::once(place, Fault::Race(change));
             plans.push(Plan::strike("races", scenario, vec![strike], plain));
         }
     }
-    plans.extend(views(scenario, plain));
+    if plain {
+        plans.extend(lasting(scenario, learnt));
+    }
+    if !scenario.in_short {
+        plans.extend(views(scenario, plain));
+    }
+    plans
+}
+
+/// What fails for a while: four requests in a row, or three seconds long. Silence is for two, which takes 20 seconds.
+fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for call in [Call::Record, Call::Stop, Call::Delete, Call::ReadTarget, Call::ReadFlag] {
+        for nth in 1..=learnt.counts.get(&call).copied().unwrap_or_default() {
+            let place = Place::Nth(call, nth);
+            let answer = |code| Fault::Answer { code, retry_after: None, passed_on: false };
+            // A read meets no conflict.
+            let codes = [409, 429, 503].into_iter().filter(|code| *code != 409 || call.is_write());
+            let answers =
+                codes.flat_map(|code| [Lasts::Requests(4), Lasts::Seconds(3)].map(|l| (answer(code), l)));
+            let silence = (Fault::Silence { passed_on: false }, Lasts::Requests(2));
+            for (fault, lasts) in answers.chain((nth == 1).then_some(silence)) {
+                let quick = lasts != Lasts::Requests(2);
+                let strike = Strike { lasts, ..Strike::once(place, fault) };
+                plans.push(Plan::strike("answers", scenario, vec![strike], quick));
+            }
+        }
+    }
+    plans
+}
+
+/// It is shown the BulkUpdate as it was made: while it lives, or when it starts after a crash at a record.
+fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec<Plan> {
+    let name = format!("view/{}/{}-bulkupdates", scenario.name, view.word());
+    let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::in_peace(scenario) };
+    let mut plans = vec![Plan { name: format!("{name}-nothing"), ..plan.clone() }];
+    if view == View::Before {
+        plans.extend([1, 2].into_iter().filter(|n| *n == 1 || scenario.tells_twice()).map(|n| {
+            let crash = Strike::once(Place::Nth(Call::Record, n), Fault::Crash(Moment::Answered));
+            Plan { name: format!("{name}-then-{crash}"), strikes: vec![crash], ..plan.clone() }
+        }));
+    }
     plans
 }
 
@@ -216,7 +313,14 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 if scenario.name == "deadlines" && resource == Resource::Executions {
                     let name = format!("view/{}/forget-executions", scenario.name);
                     let view = Some((view, resource));
-                    plans.push(Plan { name, scenario, strikes: Vec::new(), view, unseen: None, quick: true });
+                    plans.push(Plan { name, view, ..Plan::in_peace(scenario) });
+                }
+                continue;
+            }
+            // What is old of a target has a resource version that says so.
+            if matches!(view, View::Before | View::Again) {
+                if resource == Resource::BulkUpdates {
+                    plans.extend(old_bulk_updates(scenario, view, quick));
                 }
                 continue;
             }
@@ -240,10 +344,9 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                     scenario.name,
                     resource.word()
                 );
-                let crash =
-                    Strike { life: 0, place: Place::Write(1), fault: Fault::Crash(Moment::Committed) };
+                let crash = Strike::once(Place::Write(1), Fault::Crash(Moment::Committed));
                 let view = Some((view, resource));
-                plans.push(Plan { name, scenario, strikes: vec![crash], view, unseen: None, quick });
+                plans.push(Plan { name, strikes: vec![crash], view, quick, ..Plan::in_peace(scenario) });
             }
             let nothing = Some(None).filter(|_| seen);
             let unseen =
@@ -252,7 +355,7 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 let what = change.map_or_else(|| "nothing".into(), |c| Fault::Race(c).to_string());
                 let name = format!("view/{}/{}-{}-{what}", scenario.name, view.word(), resource.word());
                 let view = Some((view, resource));
-                plans.push(Plan { name, scenario, strikes: Vec::new(), view, unseen: change, quick });
+                plans.push(Plan { name, view, unseen: change, quick, ..Plan::in_peace(scenario) });
             }
         }
     }

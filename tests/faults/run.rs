@@ -11,23 +11,28 @@ use std::{
 use ai_api_operator::api::{BulkUpdate, Kind};
 use futures::future::join_all;
 use kube::ResourceExt;
-use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::{
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Resource, Strike, View},
+    fault::{Call, Change, Fault, Lasts, Resource, Strike, View},
     judge::Case,
+    make,
     operator::{End, Log, Running, has_panicked},
     plan::{Learnt, Plan},
-    scenario::{Made, Reaction},
+    scenario::Reaction,
+    unlogged,
     view::Views,
     wire::{InTheMiddle, Life},
 };
 
-/// How long a plan may take.
-const DEADLINE: Duration = Duration::from_secs(75);
+/// How long a plan may take: less than the minute after which the operator looks again at all that it waits for, so that a
+/// lost wake-up is seen.
+const DEADLINE: Duration = Duration::from_secs(45);
+
+/// How long it may take where nothing is answered, which takes the operator ten seconds each time.
+const DEADLINE_IN_SILENCE: Duration = Duration::from_secs(75);
 
 /// How long is waited for the operator's watches, which a fault may hold up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,8 +46,19 @@ const CALM_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
 /// How long a wrong view lasts, if the BulkUpdate does not end before.
 const VIEW_LASTS: Duration = Duration::from_millis(1500);
 
-/// How many requests a life may send at most; in peace they are 10 to 18. More, and it is spinning.
+/// The same where it shows an old BulkUpdate, which may not come to its end as long as nothing else is seen.
+const OLD_VIEW_LASTS: Duration = Duration::from_secs(5);
+
+/// How many requests a life may send at most, watches and events included; in peace they are 10 to 18. More, and it is
+/// spinning.
 const REQUESTS_A_LIFE: usize = 30;
+
+/// How many more for each BulkUpdate but the first.
+const REQUESTS_FOR_ANOTHER: usize = 20;
+
+/// The same where a fault lasts: in 3 seconds of growing waits each of six retries takes a look, in 20 seconds without an
+/// answer the flag is read each second.
+const REQUESTS_WHERE_IT_LASTS: usize = 45;
 
 /// What came of a plan.
 pub struct Course {
@@ -52,8 +68,10 @@ pub struct Course {
     pub wrong: Option<String>,
     /// In one line.
     pub account: String,
-    /// Whether every fault has struck that was bound to.
-    pub struck: bool,
+    /// How many requests were struck; and whether any event met the view.
+    pub struck: usize,
+    /// How many requests the busiest life has sent.
+    pub most_requests: usize,
 }
 
 struct Runner<'a> {
@@ -79,7 +97,7 @@ pub async fn run(plan: &Plan) -> Course {
         plan,
         cluster: Arc::clone(&cluster),
         views,
-        conduct: Conduct::of(plan.is_alone()),
+        conduct: Conduct::of(plan),
         lives: Vec::new(),
         log: Log::default(),
         running: None,
@@ -89,16 +107,18 @@ pub async fn run(plan: &Plan) -> Course {
             _ => None,
         },
     };
-    let ended = match timeout(DEADLINE, runner.course()).await {
+    let deadline = if plan.is_silent_for_a_while() { DEADLINE_IN_SILENCE } else { DEADLINE };
+    let ended = match timeout(deadline, runner.course()).await {
         Ok(ended) => ended,
-        Err(_) => Err(format!("not over within {DEADLINE:?}")),
+        Err(_) => Err(format!("not over within {deadline:?}")),
     };
     runner.views.end();
     if let Some(running) = runner.running.take() {
         running.life.dead.cancel();
     }
     cluster.observed().await;
-    let case = Case::new(plan, &cluster);
+    let lasted = runner.lives.iter().find_map(|life| life.lasted());
+    let case = Case::new(plan, &cluster, lasted);
     let outcomes: Vec<_> =
         case.bulk_updates().iter().map(|bulk| told(&bulk.versions.last().unwrap().2)).collect();
     let requests = case.requests.len();
@@ -106,12 +126,21 @@ pub async fn run(plan: &Plan) -> Course {
     let mut wrong = case.judged();
     wrong.extend(ended.err());
     wrong.extend(runner.conduct.wrong());
-    wrong.extend(unlogged(plan, &runner));
+    wrong.extend(unlogged::of(plan, &runner.lives, &runner.log));
     if has_panicked(&namespace) {
         wrong.push("a panic".into());
     }
-    if requests > REQUESTS_A_LIFE * runner.lives.len() {
-        wrong.push(format!("{requests} requests in {} lives", runner.lives.len()));
+    let sent = |life: &Arc<Life>| life.counts().values().sum::<usize>();
+    let busiest = runner.lives.iter().max_by_key(|life| sent(life)).unwrap();
+    let most_requests = sent(busiest);
+    let takes_long = |fault| matches!(fault, Fault::Silence { .. });
+    let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault));
+    // A watch that is closed is begun anew.
+    let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
+    let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);
+    let allowed = if lasts { REQUESTS_WHERE_IT_LASTS } else { REQUESTS_A_LIFE };
+    if most_requests > allowed + others + closed {
+        wrong.push(format!("{most_requests} requests in one life: {:?}", busiest.counts()));
     }
     let struck: Vec<_> = runner.lives.iter().flat_map(|life| life.struck()).collect();
     let met = runner.views.met();
@@ -130,35 +159,9 @@ pub async fn run(plan: &Plan) -> Course {
     cluster.leave().await;
     let first = &runner.lives[0];
     let learnt = Learnt { counts: first.counts(), writes: first.writes() };
-    // The second crash of a pair may have no place left to strike.
-    let bound = plan.strikes.iter().filter(|strike| strike.life == 0).count();
-    let seen = plan.view.is_none() || met > 0;
-    let struck = struck.len() >= bound && seen;
+    let struck = struck.len() + met.min(1);
     let told = || format!("{account}\n  {}\n{}", wrong.join("\n  "), runner.log.text());
-    Course { learnt, wrong: (!wrong.is_empty()).then(told), account, struck }
-}
-
-/// Each write leaves one line, as far as the operator lives to write it.
-fn unlogged(plan: &Plan, runner: &Runner<'_>) -> Option<String> {
-    if plan.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_))) {
-        return None;
-    }
-    let sent: usize = runner
-        .lives
-        .iter()
-        .flat_map(|life| life.counts())
-        .filter(|(c, _)| c.is_target_write())
-        .map(|(_, n)| n)
-        .sum();
-    let text = runner.log.text();
-    let fields = ["bulk_update=", "bulk_update_uid=", "target=", "target_uid=", "verb=", "outcome="];
-    let whole =
-        |line: &&str| line.contains("wrote to a target") && fields.iter().all(|field| line.contains(field));
-    let told = text.lines().filter(whole).count();
-    let accepted = text.lines().filter(whole).filter(|line| line.contains("outcome=accepted")).count();
-    let in_peace = plan.is_in_peace() && !plan.scenario.outcomes.is_empty();
-    (told != sent || (in_peace && accepted != sent))
-        .then(|| format!("{sent} writes were sent and {told} logged, {accepted} as accepted"))
+    Course { learnt, wrong: (!wrong.is_empty()).then(told), account, struck, most_requests }
 }
 
 fn told(bulk: &BulkUpdate) -> String {
@@ -170,14 +173,17 @@ fn told(bulk: &BulkUpdate) -> String {
 impl Runner<'_> {
     async fn course(&mut self) -> Result<(), String> {
         let scenario = self.plan.scenario;
-        make(&self.cluster, scenario.targets).await;
+        make::targets(&self.cluster, scenario.targets).await;
         self.start().await;
         self.synced().await?;
         let forgets = matches!(self.plan.view, Some((View::Forget, _)));
-        if self.plan.view.is_some() && !forgets && !self.plan.view_begins_at_the_record() {
+        let before = matches!(self.plan.view, Some((View::Before, _)));
+        if self.plan.view.is_some() && !forgets && !before && !self.plan.view_begins_at_the_record() {
             let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
             self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
-            if let Some(change) = self.plan.unseen {
+            if self.plan.unseen == Some(Change::FlagOff) {
+                self.cluster.switch_off().await;
+            } else if let Some(change) = self.plan.unseen {
                 for target in scenario.targets {
                     self.cluster.act(change, target.kind, target.name).await;
                 }
@@ -191,8 +197,8 @@ impl Runner<'_> {
         }
         let cluster = Arc::clone(&self.cluster);
         let bulks =
-            (scenario.bulk_updates)().into_iter().map(|(name, spec)| cluster.world.submit(name, spec));
-        tokio::join!(join_all(bulks), make(&self.cluster, scenario.at_the_same_moment));
+            (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));
+        tokio::join!(join_all(bulks), make::targets(&self.cluster, scenario.at_the_same_moment));
         let since = Instant::now();
         let mut begun = false;
         while !self.is_over() {
@@ -203,7 +209,8 @@ impl Runner<'_> {
                 begun = true;
                 self.views.begin(self.cluster.empty_at.clone());
             } else if !forgets
-                && since.elapsed() > VIEW_LASTS
+                && since.elapsed()
+                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_LASTS } else { VIEW_LASTS }
                 && !self.plan.hides_what_happens_in_the_middle()
             {
                 self.views.end();
@@ -211,6 +218,9 @@ impl Runner<'_> {
         }
         if self.plan.hides_what_happens_in_the_middle() {
             self.until_calm().await?;
+        }
+        if self.plan.shows_an_old_bulk_update() {
+            self.sees_an_old_bulk_update().await?;
         }
         self.views.end();
         // What it must not do any more, it may do only now.
@@ -241,6 +251,28 @@ impl Runner<'_> {
         } else {
             Err(format!("all was over, and another life has sent {more:?}"))
         }
+    }
+
+    /// It is shown that what is over was not yet planned, and does not do it again.
+    async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
+        let life = Arc::clone(&self.lives[self.lives.len() - 1]);
+        let told = self.log.text().matches("finished bulk_update=").count();
+        let before = life.counts();
+        let end = Instant::now() + PATIENCE;
+        while self.views.met() == 0 && Instant::now() < end {
+            self.wait_a_while().await?;
+        }
+        self.until_calm().await?;
+        let after = life.counts();
+        let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
+        let more: Vec<_> =
+            after.iter().filter(|(call, n)| works(call) && before.get(call) != Some(n)).collect();
+        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
+        let gone = self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
+        if self.lives.len() > 1 || gone || told == 0 || more.is_empty() {
+            return Ok(());
+        }
+        Err(format!("what was over has begun anew: {more:?}"))
     }
 
     async fn start(&mut self) {
@@ -316,18 +348,21 @@ impl Runner<'_> {
     fn is_over(&self) -> bool {
         let bulks = self.cluster.history.bulk_updates();
         let wanted = (self.plan.scenario.bulk_updates)();
+        let made_anew = self.lives.iter().flat_map(|life| life.struck());
+        let made_anew = made_anew.filter(|struck| struck.starts_with("recreate-bulk-update")).count();
         let deletes = wanted.iter().any(|(_, spec)| spec.get("ttlSecondsAfterFinished").is_some());
-        bulks.len() >= wanted.len()
+        bulks.len() >= wanted.len() + made_anew
             && bulks.iter().all(|bulk| {
                 let ended = !bulk.text("/status/completionTime").is_empty();
-                bulk.deleted || (ended && !deletes)
+                bulk.deleted || bulk.terminating() || (ended && !deletes)
             })
     }
 
     /// What others do as things happen.
     async fn react(&mut self) {
         let versions = self.cluster.history.versions();
-        match self.plan.scenario.reaction {
+        let scenario = self.plan.scenario;
+        match scenario.reaction {
             Reaction::Recreate if !self.reacted => {
                 if let Some(gone) = versions.iter().find(|v| v.deleted && v.plural == "executions") {
                     self.reacted = true;
@@ -343,28 +378,10 @@ impl Runner<'_> {
         let bulks = self.cluster.history.bulk_updates();
         if bulks.iter().any(|b| {
             b.bulk().status.is_some_and(|s| s.condition("Ready").is_some_and(|c| settling(&c.reason)))
-        }) && self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize))
+        }) && (scenario.targets.iter().any(|target| target.kept)
+            || self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize)))
         {
             self.cluster.let_go().await;
         }
     }
-}
-
-async fn make(cluster: &Cluster, targets: &[Made]) {
-    for target in targets {
-        let spec =
-            if target.managed_by_other { json!({"managedBy": "example.com/other"}) } else { json!({}) };
-        cluster.world.target(target.kind, target.name, spec, json!({})).await;
-        // It may be gone by now: without a state it may be deleted.
-        if !target.state.is_empty() {
-            let change = Change::State(target.state);
-            cluster.act(change, target.kind, target.name).await;
-        }
-    }
-}
-
-/// Whether a plan is to be tried again because its fault has not struck. Where the outcome is a matter of luck, so is how
-/// much is sent.
-pub fn is_worth_another_try(plan: &Plan, course: &Course) -> bool {
-    !course.struck && !plan.scenario.outcomes.is_empty()
 }

@@ -14,6 +14,8 @@ pub struct Made {
     pub state: &'static str,
     /// Whether another controller runs it (and never stops it).
     pub managed_by_other: bool,
+    /// Whether somebody's finalizer keeps it, until all is written and waits for it to go.
+    pub kept: bool,
 }
 
 /// What somebody does as soon as something happens.
@@ -27,6 +29,9 @@ pub enum Reaction {
     Recreate,
 }
 
+/// Stands for the uid of the target that has the item's name.
+pub const ITS_UID: &str = "its uid";
+
 pub struct Scenario {
     pub name: &'static str,
     pub max_in_flight: usize,
@@ -39,9 +44,21 @@ pub struct Scenario {
     pub outcomes: &'static [(Kind, &'static str, &'static str)],
     /// Whether the objects that are written to in peace are written to exactly once whatever fails.
     pub written: &'static [&'static str],
+    /// Whether it adds little to the others: it is crashed once, and raced.
+    pub in_short: bool,
 }
 
 impl Scenario {
+    /// Whether a plan and an end are told.
+    pub fn tells_twice(&self) -> bool {
+        self.name != "dry-run" && !self.deletes_its_bulk_update()
+    }
+
+    /// Whether its BulkUpdate is deleted before it ends.
+    pub fn deletes_its_bulk_update(&self) -> bool {
+        matches!(self.reaction, Reaction::InTheMiddle(Change::DeleteBulkUpdate, _))
+    }
+
     /// Whether what fails for a while may fail for good.
     pub fn has_a_deadline(&self) -> bool {
         (self.bulk_updates)()
@@ -51,11 +68,11 @@ impl Scenario {
 }
 
 const fn own(kind: Kind, name: &'static str, state: &'static str) -> Made {
-    Made { kind, name, state, managed_by_other: false }
+    Made { kind, name, state, managed_by_other: false, kept: false }
 }
 
 const fn others(kind: Kind, name: &'static str, state: &'static str) -> Made {
-    Made { kind, name, state, managed_by_other: true }
+    Made { managed_by_other: true, ..own(kind, name, state) }
 }
 
 fn three() -> Value {
@@ -112,6 +129,7 @@ const PLAIN: Scenario = Scenario {
     reaction: Reaction::None,
     outcomes: THREE_OUTCOMES,
     written: &["stop-me", "delete-me"],
+    in_short: false,
 };
 
 pub static SCENARIOS: &[Scenario] = &[
@@ -209,4 +227,62 @@ pub static SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario { name: "names-reused", reaction: Reaction::Recreate, ..PLAIN },
+    Scenario {
+        name: "uids",
+        targets: &[
+            own(Execution, "stop-me", "RUNNING"),
+            own(Execution, "delete-me", "STOPPED"),
+            own(Execution, "another", "STOPPED"),
+        ],
+        bulk_updates: || {
+            let item = |id: &str, verb: &str, uid: &str| json!({"id": id, "targetStatus": verb, "uid": uid});
+            let items = [
+                item("stop-me", "STOPPED", ITS_UID),
+                item("delete-me", "DELETED", ITS_UID),
+                item("another", "DELETED", "00000000-0000-4000-8000-000000000000"),
+            ];
+            vec![("bulk", json!({"executions": items}))]
+        },
+        outcomes: &[
+            (Execution, "stop-me", "Settled"),
+            (Execution, "delete-me", "Settled"),
+            (Execution, "another", "Refused Replaced"),
+        ],
+        in_short: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "kept",
+        targets: &[
+            own(Execution, "stop-me", "RUNNING"),
+            Made { kept: true, ..own(Execution, "delete-me", "STOPPED") },
+            own(Execution, "refuse-me", "RUNNING"),
+            own(Execution, "bystander", "STOPPED"),
+        ],
+        in_short: true,
+        ..PLAIN
+    },
+    Scenario {
+        name: "one-kind-off",
+        max_in_flight: 1,
+        targets: &[
+            own(Execution, "exec-stop", "RUNNING"),
+            own(Execution, "exec-delete", "STOPPED"),
+            own(Deployment, "depl-stop", "RUNNING"),
+            own(Deployment, "depl-delete", "STOPPED"),
+        ],
+        bulk_updates: || {
+            let item = |id: &str, verb: &str| json!({"id": id, "targetStatus": verb});
+            let spec = json!({
+                "executions": [item("exec-stop", "STOPPED"), item("exec-delete", "DELETED")],
+                "deployments": [item("depl-stop", "STOPPED"), item("depl-delete", "DELETED")],
+            });
+            vec![("bulk", spec)]
+        },
+        reaction: Reaction::InTheMiddle(Change::DeploymentsOff, Resource::ConfigMaps),
+        outcomes: &[],
+        written: &["exec-stop", "exec-delete"],
+        in_short: true,
+        ..PLAIN
+    },
 ];

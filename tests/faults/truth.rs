@@ -29,7 +29,10 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
         return wrong;
     }
     wrong.extend(shape(bulk, &status));
-    if status.completion_time.is_some() {
+    // What was in flight when it was deleted is told as well, if it lingers.
+    let lingers =
+        case.versions.iter().rfind(|v| v.uid == bulk.uid).is_some_and(|v| !v.deleted && v.terminating());
+    if status.completion_time.is_some() || (lingers && status.summary.is_some() && !case.plan.crashes()) {
         for kind in Kind::ALL {
             for item in status.items(kind) {
                 if let Some(problem) = untold(case, bulk, kind, item, revision) {
@@ -82,8 +85,10 @@ impl Case<'_> {
         stood
     }
 
-    fn stopped_by(&self, bulk: &Bulk, uid: &str, until: u64) -> bool {
-        self.versions.iter().any(|v| v.uid == uid && v.stopped_by() == bulk.uid && v.revision < until)
+    /// The revision from which on it says that this BulkUpdate has stopped it.
+    fn stopped_by(&self, bulk: &Bulk, uid: &str, until: u64) -> Option<u64> {
+        let mut versions = self.versions.iter().filter(|v| v.uid == uid && v.revision < until);
+        versions.find(|v| v.stopped_by() == bulk.uid).map(|v| v.revision)
     }
 
     /// Whether the operator's DELETE of this object was accepted. The audit log has the answer, unless the one who
@@ -103,11 +108,13 @@ fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, sa
     let mut of_uid = case.versions.iter().filter(|v| v.uid == uid && v.revision < said);
     match item.result {
         ItemResult::Planned | ItemResult::Eligible => of_uid.any(|v| may(v, item.target_status)),
-        ItemResult::Scheduled if stop => case.stopped_by(bulk, uid, said),
+        ItemResult::Scheduled if stop => case.stopped_by(bulk, uid, said).is_some(),
         ItemResult::Scheduled => of_uid.any(|v| v.terminating() || v.deleted),
         ItemResult::Settled if stop => {
+            // What it was before it was stopped settles nothing.
             let ended = |v: &Version| v.deleted || ["STOPPED", "COMPLETED", "DEAD"].contains(&v.state());
-            case.stopped_by(bulk, uid, said) && of_uid.any(ended)
+            let stop = case.stopped_by(bulk, uid, said);
+            stop.is_some_and(|stop| of_uid.any(|v| v.revision >= stop && ended(v)))
         }
         ItemResult::Settled => of_uid.any(|v| v.deleted),
         ItemResult::Refused | ItemResult::Failed => reason_is_true(case, bulk, kind, item, said),
@@ -120,6 +127,8 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
     let some = |what: &dyn Fn(&Version) -> bool| stood.iter().flatten().any(|v| what(v));
     let uid = item.uid.as_deref();
     let spec = &bulk.versions[0].2.spec;
+    let asked = spec.items(kind).iter().find(|asked| asked.id == item.id);
+    let meant = asked.and_then(|asked| asked.uid.as_deref()).or(uid);
     let strikes = || case.plan.strikes.iter();
     let Some(reason) = item.reason else { return false };
     let Some(version) = case.versions.iter().find(|v| v.uid == bulk.uid && v.revision == said) else {
@@ -134,16 +143,16 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
     }
     match reason {
         Reason::NotFound | Reason::Gone => stood.iter().any(Option::is_none),
-        Reason::Replaced => some(&|v| uid.is_some_and(|uid| uid != v.uid)),
+        Reason::Replaced => some(&|v| meant.is_some_and(|uid| uid != v.uid)),
         Reason::CreatedLater => some(&|v| v.created() > &*bulk.created),
         Reason::Terminating => some(&Version::terminating),
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),
-        Reason::BulkUpdatesDisabled => case.plan.switches_off() && case.called_off.is_some(),
+        Reason::BulkUpdatesDisabled => case.plan.switches_off_for(kind) && case.called_off.is_some(),
         Reason::NotSettledInTime => in_time(active),
         Reason::DeadlineExceeded => in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0)),
         Reason::OutcomeUnknown => {
-            let disabled = case.plan.switches_off() && case.called_off.is_some();
+            let disabled = case.plan.switches_off_for(kind) && case.called_off.is_some();
             let over = disabled || in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0));
             // Somebody may have taken away the record of what was planned.
             let forged = case.plan.changes().any(|change| change == Change::WidenStatus);
@@ -194,19 +203,21 @@ fn was_read(case: &Case<'_>, bulk: &Bulk, kind: Kind, id: &str, until: Timestamp
 
 /// What was done at the end and is not told.
 fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> Option<String> {
-    let told = matches!(item.result, ItemResult::Settled)
+    let told = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
         || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
     if told {
         return None;
     }
+    // Who has deleted what was stopped has taken away what the answer that got lost would have said; what a finalizer
+    // keeps says it still.
+    let deletes = case.plan.changes().any(|c| matches!(c, Change::Delete | Change::Recreate));
     let done = case.of_name(kind, &item.id).any(|v| match item.target_status {
-        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said,
+        TargetStatus::Stopped => {
+            let overtaken = deletes && case.cluster.others_deleted(&v.uid);
+            v.stopped_by() == bulk.uid && v.revision < said && !overtaken
+        }
         // Another BulkUpdate may have deleted it.
         TargetStatus::Deleted => case.bulk_updates().len() == 1 && case.deleted_by_operator(&v.uid),
     });
-    // Somebody has taken away what the answer that got lost would have said.
-    let overtaken =
-        case.plan.changes().any(|c| matches!(c, Change::Delete | Change::Recreate | Change::Terminate));
-    (done && !overtaken)
-        .then(|| format!("{} was done, and it is said to be {}", item.id, outcome(Some(item))))
+    done.then(|| format!("{} was done, and it is said to be {}", item.id, outcome(Some(item))))
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
-    fault::{Call, Resource, View},
+    fault::{Call, Place, Resource, Strike, View},
     plan::Plan,
     wire::{lines, of_lines},
 };
@@ -47,6 +47,11 @@ enum Phase {
 pub struct Views {
     view: Option<(View, Resource)>,
     begins_at_the_record: bool,
+    /// After how many records it begins, if that is when.
+    begins_after_records: Option<usize>,
+    records: AtomicUsize,
+    /// The revision of the first BulkUpdate that was shown, and the event.
+    first: Mutex<Option<(u64, String)>>,
     phase: watch::Sender<Phase>,
     expired: AtomicUsize,
     /// The newest revision that each watch has shown.
@@ -58,9 +63,18 @@ pub struct Views {
 impl Views {
     pub fn of(plan: &Plan) -> Arc<Self> {
         let phase = watch::Sender::new(Phase::NotYet);
+        let after = |strike: &Strike| match strike.place {
+            Place::Nth(Call::Record, n) => Some(n),
+            _ => None,
+        };
+        let begins_after_records = matches!(plan.view, Some((View::Before, _)))
+            .then(|| plan.strikes.iter().find_map(after).unwrap_or(1));
         Arc::new(Self {
             view: plan.view,
             begins_at_the_record: plan.view_begins_at_the_record(),
+            begins_after_records,
+            records: AtomicUsize::new(0),
+            first: Mutex::default(),
             phase,
             expired: AtomicUsize::new(0),
             shown: watch::Sender::default(),
@@ -119,6 +133,13 @@ impl Views {
         call: Call,
         answer: Response<Box<DynBody>>,
     ) -> Response<Box<DynBody>> {
+        if call == Call::Record && answer.status().is_success() {
+            let told = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+            let first = self.first.lock().unwrap().as_ref().map(|(revision, _)| *revision);
+            if let (true, Some(first)) = (self.begins_after_records == Some(told), first) {
+                self.begin(first.to_string());
+            }
+        }
         let Call::Watch(resource) = call else { return answer };
         if !answer.status().is_success() {
             return answer;
@@ -147,6 +168,9 @@ impl Views {
             .as_ref()
             .and_then(|o| o.pointer("/object/metadata/resourceVersion")?.as_str()?.parse().ok());
         if let Some(revision) = version {
+            if resource == Resource::BulkUpdates && !line.contains(r#""type":"BOOKMARK""#) {
+                self.first.lock().unwrap().get_or_insert_with(|| (revision, line.to_owned()));
+            }
             self.shown.send_modify(|shown| {
                 let newest = shown.entry(resource).or_default();
                 *newest = revision.max(*newest);
@@ -223,8 +247,12 @@ impl Watched {
                     return Some(line);
                 }
                 View::Twice => return Some(line.repeat(2)),
+                View::Again => {
+                    let first = self.views.first.lock().unwrap().as_ref().map(|(_, first)| first.clone());
+                    return Some(line + &first.unwrap_or_default());
+                }
                 View::Lose => self.lost = true,
-                View::Back | View::Forget => return Some(line),
+                View::Back | View::Before | View::Forget => return Some(line),
             }
         }
     }

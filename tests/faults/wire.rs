@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full, StreamBody};
+use k8s_openapi::jiff::Timestamp;
 use kube::client::{Body, DynBody};
 use serde_json::json;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
@@ -25,7 +26,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
 use crate::{
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Late, Moment, Place, Resource, Strike},
+    fault::{Call, Change, Fault, Lasts, Late, Moment, Place, Resource, Strike},
     view::Views,
 };
 
@@ -69,6 +70,8 @@ struct Seen {
     writes: usize,
     answered: Vec<(Call, String)>,
     struck: Vec<String>,
+    /// When a fault that lasts has struck first and last.
+    lasted: Option<[Timestamp; 2]>,
 }
 
 impl Life {
@@ -109,6 +112,11 @@ impl Life {
         self.seen.lock().unwrap().struck.clone()
     }
 
+    /// When a fault that lasts has struck first and last.
+    pub fn lasted(&self) -> Option<[Timestamp; 2]> {
+        self.seen.lock().unwrap().lasted
+    }
+
     /// Told of every answer.
     pub fn progress(&self) -> watch::Receiver<usize> {
         self.answered.subscribe()
@@ -133,11 +141,27 @@ impl Life {
         let nth = *count;
         seen.writes += usize::from(call.is_write());
         let write = seen.writes;
-        let strikes = |place: &Place| match place {
-            Place::Nth(kind, n) => (*kind, *n) == (call, nth),
-            Place::Write(n) => call.is_write() && *n == write,
+        let lasted = seen.lasted;
+        let now = Timestamp::now();
+        let strikes = |strike: &&Strike| {
+            let (first, is) = match strike.place {
+                Place::Nth(kind, n) if kind == call => (n, nth),
+                Place::Write(n) if call.is_write() => (n, write),
+                _ => return false,
+            };
+            match strike.lasts {
+                Lasts::Once => is == first,
+                Lasts::Requests(n) => (first..first + n).contains(&is),
+                Lasts::Seconds(n) => {
+                    let began = lasted.map_or(now, |[began, _]| began);
+                    is >= first && now.duration_since(began).unsigned_abs() < Duration::from_secs(n)
+                }
+            }
         };
-        let strike = self.strikes.iter().find(|strike| strikes(&strike.place))?;
+        let strike = self.strikes.iter().find(strikes)?;
+        if strike.lasts != Lasts::Once {
+            seen.lasted = Some([lasted.map_or(now, |[began, _]| began), now]);
+        }
         seen.struck.push(format!("{} at {call}-{nth} {}", strike.fault, last(path)));
         self.conduct.is_struck(call, path, strike.fault);
         Some(strike.fault)
@@ -156,17 +180,20 @@ impl Life {
         std::future::pending().await
     }
 
-    /// Waits until it is late enough for a request about `path` that was held up.
-    async fn late(&self, late: Late, path: &str) {
-        let start = self.seen.lock().unwrap().answered.len();
+    /// Waits until it is late enough for a request about `path` that was held up, in the answers from
+    /// `start` on, of which one is the 504 to this request.
+    async fn late(&self, late: Late, call: Call, path: &str, start: usize) {
         let enough = |_: &usize| {
             let seen = self.seen.lock().unwrap();
-            let since = &seen.answered[start..];
+            let since = seen.answered.get(start..).unwrap_or_default();
             let same = since.iter().filter(|(_, p)| p == path).count();
             match late {
-                Late::OneRequest => same >= 1,
-                Late::TwoRequests => same >= 2,
-                Late::Recorded => since.iter().any(|(call, _)| *call == Call::Record),
+                Late::OneRequest => same > 1,
+                Late::TwoRequests => same > 2,
+                Late::Recorded => {
+                    let records = since.iter().filter(|(call, _)| *call == Call::Record).count();
+                    records > usize::from(call == Call::Record)
+                }
             }
         };
         let mut progress = self.progress();
@@ -253,8 +280,9 @@ impl Life {
             Some(Fault::Late(late)) => {
                 let (life, client) = (Arc::clone(&self), self.cluster.operators_client());
                 let (request, path) = (Request::from_parts(head.clone(), body.to_vec()), path.clone());
+                let start = self.seen.lock().unwrap().answered.len();
                 let carried_out = self.outside.spawn(async move {
-                    life.late(late, &path).await;
+                    life.late(late, call, &path, start).await;
                     // What comes of it is in the audit log.
                     let _ = client.send(request.map(Body::from)).await;
                 });

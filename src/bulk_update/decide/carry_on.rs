@@ -93,9 +93,7 @@ impl Planned<'_> {
             && target.terminating
         {
             // A deletionTimestamp is never taken back, so that a cached one is as good.
-            let entry = about(self.record.clone(), target);
-            let entry = ItemStatus { result: ItemResult::Scheduled, ..entry };
-            return Some(Step::Become(entry, None));
+            return Some(Step::Become(accepted_delete(self.record, target), None));
         }
         if planned.is_none() && !stop && self.entry.progress.gone && target.is_none() {
             return Some(self.becomes(ItemResult::Settled, Some(Reason::Gone), None));
@@ -178,6 +176,12 @@ impl Planned<'_> {
             (.., None) => Step::Read,
         }
     }
+}
+
+/// The entry of an item whose deletion was accepted, and whose object finalizers keep.
+#[must_use]
+pub fn accepted_delete(record: &ItemStatus, target: &Target) -> ItemStatus {
+    ItemStatus { result: ItemResult::Scheduled, ..about(record.clone(), target) }
 }
 
 /// The entry of an item whose stop was accepted: settled already, if the object says so.

@@ -12,9 +12,15 @@ fn bulk(uid: &str) -> Arc<BulkUpdate> {
     Arc::new(serde_json::from_value(bulk).unwrap())
 }
 
+fn in_version(version: &str) -> Arc<BulkUpdate> {
+    let mut bulk = BulkUpdate::clone(&bulk("first"));
+    bulk.metadata.resource_version = Some(version.into());
+    Arc::new(bulk)
+}
+
 /// The task that carries it out has come to an end without the BulkUpdate's.
 fn ends(registry: &mut Registry, task: Id) {
-    registry.ended(Ok((task, (name(), false))));
+    registry.ended(Ok((task, (name(), None))));
 }
 
 /// The task that carries it out, if it is under way.
@@ -56,5 +62,43 @@ async fn the_end_of_a_task_is_that_of_no_other() {
         assert_eq!(task(&registry), Some(second), "{again} is not heard of any more");
         ends(&mut registry, second);
         assert_eq!(task(&registry), None);
+    }
+}
+
+#[tokio::test]
+async fn an_older_version_does_not_replace_a_newer_one() {
+    let mut registry = Registry::new(context());
+    for (event, known) in [("9", "9"), ("10", "10"), ("9", "10"), ("11", "11")] {
+        registry.apply(in_version(event), 0);
+        let State::Underway { current, .. } = &registry.known[&name()].state else {
+            panic!("it is under way")
+        };
+        assert_eq!(current.borrow().bulk.metadata.resource_version.as_deref(), Some(known), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_known_also_where_its_event_was_lost_but_not_what_has_changed_since() {
+    let at = |generation: i64, observed: Option<i64>| {
+        let mut bulk = BulkUpdate::clone(&bulk("first"));
+        bulk.metadata.generation = Some(generation);
+        bulk.status = observed.map(|observed_generation| crate::api::BulkUpdateStatus {
+            observed_generation,
+            completion_time: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                k8s_openapi::jiff::Timestamp::default(),
+            )),
+            ..Default::default()
+        });
+        bulk
+    };
+    for (seen, end, known) in
+        [(1, at(1, Some(1)), true), (2, at(1, Some(1)), false), (1, at(1, Some(2)), false)]
+    {
+        let mut registry = Registry::new(context());
+        registry.apply(Arc::new(at(seen, None)), 0);
+        let task = task(&registry).unwrap();
+        registry.ended(Ok((task, (name(), Some(Box::new(end))))));
+        let State::Over { rest } = &registry.known[&name()].state else { panic!("it is over") };
+        assert_eq!(rest.is_some(), known, "{seen}");
     }
 }

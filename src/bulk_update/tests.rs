@@ -1,0 +1,192 @@
+//! What goes from one pass to the next.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{
+    decide::{Gate, Gates, Look},
+    fixtures::{MEANT, OWN, answering, at, bulk, context, eligible, spec},
+    status::READY,
+    *,
+};
+use crate::{
+    api::{BulkUpdateStatus, ItemStatus, Kind, TargetStatus},
+    client::Failure,
+    target::Target,
+};
+
+fn latest(ctx: &Context, bulk: BulkUpdate) -> (watch::Sender<Current>, Latest) {
+    let (sender, current) = watch::channel(Current { bulk: Arc::new(bulk), stopped: false });
+    (sender, Latest { current, shutdown: ctx.shutdown.clone() })
+}
+
+/// One of a single item, whose plan is on record.
+fn planned(verb: TargetStatus) -> BulkUpdate {
+    let mut bulk = bulk(&spec(Kind::Execution, verb));
+    let mut work = Work::take_up(&bulk);
+    work.start = Some(at(0));
+    let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
+    work.entries[0].becomes(record, Some(eligible(verb)));
+    bulk.status = Some(status::status(&work, &Phase::Planned(None), at(0)));
+    bulk
+}
+
+fn refused(code: u16) -> Failure {
+    Failure::Refused { code, message: "not now".into(), retry_after: None }
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_not_read_again_for_ever() {
+    let ctx = context();
+    let bulk = bulk(&spec(Kind::Execution, TargetStatus::Stopped));
+    let request = Request::from(&bulk);
+    let (sender, mut latest) = latest(&ctx, bulk);
+    let reading = read_again(&ctx, &mut latest, &request);
+    let deleted = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        sender.send_modify(|current| current.stopped = true);
+    };
+    let both = async { tokio::join!(reading, deleted).0 };
+    let ended = tokio::time::timeout(Duration::from_secs(5), both).await;
+    assert_eq!(ended, Ok(None), "it is still being read");
+}
+
+/// A watch that goes back in time shows a plan whose BulkUpdate is over, is being deleted, is gone, or is another by now.
+#[tokio::test]
+async fn an_old_plan_is_not_carried_out() {
+    let old = planned(TargetStatus::Deleted);
+    let now = |change: &dyn Fn(&mut BulkUpdate)| {
+        let mut now = old.clone();
+        change(&mut now);
+        (200, serde_json::to_value(now).unwrap())
+    };
+    let over = now(&|b| b.status.as_mut().unwrap().completion_time = Some(Time(at(5))));
+    let terminating = now(&|b| b.metadata.deletion_timestamp = Some(Time(at(5))));
+    let another = now(&|b| b.metadata.uid = Some("another".into()));
+    let gone =
+        (404, json!({"kind": "Status", "code": 404, "message": "none", "details": {"name": "nightly"}}));
+    for (what, answer, ends) in [
+        ("over", over, true),
+        ("terminating", terminating, false),
+        ("another", another, false),
+        ("gone", gone, false),
+    ] {
+        let (ctx, asked) = answering(move |_, _| answer.clone());
+        let (_sender, latest) = latest(&ctx, old.clone());
+        let ended = tokio::time::timeout(Duration::from_secs(5), carry_out(Arc::clone(&ctx), latest)).await;
+        assert_eq!(ended.map(|end| end.is_some()), Ok(ends), "{what}");
+        let only = "GET /apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly";
+        assert_eq!(*asked.lock().unwrap(), [only], "{what}");
+    }
+}
+
+fn work_of(bulk: &BulkUpdate) -> Work {
+    let mut work = Work::take_up(bulk);
+    work.entries[0].progress = work::Progress::default();
+    work
+}
+
+fn pass(work: &mut Work, look: Look) -> Turn {
+    let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+    carry_on(work, &Seen { gates, looks: vec![look] }, Rules::default(), Deadline::Ahead)
+}
+
+fn hindrance(turn: &Turn) -> Option<&str> {
+    match turn.phase.as_ref().unwrap() {
+        Phase::Planned(why) => why.as_deref(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
+    let target = || eligible(TargetStatus::Stopped);
+    let mut work = work_of(&planned(TargetStatus::Stopped));
+    let told = "Execution churn-model-v3 can't be written to: 503: not now";
+    assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None);
+    work.entries[0].write_failed(&refused(CONFLICT), "10");
+    assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None, "one conflict is ordinary");
+    for _ in 0..3 {
+        work.entries[0].write_failed(&refused(503), "10");
+        for _ in 0..3 {
+            assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), Some(told));
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        work.entries[0].read(Err(refused(500)));
+        let unread = "Execution churn-model-v3 can't be read: 500: not now";
+        for _ in 0..3 {
+            assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), Some(unread));
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        work.entries[0].read(Ok(Some(target())));
+        assert_eq!(hindrance(&pass(&mut work, Look::Live(Some(target())))), Some(told));
+    }
+    work.entries[0].accepted(None);
+    assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None);
+}
+
+#[tokio::test]
+async fn an_accepted_delete_is_scheduled_at_once_because_there_may_be_no_next_decision() {
+    let mut work = work_of(&planned(TargetStatus::Deleted));
+    let left = Target { terminating: true, resource_version: "11".into(), ..eligible(TargetStatus::Deleted) };
+    let answer = apply::Answer::Written("10".into(), Ok(apply::Accepted::Left(left)));
+    assert!(!apply::take_in(&mut work, Ok((0, answer))));
+    assert_eq!(work.entries[0].result(), Some(ItemResult::Scheduled));
+}
+
+/// The BulkUpdate as the API server has it, with this status.
+fn with_status(bulk: &BulkUpdate, status: &BulkUpdateStatus) -> Value {
+    let mut bulk = bulk.clone();
+    bulk.status = Some(status.clone());
+    bulk.metadata.resource_version = Some("8".into());
+    serde_json::to_value(bulk).unwrap()
+}
+
+const CONFLICT: u16 = 409;
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_keeps_conflicting_is_put_off() {
+    let bulk = planned(TargetStatus::Stopped);
+    let mut work = work_of(&bulk);
+    let stands = with_status(&bulk, &work.recorded);
+    let (ctx, asked) = answering(move |method, _| match method {
+        "GET" => (200, stands.clone()),
+        _ => (CONFLICT, json!({"kind": "Status", "code": CONFLICT, "message": "try again"})),
+    });
+    let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
+    work.entries[0].becomes(failed, None);
+    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
+    assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
+    assert!(work.pace.held_back());
+    let methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
+    assert_eq!(methods, ["PAT", "GET", "PAT"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_be_written() {
+    let bulk = planned(TargetStatus::Stopped);
+    let mut work = work_of(&bulk);
+    let message = |work: &Work| work.recorded.condition(READY).map(|c| c.message.clone());
+    let before = message(&work);
+    // Sent, carried out, and not answered.
+    let first = status::status(&work, &Phase::Planned(Some("something".into())), at(1));
+    let stands = with_status(&bulk, &first);
+    work.unanswered = Some(first.clone());
+    let (ctx, _) = answering(move |method, _| match method {
+        "GET" => (200, stands.clone()),
+        _ => (CONFLICT, json!({"kind": "Status", "code": CONFLICT, "message": "try again"})),
+    });
+    let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
+    work.entries[0].becomes(failed, None);
+    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
+    assert!(matches!(recorded, Recorded::Adopted(_)), "{recorded:?}");
+    assert_eq!(work.recorded, first);
+    assert_ne!(message(&work), before);
+    assert_eq!(
+        (work.request.uid.as_ref(), work.entries[0].record.as_ref().unwrap().uid.as_deref()),
+        (OWN, Some(MEANT))
+    );
+}

@@ -1,0 +1,23 @@
+//! Whether the log tells of every write.
+
+use std::sync::Arc;
+
+use crate::{fault::Fault, operator::Log, plan::Plan, wire::Life};
+
+/// Each write leaves one line, as far as the operator lives to write it.
+pub fn of(plan: &Plan, lives: &[Arc<Life>], log: &Log) -> Option<String> {
+    if plan.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_))) {
+        return None;
+    }
+    let counts = lives.iter().flat_map(|life| life.counts());
+    let sent: usize = counts.filter(|(call, _)| call.is_target_write()).map(|(_, n)| n).sum();
+    let text = log.text();
+    let fields = ["bulk_update=", "bulk_update_uid=", "target=", "target_uid=", "verb=", "outcome="];
+    let whole =
+        |line: &&str| line.contains("wrote to a target") && fields.iter().all(|field| line.contains(field));
+    let told = text.lines().filter(whole).count();
+    let accepted = text.lines().filter(whole).filter(|line| line.contains("outcome=accepted")).count();
+    let in_peace = plan.is_in_peace() && !plan.scenario.outcomes.is_empty();
+    (told != sent || (in_peace && accepted != sent))
+        .then(|| format!("{sent} writes were sent and {told} logged, {accepted} as accepted"))
+}
