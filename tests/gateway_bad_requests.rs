@@ -220,16 +220,16 @@ fn heads() -> Vec<Bad> {
 fn queries() -> Vec<Bad> {
     let status = "status has to be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
     let all = [
-        ("$top=-1", "top has to be a number, 0 or more"),
-        ("top=many", "top has to be a number, 0 or more"),
-        ("$top=100001", "$top can be 100000 at the most"),
-        ("$skip=1.5", "skip has to be a number, 0 or more"),
+        ("$top=-1", "top has to be a number from 0 to 100000"),
+        ("top=many", "top has to be a number from 0 to 100000"),
+        ("$top=100001", "top has to be a number from 0 to 100000"),
+        ("$skip=1.5", "skip has to be a number from 0 to 2147483647"),
         ("$top=1&top=2", "top may stand in the query once only"),
         ("status=running", status),
         ("status=", status),
         ("$select=id", "$select can only be status"),
-        ("executableIds=", "executableIds has to be a list of ids with commas"),
-        ("executableIds=exe-1,,exe-2", "executableIds has to be a list of ids with commas"),
+        ("executableIds=", "executableIds has to be a list of up to 1000 ids with commas"),
+        ("executableIds=exe-1,,exe-2", "executableIds has to be a list of up to 1000 ids with commas"),
         ("configurationId=x", "configurationId is no id"),
         ("scenarioId=a%2Fbcd", "scenarioId is no id"),
     ];

@@ -30,10 +30,11 @@ const PLAN_LIMIT: Duration = Duration::from_secs(20);
 const STARTING_DEADLINE: i32 = 30;
 
 /// How long it may be carried out: its `notAfter`.
-const WRITE_LIMIT: Duration = Duration::from_mins(1);
+const WRITE_LIMIT: Duration = Duration::from_secs(45);
 
-/// How long it is followed: somewhat longer than it can be carried out, to see the last results.
-const FOLLOW_LIMIT: Duration = Duration::from_secs(65);
+/// How long it is followed: somewhat longer than it can be carried out, to see the last results; and shorter than the
+/// minute that callers wait for an answer, as SAP's Python SDK does.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(50);
 
 /// How long a BulkUpdate is kept after its end, to be looked at.
 const TTL: i32 = 600;

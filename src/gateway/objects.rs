@@ -28,6 +28,12 @@ const LONGEST_MESSAGE: usize = 256;
 const MOST: usize = 100_000;
 const USUAL: usize = 10_000;
 
+/// The most that can be left out at the beginning.
+const MOST_SKIPPED: usize = 2_147_483_647;
+
+/// The most `executableIds`.
+const MOST_EXECUTABLES: usize = 1000;
+
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
 
@@ -89,12 +95,13 @@ impl Selection {
             Some(id) if !is_id(id) => Err(Problem::bad_request(format!("{name} is no id: {NO_ID}"))),
             id => Ok(id.map(ToOwned::to_owned)),
         };
-        let number = |name: &str, usual: usize| match one(name)? {
-            None => Ok(usual),
-            Some(text) => text
-                .parse()
-                .map_err(|_| Problem::bad_request(format!("{name} has to be a number, 0 or more"))),
-        };
+        let number =
+            |name: &str, usual: usize, most: usize| match one(name)? {
+                None => Ok(usual),
+                Some(text) => text.parse().ok().filter(|number| *number <= most).ok_or_else(|| {
+                    Problem::bad_request(format!("{name} has to be a number from 0 to {most}"))
+                }),
+            };
         let select = match one("select")? {
             None => Select::All,
             Some("status") => Select::Status,
@@ -102,9 +109,10 @@ impl Selection {
         };
         let executables: Option<Vec<_>> =
             one("executableIds")?.map(|list| list.split(',').map(ToOwned::to_owned).collect());
-        if executables.iter().flatten().any(|id| !is_id(id)) {
+        let fits = |ids: &Vec<_>| ids.len() <= MOST_EXECUTABLES && ids.iter().all(|id: &String| is_id(id));
+        if !executables.iter().all(fits) {
             return Err(Problem::bad_request(format!(
-                "executableIds has to be a list of ids with commas: {NO_ID}"
+                "executableIds has to be a list of up to {MOST_EXECUTABLES} ids with commas: {NO_ID}"
             )));
         }
         let status = one("status")?.map(|word| {
@@ -113,10 +121,6 @@ impl Selection {
                 Problem::bad_request(format!("status has to be one of {words}"))
             })
         });
-        let top = number("top", USUAL)?;
-        if top > MOST {
-            return Err(Problem::bad_request(format!("$top can be {MOST} at the most")));
-        }
         let filter = Filter {
             executables,
             configuration: id("configurationId")?,
@@ -124,7 +128,8 @@ impl Selection {
             schedule: id("executionScheduleId")?,
             status: status.transpose()?,
         };
-        Ok(Self { filter, select, skip: number("skip", 0)?, top })
+        let (top, skip) = (number("top", USUAL, MOST)?, number("skip", 0, MOST_SKIPPED)?);
+        Ok(Self { filter, select, skip, top })
     }
 }
 
@@ -277,7 +282,7 @@ fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
     };
     put("id", meta.name.as_deref().unwrap_or_default());
     put("configurationId", spec_id("configurationId").unwrap_or(UNKNOWN));
-    put("configurationName", object.spec_text("configurationName").unwrap_or_default());
+    put("configurationName", &plain(object.spec_text("configurationName").unwrap_or_default()));
     put("scenarioId", spec_id("scenarioId").unwrap_or(UNKNOWN));
     if let Some(id) = spec_id("executableId") {
         put("executableId", id);
@@ -299,6 +304,12 @@ fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
         put("deploymentUrl", "");
     }
     shown
+}
+
+/// A name in the characters that the AI API has for it: printable ASCII without the backtick, and white space.
+fn plain(name: &str) -> String {
+    let known = |c: char| (c.is_ascii_graphic() && c != '`') || c.is_ascii_whitespace();
+    name.chars().map(|c| if known(c) { c } else { '?' }).collect()
 }
 
 /// The AI API's clients read at most six digits of a second.

@@ -42,17 +42,22 @@ fn a_query_is_read_by_both_names_of_its_parameters() {
 #[test]
 fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
     let id = |name: &str| format!("{name} is no id: {NO_ID}");
-    let number = |name: &str| format!("{name} has to be a number, 0 or more");
-    let executables = format!("executableIds has to be a list of ids with commas: {NO_ID}");
+    let number = |name: &str| {
+        let most = if name == "top" { MOST } else { MOST_SKIPPED };
+        format!("{name} has to be a number from 0 to {most}")
+    };
+    let executables = format!("executableIds has to be a list of up to 1000 ids with commas: {NO_ID}");
+    let too_many = vec!["exe-1"; 1001].join(",");
     let status = "status has to be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
     for (query, expected) in [
         (vec![("$top", "-1")], number("top")),
         (vec![("top", "")], number("top")),
         (vec![("$top", "1.5")], number("top")),
-        (vec![("$top", "100001")], "$top can be 100000 at the most".into()),
+        (vec![("$top", "100001")], number("top")),
         (vec![("$top", "99999999999999999999999")], number("top")),
         (vec![("$skip", "-1")], number("skip")),
         (vec![("$skip", "few")], number("skip")),
+        (vec![("skip", "2147483648")], number("skip")),
         (vec![("$top", "1"), ("top", "1")], "top may stand in the query once only".into()),
         (vec![("status", "DEAD"), ("status", "DEAD")], "status may stand in the query once only".into()),
         (vec![("status", "")], status.into()),
@@ -62,7 +67,8 @@ fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
         (vec![("$select", "")], "$select can only be status".into()),
         (vec![("executableIds", "")], executables.clone()),
         (vec![("executableIds", "exe-1,")], executables.clone()),
-        (vec![("executableIds", "exe-1, exe-2")], executables),
+        (vec![("executableIds", "exe-1, exe-2")], executables.clone()),
+        (vec![("executableIds", &too_many)], executables),
         (vec![("configurationId", "abc")], id("configurationId")),
         (vec![("scenarioId", "a/bc")], id("scenarioId")),
         (vec![("executionScheduleId", "")], id("executionScheduleId")),
@@ -100,6 +106,7 @@ fn an_object_that_says_all_is_shown_in_full() {
         "submissionTime": "2026-01-02T03:04:05.123456Z", "startTime": "2026-01-02T03:04:05.000000Z",
     });
     assert_eq!(shown, expected);
+    assert_eq!(plain("Churn (2) [v3]\t~ `x` Größe"), "Churn (2) [v3]\t~ ?x? Gr??e");
     let mut deployment = expected;
     deployment["deploymentUrl"] = json!("");
     assert_eq!(Value::Object(show(Kind::Deployment, &full())), deployment);
