@@ -35,6 +35,10 @@ test-faults: ## the faults that `make test` leaves out: more than 6000 plans, ha
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
+.PHONY: test-clients
+test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
+	@dev/test-clients
+
 .PHONY: mutations
 mutations: ## break the operator on purpose in each way of tests/mutations, and see the test named there go red
 	@dev/control-plane/build >/dev/null

@@ -5,9 +5,11 @@ pub mod api;
 pub mod bulk_update;
 pub mod client;
 pub mod controller;
+pub mod gateway;
 pub mod index;
 pub mod meta;
 pub mod target;
+pub mod telemetry;
 pub mod workload;
 
 /// The name under which the operator writes: in `managedFields`, in events, in audit logs.

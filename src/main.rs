@@ -4,35 +4,40 @@ mod command;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use ai_api_operator::{api, client, controller};
+use ai_api_operator::{api, client, controller, gateway};
 use anyhow::Context;
 use clap::Parser;
+use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
-use command::{Arguments, Command, ControllerArguments, CrdsArguments, LogFormat};
+use command::{
+    Arguments, ClusterArguments, Command, ControllerArguments, CrdsArguments, GatewayArguments, LogFormat,
+};
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Controller(arguments) => {
-            log_to_stderr(arguments.log_format);
-            let ended = run_controller(arguments);
-            if let Err(error) = &ended {
-                error!("{error:#}");
-            }
-            return if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            log_to_stderr(arguments.cluster.log_format);
+            logged(run_controller(arguments))
         }
-        Command::Crds(arguments) => write_crds(&arguments),
+        Command::Gateway(arguments) => {
+            log_to_stderr(arguments.cluster.log_format);
+            logged(run_gateway(arguments))
+        }
+        Command::Crds(arguments) => write_crds(&arguments).inspect_err(|error| eprintln!("error: {error:#}")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// A process that logs tells its end there.
+fn logged(ended: anyhow::Result<()>) -> anyhow::Result<()> {
+    ended.inspect_err(|error| error!("{error:#}"))
 }
 
 fn log_to_stderr(format: LogFormat) {
@@ -48,17 +53,30 @@ fn log_to_stderr(format: LogFormat) {
 
 #[tokio::main]
 async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
+    let (config, namespace) = find_cluster(&arguments.cluster).await?;
+    let client = client::connect(config).context("the cluster's credentials can't be used")?;
+    controller::run(client, arguments.settings(namespace), until_signal()?).await
+}
+
+#[tokio::main]
+async fn run_gateway(arguments: GatewayArguments) -> anyhow::Result<()> {
+    let (config, namespace) = find_cluster(&arguments.cluster).await?;
+    gateway::run(config, arguments.settings(namespace), until_signal()?).await
+}
+
+/// The cluster, and the operator's namespace in it.
+async fn find_cluster(arguments: &ClusterArguments) -> anyhow::Result<(Config, String)> {
     let config = client::find_cluster(arguments.kubeconfig.as_deref(), arguments.context.as_deref())
         .await
         .context("no cluster can be reached")?;
     let namespace = arguments.namespace(&config.default_namespace);
-    let client = client::connect(config).context("the cluster's credentials can't be used")?;
-    let shutdown = CancellationToken::new();
-    end_on_signal(shutdown.clone())?;
-    controller::run(client, arguments.settings(namespace), shutdown).await
+    Ok((config, namespace))
 }
 
-fn end_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+/// Is cancelled when a signal asks the process to end.
+fn until_signal() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let ending = shutdown.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -67,9 +85,9 @@ fn end_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
             _ = interrupt.recv() => "SIGINT",
         };
         info!(signal = name, "asked to stop");
-        shutdown.cancel();
+        ending.cancel();
     });
-    Ok(())
+    Ok(shutdown)
 }
 
 fn write_crds(arguments: &CrdsArguments) -> anyhow::Result<()> {

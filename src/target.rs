@@ -37,6 +37,18 @@ impl Observed {
             self.metadata.name.as_deref().unwrap_or_default(),
         )
     }
+
+    /// A text in its spec, if there is one under this name.
+    #[must_use]
+    pub fn spec_text(&self, name: &str) -> Option<&str> {
+        self.spec.get(name)?.as_str()
+    }
+
+    /// A text in its status, if there is one under this name.
+    #[must_use]
+    pub fn status_text(&self, name: &str) -> Option<&str> {
+        self.status.get(name)?.as_str()
+    }
 }
 
 /// The kind is known at run time only, as with kube's own `DynamicObject`.

@@ -66,10 +66,15 @@ impl ControlPlane {
         let crds = crds.iter().map(String::as_str);
         let (ok, output) = plane.kubectl(&wait.into_iter().chain(crds).collect::<Vec<_>>(), "");
         assert!(ok, "{output}");
-        let (ok, yaml) = plane.kubectl(&["kustomize", base], "");
-        assert!(ok, "{yaml}");
-        plane.base = serde_saphyr::from_multiple(&yaml).unwrap();
+        plane.base = plane.manifests("base");
         plane
+    }
+
+    /// The manifests of a folder of deploy/.
+    pub fn manifests(&self, of: &str) -> Vec<Value> {
+        let (ok, yaml) = self.kubectl(&["kustomize", &format!("{PROJECT}/deploy/{of}")], "");
+        assert!(ok, "{yaml}");
+        serde_saphyr::from_multiple(&yaml).unwrap()
     }
 
     pub fn admin_kubeconfig(&self) -> PathBuf {
@@ -139,7 +144,12 @@ impl ControlPlane {
     pub async fn install_operator(&self, client: &Client, namespace: &str) {
         let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         apply(client, new).await;
-        for manifest in &self.base {
+        self.install(client, namespace, &self.base).await;
+    }
+
+    /// Puts each ServiceAccount and the RBAC among these manifests into a namespace.
+    pub async fn install(&self, client: &Client, namespace: &str, manifests: &[Value]) {
+        for manifest in manifests {
             let mut manifest = manifest.clone();
             match manifest["kind"].as_str().unwrap() {
                 "ServiceAccount" | "Role" | "RoleBinding" => {}
@@ -193,7 +203,8 @@ fn program() -> String {
     name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned()
 }
 
-async fn apply(client: &Client, manifest: Value) {
+/// Applies one manifest.
+pub async fn apply(client: &Client, manifest: Value) {
     let object: DynamicObject = serde_json::from_value(manifest.clone()).unwrap();
     let TypeMeta { api_version, kind } = object.types.clone().unwrap();
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod control_plane;
+pub mod gateway;
 pub mod operator;
 
 use std::{process::Command, time::Duration};

@@ -14,6 +14,25 @@ use kube::{Api, Client, api::PostParams};
 
 use super::{control_plane::ControlPlane, signal};
 
+/// A token of a ServiceAccount.
+pub async fn token_of(client: &Client, namespace: &str, account: &str) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
+    let made = accounts.create_token_request(account, &PostParams::default(), &request).await;
+    made.unwrap().status.unwrap().token
+}
+
+/// Writes down how a ServiceAccount reaches the API server.
+pub async fn kubeconfig_of(plane: &ControlPlane, client: &Client, namespace: &str, account: &str) -> PathBuf {
+    let token = token_of(client, namespace, account).await;
+    let admin = fs::read_to_string(plane.admin_kubeconfig()).unwrap();
+    let mut config: serde_json::Value = serde_saphyr::from_str(&admin).unwrap();
+    config["users"][0]["user"] = serde_json::json!({"token": token});
+    let file = plane.folder.join(format!("{namespace}-{account}.kubeconfig"));
+    fs::write(&file, config.to_string()).unwrap();
+    file
+}
+
 pub struct Operator {
     /// Its name in the audit log.
     pub user: String,
@@ -26,20 +45,7 @@ pub struct Operator {
 impl Operator {
     /// One that does not run yet, with a token for the ServiceAccount of this namespace.
     pub async fn new(plane: &ControlPlane, client: &Client, namespace: &str) -> Self {
-        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
-        let token = accounts
-            .create_token_request("ai-api-operator", &PostParams::default(), &request)
-            .await
-            .unwrap()
-            .status
-            .unwrap()
-            .token;
-        let admin = fs::read_to_string(plane.admin_kubeconfig()).unwrap();
-        let mut config: serde_json::Value = serde_saphyr::from_str(&admin).unwrap();
-        config["users"][0]["user"] = serde_json::json!({"token": token});
-        let kubeconfig = plane.folder.join(format!("{namespace}.kubeconfig"));
-        fs::write(&kubeconfig, config.to_string()).unwrap();
+        let kubeconfig = kubeconfig_of(plane, client, namespace, "ai-api-operator").await;
         Self {
             user: format!("system:serviceaccount:{namespace}:ai-api-operator"),
             namespace: namespace.to_owned(),

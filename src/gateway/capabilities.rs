@@ -1,0 +1,40 @@
+//! What this runtime can do, in the AI API's words.
+
+use serde_json::{Value, json};
+
+use crate::{api::Kind, meta::Flags};
+
+/// The version of the AI API that is served in part.
+const AI_API_VERSION: &str = "2.42.0";
+
+/// The body of `GET /lm/meta`. A client takes what does not stand there for true, says the AI API: so all stands there.
+#[must_use]
+pub fn capabilities(flags: &Flags) -> Value {
+    json!({
+        "runtimeIdentifier": "ai-api-operator",
+        "runtimeApiVersion": env!("CARGO_PKG_VERSION"),
+        "description": "Executions and Deployments on Kubernetes, stopped and deleted in bulk",
+        "aiApi": {
+            "version": AI_API_VERSION,
+            "capabilities": {
+                "multitenant": true,
+                "shareable": false,
+                "staticDeployments": false,
+                "userDeployments": false,
+                "userExecutions": false,
+                "timeToLiveDeployments": false,
+                "executionSchedules": false,
+                "logs": {"executions": false, "deployments": false},
+                "bulkUpdates": {
+                    "executions": flags.on(Kind::Execution),
+                    "deployments": flags.on(Kind::Deployment),
+                },
+            },
+            "limits": {
+                "executions": {"maxRunningCount": -1},
+                "deployments": {"maxRunningCount": -1},
+            },
+        },
+        "extensions": {},
+    })
+}

@@ -1,0 +1,149 @@
+//! The AI API over HTTP: each modification becomes a BulkUpdate, made with the caller's own token and followed until it is
+//! known what became of it.
+
+pub mod caller;
+pub mod capabilities;
+pub mod carry_out;
+pub mod frame;
+mod metrics;
+pub mod modification;
+pub mod objects;
+pub mod problem;
+mod routes;
+mod tls;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use axum_server::{Handle, Server};
+use hyper_util::rt::TokioTimer;
+use kube::Config;
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
+use crate::{client, meta::Meta, telemetry};
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest head of a request, in bytes: a token is the most of it.
+const LONGEST_HEAD: u32 = 64 * 1024;
+
+/// How many requests one HTTP/2 connection may have under way.
+const STREAMS: u32 = 100;
+
+/// How long a stop may take: the requests under way come to their end.
+const LONGEST_STOP: Duration = Duration::from_secs(90);
+
+/// The gateway's settings; the command line describes each.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator's namespace, where the flag's ConfigMap is.
+    pub namespace: String,
+    /// The name of that ConfigMap.
+    pub meta_configmap: String,
+    /// Where the AI API is served.
+    pub bind_address: SocketAddr,
+    /// Where metrics and probes are served.
+    pub metrics_bind_address: SocketAddr,
+    /// The files of the certificate chain and its key; plain HTTP without.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// What all requests share.
+pub struct Gateway {
+    upstream: Upstream,
+    meta: Meta,
+    places: Semaphore,
+    metrics: Metrics,
+    started: Instant,
+}
+
+/// Serves the AI API until `shutdown`, then lets the requests under way come to their end.
+///
+/// # Errors
+/// When it can't begin to serve, when a task ends that should go on, and when the certificate can't be used at the start.
+pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let upstream = Upstream::new(config.clone()).context("the cluster's certificates can't be used")?;
+    let own = client::connect(config).context("the cluster's credentials can't be used")?;
+    let mut registry = telemetry::registry();
+    let gateway = Arc::new(Gateway {
+        upstream,
+        meta: Meta::new(own, settings.namespace, settings.meta_configmap),
+        places: Semaphore::new(frame::MOST_IN_FLIGHT),
+        metrics: Metrics::register(&mut registry),
+        started: Instant::now(),
+    });
+    let certificate = match settings.tls {
+        Some((chain, key)) => Some(Certificate::read(chain, key).await?),
+        None => None,
+    };
+    let listener = listen(settings.bind_address)?;
+    let probes = listen(settings.metrics_bind_address)?;
+    info!(address = %listener.local_addr()?, tls = certificate.is_some(), metrics_address = %probes.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"), "serving the AI API");
+
+    let readiness = shutdown.clone();
+    let handle = Handle::new();
+    let router = routes::router(gateway).into_make_service();
+    let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+    let serve = async {
+        match &certificate {
+            None => bounded(server).serve(router).await,
+            Some(certificate) => bounded(server.acceptor(certificate.acceptor())).serve(router).await,
+        }
+    };
+    let renew = async {
+        match &certificate {
+            None => std::future::pending().await,
+            Some(certificate) => certificate.follow().await,
+        }
+    };
+    tokio::select! {
+        ended = async {
+            tokio::join!(serve, async {
+                shutdown.cancelled().await;
+                info!("stopping: the requests under way are answered, and no new ones are taken");
+                handle.graceful_shutdown(Some(LONGEST_STOP));
+            }).0
+        } => ended?,
+        () = renew => anyhow::bail!("the certificate is not followed any more"),
+        ended = telemetry::serve(probes, registry, move || !readiness.is_cancelled()) => {
+            ended?;
+            anyhow::bail!("metrics and probes are not served any more");
+        }
+    }
+    info!("stopped");
+    Ok(())
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("{address} can't be listened at"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Bounds what a client may make a connection cost.
+fn bounded<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
+    let http = server.http_builder();
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(LONGEST_HEAD as usize);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(LONGEST_HEAD)
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10));
+    server
+        .first_request_timeout(HEAD_TIMEOUT)
+        .accept_error_handler(|from, error| debug!(?from, %error, "a connection could not be taken"))
+}

@@ -1,0 +1,321 @@
+//! Executions and Deployments as the AI API shows them, and which of them a list has. Pure, but for the reading.
+
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Resource,
+    api::{GetParams, ListParams},
+    core::Request as ApiRequest,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{caller::Caller, modification::is_id, problem::Problem};
+use crate::{
+    api::{Kind, State},
+    client::{cut, send},
+    target::{Observed, Target},
+};
+
+/// What stands where the object does not say and the AI API wants an id.
+const UNKNOWN: &str = "unknown";
+
+/// The longest `statusMessage`, in bytes.
+const LONGEST_MESSAGE: usize = 256;
+
+/// The most objects that a list gives at once, and how many if the caller does not say.
+const MOST: usize = 100_000;
+const USUAL: usize = 10_000;
+
+/// The most that can be left out at the beginning.
+const MOST_SKIPPED: usize = 2_147_483_647;
+
+/// The most `executableIds`.
+const MOST_EXECUTABLES: usize = 1000;
+
+/// How many objects are asked for at once.
+const PAGE: u32 = 500;
+
+/// Which part of each object is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Select {
+    /// All.
+    #[default]
+    All,
+    /// `$select=status`.
+    Status,
+}
+
+/// What a list or a count is of.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    executables: Option<Vec<String>>,
+    configuration: Option<String>,
+    scenario: Option<String>,
+    schedule: Option<String>,
+    status: Option<State>,
+}
+
+/// What the query of a GET says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Which objects.
+    pub filter: Filter,
+    /// Which parts of them.
+    pub select: Select,
+    /// How many of those that match are left out at the beginning.
+    pub skip: usize,
+    /// How many there may be at the most.
+    pub top: usize,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Selection {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Query(pairs) =
+            pairs.map_err(|e| Problem::bad_request(format!("the query can't be read: {e}")))?;
+        Self::parse(&pairs)
+    }
+}
+
+impl Selection {
+    fn parse(pairs: &[(String, String)]) -> Result<Self, Problem> {
+        let one = |name: &str| {
+            // The AI API knows some parameters by two names.
+            let mut found = pairs.iter().filter(|(key, _)| key.strip_prefix('$').unwrap_or(key) == name);
+            match (found.next(), found.next()) {
+                (found, None) => Ok(found.map(|(_, value)| value.as_str())),
+                _ => Err(Problem::bad_request(format!("{name} may stand in the query once only"))),
+            }
+        };
+        let id = |name: &str| match one(name)? {
+            Some(id) if !is_id(id) => Err(Problem::bad_request(format!("{name} is no id: {NO_ID}"))),
+            id => Ok(id.map(ToOwned::to_owned)),
+        };
+        let number =
+            |name: &str, usual: usize, most: usize| match one(name)? {
+                None => Ok(usual),
+                Some(text) => text.parse().ok().filter(|number| *number <= most).ok_or_else(|| {
+                    Problem::bad_request(format!("{name} has to be a number from 0 to {most}"))
+                }),
+            };
+        let select = match one("select")? {
+            None => Select::All,
+            Some("status") => Select::Status,
+            Some(_) => return Err(Problem::bad_request("$select can only be status")),
+        };
+        let executables: Option<Vec<_>> =
+            one("executableIds")?.map(|list| list.split(',').map(ToOwned::to_owned).collect());
+        let fits = |ids: &Vec<_>| ids.len() <= MOST_EXECUTABLES && ids.iter().all(|id: &String| is_id(id));
+        if !executables.iter().all(fits) {
+            return Err(Problem::bad_request(format!(
+                "executableIds has to be a list of up to {MOST_EXECUTABLES} ids with commas: {NO_ID}"
+            )));
+        }
+        let status = one("status")?.map(|word| {
+            State::ALL.into_iter().find(|state| state.word() == word).ok_or_else(|| {
+                let words = State::ALL.map(State::word).join(", ");
+                Problem::bad_request(format!("status has to be one of {words}"))
+            })
+        });
+        let filter = Filter {
+            executables,
+            configuration: id("configurationId")?,
+            scenario: id("scenarioId")?,
+            schedule: id("executionScheduleId")?,
+            status: status.transpose()?,
+        };
+        let (top, skip) = (number("top", USUAL, MOST)?, number("skip", 0, MOST_SKIPPED)?);
+        Ok(Self { filter, select, skip, top })
+    }
+}
+
+const NO_ID: &str = "4 to 64 letters, digits, dots, dashes and underscores";
+
+impl Filter {
+    fn takes(&self, kind: Kind, shown: &Map<String, Value>) -> bool {
+        let is =
+            |name: &str, wanted: Option<&str>| wanted.is_none_or(|w| shown.get(name).is_some_and(|v| v == w));
+        let executable = shown.get("executableId").and_then(Value::as_str);
+        // Nothing here was made by a schedule; Deployments have none, so that the word means nothing there.
+        (kind == Kind::Deployment || self.schedule.is_none())
+            && self
+                .executables
+                .as_ref()
+                .is_none_or(|ids| executable.is_some_and(|e| ids.iter().any(|id| id == e)))
+            && is("configurationId", self.configuration.as_deref())
+            && is("scenarioId", self.scenario.as_deref())
+            && is("status", self.status.map(State::word))
+    }
+}
+
+/// Reads one object, as the AI API shows it.
+///
+/// # Errors
+/// 404 where there is none, and what else keeps it from being read.
+pub async fn get(caller: &Caller, kind: Kind, id: &str, select: Select) -> Result<Value, Problem> {
+    let none = || {
+        let code = match kind {
+            Kind::Execution => "01010020",
+            Kind::Deployment => "01010016",
+        };
+        Problem::new(http::StatusCode::NOT_FOUND, code, format!("{} {id} does not exist", kind.name()))
+    };
+    if !crate::api::can_be_a_name(id) {
+        return Err(none());
+    }
+    let url = Observed::url_path(&kind.api_resource(), Some(&caller.namespace));
+    let read = send::<Observed>(&caller.client, ApiRequest::new(url).get(id, &GetParams::default())).await;
+    match read {
+        Ok(object) => Ok(Value::Object(select.part_of(kind, show(kind, &object)))),
+        Err(failure) if failure.is_not_found() => Err(none()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Reads a list: what the selection wants of all objects of the kind, in the order of their ids.
+///
+/// # Errors
+/// What keeps them from being read.
+pub async fn list(caller: &Caller, kind: Kind, selection: &Selection) -> Result<Value, Problem> {
+    let mut resources = Vec::new();
+    let mut matched = 0;
+    each(caller, kind, &selection.filter, |shown| {
+        matched += 1;
+        if matched > selection.skip && resources.len() < selection.top {
+            resources.push(Value::Object(selection.select.part_of(kind, shown)));
+        }
+        resources.len() < selection.top
+    })
+    .await?;
+    Ok(json!({"count": resources.len(), "resources": resources}))
+}
+
+/// Counts what the filter takes.
+///
+/// # Errors
+/// What keeps them from being read.
+pub async fn count(caller: &Caller, kind: Kind, filter: &Filter) -> Result<usize, Problem> {
+    let mut count = 0;
+    each(caller, kind, filter, |_| {
+        count += 1;
+        true
+    })
+    .await?;
+    Ok(count)
+}
+
+/// Shows `take` each object that the filter takes, until it has enough.
+async fn each(
+    caller: &Caller,
+    kind: Kind,
+    filter: &Filter,
+    mut take: impl FnMut(Map<String, Value>) -> bool,
+) -> Result<(), Problem> {
+    #[derive(Deserialize)]
+    struct Page {
+        metadata: PageMeta,
+        items: Vec<Observed>,
+    }
+    #[derive(Default, Deserialize)]
+    struct PageMeta {
+        r#continue: Option<String>,
+    }
+    let url = Observed::url_path(&kind.api_resource(), Some(&caller.namespace));
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let page: Page = send(&caller.client, ApiRequest::new(url.as_str()).list(&params)).await?;
+        let matching =
+            page.items.iter().map(|object| show(kind, object)).filter(|shown| filter.takes(kind, shown));
+        for shown in matching {
+            if !take(shown) {
+                return Ok(());
+            }
+        }
+        match page.metadata.r#continue.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+impl Select {
+    fn part_of(self, kind: Kind, mut shown: Map<String, Value>) -> Map<String, Value> {
+        if self == Self::Status {
+            const PART: [&str; 6] =
+                ["id", "configurationId", "status", "createdAt", "modifiedAt", "statusDetails"];
+            shown.retain(|name, _| {
+                PART.contains(&name.as_str()) || (kind == Kind::Deployment && name == "details")
+            });
+        }
+        shown
+    }
+}
+
+/// An object as the AI API shows it.
+fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
+    let target = Target::from(object);
+    let meta = &object.metadata;
+    let created = meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let writes = meta.managed_fields.iter().flatten().filter_map(|entry| Some(entry.time.as_ref()?.0));
+    let spec_id = |name| object.spec_text(name).filter(|id| is_id(id));
+    let (state, message) = match &target.state {
+        Ok(state) => (*state, object.status_text("message").map(ToOwned::to_owned)),
+        Err(why) => (State::Unknown, Some(format!("unreadable: {why}"))),
+    };
+    let first = match kind {
+        Kind::Execution => "COMPLETED",
+        Kind::Deployment => "RUNNING",
+    };
+    let target_status = match object.status_text("targetStatus") {
+        _ if target.terminating => "DELETED",
+        Some(word @ ("STOPPED" | "DELETED" | "RUNNING")) => word,
+        Some(word @ "COMPLETED") if kind == Kind::Execution => word,
+        _ => first,
+    };
+    let mut shown = Map::new();
+    let mut put = |name: &str, value: &str| {
+        shown.insert(name.to_owned(), value.into());
+    };
+    put("id", meta.name.as_deref().unwrap_or_default());
+    put("configurationId", spec_id("configurationId").unwrap_or(UNKNOWN));
+    put("configurationName", &plain(object.spec_text("configurationName").unwrap_or_default()));
+    put("scenarioId", spec_id("scenarioId").unwrap_or(UNKNOWN));
+    if let Some(id) = spec_id("executableId") {
+        put("executableId", id);
+    }
+    put("status", state.word());
+    put("targetStatus", target_status);
+    if let Some(message) = message {
+        put("statusMessage", &cut(&message, LONGEST_MESSAGE));
+    }
+    put("createdAt", &time(created));
+    put("modifiedAt", &time(writes.max().unwrap_or(created)));
+    for name in ["submissionTime", "startTime", "completionTime"] {
+        let at = object.status_text(name).and_then(|text| text.parse::<Timestamp>().ok());
+        if let Some(at) = at {
+            put(name, &time(at));
+        }
+    }
+    if kind == Kind::Deployment {
+        put("deploymentUrl", "");
+    }
+    shown
+}
+
+/// A name in the characters that the AI API has for it: printable ASCII without the backtick, and white space.
+fn plain(name: &str) -> String {
+    let known = |c: char| (c.is_ascii_graphic() && c != '`') || c.is_ascii_whitespace();
+    name.chars().map(|c| if known(c) { c } else { '?' }).collect()
+}
+
+/// The AI API's clients read at most six digits of a second.
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+use super::*;
+use http::StatusCode;
+
+fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
+    let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Selection::parse(&pairs)
+}
+
+fn usual() -> Selection {
+    Selection { filter: Filter::default(), select: Select::All, skip: 0, top: USUAL }
+}
+
+#[test]
+fn a_query_is_read_by_both_names_of_its_parameters() {
+    assert_eq!(parsed(&[]), Ok(usual()));
+    for [top, skip, select] in [["$top", "$skip", "$select"], ["top", "skip", "select"]] {
+        let query = [(top, "100000"), (skip, "7"), (select, "status")];
+        let wanted = Selection { select: Select::Status, skip: 7, top: 100_000, ..usual() };
+        assert_eq!(parsed(&query), Ok(wanted));
+    }
+    let all = [
+        ("executableIds", "exe-1,exe-2"),
+        ("configurationId", "conf-1"),
+        ("scenarioId", "scen-1"),
+        ("executionScheduleId", "schedule-1"),
+        ("status", "RUNNING"),
+        ("more", "is not looked at"),
+    ];
+    let filter = Filter {
+        executables: Some(vec!["exe-1".into(), "exe-2".into()]),
+        configuration: Some("conf-1".into()),
+        scenario: Some("scen-1".into()),
+        schedule: Some("schedule-1".into()),
+        status: Some(State::Running),
+    };
+    assert_eq!(parsed(&all), Ok(Selection { filter, ..usual() }));
+    for state in State::ALL {
+        assert_eq!(parsed(&[("status", state.word())]).unwrap().filter.status, Some(state));
+    }
+}
+
+#[test]
+fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
+    let id = |name: &str| format!("{name} is no id: {NO_ID}");
+    let number = |name: &str| {
+        let most = if name == "top" { MOST } else { MOST_SKIPPED };
+        format!("{name} has to be a number from 0 to {most}")
+    };
+    let executables = format!("executableIds has to be a list of up to 1000 ids with commas: {NO_ID}");
+    let too_many = vec!["exe-1"; 1001].join(",");
+    let status = "status has to be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
+    for (query, expected) in [
+        (vec![("$top", "-1")], number("top")),
+        (vec![("top", "")], number("top")),
+        (vec![("$top", "1.5")], number("top")),
+        (vec![("$top", "100001")], number("top")),
+        (vec![("$top", "99999999999999999999999")], number("top")),
+        (vec![("$skip", "-1")], number("skip")),
+        (vec![("$skip", "few")], number("skip")),
+        (vec![("skip", "2147483648")], number("skip")),
+        (vec![("$top", "1"), ("top", "1")], "top may stand in the query once only".into()),
+        (vec![("status", "DEAD"), ("status", "DEAD")], "status may stand in the query once only".into()),
+        (vec![("status", "")], status.into()),
+        (vec![("status", "running")], status.into()),
+        (vec![("status", "RUNNING,DEAD")], status.into()),
+        (vec![("$select", "id")], "$select can only be status".into()),
+        (vec![("$select", "")], "$select can only be status".into()),
+        (vec![("executableIds", "")], executables.clone()),
+        (vec![("executableIds", "exe-1,")], executables.clone()),
+        (vec![("executableIds", "exe-1, exe-2")], executables.clone()),
+        (vec![("executableIds", &too_many)], executables),
+        (vec![("configurationId", "abc")], id("configurationId")),
+        (vec![("scenarioId", "a/bc")], id("scenarioId")),
+        (vec![("executionScheduleId", "")], id("executionScheduleId")),
+    ] {
+        let problem = parsed(&query).unwrap_err();
+        assert_eq!((problem.status, &*problem.message), (StatusCode::BAD_REQUEST, &*expected), "{query:?}");
+    }
+}
+
+fn observed(object: Value) -> Observed {
+    serde_json::from_value(object).unwrap()
+}
+
+fn full() -> Observed {
+    observed(json!({
+        "metadata": {
+            "name": "exec-1", "creationTimestamp": "2026-01-02T03:04:05Z",
+            "managedFields": [{"time": "2026-01-02T03:04:06Z"}, {"time": "2026-01-02T04:04:06Z"}, {}],
+        },
+        "spec": {"scenarioId": "scen-1", "configurationId": "conf-1", "configurationName": "a name",
+            "executableId": "exe-1"},
+        "status": {"state": "RUNNING", "targetStatus": "STOPPED", "message": "it runs",
+            "submissionTime": "2026-01-02T03:04:05.123456789Z", "startTime": "2026-01-02T04:04:05+01:00",
+            "completionTime": "tomorrow"},
+    }))
+}
+
+#[test]
+fn an_object_that_says_all_is_shown_in_full() {
+    let shown = Value::Object(show(Kind::Execution, &full()));
+    let expected = json!({
+        "id": "exec-1", "configurationId": "conf-1", "configurationName": "a name", "scenarioId": "scen-1",
+        "executableId": "exe-1", "status": "RUNNING", "targetStatus": "STOPPED", "statusMessage": "it runs",
+        "createdAt": "2026-01-02T03:04:05.000000Z", "modifiedAt": "2026-01-02T04:04:06.000000Z",
+        "submissionTime": "2026-01-02T03:04:05.123456Z", "startTime": "2026-01-02T03:04:05.000000Z",
+    });
+    assert_eq!(shown, expected);
+    assert_eq!(plain("Churn (2) [v3]\t~ `x` Größe"), "Churn (2) [v3]\t~ ?x? Gr??e");
+    let mut deployment = expected;
+    deployment["deploymentUrl"] = json!("");
+    assert_eq!(Value::Object(show(Kind::Deployment, &full())), deployment);
+}
+
+#[test]
+fn what_an_object_does_not_say_is_filled_in_where_the_ai_api_wants_it() {
+    for (kind, target) in [(Kind::Execution, "COMPLETED"), (Kind::Deployment, "RUNNING")] {
+        for object in [
+            json!({"metadata": {"name": "exec-1"}}),
+            json!({"metadata": {"name": "exec-1"}, "spec": {}, "status": {}}),
+            json!({"metadata": {"name": "exec-1"}, "spec": null, "status": null}),
+            json!({"metadata": {"name": "exec-1"},
+                "spec": {"scenarioId": "", "configurationId": "a b c d", "executableId": 7, "configurationName": {}},
+                "status": {"startTime": 7, "message": []}}),
+        ] {
+            let mut expected = json!({
+                "id": "exec-1", "configurationId": "unknown", "configurationName": "", "scenarioId": "unknown",
+                "status": "UNKNOWN", "targetStatus": target, "createdAt": "1970-01-01T00:00:00.000000Z",
+                "modifiedAt": "1970-01-01T00:00:00.000000Z",
+            });
+            if kind == Kind::Deployment {
+                expected["deploymentUrl"] = json!("");
+            }
+            assert_eq!(Value::Object(show(kind, &observed(object.clone()))), expected, "{object}");
+        }
+    }
+}
+
+#[test]
+fn a_target_status_is_one_that_the_kind_has() {
+    let shown = |kind, status: Value, deleted: bool| {
+        let mut object = json!({"metadata": {"name": "exec-1"}, "status": {"targetStatus": status}});
+        if deleted {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+        }
+        show(kind, &observed(object))["targetStatus"].clone()
+    };
+    for word in ["COMPLETED", "RUNNING", "STOPPED", "DELETED"] {
+        assert_eq!(shown(Kind::Execution, json!(word), false), word);
+        let of_deployment = if word == "COMPLETED" { "RUNNING" } else { word };
+        assert_eq!(shown(Kind::Deployment, json!(word), false), of_deployment);
+        assert_eq!(shown(Kind::Execution, json!(word), true), "DELETED");
+    }
+}
+
+#[test]
+fn a_state_that_can_not_be_read_is_unknown_and_the_message_says_so() {
+    let of_state = |state: Value| json!({"state": state, "message": "hidden"});
+    let states = [json!("PAUSED"), json!(7), json!({}), json!("running")].map(of_state);
+    for (spec, status) in
+        states.map(|s| (json!({}), s)).into_iter().chain([(json!([]), of_state(json!("DEAD")))])
+    {
+        let object = json!({"metadata": {"name": "exec-1"}, "spec": spec, "status": status});
+        let shown = show(Kind::Execution, &observed(object));
+        assert_eq!(shown["status"], "UNKNOWN", "{spec} {status}");
+        let message = shown["statusMessage"].as_str().unwrap();
+        assert!(message.starts_with("unreadable: "), "{message}");
+    }
+    let long =
+        json!({"metadata": {"name": "exec-1"}, "status": {"state": "DEAD", "message": "ä".repeat(1000)}});
+    let shown = show(Kind::Execution, &observed(long));
+    assert!(shown["statusMessage"].as_str().unwrap().len() <= LONGEST_MESSAGE);
+}
+
+#[test]
+fn select_status_leaves_what_the_ai_api_names() {
+    for kind in Kind::ALL {
+        let part = Select::Status.part_of(kind, show(kind, &full()));
+        let names: Vec<_> = part.keys().map(String::as_str).collect();
+        assert_eq!(names, ["configurationId", "createdAt", "id", "modifiedAt", "status"]);
+        assert_eq!(Select::All.part_of(kind, show(kind, &full())), show(kind, &full()));
+    }
+}
+
+#[test]
+fn a_filter_takes_what_all_its_parts_take() {
+    let takes =
+        |kind, query: &[(&str, &str)]| parsed(query).unwrap().filter.takes(kind, &show(kind, &full()));
+    for kind in Kind::ALL {
+        for query in [
+            [].as_slice(),
+            &[("status", "RUNNING")],
+            &[("scenarioId", "scen-1")],
+            &[("configurationId", "conf-1")],
+            &[("executableIds", "exe-1")],
+            &[("executableIds", "exe-2,exe-1")],
+            &[("status", "RUNNING"), ("scenarioId", "scen-1"), ("executableIds", "exe-1")],
+        ] {
+            assert!(takes(kind, query), "{query:?}");
+        }
+        for query in [
+            [("status", "DEAD")],
+            [("scenarioId", "scen-2")],
+            [("configurationId", "conf-2")],
+            [("executableIds", "exe-2,exe-3")],
+        ] {
+            assert!(!takes(kind, &query), "{query:?}");
+            let with_another = [query[0], ("more", "x")];
+            assert!(!takes(kind, &with_another), "{query:?}");
+        }
+        assert!(!takes(kind, &[("status", "RUNNING"), ("scenarioId", "scen-2")]));
+    }
+    let schedule = [("executionScheduleId", "schedule-1")];
+    assert!(!takes(Kind::Execution, &schedule) && takes(Kind::Deployment, &schedule));
+    // An object without an executable is of none.
+    let bare = show(Kind::Execution, &observed(json!({"metadata": {"name": "exec-1"}})));
+    assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().filter.takes(Kind::Execution, &bare));
+    assert!(!parsed(&[("executableIds", "unknown")]).unwrap().filter.takes(Kind::Execution, &bare));
+}

@@ -1,0 +1,101 @@
+//! What went wrong, as the AI API tells it: a status, a code and a sentence.
+
+use std::{borrow::Cow, time::Duration};
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::frame::Invocation;
+use crate::client::Failure;
+
+/// Why a whole request did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A word for programs: a number of the AI API's where it has one, else Kubernetes' or the operator's reason.
+    pub code: Cow<'static, str>,
+    /// A sentence for people.
+    pub message: String,
+    /// How long to wait before another attempt.
+    pub retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// One with a status, a code and a sentence.
+    #[must_use]
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into(), retry_after: None }
+    }
+
+    /// The request itself is wrong: 400.
+    #[must_use]
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// Nothing was done, and nothing will be: 503.
+    #[must_use]
+    pub fn nothing_done(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    }
+
+    /// It can't be known what was done: 504.
+    #[must_use]
+    pub fn not_known(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "OutcomeUnknown", message)
+    }
+
+    /// The error object of the whole request.
+    #[must_use]
+    pub fn body(&self, of: &Invocation) -> Value {
+        json!({"error": error(&self.code, &self.message, of)})
+    }
+}
+
+/// An error object. The AI API's own clients need `requestId` and `target`, although its schema does not.
+#[must_use]
+pub fn error(code: &str, message: &str, of: &Invocation) -> Value {
+    json!({"code": code, "message": message, "requestId": &*of.id, "target": &*of.target, "details": {}})
+}
+
+/// What the Kubernetes API's refusal means to a caller who has asked for nothing but to read, or whose write it has
+/// refused.
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let unavailable =
+            |why: String| Self { retry_after: Some(Duration::from_secs(1)), ..Self::nothing_done(why) };
+        match failure {
+            Failure::Refused { code, message, retry_after } => match code {
+                401 => Self::new(
+                    StatusCode::UNAUTHORIZED,
+                    "Unauthorized",
+                    "the Kubernetes API does not accept the bearer token",
+                ),
+                403 => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
+                404 => Self::new(StatusCode::NOT_FOUND, "NotFound", message),
+                429 => Self {
+                    retry_after: Some(retry_after.unwrap_or(Duration::from_secs(1))),
+                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
+                },
+                400..=499 => Self::bad_request(message),
+                _ => unavailable(format!("the Kubernetes API can't answer: {code}: {message}")),
+            },
+            Failure::NotServed(_) => unavailable(
+                "the Kubernetes API does not serve Executions, Deployments and BulkUpdates: is the operator installed?"
+                    .into(),
+            ),
+            Failure::NoAnswer(why) => unavailable(format!("the Kubernetes API does not answer: {why}")),
+        }
+    }
+}
+
+/// Only the frame knows the request that the body has to name: it makes it from what is left here.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
