@@ -5,7 +5,9 @@
 
 use std::{path::Path, time::Duration};
 
+use anyhow::Chain;
 use http_body_util::BodyExt;
+use hyper_util::client::legacy;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder, DynBody},
@@ -87,6 +89,7 @@ pub async fn send<T: DeserializeOwned>(
     };
     let (head, body) = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Err(_) => return Err(Failure::NoAnswer(format!("none within {REQUEST_TIMEOUT:?}"))),
+        Ok(Err(error)) if never_connected(&error) => return Err(Failure::NotSent(with_causes(&error))),
         Ok(Err(error)) => return Err(Failure::NoAnswer(with_causes(&error))),
         Ok(Ok(answer)) => answer,
     };
@@ -118,17 +121,19 @@ pub async fn send<T: DeserializeOwned>(
     })
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &kube::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
+    for cause in Chain::new(error).skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
-        cause = error.source();
     }
     text
+}
+
+/// Whether there was no connection to send anything over.
+fn never_connected(error: &kube::Error) -> bool {
+    Chain::new(error).filter_map(|cause| cause.downcast_ref::<legacy::Error>()).any(legacy::Error::is_connect)
 }
 
 /// A request that did not succeed.
@@ -148,6 +153,9 @@ pub enum Failure {
     /// nothing about the object.
     #[error("404: {0}; this is no answer about the object")]
     NotServed(String),
+    /// No connection came about: the API server has not heard of the request.
+    #[error("no connection: {0}")]
+    NotSent(String),
     /// No answer, or none that can be read: a time-out, a reset, a body cut short.
     #[error("no answer: {0}")]
     NoAnswer(String),
@@ -173,9 +181,10 @@ impl Failure {
         match self {
             Self::Refused { code: 404 | 409, .. } => Next::LookAgain,
             Self::Refused { code: 403, .. } => Next::RetryForbidden,
-            Self::Refused { code: 401 | 408 | 429, .. } | Self::NotServed(_) | Self::NoAnswer(_) => {
-                Next::Retry
-            }
+            Self::Refused { code: 401 | 408 | 429, .. }
+            | Self::NotServed(_)
+            | Self::NotSent(_)
+            | Self::NoAnswer(_) => Next::Retry,
             Self::Refused { code: 400..=499, .. } => Next::GiveUp,
             Self::Refused { .. } => Next::Retry,
         }
@@ -186,7 +195,7 @@ impl Failure {
     pub const fn outcome_unknown(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
-            Self::NotServed(_) => false,
+            Self::NotServed(_) | Self::NotSent(_) => false,
             Self::Refused { code, .. } => *code >= 500,
         }
     }
@@ -269,15 +278,32 @@ mod tests {
         assert_eq!(refused(403).next(), Next::RetryForbidden);
         let not_served = Failure::NotServed(String::new());
         assert_eq!((not_served.next(), not_served.is_not_found()), (Next::Retry, false));
-        assert_eq!(Failure::NoAnswer(String::new()).next(), Next::Retry);
+        for failure in [Failure::NoAnswer(String::new()), Failure::NotSent(String::new())] {
+            assert_eq!(failure.next(), Next::Retry);
+        }
     }
 
     #[test]
     fn only_a_missing_answer_and_a_5xx_leave_the_outcome_open() {
         assert!(Failure::NoAnswer(String::new()).outcome_unknown());
+        assert!(!Failure::NotSent(String::new()).outcome_unknown());
         for (code, open) in [(500, true), (504, true), (429, false), (401, false), (409, false)] {
             assert_eq!(refused(code).outcome_unknown(), open, "{code}");
         }
+    }
+
+    #[tokio::test]
+    async fn where_nobody_listens_nothing_was_sent_and_where_the_line_is_cut_that_is_not_known() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = connect(Config::new(url.parse().unwrap())).unwrap();
+        let ask = || send::<()>(&client, Ok(http::Request::get("/version").body(vec![]).unwrap()));
+        let cut = async { drop(listener.accept().await.unwrap()) };
+        let (failure, ()) = tokio::join!(ask(), cut);
+        assert!(matches!(failure, Err(Failure::NoAnswer(_))), "{failure:?}");
+        drop(listener);
+        let failure = ask().await;
+        assert!(matches!(failure, Err(Failure::NotSent(_))), "{failure:?}");
     }
 
     #[test]

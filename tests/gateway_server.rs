@@ -35,7 +35,7 @@ async fn bulk_updates(world: &World) -> Vec<String> {
         .collect()
 }
 
-/// What can't be carried out because no API server answers: not known, or known to be nothing.
+/// What an API server that does not answer may come to later.
 async fn answered_504(caller: &Caller, id: &str) -> String {
     let answer = caller.patch(PATH, &stop(id)).await;
     let (code, message) = answer.error(504);
@@ -104,10 +104,11 @@ async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was
     // Killed: nobody has heard the request.
     let before = bulk_updates(&world).await.len();
     world.plane.kill("kube-apiserver").await;
-    answered_504(&caller, "running-5").await;
     for path in [PATH, "/v2/lm/executions/running-5", "/v2/lm/executions/$count", "/v2/lm/meta"] {
         caller.get(path).await.error(503);
     }
+    let (code, message) = caller.patch(PATH, &stop("running-5")).await.error(503);
+    assert!(code == "ServiceUnavailable" && message.contains("can't be reached: "), "{message}");
     assert_eq!((gateway.probe("/livez").await.status, gateway.probe("/readyz").await.status), (200, 200));
     world.plane.up();
     assert_eq!(bulk_updates(&world).await.len(), before);

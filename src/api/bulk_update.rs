@@ -161,6 +161,17 @@ pub enum TargetStatus {
     Deleted,
 }
 
+impl TargetStatus {
+    /// The word that stands in a request.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Stopped => "STOPPED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
 // Absent fields are written as null: a merge patch of the whole status then removes what no longer holds.
 /// What became of a BulkUpdate. Only the operator writes it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -19,7 +19,7 @@ use super::{
     work::Entry,
 };
 use crate::{
-    api::{ItemStatus, Kind, TargetStatus},
+    api::{ItemStatus, Kind},
     target::Target,
 };
 
@@ -209,13 +209,5 @@ pub(super) fn blank(item: &Item, result: crate::api::ItemResult) -> ItemStatus {
         message: None,
         uid: None,
         observed_state: None,
-    }
-}
-
-/// The AI API's word.
-const fn word(target: TargetStatus) -> &'static str {
-    match target {
-        TargetStatus::Stopped => "STOPPED",
-        TargetStatus::Deleted => "DELETED",
     }
 }

@@ -103,7 +103,7 @@ impl Latest {
 /// that is on record.
 async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpdate>> {
     let mut bulk = Arc::clone(&latest.current.borrow_and_update().bulk);
-    if Work::take_up(&bulk).start.is_some() {
+    if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)
         match read_again(&ctx, &mut latest, &Request::from(&*bulk)).await {

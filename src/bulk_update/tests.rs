@@ -1,6 +1,6 @@
 //! What goes from one pass to the next.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
@@ -147,15 +147,20 @@ fn with_status(bulk: &BulkUpdate, status: &BulkUpdateStatus) -> Value {
 
 const CONFLICT: u16 = 409;
 
+/// With an API server that has this, and takes nothing.
+fn conflicting(stands: Value) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
+    answering(move |method, _| match method {
+        "GET" => (200, stands.clone()),
+        _ => (CONFLICT, json!({"kind": "Status", "code": CONFLICT, "message": "try again"})),
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_status_that_keeps_conflicting_is_put_off() {
     let bulk = planned(TargetStatus::Stopped);
     let mut work = work_of(&bulk);
     let stands = with_status(&bulk, &work.recorded);
-    let (ctx, asked) = answering(move |method, _| match method {
-        "GET" => (200, stands.clone()),
-        _ => (CONFLICT, json!({"kind": "Status", "code": CONFLICT, "message": "try again"})),
-    });
+    let (ctx, asked) = conflicting(stands);
     let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
     work.entries[0].becomes(failed, None);
     let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
@@ -175,10 +180,7 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
     let first = status::status(&work, &Phase::Planned(Some("something".into())), at(1));
     let stands = with_status(&bulk, &first);
     work.unanswered = Some(first.clone());
-    let (ctx, _) = answering(move |method, _| match method {
-        "GET" => (200, stands.clone()),
-        _ => (CONFLICT, json!({"kind": "Status", "code": CONFLICT, "message": "try again"})),
-    });
+    let (ctx, _) = conflicting(stands);
     let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
     work.entries[0].becomes(failed, None);
     let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;

@@ -17,7 +17,10 @@ use crate::api::{
     BulkUpdateItem, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, Reason, TargetStatus,
 };
 
-/// Whether it is an id of the AI API: 4 to 64 letters, digits, dots, dashes and underscores.
+/// What an id of the AI API looks like.
+pub const AN_ID: &str = "an id has 4 to 64 letters, digits, dots, dashes and underscores";
+
+/// Whether it is an id of the AI API.
 #[must_use]
 pub fn is_id(id: &str) -> bool {
     (4..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
@@ -69,7 +72,7 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
     let mut seen = HashSet::new();
     for (at, item) in list.iter().enumerate() {
         if !is_id(&item.id) {
-            return Err(Problem::bad_request(format!("{name}[{at}].id: {NO_ID}")));
+            return Err(Problem::bad_request(format!("{name}[{at}].id: {AN_ID}")));
         }
         if !seen.insert(&item.id) {
             return Err(Problem::bad_request(format!(
@@ -86,14 +89,12 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
     Ok(items.collect())
 }
 
-const NO_ID: &str = "an id has 4 to 64 letters, digits, dots, dashes and underscores";
-
 /// Checks the id in a path, once it is decoded.
 ///
 /// # Errors
 /// A 400.
 pub fn path_id(id: &str) -> Result<&str, Problem> {
-    if is_id(id) { Ok(id) } else { Err(Problem::bad_request(format!("the id in the path: {NO_ID}"))) }
+    if is_id(id) { Ok(id) } else { Err(Problem::bad_request(format!("the id in the path: {AN_ID}"))) }
 }
 
 /// Reads the body of a PATCH of one object, which can only ask for a stop.
@@ -198,22 +199,22 @@ fn outcome(kind: Kind, entry: &ItemStatus) -> Result<(), Problem> {
         ItemResult::Refused | ItemResult::Failed | ItemResult::Planned | ItemResult::Eligible => {}
     }
     let reason = entry.reason.unwrap_or(Reason::OutcomeUnknown);
-    let (status, code): (_, Cow<'static, str>) = match (reason, kind) {
-        (Reason::NotFound, Kind::Execution) => (StatusCode::NOT_FOUND, "01010020".into()),
-        (Reason::NotFound, Kind::Deployment) => (StatusCode::NOT_FOUND, "01010016".into()),
-        (Reason::WrongState, _) => (StatusCode::PRECONDITION_FAILED, "01010076".into()),
-        (Reason::Forbidden | Reason::WriteFailed, _) => (StatusCode::FORBIDDEN, word(reason)),
-        (Reason::BulkUpdatesDisabled, _) => (StatusCode::BAD_REQUEST, word(reason)),
-        (Reason::DeadlineExceeded, _) => (StatusCode::SERVICE_UNAVAILABLE, word(reason)),
-        (Reason::OutcomeUnknown | Reason::NotSettledInTime, _) => (StatusCode::GATEWAY_TIMEOUT, word(reason)),
+    let none = Problem::no_object(kind, &entry.id);
+    let (status, code): (_, Cow<'static, str>) = match reason {
+        Reason::NotFound => (none.status, none.code),
+        Reason::WrongState => (StatusCode::PRECONDITION_FAILED, "01010076".into()),
+        Reason::Forbidden | Reason::WriteFailed => (StatusCode::FORBIDDEN, word(reason)),
+        Reason::BulkUpdatesDisabled => (StatusCode::BAD_REQUEST, word(reason)),
+        Reason::DeadlineExceeded => (StatusCode::SERVICE_UNAVAILABLE, word(reason)),
+        Reason::OutcomeUnknown | Reason::NotSettledInTime => (StatusCode::GATEWAY_TIMEOUT, word(reason)),
         // It was gone, replaced, being deleted or stopped already, or can't be understood.
         _ => (StatusCode::PRECONDITION_FAILED, word(reason)),
     };
     let about = match reason {
         Reason::WrongState => entry.observed_state.map(|state| {
-            format!("Current status {} cannot be changed to {}", state.word(), word_of(entry.target_status))
+            format!("Current status {} cannot be changed to {}", state.word(), entry.target_status.word())
         }),
-        Reason::NotFound => Some(format!("{} {} does not exist", kind.name(), entry.id)),
+        Reason::NotFound => Some(none.message),
         Reason::StopPending => Some("a stop was asked for before".into()),
         Reason::Terminating => Some("it is being deleted".into()),
         Reason::CreatedLater => Some("it was created after the request".into()),
@@ -229,13 +230,6 @@ fn outcome(kind: Kind, entry: &ItemStatus) -> Result<(), Problem> {
 
 fn word(reason: Reason) -> Cow<'static, str> {
     format!("{reason:?}").into()
-}
-
-const fn word_of(target: TargetStatus) -> &'static str {
-    match target {
-        TargetStatus::Stopped => "STOPPED",
-        TargetStatus::Deleted => "DELETED",
-    }
 }
 
 #[cfg(test)]

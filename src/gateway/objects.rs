@@ -11,7 +11,11 @@ use kube::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{caller::Caller, modification::is_id, problem::Problem};
+use super::{
+    caller::Caller,
+    modification::{AN_ID, is_id},
+    problem::Problem,
+};
 use crate::{
     api::{Kind, State},
     client::{cut, send},
@@ -92,7 +96,7 @@ impl Selection {
             }
         };
         let id = |name: &str| match one(name)? {
-            Some(id) if !is_id(id) => Err(Problem::bad_request(format!("{name} is no id: {NO_ID}"))),
+            Some(id) if !is_id(id) => Err(Problem::bad_request(format!("{name} is no id: {AN_ID}"))),
             id => Ok(id.map(ToOwned::to_owned)),
         };
         let number =
@@ -112,7 +116,7 @@ impl Selection {
         let fits = |ids: &Vec<_>| ids.len() <= MOST_EXECUTABLES && ids.iter().all(|id: &String| is_id(id));
         if !executables.iter().all(fits) {
             return Err(Problem::bad_request(format!(
-                "executableIds has to be a list of up to {MOST_EXECUTABLES} ids with commas: {NO_ID}"
+                "executableIds has to be a list of up to {MOST_EXECUTABLES} ids with commas: {AN_ID}"
             )));
         }
         let status = one("status")?.map(|word| {
@@ -132,8 +136,6 @@ impl Selection {
         Ok(Self { filter, select, skip, top })
     }
 }
-
-const NO_ID: &str = "4 to 64 letters, digits, dots, dashes and underscores";
 
 impl Filter {
     fn takes(&self, kind: Kind, shown: &Map<String, Value>) -> bool {
@@ -157,13 +159,7 @@ impl Filter {
 /// # Errors
 /// 404 where there is none, and what else keeps it from being read.
 pub async fn get(caller: &Caller, kind: Kind, id: &str, select: Select) -> Result<Value, Problem> {
-    let none = || {
-        let code = match kind {
-            Kind::Execution => "01010020",
-            Kind::Deployment => "01010016",
-        };
-        Problem::new(http::StatusCode::NOT_FOUND, code, format!("{} {id} does not exist", kind.name()))
-    };
+    let none = || Problem::no_object(kind, id);
     if !crate::api::can_be_a_name(id) {
         return Err(none());
     }

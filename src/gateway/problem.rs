@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::frame::Invocation;
-use crate::client::Failure;
+use crate::{api::Kind, client::Failure};
 
 /// Why a whole request did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,16 @@ impl Problem {
     #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// There is no such object: 404, with the AI API's number for that.
+    #[must_use]
+    pub fn no_object(kind: Kind, id: &str) -> Self {
+        let code = match kind {
+            Kind::Execution => "01010020",
+            Kind::Deployment => "01010016",
+        };
+        Self::new(StatusCode::NOT_FOUND, code, format!("{} {id} does not exist", kind.name()))
     }
 
     /// Nothing was done, and nothing will be: 503.
@@ -86,6 +96,7 @@ impl From<Failure> for Problem {
                 "the Kubernetes API does not serve Executions, Deployments and BulkUpdates: is the operator installed?"
                     .into(),
             ),
+            Failure::NotSent(why) => unavailable(format!("the Kubernetes API can't be reached: {why}")),
             Failure::NoAnswer(why) => unavailable(format!("the Kubernetes API does not answer: {why}")),
         }
     }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod answer;
 mod cluster;
 mod conditions;
 mod conduct;

@@ -83,6 +83,20 @@ fn three() -> Value {
     ]})
 }
 
+/// A stop and a delete of each kind.
+fn four() -> Value {
+    json!({
+        "executions": [
+            {"id": "exec-stop", "targetStatus": "STOPPED"},
+            {"id": "exec-delete", "targetStatus": "DELETED"},
+        ],
+        "deployments": [
+            {"id": "depl-stop", "targetStatus": "STOPPED"},
+            {"id": "depl-delete", "targetStatus": "DELETED"},
+        ],
+    })
+}
+
 fn with(mut spec: Value, field: &str, value: Value) -> Value {
     spec[field] = value;
     spec
@@ -142,14 +156,7 @@ pub static SCENARIOS: &[Scenario] = &[
             own(Deployment, "depl-delete", "DEAD"),
             own(Execution, "exec-delete", ""),
         ],
-        bulk_updates: || {
-            let item = |id: &str, verb: &str| json!({"id": id, "targetStatus": verb});
-            let spec = json!({
-                "executions": [item("exec-stop", "STOPPED"), item("exec-delete", "DELETED")],
-                "deployments": [item("depl-stop", "STOPPED"), item("depl-delete", "DELETED")],
-            });
-            vec![("bulk", spec)]
-        },
+        bulk_updates: || vec![("bulk", four())],
         outcomes: &[
             (Execution, "exec-stop", "Settled"),
             (Execution, "exec-delete", "Settled"),
@@ -271,14 +278,7 @@ pub static SCENARIOS: &[Scenario] = &[
             own(Deployment, "depl-stop", "RUNNING"),
             own(Deployment, "depl-delete", "STOPPED"),
         ],
-        bulk_updates: || {
-            let item = |id: &str, verb: &str| json!({"id": id, "targetStatus": verb});
-            let spec = json!({
-                "executions": [item("exec-stop", "STOPPED"), item("exec-delete", "DELETED")],
-                "deployments": [item("depl-stop", "STOPPED"), item("depl-delete", "DELETED")],
-            });
-            vec![("bulk", spec)]
-        },
+        bulk_updates: || vec![("bulk", four())],
         reaction: Reaction::InTheMiddle(Change::DeploymentsOff, Resource::ConfigMaps),
         outcomes: &[],
         written: &["exec-stop", "exec-delete"],

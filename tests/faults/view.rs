@@ -16,9 +16,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
+    answer::{lines, of_lines},
     fault::{Call, Place, Resource, Strike, View},
     plan::Plan,
-    wire::{lines, of_lines},
 };
 
 /// What the API server says when a watch is too far behind.

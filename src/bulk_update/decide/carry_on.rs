@@ -1,7 +1,7 @@
 //! What becomes of an item that was planned. The order of the checks is that of the design's tables: the first row
 //! that fits counts.
 
-use super::{Deadline, Gate, Item, Look, Request, Rules, about, blank, plan_item, verdict, word};
+use super::{Deadline, Gate, Item, Look, Request, Rules, about, blank, plan_item, verdict};
 use crate::{
     api::{ItemResult, ItemStatus, Reason, State, TargetStatus},
     bulk_update::work::{Entry, Open},
@@ -232,7 +232,7 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
         return Step::Read;
     }
     if deadline == Deadline::Active {
-        let message = format!("{} was accepted and may still take hold", word(entry.item.target));
+        let message = format!("{} was accepted and may still take hold", entry.item.target.word());
         return Step::Become(
             ItemStatus {
                 result: ItemResult::Failed,

@@ -37,6 +37,7 @@ async fn each_failure_of_a_write_has_its_consequence() {
         (refused(500), true, guard(), MS_100, None),
         (refused(504), true, guard(), MS_100, None),
         (Failure::NoAnswer("reset".into()), true, guard(), MS_100, None),
+        (Failure::NotSent("refused".into()), false, Open::Refused, MS_100, None),
         (refused(401), false, Open::Refused, MS_100, None),
         (refused(408), false, Open::Refused, MS_100, None),
         (refused(429), false, Open::Refused, MS_100, None),

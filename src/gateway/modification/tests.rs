@@ -69,7 +69,7 @@ fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
     let one = |item: Value| json!({"executions": [{"id": "item-0", "targetStatus": "STOPPED"}, item]});
     let list = "executions is missing: it has to be a list of objects with id and targetStatus";
     let cannot = |why: &str| format!("the body can't be understood: {why}");
-    let bad_id = format!("executions[1].id: {NO_ID}");
+    let bad_id = format!("executions[1].id: {AN_ID}");
     let twice = "executions[1].id: item-0 stands there before; an id may stand in a request once only";
     let other = "deployments can't be modified here: send them to /v2/lm/deployments; nothing was done";
     for (body, expected) in [

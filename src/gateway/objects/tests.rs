@@ -41,12 +41,12 @@ fn a_query_is_read_by_both_names_of_its_parameters() {
 
 #[test]
 fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
-    let id = |name: &str| format!("{name} is no id: {NO_ID}");
+    let id = |name: &str| format!("{name} is no id: {AN_ID}");
     let number = |name: &str| {
         let most = if name == "top" { MOST } else { MOST_SKIPPED };
         format!("{name} has to be a number from 0 to {most}")
     };
-    let executables = format!("executableIds has to be a list of up to 1000 ids with commas: {NO_ID}");
+    let executables = format!("executableIds has to be a list of up to 1000 ids with commas: {AN_ID}");
     let too_many = vec!["exe-1"; 1001].join(",");
     let status = "status has to be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
     for (query, expected) in [

@@ -1,0 +1,136 @@
+//! What stands around every request, and what the gateway ships with.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    gateway,
+    support::{
+        control_plane::{ControlPlane, PROJECT},
+        gateway::apply_manifests,
+        until,
+    },
+};
+
+#[tokio::test]
+async fn metrics_and_probes_say_what_goes_on() {
+    let (_world, gateway, caller) = gateway("gw-metrics").await;
+    caller.get("/v2/lm/executions/not-there").await.error(404);
+    caller.get("/nowhere").await.error(404);
+    for path in ["/livez", "/readyz"] {
+        let answer = gateway.probe(path).await;
+        assert_eq!((answer.status, &*answer.text), (200, "ok"));
+    }
+    let metrics = gateway.probe("/metrics").await.text;
+    for line in [
+        r#"aiapi_gateway_requests_total{method="GET",route="/v2/lm/executions/{id}",code="404"} 1"#,
+        r#"aiapi_gateway_requests_total{method="GET",route="none",code="404"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    assert!(!metrics.contains("not-there") && !metrics.contains("nowhere"), "{metrics}");
+}
+
+#[tokio::test]
+async fn the_manifests_are_taken_by_a_real_api_server() {
+    let plane = ControlPlane::get();
+    let (ok, message) = apply_manifests(plane, &format!("{PROJECT}/deploy/gateway"));
+    assert!(ok, "{message}");
+    let example = format!("{PROJECT}/deploy/gateway/ingress-example.yaml");
+    let (ok, message) = plane.kubectl(&["apply", "--dry-run=server", "-f", &example], "");
+    assert!(ok, "{message}");
+    // All that the gateway may do itself.
+    let rules: Vec<_> = plane
+        .manifests("gateway")
+        .into_iter()
+        .filter(|m| m["kind"].as_str().unwrap().ends_with("Role"))
+        .flat_map(|m| m["rules"].as_array().unwrap().clone())
+        .collect();
+    let expected = json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["ai-api-meta"],
+        "verbs": ["get"]});
+    assert_eq!(rules, [expected]);
+}
+
+/// Sends these bytes over a connection of their own.
+async fn written(address: &str, bytes: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    stream
+}
+
+/// All that comes back, until the gateway closes the connection.
+async fn all_of(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer));
+    read.await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_not_waited_for() {
+    let (world, gateway, caller) = gateway("gw-many").await;
+    world.own(ai_api_operator::api::Kind::Execution, "running-1", "RUNNING").await;
+    let head = format!(
+        "PATCH /v2/lm/executions/running-1 HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {}\r\n\
+         AI-Resource-Group: {}\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\
+         Connection: close\r\n\r\n{{\"targetStatus\":",
+        caller.token, caller.namespace
+    );
+    let under_way = join_all((0..256).map(|_| written(&gateway.address, &head))).await;
+    until("one too many", || async { caller.get("/openapi.yaml").await.status == 429 }).await;
+    let answer = caller.get("/v2/lm/executions").await;
+    let (code, message) = answer.error(429);
+    assert_eq!((&*code, answer.header("retry-after")), ("TooManyRequests", "1"));
+    assert_eq!(message, "256 requests are under way already: nothing was done, try again");
+    for answer in join_all(under_way.into_iter().map(all_of)).await {
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(body["error"]["code"], "RequestTimeout", "{body}");
+        assert_eq!(body["error"]["message"], "the body did not come within 10s", "{body}");
+    }
+    assert_eq!(caller.get("/openapi.yaml").await.status, 200);
+    assert_eq!(crate::bulk_updates(&world).await, 0);
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let (_world, _gateway, caller) = gateway("gw-head").await;
+    for (path, status) in [
+        ("/v2/lm/executions", 200),
+        ("/v2/lm/executions/not-there", 404),
+        ("/nowhere", 404),
+        ("/openapi.yaml", 200),
+    ] {
+        let [head, get] = [caller.send("HEAD", path, &[], "").await, caller.get(path).await];
+        assert_eq!((head.status, get.status, &*head.text), (status, status, ""), "{path}");
+        for name in ["content-type", "content-length"] {
+            assert_eq!(head.header(name), get.header(name), "{path}: {name}");
+        }
+    }
+}
+
+/// What never becomes a request has no id, no line in the log and no body: it gets a status, and the connection is closed.
+#[tokio::test]
+async fn what_is_no_http_is_refused_with_a_status_alone() {
+    let (_world, gateway, caller) = gateway("gw-no-http").await;
+    let long = "x".repeat(80_000);
+    for (bytes, status) in [
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("GET /v2/lm/meta HTTP/1.1\r\nHost: gateway\r\nbad header\r\n\r\n".to_owned(), 400),
+        (format!("GET /v2/lm/meta HTTP/1.1\r\nHost: gateway\r\nX-Long: {long}\r\n\r\n"), 431),
+    ] {
+        let answer = all_of(written(&gateway.address, &bytes).await).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+    // A head that does not come whole is not waited for.
+    let answer = all_of(written(&gateway.address, "GET /v2/lm/meta HTTP/1.1\r\nHost: gate").await).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    caller.get("/v2/lm/meta").await.ok(200);
+}
