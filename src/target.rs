@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     api::{OPERATOR, State, WorkloadTargetStatus},
-    client::cut,
+    client::{Failure, cut},
 };
 
 /// An Execution or Deployment as the API server sends it. Decoding it can't fail, whatever stands in its spec and
@@ -157,6 +157,21 @@ impl From<&Observed> for Target {
     }
 }
 
+/// What the API server has answered about the object of this name.
+///
+/// # Errors
+/// When the answer is something else, as what stands between here and the API server may answer: then there was none.
+pub fn answered(name: &str, answer: Value) -> Result<Target, Failure> {
+    let no_answer = |why: &str| Failure::NoAnswer(format!("an answer that can't be read: {why}"));
+    let object: Observed = serde_json::from_value(answer).map_err(|e| no_answer(&e.to_string()))?;
+    let meta = &object.metadata;
+    let has = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
+    if meta.name.as_deref() != Some(name) || !has(&meta.uid) || !has(&meta.resource_version) {
+        return Err(no_answer("it is not the object"));
+    }
+    Ok(Target::from(&object))
+}
+
 impl Target {
     /// Whether nothing runs for it although its state says STOPPING: this operator's own, without a template.
     #[must_use]
@@ -213,6 +228,22 @@ mod tests {
         }
         assert!(target(&json!({"managedBy": 1}), &json!({"state": "STOPPED"})).state.is_err());
         assert!(target(&json!("x"), &json!({"state": "STOPPED"})).state.is_err());
+    }
+
+    #[test]
+    fn an_answer_about_something_else_is_none() {
+        let whole = json!({"metadata": {"name": "item-1", "uid": "u", "resourceVersion": "1"}});
+        assert_eq!(answered("item-1", whole.clone()).map(|t| t.uid), Ok("u".into()));
+        let other = json!({"metadata": {"name": "item-2", "uid": "u", "resourceVersion": "1"}});
+        let mut others = vec![json!({}), json!([]), json!(null), json!({"status": "ok"}), other];
+        for field in ["name", "uid", "resourceVersion"] {
+            let mut without = whole.clone();
+            without["metadata"][field] = json!("");
+            others.push(without);
+        }
+        for answer in others {
+            assert!(matches!(answered("item-1", answer.clone()), Err(Failure::NoAnswer(_))), "{answer}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::PollSemaphore;
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 use tracing::info;
 
 use super::{
@@ -30,7 +30,7 @@ use crate::{
     FIELD_MANAGER,
     api::{ItemResult, ItemStatus, Kind, TargetStatus},
     client::{Failure, send},
-    target::{Observed, Target},
+    target::{self, Observed, Target},
 };
 
 /// A request to be sent about the item at this place.
@@ -43,7 +43,31 @@ pub enum Wanted {
 }
 
 /// The requests of one BulkUpdate that have not been answered yet.
-pub type Flight = JoinSet<(usize, Answer)>;
+#[derive(Debug, Default)]
+pub struct Flight {
+    requests: JoinSet<(usize, Answer)>,
+    called_off: CancellationToken,
+}
+
+impl Flight {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Waits for one answer and takes it in; says whether it asks for a new decision. `None` if there is nothing to wait for.
+    pub async fn take_in_next(&mut self, work: &mut Work) -> Option<bool> {
+        let answered = self.requests.join_next().await?;
+        Some(take_in(work, answered))
+    }
+
+    /// Sends nothing more, and waits for what was sent: its outcome belongs into the log, and nothing may be sent beside it.
+    pub async fn drain(&mut self, work: &mut Work) {
+        self.called_off.cancel();
+        while self.take_in_next(work).await.is_some() {}
+    }
+}
 
 /// What came of a request.
 #[derive(Debug)]
@@ -87,7 +111,7 @@ pub async fn apply(
     while !queue.is_empty() || !(flight.is_empty() || (look_again && work.reading == 0)) {
         tokio::select! {
             biased;
-            Some(answered) = flight.join_next() => look_again |= take_in(work, answered),
+            Some(again) = flight.take_in_next(work) => look_again |= again,
             slot = poll_fn(|cx| slots.poll_acquire(cx)), if !queue.is_empty() => {
                 // The semaphore is never closed; if it were, nothing could be sent any more.
                 let (Some(slot), Some(wanted)) = (slot, queue.pop_front()) else { return };
@@ -110,13 +134,14 @@ fn start(
     wanted: Wanted,
 ) {
     let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(&work.request));
+    let called_off = flight.called_off.clone();
     match wanted {
         Wanted::Read(at) => {
             work.reading += 1;
             let entry = &mut work.entries[at];
             entry.progress.in_flight = true;
             let item = entry.item.clone();
-            flight.spawn(async move {
+            flight.requests.spawn(async move {
                 let answer = observe::read(&ctx, &request.namespace, &item).await;
                 drop(slot);
                 (at, Answer::Read(answer))
@@ -129,8 +154,9 @@ fn start(
             let item = work.entries[at].item.clone();
             work.entries[at].progress.in_flight = true;
             let since = work.since;
-            flight.spawn(async move {
-                let answer = write(&ctx, &latest, &request, since, planned, &item, target).await;
+            flight.requests.spawn(async move {
+                let may = || !called_off.is_cancelled() && !latest.stopped();
+                let answer = write(&ctx, may, &request, since, planned, &item, target).await;
                 drop(slot);
                 (at, answer)
             });
@@ -140,7 +166,7 @@ fn start(
 
 async fn write(
     ctx: &Context,
-    latest: &Latest,
+    may: impl Fn() -> bool,
     request: &Request,
     since: Instant,
     start: Timestamp,
@@ -150,7 +176,7 @@ async fn write(
     let flags = ctx.meta.read_since(since).await;
     // From here to the sending nothing waits: what is seen now is what the write rests on.
     let may = flags.is_ok_and(|flags| flags.on(item.kind))
-        && !latest.stopped()
+        && may()
         && Deadline::at(request, start, Timestamp::now()) == Deadline::Ahead;
     if !may {
         return Answer::NotSent;
@@ -187,8 +213,8 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
     }
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
     let patch = patch_status(item.kind, &request.namespace, &item.id, &patch);
-    let object: Observed = send(&ctx.client, patch).await?;
-    Ok(Accepted::Left(Target::from(&object)))
+    let answer = send(&ctx.client, patch).await?;
+    target::answered(&item.id, answer).map(Accepted::Left)
 }
 
 /// A merge patch of a target's status. The guard is the resource version in it: the API server does not check a uid
@@ -212,9 +238,7 @@ async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) 
     if answer["kind"] == "Status" {
         return Ok(Accepted::Gone);
     }
-    let object: Observed = serde_json::from_value(answer)
-        .map_err(|e| Failure::NoAnswer(format!("an answer that can't be read: {e}")))?;
-    Ok(Accepted::Left(Target::from(&object)))
+    target::answered(&item.id, answer).map(Accepted::Left)
 }
 
 /// A uid alone would not do: the API server would read the object again and delete it as it is now.
@@ -229,8 +253,7 @@ pub(crate) fn guarded_delete(uid: &str, resource_version: &str) -> DeleteParams 
     }
 }
 
-/// Takes in an answer; says whether it asks for a new decision.
-pub fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
+pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
     let (at, answer) = crate::unpanicked(answered);
     let entry = &mut work.entries[at];
     match answer {

@@ -160,11 +160,11 @@ enum End {
 async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) -> End {
     let named = work.request.items.iter().map(|item| (item.kind, item.id.as_str()));
     let following = ctx.index.follow(&work.request.namespace, named);
-    let mut flight = Flight::new();
+    let mut flight = Flight::default();
     let mut hindered = 0;
     loop {
         if latest.stopped() {
-            drain(work, &mut flight).await;
+            flight.drain(work).await;
             record::record_last(ctx, work).await;
             return End::Over;
         }
@@ -178,7 +178,7 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
             None => Recorded::Unchanged,
         };
         if matches!(recorded, Recorded::Overtaken) {
-            drain(work, &mut flight).await;
+            flight.drain(work).await;
             work.keep_to_the_record();
             // It is being deleted, perhaps, and only lingers: what was done is told all the same.
             record::record_last(ctx, work).await;
@@ -203,13 +203,6 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
             let to_record = matches!(recorded, Recorded::Later);
             settle::settle(ctx, latest, work, &mut flight, &following, Waiting { hindered, to_record }).await;
         }
-    }
-}
-
-/// Waits for what was sent: its outcome belongs into the log, and nothing may be sent beside it.
-async fn drain(work: &mut Work, flight: &mut Flight) {
-    while let Some(answered) = flight.join_next().await {
-        apply::take_in(work, answered);
     }
 }
 
@@ -259,7 +252,7 @@ fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
 fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline) -> Turn {
     let steps = decide::steps(&work.request, &work.entries, &seen.looks, &seen.gates, deadline, rules);
     let mut turn = Turn::default();
-    let mut hindrance = None;
+    let mut hindrance = seen.unlisted.clone();
     for (at, step) in steps.into_iter().enumerate() {
         work.entries[at].decided();
         match step {

@@ -12,14 +12,14 @@ use super::{
     Context,
     decide::{Gate, Gates, Look},
     request::Item,
-    work::Work,
+    work::{Entry, Work},
 };
 use crate::{
     api::{ItemResult, Kind},
     client::{Failure, send},
     index::{Change, Following, What},
     meta::Flags,
-    target::{Observed, Target},
+    target::{self, Observed, Target},
 };
 
 /// How long the first list of targets may take before the status says that it is waited for.
@@ -32,6 +32,9 @@ pub struct Seen {
     pub gates: Gates,
     /// What is known of each item's target.
     pub looks: Vec<Look>,
+    /// That a kind which the request names has not been listed yet: nothing is planned, and what was planned is read item by
+    /// item.
+    pub unlisted: Option<String>,
 }
 
 /// Observes everything that a pass needs.
@@ -42,22 +45,18 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> S
     }
     let gates = gates(ctx, work).await;
     let namespace = &work.request.namespace;
-    if let Some(kind) = unlisted {
-        let why = format!("{} can't be listed yet; the operator's log says why", kind.plural());
-        return Seen { gates, looks: vec![Look::Failed(why); work.entries.len()] };
-    }
-    let looks = work
-        .entries
-        .iter()
-        .map(|entry| entry.look(ctx.index.get(entry.item.kind, namespace, &entry.item.id)));
-    Seen { gates, looks: looks.collect() }
+    let look = |entry: &Entry| match &unlisted {
+        Some(why) if work.start.is_none() => Look::Failed(why.clone()),
+        _ => entry.look(ctx.index.get(entry.item.kind, namespace, &entry.item.id)),
+    };
+    Seen { gates, looks: work.entries.iter().map(look).collect(), unlisted }
 }
 
-/// A kind that the request names and that has not been listed yet, within patience.
-async fn unlisted(ctx: &Context, work: &Work) -> Option<Kind> {
+/// That a kind which the request names has not been listed yet, within patience.
+async fn unlisted(ctx: &Context, work: &Work) -> Option<String> {
     for kind in Kind::ALL.into_iter().filter(|kind| work.request.names(*kind)) {
         if tokio::time::timeout(PATIENCE, ctx.index.listed(kind)).await.is_err() {
-            return Some(kind);
+            return Some(format!("{} can't be listed yet; the operator's log says why", kind.plural()));
         }
     }
     None
@@ -106,8 +105,8 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
 pub async fn read(ctx: &Context, namespace: &str, item: &Item) -> Result<Option<Target>, Failure> {
     let url = Observed::url_path(&item.kind.api_resource(), Some(namespace));
     let request: Result<_, request::Error> = ApiRequest::new(url).get(&item.id, &GetParams::default());
-    match send::<Observed>(&ctx.client, request).await {
-        Ok(object) => Ok(Some(Target::from(&object))),
+    match send(&ctx.client, request).await.and_then(|answer| target::answered(&item.id, answer)) {
+        Ok(target) => Ok(Some(target)),
         Err(failure) if failure.is_not_found() => Ok(None),
         Err(failure) => Err(failure),
     }

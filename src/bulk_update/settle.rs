@@ -5,11 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    Context, Latest,
-    apply::{Flight, take_in},
-    work::Work,
-};
+use super::{Context, Latest, apply::Flight, work::Work};
 use crate::{api::ItemResult, client::backoff, index::Following};
 
 /// The longest wait without a look at the clock, which may have been set.
@@ -35,13 +31,14 @@ pub async fn settle(
 ) {
     let mut flag = ctx.meta.changes();
     let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
+    let next = next_time(work, waiting, Timestamp::now());
     tokio::select! {
-        Some(answered) = flight.join_next() => { take_in(work, answered); }
+        Some(_) = flight.take_in_next(work) => {}
         () = following.mailbox().arrived() => {}
         () = latest.changed() => {}
         () = ctx.shutdown.cancelled() => {}
         _ = flag.changed(), if watches_flag => {}
-        () = sleep_until(next_time(work, waiting, Timestamp::now())) => {}
+        () = sleep_until(next) => {}
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     api::{BulkUpdateStatus, ItemStatus, Kind, TargetStatus},
     client::Failure,
+    index::Scope,
     target::Target,
 };
 
@@ -91,7 +92,7 @@ fn work_of(bulk: &BulkUpdate) -> Work {
 
 fn pass(work: &mut Work, look: Look) -> Turn {
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
-    carry_on(work, &Seen { gates, looks: vec![look] }, Rules::default(), Deadline::Ahead)
+    carry_on(work, &Seen { gates, looks: vec![look], unlisted: None }, Rules::default(), Deadline::Ahead)
 }
 
 fn hindrance(turn: &Turn) -> Option<&str> {
@@ -135,6 +136,52 @@ async fn an_accepted_delete_is_scheduled_at_once_because_there_may_be_no_next_de
     let answer = apply::Answer::Written("10".into(), Ok(apply::Accepted::Left(left)));
     assert!(!apply::take_in(&mut work, Ok((0, answer))));
     assert_eq!(work.entries[0].result(), Some(ItemResult::Scheduled));
+}
+
+/// With an API server where bulk updates are on.
+fn switched_on() -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
+    answering(|_, path| {
+        assert!(path.contains("/configmaps/"), "{path}");
+        let flags = json!({"executions": true, "deployments": true}).to_string();
+        (200, json!({"metadata": {}, "data": {"bulkUpdates": flags}}))
+    })
+}
+
+#[tokio::test]
+async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken() {
+    let (ctx, asked) = switched_on();
+    let bulk = planned(TargetStatus::Stopped);
+    let (_sender, latest) = latest(&ctx, bulk.clone());
+    let (mut work, mut flight) = (work_of(&bulk), Flight::default());
+    let wanted = vec![Wanted::Write(0, eligible(TargetStatus::Stopped))];
+    tokio::select! {
+        biased;
+        () = apply::apply(&ctx, &latest, &mut work, &mut flight, wanted) => panic!("it did not wait"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(!flight.is_empty());
+    flight.drain(&mut work).await;
+    assert_eq!(*asked.lock().unwrap(), ["GET /api/v1/namespaces/ai-api-system/configmaps/ai-api-meta"]);
+    assert!(!work.entries[0].progress.in_flight);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed() {
+    let (ctx, _) = switched_on();
+    let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
+    let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
+    let mut work = Work::take_up(&planned(TargetStatus::Stopped));
+    let following = ctx.index.follow("team-a", std::iter::empty());
+    let seen = observe::observe(&ctx, &mut work, &following).await;
+    let turn = decide(&mut work, &seen, ctx.rules, at(1));
+    assert!(matches!(turn.wanted[..], [Wanted::Read(0)]), "{turn:?}");
+    assert_eq!(hindrance(&turn), Some("executions can't be listed yet; the operator's log says why"));
+    assert!(turn.hindered);
+    // What was not planned waits.
+    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
+    let seen = observe::observe(&ctx, &mut work, &following).await;
+    let turn = decide(&mut work, &seen, ctx.rules, at(1));
+    assert!(turn.wanted.is_empty() && matches!(turn.phase, Some(Phase::Waiting(..))), "{turn:?}");
 }
 
 /// The BulkUpdate as the API server has it, with this status.

@@ -260,13 +260,16 @@ impl Entry {
         self.record.as_ref().map(|r| r.result)
     }
 
-    /// What to decide on: an answer that just came, else the newer of the index and what was last seen.
+    /// What to decide on: an answer that just came, else the newer of the index and what was last seen. What the index has
+    /// got since the answer is as good as one.
     #[must_use]
     pub fn look(&self, indexed: Option<Target>) -> Look {
         match &self.progress.answer {
             // A read that failed is tried again when it is time.
             Some(Look::Failed(_)) if self.may_ask() => {}
-            Some(Look::Live(Some(read))) if indexed.as_ref().is_some_and(|i| is_newer(i, read)) => {}
+            Some(Look::Live(Some(read))) if indexed.as_ref().is_some_and(|i| is_newer(i, read)) => {
+                return Look::Live(indexed);
+            }
             Some(answer) => return answer.clone(),
             None => {}
         }

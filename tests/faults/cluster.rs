@@ -9,7 +9,7 @@ use std::{
 };
 
 use ai_api_operator::{
-    api::{ItemResult, ItemStatus, Kind, TargetStatus},
+    api::{BulkUpdate, ItemResult, ItemStatus, Kind, TargetStatus},
     client,
 };
 use k8s_openapi::{
@@ -114,122 +114,128 @@ impl Cluster {
         self.call_off();
     }
 
-    /// Does something to the object of a request; or to the first target, if it is not about one.
-    pub async fn change(&self, change: Change, call: Call, path: &str) {
+    /// Does something to the object of a request; or to the first target, if it is not about one. Says whether that has changed
+    /// anything.
+    pub async fn change(&self, change: Change, call: Call, path: &str) -> bool {
         let mut segments = path.rsplit('/');
         let (name, plural) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
         let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural);
         match kind {
             Some(kind) if !matches!(call, Call::List(_) | Call::Watch(_)) => {
-                self.act(change, kind, name).await;
+                self.act(change, kind, name).await
             }
             _ => {
                 let versions = self.history.versions();
                 let first = versions.iter().find(|v| v.plural != "bulkupdates").unwrap();
                 let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == first.plural).unwrap();
-                self.act(change, kind, &first.name).await;
+                self.act(change, kind, &first.name).await
             }
         }
     }
 
-    /// Does something to a target. What the API server does not let happen (any more) does not happen.
-    pub async fn act(&self, change: Change, kind: Kind, name: &str) {
-        let targets = self.world.targets(kind);
-        let merge = |patch: Value| Patch::Merge(patch);
-        let params = PatchParams::default();
+    /// Does something to a target. What the API server does not let happen (any more) does not happen: says whether anything
+    /// has changed.
+    pub async fn act(&self, change: Change, kind: Kind, name: &str) -> bool {
         match change {
-            Change::Relabel => {
-                let _ =
-                    targets.patch(name, &params, &merge(json!({"metadata": {"labels": {"a": "b"}}}))).await;
-            }
-            Change::Complete | Change::Run | Change::Stop | Change::State(_) => {
-                let state = match change {
-                    Change::Complete => "COMPLETED",
-                    Change::Run => "RUNNING",
-                    Change::State(state) => state,
-                    _ => "STOPPED",
-                };
-                let _ =
-                    targets.patch_status(name, &params, &merge(json!({"status": {"state": state}}))).await;
-            }
+            Change::Relabel => self.patch(kind, name, labels()).await,
+            Change::Complete => self.put_into(kind, name, "COMPLETED").await,
+            Change::Run => self.put_into(kind, name, "RUNNING").await,
+            Change::Stop => self.put_into(kind, name, "STOPPED").await,
+            Change::State(state) => self.put_into(kind, name, state).await,
             Change::AskToStop => {
-                let patch = merge(json!({"status": {"targetStatus": "STOPPED"}}));
-                let _ = targets.patch_status(name, &params, &patch).await;
+                self.patch_status(kind, name, json!({"status": {"targetStatus": "STOPPED"}})).await
             }
-            Change::Delete => {
-                self.delete(kind, name).await;
-            }
-            Change::Recreate => {
-                if let Some(state) = self.delete(kind, name).await {
+            Change::Delete => self.delete(kind, name).await.is_some(),
+            Change::Recreate => match self.delete(kind, name).await {
+                Some(state) => {
                     let _ = self.world.own(kind, name, &state).await;
+                    true
                 }
-            }
-            Change::Finalize => {
-                let patch = merge(json!({"metadata": {"finalizers": [FINALIZER]}}));
-                let _ = targets.patch(name, &params, &patch).await;
-            }
+                None => false,
+            },
+            Change::Finalize => self.patch(kind, name, kept_by_others()).await,
             Change::Terminate => {
-                let patch = merge(json!({"metadata": {"finalizers": [FINALIZER]}}));
-                let _ = targets.patch(name, &params, &patch).await;
-                self.delete(kind, name).await;
+                self.patch(kind, name, kept_by_others()).await;
+                self.delete(kind, name).await.is_some()
             }
-            Change::DeleteBulkUpdate => {
-                for bulk in self.present_bulk_updates() {
-                    let _ = self.world.bulk_updates().delete(&bulk, &DeleteParams::default()).await;
-                }
+            Change::FlagOff => {
+                self.switch_off().await;
+                true
+            }
+            Change::DeploymentsOff => {
+                self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
                 self.call_off();
+                true
             }
-            Change::RecreateBulkUpdate => {
-                // Asked of the API server, because the history may be behind: it is counted what is made anew.
-                for bulk in self.world.bulk_updates().list(&ListParams::default()).await.unwrap() {
-                    let name = bulk.name_any();
+            Change::DeleteBulkUpdate
+            | Change::RecreateBulkUpdate
+            | Change::KeepBulkUpdate
+            | Change::RelabelBulkUpdate
+            | Change::SecondBulkUpdate
+            | Change::WidenStatus => self.act_on_bulk_updates(change).await,
+        }
+    }
+
+    /// The same, to the BulkUpdates that there are. They are asked of the API server: the history may be behind.
+    async fn act_on_bulk_updates(&self, change: Change) -> bool {
+        let api = self.world.bulk_updates();
+        let present = api.list(&ListParams::default()).await.unwrap();
+        let mut changed = false;
+        for bulk in present.iter().filter(|bulk| bulk.metadata.deletion_timestamp.is_none()) {
+            let name = bulk.name_any();
+            let merge =
+                async |patch: Value| api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+            changed |= match change {
+                Change::DeleteBulkUpdate => api.delete(&name, &DeleteParams::default()).await.is_ok(),
+                Change::KeepBulkUpdate => {
+                    let kept = merge(kept_by_others()).await.is_ok();
+                    kept && api.delete(&name, &DeleteParams::default()).await.is_ok()
+                }
+                Change::RecreateBulkUpdate => {
                     // Before anybody can see that it is gone.
                     self.made_anew.fetch_add(1, Ordering::Relaxed);
-                    let deleted = self.world.bulk_updates().delete(&name, &DeleteParams::default()).await;
-                    if deleted.is_ok() {
+                    let deleted = api.delete(&name, &DeleteParams::default()).await.is_ok();
+                    if deleted {
                         self.world.submit(&name, json!(bulk.spec)).await;
                     } else {
                         self.made_anew.fetch_sub(1, Ordering::Relaxed);
                     }
+                    deleted
                 }
-            }
-            Change::KeepBulkUpdate => {
-                for bulk in self.present_bulk_updates() {
-                    let patch = merge(json!({"metadata": {"finalizers": [FINALIZER]}}));
-                    let _ = self.world.bulk_updates().patch(&bulk, &params, &patch).await;
-                    let _ = self.world.bulk_updates().delete(&bulk, &DeleteParams::default()).await;
+                Change::RelabelBulkUpdate => merge(labels()).await.is_ok(),
+                Change::SecondBulkUpdate if !changed => {
+                    self.world.submit("second", json!(bulk.spec)).await;
+                    true
                 }
-                self.call_off();
-            }
-            Change::RelabelBulkUpdate => {
-                for bulk in self.present_bulk_updates() {
-                    let patch = merge(json!({"metadata": {"labels": {"a": "b"}}}));
-                    let _ = self.world.bulk_updates().patch(&bulk, &params, &patch).await;
-                }
-            }
-            Change::SecondBulkUpdate => {
-                if let Some(first) = self.history.bulk_updates().first() {
-                    self.world.submit("second", first.object["spec"].clone()).await;
-                }
-            }
-            Change::WidenStatus => {
-                for bulk in self.present_bulk_updates() {
-                    self.widen(&bulk).await;
-                }
-            }
-            Change::FlagOff => self.switch_off().await,
-            Change::DeploymentsOff => {
-                self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
-                self.call_off();
-            }
+                Change::WidenStatus => self.widen(bulk).await,
+                _ => false,
+            };
         }
+        if changed && matches!(change, Change::DeleteBulkUpdate | Change::KeepBulkUpdate) {
+            self.call_off();
+        }
+        changed
+    }
+
+    async fn patch(&self, kind: Kind, name: &str, patch: Value) -> bool {
+        self.world.targets(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.is_ok()
+    }
+
+    async fn patch_status(&self, kind: Kind, name: &str, patch: Value) -> bool {
+        let Some(before) = self.world.find(kind, name).await else { return false };
+        let patch = Patch::Merge(patch);
+        let after = self.world.targets(kind).patch_status(name, &PatchParams::default(), &patch).await;
+        after.is_ok_and(|after| after.resource_version() != before.resource_version())
+    }
+
+    async fn put_into(&self, kind: Kind, name: &str, state: &str) -> bool {
+        self.patch_status(kind, name, json!({"status": {"state": state}})).await
     }
 
     /// Puts an object into the plan of a BulkUpdate that does not ask for it.
-    async fn widen(&self, bulk: &str) {
-        let present = self.world.bulk_updates().get(bulk).await.unwrap();
-        let mut items = present.status.map(|s| s.items(Kind::Execution).to_vec()).unwrap_or_default();
-        let Some(bystander) = self.world.find(Kind::Execution, "bystander").await else { return };
+    async fn widen(&self, bulk: &BulkUpdate) -> bool {
+        let mut items = bulk.status.as_ref().map(|s| s.items(Kind::Execution).to_vec()).unwrap_or_default();
+        let bystander = self.world.find(Kind::Execution, "bystander").await.unwrap();
         items.push(ItemStatus {
             id: "bystander".into(),
             target_status: TargetStatus::Deleted,
@@ -240,11 +246,8 @@ impl Cluster {
             observed_state: None,
         });
         let patch = Patch::Merge(json!({"status": {"executions": items}}));
-        let _ = self.world.bulk_updates().patch_status(bulk, &PatchParams::default(), &patch).await;
-    }
-
-    fn present_bulk_updates(&self) -> Vec<String> {
-        self.history.bulk_updates().into_iter().filter(|v| !v.deleted).map(|v| v.name).collect()
+        let api = self.world.bulk_updates();
+        api.patch_status(&bulk.name_any(), &PatchParams::default(), &patch).await.is_ok()
     }
 
     /// Gives back the state that it was in, if it was there.
@@ -293,6 +296,14 @@ impl Cluster {
         let seen = growth.wait_for(all);
         tokio::time::timeout(crate::support::DEADLINE, seen).await.unwrap().unwrap();
     }
+}
+
+fn labels() -> Value {
+    json!({"metadata": {"labels": {"a": "b"}}})
+}
+
+fn kept_by_others() -> Value {
+    json!({"metadata": {"finalizers": [FINALIZER]}})
 }
 
 async fn operators_config(kubeconfig: PathBuf) -> Config {

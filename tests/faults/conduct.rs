@@ -8,6 +8,7 @@ use std::{
 };
 
 use ai_api_operator::api::Kind;
+use tokio::sync::watch;
 
 use crate::{
     fault::{Call, Fault, Resource},
@@ -15,7 +16,11 @@ use crate::{
 };
 
 /// The conduct of one operator over all its lives.
-pub struct Conduct(Mutex<Inner>);
+pub struct Conduct {
+    inner: Mutex<Inner>,
+    /// The targets that a read has shown (or shown not to be there), one after the other.
+    looked_at: watch::Sender<Vec<String>>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -37,12 +42,13 @@ impl Conduct {
     pub fn of(plan: &Plan) -> Arc<Self> {
         let one_kind = plan.switches_off() && !plan.switches_off_for(Kind::Execution);
         let called_off_for = one_kind.then_some(Resource::Deployments);
-        Arc::new(Self(Mutex::new(Inner { alone: plan.is_alone(), called_off_for, ..Inner::default() })))
+        let inner = Inner { alone: plan.is_alone(), called_off_for, ..Inner::default() };
+        Arc::new(Self { inner: Mutex::new(inner), looked_at: watch::Sender::default() })
     }
 
     /// It sends a request.
     pub fn asks(&self, call: Call, path: &str) {
-        let mut inner = self.0.lock().unwrap();
+        let mut inner = self.inner.lock().unwrap();
         let early =
             inner.not_before.remove(&(call, path.to_owned())).is_some_and(|time| Instant::now() < time);
         // Each BulkUpdate waits for itself; what they share is the reading of the flag.
@@ -50,10 +56,6 @@ impl Conduct {
             inner.wrong.push(format!("{call} of {path} before the time that Retry-After says"));
         }
         match call {
-            Call::ReadTarget => {
-                inner.open.remove(path);
-                inner.conflicts.remove(path);
-            }
             Call::Stop | Call::Delete => {
                 if inner.alone && inner.open.contains(path) {
                     inner.wrong.push(format!(
@@ -76,7 +78,7 @@ impl Conduct {
 
     /// A fault strikes one of its requests.
     pub fn is_struck(&self, call: Call, path: &str, fault: Fault) {
-        let mut inner = self.0.lock().unwrap();
+        let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && fault.leaves_the_outcome_open() {
             inner.open.insert(path.to_owned());
         }
@@ -92,21 +94,35 @@ impl Conduct {
 
     /// It is given an answer.
     pub fn is_told(&self, call: Call, path: &str, code: u16) {
+        let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && code == 409 {
-            self.0.lock().unwrap().conflicts.insert(path.to_owned());
+            inner.conflicts.insert(path.to_owned());
         }
-        let mut inner = self.0.lock().unwrap();
+        if call == Call::ReadTarget && matches!(code, 200 | 404) {
+            inner.open.remove(path);
+            inner.conflicts.remove(path);
+            self.looked_at.send_modify(|looked_at| looked_at.push(path.to_owned()));
+        }
         inner.called_off |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
+    }
+
+    /// Waits until it has looked at the target, however often it had before.
+    pub async fn looks_again_at(&self, path: &str) {
+        let count = |looked_at: &Vec<String>| looked_at.iter().filter(|p| *p == path).count();
+        let mut looked_at = self.looked_at.subscribe();
+        let before = count(&looked_at.borrow_and_update());
+        // The sender is a part of self.
+        let _ = looked_at.wait_for(|now| count(now) > before).await;
     }
 
     /// It has seen that nothing more is to be written, in what `resource` says; the BulkUpdate that is gone is the only one,
     /// or the others go on.
     pub fn sees_that_it_is_called_off(&self, resource: Resource) {
-        let mut inner = self.0.lock().unwrap();
+        let mut inner = self.inner.lock().unwrap();
         inner.called_off |= inner.alone || resource != Resource::BulkUpdates;
     }
 
     pub fn wrong(&self) -> Vec<String> {
-        self.0.lock().unwrap().wrong.clone()
+        self.inner.lock().unwrap().wrong.clone()
     }
 }

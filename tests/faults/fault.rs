@@ -108,6 +108,8 @@ pub enum Moment {
     Committed,
     /// After the answer, before the next request.
     Answered,
+    /// Before the answer; and the server carries the request out only after the next life has looked at the same object.
+    Overtaken,
 }
 
 /// When a request is carried out after all that was answered 504 long ago.
@@ -155,6 +157,8 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Crash(Moment),
+    /// The process is asked to end when it sends the request.
+    Sigterm,
     /// An answer that is not the server's own.
     Answer {
         code: u16,
@@ -178,8 +182,13 @@ impl Fault {
         match self {
             Self::Crash(_) | Self::Late(_) | Self::Silence { .. } | Self::CutShort => true,
             Self::Answer { code, .. } => code >= 500,
-            Self::Race(_) => false,
+            Self::Race(_) | Self::Sigterm => false,
         }
+    }
+
+    /// Whether the process ends by it.
+    pub const fn ends_a_life(self) -> bool {
+        matches!(self, Self::Crash(_) | Self::Sigterm)
     }
 }
 
@@ -196,6 +205,7 @@ impl fmt::Display for Fault {
             name
         };
         match self {
+            Self::Sigterm => f.write_str("sigterm"),
             Self::Crash(moment) => write!(f, "crash-{}", kebab(format!("{moment:?}"))),
             Self::Answer { code, retry_after, passed_on } => {
                 write!(f, "{code}")?;

@@ -157,6 +157,12 @@ impl<'a> Case<'a> {
                 self.say(format!("unguarded: {} {}/{} {}", r.verb, r.name, r.subresource, r.body));
             }
         }
+        // The end of a BulkUpdate's TTL is a deletion like any other.
+        for r in self.requests.clone().iter().filter(|r| r.resource == "bulkupdates" && r.verb == "delete") {
+            if r.guard().is_none() || r.body.pointer("/preconditions/uid").is_none() {
+                self.say(format!("unguarded: {} of BulkUpdate {} {}", r.verb, r.name, r.body));
+            }
+        }
         let records = self.requests.clone();
         let records = records.iter().filter(|r| r.resource == "bulkupdates" && r.subresource == "status");
         let mut last: HashMap<&str, &Value> = HashMap::new();

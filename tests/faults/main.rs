@@ -92,7 +92,7 @@ fn attempt(plan: &Plan) -> Result<Completion, Failed> {
             return Err(wrong.into());
         }
         if course.struck >= plan.bound() {
-            tally.struck(plan, course.struck);
+            tally.struck(plan, course.struck, course.in_vain);
             println!("{}: {}", plan.name, course.account);
             return Ok(Completion::Completed);
         }

@@ -12,7 +12,6 @@ use ai_api_operator::{
     controller::{self, Settings},
 };
 use tokio::{runtime::Builder, sync::oneshot};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster::Cluster,
@@ -30,7 +29,6 @@ pub enum End {
 
 pub struct Running {
     pub life: Arc<Life>,
-    shutdown: CancellationToken,
     ended: oneshot::Receiver<End>,
 }
 
@@ -90,8 +88,7 @@ impl Running {
         };
         let config = cluster.operators_config().await;
         let (tell, ended) = oneshot::channel();
-        let shutdown = CancellationToken::new();
-        let (through, stop, dead) = (Through(Arc::clone(&life)), shutdown.clone(), life.dead.clone());
+        let (through, stop, dead) = (Through(Arc::clone(&life)), life.shutdown.clone(), life.dead.clone());
         let work = move || {
             let make = move || log.clone();
             let log = tracing_subscriber::fmt().with_ansi(false).with_writer(make).finish();
@@ -111,7 +108,7 @@ impl Running {
             let _ = tell.send(end);
         };
         thread::Builder::new().name(namespace).spawn(work).unwrap();
-        Self { life, shutdown, ended }
+        Self { life, ended }
     }
 
     /// Waits for its end.
@@ -121,7 +118,7 @@ impl Running {
 
     /// Asks it to end, as SIGTERM does.
     pub async fn stop(mut self) -> End {
-        self.shutdown.cancel();
+        self.life.shutdown.cancel();
         self.ended().await
     }
 }

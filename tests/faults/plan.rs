@@ -74,6 +74,11 @@ impl Plan {
         self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_)))
     }
 
+    /// Whether somebody else is quicker.
+    pub fn is_a_race(&self) -> bool {
+        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Race(_)))
+    }
+
     /// Whether the operator is made to crash in two lives.
     pub fn is_a_pair(&self) -> bool {
         self.strikes.iter().any(|strike| strike.life > 0)
@@ -100,7 +105,7 @@ impl Plan {
     pub fn has_late_request(&self) -> bool {
         self.strikes.iter().any(|strike| {
             let of_a_target = matches!(strike.place, Place::Nth(call, _) if call.is_target_write());
-            of_a_target && matches!(strike.fault, Fault::Late(_))
+            of_a_target && matches!(strike.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))
         })
     }
 
@@ -214,6 +219,12 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
             plans.push(Plan::strike("crash", scenario, vec![strike], quick));
         }
     }
+    for (call, place) in places().filter(|(call, _)| call.is_write()) {
+        let overtaken = Some(Fault::Crash(Moment::Overtaken)).filter(|_| call.is_target_write());
+        for fault in overtaken.into_iter().chain([Fault::Sigterm]) {
+            plans.push(Plan::strike("crash", scenario, vec![Strike::once(place, fault)], plain));
+        }
+    }
     for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
         for second in 1..=learnt.writes {
             for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
@@ -240,7 +251,14 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     {
         // Where one kind is switched off, the other is not.
         let off = matches!(scenario.reaction, Reaction::InTheMiddle(Change::DeploymentsOff, _));
-        for change in RACES.into_iter().filter(|change| !(off && *change == Change::FlagOff)) {
+        // There has to be somebody whom a forged status could strike.
+        let bystander = scenario.targets.iter().any(|target| target.name == "bystander");
+        let fits = |change: &Change| match change {
+            Change::FlagOff => !off,
+            Change::WidenStatus => bystander,
+            _ => true,
+        };
+        for change in RACES.into_iter().filter(fits) {
             let strike = Strike::once(place, Fault::Race(change));
             plans.push(Plan::strike("races", scenario, vec![strike], plain));
         }

@@ -70,6 +70,8 @@ pub struct Course {
     pub account: String,
     /// How many requests were struck; and whether any event met the view.
     pub struck: usize,
+    /// How many of the strikes have changed nothing.
+    pub in_vain: usize,
     /// How many requests the busiest life has sent.
     pub most_requests: usize,
 }
@@ -161,7 +163,8 @@ pub async fn run(plan: &Plan) -> Course {
     let learnt = Learnt { counts: first.counts(), writes: first.writes() };
     let struck = struck.len() + met.min(1);
     let told = || format!("{account}\n  {}\n{}", wrong.join("\n  "), runner.log.text());
-    Course { learnt, wrong: (!wrong.is_empty()).then(told), account, struck, most_requests }
+    let in_vain = runner.lives.iter().map(|life| life.in_vain()).sum();
+    Course { learnt, wrong: (!wrong.is_empty()).then(told), account, struck, in_vain, most_requests }
 }
 
 fn told(bulk: &BulkUpdate) -> String {
@@ -306,7 +309,8 @@ impl Runner<'_> {
     /// Waits until the operator sends nothing any more.
     async fn until_calm(&mut self) -> Result<(), String> {
         // What was answered with a failure may be tried again a moment later.
-        let retries = |strike: &Strike| !matches!(strike.fault, Fault::Crash(_) | Fault::Race(_));
+        let retries =
+            |strike: &Strike| !(strike.fault.ends_a_life() || matches!(strike.fault, Fault::Race(_)));
         let deleted = self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted);
         let calm = if deleted && self.plan.strikes.iter().any(retries) { CALM_AFTER_A_FAILURE } else { CALM };
         let end = Instant::now() + PATIENCE;
@@ -337,6 +341,10 @@ impl Runner<'_> {
         };
         match end {
             End::Killed => {
+                self.start().await;
+                Ok(())
+            }
+            End::Ended(Ok(())) if running.life.shutdown.is_cancelled() => {
                 self.start().await;
                 Ok(())
             }

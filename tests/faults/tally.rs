@@ -20,16 +20,21 @@ pub struct Tally {
     not_struck: BTreeMap<String, usize>,
     /// Pairs of crashes of which both have struck, and those whose second one found nothing left to strike.
     pairs: [usize; 2],
+    /// Races in which somebody else has changed something, and those in which it was so already or not there any more.
+    races: [usize; 2],
     most_requests: (usize, String),
 }
 
 impl Tally {
-    /// All has struck that was bound to; `strikes` of all.
-    pub fn struck(&mut self, plan: &Plan, strikes: usize) {
+    /// All has struck that was bound to; `strikes` of all, of which some were in vain.
+    pub fn struck(&mut self, plan: &Plan, strikes: usize, in_vain: usize) {
         if plan.is_in_peace() {
             return;
         }
         self.struck += 1;
+        if plan.is_a_race() {
+            self.races[in_vain.min(1)] += 1;
+        }
         if plan.is_a_pair() {
             self.pairs[usize::from(strikes < plan.strikes.len())] += 1;
         }
@@ -59,6 +64,10 @@ impl Tally {
                 "of {} pairs of crashes, {first} left nothing for the second one to strike",
                 both + first
             );
+        }
+        let [changed, in_vain] = self.races;
+        if changed + in_vain > 0 {
+            println!("of {} races, {in_vain} changed nothing", changed + in_vain);
         }
         println!("{} requests in one life at most ({})", self.most_requests.0, self.most_requests.1);
         let enough = not * ONE_IN <= self.struck + not;

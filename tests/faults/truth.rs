@@ -149,7 +149,11 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),
         Reason::BulkUpdatesDisabled => case.plan.switches_off_for(kind) && case.called_off.is_some(),
-        Reason::NotSettledInTime => in_time(active),
+        // It was looked at last; or that could not be done.
+        Reason::NotSettledInTime => {
+            in_time(active)
+                && (was_read(case, bulk, kind, &item.id, version.seen) || strikes().next().is_some())
+        }
         Reason::DeadlineExceeded => in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0)),
         Reason::OutcomeUnknown => {
             let disabled = case.plan.switches_off_for(kind) && case.called_off.is_some();
@@ -160,12 +164,12 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
                 || over
                     && strikes().any(|strike| {
                         let write = match strike.place {
-                            Place::Nth(call, _) => {
-                                call.is_target_write() || matches!(strike.fault, Fault::Crash(_))
-                            }
+                            Place::Nth(call, _) => call.is_target_write() || strike.fault.ends_a_life(),
                             Place::Write(_) => true,
                         };
-                        write && strike.fault.leaves_the_outcome_open()
+                        let fault = strike.fault;
+                        // Whoever starts does not know what the one before has sent.
+                        write && (fault.leaves_the_outcome_open() || fault.ends_a_life())
                     })
         }
         Reason::WriteFailed => strikes().any(|strike| {

@@ -29,10 +29,15 @@ use crate::{
     view::Views,
 };
 
+/// How long a request may be late that is carried out after it was answered.
+const LATEST: Duration = Duration::from_secs(1);
+
 /// One life of the operator, from a start to a death, and what is to strike in it.
 pub struct Life {
     /// Ends it at once.
     pub dead: CancellationToken,
+    /// Asks it to end.
+    pub shutdown: CancellationToken,
     cluster: Arc<Cluster>,
     views: Arc<Views>,
     strikes: Vec<Strike>,
@@ -67,6 +72,8 @@ struct Seen {
     writes: usize,
     answered: Vec<(Call, String)>,
     struck: Vec<String>,
+    /// How many of them have changed nothing: what was to be changed was so already, or is not there any more.
+    in_vain: usize,
     /// When a fault that lasts has struck first and last.
     lasted: Option<[Timestamp; 2]>,
 }
@@ -81,6 +88,7 @@ impl Life {
     ) -> Arc<Self> {
         Arc::new(Self {
             dead: CancellationToken::new(),
+            shutdown: CancellationToken::new(),
             cluster,
             views,
             strikes,
@@ -107,6 +115,11 @@ impl Life {
     /// What has struck, in words.
     pub fn struck(&self) -> Vec<String> {
         self.seen.lock().unwrap().struck.clone()
+    }
+
+    /// How many of the strikes have changed nothing.
+    pub fn in_vain(&self) -> usize {
+        self.seen.lock().unwrap().in_vain
     }
 
     /// When a fault that lasts has struck first and last.
@@ -197,7 +210,6 @@ impl Life {
         tokio::select! {
             _ = progress.wait_for(enough) => {}
             () = self.dead.cancelled() => {}
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
     }
 
@@ -220,6 +232,18 @@ impl Life {
         }
     }
 
+    /// Has a request carried out when it is late enough, or after [`LATEST`].
+    fn carry_out_later(&self, head: &Parts, body: &Bytes, enough: impl Future<Output = ()> + Send + 'static) {
+        let client = self.cluster.operators_client();
+        let request = Request::from_parts(head.clone(), body.to_vec());
+        let carried_out = self.outside.spawn(async move {
+            let _ = tokio::time::timeout(LATEST, enough).await;
+            // What comes of it is in the audit log.
+            let _ = client.send(request.map(Body::from)).await;
+        });
+        self.late.lock().unwrap().push(carried_out);
+    }
+
     async fn carry(
         self: Arc<Self>,
         wire: Arc<tokio::sync::Mutex<Wire>>,
@@ -237,9 +261,23 @@ impl Life {
         let answer = match fault {
             None => pass_on().await?,
             Some(Fault::Race(change)) => {
-                let (cluster, path) = (Arc::clone(&self.cluster), path.clone());
-                self.outside.spawn(async move { cluster.change(change, call, &path).await }).await?;
+                let (cluster, of) = (Arc::clone(&self.cluster), path.clone());
+                let changed = self.outside.spawn(async move { cluster.change(change, call, &of).await });
+                if !changed.await? {
+                    self.seen.lock().unwrap().in_vain += 1;
+                }
                 pass_on().await?
+            }
+            Some(Fault::Sigterm) => {
+                self.shutdown.cancel();
+                pass_on().await?
+            }
+            Some(Fault::Crash(Moment::Overtaken)) => {
+                let conduct = Arc::clone(&self.conduct);
+                let of = path.clone();
+                self.carry_out_later(&head, &body, async move { conduct.looks_again_at(&of).await });
+                self.interrupted(call, &path).await?;
+                self.die().await
             }
             Some(Fault::Crash(Moment::Before)) => {
                 self.interrupted(call, &path).await?;
@@ -275,15 +313,9 @@ impl Life {
             }
             Some(Fault::CutShort) => cut_short(collected(call, pass_on().await?).await?).await?,
             Some(Fault::Late(late)) => {
-                let (life, client) = (Arc::clone(&self), self.cluster.operators_client());
-                let (request, path) = (Request::from_parts(head.clone(), body.to_vec()), path.clone());
+                let (life, of) = (Arc::clone(&self), path.clone());
                 let start = self.seen.lock().unwrap().answered.len();
-                let carried_out = self.outside.spawn(async move {
-                    life.late(late, call, &path, start).await;
-                    // What comes of it is in the audit log.
-                    let _ = client.send(request.map(Body::from)).await;
-                });
-                self.late.lock().unwrap().push(carried_out);
+                self.carry_out_later(&head, &body, async move { life.late(late, call, &of, start).await });
                 made_up(504, None)
             }
         };

@@ -75,8 +75,9 @@ async fn paused_for_longer_than_its_requests_may_take_while_others_change_what_w
     round.hold_after(10).await;
     round.note("SIGSTOP");
     meddle(&mut round).await;
-    // That time passes is the condition itself: each of its time-outs, 10 s, is over when it goes on.
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    // That time passes is the condition itself: when it goes on, the time is over that a request may take, 10 s, and that the
+    // start of a watch may, 30 s.
+    tokio::time::sleep(Duration::from_secs(32)).await;
     round.judge(500).await;
 }
 

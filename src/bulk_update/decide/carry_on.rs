@@ -92,11 +92,9 @@ impl Planned<'_> {
             && !stop
             && target.terminating
         {
-            // A deletionTimestamp is never taken back, so that a cached one is as good.
-            return Some(Step::Become(accepted_delete(self.record, target), None));
-        }
-        if planned.is_none() && !stop && self.entry.progress.gone && target.is_none() {
-            return Some(self.becomes(ItemResult::Settled, Some(Reason::Gone), None));
+            // The cache may have shown an older object than the one that was meant: this one, that is going.
+            let scheduled = Step::Become(accepted_delete(self.record, target), None);
+            return Some(if live { scheduled } else { Step::Read });
         }
         let against = match (planned, target) {
             (Some(target), _) => verdict(self.request, self.item(), Some(target), self.rules).err()?,
@@ -232,6 +230,9 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
         return Step::Read;
     }
     if deadline == Deadline::Active {
+        if matches!(look, Look::Cached(_)) {
+            return Step::Read;
+        }
         let message = format!("{} was accepted and may still take hold", entry.item.target.word());
         return Step::Become(
             ItemStatus {

@@ -229,6 +229,10 @@ proptest! {
                 let about_object = is_about_the_object(new.result, new.reason);
                 let unread = matches!(look, Look::Failed(_)) && new.reason == Some(Reason::OutcomeUnknown);
                 prop_assert!(live || !about_object || unread, "{:?} from a cache", new);
+                let gone = record.result == ItemResult::Planned && new.reason == Some(Reason::Gone);
+                prop_assert!(live || !gone, "{:?} from a cache", new);
+                let in_time = new.reason != Some(Reason::NotSettledInTime);
+                prop_assert!(in_time || !matches!(look, Look::Cached(_)), "{:?} from a cache", new);
                 if let Some(rests_on) = rests_on {
                     // A correction: an object that was there before under the name that was meant.
                     prop_assert!(live && item.uid.is_none() && rests_on.created < request.created.as_second());

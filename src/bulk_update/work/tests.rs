@@ -385,5 +385,5 @@ fn the_newer_of_an_answer_and_the_index_counts() {
     for version in ["9", "10"] {
         assert_eq!(entry.look(Some(with(version))), Look::Live(Some(with("10"))), "{version}");
     }
-    assert_eq!(entry.look(Some(with("11"))), Look::Cached(Some(with("11"))));
+    assert_eq!(entry.look(Some(with("11"))), Look::Live(Some(with("11"))));
 }

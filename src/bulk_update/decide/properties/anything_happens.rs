@@ -61,11 +61,12 @@ pub(super) enum Action {
     Tick(i64),
 }
 
-fn objects() -> impl Strategy<Value = (Option<Target>, bool)> {
+/// An object; and the state of an older one of that name, which the index has still.
+fn objects() -> impl Strategy<Value = (Option<Target>, Option<State>)> {
     let object = option::weighted(0.9, super::targets()).prop_map(|object| {
         object.map(|t| Target { stop_request: None, terminating: t.terminating && t.has_template, ..t })
     });
-    (object, prop::bool::weighted(0.2))
+    (object, option::weighted(0.3, select(&[State::Running, State::Dead][..])))
 }
 
 fn actions() -> impl Strategy<Value = Action> {

@@ -59,7 +59,7 @@ fn slot(work: &Work, at: usize) -> usize {
 }
 
 impl Cluster {
-    pub(super) fn new(spec: &Value, rules: Rules, objects: Vec<(Option<Target>, bool)>) -> Self {
+    pub(super) fn new(spec: &Value, rules: Rules, objects: Vec<(Option<Target>, Option<State>)>) -> Self {
         let bulk = bulk(spec);
         let mut cluster = Self {
             work: Work::take_up(&bulk),
@@ -76,17 +76,17 @@ impl Cluster {
             landed: Vec::new(),
         };
         for (slot, (object, stale)) in objects.into_iter().enumerate() {
-            if stale {
-                // The index still has one that was there before.
-                let state = Ok(State::Running);
-                let old = object.clone().map(|t| Target { state, created: at(-9).as_second(), ..t });
+            if let Some(state) = stale {
+                let old =
+                    |t| Target { state: Ok(state), created: at(-9).as_second(), terminating: false, ..t };
+                let old = object.clone().map(old);
                 cluster.put(slot, old.map(|t| Target { uid: format!("old-{slot}").into(), ..t }));
                 cluster.see(slot);
                 cluster.put(slot, None);
             }
             let object = object.map(|t| Target { uid: format!("object-{slot}").into(), ..t });
             cluster.put(slot, object);
-            if !stale {
+            if stale.is_none() {
                 while cluster.see(slot) {}
             }
         }
@@ -167,7 +167,7 @@ impl Cluster {
         }
         let looks = (0..ITEMS).map(|at| self.work.entries[at].look(self.index[slot(&self.work, at)].clone()));
         let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
-        let seen = Seen { gates, looks: looks.collect() };
+        let seen = Seen { gates, looks: looks.collect(), unlisted: None };
         let Turn { phase, wanted, .. } =
             crate::bulk_update::decide(&mut self.work, &seen, self.rules, at(self.now));
         if let Some(phase) = phase
@@ -332,13 +332,19 @@ impl Cluster {
             return;
         }
         let mut accounted = 0;
-        for entry in &self.work.entries {
+        for (at, entry) in self.work.entries.iter().enumerate() {
             let record = self.work.on_record(&entry.item).expect("an entry for each item");
             let uid = record.uid.as_deref();
             let landed = self.landed.iter().any(|t| Some(&**t) == uid);
             accounted += usize::from(landed);
             let stop = record.target_status == TargetStatus::Stopped;
             let gone = self.objects.iter().flatten().all(|t| Some(&*t.uid) != uid);
+            // One that was there when the request was made, and is not touched by it.
+            let meant = |t: &Target| {
+                let request = &self.work.request;
+                entry.item.uid.is_none() && t.created < request.created.as_second() && Some(&*t.uid) != uid
+            };
+            let missed = self.objects[slot(&self.work, at)].as_ref().is_some_and(meant);
             // The object does not always tell whether a stop without an answer was carried out.
             let untold =
                 stop && matches!(record.reason, Some(Reason::Gone | Reason::Replaced | Reason::Unreadable));
@@ -347,7 +353,7 @@ impl Cluster {
                     if stop {
                         landed
                     } else {
-                        gone
+                        gone && !missed
                     }
                 }
                 (ItemResult::Failed, Some(Reason::NotSettledInTime)) => landed || !stop,
