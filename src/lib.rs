@@ -6,6 +6,7 @@ pub mod bulk_update;
 pub mod client;
 pub mod controller;
 pub mod gateway;
+mod http_server;
 pub mod index;
 pub mod meta;
 pub mod target;

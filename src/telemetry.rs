@@ -6,6 +6,8 @@ use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
 use prometheus_client::{metrics::info::Info, registry::Registry};
 
+use crate::http_server::{Patient, bounded};
+
 /// A registry of metrics that has the version in it already.
 #[must_use]
 pub fn registry() -> Registry {
@@ -39,7 +41,8 @@ pub async fn serve(
                     }
                 }),
             );
-    axum_server::from_tcp(listener)?.serve(router.into_make_service()).await
+    let server = axum_server::from_tcp(listener)?.acceptor(Patient);
+    bounded(server).serve(router.into_make_service()).await
 }
 
 fn metrics(registry: &Registry) -> impl IntoResponse + use<> {

@@ -153,7 +153,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     let sent = |world: &World| world.requests().into_iter().filter(audit::Request::is_target_write).count();
     let (written, before) = (world.writes().len(), sent(&world));
     assert!(before < 100, "there was no middle");
-    // After the time that the answer names nothing more is done: what was not written by then fails.
+    // After the time that the answer names nothing more is begun: what was not written by then fails.
     world.operator.start(&[]);
     let status = world.finished(&name).await;
     assert_eq!(sent(&world), before);
@@ -162,7 +162,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     assert_eq!(settled + count(&status, ItemResult::Failed), 100);
     let not_after = world.bulk_updates().get(&name).await.unwrap().spec.not_after.unwrap().0;
     assert!(
-        message.contains(&not_after.strftime("after %FT%TZ nothing more is done").to_string()),
+        message.contains(&not_after.strftime("after %FT%TZ nothing more is begun").to_string()),
         "{message}"
     );
 }

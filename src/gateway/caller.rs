@@ -16,7 +16,11 @@ use kube::{
 };
 use tower::{BoxError, Layer, ServiceExt, util::BoxCloneSyncService};
 
-use super::{Gateway, frame::Invocation, problem::Problem};
+use super::{
+    Gateway,
+    frame::{Invocation, Place},
+    problem::Problem,
+};
 
 /// The header that names the namespace.
 pub const RESOURCE_GROUP: &str = "AI-Resource-Group";
@@ -58,6 +62,7 @@ impl Upstream {
 }
 
 /// A caller of the AI API.
+#[derive(Clone)]
 pub struct Caller {
     /// Speaks to the Kubernetes API with their token.
     pub client: Client,
@@ -65,6 +70,8 @@ pub struct Caller {
     pub namespace: String,
     /// Their request.
     pub invocation: Invocation,
+    /// The request's place among those under way, for as long as anything is done for it.
+    pub place: Option<Place>,
 }
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
@@ -74,7 +81,8 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         let token = bearer(&parts.headers)?;
         let namespace = resource_group(&parts.headers)?;
         let invocation = Invocation::of(&parts.extensions);
-        Ok(Self { client: gateway.upstream.client(token, &namespace), namespace, invocation })
+        let client = gateway.upstream.client(token, &namespace);
+        Ok(Self { client, namespace, invocation, place: parts.extensions.get().cloned() })
     }
 }
 

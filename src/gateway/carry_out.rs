@@ -36,6 +36,9 @@ const WRITE_LIMIT: Duration = Duration::from_secs(45);
 /// minute that callers wait for an answer, as SAP's Python SDK does.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(50);
 
+/// How long one last request may take at any of these limits.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
 /// How long a BulkUpdate is kept after its end, to be looked at.
 const TTL: i32 = 600;
 
@@ -45,11 +48,21 @@ const FIELD_MANAGER: &str = "ai-api-gateway";
 /// The annotation with the id of the request.
 pub const REQUEST_ID: &str = "aiapi.dev/request-id";
 
-/// Carries out the items of one kind, and gives back what became of each.
+/// Carries out the items of one kind, and gives back what became of each. Goes on to its end if the caller hangs up: what
+/// nobody plans is taken back then, too.
 ///
 /// # Errors
 /// Whatever keeps the whole from being carried out or its outcome from being known; the sentence says which.
 pub async fn carry_out(
+    caller: &Caller,
+    kind: Kind,
+    items: Vec<BulkUpdateItem>,
+) -> Result<BulkUpdateStatus, Problem> {
+    let caller = caller.clone();
+    crate::unpanicked(tokio::spawn(async move { make_and_follow(&caller, kind, items).await }).await)
+}
+
+async fn make_and_follow(
     caller: &Caller,
     kind: Kind,
     items: Vec<BulkUpdateItem>,
@@ -142,8 +155,11 @@ impl<'a> Follower<'a> {
 
     /// Makes it, once, however often that has to be asked for.
     async fn make(&self, bulk: BulkUpdate) -> Result<BulkUpdate, Problem> {
-        let mut without_answer = 0;
+        // Whether it may have been made, for all that is known.
+        let mut open = false;
+        let mut attempt = 0;
         loop {
+            attempt += 1;
             let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
             let create = serde_json::to_vec(&bulk).map_err(request::Error::SerializeBody);
             let create = create.and_then(|body| ApiRequest::new(self.url()).create(&params, body));
@@ -151,20 +167,23 @@ impl<'a> Follower<'a> {
                 Ok(made) => return Ok(made),
                 Err(failure) => failure,
             };
-            if without_answer == 0 && !failure.outcome_unknown() {
+            open |= failure.outcome_unknown();
+            if failure.is_conflict() {
+                // The name is nobody else's: what has it is what was to be made, whoever has sent the request twice.
+                match self.read().await {
+                    Ok(made) => return Ok(made),
+                    Err(unread) => open |= !unread.is_not_found(),
+                }
+            } else if !open {
                 return Err(Problem::from(failure));
             }
-            debug!(request_id = &*self.caller.invocation.id, %failure, "its creation had no answer");
-            // The name is nobody else's: it is the one whose creation got no answer.
-            if failure.is_conflict()
-                && let Ok(made) = self.read().await
-            {
-                return Ok(made);
-            }
-            without_answer += 1;
-            let wait = Instant::now() + failure.wait(without_answer);
+            debug!(request_id = &*self.caller.invocation.id, %failure, "it could not be made; trying again");
+            let wait = Instant::now() + failure.wait(attempt);
             if wait > self.began + MAKE_LIMIT {
-                return Err(self.not_known(&format!("it may have been made ({failure})")));
+                if open {
+                    return Err(self.not_known(&format!("it may have been made ({failure})")));
+                }
+                return Err(Problem::nothing_done(format!("the BulkUpdate could not be made: {failure}")));
             }
             sleep_until(wait).await;
         }
@@ -185,13 +204,18 @@ impl<'a> Follower<'a> {
             let now = Instant::now();
             if now >= limit {
                 if reached == Progress::Unplanned && now < self.began + FOLLOW_LIMIT {
-                    current = self.take_back(&current).await?;
+                    let taken_back = timeout(LAST_LOOK, self.take_back(&current)).await;
+                    current = taken_back.unwrap_or_else(|_| {
+                        Err(self.not_known(&format!(
+                            "it could not be taken back (no answer within {LAST_LOOK:?})"
+                        )))
+                    })?;
                     watch = None;
                     continue;
                 }
                 // A watch may stand still without an end.
-                return match self.read().await {
-                    Ok(last) if last.uid() == current.uid() && progress(&last) == Progress::Told => {
+                return match timeout(LAST_LOOK, self.read()).await {
+                    Ok(Ok(last)) if last.uid() == current.uid() && progress(&last) == Progress::Told => {
                         Ok(last.status.unwrap_or_default())
                     }
                     _ => Err(self.not_known("it is still being carried out")),
@@ -299,7 +323,7 @@ impl<'a> Follower<'a> {
 
     fn not_known(&self, why: &str) -> Problem {
         Problem::not_known(format!(
-            "the outcome of BulkUpdate {} is not known: {why}. Its status tells; after {} nothing more is done",
+            "the outcome of BulkUpdate {} is not known: {why}. Its status tells; after {} nothing more is begun",
             self.full_name(),
             self.not_after.strftime("%FT%TZ"),
         ))

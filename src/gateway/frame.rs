@@ -4,12 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{Extensions, HeaderValue, StatusCode, header};
-use tokio::time::Instant;
+use http_body_util::BodyExt;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::info;
 
 use super::{Gateway, problem::Problem};
@@ -44,6 +46,10 @@ impl Invocation {
     }
 }
 
+/// A place among the requests under way. It is taken until the answer has been handed on in whole, and nothing is done for
+/// the request any more.
+pub type Place = Arc<OwnedSemaphorePermit>;
+
 /// Goes round every request.
 pub async fn frame(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -55,7 +61,7 @@ pub async fn frame(State(gateway): State<Arc<Gateway>>, mut request: Request, ne
     };
     request.extensions_mut().insert(invocation.clone());
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = cut(request.uri().path(), LONGEST_TARGET);
     let mut response = bounded(&gateway, request, next).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         response = tell(&problem, &invocation, response);
@@ -81,19 +87,25 @@ pub async fn note_route(path: MatchedPath, request: Request, next: Next) -> Resp
     response
 }
 
-async fn bounded(gateway: &Gateway, request: Request, next: Next) -> Response {
-    let Ok(_place) = gateway.places.try_acquire() else {
-        let problem = Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "TooManyRequests",
-            format!("{MOST_IN_FLIGHT} requests are under way already: nothing was done, try again"),
-        );
-        return Problem { retry_after: Some(Duration::from_secs(1)), ..problem }.into_response();
+async fn bounded(gateway: &Gateway, mut request: Request, next: Next) -> Response {
+    let Ok(place) = Arc::clone(&gateway.places).try_acquire_owned() else {
+        let message = format!("{MOST_IN_FLIGHT} requests are under way already: nothing was done, try again");
+        return Problem::too_many(message).into_response();
     };
+    let place = Place::new(place);
+    request.extensions_mut().insert(Arc::clone(&place));
     match tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => response.map(|body| keeping(body, place)),
         Err(_) => Problem::not_known(format!("no answer within {LONGEST_REQUEST:?}")).into_response(),
     }
+}
+
+/// A body that keeps something until it has been handed on in whole.
+pub fn keeping(body: Body, kept: impl Send + 'static) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _ = &kept;
+        frame
+    }))
 }
 
 /// The answer to a request that has a problem. `response` has the headers that go with it, such as Allow.

@@ -12,32 +12,22 @@ pub mod problem;
 mod routes;
 mod tls;
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum_server::{Handle, Server};
-use hyper_util::rt::TokioTimer;
+use axum_server::Handle;
 use kube::Config;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::info;
 
 use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
-use crate::{client, meta::Meta, telemetry};
-
-/// How long a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest head of a request, in bytes: a token is the most of it.
-const LONGEST_HEAD: u32 = 64 * 1024;
-
-/// How many requests one HTTP/2 connection may have under way.
-const STREAMS: u32 = 100;
+use crate::{
+    client,
+    http_server::{Patient, bounded, listen},
+    meta::Meta,
+    telemetry,
+};
 
 /// How long a stop may take: the requests under way come to their end.
 const LONGEST_STOP: Duration = Duration::from_secs(90);
@@ -61,7 +51,10 @@ pub struct Settings {
 pub struct Gateway {
     upstream: Upstream,
     meta: Meta,
-    places: Semaphore,
+    /// Each request under way has one.
+    places: Arc<Semaphore>,
+    /// Each object of a list under way has one.
+    listed: Arc<Semaphore>,
     metrics: Metrics,
     started: Instant,
 }
@@ -77,7 +70,8 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     let gateway = Arc::new(Gateway {
         upstream,
         meta: Meta::new(own, settings.namespace, settings.meta_configmap),
-        places: Semaphore::new(frame::MOST_IN_FLIGHT),
+        places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT)),
+        listed: Arc::new(Semaphore::new(objects::MOST)),
         metrics: Metrics::register(&mut registry),
         started: Instant::now(),
     });
@@ -96,7 +90,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let serve = async {
         match &certificate {
-            None => bounded(server).serve(router).await,
+            None => bounded(server.acceptor(Patient)).serve(router).await,
             Some(certificate) => bounded(server.acceptor(certificate.acceptor())).serve(router).await,
         }
     };
@@ -122,28 +116,4 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     }
     info!("stopped");
     Ok(())
-}
-
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| format!("{address} can't be listened at"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-/// Bounds what a client may make a connection cost.
-fn bounded<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
-    let http = server.http_builder();
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(LONGEST_HEAD as usize);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(LONGEST_HEAD)
-        .max_concurrent_streams(STREAMS)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10));
-    server
-        .first_request_timeout(HEAD_TIMEOUT)
-        .accept_error_handler(|from, error| debug!(?from, %error, "a connection could not be taken"))
 }

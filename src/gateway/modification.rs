@@ -4,8 +4,8 @@ use std::{borrow::Cow, collections::HashSet};
 
 use http::StatusCode;
 use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, IntoDeserializer},
 };
 use serde_json::{Value, json};
 
@@ -43,6 +43,7 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
     #[serde(rename_all = "camelCase", expecting = "an object")]
     struct Item {
         id: String,
+        #[serde(deserialize_with = "word")]
         target_status: TargetStatus,
         #[serde(flatten)]
         _more: More,
@@ -111,7 +112,9 @@ pub fn single(kind: Kind, body: &[u8]) -> Result<TargetStatus, Problem> {
         _more: More,
     }
     #[derive(Deserialize)]
-    enum Stopped {
+    struct Stopped(#[serde(deserialize_with = "word")] Word);
+    #[derive(Deserialize)]
+    enum Word {
         #[serde(rename = "STOPPED")]
         Stopped,
     }
@@ -122,7 +125,7 @@ pub fn single(kind: Kind, body: &[u8]) -> Result<TargetStatus, Problem> {
         ));
     }
     match body.target_status {
-        Some(Stopped::Stopped) => Ok(TargetStatus::Stopped),
+        Some(Stopped(Word::Stopped)) => Ok(TargetStatus::Stopped),
         None => Err(Problem::bad_request("targetStatus is missing: it has to be STOPPED")),
     }
 }
@@ -130,6 +133,11 @@ pub fn single(kind: Kind, body: &[u8]) -> Result<TargetStatus, Problem> {
 /// Members that this version does not know, which are valid, says the AI API. Without it serde would take a list for an
 /// object as well, by the order of its members.
 type More = IgnoredAny;
+
+/// A word of an enumeration, in a string and nothing else: serde would take `{"DELETED": null}` as well.
+fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    T::deserialize(String::deserialize(value)?.into_deserializer())
+}
 
 /// Reads JSON; an error says where it is.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
@@ -203,12 +211,12 @@ fn outcome(kind: Kind, entry: &ItemStatus) -> Result<(), Problem> {
     let (status, code): (_, Cow<'static, str>) = match reason {
         Reason::NotFound => (none.status, none.code),
         Reason::WrongState => (StatusCode::PRECONDITION_FAILED, "01010076".into()),
-        Reason::Forbidden | Reason::WriteFailed => (StatusCode::FORBIDDEN, word(reason)),
-        Reason::BulkUpdatesDisabled => (StatusCode::BAD_REQUEST, word(reason)),
-        Reason::DeadlineExceeded => (StatusCode::SERVICE_UNAVAILABLE, word(reason)),
-        Reason::OutcomeUnknown | Reason::NotSettledInTime => (StatusCode::GATEWAY_TIMEOUT, word(reason)),
+        Reason::Forbidden | Reason::WriteFailed => (StatusCode::FORBIDDEN, name_of(reason)),
+        Reason::BulkUpdatesDisabled => (StatusCode::BAD_REQUEST, name_of(reason)),
+        Reason::DeadlineExceeded => (StatusCode::SERVICE_UNAVAILABLE, name_of(reason)),
+        Reason::OutcomeUnknown | Reason::NotSettledInTime => (StatusCode::GATEWAY_TIMEOUT, name_of(reason)),
         // It was gone, replaced, being deleted or stopped already, or can't be understood.
-        _ => (StatusCode::PRECONDITION_FAILED, word(reason)),
+        _ => (StatusCode::PRECONDITION_FAILED, name_of(reason)),
     };
     let about = match reason {
         Reason::WrongState => entry.observed_state.map(|state| {
@@ -224,11 +232,11 @@ fn outcome(kind: Kind, entry: &ItemStatus) -> Result<(), Problem> {
     };
     let parts = [about, entry.message.clone()];
     let message = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
-    let message = if message.is_empty() { word(reason).into_owned() } else { message };
+    let message = if message.is_empty() { name_of(reason).into_owned() } else { message };
     Err(Problem::new(status, code, message))
 }
 
-fn word(reason: Reason) -> Cow<'static, str> {
+fn name_of(reason: Reason) -> Cow<'static, str> {
     format!("{reason:?}").into()
 }
 

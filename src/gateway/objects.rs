@@ -9,7 +9,7 @@ use kube::{
     core::Request as ApiRequest,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     caller::Caller,
@@ -28,8 +28,8 @@ const UNKNOWN: &str = "unknown";
 /// The longest `statusMessage`, in bytes.
 const LONGEST_MESSAGE: usize = 256;
 
-/// The most objects that a list gives at once, and how many if the caller does not say.
-const MOST: usize = 100_000;
+/// The most objects that a list gives at once (and all lists under way together), and how many if the caller does not say.
+pub const MOST: usize = 100_000;
 const USUAL: usize = 10_000;
 
 /// The most that can be left out at the beginning.
@@ -172,22 +172,28 @@ pub async fn get(caller: &Caller, kind: Kind, id: &str, select: Select) -> Resul
     }
 }
 
-/// Reads a list: what the selection wants of all objects of the kind, in the order of their ids.
+/// Reads a list: what the selection wants of all objects of the kind, in the order of their ids, as JSON. It is written down
+/// at once, because there may be many.
 ///
 /// # Errors
 /// What keeps them from being read.
-pub async fn list(caller: &Caller, kind: Kind, selection: &Selection) -> Result<Value, Problem> {
-    let mut resources = Vec::new();
-    let mut matched = 0;
+pub async fn list(caller: &Caller, kind: Kind, selection: &Selection) -> Result<Vec<u8>, Problem> {
+    let mut text = b"{\"resources\":[".to_vec();
+    let (mut matched, mut count) = (0, 0);
     each(caller, kind, &selection.filter, |shown| {
         matched += 1;
-        if matched > selection.skip && resources.len() < selection.top {
-            resources.push(Value::Object(selection.select.part_of(kind, shown)));
+        if matched > selection.skip && count < selection.top {
+            if count > 0 {
+                text.push(b',');
+            }
+            count += 1;
+            text.extend(Value::Object(selection.select.part_of(kind, shown)).to_string().into_bytes());
         }
-        resources.len() < selection.top
+        count < selection.top
     })
     .await?;
-    Ok(json!({"count": resources.len(), "resources": resources}))
+    text.extend(format!("],\"count\":{count}}}").into_bytes());
+    Ok(text)
 }
 
 /// Counts what the filter takes.

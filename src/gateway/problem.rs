@@ -51,6 +51,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     }
 
+    /// Too much is under way: 429, to be tried again after a second.
+    #[must_use]
+    pub fn too_many(message: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+        Self { retry_after: Some(Duration::from_secs(1)), ..problem }
+    }
+
     /// It can't be known what was done: 504.
     #[must_use]
     pub fn not_known(message: impl Into<String>) -> Self {
@@ -85,10 +92,10 @@ impl From<Failure> for Problem {
                 ),
                 403 => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
                 404 => Self::new(StatusCode::NOT_FOUND, "NotFound", message),
-                429 => Self {
-                    retry_after: Some(retry_after.unwrap_or(Duration::from_secs(1))),
-                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
-                },
+                429 => {
+                    let problem = Self::too_many(message);
+                    Self { retry_after: retry_after.or(problem.retry_after), ..problem }
+                }
                 400..=499 => Self::bad_request(message),
                 _ => unavailable(format!("the Kubernetes API can't answer: {code}: {message}")),
             },

@@ -1,6 +1,6 @@
 //! Which request is answered by what.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -13,7 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use http::{StatusCode, header};
+use futures::stream;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::{
@@ -33,6 +34,12 @@ const LONGEST_BODY: usize = 64 * 1024;
 
 /// How long a body may take to come.
 const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How long a list waits for others to be done.
+const LIST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How much of a list is handed on at once, in bytes.
+const PIECE: usize = 16 * 1024;
 
 /// The document of what is served here.
 const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
@@ -71,8 +78,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
-    get(async move |caller: Caller, selection: Selection| {
-        Answer::Ok(Json(objects::list(&caller, kind, &selection).await?).into_response())
+    get(async move |State(gateway): Shared, caller: Caller, selection: Selection| {
+        list(&gateway, &caller, kind, &selection).await
     })
     .patch(async move |caller: Caller, body: Body<true>| {
         let items = modification::bulk(kind, &body.0)?;
@@ -96,6 +103,26 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         modify(&caller, kind, &id.0, modification::single(kind, &body.0)).await
     })
     .delete(async move |caller: Caller, id: Id| modify(&caller, kind, &id.0, Ok(TargetStatus::Deleted)).await)
+}
+
+async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, selection: &Selection) -> Answer {
+    let wanted = u32::try_from(selection.top).unwrap_or(u32::MAX);
+    let places = Arc::clone(&gateway.listed).acquire_many_owned(wanted);
+    let Ok(Ok(places)) = tokio::time::timeout(LIST_TIMEOUT, places).await else {
+        let message = format!("other lists are under way, of {} objects together at the most", objects::MOST);
+        return Err(Problem::too_many(message));
+    };
+    let text = Bytes::from(objects::list(caller, kind, selection).await?);
+    let head = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CONTENT_LENGTH, text.len().into()),
+    ];
+    // Piece by piece, so that it counts as under way until the caller has read it.
+    let pieces = stream::unfold(text, async |mut rest| {
+        let piece = rest.split_to(rest.len().min(PIECE));
+        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), rest))
+    });
+    Ok((head, frame::keeping(axum::body::Body::from_stream(pieces), places)).into_response())
 }
 
 async fn count(caller: Caller, kind: Kind, selection: &Selection) -> Answer {

@@ -291,7 +291,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// In peace: a write for each item that is written, a read for each that is refused, and five more requests at most.
+    /// In peace: a write for each item that is written, a read for each that is refused or has not settled in time, and five
+    /// more requests at most.
     /// Where two ask for the same, the second one looks at what the first has done.
     fn cost(&mut self, bulks: &[Bulk]) {
         let [bulk] = bulks else { return };
@@ -300,12 +301,14 @@ impl<'a> Case<'a> {
         }
         let (_, status) = bulk.last();
         let items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind).to_vec());
-        let refused = items.filter(|i| i.result == ItemResult::Refused).count();
+        let looked_at =
+            |i: &ItemStatus| i.result == ItemResult::Refused || i.reason == Some(Reason::NotSettledInTime);
+        let refused = items.filter(looked_at).count();
         let expired =
             self.requests.iter().filter(|r| r.resource == "bulkupdates" && r.verb == "delete").count();
         let others = self.requests.iter().filter(|r| r.is_overhead()).count();
         if others > 5 + refused + expired {
-            self.say(format!("{others} requests beside the writes, {refused} items refused"));
+            self.say(format!("{others} requests beside the writes, {refused} items refused or not settled"));
         }
     }
 

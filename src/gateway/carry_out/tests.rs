@@ -119,8 +119,7 @@ async fn a_name_that_is_taken_by_then_is_that_of_the_first_creation() {
 
 #[tokio::test(start_paused = true)]
 async fn a_creation_that_is_refused_at_once_was_none() {
-    for (code, status) in [(400, 400), (401, 401), (403, 403), (404, 404), (409, 400), (422, 400), (429, 429)]
-    {
+    for (code, status) in [(400, 400), (401, 401), (403, 403), (404, 404), (422, 400), (429, 429)] {
         let outcome = ask(move |_| refusal(code, "its words")).await;
         let problem = outcome.answer.clone().unwrap_err();
         assert_eq!(problem.status.as_u16(), status, "{code}");
@@ -133,6 +132,44 @@ async fn a_creation_that_is_refused_at_once_was_none() {
     let problem = outcome.answer.unwrap_err();
     assert_eq!(problem.status.as_u16(), 503);
     assert!(problem.message.ends_with("is the operator installed?"), "{}", problem.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_at_once_is_looked_into() {
+    // Somebody on the way has sent the request twice.
+    let outcome = ask(|asked| match asked.verb {
+        "create" => refusal(409, "it exists"),
+        "get" => ok(planned()),
+        _ => Reply::EventsAndNoMore(vec![modified(told())]),
+    })
+    .await;
+    outcome.is_told();
+    assert_eq!(outcome.verbs(), ["create", "get", "watch"]);
+    // It is a conflict about something else, such as a quota.
+    let outcome = ask(|asked| match (asked.verb, asked.nth) {
+        ("create", 1) => refusal(409, "the quota has changed"),
+        ("create", _) => Reply::Answer(201, made()),
+        ("get", _) => refusal(404, "none"),
+        _ => Reply::EventsAndNoMore(vec![modified(told())]),
+    })
+    .await;
+    outcome.is_told();
+    assert_eq!(outcome.verbs(), ["create", "get", "create", "watch"]);
+    let outcome = ask(|asked| match asked.verb {
+        "create" => refusal(409, "the quota has changed"),
+        _ => refusal(404, "none"),
+    })
+    .await;
+    let problem = outcome.answer.unwrap_err();
+    assert_eq!(problem.status.as_u16(), 503);
+    assert_eq!(problem.message, "the BulkUpdate could not be made: 409: the quota has changed");
+    // Which of the two it is can't be read.
+    let outcome = ask(|asked| match asked.verb {
+        "create" => refusal(409, "it exists"),
+        _ => refusal(403, "no"),
+    })
+    .await;
+    outcome.not_known();
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,6 +96,10 @@ fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
             cannot("executions[1].targetStatus: unknown variant `RUNNING`, expected `STOPPED` or `DELETED`"),
         ),
         (
+            one(json!({"id": "item-1", "targetStatus": {"DELETED": null}})),
+            cannot("executions[1].targetStatus: invalid type: map, expected a string"),
+        ),
+        (
             one(json!({"id": "item-1", "targetStatus": "stopped"})),
             cannot("executions[1].targetStatus: unknown variant `stopped`, expected `STOPPED` or `DELETED`"),
         ),

@@ -80,7 +80,7 @@ fn caller(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Caller, 
     });
     let invocation = crate::gateway::frame::Invocation { id: "id-1".into(), target: "/".into() };
     let namespace = "team-a".to_owned();
-    (Caller { client: Client::new(service, "team-a"), namespace, invocation }, log)
+    (Caller { client: Client::new(service, "team-a"), namespace, invocation, place: None }, log)
 }
 
 fn events_of(events: Vec<Value>) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> {
