@@ -39,6 +39,11 @@ test-faults: ## the faults that `make test` leaves out: more than 6000 plans, ha
 test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
 	@dev/test-clients
 
+.PHONY: bench-gateway
+bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; three minutes
+	@dev/control-plane/build >/dev/null
+	cargo bench --locked --bench gateway
+
 .PHONY: mutations
 mutations: ## break the operator on purpose in each way of tests/mutations, and see the test named there go red
 	@dev/control-plane/build >/dev/null

@@ -6,7 +6,7 @@ use ai_api_operator::api::Kind;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::{OTHER, all, gateway, item, made, state};
+use crate::{OTHER, all, bulk_updates, gateway, item, made, state, support::until};
 
 #[tokio::test]
 async fn mixed_outcomes_come_in_the_order_of_the_request() {
@@ -167,5 +167,29 @@ async fn with_the_flag_off_the_answer_says_which() {
     let body = json!({"executions": [item("running-1", "STOPPED")]});
     let (code, message) = caller.patch(&all(Kind::Execution), &body).await.error(400);
     assert!(code == "MetaInvalid" && message.starts_with(&format!("invalid {place}: ")), "{code} {message}");
+    assert_eq!(state(&world, Kind::Execution, "running-1").await.as_deref(), Some("RUNNING"));
+}
+
+#[tokio::test]
+async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
+    let (world, _gateway, caller) = gateway("gw-hung-up").await;
+    world.own(Kind::Execution, "running-1", "RUNNING").await;
+    world.operator.signal("STOP");
+    let patch = tokio::spawn({
+        let caller = caller.clone();
+        async move {
+            caller.patch(&all(Kind::Execution), &json!({"executions": [item("running-1", "STOPPED")]})).await
+        }
+    });
+    until("a BulkUpdate", || async { bulk_updates(&world).await == 1 }).await;
+    // With the task its connection is closed.
+    patch.abort();
+    assert!(patch.await.unwrap_err().is_cancelled());
+    until("it is taken back", || async { bulk_updates(&world).await == 0 }).await;
+    world.operator.signal("CONT");
+    // What came after it is carried out, and it was not.
+    world.own(Kind::Execution, "running-2", "RUNNING").await;
+    let body = json!({"executions": [item("running-2", "STOPPED")]});
+    caller.patch(&all(Kind::Execution), &body).await.ok(202);
     assert_eq!(state(&world, Kind::Execution, "running-1").await.as_deref(), Some("RUNNING"));
 }

@@ -96,6 +96,20 @@ impl Gateway {
         signal(self.process.id(), name);
     }
 
+    /// How much memory it has, in kB, by the name of the line in `/proc/PID/status` (`VmRSS`: now, `VmHWM`: at the most).
+    pub fn resident(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|l| l.starts_with(&format!("{line}:"))).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// How many sockets it has open.
+    pub fn sockets(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
+        let links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// How it has ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().unwrap()
