@@ -121,6 +121,8 @@ pub enum Late {
     TwoRequests,
     /// After the operator has recorded something else, or a second has passed.
     Recorded,
+    /// After all is over.
+    TwentySeconds,
 }
 
 /// What somebody else does at the worst moment.

@@ -81,7 +81,7 @@ impl Plan {
 
     /// Whether the operator is made to crash in two lives.
     pub fn is_a_pair(&self) -> bool {
-        self.strikes.iter().any(|strike| strike.life > 0)
+        self.strikes.len() == 2 && self.strikes.iter().any(|strike| strike.life > 0)
     }
 
     /// How many requests have to be struck (or, in a view, whether any event met it), or the plan has shown nothing. The
@@ -96,9 +96,10 @@ impl Plan {
         self.scenario.outcomes.is_empty() && self.scenario.max_in_flight > 1
     }
 
-    /// Whether nothing is answered for longer than one request may take.
-    pub fn is_silent_for_a_while(&self) -> bool {
-        self.strikes.iter().any(|s| matches!(s.fault, Fault::Silence { .. }) && s.lasts != Lasts::Once)
+    /// Whether nothing is answered for longer than one request may take, or something fails for half a minute.
+    pub fn takes_long(&self) -> bool {
+        let silent = |s: &Strike| matches!(s.fault, Fault::Silence { .. }) && s.lasts != Lasts::Once;
+        self.strikes.iter().any(|s| silent(s) || s.lasts == HALF_A_MINUTE)
     }
 
     /// Whether a write to a target may come in long after it was sent.
@@ -158,6 +159,8 @@ impl Plan {
         Self { name, scenario, strikes, view: None, unseen: None, quick, strikes_twice: false }
     }
 }
+
+const HALF_A_MINUTE: Lasts = Lasts::Seconds(30);
 
 const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Committed, Moment::Answered];
 
@@ -265,6 +268,7 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     }
     if plain {
         plans.extend(lasting(scenario, learnt));
+        plans.extend(crash_loops(scenario));
     }
     if !scenario.in_short {
         plans.extend(views(scenario, plain));
@@ -283,15 +287,30 @@ fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
             let codes = [409, 429, 503].into_iter().filter(|code| *code != 409 || call.is_write());
             let answers =
                 codes.flat_map(|code| [Lasts::Requests(4), Lasts::Seconds(3)].map(|l| (answer(code), l)));
-            let silence = (Fault::Silence { passed_on: false }, Lasts::Requests(2));
-            for (fault, lasts) in answers.chain((nth == 1).then_some(silence)) {
-                let quick = lasts != Lasts::Requests(2);
+            let slow = [
+                (Fault::Silence { passed_on: false }, Lasts::Requests(2)),
+                (answer(429), HALF_A_MINUTE),
+                (Fault::Late(Late::TwentySeconds), Lasts::Once),
+            ];
+            let fits =
+                |(fault, _): &(Fault, Lasts)| call.is_target_write() || !matches!(fault, Fault::Late(_));
+            let slow = slow.into_iter().filter(|slow| nth == 1 && fits(slow)).map(|slow| (slow, false));
+            for ((fault, lasts), quick) in answers.map(|answer| (answer, true)).chain(slow) {
                 let strike = Strike { lasts, ..Strike::once(place, fault) };
                 plans.push(Plan::strike("answers", scenario, vec![strike], quick));
             }
         }
     }
     plans
+}
+
+/// It dies at the first write of each life, five times.
+fn crash_loops(scenario: &'static Scenario) -> impl Iterator<Item = Plan> {
+    MOMENTS.into_iter().map(move |moment| {
+        let crash = |life| Strike { life, ..Strike::once(Place::Write(1), Fault::Crash(moment)) };
+        let name = format!("crash/{}/{}-five-times", scenario.name, crash(0));
+        Plan { name, ..Plan::strike("crash", scenario, (0..5).map(crash).collect(), true) }
+    })
 }
 
 /// It is shown the BulkUpdate as it was made: while it lives, or when it starts after a crash at a record.

@@ -200,6 +200,8 @@ impl Life {
             match late {
                 Late::OneRequest => same > 1,
                 Late::TwoRequests => same > 2,
+                // There is no other way to know that nothing waits for it any more.
+                Late::TwentySeconds => false,
                 Late::Recorded => {
                     let records = since.iter().filter(|(call, _)| *call == Call::Record).count();
                     records > usize::from(call == Call::Record)
@@ -207,9 +209,11 @@ impl Life {
             }
         };
         let mut progress = self.progress();
+        let latest = if late == Late::TwentySeconds { Duration::from_secs(20) } else { LATEST };
         tokio::select! {
             _ = progress.wait_for(enough) => {}
-            () = self.dead.cancelled() => {}
+            () = self.dead.cancelled(), if late != Late::TwentySeconds => {}
+            () = tokio::time::sleep(latest) => {}
         }
     }
 
@@ -232,12 +236,12 @@ impl Life {
         }
     }
 
-    /// Has a request carried out when it is late enough, or after [`LATEST`].
+    /// Has a request carried out when it is late enough.
     fn carry_out_later(&self, head: &Parts, body: &Bytes, enough: impl Future<Output = ()> + Send + 'static) {
         let client = self.cluster.operators_client();
         let request = Request::from_parts(head.clone(), body.to_vec());
         let carried_out = self.outside.spawn(async move {
-            let _ = tokio::time::timeout(LATEST, enough).await;
+            enough.await;
             // What comes of it is in the audit log.
             let _ = client.send(request.map(Body::from)).await;
         });
@@ -275,7 +279,9 @@ impl Life {
             Some(Fault::Crash(Moment::Overtaken)) => {
                 let conduct = Arc::clone(&self.conduct);
                 let of = path.clone();
-                self.carry_out_later(&head, &body, async move { conduct.looks_again_at(&of).await });
+                self.carry_out_later(&head, &body, async move {
+                    let _ = tokio::time::timeout(LATEST, conduct.looks_again_at(&of)).await;
+                });
                 self.interrupted(call, &path).await?;
                 self.die().await
             }
