@@ -1,18 +1,13 @@
 //! What every HTTP server here has in common: the bounds on what a client may make a connection cost.
 
 use std::{
-    future::{Ready, ready},
-    io,
     net::{SocketAddr, TcpListener},
-    pin::Pin,
     time::Duration,
 };
 
 use anyhow::Context;
-use axum_server::{Server, accept::Accept};
+use axum_server::Server;
 use hyper_util::rt::TokioTimer;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_io_timeout::TimeoutStream;
 use tracing::debug;
 
 /// How long a client may take to send the head of its first request.
@@ -21,9 +16,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may stand idle, and how long the head of any later request may take: longer than proxies keep theirs
 /// (nginx 60 s), which would else send a request over one that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// How long a client may read nothing of what is sent to it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest head of a request, in bytes: a token is the most of it.
 const LONGEST_HEAD: u32 = 64 * 1024;
@@ -41,7 +33,7 @@ pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Sets the bounds. What takes the connections has to be (or to go through) a [`Patient`].
+/// Sets the bounds.
 pub fn bounded<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
     let http = server.http_builder();
     http.http1()
@@ -57,20 +49,4 @@ pub fn bounded<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
     server
         .first_request_timeout(HEAD_TIMEOUT)
         .accept_error_handler(|from, error| debug!(?from, %error, "a connection could not be taken"))
-}
-
-/// Takes connections, and gives up those whose other end reads nothing for [`WRITE_TIMEOUT`].
-#[derive(Clone, Copy, Debug)]
-pub struct Patient;
-
-impl<I: AsyncRead + AsyncWrite, S> Accept<I, S> for Patient {
-    type Stream = Pin<Box<TimeoutStream<I>>>;
-    type Service = S;
-    type Future = Ready<io::Result<(Self::Stream, S)>>;
-
-    fn accept(&self, stream: I, service: S) -> Self::Future {
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        ready(Ok((Box::pin(stream), service)))
-    }
 }

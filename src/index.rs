@@ -231,20 +231,23 @@ impl Inner {
         self.tell(kind, namespace, name, &What::Deleted(uid));
     }
 
-    /// After a list: what it did not have is gone.
+    /// After a list: what it did not have is gone, whether it was known here or not.
     fn drop_unlisted(&mut self, scope: &Scope) {
         let list = self.lists.get(scope).copied().unwrap_or_default();
-        let mut vanished = Vec::new();
+        let within = |kind: Kind, namespace: &str| {
+            kind == scope.kind && scope.namespace.as_deref().is_none_or(|only| only == namespace)
+        };
         for ((kind, namespace), names) in &mut self.targets {
-            if *kind == scope.kind && scope.namespace.as_deref().is_none_or(|only| only == &**namespace) {
-                for (name, _) in names.extract_if(|_, entry| entry.list != list) {
-                    vanished.push((namespace.clone(), name));
-                }
+            if within(*kind, namespace) {
+                names.retain(|_, entry| entry.list == list);
             }
         }
         self.targets.retain(|_, names| !names.is_empty());
-        for (namespace, name) in vanished {
-            self.tell(scope.kind, &namespace, &name, &What::Vanished);
+        for (kind, namespace, name) in self.followers.keys() {
+            let known = |names: &HashMap<Name, Entry>| names.contains_key(name);
+            if within(*kind, namespace) && !self.targets.get(&(*kind, namespace.clone())).is_some_and(known) {
+                self.tell(*kind, namespace, name, &What::Vanished);
+            }
         }
     }
 

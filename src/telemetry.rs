@@ -6,7 +6,7 @@ use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
 use prometheus_client::{metrics::info::Info, registry::Registry};
 
-use crate::http_server::{Patient, bounded};
+use crate::http_server::bounded;
 
 /// A registry of metrics that has the version in it already.
 #[must_use]
@@ -41,8 +41,7 @@ pub async fn serve(
                     }
                 }),
             );
-    let server = axum_server::from_tcp(listener)?.acceptor(Patient);
-    bounded(server).serve(router.into_make_service()).await
+    bounded(axum_server::from_tcp(listener)?).serve(router.into_make_service()).await
 }
 
 fn metrics(registry: &Registry) -> impl IntoResponse + use<> {

@@ -21,7 +21,10 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, runtime::events::Recorder};
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
@@ -172,7 +175,8 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
             seen = observe::observe(ctx, work, &following) => seen,
             () = ctx.shutdown.cancelled() => continue,
         };
-        let turn = decide(work, &seen, ctx.rules, Timestamp::now());
+        let decided = (Instant::now(), Timestamp::now());
+        let turn = decide(work, &seen, ctx.rules, decided.1);
         let recorded = match &turn.phase {
             Some(phase) => record::record(ctx, work, phase).await,
             None => Recorded::Unchanged,
@@ -201,7 +205,8 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
         };
         if idle && !goes_on {
             let to_record = matches!(recorded, Recorded::Later);
-            settle::settle(ctx, latest, work, &mut flight, &following, Waiting { hindered, to_record }).await;
+            let waiting = Waiting { hindered, to_record, decided };
+            settle::settle(ctx, latest, work, &mut flight, &following, waiting).await;
         }
     }
 }

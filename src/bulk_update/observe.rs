@@ -22,7 +22,8 @@ use crate::{
     target::{self, Observed, Target},
 };
 
-/// How long the first list of targets may take before the status says that it is waited for.
+/// How long the first list of targets may take, from when a BulkUpdate was taken up, before the status says that it is waited
+/// for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one pass decides on.
@@ -55,7 +56,8 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> S
 /// That a kind which the request names has not been listed yet, within patience.
 async fn unlisted(ctx: &Context, work: &Work) -> Option<String> {
     for kind in Kind::ALL.into_iter().filter(|kind| work.request.names(*kind)) {
-        if tokio::time::timeout(PATIENCE, ctx.index.listed(kind)).await.is_err() {
+        let patience = PATIENCE.saturating_sub(work.since.elapsed());
+        if tokio::time::timeout(patience, ctx.index.listed(kind)).await.is_err() {
             return Some(format!("{} can't be listed yet; the operator's log says why", kind.plural()));
         }
     }

@@ -18,6 +18,8 @@ pub struct Waiting {
     pub hindered: u32,
     /// Whether there is something to write into the status.
     pub to_record: bool,
+    /// When the pass has decided, by either clock: what has become due since is due now.
+    pub decided: (Instant, Timestamp),
 }
 
 /// Waits for an answer, a change, or the next time that matters.
@@ -45,6 +47,7 @@ pub async fn settle(
 /// When there is a reason for another pass, if nothing else brings one about.
 fn next_time(work: &Work, waiting: Waiting, now: Timestamp) -> Instant {
     let start = Instant::now();
+    let (decided, decided_at) = waiting.decided;
     let at = |time: Timestamp| {
         // Deadlines have passed only after their second.
         let left = Duration::try_from(time.duration_since(now)).unwrap_or_default();
@@ -58,12 +61,12 @@ fn next_time(work: &Work, waiting: Waiting, now: Timestamp) -> Instant {
     if waiting.to_record {
         times.extend(work.pace.next());
     }
-    times.extend(request.not_after.filter(|end| *end >= now).map(at));
+    times.extend(request.not_after.filter(|end| *end >= decided_at).map(at));
     match work.start {
-        None => times.extend(Some(request.starting_deadline).filter(|end| *end >= now).map(at)),
-        Some(start) => times.extend(request.active_deadline(start).filter(|end| *end >= now).map(at)),
+        None => times.extend(Some(request.starting_deadline).filter(|end| *end >= decided_at).map(at)),
+        Some(start) => times.extend(request.active_deadline(start).filter(|end| *end >= decided_at).map(at)),
     }
-    times.extend(work.entries.iter().filter_map(|e| e.progress.not_before.filter(|t| *t > start)));
+    times.extend(work.entries.iter().filter_map(|e| e.progress.not_before.filter(|t| *t > decided)));
     times.into_iter().min().unwrap_or(start).max(start)
 }
 
@@ -86,14 +89,24 @@ mod tests {
             spec[field] = value;
         }
         let mut work = Work::take_up(&bulk(&spec));
-        let waiting = Waiting { hindered: 0, to_record: false };
+        let decided = Instant::now();
+        let waiting = |at| Waiting { hindered: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
             work.start = start;
-            let wait = |now| next_time(&work, waiting, now) - Instant::now();
-            assert_eq!(wait(at(8)), Duration::from_millis(2001), "{start:?}");
-            assert_eq!(wait(at(11)), LONGEST_WAIT, "{start:?}");
+            let wait = |decided, now| next_time(&work, waiting(decided), now) - Instant::now();
+            assert_eq!(wait(at(8), at(8)), Duration::from_millis(2001), "{start:?}");
+            assert_eq!(wait(at(11), at(11)), LONGEST_WAIT, "{start:?}");
+            // It has passed while the status was written.
+            assert_eq!(wait(at(10), at(11)), Duration::from_millis(1), "{start:?}");
         }
-        let hindered = Waiting { hindered: 3, to_record: false };
+        let waiting = waiting(at(11));
+        let hindered = Waiting { hindered: 3, ..waiting };
         assert_eq!(next_time(&work, hindered, at(11)) - Instant::now(), backoff(3));
+        // What has become due while the status was written is due at once; what was due before that was decided on.
+        work.entries[0].progress.not_before = Some(decided + Duration::from_millis(100));
+        tokio::time::advance(Duration::from_millis(150)).await;
+        assert_eq!(next_time(&work, waiting, at(11)), Instant::now());
+        work.entries[0].progress.not_before = Some(decided);
+        assert_eq!(next_time(&work, waiting, at(11)) - Instant::now(), LONGEST_WAIT);
     }
 }

@@ -4,13 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
     extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::{Extensions, HeaderValue, StatusCode, header};
-use http_body_util::BodyExt;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::info;
 
@@ -46,8 +44,8 @@ impl Invocation {
     }
 }
 
-/// A place among the requests under way. It is taken until the answer has been handed on in whole, and nothing is done for
-/// the request any more.
+/// A place among the requests under way. It is taken as long as anything is done for the request, also for one whose caller has
+/// hung up.
 pub type Place = Arc<OwnedSemaphorePermit>;
 
 /// Goes round every request.
@@ -92,20 +90,11 @@ async fn bounded(gateway: &Gateway, mut request: Request, next: Next) -> Respons
         let message = format!("{MOST_IN_FLIGHT} requests are under way already: nothing was done, try again");
         return Problem::too_many(message).into_response();
     };
-    let place = Place::new(place);
-    request.extensions_mut().insert(Arc::clone(&place));
+    request.extensions_mut().insert(Place::new(place));
     match tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await {
-        Ok(response) => response.map(|body| keeping(body, place)),
+        Ok(response) => response,
         Err(_) => Problem::not_known(format!("no answer within {LONGEST_REQUEST:?}")).into_response(),
     }
-}
-
-/// A body that keeps something until it has been handed on in whole.
-pub fn keeping(body: Body, kept: impl Send + 'static) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        let _ = &kept;
-        frame
-    }))
 }
 
 /// The answer to a request that has a problem. `response` has the headers that go with it, such as Allow.

@@ -24,7 +24,7 @@ use tracing::info;
 use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
     client,
-    http_server::{Patient, bounded, listen},
+    http_server::{bounded, listen},
     meta::Meta,
     telemetry,
 };
@@ -53,8 +53,6 @@ pub struct Gateway {
     meta: Meta,
     /// Each request under way has one.
     places: Arc<Semaphore>,
-    /// Each object of a list under way has one.
-    listed: Arc<Semaphore>,
     metrics: Metrics,
     started: Instant,
 }
@@ -71,7 +69,6 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
         upstream,
         meta: Meta::new(own, settings.namespace, settings.meta_configmap),
         places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT)),
-        listed: Arc::new(Semaphore::new(objects::MOST)),
         metrics: Metrics::register(&mut registry),
         started: Instant::now(),
     });
@@ -86,11 +83,12 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
 
     let readiness = shutdown.clone();
     let handle = Handle::new();
+    let places = Arc::clone(&gateway.places);
     let router = routes::router(gateway).into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let serve = async {
         match &certificate {
-            None => bounded(server.acceptor(Patient)).serve(router).await,
+            None => bounded(server).serve(router).await,
             Some(certificate) => bounded(server.acceptor(certificate.acceptor())).serve(router).await,
         }
     };
@@ -114,6 +112,9 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             anyhow::bail!("metrics and probes are not served any more");
         }
     }
+    // What callers have hung up on comes to its end, too.
+    let all = u32::try_from(frame::MOST_IN_FLIGHT).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(LONGEST_STOP, places.acquire_many(all)).await;
     info!("stopped");
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! Executions and Deployments as the AI API shows them, and which of them a list has. Pure, but for the reading.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::{
+    BoxError,
+    body::Body,
+    extract::{FromRequestParts, Query},
+};
+use futures::{StreamExt, stream};
 use http::request::Parts;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -10,6 +15,7 @@ use kube::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tracing::warn;
 
 use super::{
     caller::Caller,
@@ -28,8 +34,8 @@ const UNKNOWN: &str = "unknown";
 /// The longest `statusMessage`, in bytes.
 const LONGEST_MESSAGE: usize = 256;
 
-/// The most objects that a list gives at once (and all lists under way together), and how many if the caller does not say.
-pub const MOST: usize = 100_000;
+/// The most objects that a list gives at once, and how many if the caller does not say.
+const MOST: usize = 100_000;
 const USUAL: usize = 10_000;
 
 /// The most that can be left out at the beginning.
@@ -172,75 +178,120 @@ pub async fn get(caller: &Caller, kind: Kind, id: &str, select: Select) -> Resul
     }
 }
 
-/// Reads a list: what the selection wants of all objects of the kind, in the order of their ids, as JSON. It is written down
-/// at once, because there may be many.
+/// Reads a list: what the selection wants of all objects of the kind, in the order of their ids, as JSON. The objects are read
+/// page by page as the caller reads the answer, so that no more than a page of them is held.
 ///
 /// # Errors
-/// What keeps them from being read.
-pub async fn list(caller: &Caller, kind: Kind, selection: &Selection) -> Result<Vec<u8>, Problem> {
-    let mut text = b"{\"resources\":[".to_vec();
-    let (mut matched, mut count) = (0, 0);
-    each(caller, kind, &selection.filter, |shown| {
-        matched += 1;
-        if matched > selection.skip && count < selection.top {
-            if count > 0 {
-                text.push(b',');
+/// What keeps the first page from being read. What keeps a later one from it breaks the body off.
+pub async fn list(caller: Caller, kind: Kind, selection: Selection) -> Result<Body, Problem> {
+    let mut list = List {
+        pages: Pages::new(caller, kind),
+        selection,
+        matched: 0,
+        count: 0,
+        text: b"{\"resources\":[".into(),
+    };
+    let first = list.piece().await?;
+    let rest = stream::try_unfold(list, async |mut list| {
+        let piece = list.piece().await.map_err(|problem| {
+            let request_id = &*list.pages.caller.invocation.id;
+            warn!(
+                request_id,
+                why = problem.message,
+                "a list breaks off, because its next page can't be read"
+            );
+            BoxError::from(problem.message)
+        })?;
+        Ok(piece.map(|text| (text, list)))
+    });
+    Ok(Body::from_stream(stream::iter(first.map(Ok::<_, BoxError>)).chain(rest)))
+}
+
+/// A list under way.
+struct List {
+    pages: Pages,
+    selection: Selection,
+    matched: usize,
+    count: usize,
+    text: Vec<u8>,
+}
+
+impl List {
+    /// Its next piece: what one page has brought. None after the last.
+    async fn piece(&mut self) -> Result<Option<Vec<u8>>, Problem> {
+        let Some(page) = self.pages.next().await? else { return Ok(None) };
+        let Selection { filter, select, skip, top } = &self.selection;
+        let kind = self.pages.kind;
+        for shown in page.iter().map(|object| show(kind, object)).filter(|shown| filter.takes(kind, shown)) {
+            self.matched += 1;
+            if self.matched > *skip && self.count < *top {
+                if self.count > 0 {
+                    self.text.push(b',');
+                }
+                self.count += 1;
+                self.text.extend(Value::Object(select.part_of(kind, shown)).to_string().into_bytes());
             }
-            count += 1;
-            text.extend(Value::Object(selection.select.part_of(kind, shown)).to_string().into_bytes());
         }
-        count < selection.top
-    })
-    .await?;
-    text.extend(format!("],\"count\":{count}}}").into_bytes());
-    Ok(text)
+        if self.count == *top {
+            self.pages.no_more();
+        }
+        if self.pages.are_over() {
+            self.text.extend(format!("],\"count\":{}}}", self.count).into_bytes());
+        }
+        Ok(Some(std::mem::take(&mut self.text)))
+    }
 }
 
 /// Counts what the filter takes.
 ///
 /// # Errors
 /// What keeps them from being read.
-pub async fn count(caller: &Caller, kind: Kind, filter: &Filter) -> Result<usize, Problem> {
+pub async fn count(caller: Caller, kind: Kind, filter: &Filter) -> Result<usize, Problem> {
     let mut count = 0;
-    each(caller, kind, filter, |_| {
-        count += 1;
-        true
-    })
-    .await?;
+    let mut pages = Pages::new(caller, kind);
+    while let Some(page) = pages.next().await? {
+        count += page.iter().filter(|object| filter.takes(kind, &show(kind, object))).count();
+    }
     Ok(count)
 }
 
-/// Shows `take` each object that the filter takes, until it has enough.
-async fn each(
-    caller: &Caller,
+/// The objects of a kind, page by page.
+struct Pages {
+    caller: Caller,
     kind: Kind,
-    filter: &Filter,
-    mut take: impl FnMut(Map<String, Value>) -> bool,
-) -> Result<(), Problem> {
-    #[derive(Deserialize)]
-    struct Page {
-        metadata: PageMeta,
-        items: Vec<Observed>,
+    /// What to ask for next, unless there are no more.
+    next: Option<ListParams>,
+}
+
+impl Pages {
+    fn new(caller: Caller, kind: Kind) -> Self {
+        Self { caller, kind, next: Some(ListParams::default().limit(PAGE)) }
     }
-    #[derive(Default, Deserialize)]
-    struct PageMeta {
-        r#continue: Option<String>,
+
+    async fn next(&mut self) -> Result<Option<Vec<Observed>>, Problem> {
+        #[derive(Deserialize)]
+        struct Page {
+            metadata: PageMeta,
+            items: Vec<Observed>,
+        }
+        #[derive(Default, Deserialize)]
+        struct PageMeta {
+            r#continue: Option<String>,
+        }
+        let Some(params) = self.next.take() else { return Ok(None) };
+        let url = Observed::url_path(&self.kind.api_resource(), Some(&self.caller.namespace));
+        let page: Page = send(&self.caller.client, ApiRequest::new(url).list(&params)).await?;
+        let token = page.metadata.r#continue.filter(|token| !token.is_empty());
+        self.next = token.map(|token| params.continue_token(&token));
+        Ok(Some(page.items))
     }
-    let url = Observed::url_path(&kind.api_resource(), Some(&caller.namespace));
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let page: Page = send(&caller.client, ApiRequest::new(url.as_str()).list(&params)).await?;
-        let matching =
-            page.items.iter().map(|object| show(kind, object)).filter(|shown| filter.takes(kind, shown));
-        for shown in matching {
-            if !take(shown) {
-                return Ok(());
-            }
-        }
-        match page.metadata.r#continue.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(()),
-        }
+
+    fn no_more(&mut self) {
+        self.next = None;
+    }
+
+    fn are_over(&self) -> bool {
+        self.next.is_none()
     }
 }
 

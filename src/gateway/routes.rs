@@ -1,6 +1,6 @@
 //! Which request is answered by what.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -13,7 +13,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use futures::stream;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -34,12 +33,6 @@ const LONGEST_BODY: usize = 64 * 1024;
 
 /// How long a body may take to come.
 const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// How long a list waits for others to be done.
-const LIST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// How much of a list is handed on at once, in bytes.
-const PIECE: usize = 16 * 1024;
 
 /// The document of what is served here.
 const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
@@ -78,8 +71,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
-    get(async move |State(gateway): Shared, caller: Caller, selection: Selection| {
-        list(&gateway, &caller, kind, &selection).await
+    get(async move |caller: Caller, selection: Selection| {
+        let json = HeaderValue::from_static("application/json");
+        let body = objects::list(caller, kind, selection).await?;
+        Answer::Ok(([(header::CONTENT_TYPE, json)], body).into_response())
     })
     .patch(async move |caller: Caller, body: Body<true>| {
         let items = modification::bulk(kind, &body.0)?;
@@ -105,28 +100,8 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
     .delete(async move |caller: Caller, id: Id| modify(&caller, kind, &id.0, Ok(TargetStatus::Deleted)).await)
 }
 
-async fn list(gateway: &Gateway, caller: &Caller, kind: Kind, selection: &Selection) -> Answer {
-    let wanted = u32::try_from(selection.top).unwrap_or(u32::MAX);
-    let places = Arc::clone(&gateway.listed).acquire_many_owned(wanted);
-    let Ok(Ok(places)) = tokio::time::timeout(LIST_TIMEOUT, places).await else {
-        let message = format!("other lists are under way, of {} objects together at the most", objects::MOST);
-        return Err(Problem::too_many(message));
-    };
-    let text = Bytes::from(objects::list(caller, kind, selection).await?);
-    let head = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CONTENT_LENGTH, text.len().into()),
-    ];
-    // Piece by piece, so that it counts as under way until the caller has read it.
-    let pieces = stream::unfold(text, async |mut rest| {
-        let piece = rest.split_to(rest.len().min(PIECE));
-        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), rest))
-    });
-    Ok((head, frame::keeping(axum::body::Body::from_stream(pieces), places)).into_response())
-}
-
 async fn count(caller: Caller, kind: Kind, selection: &Selection) -> Answer {
-    let count = objects::count(&caller, kind, &selection.filter).await?;
+    let count = objects::count(caller, kind, &selection.filter).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 

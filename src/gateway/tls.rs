@@ -7,8 +7,6 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use crate::http_server::Patient;
-
 /// How often the files are looked at. Their times say nothing where Kubernetes swaps a mounted Secret, so that it is their
 /// contents that are compared.
 const EVERY: Duration = Duration::from_secs(10);
@@ -39,8 +37,8 @@ impl Certificate {
     }
 
     /// Takes connections with it.
-    pub fn acceptor(&self) -> RustlsAcceptor<Patient> {
-        RustlsAcceptor::new(self.config.clone()).acceptor(Patient)
+    pub fn acceptor(&self) -> RustlsAcceptor {
+        RustlsAcceptor::new(self.config.clone())
     }
 
     /// Takes up what the files say anew, for ever. One that can't be used is left, and the last one stays.

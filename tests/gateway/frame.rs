@@ -112,6 +112,8 @@ async fn head_is_get_without_a_body() {
         for name in ["content-type", "content-length"] {
             assert_eq!(head.header(name), get.header(name), "{path}: {name}");
         }
+        // The length of a list is known at its end only.
+        assert_eq!(get.header("content-length").is_empty(), path == "/v2/lm/executions", "{path}");
     }
 }
 
@@ -133,30 +135,4 @@ async fn what_is_no_http_is_refused_with_a_status_alone() {
     let answer = all_of(written(&gateway.address, "GET /v2/lm/meta HTTP/1.1\r\nHost: gate").await).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     caller.get("/v2/lm/meta").await.ok(200);
-}
-
-#[tokio::test]
-async fn who_reads_nothing_of_the_answers_is_given_up() {
-    let (world, gateway, caller) = gateway("gw-stalled").await;
-    let manifests: Vec<_> = (0..300)
-        .map(|n| {
-            json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "metadata": {"name": format!("exec-{n:03}")},
-                "spec": {"configurationName": "x".repeat(256)}})
-        })
-        .collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": manifests}).to_string();
-    world.kubectl_ok(&["create", "-f", "-"], &list);
-    caller.get("/v2/lm/executions").await.ok(200);
-    let before = gateway.sockets();
-    let get = format!(
-        "GET /v2/lm/executions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {}\r\n\
-         AI-Resource-Group: {}\r\n\r\n",
-        caller.token, caller.namespace
-    );
-    // Some 10 MB of answers, more than the sockets hold.
-    let stalled = written(&gateway.address, &get.repeat(64)).await;
-    until("it is taken", || std::future::ready(gateway.sockets() > before)).await;
-    until("it is given up", || std::future::ready(gateway.sockets() <= before)).await;
-    drop(stalled);
-    caller.get("/v2/lm/executions").await.ok(200);
 }

@@ -103,13 +103,6 @@ impl Gateway {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// How many sockets it has open.
-    pub fn sockets(&self) -> usize {
-        let files = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
-        let links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
-        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
-    }
-
     /// How it has ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().unwrap()

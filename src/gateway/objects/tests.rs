@@ -1,7 +1,13 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use http::StatusCode;
 use serde_json::json;
 
 use super::*;
-use http::StatusCode;
+use crate::gateway::frame::Invocation;
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
     let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -218,4 +224,53 @@ fn a_filter_takes_what_all_its_parts_take() {
     let bare = show(Kind::Execution, &observed(json!({"metadata": {"name": "exec-1"}})));
     assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().filter.takes(Kind::Execution, &bare));
     assert!(!parsed(&[("executableIds", "unknown")]).unwrap().filter.takes(Kind::Execution, &bare));
+}
+
+/// A caller of an API server that has this many pages of one object each, of which the last one can't be read; and how many
+/// were asked for.
+fn caller_of_pages(pages: usize) -> (Caller, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let page = count.fetch_add(1, Ordering::Relaxed);
+        let object = json!({"metadata": {"name": format!("exec-{page}")}});
+        let (status, body) = match page + 1 {
+            last if last == pages => {
+                (StatusCode::GONE, json!({"kind": "Status", "code": 410, "message": "too old"}))
+            }
+            _ => (StatusCode::OK, json!({"metadata": {"continue": "more"}, "items": [object]})),
+        };
+        let body = kube::client::Body::from(body.to_string().into_bytes());
+        std::future::ready(Ok::<_, BoxError>(http::Response::builder().status(status).body(body).unwrap()))
+    });
+    let client = kube::Client::new(service, "team-a");
+    let (namespace, invocation) = ("team-a".to_owned(), Invocation::default());
+    (Caller { client, namespace, invocation, place: None }, asked)
+}
+
+#[tokio::test]
+async fn a_list_is_read_as_its_answer_is_and_breaks_off_where_it_can_not_be_read() {
+    let (caller, asked) = caller_of_pages(4);
+    let mut body = list(caller, Kind::Execution, usual()).await.unwrap().into_data_stream();
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    for (n, begins) in [(1, r#"{"resources":[{"#), (2, ",{"), (3, ",{")] {
+        let piece = body.next().await.unwrap().unwrap();
+        let text = std::str::from_utf8(&piece).unwrap();
+        assert!(text.starts_with(begins) && text.contains(&format!("exec-{}", n - 1)), "{text}");
+        assert_eq!(asked.load(Ordering::Relaxed), n);
+    }
+    assert!(body.next().await.unwrap().is_err());
+    assert!(body.next().await.is_none());
+    // Where the first page can't be read, the answer says so.
+    let (caller, _) = caller_of_pages(1);
+    let problem = list(caller, Kind::Execution, usual()).await.unwrap_err();
+    assert_eq!((problem.status, &*problem.message), (StatusCode::BAD_REQUEST, "too old"));
+    // What has enough asks for no more.
+    let (caller, asked) = caller_of_pages(4);
+    let enough = Selection { top: 2, ..usual() };
+    let body = list(caller, Kind::Execution, enough).await.unwrap();
+    let text = axum::body::to_bytes(body, 10_000).await.unwrap();
+    let text: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!((&text["count"], text["resources"].as_array().unwrap().len()), (&json!(2), 2));
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
