@@ -5,7 +5,7 @@ dir := target/control-plane
 
 .PHONY: help
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: up
 up: ## start a Kubernetes control plane on this machine and say how to use it
@@ -40,7 +40,7 @@ test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Po
 	@dev/test-clients
 
 .PHONY: bench-gateway
-bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; three minutes
+bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; seven minutes, once it is built
 	@dev/control-plane/build >/dev/null
 	cargo bench --locked --bench gateway
 

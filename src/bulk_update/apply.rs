@@ -253,6 +253,7 @@ pub(crate) fn guarded_delete(uid: &str, resource_version: &str) -> DeleteParams 
     }
 }
 
+/// Takes in an answer; says whether it asks for a new decision.
 pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
     let (at, answer) = crate::unpanicked(answered);
     let entry = &mut work.entries[at];

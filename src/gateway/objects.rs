@@ -192,6 +192,8 @@ pub async fn list(caller: Caller, kind: Kind, selection: Selection) -> Result<Bo
         text: b"{\"resources\":[".into(),
     };
     let first = list.piece().await?;
+    // Whoever reads slowly takes nobody's place.
+    list.pages.caller.place = None;
     let rest = stream::try_unfold(list, async |mut list| {
         let piece = list.piece().await.map_err(|problem| {
             let request_id = &*list.pages.caller.invocation.id;
