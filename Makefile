@@ -31,7 +31,7 @@ test: ## all tests, those against a real API server included
 	cargo test --locked
 
 .PHONY: test-faults
-test-faults: ## the faults that `make test` leaves out: more than 6000 plans, half an hour on two cores
+test-faults: ## the faults that `make test` leaves out: more than 7000 plans, half an hour on two cores
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
