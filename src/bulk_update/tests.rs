@@ -161,6 +161,7 @@ async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken
     }
     assert!(!flight.is_empty());
     flight.drain(&mut work).await;
+    assert!(flight.is_empty());
     assert_eq!(*asked.lock().unwrap(), ["GET /api/v1/namespaces/ai-api-system/configmaps/ai-api-meta"]);
     assert!(!work.entries[0].progress.in_flight);
 }
