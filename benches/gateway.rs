@@ -8,10 +8,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use ai_api_operator::api::{BulkUpdate, Execution, ExecutionSpec};
 use futures::{StreamExt, stream};
@@ -77,8 +74,7 @@ async fn measure() {
     let gateway = Gateway::start(&world).await;
     // Each has a connection of their own.
     let one = gateway.caller(&world, "caller").await;
-    let callers: Arc<Vec<_>> =
-        Arc::new((0..CALLERS).map(|_| Caller { http: http_client(None), ..one.clone() }).collect());
+    let callers: Vec<_> = (0..CALLERS).map(|_| Caller { http: http_client(None), ..one.clone() }).collect();
     let executions: Api<Execution> = Api::namespaced(world.client.clone(), &world.namespace);
     let bare: Api<BulkUpdate> = Api::namespaced(world.client.clone(), &idle.namespace);
     println!(
@@ -95,18 +91,17 @@ async fn measure() {
                 "spec": {"executions": items(round, request), "notAfter": "2100-01-01T00:00:00Z",
                     "startingDeadlineSeconds": 30, "ttlSecondsAfterFinished": 600}});
             let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
-            let bare = bare.clone();
+            let bare = &bare;
             async move {
                 bare.create(&PostParams::default(), &bulk).await.unwrap();
             }
         })
         .await;
         let (whole, answered) = timed(|request| {
-            let callers = Arc::clone(&callers);
+            let caller = &callers[request as usize % CALLERS];
             async move {
                 let body = json!({"executions": items(round, request)});
-                let answer =
-                    callers[request as usize % CALLERS].patch("/v2/lm/executions", &body).await.ok(202);
+                let answer = caller.patch("/v2/lm/executions", &body).await.ok(202);
                 check(round, request, &answer);
             }
         })

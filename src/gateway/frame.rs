@@ -19,12 +19,12 @@ use crate::client::cut;
 pub const REQUEST_ID: &str = "X-Request-Id";
 
 /// How many requests may be under way at once; one more is answered 429.
-pub const MOST_IN_FLIGHT: usize = 256;
+pub const MOST_IN_FLIGHT: u32 = 256;
 
 /// The longest that a request may take, over all; longer than [`super::carry_out`] follows a BulkUpdate.
 const LONGEST_REQUEST: Duration = Duration::from_secs(85);
 
-/// The longest URL that an error repeats, in bytes.
+/// The longest URL that an error or the log repeats, in bytes.
 const LONGEST_TARGET: usize = 1024;
 
 /// One request, as its errors name it.

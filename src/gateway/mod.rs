@@ -68,7 +68,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     let gateway = Arc::new(Gateway {
         upstream,
         meta: Meta::new(own, settings.namespace, settings.meta_configmap),
-        places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT)),
+        places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT as usize)),
         metrics: Metrics::register(&mut registry),
         started: Instant::now(),
     });
@@ -113,8 +113,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
         }
     }
     // What callers have hung up on comes to its end, too.
-    let all = u32::try_from(frame::MOST_IN_FLIGHT).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(LONGEST_STOP, places.acquire_many(all)).await;
+    let _ = tokio::time::timeout(LONGEST_STOP, places.acquire_many(frame::MOST_IN_FLIGHT)).await;
     info!("stopped");
     Ok(())
 }

@@ -235,9 +235,9 @@ impl List {
             }
         }
         if self.count == *top {
-            self.pages.no_more();
+            self.pages.next = None;
         }
-        if self.pages.are_over() {
+        if self.pages.next.is_none() {
             self.text.extend(format!("],\"count\":{}}}", self.count).into_bytes());
         }
         Ok(Some(std::mem::take(&mut self.text)))
@@ -286,14 +286,6 @@ impl Pages {
         let token = page.metadata.r#continue.filter(|token| !token.is_empty());
         self.next = token.map(|token| params.continue_token(&token));
         Ok(Some(page.items))
-    }
-
-    fn no_more(&mut self) {
-        self.next = None;
-    }
-
-    fn are_over(&self) -> bool {
-        self.next.is_none()
     }
 }
 

@@ -148,19 +148,15 @@ impl<'a> Case<'a> {
 
     /// Every destructive request carries its guard, whatever became of it, and is of a kind that the operator may send.
     fn guards(&mut self) {
-        for r in self.requests.clone().iter().filter(|r| r.is_target_write()) {
+        // The deletion at the end of a BulkUpdate's TTL is one like any other.
+        let destroys = |r: &&Request| r.is_target_write() || r.verb == "delete";
+        for r in self.requests.clone().iter().filter(destroys) {
             let uid = r.body.pointer("/preconditions/uid");
             let in_the_background = r.body.pointer("/propagationPolicy").is_some_and(|p| p == "Background");
             let guarded = r.guard().is_some() && (r.verb != "delete" || (uid.is_some() && in_the_background));
             let known = matches!((&*r.verb, &*r.subresource), ("delete", "") | ("patch", "status"));
             if !guarded || !known {
                 self.say(format!("unguarded: {} {}/{} {}", r.verb, r.name, r.subresource, r.body));
-            }
-        }
-        // The end of a BulkUpdate's TTL is a deletion like any other.
-        for r in self.requests.clone().iter().filter(|r| r.resource == "bulkupdates" && r.verb == "delete") {
-            if r.guard().is_none() || r.body.pointer("/preconditions/uid").is_none() {
-                self.say(format!("unguarded: {} of BulkUpdate {} {}", r.verb, r.name, r.body));
             }
         }
         let records = self.requests.clone();

@@ -33,7 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(45);
 
 /// How long it may take where nothing is answered, which takes the operator ten seconds each time, or where something fails
 /// for half a minute.
-const DEADLINE_IN_SILENCE: Duration = Duration::from_secs(75);
+const LONG_DEADLINE: Duration = Duration::from_secs(75);
 
 /// How long is waited for the operator's watches, which a fault may hold up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -110,7 +110,7 @@ pub async fn run(plan: &Plan) -> Course {
             _ => None,
         },
     };
-    let deadline = if plan.takes_long() { DEADLINE_IN_SILENCE } else { DEADLINE };
+    let deadline = if plan.takes_long() { LONG_DEADLINE } else { DEADLINE };
     let ended = match timeout(deadline, runner.course()).await {
         Ok(ended) => ended,
         Err(_) => Err(format!("not over within {deadline:?}")),
