@@ -5,6 +5,7 @@
 
 use std::{path::Path, time::Duration};
 
+use crate::leadership::NotLeader;
 use anyhow::Chain;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy;
@@ -131,9 +132,12 @@ fn with_causes(error: &kube::Error) -> String {
     text
 }
 
-/// Whether there was no connection to send anything over.
+/// Whether nothing was sent: there was no connection, or this process may not write.
 fn never_connected(error: &kube::Error) -> bool {
-    Chain::new(error).filter_map(|cause| cause.downcast_ref::<legacy::Error>()).any(legacy::Error::is_connect)
+    Chain::new(error).any(|cause| {
+        cause.is::<NotLeader>()
+            || cause.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect)
+    })
 }
 
 /// A request that did not succeed.
@@ -153,8 +157,8 @@ pub enum Failure {
     /// nothing about the object.
     #[error("404: {0}; this is no answer about the object")]
     NotServed(String),
-    /// No connection came about: the API server has not heard of the request.
-    #[error("no connection: {0}")]
+    /// It was not sent, or no connection came about: the API server has not heard of it.
+    #[error("not sent: {0}")]
     NotSent(String),
     /// No answer, or none that can be read: a time-out, a reset, a body cut short.
     #[error("no answer: {0}")]
@@ -187,6 +191,23 @@ impl Failure {
             | Self::NoAnswer(_) => Next::Retry,
             Self::Refused { code: 400..=499, .. } => Next::GiveUp,
             Self::Refused { .. } => Next::Retry,
+        }
+    }
+
+    /// The word for it in metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotServed(_) => "not_served",
+            Self::NotSent(_) => "not_sent",
+            Self::NoAnswer(_) => "no_answer",
+            Self::Refused { code: 401, .. } => "unauthorized",
+            Self::Refused { code: 403, .. } => "forbidden",
+            Self::Refused { code: 404, .. } => "not_found",
+            Self::Refused { code: 409, .. } => "conflict",
+            Self::Refused { code: 408 | 429, .. } => "throttled",
+            Self::Refused { code: 400..=499, .. } => "refused",
+            Self::Refused { .. } => "server_error",
         }
     }
 

@@ -3,10 +3,13 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use ai_api_operator::{controller, gateway};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use ai_api_operator::{
+    api::can_be_a_name, controller, election::Timing, gateway, preflight::Misconfigured, replica,
+};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Where a Pod finds its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -48,11 +51,12 @@ pub struct ClusterArguments {
     pub context: Option<String>,
 
     /// The operator's own namespace [default: the Pod's, else the context's].
-    #[arg(long, env = "AI_API_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "AI_API_NAMESPACE", value_name = "NAME", value_parser = namespace_name)]
     pub namespace: Option<String>,
 
     /// The ConfigMap in the operator's namespace that holds the flag, under the key bulkUpdates.
-    #[arg(long, env = "AI_API_META_CONFIGMAP", value_name = "NAME", default_value = "ai-api-meta")]
+    #[arg(long, env = "AI_API_META_CONFIGMAP", value_name = "NAME", default_value = "ai-api-meta",
+          value_parser = object_name)]
     pub meta_configmap: String,
 
     /// How the log, on standard error, is written; RUST_LOG filters it.
@@ -70,7 +74,8 @@ pub struct ControllerArguments {
         long = "watch-namespace",
         env = "AI_API_WATCH_NAMESPACE",
         value_name = "NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = namespace_name
     )]
     pub watch_namespaces: Vec<String>,
 
@@ -82,6 +87,35 @@ pub struct ControllerArguments {
     /// Allow COMPLETED Executions to be deleted, which the AI API does not.
     #[arg(long, env = "AI_API_DELETE_COMPLETED")]
     pub delete_completed: bool,
+
+    /// Plan nothing without the admission policy that checks what authors may do; false where they are authorized otherwise.
+    #[arg(long, env = "AI_API_REQUIRE_ADMISSION_POLICY", value_name = "BOOL", default_value_t = true,
+          action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub require_admission_policy: bool,
+
+    /// Where metrics and probes are served, over plain HTTP.
+    #[arg(
+        long,
+        env = "AI_API_METRICS_BIND_ADDRESS",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8080"
+    )]
+    pub metrics_bind_address: SocketAddr,
+
+    /// How long others wait for the leader's renewal before one takes over; whole seconds.
+    #[arg(long, env = "AI_API_LEADER_ELECT_LEASE_DURATION", value_name = "DURATION", default_value = "15s",
+          value_parser = duration)]
+    pub leader_elect_lease_duration: Duration,
+
+    /// How long the leader tries to renew before it gives up and ends; shorter than the lease duration.
+    #[arg(long, env = "AI_API_LEADER_ELECT_RENEW_DEADLINE", value_name = "DURATION", default_value = "10s",
+          value_parser = duration)]
+    pub leader_elect_renew_deadline: Duration,
+
+    /// How long to wait between two attempts to get or renew the Lease; shorter than the renew deadline.
+    #[arg(long, env = "AI_API_LEADER_ELECT_RETRY_PERIOD", value_name = "DURATION", default_value = "2s",
+          value_parser = duration)]
+    pub leader_elect_retry_period: Duration,
 }
 
 #[derive(Args, Debug)]
@@ -141,14 +175,58 @@ impl ClusterArguments {
 }
 
 impl ControllerArguments {
-    pub fn settings(self, namespace: String) -> controller::Settings {
-        controller::Settings {
-            namespace,
-            meta_configmap: self.cluster.meta_configmap,
-            watch_namespaces: distinct(self.watch_namespaces),
-            max_in_flight: self.max_in_flight.into(),
-            delete_completed: self.delete_completed,
-        }
+    /// # Errors
+    /// When the times of the election do not fit together.
+    pub fn settings(self, namespace: String) -> Result<replica::Settings, Misconfigured> {
+        let timing = Timing {
+            lease_duration: self.leader_elect_lease_duration,
+            renew_deadline: self.leader_elect_renew_deadline,
+            retry_period: self.leader_elect_retry_period,
+        };
+        timing.check().map_err(|why| Misconfigured(why.into()))?;
+        Ok(replica::Settings {
+            controller: controller::Settings {
+                namespace,
+                meta_configmap: self.cluster.meta_configmap,
+                watch_namespaces: distinct(self.watch_namespaces),
+                max_in_flight: self.max_in_flight.into(),
+                delete_completed: self.delete_completed,
+                require_admission_policy: self.require_admission_policy,
+            },
+            metrics_bind_address: self.metrics_bind_address,
+            timing,
+            identity: identity(),
+        })
+    }
+}
+
+/// The machine's name, which is the Pod's there, and what makes each process of it another.
+fn identity() -> String {
+    let uname = rustix::system::uname();
+    format!("{}_{}", uname.nodename().to_string_lossy(), uuid::Uuid::new_v4())
+}
+
+/// A duration as Kubernetes writes it, such as `15s` or `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = |_| "a duration such as 15s or 1m30s is needed".to_owned();
+    text.parse::<kube::core::Duration>().map_err(wrong).map(Into::into)
+}
+
+/// The name of an object, as the API server wants it.
+fn object_name(text: &str) -> Result<String, String> {
+    if can_be_a_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name of lower-case letters, digits, dashes and dots is needed".into())
+    }
+}
+
+/// The name of a namespace; an empty one is what templates make of a list without names.
+fn namespace_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || (text.len() <= 63 && !text.contains('.') && can_be_a_name(text)) {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace's name of lower-case letters, digits and dashes is needed".into())
     }
 }
 

@@ -3,7 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        core::v1::ConfigMap,
+    },
+    jiff::Timestamp,
+};
 use kube::{
     Api, Client, Resource,
     core::DeserializeGuard,
@@ -23,10 +29,13 @@ use tracing::{info, warn};
 
 use crate::{
     FIELD_MANAGER,
+    admission::{Admission, POLICY, Policies, SPREADS},
     api::{BulkUpdate, Kind},
     bulk_update::{Context, Registry, decide::Rules},
+    health::Health,
     index::{Index, Scope},
     meta::Meta,
+    metrics::Metrics,
     target::Observed,
     workload::leftover,
 };
@@ -50,13 +59,22 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Whether COMPLETED Executions may be deleted.
     pub delete_completed: bool,
+    /// Whether nothing is planned without the admission policy that checks authors.
+    pub require_admission_policy: bool,
 }
 
-/// Runs the operator until `shutdown`, then lets what is under way come to an end.
+/// Runs the operator until `shutdown`, then lets what is under way come to an end. It counts into `metrics`, and shows in
+/// `health` that it gets on.
 ///
 /// # Errors
 /// When a task ends that should run for as long as the operator does, and when the stop takes longer than 25 s.
-pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    metrics: Metrics,
+    health: Arc<Health>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let namespaces: Vec<Option<String>> = if settings.watch_namespaces.is_empty() {
         vec![None]
     } else {
@@ -67,6 +85,7 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
         .flat_map(|namespace| Kind::ALL.map(|kind| Scope { kind, namespace: namespace.clone() }))
         .collect();
     let index = Index::new(scopes.iter().cloned());
+    metrics.counts_targets_of(&index);
     let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
     let ctx = Arc::new(Context {
         index: Arc::clone(&index),
@@ -74,6 +93,9 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
         slots: Arc::new(Semaphore::new(settings.max_in_flight)),
         rules: Rules { delete_completed: settings.delete_completed },
         recorder: Recorder::new(client.clone(), reporter),
+        policies: Policies::new(settings.require_admission_policy),
+        metrics,
+        health,
         tracker: TaskTracker::new(),
         shutdown: shutdown.clone(),
         client: client.clone(),
@@ -83,17 +105,31 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
     let mut tasks = JoinSet::new();
     let (leftovers, seen) = mpsc::unbounded_channel();
     for scope in scopes {
-        tasks.spawn(follow_targets(client.clone(), Arc::clone(&index), scope, leftovers.clone()));
+        tasks.spawn(follow_targets(Arc::clone(&ctx), scope, leftovers.clone()));
     }
     tasks.spawn(leftover::run(Arc::clone(&ctx), seen));
-    tasks.spawn(follow_flag(client.clone(), Arc::clone(&ctx)));
+    tasks.spawn(follow_flag(Arc::clone(&ctx)));
+    if settings.require_admission_policy {
+        tasks.spawn(follow_policy(Arc::clone(&ctx)));
+        tasks.spawn(follow_binding(Arc::clone(&ctx)));
+    }
 
+    let unlisted = Arc::new(Semaphore::new(0));
+    let of_each = u32::try_from(namespaces.len())?;
+    tasks.spawn(tell_readiness(Arc::clone(&ctx), Arc::clone(&unlisted), of_each));
     let bulk_updates = stream::select_all(namespaces.into_iter().map(|namespace| {
         let api: Api<DeserializeGuard<BulkUpdate>> = match &namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        watch(api, watcher::Config::default().page_size(PAGE), "bulkupdates")
+        let (unlisted, mut first) = (Arc::clone(&unlisted), true);
+        watch(&ctx, api, watcher::Config::default().page_size(PAGE), "bulkupdates")
+            .inspect(move |event| {
+                if first && matches!(event, Event::InitDone) {
+                    first = false;
+                    unlisted.add_permits(1);
+                }
+            })
             .map(move |event| (namespace.clone(), event))
             .boxed()
     }));
@@ -130,38 +166,73 @@ pub async fn run(client: Client, settings: Settings, shutdown: CancellationToken
 
 /// A list and watch that goes on for ever, each with a back-off of its own: one that fails holds up no other.
 fn watch<K>(
+    ctx: &Context,
     api: Api<K>,
     config: watcher::Config,
     resource: &'static str,
-) -> impl Stream<Item = Event<K>> + Send
+) -> impl Stream<Item = Event<K>> + Send + use<K>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
+    let metrics = ctx.metrics.clone();
     watcher(api, config).default_backoff().filter_map(move |event| {
-        let event = event.inspect_err(|error| warn!(resource, %error, "a watch failed; trying again")).ok();
-        std::future::ready(event)
+        let event = event.inspect_err(|error| {
+            metrics.watch_failed(resource);
+            warn!(resource, %error, "a watch failed; trying again");
+        });
+        std::future::ready(event.ok())
     })
 }
 
-async fn follow_targets(
-    client: Client,
-    index: Arc<Index>,
-    scope: Scope,
-    leftovers: mpsc::UnboundedSender<leftover::Seen>,
-) {
+/// The one object of that name.
+fn named(name: &str) -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={name}"))
+}
+
+/// It is ready when all was listed once (`lists` gets a permit for each watch of BulkUpdates), and as long as the authors
+/// of BulkUpdates are checked: what is made now will be carried out.
+async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) {
+    for kind in Kind::ALL {
+        ctx.index.listed(kind).await;
+    }
+    ctx.policies.listed().await;
+    // It is never closed.
+    let _ = lists.acquire_many(of_each).await;
+    let mut changes = ctx.policies.changes();
+    loop {
+        let ready = match ctx.policies.admission() {
+            Admission::Missing(why) => Err(why),
+            admission if admission.covers(Timestamp::now()) => Ok(()),
+            _ => Err(format!("the admission policy has not stood for {SPREADS} s yet")),
+        };
+        if ready != ctx.health.ready() {
+            info!(ready = ready.is_ok(), why = ready.as_ref().err(), "readiness");
+        }
+        let waits_for_time = ready.is_err();
+        ctx.health.is_ready(ready);
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)), if waits_for_time => {}
+        }
+    }
+}
+
+async fn follow_targets(ctx: Arc<Context>, scope: Scope, leftovers: mpsc::UnboundedSender<leftover::Seen>) {
     let resource = scope.kind.api_resource();
+    let client = ctx.client.clone();
     let api: Api<Observed> = match &scope.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
     let config = watcher::Config::default().page_size(PAGE);
-    let mut events = std::pin::pin!(watch(api, config, scope.kind.plural()));
+    let mut events = std::pin::pin!(watch(&ctx, api, config, scope.kind.plural()));
     let mut unreadable = 0u64;
     while let Some(event) = events.next().await {
-        let Some((object, target)) = index.take_in(&scope, event) else { continue };
+        let Some((object, target)) = ctx.index.take_in(&scope, event) else { continue };
         let (namespace, name) = object.key();
         if let Err(why) = &target.state {
             unreadable += 1;
+            ctx.metrics.unreadable(scope.kind.plural());
             warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why, unreadable,
                 "unreadable: it is neither stopped nor deleted");
         }
@@ -174,11 +245,26 @@ async fn follow_targets(
     }
 }
 
-async fn follow_flag(client: Client, ctx: Arc<Context>) {
+async fn follow_policy(ctx: Arc<Context>) {
+    let api = Api::<ValidatingAdmissionPolicy>::all(ctx.client.clone());
+    let mut events = std::pin::pin!(watch(&ctx, api, named(POLICY), "validatingadmissionpolicies"));
+    while let Some(event) = events.next().await {
+        ctx.policies.take_in_policy(event);
+    }
+}
+
+async fn follow_binding(ctx: Arc<Context>) {
+    let api = Api::<ValidatingAdmissionPolicyBinding>::all(ctx.client.clone());
+    let mut events = std::pin::pin!(watch(&ctx, api, named(POLICY), "validatingadmissionpolicybindings"));
+    while let Some(event) = events.next().await {
+        ctx.policies.take_in_binding(event);
+    }
+}
+
+async fn follow_flag(ctx: Arc<Context>) {
     let (namespace, name) = ctx.meta.key();
-    let api = Api::<ConfigMap>::namespaced(client, namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = std::pin::pin!(watch(api, config, "configmaps"));
+    let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
+    let mut events = std::pin::pin!(watch(&ctx, api, named(name), "configmaps"));
     while let Some(event) = events.next().await {
         ctx.meta.take_in(&event);
     }

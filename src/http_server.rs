@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use axum_server::Server;
 use hyper_util::rt::TokioTimer;
 use tracing::debug;
+
+use crate::preflight::Misconfigured;
 
 /// How long a client may take to send the head of its first request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,7 +29,8 @@ const STREAMS: u32 = 100;
 /// # Errors
 /// When that can't be done.
 pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| format!("{address} can't be listened at"))?;
+    let listener = TcpListener::bind(address)
+        .map_err(|error| Misconfigured(format!("{address} can't be listened at: {error}")))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

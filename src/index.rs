@@ -144,6 +144,13 @@ impl Index {
         let _ = self.unlisted.subscribe().wait_for(listed).await;
     }
 
+    /// How many targets of a kind are known.
+    #[must_use]
+    pub fn len(&self, kind: Kind) -> usize {
+        let inner = lock(&self.inner);
+        inner.targets.iter().filter(|((of, _), _)| *of == kind).map(|(_, names)| names.len()).sum()
+    }
+
     /// What is known under a name.
     #[must_use]
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Target> {

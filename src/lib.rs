@@ -1,16 +1,24 @@
 //! Bulk updates of the AI API on any Kubernetes cluster: `BulkUpdate` resources that stop or delete up to 100
 //! Executions and Deployments each.
 
+pub mod admission;
 pub mod api;
 pub mod bulk_update;
 pub mod client;
 pub mod controller;
+pub mod election;
 pub mod gateway;
+pub mod health;
 mod http_server;
 pub mod index;
+pub mod leadership;
 pub mod meta;
+pub mod metrics;
+pub mod preflight;
+pub mod replica;
 pub mod target;
 pub mod telemetry;
+pub mod traces;
 pub mod workload;
 
 /// The name under which the operator writes: in `managedFields`, in events, in audit logs.

@@ -4,35 +4,55 @@ mod command;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use ai_api_operator::{api, client, controller, gateway};
+use ai_api_operator::{api, client, gateway, preflight::Misconfigured, replica, traces::Traces};
 use anyhow::Context;
 use clap::Parser;
 use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, error, info};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, Targets, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use command::{
     Arguments, ClusterArguments, Command, ControllerArguments, CrdsArguments, GatewayArguments, LogFormat,
 };
 
+/// What ends a process that was started or installed wrongly: to start it again changes nothing.
+const MISCONFIGURED: u8 = 2;
+
 fn main() -> ExitCode {
-    let ended = match Arguments::parse().command {
-        Command::Controller(arguments) => {
-            log_to_stderr(arguments.cluster.log_format);
-            logged(run_controller(arguments))
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            eprintln!("{}", in_one_line(&error));
+            return ExitCode::from(MISCONFIGURED);
         }
-        Command::Gateway(arguments) => {
-            log_to_stderr(arguments.cluster.log_format);
-            logged(run_gateway(arguments))
-        }
+        // The help, or the version.
+        Err(asked_for) => asked_for.exit(),
+    };
+    let ended = match arguments.command {
+        Command::Controller(arguments) => run_controller(arguments),
+        Command::Gateway(arguments) => run_gateway(arguments),
         Command::Crds(arguments) => write_crds(&arguments).inspect_err(|error| eprintln!("error: {error:#}")),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Misconfigured>() => ExitCode::from(MISCONFIGURED),
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// What is wrong with the command line, without the paragraphs on its use.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let told = text.split("\n\n").filter(|part| !part.starts_with("Usage") && !part.starts_with("For more"));
+    let words: Vec<_> = told.flat_map(str::split_whitespace).collect();
+    format!("{}; --help tells more", words.join(" "))
 }
 
 /// A process that logs tells its end there.
@@ -40,35 +60,59 @@ fn logged(ended: anyhow::Result<()>) -> anyhow::Result<()> {
     ended.inspect_err(|error| error!("{error:#}"))
 }
 
-fn log_to_stderr(format: LogFormat) {
+/// Begins to log, and to trace, if the environment says where to.
+fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
     // kube logs whole bodies at warn, which may hold what does not belong into a log.
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,kube_client=error,kube_runtime=error"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    // Spans are for traces; lines of the log tell themselves what they are about.
+    let lines = filter.and(filter_fn(|metadata| !metadata.is_span()));
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let traces = Traces::begin();
+    let of_traces = traces.as_ref().ok().and_then(Option::as_ref).map(|traces| {
+        // What goes on below, such as the exporter's own requests, is none of a BulkUpdate's.
+        let own = Targets::new().with_target("ai_api_operator", Level::INFO);
+        tracing_opentelemetry::layer().with_tracer(traces.tracer()).with_filter(own)
+    });
+    tracing_subscriber::registry().with(of_traces).with(log.with_filter(lines)).init();
+    traces
 }
 
 #[tokio::main]
 async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
-    let (config, namespace) = find_cluster(&arguments.cluster).await?;
-    let client = client::connect(config).context("the cluster's credentials can't be used")?;
-    controller::run(client, arguments.settings(namespace), until_signal()?).await
+    let told = begin_to_tell(arguments.cluster.log_format);
+    let run = async {
+        let traces = told?;
+        let (config, namespace) = find_cluster(&arguments.cluster).await?;
+        let ended = replica::run(config, arguments.settings(namespace)?, until_signal()?).await;
+        if let Some(traces) = traces {
+            traces.end().await;
+        }
+        ended
+    };
+    logged(run.await)
 }
 
 #[tokio::main]
 async fn run_gateway(arguments: GatewayArguments) -> anyhow::Result<()> {
-    let (config, namespace) = find_cluster(&arguments.cluster).await?;
-    gateway::run(config, arguments.settings(namespace), until_signal()?).await
+    let told = begin_to_tell(arguments.cluster.log_format);
+    let run = async {
+        told?;
+        let (config, namespace) = find_cluster(&arguments.cluster).await?;
+        gateway::run(config, arguments.settings(namespace), until_signal()?).await
+    };
+    logged(run.await)
 }
 
 /// The cluster, and the operator's namespace in it.
 async fn find_cluster(arguments: &ClusterArguments) -> anyhow::Result<(Config, String)> {
     let config = client::find_cluster(arguments.kubeconfig.as_deref(), arguments.context.as_deref())
         .await
-        .context("no cluster can be reached")?;
+        .map_err(|error| Misconfigured(format!("no cluster can be reached: {error:#}")))?;
     let namespace = arguments.namespace(&config.default_namespace);
     Ok((config, namespace))
 }

@@ -17,31 +17,48 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// Serves the metrics and the probes for ever; `ready` says whether work may be sent here.
+/// What a process answers; an error says why not.
+pub struct Probes<Refresh, Live, Ready> {
+    /// Is called before the metrics are read.
+    pub refresh: Refresh,
+    /// Whether it gets on. If not, a restart may help.
+    pub live: Live,
+    /// Whether work may be sent here.
+    pub ready: Ready,
+}
+
+/// Serves the metrics and the probes for ever.
 ///
 /// # Errors
 /// When the listener can't be used any more.
-pub async fn serve(
+pub async fn serve<Refresh, Live, Ready>(
     listener: TcpListener,
     registry: Registry,
-    ready: impl Fn() -> bool + Clone + Send + Sync + 'static,
-) -> std::io::Result<()> {
+    probes: Probes<Refresh, Live, Ready>,
+) -> std::io::Result<()>
+where
+    Refresh: Fn() + Clone + Send + Sync + 'static,
+    Live: Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+    Ready: Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+{
     let registry = Arc::new(registry);
-    let router =
-        Router::new()
-            .route("/metrics", get(move || std::future::ready(metrics(&registry))))
-            .route("/livez", get(async || "ok"))
-            .route(
-                "/readyz",
-                get(async move || {
-                    if ready() {
-                        (StatusCode::OK, "ok")
-                    } else {
-                        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
-                    }
-                }),
-            );
+    let Probes { refresh, live, ready } = probes;
+    let metrics = async move || {
+        refresh();
+        metrics(&registry)
+    };
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async move || answer(live())))
+        .route("/readyz", get(async move || answer(ready())));
     bounded(axum_server::from_tcp(listener)?).serve(router.into_make_service()).await
+}
+
+fn answer(probed: Result<(), String>) -> (StatusCode, String) {
+    match probed {
+        Ok(()) => (StatusCode::OK, "ok".into()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    }
 }
 
 fn metrics(registry: &Registry) -> impl IntoResponse + use<> {

@@ -254,9 +254,17 @@ fn conditions() -> Conditions {
             }
         }
     }
-    for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
+    for why in [
+        Rejection::BulkUpdatesDisabled,
+        Rejection::MetaInvalid,
+        Rejection::DeadlineExceeded,
+        Rejection::NotAuthorized,
+    ] {
         match why {
-            Rejection::BulkUpdatesDisabled | Rejection::MetaInvalid | Rejection::DeadlineExceeded => {
+            Rejection::BulkUpdatesDisabled
+            | Rejection::MetaInvalid
+            | Rejection::DeadlineExceeded
+            | Rejection::NotAuthorized => {
                 add(&work(&[], false), &Phase::Rejected(why, String::new()));
             }
         }

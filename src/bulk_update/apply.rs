@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, PollSemaphore};
-use tracing::info;
+use tracing::{Instrument, info, info_span};
 
 use super::{
     Context, Latest,
@@ -30,6 +30,7 @@ use crate::{
     FIELD_MANAGER,
     api::{ItemResult, ItemStatus, Kind, TargetStatus},
     client::{Failure, send},
+    metrics,
     target::{self, Observed, Target},
 };
 
@@ -141,11 +142,16 @@ fn start(
             let entry = &mut work.entries[at];
             entry.progress.in_flight = true;
             let item = entry.item.clone();
-            flight.requests.spawn(async move {
+            let span = info_span!("read", kind = item.kind.name(), id = item.id);
+            let ask = async move {
                 let answer = observe::read(&ctx, &request.namespace, &item).await;
+                if let Err(failure) = &answer {
+                    ctx.metrics.failed(item.kind.plural(), failure);
+                }
                 drop(slot);
                 (at, Answer::Read(answer))
-            });
+            };
+            flight.requests.spawn(ask.instrument(span));
         }
         Wanted::Write(at, target) => {
             // Intent before effect, whatever the steps before have done.
@@ -154,12 +160,15 @@ fn start(
             let item = work.entries[at].item.clone();
             work.entries[at].progress.in_flight = true;
             let since = work.since;
-            flight.requests.spawn(async move {
+            let span = info_span!("write", kind = item.kind.name(), id = item.id, uid = %target.uid,
+                verb = metrics::verb(item.target));
+            let ask = async move {
                 let may = || !called_off.is_cancelled() && !latest.stopped();
                 let answer = write(&ctx, may, &request, since, planned, &item, target).await;
                 drop(slot);
                 (at, answer)
-            });
+            };
+            flight.requests.spawn(ask.instrument(span));
         }
     }
 }
@@ -181,16 +190,23 @@ async fn write(
     if !may {
         return Answer::NotSent;
     }
+    let in_flight = ctx.metrics.write_begins();
     let outcome = match item.target {
         TargetStatus::Stopped => stop(ctx, request, item, &target).await,
         TargetStatus::Deleted => delete(ctx, request, item, &target).await,
     };
+    drop(in_flight);
+    ctx.metrics.written(item.kind, item.target, &outcome);
+    if let Err(failure) = &outcome {
+        ctx.metrics.failed(item.kind.plural(), failure);
+    }
     info!(
         bulk_update = %request.full_name(),
         bulk_update_uid = %request.uid,
         target = %format_args!("{}/{}", item.kind.name(), item.id),
         target_uid = %target.uid,
-        verb = match item.target { TargetStatus::Stopped => "stop", TargetStatus::Deleted => "delete" },
+        verb = metrics::verb(item.target),
+        requester = ctx.requester(request),
         outcome = %match &outcome { Ok(_) => "accepted".to_owned(), Err(failure) => failure.to_string() },
         "wrote to a target"
     );
@@ -277,6 +293,8 @@ pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinErr
                 }
             };
             entry.accepted(left);
+            work.last_write = Some(Timestamp::now());
+            let entry = &mut work.entries[at];
             entry.becomes(record, None);
             return false;
         }

@@ -19,9 +19,13 @@ use super::{
     work::Entry,
 };
 use crate::{
+    admission::Admission,
     api::{ItemStatus, Kind},
     target::Target,
 };
+
+const UNCHECKED: &str = "it was made before the admission policy had stood for 10 s, so that nobody has checked whether its \
+    author may do this: nothing was done; make a new BulkUpdate if it is still wanted";
 
 /// What is known of an item's target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub enum Rejection {
     MetaInvalid,
     /// `startingDeadlineSeconds` or `notAfter` has passed.
     DeadlineExceeded,
+    /// Nobody has checked whether its author may.
+    NotAuthorized,
 }
 
 impl Rejection {
@@ -86,6 +92,7 @@ impl Rejection {
             Self::BulkUpdatesDisabled => "BulkUpdatesDisabled",
             Self::MetaInvalid => "MetaInvalid",
             Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::NotAuthorized => "NotAuthorized",
         }
     }
 }
@@ -114,9 +121,22 @@ pub enum Hindrance {
 
 /// Plans a BulkUpdate. `looks` has an entry for each item.
 #[must_use]
-pub fn plan(request: &Request, looks: &[Look], gates: &Gates, now: Timestamp, rules: Rules) -> Plan {
+pub fn plan(
+    request: &Request,
+    looks: &[Look],
+    admission: &Admission,
+    gates: &Gates,
+    now: Timestamp,
+    rules: Rules,
+) -> Plan {
     if let Some(message) = too_late(request, now) {
         return Plan::Reject(Rejection::DeadlineExceeded, message);
+    }
+    if let Admission::Missing(why) = admission {
+        return Plan::Wait(Hindrance::Waiting, why.clone());
+    }
+    if !admission.covers(request.created) {
+        return Plan::Reject(Rejection::NotAuthorized, UNCHECKED.into());
     }
     for kind in Kind::ALL.into_iter().filter(|kind| request.names(*kind)) {
         match gates.of(kind) {

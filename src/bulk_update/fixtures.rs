@@ -15,9 +15,11 @@ use super::{
     work::{Entry, Progress},
 };
 use crate::{
+    admission::Policies,
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
     index::Index,
     meta::Meta,
+    metrics::Metrics,
     target::Target,
 };
 
@@ -67,6 +69,9 @@ fn context_of(client: Client) -> Arc<Context> {
     Arc::new(Context {
         index: Index::new([]),
         meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
+        policies: Policies::new(false),
+        metrics: Metrics::default(),
+        health: Arc::default(),
         slots: Arc::new(Semaphore::new(1)),
         rules: Rules::default(),
         recorder: Recorder::new(client.clone(), "test".into()),

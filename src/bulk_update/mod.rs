@@ -26,7 +26,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{Instrument, info_span, warn};
 
 use self::{
     apply::{Flight, Wanted},
@@ -39,9 +39,12 @@ use self::{
     work::Work,
 };
 use crate::{
+    admission::Policies,
     api::{BulkUpdate, ItemResult},
+    health::{Health, Pulse},
     index::Index,
     meta::Meta,
+    metrics::Metrics,
 };
 
 /// What all BulkUpdates share.
@@ -52,6 +55,12 @@ pub struct Context {
     pub index: Arc<Index>,
     /// The capability flag.
     pub meta: Meta,
+    /// The admission policy that checks authors.
+    pub policies: Policies,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Shows that all gets on.
+    pub health: Arc<Health>,
     /// One permit for each request that may be under way; those of the watches, the flag and the events aside.
     pub slots: Arc<Semaphore>,
     /// Who is eligible.
@@ -62,6 +71,14 @@ pub struct Context {
     pub tracker: TaskTracker,
     /// Set when the process is to end: nothing new is begun.
     pub shutdown: CancellationToken,
+}
+
+impl Context {
+    /// Who asked for it, where the admission policy vouches for that.
+    #[must_use]
+    pub fn requester<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        request.requester.as_deref().filter(|_| self.policies.required())
+    }
 }
 
 /// A BulkUpdate as it was last seen.
@@ -105,21 +122,22 @@ impl Latest {
 /// Carries out one BulkUpdate to its end; or until it is deleted, or the process ends. Gives it back as it is at its end, if
 /// that is on record.
 async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpdate>> {
+    let pulse = ctx.health.pulse();
     let mut bulk = Arc::clone(&latest.current.borrow_and_update().bulk);
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)
-        match read_again(&ctx, &mut latest, &Request::from(&*bulk)).await {
+        match read_again(&ctx, &mut latest, &Request::from(&*bulk), &pulse).await {
             Some(live) => bulk = Arc::new(live),
             None => return None,
         }
     }
     while !latest.stopped() && bulk.metadata.deletion_timestamp.is_none() {
         let mut work = Work::take_up(&bulk);
-        if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work).await == End::Over {
+        if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work, &pulse).await == End::Over {
             return work.is_over().then(|| Box::new(work.as_recorded(&bulk)));
         }
-        match read_again(&ctx, &mut latest, &work.request).await {
+        match read_again(&ctx, &mut latest, &work.request, &pulse).await {
             Some(live) => bulk = Arc::new(live),
             None => break,
         }
@@ -129,8 +147,14 @@ async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpda
 
 /// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,
 /// or nothing new may be begun.
-async fn read_again(ctx: &Context, latest: &mut Latest, request: &Request) -> Option<BulkUpdate> {
+async fn read_again(
+    ctx: &Context,
+    latest: &mut Latest,
+    request: &Request,
+    pulse: &Pulse,
+) -> Option<BulkUpdate> {
     for attempt in 1.. {
+        pulse.beat();
         let answer = {
             let _slot = ctx.slots.acquire().await;
             record::get(ctx, request).await
@@ -139,6 +163,7 @@ async fn read_again(ctx: &Context, latest: &mut Latest, request: &Request) -> Op
             Ok(live) => return Some(live).filter(|l| l.metadata.uid.as_deref() == Some(&*request.uid)),
             Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
+                ctx.metrics.failed("bulkupdates", &failure);
                 warn!(bulk_update = %request.full_name(), %failure, "can't be read; trying again");
                 tokio::select! {
                     () = tokio::time::sleep(failure.wait(attempt)) => {}
@@ -160,25 +185,26 @@ enum End {
     Overtaken,
 }
 
-async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) -> End {
+async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
     let named = work.request.items.iter().map(|item| (item.kind, item.id.as_str()));
     let following = ctx.index.follow(&work.request.namespace, named);
     let mut flight = Flight::default();
     let mut hindered = 0;
     loop {
+        pulse.beat();
         if latest.stopped() {
             flight.drain(work).await;
             record::record_last(ctx, work).await;
             return End::Over;
         }
         let seen = tokio::select! {
-            seen = observe::observe(ctx, work, &following) => seen,
+            seen = observe::observe(ctx, work, &following).instrument(info_span!("observe")) => seen,
             () = ctx.shutdown.cancelled() => continue,
         };
         let decided = (Instant::now(), Timestamp::now());
-        let turn = decide(work, &seen, ctx.rules, decided.1);
+        let turn = info_span!("decide").in_scope(|| decide(work, &seen, ctx.rules, decided.1));
         let recorded = match &turn.phase {
-            Some(phase) => record::record(ctx, work, phase).await,
+            Some(phase) => record::record(ctx, work, phase).instrument(info_span!("record")).await,
             None => Recorded::Unchanged,
         };
         if matches!(recorded, Recorded::Overtaken) {
@@ -190,9 +216,9 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
         }
         work.keep_to_the_record();
         let idle = turn.wanted.is_empty() && flight.is_empty();
-        apply::apply(ctx, latest, work, &mut flight, turn.wanted).await;
+        apply::apply(ctx, latest, work, &mut flight, turn.wanted).instrument(info_span!("apply")).await;
         if let Recorded::Written(before) | Recorded::Adopted(before) = &recorded {
-            report::report(ctx, work, before);
+            info_span!("report").in_scope(|| report::report(ctx, work, before));
         }
         if work.is_over() {
             return End::Over;
@@ -206,7 +232,8 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work) 
         if idle && !goes_on {
             let to_record = matches!(recorded, Recorded::Later);
             let waiting = Waiting { hindered, to_record, decided };
-            settle::settle(ctx, latest, work, &mut flight, &following, waiting).await;
+            let settle = settle::settle(ctx, latest, work, &mut flight, &following, waiting);
+            settle.instrument(info_span!("settle")).await;
         }
     }
 }
@@ -232,7 +259,7 @@ fn decide(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
 }
 
 fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
-    match decide::plan(&work.request, &seen.looks, &seen.gates, now, rules) {
+    match decide::plan(&work.request, &seen.looks, &seen.admission, &seen.gates, now, rules) {
         Plan::Reject(why, message) => Turn { phase: Some(Phase::Rejected(why, message)), ..Turn::default() },
         Plan::Wait(why, message) => {
             work.entries.iter_mut().for_each(work::Entry::planning_waits);

@@ -15,6 +15,7 @@ use super::{
     work::{Entry, Work},
 };
 use crate::{
+    admission::Admission,
     api::{ItemResult, Kind},
     client::{Failure, send},
     index::{Change, Following, What},
@@ -29,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What one pass decides on.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// Whether authors are checked.
+    pub admission: Admission,
     /// The flag.
     pub gates: Gates,
     /// What is known of each item's target.
@@ -50,7 +53,8 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> S
         Some(why) if work.start.is_none() => Look::Failed(why.clone()),
         _ => entry.look(ctx.index.get(entry.item.kind, namespace, &entry.item.id)),
     };
-    Seen { gates, looks: work.entries.iter().map(look).collect(), unlisted }
+    let looks = work.entries.iter().map(look).collect();
+    Seen { admission: ctx.policies.admission(), gates, looks, unlisted }
 }
 
 /// That a kind which the request names has not been listed yet, within patience.
@@ -60,6 +64,11 @@ async fn unlisted(ctx: &Context, work: &Work) -> Option<String> {
         if tokio::time::timeout(patience, ctx.index.listed(kind)).await.is_err() {
             return Some(format!("{} can't be listed yet; the operator's log says why", kind.plural()));
         }
+    }
+    if work.start.is_none() {
+        // What they have to say is asked for by itself.
+        let patience = PATIENCE.saturating_sub(work.since.elapsed());
+        let _ = tokio::time::timeout(patience, ctx.policies.listed()).await;
     }
     None
 }

@@ -101,6 +101,7 @@ async fn write_or_put_off(
             recorded
         }
         Err(failure) => {
+            ctx.metrics.failed("bulkupdates", &failure);
             warn!(bulk_update = %work.request.full_name(), %failure, "the status can't be written; trying again");
             work.pace.failed(&failure);
             Recorded::Later

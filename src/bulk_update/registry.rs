@@ -11,9 +11,14 @@ use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
 };
-use tracing::warn;
+use tracing::{Instrument, Span, info_span, warn};
 
-use super::{Context, Current, Latest, carry_out, finished::Finished, report, request::unfit};
+use super::{
+    Context, Current, Latest, carry_out,
+    finished::Finished,
+    report,
+    request::{Request, unfit},
+};
 use crate::{api::BulkUpdate, target::not_older};
 
 /// Namespace and name.
@@ -181,10 +186,11 @@ impl Registry {
         if bulk.metadata.deletion_timestamp.is_some() {
             return State::LaidDown;
         }
+        let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
+        let span = span(&ctx, &bulk);
         let (current, receiver) = watch::channel(Current { bulk, stopped: false });
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
-        let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
-        let task = self.tasks.spawn(async move { (key, carry_out(ctx, latest).await) }).id();
+        let task = self.tasks.spawn(async move { (key, carry_out(ctx, latest).instrument(span).await) }).id();
         State::Underway { task, current, undecodable: false }
     }
 
@@ -251,6 +257,7 @@ impl Registry {
             }
         }
         self.undecodable += 1;
+        self.ctx.metrics.unreadable("bulkupdates");
         warn!(bulk_update = %format_args!("{}/{}", key.0, key.1), error = invalid.error,
             undecodable = self.undecodable, "a BulkUpdate can't be decoded: nothing is done for it");
         let note = format!("it can't be decoded, so nothing is done for it: {}", invalid.error);
@@ -258,6 +265,13 @@ impl Registry {
         let uid = meta.uid.clone();
         report::publish(&self.ctx, namespace, name, uid, EventType::Warning, "Unreadable", &note);
     }
+}
+
+/// What its trace is called, and tells.
+fn span(ctx: &Context, bulk: &BulkUpdate) -> Span {
+    let request = Request::from(bulk);
+    info_span!("bulk_update", k8s.namespace.name = request.namespace, bulk_update = request.name,
+        uid = %request.uid, requester = ctx.requester(&request), items = request.items.len())
 }
 
 fn is_over(bulk: &BulkUpdate) -> bool {

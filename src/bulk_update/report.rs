@@ -37,26 +37,29 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tells what a status write has changed; `before` is what stood there before it.
 pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
+    ctx.metrics.recorded(work, before);
     let (request, after) = (&work.request, &work.recorded);
+    let requester = ctx.requester(request);
+    let by = requester.map(|name| format!("; requested by {name}")).unwrap_or_default();
     let message = |type_| after.condition(type_).map(|c| c.message.clone()).unwrap_or_default();
     let accepted = after.condition(ACCEPTED).map(|c| c.status.as_str());
     let ended = before.completion_time.is_none() && after.completion_time.is_some();
 
     if ended && accepted == Some("False") {
         let reason = after.condition(ACCEPTED).map(|c| c.reason.clone()).unwrap_or_default();
-        info!(bulk_update = %request.full_name(), uid = %request.uid, reason, message = message(ACCEPTED),
-            "rejected");
-        tell(ctx, request, EventType::Warning, "Rejected", &message(ACCEPTED));
+        info!(bulk_update = %request.full_name(), uid = %request.uid, requester, reason,
+            message = message(ACCEPTED), "rejected");
+        tell(ctx, request, EventType::Warning, "Rejected", &format!("{}{by}", message(ACCEPTED)));
         return;
     }
     if before.start_time.is_none() && after.start_time.is_some() {
         let summary = after.summary.unwrap_or_default();
         let plural = if summary.total == 1 { "" } else { "s" };
         let note = format!(
-            "{} item{plural}: {} planned, {} eligible, {} refused",
+            "{} item{plural}: {} planned, {} eligible, {} refused{by}",
             summary.total, summary.planned, summary.eligible, summary.refused
         );
-        info!(bulk_update = %request.full_name(), uid = %request.uid, dry_run = request.dry_run,
+        info!(bulk_update = %request.full_name(), uid = %request.uid, requester, dry_run = request.dry_run,
             total = summary.total, planned = summary.planned, refused = summary.refused, "accepted");
         tell(ctx, request, EventType::Normal, "Accepted", &note);
     }

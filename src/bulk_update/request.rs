@@ -4,10 +4,17 @@ use std::collections::HashSet;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::{BulkUpdate, BulkUpdateSpec, Kind, MAX_ITEMS, TargetStatus};
+use crate::{
+    admission::REQUESTER,
+    api::{BulkUpdate, BulkUpdateSpec, Kind, MAX_ITEMS, TargetStatus},
+    client::cut,
+};
 
 /// `startingDeadlineSeconds` where the request doesn't say.
 pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
+
+/// The longest name of a requester that is kept, in bytes: names of users have no bound.
+const LONGEST_REQUESTER: usize = 256;
 
 /// What was asked for, and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +27,8 @@ pub struct Request {
     pub uid: Box<str>,
     /// When it was created; whole seconds, as the API server keeps them.
     pub created: Timestamp,
+    /// Who asked for it, by its annotation; at most 256 bytes.
+    pub requester: Option<String>,
     /// Only decide and report.
     pub dry_run: bool,
     /// Nothing is planned or written later.
@@ -56,6 +65,11 @@ impl From<&BulkUpdate> for Request {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default().into(),
             created,
+            requester: meta
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(REQUESTER))
+                .map(|name| cut(name, LONGEST_REQUESTER)),
             dry_run: spec.dry_run.unwrap_or_default(),
             not_after: spec.not_after.as_ref().map(|t| t.0),
             starting_deadline: later(created, deadline),

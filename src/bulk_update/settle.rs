@@ -32,6 +32,7 @@ pub async fn settle(
     waiting: Waiting,
 ) {
     let mut flag = ctx.meta.changes();
+    let mut policies = ctx.policies.changes();
     let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
     let next = next_time(work, waiting, Timestamp::now());
     tokio::select! {
@@ -40,6 +41,7 @@ pub async fn settle(
         () = latest.changed() => {}
         () = ctx.shutdown.cancelled() => {}
         _ = flag.changed(), if watches_flag => {}
+        _ = policies.changed(), if work.start.is_none() => {}
         () = sleep_until(next) => {}
     }
 }

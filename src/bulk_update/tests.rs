@@ -13,6 +13,7 @@ use super::{
     *,
 };
 use crate::{
+    admission::Admission,
     api::{BulkUpdateStatus, ItemStatus, Kind, TargetStatus},
     client::Failure,
     index::Scope,
@@ -45,7 +46,8 @@ async fn what_was_deleted_is_not_read_again_for_ever() {
     let bulk = bulk(&spec(Kind::Execution, TargetStatus::Stopped));
     let request = Request::from(&bulk);
     let (sender, mut latest) = latest(&ctx, bulk);
-    let reading = read_again(&ctx, &mut latest, &request);
+    let pulse = ctx.health.pulse();
+    let reading = read_again(&ctx, &mut latest, &request, &pulse);
     let deleted = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         sender.send_modify(|current| current.stopped = true);
@@ -92,7 +94,12 @@ fn work_of(bulk: &BulkUpdate) -> Work {
 
 fn pass(work: &mut Work, look: Look) -> Turn {
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
-    carry_on(work, &Seen { gates, looks: vec![look], unlisted: None }, Rules::default(), Deadline::Ahead)
+    carry_on(
+        work,
+        &Seen { gates, looks: vec![look], admission: Admission::NotRequired, unlisted: None },
+        Rules::default(),
+        Deadline::Ahead,
+    )
 }
 
 fn hindrance(turn: &Turn) -> Option<&str> {

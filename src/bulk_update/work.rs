@@ -46,6 +46,8 @@ pub struct Work {
     /// When this process took it up, or recorded its plan: the flag must have been read since.
     pub since: Instant,
     planned: bool,
+    /// When this process saw a write accepted last.
+    pub last_write: Option<Timestamp>,
     /// How many reads are under way.
     pub reading: usize,
     /// When status writes are due.
@@ -132,6 +134,7 @@ impl Work {
             unanswered: None,
             since: Instant::now(),
             planned: start.is_some(),
+            last_write: None,
             reading: 0,
             pace: Pace::default(),
         }

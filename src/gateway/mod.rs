@@ -26,7 +26,7 @@ use crate::{
     client,
     http_server::{bounded, listen},
     meta::Meta,
-    telemetry,
+    telemetry::{self, Probes},
 };
 
 /// How long a stop may take: the requests under way come to their end.
@@ -82,6 +82,11 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
         version = env!("CARGO_PKG_VERSION"), "serving the AI API");
 
     let readiness = shutdown.clone();
+    let answers = Probes {
+        refresh: || {},
+        live: || Ok(()),
+        ready: move || if readiness.is_cancelled() { Err("stopping".to_owned()) } else { Ok(()) },
+    };
     let handle = Handle::new();
     let places = Arc::clone(&gateway.places);
     let router = routes::router(gateway).into_make_service();
@@ -107,7 +112,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             }).0
         } => ended?,
         () = renew => anyhow::bail!("the certificate is not followed any more"),
-        ended = telemetry::serve(probes, registry, move || !readiness.is_cancelled()) => {
+        ended = telemetry::serve(probes, registry, answers) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");
         }

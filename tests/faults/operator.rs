@@ -10,6 +10,7 @@ use std::{
 use ai_api_operator::{
     client,
     controller::{self, Settings},
+    metrics::Metrics,
 };
 use tokio::{runtime::Builder, sync::oneshot};
 
@@ -85,6 +86,8 @@ impl Running {
             watch_namespaces: vec![namespace.clone()],
             max_in_flight,
             delete_completed: false,
+            // Faults strike what is written to targets; who may ask is tested in tests/admission.rs.
+            require_admission_policy: false,
         };
         let config = cluster.operators_config().await;
         let (tell, ended) = oneshot::channel();
@@ -99,7 +102,7 @@ impl Running {
                 tokio::select! {
                     biased;
                     () = dead.cancelled() => End::Killed,
-                    end = controller::run(client, settings, stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
+                    end = controller::run(client, settings, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
                 }
             });
             // All that it was about to do is dropped with it.

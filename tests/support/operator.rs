@@ -37,6 +37,7 @@ pub struct Operator {
     /// Its name in the audit log.
     pub user: String,
     namespace: String,
+    plane: &'static ControlPlane,
     kubeconfig: PathBuf,
     log: PathBuf,
     process: Option<Child>,
@@ -44,11 +45,12 @@ pub struct Operator {
 
 impl Operator {
     /// One that does not run yet, with a token for the ServiceAccount of this namespace.
-    pub async fn new(plane: &ControlPlane, client: &Client, namespace: &str) -> Self {
+    pub async fn new(plane: &'static ControlPlane, client: &Client, namespace: &str) -> Self {
         let kubeconfig = kubeconfig_of(plane, client, namespace, "ai-api-operator").await;
         Self {
             user: format!("system:serviceaccount:{namespace}:ai-api-operator"),
             namespace: namespace.to_owned(),
+            plane,
             log: plane.folder.join(format!("{namespace}.log")),
             kubeconfig,
             process: None,
@@ -60,16 +62,27 @@ impl Operator {
         self.kubeconfig.clone()
     }
 
+    /// How it is started. Each test that waits for the admission policy to be in force would take ten seconds more: those
+    /// that are about it ask for it.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"));
+        command
+            .args(["controller", "--namespace", &self.namespace, "--metrics-bind-address", "127.0.0.1:0"])
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .env("AI_API_REQUIRE_ADMISSION_POLICY", "false")
+            .env_remove("RUST_LOG");
+        command
+    }
+
     /// Starts it, for this namespace alone.
     pub fn start(&mut self, arguments: &[&str]) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"))
-            .args(["controller", "--namespace", &self.namespace, "--watch-namespace", &self.namespace])
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
+        let process = self
+            .command()
+            .args(["--watch-namespace", &self.namespace])
             .args(arguments)
-            .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -83,11 +96,15 @@ impl Operator {
         self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
     }
 
-    /// Ends it at once (SIGKILL).
+    /// Ends it at once (SIGKILL). The admin, who knows that it is dead, takes its Lease away, as far as that works: the
+    /// next one would have to wait until it lapses, which is what tests/replicas.rs is about.
     pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+        let of = ["--namespace", &self.namespace, "--request-timeout=2s"];
+        let delete = ["delete", "lease", "ai-api-operator", "--ignore-not-found"];
+        self.plane.kubectl(&[of.as_slice(), &delete].concat(), "");
     }
 
     /// Asks it to end (SIGTERM) and waits for that.

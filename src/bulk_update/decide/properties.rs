@@ -8,6 +8,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{Deadline, Gate, Gates, Look, Plan, Rules, Step, carry_on, plan};
 use crate::{
+    admission::Admission,
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
         fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, at},
@@ -25,6 +26,14 @@ fn config(times: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     // A case that was found becomes a row of a table: no file remembers it.
     ProptestConfig { cases: config.cases * times, failure_persistence: None, ..config }
+}
+
+fn admissions() -> impl Strategy<Value = Admission> {
+    prop_oneof![
+        Just(Admission::NotRequired),
+        Just(Admission::Missing("it is not there".into())),
+        (-20..5i64).prop_map(|seconds| Admission::Since(at(seconds))),
+    ]
 }
 
 fn uid() -> impl Strategy<Value = &'static str> {
@@ -101,6 +110,7 @@ prop_compose! {
         starting in 0..5i64,
     ) -> Request {
         Request {
+            requester: None,
             namespace: "team-a".into(),
             name: "nightly".into(),
             uid: OWN.into(),
@@ -275,6 +285,7 @@ proptest! {
         executions in gates(),
         deployments in gates(),
         invalid in any::<bool>(),
+        admission in admissions(),
         seconds in -1..6i64,
         rules in rules(),
     ) {
@@ -282,7 +293,12 @@ proptest! {
         let now = at(seconds);
         let late = now > request.starting_deadline || request.not_after.is_some_and(|end| now > end);
         let open = request.items.iter().all(|item| *gates.of(item.kind) == Gate::Open);
-        match plan(&request, &looks, &gates, now, rules) {
+        let open = open && match &admission {
+            Admission::NotRequired => true,
+            Admission::Since(since) => request.created.as_second() - since.as_second() > 10,
+            Admission::Missing(_) => false,
+        };
+        match plan(&request, &looks, &admission, &gates, now, rules) {
             Plan::Reject(..) => prop_assert!(late || !open),
             Plan::Wait(..) => prop_assert!(!late),
             Plan::Read(which) => {

@@ -9,6 +9,7 @@ use super::{
     may,
 };
 use crate::{
+    admission::Admission,
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, Reason, State, TargetStatus},
     bulk_update::{
         Turn,
@@ -167,7 +168,8 @@ impl Cluster {
         }
         let looks = (0..ITEMS).map(|at| self.work.entries[at].look(self.index[slot(&self.work, at)].clone()));
         let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
-        let seen = Seen { gates, looks: looks.collect(), unlisted: None };
+        let admission = Admission::NotRequired;
+        let seen = Seen { admission, gates, looks: looks.collect(), unlisted: None };
         let Turn { phase, wanted, .. } =
             crate::bulk_update::decide(&mut self.work, &seen, self.rules, at(self.now));
         if let Some(phase) = phase

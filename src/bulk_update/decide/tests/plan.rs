@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    admission::Admission,
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rejection, Rules, plan},
@@ -38,7 +39,7 @@ fn looks(request: &Request, look: fn(Option<crate::target::Target>) -> Look) -> 
 }
 
 fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Plan {
-    plan(request, looks, gates, at(seconds), Rules::default())
+    plan(request, looks, &Admission::NotRequired, gates, at(seconds), Rules::default())
 }
 
 #[test]
@@ -99,6 +100,28 @@ fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
         let found = made(&request, looks, &gates(off("typo"), off("typo"), true), 60);
         assert_eq!(found, Plan::Reject(Rejection::MetaInvalid, "typo".into()));
     }
+}
+
+#[test]
+fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_nothing_is_planned() {
+    let request = request(&json!({}));
+    let looks = looks(&request, Look::Live);
+    let planned = |admission| plan(&request, &looks, &admission, &OPEN, at(1), Rules::default());
+    let missing = Admission::Missing("it is gone".into());
+    assert_eq!(planned(missing.clone()), Plan::Wait(Hindrance::Waiting, "it is gone".into()));
+    // By the second: what was made in the tenth after the policy may have been made before it was in force everywhere.
+    for seconds in [-10, -9, 0, 5] {
+        let found = planned(Admission::Since(at(seconds)));
+        assert!(matches!(found, Plan::Reject(Rejection::NotAuthorized, _)), "{seconds}: {found:?}");
+    }
+    assert!(matches!(planned(Admission::Since(at(-11))), Plan::Planned(_)));
+    // Whatever the flag says: who may not ask is told nothing.
+    let closed = Gates { executions: off("no"), deployments: off("no"), invalid: false };
+    let found = plan(&request, &looks, &missing, &closed, at(1), Rules::default());
+    assert!(matches!(found, Plan::Wait(Hindrance::Waiting, _)), "{found:?}");
+    // It is too late all the same.
+    let found = plan(&request, &looks, &missing, &OPEN, at(3601), Rules::default());
+    assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{found:?}");
 }
 
 #[test]

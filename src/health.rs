@@ -1,0 +1,242 @@
+//! Whether the operator gets on: signs of life of its watches and of its passes over BulkUpdates.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use http_body_util::BodyExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::client::{Body, DynBody};
+use tokio::time::Instant;
+use tower::{BoxError, Layer, Service, util::BoxService};
+
+use crate::client::Wire;
+
+/// How long a watch may be silent: the API server sends a bookmark about once a minute where nothing happens. One that fails
+/// is not silent: it is tried again at least every minute and a half.
+pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
+
+/// How long one pass over a BulkUpdate may take: it waits a minute at the most, each of its requests takes 10 s at the
+/// most, but many may stand in line for the slots.
+pub const LONGEST_PASS: Duration = Duration::from_mins(10);
+
+/// The signs of life; one for the whole operator.
+#[derive(Debug)]
+pub struct Health {
+    ready: Mutex<Result<(), String>>,
+    signs: Mutex<Signs>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { ready: Mutex::new(Err("not everything was listed yet".into())), signs: Mutex::default() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Signs {
+    /// Of each watch, by its path: when something was heard last, by either clock.
+    watches: HashMap<String, (Instant, Timestamp)>,
+    /// Of each BulkUpdate under way, by a number of its own.
+    passes: HashMap<u64, Instant>,
+    /// How many numbers were given out.
+    numbers: u64,
+}
+
+/// The sign of life of one BulkUpdate under way, until it is dropped.
+#[derive(Debug)]
+pub struct Pulse {
+    health: Arc<Health>,
+    number: u64,
+}
+
+impl Health {
+    /// From now on BulkUpdates that are made will be carried out, or will not; why.
+    pub fn is_ready(&self, ready: Result<(), String>) {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+    }
+
+    /// Whether BulkUpdates that are made now will be carried out.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn ready(&self) -> Result<(), String> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that something was heard of the watch of this path.
+    fn heard(&self, path: &str) {
+        let heard = (Instant::now(), Timestamp::now());
+        let mut signs = self.signs();
+        match signs.watches.get_mut(path) {
+            Some(known) => *known = heard,
+            None => {
+                signs.watches.insert(path.to_owned(), heard);
+            }
+        }
+    }
+
+    /// When each resource was heard of last; of several watches of one, the one that has been silent longest counts.
+    #[must_use]
+    pub fn heard_last(&self) -> HashMap<String, Timestamp> {
+        let mut last = HashMap::new();
+        for (path, (_, time)) in &self.signs().watches {
+            let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
+            last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(*time)).or_insert(*time);
+        }
+        last
+    }
+
+    /// A BulkUpdate is under way from now on.
+    #[must_use]
+    pub fn pulse(self: &Arc<Self>) -> Pulse {
+        let mut signs = self.signs();
+        signs.numbers += 1;
+        let number = signs.numbers;
+        signs.passes.insert(number, Instant::now());
+        Pulse { health: Arc::clone(self), number }
+    }
+
+    /// How many BulkUpdates are under way.
+    #[must_use]
+    pub fn underway(&self) -> usize {
+        self.signs().passes.len()
+    }
+
+    /// Whether all gets on.
+    ///
+    /// # Errors
+    /// What does not, in words for whoever looks at the probe.
+    pub fn check(&self) -> Result<(), String> {
+        let signs = self.signs();
+        for (path, (heard, _)) in &signs.watches {
+            if heard.elapsed() > LONGEST_SILENCE {
+                return Err(format!("nothing was heard of the watch of {path} for {:?}", heard.elapsed()));
+            }
+        }
+        match signs.passes.values().map(Instant::elapsed).max() {
+            Some(longest) if longest > LONGEST_PASS => {
+                Err(format!("a BulkUpdate has not got on for {longest:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn signs(&self) -> MutexGuard<'_, Signs> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pulse {
+    /// It gets on.
+    pub fn beat(&self) {
+        if let Some(pass) = self.health.signs().passes.get_mut(&self.number) {
+            *pass = Instant::now();
+        }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.health.signs().passes.remove(&self.number);
+    }
+}
+
+/// Listens to watches, on the wire: bookmarks, which kube keeps to itself, are signs of life as well.
+#[derive(Clone, Debug)]
+pub struct Listen(pub Arc<Health>);
+
+impl Layer<Wire> for Listen {
+    type Service = Wire;
+
+    fn layer(&self, wire: Wire) -> Wire {
+        BoxService::new(Listening { wire, health: Arc::clone(&self.0) })
+    }
+}
+
+struct Listening {
+    wire: Wire,
+    health: Arc<Health>,
+}
+
+impl Service<http::Request<Body>> for Listening {
+    type Response = http::Response<Box<DynBody>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.wire.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        // A list goes before each watch, page by page, and is a part of it.
+        let watches = request.uri().query().is_some_and(|query| {
+            query.split('&').any(|part| part == "watch=true" || part.starts_with("limit="))
+        });
+        let path = request.uri().path().to_owned();
+        let answer = self.wire.call(request);
+        if !watches {
+            return answer;
+        }
+        let health = Arc::clone(&self.health);
+        async move {
+            let answer = answer.await;
+            health.heard(&path);
+            Ok(answer?.map(|body| {
+                let body = body.map_frame(move |frame| {
+                    health.heard(&path);
+                    frame
+                });
+                Box::new(body) as Box<DynBody>
+            }))
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_watch_is_told_and_one_that_is_heard_is_not() {
+        let health = Health::default();
+        assert_eq!(health.check(), Ok(()));
+        health.heard("/apis/aiapi.dev/v1alpha1/executions");
+        health.heard("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
+        advance(LONGEST_SILENCE).await;
+        assert_eq!(health.check(), Ok(()));
+        health.heard("/apis/aiapi.dev/v1alpha1/executions");
+        advance(Duration::from_millis(1)).await;
+        let why = health.check().unwrap_err();
+        assert!(why.contains("namespaces/a/bulkupdates"), "{why}");
+        health.heard("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
+        assert_eq!(health.check(), Ok(()));
+        let mut resources: Vec<_> = health.heard_last().into_keys().collect();
+        resources.sort();
+        assert_eq!(resources, ["bulkupdates", "executions"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_does_not_end_is_told() {
+        let health = Arc::new(Health::default());
+        let [stuck, other] = [health.pulse(), health.pulse()];
+        assert_eq!(health.underway(), 2);
+        advance(LONGEST_PASS).await;
+        assert_eq!(health.check(), Ok(()));
+        other.beat();
+        advance(Duration::from_millis(1)).await;
+        assert!(health.check().is_err());
+        stuck.beat();
+        assert_eq!(health.check(), Ok(()));
+        advance(LONGEST_PASS + Duration::from_millis(1)).await;
+        drop([stuck, other]);
+        assert_eq!((health.check(), health.underway()), (Ok(()), 0));
+    }
+}

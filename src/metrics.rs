@@ -1,0 +1,289 @@
+//! What the operator counts, for Prometheus. No label holds the name of an object, a namespace or a user.
+
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    FIELD_MANAGER,
+    api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, TargetStatus},
+    bulk_update::{status::READY, work::Work},
+    client::{Failure, Next},
+    health::Health,
+    index::Index,
+    leadership::Leadership,
+};
+
+/// The upper bounds of the histograms, in seconds. A creationTimestamp has whole seconds, so that nothing finer can be said.
+const SECONDS: [f64; 11] = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Item {
+    kind: &'static str,
+    verb: &'static str,
+    result: Word,
+}
+
+/// A word of the API's own.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+struct Word(ItemResult);
+
+impl EncodeLabelValue for Word {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        std::fmt::Write::write_fmt(encoder, format_args!("{:?}", self.0))
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Write {
+    kind: &'static str,
+    verb: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Resource {
+    resource: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Election {
+    name: &'static str,
+}
+
+/// All of them; one for the whole operator. A clone counts into the same.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    finished: Family<Outcome, Counter>,
+    items: Family<Item, Counter>,
+    planned_after: Histogram,
+    written_after: Histogram,
+    ended_after: Histogram,
+    underway: Gauge,
+    in_flight: Gauge,
+    writes: Family<Write, Counter>,
+    retries: Family<Reason, Counter>,
+    conflicts: Family<Resource, Counter>,
+    unreadable: Family<Resource, Counter>,
+    watch_restarts: Family<Resource, Counter>,
+    heard_last: Family<Resource, Gauge<f64, AtomicU64>>,
+    targets: Family<OfKind, Gauge>,
+    leads: Family<Election, Gauge>,
+    index: Arc<OnceLock<Arc<Index>>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(SECONDS);
+        Self {
+            finished: Family::default(),
+            items: Family::default(),
+            planned_after: histogram(),
+            written_after: histogram(),
+            ended_after: histogram(),
+            underway: Gauge::default(),
+            in_flight: Gauge::default(),
+            writes: Family::default(),
+            retries: Family::default(),
+            conflicts: Family::default(),
+            unreadable: Family::default(),
+            watch_restarts: Family::default(),
+            heard_last: Family::default(),
+            targets: Family::default(),
+            leads: Family::default(),
+            index: Arc::default(),
+        }
+    }
+}
+
+/// The word of the `verb` label.
+#[must_use]
+pub const fn verb(target: TargetStatus) -> &'static str {
+    match target {
+        TargetStatus::Stopped => "stop",
+        TargetStatus::Deleted => "delete",
+    }
+}
+
+impl Metrics {
+    /// Gives each its name and its words.
+    pub fn register(&self, registry: &mut Registry) {
+        let mut bulk = |name, help, metric: &Histogram| {
+            registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        };
+        bulk("aiapi_bulkupdate_plan_duration", "From creation to plan; whole seconds", &self.planned_after);
+        bulk(
+            "aiapi_bulkupdate_apply_duration",
+            "From creation to the last accepted write",
+            &self.written_after,
+        );
+        bulk("aiapi_bulkupdate_duration", "From creation to the end, rejections included", &self.ended_after);
+        registry.register(
+            "aiapi_bulkupdates_finished",
+            "BulkUpdates that came to their end, by the reason of their condition Ready",
+            self.finished.clone(),
+        );
+        registry.register(
+            "aiapi_bulkupdate_items",
+            "Items at the end of their BulkUpdate",
+            self.items.clone(),
+        );
+        registry.register("aiapi_bulkupdates_underway", "BulkUpdates under way", self.underway.clone());
+        registry.register(
+            "aiapi_writes_in_flight",
+            "Writes to targets without an answer yet",
+            self.in_flight.clone(),
+        );
+        registry.register("aiapi_writes", "Writes to targets", self.writes.clone());
+        registry.register(
+            "aiapi_retries",
+            "Requests that are tried again, or looked up, by what came of them",
+            self.retries.clone(),
+        );
+        registry.register(
+            "aiapi_conflicts",
+            "Writes that were refused because the object had changed",
+            self.conflicts.clone(),
+        );
+        registry.register(
+            "aiapi_unreadable",
+            "Objects seen that can't be understood",
+            self.unreadable.clone(),
+        );
+        registry.register(
+            "aiapi_watch_restarts",
+            "Watches that failed and were begun anew",
+            self.watch_restarts.clone(),
+        );
+        registry.register_with_unit(
+            "aiapi_watch_last_event_timestamp",
+            "When a watch was heard of last, bookmarks included",
+            Unit::Seconds,
+            self.heard_last.clone(),
+        );
+        registry.register("aiapi_index_targets", "Targets that are known", self.targets.clone());
+        registry.register("leader_election_master_status", "Whether this replica leads", self.leads.clone());
+    }
+
+    /// Takes over what is known elsewhere and needed only when somebody looks.
+    pub fn refresh(&self, health: &Health, leadership: &Leadership) {
+        self.underway.set(health.underway().try_into().unwrap_or(i64::MAX));
+        for (resource, time) in health.heard_last() {
+            #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
+            let seconds = time.as_millisecond() as f64 / 1000.0;
+            self.heard_last.get_or_create(&Resource { resource }).set(seconds);
+        }
+        for kind in Kind::ALL {
+            let known = self.index.get().map_or(0, |index| index.len(kind));
+            self.targets
+                .get_or_create(&OfKind { kind: kind.name() })
+                .set(known.try_into().unwrap_or(i64::MAX));
+        }
+        self.leads.get_or_create(&Election { name: FIELD_MANAGER }).set(leadership.holds().into());
+    }
+
+    /// From now on it is told how many targets this index has. There is one for each process.
+    pub fn counts_targets_of(&self, index: &Arc<Index>) {
+        let _ = self.index.set(Arc::clone(index));
+    }
+
+    /// A status was written; `before` is what stood there.
+    pub fn recorded(&self, work: &Work, before: &BulkUpdateStatus) {
+        let after = &work.recorded;
+        let seconds = |time: Timestamp| {
+            Duration::try_from(time.duration_since(work.request.created)).unwrap_or_default().as_secs_f64()
+        };
+        let planned = |status: &BulkUpdateStatus| status.summary.map_or(0, |summary| summary.planned);
+        if let Some(time) = work.last_write.filter(|_| planned(before) > 0 && planned(after) == 0) {
+            self.written_after.observe(seconds(time));
+        }
+        if let (None, Some(start)) = (&before.start_time, &after.start_time) {
+            self.planned_after.observe(seconds(start.0));
+        }
+        let (None, Some(end)) = (&before.completion_time, &after.completion_time) else { return };
+        self.ended_after.observe(seconds(end.0));
+        let outcome = after.condition(READY).map(|c| c.reason.clone()).unwrap_or_default();
+        self.finished.get_or_create(&Outcome { outcome }).inc();
+        for kind in Kind::ALL {
+            for ItemStatus { target_status, result, .. } in after.items(kind) {
+                let item = Item { kind: kind.name(), verb: verb(*target_status), result: Word(*result) };
+                self.items.get_or_create(&item).inc();
+            }
+        }
+    }
+
+    /// A write to a target goes out; it is in flight until what this gives back is dropped.
+    #[must_use]
+    pub fn write_begins(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// A write to a target was answered, or not.
+    pub fn written<T>(&self, kind: Kind, target: TargetStatus, outcome: &Result<T, Failure>) {
+        let outcome = match outcome {
+            Ok(_) => "accepted",
+            Err(failure) if failure.is_conflict() => "conflict",
+            Err(Failure::NotSent(_)) => "not_sent",
+            Err(failure) if failure.outcome_unknown() => "unanswered",
+            Err(_) => "refused",
+        };
+        self.writes.get_or_create(&Write { kind: kind.name(), verb: verb(target), outcome }).inc();
+    }
+
+    /// A request about this resource did not succeed.
+    pub fn failed(&self, resource: &str, failure: &Failure) {
+        if failure.is_conflict() {
+            self.conflicts.get_or_create(&Resource { resource: resource.to_owned() }).inc();
+        }
+        if failure.next() != Next::GiveUp {
+            self.retries.get_or_create(&Reason { reason: failure.reason() }).inc();
+        }
+    }
+
+    /// An object of this resource can't be understood.
+    pub fn unreadable(&self, resource: &str) {
+        self.unreadable.get_or_create(&Resource { resource: resource.to_owned() }).inc();
+    }
+
+    /// A watch of this resource has failed.
+    pub fn watch_failed(&self, resource: &str) {
+        self.watch_restarts.get_or_create(&Resource { resource: resource.to_owned() }).inc();
+    }
+}
+
+/// A write in flight.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
