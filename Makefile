@@ -35,6 +35,18 @@ test-faults: ## the faults that `make test` leaves out: more than 7000 plans, ha
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
+.PHONY: test-oldest
+test-oldest: export AI_API_TEST_KUBERNETES := 1.33
+test-oldest: ## the tests against an API server, on the oldest Kubernetes that is supported
+	@dev/check-tools
+	@"$$(dev/control-plane/build)/kube-apiserver" --version
+	cargo test --locked OLDEST
+
+.PHONY: test-uninstall
+test-uninstall: ## install, uninstall in the middle of things, and see that nothing is stuck or left
+	@dev/check-tools
+	@dev/check-uninstall
+
 .PHONY: test-clients
 test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
 	@dev/test-clients
@@ -71,3 +83,9 @@ docs: ## write the field reference in docs/api.md anew from the Rust types
 .PHONY: drift
 drift: ## fail if crds/ is not what the Rust types say
 	@dev/check-drift
+
+.PHONY: crds-compat
+crds-compat: ## fail if crds/ breaks what those of the last release allowed
+	@dev/check-tools
+	@dev/test-check-crds
+	@dev/check-crds
