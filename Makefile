@@ -70,6 +70,10 @@ mutants: ## cargo-mutants over what decides and what sends; two hours on two cor
 	@dev/control-plane/build >/dev/null
 	dev/mutants
 
+.PHONY: image
+image: ## build the container image, with docker or buildah
+	@dev/build-image
+
 .PHONY: lint
 lint: ## format, clippy, and cargo-deny: licences, bans, sources, known vulnerabilities
 	cargo fmt --check
