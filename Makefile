@@ -80,6 +80,14 @@ lint: ## format, clippy, and cargo-deny: licences, bans, sources, known vulnerab
 	cargo clippy --all-targets --locked -- -D warnings
 	dev/deny
 
+.PHONY: manifests
+manifests: ## check deploy/: Kustomize and Helm make the same, a real API server takes it, kubeconform, promtool
+	@dev/check-manifests
+
+.PHONY: chart
+chart: ## write anew what the Helm chart takes from the Kustomize manifests
+	@dev/chart-files
+
 .PHONY: crds
 crds: ## write crds/ anew from the Rust types
 	cargo run --locked -- crds --out-dir crds
