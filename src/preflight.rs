@@ -128,7 +128,7 @@ async fn checked(client: &Client, settings: &Settings) -> Result<Result<(), Misc
     let missing = missing_rights(client, settings).await?;
     if !missing.is_empty() {
         return Ok(Err(Misconfigured(format!(
-            "this user may not {}; grant it what the roles in deploy/base/rbac.yaml grant",
+            "this user may not {}; grant it what the roles in deploy/base grant",
             missing.join(", ")
         ))));
     }

@@ -126,7 +126,7 @@ async fn rights_that_are_missing_are_named() {
             "create leases.coordination.k8s.io in namespace no-rights",
             "update leases.coordination.k8s.io ai-api-operator in namespace no-rights",
             "create events.events.k8s.io in namespace no-rights",
-            "deploy/base/rbac.yaml",
+            "deploy/base",
         ],
     );
     expect(of(&world, &[]), &["list executions.aiapi.dev in all namespaces"]);

@@ -154,7 +154,11 @@ impl ControlPlane {
             match manifest["kind"].as_str().unwrap() {
                 "ServiceAccount" | "Role" | "RoleBinding" => {}
                 // The roles are the same for all; who is bound to them is not.
-                "ClusterRoleBinding" => manifest["metadata"]["name"] = format!("test-{namespace}").into(),
+                "ClusterRoleBinding" => {
+                    let shipped = manifest["metadata"]["name"].as_str().unwrap();
+                    let name = shipped.replace("ai-api-operator", &format!("test-{namespace}"));
+                    manifest["metadata"]["name"] = name.into();
+                }
                 _ => continue,
             }
             if manifest["metadata"]["namespace"].is_string() {

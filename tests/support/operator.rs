@@ -67,9 +67,10 @@ impl Operator {
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"));
         command
-            .args(["controller", "--namespace", &self.namespace, "--metrics-bind-address", "127.0.0.1:0"])
+            .args(["controller", "--namespace", &self.namespace])
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
+            .env("AI_API_METRICS_BIND_ADDRESS", "127.0.0.1:0")
             .env("AI_API_REQUIRE_ADMISSION_POLICY", "false")
             .env_remove("RUST_LOG");
         command
