@@ -89,8 +89,9 @@ chart: ## write anew what the Helm chart takes from the Kustomize manifests
 	@dev/chart-files
 
 .PHONY: crds
-crds: ## write crds/ anew from the Rust types
+crds: ## write crds/, and what the Helm chart takes from it, anew from the Rust types
 	cargo run --locked -- crds --out-dir crds
+	@dev/chart-files
 
 .PHONY: docs
 docs: ## write the field reference in docs/api.md anew from the Rust types
