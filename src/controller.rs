@@ -31,7 +31,7 @@ use crate::{
     FIELD_MANAGER,
     admission::{Admission, POLICY, Policies, SPREADS},
     api::{BulkUpdate, Kind},
-    bulk_update::{Context, Registry, decide::Rules},
+    bulk_update::{Context, Registry, decide::Rules, status::whole_seconds},
     health::Health,
     index::{Index, Scope},
     meta::Meta,
@@ -202,7 +202,8 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) 
     loop {
         let ready = match ctx.policies.admission() {
             Admission::Missing(why) => Err(why),
-            admission if admission.covers(Timestamp::now()) => Ok(()),
+            // As the API server would date what is made now.
+            admission if admission.covers(whole_seconds(Timestamp::now())) => Ok(()),
             _ => Err(format!("the admission policy has not stood for {SPREADS} s yet")),
         };
         if ready != ctx.health.ready() {

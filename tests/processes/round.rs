@@ -110,6 +110,11 @@ impl Round {
         self.expected.insert(key, Expected { outcome, own: 0, foreign: times });
     }
 
+    /// The audit log is this long now.
+    pub fn mark(&self) -> u64 {
+        std::fs::metadata(self.world.plane.audit_log()).unwrap().len()
+    }
+
     pub fn start(&mut self, max_in_flight: &str) {
         self.starts += 1;
         self.world.operator.start(&["--max-in-flight", max_in_flight]);

@@ -19,6 +19,8 @@ pub struct Request {
     pub name: String,
     pub code: u64,
     pub body: Value,
+    /// Which of its user's tokens it was sent with.
+    pub token: String,
     /// When it came in and when it was answered, as RFC 3339 text, which sorts as time does.
     pub received: String,
     pub answered: String,
@@ -118,6 +120,7 @@ fn request(entry: &Value) -> Request {
         name: text("/objectRef/name"),
         code: entry["responseStatus"]["code"].as_u64().unwrap_or_default(),
         body: entry["requestObject"].clone(),
+        token: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
         received: text("/requestReceivedTimestamp"),
         answered: text("/stageTimestamp"),
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
@@ -11,6 +11,10 @@ use k8s_openapi::api::{
     core::v1::ServiceAccount,
 };
 use kube::{Api, Client, api::PostParams};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{control_plane::ControlPlane, signal};
 
@@ -24,13 +28,23 @@ pub async fn token_of(client: &Client, namespace: &str, account: &str) -> String
 
 /// Writes down how a ServiceAccount reaches the API server.
 pub async fn kubeconfig_of(plane: &ControlPlane, client: &Client, namespace: &str, account: &str) -> PathBuf {
+    let file = plane.folder.join(format!("{namespace}-{account}.kubeconfig"));
+    write_kubeconfig(plane, client, namespace, account, &file).await;
+    file
+}
+
+async fn write_kubeconfig(
+    plane: &ControlPlane,
+    client: &Client,
+    namespace: &str,
+    account: &str,
+    file: &Path,
+) {
     let token = token_of(client, namespace, account).await;
     let admin = fs::read_to_string(plane.admin_kubeconfig()).unwrap();
     let mut config: serde_json::Value = serde_saphyr::from_str(&admin).unwrap();
     config["users"][0]["user"] = serde_json::json!({"token": token});
-    let file = plane.folder.join(format!("{namespace}-{account}.kubeconfig"));
-    fs::write(&file, config.to_string()).unwrap();
-    file
+    fs::write(file, config.to_string()).unwrap();
 }
 
 pub struct Operator {
@@ -97,12 +111,32 @@ impl Operator {
         self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
     }
 
-    /// Ends it at once (SIGKILL). The admin, who knows that it is dead, takes its Lease away, as far as that works: the
-    /// next one would have to wait until it lapses, which is what tests/replicas.rs is about.
-    pub fn kill(&mut self) {
+    /// A second replica: the same ServiceAccount, with a token of its own.
+    pub async fn another(&self, client: &Client) -> Self {
+        let own = |path: &Path| path.with_extension(format!("2.{}", path.extension().unwrap().display()));
+        let kubeconfig = own(&self.kubeconfig);
+        write_kubeconfig(self.plane, client, &self.namespace, "ai-api-operator", &kubeconfig).await;
+        Self {
+            user: self.user.clone(),
+            namespace: self.namespace.clone(),
+            plane: self.plane,
+            kubeconfig,
+            log: own(&self.log),
+            process: None,
+        }
+    }
+
+    /// Ends it at once (SIGKILL); its Lease stays.
+    pub fn die(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Ends it at once (SIGKILL). The admin, who knows that it is dead, takes its Lease away, as far as that works: the
+    /// next one would have to wait until it lapses, which is what tests/replicas.rs is about.
+    pub fn kill(&mut self) {
+        self.die();
         let of = ["--namespace", &self.namespace, "--request-timeout=2s"];
         let delete = ["delete", "lease", "ai-api-operator", "--ignore-not-found"];
         self.plane.kubectl(&[of.as_slice(), &delete].concat(), "");
@@ -126,6 +160,30 @@ impl Operator {
             self.process = None;
         }
         ended
+    }
+
+    /// Where it serves metrics and probes, by its log: the process that was started last, once it does.
+    pub fn metrics_address(&self) -> Option<String> {
+        let log = self.log();
+        let line = log.lines().rfind(|line| line.contains("metrics and probes are served"))?;
+        let address = line.split("metrics_address=").nth(1)?;
+        address.split_whitespace().next().map(ToOwned::to_owned)
+    }
+
+    /// Status and body of what it answers there; 0 if it does not.
+    pub async fn probe(&self, path: &str) -> (u16, String) {
+        let Some(address) = self.metrics_address() else { return (0, String::new()) };
+        let get = async {
+            let mut connection = TcpStream::connect(address).await?;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
+            connection.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        };
+        let Ok(answer) = get.await else { return (0, String::new()) };
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// What it has logged so far, over all its starts.

@@ -1,0 +1,233 @@
+//! Who may ask: the shipped admission policy on a real API server, and an operator that plans nothing without it.
+//! A program of its own, because it takes the policy away from all others.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod support;
+
+use ai_api_operator::api::Kind;
+use serde_json::{Value, json};
+use support::{World, conditions, outcome, until, until_ok};
+
+/// Lets a user do these verbs on these resources of the group, in the world's namespace.
+fn grant(world: &World, user: &str, rules: &[(&str, &str)]) {
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|(verbs, resources)| {
+            json!({"apiGroups": ["aiapi.dev"], "resources": words(resources), "verbs": words(verbs)})
+        })
+        .collect();
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": user}, "rules": rules});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": user},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]});
+    for manifest in [role, binding] {
+        world.kubectl_ok(&["apply", "-f", "-"], &manifest.to_string());
+    }
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+/// Creates a BulkUpdate as somebody; gives back whether it was taken, and what was said.
+fn create_as(world: &World, user: &str, manifest: &Value) -> (bool, String) {
+    world.kubectl(&["create", "--as", user, "-f", "-"], &manifest.to_string())
+}
+
+fn bulk(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": name}, "spec": spec})
+}
+
+const POLICY: &str = "validatingadmissionpolicy/bulkupdates.aiapi.dev";
+const BINDING: &str = "validatingadmissionpolicybinding/bulkupdates.aiapi.dev";
+
+/// Puts policy and binding there (again).
+fn put(world: &World) {
+    let base = format!("{}/deploy/base", support::control_plane::PROJECT);
+    let (ok, output) = world.plane.kubectl(&["apply", "--server-side", "-k", &base], "");
+    assert!(ok, "{output}");
+}
+
+/// Waits until the API server checks authors, or does not any more.
+async fn in_force(world: &World, wanted: bool) {
+    grant(world, "nobody", &[("create", "bulkupdates")]);
+    let stop = bulk("trial", &json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]}));
+    until("the policy is in force, or not", || async {
+        let (taken, said) =
+            world.kubectl(&["create", "--as=nobody", "--dry-run=server", "-f", "-"], &stop.to_string());
+        taken != wanted && (taken || said.contains("nobody may not stop executions.aiapi.dev"))
+    })
+    .await;
+}
+
+/// What each of them may ask, and what they are told.
+async fn users_rights_and_requests(world: &World) {
+    let verbs = "create get";
+    grant(world, "creator", &[(verbs, "bulkupdates")]);
+    grant(world, "stops-executions", &[(verbs, "bulkupdates"), ("stop", "executions")]);
+    grant(world, "deletes-executions", &[(verbs, "bulkupdates"), ("delete", "executions")]);
+    grant(world, "stops-deployments", &[(verbs, "bulkupdates"), ("stop", "deployments")]);
+    grant(world, "deletes-deployments", &[(verbs, "bulkupdates"), ("delete", "deployments")]);
+    grant(world, "does-all", &[(verbs, "bulkupdates"), ("stop delete", "executions deployments")]);
+    let editor = ["create", "rolebinding", "editor", "--clusterrole=aiapi-editor", "--user=editor"];
+    world.kubectl_ok(&editor, "");
+    let viewer = ["create", "rolebinding", "viewer", "--clusterrole=aiapi-viewer", "--user=viewer"];
+    world.kubectl_ok(&viewer, "");
+    let can = ["auth", "can-i", "create", "bulkupdates.aiapi.dev", "--as=editor"];
+    until("the roles are known", || async { world.kubectl(&can, "").0 }).await;
+
+    let item = |target: &str| json!([{"id": "exec-1", "targetStatus": target}]);
+    let requests = [
+        ("stop", "executions", json!({"executions": item("STOPPED")})),
+        ("delete", "executions", json!({"executions": item("DELETED")})),
+        ("stop", "deployments", json!({"deployments": item("STOPPED")})),
+        ("delete", "deployments", json!({"deployments": item("DELETED")})),
+        // A dry run tells states.
+        ("stop", "executions", json!({"executions": item("STOPPED"), "dryRun": true})),
+    ];
+    let may = |user: &str, verb: &str, of: &str| match user {
+        "does-all" | "editor" => true,
+        _ => user == format!("{verb}s-{of}"),
+    };
+    let mut number = 0;
+    for user in [
+        "creator",
+        "stops-executions",
+        "deletes-executions",
+        "stops-deployments",
+        "deletes-deployments",
+        "does-all",
+        "editor",
+    ] {
+        for (verb, of, spec) in &requests {
+            number += 1;
+            let (taken, said) = create_as(world, user, &bulk(&format!("by-table-{number}"), spec));
+            println!("{user:20} {verb:6} {of:11} {}", said.trim());
+            assert_eq!(taken, may(user, verb, of), "{user} {verb} {of}: {said}");
+            if !taken {
+                let why = format!("{user} may not {verb} {of}.aiapi.dev in namespace {}", world.namespace);
+                assert!(said.contains(&why) && said.contains("Forbidden"), "{said}");
+            }
+        }
+    }
+    // A mixed request needs each right.
+    let mixed = json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"},
+        {"id": "exec-2", "targetStatus": "DELETED"}]});
+    for (user, taken) in [("stops-executions", false), ("deletes-executions", false), ("does-all", true)] {
+        assert_eq!(create_as(world, user, &bulk(&format!("mixed-{user}"), &mixed)).0, taken, "{user}");
+    }
+    let (taken, said) = create_as(world, "viewer", &bulk("by-viewer", &requests[0].2));
+    assert!(!taken && said.contains("cannot create resource \"bulkupdates\""), "{said}");
+}
+
+/// The annotation with who asked can only tell the truth.
+fn the_requester(world: &World) {
+    let mut forged = bulk("forged", &json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]}));
+    forged["metadata"]["annotations"] = json!({"aiapi.dev/requester": "somebody-else"});
+    let (taken, said) = create_as(world, "does-all", &forged);
+    assert!(!taken && said.contains("says who asked, which is does-all"), "{said}");
+    forged["metadata"]["annotations"] = json!({"aiapi.dev/requester": "does-all"});
+    assert!(create_as(world, "does-all", &forged).0, "one's own name is true");
+    for value in ["aiapi.dev/requester=other", "aiapi.dev/requester-"] {
+        let (taken, said) = world.kubectl(&["annotate", "--overwrite", "bu/forged", value], "");
+        assert!(!taken && said.contains("cannot be set, changed or removed later"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
+    let mut world = World::new("admission").await;
+    in_force(&world, true).await;
+    users_rights_and_requests(&world).await;
+    the_requester(&world);
+
+    // Without the binding nobody is checked, as whoever has only the right to create can see.
+    world.kubectl_ok(&["delete", BINDING], "");
+    in_force(&world, false).await;
+    world.own(Kind::Execution, "exec-9", "STOPPED").await;
+    let delete = json!({"executions": [{"id": "exec-9", "targetStatus": "DELETED"}]});
+    let (taken, said) = create_as(&world, "creator", &bulk("unchecked", &delete));
+    assert!(taken, "{said}");
+    world.operator.start(&["--require-admission-policy"]);
+    let status = world.ready_reason("unchecked", "Waiting").await;
+    let expected = ["Accepted Unknown Waiting", "Ready False Waiting", "Reconciling True Waiting"];
+    assert_eq!(conditions(&status), expected);
+    let message = &status.condition("Ready").unwrap().message;
+    assert!(
+        message.starts_with("the ValidatingAdmissionPolicyBinding bulkupdates.aiapi.dev is missing"),
+        "{message}"
+    );
+
+    // A binding that only warns is no better.
+    let warns = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "bulkupdates.aiapi.dev"},
+        "spec": {"policyName": "bulkupdates.aiapi.dev", "validationActions": ["Warn"]}});
+    world.kubectl_ok(&["create", "-f", "-"], &warns.to_string());
+    until_ok("the message says that it only warns", || async {
+        let now = world.bulk_updates().get("unchecked").await.unwrap();
+        let message = now.status.unwrap().condition("Ready").unwrap().message.clone();
+        if message.contains("its validationActions lack Deny") { Ok(()) } else { Err(message) }
+    })
+    .await;
+    world.kubectl_ok(&["delete", BINDING], "");
+    put(&world);
+
+    // What was made before is rejected, though the policy stands now.
+    let status = world.finished("unchecked").await;
+    let expected =
+        ["Accepted False NotAuthorized", "Ready False NotAuthorized", "Stalled True NotAuthorized"];
+    assert_eq!(conditions(&status), expected);
+    assert!(world.find(Kind::Execution, "exec-9").await.is_some(), "nothing is done for it");
+
+    // So is what is made in the first ten seconds; and readiness says when they are over.
+    in_force(&world, true).await;
+    let early = create_as(&world, "does-all", &bulk("early", &delete));
+    assert!(early.0, "{}", early.1);
+    assert_eq!(
+        world.finished("early").await.condition("Ready").map(|c| c.reason.clone()).as_deref(),
+        Some("NotAuthorized")
+    );
+    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    let mut named = bulk("in-time", &delete);
+    named["metadata"]["annotations"] = json!({"aiapi.dev/requester": "does-all"});
+    let (taken, said) = create_as(&world, "does-all", &named);
+    assert!(taken, "{said}");
+    let status = world.finished("in-time").await;
+    assert_eq!(outcome(&status, Kind::Execution, "exec-9"), "Settled");
+    let log = world.operator.log();
+    let wrote = log.lines().find(|line| line.contains("wrote to a target")).unwrap();
+    assert!(wrote.contains("requester=\"does-all\""), "{wrote}");
+    until("an event names who asked", || async {
+        world.kubectl_ok(&["events", "--for", "bu/in-time"], "").contains("requested by does-all")
+    })
+    .await;
+
+    // With the policy gone, what is planned goes on, and nothing more is planned; nor is it ready.
+    world.own(Kind::Execution, "exec-8", "STOPPED").await;
+    world.kubectl_ok(&["delete", POLICY], "");
+    until("it is not ready", || async { world.operator.probe("/readyz").await.0 == 503 }).await;
+    let (code, why) = world.operator.probe("/readyz").await;
+    assert!(
+        code == 503 && why.contains("ValidatingAdmissionPolicy bulkupdates.aiapi.dev is missing"),
+        "{why}"
+    );
+    world.submit("without", json!({"executions": [{"id": "exec-8", "targetStatus": "DELETED"}]})).await;
+    world.ready_reason("without", "Waiting").await;
+    assert!(world.find(Kind::Execution, "exec-8").await.is_some());
+    put(&world);
+    let status = world.finished("without").await;
+    assert_eq!(conditions(&status)[1], "Ready False NotAuthorized");
+
+    // Those who authorize otherwise do without.
+    world.kubectl_ok(&["delete", POLICY, BINDING], "");
+    assert!(world.operator.stop().success());
+    world.operator.start(&["--require-admission-policy=false"]);
+    let status = world
+        .carry_out("otherwise", json!({"executions": [{"id": "exec-8", "targetStatus": "DELETED"}]}))
+        .await;
+    assert_eq!(outcome(&status, Kind::Execution, "exec-8"), "Settled");
+    put(&world);
+}

@@ -1,0 +1,120 @@
+//! Two replicas: the one that leads is killed, asked to end, or paused, in the middle of a round, and the other one goes on.
+//! What each of them has sent is told apart by its token.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::{
+    round::Round,
+    support::{audit::Request, operator::Operator, until, within},
+};
+
+/// A round in its middle, with a second replica that waits to lead.
+async fn in_the_middle(name: &str) -> (Round, Operator) {
+    let mut round = Round::new(name).await;
+    let mut second = round.world.operator.another(&round.world.client).await;
+    round.start("2");
+    round.logged("the first leads", |log| log.contains(" leads identity=")).await;
+    second.start(&["--max-in-flight", "2"]);
+    until("the second waits", || async { second.log().contains("waiting to lead") }).await;
+    assert!(round.hold_after(10).await, "there was no middle");
+    (round, second)
+}
+
+/// The token of whoever has written to a target last.
+fn token_of_the_leader(round: &Round) -> String {
+    round.requests().iter().rfind(|r| r.is_target_write()).unwrap().token.clone()
+}
+
+/// Waits until the other one leads, and until it has written; prints how long that took.
+async fn goes_on(round: &Round, second: &Operator, first: &str, since: Instant, what: &str) {
+    until("the second leads", || async { second.log().contains(" leads identity=") }).await;
+    let leads = since.elapsed();
+    let written = || async {
+        round.requests().iter().any(|r| r.is_target_write() && r.succeeded() && r.token != first)
+    };
+    assert!(within(Duration::from_secs(40), Duration::from_millis(20), written).await, "{}", second.log());
+    println!("{what}: the other leads after {leads:.1?} and writes after {:.1?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() {
+    let (mut round, mut second) = in_the_middle("leader-killed").await;
+    let first = token_of_the_leader(&round);
+    round.world.operator.die();
+    round.note("SIGKILL of the leader");
+    goes_on(&round, &second, &first, Instant::now(), "SIGKILL").await;
+    std::mem::swap(&mut round.world.operator, &mut second);
+    round.judge(500).await;
+}
+
+#[tokio::test]
+async fn the_leader_is_asked_to_end_and_the_other_goes_on_at_once() {
+    let (mut round, mut second) = in_the_middle("leader-terminated").await;
+    let first = token_of_the_leader(&round);
+    round.note("SIGTERM of the leader");
+    round.world.operator.signal("TERM");
+    let since = Instant::now();
+    round.go_on();
+    until("the first ends", || std::future::ready(second_ended(&mut round))).await;
+    assert!(round.world.operator.log().contains("the Lease is released"), "{}", round.world.operator.log());
+    goes_on(&round, &second, &first, since, "SIGTERM").await;
+    std::mem::swap(&mut round.world.operator, &mut second);
+    round.judge(500).await;
+}
+
+fn second_ended(round: &mut Round) -> bool {
+    round.world.operator.ended().is_some_and(|status| {
+        assert!(status.success(), "{status}");
+        true
+    })
+}
+
+#[tokio::test]
+async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
+    let (mut round, mut second) = in_the_middle("leader-paused").await;
+    let first = token_of_the_leader(&round);
+    round.note("SIGSTOP of the leader");
+    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP").await;
+    let paused = round.mark();
+    std::mem::swap(&mut round.world.operator, &mut second);
+    second.signal("CONT");
+    until("the first ends", || std::future::ready(ended_with_an_error(&mut second))).await;
+    let log = second.log();
+    assert!(log.contains("lost the Lease"), "{log}");
+    let since = round.world.plane.requests_since(paused, &second.user);
+    let written = |r: &&Request| r.token == first && !matches!(r.verb.as_str(), "get" | "list" | "watch");
+    let written: Vec<_> = since.iter().filter(written).collect();
+    assert!(written.is_empty(), "a write started after the renew deadline: {written:#?}");
+    round.judge(500).await;
+}
+
+fn ended_with_an_error(operator: &mut Operator) -> bool {
+    operator.ended().is_some_and(|status| {
+        assert_eq!(status.code(), Some(1), "{status}");
+        true
+    })
+}
+
+#[tokio::test]
+async fn a_leader_whose_lease_is_given_to_another_ends() {
+    let mut round = Round::new("leader-deposed").await;
+    round.start("2");
+    round.logged("it leads", |log| log.contains(" leads identity=")).await;
+    let leases = Api::<Lease>::namespaced(round.world.client.clone(), &round.world.namespace);
+    let other = json!({"spec": {"holderIdentity": "somebody-else"}});
+    leases.patch("ai-api-operator", &PatchParams::default(), &Patch::Merge(other)).await.unwrap();
+    round.note("another holds the Lease");
+    until("it ends", || std::future::ready(ended_with_an_error(&mut round.world.operator))).await;
+    let log = round.world.operator.log();
+    assert!(log.contains("lost the Lease: somebody-else has taken it"), "{log}");
+    // It is not its own to take: the next one waits until it has not changed for its duration.
+    round.start("2");
+    round.judge(500).await;
+}
