@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::{
     FIELD_MANAGER,
     client::{Failure, send},
+    health::{Health, UNLISTED},
     leadership::{Leadership, now},
 };
 
@@ -92,8 +93,9 @@ impl Election {
         Self { client, namespace, identity, timing, leadership }
     }
 
-    /// Waits until this process leads; gives back the Lease.
-    pub async fn acquire(&self) -> Lease {
+    /// Waits until this process leads; gives back the Lease. While another leads, all that this one can do for BulkUpdates is
+    /// ready, as `health` tells.
+    pub async fn acquire(&self, health: &Health) -> Lease {
         let api = Api::<Lease>::namespaced(self.client.clone(), &self.namespace);
         let config = watcher::Config::default().fields(&format!("metadata.name={LEASE}"));
         // Only what wakes this up; what is decided on is read.
@@ -121,10 +123,14 @@ impl Election {
             let waits_for = match attempt {
                 Attempt::Held(lease) => {
                     self.leadership.extend(begun + self.timing.renew_deadline);
+                    health.is_ready(Err(UNLISTED.into()));
                     info!(identity = self.identity, "leads");
                     return *lease;
                 }
-                Attempt::Taken(holder) => format!("{holder} leads"),
+                Attempt::Taken(holder) => {
+                    health.is_ready(Ok(()));
+                    format!("{holder} leads")
+                }
                 Attempt::Failed(failure) => format!("the Lease can't be read or taken: {failure}"),
             };
             if waits_for != told {

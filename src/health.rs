@@ -24,6 +24,9 @@ pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 /// most, but many may stand in line for the slots.
 pub const LONGEST_PASS: Duration = Duration::from_mins(10);
 
+/// What is missing at first.
+pub const UNLISTED: &str = "not everything was listed yet";
+
 /// The signs of life; one for the whole operator.
 #[derive(Debug)]
 pub struct Health {
@@ -33,7 +36,7 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { ready: Mutex::new(Err("not everything was listed yet".into())), signs: Mutex::default() }
+        Self { ready: Mutex::new(Err(UNLISTED.into())), signs: Mutex::default() }
     }
 }
 

@@ -54,12 +54,10 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     let probes = {
         let (refreshed, refreshing, leader) = (metrics.clone(), Arc::clone(&health), leadership.clone());
         let (living, readied) = (Arc::clone(&health), Arc::clone(&health));
-        let leads = leadership.clone();
         Probes {
             refresh: move || refreshed.refresh(&refreshing, &leader),
             live: move || living.check(),
-            // One that waits to lead is ready to.
-            ready: move || if leads.holds() { readied.ready() } else { Ok(()) },
+            ready: move || readied.ready(),
         }
     };
     let work = async {
@@ -71,7 +69,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
         let election =
             Election::new(aside.clone(), namespace, settings.identity, settings.timing, leadership.clone());
         let mut lease = tokio::select! {
-            lease = election.acquire() => lease,
+            lease = election.acquire(&health) => lease,
             () = shutdown.cancelled() => return Ok(()),
         };
         tokio::select! {

@@ -92,12 +92,18 @@ impl Operator {
 
     /// Starts it, for this namespace alone.
     pub fn start(&mut self, arguments: &[&str]) {
+        self.start_with(arguments, &[]);
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let process = self
             .command()
             .args(["--watch-namespace", &self.namespace])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
