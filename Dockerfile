@@ -6,7 +6,7 @@ ARG BUILDER=docker.io/library/rust:1.95.0-slim-bookworm
 FROM ${BUILDER} AS build
 WORKDIR /build
 
-# The SBOM lists the crates that this leaves in the binary; there is nothing else in the image to list.
+# It notes in the binary which crates are in it: an SBOM of this image has nothing else to go by.
 RUN cargo install --locked --root /usr/local cargo-auditable@0.7.7
 
 # The toolchain of the tests and the builder's must be the same. Not in /build, where rustup would act on it.
@@ -17,6 +17,8 @@ RUN grep -q "\"$(rustc --version | cut -d' ' -f2)\"" /toolchain/rust-toolchain.t
 # Static, with glibc and not musl, whose malloc slows threads down. glibc from 2.34 looks names up in /etc/hosts and DNS
 # by itself. To name the target keeps build scripts and macros, which can't be static, out of this.
 COPY Cargo.toml Cargo.lock ./
+# cargo does not go on without the bench that Cargo.toml names.
+COPY benches benches
 COPY docs/openapi.yaml docs/
 COPY src src
 RUN target=$(rustc -vV | sed -n 's/^host: //p') && \
