@@ -29,6 +29,8 @@ test: ## all tests, those against a real API server included
 	@dev/check-tools
 	@dev/control-plane/build >/dev/null
 	cargo test --locked
+	@# What the others have left tells whether a right is granted for nothing.
+	cargo test --locked --test rights_used -- --ignored
 
 .PHONY: test-faults
 test-faults: ## the faults that `make test` leaves out: more than 7000 plans, half an hour on two cores

@@ -1,13 +1,9 @@
 //! What is wrong with how the operator was started or installed is told in one line, and ends it with exit code 2.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
-
-mod support;
-
 use std::process::{Command, Output, Stdio};
 
-use serde_json::{Value, json};
-use support::{World, control_plane::ControlPlane, until};
+use crate::support::{World, until};
+use serde_json::json;
 
 /// Runs it until it ends by itself; gives back the lines of its log that are no more than news, and the last one.
 fn told(mut command: Command) -> (Option<i32>, String) {

@@ -1,0 +1,9 @@
+//! What a cluster's admin sees: rights, mistakes in the installation, metrics, probes, traces.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod bad_configuration;
+mod rbac;
+#[path = "../support/mod.rs"]
+mod support;
+mod telemetry;
