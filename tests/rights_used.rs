@@ -39,8 +39,8 @@ fn read(log: &Path, used: &mut BTreeSet<Right>) {
         }
         let entry: Value = serde_json::from_str(&line).unwrap();
         let allowed = entry["annotations"]["authorization.k8s.io/decision"] == "allow";
-        let user = entry["user"]["username"].as_str().unwrap_or_default();
-        if !(allowed && user.starts_with("system:serviceaccount:") && user.ends_with(":ai-api-operator")) {
+        let who = entry["user"]["username"].as_str().unwrap_or_default();
+        if !(allowed && who.starts_with("system:serviceaccount:") && who.ends_with(":ai-api-operator")) {
             continue;
         }
         let text = |field: &str| entry["objectRef"][field].as_str().unwrap_or_default().to_owned();
