@@ -272,25 +272,4 @@ fn is_free(lease: &Lease, unchanged: Duration) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lease(holder: Option<&str>, seconds: Option<i32>) -> Lease {
-        let spec = LeaseSpec {
-            holder_identity: holder.map(Into::into),
-            lease_duration_seconds: seconds,
-            ..LeaseSpec::default()
-        };
-        Lease { spec: Some(spec), ..Lease::default() }
-    }
-
-    #[test]
-    fn a_lease_is_free_when_nobody_holds_it_or_it_has_not_changed_for_its_duration() {
-        let seconds = Duration::from_secs;
-        assert!(is_free(&Lease::default(), seconds(0)));
-        assert!(is_free(&lease(None, Some(15)), seconds(0)));
-        assert!(is_free(&lease(Some(""), Some(15)), seconds(0)));
-        assert!(!is_free(&lease(Some("a"), Some(15)), seconds(15)));
-        assert!(is_free(&lease(Some("a"), Some(15)), Duration::from_millis(15_001)));
-    }
-}
+mod tests;

@@ -1,0 +1,154 @@
+//! The Lease, and an API server that is made up: what it answers, and when, is the point.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+
+use super::*;
+
+fn lease(holder: Option<&str>, seconds: Option<i32>) -> Lease {
+    let spec = LeaseSpec {
+        holder_identity: holder.map(Into::into),
+        lease_duration_seconds: seconds,
+        ..LeaseSpec::default()
+    };
+    Lease { spec: Some(spec), ..Lease::default() }
+}
+
+#[test]
+fn a_lease_is_free_when_nobody_holds_it_or_it_has_not_changed_for_its_duration() {
+    let seconds = Duration::from_secs;
+    assert!(is_free(&Lease::default(), seconds(0)));
+    assert!(is_free(&lease(None, Some(15)), seconds(0)));
+    assert!(is_free(&lease(Some(""), Some(15)), seconds(0)));
+    assert!(!is_free(&lease(Some("a"), Some(15)), seconds(15)));
+    assert!(is_free(&lease(Some("a"), Some(15)), Duration::from_millis(15_001)));
+}
+
+/// An API server with one Lease, which can be made not to answer, and to let two read before either writes.
+struct Server {
+    lease: Mutex<Value>,
+    silent: AtomicBool,
+    reads: AtomicUsize,
+    both_have_read: Barrier,
+}
+
+impl Server {
+    fn with(holder: Option<&str>) -> Arc<Self> {
+        let lease = json!({"metadata": {"name": LEASE, "resourceVersion": "1"},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15}});
+        Arc::new(Self {
+            lease: Mutex::new(lease),
+            silent: AtomicBool::new(false),
+            reads: AtomicUsize::new(0),
+            both_have_read: Barrier::new(2),
+        })
+    }
+
+    async fn answer(&self, request: http::Request<Body>) -> (u16, Value) {
+        let (head, body) = request.into_parts();
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if head.uri.query().is_some_and(|query| query.contains("limit") || query.contains("watch")) {
+            return (500, json!({"message": "nothing wakes it up"}));
+        }
+        if head.method == http::Method::GET {
+            let lease = self.lease.lock().unwrap().clone();
+            if self.reads.fetch_add(1, Ordering::Relaxed) < 2 {
+                self.both_have_read.wait().await;
+            }
+            return (200, lease);
+        }
+        let mut new: Value = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap();
+        let mut lease = self.lease.lock().unwrap();
+        let guard = &new["metadata"]["resourceVersion"];
+        if !guard.is_null() && *guard != lease["metadata"]["resourceVersion"] {
+            return (409, json!({"message": "the object has been modified"}));
+        }
+        let version: u64 = lease["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        new["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+        *lease = new.clone();
+        (200, new)
+    }
+
+    fn election(self: &Arc<Self>, identity: &str, millis: u64) -> (Election, Leadership) {
+        let server = Arc::clone(self);
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let server = Arc::clone(&server);
+            async move {
+                let (status, body) = server.answer(request).await;
+                let body = Body::from(body.to_string().into_bytes());
+                http::Response::builder().status(status).body(body)
+            }
+        });
+        let timing = Timing {
+            lease_duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_millis(millis),
+            retry_period: Duration::from_millis(millis / 5),
+        };
+        let leadership = Leadership::default();
+        let client = Client::new(service, "default");
+        (
+            Election::new(client, "ai-api-system".into(), identity.into(), timing, leadership.clone()),
+            leadership,
+        )
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_who_reach_for_a_free_lease_at_once_one_gets_it() {
+    let server = Server::with(None);
+    let health = Health::default();
+    let [(a, a_leads), (b, b_leads)] = ["a", "b"].map(|identity| server.election(identity, 10_000));
+    let both = async { tokio::join!(a.acquire(&health), b.acquire(&health)) };
+    assert!(tokio::time::timeout(Duration::from_secs(60), both).await.is_err(), "both lead");
+    assert!(a_leads.holds() != b_leads.holds());
+    let winner = if a_leads.holds() { "a" } else { "b" };
+    assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], winner);
+    assert_eq!(server.lease.lock().unwrap()["spec"]["leaseTransitions"], 1);
+}
+
+#[tokio::test]
+async fn it_leads_for_as_long_as_it_can_renew_and_not_a_moment_longer() {
+    let server = Server::with(None);
+    // Nobody else reads here.
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, leadership) = server.election("a", 2000);
+    let mut lease = election.acquire(&Health::default()).await;
+    let renewed_often = tokio::time::timeout(Duration::from_secs(4), election.keep(&mut lease)).await;
+    assert!(renewed_often.is_err() && leadership.holds(), "{renewed_often:?}");
+    server.silent.store(true, Ordering::Relaxed);
+    let why = election.keep(&mut lease).await;
+    assert!(why.contains("could not be renewed"), "{why}");
+    assert!(!leadership.holds());
+}
+
+#[tokio::test]
+async fn it_does_not_lead_any_more_when_another_has_taken_the_lease_or_once_it_is_released() {
+    let server = Server::with(None);
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, leadership) = server.election("a", 2000);
+    let mut lease = election.acquire(&Health::default()).await;
+    *server.lease.lock().unwrap() = json!({"metadata": {"name": LEASE, "resourceVersion": "7"},
+        "spec": {"holderIdentity": "b", "leaseDurationSeconds": 15}});
+    assert_eq!(election.keep(&mut lease).await, "b has taken it");
+    assert!(!leadership.holds());
+
+    // What is another's is not released.
+    election.release(lease).await;
+    assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], "b");
+    let server = Server::with(None);
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, leadership) = server.election("a", 2000);
+    let lease = election.acquire(&Health::default()).await;
+    assert!(leadership.holds());
+    election.release(lease).await;
+    assert!(!leadership.holds());
+    assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], Value::Null);
+}
