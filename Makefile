@@ -48,6 +48,10 @@ test-oldest: ## the tests against an API server, on the oldest Kubernetes that i
 	@"$$(dev/control-plane/build)/kube-apiserver" --version
 	cargo test --locked $(addprefix --test ,$(on_oldest))
 
+.PHONY: test-install
+test-install: ## install by Kustomize and by Helm, and carry out a BulkUpdate with what that has made
+	@dev/check-install
+
 .PHONY: test-uninstall
 test-uninstall: ## install, uninstall in the middle of things, and see that nothing is stuck or left
 	@dev/check-tools
