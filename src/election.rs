@@ -182,12 +182,18 @@ impl Election {
     /// Lets another take over at once. At best effort: else the Lease lapses.
     pub async fn release(&self, lease: Lease) {
         self.leadership.end();
-        let mut lease = lease;
-        let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = None;
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
-        let released = tokio::time::timeout(self.timing.retry_period, self.replace(lease)).await;
-        if matches!(released, Ok(Attempt::Held(_))) {
+        let release = async {
+            match self.replace(freed(lease)).await {
+                // The last renewal has taken hold, and its answer was not waited for.
+                Attempt::Failed(failure) if failure.is_conflict() => match self.get().await {
+                    Ok(live) if holder(&live) == self.identity => self.replace(freed(live)).await,
+                    Ok(live) => Attempt::Taken(holder(&live).to_owned()),
+                    Err(failure) => Attempt::Failed(failure),
+                },
+                other => other,
+            }
+        };
+        if matches!(tokio::time::timeout(self.timing.retry_period, release).await, Ok(Attempt::Held(_))) {
             info!("the Lease is released");
         } else {
             warn!("the Lease could not be released: another has to wait until it lapses");
@@ -255,6 +261,14 @@ impl Election {
     fn request(&self) -> Request {
         Request::new(Lease::url_path(&(), Some(&self.namespace)))
     }
+}
+
+/// Held by nobody.
+fn freed(mut lease: Lease) -> Lease {
+    let spec = lease.spec.get_or_insert_default();
+    spec.holder_identity = None;
+    spec.renew_time = Some(MicroTime(Timestamp::now()));
+    lease
 }
 
 fn as_attempt(answer: Result<Lease, Failure>) -> Attempt {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     all, bulk_updates, gateway, item, made, state,
-    support::{World, gateway::Caller},
+    support::{World, gateway::Caller, until},
 };
 
 #[tokio::test]
@@ -37,6 +37,18 @@ async fn a_caller_without_rights_gets_403_and_nothing_changes() {
             }
         }
     }
+    // Who may create BulkUpdates gets no rights from that.
+    let creator = gateway.caller_with(&world, "creator", "create get watch").await;
+    world.kubectl_ok(
+        &["patch", "role", "creator", "--type=json", "-p", r#"[{"op": "remove", "path": "/rules/1"}]"#],
+        "",
+    );
+    let can = ["auth", "can-i", "stop", "executions.aiapi.dev", "--as", &creator.user];
+    until("the right is gone", || async { !world.kubectl(&can, "").0 }).await;
+    let (code, message) = creator.patch(&path, &body).await.error(403);
+    assert_eq!(code, "Forbidden");
+    let why = format!("{} may not stop executions.aiapi.dev in namespace gw-rights", creator.user);
+    assert!(message.contains(&why), "{message}");
     for token in ["nonsense", &format!("{}x", reader.token)] {
         let forged = Caller { token: token.into(), ..nobody.clone() };
         let answer = forged.patch(&path, &body).await;

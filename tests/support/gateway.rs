@@ -113,11 +113,15 @@ impl Gateway {
         self.caller_with(world, name, ALL).await
     }
 
-    /// One that has these verbs on BulkUpdates; those of them that read, on Executions and Deployments too.
+    /// One that has these verbs on BulkUpdates; those of them that read, on Executions and Deployments too. Who may create
+    /// them may ask for anything.
     pub async fn caller_with(&self, world: &World, name: &str, verbs: &str) -> Caller {
         let namespace = &*world.namespace;
         let verbs: Vec<_> = verbs.split_whitespace().collect();
-        let reads: Vec<_> = verbs.iter().filter(|v| ["get", "list"].contains(v)).collect();
+        let mut on_targets: Vec<_> = verbs.iter().copied().filter(|v| ["get", "list"].contains(v)).collect();
+        if verbs.contains(&"create") {
+            on_targets.extend(["stop", "delete"]);
+        }
         let manifest = |kind: &str, api: &str, more: Value| {
             let mut manifest = json!({"apiVersion": api, "kind": kind,
                 "metadata": {"name": name, "namespace": namespace}});
@@ -129,8 +133,8 @@ impl Gateway {
         if !verbs.is_empty() {
             rules.push(json!({"apiGroups": ["aiapi.dev"], "resources": ["bulkupdates"], "verbs": verbs}));
         }
-        if !reads.is_empty() {
-            rules.push(json!({"apiGroups": ["aiapi.dev"], "resources": ["executions", "deployments"], "verbs": reads}));
+        if !on_targets.is_empty() {
+            rules.push(json!({"apiGroups": ["aiapi.dev"], "resources": ["executions", "deployments"], "verbs": on_targets}));
         }
         let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
         let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name});
