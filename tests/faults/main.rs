@@ -26,7 +26,11 @@ mod unlogged;
 mod view;
 mod wire;
 
-use std::{process::ExitCode, sync::LazyLock};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    process::ExitCode,
+    sync::LazyLock,
+};
 
 use futures::future::join_all;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -55,9 +59,10 @@ fn main() -> ExitCode {
         None => SCENARIOS.iter().collect(),
     };
     let learnt = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| learn(scenario))));
-    let mut trials = Vec::new();
+    let (mut trials, share) = (Vec::new(), Share::asked_for());
     for (scenario, (learnt, wrong)) in scenarios.iter().zip(learnt) {
-        trials.extend(plan::of(scenario, &learnt).into_iter().map(|plan| {
+        let plans = plan::of(scenario, &learnt).into_iter();
+        trials.extend(plans.filter(|plan| share.has(&plan.name)).map(|plan| {
             let (name, quick) = (plan.name.clone(), plan.quick);
             let family = name.split('/').next().unwrap_or_default().to_owned();
             // If all is not well in the run that the places come from, there may be more of them.
@@ -75,6 +80,28 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     let enough = TALLY.lock().unwrap().conclude();
     if enough { conclusion.exit_code() } else { ExitCode::FAILURE }
+}
+
+/// A part of the plans, by their names: `FAULTS_SHARE=1/2` is one half, and `2/2` the other.
+struct Share {
+    part: u64,
+    of: u64,
+}
+
+impl Share {
+    fn asked_for() -> Self {
+        let text = std::env::var("FAULTS_SHARE").unwrap_or_else(|_| "1/1".into());
+        let number = |text: &str| text.parse().ok();
+        let parts = text.split_once('/').and_then(|(part, of)| Some((number(part)?, number(of)?)));
+        let (part, of) = parts.filter(|(part, of)| (1..=*of).contains(part)).expect("FAULTS_SHARE is as 1/2");
+        Self { part, of }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        hasher.finish() % self.of == self.part - 1
+    }
 }
 
 /// What a run in peace sends, and what went wrong in it. Of two runs, for a slow one may read the flag once more.
