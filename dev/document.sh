@@ -10,10 +10,12 @@
 #
 # A comment in the line before a block changes that:
 #   <!-- not run: WHY -->        <!-- output of: COMMAND -->        <!-- same as: FILE -->
+#   <!-- has to fail -->         each command of the block does
 #
 # `at` is where it is, and the file `printed` has what the last command printed.
 
 at=
+has_to_fail=
 
 # What differs from run to run.
 plain() {
@@ -46,7 +48,12 @@ printed_as() {
 # Not called where a failure is looked at, so that each failing line of a block ends the script.
 run() { # COMMANDS
   printf '%s\n' "$1" | sed 's/^/  /'
-  eval "$1" </dev/null >printed 2>&1
+  if [[ -z $has_to_fail ]]; then
+    eval "$1" </dev/null >printed 2>&1
+  elif (eval "$1") </dev/null >printed 2>&1; then
+    echo "${0##*/}: $at has to fail" >&2
+    return 1
+  fi
 }
 
 console() { # BLOCK
@@ -81,6 +88,11 @@ finish() {
 }
 
 block() { # LANGUAGE DIRECTIVE TEXT
+  local has_to_fail=
+  if [[ $2 == 'has to fail' ]]; then
+    has_to_fail=yes
+    set -- "$1" '' "$3"
+  fi
   case $2 in
     'not run: '*) echo "  ($2)" ;;
     'output of: '*)
