@@ -15,7 +15,7 @@ use prometheus_client::{
 use crate::{
     FIELD_MANAGER,
     api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, TargetStatus},
-    bulk_update::{status::READY, work::Work},
+    bulk_update::{decide::Rejection, status::READY, work::Work},
     client::{Failure, Next},
     health::Health,
     index::Index,
@@ -24,6 +24,46 @@ use crate::{
 
 /// The upper bounds of the histograms, in seconds. A creationTimestamp has whole seconds, so that nothing finer can be said.
 const SECONDS: [f64; 11] = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
+
+/// The reasons of the condition Ready with which a BulkUpdate can end.
+const ENDS: [&str; 8] = [
+    "Settled",
+    "ItemsRefused",
+    "ItemsFailed",
+    "DryRun",
+    Rejection::BulkUpdatesDisabled.reason(),
+    Rejection::MetaInvalid.reason(),
+    Rejection::DeadlineExceeded.reason(),
+    Rejection::NotAuthorized.reason(),
+];
+
+/// The results with which an item can end.
+const RESULTS: [ItemResult; 4] =
+    [ItemResult::Eligible, ItemResult::Settled, ItemResult::Refused, ItemResult::Failed];
+
+const VERBS: [TargetStatus; 2] = [TargetStatus::Stopped, TargetStatus::Deleted];
+
+/// What comes of a write.
+const OUTCOMES: [&str; 5] = ["accepted", "conflict", "refused", "unanswered", "not_sent"];
+
+/// Why a request is tried again, or looked up.
+const RETRIES: [&str; 9] = [
+    "conflict",
+    "forbidden",
+    "no_answer",
+    "not_found",
+    "not_sent",
+    "not_served",
+    "server_error",
+    "throttled",
+    "unauthorized",
+];
+
+/// What the operator reads and writes of its own group.
+const RESOURCES: [&str; 3] = ["bulkupdates", Kind::Execution.plural(), Kind::Deployment.plural()];
+
+/// What it watches besides.
+const ASIDE: [&str; 3] = ["configmaps", "validatingadmissionpolicies", "validatingadmissionpolicybindings"];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
@@ -189,6 +229,35 @@ impl Metrics {
         );
         registry.register("aiapi_index_targets", "Targets that are known", self.targets.clone());
         registry.register("leader_election_master_status", "Whether this replica leads", self.leads.clone());
+        self.begin_at_zero();
+    }
+
+    /// A counter that comes into being with its first event hides that one from `increase()` and `rate()`: it has to have
+    /// been seen at 0.
+    fn begin_at_zero(&self) {
+        for outcome in ENDS {
+            drop(self.finished.get_or_create(&Outcome { outcome: outcome.to_owned() }));
+        }
+        for (kind, target) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|target| (kind, target))) {
+            let (kind, verb) = (kind.name(), verb(target));
+            for result in RESULTS {
+                drop(self.items.get_or_create(&Item { kind, verb, result: Word(result) }));
+            }
+            for outcome in OUTCOMES {
+                drop(self.writes.get_or_create(&Write { kind, verb, outcome }));
+            }
+        }
+        for reason in RETRIES {
+            drop(self.retries.get_or_create(&Reason { reason }));
+        }
+        for resource in RESOURCES {
+            for counted in [&self.conflicts, &self.unreadable, &self.watch_restarts] {
+                drop(counted.get_or_create(&Resource { resource: resource.to_owned() }));
+            }
+        }
+        for resource in ASIDE {
+            drop(self.watch_restarts.get_or_create(&Resource { resource: resource.to_owned() }));
+        }
     }
 
     /// Takes over what is known elsewhere and needed only when somebody looks.
@@ -285,5 +354,102 @@ pub struct InFlight(Gauge);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn registered(metrics: &Metrics) -> String {
+        let mut registry = crate::telemetry::registry();
+        metrics.register(&mut registry);
+        metrics.refresh(&Health::default(), &Leadership::default());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    /// The lines that have a value, without it.
+    fn series(text: &str) -> BTreeSet<&str> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
+    }
+
+    fn refused(code: u16) -> Failure {
+        Failure::Refused { code, message: String::new(), retry_after: None }
+    }
+
+    #[test]
+    fn what_can_be_counted_stands_at_zero_before_the_first_event() {
+        let text = registered(&Metrics::default());
+        for line in [
+            r#"aiapi_bulkupdates_finished_total{outcome="NotAuthorized"} 0"#,
+            r#"aiapi_bulkupdates_finished_total{outcome="Settled"} 0"#,
+            r#"aiapi_bulkupdate_items_total{kind="Deployment",verb="stop",result="Failed"} 0"#,
+            r#"aiapi_bulkupdate_items_total{kind="Execution",verb="delete",result="Eligible"} 0"#,
+            r#"aiapi_writes_total{kind="Execution",verb="stop",outcome="unanswered"} 0"#,
+            r#"aiapi_retries_total{reason="forbidden"} 0"#,
+            r#"aiapi_conflicts_total{resource="bulkupdates"} 0"#,
+            r#"aiapi_unreadable_total{resource="executions"} 0"#,
+            r#"aiapi_watch_restarts_total{resource="deployments"} 0"#,
+            r#"aiapi_watch_restarts_total{resource="validatingadmissionpolicybindings"} 0"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn no_event_makes_a_series_that_was_not_there() {
+        let metrics = Metrics::default();
+        let before = registered(&metrics);
+        let mut failures: Vec<_> = (400..600).map(refused).collect();
+        failures.extend([Failure::NotServed, Failure::NotSent, Failure::NoAnswer].map(|f| f(String::new())));
+        for resource in RESOURCES {
+            metrics.unreadable(resource);
+            for failure in &failures {
+                metrics.failed(resource, failure);
+            }
+        }
+        for resource in RESOURCES.into_iter().chain(ASIDE) {
+            metrics.watch_failed(resource);
+        }
+        for (kind, target) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|target| (kind, target))) {
+            metrics.written(kind, target, &Ok(()));
+            for failure in &failures {
+                metrics.written::<()>(kind, target, &Err(failure.clone()));
+            }
+        }
+        let after = registered(&metrics);
+        assert_eq!(series(&before), series(&after));
+        // Nor is one there in which nothing is ever counted.
+        for name in ["writes", "retries", "conflicts", "unreadable", "watch_restarts"] {
+            let name = format!("aiapi_{name}_total{{");
+            let idle = after.lines().filter(|line| line.starts_with(&name) && line.ends_with(" 0"));
+            assert_eq!(idle.collect::<Vec<_>>(), Vec::<&str>::new());
+        }
+    }
+
+    #[test]
+    fn no_metric_lacks_its_help_and_none_was_forgotten() {
+        let metrics = Metrics::default();
+        metrics.heard_last.get_or_create(&Resource { resource: RESOURCES[0].to_owned() }).set(1.0);
+        let text = registered(&metrics);
+        let told = |mark: &str| -> BTreeSet<_> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(mark)?.trim_start().split_once(' '));
+            lines
+                .filter(|(_, words)| !words.trim_matches(['.', ' ']).is_empty())
+                .map(|(name, _)| name)
+                .collect()
+        };
+        let (helps, types) = (told("# HELP"), told("# TYPE"));
+        assert_eq!(helps, types);
+        // One for each field that is registered, and the version.
+        assert_eq!(types.len(), 16, "{types:?}");
+        for line in series(&text).into_iter().filter(|line| *line != "# EOF") {
+            assert!(types.iter().any(|name| line.starts_with(name)), "{line}");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The documents say what the code says: docs/api.md and the tables of README.md against the types, the decisions and
-//! the command line.
+//! The documents say what the code says: docs/api.md, docs/monitoring.md and the tables of README.md against the types,
+//! the decisions, the metrics and the command line.
 //!
 //! With `UPDATE_DOCS=1` the generated part of docs/api.md is written anew.
 
@@ -23,7 +23,11 @@ use ai_api_operator::{
         status::{Phase, status},
         work::Work,
     },
+    health::Health,
+    leadership::Leadership,
+    metrics::Metrics,
     target::Target,
+    telemetry,
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
@@ -376,11 +380,67 @@ fn every_setting_is_described() {
         Command::new(env!("CARGO_BIN_EXE_ai-api-operator")).args(["controller", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let settings = help.lines().filter_map(|line| line.trim().strip_prefix("--"));
-    let flags: BTreeSet<_> = settings.map(|s| format!("--{}", s.split(' ').next().unwrap())).collect();
+    let name_of = |s: &str| s.split([' ', '=', '[']).next().unwrap().to_owned();
+    let flags: BTreeSet<_> = settings.map(|s| format!("--{}", name_of(s))).collect();
     let variables = help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap().to_owned());
     let rows = table(&read("README.md"), "## Settings");
     let column = |n: usize| rows.iter().map(|row| row[n].clone()).collect::<BTreeSet<_>>();
-    let flag_of = |cell: &String| cell.split(' ').next().unwrap().to_owned();
-    assert_eq!(column(0).iter().map(flag_of).collect::<BTreeSet<_>>(), flags);
+    assert_eq!(column(0).iter().map(|cell| name_of(cell)).collect::<BTreeSet<_>>(), flags);
     assert_eq!(column(1), variables.collect());
+}
+
+/// What a replica serves before anything has happened.
+fn metrics() -> String {
+    let metrics = Metrics::default();
+    let mut registry = telemetry::registry();
+    metrics.register(&mut registry);
+    metrics.refresh(&Health::default(), &Leadership::default());
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    text
+}
+
+#[test]
+fn every_metric_is_described_with_its_labels() {
+    let text = metrics();
+    let mut labels = BTreeMap::<_, BTreeMap<_, BTreeSet<_>>>::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (family, type_) = line.split_once(' ').unwrap();
+        let suffix = match type_ {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let name = format!("{family}{suffix}");
+        let of_it = labels.entry(name.clone()).or_default();
+        for series in text.lines().filter_map(|line| line.strip_prefix(&name)?.strip_prefix('{')) {
+            for label in series.split_once('}').unwrap().0.split(',') {
+                let (label, value) = label.split_once('=').unwrap();
+                of_it.entry(label.to_owned()).or_default().insert(value.trim_matches('"').to_owned());
+            }
+        }
+    }
+    // It is not there before the first watch.
+    let resource = BTreeMap::from([("resource".to_owned(), BTreeSet::new())]);
+    labels.insert("aiapi_watch_last_event_timestamp_seconds".into(), resource);
+
+    let monitoring = read("docs/monitoring.md");
+    let rows = table(&monitoring, "## Metrics");
+    assert_eq!(first_cells(&rows), labels.keys().cloned().collect());
+    let told: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
+    let told = told.join(" ");
+    let words: BTreeSet<_> = told.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
+    for row in &rows {
+        let documented: BTreeSet<_> =
+            row[1].split(", ").filter(|label| !label.is_empty()).map(ToOwned::to_owned).collect();
+        assert_eq!(documented, labels[&row[0]].keys().cloned().collect(), "{}", row[0]);
+        // The version is another each time.
+        for value in labels[&row[0]].iter().filter(|(label, _)| *label != "version").flat_map(|(_, v)| v) {
+            assert!(words.contains(value.as_str()), "{} has {value}, which the table does not tell", row[0]);
+        }
+    }
+
+    // A BulkUpdate ends with what the conditions say, and with nothing else.
+    let ends = conditions().into_iter().filter(|(_, (row, _))| row[2] != "True").map(|(reason, _)| reason);
+    assert_eq!(labels["aiapi_bulkupdates_finished_total"]["outcome"], ends.collect());
 }
