@@ -47,7 +47,7 @@ async fn metrics_tell_what_was_done() {
     world.carry_out("rejected", spec).await;
     let all = json!({"executions": [{"id": "no-such-name", "targetStatus": "STOPPED"}]});
     world.flag(Some(crate::support::ON)).await;
-    world.carry_out("refused", all).await;
+    world.carry_out("missing", all).await;
     until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
     assert_eq!(world.operator.probe("/livez").await, (200, "ok".to_owned()));
 
@@ -56,7 +56,7 @@ async fn metrics_tell_what_was_done() {
     // dev/check-metrics gives it to Prometheus' own parser.
     std::fs::write(world.plane.folder.join("metrics.txt"), &text).unwrap();
     assert!(text.ends_with("# EOF\n"), "OpenMetrics ends so");
-    for name in ["running-1", "stopped-1", "no-such-name", "refused\"", "namespace=", "metrics\""] {
+    for name in ["running-1", "stopped-1", "no-such-name", "missing\"", "namespace=", "metrics\""] {
         assert!(!text.contains(name), "{name} names an object");
     }
     let samples = samples(&text);
