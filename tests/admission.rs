@@ -137,12 +137,52 @@ fn the_requester(world: &World) {
     }
 }
 
+/// With the component that stamps who asked, which takes Kubernetes 1.36, nobody can claim to be another, nor hide.
+async fn the_stamp(world: &World) {
+    let (_, version) = world.kubectl(&["version", "-o", "json"], "");
+    let version: Value = serde_json::from_str(&version).unwrap();
+    let minor: u32 = version["serverVersion"]["minor"].as_str().unwrap().parse().unwrap();
+    if minor < 36 {
+        println!("Kubernetes 1.{minor} has no MutatingAdmissionPolicy: nothing is stamped");
+        return;
+    }
+    let mut stamps = world.plane.manifests("overlays/requester");
+    stamps.retain(|manifest| manifest["kind"].as_str().unwrap().starts_with("MutatingAdmissionPolicy"));
+    assert_eq!(stamps.len(), 2);
+    for stamp in &stamps {
+        world.kubectl_ok(&["apply", "--server-side", "-f", "-"], &stamp.to_string());
+    }
+    let mut forged = bulk("stamped", &json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]}));
+    forged["metadata"]["annotations"] = json!({"aiapi.dev/requester": "somebody-else"});
+    until("the stamp is in force", || async {
+        let trial = ["create", "--as=does-all", "--dry-run=server", "-o", "name", "-f", "-"];
+        world.kubectl(&trial, &forged.to_string()).0
+    })
+    .await;
+    assert!(create_as(world, "does-all", &forged).0);
+    let who = || {
+        world.kubectl_ok(
+            &["get", "bu/stamped", "-o", r"jsonpath={.metadata.annotations.aiapi\.dev/requester}"],
+            "",
+        )
+    };
+    assert_eq!(who(), "does-all", "what the author has claimed is overwritten");
+    for value in ["aiapi.dev/requester=other", "aiapi.dev/requester-"] {
+        world.kubectl(&["annotate", "--overwrite", "bu/stamped", value], "");
+        assert_eq!(who(), "does-all", "{value}");
+    }
+    for stamp in &stamps {
+        world.kubectl_ok(&["delete", "-f", "-"], &stamp.to_string());
+    }
+}
+
 #[tokio::test]
 async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     let mut world = World::new("admission").await;
     in_force(&world, true).await;
     users_rights_and_requests(&world).await;
     the_requester(&world);
+    the_stamp(&world).await;
 
     // Without the binding nobody is checked, as whoever has only the right to create can see.
     world.kubectl_ok(&["delete", BINDING], "");
