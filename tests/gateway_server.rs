@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use support::{
     World, count,
     gateway::{Caller, Gateway},
+    operator::LONG_LEASE,
     until,
 };
 
@@ -61,7 +62,8 @@ async fn is_consistent(world: &World, bulk: &str, id: &str) {
 
 #[tokio::test]
 async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was_not_said() {
-    let mut world = World::running("gw-server").await;
+    let mut world = World::new("gw-server").await;
+    world.operator.start(&LONG_LEASE);
     for n in 0..6 {
         world.own(KIND, &format!("running-{n}"), "RUNNING").await;
     }

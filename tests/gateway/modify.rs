@@ -6,7 +6,10 @@ use ai_api_operator::api::Kind;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::{OTHER, all, bulk_updates, gateway, item, made, state, support::until};
+use crate::{
+    OTHER, all, bulk_updates, gateway, item, made, state,
+    support::{operator::LONG_LEASE, until},
+};
 
 #[tokio::test]
 async fn mixed_outcomes_come_in_the_order_of_the_request() {
@@ -172,7 +175,10 @@ async fn with_the_flag_off_the_answer_says_which() {
 
 #[tokio::test]
 async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
-    let (world, _gateway, caller) = gateway("gw-hung-up").await;
+    let (mut world, _gateway, caller) = gateway("gw-hung-up").await;
+    assert!(world.operator.stop().success());
+    world.operator.start(&LONG_LEASE);
+    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.operator.signal("STOP");
     let patch = tokio::spawn({

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{World, until, within};
 use ai_api_operator::{api::Kind, health::LONGEST_SILENCE};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
@@ -21,6 +20,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+
+use crate::support::{World, operator::LONG_LEASE, until, within};
 
 /// The samples of a scrape, by name and labels.
 fn samples(text: &str) -> BTreeMap<String, f64> {
@@ -137,7 +138,7 @@ async fn a_watch_that_is_swallowed_makes_it_not_live() {
     // The certificate is for 127.0.0.1, whatever the port.
     std::fs::write(&kubeconfig, text.replace(&server, &swallow.address)).unwrap();
     // From then on the renewals of the Lease hear nothing either, and that would end the process first.
-    world.operator.start(&["--leader-elect-lease-duration=1h", "--leader-elect-renew-deadline=50m"]);
+    world.operator.start(&LONG_LEASE);
     until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
     swallow.swallows.store(true, Ordering::Relaxed);
     let since = std::time::Instant::now();

@@ -15,13 +15,15 @@ use crate::{
     support::{audit::Request, operator::Operator, until, within},
 };
 
+const IN_FLIGHT: [&str; 2] = ["--max-in-flight", "2"];
+
 /// A round in its middle, with a second replica that waits to lead.
 async fn in_the_middle(name: &str) -> (Round, Operator) {
     let mut round = Round::new(name).await;
     let mut second = round.world.operator.another(&round.world.client).await;
-    round.start("2");
+    round.start_with(&IN_FLIGHT);
     round.logged("the first leads", |log| log.contains(" leads identity=")).await;
-    second.start(&["--max-in-flight", "2"]);
+    second.start(&IN_FLIGHT);
     until("the second waits", || async { second.log().contains("waiting to lead") }).await;
     assert!(round.hold_after(10).await, "there was no middle");
     (round, second)
@@ -105,7 +107,7 @@ fn ended_with_an_error(operator: &mut Operator) -> bool {
 #[tokio::test]
 async fn a_leader_whose_lease_is_given_to_another_ends() {
     let mut round = Round::new("leader-deposed").await;
-    round.start("2");
+    round.start_with(&IN_FLIGHT);
     round.logged("it leads", |log| log.contains(" leads identity=")).await;
     let leases = Api::<Lease>::namespaced(round.world.client.clone(), &round.world.namespace);
     let other = json!({"spec": {"holderIdentity": "somebody-else"}});
@@ -115,6 +117,6 @@ async fn a_leader_whose_lease_is_given_to_another_ends() {
     let log = round.world.operator.log();
     assert!(log.contains("lost the Lease: somebody-else has taken it"), "{log}");
     // It is not its own to take: the next one waits until it has not changed for its duration.
-    round.start("2");
+    round.start_with(&IN_FLIGHT);
     round.judge(500).await;
 }

@@ -10,7 +10,9 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     history::{self, Change},
-    support::{World, audit::Request, control_plane::ControlPlane, item, until, within},
+    support::{
+        World, audit::Request, control_plane::ControlPlane, item, operator::LONG_LEASE, until, within,
+    },
 };
 
 /// The BulkUpdate.
@@ -115,9 +117,15 @@ impl Round {
         std::fs::metadata(self.world.plane.audit_log()).unwrap().len()
     }
 
+    /// Starts the operator; it leads whatever happens.
     pub fn start(&mut self, max_in_flight: &str) {
+        self.start_with(&[&["--max-in-flight", max_in_flight], LONG_LEASE.as_slice()].concat());
+    }
+
+    /// Starts the operator.
+    pub fn start_with(&mut self, arguments: &[&str]) {
         self.starts += 1;
-        self.world.operator.start(&["--max-in-flight", max_in_flight]);
+        self.world.operator.start(arguments);
     }
 
     /// Kills the operator: every other time while it is held, with answers that it has not read, else in motion.

@@ -18,6 +18,10 @@ use tokio::{
 
 use super::{control_plane::ControlPlane, signal};
 
+/// How an operator is started that keeps its Lease whatever happens: one that is held, or whose API server is, would lose it
+/// after ten seconds, and end. That is what tests/processes/replicas.rs is about.
+pub const LONG_LEASE: [&str; 2] = ["--leader-elect-lease-duration=1h", "--leader-elect-renew-deadline=50m"];
+
 /// A token of a ServiceAccount.
 pub async fn token_of(client: &Client, namespace: &str, account: &str) -> String {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
