@@ -33,7 +33,9 @@ fn granted() -> BTreeSet<Right> {
 }
 
 fn read(log: &Path, used: &mut BTreeSet<Right>) {
-    for line in BufReader::new(File::open(log).unwrap()).lines().map(Result::unwrap) {
+    // A request's body stands there as it was sent, which need not be text.
+    for line in BufReader::new(File::open(log).unwrap()).split(b'\n').map(Result::unwrap) {
+        let line = String::from_utf8_lossy(&line);
         if !line.contains(":ai-api-operator\"") {
             continue;
         }

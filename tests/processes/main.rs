@@ -133,7 +133,10 @@ async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_o
     let held = round.world.plane.hold("kube-apiserver");
     let ended = terminate(&mut round).await;
     drop(held);
-    if !ended {
+    if ended {
+        // It could not release its Lease either.
+        round.world.operator.free_lease();
+    } else {
         round.kill();
     }
     round.start("3");

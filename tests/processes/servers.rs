@@ -33,11 +33,12 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
     round.kill();
     round.note("SIGKILL of kube-apiserver");
     // It begins without an API server, and waits for it.
-    let failed = |log: &str| log.matches("a watch failed").count();
+    let failed = |log: &str| log.matches("the API server can't say yet").count();
     let before = failed(&round.world.operator.log());
     round.start("4");
-    round.logged("a failed watch", |log| failed(log) > before).await;
+    round.logged("a failed request", |log| failed(log) > before).await;
     plane.up();
+    round.world.operator.free_lease();
     round.judge(700).await;
 }
 

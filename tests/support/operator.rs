@@ -143,10 +143,15 @@ impl Operator {
         process.wait().unwrap();
     }
 
-    /// Ends it at once (SIGKILL). The admin, who knows that it is dead, takes its Lease away, as far as that works: the
-    /// next one would have to wait until it lapses, which is what tests/replicas.rs is about.
+    /// Ends it at once (SIGKILL), and frees its Lease, if the API server can be asked.
     pub fn kill(&mut self) {
         self.die();
+        self.free_lease();
+    }
+
+    /// What an admin may do who knows that it is dead: takes its Lease away. The next one would have to wait until it lapses,
+    /// which is what tests/processes/replicas.rs is about.
+    pub fn free_lease(&self) {
         let of = ["--namespace", &self.namespace, "--request-timeout=2s"];
         let delete = ["delete", "lease", "ai-api-operator", "--ignore-not-found"];
         self.plane.kubectl(&[of.as_slice(), &delete].concat(), "");
