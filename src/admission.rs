@@ -7,14 +7,16 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    api::admissionregistration::v1::{
+        MatchResources, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+    },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
     jiff::Timestamp,
 };
 use kube::{Resource, runtime::watcher::Event};
 use tokio::sync::watch;
 
-use crate::bulk_update::request::later;
+use crate::{api::GROUP, bulk_update::request::later};
 
 /// The name of the policy, and of its binding.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
@@ -85,8 +87,39 @@ impl Guard for ValidatingAdmissionPolicy {
         if spec.failure_policy.is_some_and(|policy| policy != "Fail") {
             return Some("its failurePolicy is not Fail".into());
         }
-        spec.validations.unwrap_or_default().is_empty().then(|| "it has no validations".into())
+        if spec.validations.unwrap_or_default().is_empty() {
+            return Some("it has no validations".into());
+        }
+        if spec.param_kind.is_some() || !spec.match_conditions.unwrap_or_default().is_empty() {
+            return Some("its paramKind or matchConditions leave some BulkUpdates out".into());
+        }
+        let constraints = spec.match_constraints.unwrap_or_default();
+        if leaves_some_out(&constraints) {
+            return Some("its matchConstraints leave some BulkUpdates out".into());
+        }
+        let rules = constraints.resource_rules.unwrap_or_default();
+        let has = |list: Option<&Vec<String>>, wanted: &str| {
+            list.is_some_and(|list| list.iter().any(|entry| entry == "*" || entry == wanted))
+        };
+        let for_all = rules.iter().any(|rule| {
+            rule.resource_names.as_ref().is_none_or(Vec::is_empty)
+                && has(rule.api_groups.as_ref(), GROUP)
+                && has(rule.api_versions.as_ref(), "*")
+                && has(rule.resources.as_ref(), "bulkupdates")
+                && has(rule.operations.as_ref(), "CREATE")
+        });
+        (!for_all).then(|| "it has no rule for the creation of every BulkUpdate".into())
     }
+}
+
+/// Whether selectors or exclusions do so. The API server fills in empty ones.
+fn leaves_some_out(matches: &MatchResources) -> bool {
+    let selects = |selector: &Option<LabelSelector>| {
+        selector.as_ref().is_some_and(|selector| *selector != LabelSelector::default())
+    };
+    matches.exclude_resource_rules.as_ref().is_some_and(|rules| !rules.is_empty())
+        || selects(&matches.namespace_selector)
+        || selects(&matches.object_selector)
 }
 
 impl Guard for ValidatingAdmissionPolicyBinding {
@@ -98,16 +131,11 @@ impl Guard for ValidatingAdmissionPolicyBinding {
         if !spec.validation_actions.unwrap_or_default().iter().any(|action| action == "Deny") {
             return Some("its validationActions lack Deny".into());
         }
-        // The API server fills in an empty one.
         let matches = spec.match_resources.unwrap_or_default();
-        let selects = |selector: Option<LabelSelector>| {
-            selector.is_some_and(|selector| selector != LabelSelector::default())
-        };
-        let limited = matches.resource_rules.is_some_and(|rules| !rules.is_empty())
-            || matches.exclude_resource_rules.is_some_and(|rules| !rules.is_empty())
-            || selects(matches.namespace_selector)
-            || selects(matches.object_selector);
-        limited.then(|| "its matchResources leave some BulkUpdates out".into())
+        let limited =
+            leaves_some_out(&matches) || matches.resource_rules.is_some_and(|rules| !rules.is_empty());
+        (limited || spec.param_ref.is_some())
+            .then(|| "its matchResources or paramRef leave some BulkUpdates out".into())
     }
 }
 
@@ -199,115 +227,35 @@ impl Seen {
     }
 }
 
-/// Since when it stands; what is on its way out does not.
+/// Since when it stands as it is; what is on its way out does not.
 fn stands<K: Guard>(object: &K) -> Option<Result<Timestamp, String>> {
-    let ObjectMeta { creation_timestamp, deletion_timestamp, .. } = object.meta();
-    match (creation_timestamp, deletion_timestamp, object.flaw()) {
-        (Some(created), None, None) => Some(Ok(created.0)),
+    let meta = object.meta();
+    match (&meta.creation_timestamp, &meta.deletion_timestamp, object.flaw()) {
+        (Some(created), None, None) => {
+            Some(Ok(changed_last(meta).map_or(created.0, |time| time.max(created.0))))
+        }
         (_, None, Some(flaw)) => Some(Err(flaw)),
         _ => None,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, from_value, json};
-
-    use super::*;
-
-    fn policy(created: i64, spec: &Value) -> ValidatingAdmissionPolicy {
-        let created = Timestamp::from_second(created).unwrap();
-        from_value(json!({"metadata": {"name": POLICY, "creationTimestamp": created}, "spec": spec})).unwrap()
+/// When its spec was changed last, if ever: before that it may have checked nobody. Whoever keeps no record of that says that
+/// it was just now.
+fn changed_last(meta: &ObjectMeta) -> Option<Timestamp> {
+    if meta.generation.unwrap_or_default() <= 1 {
+        return None;
     }
-
-    fn binding(created: i64, spec: &Value) -> ValidatingAdmissionPolicyBinding {
-        let created = Timestamp::from_second(created).unwrap();
-        from_value(json!({"metadata": {"name": POLICY, "creationTimestamp": created}, "spec": spec})).unwrap()
-    }
-
-    fn whole() -> (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding) {
-        let matches = json!({"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}});
-        (
-            policy(100, &json!({"failurePolicy": "Fail", "validations": [{"expression": "true"}]})),
-            binding(
-                50,
-                &json!({"policyName": POLICY, "validationActions": ["Deny"], "matchResources": matches}),
-            ),
-        )
-    }
-
-    fn missing(policies: &Policies) -> String {
-        match policies.admission() {
-            Admission::Missing(why) => why,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn list(policies: &Policies, policy: Option<&ValidatingAdmissionPolicy>) {
-        policies.take_in_policy(Event::Init);
-        if let Some(policy) = policy {
-            policies.take_in_policy(Event::InitApply(policy.clone()));
-        }
-        policies.take_in_policy(Event::InitDone);
-    }
-
-    #[test]
-    fn the_younger_of_the_two_counts_and_either_missing_is_missing() {
-        let (policy, binding) = whole();
-        let policies = Policies::new(true);
-        assert!(missing(&policies).contains("can't be listed yet"));
-        list(&policies, Some(&policy));
-        assert!(missing(&policies).contains("Binding bulkupdates.aiapi.dev can't be listed yet"));
-        policies.take_in_binding(Event::Init);
-        policies.take_in_binding(Event::InitDone);
-        assert!(missing(&policies).contains("Binding bulkupdates.aiapi.dev is missing"));
-        policies.take_in_binding(Event::Apply(binding.clone()));
-        assert_eq!(policies.admission(), Admission::Since(Timestamp::from_second(100).unwrap()));
-        policies.take_in_policy(Event::Delete(policy.clone()));
-        assert!(missing(&policies).contains("Policy bulkupdates.aiapi.dev is missing"));
-        list(&policies, Some(&policy));
-        assert!(matches!(policies.admission(), Admission::Since(_)));
-        // A list under way takes nothing away; one without it does.
-        policies.take_in_policy(Event::Init);
-        assert!(matches!(policies.admission(), Admission::Since(_)));
-        list(&policies, None);
-        assert!(missing(&policies).contains("is missing"));
-        let mut going = binding;
-        going.metadata.deletion_timestamp.clone_from(&going.metadata.creation_timestamp);
-        policies.take_in_binding(Event::Apply(going));
-        assert!(missing(&policies).contains("is missing"));
-        assert_eq!(Policies::new(false).admission(), Admission::NotRequired);
-    }
-
-    #[test]
-    fn what_checks_nobody_is_as_good_as_missing() {
-        let (whole_policy, whole_binding) = whole();
-        let policies = Policies::new(true);
-        list(
-            &policies,
-            Some(&policy(100, &json!({"failurePolicy": "Ignore", "validations": [{"expression": "true"}]}))),
-        );
-        policies.take_in_binding(Event::Apply(whole_binding));
-        assert!(missing(&policies).contains("its failurePolicy is not Fail"));
-        list(&policies, Some(&policy(100, &json!({"validations": []}))));
-        assert!(missing(&policies).contains("it has no validations"));
-        list(&policies, Some(&whole_policy));
-        for (spec, flaw) in [
-            (json!({"policyName": "other", "validationActions": ["Deny"]}), "it does not bind"),
-            (json!({"policyName": POLICY, "validationActions": ["Warn", "Audit"]}), "lack Deny"),
-            (
-                json!({"policyName": POLICY, "validationActions": ["Deny"],
-                    "matchResources": {"namespaceSelector": {"matchLabels": {"a": "b"}}}}),
-                "leave some BulkUpdates out",
-            ),
-            (
-                json!({"policyName": POLICY, "validationActions": ["Deny"],
-                    "matchResources": {"excludeResourceRules": [{"resources": ["*"]}]}}),
-                "leave some BulkUpdates out",
-            ),
-        ] {
-            policies.take_in_binding(Event::Apply(binding(100, &spec)));
-            assert!(missing(&policies).contains(flaw), "{flaw}");
-        }
-    }
+    let of_spec = meta
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:spec").is_some()));
+    of_spec
+        .filter_map(|entry| entry.time.as_ref())
+        .map(|time| time.0)
+        .max()
+        .or_else(|| Some(Timestamp::now()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,9 @@ use ai_api_operator::{
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+/// The longest duration that may be asked for.
+const LONGEST_DURATION: Duration = Duration::from_hours(24);
+
 /// Where a Pod finds its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -208,8 +211,13 @@ fn identity() -> String {
 
 /// A duration as Kubernetes writes it, such as `15s` or `1m30s`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = |_| "a duration such as 15s or 1m30s is needed".to_owned();
-    text.parse::<kube::core::Duration>().map_err(wrong).map(Into::into)
+    // What is longer could overflow in the parser, and is no time to wait for a Lease.
+    let sensible = text.len() <= 10 && !text.starts_with('-');
+    let parsed = Some(text).filter(|_| sensible).and_then(|text| text.parse::<kube::core::Duration>().ok());
+    parsed
+        .map(Duration::from)
+        .filter(|duration| *duration <= LONGEST_DURATION)
+        .ok_or_else(|| "a duration such as 15s or 1m30s is needed, a day at the most".to_owned())
 }
 
 /// The name of an object, as the API server wants it.

@@ -32,7 +32,7 @@ use crate::{
     admission::{Admission, POLICY, Policies, SPREADS},
     api::{BulkUpdate, Kind},
     bulk_update::{Context, Registry, decide::Rules, status::whole_seconds},
-    health::Health,
+    health::{Health, WATCH_LASTS},
     index::{Index, Scope},
     meta::Meta,
     metrics::Metrics,
@@ -175,6 +175,7 @@ where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let metrics = ctx.metrics.clone();
+    let config = config.timeout(WATCH_LASTS.as_secs().try_into().unwrap_or(u32::MAX));
     watcher(api, config).default_backoff().filter_map(move |event| {
         let event = event.inspect_err(|error| {
             metrics.watch_failed(resource);

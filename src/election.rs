@@ -103,8 +103,13 @@ impl Election {
         let mut seen: Option<(String, Duration)> = None;
         let mut told = String::new();
         loop {
-            let begun = now();
+            let mut begun = now();
             let attempt = match self.get().await {
+                // An attempt that got no answer has taken hold.
+                Ok(lease) if holder(&lease) == self.identity => {
+                    begun = now();
+                    self.replace(self.renewed(lease)).await
+                }
                 Ok(lease) => {
                     let version = lease.metadata.resource_version.clone().unwrap_or_default();
                     let since = match &seen {
@@ -112,12 +117,16 @@ impl Election {
                         _ => seen.insert((version, now())).1,
                     };
                     if is_free(&lease, now().saturating_sub(since)) {
+                        begun = now();
                         self.replace(self.taken_over(lease)).await
                     } else {
                         Attempt::Taken(holder(&lease).to_owned())
                     }
                 }
-                Err(failure) if failure.is_not_found() => self.create().await,
+                Err(failure) if failure.is_not_found() => {
+                    begun = now();
+                    self.create().await
+                }
                 Err(failure) => Attempt::Failed(failure),
             };
             let waits_for = match attempt {
@@ -149,7 +158,7 @@ impl Election {
     pub async fn keep(&self, lease: &mut Lease) -> String {
         let mut trouble = String::from("it was not renewed in time");
         loop {
-            tokio::time::sleep(self.timing.retry_period).await;
+            tokio::time::sleep(self.timing.retry_period.min(self.leadership.left())).await;
             if !self.leadership.holds() {
                 break;
             }
@@ -179,24 +188,21 @@ impl Election {
         trouble
     }
 
-    /// Lets another take over at once. At best effort: else the Lease lapses.
-    pub async fn release(&self, lease: Lease) {
+    /// Lets another take over at once, if this process holds the Lease. At best effort: else it lapses.
+    pub async fn release(&self) {
         self.leadership.end();
         let release = async {
-            match self.replace(freed(lease)).await {
-                // The last renewal has taken hold, and its answer was not waited for.
-                Attempt::Failed(failure) if failure.is_conflict() => match self.get().await {
-                    Ok(live) if holder(&live) == self.identity => self.replace(freed(live)).await,
-                    Ok(live) => Attempt::Taken(holder(&live).to_owned()),
-                    Err(failure) => Attempt::Failed(failure),
-                },
-                other => other,
+            // It is read, for the answer to what was sent last may not have been waited for.
+            match self.get().await {
+                Ok(live) if holder(&live) == self.identity => self.replace(freed(live)).await,
+                Ok(live) => Attempt::Taken(holder(&live).to_owned()),
+                Err(failure) => Attempt::Failed(failure),
             }
         };
-        if matches!(tokio::time::timeout(self.timing.retry_period, release).await, Ok(Attempt::Held(_))) {
-            info!("the Lease is released");
-        } else {
-            warn!("the Lease could not be released: another has to wait until it lapses");
+        match tokio::time::timeout(self.timing.retry_period, release).await {
+            Ok(Attempt::Held(_)) => info!("the Lease is released"),
+            Ok(Attempt::Taken(_)) => {}
+            _ => warn!("the Lease could not be released: another has to wait until it lapses"),
         }
     }
 

@@ -2,13 +2,15 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use http_body_util::BodyExt;
+use http_body::Frame;
 use k8s_openapi::jiff::Timestamp;
 use kube::client::{Body, DynBody};
 use tokio::time::Instant;
@@ -16,13 +18,16 @@ use tower::{BoxError, Layer, Service, util::BoxService};
 
 use crate::client::Wire;
 
-/// How long a watch may be silent: the API server sends a bookmark about once a minute where nothing happens. One that fails
-/// is not silent: it is tried again at least every minute and a half.
+/// How long a watch lasts before it is begun anew: the longest that the API server may have nothing to say.
+pub const WATCH_LASTS: Duration = Duration::from_mins(1);
+
+/// How long a watch may be silent. One that is refused or finds no connection is not: to restart would mend nothing, and it is
+/// tried again at least every minute and a half. One that gets no answer at all is.
 pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
 /// How long one pass over a BulkUpdate may take: it waits a minute at the most, each of its requests takes 10 s at the
-/// most, but many may stand in line for the slots.
-pub const LONGEST_PASS: Duration = Duration::from_mins(10);
+/// most, but a thousand of them may stand in line for the slots.
+pub const LONGEST_PASS: Duration = Duration::from_mins(20);
 
 /// What is missing at first.
 pub const UNLISTED: &str = "not everything was listed yet";
@@ -42,8 +47,10 @@ impl Default for Health {
 
 #[derive(Debug, Default)]
 struct Signs {
-    /// Of each watch, by its path: when something was heard last, by either clock.
-    watches: HashMap<String, (Instant, Timestamp)>,
+    /// Of each watch, by its path: when there was a sign of life.
+    watches: HashMap<String, Instant>,
+    /// And when the API server has told something last.
+    told: HashMap<String, Timestamp>,
     /// Of each BulkUpdate under way, by a number of its own.
     passes: HashMap<u64, Instant>,
     /// How many numbers were given out.
@@ -71,23 +78,36 @@ impl Health {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that something was heard of the watch of this path.
+    /// Notes a sign of life of the watch of this path.
     fn heard(&self, path: &str) {
-        let heard = (Instant::now(), Timestamp::now());
+        let now = Instant::now();
         let mut signs = self.signs();
         match signs.watches.get_mut(path) {
-            Some(known) => *known = heard,
+            Some(known) => *known = now,
             None => {
-                signs.watches.insert(path.to_owned(), heard);
+                signs.watches.insert(path.to_owned(), now);
             }
         }
     }
 
-    /// When each resource was heard of last; of several watches of one, the one that has been silent longest counts.
+    /// The watch of this path has told something.
+    fn told(&self, path: &str) {
+        self.heard(path);
+        let now = Timestamp::now();
+        let mut signs = self.signs();
+        match signs.told.get_mut(path) {
+            Some(known) => *known = now,
+            None => {
+                signs.told.insert(path.to_owned(), now);
+            }
+        }
+    }
+
+    /// When the watches of each resource have told something last; of several, the one that has been silent longest counts.
     #[must_use]
-    pub fn heard_last(&self) -> HashMap<String, Timestamp> {
+    pub fn told_last(&self) -> HashMap<String, Timestamp> {
         let mut last = HashMap::new();
-        for (path, (_, time)) in &self.signs().watches {
+        for (path, time) in &self.signs().told {
             let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
             last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(*time)).or_insert(*time);
         }
@@ -116,7 +136,7 @@ impl Health {
     /// What does not, in words for whoever looks at the probe.
     pub fn check(&self) -> Result<(), String> {
         let signs = self.signs();
-        for (path, (heard, _)) in &signs.watches {
+        for (path, heard) in &signs.watches {
             if heard.elapsed() > LONGEST_SILENCE {
                 return Err(format!("nothing was heard of the watch of {path} for {:?}", heard.elapsed()));
             }
@@ -177,9 +197,8 @@ impl Service<http::Request<Body>> for Listening {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         // A list goes before each watch, page by page, and is a part of it.
-        let watches = request.uri().query().is_some_and(|query| {
-            query.split('&').any(|part| part == "watch=true" || part.starts_with("limit="))
-        });
+        let query = request.uri().query().unwrap_or_default();
+        let watches = query.split('&').any(|part| part == "watch=true" || part.starts_with("limit="));
         let path = request.uri().path().to_owned();
         let answer = self.wire.call(request);
         if !watches {
@@ -187,17 +206,44 @@ impl Service<http::Request<Body>> for Listening {
         }
         let health = Arc::clone(&self.health);
         async move {
-            let answer = answer.await;
-            health.heard(&path);
-            Ok(answer?.map(|body| {
-                let body = body.map_frame(move |frame| {
-                    health.heard(&path);
-                    frame
-                });
-                Box::new(body) as Box<DynBody>
-            }))
+            let answer = answer.await.inspect_err(|_| health.heard(&path))?;
+            if !answer.status().is_success() {
+                health.heard(&path);
+                return Ok(answer);
+            }
+            // That a watch was begun says nothing: what tells is what comes then, and be it the end.
+            Ok(answer.map(|body| Box::new(Heard { body, path, health }) as Box<DynBody>))
         }
         .boxed()
+    }
+}
+
+/// The body of a list or a watch.
+struct Heard {
+    body: Box<DynBody>,
+    path: String,
+    health: Arc<Health>,
+}
+
+impl http_body::Body for Heard {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None | Some(Ok(_))) => self.health.told(&self.path),
+            Poll::Ready(Some(Err(_))) => self.health.heard(&self.path),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 }
 
@@ -212,16 +258,16 @@ mod tests {
         let health = Health::default();
         assert_eq!(health.check(), Ok(()));
         health.heard("/apis/aiapi.dev/v1alpha1/executions");
-        health.heard("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
+        health.told("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
         advance(LONGEST_SILENCE).await;
         assert_eq!(health.check(), Ok(()));
-        health.heard("/apis/aiapi.dev/v1alpha1/executions");
+        health.told("/apis/aiapi.dev/v1alpha1/executions");
         advance(Duration::from_millis(1)).await;
         let why = health.check().unwrap_err();
         assert!(why.contains("namespaces/a/bulkupdates"), "{why}");
         health.heard("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
         assert_eq!(health.check(), Ok(()));
-        let mut resources: Vec<_> = health.heard_last().into_keys().collect();
+        let mut resources: Vec<_> = health.told_last().into_keys().collect();
         resources.sort();
         assert_eq!(resources, ["bulkupdates", "executions"]);
     }

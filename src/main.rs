@@ -63,8 +63,14 @@ fn logged(ended: anyhow::Result<()>) -> anyhow::Result<()> {
 /// Begins to log, and to trace, if the environment says where to.
 fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
     // kube logs whole bodies at warn, which may hold what does not belong into a log.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube_client=error,kube_runtime=error"));
+    let usual = "info,kube_client=error,kube_runtime=error";
+    let asked_for = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
+    let filter = EnvFilter::try_new(asked_for.as_deref().unwrap_or(usual));
+    let unfit = filter
+        .as_ref()
+        .err()
+        .map(|error| Misconfigured(format!("{} can't be understood: {error}", EnvFilter::DEFAULT_ENV)));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(usual));
     // Spans are for traces; lines of the log tell themselves what they are about.
     let lines = filter.and(filter_fn(|metadata| !metadata.is_span()));
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -79,7 +85,7 @@ fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
         tracing_opentelemetry::layer().with_tracer(traces.tracer()).with_filter(own)
     });
     tracing_subscriber::registry().with(of_traces).with(log.with_filter(lines)).init();
-    traces
+    unfit.map_or(traces, Err)
 }
 
 #[tokio::main]

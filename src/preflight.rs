@@ -128,8 +128,10 @@ async fn checked(client: &Client, settings: &Settings) -> Result<Result<(), Misc
     let missing = missing_rights(client, settings).await?;
     if !missing.is_empty() {
         return Ok(Err(Misconfigured(format!(
-            "this user may not {}; grant it what the roles in deploy/base grant",
-            missing.join(", ")
+            "this user may not {}; grant it what the roles in deploy/base grant{}",
+            missing.join(", "),
+            // Nobody has rights in a namespace that is not there, unless they have them everywhere.
+            if settings.watch_namespaces.is_empty() { "" } else { " (or is there no such namespace?)" }
         ))));
     }
     for (namespace, own) in
@@ -171,8 +173,8 @@ async fn missing_rights(client: &Client, settings: &Settings) -> Result<Vec<Stri
         };
         for namespace in namespaces {
             for verb in right.verbs {
-                if !may(client, verb, &right, namespace).await? {
-                    missing.push(in_words(verb, &right, namespace));
+                if let Some(why) = may_not(client, verb, &right, namespace).await? {
+                    missing.push(in_words(verb, &right, namespace) + &why);
                 }
             }
         }
@@ -180,12 +182,13 @@ async fn missing_rights(client: &Client, settings: &Settings) -> Result<Vec<Stri
     Ok(missing)
 }
 
-async fn may(
+/// Whether a right is missing; and what kept the API server from finding it, if anything did.
+async fn may_not(
     client: &Client,
     verb: &str,
     right: &Rights,
     namespace: Option<&String>,
-) -> Result<bool, Failure> {
+) -> Result<Option<String>, Failure> {
     let asked = ResourceAttributes {
         verb: Some(verb.into()),
         group: Some(right.group.into()),
@@ -204,7 +207,9 @@ async fn may(
     };
     let url = SelfSubjectAccessReview::url_path(&(), None);
     let answer = create(client, &url, &review, &PostParams::default()).await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    let status = answer.status.unwrap_or_default();
+    let trouble = status.evaluation_error.map(|error| format!(" ({error})")).unwrap_or_default();
+    Ok((!status.allowed).then_some(trouble))
 }
 
 /// `delete executions.aiapi.dev`, and where.
@@ -253,7 +258,11 @@ async fn no_namespace(client: &Client, namespace: &str, own: bool) -> Result<Opt
             "the namespace {namespace} does not exist: create it, or name another with {flag}"
         ))),
         Err(failure) if failure.next() == Next::Retry => Err(failure),
-        Err(failure) => Ok(Some(format!("the namespace {namespace} of {flag} can't be used: {failure}"))),
+        // It is there, and will not take just this.
+        Err(failure) => {
+            warn!(namespace, %failure, "nothing can be made here on trial");
+            Ok(None)
+        }
     }
 }
 

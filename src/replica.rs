@@ -70,13 +70,19 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             Election::new(aside.clone(), namespace, settings.identity, settings.timing, leadership.clone());
         let mut lease = tokio::select! {
             lease = election.acquire(&health) => lease,
-            () = shutdown.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => {
+                election.release().await;
+                return Ok(());
+            }
         };
         tokio::select! {
             ended = controller::run(client, settings.controller, metrics.clone(), health, shutdown.clone()) => ended?,
-            why = election.keep(&mut lease) => anyhow::bail!("lost the Lease: {why}"),
+            why = election.keep(&mut lease) => {
+                shutdown.cancel();
+                anyhow::bail!("lost the Lease: {why}");
+            }
         }
-        election.release(lease).await;
+        election.release().await;
         Ok(())
     };
     tokio::select! {

@@ -212,8 +212,11 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
         if message.contains("its validationActions lack Deny") { Ok(()) } else { Err(message) }
     })
     .await;
-    world.kubectl_ok(&["delete", BINDING], "");
-    put(&world);
+    // Nor does it count from when it was made: until it denies, it has checked nobody.
+    world.kubectl_ok(
+        &["patch", BINDING, "--type=merge", "-p", r#"{"spec": {"validationActions": ["Deny"]}}"#],
+        "",
+    );
 
     // What was made before is rejected, though the policy stands now.
     let status = world.finished("unchecked").await;
@@ -223,6 +226,8 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     assert!(world.find(Kind::Execution, "exec-9").await.is_some(), "nothing is done for it");
 
     // So is what is made in the first ten seconds; and readiness says when they are over.
+    world.kubectl_ok(&["delete", BINDING], "");
+    put(&world);
     in_force(&world, true).await;
     let early = create_as(&world, "does-all", &bulk("early", &delete));
     assert!(early.0, "{}", early.1);

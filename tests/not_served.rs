@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::process::Stdio;
+
 use ai_api_operator::api::Kind;
 use serde_json::json;
 use support::{World, outcome, until};
@@ -38,6 +40,16 @@ async fn what_is_not_served_is_not_gone() {
     assert!(
         message.contains("can't be read: 404") && message.contains("no answer about the object"),
         "{message}"
+    );
+    // To begin without it is a mistake in the installation.
+    let operator = world.operator.command().stdin(Stdio::null()).output().unwrap();
+    let log = String::from_utf8(operator.stderr).unwrap();
+    let last = log.lines().last().unwrap_or_default();
+    assert_eq!(operator.status.code(), Some(2), "{log}");
+    assert!(
+        last.contains("not installed: the CustomResourceDefinition executions.aiapi.dev;")
+            && last.contains("ai-api-operator crds | kubectl apply --server-side -f -"),
+        "{log}"
     );
     serve(true);
     let status = world.finished("meanwhile").await;

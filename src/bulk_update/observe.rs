@@ -94,6 +94,9 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
         return Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
     }
     let read = ctx.meta.read_since(work.since).await;
+    if let Err(failure) = &read {
+        ctx.metrics.failed("configmaps", failure);
+    }
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
         Ok(Flags::Invalid(why)) => Gate::Closed(format!("invalid {}: {why}", ctx.meta.place())),

@@ -58,8 +58,12 @@ impl Server {
         if head.uri.query().is_some_and(|query| query.contains("limit") || query.contains("watch")) {
             return (500, json!({"message": "nothing wakes it up"}));
         }
+        let gone = json!({"message": "no such Lease", "details": {"name": LEASE}});
         if head.method == http::Method::GET {
             let lease = self.lease.lock().unwrap().clone();
+            if lease.is_null() {
+                return (404, gone);
+            }
             if self.reads.fetch_add(1, Ordering::Relaxed) < 2 {
                 self.both_have_read.wait().await;
             }
@@ -67,6 +71,12 @@ impl Server {
         }
         let mut new: Value = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap();
         let mut lease = self.lease.lock().unwrap();
+        match (lease.is_null(), head.method == http::Method::POST) {
+            (true, true) => *lease = json!({"metadata": {"resourceVersion": "0"}}),
+            (true, false) => return (404, gone),
+            (false, true) => return (409, json!({"message": "it is there"})),
+            (false, false) => {}
+        }
         let guard = &new["metadata"]["resourceVersion"];
         if !guard.is_null() && *guard != lease["metadata"]["resourceVersion"] {
             return (409, json!({"message": "the object has been modified"}));
@@ -115,7 +125,7 @@ async fn of_two_who_reach_for_a_free_lease_at_once_one_gets_it() {
 }
 
 #[tokio::test]
-async fn it_leads_for_as_long_as_it_can_renew_and_not_a_moment_longer() {
+async fn it_leads_for_as_long_as_it_can_renew() {
     let server = Server::with(None);
     // Nobody else reads here.
     server.reads.store(2, Ordering::Relaxed);
@@ -141,14 +151,36 @@ async fn it_does_not_lead_any_more_when_another_has_taken_the_lease_or_once_it_i
     assert!(!leadership.holds());
 
     // What is another's is not released.
-    election.release(lease).await;
+    election.release().await;
     assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], "b");
     let server = Server::with(None);
     server.reads.store(2, Ordering::Relaxed);
     let (election, leadership) = server.election("a", 2000);
-    let lease = election.acquire(&Health::default()).await;
+    election.acquire(&Health::default()).await;
     assert!(leadership.holds());
-    election.release(lease).await;
+    election.release().await;
     assert!(!leadership.holds());
     assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_attempt_to_take_the_lease_that_got_no_answer_is_known_again() {
+    let server = Server::with(Some("a"));
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, leadership) = server.election("a", 2000);
+    election.acquire(&Health::default()).await;
+    assert!(leadership.holds());
+    assert_eq!(server.lease.lock().unwrap()["spec"]["leaseTransitions"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_gone_is_made_anew_by_who_renews_it() {
+    let server = Server::with(None);
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, leadership) = server.election("a", 2000);
+    let mut lease = election.acquire(&Health::default()).await;
+    *server.lease.lock().unwrap() = Value::Null;
+    let kept = tokio::time::timeout(Duration::from_secs(4), election.keep(&mut lease)).await;
+    assert!(kept.is_err() && leadership.holds(), "{kept:?}");
+    assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], "a");
 }

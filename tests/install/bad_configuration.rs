@@ -32,13 +32,15 @@ fn expect(command: Command, words: &[&str]) {
 
 #[test]
 fn on_the_command_line() {
-    let table: [(&[&str], &[&str]); 9] = [
+    let table: [(&[&str], &[&str]); 11] = [
         (&["--no-such-flag"], &["error: unexpected argument '--no-such-flag' found"]),
         (&["--meta-configmap", "Not_A_Name"], &["'Not_A_Name'", "--meta-configmap", "lower-case letters"]),
         (&["--namespace", "not.a.label"], &["'not.a.label'", "--namespace"]),
         (&["--watch-namespace", "a,B"], &["'B'", "--watch-namespace"]),
         (&["--max-in-flight", "0"], &["'0'", "--max-in-flight", "1..=1000"]),
         (&["--leader-elect-retry-period", "soon"], &["'soon'", "a duration such as 15s"]),
+        (&["--leader-elect-retry-period=-2s"], &["'-2s'", "a duration such as 15s"]),
+        (&["--leader-elect-lease-duration=9999999999h"], &["'9999999999h'", "a day at the most"]),
         (&["--metrics-bind-address", "here"], &["'here'", "--metrics-bind-address"]),
         (&["--log-format", "xml"], &["'xml'", "text, json"]),
         (&["--kubeconfig", "/no/such/file"], &["no cluster can be reached", "/no/such/file"]),
@@ -83,6 +85,9 @@ async fn times_addresses_and_namespaces() {
         of(&world, &["--watch-namespace", "bad-configuration", "--watch-namespace", "nowhere"]),
         &["the namespace nowhere does not exist", "--watch-namespace"],
     );
+    let mut log = of(&world, &[]);
+    log.env("RUST_LOG", "info,ai_api_operator=loud");
+    expect(log, &["RUST_LOG can't be understood"]);
     let mut traces = of(&world, &[]);
     traces.env("OTEL_EXPORTER_OTLP_ENDPOINT", "not a url");
     expect(traces, &["traces can't be sent", "OTEL_EXPORTER_OTLP_ENDPOINT"]);

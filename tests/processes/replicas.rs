@@ -12,18 +12,22 @@ use serde_json::json;
 
 use crate::{
     round::Round,
-    support::{audit::Request, operator::Operator, until, within},
+    support::{
+        audit::Request,
+        operator::{LONG_LEASE, Operator},
+        until, within,
+    },
 };
 
 const IN_FLIGHT: [&str; 2] = ["--max-in-flight", "2"];
 
-/// A round in its middle, with a second replica that waits to lead.
-async fn in_the_middle(name: &str) -> (Round, Operator) {
+/// A round in its middle, with a second replica that waits to lead, each started with its own arguments.
+async fn in_the_middle(name: &str, of_first: &[&str], of_second: &[&str]) -> (Round, Operator) {
     let mut round = Round::new(name).await;
     let mut second = round.world.operator.another(&round.world.client).await;
-    round.start_with(&IN_FLIGHT);
+    round.start_with(&[&IN_FLIGHT, of_first].concat());
     round.logged("the first leads", |log| log.contains(" leads identity=")).await;
-    second.start(&IN_FLIGHT);
+    second.start(&[&IN_FLIGHT, of_second].concat());
     until("the second waits", || async { second.log().contains("waiting to lead") }).await;
     assert!(round.hold_after(10).await, "there was no middle");
     (round, second)
@@ -47,7 +51,7 @@ async fn goes_on(round: &Round, second: &Operator, first: &str, since: Instant, 
 
 #[tokio::test]
 async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() {
-    let (mut round, mut second) = in_the_middle("leader-killed").await;
+    let (mut round, mut second) = in_the_middle("leader-killed", &[], &[]).await;
     let first = token_of_the_leader(&round);
     round.world.operator.die();
     round.note("SIGKILL of the leader");
@@ -58,7 +62,9 @@ async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() 
 
 #[tokio::test]
 async fn the_leader_is_asked_to_end_and_the_other_goes_on_at_once() {
-    let (mut round, mut second) = in_the_middle("leader-terminated").await;
+    // The second one looks by itself so seldom that only its watch can tell it.
+    let seldom = [LONG_LEASE.as_slice(), &["--leader-elect-retry-period=40m"]].concat();
+    let (mut round, mut second) = in_the_middle("leader-terminated", &[], &seldom).await;
     let first = token_of_the_leader(&round);
     round.note("SIGTERM of the leader");
     round.world.operator.signal("TERM");
@@ -80,7 +86,7 @@ fn second_ended(round: &mut Round) -> bool {
 
 #[tokio::test]
 async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
-    let (mut round, mut second) = in_the_middle("leader-paused").await;
+    let (mut round, mut second) = in_the_middle("leader-paused", &[], &[]).await;
     let first = token_of_the_leader(&round);
     round.note("SIGSTOP of the leader");
     goes_on(&round, &second, &first, Instant::now(), "SIGSTOP").await;
@@ -94,6 +100,27 @@ async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
     let written = |r: &&Request| r.token == first && !matches!(r.verb.as_str(), "get" | "list" | "watch");
     let written: Vec<_> = since.iter().filter(written).collect();
     assert!(written.is_empty(), "a write started after the renew deadline: {written:#?}");
+    round.judge(500).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_was_paused_and_takes_itself_for_the_leader_still_is_held_by_the_guards() {
+    let (mut round, mut second) = in_the_middle("leader-deluded", &LONG_LEASE, &[]).await;
+    let first = token_of_the_leader(&round);
+    round.note("SIGSTOP of the leader");
+    // It would keep its Lease for an hour: the admin takes it away.
+    round.world.operator.free_lease();
+    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP and a Lease that is taken away").await;
+    std::mem::swap(&mut round.world.operator, &mut second);
+    round.over("round").await;
+    let paused = round.mark();
+    second.signal("CONT");
+    until("the first ends", || std::future::ready(ended_with_an_error(&mut second))).await;
+    assert!(second.log().contains("lost the Lease"), "{}", second.log());
+    let since = round.world.plane.requests_since(paused, &second.user);
+    let written: Vec<_> = since.iter().filter(|r| r.token == first && r.is_target_write()).collect();
+    assert!(!written.is_empty(), "it has tried nothing: the guards were not needed");
+    assert!(written.iter().all(|r| !r.succeeded()), "the guards do not hold: {written:#?}");
     round.judge(500).await;
 }
 

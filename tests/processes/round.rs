@@ -196,7 +196,8 @@ impl Round {
         self.world.bulk_updates().get(NAME).await.unwrap().status.unwrap()
     }
 
-    async fn over(&self, name: &str) -> u64 {
+    /// Waits for the end of a BulkUpdate.
+    pub async fn over(&self, name: &str) -> u64 {
         let api = self.world.bulk_updates();
         let over = || async {
             api.get(name).await.is_ok_and(|b| b.status.is_some_and(|s| s.completion_time.is_some()))
