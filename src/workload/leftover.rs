@@ -52,11 +52,14 @@ fn find(ctx: &Context, (kind, namespace, name): &Seen) -> Option<Target> {
 }
 
 /// Writes STOPPED until the index has it.
-async fn settle(ctx: &Context, one: &Seen) {
+async fn settle(ctx: &Arc<Context>, one: &Seen) {
     let mut attempt = 0;
     while let Some(target) = find(ctx, one) {
         attempt += 1;
-        let wait = write(ctx, one, &target).await;
+        let (of, what) = (Arc::clone(ctx), one.clone());
+        // What was sent is waited for at the end, when all else here is dropped.
+        let written = ctx.tracker.spawn(async move { write(&of, &what, &target).await });
+        let wait = crate::unpanicked(written.await);
         tokio::time::sleep(wait.unwrap_or_else(|| backoff(attempt))).await;
     }
 }
@@ -69,6 +72,9 @@ async fn write(ctx: &Context, (kind, namespace, name): &Seen, target: &Target) -
     });
     // The semaphore is never closed.
     let _slot = ctx.slots.acquire().await;
+    if ctx.shutdown.is_cancelled() {
+        return None;
+    }
     let full_name = format!("{}/{namespace}/{name}", kind.name());
     match send::<Observed>(&ctx.client, patch_status(*kind, namespace, name, &patch)).await {
         Ok(_) => {
