@@ -1,5 +1,7 @@
 //! What the operator counts, for Prometheus. No label holds the name of an object, a namespace or a user.
 
+mod labels;
+
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
@@ -7,115 +9,28 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
 use crate::{
     FIELD_MANAGER,
-    api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, TargetStatus},
-    bulk_update::{decide::Rejection, status::READY, work::Work},
+    api::{BulkUpdateStatus, ItemStatus, Kind, TargetStatus},
+    bulk_update::{status::READY, work::Work},
     client::{Failure, Next},
     health::Health,
     index::Index,
     leadership::Leadership,
 };
+use labels::{
+    ASIDE, ENDS, Election, Item, OUTCOMES, OfKind, Outcome, RESOURCES, RESULTS, RETRIES, Reason, Resource,
+    VERBS, Word, Write,
+};
+
+pub use labels::verb;
 
 /// The upper bounds of the histograms, in seconds. A creationTimestamp has whole seconds, so that nothing finer can be said.
 const SECONDS: [f64; 11] = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
-
-/// The reasons of the condition Ready with which a BulkUpdate can end.
-const ENDS: [&str; 8] = [
-    "Settled",
-    "ItemsRefused",
-    "ItemsFailed",
-    "DryRun",
-    Rejection::BulkUpdatesDisabled.reason(),
-    Rejection::MetaInvalid.reason(),
-    Rejection::DeadlineExceeded.reason(),
-    Rejection::NotAuthorized.reason(),
-];
-
-/// The results with which an item can end.
-const RESULTS: [ItemResult; 4] =
-    [ItemResult::Eligible, ItemResult::Settled, ItemResult::Refused, ItemResult::Failed];
-
-const VERBS: [TargetStatus; 2] = [TargetStatus::Stopped, TargetStatus::Deleted];
-
-/// What comes of a write.
-const OUTCOMES: [&str; 5] = ["accepted", "conflict", "refused", "unanswered", "not_sent"];
-
-/// Why a request is tried again, or looked up.
-const RETRIES: [&str; 9] = [
-    "conflict",
-    "forbidden",
-    "no_answer",
-    "not_found",
-    "not_sent",
-    "not_served",
-    "server_error",
-    "throttled",
-    "unauthorized",
-];
-
-/// What the operator reads and writes of its own group.
-const RESOURCES: [&str; 3] = ["bulkupdates", Kind::Execution.plural(), Kind::Deployment.plural()];
-
-/// What it watches besides.
-const ASIDE: [&str; 3] = ["configmaps", "validatingadmissionpolicies", "validatingadmissionpolicybindings"];
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
-    outcome: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Item {
-    kind: &'static str,
-    verb: &'static str,
-    result: Word,
-}
-
-/// A word of the API's own.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-struct Word(ItemResult);
-
-impl EncodeLabelValue for Word {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
-    ) -> Result<(), std::fmt::Error> {
-        std::fmt::Write::write_fmt(encoder, format_args!("{:?}", self.0))
-    }
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Write {
-    kind: &'static str,
-    verb: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Reason {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Resource {
-    resource: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfKind {
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Election {
-    name: &'static str,
-}
 
 /// All of them; one for the whole operator. A clone counts into the same.
 #[derive(Clone, Debug)]
@@ -159,15 +74,6 @@ impl Default for Metrics {
             leads: Family::default(),
             index: Arc::default(),
         }
-    }
-}
-
-/// The word of the `verb` label.
-#[must_use]
-pub const fn verb(target: TargetStatus) -> &'static str {
-    match target {
-        TargetStatus::Stopped => "stop",
-        TargetStatus::Deleted => "delete",
     }
 }
 
