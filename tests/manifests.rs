@@ -1,11 +1,13 @@
-//! What the API server itself refuses, each with a sentence, and what it takes.
+//! What the API server itself refuses, each with a sentence, and what it takes; and what the shipped roles give to people.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod support;
 
+use std::{collections::BTreeSet, fs, path::Path};
+
 use serde_json::{Value, json};
-use support::control_plane::ControlPlane;
+use support::control_plane::{ControlPlane, PROJECT};
 
 fn manifest(kind: &str, name: &str, spec: &Value) -> String {
     json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
@@ -249,4 +251,100 @@ fn an_object_that_nobody_has_seen_yet_says_so() {
 fn people_without_rights_get_nowhere() {
     let (ok, message) = ControlPlane::get().kubectl_as("alice", &["get", "bu"], "");
     assert!(!ok && message.contains("forbidden"), "{message}");
+}
+
+/// All that is shipped: what Kustomize makes, and the examples.
+fn shipped() -> Vec<Value> {
+    let mut all = Vec::new();
+    for folder in ["base", "gateway", "overlays/requester", "overlays/single-namespace"] {
+        all.extend(ControlPlane::get().manifests(folder));
+    }
+    for file in fs::read_dir(Path::new(PROJECT).join("examples")).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_some_and(|extension| extension == "yaml") {
+            all.extend(serde_saphyr::from_multiple::<Value>(&fs::read_to_string(file).unwrap()).unwrap());
+        }
+    }
+    all
+}
+
+fn texts(list: &Value) -> BTreeSet<String> {
+    list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+const AGGREGATED: &str = "rbac.authorization.k8s.io/aggregate-to-";
+
+/// The Kubernetes roles that a role becomes a part of.
+fn aggregated(role: &Value) -> BTreeSet<&str> {
+    let labels = role["metadata"]["labels"].as_object().into_iter().flatten();
+    labels.filter_map(|(label, value)| label.strip_prefix(AGGREGATED).filter(|_| value == "true")).collect()
+}
+
+/// What a role grants: resource and verb, of the group `aiapi.dev` and no other.
+fn granted(role: &Value) -> BTreeSet<(String, String)> {
+    let name = &role["metadata"]["name"];
+    assert!(role.get("aggregationRule").is_none(), "{name} grows by what others add to it");
+    let mut granted = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        assert_eq!(texts(&rule["apiGroups"]), BTreeSet::from(["aiapi.dev".to_owned()]), "{name}");
+        assert!(rule.get("nonResourceURLs").is_none(), "{name}");
+        for resource in texts(&rule["resources"]) {
+            granted.extend(texts(&rule["verbs"]).into_iter().map(|verb| (resource.clone(), verb)));
+        }
+    }
+    granted
+}
+
+fn rights(of: &[(&str, &str)]) -> BTreeSet<(String, String)> {
+    let each = of.iter().flat_map(|(resources, verbs)| {
+        let verbs = move || verbs.split(' ');
+        resources.split(' ').flat_map(move |resource| verbs().map(move |verb| (resource, verb)))
+    });
+    each.map(|(resource, verb)| (resource.to_owned(), verb.to_owned())).collect()
+}
+
+#[test]
+fn people_are_given_no_more_than_to_see_to_ask_and_what_is_asked_for() {
+    let shipped = shipped();
+    let of_kind = |kinds: [&'static str; 2]| {
+        shipped.iter().filter(move |object| kinds.iter().any(|kind| object["kind"] == *kind))
+    };
+    let name = |role: &Value| role["metadata"]["name"].as_str().unwrap().to_owned();
+    // What a ServiceAccount is bound to is the operator's or the gateway's; all else is there to be given to people.
+    let mut of_programs = BTreeSet::new();
+    for binding in of_kind(["RoleBinding", "ClusterRoleBinding"]) {
+        for subject in binding["subjects"].as_array().unwrap() {
+            assert_eq!(subject["kind"], "ServiceAccount", "nobody is given anything unasked: {binding}");
+        }
+        of_programs.insert((binding["roleRef"]["kind"].to_string(), binding["roleRef"]["name"].to_string()));
+    }
+    let of_people: Vec<_> = of_kind(["Role", "ClusterRole"])
+        .filter(|role| {
+            let bound =
+                of_programs.contains(&(role["kind"].to_string(), role["metadata"]["name"].to_string()));
+            !bound || !aggregated(role).is_empty()
+        })
+        .collect();
+    let names: BTreeSet<_> = of_people.iter().map(|role| name(role)).collect();
+    assert_eq!(names.iter().collect::<Vec<_>>(), ["ai-api-caller", "aiapi-editor", "aiapi-viewer"]);
+
+    let see = rights(&[("executions deployments bulkupdates", "get list watch")]);
+    let ask =
+        rights(&[("bulkupdates", "create update patch delete"), ("executions deployments", "stop delete")]);
+    let all: BTreeSet<_> = see.union(&ask).cloned().collect();
+    for role in of_people {
+        let (name, granted) = (name(role), granted(role));
+        // No /status, no wildcard, no creation of targets: none of these is among them.
+        let beyond: Vec<_> = granted.difference(&all).collect();
+        assert!(beyond.is_empty(), "{name} grants {beyond:?}");
+        let (whole, part_of) = match &*name {
+            "aiapi-viewer" => (Some(&see), ["admin", "edit", "view"].as_slice()),
+            "aiapi-editor" => (Some(&all), ["admin", "edit"].as_slice()),
+            _ => (None, [].as_slice()),
+        };
+        if let Some(whole) = whole {
+            assert_eq!(&granted, whole, "{name}");
+        }
+        assert_eq!(aggregated(role), part_of.iter().copied().collect(), "{name}");
+    }
 }
