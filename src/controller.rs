@@ -43,6 +43,9 @@ use crate::{
 /// How many objects a list asks for at once: what is decoded at a time stays small.
 const PAGE: u32 = 100;
 
+/// The same for BulkUpdates, which may have 40 kB each.
+const BULK_UPDATES_PAGE: u32 = 20;
+
 /// How long a stop may take in all: less than the 30 s that Kubernetes gives a Pod.
 const LONGEST_STOP: Duration = Duration::from_secs(25);
 
@@ -123,7 +126,7 @@ pub async fn run(
             None => Api::all(client.clone()),
         };
         let (unlisted, mut first) = (Arc::clone(&unlisted), true);
-        watch(&ctx, api, watcher::Config::default().page_size(PAGE), "bulkupdates")
+        watch(&ctx, api, watcher::Config::default().page_size(BULK_UPDATES_PAGE), "bulkupdates")
             .inspect(move |event| {
                 if first && matches!(event, Event::InitDone) {
                     first = false;
