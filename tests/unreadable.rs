@@ -5,10 +5,10 @@
 
 mod support;
 
-use ai_api_operator::api::{ItemResult, Kind};
+use ai_api_operator::api::Kind;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::json;
-use support::{World, count, item, outcome, until};
+use support::{World, item, outcome, until};
 
 #[tokio::test]
 async fn the_others_are_served_and_the_bad_one_is_reported() {
@@ -30,6 +30,8 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
         .await;
     }
     world.own(Kind::Execution, "good-1", "STOPPED").await;
+    let managed = json!({"managedBy": "example.com/other"});
+    world.target(Kind::Execution, "managed-1", managed, json!({"state": "RUNNING"})).await;
     let bad: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": "bad"},
         "spec": {"executions": [{"id": "good-1", "targetStatus": "EXPLODED"}]}
@@ -79,11 +81,22 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
     assert!(bad.data["status"].get("startTime").is_none());
 
     // Mended, it is carried out.
-    world.own(Kind::Execution, "good-2", "STOPPED").await;
-    let mended = Patch::Merge(json!({"spec": {"executions": [{"id": "good-2", "targetStatus": "DELETED"}]}}));
-    world.bulk_updates().patch("bad", &PatchParams::default(), &mended).await.unwrap();
+    let make = async |target_status: &str| {
+        let spec = json!({"executions": [{"id": "managed-1", "targetStatus": target_status}]});
+        let patch = Patch::Merge(json!({"spec": spec}));
+        bulk_updates.patch("bad", &PatchParams::default(), &patch).await.unwrap();
+    };
+    make("STOPPED").await;
+    world.ready_reason("bad", "Settling").await;
+    // Once more, and the same event counts up.
+    make("EXPLODED").await;
+    until("the event counts two", || async {
+        let of_bad = r#"jsonpath={range .items[?(@.regarding.name=="bad")]}{.reason}={.series.count} {end}"#;
+        world.kubectl_ok(&["get", "events.events.k8s.io", "-o", of_bad], "").contains("Unreadable=2")
+    })
+    .await;
+    make("STOPPED").await;
+    world.set_status(Kind::Execution, "managed-1", json!({"state": "STOPPED"})).await;
     let status = world.finished("bad").await;
-    assert_eq!(status.items(Kind::Execution).len(), 1);
-    // The object was made a while after the BulkUpdate, or in the same second.
-    assert_eq!(count(&status, ItemResult::Settled) + count(&status, ItemResult::Refused), 1);
+    assert_eq!(outcome(&status, Kind::Execution, "managed-1"), "Settled");
 }
