@@ -61,6 +61,11 @@ test-uninstall: ## install, uninstall in the middle of things, and see that noth
 test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
 	@dev/test-clients
 
+.PHONY: bench
+bench: ## the operator as ratios to a bare client in the same run: a table, and target/bench/operator.json; ten minutes
+	@dev/control-plane/build >/dev/null
+	cargo bench --locked --bench operator
+
 .PHONY: bench-gateway
 bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; seven minutes, once it is built
 	@dev/control-plane/build >/dev/null

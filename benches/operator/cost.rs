@@ -1,0 +1,99 @@
+//! What one BulkUpdate costs: requests, by the operator's lines in the audit log and by the API server's own counters; bytes
+//! of status; CPU.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use kube::Client;
+
+use crate::{
+    figures::{Figures, Of, at_most},
+    lab::{Lab, Work},
+    process::Process,
+    support::audit::Request,
+};
+
+const GROUP: &str = "cost";
+
+const ITEMS: usize = 100;
+
+pub async fn measure(lab: &Lab, figures: &mut Figures) {
+    let began = Instant::now();
+    let namespace = lab.namespace("cost").await;
+    let operator = Process::start(lab).await;
+    let (mut requests, mut largest, mut written, mut statuses) = (vec![], vec![], vec![], vec![]);
+    let mut by_verb: BTreeMap<String, f64> = BTreeMap::new();
+    let (mut counted, mut cpu) = (vec![], vec![]);
+    let runs = 2 * lab.rounds;
+    for _ in 0..runs {
+        let targets = lab.make(&namespace, ITEMS, Work::Mixed).await;
+        lab.spread().await;
+        let (before, cpu_before) = (counters(&lab.admin).await, operator.cpu());
+        let run = lab.carry_out(&[&targets]).await;
+        cpu.push((operator.cpu() - cpu_before) / ITEMS as f64 * 1000.0);
+        let mut of_server = 0.0;
+        for (request, number) in counters(&lab.admin).await {
+            let delta = number - before.get(&request).copied().unwrap_or_default();
+            // The create is the bench's own.
+            if is_counted(&request) && request != "POST bulkupdates" {
+                of_server += delta;
+            }
+        }
+        counted.push(of_server - ITEMS as f64);
+        let ours = run.requests.iter().filter(|r| r.is_overhead() || r.is_target_write());
+        requests.push((ours.count() - ITEMS) as f64);
+        for request in &run.requests {
+            let Request { verb, resource, subresource, .. } = request;
+            let of = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
+            *by_verb.entry(format!("{verb} {resource}{of}")).or_default() += 1.0 / runs as f64;
+        }
+        let bytes = run.requests.iter().filter(|r| r.resource == "bulkupdates" && r.verb == "patch");
+        let bytes: Vec<_> = bytes.map(|r| r.body["status"].to_string().len() as f64).collect();
+        largest.push(bytes.iter().copied().fold(0.0, f64::max));
+        written.push(bytes.iter().sum());
+        statuses.push(bytes.len() as f64);
+    }
+    let goal = Some(at_most(Of::Highest, 5.0));
+    let name = "100 items, mixed: requests beyond the 100 writes, by the audit log";
+    figures.alone(GROUP, name, "each", &requests, goal);
+    let name = "the same, by apiserver_request_total, of whoever";
+    figures.alone(GROUP, name, "each", &counted, None);
+    for (request, number) in &by_verb {
+        figures.alone(GROUP, format!("100 items: {request}, on average"), "requests", &[*number], None);
+    }
+    let goal = Some(at_most(Of::Highest, 40_000.0));
+    figures.alone(GROUP, "100 items of 36 characters: the largest status", "bytes", &largest, goal);
+    figures.alone(GROUP, "100 items: all statuses written", "bytes", &written, None);
+    figures.alone(GROUP, "100 items: statuses written", "each", &statuses, None);
+    figures.alone(GROUP, "one at a time, mixed: CPU", "s/1,000 items", &cpu, None);
+    lab.clear(&namespace).await;
+    operator.stop();
+    let bytes = std::fs::metadata(&lab.binary).unwrap().len() as f64 / 1e6;
+    figures.alone(GROUP, "the binary, stripped", "MB", &[bytes], Some(at_most(Of::Highest, 12.0)));
+    figures.took(GROUP, began);
+}
+
+/// Whether design section 5 counts it; a watch is counted when it ends.
+fn is_counted(request: &str) -> bool {
+    let (verb, resource) = request.split_once(' ').unwrap();
+    let resource = resource.split('/').next().unwrap();
+    matches!(resource, "configmaps" | "bulkupdates" | "executions" | "deployments")
+        && !matches!(verb, "WATCH" | "LIST")
+}
+
+/// How many requests the API server has answered, by verb and resource.
+async fn counters(admin: &Client) -> BTreeMap<String, f64> {
+    let request = http::Request::get("/metrics").body(vec![]).unwrap();
+    let text = admin.request_text(request).await.unwrap();
+    let mut counters = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
+        let label = |name: &str| {
+            let value = line.split_once(&format!("{name}=\"")).unwrap().1;
+            value.split('"').next().unwrap()
+        };
+        let number: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+        let of = if label("subresource").is_empty() { "" } else { "/" };
+        let name = format!("{} {}{of}{}", label("verb"), label(",resource"), label("subresource"));
+        *counters.entry(name).or_default() += number;
+    }
+    counters
+}

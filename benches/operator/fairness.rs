@@ -1,0 +1,106 @@
+//! Whether a small one waits for large ones, and fast ones for slow ones.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+
+use crate::{
+    bare::{self, Made},
+    figures::{Figures, Of, at_most},
+    lab::{IN_FLIGHT, Lab, Work, millis},
+    latency,
+    process::Process,
+};
+
+const GROUP: &str = "fairness";
+
+pub async fn measure(lab: &Lab, figures: &mut Figures) {
+    let began = Instant::now();
+    let operator = Process::start(lab).await;
+    a_single_one_in_a_crowd(lab, figures).await;
+    fast_ones_beside_slow_ones(lab, figures, &operator).await;
+    operator.stop();
+    figures.took(GROUP, began);
+}
+
+/// One item arrives while 50 BulkUpdates of 100 are under way in the same namespace.
+async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures) {
+    let namespace = lab.namespace("fairness").await;
+    let (mut waited, mut bare, mut done) = (vec![], vec![], vec![]);
+    for _ in 0..lab.rounds {
+        let crowd = lab.make(&namespace, 5000, Work::Deletes).await;
+        let few = lab.make(&namespace, 21, Work::Deletes).await;
+        lab.spread().await;
+        let (single, bares) = few.split_at(1);
+        let mut alone = 0.0;
+        for target in bares {
+            alone += bare::write(&lab.bare, std::slice::from_ref(target), 1).await;
+        }
+        bare.push(alone / bares.len() as f64);
+        let groups: Vec<_> = crowd.chunks(100).collect();
+        let arrival = async {
+            // All of the crowd are there, and few of their items are done.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let name = lab.new_name("single");
+            let created = lab.submit(&name, single).await;
+            (created, lab.end_of(&namespace, &name).await)
+        };
+        let (run, (created, ended)) = tokio::join!(lab.carry_out(&groups), arrival);
+        assert!(run.created.iter().all(|crowd| *crowd < created), "the crowd was not there yet");
+        let answered = run.writes().map(|r| r.answered.parse::<Timestamp>().unwrap());
+        let crowd_done = answered.filter(|answered| *answered <= ended).count();
+        done.push(crowd_done as f64 / crowd.len() as f64);
+        waited.push(millis(created, ended));
+        lab.clear(&namespace).await;
+    }
+    let name =
+        "1 item arriving while 50 times 100 are under way: to completion; bare: one write, nothing else";
+    figures.beside(GROUP, name, "ms", (&waited, &bare), None);
+    let goal = Some(at_most(Of::Highest, 0.5));
+    figures.alone(GROUP, "share of the crowd that was done by then", "of 1", &done, goal);
+}
+
+/// 1,000 targets of another controller's that never stop, and fast ones in another namespace.
+async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: &Process<'_>) {
+    let (slow, fast) = (lab.namespace("slow").await, lab.namespace("fast").await);
+    let targets = lab.make_with(&slow, 1000, Work::Stops, json!({"managedBy": "example.com/slow"})).await;
+    lab.spread().await;
+    let from = lab.audited();
+    for (at, group) in targets.chunks(100).enumerate() {
+        lab.submit(&format!("slow-{at}"), group).await;
+    }
+    lab.audit(from, targets.len()).await;
+    let all = latency::rounds(lab, &fast, 100, Work::Mixed, 2 * lab.rounds).await;
+    let name = "100 items beside 1,000 of another namespace that do not settle: to the last write";
+    figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
+    figures.beside(GROUP, "the same: to completion", "ms", (&all.completion, &all.bare), None);
+
+    // Nothing happens: what does waiting cost?
+    let (from, cpu) = (lab.audited(), operator.cpu());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let requests = lab.audit(from, 0).await;
+    let of_bulk_updates = requests.iter().filter(|r| r.resource != "leases" && r.verb != "watch").count();
+    let name = "requests in 5 s while 1,000 items wait and nothing happens";
+    figures.alone(GROUP, name, "each", &[of_bulk_updates as f64], None);
+    figures.alone(GROUP, "CPU in these 5 s", "s", &[operator.cpu() - cpu], None);
+
+    // The other controller stops them, one after the other.
+    let stopped: Vec<Made> = targets;
+    let began = Timestamp::now();
+    let admin = lab.admin.clone();
+    bare::side_by_side(stopped, IN_FLIGHT, |_, made| {
+        let admin = admin.clone();
+        async move { bare::set_state(&admin, &made, "STOPPED").await }
+    })
+    .await;
+    let settled = Timestamp::now();
+    let mut ended = settled;
+    for at in 0..10 {
+        ended = ended.max(lab.end_of(&slow, &format!("slow-{at}")).await);
+    }
+    let took = [millis(began, ended)];
+    let name = "the 1,000 stopped by their controller: to completion; bare: its writes";
+    figures.beside(GROUP, name, "ms", (&took, &[millis(began, settled)]), None);
+    lab.clear(&slow).await;
+}

@@ -1,0 +1,294 @@
+//! What is measured in: a control plane, the operator's ServiceAccount, the bare client's, and a watch of how BulkUpdates end.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use ai_api_operator::{
+    api::{BulkUpdate, Kind, TargetStatus},
+    client::{connect, find_cluster},
+};
+use futures::StreamExt;
+use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, PostParams},
+    runtime::{
+        WatchStreamExt,
+        watcher::{Config, watcher},
+    },
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::{
+    bare::{self, Made, side_by_side},
+    support::{World, audit::Request, control_plane::apply, operator::kubeconfig_of},
+};
+
+/// How many requests are under way at once: the operator's default, and the bare client's.
+pub const IN_FLIGHT: usize = 16;
+
+/// How many are, when objects are made that are not measured.
+const MAKING: usize = 32;
+
+/// What is to be done to targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Stops,
+    Deletes,
+    Mixed,
+}
+
+pub struct Lab {
+    pub world: World,
+    pub admin: Client,
+    /// A ServiceAccount of its own, with the operator's rights.
+    pub bare: Client,
+    pub bare_kubeconfig: PathBuf,
+    /// The operator's.
+    pub binary: PathBuf,
+    pub rounds: usize,
+    ends: Arc<Ends>,
+    made: AtomicUsize,
+    spent: Mutex<f64>,
+}
+
+/// When each BulkUpdate was seen to have ended, by namespace and name.
+#[derive(Default)]
+struct Ends {
+    seen: Mutex<HashMap<(String, String), Timestamp>>,
+    more: watch::Sender<()>,
+}
+
+/// What came of some BulkUpdates.
+pub struct Run {
+    /// When the first was sent.
+    pub began: Timestamp,
+    /// When each create was answered.
+    pub created: Vec<Timestamp>,
+    /// When each was seen to have ended.
+    pub ended: Vec<Timestamp>,
+    /// What the operator has asked for in this time, or is known to by now.
+    pub requests: Vec<Request>,
+}
+
+impl Lab {
+    pub async fn new() -> Self {
+        let world = World::new("bench").await;
+        let other = World::new("bare").await;
+        let bare_kubeconfig = kubeconfig_of(world.plane, &world.client, "bare", "ai-api-operator").await;
+        let admin = client(&world.plane.admin_kubeconfig()).await;
+        let ends = Arc::new(Ends::default());
+        tokio::spawn(follow_ends(admin.clone(), Arc::clone(&ends)));
+        drop(other);
+        let built = PathBuf::from(env!("CARGO_BIN_EXE_ai-api-operator"));
+        let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
+        Self {
+            bare: client(&bare_kubeconfig).await,
+            bare_kubeconfig,
+            binary: std::env::var_os("AI_API_BENCH_OPERATOR").map_or(built, PathBuf::from),
+            rounds: number("AI_API_BENCH_ROUNDS").unwrap_or(5),
+            ends,
+            made: AtomicUsize::new(0),
+            spent: Mutex::default(),
+            admin,
+            world,
+        }
+    }
+
+    /// Whether its etcd waits for the disk.
+    pub fn fsync(&self) -> bool {
+        std::env::var_os("AI_API_TEST_FSYNC").is_some_and(|value| !value.is_empty())
+    }
+
+    /// CPU seconds of operators that have ended.
+    pub fn spent(&self) -> f64 {
+        *self.spent.lock().unwrap()
+    }
+
+    pub fn spend(&self, seconds: f64) {
+        *self.spent.lock().unwrap() += seconds;
+    }
+
+    /// A name that was not given before.
+    pub fn new_name(&self, of: &str) -> String {
+        format!("{of}-{}", self.made.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub async fn namespace(&self, name: &str) -> String {
+        let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        apply(&self.admin, new).await;
+        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
+        namespaces.get(name).await.unwrap().name_any()
+    }
+
+    /// Makes targets, both kinds in turn; those to be deleted are UNKNOWN, those to be stopped RUNNING.
+    pub async fn make(&self, namespace: &str, number: usize, work: Work) -> Vec<Made> {
+        self.make_with(namespace, number, work, json!({})).await
+    }
+
+    /// The same with more in their spec.
+    pub async fn make_with(&self, namespace: &str, number: usize, work: Work, more: Value) -> Vec<Made> {
+        let prefix = self.new_name("run");
+        let namespace: Arc<str> = namespace.into();
+        let mut spec = json!({"scenarioId": "churn", "configurationId": "3f2c1b7e-5d0a-4c1f-9a47-0d6f5c1e2b3a",
+            "configurationName": "nightly training", "executableId": "churn-training"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let spec = Arc::new(spec);
+        side_by_side(0..number, MAKING, |_, at| {
+            let (client, namespace, spec) = (self.admin.clone(), Arc::clone(&namespace), Arc::clone(&spec));
+            // As long as a UUID.
+            let name = format!("{prefix}-{at:0>width$}", width = 35 - prefix.len());
+            async move {
+                let kind = Kind::ALL[at / 2 % 2];
+                let verb = match (work, at % 2) {
+                    (Work::Stops, _) | (Work::Mixed, 0) => TargetStatus::Stopped,
+                    (Work::Deletes | Work::Mixed, _) => TargetStatus::Deleted,
+                };
+                let state = (verb == TargetStatus::Stopped).then_some("RUNNING");
+                let object = bare::create(&client, (kind, &namespace, &name), &spec, state).await;
+                let text = |field: &str| object["metadata"][field].as_str().unwrap().to_owned();
+                Made { kind, uid: text("uid"), version: text("resourceVersion"), namespace, name, verb }
+            }
+        })
+        .await
+    }
+
+    /// Gives the operator's watches time to tell it what was made.
+    pub async fn spread(&self) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    /// Creates a BulkUpdate for these targets; gives back when the API server had answered.
+    pub async fn submit(&self, name: &str, targets: &[Made]) -> Timestamp {
+        submit(&self.admin, name, targets).await
+    }
+
+    /// Creates BulkUpdates of these targets at once and waits for their ends.
+    pub async fn carry_out(&self, groups: &[&[Made]]) -> Run {
+        let from = self.audited();
+        let name = self.new_name("bulk");
+        let began = Timestamp::now();
+        let created = side_by_side(groups.iter().enumerate(), IN_FLIGHT, |_, (at, group)| {
+            let (client, name, group) = (self.admin.clone(), format!("{name}-{at}"), group.to_vec());
+            async move { submit(&client, &name, &group).await }
+        })
+        .await;
+        let mut ended = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            ended.push(self.end_of(&group[0].namespace, &format!("{name}-{at}")).await);
+        }
+        let writes = groups.iter().map(|group| group.len()).sum();
+        Run { began, created, ended, requests: self.audit(from, writes).await }
+    }
+
+    /// Where the audit log ends now.
+    pub fn audited(&self) -> u64 {
+        std::fs::metadata(self.world.plane.audit_log()).map_or(0, |log| log.len())
+    }
+
+    /// What the operator has asked for since; waits until so many accepted writes to targets are among it.
+    pub async fn audit(&self, from: u64, writes: usize) -> Vec<Request> {
+        for _ in 0..100 {
+            let requests = self.world.plane.requests_since(from, &self.world.operator.user);
+            if requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count() >= writes {
+                return requests;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the audit log has less than {writes} accepted writes of the operator's");
+    }
+
+    /// Waits until a BulkUpdate has ended; gives back when that was seen.
+    pub async fn end_of(&self, namespace: &str, name: &str) -> Timestamp {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut more = self.ends.more.subscribe();
+        let seen = async {
+            loop {
+                if let Some(seen) = self.ends.seen.lock().unwrap().get(&key) {
+                    return *seen;
+                }
+                more.changed().await.unwrap();
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_mins(2), seen).await;
+        seen.unwrap_or_else(|_| panic!("{namespace}/{name} does not end"))
+    }
+
+    /// Takes away the BulkUpdates of a namespace.
+    pub async fn clear(&self, namespace: &str) {
+        let bulks: Api<BulkUpdate> = Api::namespaced(self.admin.clone(), namespace);
+        bulks.delete_collection(&DeleteParams::background(), &ListParams::default()).await.unwrap();
+    }
+}
+
+impl Run {
+    /// The operator's accepted writes to targets.
+    pub fn writes(&self) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(|r| r.is_target_write() && r.succeeded())
+    }
+
+    /// When the last of them was answered.
+    pub fn last_write(&self) -> Timestamp {
+        self.writes().map(|r| r.answered.parse().unwrap()).max().unwrap()
+    }
+
+    /// When the last BulkUpdate was seen to have ended.
+    pub fn last_end(&self) -> Timestamp {
+        self.ended.iter().copied().max().unwrap()
+    }
+}
+
+/// From one moment to another, in milliseconds.
+pub fn millis(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64() * 1000.0
+}
+
+/// The client that both the operator and the bare client use: one attempt a request.
+pub async fn client(kubeconfig: &Path) -> Client {
+    connect(find_cluster(Some(kubeconfig), None).await.unwrap()).unwrap()
+}
+
+async fn submit(client: &Client, name: &str, targets: &[Made]) -> Timestamp {
+    let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
+        "metadata": {"name": name}, "spec": spec(targets)});
+    let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
+    let bulks: Api<BulkUpdate> = Api::namespaced(client.clone(), &targets[0].namespace);
+    bulks.create(&PostParams::default(), &bulk).await.unwrap();
+    Timestamp::now()
+}
+
+/// What a BulkUpdate of these targets asks for.
+pub fn spec(targets: &[Made]) -> Value {
+    let mut spec = json!({});
+    for kind in Kind::ALL {
+        let of_kind = targets.iter().filter(|made| made.kind == kind);
+        let items: Vec<_> =
+            of_kind.map(|made| json!({"id": made.name, "targetStatus": made.verb.word()})).collect();
+        if !items.is_empty() {
+            spec[kind.plural()] = items.into();
+        }
+    }
+    spec
+}
+
+async fn follow_ends(client: Client, ends: Arc<Ends>) {
+    let watch =
+        watcher(Api::<BulkUpdate>::all(client), Config::default()).default_backoff().touched_objects();
+    let mut bulks = std::pin::pin!(watch);
+    while let Some(bulk) = bulks.next().await {
+        let Ok(bulk) = bulk else { continue };
+        if bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some()) {
+            let key = (bulk.namespace().unwrap_or_default(), bulk.name_any());
+            ends.seen.lock().unwrap().entry(key).or_insert_with(Timestamp::now);
+            ends.more.send_replace(());
+        }
+    }
+}

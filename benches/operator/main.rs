@@ -1,0 +1,65 @@
+//! The operator beside a bare client that makes the same writes, on one control plane: how long, how many, at what cost,
+//! with how much in the cluster. A program, run by `make bench`: it prints a table and writes target/bench/operator.json. It
+//! asserts no time.
+//!
+//! `AI_API_BENCH_GROUPS=latency,cost` measures only these; `AI_API_BENCH_ROUNDS` (5) and `AI_API_BENCH_TARGETS` (100000)
+//! make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and after; `AI_API_TEST_FSYNC=1` lets
+//! etcd wait for the disk.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
+#![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
+
+mod bare;
+mod cost;
+mod fairness;
+mod figures;
+mod lab;
+mod latency;
+mod machine;
+mod process;
+mod proxy;
+mod scale;
+mod slow;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod throughput;
+
+use figures::Figures;
+use lab::Lab;
+use machine::{Machine, Moment, own_seconds};
+
+fn main() {
+    tokio::runtime::Runtime::new().unwrap().block_on(measure());
+}
+
+async fn measure() {
+    let lab = Lab::new().await;
+    let before = Moment::now(own_seconds(&lab));
+    let only = std::env::var("AI_API_BENCH_GROUPS").unwrap_or_default();
+    let wanted = |group: &str| only.is_empty() || only.split(',').any(|name| name == group);
+    let mut figures = Figures::new();
+    // With few targets first, for none are taken away.
+    let few = if wanted("scale") { Some(scale::measure_few(&lab, &mut figures).await) } else { None };
+    if wanted("latency") {
+        latency::measure(&lab, &mut figures).await;
+    }
+    if wanted("cost") {
+        cost::measure(&lab, &mut figures).await;
+    }
+    if wanted("in-flight") {
+        throughput::measure_in_flight(&lab, &mut figures).await;
+    }
+    if wanted("slow") {
+        slow::measure(&lab, &mut figures).await;
+    }
+    if wanted("fairness") {
+        fairness::measure(&lab, &mut figures).await;
+    }
+    if wanted("throughput") {
+        throughput::measure(&lab, &mut figures).await;
+    }
+    if let Some(few) = few {
+        scale::measure_many(&lab, &mut figures, few).await;
+    }
+    figures.print(&Machine::since(&before, &lab).await);
+}

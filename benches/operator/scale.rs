@@ -1,0 +1,212 @@
+//! With how many targets and finished BulkUpdates in the cluster: memory, start-up, latency.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ai_api_operator::{
+    api::{BulkUpdate, Kind},
+    client::send,
+    target::Observed,
+};
+use kube::{
+    Api, Client, Resource,
+    api::{ListParams, Patch, PatchParams, PostParams},
+    core::{ObjectList, PartialObjectMeta, Request},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    bare::side_by_side,
+    figures::{Figures, Goal, Of, at_most, percentile},
+    lab::{Lab, Work, spec},
+    latency,
+    process::Process,
+};
+
+const GROUP: &str = "scale";
+
+/// How many targets are named.
+const NAMED: usize = 100;
+
+/// The operator's pages.
+const PAGE: u32 = 100;
+
+/// What starts of the operator came to.
+#[derive(Default)]
+struct Starts {
+    ready: Vec<f64>,
+    list: Vec<f64>,
+    synced: Vec<f64>,
+    steady: Vec<f64>,
+    peak: Vec<f64>,
+}
+
+impl Starts {
+    /// Starts the operator so many times, and the bare client's list of the same beside it.
+    async fn of(lab: &Lab, times: usize) -> Self {
+        let mut all = Self::default();
+        for _ in 0..times {
+            all.list.push(list(&lab.bare).await);
+            let operator = Process::start(lab).await;
+            all.ready.push(operator.ready_after);
+            all.synced.push(operator.resident());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            all.steady.push(operator.resident());
+            all.peak.push(operator.peak());
+            operator.stop();
+        }
+        all
+    }
+
+    fn add(&self, figures: &mut Figures, with: &str, goals: (Option<Goal>, Option<Goal>)) {
+        let name = format!("{with}: start to ready; bare: the list in pages");
+        figures.beside(GROUP, name, "ms", (&self.ready, &self.list), None);
+        figures.alone(GROUP, format!("{with}: RSS when ready"), "MiB", &self.synced, None);
+        figures.alone(GROUP, format!("{with}: RSS a second later"), "MiB", &self.steady, goals.0);
+        figures.alone(GROUP, format!("{with}: RSS at the most"), "MiB", &self.peak, goals.1);
+    }
+}
+
+/// Lists what the operator lists, page after page, and decodes only what leads to the next; in milliseconds.
+async fn list(client: &Client) -> f64 {
+    let began = Instant::now();
+    let urls = [
+        Observed::url_path(&Kind::Execution.api_resource(), None),
+        Observed::url_path(&Kind::Deployment.api_resource(), None),
+        BulkUpdate::url_path(&(), None),
+    ];
+    let lists = urls.map(|url| async move {
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = Request::new(&url).list(&params);
+            let page: ObjectList<PartialObjectMeta<BulkUpdate>> = send(client, page).await.unwrap();
+            match page.metadata.continue_ {
+                Some(next) if !next.is_empty() => params = params.continue_token(&next),
+                _ => break,
+            }
+        }
+    });
+    futures::future::join_all(lists).await;
+    began.elapsed().as_secs_f64() * 1000.0
+}
+
+/// How many targets there are.
+async fn number(client: &Client) -> usize {
+    let mut number = 0;
+    for kind in Kind::ALL {
+        let url = Observed::url_path(&kind.api_resource(), None);
+        let page = Request::new(url).list(&ListParams::default().limit(1));
+        let page: ObjectList<PartialObjectMeta<BulkUpdate>> = send(client, page).await.unwrap();
+        let left = page.metadata.remaining_item_count.unwrap_or_default();
+        number += page.items.len() + usize::try_from(left).unwrap();
+    }
+    number
+}
+
+/// The latency of 100 named targets, in how many times the bare client's.
+async fn named(lab: &Lab, figures: &mut Figures, with: &str) -> (f64, f64) {
+    let operator = Process::start(lab).await;
+    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, 2 * lab.rounds).await;
+    let name = format!("{with}, {NAMED} of them named: to the last write");
+    figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
+    let name = format!("{with}, {NAMED} of them named: to completion");
+    figures.beside(GROUP, name, "ms", (&all.completion, &all.bare), None);
+    figures.alone(GROUP, format!("{with}: RSS after these"), "MiB", &[operator.resident()], None);
+    operator.stop();
+    let ratio = |values: &[f64]| {
+        let ratios: Vec<_> = values.iter().zip(&all.bare).map(|(value, bare)| value / bare).collect();
+        percentile(&ratios, 50)
+    };
+    (ratio(&all.last_write), ratio(&all.completion))
+}
+
+/// With few targets, and with finished BulkUpdates beside them.
+pub async fn measure_few(lab: &Lab, figures: &mut Figures) -> (f64, f64) {
+    let began = Instant::now();
+    lab.namespace("many").await;
+    fill(lab, 100).await;
+    let few = Starts::of(lab, lab.rounds).await;
+    few.add(figures, "100 targets", (None, None));
+    let latency = named(lab, figures, "100 targets").await;
+
+    finish(lab, 1000).await;
+    let lying = Starts::of(lab, lab.rounds).await;
+    lying.add(figures, "1,000 finished BulkUpdates", (None, None));
+    let added: Vec<_> = lying.steady.iter().zip(&few.steady).map(|(with, without)| with - without).collect();
+    let goal = Some(at_most(Of::Median, 4.0));
+    figures.alone(GROUP, "RSS added by 1,000 finished BulkUpdates of 100 items", "MiB", &added, goal);
+    named(lab, figures, "1,000 finished BulkUpdates").await;
+    lab.clear("archive").await;
+    figures.took("scale, few", began);
+    latency
+}
+
+/// With many. The latency with few is what theirs is held against.
+pub async fn measure_many(lab: &Lab, figures: &mut Figures, few: (f64, f64)) {
+    let began = Instant::now();
+    lab.namespace("many").await;
+    let limits = |steady, peak| (Some(at_most(Of::Highest, steady)), Some(at_most(Of::Highest, peak)));
+    let sizes = [
+        (10_000, "10,000 targets", lab.rounds, limits(25.0, 40.0)),
+        (100_000, "100,000 targets", lab.rounds.min(3), limits(64.0, 96.0)),
+    ];
+    for (targets, with, starts, goals) in sizes {
+        if targets > most() {
+            continue;
+        }
+        let filling = Instant::now();
+        fill(lab, targets).await;
+        figures.alone(GROUP, format!("{with}: making them"), "s", &[filling.elapsed().as_secs_f64()], None);
+        Starts::of(lab, starts).await.add(figures, with, goals);
+        let many = named(lab, figures, with).await;
+        let goal = (targets == 100_000).then_some(at_most(Of::Median, 1.1));
+        let name = format!("{with}: latency to the last write, to that with 100 (both to the bare client's)");
+        figures.alone(GROUP, name, "times", &[many.0 / few.0], goal);
+        let name = format!("{with}: latency to completion, to that with 100 (both to the bare client's)");
+        figures.alone(GROUP, name, "times", &[many.1 / few.1], goal);
+    }
+    figures.took("scale, many", began);
+}
+
+/// The largest number of targets to measure with.
+fn most() -> usize {
+    std::env::var("AI_API_BENCH_TARGETS").map_or(100_000, |text| text.parse().unwrap())
+}
+
+/// Makes as many targets as are missing.
+async fn fill(lab: &Lab, targets: usize) {
+    let missing = targets.saturating_sub(number(&lab.admin).await);
+    lab.make("many", missing, Work::Deletes).await;
+}
+
+/// Makes BulkUpdates of 100 items that have ended, as the operator leaves them, to be deleted a day later.
+async fn finish(lab: &Lab, number: usize) {
+    lab.namespace("archive").await;
+    let operator = Process::start(lab).await;
+    let targets = lab.make("archive", 100, Work::Mixed).await;
+    lab.spread().await;
+    let run = lab.carry_out(&[&targets]).await;
+    operator.stop();
+    let record = run.requests.iter().rfind(|r| r.resource == "bulkupdates" && r.verb == "patch").unwrap();
+    let status = record.body["status"].clone();
+    assert!(status["completionTime"].is_string(), "{status}");
+    let mut spec = spec(&targets);
+    spec["ttlSecondsAfterFinished"] = 86_400.into();
+    let shared = Arc::new((spec, status));
+    side_by_side(0..number, 16, |_, at| {
+        let (client, shared) = (lab.admin.clone(), Arc::clone(&shared));
+        async move {
+            let name = format!("finished-{at}");
+            let bulks: Api<BulkUpdate> = Api::namespaced(client, "archive");
+            let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
+                "metadata": {"name": name}, "spec": shared.0});
+            let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
+            bulks.create(&PostParams::default(), &bulk).await.unwrap();
+            let patch: Value = json!({"status": shared.1});
+            bulks.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        }
+    })
+    .await;
+}

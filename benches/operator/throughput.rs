@@ -1,0 +1,122 @@
+//! Many BulkUpdates at once: items a second, and what they cost the operator.
+
+use std::time::Instant;
+
+use crate::{
+    bare::{self, Made},
+    figures::{Figures, Of, at_least},
+    lab::{IN_FLIGHT, Lab, Work, millis},
+    process::{Process, cpu_seconds},
+};
+
+const GROUP: &str = "throughput";
+
+/// Items in each BulkUpdate.
+const EACH: usize = 100;
+
+/// What one round came to: items a second, and CPU seconds for each 1,000 items.
+#[derive(Default)]
+struct Rates {
+    to_last_write: Vec<f64>,
+    to_completion: Vec<f64>,
+    bare: Vec<f64>,
+    cpu: Vec<f64>,
+    bare_cpu: Vec<f64>,
+    requests: Vec<f64>,
+    resident: Vec<f64>,
+}
+
+impl Rates {
+    /// The bare client writes half of its share before and half after, so that what the machine does besides hits both.
+    async fn round(
+        &mut self,
+        lab: &Lab,
+        operator: &Process<'_>,
+        namespaces: &[String],
+        bulks: usize,
+        in_flight: usize,
+    ) {
+        let share = bulks * EACH / 4;
+        let bares = lab.make(&namespaces[0], share, Work::Deletes).await;
+        let mut targets: Vec<Vec<Made>> = Vec::new();
+        for namespace in namespaces {
+            let made = lab.make(namespace, bulks * EACH / namespaces.len(), Work::Deletes).await;
+            targets.extend(made.chunks(EACH).map(<[Made]>::to_vec));
+        }
+        lab.spread().await;
+        let (first, second) = bares.split_at(share / 2);
+        let before = (cpu_seconds("self"), operator.cpu());
+        let mut bare = bare::write(&lab.bare, first, in_flight).await;
+        let mut bare_cpu = cpu_seconds("self") - before.0;
+        let groups: Vec<_> = targets.iter().map(Vec::as_slice).collect();
+        let run = lab.carry_out(&groups).await;
+        // The ends of some may be on record while the operator still has a trifle to do.
+        let items = (bulks * EACH) as f64;
+        self.cpu.push((operator.cpu() - before.1) / items * 1000.0);
+        let before = cpu_seconds("self");
+        bare += bare::write(&lab.bare, second, in_flight).await;
+        bare_cpu += cpu_seconds("self") - before;
+        self.bare_cpu.push(bare_cpu / share as f64 * 1000.0);
+        self.bare.push(share as f64 / bare * 1000.0);
+        self.to_last_write.push(items / millis(run.began, run.last_write()) * 1000.0);
+        self.to_completion.push(items / millis(run.began, run.last_end()) * 1000.0);
+        let others = run.requests.iter().filter(|r| r.is_overhead()).count();
+        self.requests.push(others as f64 / bulks as f64);
+        self.resident.push(operator.resident());
+        for namespace in namespaces {
+            lab.clear(namespace).await;
+        }
+    }
+}
+
+pub async fn measure(lab: &Lab, figures: &mut Figures) {
+    let began = Instant::now();
+    let operator = Process::start(lab).await;
+    let mut namespaces = Vec::new();
+    for number in 0..20 {
+        namespaces.push(lab.namespace(&format!("crowd-{number}")).await);
+    }
+    for (number, word) in [(1, "one namespace"), (20, "twenty namespaces")] {
+        let mut rates = Rates::default();
+        for _ in 0..lab.rounds {
+            rates.round(lab, &operator, &namespaces[..number], 100, IN_FLIGHT).await;
+        }
+        let mut add = |what: &str, unit, values: &[f64], bare: &[f64], goal| {
+            figures.beside(
+                GROUP,
+                format!("10,000 deletes in 100 at once, {word}: {what}"),
+                unit,
+                (values, bare),
+                goal,
+            );
+        };
+        let goal = Some(at_least(Of::Ratio, 0.85));
+        add("to the last write", "items/s", &rates.to_last_write, &rates.bare, goal);
+        add("to the last completion", "items/s", &rates.to_completion, &rates.bare, goal);
+        add("CPU", "s/1,000 items", &rates.cpu, &rates.bare_cpu, None);
+        add("other requests", "each", &rates.requests, &[], None);
+        add("RSS after it", "MiB", &rates.resident, &[], None);
+    }
+    figures.alone(GROUP, "RSS at the most, all along", "MiB", &[operator.peak()], None);
+    operator.stop();
+    figures.took(GROUP, began);
+}
+
+/// The same with another number in flight, of the bare client's too: what --max-in-flight is about.
+pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
+    let began = Instant::now();
+    let namespace = [lab.namespace("in-flight").await];
+    for in_flight in [1, 4, 8, 16, 32, 64] {
+        let of = in_flight.to_string();
+        let kubeconfig = lab.world.operator.kubeconfig();
+        let operator = Process::start_with(lab, &kubeconfig, &["--max-in-flight", &of]).await;
+        let mut rates = Rates::default();
+        for _ in 0..lab.rounds.min(2) {
+            rates.round(lab, &operator, &namespace, 8, in_flight).await;
+        }
+        let name = format!("800 deletes in 8 at once, {in_flight} in flight: to the last completion");
+        figures.beside("in flight", name, "items/s", (&rates.to_completion, &rates.bare), None);
+        operator.stop();
+    }
+    figures.took("in flight", began);
+}
