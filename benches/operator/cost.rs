@@ -7,7 +7,7 @@ use kube::Client;
 
 use crate::{
     figures::{Figures, Of, at_most},
-    lab::{Lab, Work},
+    lab::{Lab, Run, Work, is_a_record, millis, moment},
     process::Process,
     support::audit::Request,
 };
@@ -24,6 +24,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let mut by_verb: BTreeMap<String, f64> = BTreeMap::new();
     let (mut counted, mut cpu) = (vec![], vec![]);
     let runs = 2 * lab.rounds;
+    let mut phases = vec![vec![]; PHASES.len()];
     for _ in 0..runs {
         let targets = lab.make(&namespace, ITEMS, Work::Mixed).await;
         lab.spread().await;
@@ -46,13 +47,19 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
             let of = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
             *by_verb.entry(format!("{verb} {resource}{of}")).or_default() += 1.0 / runs as f64;
         }
-        let bytes = run.requests.iter().filter(|r| r.resource == "bulkupdates" && r.verb == "patch");
+        for (phase, took) in phases.iter_mut().zip(timeline(&run)) {
+            phase.push(took);
+        }
+        let bytes = run.requests.iter().filter(|r| is_a_record(r));
         let bytes: Vec<_> = bytes.map(|r| r.body["status"].to_string().len() as f64).collect();
         largest.push(bytes.iter().copied().fold(0.0, f64::max));
         written.push(bytes.iter().sum());
         statuses.push(bytes.len() as f64);
     }
     let goal = Some(at_most(Of::Highest, 5.0));
+    for (name, took) in PHASES.iter().zip(&phases) {
+        figures.alone(GROUP, format!("100 items, mixed: {name}"), "ms", took, None);
+    }
     let name = "100 items, mixed: requests beyond the 100 writes, by the audit log";
     figures.alone(GROUP, name, "each", &requests, goal);
     let name = "the same, by apiserver_request_total, of whoever";
@@ -70,6 +77,34 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let bytes = std::fs::metadata(&lab.binary).unwrap().len() as f64 / 1e6;
     figures.alone(GROUP, "the binary, stripped", "MB", &[bytes], Some(at_most(Of::Highest, 12.0)));
     figures.took(GROUP, began);
+}
+
+/// Where the time of one BulkUpdate goes, from its create's answer on, by the API server's own account.
+const PHASES: [&str; 7] = [
+    "the create's answer to the plan's arrival",
+    "the API server writes the plan",
+    "the plan's answer to the first write's arrival",
+    "the first write's arrival to the last one's answer",
+    "the last write's answer to the end's arrival",
+    "the API server writes the end",
+    "the end's answer to when it is seen",
+];
+
+fn timeline(run: &Run) -> Vec<f64> {
+    let records: Vec<_> = run.requests.iter().filter(|r| is_a_record(r)).collect();
+    let (plan, end) = (records.first().unwrap(), records.last().unwrap());
+    let first = run.writes().map(|r| moment(&r.received)).min().unwrap();
+    let moments = [
+        run.created[0],
+        moment(&plan.received),
+        moment(&plan.answered),
+        first,
+        run.last_write(),
+        moment(&end.received),
+        moment(&end.answered),
+        run.last_end(),
+    ];
+    moments.windows(2).map(|pair| millis(pair[0], pair[1])).collect()
 }
 
 /// Whether design section 5 counts it; a watch is counted when it ends.

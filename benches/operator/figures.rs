@@ -192,11 +192,14 @@ impl Figures {
     }
 }
 
-/// The nearest-rank percentile; 0 is the lowest.
+/// The percentile, between the two values that it lies between; 0 is the lowest.
 pub fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
+    let place = (sorted.len() - 1) * percent;
+    let (below, part) = (place / 100, (place % 100) as f64 / 100.0);
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * part
 }
 
 /// With three digits that count.

@@ -173,6 +173,11 @@ impl Lab {
 
     /// Creates BulkUpdates of these targets at once and waits for their ends.
     pub async fn carry_out(&self, groups: &[&[Made]]) -> Run {
+        self.carry_out_while(groups, async || ()).await
+    }
+
+    /// The same, and does something once they have been created.
+    pub async fn carry_out_while(&self, groups: &[&[Made]], then: impl AsyncFnOnce()) -> Run {
         let from = self.audited();
         let name = self.new_name("bulk");
         let began = Timestamp::now();
@@ -181,12 +186,13 @@ impl Lab {
             async move { submit(&client, &name, &group).await }
         })
         .await;
+        then().await;
         let mut ended = Vec::new();
         for (at, group) in groups.iter().enumerate() {
             ended.push(self.end_of(&group[0].namespace, &format!("{name}-{at}")).await);
         }
         let writes = groups.iter().map(|group| group.len()).sum();
-        Run { began, created, ended, requests: self.audit(from, writes).await }
+        Run { began, created, ended, requests: self.audit(from, writes, groups.len()).await }
     }
 
     /// Where the audit log ends now.
@@ -194,16 +200,18 @@ impl Lab {
         std::fs::metadata(self.world.plane.audit_log()).map_or(0, |log| log.len())
     }
 
-    /// What the operator has asked for since; waits until so many accepted writes to targets are among it.
-    pub async fn audit(&self, from: u64, writes: usize) -> Vec<Request> {
+    /// What the operator has asked for since; waits until so many accepted writes to targets are among it, and so many
+    /// ends of BulkUpdates: a line is written after its answer.
+    pub async fn audit(&self, from: u64, writes: usize, ends: usize) -> Vec<Request> {
         for _ in 0..100 {
             let requests = self.world.plane.requests_since(from, &self.world.operator.user);
-            if requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count() >= writes {
+            let written = requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
+            if written >= writes && requests.iter().filter(|r| is_an_end(r)).count() >= ends {
                 return requests;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("the audit log has less than {writes} accepted writes of the operator's");
+        panic!("the audit log has less than {writes} accepted writes and {ends} ends of the operator's");
     }
 
     /// Waits until a BulkUpdate has ended; gives back when that was seen.
@@ -237,13 +245,28 @@ impl Run {
 
     /// When the last of them was answered.
     pub fn last_write(&self) -> Timestamp {
-        self.writes().map(|r| r.answered.parse().unwrap()).max().unwrap()
+        self.writes().map(|r| moment(&r.answered)).max().unwrap()
     }
 
     /// When the last BulkUpdate was seen to have ended.
     pub fn last_end(&self) -> Timestamp {
         self.ended.iter().copied().max().unwrap()
     }
+}
+
+/// Whether it has put the end of a BulkUpdate on record.
+pub fn is_an_end(request: &Request) -> bool {
+    is_a_record(request) && request.succeeded() && request.body["status"]["completionTime"].is_string()
+}
+
+/// Whether it writes the status of a BulkUpdate.
+pub fn is_a_record(request: &Request) -> bool {
+    request.resource == "bulkupdates" && request.verb == "patch"
+}
+
+/// A moment of the audit log's.
+pub fn moment(text: &str) -> Timestamp {
+    text.parse().unwrap()
 }
 
 /// From one moment to another, in milliseconds.

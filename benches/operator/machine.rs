@@ -97,11 +97,16 @@ impl Machine {
     }
 }
 
-/// What the bench and the servers have used. The operators', which come and go, are seen to by whoever ends them.
+/// What the bench and the servers have used, and operators that have ended.
 pub fn own_seconds(lab: &Lab) -> f64 {
+    server_seconds(lab) + cpu_seconds("self") + lab.spent()
+}
+
+/// What the API server and etcd have used.
+pub fn server_seconds(lab: &Lab) -> f64 {
     let servers = ["kube-apiserver", "etcd"].map(|server| {
         let pid = fs::read_to_string(lab.world.plane.folder.join(format!("{server}.pid")));
         cpu_seconds(pid.unwrap().trim())
     });
-    servers.iter().sum::<f64>() + cpu_seconds("self") + lab.spent()
+    servers.iter().sum()
 }

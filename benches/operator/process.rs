@@ -85,6 +85,11 @@ impl<'a> Process<'a> {
         cpu_seconds(&self.child.id().to_string())
     }
 
+    /// Sends it a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
     /// Ends it in good order: it gives up its Lease, and the next one need not wait.
     pub fn stop(self) {
         drop(self);
@@ -95,7 +100,7 @@ impl Drop for Process<'_> {
     fn drop(&mut self) {
         if self.child.try_wait().unwrap().is_none() {
             self.lab.spend(self.cpu());
-            signal(self.child.id(), "TERM");
+            self.signal("TERM");
             self.child.wait().unwrap();
         }
     }

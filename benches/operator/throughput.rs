@@ -6,6 +6,7 @@ use crate::{
     bare::{self, Made},
     figures::{Figures, Of, at_least},
     lab::{IN_FLIGHT, Lab, Work, millis},
+    machine::server_seconds,
     process::{Process, cpu_seconds},
 };
 
@@ -20,8 +21,11 @@ struct Rates {
     to_last_write: Vec<f64>,
     to_completion: Vec<f64>,
     bare: Vec<f64>,
+    creating: Vec<f64>,
     cpu: Vec<f64>,
     bare_cpu: Vec<f64>,
+    server_cpu: Vec<f64>,
+    bare_server_cpu: Vec<f64>,
     requests: Vec<f64>,
     resident: Vec<f64>,
 }
@@ -45,18 +49,22 @@ impl Rates {
         }
         lab.spread().await;
         let (first, second) = bares.split_at(share / 2);
-        let before = (cpu_seconds("self"), operator.cpu());
+        let items = (bulks * EACH) as f64;
+        let spent = || (cpu_seconds("self"), operator.cpu(), server_seconds(lab));
+        let begin = spent();
         let mut bare = bare::write(&lab.bare, first, in_flight).await;
-        let mut bare_cpu = cpu_seconds("self") - before.0;
+        let before = spent();
         let groups: Vec<_> = targets.iter().map(Vec::as_slice).collect();
         let run = lab.carry_out(&groups).await;
-        // The ends of some may be on record while the operator still has a trifle to do.
-        let items = (bulks * EACH) as f64;
-        self.cpu.push((operator.cpu() - before.1) / items * 1000.0);
-        let before = cpu_seconds("self");
+        let after = spent();
         bare += bare::write(&lab.bare, second, in_flight).await;
-        bare_cpu += cpu_seconds("self") - before;
-        self.bare_cpu.push(bare_cpu / share as f64 * 1000.0);
+        let end = spent();
+        let of_bare = |seconds: f64| seconds / share as f64 * 1000.0;
+        self.cpu.push((after.1 - before.1) / items * 1000.0);
+        self.server_cpu.push((after.2 - before.2) / items * 1000.0);
+        self.bare_cpu.push(of_bare(end.0 - after.0 + before.0 - begin.0));
+        self.bare_server_cpu.push(of_bare(end.2 - after.2 + before.2 - begin.2));
+        self.creating.push(millis(run.began, *run.created.iter().max().unwrap()));
         self.bare.push(share as f64 / bare * 1000.0);
         self.to_last_write.push(items / millis(run.began, run.last_write()) * 1000.0);
         self.to_completion.push(items / millis(run.began, run.last_end()) * 1000.0);
@@ -93,6 +101,9 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
         let goal = Some(at_least(Of::Ratio, 0.85));
         add("to the last write", "items/s", &rates.to_last_write, &rates.bare, goal);
         add("to the last completion", "items/s", &rates.to_completion, &rates.bare, goal);
+        add("creating the 100", "ms", &rates.creating, &[], None);
+        let beside = (&rates.server_cpu, &rates.bare_server_cpu);
+        add("CPU of API server and etcd", "s/1,000 items", beside.0, beside.1, None);
         add("CPU", "s/1,000 items", &rates.cpu, &rates.bare_cpu, None);
         add("other requests", "each", &rates.requests, &[], None);
         add("RSS after it", "MiB", &rates.resident, &[], None);
