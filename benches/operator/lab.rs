@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ai_api_operator::{
@@ -37,6 +37,9 @@ pub const IN_FLIGHT: usize = 16;
 
 /// How many are, when objects are made that are not measured.
 const MAKING: usize = 32;
+
+/// How long a busy machine may take for anything.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What is to be done to targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,13 +206,14 @@ impl Lab {
     /// What the operator has asked for since; waits until so many accepted writes to targets are among it, and so many
     /// ends of BulkUpdates: a line is written after its answer.
     pub async fn audit(&self, from: u64, writes: usize, ends: usize) -> Vec<Request> {
-        for _ in 0..100 {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
             let requests = self.world.plane.requests_since(from, &self.world.operator.user);
             let written = requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
             if written >= writes && requests.iter().filter(|r| is_an_end(r)).count() >= ends {
                 return requests;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the audit log has less than {writes} accepted writes and {ends} ends of the operator's");
     }
@@ -226,7 +230,7 @@ impl Lab {
                 more.changed().await.unwrap();
             }
         };
-        let seen = tokio::time::timeout(Duration::from_mins(2), seen).await;
+        let seen = tokio::time::timeout(PATIENCE, seen).await;
         seen.unwrap_or_else(|_| panic!("{namespace}/{name} does not end"))
     }
 

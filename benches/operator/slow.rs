@@ -25,7 +25,7 @@ async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, 
     let namespace = lab.namespace("slow-server").await;
     let operator = Process::start_with(lab, &way.operator, &[]).await;
     let bare = client(&way.bare).await;
-    for (number, bulks) in [(100, 1), (1000, 10)] {
+    for (number, bulks) in [(100, 1), (500, 5)] {
         let (mut last_write, mut completion, mut bares) = (vec![], vec![], vec![]);
         for round in 0..rounds {
             let targets = lab.make(&namespace, 2 * number, Work::Mixed).await;

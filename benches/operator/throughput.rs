@@ -117,7 +117,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
 pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let namespace = [lab.namespace("in-flight").await];
-    for in_flight in [1, 4, 8, 16, 32, 64] {
+    for in_flight in [4, 16, 64] {
         let of = in_flight.to_string();
         let kubeconfig = lab.world.operator.kubeconfig();
         let operator = Process::start_with(lab, &kubeconfig, &["--max-in-flight", &of]).await;
