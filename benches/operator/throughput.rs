@@ -40,7 +40,7 @@ impl Rates {
         bulks: usize,
         in_flight: usize,
     ) {
-        let share = bulks * EACH / 4;
+        let share = bulks * EACH / 5;
         let bares = lab.make(&namespaces[0], share, Work::Deletes).await;
         let mut targets: Vec<Vec<Made>> = Vec::new();
         for namespace in namespaces {
@@ -84,9 +84,10 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     for number in 0..20 {
         namespaces.push(lab.namespace(&format!("crowd-{number}")).await);
     }
-    for (number, word) in [(1, "one namespace"), (20, "twenty namespaces")] {
+    let sizes = [(1, "one namespace", lab.rounds), (20, "twenty namespaces", lab.rounds.min(3))];
+    for (number, word, rounds) in sizes {
         let mut rates = Rates::default();
-        for _ in 0..lab.rounds {
+        for _ in 0..rounds {
             rates.round(lab, &operator, &namespaces[..number], 100, IN_FLIGHT).await;
         }
         let mut add = |what: &str, unit, values: &[f64], bare: &[f64], goal| {
@@ -122,7 +123,7 @@ pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
         let kubeconfig = lab.world.operator.kubeconfig();
         let operator = Process::start_with(lab, &kubeconfig, &["--max-in-flight", &of]).await;
         let mut rates = Rates::default();
-        for _ in 0..lab.rounds.min(2) {
+        for _ in 0..lab.rounds {
             rates.round(lab, &operator, &namespace, 8, in_flight).await;
         }
         let name = format!("800 deletes in 8 at once, {in_flight} in flight: to the last completion");
