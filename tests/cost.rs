@@ -26,11 +26,11 @@ const SORTS: [(&str, &[(&str, &str)]); 3] = [
 async fn items(world: &World, prefix: &str, number: usize, sorts: &[(&str, &str)]) -> Value {
     let mut spec = json!({});
     for at in 0..number {
-        let (kind, (state, word)) = (Kind::ALL[at / 2 % 2], sorts[at % sorts.len()]);
+        let (kind, (state, asked)) = (Kind::ALL[at / 2 % 2], sorts[at % sorts.len()]);
         let id = format!("{prefix}-{at:0>width$}", width = 63 - prefix.len());
         world.own(kind, &id, state).await;
         let list = spec.as_object_mut().unwrap().entry(kind.plural()).or_insert_with(|| json!([]));
-        list.as_array_mut().unwrap().push(json!({"id": id, "targetStatus": word}));
+        list.as_array_mut().unwrap().push(json!({"id": id, "targetStatus": asked}));
     }
     spec
 }

@@ -107,7 +107,7 @@ impl Lab {
     }
 
     /// Whether its etcd waits for the disk.
-    pub fn fsync(&self) -> bool {
+    pub fn fsync() -> bool {
         std::env::var_os("AI_API_TEST_FSYNC").is_some_and(|value| !value.is_empty())
     }
 

@@ -60,7 +60,7 @@ impl Machine {
             memory_gib: memory / 1024.0 / 1024.0,
             kernel: String::from_utf8(kernel).unwrap().trim().to_owned(),
             kubernetes: lab.admin.apiserver_version().await.unwrap().git_version,
-            fsync: lab.fsync(),
+            fsync: Lab::fsync(),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             operator_bytes: fs::metadata(&lab.binary).unwrap().len(),
             load: (before.load.clone(), after.load),
