@@ -99,6 +99,7 @@ pub async fn run(
         policies: Policies::new(settings.require_admission_policy),
         metrics,
         health,
+        writing: TaskTracker::new(),
         tracker: TaskTracker::new(),
         shutdown: shutdown.clone(),
         client: client.clone(),

@@ -67,11 +67,11 @@ fn rights(settings: &Settings) -> Vec<Rights> {
         verbs,
     };
     let status =
-        |resource| Rights { subresource: "status", ..right(GROUP, resource, Within::Watched, &["patch"]) };
+        |resource, verbs| Rights { subresource: "status", ..right(GROUP, resource, Within::Watched, verbs) };
     let bulk_updates = "bulkupdates";
     let mut rights = vec![
         right(GROUP, bulk_updates, Within::Watched, &["get", "list", "watch", "delete"]),
-        status(bulk_updates),
+        status(bulk_updates, &["update"]),
         right("events.k8s.io", "events", Within::Watched, &["create", "patch"]),
         Rights {
             name: Some(settings.meta_configmap.clone()),
@@ -85,7 +85,7 @@ fn rights(settings: &Settings) -> Vec<Rights> {
     ];
     for kind in Kind::ALL {
         rights.push(right(GROUP, kind.plural(), Within::Watched, &["get", "list", "watch", "delete"]));
-        rights.push(status(kind.plural()));
+        rights.push(status(kind.plural(), &["patch"]));
     }
     if settings.require_admission_policy {
         for resource in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {

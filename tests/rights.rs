@@ -111,8 +111,8 @@ async fn a_refusal_that_can_not_be_confirmed_waits() {
 async fn nothing_is_written_while_the_status_can_not_be() {
     let world = World::running("no-status").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
-    take_away(&world, "patch", "bulkupdates/status");
-    until_it_may_not(&world, "patch", "bulkupdates/status").await;
+    take_away(&world, "update", "bulkupdates/status");
+    until_it_may_not(&world, "update", "bulkupdates/status").await;
     world.submit("waits", json!({"executions": [{"id": "stopped-1", "targetStatus": "DELETED"}]})).await;
     until("a refused plan", || async {
         world.operator.log().matches("the status can't be written; trying again").count() >= 3

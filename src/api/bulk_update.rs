@@ -136,9 +136,12 @@ impl BulkUpdateSpec {
     }
 }
 
+// An item is owned as a whole: it can't be changed after creation, and who owns which of its fields would make up most of
+// what the API server reads and compares at each write of the status.
 /// One Execution or Deployment, and what is to become of it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct BulkUpdateItem {
     /// The AI API id, which is the name of the object: 4 to 64 letters, digits, dots, dashes and underscores.
     #[schemars(length(min = 4, max = 64), regex(pattern = r"^[A-Za-z0-9_.-]{4,64}$"))]
@@ -172,7 +175,6 @@ impl TargetStatus {
     }
 }
 
-// Absent fields are written as null: a merge patch of the whole status then removes what no longer holds.
 /// What became of a BulkUpdate. Only the operator writes it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -189,25 +191,25 @@ pub struct BulkUpdateStatus {
     pub conditions: Vec<Condition>,
 
     /// When it was planned; absent until then, and where it was rejected.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
     /// When it was over, one way or the other. Once this stands, nothing more is done to any target.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
     /// How many items are where; absent where it was rejected.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
 
     /// What became of each of the Executions, in the order of the request.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub executions: Option<Vec<ItemStatus>>,
 
     /// What became of each of the Deployments, in the order of the request.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub deployments: Option<Vec<ItemStatus>>,

@@ -48,7 +48,8 @@ impl Finished {
         Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
             let chore = async {
                 wait_for(time).await;
-                persist(&ctx, &request, &version, &chore).await;
+                // In a box that is made only now: as a part of what waits, perhaps for days, it would be most of its size.
+                Box::pin(persist(&ctx, &request, &version, &chore)).await;
             };
             tokio::select! {
                 () = chore => {}
@@ -108,7 +109,7 @@ async fn attempt_at(ctx: &Context, request: &Request, version: &str, chore: &Cho
     let _slot = ctx.slots.acquire().await;
     match chore {
         Chore::Acknowledge(status) => {
-            record::patch(ctx, request, version, status).await?;
+            record::replace(ctx, request, version, status).await?;
         }
         Chore::Expire => {
             let params = guarded_delete(&request.uid, version);

@@ -75,6 +75,7 @@ fn context_of(client: Client) -> Arc<Context> {
         slots: Arc::new(Semaphore::new(1)),
         rules: Rules::default(),
         recorder: Recorder::new(client.clone(), "test".into()),
+        writing: TaskTracker::new(),
         tracker: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         client,

@@ -63,6 +63,8 @@ pub struct Context {
     pub health: Arc<Health>,
     /// One permit for each request that may be under way; those of the watches, the flag and the events aside.
     pub slots: Arc<Semaphore>,
+    /// One token for each BulkUpdate whose targets are being written.
+    pub writing: TaskTracker,
     /// Who is eligible.
     pub rules: Rules,
     /// Writes events.

@@ -6,39 +6,51 @@ use tokio::time::Instant;
 
 use crate::client::Failure;
 
-/// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s; and when
-/// one that failed is tried again.
+/// How long after a report of progress the next one may come: at first, and later, where only few are being written.
+const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// How long it takes for each other BulkUpdate that is being written, if that is longer. To the API server, the status of a
+/// hundred items costs as much as some twenty writes to targets: a hundred that report each ten seconds would take a quarter
+/// of what it can do.
+const FOR_EACH_OTHER: Duration = Duration::from_millis(200);
+
+/// The longest that this comes to.
+const IN_A_CROWD: Duration = Duration::from_mins(1);
+
+/// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s, and more rarely
+/// still where many BulkUpdates are being written; and when one that failed is tried again.
 #[derive(Debug, Default)]
 pub struct Pace {
-    due: Option<Instant>,
+    last: Option<Instant>,
     interval: Duration,
     failed: u32,
     not_before: Option<Instant>,
 }
 
 impl Pace {
-    /// When the next one may go out.
+    /// When the next one may go out, while so many others are being written.
     #[must_use]
-    pub fn next(&self) -> Option<Instant> {
-        self.not_before.filter(|_| self.held_back()).or(self.due)
+    pub fn next(&self, others: usize) -> Option<Instant> {
+        self.held_back().or_else(|| self.due_at(others))
     }
 
-    /// Whether progress may be reported now.
+    /// Whether progress may be reported now, while so many others are being written.
     #[must_use]
-    pub fn due(&self) -> bool {
-        self.due.is_none_or(|due| due <= Instant::now())
+    pub fn due(&self, others: usize) -> bool {
+        self.due_at(others).is_none_or(|due| due <= Instant::now())
     }
 
-    /// Whether a failed write has to wait still.
+    /// Until when a failed write has to wait still.
     #[must_use]
-    pub fn held_back(&self) -> bool {
-        self.not_before.is_some_and(|time| time > Instant::now())
+    pub fn held_back(&self) -> Option<Instant> {
+        self.not_before.filter(|time| *time > Instant::now())
     }
 
     /// One was written.
     pub fn written(&mut self) {
-        self.interval = (self.interval * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
-        self.due = Some(Instant::now() + self.interval);
+        let (shortest, longest) = INTERVALS;
+        self.interval = (self.interval * 2).clamp(shortest, longest);
+        self.last = Some(Instant::now());
         self.failed = 0;
         self.not_before = None;
     }
@@ -47,6 +59,11 @@ impl Pace {
     pub fn failed(&mut self, failure: &Failure) {
         self.failed += 1;
         self.not_before = Some(Instant::now() + failure.wait(self.failed));
+    }
+
+    fn due_at(&self, others: usize) -> Option<Instant> {
+        let others = FOR_EACH_OTHER.saturating_mul(others.try_into().unwrap_or(u32::MAX));
+        self.last.map(|last| last + self.interval.max(others.min(IN_A_CROWD)))
     }
 }
 
@@ -61,31 +78,44 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn progress_is_reported_after_a_second_and_then_ever_more_rarely() {
         let mut pace = Pace::default();
-        assert!(pace.due() && !pace.held_back() && pace.next().is_none());
+        assert!(pace.due(0) && pace.held_back().is_none() && pace.next(0).is_none());
         for seconds in [1, 2, 4, 8, 10, 10] {
             pace.written();
-            assert_eq!(pace.next(), Some(Instant::now() + Duration::from_secs(seconds)));
+            assert_eq!(pace.next(0), Some(Instant::now() + Duration::from_secs(seconds)));
             tokio::time::advance(Duration::from_millis(seconds * 1000 - 1)).await;
-            assert!(!pace.due());
+            assert!(!pace.due(0));
             tokio::time::advance(Duration::from_millis(1)).await;
-            assert!(pace.due());
+            assert!(pace.due(0));
         }
         for millis in [100, 200] {
             pace.failed(&refused(500));
-            assert_eq!(pace.next(), Some(Instant::now() + Duration::from_millis(millis)));
-            assert!(pace.held_back());
+            assert_eq!(pace.next(0), Some(Instant::now() + Duration::from_millis(millis)));
+            assert!(pace.held_back().is_some());
             tokio::time::advance(Duration::from_millis(millis)).await;
-            assert!(!pace.held_back());
+            assert!(pace.held_back().is_none());
         }
         pace.written();
         pace.failed(&refused(500));
         assert_eq!(
-            pace.next(),
+            pace.next(0),
             Some(Instant::now() + Duration::from_millis(100)),
             "it counts from the start again"
         );
         tokio::time::advance(Duration::from_millis(101)).await;
-        assert!(!pace.held_back() && !pace.due());
-        assert!(pace.next() > Some(Instant::now()), "what has passed is no time to wait for");
+        assert!(pace.held_back().is_none() && !pace.due(0));
+        assert!(pace.next(0) > Some(Instant::now()), "what has passed is no time to wait for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_many_are_being_written_progress_is_reported_more_rarely() {
+        let mut pace = Pace::default();
+        assert!(pace.due(1000), "the first is no report of progress");
+        pace.written();
+        for (others, millis) in [(0, 1000), (5, 1000), (6, 1200), (100, 20_000), (usize::MAX, 60_000)] {
+            let due = Instant::now() + Duration::from_millis(millis);
+            assert_eq!(pace.next(others), Some(due), "{others} others");
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(pace.due(10) && !pace.due(11));
     }
 }

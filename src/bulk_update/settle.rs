@@ -34,7 +34,7 @@ pub async fn settle(
     let mut flag = ctx.meta.changes();
     let mut policies = ctx.policies.changes();
     let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
-    let next = next_time(work, waiting, Timestamp::now());
+    let next = next_time(work, waiting, ctx.writing.len(), Timestamp::now());
     tokio::select! {
         Some(_) = flight.take_in_next(work) => {}
         () = following.mailbox().arrived() => {}
@@ -47,7 +47,7 @@ pub async fn settle(
 }
 
 /// When there is a reason for another pass, if nothing else brings one about.
-fn next_time(work: &Work, waiting: Waiting, now: Timestamp) -> Instant {
+fn next_time(work: &Work, waiting: Waiting, others: usize, now: Timestamp) -> Instant {
     let start = Instant::now();
     let (decided, decided_at) = waiting.decided;
     let at = |time: Timestamp| {
@@ -61,7 +61,7 @@ fn next_time(work: &Work, waiting: Waiting, now: Timestamp) -> Instant {
         times.push(start + backoff(waiting.hindered));
     }
     if waiting.to_record {
-        times.extend(work.pace.next());
+        times.extend(work.pace.next(others));
     }
     times.extend(request.not_after.filter(|end| *end >= decided_at).map(at));
     match work.start {
@@ -95,7 +95,7 @@ mod tests {
         let waiting = |at| Waiting { hindered: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
             work.start = start;
-            let wait = |decided, now| next_time(&work, waiting(decided), now) - Instant::now();
+            let wait = |decided, now| next_time(&work, waiting(decided), 0, now) - Instant::now();
             assert_eq!(wait(at(8), at(8)), Duration::from_millis(2001), "{start:?}");
             assert_eq!(wait(at(11), at(11)), LONGEST_WAIT, "{start:?}");
             // It has passed while the status was written.
@@ -103,12 +103,12 @@ mod tests {
         }
         let waiting = waiting(at(11));
         let hindered = Waiting { hindered: 3, ..waiting };
-        assert_eq!(next_time(&work, hindered, at(11)) - Instant::now(), backoff(3));
+        assert_eq!(next_time(&work, hindered, 0, at(11)) - Instant::now(), backoff(3));
         // What has become due while the status was written is due at once; what was due before that was decided on.
         work.entries[0].progress.not_before = Some(decided + Duration::from_millis(100));
         tokio::time::advance(Duration::from_millis(150)).await;
-        assert_eq!(next_time(&work, waiting, at(11)), Instant::now());
+        assert_eq!(next_time(&work, waiting, 0, at(11)), Instant::now());
         work.entries[0].progress.not_before = Some(decided);
-        assert_eq!(next_time(&work, waiting, at(11)) - Instant::now(), LONGEST_WAIT);
+        assert_eq!(next_time(&work, waiting, 0, at(11)) - Instant::now(), LONGEST_WAIT);
     }
 }

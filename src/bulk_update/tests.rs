@@ -220,9 +220,9 @@ async fn a_status_that_keeps_conflicting_is_put_off() {
     work.entries[0].becomes(failed, None);
     let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
     assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
-    assert!(work.pace.held_back());
+    assert!(work.pace.held_back().is_some());
     let methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
-    assert_eq!(methods, ["PAT", "GET", "PAT"]);
+    assert_eq!(methods, ["PUT", "GET", "PUT"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,9 +43,8 @@ pub struct Work {
     pub generation: i64,
     /// The last status that this process has sent without an answer.
     pub unanswered: Option<BulkUpdateStatus>,
-    /// When this process took it up, or recorded its plan: the flag must have been read since.
+    /// When this process took it up, or began to record its plan: the flag must have been read since.
     pub since: Instant,
-    planned: bool,
     /// When this process saw a write accepted last.
     pub last_write: Option<Timestamp>,
     /// How many reads are under way.
@@ -133,7 +132,6 @@ impl Work {
             generation: bulk.metadata.generation.unwrap_or_default(),
             unanswered: None,
             since: Instant::now(),
-            planned: start.is_some(),
             last_write: None,
             reading: 0,
             pace: Pace::default(),
@@ -172,22 +170,14 @@ impl Work {
         })
     }
 
-    /// A plan that could not be recorded was never made: it is made anew, if there is still time for it. One that
-    /// was recorded just now asks for a reading of the flag before the first write.
+    /// A plan that could not be recorded was never made: it is made anew, if there is still time for it.
     pub fn keep_to_the_record(&mut self) {
-        match (self.start, &self.recorded.start_time) {
-            (Some(_), None) => {
-                self.start = None;
-                for entry in &mut self.entries {
-                    entry.record = None;
-                    entry.progress = Progress::default();
-                }
+        if self.start.is_some() && self.recorded.start_time.is_none() {
+            self.start = None;
+            for entry in &mut self.entries {
+                entry.record = None;
+                entry.progress = Progress::default();
             }
-            (Some(_), Some(_)) if !self.planned => {
-                self.planned = true;
-                self.since = Instant::now();
-            }
-            _ => {}
         }
     }
 

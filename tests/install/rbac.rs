@@ -213,7 +213,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             logged(world, "it can't be deleted after its TTL; trying again").await;
             Some("what has finished is not deleted after its TTL".into())
         }
-        ("bulkupdates/status", "patch") => {
+        ("bulkupdates/status", "update") => {
             roles.without(world, Some(right)).await;
             world.submit(&name("unrecorded"), one("no-such-name", "STOPPED")).await;
             let text = format!("rbac/{}", name("unrecorded"));

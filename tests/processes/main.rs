@@ -33,7 +33,7 @@ async fn killed_at_moments_from_the_first_request_to_the_last_write() {
     round.kill();
     round.start("2");
     round
-        .hold_at("a status", |all| all.iter().any(|r| r.resource == "bulkupdates" && r.verb == "patch"))
+        .hold_at("a status", |all| all.iter().any(|r| r.resource == "bulkupdates" && r.verb == "update"))
         .await;
     round.kill();
     let mut in_the_middle = 0;

@@ -300,8 +300,8 @@ fn no_write_is_intended_but_to_the_very_object_on_record_as_planned() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_plan_that_could_not_be_recorded_was_never_made() {
+#[test]
+fn a_plan_that_could_not_be_recorded_was_never_made() {
     let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")));
     let make = |work: &mut Work| {
         work.start = Some(at(1));
@@ -314,17 +314,12 @@ async fn a_plan_that_could_not_be_recorded_was_never_made() {
     work.keep_to_the_record();
     assert_eq!(work.start, None);
     assert!(work.entries.iter().all(|e| e.record.is_none() && e.progress.seen.is_none()));
-    // On record it stands, and the flag has to be read since.
+    // On record it stands.
     make(&mut work);
     work.recorded = status(&work, &Phase::Planned(None), at(1));
-    tokio::time::advance(Duration::from_secs(5)).await;
-    let recorded = Instant::now();
-    for _ in 0..2 {
-        work.keep_to_the_record();
-        assert_eq!((work.start, work.since), (Some(at(1)), recorded), "only the first time");
-        assert!(work.any(ItemResult::Planned) && !work.any(ItemResult::Settled));
-        tokio::time::advance(Duration::from_secs(5)).await;
-    }
+    work.keep_to_the_record();
+    assert_eq!(work.start, Some(at(1)));
+    assert!(work.any(ItemResult::Planned) && !work.any(ItemResult::Settled));
 }
 
 #[tokio::test(start_paused = true)]
