@@ -88,7 +88,9 @@ fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
     unfit.map_or(traces, Err)
 }
 
-#[tokio::main]
+// One thread: the API server is what takes the time, and what works beside it on the same cores takes it from there. It has
+// one arena of memory, too.
+#[tokio::main(flavor = "current_thread")]
 async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
     let told = begin_to_tell(arguments.cluster.log_format);
     let run = async {
