@@ -14,7 +14,7 @@ use ai_api_operator::{
     api::{BulkUpdate, Kind, TargetStatus},
     client::{connect, find_cluster},
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
@@ -41,6 +41,9 @@ const MAKING: usize = 32;
 /// How long a busy machine may take for anything.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// How many namespaces share what is many.
+pub const CROWD: usize = 20;
+
 /// What is to be done to targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
@@ -60,6 +63,7 @@ pub struct Lab {
     pub rounds: usize,
     ends: Arc<Ends>,
     made: AtomicUsize,
+    stock: Mutex<HashMap<String, Vec<Made>>>,
     spent: Mutex<f64>,
 }
 
@@ -100,6 +104,7 @@ impl Lab {
             rounds: number("AI_API_BENCH_ROUNDS").unwrap_or(5),
             ends,
             made: AtomicUsize::new(0),
+            stock: Mutex::default(),
             spent: Mutex::default(),
             admin,
             world,
@@ -130,6 +135,22 @@ impl Lab {
         apply(&self.admin, new).await;
         let namespaces: Api<Namespace> = Api::all(self.admin.clone());
         namespaces.get(name).await.unwrap().name_any()
+    }
+
+    /// Makes targets to be deleted that are there until somebody needs some.
+    pub async fn stock_up(&self, namespace: &str, number: usize) {
+        let made = self.make(namespace, number, Work::Deletes).await;
+        self.stock.lock().unwrap().entry(namespace.to_owned()).or_default().extend(made);
+    }
+
+    /// Targets to be deleted: from what is there, as long as there are some, for to make them takes long.
+    pub async fn take(&self, namespace: &str, number: usize) -> Vec<Made> {
+        let mut taken = Vec::new();
+        if let Some(stock) = self.stock.lock().unwrap().get_mut(namespace) {
+            taken = stock.split_off(stock.len() - number.min(stock.len()));
+        }
+        taken.extend(self.make(namespace, number - taken.len(), Work::Deletes).await);
+        taken
     }
 
     /// Makes targets, both kinds in turn; those to be deleted are UNKNOWN, those to be stopped RUNNING.
@@ -268,7 +289,7 @@ pub fn is_an_end(request: &Request) -> bool {
 
 /// Whether it writes the status of a BulkUpdate.
 pub fn is_a_record(request: &Request) -> bool {
-    request.resource == "bulkupdates" && request.verb == "patch"
+    request.resource == "bulkupdates" && request.subresource == "status"
 }
 
 /// A moment of the audit log's.
@@ -293,6 +314,12 @@ async fn submit(client: &Client, name: &str, targets: &[Made]) -> Timestamp {
     let bulks: Api<BulkUpdate> = Api::namespaced(client.clone(), &targets[0].namespace);
     bulks.create(&PostParams::default(), &bulk).await.unwrap();
     Timestamp::now()
+}
+
+/// The namespaces that share what is many.
+pub async fn crowd(lab: &Lab) -> Vec<String> {
+    let names = (0..CROWD).map(async |number| lab.namespace(&format!("crowd-{number}")).await);
+    join_all(names).await
 }
 
 /// What a BulkUpdate of these targets asks for.

@@ -57,11 +57,15 @@ async fn measure() {
     if wanted("fairness") {
         fairness::measure(&lab, &mut figures).await;
     }
+    if let Some(few) = few {
+        scale::measure_many(&lab, &mut figures, few).await;
+    }
+    // It takes away what that has made.
     if wanted("throughput") {
         throughput::measure(&lab, &mut figures).await;
     }
-    if let Some(few) = few {
-        scale::measure_many(&lab, &mut figures, few).await;
+    if wanted("scale") {
+        scale::measure_finished(&lab, &mut figures).await;
     }
     figures.print(&Machine::since(&before, &lab).await);
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     bare::side_by_side,
     figures::{Figures, Goal, Of, at_most, percentile},
-    lab::{Lab, Work, is_an_end, spec},
+    lab::{CROWD, Lab, Work, crowd, is_an_end, spec},
     latency,
     process::Process,
 };
@@ -31,7 +31,11 @@ const GROUP: &str = "scale";
 const NAMED: usize = 100;
 
 /// The operator's pages.
-const PAGE: u32 = 100;
+const PAGE: u32 = 250;
+
+/// Each namespace of the crowd but the first gets a part of this size of what is made, for measuring with one namespace takes
+/// most.
+const PARTS: usize = 60;
 
 /// What starts of the operator came to.
 #[derive(Default)]
@@ -127,20 +131,26 @@ pub async fn measure_few(lab: &Lab, figures: &mut Figures) -> (f64, f64) {
     let began = Instant::now();
     lab.namespace("many").await;
     fill(lab, 100).await;
-    let few = Starts::of(lab, lab.rounds).await;
-    few.add(figures, "100 targets", (None, None));
+    Starts::of(lab, lab.rounds).await.add(figures, "100 targets", (None, None));
     let latency = named(lab, figures, "100 targets").await;
-
-    finish(lab, 1000).await;
-    let lying = Starts::of(lab, lab.rounds).await;
-    lying.add(figures, "1,000 finished BulkUpdates", (None, None));
-    let added: Vec<_> = lying.steady.iter().zip(&few.steady).map(|(with, without)| with - without).collect();
-    let goal = Some(at_most(Of::Median, 4.0));
-    figures.alone(GROUP, "RSS added by 1,000 finished BulkUpdates of 100 items", "MiB", &added, goal);
-    named(lab, figures, "1,000 finished BulkUpdates").await;
-    lab.clear("archive").await;
     figures.took("scale, few", began);
     latency
+}
+
+/// With finished BulkUpdates lying around, beside whatever targets there are.
+pub async fn measure_finished(lab: &Lab, figures: &mut Figures) {
+    let began = Instant::now();
+    lab.namespace("many").await;
+    let without = Starts::of(lab, lab.rounds).await;
+    without.add(figures, "before the 1,000 finished BulkUpdates", (None, None));
+    finish(lab, 1000).await;
+    let with = Starts::of(lab, lab.rounds).await;
+    with.add(figures, "1,000 finished BulkUpdates", (None, None));
+    let added = with.steady.iter().zip(&without.steady).map(|(with, without)| with - without);
+    let (added, goal) = (added.collect::<Vec<_>>(), Some(at_most(Of::Median, 4.0)));
+    figures.alone(GROUP, "RSS added by 1,000 finished BulkUpdates of 100 items", "MiB", &added, goal);
+    named(lab, figures, "1,000 finished BulkUpdates").await;
+    figures.took("scale, finished", began);
 }
 
 /// With many. The latency with few is what theirs is held against.
@@ -178,7 +188,10 @@ fn most() -> usize {
 /// Makes as many targets as are missing.
 async fn fill(lab: &Lab, targets: usize) {
     let missing = targets.saturating_sub(number(&lab.admin).await);
-    lab.make("many", missing, Work::Deletes).await;
+    for (number, namespace) in crowd(lab).await.iter().enumerate() {
+        let part = missing / PARTS;
+        lab.stock_up(namespace, if number == 0 { missing - part * (CROWD - 1) } else { part }).await;
+    }
 }
 
 /// Makes BulkUpdates of 100 items that have ended, as the operator leaves them, to be deleted a day later.

@@ -15,19 +15,19 @@ const GROUP: &str = "slow server";
 pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let slow = proxy::slow(lab, Duration::from_millis(50)).await;
-    rounds(lab, figures, &slow, "50 ms away", lab.rounds).await;
+    rounds(lab, figures, &slow, "50 ms away", &[(100, 1), (500, 5)]).await;
     let reluctant = proxy::reluctant(lab).await;
-    rounds(lab, figures, &reluctant, "429 to every third write", lab.rounds.min(3)).await;
+    rounds(lab, figures, &reluctant, "429 to every third write", &[(100, 1)]).await;
     figures.took(GROUP, began);
 }
 
-async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, rounds: usize) {
+async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, sizes: &[(usize, usize)]) {
     let namespace = lab.namespace("slow-server").await;
     let operator = Process::start_with(lab, &way.operator, &[]).await;
     let bare = client(&way.bare).await;
-    for (number, bulks) in [(100, 1), (500, 5)] {
+    for &(number, bulks) in sizes {
         let (mut last_write, mut completion, mut bares) = (vec![], vec![], vec![]);
-        for round in 0..rounds {
+        for round in 0..lab.rounds {
             let targets = lab.make(&namespace, 2 * number, Work::Mixed).await;
             let (of_operator, of_bare) = targets.split_at(number);
             // What was made has to come through the proxy.
