@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// How many objects a list asks for at once: what is decoded at a time stays small.
-const PAGE: u32 = 250;
+const PAGE: u32 = 100;
 
 /// The same for BulkUpdates, which may have 40 kB each.
 const BULK_UPDATES_PAGE: u32 = 20;

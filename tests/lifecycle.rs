@@ -116,6 +116,27 @@ async fn a_delete_settles_when_the_finalizers_are_gone() {
 }
 
 #[tokio::test]
+async fn who_owns_a_label_still_owns_it_after_the_status_was_written() {
+    let world = World::running("owners").await;
+    let items = running(&world, 1).await;
+    let apply = |metadata: Value| {
+        let manifest = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": metadata,
+            "spec": {"executions": items}});
+        world
+            .kubectl_ok(&["apply", "--server-side", "--field-manager=git", "-f", "-"], &manifest.to_string());
+    };
+    let (labels, annotations) = (json!({"team": "a"}), json!({"example.com/from": "git"}));
+    apply(json!({"name": "owned", "labels": labels, "annotations": annotations}));
+    world.finished("owned").await;
+    let metadata = world.bulk_updates().get("owned").await.unwrap().metadata;
+    assert_eq!((metadata.labels.unwrap().len(), metadata.annotations.unwrap().len()), (1, 1));
+    // Who takes a label out of Git takes it away.
+    apply(json!({"name": "owned"}));
+    let metadata = world.bulk_updates().get("owned").await.unwrap().metadata;
+    assert_eq!((metadata.labels, metadata.annotations), (None, None));
+}
+
+#[tokio::test]
 async fn the_ttl_may_be_set_after_the_end_and_deletes_only_the_bulk_update() {
     let world = World::running("ttl").await;
     let items = running(&world, 1).await;

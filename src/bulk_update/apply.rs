@@ -90,7 +90,7 @@ pub enum Accepted {
     Gone,
 }
 
-/// How long one pass sends at least before it reports.
+/// How long one pass sends before it reports, or looks whether there is anything else to do.
 const STINT: Duration = Duration::from_secs(1);
 
 /// Sends what is wanted, and takes in answers until there are none to wait for, one asks for a new decision, or it is
@@ -103,7 +103,6 @@ pub async fn apply(
     wanted: Vec<Wanted>,
 ) {
     let until = Instant::now() + STINT;
-    let until = work.pace.next(ctx.writing.len()).map_or(until, |report| report.max(until));
     let _writing = (!wanted.is_empty()).then(|| ctx.writing.token());
     let mut queue: VecDeque<_> = wanted.into();
     // One place in the line of the slots for each BulkUpdate, kept while this pass waits: so they take turns. It is given

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
     Resource,
     core::{Request as ApiRequest, request as api_request},
@@ -62,7 +62,7 @@ impl Finished {
 /// What is to be done next for a BulkUpdate that is over. Its event brings the one after that.
 enum Chore {
     /// Its spec has a newer generation than its status: kstatus would take it for one in progress.
-    Acknowledge(Box<BulkUpdateStatus>),
+    Acknowledge(Box<(ObjectMeta, BulkUpdateStatus)>),
     /// `ttlSecondsAfterFinished` has passed.
     Expire,
 }
@@ -71,7 +71,8 @@ fn next_chore(bulk: &BulkUpdate) -> Option<(Timestamp, Chore)> {
     let status = bulk.status.as_ref()?;
     let current = with_generation(status, bulk.metadata.generation?);
     if current != *status {
-        return Some((Timestamp::MIN, Chore::Acknowledge(Box::new(current))));
+        let what = (record::named(&bulk.metadata), current);
+        return Some((Timestamp::MIN, Chore::Acknowledge(Box::new(what))));
     }
     let end = status.completion_time.as_ref()?;
     Some((later(end.0, bulk.spec.ttl_seconds_after_finished?.into()), Chore::Expire))
@@ -108,8 +109,8 @@ async fn attempt_at(ctx: &Context, request: &Request, version: &str, chore: &Cho
     // The semaphore is never closed.
     let _slot = ctx.slots.acquire().await;
     match chore {
-        Chore::Acknowledge(status) => {
-            record::replace(ctx, request, version, status).await?;
+        Chore::Acknowledge(what) => {
+            record::replace(ctx, &what.0, &what.1).await?;
         }
         Chore::Expire => {
             let params = guarded_delete(&request.uid, version);

@@ -63,7 +63,7 @@ pub struct Context {
     pub health: Arc<Health>,
     /// One permit for each request that may be under way; those of the watches, the flag and the events aside.
     pub slots: Arc<Semaphore>,
-    /// One token for each BulkUpdate whose targets are being written.
+    /// One token for each pass that waits for slots or answers.
     pub writing: TaskTracker,
     /// Who is eligible.
     pub rules: Rules,
@@ -76,6 +76,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// How many others are being written to targets, where that matters: what only waits to settle reports at its own pace.
+    #[must_use]
+    pub fn others(&self, work: &Work) -> usize {
+        if work.any(ItemResult::Planned) { self.writing.len() } else { 0 }
+    }
+
     /// Who asked for it, where the admission policy vouches for that.
     #[must_use]
     pub fn requester<'a>(&self, request: &'a Request) -> Option<&'a str> {

@@ -12,7 +12,7 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// How long it takes for each other BulkUpdate that is being written, if that is longer. To the API server, the status of a
 /// hundred items costs as much as some twenty writes to targets: a hundred that report each ten seconds would take a quarter
 /// of what it can do.
-const FOR_EACH_OTHER: Duration = Duration::from_millis(200);
+const FOR_EACH_OTHER: Duration = Duration::from_millis(500);
 
 /// The longest that this comes to.
 const IN_A_CROWD: Duration = Duration::from_mins(1);
@@ -44,6 +44,12 @@ impl Pace {
     #[must_use]
     pub fn held_back(&self) -> Option<Instant> {
         self.not_before.filter(|time| *time > Instant::now())
+    }
+
+    /// Whether the last one has failed.
+    #[must_use]
+    pub fn failing(&self) -> bool {
+        self.failed > 0
     }
 
     /// One was written.
@@ -111,11 +117,11 @@ mod tests {
         let mut pace = Pace::default();
         assert!(pace.due(1000), "the first is no report of progress");
         pace.written();
-        for (others, millis) in [(0, 1000), (5, 1000), (6, 1200), (100, 20_000), (usize::MAX, 60_000)] {
+        for (others, millis) in [(0, 1000), (2, 1000), (3, 1500), (100, 50_000), (usize::MAX, 60_000)] {
             let due = Instant::now() + Duration::from_millis(millis);
             assert_eq!(pace.next(others), Some(due), "{others} others");
         }
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(pace.due(10) && !pace.due(11));
+        assert!(pace.due(4) && !pace.due(5));
     }
 }

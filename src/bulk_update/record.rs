@@ -3,14 +3,13 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
     Resource,
     api::{GetParams, PartialObjectMeta, PostParams},
     core::{Request as ApiRequest, request},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -52,7 +51,7 @@ pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: &Phase) -> Recor
         return Recorded::Unchanged;
     }
     if work.pace.held_back().is_some()
-        || !(work.pace.due(ctx.writing.len()) || must_stand_first(work, &wanted))
+        || !(work.pace.due(ctx.others(work)) || must_stand_first(work, &wanted))
     {
         return Recorded::Later;
     }
@@ -97,7 +96,10 @@ async fn write_or_put_off(
     // semaphore is never closed.
     let _slot = ctx.slots.acquire().await;
     if work.recorded.start_time.is_none() && work.any(ItemResult::Planned) {
-        read_flag_ahead(ctx, work);
+        work.since = Instant::now();
+        if !work.pace.failing() {
+            read_flag_ahead(ctx, work.since);
+        }
     }
     match write(ctx, work, phase, wanted, last).await {
         Ok(recorded) => {
@@ -115,11 +117,10 @@ async fn write_or_put_off(
     }
 }
 
-/// The plan is written now. Its first write rests on a reading of the flag begun no sooner than this; it is begun at once,
-/// for that write would wait for it.
-fn read_flag_ahead(ctx: &Arc<Context>, work: &mut Work) {
-    work.since = Instant::now();
-    let (ctx, since) = (Arc::clone(ctx), work.since);
+/// The plan is being written. Its first write rests on a reading of the flag begun no sooner than that; it is begun at once,
+/// for that write would wait for it. (A plan whose writing fails again and again does without.)
+fn read_flag_ahead(ctx: &Arc<Context>, since: Instant) {
+    let ctx = Arc::clone(ctx);
     // Whoever rests on it asks for it again, and is told then if it has failed.
     ctx.tracker.clone().spawn(async move { ctx.meta.read_since(since).await });
 }
@@ -147,9 +148,9 @@ async fn write(
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
-        match replace(ctx, &work.request, &work.resource_version, &wanted).await {
+        match replace(ctx, &work.metadata, &wanted).await {
             Ok(version) => {
-                work.resource_version = version;
+                work.metadata.resource_version = Some(version);
                 work.unanswered = None;
                 return Ok(Recorded::Written(std::mem::replace(&mut work.recorded, wanted)));
             }
@@ -181,7 +182,7 @@ async fn write(
             return Ok(Recorded::Overtaken);
         }
         // Only from here on: with this guard, what somebody else has written could be overwritten.
-        work.resource_version = live.metadata.resource_version.unwrap_or_default();
+        work.metadata = named(&live.metadata);
         work.generation = live.metadata.generation.unwrap_or_default();
         if own {
             // A write of this process that got no answer has taken hold.
@@ -192,32 +193,46 @@ async fn write(
     }
 }
 
-/// Writes a status under the guard of a resource version and the uid; gives back the new version. It replaces the status
-/// and leaves all else: of the object no more is sent than names it, for the API server takes the rest from what stands
-/// there. A merge patch would cost it a third more time, which is the most that a BulkUpdate adds to the writes it asks for.
+/// Writes a status under the guard of the resource version and the uid in `metadata`, which is [`named`]; gives back the new
+/// version. It replaces the status and leaves all else: the API server takes that from what stands there, so that the spec
+/// need not be sent. A merge patch would cost it a third more time, and statuses are the most that a BulkUpdate adds to the
+/// writes it asks for.
 ///
 /// # Errors
 /// [`Failure`].
 pub async fn replace(
     ctx: &Context,
-    request: &Request,
-    resource_version: &str,
+    metadata: &ObjectMeta,
     status: &BulkUpdateStatus,
 ) -> Result<String, Failure> {
-    let object = Body {
-        api_version: BulkUpdate::api_version(&()),
-        kind: BulkUpdate::kind(&()),
-        metadata: json!({"name": request.name, "namespace": request.namespace, "uid": request.uid,
-            "resourceVersion": resource_version}),
-        status,
-    };
+    let object =
+        Body { api_version: BulkUpdate::api_version(&()), kind: BulkUpdate::kind(&()), metadata, status };
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    let url = BulkUpdate::url_path(&(), Some(&request.namespace));
+    let url = BulkUpdate::url_path(&(), metadata.namespace.as_deref());
+    let name = metadata.name.as_deref().unwrap_or_default();
     let api_request: Result<_, request::Error> = serde_json::to_vec(&object)
         .map_err(request::Error::SerializeBody)
-        .and_then(|body| ApiRequest::new(url).replace_subresource("status", &request.name, &params, body));
+        .and_then(|body| ApiRequest::new(url).replace_subresource("status", name, &params, body));
     let object: PartialObjectMeta<BulkUpdate> = send(&ctx.client, api_request).await?;
     Ok(object.metadata.resource_version.unwrap_or_default())
+}
+
+/// What names an object in this version, and what others own of its metadata: to Kubernetes 1.33, whoever owns a label that
+/// is missing where the status is replaced does not own it any more, and could not take it away again.
+#[must_use]
+pub fn named(metadata: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        resource_version: metadata.resource_version.clone(),
+        generate_name: metadata.generate_name.clone(),
+        labels: metadata.labels.clone(),
+        annotations: metadata.annotations.clone(),
+        finalizers: metadata.finalizers.clone(),
+        owner_references: metadata.owner_references.clone(),
+        ..ObjectMeta::default()
+    }
 }
 
 /// A BulkUpdate as its status is written.
@@ -226,7 +241,7 @@ pub async fn replace(
 struct Body<'a> {
     api_version: Cow<'static, str>,
     kind: Cow<'static, str>,
-    metadata: Value,
+    metadata: &'a ObjectMeta,
     status: &'a BulkUpdateStatus,
 }
 

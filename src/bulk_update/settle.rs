@@ -34,7 +34,7 @@ pub async fn settle(
     let mut flag = ctx.meta.changes();
     let mut policies = ctx.policies.changes();
     let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
-    let next = next_time(work, waiting, ctx.writing.len(), Timestamp::now());
+    let next = next_time(work, waiting, ctx.others(work), Timestamp::now());
     tokio::select! {
         Some(_) = flight.take_in_next(work) => {}
         () = following.mailbox().arrived() => {}

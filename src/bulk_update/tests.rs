@@ -210,6 +210,30 @@ fn conflicting(stands: Value) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
     })
 }
 
+#[tokio::test]
+async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_written() {
+    let (ctx, asked) = answering(|method, _| match method {
+        "GET" => (200, json!({"metadata": {}, "data": {"bulkUpdates": "executions: true"}})),
+        _ => (200, json!({"metadata": {"resourceVersion": "8"}})),
+    });
+    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
+    ctx.meta.read_since(work.since).await.unwrap();
+    work.start = Some(at(1));
+    let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
+    work.entries[0].becomes(record, Some(eligible(TargetStatus::Stopped)));
+    let begun = Instant::now();
+    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
+    assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
+    // It is read at once, and the write finds it there.
+    ctx.tracker.close();
+    ctx.tracker.wait().await;
+    ctx.meta.read_since(work.since).await.unwrap();
+    assert!(work.since >= begun);
+    let mut methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
+    methods[1..].sort();
+    assert_eq!(methods, ["GET", "GET", "PUT"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_status_that_keeps_conflicting_is_put_off() {
     let bulk = planned(TargetStatus::Stopped);

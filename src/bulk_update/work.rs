@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use tokio::time::Instant;
 
 use super::{
     decide::Look,
     pace::Pace,
+    record::named,
     request::{Item, Request},
 };
 use crate::{
@@ -37,8 +38,8 @@ pub struct Work {
     pub entries: Vec<Entry>,
     /// The status that the API server is known to have.
     pub recorded: BulkUpdateStatus,
-    /// The resource version that it has it in.
-    pub resource_version: String,
+    /// What names the BulkUpdate, in the version in which it has that status.
+    pub metadata: ObjectMeta,
     /// The generation of the spec.
     pub generation: i64,
     /// The last status that this process has sent without an answer.
@@ -128,7 +129,7 @@ impl Work {
             start,
             entries,
             recorded,
-            resource_version: bulk.metadata.resource_version.clone().unwrap_or_default(),
+            metadata: named(&bulk.metadata),
             generation: bulk.metadata.generation.unwrap_or_default(),
             unanswered: None,
             since: Instant::now(),
@@ -149,7 +150,7 @@ impl Work {
     pub fn as_recorded(&self, bulk: &BulkUpdate) -> BulkUpdate {
         let mut bulk = bulk.clone();
         bulk.status = Some(self.recorded.clone());
-        bulk.metadata.resource_version = Some(self.resource_version.clone());
+        bulk.metadata.resource_version.clone_from(&self.metadata.resource_version);
         bulk
     }
 
