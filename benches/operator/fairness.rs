@@ -57,8 +57,8 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
         begun.push(share_by(created));
         done.push(share_by(ended));
         waited.push(millis(created, ended));
-        lab.clear(&namespace).await;
     }
+    lab.clear(&namespace).await;
     let name =
         "1 item arriving while 50 times 100 are under way: to completion; bare: one write, nothing else";
     figures.beside(GROUP, name, "ms", (&waited, &bare), None);
@@ -77,7 +77,7 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
         lab.submit(&format!("slow-{at}"), group).await;
     }
     lab.audit(from, targets.len(), 0).await;
-    let all = latency::rounds(lab, &fast, 100, Work::Mixed, 2 * lab.rounds).await;
+    let all = latency::rounds(lab, &fast, 100, Work::Mixed, lab.rounds).await;
     let name = "100 items beside 1,000 of another namespace that do not settle: to the last write";
     figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
     figures.beside(GROUP, "the same: to completion", "ms", (&all.completion, &all.bare), None);

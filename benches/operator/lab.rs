@@ -255,6 +255,12 @@ impl Lab {
         seen.unwrap_or_else(|_| panic!("{namespace}/{name} does not end"))
     }
 
+    /// How many BulkUpdates there are, if that is less than `most`.
+    pub async fn finished(&self, most: usize) -> usize {
+        let bulks: Api<BulkUpdate> = Api::all(self.admin.clone());
+        bulks.list_metadata(&ListParams::default()).await.unwrap().items.len().min(most)
+    }
+
     /// Takes away the BulkUpdates of a namespace, a few at a time: all at once take longer than a request may.
     pub async fn clear(&self, namespace: &str) {
         let bulks: Api<BulkUpdate> = Api::namespaced(self.admin.clone(), namespace);
@@ -324,7 +330,8 @@ pub async fn crowd(lab: &Lab) -> Vec<String> {
 
 /// What a BulkUpdate of these targets asks for.
 pub fn spec(targets: &[Made]) -> Value {
-    let mut spec = json!({});
+    // Finished, it is to be deleted a day later.
+    let mut spec = json!({"ttlSecondsAfterFinished": 86_400});
     for kind in Kind::ALL {
         let of_kind = targets.iter().filter(|made| made.kind == kind);
         let items: Vec<_> =

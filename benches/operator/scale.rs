@@ -27,11 +27,17 @@ use crate::{
 
 const GROUP: &str = "scale";
 
+/// How many finished BulkUpdates there are to be.
+const FINISHED: usize = 1000;
+
 /// How many targets are named.
 const NAMED: usize = 100;
 
+/// How often at the most the operator is started with as many targets as take it long.
+const FEW: usize = 2;
+
 /// The operator's pages.
-const PAGE: u32 = 250;
+const PAGE: u32 = 100;
 
 /// Each namespace of the crowd but the first gets a part of this size of what is made, for measuring with one namespace takes
 /// most.
@@ -51,8 +57,11 @@ impl Starts {
     /// Starts the operator so many times, and the bare client's list of the same beside it.
     async fn of(lab: &Lab, times: usize) -> Self {
         let mut all = Self::default();
-        for _ in 0..times {
-            all.list.push(list(&lab.bare).await);
+        for round in 0..times {
+            // With many targets it takes long, and always the same.
+            if round == 0 || times > FEW {
+                all.list.push(list(&lab.bare).await);
+            }
             let operator = Process::start(lab).await;
             all.ready.push(operator.ready_after);
             all.synced.push(operator.resident());
@@ -97,7 +106,7 @@ async fn list(client: &Client) -> f64 {
 }
 
 /// How many targets there are.
-async fn number(client: &Client) -> usize {
+pub async fn number(client: &Client) -> usize {
     let mut number = 0;
     for kind in Kind::ALL {
         let url = Observed::url_path(&kind.api_resource(), None);
@@ -112,7 +121,7 @@ async fn number(client: &Client) -> usize {
 /// The latency of 100 named targets, in how many times the bare client's.
 async fn named(lab: &Lab, figures: &mut Figures, with: &str) -> (f64, f64) {
     let operator = Process::start(lab).await;
-    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, 2 * lab.rounds).await;
+    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, lab.rounds).await;
     let name = format!("{with}, {NAMED} of them named: to the last write");
     figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
     let name = format!("{with}, {NAMED} of them named: to completion");
@@ -126,7 +135,7 @@ async fn named(lab: &Lab, figures: &mut Figures, with: &str) -> (f64, f64) {
     (ratio(&all.last_write), ratio(&all.completion))
 }
 
-/// With few targets, and with finished BulkUpdates beside them.
+/// With few targets.
 pub async fn measure_few(lab: &Lab, figures: &mut Figures) -> (f64, f64) {
     let began = Instant::now();
     lab.namespace("many").await;
@@ -137,19 +146,24 @@ pub async fn measure_few(lab: &Lab, figures: &mut Figures) -> (f64, f64) {
     latency
 }
 
-/// With finished BulkUpdates lying around, beside whatever targets there are.
+/// With finished BulkUpdates lying around: those that throughput has left, and as many more as are missing.
 pub async fn measure_finished(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     lab.namespace("many").await;
-    let without = Starts::of(lab, lab.rounds).await;
-    without.add(figures, "before the 1,000 finished BulkUpdates", (None, None));
-    finish(lab, 1000).await;
+    let there = lab.finished(FINISHED).await;
+    finish(lab, FINISHED - there).await;
+    let targets = number(&lab.admin).await;
     let with = Starts::of(lab, lab.rounds).await;
-    with.add(figures, "1,000 finished BulkUpdates", (None, None));
+    with.add(figures, &format!("1,000 finished BulkUpdates, {targets} targets"), (None, None));
+    named(lab, figures, "1,000 finished BulkUpdates").await;
+    for namespace in crowd(lab).await.iter().map(String::as_str).chain(["archive"]) {
+        lab.clear(namespace).await;
+    }
+    let without = Starts::of(lab, lab.rounds).await;
+    without.add(figures, &format!("none of them, {targets} targets"), (None, None));
     let added = with.steady.iter().zip(&without.steady).map(|(with, without)| with - without);
     let (added, goal) = (added.collect::<Vec<_>>(), Some(at_most(Of::Median, 4.0)));
     figures.alone(GROUP, "RSS added by 1,000 finished BulkUpdates of 100 items", "MiB", &added, goal);
-    named(lab, figures, "1,000 finished BulkUpdates").await;
     figures.took("scale, finished", began);
 }
 
@@ -160,7 +174,7 @@ pub async fn measure_many(lab: &Lab, figures: &mut Figures, few: (f64, f64)) {
     let limits = |steady, peak| (Some(at_most(Of::Highest, steady)), Some(at_most(Of::Highest, peak)));
     let sizes = [
         (10_000, "10,000 targets", lab.rounds, limits(25.0, 40.0)),
-        (100_000, "100,000 targets", lab.rounds.min(3), limits(64.0, 96.0)),
+        (100_000, "100,000 targets", lab.rounds.min(FEW), limits(64.0, 96.0)),
     ];
     for (targets, with, starts, goals) in sizes {
         if targets > most() {
@@ -194,8 +208,11 @@ async fn fill(lab: &Lab, targets: usize) {
     }
 }
 
-/// Makes BulkUpdates of 100 items that have ended, as the operator leaves them, to be deleted a day later.
+/// Makes BulkUpdates of 100 items that have ended, as the operator leaves them.
 async fn finish(lab: &Lab, number: usize) {
+    if number == 0 {
+        return;
+    }
     lab.namespace("archive").await;
     let operator = Process::start(lab).await;
     let targets = lab.make("archive", 100, Work::Mixed).await;
@@ -204,8 +221,7 @@ async fn finish(lab: &Lab, number: usize) {
     operator.stop();
     let record = run.requests.iter().find(|r| is_an_end(r)).unwrap();
     let status = record.body["status"].clone();
-    let mut spec = spec(&targets);
-    spec["ttlSecondsAfterFinished"] = 86_400.into();
+    let spec = spec(&targets);
     let shared = Arc::new((spec, status));
     side_by_side(0..number, 16, |_, at| {
         let (client, shared) = (lab.admin.clone(), Arc::clone(&shared));

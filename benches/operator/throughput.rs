@@ -8,6 +8,7 @@ use crate::{
     lab::{CROWD, IN_FLIGHT, Lab, crowd, millis},
     machine::server_seconds,
     process::{Process, cpu_seconds},
+    scale,
 };
 
 const GROUP: &str = "throughput";
@@ -66,6 +67,8 @@ impl Rates {
             })
             .await;
         let began = *run.created.iter().max().unwrap();
+        // Else it has lost its Lease.
+        assert!(millis(run.began, began) < 8000.0, "to create them took too long");
         let after = spent();
         bare += bare::write(&lab.bare, second, in_flight).await;
         let end = spent();
@@ -82,9 +85,6 @@ impl Rates {
         let others = run.requests.iter().filter(|r| r.is_overhead()).count();
         self.requests.push(others as f64 / bulks as f64);
         self.resident.push(operator.resident());
-        for namespace in namespaces {
-            lab.clear(namespace).await;
-        }
     }
 }
 
@@ -92,6 +92,8 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let operator = Process::start(lab).await;
     let namespaces = crowd(lab).await;
+    let targets = [scale::number(&lab.admin).await as f64];
+    figures.alone(GROUP, "targets in the cluster at the start of it", "each", &targets, None);
     for (number, word) in [(1, "one namespace"), (CROWD, "twenty namespaces")] {
         let mut rates = Rates::default();
         for _ in 0..lab.rounds {
