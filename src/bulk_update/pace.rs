@@ -10,7 +10,7 @@ use crate::client::Failure;
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// How long it takes for each other BulkUpdate that is being written, if that is longer. To the API server, the status of a
-/// hundred items costs as much as some twenty writes to targets: a hundred that report each ten seconds would take a quarter
+/// hundred items costs as much as a dozen writes to targets: a hundred that report each ten seconds would take a quarter
 /// of what it can do.
 const FOR_EACH_OTHER: Duration = Duration::from_millis(500);
 
