@@ -39,13 +39,14 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
         }
         bare.push(alone / bares.len() as f64);
         let groups: Vec<_> = crowd.chunks(100).collect();
-        // It looks up when all of the crowd are there, and the one comes when they are under way.
+        // It looks up when all of the crowd are there, and the one comes when each of them has its plan and writes.
         operator.signal("STOP");
         let (mut created, mut ended) = (Timestamp::MIN, Timestamp::MIN);
         let run = lab
             .carry_out_while(&groups, async || {
+                let from = lab.audited();
                 operator.signal("CONT");
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                lab.audit(from, 500, 0).await;
                 let name = lab.new_name("single");
                 created = lab.submit(&name, single).await;
                 ended = lab.end_of(&namespace, &name).await;

@@ -36,7 +36,7 @@ const NAMED: usize = 100;
 /// How often at the most the operator is started with as many targets as take it long.
 const FEW: usize = 2;
 
-/// The operator's pages.
+/// The operator's pages of targets.
 const PAGE: u32 = 100;
 
 /// Each namespace of the crowd but the first gets a part of this size of what is made, for measuring with one namespace takes
@@ -59,13 +59,13 @@ impl Starts {
         let mut all = Self::default();
         for round in 0..times {
             // With many targets it takes long, and always the same.
-            if round == 0 || times > FEW {
-                all.list.push(list(&lab.bare).await);
-            }
+            let again = round == 0 || times > FEW;
+            let list = if again { list(&lab.bare).await } else { all.list[0] };
+            all.list.push(list);
             let operator = Process::start(lab).await;
             all.ready.push(operator.ready_after);
             all.synced.push(operator.resident());
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
             all.steady.push(operator.resident());
             all.peak.push(operator.peak());
             operator.stop();
@@ -77,7 +77,7 @@ impl Starts {
         let name = format!("{with}: start to ready; bare: the list in pages");
         figures.beside(GROUP, name, "ms", (&self.ready, &self.list), None);
         figures.alone(GROUP, format!("{with}: RSS when ready"), "MiB", &self.synced, None);
-        figures.alone(GROUP, format!("{with}: RSS a second later"), "MiB", &self.steady, goals.0);
+        figures.alone(GROUP, format!("{with}: RSS soon after"), "MiB", &self.steady, goals.0);
         figures.alone(GROUP, format!("{with}: RSS at the most"), "MiB", &self.peak, goals.1);
     }
 }
@@ -121,7 +121,7 @@ pub async fn number(client: &Client) -> usize {
 /// The latency of 100 named targets, in how many times the bare client's.
 async fn named(lab: &Lab, figures: &mut Figures, with: &str) -> (f64, f64) {
     let operator = Process::start(lab).await;
-    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, lab.rounds).await;
+    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, 2 * lab.rounds).await;
     let name = format!("{with}, {NAMED} of them named: to the last write");
     figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
     let name = format!("{with}, {NAMED} of them named: to completion");
@@ -152,10 +152,10 @@ pub async fn measure_finished(lab: &Lab, figures: &mut Figures) {
     lab.namespace("many").await;
     let there = lab.finished(FINISHED).await;
     finish(lab, FINISHED - there).await;
+    named(lab, figures, "1,000 finished BulkUpdates").await;
     let targets = number(&lab.admin).await;
     let with = Starts::of(lab, lab.rounds).await;
     with.add(figures, &format!("1,000 finished BulkUpdates, {targets} targets"), (None, None));
-    named(lab, figures, "1,000 finished BulkUpdates").await;
     for namespace in crowd(lab).await.iter().map(String::as_str).chain(["archive"]) {
         lab.clear(namespace).await;
     }

@@ -66,9 +66,9 @@ impl Rates {
                 operator.signal("CONT");
             })
             .await;
-        let began = *run.created.iter().max().unwrap();
+        let all_there = *run.created.iter().max().unwrap();
         // Else it has lost its Lease.
-        assert!(millis(run.began, began) < 8000.0, "to create them took too long");
+        assert!(millis(run.began, all_there) < 8000.0, "to create them took too long");
         let after = spent();
         bare += bare::write(&lab.bare, second, in_flight).await;
         let end = spent();
@@ -77,10 +77,10 @@ impl Rates {
         self.server_cpu.push((after.2 - before.2) / items * 1000.0);
         self.bare_cpu.push(of_bare(end.0 - after.0 + bare_done.0 - begin.0));
         self.bare_server_cpu.push(of_bare(end.2 - after.2 + bare_done.2 - begin.2));
-        self.creating.push(millis(run.began, began));
+        self.creating.push(millis(run.began, all_there));
         self.bare.push(share as f64 / bare * 1000.0);
-        self.to_last_write.push(items / millis(began, run.last_write()) * 1000.0);
-        self.to_completion.push(items / millis(began, run.last_end()) * 1000.0);
+        self.to_last_write.push(items / millis(all_there, run.last_write()) * 1000.0);
+        self.to_completion.push(items / millis(all_there, run.last_end()) * 1000.0);
         self.with_creating.push(items / millis(run.began, run.last_write()) * 1000.0);
         let others = run.requests.iter().filter(|r| r.is_overhead()).count();
         self.requests.push(others as f64 / bulks as f64);

@@ -63,7 +63,7 @@ pub struct Context {
     pub health: Arc<Health>,
     /// One permit for each request that may be under way; those of the watches, the flag and the events aside.
     pub slots: Arc<Semaphore>,
-    /// One token for each pass that waits for slots or answers.
+    /// One token for each pass that sends requests about targets.
     pub writing: TaskTracker,
     /// Who is eligible.
     pub rules: Rules,
@@ -76,7 +76,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// How many others are being written to targets, where that matters: what only waits to settle reports at its own pace.
+    /// How many others send requests about targets, where that matters: what only waits to settle reports at its own pace.
     #[must_use]
     pub fn others(&self, work: &Work) -> usize {
         if work.any(ItemResult::Planned) { self.writing.len() } else { 0 }

@@ -10,8 +10,8 @@ use crate::client::Failure;
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// How long it takes for each other BulkUpdate that is being written, if that is longer. To the API server, the status of a
-/// hundred items costs as much as a dozen writes to targets: a hundred that report each ten seconds would take a quarter
-/// of what it can do.
+/// hundred items costs as much as a dozen writes to targets: a hundred that report each ten seconds would take an
+/// eighth of what two cores can do.
 const FOR_EACH_OTHER: Duration = Duration::from_millis(500);
 
 /// The longest that this comes to.

@@ -11,6 +11,9 @@ use crate::{api::ItemResult, client::backoff, index::Following};
 /// The longest wait without a look at the clock, which may have been set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
+/// The longest wait, with something to report, without a look at how many others are being written.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
+
 /// What a pass has left to wait for.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
@@ -61,7 +64,8 @@ fn next_time(work: &Work, waiting: Waiting, others: usize, now: Timestamp) -> In
         times.push(start + backoff(waiting.hindered));
     }
     if waiting.to_record {
-        times.extend(work.pace.next(others));
+        // Others may be done sooner than that.
+        times.extend(work.pace.next(others).map(|time| time.min(start + LONGEST_LOOK)));
     }
     times.extend(request.not_after.filter(|end| *end >= decided_at).map(at));
     match work.start {
