@@ -68,6 +68,9 @@ pub fn connect_through(mut config: Config, layer: &impl Layer<Wire, Service = Wi
     config.default_retry = false;
     // Longer than any watch lasts: it ends a list whose body never comes.
     config.read_timeout = Some(Duration::from_mins(5));
+    // Longer than anything waits for an answer: what is waited for then has had none, whether it has a connection or not. (With
+    // the same time for both it was chance which of them it was, and a watch whose connection is refused is not silent.)
+    config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
     let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
     Ok(ClientBuilder::try_from(config)?.with_layer(layer).with_layer(&time_out).build())
 }

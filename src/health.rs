@@ -21,8 +21,8 @@ use crate::client::Wire;
 /// How long a watch lasts before it is begun anew: the longest that the API server may have nothing to say.
 pub const WATCH_LASTS: Duration = Duration::from_mins(1);
 
-/// How long a watch may be silent. One that is refused or finds no connection is not: to restart would mend nothing, and it is
-/// tried again at least every minute and a half. One that gets no answer at all is.
+/// How long a watch may be silent. One that is refused, or whose connection is, is not: to restart would mend nothing, and it
+/// is tried again at least every minute and a half. One that gets no answer at all is.
 pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
 /// How long one pass over a BulkUpdate may take: it waits a minute at the most, each of its requests takes 10 s at the
