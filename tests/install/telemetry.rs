@@ -52,6 +52,10 @@ async fn metrics_tell_what_was_done() {
     until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
     assert_eq!(world.operator.probe("/livez").await, (200, "ok".to_owned()));
 
+    // An end is seen in its status before it is counted.
+    let last = r#"aiapi_bulkupdates_finished_total{outcome="ItemsRefused"} 2"#;
+    until("the last one is counted", || async { world.operator.probe("/metrics").await.1.contains(last) })
+        .await;
     let (code, text) = world.operator.probe("/metrics").await;
     assert_eq!(code, 200);
     // dev/check-metrics gives it to Prometheus' own parser.
