@@ -96,10 +96,10 @@ async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_n
     assert_eq!((&*code, answer.header("retry-after")), ("TooManyRequests", "1"));
     assert_eq!(message, "256 requests are under way already: nothing was done, try again");
     let answers = join_all(under_way.into_iter().map(all_of)).await;
-    let (held, refused): (Vec<_>, Vec<_>) =
+    let (timed_out, refused): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.starts_with("HTTP/1.1 408 "));
-    assert_eq!(held.len(), 256);
-    for answer in held {
+    assert_eq!(timed_out.len(), 256);
+    for answer in timed_out {
         let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!(body["error"]["code"], "RequestTimeout", "{body}");
         assert_eq!(body["error"]["message"], "the body did not come within 10s", "{body}");
