@@ -161,7 +161,7 @@ async fn each_planned_item_becomes_what_its_object_says() {
     let corrected =
         |r: &&support::audit::Request| r.is_target_write() && r.name.ends_with("corrected") && r.succeeded();
     let first = after.iter().find(corrected).unwrap();
-    let records = after.iter().filter(|r| r.subresource == "status" && r.resource == "bulkupdates");
+    let records = after.iter().filter(|r| r.is_record());
     let record = records.take_while(|r| r.answered < first.received).last().unwrap();
     let entry = record.body["status"]["executions"].as_array().unwrap();
     let entry = entry.iter().find(|e| e["id"] == first.name.as_str()).unwrap();

@@ -37,8 +37,7 @@ async fn items(world: &World, prefix: &str, number: usize, sorts: &[(&str, &str)
 
 /// The sizes of the statuses that were written.
 fn statuses(requests: &[Request]) -> Vec<usize> {
-    let of_status = requests.iter().filter(|r| r.resource == "bulkupdates" && r.subresource == "status");
-    of_status.map(|r| r.body["status"].to_string().len()).collect()
+    requests.iter().filter(|r| r.is_record()).map(|r| r.body["status"].to_string().len()).collect()
 }
 
 /// How many whole seconds the writing took: each may cost a reading of the flag and a status more (design section 5).

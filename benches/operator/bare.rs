@@ -78,9 +78,7 @@ pub async fn create(
     let made = Request::new(&url).create(&PostParams::default(), object.to_string().into_bytes());
     let made: Value = send(client, made).await.unwrap();
     let Some(state) = state else { return made };
-    let patch = Patch::Merge(json!({"status": {"state": state}}));
-    let patched = Request::new(&url).patch_subresource("status", name, &PatchParams::default(), &patch);
-    send(client, patched).await.unwrap()
+    set_state(client, (kind, namespace, name), state).await
 }
 
 /// Calls for each, `in_flight` at once; gives back what came of it, in their order.
@@ -128,10 +126,10 @@ where
     }
 }
 
-/// Sets a target's state, as the controller does that runs it.
-pub async fn set_state(client: &Client, made: &Made, state: &str) {
-    let url = Observed::url_path(&made.kind.api_resource(), Some(&made.namespace));
+/// Sets a target's state, as the controller does that runs it; gives back the object.
+pub async fn set_state(client: &Client, (kind, namespace, name): (Kind, &str, &str), state: &str) -> Value {
+    let url = Observed::url_path(&kind.api_resource(), Some(namespace));
     let patch = Patch::Merge(json!({"status": {"state": state}}));
-    let patch = Request::new(url).patch_subresource("status", &made.name, &PatchParams::default(), &patch);
-    send::<Value>(client, patch).await.unwrap();
+    let patch = Request::new(url).patch_subresource("status", name, &PatchParams::default(), &patch);
+    send(client, patch).await.unwrap()
 }

@@ -7,7 +7,7 @@ use kube::Client;
 
 use crate::{
     figures::{Figures, Of, at_most},
-    lab::{Lab, Run, Work, is_a_record, millis, moment},
+    lab::{Lab, Run, Work, millis, moment},
     process::Process,
     support::audit::Request,
 };
@@ -50,7 +50,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
         for (phase, took) in phases.iter_mut().zip(timeline(&run)) {
             phase.push(took);
         }
-        let bytes = run.requests.iter().filter(|r| is_a_record(r));
+        let bytes = run.requests.iter().filter(|r| r.is_record());
         let bytes: Vec<_> = bytes.map(|r| r.body["status"].to_string().len() as f64).collect();
         largest.push(bytes.iter().copied().fold(0.0, f64::max));
         written.push(bytes.iter().sum());
@@ -91,7 +91,7 @@ const PHASES: [&str; 7] = [
 ];
 
 fn timeline(run: &Run) -> Vec<f64> {
-    let records: Vec<_> = run.requests.iter().filter(|r| is_a_record(r)).collect();
+    let records: Vec<_> = run.requests.iter().filter(|r| r.is_record()).collect();
     let (plan, end) = (records.first().unwrap(), records.last().unwrap());
     let first = run.writes().map(|r| moment(&r.received)).min().unwrap();
     let moments = [

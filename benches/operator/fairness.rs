@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    bare::{self, Made},
+    bare,
     figures::{Figures, Of, at_most},
     lab::{IN_FLIGHT, Lab, Work, millis, moment},
     latency,
@@ -93,12 +93,11 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
     figures.alone(GROUP, "CPU in these 5 s", "s", &[operator.cpu() - cpu], None);
 
     // The other controller stops them, one after the other.
-    let stopped: Vec<Made> = targets;
     let began = Timestamp::now();
     let admin = lab.admin.clone();
-    bare::side_by_side(stopped, IN_FLIGHT, |_, made| {
+    bare::side_by_side(targets, IN_FLIGHT, |_, made| {
         let admin = admin.clone();
-        async move { bare::set_state(&admin, &made, "STOPPED").await }
+        async move { bare::set_state(&admin, (made.kind, &made.namespace, &made.name), "STOPPED").await }
     })
     .await;
     let settled = Timestamp::now();

@@ -15,7 +15,7 @@ use ai_api_operator::{
     client::{connect, find_cluster},
 };
 use futures::{StreamExt, future::join_all};
-use k8s_openapi::{api::core::v1::Namespace, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
@@ -133,8 +133,7 @@ impl Lab {
     pub async fn namespace(&self, name: &str) -> String {
         let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         apply(&self.admin, new).await;
-        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
-        namespaces.get(name).await.unwrap().name_any()
+        name.to_owned()
     }
 
     /// Makes targets to be deleted that are there until somebody needs some.
@@ -290,12 +289,7 @@ impl Run {
 
 /// Whether it has put the end of a BulkUpdate on record.
 pub fn is_an_end(request: &Request) -> bool {
-    is_a_record(request) && request.succeeded() && request.body["status"]["completionTime"].is_string()
-}
-
-/// Whether it writes the status of a BulkUpdate.
-pub fn is_a_record(request: &Request) -> bool {
-    request.resource == "bulkupdates" && request.subresource == "status"
+    request.is_record() && request.succeeded() && request.body["status"]["completionTime"].is_string()
 }
 
 /// A moment of the audit log's.

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use kube::Client;
+
 use crate::{
-    bare,
+    bare::{self, Made},
     figures::{Figures, Of, at_most},
     lab::{IN_FLIGHT, Lab, Work, millis},
     process::Process,
@@ -19,27 +21,41 @@ pub struct Latencies {
     pub bare: Vec<f64>,
 }
 
+impl Latencies {
+    pub fn add(&mut self, [last_write, completion, bare]: [f64; 3]) {
+        self.last_write.push(last_write);
+        self.completion.push(completion);
+        self.bare.push(bare);
+    }
+}
+
+/// Carries out half of the targets as one BulkUpdate and the others by a bare client, which begins in every other round. Gives
+/// back what the operator took to the last write and to completion, and the bare client.
+pub async fn one_round(lab: &Lab, client: &Client, targets: &[Made], round: usize) -> [f64; 3] {
+    // Each has as many of each sort.
+    let (operators, bares) = targets.split_at(targets.len() / 2);
+    let mut bare = 0.0;
+    if round.is_multiple_of(2) {
+        bare = bare::write(client, bares, IN_FLIGHT).await;
+    }
+    let run = lab.carry_out(&[operators]).await;
+    if !round.is_multiple_of(2) {
+        bare = bare::write(client, bares, IN_FLIGHT).await;
+    }
+    let created = run.created[0];
+    [millis(created, run.last_write()), millis(created, run.last_end()), bare]
+}
+
 /// Carries out `number` items as one BulkUpdate and by the bare client, in turn, in so many rounds.
 pub async fn rounds(lab: &Lab, namespace: &str, number: usize, work: Work, rounds: usize) -> Latencies {
     let mut all = Latencies::default();
     // What a first round has to make ready, such as connections, is not counted.
     for round in 0..=rounds {
         let targets = lab.make(namespace, 2 * number, work).await;
-        // Each has as many of each sort.
-        let (operators, bares) = targets.split_at(number);
         lab.spread().await;
-        let mut bare = 0.0;
-        if round % 2 == 0 {
-            bare = bare::write(&lab.bare, bares, IN_FLIGHT).await;
-        }
-        let run = lab.carry_out(&[operators]).await;
-        if round % 2 == 1 {
-            bare = bare::write(&lab.bare, bares, IN_FLIGHT).await;
-        }
+        let took = one_round(lab, &lab.bare, &targets, round).await;
         if round > 0 {
-            all.last_write.push(millis(run.created[0], run.last_write()));
-            all.completion.push(millis(run.created[0], run.last_end()));
-            all.bare.push(bare);
+            all.add(took);
         }
     }
     lab.clear(namespace).await;

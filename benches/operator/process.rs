@@ -7,12 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+use crate::{
+    lab::Lab,
+    support::{
+        memory,
+        operator::{metrics_address, probe},
+        signal,
+    },
 };
-
-use crate::{lab::Lab, support::signal};
 
 /// How the operator is started.
 pub struct Process<'a> {
@@ -47,7 +49,7 @@ impl<'a> Process<'a> {
         loop {
             address = address.or_else(|| metrics_address(&fs::read_to_string(&log).unwrap_or_default()));
             if let Some(address) = &address
-                && is_ready(address).await
+                && probe(address, "/readyz").await.0 == 200
             {
                 break;
             }
@@ -66,18 +68,16 @@ impl<'a> Process<'a> {
 
     /// How much memory it has, in MiB.
     pub fn resident(&self) -> f64 {
-        self.memory("VmRSS")
+        self.mebibytes("VmRSS")
     }
 
     /// How much it has had at the most, in MiB.
     pub fn peak(&self) -> f64 {
-        self.memory("VmHWM")
+        self.mebibytes("VmHWM")
     }
 
-    fn memory(&self, line: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|l| l.starts_with(&format!("{line}:"))).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    fn mebibytes(&self, line: &str) -> f64 {
+        memory(self.child.id(), line) as f64 / 1024.0
     }
 
     /// The CPU seconds that it has used.
@@ -114,20 +114,4 @@ pub fn cpu_seconds(pid: &str) -> f64 {
     let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
     // Linux counts in hundredths for whoever reads this.
     (ticks(11) + ticks(12)) / 100.0
-}
-
-fn metrics_address(log: &str) -> Option<String> {
-    let line = log.lines().find(|line| line.contains("metrics and probes are served"))?;
-    Some(line.split("metrics_address=").nth(1)?.split_whitespace().next()?.to_owned())
-}
-
-async fn is_ready(address: &str) -> bool {
-    let ask = async {
-        let mut connection = TcpStream::connect(address).await?;
-        connection.write_all(b"GET /readyz HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer.starts_with("HTTP/1.1 200"))
-    };
-    ask.await.unwrap_or(false)
 }

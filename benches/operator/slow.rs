@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    bare,
     figures::Figures,
-    lab::{IN_FLIGHT, Lab, Work, client, millis},
+    lab::{Lab, Work, client},
+    latency::{Latencies, one_round},
     process::Process,
     proxy,
 };
@@ -25,30 +25,16 @@ async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, 
     let namespace = lab.namespace("slow-server").await;
     let operator = Process::start_with(lab, &way.operator, &[]).await;
     let bare = client(&way.bare).await;
-    let (mut last_write, mut completion, mut bares) = (vec![], vec![], vec![]);
+    let mut all = Latencies::default();
     for round in 0..lab.rounds {
         let targets = lab.make(&namespace, 2 * items, Work::Mixed).await;
-        let (of_operator, of_bare) = targets.split_at(items);
         // What was made has to come through the proxy.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if round % 2 == 0 {
-            bares.push(bare::write(&bare, of_bare, IN_FLIGHT).await);
-        }
-        let run = lab.carry_out(&[of_operator]).await;
-        last_write.push(millis(run.created[0], run.last_write()));
-        completion.push(millis(run.created[0], run.last_end()));
-        if round % 2 == 1 {
-            bares.push(bare::write(&bare, of_bare, IN_FLIGHT).await);
-        }
+        all.add(one_round(lab, &bare, &targets, round).await);
     }
-    figures.beside(
-        GROUP,
-        format!("{name}: {items} items, to the last write"),
-        "ms",
-        (&last_write, &bares),
-        None,
-    );
-    figures.beside(GROUP, format!("{name}: {items} items, to completion"), "ms", (&completion, &bares), None);
+    let what = format!("{name}: {items} items");
+    figures.beside(GROUP, format!("{what}, to the last write"), "ms", (&all.last_write, &all.bare), None);
+    figures.beside(GROUP, format!("{what}, to completion"), "ms", (&all.completion, &all.bare), None);
     lab.clear(&namespace).await;
     operator.stop();
 }

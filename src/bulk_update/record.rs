@@ -1,13 +1,13 @@
 //! Third step: the status, written before any effect and whenever there is something to tell. One write a pass at most,
 //! none when nothing has changed.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
     Resource,
     api::{GetParams, PartialObjectMeta, PostParams},
-    core::{Request as ApiRequest, request},
+    core::{Request as ApiRequest, TypeMeta, request},
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
@@ -205,8 +205,7 @@ pub async fn replace(
     metadata: &ObjectMeta,
     status: &BulkUpdateStatus,
 ) -> Result<String, Failure> {
-    let object =
-        Body { api_version: BulkUpdate::api_version(&()), kind: BulkUpdate::kind(&()), metadata, status };
+    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let url = BulkUpdate::url_path(&(), metadata.namespace.as_deref());
     let name = metadata.name.as_deref().unwrap_or_default();
@@ -237,10 +236,9 @@ pub fn named(metadata: &ObjectMeta) -> ObjectMeta {
 
 /// A BulkUpdate as its status is written.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Body<'a> {
-    api_version: Cow<'static, str>,
-    kind: Cow<'static, str>,
+    #[serde(flatten)]
+    types: TypeMeta,
     metadata: &'a ObjectMeta,
     status: &'a BulkUpdateStatus,
 }

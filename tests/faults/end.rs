@@ -73,7 +73,7 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
         let guard = r.guard().and_then(|guard| guard.parse().ok());
         // Another one may have the name.
         let stood = bulk.versions.iter().any(|(revision, ..)| Some(*revision) == guard);
-        let of_this = r.resource == "bulkupdates" && r.subresource == "status" && stood;
+        let of_this = r.is_record() && stood;
         let over = r.body.pointer("/status/completionTime").is_some_and(|time| !time.is_null());
         of_this && over && r.succeeded()
     };

@@ -160,7 +160,7 @@ impl<'a> Case<'a> {
             }
         }
         let records = self.requests.clone();
-        let records = records.iter().filter(|r| r.resource == "bulkupdates" && r.subresource == "status");
+        let records = records.iter().filter(|r| r.is_record());
         let mut last: HashMap<&str, &Value> = HashMap::new();
         for r in records {
             if r.guard().is_none() {

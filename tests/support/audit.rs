@@ -37,6 +37,11 @@ impl Request {
         matches!(self.resource.as_str(), "executions" | "deployments")
     }
 
+    /// Whether it writes the status of a BulkUpdate.
+    pub fn is_record(&self) -> bool {
+        self.resource == "bulkupdates" && self.subresource == "status"
+    }
+
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.code)
     }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{
     World,
     control_plane::{ControlPlane, apply},
+    memory,
     operator::{kubeconfig_of, token_of},
     signal, until,
 };
@@ -96,11 +97,9 @@ impl Gateway {
         signal(self.process.id(), name);
     }
 
-    /// How much memory it has, in kB, by the name of the line in `/proc/PID/status` (`VmRSS`: now, `VmHWM`: at the most).
+    /// How much memory it has, in kB, as [`memory`] says.
     pub fn resident(&self, line: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find(|l| l.starts_with(&format!("{line}:"))).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        memory(self.process.id(), line)
     }
 
     /// How it has ended, if it has.

@@ -74,6 +74,13 @@ pub fn signal(process: u32, name: &str) {
     assert!(sent.success(), "SIG{name} to {process}");
 }
 
+/// How much memory a process has, in kB, by the name of the line in `/proc/PID/status` (`VmRSS`: now, `VmHWM`: at the most).
+pub fn memory(process: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|l| l.starts_with(&format!("{line}:"))).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 impl World {
     /// A namespace with the flag on for both kinds; the operator does not run yet.
     pub async fn new(name: &str) -> Self {

@@ -22,6 +22,28 @@ use super::{control_plane::ControlPlane, signal};
 /// after ten seconds, and end. That is what tests/processes/replicas.rs is about.
 pub const LONG_LEASE: [&str; 2] = ["--leader-elect-lease-duration=1h", "--leader-elect-renew-deadline=50m"];
 
+/// Where an operator serves metrics and probes, by its log: the process that was started last, once it does.
+pub fn metrics_address(log: &str) -> Option<String> {
+    let line = log.lines().rfind(|line| line.contains("metrics and probes are served"))?;
+    let address = line.split("metrics_address=").nth(1)?;
+    address.split_whitespace().next().map(ToOwned::to_owned)
+}
+
+/// Status and body of what is answered there; 0 if nothing is.
+pub async fn probe(address: &str, path: &str) -> (u16, String) {
+    let get = async {
+        let mut connection = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let Ok(answer) = get.await else { return (0, String::new()) };
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 /// A token of a ServiceAccount.
 pub async fn token_of(client: &Client, namespace: &str, account: &str) -> String {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
@@ -179,26 +201,13 @@ impl Operator {
 
     /// Where it serves metrics and probes, by its log: the process that was started last, once it does.
     pub fn metrics_address(&self) -> Option<String> {
-        let log = self.log();
-        let line = log.lines().rfind(|line| line.contains("metrics and probes are served"))?;
-        let address = line.split("metrics_address=").nth(1)?;
-        address.split_whitespace().next().map(ToOwned::to_owned)
+        metrics_address(&self.log())
     }
 
     /// Status and body of what it answers there; 0 if it does not.
     pub async fn probe(&self, path: &str) -> (u16, String) {
         let Some(address) = self.metrics_address() else { return (0, String::new()) };
-        let get = async {
-            let mut connection = TcpStream::connect(address).await?;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
-            connection.write_all(request.as_bytes()).await?;
-            let mut answer = String::new();
-            connection.read_to_string(&mut answer).await?;
-            std::io::Result::Ok(answer)
-        };
-        let Ok(answer) = get.await else { return (0, String::new()) };
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
+        probe(&address, path).await
     }
 
     /// What it has logged so far, over all its starts.
