@@ -1,6 +1,9 @@
 //! Whether a small one waits for large ones, and fast ones for slow ones.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
@@ -15,6 +18,9 @@ use crate::{
 
 const GROUP: &str = "fairness";
 
+/// How many items the crowd has, in BulkUpdates of 100.
+const CROWD: usize = 5000;
+
 pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let operator = Process::start(lab).await;
@@ -28,8 +34,9 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
 async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Process<'_>) {
     let namespace = lab.namespace("fairness").await;
     let (mut waited, mut bare, mut begun, mut done) = (vec![], vec![], vec![], vec![]);
+    let mut crowd = Vec::new();
     for _ in 0..lab.rounds {
-        let crowd = lab.make(&namespace, 5000, Work::Deletes).await;
+        crowd.extend(lab.make(&namespace, CROWD - crowd.len(), Work::Deletes).await);
         let few = lab.make(&namespace, 21, Work::Deletes).await;
         lab.spread().await;
         let (single, bares) = few.split_at(1);
@@ -41,25 +48,28 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
         let groups: Vec<_> = crowd.chunks(100).collect();
         // It looks up when all of the crowd are there, and the one comes when each of them has its plan and writes.
         operator.signal("STOP");
-        let (mut created, mut ended) = (Timestamp::MIN, Timestamp::MIN);
-        let run = lab
-            .carry_out_while(&groups, async || {
-                let from = lab.audited();
-                operator.signal("CONT");
-                lab.audit(from, 500, 0).await;
-                let name = lab.new_name("single");
-                created = lab.submit(&name, single).await;
-                ended = lab.end_of(&namespace, &name).await;
-            })
-            .await;
+        lab.submit_all(&groups).await;
+        let from = lab.audited();
+        operator.signal("CONT");
+        lab.audit(from, 500, 0).await;
+        let name = lab.new_name("single");
+        let created = lab.submit(&name, single).await;
+        let ended = lab.end_of(&namespace, &name).await;
+        // The crowd has shown what it was there for; what is left of it serves the next round.
+        lab.clear(&namespace).await;
+        lab.spread().await;
+        let requests = lab.audit(from, 0, 0).await;
+        let writes: Vec<_> =
+            requests.iter().filter(|r| r.is_target_write() && r.name != single[0].name).collect();
         let share_by = |time: Timestamp| {
-            run.writes().filter(|r| moment(&r.answered) <= time).count() as f64 / crowd.len() as f64
+            writes.iter().filter(|r| moment(&r.answered) <= time).count() as f64 / CROWD as f64
         };
         begun.push(share_by(created));
         done.push(share_by(ended));
         waited.push(millis(created, ended));
+        let written: HashSet<_> = writes.iter().map(|r| r.name.as_str()).collect();
+        crowd.retain(|made| !written.contains(made.name.as_str()));
     }
-    lab.clear(&namespace).await;
     let name =
         "1 item arriving while 50 times 100 are under way: to completion; bare: one write, nothing else";
     figures.beside(GROUP, name, "ms", (&waited, &bare), None);

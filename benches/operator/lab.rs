@@ -63,7 +63,6 @@ pub struct Lab {
     pub rounds: usize,
     ends: Arc<Ends>,
     made: AtomicUsize,
-    stock: Mutex<HashMap<String, Vec<Made>>>,
     spent: Mutex<f64>,
 }
 
@@ -104,7 +103,6 @@ impl Lab {
             rounds: number("AI_API_BENCH_ROUNDS").unwrap_or(5),
             ends,
             made: AtomicUsize::new(0),
-            stock: Mutex::default(),
             spent: Mutex::default(),
             admin,
             world,
@@ -134,22 +132,6 @@ impl Lab {
         let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         apply(&self.admin, new).await;
         name.to_owned()
-    }
-
-    /// Makes targets to be deleted that are there until somebody needs some.
-    pub async fn stock_up(&self, namespace: &str, number: usize) {
-        let made = self.make(namespace, number, Work::Deletes).await;
-        self.stock.lock().unwrap().entry(namespace.to_owned()).or_default().extend(made);
-    }
-
-    /// Targets to be deleted: from what is there, as long as there are some, for to make them takes long.
-    pub async fn take(&self, namespace: &str, number: usize) -> Vec<Made> {
-        let mut taken = Vec::new();
-        if let Some(stock) = self.stock.lock().unwrap().get_mut(namespace) {
-            taken = stock.split_off(stock.len() - number.min(stock.len()));
-        }
-        taken.extend(self.make(namespace, number - taken.len(), Work::Deletes).await);
-        taken
     }
 
     /// Makes targets, both kinds in turn; those to be deleted are UNKNOWN, those to be stopped RUNNING.
@@ -202,13 +184,8 @@ impl Lab {
     /// The same, and does something once they have been created.
     pub async fn carry_out_while(&self, groups: &[&[Made]], then: impl AsyncFnOnce()) -> Run {
         let from = self.audited();
-        let name = self.new_name("bulk");
         let began = Timestamp::now();
-        let created = side_by_side(groups.iter().enumerate(), IN_FLIGHT, |_, (at, group)| {
-            let (client, name, group) = (self.admin.clone(), format!("{name}-{at}"), group.to_vec());
-            async move { submit(&client, &name, &group).await }
-        })
-        .await;
+        let (name, created) = self.submit_all(groups).await;
         then().await;
         let mut ended = Vec::new();
         for (at, group) in groups.iter().enumerate() {
@@ -216,6 +193,17 @@ impl Lab {
         }
         let writes = groups.iter().map(|group| group.len()).sum();
         Run { began, created, ended, requests: self.audit(from, writes, groups.len()).await }
+    }
+
+    /// Creates BulkUpdates of these targets at once; gives back what their names begin with, and when each create was answered.
+    pub async fn submit_all(&self, groups: &[&[Made]]) -> (String, Vec<Timestamp>) {
+        let name = self.new_name("bulk");
+        let created = side_by_side(groups.iter().enumerate(), IN_FLIGHT, |_, (at, group)| {
+            let (client, name, group) = (self.admin.clone(), format!("{name}-{at}"), group.to_vec());
+            async move { submit(&client, &name, &group).await }
+        })
+        .await;
+        (name, created)
     }
 
     /// Where the audit log ends now.

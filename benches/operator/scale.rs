@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     bare::side_by_side,
     figures::{Figures, Goal, Of, at_most, percentile},
-    lab::{CROWD, Lab, Work, crowd, is_an_end, spec},
+    lab::{Lab, Work, crowd, is_an_end, spec},
     latency,
     process::Process,
 };
@@ -38,10 +38,6 @@ const FEW: usize = 2;
 
 /// The operator's pages of targets.
 const PAGE: u32 = 100;
-
-/// Each namespace of the crowd but the first gets a part of this size of what is made, for measuring with one namespace takes
-/// most.
-const PARTS: usize = 60;
 
 /// What starts of the operator came to.
 #[derive(Default)]
@@ -119,9 +115,9 @@ pub async fn number(client: &Client) -> usize {
 }
 
 /// The latency of 100 named targets, in how many times the bare client's.
-async fn named(lab: &Lab, figures: &mut Figures, with: &str) -> (f64, f64) {
+async fn named(lab: &Lab, figures: &mut Figures, with: &str, rounds: usize) -> (f64, f64) {
     let operator = Process::start(lab).await;
-    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, 2 * lab.rounds).await;
+    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, rounds).await;
     let name = format!("{with}, {NAMED} of them named: to the last write");
     figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
     let name = format!("{with}, {NAMED} of them named: to completion");
@@ -141,7 +137,7 @@ pub async fn measure_few(lab: &Lab, figures: &mut Figures) -> (f64, f64) {
     lab.namespace("many").await;
     fill(lab, 100).await;
     Starts::of(lab, lab.rounds).await.add(figures, "100 targets", (None, None));
-    let latency = named(lab, figures, "100 targets").await;
+    let latency = named(lab, figures, "100 targets", 2 * lab.rounds).await;
     figures.took("scale, few", began);
     latency
 }
@@ -152,7 +148,7 @@ pub async fn measure_finished(lab: &Lab, figures: &mut Figures) {
     lab.namespace("many").await;
     let there = lab.finished(FINISHED).await;
     finish(lab, FINISHED - there).await;
-    named(lab, figures, "1,000 finished BulkUpdates").await;
+    named(lab, figures, "1,000 finished BulkUpdates", lab.rounds).await;
     let targets = number(&lab.admin).await;
     let with = Starts::of(lab, lab.rounds).await;
     with.add(figures, &format!("1,000 finished BulkUpdates, {targets} targets"), (None, None));
@@ -184,7 +180,7 @@ pub async fn measure_many(lab: &Lab, figures: &mut Figures, few: (f64, f64)) {
         fill(lab, targets).await;
         figures.alone(GROUP, format!("{with}: making them"), "s", &[filling.elapsed().as_secs_f64()], None);
         Starts::of(lab, starts).await.add(figures, with, goals);
-        let many = named(lab, figures, with).await;
+        let many = named(lab, figures, with, 2 * lab.rounds).await;
         let goal = (targets == 100_000).then_some(at_most(Of::Median, 1.1));
         let name = format!("{with}: latency to the last write, to that with 100 (both to the bare client's)");
         figures.alone(GROUP, name, "times", &[many.0 / few.0], goal);
@@ -202,9 +198,11 @@ fn most() -> usize {
 /// Makes as many targets as are missing.
 async fn fill(lab: &Lab, targets: usize) {
     let missing = targets.saturating_sub(number(&lab.admin).await);
-    for (number, namespace) in crowd(lab).await.iter().enumerate() {
-        let part = missing / PARTS;
-        lab.stock_up(namespace, if number == 0 { missing - part * (CROWD - 1) } else { part }).await;
+    let namespaces = crowd(lab).await;
+    for (at, namespace) in namespaces.iter().enumerate() {
+        // What can't be shared evenly is the first one's.
+        let rest = if at == 0 { missing % namespaces.len() } else { 0 };
+        lab.make(namespace, missing / namespaces.len() + rest, Work::Deletes).await;
     }
 }
 

@@ -28,8 +28,7 @@ async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, 
     let mut all = Latencies::default();
     for round in 0..lab.rounds {
         let targets = lab.make(&namespace, 2 * items, Work::Mixed).await;
-        // What was made has to come through the proxy.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        lab.spread().await;
         all.add(one_round(lab, &bare, &targets, round).await);
     }
     let what = format!("{name}: {items} items");

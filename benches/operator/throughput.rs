@@ -5,10 +5,9 @@ use std::time::Instant;
 use crate::{
     bare::{self, Made},
     figures::{Figures, Of, at_least},
-    lab::{CROWD, IN_FLIGHT, Lab, crowd, millis},
+    lab::{IN_FLIGHT, Lab, Work, crowd, millis},
     machine::server_seconds,
     process::{Process, cpu_seconds},
-    scale,
 };
 
 const GROUP: &str = "throughput";
@@ -32,73 +31,84 @@ struct Rates {
     resident: Vec<f64>,
 }
 
-impl Rates {
-    /// The bare client writes half of its share before and half after, so that what the machine does besides hits both.
-    async fn round(
-        &mut self,
-        lab: &Lab,
-        operator: &Process<'_>,
-        namespaces: &[String],
-        bulks: usize,
-        in_flight: usize,
-    ) {
-        let share = bulks * EACH / 5;
-        let bares = lab.take(&namespaces[0], share).await;
+/// What a part of the bare client's writes took: milliseconds, and CPU seconds of its own and of the servers.
+struct Part {
+    took: f64,
+    cpu: f64,
+    server_cpu: f64,
+}
+
+/// Rounds in which each of the variants (the namespaces that share the items) is carried out, all of them with so many
+/// BulkUpdates. The bare client writes a part before and after each, so that what the machine does besides hits both.
+async fn rounds(
+    lab: &Lab,
+    operator: &Process<'_>,
+    variants: &[&[String]],
+    bulks: usize,
+    in_flight: usize,
+) -> Vec<Rates> {
+    let mut all: Vec<_> = variants.iter().map(|_| Rates::default()).collect();
+    for _ in 0..lab.rounds {
+        let share = bulks * EACH / 4;
+        let bares = lab.make(&variants[0][0], share * (variants.len() + 1), Work::Deletes).await;
         let mut targets: Vec<Vec<Made>> = Vec::new();
-        for namespace in namespaces {
-            let made = lab.take(namespace, bulks * EACH / namespaces.len()).await;
-            targets.extend(made.chunks(EACH).map(<[Made]>::to_vec));
+        for namespaces in variants {
+            let mut of_all = Vec::new();
+            for namespace in *namespaces {
+                of_all.extend(lab.make(namespace, bulks * EACH / namespaces.len(), Work::Deletes).await);
+            }
+            targets.push(of_all);
         }
         lab.spread().await;
-        let (first, second) = bares.split_at(share / 2);
-        let items = (bulks * EACH) as f64;
-        let spent = || (cpu_seconds("self"), operator.cpu(), server_seconds(lab));
-        let begin = spent();
-        let mut bare = bare::write(&lab.bare, first, in_flight).await;
-        let bare_done = spent();
-        let groups: Vec<_> = targets.iter().map(Vec::as_slice).collect();
-        // It looks up when all of them are there: to create them is somebody else's work, which the bare client does not have.
-        operator.signal("STOP");
-        let mut before = bare_done;
-        let run = lab
-            .carry_out_while(&groups, async || {
-                before = spent();
-                operator.signal("CONT");
-            })
-            .await;
-        let all_there = *run.created.iter().max().unwrap();
-        // Else it has lost its Lease.
-        assert!(millis(run.began, all_there) < 8000.0, "to create them took too long");
-        let after = spent();
-        bare += bare::write(&lab.bare, second, in_flight).await;
-        let end = spent();
-        let of_bare = |seconds: f64| seconds / share as f64 * 1000.0;
-        self.cpu.push((after.1 - before.1) / items * 1000.0);
-        self.server_cpu.push((after.2 - before.2) / items * 1000.0);
-        self.bare_cpu.push(of_bare(end.0 - after.0 + bare_done.0 - begin.0));
-        self.bare_server_cpu.push(of_bare(end.2 - after.2 + bare_done.2 - begin.2));
-        self.creating.push(millis(run.began, all_there));
-        self.bare.push(share as f64 / bare * 1000.0);
-        self.to_last_write.push(items / millis(all_there, run.last_write()) * 1000.0);
-        self.to_completion.push(items / millis(all_there, run.last_end()) * 1000.0);
-        self.with_creating.push(items / millis(run.began, run.last_write()) * 1000.0);
-        let others = run.requests.iter().filter(|r| r.is_overhead()).count();
-        self.requests.push(others as f64 / bulks as f64);
-        self.resident.push(operator.resident());
+        let mut parts = bares.chunks(share);
+        let mut before = part(lab, parts.next().unwrap(), in_flight).await;
+        for (rates, targets) in all.iter_mut().zip(&targets) {
+            let (items, mut spent) = (targets.len() as f64, (0.0, 0.0));
+            let groups: Vec<_> = targets.chunks(EACH).collect();
+            // It looks up when all of them are there: to create them is somebody else's work, which the bare client does not have.
+            operator.signal("STOP");
+            let run = lab
+                .carry_out_while(&groups, async || {
+                    spent = (operator.cpu(), server_seconds(lab));
+                    operator.signal("CONT");
+                })
+                .await;
+            let all_there = *run.created.iter().max().unwrap();
+            // Else it has lost its Lease.
+            assert!(millis(run.began, all_there) < 8000.0, "to create them took too long");
+            rates.cpu.push((operator.cpu() - spent.0) / items * 1000.0);
+            rates.server_cpu.push((server_seconds(lab) - spent.1) / items * 1000.0);
+            rates.creating.push(millis(run.began, all_there));
+            rates.to_last_write.push(items / millis(all_there, run.last_write()) * 1000.0);
+            rates.to_completion.push(items / millis(all_there, run.last_end()) * 1000.0);
+            rates.with_creating.push(items / millis(run.began, run.last_write()) * 1000.0);
+            let others = run.requests.iter().filter(|r| r.is_overhead()).count();
+            rates.requests.push(others as f64 / bulks as f64);
+            rates.resident.push(operator.resident());
+            let after = part(lab, parts.next().unwrap(), in_flight).await;
+            let of_bare = |seconds: f64| seconds / (2 * share) as f64 * 1000.0;
+            rates.bare.push((2 * share) as f64 / (before.took + after.took) * 1000.0);
+            rates.bare_cpu.push(of_bare(before.cpu + after.cpu));
+            rates.bare_server_cpu.push(of_bare(before.server_cpu + after.server_cpu));
+            before = after;
+        }
     }
+    all
+}
+
+async fn part(lab: &Lab, targets: &[Made], in_flight: usize) -> Part {
+    let (cpu, server_cpu) = (cpu_seconds("self"), server_seconds(lab));
+    let took = bare::write(&lab.bare, targets, in_flight).await;
+    Part { took, cpu: cpu_seconds("self") - cpu, server_cpu: server_seconds(lab) - server_cpu }
 }
 
 pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let operator = Process::start(lab).await;
     let namespaces = crowd(lab).await;
-    let targets = [scale::number(&lab.admin).await as f64];
-    figures.alone(GROUP, "targets in the cluster at the start of it", "each", &targets, None);
-    for (number, word) in [(1, "one namespace"), (CROWD, "twenty namespaces")] {
-        let mut rates = Rates::default();
-        for _ in 0..lab.rounds {
-            rates.round(lab, &operator, &namespaces[..number], 100, IN_FLIGHT).await;
-        }
+    let variants = [&namespaces[..1], &namespaces];
+    let all = rounds(lab, &operator, &variants, 100, IN_FLIGHT).await;
+    for (rates, word) in all.iter().zip(["one namespace", "twenty namespaces"]) {
         let mut add = |what: &str, unit, values: &[f64], bare: &[f64], goal| {
             figures.beside(
                 GROUP,
@@ -133,12 +143,9 @@ pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
         let of = in_flight.to_string();
         let kubeconfig = lab.world.operator.kubeconfig();
         let operator = Process::start_with(lab, &kubeconfig, &["--max-in-flight", &of]).await;
-        let mut rates = Rates::default();
-        for _ in 0..lab.rounds {
-            rates.round(lab, &operator, &namespace, 8, in_flight).await;
-        }
+        let all = rounds(lab, &operator, &[&namespace], 8, in_flight).await;
         let name = format!("800 deletes in 8 at once, {in_flight} in flight: to the last completion");
-        figures.beside("in flight", name, "items/s", (&rates.to_completion, &rates.bare), None);
+        figures.beside("in flight", name, "items/s", (&all[0].to_completion, &all[0].bare), None);
         operator.stop();
     }
     figures.took("in flight", began);
