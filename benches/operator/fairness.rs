@@ -62,7 +62,8 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
         let writes: Vec<_> =
             requests.iter().filter(|r| r.is_target_write() && r.name != single[0].name).collect();
         let share_by = |time: Timestamp| {
-            writes.iter().filter(|r| moment(&r.answered) <= time).count() as f64 / CROWD as f64
+            let done = writes.iter().filter(|r| r.succeeded() && moment(&r.answered) <= time);
+            done.count() as f64 / CROWD as f64
         };
         begun.push(share_by(created));
         done.push(share_by(ended));
@@ -118,5 +119,5 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
     let took = [millis(began, ended)];
     let name = "the 1,000 stopped by their controller: to completion; bare: its writes";
     figures.beside(GROUP, name, "ms", (&took, &[millis(began, settled)]), None);
-    lab.clear(&slow).await;
+    lab.clear_all(&slow).await;
 }

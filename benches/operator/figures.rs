@@ -127,14 +127,15 @@ impl Figure {
 /// What was measured so far.
 pub struct Figures {
     began: Instant,
+    file: &'static str,
     all: Vec<Figure>,
     seconds: BTreeMap<&'static str, f64>,
 }
 
 impl Figures {
-    pub fn new() -> Self {
+    pub fn new(began: Instant, file: &'static str) -> Self {
         eprintln!("(the table stands at the end; these are its rows as they come in)");
-        Self { began: Instant::now(), all: Vec::new(), seconds: BTreeMap::new() }
+        Self { began, file, all: Vec::new(), seconds: BTreeMap::new() }
     }
 
     /// Adds a figure that the bare client has too.
@@ -185,10 +186,10 @@ impl Figures {
             "seconds": {"all": self.began.elapsed().as_secs(), "groups": self.seconds},
             "figures": self.all.iter().map(Figure::json).collect::<Vec<_>>(),
         });
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench").join("operator.json");
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench").join(self.file);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, serde_json::to_string_pretty(&whole).unwrap()).unwrap();
-        println!("The same, with each round, is in target/bench/operator.json.");
+        println!("The same, with each round, is in target/bench/{}.", self.file);
     }
 }
 

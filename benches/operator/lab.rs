@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -18,12 +19,13 @@ use futures::{StreamExt, future::join_all};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, PostParams},
     runtime::{
         WatchStreamExt,
         watcher::{Config, watcher},
     },
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -40,6 +42,9 @@ const MAKING: usize = 32;
 
 /// How long a busy machine may take for anything.
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// The bare client's name in the audit log.
+const BARE: &str = "system:serviceaccount:bare:ai-api-operator";
 
 /// How many namespaces share what is many.
 pub const CROWD: usize = 20;
@@ -63,6 +68,7 @@ pub struct Lab {
     pub rounds: usize,
     ends: Arc<Ends>,
     made: AtomicUsize,
+    stock: Mutex<HashMap<String, Vec<Made>>>,
     spent: Mutex<f64>,
 }
 
@@ -103,6 +109,7 @@ impl Lab {
             rounds: number("AI_API_BENCH_ROUNDS").unwrap_or(5),
             ends,
             made: AtomicUsize::new(0),
+            stock: Mutex::default(),
             spent: Mutex::default(),
             admin,
             world,
@@ -132,6 +139,24 @@ impl Lab {
         let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         apply(&self.admin, new).await;
         name.to_owned()
+    }
+
+    /// How many targets to be deleted are in stock.
+    pub fn in_stock(&self, namespace: &str) -> usize {
+        self.stock.lock().unwrap().get(namespace).map_or(0, Vec::len)
+    }
+
+    /// Makes some until so many are.
+    pub async fn stock_up(&self, namespace: &str, number: usize) {
+        let made = self.make(namespace, number.saturating_sub(self.in_stock(namespace)), Work::Deletes).await;
+        self.stock.lock().unwrap().entry(namespace.to_owned()).or_default().extend(made);
+    }
+
+    /// Takes some out of the stock: to make them takes longer than to delete them.
+    pub fn take(&self, namespace: &str, number: usize) -> Vec<Made> {
+        let mut stock = self.stock.lock().unwrap();
+        let stock = stock.get_mut(namespace).unwrap();
+        stock.split_off(stock.len().checked_sub(number).unwrap())
     }
 
     /// Makes targets, both kinds in turn; those to be deleted are UNKNOWN, those to be stopped RUNNING.
@@ -211,6 +236,21 @@ impl Lab {
         std::fs::metadata(self.world.plane.audit_log()).map_or(0, |log| log.len())
     }
 
+    /// When the last of so many accepted writes of the bare client's was answered, of those since.
+    pub async fn last_write_of_bare(&self, from: u64, writes: usize) -> Timestamp {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            let requests = self.world.plane.requests_since(from, BARE);
+            let accepted = requests.iter().filter(|r| r.is_target_write() && r.succeeded());
+            let accepted: Vec<_> = accepted.map(|r| moment(&r.answered)).collect();
+            if accepted.len() >= writes {
+                return accepted.into_iter().max().unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the audit log has less than {writes} accepted writes of the bare client's");
+    }
+
     /// What the operator has asked for since; waits until so many accepted writes to targets are among it, and so many
     /// ends of BulkUpdates: a line is written after its answer.
     pub async fn audit(&self, from: u64, writes: usize, ends: usize) -> Vec<Request> {
@@ -242,18 +282,24 @@ impl Lab {
         seen.unwrap_or_else(|_| panic!("{namespace}/{name} does not end"))
     }
 
-    /// How many BulkUpdates there are, if that is less than `most`.
-    pub async fn finished(&self, most: usize) -> usize {
+    /// How many BulkUpdates there are.
+    pub async fn finished(&self) -> usize {
         let bulks: Api<BulkUpdate> = Api::all(self.admin.clone());
-        bulks.list_metadata(&ListParams::default()).await.unwrap().items.len().min(most)
+        bulks.list_metadata(&ListParams::default()).await.unwrap().items.len()
     }
 
-    /// Takes away the BulkUpdates of a namespace, a few at a time: all at once take longer than a request may.
+    /// Takes away the BulkUpdates of a namespace.
     pub async fn clear(&self, namespace: &str) {
-        let bulks: Api<BulkUpdate> = Api::namespaced(self.admin.clone(), namespace);
-        let few = ListParams::default().limit(20);
-        while !bulks.list_metadata(&few).await.unwrap().items.is_empty() {
-            bulks.delete_collection(&DeleteParams::background(), &few).await.unwrap();
+        take_away(&Api::<BulkUpdate>::namespaced(self.admin.clone(), namespace)).await;
+    }
+
+    /// Takes away its targets, too.
+    pub async fn clear_all(&self, namespace: &str) {
+        self.clear(namespace).await;
+        for kind in Kind::ALL {
+            let resource = kind.api_resource();
+            let targets: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), namespace, &resource);
+            take_away(&targets).await;
         }
     }
 }
@@ -272,6 +318,14 @@ impl Run {
     /// When the last BulkUpdate was seen to have ended.
     pub fn last_end(&self) -> Timestamp {
         self.ended.iter().copied().max().unwrap()
+    }
+}
+
+/// Takes away all of a kind, a few at a time: all at once take longer than a request may.
+async fn take_away<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) {
+    let few = ListParams::default().limit(20);
+    while !api.list_metadata(&few).await.unwrap().items.is_empty() {
+        api.delete_collection(&DeleteParams::background(), &few).await.unwrap();
     }
 }
 

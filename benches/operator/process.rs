@@ -101,6 +101,8 @@ impl Drop for Process<'_> {
         if self.child.try_wait().unwrap().is_none() {
             self.lab.spend(self.cpu());
             self.signal("TERM");
+            // It may be held, where something has failed meanwhile.
+            self.signal("CONT");
             self.child.wait().unwrap();
         }
     }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     bare::side_by_side,
     figures::{Figures, Goal, Of, at_most, percentile},
-    lab::{Lab, Work, crowd, is_an_end, spec},
+    lab::{CROWD, Lab, Work, crowd, is_an_end, spec},
     latency,
     process::Process,
 };
@@ -33,11 +33,16 @@ const FINISHED: usize = 1000;
 /// How many targets are named.
 const NAMED: usize = 100;
 
-/// How often at the most the operator is started with as many targets as take it long.
+/// How often the operator is started with as many targets as take it long.
 const FEW: usize = 2;
 
-/// The operator's pages of targets.
+/// The operator's pages of targets, and of BulkUpdates.
 const PAGE: u32 = 100;
+const BULK_UPDATES_PAGE: u32 = 20;
+
+/// Each namespace of the crowd but the first gets a part of this size of what is made, for measuring with one namespace takes
+/// most.
+const PARTS: usize = 60;
 
 /// What starts of the operator came to.
 #[derive(Default)]
@@ -53,11 +58,8 @@ impl Starts {
     /// Starts the operator so many times, and the bare client's list of the same beside it.
     async fn of(lab: &Lab, times: usize) -> Self {
         let mut all = Self::default();
-        for round in 0..times {
-            // With many targets it takes long, and always the same.
-            let again = round == 0 || times > FEW;
-            let list = if again { list(&lab.bare).await } else { all.list[0] };
-            all.list.push(list);
+        for _ in 0..times {
+            all.list.push(list(&lab.bare).await);
             let operator = Process::start(lab).await;
             all.ready.push(operator.ready_after);
             all.synced.push(operator.resident());
@@ -82,12 +84,12 @@ impl Starts {
 async fn list(client: &Client) -> f64 {
     let began = Instant::now();
     let urls = [
-        Observed::url_path(&Kind::Execution.api_resource(), None),
-        Observed::url_path(&Kind::Deployment.api_resource(), None),
-        BulkUpdate::url_path(&(), None),
+        (Observed::url_path(&Kind::Execution.api_resource(), None), PAGE),
+        (Observed::url_path(&Kind::Deployment.api_resource(), None), PAGE),
+        (BulkUpdate::url_path(&(), None), BULK_UPDATES_PAGE),
     ];
-    let lists = urls.map(|url| async move {
-        let mut params = ListParams::default().limit(PAGE);
+    let lists = urls.map(|(url, page)| async move {
+        let mut params = ListParams::default().limit(page);
         loop {
             let page = Request::new(&url).list(&params);
             let page: ObjectList<PartialObjectMeta<BulkUpdate>> = send(client, page).await.unwrap();
@@ -123,6 +125,7 @@ async fn named(lab: &Lab, figures: &mut Figures, with: &str, rounds: usize) -> (
     let name = format!("{with}, {NAMED} of them named: to completion");
     figures.beside(GROUP, name, "ms", (&all.completion, &all.bare), None);
     figures.alone(GROUP, format!("{with}: RSS after these"), "MiB", &[operator.resident()], None);
+    figures.alone(GROUP, format!("{with}: RSS at the most, with these"), "MiB", &[operator.peak()], None);
     operator.stop();
     let ratio = |values: &[f64]| {
         let ratios: Vec<_> = values.iter().zip(&all.bare).map(|(value, bare)| value / bare).collect();
@@ -146,8 +149,8 @@ pub async fn measure_few(lab: &Lab, figures: &mut Figures) -> (f64, f64) {
 pub async fn measure_finished(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     lab.namespace("many").await;
-    let there = lab.finished(FINISHED).await;
-    finish(lab, FINISHED - there).await;
+    let there = lab.finished().await;
+    finish(lab, FINISHED.checked_sub(there).unwrap_or_else(|| panic!("{there} BulkUpdates"))).await;
     named(lab, figures, "1,000 finished BulkUpdates", lab.rounds).await;
     let targets = number(&lab.admin).await;
     let with = Starts::of(lab, lab.rounds).await;
@@ -197,12 +200,12 @@ fn most() -> usize {
 
 /// Makes as many targets as are missing.
 async fn fill(lab: &Lab, targets: usize) {
-    let missing = targets.saturating_sub(number(&lab.admin).await);
-    let namespaces = crowd(lab).await;
-    for (at, namespace) in namespaces.iter().enumerate() {
-        // What can't be shared evenly is the first one's.
-        let rest = if at == 0 { missing % namespaces.len() } else { 0 };
-        lab.make(namespace, missing / namespaces.len() + rest, Work::Deletes).await;
+    let there = number(&lab.admin).await;
+    let missing = targets.checked_sub(there).unwrap_or_else(|| panic!("{there} targets, not {targets}"));
+    for (at, namespace) in crowd(lab).await.iter().enumerate() {
+        let part = missing / PARTS;
+        let part = if at == 0 { missing - part * (CROWD - 1) } else { part };
+        lab.stock_up(namespace, lab.in_stock(namespace) + part).await;
     }
 }
 

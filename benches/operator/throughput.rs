@@ -1,13 +1,14 @@
 //! Many BulkUpdates at once: items a second, and what they cost the operator.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     bare::{self, Made},
     figures::{Figures, Of, at_least},
-    lab::{IN_FLIGHT, Lab, Work, crowd, millis},
+    lab::{IN_FLIGHT, Lab, crowd, millis},
     machine::server_seconds,
     process::{Process, cpu_seconds},
+    scale,
 };
 
 const GROUP: &str = "throughput";
@@ -38,6 +39,25 @@ struct Part {
     server_cpu: f64,
 }
 
+/// How many writes a part of the bare client's has, beside so many BulkUpdates.
+fn share(bulks: usize) -> usize {
+    bulks * EACH / 4
+}
+
+/// Makes all that the rounds take, before the first one: the API server has something to do with it for a while.
+async fn stock_up(lab: &Lab, variants: &[&[String]], bulks: usize) {
+    let bares = share(bulks) * (variants.len() + 1);
+    let mut needed = BTreeMap::from([(variants[0][0].as_str(), bares)]);
+    for namespaces in variants {
+        for namespace in *namespaces {
+            *needed.entry(namespace).or_default() += bulks * EACH / namespaces.len();
+        }
+    }
+    for (namespace, number) in needed {
+        lab.stock_up(namespace, number * lab.rounds).await;
+    }
+}
+
 /// Rounds in which each of the variants (the namespaces that share the items) is carried out, all of them with so many
 /// BulkUpdates. The bare client writes a part before and after each, so that what the machine does besides hits both.
 async fn rounds(
@@ -48,21 +68,19 @@ async fn rounds(
     in_flight: usize,
 ) -> Vec<Rates> {
     let mut all: Vec<_> = variants.iter().map(|_| Rates::default()).collect();
-    for _ in 0..lab.rounds {
-        let share = bulks * EACH / 4;
-        let bares = lab.make(&variants[0][0], share * (variants.len() + 1), Work::Deletes).await;
-        let mut targets: Vec<Vec<Made>> = Vec::new();
-        for namespaces in variants {
-            let mut of_all = Vec::new();
-            for namespace in *namespaces {
-                of_all.extend(lab.make(namespace, bulks * EACH / namespaces.len(), Work::Deletes).await);
-            }
-            targets.push(of_all);
+    let (first, share) = (&variants[0][0], share(bulks));
+    for round in 0..lab.rounds {
+        let bares = lab.take(first, share * (variants.len() + 1));
+        let mut turns: Vec<_> = all.iter_mut().zip(variants).collect();
+        if !round.is_multiple_of(2) {
+            turns.reverse();
         }
         lab.spread().await;
         let mut parts = bares.chunks(share);
         let mut before = part(lab, parts.next().unwrap(), in_flight).await;
-        for (rates, targets) in all.iter_mut().zip(&targets) {
+        for (rates, namespaces) in turns {
+            let each = bulks * EACH / namespaces.len();
+            let targets: Vec<_> = namespaces.iter().flat_map(|of| lab.take(of, each)).collect();
             let (items, mut spent) = (targets.len() as f64, (0.0, 0.0));
             let groups: Vec<_> = targets.chunks(EACH).collect();
             // It looks up when all of them are there: to create them is somebody else's work, which the bare client does not have.
@@ -85,6 +103,8 @@ async fn rounds(
             let others = run.requests.iter().filter(|r| r.is_overhead()).count();
             rates.requests.push(others as f64 / bulks as f64);
             rates.resident.push(operator.resident());
+            // Its last events are still to come.
+            lab.spread().await;
             let after = part(lab, parts.next().unwrap(), in_flight).await;
             let of_bare = |seconds: f64| seconds / (2 * share) as f64 * 1000.0;
             rates.bare.push((2 * share) as f64 / (before.took + after.took) * 1000.0);
@@ -104,9 +124,11 @@ async fn part(lab: &Lab, targets: &[Made], in_flight: usize) -> Part {
 
 pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
-    let operator = Process::start(lab).await;
     let namespaces = crowd(lab).await;
     let variants = [&namespaces[..1], &namespaces];
+    stock_up(lab, &variants, 100).await;
+    let targets = scale::number(&lab.admin).await;
+    let operator = Process::start(lab).await;
     let all = rounds(lab, &operator, &variants, 100, IN_FLIGHT).await;
     for (rates, word) in all.iter().zip(["one namespace", "twenty namespaces"]) {
         let mut add = |what: &str, unit, values: &[f64], bare: &[f64], goal| {
@@ -130,7 +152,8 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
         add("other requests", "each", &rates.requests, &[], None);
         add("RSS after it", "MiB", &rates.resident, &[], None);
     }
-    figures.alone(GROUP, "RSS at the most, all along", "MiB", &[operator.peak()], None);
+    let name = format!("{targets} targets at first: RSS at the most, all along");
+    figures.alone(GROUP, name, "MiB", &[operator.peak()], None);
     operator.stop();
     figures.took(GROUP, began);
 }
@@ -141,6 +164,7 @@ pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
     let namespace = [lab.namespace("in-flight").await];
     for in_flight in [4, 16, 64] {
         let of = in_flight.to_string();
+        stock_up(lab, &[&namespace], 8).await;
         let kubeconfig = lab.world.operator.kubeconfig();
         let operator = Process::start_with(lab, &kubeconfig, &["--max-in-flight", &of]).await;
         let all = rounds(lab, &operator, &[&namespace], 8, in_flight).await;
