@@ -290,7 +290,7 @@ impl Lab {
 
     /// Takes away the BulkUpdates of a namespace.
     pub async fn clear(&self, namespace: &str) {
-        take_away(&Api::<BulkUpdate>::namespaced(self.admin.clone(), namespace)).await;
+        take_away(&Api::<BulkUpdate>::namespaced(self.admin.clone(), namespace), 20).await;
     }
 
     /// Takes away its targets, too.
@@ -299,7 +299,7 @@ impl Lab {
         for kind in Kind::ALL {
             let resource = kind.api_resource();
             let targets: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), namespace, &resource);
-            take_away(&targets).await;
+            take_away(&targets, 500).await;
         }
     }
 }
@@ -321,9 +321,9 @@ impl Run {
     }
 }
 
-/// Takes away all of a kind, a few at a time: all at once take longer than a request may.
-async fn take_away<K: Clone + DeserializeOwned + Debug>(api: &Api<K>) {
-    let few = ListParams::default().limit(20);
+/// Takes away all of a kind, so many at a time: all at once take longer than a request may.
+async fn take_away<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, at_once: u32) {
+    let few = ListParams::default().limit(at_once);
     while !api.list_metadata(&few).await.unwrap().items.is_empty() {
         api.delete_collection(&DeleteParams::background(), &few).await.unwrap();
     }

@@ -41,7 +41,7 @@ struct Part {
 
 /// How many writes a part of the bare client's has, beside so many BulkUpdates.
 fn share(bulks: usize) -> usize {
-    bulks * EACH / 4
+    bulks * EACH * 3 / 20
 }
 
 /// Makes all that the rounds take, before the first one: the API server has something to do with it for a while.
