@@ -73,7 +73,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     figures.alone(GROUP, "100 items: all statuses written", "bytes", &written, None);
     figures.alone(GROUP, "100 items: statuses written", "each", &statuses, None);
     figures.alone(GROUP, "one at a time, mixed, all together: CPU", "s/1,000 items", &cpu, None);
-    lab.clear_all(&namespace).await;
+    lab.clear(&namespace).await;
     operator.stop();
     let bytes = std::fs::metadata(&lab.binary).unwrap().len() as f64 / 1e6;
     figures.alone(GROUP, "the binary, stripped", "MB", &[bytes], Some(at_most(Of::Highest, 12.0)));

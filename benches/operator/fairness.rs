@@ -119,5 +119,5 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
     let took = [millis(began, ended)];
     let name = "the 1,000 stopped by their controller: to completion; bare: its writes";
     figures.beside(GROUP, name, "ms", (&took, &[millis(began, settled)]), None);
-    lab.clear_all(&slow).await;
+    lab.clear(&slow).await;
 }

@@ -17,7 +17,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let slow = proxy::slow(lab, Duration::from_millis(50)).await;
     rounds(lab, figures, &slow, "50 ms away", 100).await;
     let reluctant = proxy::reluctant(lab).await;
-    rounds(lab, figures, &reluctant, "429 to every third write", 10).await;
+    rounds(lab, figures, &reluctant, "429 to every third write", 4).await;
     figures.took(GROUP, began);
 }
 
@@ -38,6 +38,6 @@ async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, 
     let what = format!("{name}: {items} items");
     figures.beside(GROUP, format!("{what}, to the last write"), "ms", (&all.last_write, &all.bare), None);
     figures.beside(GROUP, format!("{what}, to completion"), "ms", (&all.completion, &all.bare), None);
-    lab.clear_all(&namespace).await;
+    lab.clear(&namespace).await;
     operator.stop();
 }

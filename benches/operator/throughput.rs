@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
-    bare::{self, Made},
+    bare,
     figures::{Figures, Of, at_least},
     lab::{IN_FLIGHT, Lab, crowd, millis},
     machine::server_seconds,
@@ -32,22 +32,15 @@ struct Rates {
     resident: Vec<f64>,
 }
 
-/// What a part of the bare client's writes took: milliseconds, and CPU seconds of its own and of the servers.
-struct Part {
-    took: f64,
-    cpu: f64,
-    server_cpu: f64,
-}
-
-/// How many writes a part of the bare client's has, beside so many BulkUpdates.
+/// How many writes the bare client makes beside so many BulkUpdates. Fewer would not do: the API server has times of its own, of
+/// seconds, in which it collects its garbage and takes half as many writes, and those would hit the operator alone.
 fn share(bulks: usize) -> usize {
-    bulks * EACH * 3 / 20
+    bulks * EACH * 3 / 4
 }
 
 /// Makes all that the rounds take, before the first one: the API server has something to do with it for a while.
 async fn stock_up(lab: &Lab, variants: &[&[String]], bulks: usize) {
-    let bares = share(bulks) * (variants.len() + 1);
-    let mut needed = BTreeMap::from([(variants[0][0].as_str(), bares)]);
+    let mut needed = BTreeMap::from([(variants[0][0].as_str(), share(bulks))]);
     for namespaces in variants {
         for namespace in *namespaces {
             *needed.entry(namespace).or_default() += bulks * EACH / namespaces.len();
@@ -58,8 +51,8 @@ async fn stock_up(lab: &Lab, variants: &[&[String]], bulks: usize) {
     }
 }
 
-/// Rounds in which each of the variants (the namespaces that share the items) is carried out, all of them with so many
-/// BulkUpdates. The bare client writes a part before and after each, so that what the machine does besides hits both.
+/// Rounds in which each of the variants (the namespaces that share the items) is carried out, with so many BulkUpdates, and the
+/// bare client writes as much in one go. Who comes first changes.
 async fn rounds(
     lab: &Lab,
     operator: &Process<'_>,
@@ -68,58 +61,61 @@ async fn rounds(
     in_flight: usize,
 ) -> Vec<Rates> {
     let mut all: Vec<_> = variants.iter().map(|_| Rates::default()).collect();
-    let (first, share) = (&variants[0][0], share(bulks));
     for round in 0..lab.rounds {
-        let bares = lab.take(first, share * (variants.len() + 1));
-        let mut turns: Vec<_> = all.iter_mut().zip(variants).collect();
-        if !round.is_multiple_of(2) {
-            turns.reverse();
-        }
-        lab.spread().await;
-        let mut parts = bares.chunks(share);
-        let mut before = part(lab, parts.next().unwrap(), in_flight).await;
-        for (rates, namespaces) in turns {
-            let each = bulks * EACH / namespaces.len();
-            let targets: Vec<_> = namespaces.iter().flat_map(|of| lab.take(of, each)).collect();
-            let (items, mut spent) = (targets.len() as f64, (0.0, 0.0));
-            let groups: Vec<_> = targets.chunks(EACH).collect();
-            // It looks up when all of them are there: to create them is somebody else's work, which the bare client does not have.
-            operator.signal("STOP");
-            let run = lab
-                .carry_out_while(&groups, async || {
-                    spent = (operator.cpu(), server_seconds(lab));
-                    operator.signal("CONT");
-                })
-                .await;
-            let all_there = *run.created.iter().max().unwrap();
-            // Else it has lost its Lease.
-            assert!(millis(run.began, all_there) < 8000.0, "to create them took too long");
-            rates.cpu.push((operator.cpu() - spent.0) / items * 1000.0);
-            rates.server_cpu.push((server_seconds(lab) - spent.1) / items * 1000.0);
-            rates.creating.push(millis(run.began, all_there));
-            rates.to_last_write.push(items / millis(all_there, run.last_write()) * 1000.0);
-            rates.to_completion.push(items / millis(all_there, run.last_end()) * 1000.0);
-            rates.with_creating.push(items / millis(run.began, run.last_write()) * 1000.0);
-            let others = run.requests.iter().filter(|r| r.is_overhead()).count();
-            rates.requests.push(others as f64 / bulks as f64);
-            rates.resident.push(operator.resident());
-            // Its last events are still to come.
+        // The last turn is the bare client's.
+        let turns = variants.len() + 1;
+        for turn in (0..turns).map(|turn| (turn + round) % turns) {
+            // The last events of the one before are still to come.
             lab.spread().await;
-            let after = part(lab, parts.next().unwrap(), in_flight).await;
-            let of_bare = |seconds: f64| seconds / (2 * share) as f64 * 1000.0;
-            rates.bare.push((2 * share) as f64 / (before.took + after.took) * 1000.0);
-            rates.bare_cpu.push(of_bare(before.cpu + after.cpu));
-            rates.bare_server_cpu.push(of_bare(before.server_cpu + after.server_cpu));
-            before = after;
+            match variants.get(turn) {
+                Some(namespaces) => all[turn].of_operator(lab, operator, namespaces, bulks).await,
+                None => of_bare(lab, &variants[0][0], share(bulks), in_flight, &mut all).await,
+            }
         }
     }
     all
 }
 
-async fn part(lab: &Lab, targets: &[Made], in_flight: usize) -> Part {
+impl Rates {
+    async fn of_operator(&mut self, lab: &Lab, operator: &Process<'_>, namespaces: &[String], bulks: usize) {
+        let each = bulks * EACH / namespaces.len();
+        let targets: Vec<_> = namespaces.iter().flat_map(|of| lab.take(of, each)).collect();
+        let (items, mut spent) = (targets.len() as f64, (0.0, 0.0));
+        let groups: Vec<_> = targets.chunks(EACH).collect();
+        // It looks up when all of them are there: to create them is somebody else's work, which the bare client does not have.
+        operator.signal("STOP");
+        let run = lab
+            .carry_out_while(&groups, async || {
+                spent = (operator.cpu(), server_seconds(lab));
+                operator.signal("CONT");
+            })
+            .await;
+        let all_there = *run.created.iter().max().unwrap();
+        // Else it has lost its Lease.
+        assert!(millis(run.began, all_there) < 8000.0, "to create them took too long");
+        self.cpu.push((operator.cpu() - spent.0) / items * 1000.0);
+        self.server_cpu.push((server_seconds(lab) - spent.1) / items * 1000.0);
+        self.creating.push(millis(run.began, all_there));
+        self.to_last_write.push(items / millis(all_there, run.last_write()) * 1000.0);
+        self.to_completion.push(items / millis(all_there, run.last_end()) * 1000.0);
+        self.with_creating.push(items / millis(run.began, run.last_write()) * 1000.0);
+        let others = run.requests.iter().filter(|r| r.is_overhead()).count();
+        self.requests.push(others as f64 / bulks as f64);
+        self.resident.push(operator.resident());
+    }
+}
+
+async fn of_bare(lab: &Lab, namespace: &str, number: usize, in_flight: usize, all: &mut [Rates]) {
+    let targets = lab.take(namespace, number);
     let (cpu, server_cpu) = (cpu_seconds("self"), server_seconds(lab));
-    let took = bare::write(&lab.bare, targets, in_flight).await;
-    Part { took, cpu: cpu_seconds("self") - cpu, server_cpu: server_seconds(lab) - server_cpu }
+    let took = bare::write(&lab.bare, &targets, in_flight).await;
+    let (cpu, server_cpu) = (cpu_seconds("self") - cpu, server_seconds(lab) - server_cpu);
+    for rates in all {
+        let thousands = number as f64 / 1000.0;
+        rates.bare.push(number as f64 / took * 1000.0);
+        rates.bare_cpu.push(cpu / thousands);
+        rates.bare_server_cpu.push(server_cpu / thousands);
+    }
 }
 
 pub async fn measure(lab: &Lab, figures: &mut Figures) {
