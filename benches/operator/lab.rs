@@ -193,7 +193,7 @@ impl Lab {
 
     /// Gives the operator's watches time to tell it what was made.
     pub async fn spread(&self) {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
     }
 
     /// Creates a BulkUpdate for these targets; gives back when the API server had answered.
