@@ -91,8 +91,8 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
     lab.audit(from, targets.len(), 0).await;
     let all = latency::rounds(lab, &fast, 100, Work::Mixed, lab.rounds).await;
     let name = "100 items beside 1,000 of another namespace that do not settle: to the last write";
-    figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
-    figures.beside(GROUP, "the same: to completion", "ms", (&all.completion, &all.bare), None);
+    figures.in_turns(GROUP, name, (&all.last_write, &all.bare), None);
+    figures.in_turns(GROUP, "the same: to completion", (&all.completion, &all.bare), None);
 
     // Nothing happens: what does waiting cost?
     let (from, cpu) = (lab.audited(), operator.cpu());

@@ -42,13 +42,32 @@ pub struct Figure {
     unit: &'static str,
     values: Vec<f64>,
     bare: Vec<f64>,
+    /// How many rounds make a ratio.
+    together: usize,
     goal: Option<Goal>,
 }
 
+/// How many times the bare client's they are, so many rounds together.
+fn ratios(values: &[f64], bare: &[f64], together: usize) -> Vec<f64> {
+    let parts = values.chunks(together).zip(bare.chunks(together));
+    parts.map(|(values, bare)| values.iter().sum::<f64>() / bare.iter().sum::<f64>()).collect()
+}
+
+/// How many rounds make a ratio where the one who begins changes from round to round: two, if there are enough. Whoever begins
+/// may meet with the API server's collection of the garbage that making the targets has left.
+const fn in_turns(rounds: usize) -> usize {
+    if rounds >= 10 { 2 } else { 1 }
+}
+
+/// The median of the ratios where the one who begins changes from round to round.
+pub fn ratio_in_turns(values: &[f64], bare: &[f64]) -> f64 {
+    percentile(&ratios(values, bare, in_turns(values.len())), 50)
+}
+
 impl Figure {
-    /// Round by round, how many times the bare client's it is.
+    /// How many times the bare client's it is.
     fn ratios(&self) -> Vec<f64> {
-        self.values.iter().zip(&self.bare).map(|(value, bare)| value / bare).collect()
+        ratios(&self.values, &self.bare, self.together)
     }
 
     /// What the goal is about.
@@ -144,11 +163,34 @@ impl Figures {
         group: &'static str,
         name: impl Into<String>,
         unit: &'static str,
+        both: (&[f64], &[f64]),
+        goal: Option<Goal>,
+    ) {
+        self.add(group, name.into(), unit, both, 1, goal);
+    }
+
+    /// The same, where the one who begins changes from round to round; in milliseconds.
+    pub fn in_turns(
+        &mut self,
+        group: &'static str,
+        name: impl Into<String>,
+        both: (&[f64], &[f64]),
+        goal: Option<Goal>,
+    ) {
+        self.add(group, name.into(), "ms", both, in_turns(both.0.len()), goal);
+    }
+
+    fn add(
+        &mut self,
+        group: &'static str,
+        name: String,
+        unit: &'static str,
         (values, bare): (&[f64], &[f64]),
+        together: usize,
         goal: Option<Goal>,
     ) {
         let (values, bare) = (values.to_vec(), bare.to_vec());
-        let figure = Figure { group, name: name.into(), unit, values, bare, goal };
+        let figure = Figure { group, name, unit, values, bare, together, goal };
         eprintln!("{:4.0} s {}", self.began.elapsed().as_secs_f64(), figure.row());
         self.all.push(figure);
     }
@@ -194,7 +236,7 @@ impl Figures {
 }
 
 /// The percentile, between the two values that it lies between; 0 is the lowest.
-pub fn percentile(values: &[f64], percent: usize) -> f64 {
+fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let place = (sorted.len() - 1) * percent;

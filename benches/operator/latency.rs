@@ -83,9 +83,9 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
                 format!("{number} item{}, {work:?}", if number == 1 { "" } else { "s" }).to_lowercase();
             let goal = |limit| (number == 100).then_some(at_most(Of::Ratio, limit));
             let name = format!("{what}: to the last write");
-            figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), goal(1.2));
+            figures.in_turns(GROUP, name, (&all.last_write, &all.bare), goal(1.2));
             let name = format!("{what}: to completion");
-            figures.beside(GROUP, name, "ms", (&all.completion, &all.bare), goal(1.35));
+            figures.in_turns(GROUP, name, (&all.completion, &all.bare), goal(1.35));
         }
     }
     operator.stop();

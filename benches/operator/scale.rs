@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bare::side_by_side,
-    figures::{Figures, Goal, Of, at_most, percentile},
+    figures::{Figures, Goal, Of, at_most, ratio_in_turns},
     lab::{CROWD, Lab, Work, crowd, is_an_end, spec},
     latency,
     process::Process,
@@ -118,17 +118,13 @@ async fn named(lab: &Lab, figures: &mut Figures, with: &str, rounds: usize) -> (
     let operator = Process::start(lab).await;
     let all = latency::rounds(lab, "many", NAMED, Work::Mixed, rounds).await;
     let name = format!("{with}, {NAMED} of them named: to the last write");
-    figures.beside(GROUP, name, "ms", (&all.last_write, &all.bare), None);
+    figures.in_turns(GROUP, name, (&all.last_write, &all.bare), None);
     let name = format!("{with}, {NAMED} of them named: to completion");
-    figures.beside(GROUP, name, "ms", (&all.completion, &all.bare), None);
+    figures.in_turns(GROUP, name, (&all.completion, &all.bare), None);
     figures.alone(GROUP, format!("{with}: RSS after these"), "MiB", &[operator.resident()], None);
     figures.alone(GROUP, format!("{with}: RSS at the most, with these"), "MiB", &[operator.peak()], None);
     operator.stop();
-    let ratio = |values: &[f64]| {
-        let ratios: Vec<_> = values.iter().zip(&all.bare).map(|(value, bare)| value / bare).collect();
-        percentile(&ratios, 50)
-    };
-    (ratio(&all.last_write), ratio(&all.completion))
+    (ratio_in_turns(&all.last_write, &all.bare), ratio_in_turns(&all.completion, &all.bare))
 }
 
 /// With few targets.

@@ -36,8 +36,8 @@ async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, 
         }
     }
     let what = format!("{name}: {items} items");
-    figures.beside(GROUP, format!("{what}, to the last write"), "ms", (&all.last_write, &all.bare), None);
-    figures.beside(GROUP, format!("{what}, to completion"), "ms", (&all.completion, &all.bare), None);
+    figures.in_turns(GROUP, format!("{what}, to the last write"), (&all.last_write, &all.bare), None);
+    figures.in_turns(GROUP, format!("{what}, to completion"), (&all.completion, &all.bare), None);
     lab.clear(&namespace).await;
     operator.stop();
 }

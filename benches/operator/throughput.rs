@@ -35,7 +35,7 @@ struct Rates {
 /// How many writes the bare client makes beside so many BulkUpdates. Fewer would not do: the API server has times of its own, of
 /// seconds, in which it collects its garbage and takes half as many writes, and those would hit the operator alone.
 fn share(bulks: usize) -> usize {
-    bulks * EACH / 2
+    bulks * EACH * 3 / 4
 }
 
 /// Makes all that the rounds take, before the first one: the API server has something to do with it for a while.
@@ -52,7 +52,7 @@ async fn stock_up(lab: &Lab, variants: &[&[String]], bulks: usize) {
 }
 
 /// Rounds in which each of the variants (the namespaces that share the items) is carried out, with so many BulkUpdates, and the
-/// bare client half as much in one go. Who comes first changes.
+/// bare client nearly as much in one go. Who comes first changes.
 async fn rounds(
     lab: &Lab,
     operator: &Process<'_>,
