@@ -102,11 +102,14 @@ impl Lab {
         drop(other);
         let built = PathBuf::from(env!("CARGO_BIN_EXE_ai-api-operator"));
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
+        let rounds = number("AI_API_BENCH_ROUNDS").unwrap_or(5);
+        // More would leave more than the thousand finished BulkUpdates that are measured with.
+        assert!((1..=5).contains(&rounds), "AI_API_BENCH_ROUNDS: {rounds} is not from 1 to 5");
         Self {
             bare: client(&bare_kubeconfig).await,
             bare_kubeconfig,
             binary: std::env::var_os("AI_API_BENCH_OPERATOR").map_or(built, PathBuf::from),
-            rounds: number("AI_API_BENCH_ROUNDS").unwrap_or(5),
+            rounds,
             ends,
             made: AtomicUsize::new(0),
             stock: Mutex::default(),

@@ -75,7 +75,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let namespace = lab.namespace("latency").await;
     let operator = Process::start(lab).await;
-    for (number, times) in [(1, 1), (10, 1), (100, 2)] {
+    for (number, times) in [(1, 2), (10, 1), (100, 2)] {
         for work in [Work::Stops, Work::Deletes, Work::Mixed] {
             let rounds = times * lab.rounds;
             let all = self::rounds(lab, &namespace, number, work, rounds).await;

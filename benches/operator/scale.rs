@@ -117,9 +117,9 @@ pub async fn number(client: &Client) -> usize {
 async fn named(lab: &Lab, figures: &mut Figures, with: &str, rounds: usize) -> (f64, f64) {
     let operator = Process::start(lab).await;
     let all = latency::rounds(lab, "many", NAMED, Work::Mixed, rounds).await;
-    let name = format!("{with}, {NAMED} of them named: to the last write");
+    let name = format!("{with} besides, {NAMED} items: to the last write");
     figures.in_turns(GROUP, name, (&all.last_write, &all.bare), None);
-    let name = format!("{with}, {NAMED} of them named: to completion");
+    let name = format!("{with} besides, {NAMED} items: to completion");
     figures.in_turns(GROUP, name, (&all.completion, &all.bare), None);
     figures.alone(GROUP, format!("{with}: RSS after these"), "MiB", &[operator.resident()], None);
     figures.alone(GROUP, format!("{with}: RSS at the most, with these"), "MiB", &[operator.peak()], None);
@@ -166,7 +166,7 @@ pub async fn measure_many(lab: &Lab, figures: &mut Figures, few: (f64, f64)) {
     let limits = |steady, peak| (Some(at_most(Of::Highest, steady)), Some(at_most(Of::Highest, peak)));
     let sizes = [
         (10_000, "10,000 targets", lab.rounds, lab.rounds, limits(25.0, 40.0)),
-        // A start takes ten seconds then, the bare client's list of the same as many, and each is like the other.
+        // A start takes ten seconds then, and the bare client's list of the same as many.
         (100_000, "100,000 targets", 1, 2 * lab.rounds, limits(64.0, 96.0)),
     ];
     for (targets, with, starts, rounds, goals) in sizes {

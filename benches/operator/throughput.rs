@@ -168,5 +168,6 @@ pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
         figures.beside("in flight", name, "items/s", (&all[0].to_completion, &all[0].bare), None);
         operator.stop();
     }
+    lab.clear(&namespace[0]).await;
     figures.took("in flight", began);
 }
