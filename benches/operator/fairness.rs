@@ -89,7 +89,7 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
         lab.submit(&format!("slow-{at}"), group).await;
     }
     lab.audit(from, targets.len(), 0).await;
-    let all = latency::rounds(lab, &fast, 100, Work::Mixed, lab.rounds).await;
+    let all = latency::rounds(lab, &lab.bare, &fast, 100, Work::Mixed, lab.rounds).await;
     let name = "100 items beside 1,000 of another namespace that do not settle: to the last write";
     figures.in_turns(GROUP, name, (&all.last_write, &all.bare), None);
     figures.in_turns(GROUP, "the same: to completion", (&all.completion, &all.bare), None);

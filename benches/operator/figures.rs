@@ -47,27 +47,17 @@ pub struct Figure {
     goal: Option<Goal>,
 }
 
-/// How many times the bare client's they are, so many rounds together.
-fn ratios(values: &[f64], bare: &[f64], together: usize) -> Vec<f64> {
-    let parts = values.chunks(together).zip(bare.chunks(together));
-    parts.map(|(values, bare)| values.iter().sum::<f64>() / bare.iter().sum::<f64>()).collect()
-}
-
 /// How many rounds make a ratio where the one who begins changes from round to round: two, if there are enough. Whoever begins
 /// may meet with the API server's collection of the garbage that making the targets has left.
 const fn in_turns(rounds: usize) -> usize {
     if rounds >= 10 { 2 } else { 1 }
 }
 
-/// The median of the ratios where the one who begins changes from round to round.
-pub fn ratio_in_turns(values: &[f64], bare: &[f64]) -> f64 {
-    percentile(&ratios(values, bare, in_turns(values.len())), 50)
-}
-
 impl Figure {
     /// How many times the bare client's it is.
     fn ratios(&self) -> Vec<f64> {
-        ratios(&self.values, &self.bare, self.together)
+        let parts = self.values.chunks(self.together).zip(self.bare.chunks(self.together));
+        parts.map(|(values, bare)| values.iter().sum::<f64>() / bare.iter().sum::<f64>()).collect()
     }
 
     /// What the goal is about.
@@ -169,15 +159,16 @@ impl Figures {
         self.add(group, name.into(), unit, both, 1, goal);
     }
 
-    /// The same, where the one who begins changes from round to round; in milliseconds.
+    /// The same, where the one who begins changes from round to round; in milliseconds. Gives back the median of the ratios.
     pub fn in_turns(
         &mut self,
         group: &'static str,
         name: impl Into<String>,
         both: (&[f64], &[f64]),
         goal: Option<Goal>,
-    ) {
-        self.add(group, name.into(), "ms", both, in_turns(both.0.len()), goal);
+    ) -> f64 {
+        let figure = self.add(group, name.into(), "ms", both, in_turns(both.0.len()), goal);
+        percentile(&figure.ratios(), 50)
     }
 
     fn add(
@@ -188,11 +179,12 @@ impl Figures {
         (values, bare): (&[f64], &[f64]),
         together: usize,
         goal: Option<Goal>,
-    ) {
+    ) -> &Figure {
         let (values, bare) = (values.to_vec(), bare.to_vec());
         let figure = Figure { group, name, unit, values, bare, together, goal };
         eprintln!("{:4.0} s {}", self.began.elapsed().as_secs_f64(), figure.row());
         self.all.push(figure);
+        &self.all[self.all.len() - 1]
     }
 
     /// Adds one that it has not.

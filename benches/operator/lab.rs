@@ -149,9 +149,9 @@ impl Lab {
         self.stock.lock().unwrap().get(namespace).map_or(0, Vec::len)
     }
 
-    /// Makes some until so many are.
+    /// Makes so many more.
     pub async fn stock_up(&self, namespace: &str, number: usize) {
-        let made = self.make(namespace, number.saturating_sub(self.in_stock(namespace)), Work::Deletes).await;
+        let made = self.make(namespace, number, Work::Deletes).await;
         self.stock.lock().unwrap().entry(namespace.to_owned()).or_default().extend(made);
     }
 
@@ -241,32 +241,26 @@ impl Lab {
 
     /// When the last of so many accepted writes of the bare client's was answered, of those since.
     pub async fn last_write_of_bare(&self, from: u64, writes: usize) -> Timestamp {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            let requests = self.world.plane.requests_since(from, BARE);
-            let accepted = requests.iter().filter(|r| r.is_target_write() && r.succeeded());
-            let accepted: Vec<_> = accepted.map(|r| moment(&r.answered)).collect();
-            if accepted.len() >= writes {
-                return accepted.into_iter().max().unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("the audit log has less than {writes} accepted writes of the bare client's");
+        last_write(&self.requests_of(BARE, from, writes, 0).await)
     }
 
     /// What the operator has asked for since; waits until so many accepted writes to targets are among it, and so many
     /// ends of BulkUpdates: a line is written after its answer.
     pub async fn audit(&self, from: u64, writes: usize, ends: usize) -> Vec<Request> {
+        self.requests_of(&self.world.operator.user, from, writes, ends).await
+    }
+
+    async fn requests_of(&self, user: &str, from: u64, writes: usize, ends: usize) -> Vec<Request> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            let requests = self.world.plane.requests_since(from, &self.world.operator.user);
-            let written = requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
-            if written >= writes && requests.iter().filter(|r| is_an_end(r)).count() >= ends {
+            let requests = self.world.plane.requests_since(from, user);
+            let enough = accepted(&requests).count() >= writes;
+            if enough && requests.iter().filter(|r| is_an_end(r)).count() >= ends {
                 return requests;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the audit log has less than {writes} accepted writes and {ends} ends of the operator's");
+        panic!("the audit log has less than {writes} accepted writes and {ends} ends of {user}");
     }
 
     /// Waits until a BulkUpdate has ended; gives back when that was seen.
@@ -310,18 +304,26 @@ impl Lab {
 impl Run {
     /// The operator's accepted writes to targets.
     pub fn writes(&self) -> impl Iterator<Item = &Request> {
-        self.requests.iter().filter(|r| r.is_target_write() && r.succeeded())
+        accepted(&self.requests)
     }
 
     /// When the last of them was answered.
     pub fn last_write(&self) -> Timestamp {
-        self.writes().map(|r| moment(&r.answered)).max().unwrap()
+        last_write(&self.requests)
     }
 
     /// When the last BulkUpdate was seen to have ended.
     pub fn last_end(&self) -> Timestamp {
         self.ended.iter().copied().max().unwrap()
     }
+}
+
+fn accepted(requests: &[Request]) -> impl Iterator<Item = &Request> {
+    requests.iter().filter(|r| r.is_target_write() && r.succeeded())
+}
+
+fn last_write(requests: &[Request]) -> Timestamp {
+    accepted(requests).map(|r| moment(&r.answered)).max().unwrap()
 }
 
 /// Takes away all of a kind, so many at a time: all at once take longer than a request may.

@@ -22,18 +22,10 @@ pub struct Latencies {
     pub bare: Vec<f64>,
 }
 
-impl Latencies {
-    pub fn add(&mut self, [last_write, completion, bare]: [f64; 3]) {
-        self.last_write.push(last_write);
-        self.completion.push(completion);
-        self.bare.push(bare);
-    }
-}
-
 /// Carries out half of the targets as one BulkUpdate and the others by a bare client, which begins in every other round. Gives
 /// back what the operator took to the last write and to completion, and the bare client to the last write. Both writes are
 /// those of the audit log: what an answer takes on its way back is in neither.
-pub async fn one_round(lab: &Lab, client: &Client, targets: &[Made], round: usize) -> [f64; 3] {
+async fn one_round(lab: &Lab, client: &Client, targets: &[Made], round: usize) -> [f64; 3] {
     let (mut operators, mut bares) = targets.split_at(targets.len() / 2);
     // Where the halves are not alike, such as a stop and a delete, each has either.
     if round / 2 % 2 == 1 {
@@ -55,16 +47,25 @@ async fn bare_round(lab: &Lab, client: &Client, targets: &[Made]) -> f64 {
     millis(began, lab.last_write_of_bare(from, targets.len()).await)
 }
 
-/// Carries out `number` items as one BulkUpdate and by the bare client, in turn, in so many rounds.
-pub async fn rounds(lab: &Lab, namespace: &str, number: usize, work: Work, rounds: usize) -> Latencies {
+/// Carries out `number` items as one BulkUpdate and by a bare client, in turn, in so many rounds.
+pub async fn rounds(
+    lab: &Lab,
+    client: &Client,
+    namespace: &str,
+    number: usize,
+    work: Work,
+    rounds: usize,
+) -> Latencies {
     let mut all = Latencies::default();
     // What a first round has to make ready, such as connections, is not counted.
     for round in 0..=rounds {
         let targets = lab.make(namespace, 2 * number, work).await;
         lab.spread().await;
-        let took = one_round(lab, &lab.bare, &targets, round).await;
+        let [last_write, completion, bare] = one_round(lab, client, &targets, round).await;
         if round > 0 {
-            all.add(took);
+            all.last_write.push(last_write);
+            all.completion.push(completion);
+            all.bare.push(bare);
         }
     }
     lab.clear_all(namespace).await;
@@ -78,7 +79,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     for (number, times) in [(1, 2), (10, 1), (100, 2)] {
         for work in [Work::Stops, Work::Deletes, Work::Mixed] {
             let rounds = times * lab.rounds;
-            let all = self::rounds(lab, &namespace, number, work, rounds).await;
+            let all = self::rounds(lab, &lab.bare, &namespace, number, work, rounds).await;
             let what =
                 format!("{number} item{}, {work:?}", if number == 1 { "" } else { "s" }).to_lowercase();
             let goal = |limit| (number == 100).then_some(at_most(Of::Ratio, limit));

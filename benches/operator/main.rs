@@ -4,8 +4,8 @@
 //!
 //! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput; all but
 //! in-flight if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most) and `AI_API_BENCH_TARGETS` (100000, of scale; throughput
-//! makes 27,500 for each round) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and after; `AI_API_TEST_FSYNC=1` lets
-//! etcd wait for the disk.
+//! makes 27,500 for each round) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and
+//! after; `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]

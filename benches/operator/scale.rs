@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bare::side_by_side,
-    figures::{Figures, Goal, Of, at_most, ratio_in_turns},
+    figures::{Figures, Goal, Of, at_most},
     lab::{CROWD, Lab, Work, crowd, is_an_end, spec},
     latency,
     process::Process,
@@ -116,15 +116,15 @@ pub async fn number(client: &Client) -> usize {
 /// The latency of 100 named targets, in how many times the bare client's.
 async fn named(lab: &Lab, figures: &mut Figures, with: &str, rounds: usize) -> (f64, f64) {
     let operator = Process::start(lab).await;
-    let all = latency::rounds(lab, "many", NAMED, Work::Mixed, rounds).await;
+    let all = latency::rounds(lab, &lab.bare, "many", NAMED, Work::Mixed, rounds).await;
     let name = format!("{with} besides, {NAMED} items: to the last write");
-    figures.in_turns(GROUP, name, (&all.last_write, &all.bare), None);
+    let last_write = figures.in_turns(GROUP, name, (&all.last_write, &all.bare), None);
     let name = format!("{with} besides, {NAMED} items: to completion");
-    figures.in_turns(GROUP, name, (&all.completion, &all.bare), None);
+    let completion = figures.in_turns(GROUP, name, (&all.completion, &all.bare), None);
     figures.alone(GROUP, format!("{with}: RSS after these"), "MiB", &[operator.resident()], None);
     figures.alone(GROUP, format!("{with}: RSS at the most, with these"), "MiB", &[operator.peak()], None);
     operator.stop();
-    (ratio_in_turns(&all.last_write, &all.bare), ratio_in_turns(&all.completion, &all.bare))
+    (last_write, completion)
 }
 
 /// With few targets.
@@ -198,8 +198,7 @@ async fn fill(lab: &Lab, targets: usize) {
     let missing = targets.checked_sub(there).unwrap_or_else(|| panic!("{there} targets, not {targets}"));
     for (at, namespace) in crowd(lab).await.iter().enumerate() {
         let part = missing / PARTS;
-        let part = if at == 0 { missing - part * (CROWD - 1) } else { part };
-        lab.stock_up(namespace, lab.in_stock(namespace) + part).await;
+        lab.stock_up(namespace, if at == 0 { missing - part * (CROWD - 1) } else { part }).await;
     }
 }
 

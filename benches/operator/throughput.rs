@@ -47,7 +47,7 @@ async fn stock_up(lab: &Lab, variants: &[&[String]], bulks: usize) {
         }
     }
     for (namespace, number) in needed {
-        lab.stock_up(namespace, number * lab.rounds).await;
+        lab.stock_up(namespace, (number * lab.rounds).saturating_sub(lab.in_stock(namespace))).await;
     }
 }
 
