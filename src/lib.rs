@@ -5,6 +5,7 @@ pub mod admission;
 pub mod api;
 pub mod bulk_update;
 pub mod client;
+pub mod clock;
 pub mod controller;
 pub mod election;
 pub mod gateway;

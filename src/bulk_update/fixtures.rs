@@ -17,6 +17,7 @@ use super::{
 use crate::{
     admission::Policies,
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
+    clock::Clock,
     index::Index,
     meta::Meta,
     metrics::Metrics,
@@ -70,6 +71,7 @@ fn context_of(client: Client) -> Arc<Context> {
         index: Index::new([]),
         meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
         policies: Policies::new(false),
+        clock: Clock,
         metrics: Metrics::default(),
         health: Arc::default(),
         slots: Arc::new(Semaphore::new(1)),

@@ -41,6 +41,7 @@ use self::{
 use crate::{
     admission::{Admission, Policies},
     api::{BulkUpdate, ItemResult},
+    clock::Clock,
     health::{Health, Pulse},
     index::Index,
     meta::Meta,
@@ -51,6 +52,8 @@ use crate::{
 pub struct Context {
     /// The way to the API server: one attempt a request.
     pub client: Client,
+    /// The API server's time.
+    pub clock: Clock,
     /// What is known of targets.
     pub index: Arc<Index>,
     /// The capability flag.
