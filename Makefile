@@ -86,10 +86,14 @@ image: ## build the container image, with docker or buildah
 	@dev/build-image
 
 .PHONY: lint
-lint: ## format, clippy, and cargo-deny: licences, bans, sources, known vulnerabilities
+lint: ## format, clippy, and cargo-deny: licences, bans, sources
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	dev/deny
+	dev/deny licenses bans sources
+
+.PHONY: advisories
+advisories: ## dependencies with known vulnerabilities (cargo-deny); needs the internet, for the database of them
+	dev/deny advisories
 
 .PHONY: manifests
 manifests: ## check deploy/: Kustomize and Helm make the same, a real API server takes it, kubeconform, promtool
