@@ -1,20 +1,23 @@
 //! Whether this process may write: a right that ends by itself.
 //!
 //! A Lease does not fence: who holds it may be suspended, and go on when another holds it. The guards of each write protect
-//! the objects then. Besides, no write starts here once the last renewal is older than the renew deadline.
+//! the objects then. Besides, no write leaves this process once the last renewal is older than the renew deadline: not one
+//! that begins then, nor one that has been waiting for a connection since before.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use http::Method;
-use kube::client::Body;
+use hyper_util::client::legacy::connect::capture_connection;
+use kube::client::{Body, DynBody};
 use rustix::time::{ClockId, clock_gettime};
-use tower::{BoxError, Layer, filter::Filter, util::BoxService};
+use tokio::{sync::watch, time::sleep};
+use tower::{BoxError, Layer, Service, util::BoxService};
 
 use crate::client::Wire;
 
@@ -38,7 +41,7 @@ pub fn now() -> Duration {
 
 /// The right to write, until some moment; shared by all who ask, and nobody's at first.
 #[derive(Clone, Debug, Default)]
-pub struct Leadership(Arc<AtomicU64>);
+pub struct Leadership(Arc<watch::Sender<Duration>>);
 
 impl Leadership {
     /// Whether it holds now.
@@ -50,17 +53,30 @@ impl Leadership {
     /// How long it holds, if it is not extended.
     #[must_use]
     pub fn left(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::SeqCst)).saturating_sub(now())
+        self.0.borrow().saturating_sub(now())
     }
 
     /// From now on it holds until this moment of [`now`]'s clock.
     pub fn extend(&self, until: Duration) {
-        self.0.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.0.send_replace(until);
     }
 
     /// It does not hold any more.
     pub fn end(&self) {
         self.extend(Duration::ZERO);
+    }
+
+    /// Waits until it does not hold.
+    pub async fn ended(&self) {
+        let mut changes = self.0.subscribe();
+        while self.holds() {
+            tokio::select! {
+                // The timer's clock may stand still while this one runs, so that it is looked at again.
+                () = sleep(self.left()) => {}
+                // The sender is a part of self.
+                _ = changes.changed() => {}
+            }
+        }
     }
 }
 
@@ -69,8 +85,14 @@ impl Leadership {
 #[error("this process does not hold the Lease any more")]
 pub struct NotLeader;
 
-/// Lets nothing but reads through while the leadership does not hold: the last thing that happens to a request before it
-/// goes out.
+/// That a write was given up on, because this process may not write any more, when a connection had it already: what has come
+/// of it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this process does not hold the Lease any more, and the request may have been sent")]
+pub struct CutOff;
+
+/// Lets nothing but reads through while the leadership does not hold, and drops each write that is still under way when it
+/// ends: the last layer before the client that has the connections.
 #[derive(Clone, Debug)]
 pub struct Fence(pub Leadership);
 
@@ -78,58 +100,56 @@ impl Layer<Wire> for Fence {
     type Service = Wire;
 
     fn layer(&self, wire: Wire) -> Wire {
-        let leadership = self.0.clone();
-        let may = move |request: http::Request<Body>| {
-            if request.method() == Method::GET || leadership.holds() {
-                Ok(request)
-            } else {
-                Err(BoxError::from(NotLeader))
-            }
-        };
-        BoxService::new(Filter::new(wire, may))
+        BoxService::new(Fenced { wire, leadership: self.0.clone() })
+    }
+}
+
+struct Fenced {
+    wire: Wire,
+    leadership: Leadership,
+}
+
+impl Service<http::Request<Body>> for Fenced {
+    type Response = http::Response<Box<DynBody>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.wire.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if request.method() == Method::GET {
+            return self.wire.call(request);
+        }
+        let leadership = self.leadership.clone();
+        if !leadership.holds() {
+            return std::future::ready(Err(NotLeader.into())).boxed();
+        }
+        // Is told when a connection is there for the request, in the moment before it gets it.
+        let connection = capture_connection(&mut request);
+        let mut answer = self.wire.call(request);
+        async move {
+            // Looked at each time before the request gets any further: a name that is resolved, a connection that comes
+            // about or gets free, a handshake that ends do not send it any more. One that is dropped while it waits for a
+            // connection is not sent; of one that is being written the connection is closed.
+            let fenced = poll_fn(|cx| {
+                if !leadership.holds() {
+                    return Poll::Ready(None);
+                }
+                answer.poll_unpin(cx).map(Some)
+            });
+            let answered = tokio::select! {
+                biased;
+                answered = fenced => answered,
+                () = leadership.ended() => None,
+            };
+            let sent = connection.connection_metadata().is_some();
+            answered.unwrap_or_else(|| Err(if sent { CutOff.into() } else { NotLeader.into() }))
+        }
+        .boxed()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use kube::Config;
-
-    use super::*;
-    use crate::client::{Failure, connect_through, send};
-
-    #[test]
-    fn it_holds_until_its_moment_and_not_once_it_was_ended() {
-        let leadership = Leadership::default();
-        assert!(!leadership.holds());
-        leadership.extend(now() + Duration::from_mins(1));
-        assert!(leadership.holds() && leadership.left() > Duration::from_secs(59));
-        leadership.extend(now());
-        assert!(!leadership.holds());
-        leadership.extend(now() + Duration::from_mins(1));
-        leadership.clone().end();
-        assert!(!leadership.holds());
-    }
-
-    #[tokio::test]
-    async fn without_it_only_reads_go_out() {
-        // Nobody listens there, which shows in the failure of what goes out.
-        let nowhere = Config::new("http://127.0.0.1:1".parse().unwrap());
-        let leadership = Leadership::default();
-        let client = connect_through(nowhere, &Fence(leadership.clone())).unwrap();
-        let ask = async |method: &str| {
-            let request = http::Request::builder().method(method).uri("/version").body(vec![]).unwrap();
-            match send::<()>(&client, Ok(request)).await {
-                Err(Failure::NotSent(why)) => why,
-                other => panic!("{other:?}"),
-            }
-        };
-        for method in ["PATCH", "DELETE", "POST", "PUT"] {
-            assert!(ask(method).await.contains(&NotLeader.to_string()), "{method}");
-        }
-        assert!(!ask("GET").await.contains(&NotLeader.to_string()));
-        leadership.extend(now() + Duration::from_mins(1));
-        assert!(!ask("PATCH").await.contains(&NotLeader.to_string()));
-        leadership.end();
-        assert!(ask("PATCH").await.contains(&NotLeader.to_string()));
-    }
-}
+mod tests;
