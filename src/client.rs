@@ -25,7 +25,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const WATCH_START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest that a server's `Retry-After` is heeded.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The longest wait between two attempts where the server doesn't say.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
@@ -102,11 +102,9 @@ pub async fn send<T: DeserializeOwned>(
             .map_err(|e| Failure::NoAnswer(format!("an answer that can't be read: {e}")));
     }
     let status: Option<Status> = serde_json::from_slice(&body).ok();
-    let header = head.headers.get(http::header::RETRY_AFTER);
-    let seconds = header
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .or_else(|| Some(u64::from(status.as_ref()?.details.as_ref()?.retry_after_seconds)))
-        .filter(|seconds| *seconds > 0);
+    let in_body = || Some(u64::from(status.as_ref()?.details.as_ref()?.retry_after_seconds));
+    let asked = retry_after(&head.headers)
+        .or_else(|| in_body().filter(|seconds| *seconds > 0).map(Duration::from_secs));
     // An object that does not exist is named in the answer.
     let names_an_object =
         status.as_ref().and_then(|s| s.details.as_ref()).is_some_and(|details| !details.name.is_empty());
@@ -121,8 +119,15 @@ pub async fn send<T: DeserializeOwned>(
     Err(Failure::Refused {
         code: head.status.as_u16(),
         message,
-        retry_after: seconds.map(|s| Duration::from_secs(s).min(LONGEST_RETRY_AFTER)),
+        retry_after: asked.map(|wait| wait.min(LONGEST_RETRY_AFTER)),
     })
+}
+
+/// How long an answer's `Retry-After` asks to wait, in whole seconds; a date, which the API server never sends, is passed over.
+#[must_use]
+pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok();
+    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 fn with_causes(error: &kube::Error) -> String {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
@@ -11,19 +11,14 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     core::DeserializeGuard,
     runtime::{
-        WatchStreamExt,
         events::{Recorder, Reporter},
-        watcher::{self, Event, watcher},
+        watcher::{self, Event},
     },
 };
-use serde::de::DeserializeOwned;
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -31,14 +26,15 @@ use crate::{
     FIELD_MANAGER,
     admission::{Admission, POLICY, Policies, SPREADS},
     api::{BulkUpdate, Kind},
-    bulk_update::{Context, Registry, decide::Rules, status::whole_seconds},
+    bulk_update::{Context, Crowd, Registry, decide::Rules, status::whole_seconds},
     clock::Clock,
-    health::{Health, WATCH_LASTS},
+    health::Health,
     index::{Index, Scope},
     meta::Meta,
     metrics::Metrics,
+    slots::Slots,
     target::Observed,
-    workload::leftover,
+    watches::watch,
 };
 
 /// How many objects a list asks for at once: what is decoded at a time stays small.
@@ -94,14 +90,14 @@ pub async fn run(
     let ctx = Arc::new(Context {
         index: Arc::clone(&index),
         meta: Meta::new(client.clone(), settings.namespace.clone(), settings.meta_configmap.clone()),
-        slots: Arc::new(Semaphore::new(settings.max_in_flight)),
+        slots: Slots::new(settings.max_in_flight),
         rules: Rules { delete_completed: settings.delete_completed },
         recorder: Recorder::new(client.clone(), reporter),
         policies: Policies::new(settings.require_admission_policy),
         clock: Clock,
         metrics,
         health,
-        writing: TaskTracker::new(),
+        writing: Crowd::default(),
         tracker: TaskTracker::new(),
         shutdown: shutdown.clone(),
         client: client.clone(),
@@ -109,11 +105,9 @@ pub async fn run(
 
     // Each of these runs for as long as the operator does.
     let mut tasks = JoinSet::new();
-    let (leftovers, seen) = mpsc::unbounded_channel();
     for scope in scopes {
-        tasks.spawn(follow_targets(Arc::clone(&ctx), scope, leftovers.clone()));
+        tasks.spawn(follow_targets(Arc::clone(&ctx), scope));
     }
-    tasks.spawn(leftover::run(Arc::clone(&ctx), seen));
     tasks.spawn(follow_flag(Arc::clone(&ctx)));
     if settings.require_admission_policy {
         tasks.spawn(follow_policy(Arc::clone(&ctx)));
@@ -170,27 +164,6 @@ pub async fn run(
     Ok(())
 }
 
-/// A list and watch that goes on for ever, each with a back-off of its own: one that fails holds up no other.
-fn watch<K>(
-    ctx: &Context,
-    api: Api<K>,
-    config: watcher::Config,
-    resource: &'static str,
-) -> impl Stream<Item = Event<K>> + Send + use<K>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let metrics = ctx.metrics.clone();
-    let config = config.timeout(WATCH_LASTS.as_secs().try_into().unwrap_or(u32::MAX));
-    watcher(api, config).default_backoff().filter_map(move |event| {
-        let event = event.inspect_err(|error| {
-            metrics.watch_failed(resource);
-            warn!(resource, %error, "a watch failed; trying again");
-        });
-        std::future::ready(event.ok())
-    })
-}
-
 /// The one object of that name.
 fn named(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
@@ -225,7 +198,7 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) 
     }
 }
 
-async fn follow_targets(ctx: Arc<Context>, scope: Scope, leftovers: mpsc::UnboundedSender<leftover::Seen>) {
+async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
     let resource = scope.kind.api_resource();
     let client = ctx.client.clone();
     let api: Api<Observed> = match &scope.namespace {
@@ -243,12 +216,6 @@ async fn follow_targets(ctx: Arc<Context>, scope: Scope, leftovers: mpsc::Unboun
             ctx.metrics.unreadable(scope.kind.plural());
             warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why, unreadable,
                 "unreadable: it is neither stopped nor deleted");
-        }
-        // The receiver ends only with the process.
-        if target.is_leftover()
-            && leftovers.send((scope.kind, namespace.to_owned(), name.to_owned())).is_err()
-        {
-            return;
         }
     }
 }

@@ -1,32 +1,29 @@
-//! Whether the operator gets on: signs of life of its watches and of its passes over BulkUpdates.
+//! Liveness: are the watches and the passes over BulkUpdates making progress?
+
+mod listen;
+#[cfg(test)]
+mod tests;
+
+pub use listen::Listen;
 
 use std::{
     collections::HashMap,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures::{FutureExt, future::BoxFuture};
-use http_body::Frame;
 use k8s_openapi::jiff::Timestamp;
-use kube::client::{Body, DynBody};
 use tokio::time::Instant;
-use tower::{BoxError, Layer, Service, util::BoxService};
 
-use crate::client::Wire;
-
-/// How long a watch lasts before it is begun anew: the longest that the API server may have nothing to say.
+/// How long a watch lasts before it is started again: the longest that the API server may have nothing to say.
 pub const WATCH_LASTS: Duration = Duration::from_mins(1);
 
-/// How long a watch may be silent. One that is refused, or whose connection is, is not: to restart would mend nothing, and it
-/// is tried again at least every minute and a half. One that gets no answer at all is.
+/// How long a watch may be silent, its first list included. One that is refused, or whose connection is, is not: to restart
+/// would mend nothing, and it is tried again at least every minute and a half. One that gets no answer at all is.
 pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
-/// How long one pass over a BulkUpdate may take: it waits a minute at the most, each of its requests takes 10 s at the
-/// most, but a thousand of them may stand in line for the slots.
+/// How long one pass over a BulkUpdate may take: it waits a minute at the most, and each of its requests takes 10 s at the
+/// most. The time that it stands in line for a slot does not count, as long as the line moves.
 pub const LONGEST_PASS: Duration = Duration::from_mins(20);
 
 /// What is missing at first.
@@ -47,14 +44,50 @@ impl Default for Health {
 
 #[derive(Debug, Default)]
 struct Signs {
-    /// Of each watch, by its path: when there was a sign of life.
-    watches: HashMap<String, Instant>,
-    /// And when the API server has told something last.
-    told: HashMap<String, Timestamp>,
+    /// By the path that is listed and watched.
+    watches: HashMap<String, Watch>,
     /// Of each BulkUpdate under way, by a number of its own.
-    passes: HashMap<u64, Instant>,
+    passes: HashMap<u64, Pass>,
     /// How many numbers were given out.
     numbers: u64,
+    /// When anybody's turn in the line for a slot came last.
+    last_turn: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Watch {
+    last_activity: Instant,
+    /// When the last event, bookmark, or page of a list arrived, or a watch ended as it should.
+    last_event: Option<Timestamp>,
+    /// The same of a watch alone, not of the list before it.
+    last_watched: Option<Instant>,
+    /// How many pages of the present list have arrived, and how many of any list since the last event of a watch.
+    pages: (u32, u32),
+    /// The API server has asked that it is not asked before.
+    not_before: Option<Instant>,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            last_activity: Instant::now(),
+            last_event: None,
+            last_watched: None,
+            pages: (0, 0),
+            not_before: None,
+        }
+    }
+
+    fn event(&mut self) {
+        self.last_activity = Instant::now();
+        self.last_event = Some(Timestamp::now());
+    }
+}
+
+#[derive(Debug)]
+struct Pass {
+    since: Instant,
+    in_line: bool,
 }
 
 /// The sign of life of one BulkUpdate under way, until it is dropped.
@@ -78,38 +111,73 @@ impl Health {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes a sign of life of the watch of this path.
-    fn heard(&self, path: &str) {
-        let now = Instant::now();
-        let mut signs = self.signs();
-        match signs.watches.get_mut(path) {
-            Some(known) => *known = now,
-            None => {
-                signs.watches.insert(path.to_owned(), now);
-            }
-        }
+    /// From now on the list and watch of this path has to show signs of life.
+    pub fn expect(&self, path: &str) {
+        self.watch(path, |_| ());
     }
 
-    /// The watch of this path has told something.
-    fn told(&self, path: &str) {
-        self.heard(path);
-        let now = Timestamp::now();
-        let mut signs = self.signs();
-        match signs.told.get_mut(path) {
-            Some(known) => *known = now,
-            None => {
-                signs.told.insert(path.to_owned(), now);
-            }
-        }
+    /// A sign of life that says nothing else: a refusal, a connection that failed.
+    fn active(&self, path: &str) {
+        self.watch(path, |watch| watch.last_activity = Instant::now());
     }
 
-    /// When the watches of each resource have told something last; of several, the one that has been silent longest counts.
+    /// The API server has refused, and may have asked to be left alone for some time.
+    fn refused(&self, path: &str, retry_after: Option<Duration>) {
+        self.watch(path, |watch| {
+            watch.last_activity = Instant::now();
+            watch.not_before = retry_after.map(|wait| Instant::now() + wait);
+        });
+    }
+
+    /// A list starts.
+    fn list_started(&self, path: &str) {
+        self.watch(path, |watch| watch.pages.0 = 0);
+    }
+
+    /// A page of a list has arrived in whole. One that has arrived before, in a list that did not come to its end, is no
+    /// progress.
+    fn page_arrived(&self, path: &str) {
+        self.watch(path, |watch| {
+            let (now, furthest) = &mut watch.pages;
+            *now += 1;
+            if now > furthest {
+                *furthest = *now;
+                watch.event();
+            }
+        });
+    }
+
+    /// A watch has brought an event or a bookmark, or has ended as it should.
+    fn watch_event(&self, path: &str) {
+        self.watch(path, |watch| {
+            watch.event();
+            watch.last_watched = Some(Instant::now());
+            watch.pages.1 = 0;
+        });
+    }
+
+    /// Whether the watch of this path has brought an event or a bookmark since then, or has ended as it should. (The list
+    /// before it does not count.)
     #[must_use]
-    pub fn told_last(&self) -> HashMap<String, Timestamp> {
+    pub fn watched_since(&self, path: &str, since: Instant) -> bool {
+        self.signs().watches.get(path).and_then(|watch| watch.last_watched).is_some_and(|time| time > since)
+    }
+
+    /// How long the API server has asked to wait, still, before this path is asked for again.
+    #[must_use]
+    pub fn retry_after(&self, path: &str) -> Duration {
+        let not_before = self.signs().watches.get(path).and_then(|watch| watch.not_before);
+        not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(Instant::now()))
+    }
+
+    /// When the watches of each resource brought something last; of several, the one that has been silent longest counts.
+    #[must_use]
+    pub fn last_events(&self) -> HashMap<String, Timestamp> {
         let mut last = HashMap::new();
-        for (path, time) in &self.signs().told {
+        for (path, watch) in &self.signs().watches {
+            let Some(time) = watch.last_event else { continue };
             let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
-            last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(*time)).or_insert(*time);
+            last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(time)).or_insert(time);
         }
         last
     }
@@ -120,7 +188,7 @@ impl Health {
         let mut signs = self.signs();
         signs.numbers += 1;
         let number = signs.numbers;
-        signs.passes.insert(number, Instant::now());
+        signs.passes.insert(number, Pass { since: Instant::now(), in_line: false });
         Pulse { health: Arc::clone(self), number }
     }
 
@@ -130,22 +198,37 @@ impl Health {
         self.signs().passes.len()
     }
 
-    /// Whether all gets on.
+    /// Whether all makes progress.
     ///
     /// # Errors
     /// What does not, in words for whoever looks at the probe.
     pub fn check(&self) -> Result<(), String> {
         let signs = self.signs();
-        for (path, heard) in &signs.watches {
-            if heard.elapsed() > LONGEST_SILENCE {
-                return Err(format!("nothing was heard of the watch of {path} for {:?}", heard.elapsed()));
+        for (path, Watch { last_activity, .. }) in &signs.watches {
+            if last_activity.elapsed() > LONGEST_SILENCE {
+                return Err(format!(
+                    "nothing was heard of the watch of {path} for {:?}",
+                    last_activity.elapsed()
+                ));
             }
         }
-        match signs.passes.values().map(Instant::elapsed).max() {
+        let stands_since = |pass: &Pass| match signs.last_turn.filter(|_| pass.in_line) {
+            Some(turn) => pass.since.max(turn),
+            None => pass.since,
+        };
+        match signs.passes.values().map(|pass| stands_since(pass).elapsed()).max() {
             Some(longest) if longest > LONGEST_PASS => {
-                Err(format!("a BulkUpdate has not got on for {longest:?}"))
+                Err(format!("a BulkUpdate has made no progress for {longest:?}"))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn watch<T>(&self, path: &str, note: impl FnOnce(&mut Watch) -> T) -> T {
+        let mut signs = self.signs();
+        match signs.watches.get_mut(path) {
+            Some(watch) => note(watch),
+            None => note(signs.watches.entry(path.to_owned()).or_insert_with(Watch::new)),
         }
     }
 
@@ -155,10 +238,24 @@ impl Health {
 }
 
 impl Pulse {
-    /// It gets on.
+    /// It makes progress.
     pub fn beat(&self) {
+        self.is(false);
+    }
+
+    /// Waits for its turn in the line for a slot: however long that takes, it does not stand still as long as others have
+    /// theirs.
+    pub async fn in_line<T>(&self, turn: impl Future<Output = T>) -> T {
+        self.is(true);
+        let slot = turn.await;
+        self.is(false);
+        self.health.signs().last_turn = Some(Instant::now());
+        slot
+    }
+
+    fn is(&self, in_line: bool) {
         if let Some(pass) = self.health.signs().passes.get_mut(&self.number) {
-            *pass = Instant::now();
+            *pass = Pass { since: Instant::now(), in_line };
         }
     }
 }
@@ -166,126 +263,5 @@ impl Pulse {
 impl Drop for Pulse {
     fn drop(&mut self) {
         self.health.signs().passes.remove(&self.number);
-    }
-}
-
-/// Listens to watches, on the wire: bookmarks, which kube keeps to itself, are signs of life as well.
-#[derive(Clone, Debug)]
-pub struct Listen(pub Arc<Health>);
-
-impl Layer<Wire> for Listen {
-    type Service = Wire;
-
-    fn layer(&self, wire: Wire) -> Wire {
-        BoxService::new(Listening { wire, health: Arc::clone(&self.0) })
-    }
-}
-
-struct Listening {
-    wire: Wire,
-    health: Arc<Health>,
-}
-
-impl Service<http::Request<Body>> for Listening {
-    type Response = http::Response<Box<DynBody>>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.wire.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        // A list goes before each watch, page by page, and is a part of it.
-        let query = request.uri().query().unwrap_or_default();
-        let watches = query.split('&').any(|part| part == "watch=true" || part.starts_with("limit="));
-        let path = request.uri().path().to_owned();
-        let answer = self.wire.call(request);
-        if !watches {
-            return answer;
-        }
-        let health = Arc::clone(&self.health);
-        async move {
-            let answer = answer.await.inspect_err(|_| health.heard(&path))?;
-            if !answer.status().is_success() {
-                health.heard(&path);
-                return Ok(answer);
-            }
-            // That a watch was begun says nothing: what tells is what comes then, and be it the end.
-            Ok(answer.map(|body| Box::new(Heard { body, path, health }) as Box<DynBody>))
-        }
-        .boxed()
-    }
-}
-
-/// The body of a list or a watch.
-struct Heard {
-    body: Box<DynBody>,
-    path: String,
-    health: Arc<Health>,
-}
-
-impl http_body::Body for Heard {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(None | Some(Ok(_))) => self.health.told(&self.path),
-            Poll::Ready(Some(Err(_))) => self.health.heard(&self.path),
-            Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_watch_is_told_and_one_that_is_heard_is_not() {
-        let health = Health::default();
-        assert_eq!(health.check(), Ok(()));
-        health.heard("/apis/aiapi.dev/v1alpha1/executions");
-        health.told("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
-        advance(LONGEST_SILENCE).await;
-        assert_eq!(health.check(), Ok(()));
-        health.told("/apis/aiapi.dev/v1alpha1/executions");
-        advance(Duration::from_millis(1)).await;
-        let why = health.check().unwrap_err();
-        assert!(why.contains("namespaces/a/bulkupdates"), "{why}");
-        health.heard("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
-        assert_eq!(health.check(), Ok(()));
-        let mut resources: Vec<_> = health.told_last().into_keys().collect();
-        resources.sort();
-        assert_eq!(resources, ["bulkupdates", "executions"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pass_that_does_not_end_is_told() {
-        let health = Arc::new(Health::default());
-        let [stuck, other] = [health.pulse(), health.pulse()];
-        assert_eq!(health.underway(), 2);
-        advance(LONGEST_PASS).await;
-        assert_eq!(health.check(), Ok(()));
-        other.beat();
-        advance(Duration::from_millis(1)).await;
-        assert!(health.check().is_err());
-        stuck.beat();
-        assert_eq!(health.check(), Ok(()));
-        advance(LONGEST_PASS + Duration::from_millis(1)).await;
-        drop([stuck, other]);
-        assert_eq!((health.check(), health.underway()), (Ok(()), 0));
     }
 }

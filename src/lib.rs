@@ -17,10 +17,11 @@ pub mod meta;
 pub mod metrics;
 pub mod preflight;
 pub mod replica;
+pub mod slots;
 pub mod target;
 pub mod telemetry;
 pub mod traces;
-pub mod workload;
+pub mod watches;
 
 /// The name under which the operator writes: in `managedFields`, in events, in audit logs.
 pub const FIELD_MANAGER: &str = "ai-api-operator";

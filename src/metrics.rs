@@ -169,7 +169,7 @@ impl Metrics {
     /// Takes over what is known elsewhere and needed only when somebody looks.
     pub fn refresh(&self, health: &Health, leadership: &Leadership) {
         self.underway.set(health.underway().try_into().unwrap_or(i64::MAX));
-        for (resource, time) in health.told_last() {
+        for (resource, time) in health.last_events() {
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
             let seconds = time.as_millisecond() as f64 / 1000.0;
             self.heard_last.get_or_create(&Resource { resource }).set(seconds);

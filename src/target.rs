@@ -172,14 +172,6 @@ pub fn answered(name: &str, answer: Value) -> Result<Target, Failure> {
     Ok(Target::from(&object))
 }
 
-impl Target {
-    /// Whether nothing runs for it although its state says STOPPING: this operator's own, without a template.
-    #[must_use]
-    pub fn is_leftover(&self) -> bool {
-        self.state == Ok(State::Stopping) && !self.managed_by_other && !self.has_template
-    }
-}
-
 /// Whether resource version `a` is as new as `b` or newer. They are etcd revisions, numbers that grow; one that is no
 /// number is taken for new, because every write is guarded anyway.
 #[must_use]

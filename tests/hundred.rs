@@ -269,20 +269,47 @@ async fn events_tell_what_was_accepted_rejected_and_finished() {
     }
 }
 
+/// Nothing runs for it, and nobody asked: whoever wrote STOPPING there will know.
 #[tokio::test]
-async fn a_leftover_stopping_is_taken_to_stopped() {
-    let world = World::running("leftover").await;
+async fn a_target_without_work_that_is_stopping_is_left_alone() {
+    let mut world = World::new("left-alone").await;
     for kind in Kind::ALL {
-        world.own(kind, "leftover", "STOPPING").await;
-        world
-            .target(kind, "of-another", json!({"managedBy": "example.com/x"}), json!({"state": "STOPPING"}))
-            .await;
+        world.own(kind, "stopping", "STOPPING").await;
     }
+    let version = async |world: &World, kind| {
+        world.find(kind, "stopping").await.unwrap().metadata.resource_version.unwrap()
+    };
+    let before = [version(&world, Kind::Execution).await, version(&world, Kind::Deployment).await];
+    let named = |verb: &str| {
+        let items = json!([{"id": "stopping", "targetStatus": verb}]);
+        json!({"executions": items, "deployments": items})
+    };
+    // It is there at the start, and seen with the flag off, and with the flag on.
+    world.flag(None).await;
+    world.operator.start(&[]);
+    let status = world.carry_out("off", named("STOPPED")).await;
+    assert_eq!(conditions(&status)[0], "Accepted False BulkUpdatesDisabled");
+    world.flag(Some(support::ON)).await;
+    for verb in ["STOPPED", "DELETED"] {
+        let status = world.carry_out(&verb.to_lowercase(), named(verb)).await;
+        for kind in Kind::ALL {
+            assert_eq!(outcome(&status, kind, "stopping"), "Refused WrongState");
+        }
+    }
+    // It becomes one while the operator runs, and is seen by then.
     for kind in Kind::ALL {
-        support::until("STOPPED", || async {
-            world.find(kind, "leftover").await.unwrap().data["status"]["state"] == "STOPPED"
-        })
-        .await;
-        assert_eq!(world.find(kind, "of-another").await.unwrap().data["status"]["state"], "STOPPING");
+        world.own(kind, "stopping-later", "STOPPING").await;
+        world.own(kind, "last", "RUNNING").await;
     }
+    let items = json!([{"id": "stopping-later", "targetStatus": "DELETED"}, {"id": "last", "targetStatus": "STOPPED"}]);
+    let status = world.carry_out("last", json!({"executions": items, "deployments": items})).await;
+    for kind in Kind::ALL {
+        assert_eq!(outcome(&status, kind, "stopping-later"), "Refused WrongState");
+        assert_eq!(outcome(&status, kind, "last"), "Settled");
+    }
+    assert!(world.operator.stop().success());
+    let written: Vec<_> =
+        world.requests().into_iter().filter(Request::is_target_write).map(|r| r.name).collect();
+    assert_eq!(written, ["last", "last"]);
+    assert_eq!([version(&world, Kind::Execution).await, version(&world, Kind::Deployment).await], before);
 }

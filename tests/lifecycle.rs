@@ -285,6 +285,37 @@ async fn a_small_one_is_not_held_up_behind_large_ones() {
     }
 }
 
+/// Counted in turns, by the API server's audit log: how long they take says nothing.
+#[tokio::test]
+async fn a_tenant_with_one_has_as_many_turns_as_a_tenant_with_many() {
+    const CROWD: usize = 60;
+    const LONE: usize = 20;
+    let mut crowd = World::new("crowd").await;
+    let lone = World::new("lone").await;
+    for n in 0..CROWD {
+        let mut items = Vec::new();
+        for m in 0..10 {
+            let id = format!("running-{n}-{m}");
+            crowd.own(Kind::Execution, &id, "RUNNING").await;
+            items.push(json!({"id": id, "targetStatus": "STOPPED"}));
+        }
+        crowd.submit(&format!("one-of-many-{n}"), json!({"executions": items})).await;
+    }
+    let items = running(&lone, LONE).await;
+    crowd.operator.start(&["--watch-namespace", "lone", "--max-in-flight", "1"]);
+    until("some writes", || async { crowd.writes().len() >= CROWD / 2 }).await;
+    lone.submit("lone", json!({"executions": items})).await;
+    assert_eq!(count(&lone.finished("lone").await, ItemResult::Settled), LONE);
+    let writes = crowd.writes();
+    let of_lone = |w: &Request| w.namespace == "lone";
+    let first = writes.iter().position(of_lone).unwrap();
+    let last = writes.iter().rposition(of_lone).unwrap();
+    let between = (last + 1 - first) - LONE;
+    println!("{between} writes of the crowd beside {LONE}; {first} came before");
+    assert!(writes.len() < CROWD * 10 + LONE, "the crowd was done");
+    assert!(between <= 2 * LONE, "{between} writes of the crowd beside {LONE}");
+}
+
 #[tokio::test]
 async fn only_the_namespaces_that_it_is_told_are_watched() {
     let mut first = World::new("watched-1").await;

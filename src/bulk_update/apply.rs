@@ -1,9 +1,8 @@
 //! Fourth step: the requests about targets. Each write carries its guard; all go out side by side, as many at once as
-//! there are slots, and free slots go round the BulkUpdates that want one.
+//! there are slots.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures::future::poll_fn;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Resource,
@@ -12,11 +11,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::{CancellationToken, PollSemaphore};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
 use super::{
@@ -31,6 +29,7 @@ use crate::{
     api::{ItemResult, ItemStatus, Kind, TargetStatus},
     client::{Failure, send},
     metrics,
+    slots::Slot,
     target::{self, Observed, Target},
 };
 
@@ -103,21 +102,24 @@ pub async fn apply(
     wanted: Vec<Wanted>,
 ) {
     let until = Instant::now() + STINT;
-    let _writing = (!wanted.is_empty()).then(|| ctx.writing.token());
+    let request = Arc::clone(&work.request);
+    let _writing = (!wanted.is_empty()).then(|| ctx.writing.enter(&work.request.namespace));
     let mut queue: VecDeque<_> = wanted.into();
-    // One place in the line of the slots for each BulkUpdate, kept while this pass waits: so they take turns. It is given
-    // up between passes, when the status may want a slot.
-    let mut slots = PollSemaphore::new(Arc::clone(&ctx.slots));
+    // One place in the line at a time, kept while this pass waits. It is given up between passes, when the status may want a
+    // slot.
+    let place = || ctx.slots.acquire(&request.namespace, &request.uid);
+    let mut slots = place();
     let mut look_again = false;
     // Reads sent together are decided on together: what they correct takes one status write.
     while !queue.is_empty() || !(flight.is_empty() || (look_again && work.reading == 0)) {
         tokio::select! {
             biased;
             Some(again) = flight.take_in_next(work) => look_again |= again,
-            slot = poll_fn(|cx| slots.poll_acquire(cx)), if !queue.is_empty() => {
-                // The semaphore is never closed; if it were, nothing could be sent any more.
-                let (Some(slot), Some(wanted)) = (slot, queue.pop_front()) else { return };
-                start(ctx, latest, work, flight, slot, wanted);
+            slot = &mut slots, if !queue.is_empty() => {
+                slots = place();
+                if let Some(wanted) = queue.pop_front() {
+                    start(ctx, latest, work, flight, slot, wanted);
+                }
             }
             () = sleep_until(until) => return,
         }
@@ -132,7 +134,7 @@ fn start(
     latest: &Latest,
     work: &mut Work,
     flight: &mut Flight,
-    slot: OwnedSemaphorePermit,
+    slot: Slot,
     wanted: Wanted,
 ) {
     let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(&work.request));
@@ -236,7 +238,7 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
 
 /// A merge patch of a target's status. The guard is the resource version in it: the API server does not check a uid
 /// there, and a resource version is never the same for an object made anew.
-pub(crate) fn patch_status(
+fn patch_status(
     kind: Kind,
     namespace: &str,
     name: &str,

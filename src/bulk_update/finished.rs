@@ -106,8 +106,7 @@ async fn persist(ctx: &Context, request: &Request, version: &str, chore: &Chore)
 }
 
 async fn attempt_at(ctx: &Context, request: &Request, version: &str, chore: &Chore) -> Result<(), Failure> {
-    // The semaphore is never closed.
-    let _slot = ctx.slots.acquire().await;
+    let _slot = ctx.slots.acquire(&request.namespace, &request.uid).await;
     match chore {
         Chore::Acknowledge(what) => {
             record::replace(ctx, &what.0, &what.1).await?;

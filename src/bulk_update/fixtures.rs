@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config, client::Body, runtime::events::Recorder};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Context,
+    Context, Crowd,
     decide::{Rules, blank},
     request::{Item, Request},
     work::{Entry, Progress},
@@ -21,6 +20,7 @@ use crate::{
     index::Index,
     meta::Meta,
     metrics::Metrics,
+    slots::Slots,
     target::Target,
 };
 
@@ -74,10 +74,10 @@ fn context_of(client: Client) -> Arc<Context> {
         clock: Clock,
         metrics: Metrics::default(),
         health: Arc::default(),
-        slots: Arc::new(Semaphore::new(1)),
+        slots: Slots::new(1),
         rules: Rules::default(),
         recorder: Recorder::new(client.clone(), "test".into()),
-        writing: TaskTracker::new(),
+        writing: Crowd::default(),
         tracker: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         client,

@@ -15,16 +15,14 @@ mod settle;
 pub mod status;
 pub mod work;
 
+pub use pace::Crowd;
 pub use registry::Registry;
 
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, runtime::events::Recorder};
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, info_span, warn};
 
@@ -46,6 +44,7 @@ use crate::{
     index::Index,
     meta::Meta,
     metrics::Metrics,
+    slots::Slots,
 };
 
 /// What all BulkUpdates share.
@@ -64,10 +63,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// Shows that all gets on.
     pub health: Arc<Health>,
-    /// One permit for each request that may be under way; those of the watches, the flag and the events aside.
-    pub slots: Arc<Semaphore>,
-    /// One token for each pass that sends requests about targets.
-    pub writing: TaskTracker,
+    /// One for each request that may be under way; those of the watches, the flag and the events aside.
+    pub slots: Slots,
+    /// The passes that send requests about targets.
+    pub writing: Crowd,
     /// Who is eligible.
     pub rules: Rules,
     /// Writes events.
@@ -79,10 +78,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// How many others send requests about targets, where that matters: what only waits to settle reports at its own pace.
+    /// With how many others a BulkUpdate shares what statuses may cost, where that matters: what only waits to settle reports
+    /// at its own pace.
     #[must_use]
     pub fn others(&self, work: &Work) -> usize {
-        if work.any(ItemResult::Planned) { self.writing.len() } else { 0 }
+        if work.any(ItemResult::Planned) { self.writing.others(&work.request.namespace) } else { 0 }
     }
 
     /// Who asked for it, where the admission policy vouches for that.
@@ -169,7 +169,7 @@ async fn read_again(
     for attempt in 1.. {
         pulse.beat();
         let answer = {
-            let _slot = ctx.slots.acquire().await;
+            let _slot = pulse.in_line(ctx.slots.acquire(&request.namespace, &request.uid)).await;
             record::get(ctx, request).await
         };
         match answer {
@@ -207,7 +207,7 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
         pulse.beat();
         if latest.stopped() {
             flight.drain(work).await;
-            record::record_last(ctx, work).await;
+            record::record_last(ctx, work, pulse).await;
             return End::Over;
         }
         let seen = tokio::select! {
@@ -217,14 +217,14 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
         let decided = (Instant::now(), Timestamp::now());
         let turn = info_span!("decide").in_scope(|| decide(work, &seen, ctx.rules, decided.1));
         let recorded = match &turn.phase {
-            Some(phase) => record::record(ctx, work, phase).instrument(info_span!("record")).await,
+            Some(phase) => record::record(ctx, work, phase, pulse).instrument(info_span!("record")).await,
             None => Recorded::Unchanged,
         };
         if matches!(recorded, Recorded::Overtaken) {
             flight.drain(work).await;
             work.keep_to_the_record();
             // It is being deleted, perhaps, and only lingers: what was done is told all the same.
-            record::record_last(ctx, work).await;
+            record::record_last(ctx, work, pulse).await;
             return End::Overtaken;
         }
         work.keep_to_the_record();

@@ -1,6 +1,10 @@
 //! How often a status is written.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -16,6 +20,53 @@ const FOR_EACH_OTHER: Duration = Duration::from_millis(500);
 
 /// The longest that this comes to.
 const IN_A_CROWD: Duration = Duration::from_mins(1);
+
+/// Who sends requests about targets: what statuses may cost is shared round the namespaces first, as the slots are, so that a
+/// BulkUpdate beside a tenant's thousand reports as if there were but one. A clone counts the same.
+#[derive(Clone, Debug, Default)]
+pub struct Crowd(Arc<Mutex<HashMap<Box<str>, usize>>>);
+
+impl Crowd {
+    /// One more of this namespace does, until what this gives back is dropped.
+    #[must_use]
+    pub fn enter(&self, namespace: &str) -> Writing {
+        *self.namespaces().entry(namespace.into()).or_default() += 1;
+        Writing { crowd: self.clone(), namespace: namespace.into() }
+    }
+
+    /// With how many others one of this namespace that is not among them shares: as many as there would be if each namespace
+    /// had as many as its own.
+    #[must_use]
+    pub fn others(&self, namespace: &str) -> usize {
+        let namespaces = self.namespaces();
+        let own = namespaces.get(namespace).copied().unwrap_or_default();
+        let all = namespaces.len() + usize::from(own == 0);
+        all.saturating_mul(own + 1) - 1
+    }
+
+    fn namespaces(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that sends requests about targets.
+#[derive(Debug)]
+pub struct Writing {
+    crowd: Crowd,
+    namespace: Box<str>,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut namespaces = self.crowd.namespaces();
+        if let Some(writing) = namespaces.get_mut(&self.namespace) {
+            *writing -= 1;
+            if *writing == 0 {
+                namespaces.remove(&self.namespace);
+            }
+        }
+    }
+}
 
 /// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s, and more rarely
 /// still where many BulkUpdates are being written; and when one that failed is tried again.
@@ -110,6 +161,20 @@ mod tests {
         tokio::time::advance(Duration::from_millis(101)).await;
         assert!(pace.held_back().is_none() && !pace.due(0));
         assert!(pace.next(0) > Some(Instant::now()), "what has passed is no time to wait for");
+    }
+
+    #[test]
+    fn a_tenants_thousand_count_as_one_to_another_tenant() {
+        let crowd = Crowd::default();
+        assert_eq!((crowd.others("small"), crowd.others("large")), (0, 0));
+        let large: Vec<_> = (0..1000).map(|_| crowd.enter("large")).collect();
+        assert_eq!((crowd.others("small"), crowd.others("large")), (1, 1000));
+        let small = crowd.enter("small");
+        assert_eq!((crowd.others("small"), crowd.others("large"), crowd.others("third")), (3, 2001, 2));
+        drop(large);
+        assert_eq!((crowd.others("small"), crowd.others("large")), (1, 1));
+        drop(small);
+        assert!(crowd.namespaces().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ use crate::{
     FIELD_MANAGER,
     api::{BulkUpdate, BulkUpdateStatus, ItemResult},
     client::{Failure, send},
+    health::Pulse,
 };
 
 /// How long the last status is tried: a part of the time that a stop may take.
@@ -45,7 +46,7 @@ pub enum Recorded {
 }
 
 /// Writes the status if it is due.
-pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: &Phase) -> Recorded {
+pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: &Phase, pulse: &Pulse) -> Recorded {
     let wanted = status(work, phase, Timestamp::now());
     if wanted == work.recorded {
         return Recorded::Unchanged;
@@ -55,12 +56,12 @@ pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: &Phase) -> Recor
     {
         return Recorded::Later;
     }
-    write_or_put_off(ctx, work, phase, wanted, false).await
+    write_or_put_off(ctx, work, phase, wanted, false, pulse).await
 }
 
 /// Records what is known before the work is laid down unfinished. At best effort: what can't be recorded now is read
 /// off the objects by whoever takes it up again.
-pub async fn record_last(ctx: &Arc<Context>, work: &mut Work) {
+pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
     if work.start.is_none() {
         return;
     }
@@ -74,7 +75,7 @@ pub async fn record_last(ctx: &Arc<Context>, work: &mut Work) {
             if wanted == work.recorded {
                 return;
             }
-            match write_or_put_off(ctx, work, &phase, wanted, true).await {
+            match write_or_put_off(ctx, work, &phase, wanted, true, pulse).await {
                 Recorded::Written(_) | Recorded::Adopted(_) | Recorded::Later => {}
                 Recorded::Unchanged | Recorded::Overtaken => return,
             }
@@ -91,10 +92,10 @@ async fn write_or_put_off(
     phase: &Phase,
     wanted: BulkUpdateStatus,
     last: bool,
+    pulse: &Pulse,
 ) -> Recorded {
-    // A status takes a slot like any other request: a thousand plans at once are no reason to flood the API server. The
-    // semaphore is never closed.
-    let _slot = ctx.slots.acquire().await;
+    // A status takes a slot like any other request: a thousand plans at once are no reason to flood the API server.
+    let _slot = pulse.in_line(ctx.slots.acquire(&work.request.namespace, &work.request.uid)).await;
     if work.recorded.start_time.is_none() && work.any(ItemResult::Planned) {
         work.since = Instant::now();
         if !work.pace.failing() {

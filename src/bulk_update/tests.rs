@@ -222,7 +222,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
     let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
     work.entries[0].becomes(record, Some(eligible(TargetStatus::Stopped)));
     let begun = Instant::now();
-    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
+    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None), &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
     // It is read at once, and the write finds it there.
     ctx.tracker.close();
@@ -242,7 +242,7 @@ async fn a_status_that_keeps_conflicting_is_put_off() {
     let (ctx, asked) = conflicting(stands);
     let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
     work.entries[0].becomes(failed, None);
-    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
+    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None), &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
     assert!(work.pace.held_back().is_some());
     let methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
@@ -262,7 +262,7 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
     let (ctx, _) = conflicting(stands);
     let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
     work.entries[0].becomes(failed, None);
-    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None)).await;
+    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None), &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Adopted(_)), "{recorded:?}");
     assert_eq!(work.recorded, first);
     assert_ne!(message(&work), before);

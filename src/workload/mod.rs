@@ -1,3 +1,0 @@
-//! What this operator does for Executions and Deployments that it runs itself.
-
-pub mod leftover;
