@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http_body::Frame;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::client::{Body, DynBody};
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, util::BoxService};
@@ -50,7 +50,7 @@ struct Signs {
     /// Of each watch, by its path: when there was a sign of life.
     watches: HashMap<String, Instant>,
     /// And when the API server has told something last.
-    told: HashMap<String, Timestamp>,
+    told: HashMap<String, Instant>,
     /// Of each BulkUpdate under way, by a number of its own.
     passes: HashMap<u64, Instant>,
     /// How many numbers were given out.
@@ -93,7 +93,7 @@ impl Health {
     /// The watch of this path has told something.
     fn told(&self, path: &str) {
         self.heard(path);
-        let now = Timestamp::now();
+        let now = Instant::now();
         let mut signs = self.signs();
         match signs.told.get_mut(path) {
             Some(known) => *known = now,
@@ -103,13 +103,16 @@ impl Health {
         }
     }
 
-    /// When the watches of each resource have told something last; of several, the one that has been silent longest counts.
+    /// When the watches of each resource have told something last, if it is `now`; of several, the one that has been silent
+    /// longest counts.
     #[must_use]
-    pub fn told_last(&self) -> HashMap<String, Timestamp> {
+    pub fn told_last(&self, now: Timestamp) -> HashMap<String, Timestamp> {
         let mut last = HashMap::new();
-        for (path, time) in &self.signs().told {
+        for (path, told) in &self.signs().told {
+            let since = SignedDuration::try_from(told.elapsed()).unwrap_or_default();
+            let time = now.saturating_sub(since).unwrap_or(now);
             let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
-            last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(*time)).or_insert(*time);
+            last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(time)).or_insert(time);
         }
         last
     }
@@ -267,7 +270,7 @@ mod tests {
         assert!(why.contains("namespaces/a/bulkupdates"), "{why}");
         health.heard("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
         assert_eq!(health.check(), Ok(()));
-        let mut resources: Vec<_> = health.told_last().into_keys().collect();
+        let mut resources: Vec<_> = health.told_last(Timestamp::UNIX_EPOCH).into_keys().collect();
         resources.sort();
         assert_eq!(resources, ["bulkupdates", "executions"]);
     }

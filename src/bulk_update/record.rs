@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Resource,
     api::{GetParams, PartialObjectMeta, PostParams},
@@ -46,7 +46,7 @@ pub enum Recorded {
 
 /// Writes the status if it is due.
 pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: &Phase) -> Recorded {
-    let wanted = status(work, phase, Timestamp::now());
+    let wanted = status(work, phase, ctx.clock.now());
     if wanted == work.recorded {
         return Recorded::Unchanged;
     }
@@ -70,7 +70,7 @@ pub async fn record_last(ctx: &Arc<Context>, work: &mut Work) {
                 sleep_until(time).await;
             }
             let phase = Phase::Planned(None);
-            let wanted = status(work, &phase, Timestamp::now());
+            let wanted = status(work, &phase, ctx.clock.now());
             if wanted == work.recorded {
                 return;
             }
@@ -189,7 +189,7 @@ async fn write(
             return Ok(Recorded::Adopted(work.adopt(stands)));
         }
         // Something else has changed, such as a label or the TTL.
-        wanted = status(work, phase, Timestamp::now());
+        wanted = status(work, phase, ctx.clock.now());
     }
 }
 

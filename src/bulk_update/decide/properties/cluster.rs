@@ -14,9 +14,10 @@ use crate::{
     bulk_update::{
         Turn,
         apply::{self, Accepted, Answer, Wanted},
-        decide::{Deadline, Gate, Gates, Rules},
+        decide::{Deadline, Gate, Gates, Rules, is_older},
         fixtures::{OWN, at, bulk},
         observe::Seen,
+        request::Request,
         status::status,
         work::{Entry, Work},
     },
@@ -48,6 +49,8 @@ pub(super) struct Cluster {
     events: Vec<VecDeque<Event>>,
     index: Vec<Option<Target>>,
     work: Work,
+    /// The version at which the BulkUpdate was created.
+    made_at: u64,
     flight: Vec<Wanted>,
     lost: Vec<Write>,
     /// What this BulkUpdate has done.
@@ -66,7 +69,8 @@ impl Cluster {
             work: Work::take_up(&bulk),
             bulk,
             rules,
-            now: 1,
+            made_at: 0,
+            now: 0,
             flag: Gate::Open,
             version: 100,
             objects: vec![None; ITEMS],
@@ -91,13 +95,21 @@ impl Cluster {
                 while cluster.see(slot) {}
             }
         }
+        cluster.version += 1;
+        cluster.made_at = cluster.version;
+        cluster.work = Work::take_up(&cluster.bulk).made_at(Some(cluster.made_at));
         cluster
     }
 
-    /// Puts this in the place of what stands there.
+    /// Puts this in the place of what stands there. What is kept here has been first seen when it was created.
     fn put(&mut self, slot: usize, object: Option<Target>) {
         self.version += 1;
-        let object = object.map(|t| Target { resource_version: self.version.to_string().into(), ..t });
+        let before = self.objects[slot].as_ref();
+        let object = object.map(|t| {
+            let same = before.filter(|before| before.uid == t.uid);
+            let first_seen = same.map_or(self.version, |before| before.first_seen);
+            Target { resource_version: self.version.to_string().into(), first_seen, ..t }
+        });
         if let Some(before) = &self.objects[slot]
             && object.as_ref().is_none_or(|t| t.uid != before.uid)
         {
@@ -137,10 +149,14 @@ impl Cluster {
     fn see(&mut self, slot: usize) -> bool {
         let Some(event) = self.events[slot].pop_front() else { return false };
         match event {
-            Event::Applied(target) => self.index[slot] = Some(target),
+            Event::Applied(target) => {
+                let known = self.index[slot].take();
+                self.index[slot] = Some(target.seen_before(known.as_ref()));
+            }
             Event::Deleted(uid) => {
                 self.index[slot].take_if(|known| known.uid == uid);
                 let entry = self.entry(slot);
+                entry.may_be_gone(Some(&uid));
                 if entry.record.as_ref().and_then(|r| r.uid.as_deref()) == Some(&*uid) {
                     entry.progress.gone = true;
                     entry.progress.seen = None;
@@ -153,9 +169,13 @@ impl Cluster {
     fn relist(&mut self) {
         for slot in 0..ITEMS {
             self.events[slot].clear();
-            let vanished = self.index[slot].is_some() && self.objects[slot].is_none();
-            self.index[slot] = shown(self.objects[slot].as_ref());
-            self.entry(slot).progress.must_look |= vanished;
+            let known = self.index[slot].take();
+            let vanished = self.objects[slot].is_none();
+            self.index[slot] = shown(self.objects[slot].as_ref()).map(|t| t.seen_before(known.as_ref()));
+            if vanished {
+                self.entry(slot).may_be_gone(None);
+                self.entry(slot).progress.must_look |= known.is_some();
+            }
         }
     }
 
@@ -171,11 +191,11 @@ impl Cluster {
         let admission = Admission::NotRequired;
         let seen = Seen { admission, gates, looks: looks.collect(), unlisted: None };
         let Turn { phase, wanted, .. } =
-            crate::bulk_update::decide(&mut self.work, &seen, self.rules, at(self.now));
+            crate::bulk_update::decide(&mut self.work, &seen, self.rules, at(self.now).into());
         if let Some(phase) = phase
             && can_record
         {
-            self.work.recorded = status(&self.work, &phase, at(self.now));
+            self.work.recorded = status(&self.work, &phase, at(self.now).into());
             self.bulk.status = Some(self.work.recorded.clone());
         }
         self.work.keep_to_the_record();
@@ -190,7 +210,7 @@ impl Cluster {
                 return;
             }
             let start = self.work.start.expect("nothing is written before it is planned");
-            assert_eq!(Deadline::at(&self.work.request, start, at(self.now)), Deadline::Ahead);
+            assert_eq!(Deadline::at(&self.work.request, start, at(self.now).into()), Deadline::Ahead);
             assert_eq!(self.flag, Gate::Open);
             let item = &self.work.entries[*place].item;
             let stored = self.bulk.status.as_ref().expect("intent before effect");
@@ -246,10 +266,9 @@ impl Cluster {
             return refused(409);
         }
         let item = &self.work.entries[write.at].item;
-        assert!(
-            may(item, self.work.request.created, &object, self.rules),
-            "not to be written to: {object:?}"
-        );
+        let request = Request { made_at: Some(self.made_at), ..Request::clone(&self.work.request) };
+        let meant = item.uid.is_some() || is_older(&request, &object);
+        assert!(meant && may(item, request.created, &object, self.rules), "not to be written to: {object:?}");
         assert!(!self.landed.contains(&object.uid), "written to twice: {object:?}");
         assert!(!self.work.request.dry_run);
         self.landed.push(object.uid.clone());
@@ -374,6 +393,7 @@ fn shown(object: Option<&Target>) -> Option<Target> {
     if object.state.is_err() {
         (object.stop_asked, object.stop_request) = (false, None);
     }
+    object.first_seen = object.resource_version.parse().unwrap();
     Some(object)
 }
 
