@@ -89,11 +89,10 @@ impl Now {
         })
     }
 
-    /// A time to record that deadlines are counted from later, in whole seconds: the present moment is not after the end of
-    /// that second.
+    /// The time to put on record, in whole seconds. It is never in the future.
     #[must_use]
     pub fn to_record(&self) -> Timestamp {
-        Timestamp::from_second(self.latest.as_second()).unwrap_or(self.latest)
+        Timestamp::from_second(self.earliest.as_second()).unwrap_or(self.earliest)
     }
 }
 

@@ -101,7 +101,7 @@ async fn create_too_late(world: &World, round: usize) -> Vec<(String, String)> {
         world.targets(Kind::Execution).delete(id, &DeleteParams::default()).await.unwrap();
     }
     let items: Vec<_> = ids.iter().map(|id| deleted(id)).collect();
-    let bulk = world.submit(&format!("bulk-{round}"), json!({"executions": items})).await;
+    let bulk = world.submit_at_once(&format!("bulk-{round}"), json!({"executions": items})).await;
     let made = ids.iter().map(async |id| {
         let uid = world.target(Kind::Execution, id, json!({}), json!({})).await;
         (id.clone(), uid)

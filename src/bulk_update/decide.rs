@@ -204,7 +204,7 @@ fn too_late(request: &Request, now: Now) -> Option<String> {
 /// When a BulkUpdate was planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// As it is on record, in whole seconds: it was before the end of that second.
+    /// As it is on record, in whole seconds; it was not before that.
     pub time: Timestamp,
     /// The same by [`crate::leadership::now`], in the process that has planned it.
     pub instant: Option<Duration>,

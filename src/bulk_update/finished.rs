@@ -76,9 +76,9 @@ fn next_chore(bulk: &BulkUpdate) -> Option<(Timestamp, Chore)> {
         return Some((Timestamp::MIN, Chore::Acknowledge(Box::new(what))));
     }
     let end = status.completion_time.as_ref()?;
-    // It ended before the end of that second.
-    let ttl = i64::from(bulk.spec.ttl_seconds_after_finished?).saturating_add(1);
-    Some((later(end.0, ttl), Chore::Expire))
+    let ttl = i64::from(bulk.spec.ttl_seconds_after_finished?);
+    // It may have ended as late as the end of that second; at once is at once.
+    Some((later(end.0, ttl.saturating_add(i64::from(ttl > 0))), Chore::Expire))
 }
 
 /// Waits until it is this late by the API server's clock.

@@ -15,6 +15,10 @@ use crate::{
 /// `startingDeadlineSeconds` where the request doesn't say.
 pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
 
+/// By how many seconds the start may have been later than it is on record: it has whole seconds, and is the earliest that it may
+/// have been by a clock that is read in whole seconds.
+const START_IN_DOUBT: i64 = 2;
+
 /// The longest name of a requester that is kept, in bytes: names of users have no bound.
 const LONGEST_REQUESTER: usize = 256;
 
@@ -153,11 +157,10 @@ impl Request {
         self.items.iter().any(|item| item.kind == kind)
     }
 
-    /// When items fail that have not settled, where the start is known in whole seconds only: it may have been as late as the end
-    /// of that second.
+    /// When items fail that have not settled, where only the start on record is known.
     #[must_use]
     pub fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
-        self.active_deadline_seconds.map(|seconds| later(start, seconds.saturating_add(1)))
+        self.active_deadline_seconds.map(|seconds| later(start, seconds.saturating_add(START_IN_DOUBT)))
     }
 
     /// How long it is until then; zero when it has passed. The process that has planned it counts from that very moment.

@@ -50,7 +50,7 @@ fn all_that_a_request_says_is_heeded() {
     );
     assert!(request.dry_run);
     assert_eq!((request.not_after, request.starting_deadline), (Some(at(9)), at(1)));
-    assert_eq!(request.active_deadline(at(5)), Some(at(66)));
+    assert_eq!(request.active_deadline(at(5)), Some(at(67)));
 }
 
 #[test]

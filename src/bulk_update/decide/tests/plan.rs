@@ -178,13 +178,13 @@ fn writing_ends_with_the_last_second_of_a_deadline() {
     let start = at(100);
     for (request, seconds, expected) in [
         (&with(&json!({})), 1_000_000, Deadline::Ahead),
-        (&with(&json!({"activeDeadlineSeconds": 10})), 110, Deadline::Ahead),
-        (&with(&json!({"activeDeadlineSeconds": 10})), 111, Deadline::Active),
+        (&with(&json!({"activeDeadlineSeconds": 10})), 111, Deadline::Ahead),
+        (&with(&json!({"activeDeadlineSeconds": 10})), 112, Deadline::Active),
         (&with(&json!({"notAfter": at(105).to_string()})), 105, Deadline::Ahead),
         (&with(&json!({"notAfter": at(105).to_string()})), 106, Deadline::NotAfter),
         (&both, 105, Deadline::Ahead),
         (&both, 106, Deadline::NotAfter),
-        (&both, 111, Deadline::Active),
+        (&both, 112, Deadline::Active),
     ] {
         assert_eq!(Deadline::at(request, start.into(), at(seconds).into()), expected, "{seconds}");
     }
@@ -206,13 +206,13 @@ fn not_after_goes_by_the_latest_that_it_may_be_and_all_else_by_the_earliest() {
         assert!(matches!(planned(late), Plan::Reject(Rejection::DeadlineExceeded, _)), "{late:?}");
     }
     let start = at(0).into();
-    assert_eq!(Deadline::at(&request, start, between(20, 40)), Deadline::Ahead);
-    assert_eq!(Deadline::at(&request, start, between(21, 30)), Deadline::Active);
+    assert_eq!(Deadline::at(&request, start, between(21, 40)), Deadline::Ahead);
+    assert_eq!(Deadline::at(&request, start, between(22, 30)), Deadline::Active);
     assert_eq!(Deadline::at(&request, start, between(15, 41)), Deadline::NotAfter);
 }
 
 #[test]
-fn the_process_that_has_planned_counts_from_that_very_moment_and_another_from_the_end_of_the_second() {
+fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_not_early() {
     let request = request(&json!({"activeDeadlineSeconds": 1}));
     let ms = Duration::from_millis;
     let now = |millis: u64| Now {
@@ -227,7 +227,7 @@ fn the_process_that_has_planned_counts_from_that_very_moment_and_another_from_th
     // Whatever the clock is set to in the meantime.
     let set_forward = Now { instant: ms(100_500), ..at(9).into() };
     assert_eq!(Deadline::at(&request, here, set_forward), Deadline::Ahead);
-    for (millis, expected) in [(1000, Deadline::Ahead), (1099, Deadline::Ahead), (1100, Deadline::Active)] {
+    for (millis, expected) in [(1100, Deadline::Ahead), (2099, Deadline::Ahead), (2100, Deadline::Active)] {
         assert_eq!(Deadline::at(&request, at(0).into(), now(millis)), expected, "{millis}");
     }
 }
