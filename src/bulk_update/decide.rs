@@ -126,9 +126,12 @@ pub enum Plan {
     Wait(Hindrance, String),
     /// These items have to be read first.
     Read(Vec<usize>),
-    /// This is the plan: an entry for each item, in order, and the object that it rests on.
-    Planned(Vec<(ItemStatus, Option<Target>)>),
+    /// This is the plan: one for each item, in order.
+    Planned(Vec<ItemPlan>),
 }
+
+/// The entry of an item, and the object that it rests on.
+pub type ItemPlan = (ItemStatus, Option<Target>);
 
 /// Why something waits: the reason of its conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

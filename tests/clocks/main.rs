@@ -165,7 +165,7 @@ impl Shifted {
     async fn ttl(&self) {
         self.stop("time-to-live", json!({"ttlSecondsAfterFinished": 2})).await;
         let gone = async || self.world.bulk_updates().get_opt("time-to-live").await.unwrap().is_none();
-        until("the TTL", || gone()).await;
+        until("the TTL", gone).await;
         let deleted = self.received("time-to-live", |r| r.verb == "delete").await;
         let took = deleted.duration_since(self.created("time-to-live").await);
         assert!(took >= SignedDuration::from_secs(2), "it was deleted {took:?} after its creation");
@@ -180,7 +180,7 @@ impl Shifted {
         assert!((skew - expected).abs() <= 2.0, "{line}");
     }
 
-    async fn is_told(&self, log: &str, of: &str, metrics: &str) {
+    fn is_told(&self, log: &str, of: &str, metrics: &str) {
         self.skew_in(metrics);
         let told = log.lines().filter(|l| l.contains("WARN") && l.contains("the API server's clock")).count();
         assert_eq!(told, 1, "{log}");
@@ -203,7 +203,7 @@ impl Shifted {
         assert!((43..=46).contains(&left.as_secs()), "{left:?}");
         self.tell("the gateway", "carried out, with a notAfter by the API server's clock");
         let metrics = gateway.probe("/metrics").await.text;
-        self.is_told(&gateway.log(), "gateway", &metrics).await;
+        self.is_told(&gateway.log(), "gateway", &metrics);
     }
 
     async fn keeps_every_promise(&mut self) {
@@ -214,7 +214,7 @@ impl Shifted {
         self.active_deadline().await;
         self.ttl().await;
         let metrics = self.world.operator.probe("/metrics").await.1;
-        self.is_told(&self.world.operator.log(), "operator", &metrics).await;
+        self.is_told(&self.world.operator.log(), "operator", &metrics);
         self.gateway().await;
     }
 }

@@ -1,6 +1,6 @@
 //! Who may be stopped or deleted: the rules of the AI API.
 
-use super::{Hindrance, Item, Look, Request, blank};
+use super::{Hindrance, Item, ItemPlan, Look, Request, blank};
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
     target::Target,
@@ -24,7 +24,7 @@ pub fn plan_item(
     item: &Item,
     look: &Look,
     rules: Rules,
-) -> Result<Option<(ItemStatus, Option<Target>)>, (Hindrance, String)> {
+) -> Result<Option<ItemPlan>, (Hindrance, String)> {
     if !can_be_a_name(&item.id) {
         let message = "it can't be the name of a Kubernetes object".to_owned();
         return Ok(Some((refused(item, None, Reason::NotFound, Some(message)), None)));

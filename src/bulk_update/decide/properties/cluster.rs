@@ -1,11 +1,11 @@
 //! A cluster without a network or a clock, and the operator at work in it, one step at a time.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use serde_json::Value;
 
 use super::{
-    anything_happens::{Action, Change, Fate},
+    anything_happens::{Action, Change, Fate, delete, shown},
     may,
 };
 use crate::{
@@ -22,10 +22,14 @@ use crate::{
         work::{Entry, Work},
     },
     client::Failure,
+    clock::Now,
     target::Target,
 };
 
 pub(super) const ITEMS: usize = 3;
+
+/// The version at which the BulkUpdate was created; the objects that there are at first are older.
+const MADE_AT: u64 = 200;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -49,8 +53,6 @@ pub(super) struct Cluster {
     events: Vec<VecDeque<Event>>,
     index: Vec<Option<Target>>,
     work: Work,
-    /// The version at which the BulkUpdate was created.
-    made_at: u64,
     flight: Vec<Wanted>,
     lost: Vec<Write>,
     /// What this BulkUpdate has done.
@@ -69,7 +71,6 @@ impl Cluster {
             work: Work::take_up(&bulk),
             bulk,
             rules,
-            made_at: 0,
             now: 0,
             flag: Gate::Open,
             version: 100,
@@ -95,10 +96,13 @@ impl Cluster {
                 while cluster.see(slot) {}
             }
         }
-        cluster.version += 1;
-        cluster.made_at = cluster.version;
-        cluster.work = Work::take_up(&cluster.bulk).made_at(Some(cluster.made_at));
+        cluster.version = MADE_AT;
+        cluster.work = cluster.work.made_at(Some(MADE_AT));
         cluster
+    }
+
+    fn time(&self) -> Now {
+        Now { instant: Duration::from_secs(self.now.unsigned_abs()), ..at(self.now).into() }
     }
 
     /// Puts this in the place of what stands there. What is kept here has been first seen when it was created.
@@ -170,9 +174,8 @@ impl Cluster {
         for slot in 0..ITEMS {
             self.events[slot].clear();
             let known = self.index[slot].take();
-            let vanished = self.objects[slot].is_none();
             self.index[slot] = shown(self.objects[slot].as_ref()).map(|t| t.seen_before(known.as_ref()));
-            if vanished {
+            if self.index[slot].is_none() {
                 self.entry(slot).may_be_gone(None);
                 self.entry(slot).progress.must_look |= known.is_some();
             }
@@ -189,13 +192,13 @@ impl Cluster {
         let looks = (0..ITEMS).map(|at| self.work.entries[at].look(self.index[slot(&self.work, at)].clone()));
         let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
         let admission = Admission::NotRequired;
+        let now = self.time();
         let seen = Seen { admission, gates, looks: looks.collect(), unlisted: None };
-        let Turn { phase, wanted, .. } =
-            crate::bulk_update::decide(&mut self.work, &seen, self.rules, at(self.now).into());
+        let Turn { phase, wanted, .. } = crate::bulk_update::decide(&mut self.work, &seen, self.rules, now);
         if let Some(phase) = phase
             && can_record
         {
-            self.work.recorded = status(&self.work, &phase, at(self.now).into());
+            self.work.recorded = status(&self.work, &phase, self.time());
             self.bulk.status = Some(self.work.recorded.clone());
         }
         self.work.keep_to_the_record();
@@ -210,7 +213,7 @@ impl Cluster {
                 return;
             }
             let start = self.work.start.expect("nothing is written before it is planned");
-            assert_eq!(Deadline::at(&self.work.request, start, at(self.now).into()), Deadline::Ahead);
+            assert_eq!(Deadline::at(&self.work.request, start, self.time()), Deadline::Ahead);
             assert_eq!(self.flag, Gate::Open);
             let item = &self.work.entries[*place].item;
             let stored = self.bulk.status.as_ref().expect("intent before effect");
@@ -266,7 +269,7 @@ impl Cluster {
             return refused(409);
         }
         let item = &self.work.entries[write.at].item;
-        let request = Request { made_at: Some(self.made_at), ..Request::clone(&self.work.request) };
+        let request = Request { made_at: Some(MADE_AT), ..Request::clone(&self.work.request) };
         let meant = item.uid.is_some() || is_older(&request, &object);
         assert!(meant && may(item, request.created, &object, self.rules), "not to be written to: {object:?}");
         assert!(!self.landed.contains(&object.uid), "written to twice: {object:?}");
@@ -385,19 +388,4 @@ impl Cluster {
         }
         assert_eq!(accounted, self.landed.len(), "more was done than is on record");
     }
-}
-
-/// What can be read of it: of an unreadable status nothing.
-fn shown(object: Option<&Target>) -> Option<Target> {
-    let mut object = object?.clone();
-    if object.state.is_err() {
-        (object.stop_asked, object.stop_request) = (false, None);
-    }
-    object.first_seen = object.resource_version.parse().unwrap();
-    Some(object)
-}
-
-/// What a deletion leaves: here finalizers keep what has a template.
-fn delete(object: Target) -> Option<Target> {
-    object.has_template.then_some(Target { terminating: true, ..object })
 }
