@@ -110,19 +110,19 @@ mod tests {
                 next_time(&work, waiting(at(decided).into()), 0, at(now).into()) - Instant::now()
             };
             assert_eq!(wait(8, 8), Duration::from_millis(2001), "{start:?}: notAfter");
-            // The other deadline is counted from the end of a second.
-            assert_eq!(wait(11, 11), LONGEST_WAIT, "{start:?}");
+            // The other deadlines are counted from the latest that they may be.
+            assert_eq!(wait(12, 12), LONGEST_WAIT, "{start:?}");
             // It has passed while the status was written.
             assert_eq!(wait(10, 11), Duration::from_millis(1), "{start:?}");
         }
-        let waiting = waiting(at(11).into());
+        let waiting = waiting(at(12).into());
         let hindered = Waiting { hindered: 3, ..waiting };
-        assert_eq!(next_time(&work, hindered, 0, at(11).into()) - Instant::now(), backoff(3));
+        assert_eq!(next_time(&work, hindered, 0, at(12).into()) - Instant::now(), backoff(3));
         // What has become due while the status was written is due at once; what was due before that was decided on.
         work.entries[0].progress.not_before = Some(decided + Duration::from_millis(100));
         tokio::time::advance(Duration::from_millis(150)).await;
-        assert_eq!(next_time(&work, waiting, 0, at(11).into()), Instant::now());
+        assert_eq!(next_time(&work, waiting, 0, at(12).into()), Instant::now());
         work.entries[0].progress.not_before = Some(decided);
-        assert_eq!(next_time(&work, waiting, 0, at(11).into()) - Instant::now(), LONGEST_WAIT);
+        assert_eq!(next_time(&work, waiting, 0, at(12).into()) - Instant::now(), LONGEST_WAIT);
     }
 }
