@@ -9,6 +9,7 @@ use crate::leadership::NotLeader;
 use anyhow::Chain;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy;
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder, DynBody},
@@ -136,6 +137,11 @@ fn with_causes(error: &kube::Error) -> String {
         if !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }
+    }
+    // There is no answer whose date could be gone by.
+    if text.contains("certificate not valid yet") || text.contains("certificate expired") {
+        let now = Timestamp::now().strftime("%FT%TZ");
+        text = format!("{text}; this machine's clock says {now}: if that is wrong, set it");
     }
     text
 }

@@ -3,12 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use k8s_openapi::{
-    api::{
-        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-        core::v1::ConfigMap,
-    },
-    jiff::Timestamp,
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1::ConfigMap,
 };
 use kube::{
     Api, Client,
@@ -63,14 +60,15 @@ pub struct Settings {
     pub require_admission_policy: bool,
 }
 
-/// Runs the operator until `shutdown`, then lets what is under way come to an end. It counts into `metrics`, and shows in
-/// `health` that it gets on.
+/// Runs the operator until `shutdown`, then lets what is under way come to an end. Deadlines go by `clock`, which `client` has to be
+/// connected through. It counts into `metrics`, and shows in `health` that it gets on.
 ///
 /// # Errors
 /// When a task ends that should run for as long as the operator does, and when the stop takes longer than 25 s.
 pub async fn run(
     client: Client,
     settings: Settings,
+    clock: Clock,
     metrics: Metrics,
     health: Arc<Health>,
     shutdown: CancellationToken,
@@ -94,7 +92,7 @@ pub async fn run(
         rules: Rules { delete_completed: settings.delete_completed },
         recorder: Recorder::new(client.clone(), reporter),
         policies: Policies::new(settings.require_admission_policy),
-        clock: Clock,
+        clock,
         metrics,
         health,
         writing: Crowd::default(),
@@ -183,7 +181,7 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) 
         let ready = match ctx.policies.admission() {
             Admission::Missing(why) => Err(why),
             // As the API server would date what is made now.
-            admission if admission.covers(whole_seconds(Timestamp::now())) => Ok(()),
+            admission if admission.covers(whole_seconds(ctx.clock.now().earliest)) => Ok(()),
             _ => Err(format!("the admission policy has not stood for {SPREADS} s yet")),
         };
         if ready != ctx.health.ready() {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// How long a watch lasts before it is started again: the longest that the API server may have nothing to say.
@@ -58,7 +58,7 @@ struct Signs {
 struct Watch {
     last_activity: Instant,
     /// When the last event, bookmark, or page of a list arrived, or a watch ended as it should.
-    last_event: Option<Timestamp>,
+    last_event: Option<Instant>,
     /// The same of a watch alone, not of the list before it.
     last_watched: Option<Instant>,
     /// How many pages of the present list have arrived, and how many of any list since the last event of a watch.
@@ -80,7 +80,7 @@ impl Watch {
 
     fn event(&mut self) {
         self.last_activity = Instant::now();
-        self.last_event = Some(Timestamp::now());
+        self.last_event = Some(self.last_activity);
     }
 }
 
@@ -170,12 +170,15 @@ impl Health {
         not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(Instant::now()))
     }
 
-    /// When the watches of each resource brought something last; of several, the one that has been silent longest counts.
+    /// When the watches of each resource brought something last, if it is `now`; of several, the one that has been silent
+    /// longest counts.
     #[must_use]
-    pub fn last_events(&self) -> HashMap<String, Timestamp> {
+    pub fn last_events(&self, now: Timestamp) -> HashMap<String, Timestamp> {
         let mut last = HashMap::new();
         for (path, watch) in &self.signs().watches {
-            let Some(time) = watch.last_event else { continue };
+            let Some(event) = watch.last_event else { continue };
+            let since = SignedDuration::try_from(event.elapsed()).unwrap_or_default();
+            let time = now.saturating_sub(since).unwrap_or(now);
             let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
             last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(time)).or_insert(time);
         }

@@ -208,10 +208,14 @@ impl Inner {
     fn apply(&mut self, scope: &Scope, object: &Observed) -> Option<Target> {
         let list = self.lists.get(scope).copied().unwrap_or_default();
         let (namespace, name) = object.key();
-        let target = Target::from(object);
         let names = self.targets.entry((scope.kind, namespace.into())).or_default();
-        if let Some(known) = names.get_mut(name) {
+        let known = names.get_mut(name);
+        let target = Target::from(object).seen_before(known.as_deref().map(|known| &known.target));
+        if let Some(known) = known {
             known.list = list;
+            if known.target.uid == target.uid {
+                known.target.first_seen = target.first_seen;
+            }
             // A watch that goes back in time takes nothing back.
             if known.target == target || !not_older(&target.resource_version, &known.target.resource_version)
             {

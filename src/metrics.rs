@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
@@ -18,6 +18,7 @@ use crate::{
     api::{BulkUpdateStatus, ItemStatus, Kind, TargetStatus},
     bulk_update::{status::READY, work::Work},
     client::{Failure, Next},
+    clock::Clock,
     health::Health,
     index::Index,
     leadership::Leadership,
@@ -167,9 +168,9 @@ impl Metrics {
     }
 
     /// Takes over what is known elsewhere and needed only when somebody looks.
-    pub fn refresh(&self, health: &Health, leadership: &Leadership) {
+    pub fn refresh(&self, health: &Health, leadership: &Leadership, clock: &Clock) {
         self.underway.set(health.underway().try_into().unwrap_or(i64::MAX));
-        for (resource, time) in health.last_events() {
+        for (resource, time) in health.last_events(clock.now().earliest) {
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
             let seconds = time.as_millisecond() as f64 / 1000.0;
             self.heard_last.get_or_create(&Resource { resource }).set(seconds);
@@ -188,15 +189,16 @@ impl Metrics {
         let _ = self.index.set(Arc::clone(index));
     }
 
-    /// A status was written; `before` is what stood there.
-    pub fn recorded(&self, work: &Work, before: &BulkUpdateStatus) {
+    /// A status was written, `now` by the API server's clock; `before` is what stood there.
+    pub fn recorded(&self, work: &Work, before: &BulkUpdateStatus, now: Timestamp) {
         let after = &work.recorded;
         let seconds = |time: Timestamp| {
             Duration::try_from(time.duration_since(work.request.created)).unwrap_or_default().as_secs_f64()
         };
         let planned = |status: &BulkUpdateStatus| status.summary.map_or(0, |summary| summary.planned);
         if let Some(time) = work.last_write.filter(|_| planned(before) > 0 && planned(after) == 0) {
-            self.written_after.observe(seconds(time));
+            let since = SignedDuration::try_from(time.elapsed()).unwrap_or_default();
+            self.written_after.observe(seconds(now.saturating_sub(since).unwrap_or(now)));
         }
         if let (None, Some(start)) = (&before.start_time, &after.start_time) {
             self.planned_after.observe(seconds(start.0));
@@ -272,7 +274,7 @@ mod tests {
     fn registered(metrics: &Metrics) -> String {
         let mut registry = crate::telemetry::registry();
         metrics.register(&mut registry);
-        metrics.refresh(&Health::default(), &Leadership::default());
+        metrics.refresh(&Health::default(), &Leadership::default(), &Clock::default());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text

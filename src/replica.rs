@@ -10,7 +10,8 @@ use tower::layer::util::Stack;
 use tracing::info;
 
 use crate::{
-    client::{connect, connect_through},
+    client::connect_through,
+    clock::Clock,
     controller,
     election::{Election, Timing},
     health::{Health, Listen},
@@ -43,19 +44,23 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     let leadership = Leadership::default();
     let metrics = Metrics::default();
     // The Lease is renewed over connections of its own, and not fenced.
-    let aside = connect(config.clone()).context("the cluster's credentials can't be used")?;
-    let through = Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone()));
+    let clock = Clock::default();
+    let aside = connect_through(config.clone(), &clock).context("the cluster's credentials can't be used")?;
+    let through =
+        Stack::new(clock.clone(), Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone())));
     let client = connect_through(config, &through).context("the cluster's credentials can't be used")?;
 
     let listener = listen(settings.metrics_bind_address)?;
     info!(metrics_address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "metrics and probes are served");
     let mut registry = telemetry::registry();
     metrics.register(&mut registry);
+    clock.register(&mut registry);
     let probes = {
         let (refreshed, refreshing, leader) = (metrics.clone(), Arc::clone(&health), leadership.clone());
+        let time = clock.clone();
         let (living, readied) = (Arc::clone(&health), Arc::clone(&health));
         Probes {
-            refresh: move || refreshed.refresh(&refreshing, &leader),
+            refresh: move || refreshed.refresh(&refreshing, &leader, &time),
             live: move || living.check(),
             ready: move || readied.ready(),
         }
@@ -76,7 +81,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             }
         };
         tokio::select! {
-            ended = controller::run(client, settings.controller, metrics.clone(), health, shutdown.clone()) => ended?,
+            ended = controller::run(client, settings.controller, clock, metrics.clone(), health, shutdown.clone()) => ended?,
             why = election.keep(&mut lease) => {
                 shutdown.cancel();
                 anyhow::bail!("lost the Lease: {why}");

@@ -87,6 +87,8 @@ pub struct Target {
     pub resource_version: Box<str>,
     /// `metadata.creationTimestamp`, in seconds since 1970.
     pub created: i64,
+    /// The lowest resource version at which this uid was ever seen: it was created then, or before.
+    pub first_seen: u64,
     /// `status.state`, or why it can't be read.
     pub state: Result<State, Box<str>>,
     /// Whether `status.targetStatus` is STOPPED.
@@ -147,6 +149,7 @@ impl From<&Observed> for Target {
             uid: meta.uid.clone().unwrap_or_default().into(),
             resource_version: meta.resource_version.clone().unwrap_or_default().into(),
             created: meta.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second()),
+            first_seen: version_number(meta).unwrap_or(u64::MAX),
             state: complaint.map_or(Ok(status.state.unwrap_or(State::Unknown)), Err),
             stop_asked: status.target_status == Some(WorkloadTargetStatus::Stopped),
             stop_request: status.stop_request.map(|r| r.uid),
@@ -170,6 +173,21 @@ pub fn answered(name: &str, answer: Value) -> Result<Target, Failure> {
         return Err(no_answer("it is not the object"));
     }
     Ok(Target::from(&object))
+}
+
+/// The resource version of an object as a number. The API server promises that it can be compared as one.
+#[must_use]
+pub fn version_number(meta: &ObjectMeta) -> Option<u64> {
+    meta.resource_version.as_ref()?.parse().ok()
+}
+
+impl Target {
+    /// The same, if it is known that `other` was the same object.
+    #[must_use]
+    pub fn seen_before(self, other: Option<&Self>) -> Self {
+        let before = other.filter(|other| other.uid == self.uid).map_or(u64::MAX, |other| other.first_seen);
+        Self { first_seen: self.first_seen.min(before), ..self }
+    }
 }
 
 /// Whether resource version `a` is as new as `b` or newer. They are etcd revisions, numbers that grow; one that is no

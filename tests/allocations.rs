@@ -72,7 +72,7 @@ fn a_target_and_an_item_allocate_little() {
     let looking = region.change().allocations as f64 / 100.0;
     let region = Region::new(ALLOCATOR);
     let rules = Rules { delete_completed: false };
-    let plan = plan(&work.request, &looks, &Admission::NotRequired, &gates, now, rules);
+    let plan = plan(&work.request, &looks, &Admission::NotRequired, &gates, now.into(), rules);
     let planning = region.change().allocations as f64 / 100.0;
     assert!(matches!(&plan, Plan::Planned(items) if items.len() == 100), "{plan:?}");
     println!("allocations of each item: {looking:.2} to look, {planning:.2} to plan");

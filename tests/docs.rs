@@ -23,6 +23,7 @@ use ai_api_operator::{
         status::{Phase, status},
         work::Work,
     },
+    clock::Clock,
     health::Health,
     leadership::Leadership,
     metrics::Metrics,
@@ -235,7 +236,7 @@ type Conditions = BTreeMap<String, ([String; 4], String)>;
 fn conditions() -> Conditions {
     let mut all = Conditions::new();
     let mut add = |work: &Work, phase: &Phase| {
-        let status = status(work, phase, Timestamp::now());
+        let status = status(work, phase, Timestamp::now().into());
         let said = |type_| status.condition(type_).map_or(String::new(), |c| c.status.clone());
         let ready = status.condition("Ready").unwrap().reason.clone();
         let row = ["Accepted", "Ready", "Reconciling", "Stalled"].map(said);
@@ -251,9 +252,9 @@ fn conditions() -> Conditions {
     };
     let results: Vec<ItemResult> = words("result");
     // A new one has to be added to its list: the match does not compile before it is looked at.
-    for why in [Hindrance::FlagUnreadable, Hindrance::Waiting] {
+    for why in [Hindrance::FlagUnreadable, Hindrance::Waiting, Hindrance::Behind] {
         match why {
-            Hindrance::FlagUnreadable | Hindrance::Waiting => {
+            Hindrance::FlagUnreadable | Hindrance::Waiting | Hindrance::Behind => {
                 add(&work(&[], false), &Phase::Waiting(why, String::new()));
             }
         }
@@ -291,7 +292,7 @@ fn work(results: &[ItemResult], dry_run: bool) -> Work {
     let executions = Some(items.collect());
     let spec = BulkUpdateSpec { executions, dry_run: Some(dry_run), ..BulkUpdateSpec::default() };
     let mut work = Work::take_up(&BulkUpdate::new("some", spec));
-    work.start = Some(Timestamp::now());
+    work.start = Some(Timestamp::now().into());
     for (entry, result) in work.entries.iter_mut().zip(results) {
         entry.record = Some(ItemStatus {
             id: entry.item.id.clone(),
@@ -358,12 +359,13 @@ fn is_eligible(state: State, asked: TargetStatus, kind: Kind) -> bool {
         Kind::Deployment => BulkUpdateSpec { deployments: items, ..BulkUpdateSpec::default() },
     };
     let mut bulk = BulkUpdate::new("some", spec);
-    bulk.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    bulk.metadata.creation_timestamp = Some(Time(Timestamp::from_second(1).unwrap()));
     let request = Request::from(&bulk);
     let target = Target {
         uid: "u".into(),
         resource_version: "1".into(),
         created: 0,
+        first_seen: 1,
         state: Ok(state),
         stop_asked: false,
         stop_request: None,
@@ -394,7 +396,9 @@ fn metrics() -> String {
     let metrics = Metrics::default();
     let mut registry = telemetry::registry();
     metrics.register(&mut registry);
-    metrics.refresh(&Health::default(), &Leadership::default());
+    let clock = Clock::default();
+    clock.register(&mut registry);
+    metrics.refresh(&Health::default(), &Leadership::default(), &clock);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     text

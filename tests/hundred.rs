@@ -26,6 +26,7 @@ spec:
   - {{id: {STOPPED}, targetStatus: DELETED}}
 "
     );
+    world.next_second().await;
     let applied = world.kubectl_ok(&["apply", "-f", "-"], &manifest);
     assert_eq!(applied.trim(), "bulkupdate.aiapi.dev/nightly-cleanup created");
     let wait = ["wait", "--for=condition=Ready", "--timeout=30s", "bu/nightly-cleanup"];

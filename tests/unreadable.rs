@@ -42,6 +42,7 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
         &world.namespace,
         &kube::core::ApiResource::erase::<ai_api_operator::api::BulkUpdate>(&()),
     );
+    world.next_second().await;
     until("the loosened schema", || async {
         bulk_updates.create(&PostParams::default(), &bad).await.is_ok()
     })

@@ -3,7 +3,6 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
 use kube::{
     Resource,
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
@@ -19,7 +18,7 @@ use tracing::{Instrument, info, info_span};
 
 use super::{
     Context, Latest,
-    decide::{Deadline, accepted_delete, accepted_stop},
+    decide::{Deadline, Start, accepted_delete, accepted_stop},
     observe,
     request::{Item, Request},
     work::Work,
@@ -181,7 +180,7 @@ async fn write(
     may: impl Fn() -> bool,
     request: &Request,
     since: Instant,
-    start: Timestamp,
+    start: Start,
     item: &Item,
     target: Target,
 ) -> Answer {
@@ -189,7 +188,7 @@ async fn write(
     // From here to the sending nothing waits: what is seen now is what the write rests on.
     let may = flags.is_ok_and(|flags| flags.on(item.kind))
         && may()
-        && Deadline::at(request, start, Timestamp::now()) == Deadline::Ahead;
+        && Deadline::at(request, start, ctx.clock.now()) == Deadline::Ahead;
     if !may {
         return Answer::NotSent;
     }
@@ -222,7 +221,7 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
         "stopRequest": {
             "bulkUpdate": request.name,
             "uid": request.uid,
-            "time": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::now()),
+            "time": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ctx.clock.now().earliest),
         },
         "message": format!("BulkUpdate {} asked for a stop", request.name),
     });
@@ -296,7 +295,7 @@ pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinErr
                 }
             };
             entry.accepted(left);
-            work.last_write = Some(Timestamp::now());
+            work.last_write = Some(Instant::now());
             let entry = &mut work.entries[at];
             entry.becomes(record, None);
             return false;

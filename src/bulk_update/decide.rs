@@ -11,6 +11,10 @@ pub use carry_on::{Step, accepted_delete, accepted_stop, carry_on, without_recor
 pub use eligible::{Rules, plan_item, verdict};
 
 use eligible::about;
+#[cfg(test)]
+use eligible::is_older;
+
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -21,6 +25,7 @@ use super::{
 use crate::{
     admission::Admission,
     api::{ItemStatus, Kind},
+    clock::Now,
     target::Target,
 };
 
@@ -34,8 +39,23 @@ pub enum Look {
     Cached(Option<Target>),
     /// Read from the API server.
     Live(Option<Target>),
+    /// The same, and the watch of targets has not come that far: whether it has seen this object before is not known yet.
+    Ahead(Target),
     /// It could not be read; why.
     Failed(String),
+}
+
+impl Look {
+    /// The object that was seen, and whether that was live.
+    #[must_use]
+    pub const fn object(&self) -> (Option<&Target>, bool) {
+        match self {
+            Self::Cached(target) => (target.as_ref(), false),
+            Self::Live(target) => (target.as_ref(), true),
+            Self::Ahead(target) => (Some(target), true),
+            Self::Failed(_) => (None, false),
+        }
+    }
 }
 
 /// The flag, as far as one kind goes.
@@ -106,9 +126,12 @@ pub enum Plan {
     Wait(Hindrance, String),
     /// These items have to be read first.
     Read(Vec<usize>),
-    /// This is the plan: an entry for each item, in order, and the object that it rests on.
-    Planned(Vec<(ItemStatus, Option<Target>)>),
+    /// This is the plan: one for each item, in order.
+    Planned(Vec<ItemPlan>),
 }
+
+/// The entry of an item, and the object that it rests on.
+pub type ItemPlan = (ItemStatus, Option<Target>);
 
 /// Why something waits: the reason of its conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +140,8 @@ pub enum Hindrance {
     FlagUnreadable,
     /// Something else can't be read.
     Waiting,
+    /// The watch of targets is behind.
+    Behind,
 }
 
 /// Plans a BulkUpdate. `looks` has an entry for each item.
@@ -126,7 +151,7 @@ pub fn plan(
     looks: &[Look],
     admission: &Admission,
     gates: &Gates,
-    now: Timestamp,
+    now: Now,
     rules: Rules,
 ) -> Plan {
     if let Some(message) = too_late(request, now) {
@@ -156,27 +181,42 @@ pub fn plan(
         match plan_item(request, item, look, rules) {
             Ok(Some(entry)) => planned.push(entry),
             Ok(None) => unsure.push(at),
-            Err(why) => hindrance = Some(why),
+            Err(hinders) => hindrance = Some(hinders),
         }
     }
     match hindrance {
         _ if !unsure.is_empty() => Plan::Read(unsure),
-        Some(why) => Plan::Wait(Hindrance::Waiting, why),
+        Some((hindrance, why)) => Plan::Wait(hindrance, why),
         None => Plan::Planned(planned),
     }
 }
 
-fn too_late(request: &Request, now: Timestamp) -> Option<String> {
-    if request.not_after.is_some_and(|end| now > end) {
-        return Some(
-            "notAfter has passed: nothing was done; make a new BulkUpdate if it is still wanted".into(),
-        );
+fn too_late(request: &Request, now: Now) -> Option<String> {
+    let (what, deadline) = if request.not_after_has_passed(now) {
+        ("notAfter has passed", request.not_after.unwrap_or_default())
+    } else if now.earliest >= request.starting_deadline {
+        let what = "startingDeadlineSeconds after its creation it had not been planned";
+        (what, request.starting_deadline)
+    } else {
+        return None;
+    };
+    let remark = now.remark(deadline).map(|remark| format!(" ({remark})")).unwrap_or_default();
+    Some(format!("{what}{remark}: nothing was done; make a new BulkUpdate if it is still wanted"))
+}
+
+/// When a BulkUpdate was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// As it is on record, in whole seconds; it was not before that.
+    pub time: Timestamp,
+    /// The same by [`crate::leadership::now`], in the process that has planned it.
+    pub instant: Option<Duration>,
+}
+
+impl From<Timestamp> for Start {
+    fn from(time: Timestamp) -> Self {
+        Self { time, instant: None }
     }
-    (now > request.starting_deadline).then(|| {
-        "startingDeadlineSeconds after its creation it had not been planned: nothing was done; make a new \
-         BulkUpdate if it is still wanted"
-            .into()
-    })
 }
 
 /// The deadlines that end the writing, as they stand now.
@@ -191,16 +231,29 @@ pub enum Deadline {
 }
 
 impl Deadline {
-    /// Which one has passed at `now`, for what was started at `start`.
+    /// Which one has passed at `now`, for what was planned at `start`.
     #[must_use]
-    pub fn at(request: &Request, start: Timestamp, now: Timestamp) -> Self {
-        if request.active_deadline(start).is_some_and(|end| now > end) {
+    pub fn at(request: &Request, start: Start, now: Now) -> Self {
+        if request.active_deadline_in(start, now).is_some_and(|left| left.is_zero()) {
             Self::Active
-        } else if request.not_after.is_some_and(|end| now > end) {
+        } else if request.not_after_has_passed(now) {
             Self::NotAfter
         } else {
             Self::Ahead
         }
+    }
+
+    /// That this machine's clock would have said otherwise, where that is so.
+    #[must_use]
+    pub fn remark(self, request: &Request, start: Start, now: Now) -> Option<String> {
+        let deadline = match self {
+            Self::Ahead => None,
+            // Within this process no clock was asked.
+            Self::Active if start.instant.is_some() => None,
+            Self::Active => request.active_deadline(start.time),
+            Self::NotAfter => request.not_after,
+        };
+        now.remark(deadline?)
     }
 }
 

@@ -15,15 +15,16 @@ use super::{
     Context,
     apply::guarded_delete,
     record,
-    request::{Request, later},
+    request::{Request, later, until},
     status::with_generation,
 };
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus},
     client::{Failure, send},
+    clock::Clock,
 };
 
-/// The longest wait without a look at the clock, which may have been set.
+/// The longest wait without a look at the API server's clock, which may have been set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// What is left to do for a BulkUpdate that is over; it ends when this is dropped.
@@ -47,7 +48,7 @@ impl Finished {
         let tracker = ctx.tracker.clone();
         Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
             let chore = async {
-                wait_for(time).await;
+                wait_for(&ctx.clock, time).await;
                 // In a box that is made only now: as a part of what waits, perhaps for days, it would be most of its size.
                 Box::pin(persist(&ctx, &request, &version, &chore)).await;
             };
@@ -75,11 +76,15 @@ fn next_chore(bulk: &BulkUpdate) -> Option<(Timestamp, Chore)> {
         return Some((Timestamp::MIN, Chore::Acknowledge(Box::new(what))));
     }
     let end = status.completion_time.as_ref()?;
-    Some((later(end.0, bulk.spec.ttl_seconds_after_finished?.into()), Chore::Expire))
+    let ttl = i64::from(bulk.spec.ttl_seconds_after_finished?);
+    // It may have ended as late as the end of that second; at once is at once.
+    Some((later(end.0, ttl.saturating_add(i64::from(ttl > 0))), Chore::Expire))
 }
 
-async fn wait_for(time: Timestamp) {
-    while let Ok(left) = Duration::try_from(time.duration_since(Timestamp::now())) {
+/// Waits until it is this late by the API server's clock.
+async fn wait_for(clock: &Clock, time: Timestamp) {
+    loop {
+        let left = until(time, clock.now().earliest);
         if left.is_zero() {
             return;
         }

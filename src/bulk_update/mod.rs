@@ -20,7 +20,6 @@ pub use registry::Registry;
 
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::{Client, runtime::events::Recorder};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,7 +27,7 @@ use tracing::{Instrument, info_span, warn};
 
 use self::{
     apply::{Flight, Wanted},
-    decide::{Deadline, Plan, Rules, Step},
+    decide::{Deadline, Hindrance, Plan, Rules, Start, Step},
     observe::Seen,
     record::Recorded,
     request::Request,
@@ -38,8 +37,8 @@ use self::{
 };
 use crate::{
     admission::{Admission, Policies},
-    api::{BulkUpdate, ItemResult},
-    clock::Clock,
+    api::{BulkUpdate, ItemResult, Reason},
+    clock::{Clock, Now},
     health::{Health, Pulse},
     index::Index,
     meta::Meta,
@@ -101,6 +100,8 @@ pub struct Current {
     pub bulk: Arc<BulkUpdate>,
     /// Whether it was deleted, is being deleted, or can't be understood any more: no write may start.
     pub stopped: bool,
+    /// The resource version at which it was created; absent where the running watch has not seen that.
+    pub made_at: Option<u64>,
 }
 
 /// A BulkUpdate as it was last seen, kept up to date by the registry.
@@ -136,7 +137,7 @@ impl Latest {
 /// that is on record.
 async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpdate>> {
     let pulse = ctx.health.pulse();
-    let mut bulk = Arc::clone(&latest.current.borrow_and_update().bulk);
+    let Current { mut bulk, made_at, .. } = latest.current.borrow_and_update().clone();
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)
@@ -146,7 +147,7 @@ async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpda
         }
     }
     while !latest.stopped() && bulk.metadata.deletion_timestamp.is_none() {
-        let mut work = Work::take_up(&bulk);
+        let mut work = Work::take_up(&bulk).made_at(made_at);
         if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work, &pulse).await == End::Over {
             return work.is_over().then(|| Box::new(work.as_recorded(&bulk)));
         }
@@ -214,7 +215,7 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
             seen = observe::observe(ctx, work, &following).instrument(info_span!("observe")) => seen,
             () = ctx.shutdown.cancelled() => continue,
         };
-        let decided = (Instant::now(), Timestamp::now());
+        let decided = (Instant::now(), ctx.clock.now());
         let turn = info_span!("decide").in_scope(|| decide(work, &seen, ctx.rules, decided.1));
         let recorded = match &turn.phase {
             Some(phase) => record::record(ctx, work, phase, pulse).instrument(info_span!("record")).await,
@@ -264,16 +265,23 @@ struct Turn {
     hindered: bool,
 }
 
-fn decide(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
+fn decide(work: &mut Work, seen: &Seen, rules: Rules, now: Now) -> Turn {
     match work.start {
         None => plan(work, seen, rules, now),
-        Some(start) => carry_on(work, seen, rules, Deadline::at(&work.request, start, now)),
+        Some(start) => {
+            let deadline = Deadline::at(&work.request, start, now);
+            carry_on(work, seen, rules, deadline, deadline.remark(&work.request, start, now).as_deref())
+        }
     }
 }
 
-fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
+fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Now) -> Turn {
     match decide::plan(&work.request, &seen.looks, &seen.admission, &seen.gates, now, rules) {
         Plan::Reject(why, message) => Turn { phase: Some(Phase::Rejected(why, message)), ..Turn::default() },
+        // It catches up within a moment; the status says so only where it does not.
+        Plan::Wait(Hindrance::Behind, _) if !work.has_waited(observe::PATIENCE) => {
+            Turn { hindered: true, ..Turn::default() }
+        }
         Plan::Wait(why, message) => {
             work.entries.iter_mut().for_each(work::Entry::planning_waits);
             Turn { phase: Some(Phase::Waiting(why, message)), hindered: true, ..Turn::default() }
@@ -288,13 +296,14 @@ fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Timestamp) -> Turn {
             for (entry, (record, rests_on)) in work.entries.iter_mut().zip(plan) {
                 entry.becomes(record, rests_on);
             }
-            work.start = Some(status::whole_seconds(now));
+            work.start = Some(Start { time: now.to_record(), instant: Some(now.instant) });
             Turn { phase: Some(Phase::Planned(None)), again: true, ..Turn::default() }
         }
     }
 }
 
-fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline) -> Turn {
+/// `remark` belongs to what ends because of the deadline.
+fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline, remark: Option<&str>) -> Turn {
     let steps = decide::steps(&work.request, &work.entries, &seen.looks, &seen.gates, deadline, rules);
     let mut turn = Turn::default();
     let mut hindrance = seen.unlisted.clone();
@@ -307,7 +316,11 @@ fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline) -> T
                 turn.wanted.push(Wanted::Write(at, target));
             }
             Step::Read | Step::Write(_) => {}
-            Step::Become(record, rests_on) => {
+            Step::Become(mut record, rests_on) => {
+                let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
+                if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
+                    *message = format!("{message} {remark}");
+                }
                 turn.again |= record.result == ItemResult::Planned;
                 work.entries[at].becomes(record, rests_on);
             }

@@ -23,9 +23,9 @@ use crate::{
     target::{self, Observed, Target},
 };
 
-/// How long the first list of targets may take, from when a BulkUpdate was taken up, before the status says that it is waited
-/// for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the first list of targets may take, from when a BulkUpdate was taken up, or a watch may be behind, before the status
+/// says that it is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one pass decides on.
 #[derive(Clone, Debug)]
@@ -76,6 +76,11 @@ async fn unlisted(ctx: &Context, work: &Work) -> Option<String> {
 fn take_in(work: &mut Work, change: &Change) {
     let entries = work.entries.iter_mut();
     for entry in entries.filter(|e| e.item.kind == change.kind && *e.item.id == *change.name) {
+        match &change.what {
+            What::Deleted(gone) => entry.may_be_gone(Some(gone)),
+            What::Vanished => entry.may_be_gone(None),
+            What::Updated => {}
+        }
         let uid = entry.record.as_ref().and_then(|r| r.uid.as_deref());
         match &change.what {
             What::Deleted(gone) if uid == Some(&**gone) => {

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Resource,
     api::{GetParams, PartialObjectMeta, PostParams},
@@ -47,7 +47,7 @@ pub enum Recorded {
 
 /// Writes the status if it is due.
 pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: &Phase, pulse: &Pulse) -> Recorded {
-    let wanted = status(work, phase, Timestamp::now());
+    let wanted = status(work, phase, ctx.clock.now());
     if wanted == work.recorded {
         return Recorded::Unchanged;
     }
@@ -71,7 +71,7 @@ pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
                 sleep_until(time).await;
             }
             let phase = Phase::Planned(None);
-            let wanted = status(work, &phase, Timestamp::now());
+            let wanted = status(work, &phase, ctx.clock.now());
             if wanted == work.recorded {
                 return;
             }
@@ -190,7 +190,7 @@ async fn write(
             return Ok(Recorded::Adopted(work.adopt(stands)));
         }
         // Something else has changed, such as a label or the TTL.
-        wanted = status(work, phase, Timestamp::now());
+        wanted = status(work, phase, ctx.clock.now());
     }
 }
 

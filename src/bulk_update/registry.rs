@@ -19,7 +19,10 @@ use super::{
     report,
     request::{Request, unfit},
 };
-use crate::{api::BulkUpdate, target::not_older};
+use crate::{
+    api::{BulkUpdate, BulkUpdateStatus},
+    target::{not_older, version_number},
+};
 
 /// Namespace and name.
 type Key = (Box<str>, Box<str>);
@@ -40,6 +43,8 @@ pub struct Registry {
 #[derive(Debug)]
 struct Known {
     uid: Box<str>,
+    /// The resource version at which it was created, if a running watch has brought that.
+    made_at: Option<u64>,
     list: u32,
     state: State,
 }
@@ -88,6 +93,7 @@ impl Registry {
     }
 
     fn take_in(&mut self, scope: Option<&str>, event: Event<DeserializeGuard<BulkUpdate>>) {
+        let listed = matches!(event, Event::InitApply(_));
         match event {
             Event::Init => *self.lists.entry(scope.map(Into::into)).or_default() += 1,
             Event::InitApply(DeserializeGuard(object)) | Event::Apply(DeserializeGuard(object)) => {
@@ -98,7 +104,7 @@ impl Registry {
                             let invalid = InvalidObject { error: why.into(), metadata: bulk.metadata };
                             self.undecodable(&invalid, list);
                         }
-                        None => self.apply(Arc::new(bulk), list),
+                        None => self.apply(Arc::new(bulk), list, listed),
                     },
                     Err(invalid) => self.undecodable(&invalid, list),
                 }
@@ -140,7 +146,8 @@ impl Registry {
         }
     }
 
-    fn apply(&mut self, bulk: Arc<BulkUpdate>, list: u32) {
+    /// `listed` is whether a list has brought it.
+    fn apply(&mut self, bulk: Arc<BulkUpdate>, list: u32, listed: bool) {
         let meta = &bulk.metadata;
         let key = key(meta.namespace.as_deref(), meta.name.as_deref());
         let uid: Box<str> = meta.uid.clone().unwrap_or_default().into();
@@ -149,11 +156,13 @@ impl Registry {
             self.forget(&key);
         }
         let Some(known) = self.known.get_mut(&key) else {
-            let state = self.begin(&key, bulk);
-            self.known.insert(key, Known { uid, list, state });
+            let made_at = created_at(&bulk).filter(|_| !listed);
+            let state = self.begin(&key, bulk, made_at);
+            self.known.insert(key, Known { uid, made_at, list, state });
             return;
         };
         known.list = list;
+        let made_at = known.made_at;
         match &mut known.state {
             State::Underway { current, undecodable, .. } => {
                 *undecodable = false;
@@ -171,15 +180,15 @@ impl Registry {
                 }
             }
             State::Undecodable => {
-                let state = self.begin(&key, bulk);
-                self.known.insert(key, Known { uid, list, state });
+                let state = self.begin(&key, bulk, made_at);
+                self.known.insert(key, Known { uid, made_at, list, state });
             }
             State::LaidDown => {}
         }
     }
 
     /// Takes up what is not under way yet.
-    fn begin(&mut self, key: &Key, bulk: Arc<BulkUpdate>) -> State {
+    fn begin(&mut self, key: &Key, bulk: Arc<BulkUpdate>, made_at: Option<u64>) -> State {
         if is_over(&bulk) {
             return State::Over { rest: Some(Finished::take_up(&self.ctx, &bulk)) };
         }
@@ -188,7 +197,7 @@ impl Registry {
         }
         let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
         let span = span(&ctx, &bulk);
-        let (current, receiver) = watch::channel(Current { bulk, stopped: false });
+        let (current, receiver) = watch::channel(Current { bulk, stopped: false, made_at });
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
         let task = self.tasks.spawn(async move { (key, carry_out(ctx, latest).instrument(span).await) }).id();
         State::Underway { task, current, undecodable: false }
@@ -203,13 +212,13 @@ impl Registry {
             // It was forgotten, and what has the name now has a task of its own: another, or the same once more.
             return;
         }
-        let Current { bulk, stopped } = current.borrow().clone();
+        let Current { bulk, stopped, made_at } = current.borrow().clone();
         let terminating = bulk.metadata.deletion_timestamp.is_some();
         if *undecodable {
             known.state = State::Undecodable;
         } else if stopped && !terminating {
             // It could not be decoded for a while, and can again.
-            let state = self.begin(&key, bulk);
+            let state = self.begin(&key, bulk, made_at);
             if let Some(known) = self.known.get_mut(&key) {
                 known.state = state;
             }
@@ -252,7 +261,7 @@ impl Registry {
                 }
             }
             None => {
-                let known = Known { uid, list, state: State::Undecodable };
+                let known = Known { uid, made_at: None, list, state: State::Undecodable };
                 self.known.insert(key.clone(), known);
             }
         }
@@ -272,6 +281,16 @@ fn span(ctx: &Context, bulk: &BulkUpdate) -> Span {
     let request = Request::from(bulk);
     info_span!("bulk_update", k8s.namespace.name = request.namespace, bulk_update = request.name,
         uid = %request.uid, requester = ctx.requester(&request), items = request.items.len())
+}
+
+/// The resource version at which a BulkUpdate was created, that a running watch has brought and nothing was known of before.
+///
+/// A watch brings each object first as it was created: what was there when it began, its list has brought. That nothing has been
+/// written into it since is looked at as well: if an event was lost on the way, a later version would make objects count as
+/// older that are not.
+fn created_at(bulk: &BulkUpdate) -> Option<u64> {
+    let unseen = bulk.status.as_ref().is_none_or(|status| *status == BulkUpdateStatus::default());
+    version_number(&bulk.metadata).filter(|_| unseen && bulk.metadata.generation == Some(1))
 }
 
 fn is_over(bulk: &BulkUpdate) -> bool {

@@ -37,7 +37,7 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tells what a status write has changed; `before` is what stood there before it.
 pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
-    ctx.metrics.recorded(work, before);
+    ctx.metrics.recorded(work, before, ctx.clock.now().earliest);
     let (request, after) = (&work.request, &work.recorded);
     let requester = ctx.requester(request);
     let by = requester.map(|name| format!("; requested by {name}")).unwrap_or_default();
@@ -103,10 +103,10 @@ pub fn publish(
         action: reason.into(),
         secondary: None,
     };
-    let (recorder, client) = (ctx.recorder.clone(), ctx.client.clone());
+    let (recorder, client, now) = (ctx.recorder.clone(), ctx.client.clone(), ctx.clock.now().earliest);
     ctx.tracker.spawn(async move {
         let publish = async {
-            match for_a_long_name(&event, &regarding) {
+            match for_a_long_name(&event, &regarding, now) {
                 None => recorder.publish(&event, &regarding).await,
                 Some(event) => {
                     let namespace = event.metadata.namespace.clone().unwrap_or_default();
@@ -126,7 +126,7 @@ pub fn publish(
 
 /// The event about an object whose name is so long that the recorder, which names an event by its object and the time,
 /// would make one that the API server refuses.
-fn for_a_long_name(event: &Event, regarding: &ObjectReference) -> Option<events::Event> {
+fn for_a_long_name(event: &Event, regarding: &ObjectReference, now: Timestamp) -> Option<events::Event> {
     if regarding.name.as_ref().is_none_or(|name| name.len() <= LONGEST_NAME) {
         return None;
     }
@@ -141,7 +141,7 @@ fn for_a_long_name(event: &Event, regarding: &ObjectReference) -> Option<events:
             ..ObjectMeta::default()
         },
         action: Some(event.action.clone()),
-        event_time: Some(MicroTime(Timestamp::now())),
+        event_time: Some(MicroTime(now)),
         note: event.note.clone(),
         reason: Some(event.reason.clone()),
         regarding: Some(regarding.clone()),
@@ -170,9 +170,9 @@ mod tests {
             name: Some("x".repeat(length)),
             ..ObjectReference::default()
         };
-        assert_eq!(for_a_long_name(&event, &about(LONGEST_NAME)), None);
+        assert_eq!(for_a_long_name(&event, &about(LONGEST_NAME), Timestamp::now()), None);
         let long = about(LONGEST_NAME + 1);
-        let own = for_a_long_name(&event, &long).unwrap();
+        let own = for_a_long_name(&event, &long, Timestamp::now()).unwrap();
         assert_eq!(own.metadata.generate_name.as_deref(), Some("ai-api-operator-"));
         assert_eq!(own.metadata.namespace.as_deref(), Some("team-a"));
         assert_eq!((own.regarding, own.note, own.type_), (Some(long), event.note, Some("Warning".into())));

@@ -1,17 +1,23 @@
 //! A BulkUpdate's request, as decisions see it: taken from the spec alone, for the status is only a record.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::decide::Start;
 use crate::{
     admission::REQUESTER,
     api::{BulkUpdate, BulkUpdateSpec, Kind, MAX_ITEMS, TargetStatus},
     client::cut,
+    clock::Now,
 };
 
 /// `startingDeadlineSeconds` where the request doesn't say.
 pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
+
+/// By how many seconds the start may have been later than it is on record: it has whole seconds, and is the earliest that it may
+/// have been by a clock that is read in whole seconds.
+const START_IN_DOUBT: i64 = 2;
 
 /// The longest name of a requester that is kept, in bytes: names of users have no bound.
 const LONGEST_REQUESTER: usize = 256;
@@ -27,13 +33,15 @@ pub struct Request {
     pub uid: Box<str>,
     /// When it was created; whole seconds, as the API server keeps them.
     pub created: Timestamp,
+    /// The resource version at which it was created; absent where the running watch has not seen that.
+    pub made_at: Option<u64>,
     /// Who asked for it, by its annotation; at most 256 bytes.
     pub requester: Option<String>,
     /// Only decide and report.
     pub dry_run: bool,
     /// Nothing is planned or written later.
     pub not_after: Option<Timestamp>,
-    /// It is rejected if it is not planned by then.
+    /// It is rejected if it is not planned by then. Its creation may have been as late as the end of the second that it is dated.
     pub starting_deadline: Timestamp,
     /// What has not settled so many seconds after the start fails.
     pub active_deadline_seconds: Option<i64>,
@@ -65,6 +73,7 @@ impl From<&BulkUpdate> for Request {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default().into(),
             created,
+            made_at: None,
             requester: meta
                 .annotations
                 .as_ref()
@@ -72,7 +81,7 @@ impl From<&BulkUpdate> for Request {
                 .map(|name| cut(name, LONGEST_REQUESTER)),
             dry_run: spec.dry_run.unwrap_or_default(),
             not_after: spec.not_after.as_ref().map(|t| t.0),
-            starting_deadline: later(created, deadline),
+            starting_deadline: later(created, deadline.saturating_add(1)),
             active_deadline_seconds: spec.active_deadline_seconds.map(i64::from),
             items: items(spec),
         }
@@ -123,6 +132,12 @@ pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
 }
 
+/// How long it is from `now` to `time`; zero if that is past.
+#[must_use]
+pub fn until(time: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(now)).unwrap_or_default()
+}
+
 impl Request {
     /// Namespace and name, for logs.
     #[must_use]
@@ -142,10 +157,26 @@ impl Request {
         self.items.iter().any(|item| item.kind == kind)
     }
 
-    /// When items fail that have not settled.
+    /// When items fail that have not settled, where only the start on record is known.
     #[must_use]
     pub fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
-        self.active_deadline_seconds.map(|seconds| later(start, seconds))
+        self.active_deadline_seconds.map(|seconds| later(start, seconds.saturating_add(START_IN_DOUBT)))
+    }
+
+    /// How long it is until then; zero when it has passed. The process that has planned it counts from that very moment.
+    #[must_use]
+    pub fn active_deadline_in(&self, start: Start, now: Now) -> Option<Duration> {
+        let Some(instant) = start.instant else {
+            return self.active_deadline(start.time).map(|end| until(end, now.earliest));
+        };
+        let seconds = u64::try_from(self.active_deadline_seconds?).unwrap_or_default();
+        Some(Duration::from_secs(seconds).saturating_sub(now.instant.saturating_sub(instant)))
+    }
+
+    /// Whether it may be later than `notAfter`.
+    #[must_use]
+    pub fn not_after_has_passed(&self, now: Now) -> bool {
+        self.not_after.is_some_and(|end| now.latest > end)
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Context, Latest, apply::Flight, work::Work};
-use crate::{api::ItemResult, client::backoff, index::Following};
+use super::{Context, Latest, apply::Flight, request::until, work::Work};
+use crate::{api::ItemResult, client::backoff, clock::Now, index::Following};
 
-/// The longest wait without a look at the clock, which may have been set.
+/// The longest wait without a look at the API server's clock, which may have been set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// The longest wait, with something to report, without a look at how many others are being written.
@@ -22,7 +21,7 @@ pub struct Waiting {
     /// Whether there is something to write into the status.
     pub to_record: bool,
     /// When the pass has decided, by either clock: what has become due since is due now.
-    pub decided: (Instant, Timestamp),
+    pub decided: (Instant, Now),
 }
 
 /// Waits for an answer, a change, or the next time that matters.
@@ -37,7 +36,7 @@ pub async fn settle(
     let mut flag = ctx.meta.changes();
     let mut policies = ctx.policies.changes();
     let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
-    let next = next_time(work, waiting, ctx.others(work), Timestamp::now());
+    let next = next_time(work, waiting, ctx.others(work), ctx.clock.now());
     tokio::select! {
         Some(_) = flight.take_in_next(work) => {}
         () = following.mailbox().arrived() => {}
@@ -49,15 +48,12 @@ pub async fn settle(
     }
 }
 
-/// When there is a reason for another pass, if nothing else brings one about.
-fn next_time(work: &Work, waiting: Waiting, others: usize, now: Timestamp) -> Instant {
+/// When there is a reason for another pass, if nothing else brings one about. Deadlines that had passed when the pass decided are
+/// none.
+fn next_time(work: &Work, waiting: Waiting, others: usize, now: Now) -> Instant {
     let start = Instant::now();
     let (decided, decided_at) = waiting.decided;
-    let at = |time: Timestamp| {
-        // Deadlines have passed only after their second.
-        let left = Duration::try_from(time.duration_since(now)).unwrap_or_default();
-        start + left.min(LONGEST_WAIT) + Duration::from_millis(1)
-    };
+    let after = |left: Duration| start + left.min(LONGEST_WAIT) + Duration::from_millis(1);
     let request = &work.request;
     let mut times = vec![start + LONGEST_WAIT];
     if waiting.hindered > 0 {
@@ -67,10 +63,18 @@ fn next_time(work: &Work, waiting: Waiting, others: usize, now: Timestamp) -> In
         // Others may be done sooner than that.
         times.extend(work.pace.next(others).map(|time| time.min(start + LONGEST_LOOK)));
     }
-    times.extend(request.not_after.filter(|end| *end >= decided_at).map(at));
+    if !request.not_after_has_passed(decided_at) {
+        times.extend(request.not_after.map(|end| after(until(end, now.latest))));
+    }
     match work.start {
-        None => times.extend(Some(request.starting_deadline).filter(|end| *end >= decided_at).map(at)),
-        Some(start) => times.extend(request.active_deadline(start).filter(|end| *end >= decided_at).map(at)),
+        None => {
+            let end = Some(request.starting_deadline).filter(|end| *end > decided_at.earliest);
+            times.extend(end.map(|end| after(until(end, now.earliest))));
+        }
+        Some(start) => {
+            let left = request.active_deadline_in(start, decided_at).filter(|left| !left.is_zero());
+            times.extend(left.and_then(|_| request.active_deadline_in(start, now)).map(after));
+        }
     }
     times.extend(work.entries.iter().filter_map(|e| e.progress.not_before.filter(|t| *t > decided)));
     times.into_iter().min().unwrap_or(start).max(start)
@@ -81,7 +85,10 @@ mod tests {
     use super::*;
     use crate::{
         api::{Kind, TargetStatus},
-        bulk_update::fixtures::{at, bulk, spec},
+        bulk_update::{
+            decide::Start,
+            fixtures::{at, bulk, spec},
+        },
     };
 
     #[tokio::test(start_paused = true)]
@@ -98,21 +105,24 @@ mod tests {
         let decided = Instant::now();
         let waiting = |at| Waiting { hindered: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
-            work.start = start;
-            let wait = |decided, now| next_time(&work, waiting(decided), 0, now) - Instant::now();
-            assert_eq!(wait(at(8), at(8)), Duration::from_millis(2001), "{start:?}");
-            assert_eq!(wait(at(11), at(11)), LONGEST_WAIT, "{start:?}");
+            work.start = start.map(Start::from);
+            let wait = |decided: i64, now: i64| {
+                next_time(&work, waiting(at(decided).into()), 0, at(now).into()) - Instant::now()
+            };
+            assert_eq!(wait(8, 8), Duration::from_millis(2001), "{start:?}: notAfter");
+            // The other deadlines are counted from the latest that they may be.
+            assert_eq!(wait(12, 12), LONGEST_WAIT, "{start:?}");
             // It has passed while the status was written.
-            assert_eq!(wait(at(10), at(11)), Duration::from_millis(1), "{start:?}");
+            assert_eq!(wait(10, 11), Duration::from_millis(1), "{start:?}");
         }
-        let waiting = waiting(at(11));
+        let waiting = waiting(at(12).into());
         let hindered = Waiting { hindered: 3, ..waiting };
-        assert_eq!(next_time(&work, hindered, 0, at(11)) - Instant::now(), backoff(3));
+        assert_eq!(next_time(&work, hindered, 0, at(12).into()) - Instant::now(), backoff(3));
         // What has become due while the status was written is due at once; what was due before that was decided on.
         work.entries[0].progress.not_before = Some(decided + Duration::from_millis(100));
         tokio::time::advance(Duration::from_millis(150)).await;
-        assert_eq!(next_time(&work, waiting, 0, at(11)), Instant::now());
+        assert_eq!(next_time(&work, waiting, 0, at(12).into()), Instant::now());
         work.entries[0].progress.not_before = Some(decided);
-        assert_eq!(next_time(&work, waiting, 0, at(11)) - Instant::now(), LONGEST_WAIT);
+        assert_eq!(next_time(&work, waiting, 0, at(12).into()) - Instant::now(), LONGEST_WAIT);
     }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, Summary},
     client::cut,
+    clock::Now,
 };
 
 /// The condition types.
@@ -41,12 +42,13 @@ pub enum Phase {
 
 /// The status of `work` in `phase`.
 #[must_use]
-pub fn status(work: &Work, phase: &Phase, now: Timestamp) -> BulkUpdateStatus {
-    // The API server keeps whole seconds, and what it gives back is compared with this.
-    let now = whole_seconds(now);
+pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
+    // The API server keeps whole seconds, and what it gives back is compared with this. What is known of the present narrows
+    // down with time, but nothing ends before it begins.
+    let now = work.start.map_or(now.to_record(), |start| start.time.max(now.to_record()));
     let mut status = BulkUpdateStatus {
         observed_generation: work.generation,
-        start_time: work.start.map(Time),
+        start_time: work.start.map(|start| Time(start.time)),
         completion_time: work.recorded.completion_time.clone(),
         ..BulkUpdateStatus::default()
     };
@@ -90,7 +92,7 @@ struct Words {
 fn waiting(why: Hindrance, message: &str) -> Words {
     let reason = match why {
         Hindrance::FlagUnreadable => "FlagUnreadable",
-        Hindrance::Waiting => "Waiting",
+        Hindrance::Waiting | Hindrance::Behind => "Waiting",
     };
     Words {
         accepted: ("Unknown", reason, message.to_owned()),

@@ -21,7 +21,7 @@ use crate::{
 };
 
 fn latest(ctx: &Context, bulk: BulkUpdate) -> (watch::Sender<Current>, Latest) {
-    let (sender, current) = watch::channel(Current { bulk: Arc::new(bulk), stopped: false });
+    let (sender, current) = watch::channel(Current { bulk: Arc::new(bulk), stopped: false, made_at: None });
     (sender, Latest { current, shutdown: ctx.shutdown.clone() })
 }
 
@@ -29,10 +29,10 @@ fn latest(ctx: &Context, bulk: BulkUpdate) -> (watch::Sender<Current>, Latest) {
 fn planned(verb: TargetStatus) -> BulkUpdate {
     let mut bulk = bulk(&spec(Kind::Execution, verb));
     let mut work = Work::take_up(&bulk);
-    work.start = Some(at(0));
+    work.start = Some(at(0).into());
     let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
     work.entries[0].becomes(record, Some(eligible(verb)));
-    bulk.status = Some(status::status(&work, &Phase::Planned(None), at(0)));
+    bulk.status = Some(status::status(&work, &Phase::Planned(None), at(0).into()));
     bulk
 }
 
@@ -99,6 +99,7 @@ fn pass(work: &mut Work, look: Look) -> Turn {
         &Seen { gates, looks: vec![look], admission: Admission::NotRequired, unlisted: None },
         Rules::default(),
         Deadline::Ahead,
+        None,
     )
 }
 
@@ -181,14 +182,14 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let mut work = Work::take_up(&planned(TargetStatus::Stopped));
     let following = ctx.index.follow("team-a", std::iter::empty());
     let seen = observe::observe(&ctx, &mut work, &following).await;
-    let turn = decide(&mut work, &seen, ctx.rules, at(1));
+    let turn = decide(&mut work, &seen, ctx.rules, at(1).into());
     assert!(matches!(turn.wanted[..], [Wanted::Read(0)]), "{turn:?}");
     assert_eq!(hindrance(&turn), Some("executions can't be listed yet; the operator's log says why"));
     assert!(turn.hindered);
     // What was not planned waits.
     let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
     let seen = observe::observe(&ctx, &mut work, &following).await;
-    let turn = decide(&mut work, &seen, ctx.rules, at(1));
+    let turn = decide(&mut work, &seen, ctx.rules, at(1).into());
     assert!(turn.wanted.is_empty() && matches!(turn.phase, Some(Phase::Waiting(..))), "{turn:?}");
 }
 
@@ -218,7 +219,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
     });
     let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
     ctx.meta.read_since(work.since).await.unwrap();
-    work.start = Some(at(1));
+    work.start = Some(at(1).into());
     let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
     work.entries[0].becomes(record, Some(eligible(TargetStatus::Stopped)));
     let begun = Instant::now();
@@ -256,7 +257,7 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
     let message = |work: &Work| work.recorded.condition(READY).map(|c| c.message.clone());
     let before = message(&work);
     // Sent, carried out, and not answered.
-    let first = status::status(&work, &Phase::Planned(Some("something".into())), at(1));
+    let first = status::status(&work, &Phase::Planned(Some("something".into())), at(1).into());
     let stands = with_status(&bulk, &first);
     work.unanswered = Some(first.clone());
     let (ctx, _) = conflicting(stands);
@@ -270,4 +271,27 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
         (work.request.uid.as_ref(), work.entries[0].record.as_ref().unwrap().uid.as_deref()),
         (OWN, Some(MEANT))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_that_takes_long() {
+    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Deleted))).made_at(Some(10));
+    let read = Target { created: at(0).as_second(), first_seen: 12, ..eligible(TargetStatus::Deleted) };
+    let decide = |work: &mut Work, indexed: Option<Target>| {
+        let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+        let looks = vec![work.entries[0].look(indexed)];
+        let seen = Seen { gates, looks, admission: Admission::NotRequired, unlisted: None };
+        crate::bulk_update::decide(work, &seen, Rules::default(), at(1).into())
+    };
+    work.entries[0].read(Ok(Some(read.clone())));
+    let turn = decide(&mut work, None);
+    assert!(turn.hindered && turn.phase.is_none() && turn.wanted.is_empty(), "{turn:?}");
+    tokio::time::advance(observe::PATIENCE).await;
+    let turn = decide(&mut work, None);
+    let Some(Phase::Waiting(decide::Hindrance::Behind, why)) = &turn.phase else { panic!("{turn:?}") };
+    assert!(turn.hindered && why.contains("the watch of executions"), "{why}");
+    // It comes up, and has seen the object before.
+    let turn = decide(&mut work, Some(Target { first_seen: 8, ..read }));
+    assert!(matches!(turn.phase, Some(Phase::Planned(None))), "{turn:?}");
+    assert_eq!(work.entries[0].result(), Some(ItemResult::Planned));
 }

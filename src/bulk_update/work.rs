@@ -1,12 +1,14 @@
 //! The state of one BulkUpdate between two passes.
 
+mod seen;
+
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use tokio::time::Instant;
 
 use super::{
-    decide::Look,
+    decide::{Look, Start},
     pace::Pace,
     record::named,
     request::{Item, Request},
@@ -15,7 +17,7 @@ use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Reason},
     bulk_update::decide::without_record,
     client::{Failure, Next, backoff, cut},
-    target::{Target, not_older},
+    target::Target,
 };
 
 /// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
@@ -33,7 +35,7 @@ pub struct Work {
     /// What was asked for.
     pub request: Arc<Request>,
     /// When it was planned, if it was.
-    pub start: Option<Timestamp>,
+    pub start: Option<Start>,
     /// The items, in the order of the record.
     pub entries: Vec<Entry>,
     /// The status that the API server is known to have.
@@ -47,7 +49,7 @@ pub struct Work {
     /// When this process took it up, or began to record its plan: the flag must have been read since.
     pub since: Instant,
     /// When this process saw a write accepted last.
-    pub last_write: Option<Timestamp>,
+    pub last_write: Option<Instant>,
     /// How many reads are under way.
     pub reading: usize,
     /// When status writes are due.
@@ -126,7 +128,7 @@ impl Work {
         }
         Self {
             request: Arc::new(request),
-            start,
+            start: start.map(Start::from),
             entries,
             recorded,
             metadata: named(&bulk.metadata),
@@ -137,6 +139,13 @@ impl Work {
             reading: 0,
             pace: Pace::default(),
         }
+    }
+
+    /// The same for a request of which it is known, or not, at which resource version it was created.
+    #[must_use]
+    pub fn made_at(mut self, version: Option<u64>) -> Self {
+        Arc::make_mut(&mut self.request).made_at = version;
+        self
     }
 
     /// Whether the end is on record.
@@ -158,6 +167,12 @@ impl Work {
     #[must_use]
     pub fn any(&self, result: ItemResult) -> bool {
         self.entries.iter().any(|e| e.result() == Some(result))
+    }
+
+    /// Whether planning has waited for so long, or longer, since something was read.
+    #[must_use]
+    pub fn has_waited(&self, time: Duration) -> bool {
+        self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
     }
 
     /// Whether the record says that this very object is to be written to: no write starts without.
@@ -187,7 +202,7 @@ impl Work {
     /// was known to stand.
     pub fn adopt(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
         if self.recorded.start_time.is_none() {
-            self.start = stands.start_time.as_ref().map(|t| t.0);
+            self.start = stands.start_time.as_ref().map(|t| t.0.into());
             for entry in &mut self.entries {
                 entry.record = self.start.and_then(|_| find(&entry.item, &stands)).cloned();
                 entry.progress = Progress::default();
@@ -213,10 +228,6 @@ fn position(item: &Item, status: &BulkUpdateStatus) -> (crate::api::Kind, usize)
 fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
     let list = status.items(item.kind);
     list.iter().find(|s| s.id == item.id && s.target_status == item.target)
-}
-
-fn is_newer(a: &Target, b: &Target) -> bool {
-    a.resource_version != b.resource_version && not_older(&a.resource_version, &b.resource_version)
 }
 
 impl Entry {
@@ -252,28 +263,6 @@ impl Entry {
     #[must_use]
     pub fn result(&self) -> Option<ItemResult> {
         self.record.as_ref().map(|r| r.result)
-    }
-
-    /// What to decide on: an answer that just came, else the newer of the index and what was last seen. What the index has
-    /// got since the answer is as good as one.
-    #[must_use]
-    pub fn look(&self, indexed: Option<Target>) -> Look {
-        match &self.progress.answer {
-            // A read that failed is tried again when it is time.
-            Some(Look::Failed(_)) if self.may_ask() => {}
-            Some(Look::Live(Some(read))) if indexed.as_ref().is_some_and(|i| is_newer(i, read)) => {
-                return Look::Live(indexed);
-            }
-            Some(answer) => return answer.clone(),
-            None => {}
-        }
-        Look::Cached(match (indexed, &self.progress.seen) {
-            (Some(indexed), Some(seen)) if !not_older(&indexed.resource_version, &seen.resource_version) => {
-                Some(seen.clone())
-            }
-            (Some(indexed), _) => Some(indexed),
-            (None, seen) => seen.clone(),
-        })
     }
 
     /// What an item that is not at its end waits for, where that is a request which has to be tried again.

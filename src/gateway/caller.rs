@@ -21,6 +21,7 @@ use super::{
     frame::{Invocation, Place},
     problem::Problem,
 };
+use crate::clock::Clock;
 
 /// The header that names the namespace.
 pub const RESOURCE_GROUP: &str = "AI-Resource-Group";
@@ -33,11 +34,11 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 pub struct Upstream(BoxCloneSyncService<Request<Body>, Response<axum::body::Body>, BoxError>);
 
 impl Upstream {
-    /// The way to a cluster.
+    /// The way to a cluster, on which `clock` reads the dates of answers.
     ///
     /// # Errors
     /// When its certificates can't be used.
-    pub fn new(mut config: Config) -> kube::Result<Self> {
+    pub fn new(mut config: Config, clock: &Clock) -> kube::Result<Self> {
         // A certificate of the gateway's own would speak for every caller.
         config.auth_info = AuthInfo::default();
         let pool = legacy::Client::builder(TokioExecutor::new()).build(config.rustls_https_connector()?);
@@ -46,7 +47,7 @@ impl Upstream {
             .layer(pool)
             .map_response(|response| response.map(axum::body::Body::new))
             .map_err(BoxError::from);
-        Ok(Self(BoxCloneSyncService::new(service)))
+        Ok(Self(BoxCloneSyncService::new(clock.reading(service))))
     }
 
     /// A client with this caller's token, for one request of theirs; nothing else of theirs goes through.
@@ -68,6 +69,8 @@ pub struct Caller {
     pub client: Client,
     /// The namespace that they mean.
     pub namespace: String,
+    /// Tells the API server's time.
+    pub clock: Clock,
     /// Their request.
     pub invocation: Invocation,
     /// The request's place among those under way, for as long as anything is done for it.
@@ -82,7 +85,8 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         let namespace = resource_group(&parts.headers)?;
         let invocation = Invocation::of(&parts.extensions);
         let client = gateway.upstream.client(token, &namespace);
-        Ok(Self { client, namespace, invocation, place: parts.extensions.get().cloned() })
+        let clock = gateway.clock.clone();
+        Ok(Self { client, namespace, clock, invocation, place: parts.extensions.get().cloned() })
     }
 }
 

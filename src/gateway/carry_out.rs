@@ -1,7 +1,7 @@
 //! A modification becomes a BulkUpdate of the caller's own making, and is followed until it is known what became of each
 //! item; or it is taken back before anything has come of it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -113,7 +113,8 @@ struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     fn new(caller: &'a Caller) -> Self {
-        let not_after = Timestamp::try_from(SystemTime::now() + WRITE_LIMIT).unwrap_or(Timestamp::MAX);
+        // Whatever the time is exactly: nothing is begun later than that.
+        let not_after = caller.clock.now().earliest.saturating_add(WRITE_LIMIT).unwrap_or(Timestamp::MAX);
         // The name is ours and not the API server's, so that a creation without an answer can be repeated: there will
         // be one at most.
         let name = format!("request-{}", caller.invocation.id);

@@ -16,14 +16,17 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum_server::Handle;
-use kube::Config;
+use http::Request;
+use kube::{Client, Config, core::request};
+use serde::de::IgnoredAny;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
     client,
+    clock::Clock,
     http_server::{bounded, listen},
     meta::Meta,
     telemetry::{self, Probes},
@@ -31,6 +34,9 @@ use crate::{
 
 /// How long a stop may take: the requests under way come to their end.
 const LONGEST_STOP: Duration = Duration::from_secs(90);
+
+/// How often the API server's time is asked for.
+const ASK_THE_TIME: Duration = Duration::from_mins(1);
 
 /// The gateway's settings; the command line describes each.
 #[derive(Clone, Debug)]
@@ -51,10 +57,29 @@ pub struct Settings {
 pub struct Gateway {
     upstream: Upstream,
     meta: Meta,
+    clock: Clock,
     /// Each request under way has one.
     places: Arc<Semaphore>,
     metrics: Metrics,
     started: Instant,
+}
+
+/// Sends a request for the `Date` of its answer, whatever that is.
+async fn ask_the_time(client: &Client) {
+    let request = Request::get("/version").body(Vec::new());
+    if let Err(failure) =
+        client::send::<IgnoredAny>(client, request.map_err(request::Error::BuildRequest)).await
+    {
+        debug!(%failure, "the API server's time is not known from this answer");
+    }
+}
+
+/// Knows the time also where nobody asks for anything for a while.
+async fn keep_time(client: &Client, clock: &Clock) {
+    loop {
+        tokio::time::sleep(if clock.is_set() { ASK_THE_TIME } else { Duration::from_secs(1) }).await;
+        ask_the_time(client).await;
+    }
 }
 
 /// Serves the AI API until `shutdown`, then lets the requests under way come to their end.
@@ -62,12 +87,16 @@ pub struct Gateway {
 /// # Errors
 /// When it can't begin to serve, when a task ends that should go on, and when the certificate can't be used at the start.
 pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let upstream = Upstream::new(config.clone()).context("the cluster's certificates can't be used")?;
-    let own = client::connect(config).context("the cluster's credentials can't be used")?;
+    let clock = Clock::default();
+    let upstream =
+        Upstream::new(config.clone(), &clock).context("the cluster's certificates can't be used")?;
+    let own = client::connect_through(config, &clock).context("the cluster's credentials can't be used")?;
     let mut registry = telemetry::registry();
+    clock.register(&mut registry);
     let gateway = Arc::new(Gateway {
         upstream,
-        meta: Meta::new(own, settings.namespace, settings.meta_configmap),
+        meta: Meta::new(own.clone(), settings.namespace, settings.meta_configmap),
+        clock: clock.clone(),
         places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT as usize)),
         metrics: Metrics::register(&mut registry),
         started: Instant::now(),
@@ -76,6 +105,8 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
         Some((chain, key)) => Some(Certificate::read(chain, key).await?),
         None => None,
     };
+    // The first modification needs it.
+    ask_the_time(&own).await;
     let listener = listen(settings.bind_address)?;
     let probes = listen(settings.metrics_bind_address)?;
     info!(address = %listener.local_addr()?, tls = certificate.is_some(), metrics_address = %probes.local_addr()?,
@@ -112,6 +143,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             }).0
         } => ended?,
         () = renew => anyhow::bail!("the certificate is not followed any more"),
+        () = keep_time(&own, &clock) => anyhow::bail!("the API server's time is not asked for any more"),
         ended = telemetry::serve(probes, registry, answers) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");

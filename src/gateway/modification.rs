@@ -225,7 +225,7 @@ fn outcome(kind: Kind, entry: &ItemStatus) -> Result<(), Problem> {
         Reason::NotFound => Some(none.message),
         Reason::StopPending => Some("a stop was asked for before".into()),
         Reason::Terminating => Some("it is being deleted".into()),
-        Reason::CreatedLater => Some("it was created after the request".into()),
+        Reason::CreatedLater => Some("it is not known to be older than the request".into()),
         Reason::Gone => Some("somebody else has deleted it".into()),
         Reason::Replaced => Some("another object has the id by now".into()),
         _ => None,

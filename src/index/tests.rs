@@ -77,6 +77,33 @@ fn what_is_new_or_newer_is_taken_in_and_nothing_older() {
 }
 
 #[test]
+fn the_lowest_version_of_each_uid_is_kept() {
+    let index = index();
+    let first_seen = |index: &Index| index.get(Kind::Execution, NS, "a").map(|t| t.first_seen);
+    let delete = |uid| index.take_in(&all(), Event::Delete(object(NS, "a", uid, "20")));
+    for (uid, version, expected) in [
+        ("u", "9", 9),
+        ("u", "10", 9),
+        // A watch that goes back in time tells of earlier ones, and takes nothing back.
+        ("u", "8", 8),
+        ("u", "11", 8),
+        ("v", "12", 12),
+        ("v", "14", 12),
+        ("u", "13", 12),
+    ] {
+        apply(&index, uid, version);
+        assert_eq!(first_seen(&index), Some(expected), "{uid} {version}");
+    }
+    list(&index, &all(), &[object(NS, "a", "v", "15")]);
+    assert_eq!(first_seen(&index), Some(12));
+    delete("v");
+    apply(&index, "v", "16");
+    assert_eq!(first_seen(&index), Some(16), "what was forgotten is not known");
+    apply(&index, "w", "no number");
+    assert_eq!(first_seen(&index), Some(u64::MAX));
+}
+
+#[test]
 fn an_unreadable_object_is_known_as_such_and_the_others_go_on() {
     let index = index();
     let bad = json!({"metadata": {"namespace": NS, "name": "bad", "uid": "u"}, "spec": 7, "status": {"state": "?"}});

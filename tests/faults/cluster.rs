@@ -196,7 +196,7 @@ impl Cluster {
                     self.made_anew.fetch_add(1, Ordering::Relaxed);
                     let deleted = api.delete(&name, &DeleteParams::default()).await.is_ok();
                     if deleted {
-                        self.world.submit(&name, json!(bulk.spec)).await;
+                        self.world.submit_at_once(&name, json!(bulk.spec)).await;
                     } else {
                         self.made_anew.fetch_sub(1, Ordering::Relaxed);
                     }
@@ -204,7 +204,7 @@ impl Cluster {
                 }
                 Change::RelabelBulkUpdate => merge(labels()).await.is_ok(),
                 Change::SecondBulkUpdate if !changed => {
-                    self.world.submit("second", json!(bulk.spec)).await;
+                    self.world.submit_at_once("second", json!(bulk.spec)).await;
                     true
                 }
                 Change::WidenStatus => self.widen(bulk).await,
@@ -283,7 +283,7 @@ impl Cluster {
             self.world.target(kind, "observer-end", json!({}), json!({})).await;
         }
         let item = json!({"id": "observer-end", "targetStatus": "STOPPED"});
-        self.world.submit("observer-end", json!({"executions": [item]})).await;
+        self.world.submit_at_once("observer-end", json!({"executions": [item]})).await;
         let mut growth = self.history.growth();
         let all = |_: &usize| {
             let versions = self.history.versions();

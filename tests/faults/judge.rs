@@ -187,6 +187,13 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether an object was there when the BulkUpdate was created.
+    pub fn is_older(&self, object: &Version, bulk: &Bulk) -> bool {
+        let first = self.versions.iter().filter(|v| v.uid == object.uid).map(|v| v.revision).min();
+        let before = first.is_some_and(|first| first < bulk.versions[0].0);
+        object.created() < &*bulk.created || (object.created() == bulk.created && before)
+    }
+
     /// Every accepted write hit an object that was eligible and planned on record; none was hit twice.
     fn writes(&mut self, bulks: &[Bulk]) {
         let mut hit: Vec<(String, String)> = Vec::new();
@@ -205,16 +212,17 @@ impl<'a> Case<'a> {
                 self.say(format!("{verb:?} of {}, which was {}", r.name, before.object));
             }
             let asker = r.body.pointer("/status/stopRequest/uid").and_then(|u| u.as_str());
-            let meant = |bulk: &&Bulk| {
+            let is_meant = |bulk: &&Bulk| {
                 bulk.asks(kind, &r.name, &before.uid, verb)
                     && asker.is_none_or(|uid| uid == bulk.uid)
-                    && before.created() <= &*bulk.created
+                    && self.is_older(&before, bulk)
             };
-            if !bulks.iter().any(|b| meant(&b)) {
+            let meant: Vec<_> = bulks.iter().filter(is_meant).collect();
+            if meant.is_empty() {
                 self.say(format!("{verb:?} of {}, for which nobody asked", r.name));
             }
             let planned = |b: &Bulk| b.had_planned(kind, &r.name, &before.uid, effect);
-            if !bulks.iter().any(|b| meant(&b) && planned(b)) {
+            if !meant.into_iter().any(planned) {
                 self.say(format!("{verb:?} of {} before the plan was on record", r.name));
             }
             let key = (before.uid.clone(), asker.unwrap_or("deleted").to_owned());

@@ -22,7 +22,7 @@ pub async fn bulk_update(cluster: &Cluster, name: &str, mut spec: Value) {
     }
     // `spec` has both lists by now, an absent one as null.
     spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-    cluster.world.submit(name, spec).await;
+    cluster.world.submit_at_once(name, spec).await;
 }
 
 /// Makes targets.

@@ -9,10 +9,12 @@ use std::{
 
 use ai_api_operator::{
     client,
+    clock::Clock,
     controller::{self, Settings},
     metrics::Metrics,
 };
 use tokio::{runtime::Builder, sync::oneshot};
+use tower::layer::util::Stack;
 
 use crate::{
     cluster::Cluster,
@@ -98,11 +100,12 @@ impl Running {
             let _log = tracing::subscriber::set_default(log);
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let end = runtime.block_on(async {
-                let client = client::connect_through(config, &through).unwrap();
+                let clock = Clock::default();
+                let client = client::connect_through(config, &Stack::new(clock.clone(), through)).unwrap();
                 tokio::select! {
                     biased;
                     () = dead.cancelled() => End::Killed,
-                    end = controller::run(client, settings, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
+                    end = controller::run(client, settings, clock, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
                 }
             });
             // All that it was about to do is dropped with it.

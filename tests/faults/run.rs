@@ -199,6 +199,8 @@ impl Runner<'_> {
         while goes_back && self.views.met() == 0 && Instant::now() < end {
             self.wait_a_while().await?;
         }
+        // Of what is of the same second as the BulkUpdate, a life that finds it there can't know whether it is older.
+        self.cluster.world.next_second().await;
         let cluster = Arc::clone(&self.cluster);
         let bulks =
             (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));

@@ -144,7 +144,11 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
     match reason {
         Reason::NotFound | Reason::Gone => stood.iter().any(Option::is_none),
         Reason::Replaced => some(&|v| meant.is_some_and(|uid| uid != v.uid)),
-        Reason::CreatedLater => some(&|v| v.created() > &*bulk.created),
+        // Of the same second it may be in doubt, where something has happened to the operator or to what it sees.
+        Reason::CreatedLater => some(&|v| {
+            let in_doubt = strikes().next().is_some() || case.plan.view.is_some();
+            v.created() >= &*bulk.created && (in_doubt || !case.is_older(v, bulk))
+        }),
         Reason::Terminating => some(&Version::terminating),
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),

@@ -49,7 +49,17 @@ impl Gateway {
 
     /// Starts it with these arguments, and a filter for its log.
     pub async fn start_with(world: &World, arguments: &[&str], rust_log: &str) -> Self {
-        let mut this = Self::spawn(world, arguments, rust_log).await;
+        Self::start_in(world, arguments, rust_log, &[]).await
+    }
+
+    /// The same, with more in its environment.
+    pub async fn start_in(
+        world: &World,
+        arguments: &[&str],
+        rust_log: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut this = Self::spawn_in(world, arguments, rust_log, environment).await;
         let value = |name: &str, log: &str| {
             let line = log.lines().find(|line| line.contains("serving the AI API"))?;
             let at = line.find(&format!(" {name}="))? + name.len() + 2;
@@ -63,6 +73,15 @@ impl Gateway {
 
     /// The same, but it may not come to serve.
     pub async fn spawn(world: &World, arguments: &[&str], rust_log: &str) -> Self {
+        Self::spawn_in(world, arguments, rust_log, &[]).await
+    }
+
+    async fn spawn_in(
+        world: &World,
+        arguments: &[&str],
+        rust_log: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let (plane, namespace) = (world.plane, &*world.namespace);
         plane.install(&world.client, namespace, &plane.manifests("gateway")).await;
         let user = format!("system:serviceaccount:{namespace}:{ACCOUNT}");
@@ -80,6 +99,7 @@ impl Gateway {
             .arg(&kubeconfig)
             .args(arguments)
             .env("RUST_LOG", rust_log)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -8,10 +8,14 @@ pub mod control_plane;
 pub mod gateway;
 pub mod operator;
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -33,6 +37,8 @@ pub struct World {
     pub namespace: String,
     pub operator: Operator,
     pub plane: &'static ControlPlane,
+    /// The second in which the last target was created.
+    last_target: AtomicI64,
 }
 
 /// Waits for `condition`, and fails with `what` after the deadline.
@@ -89,7 +95,7 @@ impl World {
         let namespace = name.to_owned();
         plane.install_operator(&client, &namespace).await;
         let operator = Operator::new(plane, &client, &namespace).await;
-        let world = Self { client, namespace, operator, plane };
+        let world = Self { client, namespace, operator, plane, last_target: AtomicI64::new(0) };
         world.flag(Some(ON)).await;
         world
     }
@@ -135,6 +141,8 @@ impl World {
             "metadata": {"name": name}, "spec": spec});
         let object: DynamicObject = serde_json::from_value(object).unwrap();
         let made = self.targets(kind).create(&PostParams::default(), &object).await.unwrap();
+        let created = made.creation_timestamp().unwrap().0.as_second();
+        self.last_target.fetch_max(created, Ordering::Relaxed);
         // It may be gone by now.
         if status.as_object().is_none_or(|status| !status.is_empty()) {
             self.set_status(kind, name, status).await;
@@ -157,8 +165,21 @@ impl World {
         self.targets(kind).get_opt(name).await.unwrap()
     }
 
-    /// Creates a BulkUpdate.
+    /// Waits for a second in which no target was created so far: of those of the same second as a BulkUpdate, an operator that
+    /// was not there can't know whether they are older.
+    pub async fn next_second(&self) {
+        let passed = || Timestamp::now().as_second() > self.last_target.load(Ordering::Relaxed);
+        until("the next second", || std::future::ready(passed())).await;
+    }
+
+    /// Creates a BulkUpdate in a later second than the targets that there are.
     pub async fn submit(&self, name: &str, spec: Value) -> BulkUpdate {
+        self.next_second().await;
+        self.submit_at_once(name, spec).await
+    }
+
+    /// Creates a BulkUpdate.
+    pub async fn submit_at_once(&self, name: &str, spec: Value) -> BulkUpdate {
         let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
             "metadata": {"name": name}, "spec": spec});
         let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();

@@ -1,7 +1,9 @@
 //! What becomes of an item that was planned. The order of the checks is that of the design's tables: the first row
 //! that fits counts.
 
-use super::{Deadline, Gate, Item, Look, Request, Rules, about, blank, plan_item, verdict};
+use super::{
+    Deadline, Gate, Item, Look, Request, Rules, about, blank, eligible::is_older, plan_item, verdict,
+};
 use crate::{
     api::{ItemResult, ItemStatus, Reason, State, TargetStatus},
     bulk_update::work::{Entry, Open},
@@ -71,11 +73,10 @@ impl Planned<'_> {
 
     /// The rows that depend on what the object is; `None` if none fits.
     fn by_object(&self, look: &Look) -> Option<Step> {
-        let (target, live) = match look {
-            Look::Cached(target) => (target.as_ref(), false),
-            Look::Live(target) => (target.as_ref(), true),
-            Look::Failed(_) => return None,
-        };
+        if matches!(look, Look::Failed(_)) {
+            return None;
+        }
+        let (target, live) = look.object();
         if !live && self.entry.progress.must_look {
             return Some(Step::Read);
         }
@@ -119,14 +120,14 @@ impl Planned<'_> {
 
     /// Whether the object now under the name is the one that was meant, and the plan was made on an older one.
     fn cache_was_behind(&self, other: &Target) -> bool {
-        self.item().uid.is_none() && other.created < self.request.created.as_second()
+        self.item().uid.is_none() && is_older(self.request, other)
     }
 
     fn plan_anew(&self, look: &Look) -> Step {
         match plan_item(self.request, self.item(), look, self.rules) {
             Ok(Some((entry, target))) => Step::Become(entry, target),
             Ok(None) => Step::Read,
-            Err(why) => Step::Hold(Some(why)),
+            Err((_, why)) => Step::Hold(Some(why)),
         }
     }
 
@@ -141,10 +142,7 @@ impl Planned<'_> {
             (_, Deadline::NotAfter) => Some((Reason::DeadlineExceeded, Some("notAfter had passed".into()))),
             _ => progress.refused.clone().map(|(reason, words)| (reason, Some(words))),
         };
-        let target = match look {
-            Look::Cached(Some(target)) | Look::Live(Some(target)) => Some(target),
-            _ => None,
-        };
+        let (target, _) = look.object();
         if let Some((reason, message)) = end {
             let open = match (&progress.open, target) {
                 // The guard of the write that got no answer does not fit any more: it can't take hold later.
@@ -204,11 +202,7 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
     };
     let gone = || settles(stop.then(|| "it was deleted before the stop took hold".to_owned()));
 
-    let (target, live) = match look {
-        Look::Cached(target) => (target.as_ref(), false),
-        Look::Live(target) => (target.as_ref(), true),
-        Look::Failed(_) => (None, false),
-    };
+    let (target, live) = look.object();
     let ours = target.filter(|t| record.uid.as_deref() == Some(&*t.uid));
     if progress.gone || (live && ours.is_none()) {
         return gone();

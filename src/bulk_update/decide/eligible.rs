@@ -1,6 +1,6 @@
 //! Who may be stopped or deleted: the rules of the AI API.
 
-use super::{Item, Look, Request, blank};
+use super::{Hindrance, Item, ItemPlan, Look, Request, blank};
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
     target::Target,
@@ -13,26 +13,43 @@ pub struct Rules {
     pub delete_completed: bool,
 }
 
+const IN_DOUBT: &str = "created in the same second, and not known to be older; an item with its uid means it";
+
 /// Plans one item: its entry and the object that it rests on, or `None` if the object must be read first.
 ///
 /// # Errors
-/// Why the object can't be read.
+/// Why the object can't be read, or not judged yet.
 pub fn plan_item(
     request: &Request,
     item: &Item,
     look: &Look,
     rules: Rules,
-) -> Result<Option<(ItemStatus, Option<Target>)>, String> {
+) -> Result<Option<ItemPlan>, (Hindrance, String)> {
     if !can_be_a_name(&item.id) {
         let message = "it can't be the name of a Kubernetes object".to_owned();
         return Ok(Some((refused(item, None, Reason::NotFound, Some(message)), None)));
     }
-    let (target, live) = match look {
-        Look::Cached(target) => (target.as_ref(), false),
-        Look::Live(target) => (target.as_ref(), true),
-        Look::Failed(why) => return Err(why.clone()),
+    if let Look::Failed(why) = look {
+        return Err((Hindrance::Waiting, why.clone()));
+    }
+    let (target, live) = look.object();
+    // Which object is meant is decided here once: from then on it is known by its uid.
+    let in_doubt = item.uid.is_none() && target.is_some_and(|target| is_in_doubt(request, target));
+    if in_doubt && matches!(look, Look::Ahead(_)) && request.made_at.is_some() {
+        let why = format!(
+            "{} {} was created in the same second: the watch of {} has yet to tell which was first",
+            item.kind.name(),
+            item.id,
+            item.kind.plural()
+        );
+        return Err((Hindrance::Behind, why));
+    }
+    let verdict = if in_doubt {
+        Err((Reason::CreatedLater, Some(IN_DOUBT.to_owned())))
+    } else {
+        verdict(request, item, target, rules)
     };
-    match verdict(request, item, target, rules) {
+    match verdict {
         Ok(target) => {
             let result = if request.dry_run { ItemResult::Eligible } else { ItemResult::Planned };
             Ok(Some((about(blank(item, result), target), Some(target.clone()))))
@@ -41,6 +58,18 @@ pub fn plan_item(
         // A cache may be behind: what it says refuses nothing.
         Err(_) => Ok(None),
     }
+}
+
+/// Whether an object is known to have existed when the request was made.
+pub(super) fn is_older(request: &Request, target: &Target) -> bool {
+    target.created < request.created.as_second()
+        || (target.created == request.created.as_second()
+            && request.made_at.is_some_and(|made_at| target.first_seen < made_at))
+}
+
+/// Whether it may have existed then, and may not have.
+fn is_in_doubt(request: &Request, target: &Target) -> bool {
+    target.created == request.created.as_second() && !is_older(request, target)
 }
 
 fn refused(item: &Item, target: Option<&Target>, reason: Reason, message: Option<String>) -> ItemStatus {
@@ -58,7 +87,8 @@ pub(super) fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
     }
 }
 
-/// Whether the item's target may be stopped or deleted, as it asks.
+/// Whether the item's target may be stopped or deleted, as it asks. Of what was created in the same second as the request it is
+/// known already that it is meant.
 ///
 /// # Errors
 /// The first reason against it that fits, and a sentence where that says more than the reason.

@@ -6,7 +6,7 @@ mod cluster;
 use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{Deadline, Gate, Gates, Look, Plan, Rules, Step, carry_on, plan};
+use super::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rules, Step, carry_on, plan};
 use crate::{
     admission::Admission,
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
@@ -47,9 +47,17 @@ fn targets() -> impl Strategy<Value = Target> {
     ];
     let asker = option::weighted(0.3, select(&[OWN, "another"][..]));
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.2));
-    (uid(), 8..12u8, -2..3i64, state, asker, flags).prop_map(
-        |(uid, version, created, state, asker, (stop_asked, managed_by_other, has_template, terminating))| {
+    ((uid(), 5..12u64), 8..12u8, -2..3i64, state, asker, flags).prop_map(
+        |(
+            (uid, first_seen),
+            version,
+            created,
+            state,
+            asker,
+            (stop_asked, managed_by_other, has_template, terminating),
+        )| {
             Target {
+                first_seen,
                 uid: uid.into(),
                 resource_version: version.to_string().into(),
                 created: at(created).as_second(),
@@ -69,6 +77,7 @@ fn looks() -> impl Strategy<Value = Look> {
     prop_oneof![
         3 => object().prop_map(Look::Cached),
         3 => object().prop_map(Look::Live),
+        1 => targets().prop_map(Look::Ahead),
         1 => Just(Look::Failed("503".into())),
     ]
 }
@@ -108,8 +117,10 @@ prop_compose! {
         dry_run in any::<bool>(),
         not_after in option::of(-2..5i64),
         starting in 0..5i64,
+        made_at in option::of(6..10u64),
     ) -> Request {
         Request {
+            made_at,
             requester: None,
             namespace: "team-a".into(),
             name: "nightly".into(),
@@ -174,6 +185,15 @@ fn may(item: &Item, created: Timestamp, target: &Target, rules: Rules) -> bool {
     meant && may_be && !target.terminating
 }
 
+/// Whether it is certain that an object was there when the request was made, told once more in other words.
+fn was_there(request: &Request, target: &Target) -> bool {
+    match target.created - request.created.as_second() {
+        ..=-1 => true,
+        0 => request.made_at.is_some_and(|made_at| made_at > target.first_seen),
+        _ => false,
+    }
+}
+
 /// Whether such a reason speaks of what an object is, so that only a live look can give it.
 fn is_about_the_object(result: ItemResult, reason: Option<Reason>) -> bool {
     let of_the_request = [
@@ -207,11 +227,7 @@ proptest! {
         rules in rules(),
     ) {
         let (item, progress) = (&entry.item, &entry.progress);
-        let (object, live) = match &look {
-            Look::Cached(object) => (object.as_ref(), false),
-            Look::Live(object) => (object.as_ref(), true),
-            Look::Failed(_) => (None, false),
-        };
+        let (object, live) = look.object();
         let step = carry_on(&request, &entry, &look, &gate, deadline, rules);
         let Some(record) = &entry.record else {
             prop_assert_eq!(step, Step::Hold(None));
@@ -245,7 +261,7 @@ proptest! {
                 prop_assert!(in_time || !matches!(look, Look::Cached(_)), "{:?} from a cache", new);
                 if let Some(rests_on) = rests_on {
                     // A correction: an object that was there before under the name that was meant.
-                    prop_assert!(live && item.uid.is_none() && rests_on.created < request.created.as_second());
+                    prop_assert!(live && item.uid.is_none() && was_there(&request, rests_on));
                     prop_assert_ne!(record.uid.as_deref(), Some(&*rests_on.uid));
                     let planned = matches!(new.result, ItemResult::Planned | ItemResult::Eligible);
                     prop_assert!(planned || new.result == ItemResult::Refused);
@@ -291,15 +307,19 @@ proptest! {
     ) {
         let gates = Gates { executions, deployments, invalid };
         let now = at(seconds);
-        let late = now > request.starting_deadline || request.not_after.is_some_and(|end| now > end);
+        let late = now >= request.starting_deadline || request.not_after.is_some_and(|end| now > end);
         let open = request.items.iter().all(|item| *gates.of(item.kind) == Gate::Open);
         let open = open && match &admission {
             Admission::NotRequired => true,
             Admission::Since(since) => request.created.as_second() - since.as_second() > 10,
             Admission::Missing(_) => false,
         };
-        match plan(&request, &looks, &admission, &gates, now, rules) {
+        match plan(&request, &looks, &admission, &gates, now.into(), rules) {
             Plan::Reject(..) => prop_assert!(late || !open),
+            Plan::Wait(Hindrance::Behind, _) => {
+                prop_assert!(!late && open && request.made_at.is_some());
+                prop_assert!(looks.iter().any(|look| matches!(look, Look::Ahead(t) if !was_there(&request, t))));
+            }
             Plan::Wait(..) => prop_assert!(!late),
             Plan::Read(which) => {
                 prop_assert!(!late && open && !which.is_empty());
@@ -312,7 +332,10 @@ proptest! {
                     prop_assert_eq!((&entry.id, entry.target_status), (&item.id, item.target));
                     prop_assert_eq!(entry.uid.as_deref(), rests_on.as_ref().map(|t| &*t.uid));
                     let name = item.id == ID;
-                    let eligible = name && rests_on.as_ref().is_some_and(|t| may(item, request.created, t, rules));
+                    let eligible = name && rests_on.as_ref().is_some_and(|t| {
+                        let meant = item.uid.is_some() || was_there(&request, t);
+                        meant && may(item, request.created, t, rules)
+                    });
                     let expected = match (eligible, request.dry_run) {
                         (true, true) => ItemResult::Eligible,
                         (true, false) => ItemResult::Planned,
@@ -320,7 +343,7 @@ proptest! {
                     };
                     prop_assert_eq!(entry.result, expected);
                     prop_assert_eq!(entry.reason.is_some(), !eligible);
-                    prop_assert!(eligible || !name || matches!(look, Look::Live(_)), "refused from a cache");
+                    prop_assert!(eligible || !name || look.object().1, "refused from a cache");
                 }
             }
         }
@@ -333,9 +356,9 @@ proptest! {
         }),
     ) {
         let mut work = Work::take_up(&crate::bulk_update::fixtures::bulk(&serde_json::json!({})));
-        work.start = Some(at(1));
+        work.start = Some(at(1).into());
         (work.request, work.entries) = (request.into(), entries);
-        let status = status(&work, &Phase::Planned(None), at(2));
+        let status = status(&work, &Phase::Planned(None), at(2).into());
         let s = status.summary.unwrap();
         prop_assert_eq!(s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed, s.total);
         prop_assert_eq!(s.total, i32::try_from(work.entries.len()).unwrap());

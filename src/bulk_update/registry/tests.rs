@@ -38,14 +38,14 @@ fn name() -> Key {
 #[tokio::test]
 async fn what_is_gone_is_not_taken_up_again_by_an_old_event() {
     let mut registry = Registry::new(context());
-    registry.apply(bulk("first"), 0);
+    registry.apply(bulk("first"), 0, false);
     assert_eq!(registry.tasks.len(), 1);
     // Its task has read that it is gone, before the watch says so.
     let first = task(&registry).unwrap();
     ends(&mut registry, first);
-    registry.apply(bulk("first"), 0);
+    registry.apply(bulk("first"), 0, false);
     assert_eq!(registry.tasks.len(), 1, "it was taken up again");
-    registry.apply(bulk("second"), 0);
+    registry.apply(bulk("second"), 0, false);
     assert_eq!(registry.tasks.len(), 2, "one made anew under the name is another");
 }
 
@@ -53,10 +53,10 @@ async fn what_is_gone_is_not_taken_up_again_by_an_old_event() {
 async fn the_end_of_a_task_is_that_of_no_other() {
     for again in ["first", "second"] {
         let mut registry = Registry::new(context());
-        registry.apply(bulk("first"), 0);
+        registry.apply(bulk("first"), 0, false);
         let first = task(&registry).unwrap();
         registry.forget(&name());
-        registry.apply(bulk(again), 0);
+        registry.apply(bulk(again), 0, false);
         let second = task(&registry).unwrap();
         ends(&mut registry, first);
         assert_eq!(task(&registry), Some(second), "{again} is not heard of any more");
@@ -69,7 +69,7 @@ async fn the_end_of_a_task_is_that_of_no_other() {
 async fn an_older_version_does_not_replace_a_newer_one() {
     let mut registry = Registry::new(context());
     for (event, known) in [("9", "9"), ("10", "10"), ("9", "10"), ("11", "11")] {
-        registry.apply(in_version(event), 0);
+        registry.apply(in_version(event), 0, false);
         let State::Underway { current, .. } = &registry.known[&name()].state else {
             panic!("it is under way")
         };
@@ -95,10 +95,47 @@ async fn the_end_is_known_also_where_its_event_was_lost_but_not_what_has_changed
         [(1, at(1, Some(1)), true), (2, at(1, Some(1)), false), (1, at(1, Some(2)), false)]
     {
         let mut registry = Registry::new(context());
-        registry.apply(Arc::new(at(seen, None)), 0);
+        registry.apply(Arc::new(at(seen, None)), 0, false);
         let task = task(&registry).unwrap();
         registry.ended(Ok((task, (name(), Some(Box::new(end))))));
         let State::Over { rest } = &registry.known[&name()].state else { panic!("it is over") };
         assert_eq!(rest.is_some(), known, "{seen}");
     }
+}
+
+#[tokio::test]
+async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of_what_is_new() {
+    let with = |change: &dyn Fn(&mut BulkUpdate)| {
+        let mut bulk = BulkUpdate::clone(&in_version("10"));
+        (bulk.metadata.generation, bulk.status) = (Some(1), Some(BulkUpdateStatus::default()));
+        change(&mut bulk);
+        Arc::new(bulk)
+    };
+    let made_at = |registry: &Registry| match &registry.known[&name()].state {
+        State::Underway { current, .. } => current.borrow().made_at,
+        other => panic!("{other:?}"),
+    };
+    let first = with(&|_| ());
+    for (first, listed, expected) in [
+        (with(&|_| ()), false, Some(10)),
+        (with(&|b| b.status = None), false, Some(10)),
+        (with(&|_| ()), true, None),
+        (with(&|b| b.metadata.generation = Some(2)), false, None),
+        (with(&|b| b.metadata.resource_version = Some("x".into())), false, None),
+        (with(&|b| b.status.as_mut().unwrap().observed_generation = 1), false, None),
+    ] {
+        let mut registry = Registry::new(context());
+        registry.apply(first, 0, listed);
+        assert_eq!(made_at(&registry), expected);
+        // What comes later changes nothing about that, be it an event or a list.
+        for listed in [false, true] {
+            registry.apply(with(&|b| b.metadata.resource_version = Some("11".into())), 0, listed);
+            assert_eq!(made_at(&registry), expected);
+        }
+    }
+    // What could not be decoded at first was created then.
+    let mut registry = Registry::new(context());
+    registry.undecodable(&InvalidObject { error: "?".into(), metadata: first.metadata.clone() }, 0);
+    registry.apply(first, 0, false);
+    assert_eq!(made_at(&registry), None);
 }

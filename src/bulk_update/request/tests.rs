@@ -14,10 +14,11 @@ fn a_bare_request_has_an_hour_to_begin_and_no_other_limit() {
         name: "nightly".into(),
         uid: OWN.into(),
         created: at(0),
+        made_at: None,
         requester: None,
         dry_run: false,
         not_after: None,
-        starting_deadline: at(3600),
+        starting_deadline: at(3601),
         active_deadline_seconds: None,
         items: vec![item],
     };
@@ -48,8 +49,8 @@ fn all_that_a_request_says_is_heeded() {
         ]
     );
     assert!(request.dry_run);
-    assert_eq!((request.not_after, request.starting_deadline), (Some(at(9)), at(0)));
-    assert_eq!(request.active_deadline(at(5)), Some(at(65)));
+    assert_eq!((request.not_after, request.starting_deadline), (Some(at(9)), at(1)));
+    assert_eq!(request.active_deadline(at(5)), Some(at(67)));
 }
 
 #[test]

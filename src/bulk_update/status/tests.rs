@@ -19,7 +19,7 @@ fn work(spec: &Value, results: &[ItemResult]) -> Work {
     let mut spec = spec.clone();
     spec["executions"] = items.into();
     let mut work = Work::take_up(&bulk(&spec));
-    work.start = Some(at(1));
+    work.start = Some(at(1).into());
     for (entry_, result) in work.entries.iter_mut().zip(results) {
         *entry_ = entry(&entry_.item, *result);
         if matches!(result, ItemResult::Refused | ItemResult::Failed) {
@@ -52,7 +52,7 @@ fn what_cannot_be_planned_yet_says_why() {
     for (why, reason) in [(Hindrance::FlagUnreadable, "FlagUnreadable"), (Hindrance::Waiting, "Waiting")] {
         let mut work = work(&json!({}), &[]);
         work.start = None;
-        let status = status(&work, &Phase::Waiting(why, "503: busy".into()), at(1));
+        let status = status(&work, &Phase::Waiting(why, "503: busy".into()), at(1).into());
         let expected =
             [(ACCEPTED, "Unknown", reason), (READY, "False", reason), (RECONCILING, "True", reason)];
         assert_eq!(conditions(&status, 1), expected);
@@ -66,7 +66,7 @@ fn what_cannot_be_planned_yet_says_why() {
 fn what_is_rejected_has_an_end_and_no_items() {
     for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
         let work = Work::take_up(&bulk(&json!({"executions": [{"id": ID, "targetStatus": "STOPPED"}]})));
-        let status = status(&work, &Phase::Rejected(why, "it is off".into()), at(1));
+        let status = status(&work, &Phase::Rejected(why, "it is off".into()), at(1).into());
         let reason = why.reason();
         let expected = [(ACCEPTED, "False", reason), (READY, "False", reason), (STALLED, "True", reason)];
         assert_eq!(conditions(&status, 1), expected);
@@ -101,7 +101,7 @@ fn each_place_on_the_way_has_its_conditions() {
         (true, &[Refused], "False", "ItemsRefused", Some(STALLED), "dry run of 1 item:"),
     ] {
         let work = work(&json!({"dryRun": dry_run}), results);
-        let status = status(&work, &PLANNED, at(2));
+        let status = status(&work, &PLANNED, at(2).into());
         let mut expected = vec![accepted, (READY, ready, reason)];
         expected.extend(third.map(|type_| (type_, "True", reason)));
         assert_eq!(conditions(&status, 1), expected, "{results:?}");
@@ -117,7 +117,8 @@ fn each_place_on_the_way_has_its_conditions() {
 #[test]
 fn what_stands_in_the_way_is_told_beside_the_progress() {
     for result in [ItemResult::Planned, ItemResult::Scheduled] {
-        let status = status(&work(&json!({}), &[result]), &Phase::Planned(Some("503: busy".into())), at(2));
+        let status =
+            status(&work(&json!({}), &[result]), &Phase::Planned(Some("503: busy".into())), at(2).into());
         assert!(message(&status).ends_with("; waiting: 503: busy"), "{}", message(&status));
     }
 }
@@ -128,7 +129,7 @@ fn the_counts_sum_to_the_total() {
         let chosen = RESULTS.into_iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
         // The first one once, the second twice ...
         let results: Vec<_> = chosen.flat_map(|(bit, result)| vec![result; bit + 1]).collect();
-        let s = status(&work(&json!({}), &results), &PLANNED, at(2)).summary.unwrap();
+        let s = status(&work(&json!({}), &results), &PLANNED, at(2).into()).summary.unwrap();
         let counts = [s.planned, s.eligible, s.scheduled, s.settled, s.refused, s.failed];
         assert_eq!(counts.iter().sum::<i32>(), s.total);
         assert_eq!(usize::try_from(s.total).unwrap(), results.len());
@@ -146,15 +147,15 @@ fn a_condition_changes_its_time_with_its_status_only() {
         status.conditions.iter().map(|c| (c.type_.clone(), c.last_transition_time.0)).collect()
     };
     let time = |type_: &str, seconds| (type_.to_owned(), at(seconds));
-    work.recorded = status(&work, &PLANNED, at(2));
+    work.recorded = status(&work, &PLANNED, at(2).into());
     assert_eq!(times(&work.recorded), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
     work.entries[0].record.as_mut().unwrap().result = ItemResult::Scheduled;
     work.generation = 5;
-    work.recorded = status(&work, &PLANNED, at(3));
+    work.recorded = status(&work, &PLANNED, at(3).into());
     assert_eq!(conditions(&work.recorded, 5)[1], (READY, "False", "Settling"));
     assert_eq!(times(&work.recorded), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
     work.entries[0].record.as_mut().unwrap().result = ItemResult::Settled;
-    work.recorded = status(&work, &PLANNED, at(4));
+    work.recorded = status(&work, &PLANNED, at(4).into());
     assert_eq!(times(&work.recorded), [time(ACCEPTED, 2), time(READY, 4)]);
 }
 
@@ -162,26 +163,27 @@ fn a_condition_changes_its_time_with_its_status_only() {
 fn the_same_again_is_the_same_status_whenever_it_is_made() {
     for result in RESULTS {
         let mut work = work(&json!({}), &[result]);
-        work.recorded = status(&work, &PLANNED, at(2));
-        assert_eq!(status(&work, &PLANNED, at(99)), work.recorded, "{result:?}");
+        work.recorded = status(&work, &PLANNED, at(2).into());
+        assert_eq!(status(&work, &PLANNED, at(99).into()), work.recorded, "{result:?}");
     }
     let mut work = work(&json!({}), &[]);
     let phase = Phase::Rejected(Rejection::MetaInvalid, "typo".into());
-    work.recorded = status(&work, &phase, at(2));
-    assert_eq!(status(&work, &phase, at(99)), work.recorded);
+    work.recorded = status(&work, &phase, at(2).into());
+    assert_eq!(status(&work, &phase, at(99).into()), work.recorded);
 }
 
 #[test]
 fn times_are_whole_seconds_as_the_api_server_keeps_them() {
     let fraction = Timestamp::from_millisecond(at(2).as_millisecond() + 999).unwrap();
-    let status = status(&work(&json!({}), &[ItemResult::Settled]), &PLANNED, fraction);
+    let status = status(&work(&json!({}), &[ItemResult::Settled]), &PLANNED, fraction.into());
     assert_eq!(status.completion_time, Some(Time(at(2))));
     assert!(status.conditions.iter().all(|c| c.last_transition_time == Time(at(2))));
 }
 
 #[test]
 fn after_the_end_only_the_generation_changes() {
-    let before = status(&work(&json!({}), &[ItemResult::Settled, ItemResult::Failed]), &PLANNED, at(2));
+    let before =
+        status(&work(&json!({}), &[ItemResult::Settled, ItemResult::Failed]), &PLANNED, at(2).into());
     let after = with_generation(&before, 9);
     assert_eq!(conditions(&after, 9), conditions(&before, 1));
     assert_eq!(with_generation(&after, 1), before);
@@ -195,7 +197,7 @@ fn longest(message: &str) -> Work {
     let mut work = Work::take_up(&bulk(
         &json!({"executions": items(Kind::Execution), "deployments": items(Kind::Deployment)}),
     ));
-    work.start = Some(at(1));
+    work.start = Some(at(1).into());
     for entry in &mut work.entries {
         entry.item.id = format!("{:x<64}", entry.item.id);
         let record = ItemStatus {
@@ -216,7 +218,7 @@ fn longest(message: &str) -> Work {
 fn the_longest_status_stays_below_40_kb() {
     let work = longest(&"m".repeat(1000));
     let phase = Phase::Planned(Some("w".repeat(4000)));
-    let status = status(&work, &phase, at(2));
+    let status = status(&work, &phase, at(2).into());
     assert_eq!(status.summary.map(|s| s.total), Some(100));
     let json = serde_json::to_string(&status).unwrap();
     assert!(json.len() < 40_000, "{} bytes", json.len());
@@ -229,9 +231,9 @@ fn the_items_stand_in_the_lists_of_their_kinds_in_order() {
         "deployments": [{"id": "aaaa", "targetStatus": "STOPPED"}],
     });
     let mut work = Work::take_up(&bulk(&request));
-    work.start = Some(at(1));
+    work.start = Some(at(1).into());
     work.entries = work.entries.iter().map(|e| entry(&e.item, ItemResult::Planned)).collect();
-    let status = status(&work, &PLANNED, at(2));
+    let status = status(&work, &PLANNED, at(2).into());
     let ids = |kind| -> Vec<_> { status.items(kind).iter().map(|i| &*i.id).collect() };
     assert_eq!(ids(Kind::Execution), ["bbbb", "aaaa"]);
     assert_eq!(ids(Kind::Deployment), ["aaaa"]);

@@ -137,7 +137,8 @@ async fn a_read_answers_and_a_failed_one_is_tried_again_when_it_is_time() {
     entry.progress.in_flight = true;
     entry.read(Ok(Some(object.clone())));
     assert!(!entry.progress.in_flight && !entry.progress.must_look);
-    assert_eq!(entry.look(Some(old.clone())), Look::Live(Some(object.clone())));
+    assert_eq!(entry.look(Some(old.clone())), Look::Ahead(object.clone()));
+    assert_eq!(entry.look(Some(object.clone())), Look::Live(Some(object.clone())));
     entry.decided();
     assert_eq!(entry.look(Some(old)), Look::Cached(Some(object)));
     entry.read(Ok(None));
@@ -235,7 +236,7 @@ fn what_was_found_planned_may_have_been_written_and_is_read_first() {
         let list = json!([item_status("aaaa", "STOPPED", result), item_status("bbbb", "STOPPED", result)]);
         let work =
             restarted(&two("aaaa", "bbbb"), json!({"startTime": at(1).to_string(), "executions": list}));
-        assert_eq!(work.start, Some(at(1)));
+        assert_eq!(work.start, Some(at(1).into()));
         for entry in &work.entries {
             let planned = result == "Planned";
             assert_eq!(entry.progress.must_look, planned, "{result}");
@@ -276,7 +277,7 @@ fn a_reorder_of_the_request_leaves_the_order_of_the_record() {
     let work = restarted(&two("bbbb", "aaaa"), status_);
     let expected = [("aaaa", Some(ItemResult::Planned)), ("bbbb", Some(ItemResult::Settled))];
     assert_eq!(results(&work), expected);
-    let written = status(&work, &Phase::Planned(None), at(2));
+    let written = status(&work, &Phase::Planned(None), at(2).into());
     assert_eq!(written.executions, work.recorded.executions);
     // Before there is a record, the request's order counts.
     let work = Work::take_up(&bulk(&two("bbbb", "aaaa")));
@@ -304,7 +305,7 @@ fn no_write_is_intended_but_to_the_very_object_on_record_as_planned() {
 fn a_plan_that_could_not_be_recorded_was_never_made() {
     let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")));
     let make = |work: &mut Work| {
-        work.start = Some(at(1));
+        work.start = Some(at(1).into());
         for at in 0..2 {
             let record = record(&work.entries[at].item, ItemResult::Planned);
             work.entries[at].becomes(record, Some(target(State::Running)));
@@ -316,9 +317,9 @@ fn a_plan_that_could_not_be_recorded_was_never_made() {
     assert!(work.entries.iter().all(|e| e.record.is_none() && e.progress.seen.is_none()));
     // On record it stands.
     make(&mut work);
-    work.recorded = status(&work, &Phase::Planned(None), at(1));
+    work.recorded = status(&work, &Phase::Planned(None), at(1).into());
     work.keep_to_the_record();
-    assert_eq!(work.start, Some(at(1)));
+    assert_eq!(work.start, Some(at(1).into()));
     assert!(work.any(ItemResult::Planned) && !work.any(ItemResult::Settled));
 }
 
@@ -347,7 +348,7 @@ async fn an_unanswered_plan_that_took_hold_is_carried_out_as_it_stands() {
     .recorded;
     work.unanswered = Some(stands.clone());
     let before = work.adopt(stands.clone());
-    assert_eq!((before.start_time, work.start), (None, Some(at(1))));
+    assert_eq!((before.start_time, work.start), (None, Some(at(1).into())));
     assert_eq!((&work.recorded, &work.unanswered), (&stands, &None));
     assert_eq!(work.entries[0].result(), Some(ItemResult::Planned));
     assert_eq!(work.entries[1].result(), Some(ItemResult::Refused));
@@ -377,8 +378,62 @@ fn the_newer_of_an_answer_and_the_index_counts() {
     let with = |version: &str| Target { resource_version: version.into(), ..target(State::Running) };
     let mut entry = planned();
     entry.progress.answer = Some(Look::Live(Some(with("10"))));
-    for version in ["9", "10"] {
-        assert_eq!(entry.look(Some(with(version))), Look::Live(Some(with("10"))), "{version}");
+    for indexed in [None, Some(with("9"))] {
+        assert_eq!(entry.look(indexed), Look::Ahead(with("10")));
     }
-    assert_eq!(entry.look(Some(with("11"))), Look::Live(Some(with("11"))));
+    for version in ["10", "11"] {
+        assert_eq!(entry.look(Some(with(version))), Look::Live(Some(with(version))), "{version}");
+    }
+}
+
+#[test]
+fn since_when_an_object_was_seen_is_known_by_its_uid() {
+    let seen = |uid: &str, version: u64, first_seen| Target {
+        uid: uid.into(),
+        resource_version: version.to_string().into(),
+        first_seen,
+        ..target(State::Running)
+    };
+    for (read, indexed, expected) in [
+        (seen(MEANT, 12, 12), seen(MEANT, 12, 8), Look::Live(Some(seen(MEANT, 12, 8)))),
+        (seen(MEANT, 12, 12), seen(MEANT, 13, 8), Look::Live(Some(seen(MEANT, 13, 8)))),
+        (seen(MEANT, 12, 12), seen(MEANT, 10, 8), Look::Ahead(seen(MEANT, 12, 8))),
+        (seen(MEANT, 12, 12), seen(MEANT, 13, 13), Look::Live(Some(seen(MEANT, 13, 12)))),
+        // Another one had the name before, or has it by now.
+        (seen(MEANT, 12, 12), seen(OTHER, 10, 8), Look::Ahead(seen(MEANT, 12, 12))),
+        (seen(MEANT, 12, 12), seen(OTHER, 13, 13), Look::Live(Some(seen(OTHER, 13, 13)))),
+    ] {
+        let mut entry = planned();
+        entry.progress.answer = Some(Look::Live(Some(read.clone())));
+        assert_eq!(entry.look(Some(indexed.clone())), expected);
+        entry.decided();
+        entry.progress.seen = Some(read);
+        let Look::Cached(Some(found)) = entry.look(Some(indexed)) else { panic!("it is known") };
+        assert_eq!(found.first_seen, expected.object().0.unwrap().first_seen);
+    }
+}
+
+#[test]
+fn what_may_be_gone_by_now_is_read_again_before_a_plan_rests_on_it() {
+    for (uid, counts) in [(Some(MEANT), false), (None, false), (Some(OTHER), true)] {
+        let mut entry = planned();
+        entry.record = None;
+        entry.read(Ok(Some(target(State::Running))));
+        entry.may_be_gone(uid);
+        assert_eq!(entry.look(None).object().1, counts, "{uid:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_planning_waits_counts_from_what_was_read() {
+    let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")));
+    let wait = Duration::from_secs(5);
+    tokio::time::advance(wait).await;
+    assert!(!work.has_waited(wait), "nothing was read");
+    work.entries[1].read(Ok(None));
+    assert!(!work.has_waited(wait));
+    tokio::time::advance(wait).await;
+    assert!(work.has_waited(wait));
+    work.entries[1].decided();
+    assert!(!work.has_waited(wait));
 }

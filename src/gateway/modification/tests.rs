@@ -268,7 +268,7 @@ fn expected(reason: Reason, kind: Kind) -> (u16, &'static str, &'static str) {
         (Reason::NotFound, Kind::Deployment) => (404, "01010016", "Deployment item-0 does not exist"),
         (Reason::WrongState, _) => (412, "01010076", "Current status COMPLETED cannot be changed to STOPPED"),
         (Reason::Replaced, _) => (412, "Replaced", "another object has the id by now"),
-        (Reason::CreatedLater, _) => (412, "CreatedLater", "it was created after the request"),
+        (Reason::CreatedLater, _) => (412, "CreatedLater", "it is not known to be older than the request"),
         (Reason::Terminating, _) => (412, "Terminating", "it is being deleted"),
         (Reason::Unreadable, _) => (412, "Unreadable", ""),
         (Reason::StopPending, _) => (412, "StopPending", "a stop was asked for before"),

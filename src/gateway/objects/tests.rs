@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::*;
-use crate::gateway::frame::Invocation;
+use crate::{clock::Clock, gateway::frame::Invocation};
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
     let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -245,7 +245,7 @@ fn caller_of_pages(pages: usize) -> (Caller, Arc<AtomicUsize>) {
     });
     let client = kube::Client::new(service, "team-a");
     let (namespace, invocation) = ("team-a".to_owned(), Invocation::default());
-    (Caller { client, namespace, invocation, place: None }, asked)
+    (Caller { client, namespace, clock: Clock::default(), invocation, place: None }, asked)
 }
 
 #[tokio::test]

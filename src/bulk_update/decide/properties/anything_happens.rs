@@ -69,6 +69,21 @@ fn objects() -> impl Strategy<Value = (Option<Target>, Option<State>)> {
     (object, option::weighted(0.3, select(&[State::Running, State::Dead][..])))
 }
 
+/// What can be read of it: of an unreadable status nothing.
+pub(super) fn shown(object: Option<&Target>) -> Option<Target> {
+    let mut object = object?.clone();
+    if object.state.is_err() {
+        (object.stop_asked, object.stop_request) = (false, None);
+    }
+    object.first_seen = object.resource_version.parse().unwrap();
+    Some(object)
+}
+
+/// What a deletion leaves: here finalizers keep what has a template.
+pub(super) fn delete(object: Target) -> Option<Target> {
+    object.has_template.then_some(Target { terminating: true, ..object })
+}
+
 fn actions() -> impl Strategy<Value = Action> {
     let slot = || 0..ITEMS;
     let change = prop_oneof![

@@ -1,11 +1,11 @@
 //! A cluster without a network or a clock, and the operator at work in it, one step at a time.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use serde_json::Value;
 
 use super::{
-    anything_happens::{Action, Change, Fate},
+    anything_happens::{Action, Change, Fate, delete, shown},
     may,
 };
 use crate::{
@@ -14,17 +14,22 @@ use crate::{
     bulk_update::{
         Turn,
         apply::{self, Accepted, Answer, Wanted},
-        decide::{Deadline, Gate, Gates, Rules},
+        decide::{Deadline, Gate, Gates, Rules, is_older},
         fixtures::{OWN, at, bulk},
         observe::Seen,
+        request::Request,
         status::status,
         work::{Entry, Work},
     },
     client::Failure,
+    clock::Now,
     target::Target,
 };
 
 pub(super) const ITEMS: usize = 3;
+
+/// The version at which the BulkUpdate was created; the objects that there are at first are older.
+const MADE_AT: u64 = 200;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -66,7 +71,7 @@ impl Cluster {
             work: Work::take_up(&bulk),
             bulk,
             rules,
-            now: 1,
+            now: 0,
             flag: Gate::Open,
             version: 100,
             objects: vec![None; ITEMS],
@@ -91,13 +96,24 @@ impl Cluster {
                 while cluster.see(slot) {}
             }
         }
+        cluster.version = MADE_AT;
+        cluster.work = cluster.work.made_at(Some(MADE_AT));
         cluster
     }
 
-    /// Puts this in the place of what stands there.
+    fn time(&self) -> Now {
+        Now { instant: Duration::from_secs(self.now.unsigned_abs()), ..at(self.now).into() }
+    }
+
+    /// Puts this in the place of what stands there. What is kept here has been first seen when it was created.
     fn put(&mut self, slot: usize, object: Option<Target>) {
         self.version += 1;
-        let object = object.map(|t| Target { resource_version: self.version.to_string().into(), ..t });
+        let before = self.objects[slot].as_ref();
+        let object = object.map(|t| {
+            let same = before.filter(|before| before.uid == t.uid);
+            let first_seen = same.map_or(self.version, |before| before.first_seen);
+            Target { resource_version: self.version.to_string().into(), first_seen, ..t }
+        });
         if let Some(before) = &self.objects[slot]
             && object.as_ref().is_none_or(|t| t.uid != before.uid)
         {
@@ -137,10 +153,14 @@ impl Cluster {
     fn see(&mut self, slot: usize) -> bool {
         let Some(event) = self.events[slot].pop_front() else { return false };
         match event {
-            Event::Applied(target) => self.index[slot] = Some(target),
+            Event::Applied(target) => {
+                let known = self.index[slot].take();
+                self.index[slot] = Some(target.seen_before(known.as_ref()));
+            }
             Event::Deleted(uid) => {
                 self.index[slot].take_if(|known| known.uid == uid);
                 let entry = self.entry(slot);
+                entry.may_be_gone(Some(&uid));
                 if entry.record.as_ref().and_then(|r| r.uid.as_deref()) == Some(&*uid) {
                     entry.progress.gone = true;
                     entry.progress.seen = None;
@@ -153,9 +173,12 @@ impl Cluster {
     fn relist(&mut self) {
         for slot in 0..ITEMS {
             self.events[slot].clear();
-            let vanished = self.index[slot].is_some() && self.objects[slot].is_none();
-            self.index[slot] = shown(self.objects[slot].as_ref());
-            self.entry(slot).progress.must_look |= vanished;
+            let known = self.index[slot].take();
+            self.index[slot] = shown(self.objects[slot].as_ref()).map(|t| t.seen_before(known.as_ref()));
+            if self.index[slot].is_none() {
+                self.entry(slot).may_be_gone(None);
+                self.entry(slot).progress.must_look |= known.is_some();
+            }
         }
     }
 
@@ -169,13 +192,13 @@ impl Cluster {
         let looks = (0..ITEMS).map(|at| self.work.entries[at].look(self.index[slot(&self.work, at)].clone()));
         let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
         let admission = Admission::NotRequired;
+        let now = self.time();
         let seen = Seen { admission, gates, looks: looks.collect(), unlisted: None };
-        let Turn { phase, wanted, .. } =
-            crate::bulk_update::decide(&mut self.work, &seen, self.rules, at(self.now));
+        let Turn { phase, wanted, .. } = crate::bulk_update::decide(&mut self.work, &seen, self.rules, now);
         if let Some(phase) = phase
             && can_record
         {
-            self.work.recorded = status(&self.work, &phase, at(self.now));
+            self.work.recorded = status(&self.work, &phase, self.time());
             self.bulk.status = Some(self.work.recorded.clone());
         }
         self.work.keep_to_the_record();
@@ -190,7 +213,7 @@ impl Cluster {
                 return;
             }
             let start = self.work.start.expect("nothing is written before it is planned");
-            assert_eq!(Deadline::at(&self.work.request, start, at(self.now)), Deadline::Ahead);
+            assert_eq!(Deadline::at(&self.work.request, start, self.time()), Deadline::Ahead);
             assert_eq!(self.flag, Gate::Open);
             let item = &self.work.entries[*place].item;
             let stored = self.bulk.status.as_ref().expect("intent before effect");
@@ -246,10 +269,9 @@ impl Cluster {
             return refused(409);
         }
         let item = &self.work.entries[write.at].item;
-        assert!(
-            may(item, self.work.request.created, &object, self.rules),
-            "not to be written to: {object:?}"
-        );
+        let request = Request { made_at: Some(MADE_AT), ..Request::clone(&self.work.request) };
+        let meant = item.uid.is_some() || is_older(&request, &object);
+        assert!(meant && may(item, request.created, &object, self.rules), "not to be written to: {object:?}");
         assert!(!self.landed.contains(&object.uid), "written to twice: {object:?}");
         assert!(!self.work.request.dry_run);
         self.landed.push(object.uid.clone());
@@ -366,18 +388,4 @@ impl Cluster {
         }
         assert_eq!(accounted, self.landed.len(), "more was done than is on record");
     }
-}
-
-/// What can be read of it: of an unreadable status nothing.
-fn shown(object: Option<&Target>) -> Option<Target> {
-    let mut object = object?.clone();
-    if object.state.is_err() {
-        (object.stop_asked, object.stop_request) = (false, None);
-    }
-    Some(object)
-}
-
-/// What a deletion leaves: here finalizers keep what has a template.
-fn delete(object: Target) -> Option<Target> {
-    object.has_template.then_some(Target { terminating: true, ..object })
 }

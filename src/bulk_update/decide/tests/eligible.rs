@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Look, Rules, plan_item, verdict},
+        decide::{Hindrance, Look, Rules, plan_item, verdict},
         fixtures::{ID, MEANT, OTHER, VERBS, at, eligible, request, target},
         request::{Item, Request},
     },
@@ -141,7 +141,7 @@ fn of_several_reasons_the_first_is_told() {
 }
 
 #[test]
-fn an_object_of_the_same_second_was_there_and_one_of_the_next_was_not() {
+fn what_was_planned_is_not_doubted_any_more_unless_its_object_is_of_a_later_second() {
     for verb in VERBS {
         let request = request(Kind::Deployment, verb);
         for (second, expected) in [(-1, None), (0, None), (1, Some(Reason::CreatedLater))] {
@@ -153,6 +153,63 @@ fn an_object_of_the_same_second_was_there_and_one_of_the_next_was_not() {
         let item = Item { uid: Some(MEANT.into()), ..request.items[0].clone() };
         let target = Target { created: at(100).as_second(), ..eligible(verb) };
         assert!(verdict(&request, &item, Some(&target), STRICT).is_ok());
+    }
+}
+
+/// What a plan says of an object that was created in the same second, seen first at this version, and looked at so; the BulkUpdate
+/// was created at version 10, or at an unknown one.
+fn in_the_same_second(
+    made_at: Option<u64>,
+    first_seen: u64,
+    look: fn(Target) -> Look,
+) -> Result<Option<(ItemResult, Option<Reason>)>, Hindrance> {
+    let request = Request { made_at, ..request(Kind::Execution, TargetStatus::Deleted) };
+    let target = Target { created: at(0).as_second(), first_seen, ..eligible(TargetStatus::Deleted) };
+    let planned = plan_item(&request, &request.items[0], &look(target), STRICT);
+    planned
+        .map(|plan| plan.map(|(entry, _)| (entry.result, entry.reason)))
+        .map_err(|(hindrance, _)| hindrance)
+}
+
+#[test]
+fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
+    let live = |t| Look::Live(Some(t));
+    let cached = |t| Look::Cached(Some(t));
+    let later = Ok(Some((ItemResult::Refused, Some(Reason::CreatedLater))));
+    let planned = Ok(Some((ItemResult::Planned, None)));
+    for look in [live, cached, Look::Ahead] {
+        for first_seen in [1, 8, 9] {
+            assert_eq!(in_the_same_second(Some(10), first_seen, look), planned, "{first_seen}");
+        }
+    }
+    for first_seen in [11, 100, u64::MAX] {
+        assert_eq!(in_the_same_second(Some(10), first_seen, live), later, "{first_seen}");
+        assert_eq!(in_the_same_second(Some(10), first_seen, cached), Ok(None), "it has to be read");
+        assert_eq!(in_the_same_second(Some(10), first_seen, Look::Ahead), Err(Hindrance::Behind));
+    }
+    // Where nobody saw when the request was made, nothing is waited for.
+    for look in [live, Look::Ahead] {
+        assert_eq!(in_the_same_second(None, 1, look), later);
+    }
+}
+
+#[test]
+fn versions_tell_nothing_about_another_second_and_uids_need_none() {
+    for look in [Look::Ahead, |t| Look::Live(Some(t))] {
+        let mut request = Request { made_at: Some(10), ..request(Kind::Execution, TargetStatus::Deleted) };
+        let made = |seconds: i64, first_seen| Target {
+            created: at(seconds).as_second(),
+            first_seen,
+            ..eligible(TargetStatus::Deleted)
+        };
+        let mut result = |target: Target, uid: Option<&str>| {
+            request.items[0].uid = uid.map(Into::into);
+            plan_item(&request, &request.items[0], &look(target), STRICT).unwrap().unwrap().0.reason
+        };
+        assert_eq!(result(made(-1, 11), None), None);
+        assert_eq!(result(made(1, 9), None), Some(Reason::CreatedLater));
+        assert_eq!(result(made(0, 11), Some(MEANT)), None);
+        assert_eq!(result(made(0, 9), Some(OTHER)), Some(Reason::Replaced));
     }
 }
 

@@ -1,15 +1,19 @@
 //! What becomes of a request as a whole.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
     admission::Admission,
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rejection, Rules, plan},
+        decide::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rejection, Rules, Start, plan},
         fixtures::{at, bulk, eligible, spec, target},
         request::Request,
     },
+    clock::Now,
 };
 
 const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
@@ -39,7 +43,7 @@ fn looks(request: &Request, look: fn(Option<crate::target::Target>) -> Look) -> 
 }
 
 fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Plan {
-    plan(request, looks, &Admission::NotRequired, gates, at(seconds), Rules::default())
+    plan(request, looks, &Admission::NotRequired, gates, at(seconds).into(), Rules::default())
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
 fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_nothing_is_planned() {
     let request = request(&json!({}));
     let looks = looks(&request, Look::Live);
-    let planned = |admission| plan(&request, &looks, &admission, &OPEN, at(1), Rules::default());
+    let planned = |admission| plan(&request, &looks, &admission, &OPEN, at(1).into(), Rules::default());
     let missing = Admission::Missing("it is gone".into());
     assert_eq!(planned(missing.clone()), Plan::Wait(Hindrance::Waiting, "it is gone".into()));
     // By the second: what was made in the tenth after the policy may have been made before it was in force everywhere.
@@ -117,10 +121,10 @@ fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_n
     assert!(matches!(planned(Admission::Since(at(-11))), Plan::Planned(_)));
     // Whatever the flag says: who may not ask is told nothing.
     let closed = Gates { executions: off("no"), deployments: off("no"), invalid: false };
-    let found = plan(&request, &looks, &missing, &closed, at(1), Rules::default());
+    let found = plan(&request, &looks, &missing, &closed, at(1).into(), Rules::default());
     assert!(matches!(found, Plan::Wait(Hindrance::Waiting, _)), "{found:?}");
     // It is too late all the same.
-    let found = plan(&request, &looks, &missing, &OPEN, at(3601), Rules::default());
+    let found = plan(&request, &looks, &missing, &OPEN, at(3601).into(), Rules::default());
     assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{found:?}");
 }
 
@@ -174,15 +178,88 @@ fn writing_ends_with_the_last_second_of_a_deadline() {
     let start = at(100);
     for (request, seconds, expected) in [
         (&with(&json!({})), 1_000_000, Deadline::Ahead),
-        (&with(&json!({"activeDeadlineSeconds": 10})), 110, Deadline::Ahead),
-        (&with(&json!({"activeDeadlineSeconds": 10})), 111, Deadline::Active),
+        (&with(&json!({"activeDeadlineSeconds": 10})), 111, Deadline::Ahead),
+        (&with(&json!({"activeDeadlineSeconds": 10})), 112, Deadline::Active),
         (&with(&json!({"notAfter": at(105).to_string()})), 105, Deadline::Ahead),
         (&with(&json!({"notAfter": at(105).to_string()})), 106, Deadline::NotAfter),
         (&both, 105, Deadline::Ahead),
         (&both, 106, Deadline::NotAfter),
-        (&both, 111, Deadline::Active),
+        (&both, 112, Deadline::Active),
     ] {
-        assert_eq!(Deadline::at(request, start, at(seconds)), expected, "{seconds}");
+        assert_eq!(Deadline::at(request, start.into(), at(seconds).into()), expected, "{seconds}");
+    }
+}
+
+fn between(earliest: i64, latest: i64) -> Now {
+    Now { earliest: at(earliest), latest: at(latest), ..at(earliest).into() }
+}
+
+#[test]
+fn not_after_goes_by_the_latest_that_it_may_be_and_all_else_by_the_earliest() {
+    let request = request(&json!({
+        "startingDeadlineSeconds": 20, "activeDeadlineSeconds": 20, "notAfter": at(40).to_string()
+    }));
+    let looks = looks(&request, Look::Cached);
+    let planned = |now| plan(&request, &looks, &Admission::NotRequired, &OPEN, now, Rules::default());
+    assert!(matches!(planned(between(20, 30)), Plan::Planned(_)));
+    for late in [between(21, 30), between(15, 41)] {
+        assert!(matches!(planned(late), Plan::Reject(Rejection::DeadlineExceeded, _)), "{late:?}");
+    }
+    let start = at(0).into();
+    assert_eq!(Deadline::at(&request, start, between(21, 40)), Deadline::Ahead);
+    assert_eq!(Deadline::at(&request, start, between(22, 30)), Deadline::Active);
+    assert_eq!(Deadline::at(&request, start, between(15, 41)), Deadline::NotAfter);
+}
+
+#[test]
+fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_not_early() {
+    let request = request(&json!({"activeDeadlineSeconds": 1}));
+    let ms = Duration::from_millis;
+    let now = |millis: u64| Now {
+        instant: ms(100_000 + millis),
+        ..(at(0) + SignedDuration::from_millis(900 + i64::try_from(millis).unwrap())).into()
+    };
+    // Planned at 0.9 s.
+    let here = Start { time: at(0), instant: Some(ms(100_000)) };
+    for (millis, expected) in [(0, Deadline::Ahead), (999, Deadline::Ahead), (1000, Deadline::Active)] {
+        assert_eq!(Deadline::at(&request, here, now(millis)), expected, "{millis}");
+    }
+    // Whatever the clock is set to in the meantime.
+    let set_forward = Now { instant: ms(100_500), ..at(9).into() };
+    assert_eq!(Deadline::at(&request, here, set_forward), Deadline::Ahead);
+    for (millis, expected) in [(1100, Deadline::Ahead), (2099, Deadline::Ahead), (2100, Deadline::Active)] {
+        assert_eq!(Deadline::at(&request, at(0).into(), now(millis)), expected, "{millis}");
+    }
+}
+
+#[test]
+fn that_the_clocks_differ_is_told_where_it_has_decided() {
+    let behind = |seconds| Now { own: at(seconds - 90), ..at(seconds).into() };
+    let told = "by the API server's clock, which is 90 s ahead of the operator's";
+    for more in [json!({"startingDeadlineSeconds": 20}), json!({"notAfter": at(20).to_string()})] {
+        let request = request(&more);
+        let message = |now| match plan(&request, &[], &Admission::NotRequired, &OPEN, now, Rules::default()) {
+            Plan::Reject(_, message) => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(message(behind(30)).contains(told), "{}", message(behind(30)));
+        for now in [behind(200), at(30).into()] {
+            assert!(!message(now).contains("clock"), "{}", message(now));
+        }
+    }
+    let request = request(&json!({"activeDeadlineSeconds": 20, "notAfter": at(20).to_string()}));
+    let here = Start { time: at(0), instant: Some(Duration::ZERO) };
+    for (deadline, start, remarks) in [
+        (Deadline::NotAfter, here, true),
+        (Deadline::Active, at(0).into(), true),
+        (Deadline::Active, here, false),
+        (Deadline::Ahead, here, false),
+    ] {
+        assert_eq!(
+            deadline.remark(&request, start, behind(30)).as_deref(),
+            remarks.then_some(told),
+            "{deadline:?}"
+        );
     }
 }
 

@@ -73,6 +73,20 @@ type Row = (&'static str, fn(&mut Case), ItemResult, Option<Reason>);
 const BOTH_BEFORE: Row =
     ("another one that was there before", |case| case.other(-1), ItemResult::Planned, None);
 
+/// Created in the same second as the BulkUpdate, which was created at version 10.
+fn of_the_same_second(case: &mut Case, first_seen: u64) {
+    case.other(0);
+    case.request.made_at = Some(10);
+    case.object.as_mut().unwrap().first_seen = first_seen;
+}
+
+const BEFORE_IN_THE_SAME_SECOND: Row = (
+    "one of the same second that was there before",
+    |case| of_the_same_second(case, 9),
+    ItemResult::Planned,
+    None,
+);
+
 const ENDS: [Row; 8] = {
     use ItemResult::Failed;
     use Reason::{BulkUpdatesDisabled, DeadlineExceeded, Forbidden, OutcomeUnknown, WriteFailed};
@@ -125,6 +139,7 @@ fn rows(verb: TargetStatus) -> Vec<Row> {
                 None,
             ),
             BOTH_BEFORE,
+            BEFORE_IN_THE_SAME_SECOND,
             ("nothing", |c| c.object = None, Failed, Some(Gone)),
             ("another one", |c| c.other(0), Failed, Some(Replaced)),
             ("terminating", |c| c.meant().terminating = true, Failed, Some(Terminating)),
@@ -141,6 +156,7 @@ fn rows(verb: TargetStatus) -> Vec<Row> {
         ],
         TargetStatus::Deleted => vec![
             BOTH_BEFORE,
+            BEFORE_IN_THE_SAME_SECOND,
             ("nothing", |c| c.object = None, Settled, Some(Gone)),
             ("another one", |c| c.other(0), Settled, Some(Gone)),
             ("terminating", |c| c.meant().terminating = true, Scheduled, None),

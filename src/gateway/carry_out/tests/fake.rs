@@ -13,7 +13,7 @@ use serde_json::json;
 use tower::BoxError;
 
 use super::super::*;
-use crate::api::TargetStatus;
+use crate::{api::TargetStatus, clock::Clock};
 
 pub const NAME: &str = "request-id-1";
 
@@ -80,7 +80,8 @@ fn caller(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Caller, 
     });
     let invocation = crate::gateway::frame::Invocation { id: "id-1".into(), target: "/".into() };
     let namespace = "team-a".to_owned();
-    (Caller { client: Client::new(service, "team-a"), namespace, invocation, place: None }, log)
+    let (client, clock) = (Client::new(service, "team-a"), Clock::default());
+    (Caller { client, namespace, clock, invocation, place: None }, log)
 }
 
 fn events_of(events: Vec<Value>) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> {
