@@ -8,11 +8,15 @@ use std::{
 };
 
 use ai_api_operator::{
+    admission::Policies,
     client,
     controller::{self, Settings},
     metrics::Metrics,
 };
-use tokio::{runtime::Builder, sync::oneshot};
+use tokio::{
+    runtime::Builder,
+    sync::{oneshot, watch},
+};
 
 use crate::{
     cluster::Cluster,
@@ -99,10 +103,11 @@ impl Running {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let end = runtime.block_on(async {
                 let client = client::connect_through(config, &through).unwrap();
+                let policies = Policies::new(settings.require_admission_policy, None, watch::Sender::default());
                 tokio::select! {
                     biased;
                     () = dead.cancelled() => End::Killed,
-                    end = controller::run(client, settings, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
+                    end = controller::run(client, settings, policies, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
                 }
             });
             // All that it was about to do is dropped with it.
