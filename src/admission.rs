@@ -1,30 +1,34 @@
 //! Who may ask: a `ValidatingAdmissionPolicy` checks it when a BulkUpdate is created, and without the policy nothing is
-//! planned. This follows the policy and its binding, to know since when they have stood.
+//! planned. This follows the policy and its binding, compares them with the shipped ones, and keeps on record since when each
+//! has been as it is.
 
-use std::{
-    fmt::Debug,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::{
-    api::admissionregistration::v1::{
-        MatchResources, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-    },
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
-    jiff::Timestamp,
-};
-use kube::{Resource, runtime::watcher::Event};
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
-use crate::{api::GROUP, bulk_update::request::later};
+use self::{
+    compare::Shipped,
+    record::{ACCEPTED, Entry, Pair, RECORD, Record, next_second},
+};
+use crate::{
+    bulk_update::{request::later, status::whole_seconds},
+    clock::{Clock, Now},
+    election::Notes,
+    lenient::Lenient,
+};
+
+mod compare;
+pub mod record;
 
 /// The name of the policy, and of its binding.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
 
-/// The annotation with the name of who asked. While the policy stands, nobody can set it to another's.
+/// The annotation with the name of who asked. While the policy is in force, nobody can set it to another's.
 pub const REQUESTER: &str = "aiapi.dev/requester";
 
-/// How many seconds after its creation the policy is in force on every API server.
+/// How many seconds after it was created or changed an object is in force on every API server.
 pub const SPREADS: i64 = 10;
 
 /// What the check of authors has to say about BulkUpdates.
@@ -32,9 +36,9 @@ pub const SPREADS: i64 = 10;
 pub enum Admission {
     /// Nobody asks for it: authors are authorized otherwise.
     NotRequired,
-    /// Policy and binding stand, the younger of the two since then.
+    /// Policy and binding are there, the younger of the two as it is since then; whole seconds.
     Since(Timestamp),
-    /// They do not; why.
+    /// They are not; why.
     Missing(String),
 }
 
@@ -49,16 +53,44 @@ impl Admission {
             Self::Missing(_) => false,
         }
     }
+
+    /// Whether the author of every BulkUpdate that is made from now on is checked.
+    #[must_use]
+    pub fn covers_what_comes(&self, now: Now) -> bool {
+        // As an API server would date what is made now.
+        self.covers(whole_seconds(now.earliest))
+    }
+}
+
+/// One of the two objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The policy.
+    Policy,
+    /// Its binding.
+    Binding,
+}
+
+/// An object that is there.
+#[derive(Clone, Debug)]
+struct There {
+    /// Since when it is as it is; absent where that can't be told.
+    entry: Option<Entry>,
+    /// What it checks less than the shipped one, if anything.
+    flaw: Option<String>,
 }
 
 /// One of the two, as its watch has it.
 #[derive(Debug, Default)]
 struct Seen {
     listed: bool,
-    /// Since when it stands, or what is wrong with it; absent where there is none.
-    stands: Option<Result<Timestamp, String>>,
+    there: Option<There>,
     /// What a list under way has shown so far.
-    listing: Option<Result<Timestamp, String>>,
+    listing: Option<There>,
+    /// What is on record of it: as found at first, then as seen last.
+    recorded: Option<Entry>,
+    /// When it was seen last that there is none: whatever shows one that is older shows the past.
+    missed: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -71,79 +103,33 @@ struct Known {
 #[derive(Debug)]
 pub struct Policies {
     required: bool,
+    shipped: Result<Shipped, String>,
     known: Mutex<Known>,
     changed: watch::Sender<()>,
+    notes: watch::Sender<Notes>,
 }
 
-/// What can be followed here.
-pub trait Guard: Resource<DynamicType = ()> + Clone + Debug {
-    /// What keeps it from doing what it is there for, if anything does.
-    fn flaw(&self) -> Option<String>;
-}
-
-impl Guard for ValidatingAdmissionPolicy {
-    fn flaw(&self) -> Option<String> {
-        let spec = self.spec.clone().unwrap_or_default();
-        if spec.failure_policy.is_some_and(|policy| policy != "Fail") {
-            return Some("its failurePolicy is not Fail".into());
-        }
-        if spec.validations.unwrap_or_default().is_empty() {
-            return Some("it has no validations".into());
-        }
-        if spec.param_kind.is_some() || !spec.match_conditions.unwrap_or_default().is_empty() {
-            return Some("its paramKind or matchConditions leave some BulkUpdates out".into());
-        }
-        let constraints = spec.match_constraints.unwrap_or_default();
-        if leaves_some_out(&constraints) {
-            return Some("its matchConstraints leave some BulkUpdates out".into());
-        }
-        let rules = constraints.resource_rules.unwrap_or_default();
-        let has = |list: Option<&Vec<String>>, wanted: &str| {
-            list.is_some_and(|list| list.iter().any(|entry| entry == "*" || entry == wanted))
-        };
-        let for_all = rules.iter().any(|rule| {
-            rule.resource_names.as_ref().is_none_or(Vec::is_empty)
-                && has(rule.api_groups.as_ref(), GROUP)
-                && has(rule.api_versions.as_ref(), "*")
-                && has(rule.resources.as_ref(), "bulkupdates")
-                && has(rule.operations.as_ref(), "CREATE")
-        });
-        (!for_all).then(|| "it has no rule for the creation of every BulkUpdate".into())
-    }
-}
-
-/// Whether selectors or exclusions do so. The API server fills in empty ones.
-fn leaves_some_out(matches: &MatchResources) -> bool {
-    let selects = |selector: &Option<LabelSelector>| {
-        selector.as_ref().is_some_and(|selector| *selector != LabelSelector::default())
-    };
-    matches.exclude_resource_rules.as_ref().is_some_and(|rules| !rules.is_empty())
-        || selects(&matches.namespace_selector)
-        || selects(&matches.object_selector)
-}
-
-impl Guard for ValidatingAdmissionPolicyBinding {
-    fn flaw(&self) -> Option<String> {
-        let spec = self.spec.clone().unwrap_or_default();
-        if spec.policy_name.as_deref() != Some(POLICY) {
-            return Some(format!("it does not bind {POLICY}"));
-        }
-        if !spec.validation_actions.unwrap_or_default().iter().any(|action| action == "Deny") {
-            return Some("its validationActions lack Deny".into());
-        }
-        let matches = spec.match_resources.unwrap_or_default();
-        let limited =
-            leaves_some_out(&matches) || matches.resource_rules.is_some_and(|rules| !rules.is_empty());
-        (limited || spec.param_ref.is_some())
-            .then(|| "its matchResources or paramRef leave some BulkUpdates out".into())
-    }
+/// What the Lease says before anything is known: an earlier leader's word on what is accepted does not count.
+#[must_use]
+pub fn nothing_accepted() -> Notes {
+    vec![(ACCEPTED, None)]
 }
 
 impl Policies {
-    /// Without anything seen yet; `required` is whether planning waits for them.
+    /// Without anything seen yet; `required` is whether planning waits for them. `recorded` is the annotation [`RECORD`], and
+    /// what is to be kept in the Lease goes to `notes`.
     #[must_use]
-    pub fn new(required: bool) -> Self {
-        Self { required, known: Mutex::default(), changed: watch::Sender::default() }
+    pub fn new(required: bool, recorded: Option<&str>, notes: watch::Sender<Notes>) -> Self {
+        let record = recorded.map(Record::read).unwrap_or_default();
+        let seen = |recorded| Seen { recorded, ..Seen::default() };
+        let known = Known { policy: seen(record.policy), binding: seen(record.binding) };
+        Self {
+            required,
+            shipped: Shipped::read(),
+            known: Mutex::new(known),
+            changed: watch::Sender::default(),
+            notes,
+        }
     }
 
     /// Whether planning waits for them.
@@ -169,36 +155,98 @@ impl Policies {
     /// What can be said now.
     #[must_use]
     pub fn admission(&self) -> Admission {
+        if self.required { self.known().admission() } else { Admission::NotRequired }
+    }
+
+    /// Takes in what a watch says of one of them, which is known by `now`.
+    pub fn take_in(&self, part: Part, event: Event<Lenient>, now: Now) {
+        {
+            let mut known = self.known();
+            let seen = match part {
+                Part::Policy => &mut known.policy,
+                Part::Binding => &mut known.binding,
+            };
+            match event {
+                Event::Init => seen.listing = None,
+                Event::InitApply(object) => seen.listing = self.look(part, &object, seen, now),
+                Event::InitDone => {
+                    seen.listed = true;
+                    let listing = seen.listing.take();
+                    seen.set(listing, now);
+                }
+                Event::Apply(object) => {
+                    let there = self.look(part, &object, seen, now);
+                    seen.set(there, now);
+                }
+                Event::Delete(_) => seen.set(None, now),
+            }
+        }
+        self.note(now);
+        self.changed.send_replace(());
+    }
+
+    /// What an object is worth; nothing, if it is on its way out.
+    fn look(&self, part: Part, object: &Lenient, seen: &Seen, now: Now) -> Option<There> {
+        if object.is_terminating() {
+            return None;
+        }
+        let entry = Pair::of(object).map(|pair| {
+            let entry = Entry::of(pair, object.created(), seen.recorded.as_ref(), now);
+            Entry { since: seen.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
+        });
+        let checked = match (&self.shipped, part) {
+            (Err(why), _) => Err(format!("the shipped one, which it is compared with, can't be read: {why}")),
+            (Ok(shipped), Part::Policy) => shipped.check_policy(&object.spec),
+            (Ok(shipped), Part::Binding) => shipped.check_binding(&object.spec),
+        };
+        let nameless = || "its metadata have no uid and generation that can be read".to_owned();
+        Some(There { flaw: checked.err().or_else(|| entry.is_none().then(nameless)), entry })
+    }
+
+    /// Brings what is kept in the Lease up to date. It tells whether BulkUpdates that are made from now on are accepted.
+    fn note(&self, now: Now) -> bool {
         if !self.required {
-            return Admission::NotRequired;
+            return true;
         }
         let known = self.known();
-        let stands = |what, seen: &Seen| match &seen.stands {
-            Some(Ok(since)) => Ok(*since),
-            Some(Err(flaw)) => Err(format!("the {what} {POLICY} checks nobody: {flaw}")),
-            None if seen.listed => Err(format!("the {what} {POLICY} is missing")),
-            None => Err(format!("the {what} {POLICY} can't be listed yet; the operator's log says why")),
-        };
-        let policy = stands("ValidatingAdmissionPolicy", &known.policy);
-        let binding = stands("ValidatingAdmissionPolicyBinding", &known.binding);
-        match (policy, binding) {
-            (Ok(policy), Ok(binding)) => Admission::Since(policy.max(binding)),
-            (Err(why), _) | (_, Err(why)) => Admission::Missing(format!(
-                "{why}: nothing is planned without it, for nobody would know whether authors may do what they ask for"
-            )),
+        let accepts = known.admission().covers_what_comes(now);
+        let accepted = known.both().ok().filter(|_| accepts);
+        let accepted = accepted.map(|(policy, binding)| format!("{} {}", policy.pair, binding.pair));
+        let record =
+            Record { policy: known.policy.recorded.clone(), binding: known.binding.recorded.clone() };
+        let notes = vec![(RECORD, record.write()), (ACCEPTED, accepted)];
+        // While it is locked: what is known later is not overtaken.
+        self.notes.send_if_modified(|kept| {
+            let changed = *kept != notes;
+            *kept = notes;
+            changed
+        });
+        accepts
+    }
+
+    /// Keeps the Lease's annotations up to date as time goes by, and tells `tell` what has come of it whenever that is something
+    /// else. It never returns.
+    pub async fn follow(&self, clock: &Clock, mut tell: impl FnMut(Result<(), String>)) {
+        let mut changes = self.changes();
+        self.listed().await;
+        let mut told = None;
+        loop {
+            let accepts = self.note(clock.now());
+            let state = match self.admission() {
+                Admission::Missing(why) => Err(why),
+                _ if accepts => Ok(()),
+                _ => Err(format!("the admission policy has not been in force for {SPREADS} s yet")),
+            };
+            let waits_for_time = state.is_err();
+            if told.as_ref() != Some(&state) {
+                tell(state.clone());
+                told = Some(state);
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(std::time::Duration::from_secs(1)), if waits_for_time => {}
+            }
         }
-    }
-
-    /// Takes in what the watch of the policy says.
-    pub fn take_in_policy(&self, event: Event<ValidatingAdmissionPolicy>) {
-        self.known().policy.take_in(event);
-        self.changed.send_replace(());
-    }
-
-    /// Takes in what the watch of the binding says.
-    pub fn take_in_binding(&self, event: Event<ValidatingAdmissionPolicyBinding>) {
-        self.known().binding.take_in(event);
-        self.changed.send_replace(());
     }
 
     /// Is told whenever a watch has said something.
@@ -212,49 +260,45 @@ impl Policies {
     }
 }
 
+impl Known {
+    /// The entries of both, if both are there and check what they should; else what is wrong.
+    fn both(&self) -> Result<(&Entry, &Entry), String> {
+        let policy = self.policy.entry("ValidatingAdmissionPolicy")?;
+        Ok((policy, self.binding.entry("ValidatingAdmissionPolicyBinding")?))
+    }
+
+    fn admission(&self) -> Admission {
+        match self.both() {
+            Ok((policy, binding)) => Admission::Since(policy.since.max(binding.since)),
+            Err(why) => Admission::Missing(format!(
+                "{why}: nothing is planned without it, for nobody would know whether authors may do what they ask for"
+            )),
+        }
+    }
+}
+
 impl Seen {
-    fn take_in<K: Guard>(&mut self, event: Event<K>) {
-        match event {
-            Event::Init => self.listing = None,
-            Event::InitApply(object) => self.listing = stands(&object),
-            Event::InitDone => {
-                self.listed = true;
-                self.stands = self.listing.take();
+    fn entry(&self, what: &str) -> Result<&Entry, String> {
+        match &self.there {
+            Some(There { flaw: Some(flaw), .. }) => {
+                Err(format!("the {what} {POLICY} does not check what the shipped one checks: {flaw}"))
             }
-            Event::Apply(object) => self.stands = stands(&object),
-            Event::Delete(_) => self.stands = None,
+            Some(There { entry: Some(entry), flaw: None }) => Ok(entry),
+            None if !self.listed => {
+                Err(format!("the {what} {POLICY} can't be listed yet; the operator's log says why"))
+            }
+            _ => Err(format!("the {what} {POLICY} is missing")),
         }
     }
-}
 
-/// Since when it stands as it is; what is on its way out does not.
-fn stands<K: Guard>(object: &K) -> Option<Result<Timestamp, String>> {
-    let meta = object.meta();
-    match (&meta.creation_timestamp, &meta.deletion_timestamp, object.flaw()) {
-        (Some(created), None, None) => {
-            Some(Ok(changed_last(meta).map_or(created.0, |time| time.max(created.0))))
+    /// What is gone leaves no record: under its uid nothing comes back.
+    fn set(&mut self, there: Option<There>, now: Now) {
+        self.recorded = there.as_ref().and_then(|there| there.entry.clone());
+        if self.recorded.is_none() {
+            self.missed = Some(next_second(now.latest));
         }
-        (_, None, Some(flaw)) => Some(Err(flaw)),
-        _ => None,
+        self.there = there;
     }
-}
-
-/// When its spec was changed last, if ever: before that it may have checked nobody. Whoever keeps no record of that says that
-/// it was just now.
-fn changed_last(meta: &ObjectMeta) -> Option<Timestamp> {
-    if meta.generation.unwrap_or_default() <= 1 {
-        return None;
-    }
-    let of_spec = meta
-        .managed_fields
-        .iter()
-        .flatten()
-        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:spec").is_some()));
-    of_spec
-        .filter_map(|entry| entry.time.as_ref())
-        .map(|time| time.0)
-        .max()
-        .or_else(|| Some(Timestamp::now()))
 }
 
 #[cfg(test)]

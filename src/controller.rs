@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    core::DeserializeGuard,
+    core::{ApiResource, DeserializeGuard},
     runtime::{
         events::{Recorder, Reporter},
         watcher::{self, Event},
@@ -21,12 +21,13 @@ use tracing::{info, warn};
 
 use crate::{
     FIELD_MANAGER,
-    admission::{Admission, POLICY, Policies, SPREADS},
+    admission::{POLICY, Part, Policies},
     api::{BulkUpdate, Kind},
-    bulk_update::{Context, Crowd, Registry, decide::Rules, status::whole_seconds},
+    bulk_update::{Context, Crowd, Registry, decide::Rules},
     clock::Clock,
     health::Health,
     index::{Index, Scope},
+    lenient::Lenient,
     meta::Meta,
     metrics::Metrics,
     slots::Slots,
@@ -61,7 +62,7 @@ pub struct Settings {
 }
 
 /// Runs the operator until `shutdown`, then lets what is under way come to an end. Deadlines go by `clock`, which `client` has to be
-/// connected through. It counts into `metrics`, and shows in `health` that it gets on.
+/// connected through. It follows the admission policy in `policies`, counts into `metrics`, and shows in `health` that it gets on.
 ///
 /// # Errors
 /// When a task ends that should run for as long as the operator does, and when the stop takes longer than 25 s.
@@ -69,6 +70,7 @@ pub async fn run(
     client: Client,
     settings: Settings,
     clock: Clock,
+    policies: Policies,
     metrics: Metrics,
     health: Arc<Health>,
     shutdown: CancellationToken,
@@ -91,7 +93,7 @@ pub async fn run(
         slots: Slots::new(settings.max_in_flight),
         rules: Rules { delete_completed: settings.delete_completed },
         recorder: Recorder::new(client.clone(), reporter),
-        policies: Policies::new(settings.require_admission_policy),
+        policies,
         clock,
         metrics,
         health,
@@ -107,9 +109,14 @@ pub async fn run(
         tasks.spawn(follow_targets(Arc::clone(&ctx), scope));
     }
     tasks.spawn(follow_flag(Arc::clone(&ctx)));
-    if settings.require_admission_policy {
-        tasks.spawn(follow_policy(Arc::clone(&ctx)));
-        tasks.spawn(follow_binding(Arc::clone(&ctx)));
+    if ctx.policies.required() {
+        let [policy, binding] = [
+            (Part::Policy, ApiResource::erase::<ValidatingAdmissionPolicy>(&())),
+            (Part::Binding, ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&())),
+        ];
+        tasks.spawn(follow_admission(Arc::clone(&ctx), policy, "validatingadmissionpolicies"));
+        tasks.spawn(follow_admission(Arc::clone(&ctx), binding, "validatingadmissionpolicybindings"));
+        tasks.spawn(tell_admission(Arc::clone(&ctx)));
     }
 
     let unlisted = Arc::new(Semaphore::new(0));
@@ -167,8 +174,8 @@ fn named(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-/// It is ready when all was listed once (`lists` gets a permit for each watch of BulkUpdates), and as long as the authors
-/// of BulkUpdates are checked: what is made now will be carried out.
+/// It is ready when all was listed once (`lists` gets a permit for each watch of BulkUpdates). That the admission policy is
+/// missing or new makes it no less so: to take this replica out of service would mend neither, and an upgrade changes them.
 async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) {
     for kind in Kind::ALL {
         ctx.index.listed(kind).await;
@@ -176,24 +183,20 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) 
     ctx.policies.listed().await;
     // It is never closed.
     let _ = lists.acquire_many(of_each).await;
-    let mut changes = ctx.policies.changes();
-    loop {
-        let ready = match ctx.policies.admission() {
-            Admission::Missing(why) => Err(why),
-            // As the API server would date what is made now.
-            admission if admission.covers(whole_seconds(ctx.clock.now().earliest)) => Ok(()),
-            _ => Err(format!("the admission policy has not stood for {SPREADS} s yet")),
-        };
-        if ready != ctx.health.ready() {
-            info!(ready = ready.is_ok(), why = ready.as_ref().err(), "readiness");
+    info!("ready: everything was listed");
+    ctx.health.is_ready(Ok(()));
+    std::future::pending().await
+}
+
+/// Says whether BulkUpdates that are made from now on are accepted, in the log and in the Lease.
+async fn tell_admission(ctx: Arc<Context>) {
+    let tell = |state| match state {
+        Ok(()) => {
+            info!("the admission policy is in force: BulkUpdates that are made from now on are accepted")
         }
-        let waits_for_time = ready.is_err();
-        ctx.health.is_ready(ready);
-        tokio::select! {
-            _ = changes.changed() => {}
-            () = tokio::time::sleep(Duration::from_secs(1)), if waits_for_time => {}
-        }
-    }
+        Err(why) => warn!(why, "BulkUpdates that are made now are not accepted"),
+    };
+    ctx.policies.follow(&ctx.clock, tell).await;
 }
 
 async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
@@ -218,19 +221,11 @@ async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
     }
 }
 
-async fn follow_policy(ctx: Arc<Context>) {
-    let api = Api::<ValidatingAdmissionPolicy>::all(ctx.client.clone());
-    let mut events = std::pin::pin!(watch(&ctx, api, named(POLICY), "validatingadmissionpolicies"));
+async fn follow_admission(ctx: Arc<Context>, (part, resource): (Part, ApiResource), name: &'static str) {
+    let api = Api::<Lenient>::all_with(ctx.client.clone(), &resource);
+    let mut events = std::pin::pin!(watch(&ctx, api, named(POLICY), name));
     while let Some(event) = events.next().await {
-        ctx.policies.take_in_policy(event);
-    }
-}
-
-async fn follow_binding(ctx: Arc<Context>) {
-    let api = Api::<ValidatingAdmissionPolicyBinding>::all(ctx.client.clone());
-    let mut events = std::pin::pin!(watch(&ctx, api, named(POLICY), "validatingadmissionpolicybindings"));
-    while let Some(event) = events.next().await {
-        ctx.policies.take_in_binding(event);
+        ctx.policies.take_in(part, event, ctx.clock.now());
     }
 }
 

@@ -3,32 +3,41 @@
 //! After client-go's `leaderelection`, with its defaults. Each change of the Lease carries the resourceVersion that it
 //! rests on, so that of two who reach for it one gets it. When another's has lapsed is measured from when it was seen to
 //! change last, by this machine's clock: no two clocks are compared.
+//!
+//! The one that leads also keeps notes in annotations of the Lease, in the same guarded writes.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use futures::StreamExt;
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-    jiff::Timestamp,
-};
+use k8s_openapi::{Resource as _, api::coordination::v1::Lease};
 use kube::{
     Api, Client, Resource,
-    api::{GetParams, ObjectMeta, PostParams},
-    core::{Request, request},
+    api::{GetParams, PostParams},
+    core::{ApiResource, Request, request},
     runtime::{WatchStreamExt, watcher},
 };
+use tokio::sync::watch;
 use tracing::{info, warn};
 
+use self::lease::{freed, holder, is_free, renewed, taken_over};
 use crate::{
     FIELD_MANAGER,
-    client::{Failure, send},
+    client::{Failure, Next, send},
     health::{Health, UNLISTED},
     leadership::{Leadership, now},
+    lenient::Lenient,
 };
+
+mod lease;
 
 /// The name of the Lease.
 pub const LEASE: &str = FIELD_MANAGER;
+
+/// What the one that leads keeps in annotations of the Lease: each with its value, or that it is not there.
+pub type Notes = Vec<(&'static str, Option<String>)>;
 
 /// How long, and how often; the command line describes each.
 #[derive(Clone, Copy, Debug)]
@@ -67,12 +76,15 @@ pub struct Election {
     identity: String,
     timing: Timing,
     leadership: Leadership,
+    notes: watch::Receiver<Notes>,
+    /// Whether the last write had to do without the notes.
+    without_notes: AtomicBool,
 }
 
 /// How an attempt to get or renew the Lease has ended.
 enum Attempt {
     /// It is held by this process.
-    Held(Box<Lease>),
+    Held(Box<Lenient>),
     /// It is held by another.
     Taken(String),
     /// Not known.
@@ -80,8 +92,8 @@ enum Attempt {
 }
 
 impl Election {
-    /// One for the Lease in this namespace; `leadership` holds while this process leads. `client` must be one that
-    /// [`crate::leadership::Fence`] lets through.
+    /// One for the Lease in this namespace; `leadership` holds while this process leads, and `notes` are what it keeps there
+    /// then. `client` must be one that [`crate::leadership::Fence`] lets through.
     #[must_use]
     pub const fn new(
         client: Client,
@@ -89,14 +101,16 @@ impl Election {
         identity: String,
         timing: Timing,
         leadership: Leadership,
+        notes: watch::Receiver<Notes>,
     ) -> Self {
-        Self { client, namespace, identity, timing, leadership }
+        Self { client, namespace, identity, timing, leadership, notes, without_notes: AtomicBool::new(false) }
     }
 
     /// Waits until this process leads; gives back the Lease. While another leads, all that this one can do for BulkUpdates is
     /// ready, as `health` tells.
-    pub async fn acquire(&self, health: &Health) -> Lease {
-        let api = Api::<Lease>::namespaced(self.client.clone(), &self.namespace);
+    pub async fn acquire(&self, health: &Health) -> Lenient {
+        let resource = ApiResource::erase::<Lease>(&());
+        let api = Api::<Lenient>::namespaced_with(self.client.clone(), &self.namespace, &resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={LEASE}"));
         // Only what wakes this up; what is decided on is read.
         let mut news = std::pin::pin!(watcher(api, config).default_backoff());
@@ -111,14 +125,14 @@ impl Election {
                     self.replace(self.renewed(lease)).await
                 }
                 Ok(lease) => {
-                    let version = lease.metadata.resource_version.clone().unwrap_or_default();
+                    let version = lease.meta().resource_version.clone().unwrap_or_default();
                     let since = match &seen {
                         Some((known, since)) if *known == version => *since,
                         _ => seen.insert((version, now())).1,
                     };
-                    if is_free(&lease, now().saturating_sub(since)) {
+                    if is_free(&lease, now().saturating_sub(since), self.timing.lease_duration) {
                         begun = now();
-                        self.replace(self.taken_over(lease)).await
+                        self.replace(taken_over(self.renewed(lease), &self.identity)).await
                     } else {
                         Attempt::Taken(holder(&lease).to_owned())
                     }
@@ -153,12 +167,16 @@ impl Election {
         }
     }
 
-    /// Renews the Lease for as long as that works; says why it does not any more. From then on the leadership does not
-    /// hold.
-    pub async fn keep(&self, lease: &mut Lease) -> String {
+    /// Renews the Lease for as long as that works, at once where the notes have changed; says why it does not any more. From
+    /// then on the leadership does not hold.
+    pub async fn keep(&self, lease: &mut Lenient) -> String {
         let mut trouble = String::from("it was not renewed in time");
+        let mut notes = self.notes.clone();
         loop {
-            tokio::time::sleep(self.timing.retry_period.min(self.leadership.left())).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.timing.retry_period.min(self.leadership.left())) => {}
+                Ok(()) = notes.changed() => {}
+            }
             if !self.leadership.holds() {
                 break;
             }
@@ -206,7 +224,7 @@ impl Election {
         }
     }
 
-    async fn renew(&self, lease: &Lease) -> Attempt {
+    async fn renew(&self, lease: &Lenient) -> Attempt {
         match self.replace(self.renewed(lease.clone())).await {
             // Somebody has changed or deleted it, or a renewal without an answer has taken hold.
             Attempt::Failed(failure) if failure.is_conflict() || failure.is_not_found() => {
@@ -222,73 +240,79 @@ impl Election {
         }
     }
 
-    fn renewed(&self, mut lease: Lease) -> Lease {
-        let spec = lease.spec.get_or_insert_default();
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
-        spec.lease_duration_seconds = i32::try_from(self.timing.lease_duration.as_secs()).ok();
-        lease
+    fn renewed(&self, lease: Lenient) -> Lenient {
+        renewed(lease, self.timing.lease_duration)
     }
 
-    fn taken_over(&self, lease: Lease) -> Lease {
-        let mut lease = self.renewed(lease);
-        let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = Some(self.identity.clone());
-        spec.acquire_time.clone_from(&spec.renew_time);
-        spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default().saturating_add(1));
-        lease
-    }
-
-    async fn get(&self) -> Result<Lease, Failure> {
+    async fn get(&self) -> Result<Lenient, Failure> {
         let request: Result<_, request::Error> = self.request().get(LEASE, &GetParams::default());
-        send(&self.client, request).await
+        self.send(request).await
     }
 
     async fn create(&self) -> Attempt {
-        let new = Lease {
-            metadata: ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() },
-            spec: Some(LeaseSpec { lease_transitions: Some(-1), ..LeaseSpec::default() }),
-        };
-        let request = match serde_json::to_vec(&self.taken_over(new)) {
-            Ok(body) => self.request().create(&PostParams::default(), body),
-            Err(error) => Err(request::Error::SerializeBody(error)),
-        };
-        as_attempt(send(&self.client, request).await)
+        let new = Lenient::new(Lease::API_VERSION, Lease::KIND, LEASE);
+        self.write(taken_over(self.renewed(new), &self.identity), |body| {
+            self.request().create(&PostParams::default(), body)
+        })
+        .await
     }
 
     /// The resourceVersion in it is the guard.
-    async fn replace(&self, lease: Lease) -> Attempt {
-        let request = match serde_json::to_vec(&lease) {
-            Ok(body) => self.request().replace(LEASE, &PostParams::default(), body),
-            Err(error) => Err(request::Error::SerializeBody(error)),
+    async fn replace(&self, lease: Lenient) -> Attempt {
+        self.write(lease, |body| self.request().replace(LEASE, &PostParams::default(), body)).await
+    }
+
+    /// Writes the Lease with the notes; without them, where the API server will not have it: there is a limit to all annotations
+    /// of an object together, which those of others may reach, and to lead matters more.
+    async fn write(
+        &self,
+        mut lease: Lenient,
+        request: impl Fn(Vec<u8>) -> Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Attempt {
+        let notes = self.notes.borrow().clone();
+        for (name, value) in &notes {
+            lease.annotate(name, value.as_deref());
+        }
+        let sent = async |lease: &Lenient| match serde_json::to_vec(lease) {
+            Ok(body) => self.send(request(body)).await,
+            Err(error) => self.send(Err(request::Error::SerializeBody(error))).await,
         };
-        as_attempt(send(&self.client, request).await)
+        let mut answer = sent(&lease).await;
+        let refused = match &answer {
+            Err(failure) if failure.next() == Next::GiveUp => notes.iter().any(|(_, value)| value.is_some()),
+            _ => false,
+        };
+        let known = self.without_notes.swap(refused, Ordering::Relaxed);
+        if refused {
+            if let (Err(failure), false) = (&answer, known) {
+                warn!(%failure, "the Lease can't hold the record of the admission policy and is kept without it: after a \
+                    restart the policy may count as changed just now; remove annotations of others from the Lease");
+            }
+            for (name, _) in &notes {
+                lease.annotate(name, None);
+            }
+            answer = sent(&lease).await;
+        }
+        answer.map_or_else(Attempt::Failed, |lease| Attempt::Held(Box::new(lease)))
+    }
+
+    /// An answer that is no Lease is none.
+    async fn send(
+        &self,
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<Lenient, Failure> {
+        let answer: Lenient = send(&self.client, request).await?;
+        let has = |field: &str| answer.text(field).is_some_and(|text| !text.is_empty());
+        if answer.text("name") == Some(LEASE) && has("resourceVersion") {
+            Ok(answer)
+        } else {
+            Err(Failure::NoAnswer("an answer that can't be read: it is not the Lease".into()))
+        }
     }
 
     fn request(&self) -> Request {
         Request::new(Lease::url_path(&(), Some(&self.namespace)))
     }
-}
-
-/// Held by nobody.
-fn freed(mut lease: Lease) -> Lease {
-    let spec = lease.spec.get_or_insert_default();
-    spec.holder_identity = None;
-    spec.renew_time = Some(MicroTime(Timestamp::now()));
-    lease
-}
-
-fn as_attempt(answer: Result<Lease, Failure>) -> Attempt {
-    answer.map_or_else(Attempt::Failed, |lease| Attempt::Held(Box::new(lease)))
-}
-
-fn holder(lease: &Lease) -> &str {
-    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
-}
-
-/// Whether a Lease that has not changed for so long may be taken.
-fn is_free(lease: &Lease, unchanged: Duration) -> bool {
-    let duration = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
-    holder(lease).is_empty() || unchanged > Duration::from_secs(u64::try_from(duration).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -98,12 +98,12 @@ pub struct Pulse {
 }
 
 impl Health {
-    /// From now on BulkUpdates that are made will be carried out, or will not; why.
+    /// From now on this replica can do its part, or can't; why.
     pub fn is_ready(&self, ready: Result<(), String>) {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
-    /// Whether BulkUpdates that are made now will be carried out.
+    /// Whether this replica can do its part.
     ///
     /// # Errors
     /// What is missing.

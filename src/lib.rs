@@ -13,6 +13,7 @@ pub mod health;
 mod http_server;
 pub mod index;
 pub mod leadership;
+pub mod lenient;
 pub mod meta;
 pub mod metrics;
 pub mod preflight;

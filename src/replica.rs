@@ -5,11 +5,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use kube::Config;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Stack;
 use tracing::info;
 
 use crate::{
+    admission::{Policies, nothing_accepted, record::RECORD},
     client::connect_through,
     clock::Clock,
     controller,
@@ -71,8 +73,15 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             () = shutdown.cancelled() => return Ok(()),
         }
         let namespace = settings.controller.namespace.clone();
-        let election =
-            Election::new(aside.clone(), namespace, settings.identity, settings.timing, leadership.clone());
+        let (notes, kept) = watch::channel(nothing_accepted());
+        let election = Election::new(
+            aside.clone(),
+            namespace,
+            settings.identity,
+            settings.timing,
+            leadership.clone(),
+            kept,
+        );
         let mut lease = tokio::select! {
             lease = election.acquire(&health) => lease,
             () = shutdown.cancelled() => {
@@ -80,8 +89,19 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
                 return Ok(());
             }
         };
+        let required = settings.controller.require_admission_policy;
+        let policies = Policies::new(required, lease.annotation(RECORD), notes);
+        let work = controller::run(
+            client,
+            settings.controller,
+            clock,
+            policies,
+            metrics.clone(),
+            health,
+            shutdown.clone(),
+        );
         tokio::select! {
-            ended = controller::run(client, settings.controller, clock, metrics.clone(), health, shutdown.clone()) => ended?,
+            ended = work => ended?,
             why = election.keep(&mut lease) => {
                 shutdown.cancel();
                 anyhow::bail!("lost the Lease: {why}");

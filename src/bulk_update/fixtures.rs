@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config, client::Body, runtime::events::Recorder};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -70,7 +71,7 @@ fn context_of(client: Client) -> Arc<Context> {
     Arc::new(Context {
         index: Index::new([]),
         meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
-        policies: Policies::new(false),
+        policies: Policies::new(false, None, watch::Sender::default()),
         clock: Clock::default(),
         metrics: Metrics::default(),
         health: Arc::default(),

@@ -11,40 +11,26 @@ use tokio::sync::Barrier;
 
 use super::*;
 
-fn lease(holder: Option<&str>, seconds: Option<i32>) -> Lease {
-    let spec = LeaseSpec {
-        holder_identity: holder.map(Into::into),
-        lease_duration_seconds: seconds,
-        ..LeaseSpec::default()
-    };
-    Lease { spec: Some(spec), ..Lease::default() }
-}
-
-#[test]
-fn a_lease_is_free_when_nobody_holds_it_or_it_has_not_changed_for_its_duration() {
-    let seconds = Duration::from_secs;
-    assert!(is_free(&Lease::default(), seconds(0)));
-    assert!(is_free(&lease(None, Some(15)), seconds(0)));
-    assert!(is_free(&lease(Some(""), Some(15)), seconds(0)));
-    assert!(!is_free(&lease(Some("a"), Some(15)), seconds(15)));
-    assert!(is_free(&lease(Some("a"), Some(15)), Duration::from_millis(15_001)));
-}
-
 /// An API server with one Lease, which can be made not to answer, and to let two read before either writes.
 struct Server {
     lease: Mutex<Value>,
     silent: AtomicBool,
+    /// How many bytes all annotations may have together.
+    room: AtomicUsize,
+    writes: AtomicUsize,
     reads: AtomicUsize,
     both_have_read: Barrier,
 }
 
 impl Server {
     fn with(holder: Option<&str>) -> Arc<Self> {
-        let lease = json!({"metadata": {"name": LEASE, "resourceVersion": "1"},
+        let lease = json!({"kind": "Lease", "metadata": {"name": LEASE, "resourceVersion": "1"},
             "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15}});
         Arc::new(Self {
             lease: Mutex::new(lease),
             silent: AtomicBool::new(false),
+            room: AtomicUsize::new(256 << 10),
+            writes: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
             both_have_read: Barrier::new(2),
         })
@@ -81,13 +67,27 @@ impl Server {
         if !guard.is_null() && *guard != lease["metadata"]["resourceVersion"] {
             return (409, json!({"message": "the object has been modified"}));
         }
+        let annotations = new["metadata"]["annotations"].as_object();
+        let size = |(name, value): (&String, &Value)| name.len() + value.as_str().unwrap().len();
+        let size: usize = annotations.into_iter().flatten().map(size).sum();
+        if size > self.room.load(Ordering::Relaxed) {
+            return (422, json!({"message": "metadata.annotations: Too long"}));
+        }
+        self.writes.fetch_add(1, Ordering::Relaxed);
         let version: u64 = lease["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
         new["metadata"]["resourceVersion"] = (version + 1).to_string().into();
+        assert_eq!(new["kind"], "Lease");
         *lease = new.clone();
         (200, new)
     }
 
     fn election(self: &Arc<Self>, identity: &str, millis: u64) -> (Election, Leadership) {
+        let (election, leadership, _) = self.noting(identity, millis);
+        (election, leadership)
+    }
+
+    /// One with notes.
+    fn noting(self: &Arc<Self>, identity: &str, millis: u64) -> (Election, Leadership, watch::Sender<Notes>) {
         let server = Arc::clone(self);
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let server = Arc::clone(&server);
@@ -104,10 +104,10 @@ impl Server {
         };
         let leadership = Leadership::default();
         let client = Client::new(service, "default");
-        (
-            Election::new(client, "ai-api-system".into(), identity.into(), timing, leadership.clone()),
-            leadership,
-        )
+        let (notes, kept) = watch::channel(vec![("accepted", None)]);
+        let election =
+            Election::new(client, "ai-api-system".into(), identity.into(), timing, leadership.clone(), kept);
+        (election, leadership, notes)
     }
 }
 
@@ -145,7 +145,7 @@ async fn it_does_not_lead_any_more_when_another_has_taken_the_lease_or_once_it_i
     server.reads.store(2, Ordering::Relaxed);
     let (election, leadership) = server.election("a", 2000);
     let mut lease = election.acquire(&Health::default()).await;
-    *server.lease.lock().unwrap() = json!({"metadata": {"name": LEASE, "resourceVersion": "7"},
+    *server.lease.lock().unwrap() = json!({"kind": "Lease", "metadata": {"name": LEASE, "resourceVersion": "7"},
         "spec": {"holderIdentity": "b", "leaseDurationSeconds": 15}});
     assert_eq!(election.keep(&mut lease).await, "b has taken it");
     assert!(!leadership.holds());
@@ -183,4 +183,111 @@ async fn a_lease_that_is_gone_is_made_anew_by_who_renews_it() {
     let kept = tokio::time::timeout(Duration::from_secs(4), election.keep(&mut lease)).await;
     assert!(kept.is_err() && leadership.holds(), "{kept:?}");
     assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], "a");
+}
+
+/// What the Lease says under this name.
+fn annotation(server: &Server, name: &str) -> Value {
+    server.lease.lock().unwrap()["metadata"]["annotations"][name].clone()
+}
+
+/// Keeps the Lease until the condition holds.
+async fn keeps_until(election: &Election, lease: &mut Lenient, what: &str, holds: impl Fn() -> bool) {
+    let seen = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let kept = async {
+        tokio::select! {
+            why = election.keep(lease) => panic!("{what}: {why}"),
+            () = seen => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), kept).await.expect(what);
+}
+
+#[tokio::test]
+async fn notes_are_kept_at_once_and_what_others_write_there_stays() {
+    let server = Server::with(None);
+    server.reads.store(2, Ordering::Relaxed);
+    {
+        let mut lease = server.lease.lock().unwrap();
+        lease["metadata"]["annotations"] =
+            json!({"of": "others", "accepted": "by the last one", "record": "old"});
+        lease["metadata"]["labels"] = json!({"of": "others"});
+        lease["metadata"]["managedFields"] = json!([{"time": "9999-12-31T23:59:59Z"}]);
+        lease["spec"]["renewTime"] = json!("9999-12-31T23:59:59.999999Z");
+        lease["spec"]["new"] = json!({"field": 1});
+    }
+    // It looks by itself once in 100 s.
+    let (election, leadership, notes) = server.noting("a", 500_000);
+    let mut lease = election.acquire(&Health::default()).await;
+    assert!(leadership.holds());
+    assert_eq!((lease.annotation("record"), lease.annotation("accepted")), (Some("old"), None));
+    assert_eq!(annotation(&server, "record"), "old");
+    assert_eq!(annotation(&server, "accepted"), Value::Null, "the last one's word does not count");
+    assert_eq!(server.lease.lock().unwrap()["spec"]["new"], json!({"field": 1}));
+
+    for value in ["1", "2"] {
+        notes.send_replace(vec![("record", Some(value.into())), ("accepted", Some("yes".into()))]);
+        keeps_until(&election, &mut lease, value, || annotation(&server, "record") == value).await;
+        assert_eq!(annotation(&server, "accepted"), "yes");
+    }
+    // Somebody else's change is a conflict at first.
+    {
+        let mut lease = server.lease.lock().unwrap();
+        lease["metadata"]["annotations"] = json!({"of": "others", "new": "too", "record": "forged"});
+        lease["metadata"]["resourceVersion"] = json!("70");
+    }
+    notes.send_replace(vec![("record", Some("3".into())), ("accepted", None)]);
+    keeps_until(&election, &mut lease, "after a conflict", || annotation(&server, "record") == "3").await;
+    let now = server.lease.lock().unwrap()["metadata"].clone();
+    assert_eq!(now["annotations"], json!({"of": "others", "new": "too", "record": "3"}));
+    assert_eq!(now["labels"], json!({"of": "others"}));
+    // What has become known last is there for the next one.
+    notes.send_replace(vec![("record", Some("4".into())), ("accepted", None)]);
+    election.release().await;
+    assert_eq!(annotation(&server, "record"), "4");
+    assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], Value::Null);
+}
+
+#[tokio::test]
+async fn it_leads_on_where_there_is_no_room_for_notes() {
+    let server = Server::with(None);
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, leadership, notes) = server.noting("a", 2000);
+    let mut lease = election.acquire(&Health::default()).await;
+    let full = "x".repeat((256 << 10) - "of".len());
+    {
+        let mut lease = server.lease.lock().unwrap();
+        lease["metadata"]["annotations"] = json!({"of": full});
+        lease["metadata"]["resourceVersion"] = json!("70");
+    }
+    let before = server.writes.load(Ordering::Relaxed);
+    notes.send_replace(vec![("record", Some("1".into()))]);
+    let renewed = || server.writes.load(Ordering::Relaxed) >= before + 3;
+    keeps_until(&election, &mut lease, "renewals", renewed).await;
+    assert!(leadership.holds());
+    assert_eq!(annotation(&server, "of"), full);
+    assert_eq!(annotation(&server, "record"), Value::Null);
+    // Once there is room again they are there again.
+    {
+        let mut lease = server.lease.lock().unwrap();
+        lease["metadata"]["annotations"] = Value::Null;
+        lease["metadata"]["resourceVersion"] = json!("80");
+    }
+    keeps_until(&election, &mut lease, "room", || annotation(&server, "record") == "1").await;
+    assert!(leadership.holds());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_lease_is_none() {
+    let server = Server::with(None);
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, leadership) = server.election("a", 2000);
+    for odd in [json!({"status": "ok"}), json!({"metadata": {"name": "other", "resourceVersion": "1"}})] {
+        *server.lease.lock().unwrap() = odd;
+        assert!(matches!(election.get().await, Err(Failure::NoAnswer(_))));
+    }
+    assert!(!leadership.holds());
 }

@@ -8,12 +8,16 @@ use std::{
 };
 
 use ai_api_operator::{
+    admission::Policies,
     client,
     clock::Clock,
     controller::{self, Settings},
     metrics::Metrics,
 };
-use tokio::{runtime::Builder, sync::oneshot};
+use tokio::{
+    runtime::Builder,
+    sync::{oneshot, watch},
+};
 use tower::layer::util::Stack;
 
 use crate::{
@@ -102,10 +106,11 @@ impl Running {
             let end = runtime.block_on(async {
                 let clock = Clock::default();
                 let client = client::connect_through(config, &Stack::new(clock.clone(), through)).unwrap();
+                let policies = Policies::new(settings.require_admission_policy, None, watch::Sender::default());
                 tokio::select! {
                     biased;
                     () = dead.cancelled() => End::Killed,
-                    end = controller::run(client, settings, clock, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
+                    end = controller::run(client, settings, clock, policies, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
                 }
             });
             // All that it was about to do is dropped with it.

@@ -261,7 +261,8 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
 async fn without_any_one_of_its_rights_something_fails_while_it_runs() {
     let (mut world, roles) = world("rbac").await;
     world.operator.start(&["--require-admission-policy"]);
-    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    let accepts = || async { world.operator.log().contains("the admission policy is in force") };
+    until("BulkUpdates are accepted", accepts).await;
     let mut at_the_start = Vec::new();
     for right in &roles.rights() {
         match what_fails(&mut world, &roles, right).await {

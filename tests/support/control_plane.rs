@@ -77,6 +77,11 @@ impl ControlPlane {
         serde_saphyr::from_multiple(&yaml).unwrap()
     }
 
+    /// The folder in which kubectl is.
+    pub fn tools(&self) -> &Path {
+        self.kubectl.parent().unwrap()
+    }
+
     pub fn admin_kubeconfig(&self) -> PathBuf {
         self.folder.join("admin.kubeconfig")
     }

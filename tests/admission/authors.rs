@@ -1,67 +1,12 @@
-//! Who may ask: the shipped admission policy on a real API server, and an operator that plans nothing without it.
-//! A program of its own, because it takes the policy away from all others.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
-
-mod support;
+//! Who may ask, what they are told, and that nothing is planned without the check.
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
-use support::{World, conditions, outcome, until, until_ok};
 
-/// Lets a user do these verbs on these resources of the group, in the world's namespace.
-fn grant(world: &World, user: &str, rules: &[(&str, &str)]) {
-    let rules: Vec<_> = rules
-        .iter()
-        .map(|(verbs, resources)| {
-            json!({"apiGroups": ["aiapi.dev"], "resources": words(resources), "verbs": words(verbs)})
-        })
-        .collect();
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-        "metadata": {"name": user}, "rules": rules});
-    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]});
-    for manifest in [role, binding] {
-        world.kubectl_ok(&["apply", "-f", "-"], &manifest.to_string());
-    }
-}
-
-fn words(text: &str) -> Vec<&str> {
-    text.split_whitespace().collect()
-}
-
-/// Creates a BulkUpdate as somebody; gives back whether it was taken, and what was said.
-fn create_as(world: &World, user: &str, manifest: &Value) -> (bool, String) {
-    world.kubectl(&["create", "--as", user, "-f", "-"], &manifest.to_string())
-}
-
-fn bulk(name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": name}, "spec": spec})
-}
-
-const POLICY: &str = "validatingadmissionpolicy/bulkupdates.aiapi.dev";
-const BINDING: &str = "validatingadmissionpolicybinding/bulkupdates.aiapi.dev";
-
-/// Puts policy and binding there (again).
-fn put(world: &World) {
-    let base = format!("{}/deploy/base", support::control_plane::PROJECT);
-    let (ok, output) = world.plane.kubectl(&["apply", "--server-side", "-k", &base], "");
-    assert!(ok, "{output}");
-}
-
-/// Waits until the API server checks authors, or does not any more.
-async fn in_force(world: &World, wanted: bool) {
-    grant(world, "nobody", &[("create", "bulkupdates")]);
-    let stop = bulk("trial", &json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]}));
-    until("the policy is in force, or not", || async {
-        let (taken, said) =
-            world.kubectl(&["create", "--as=nobody", "--dry-run=server", "-f", "-"], &stop.to_string());
-        taken != wanted && (taken || said.contains("nobody may not stop executions.aiapi.dev"))
-    })
-    .await;
-}
+use crate::{
+    BINDING, POLICY, accepted, alone, bulk, create_as, grant, in_force, put,
+    support::{World, conditions, outcome, until, until_ok},
+};
 
 /// What each of them may ask, and what they are told.
 async fn users_rights_and_requests(world: &World) {
@@ -178,6 +123,7 @@ async fn the_stamp(world: &World) {
 
 #[tokio::test]
 async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
+    let _alone = alone().await;
     let mut world = World::new("admission").await;
     in_force(&world, true).await;
     users_rights_and_requests(&world).await;
@@ -225,7 +171,7 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     assert_eq!(conditions(&status), expected);
     assert!(world.find(Kind::Execution, "exec-9").await.is_some(), "nothing is done for it");
 
-    // So is what is made in the first ten seconds; and readiness says when they are over.
+    // So is what is made in the first ten seconds; and the Lease says when they are over.
     world.kubectl_ok(&["delete", BINDING], "");
     put(&world);
     in_force(&world, true).await;
@@ -235,7 +181,7 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
         world.finished("early").await.condition("Ready").map(|c| c.reason.clone()).as_deref(),
         Some("NotAuthorized")
     );
-    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    accepted(&world).await;
     let mut named = bulk("in-time", &delete);
     named["metadata"]["annotations"] = json!({"aiapi.dev/requester": "does-all"});
     let (taken, said) = create_as(&world, "does-all", &named);
@@ -250,15 +196,11 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     })
     .await;
 
-    // With the policy gone, what is planned goes on, and nothing more is planned; nor is it ready.
+    // With the policy gone, what is planned goes on, and nothing more is planned. The replica works all the same.
     world.own(Kind::Execution, "exec-8", "STOPPED").await;
     world.kubectl_ok(&["delete", POLICY], "");
-    until("it is not ready", || async { world.operator.probe("/readyz").await.0 == 503 }).await;
-    let (code, why) = world.operator.probe("/readyz").await;
-    assert!(
-        code == 503 && why.contains("ValidatingAdmissionPolicy bulkupdates.aiapi.dev is missing"),
-        "{why}"
-    );
+    until("the Lease says so", || async { crate::says_accepted(&world).is_empty() }).await;
+    assert_eq!(world.operator.probe("/readyz").await.0, 200);
     world.submit("without", json!({"executions": [{"id": "exec-8", "targetStatus": "DELETED"}]})).await;
     world.ready_reason("without", "Waiting").await;
     assert!(world.find(Kind::Execution, "exec-8").await.is_some());
