@@ -16,12 +16,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum_server::Handle;
-use http::Request;
-use kube::{Client, Config, core::request};
-use serde::de::IgnoredAny;
+use kube::Config;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::info;
 
 use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
@@ -64,21 +62,12 @@ pub struct Gateway {
     started: Instant,
 }
 
-/// Sends a request for the `Date` of its answer, whatever that is.
-async fn ask_the_time(client: &Client) {
-    let request = Request::get("/version").body(Vec::new());
-    if let Err(failure) =
-        client::send::<IgnoredAny>(client, request.map_err(request::Error::BuildRequest)).await
-    {
-        debug!(%failure, "the API server's time is not known from this answer");
-    }
-}
-
-/// Knows the time also where nobody asks for anything for a while.
-async fn keep_time(client: &Client, clock: &Clock) {
+/// Knows the API server's time also where nobody asks for anything for a while. Any answer tells it: one about the flag needs no
+/// right that the gateway has not.
+async fn keep_time(gateway: &Gateway) {
     loop {
-        tokio::time::sleep(if clock.is_set() { ASK_THE_TIME } else { Duration::from_secs(1) }).await;
-        ask_the_time(client).await;
+        tokio::time::sleep(if gateway.clock.is_set() { ASK_THE_TIME } else { Duration::from_secs(1) }).await;
+        let _ = gateway.meta.read_since(Instant::now()).await;
     }
 }
 
@@ -95,8 +84,8 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     clock.register(&mut registry);
     let gateway = Arc::new(Gateway {
         upstream,
-        meta: Meta::new(own.clone(), settings.namespace, settings.meta_configmap),
-        clock: clock.clone(),
+        meta: Meta::new(own, settings.namespace, settings.meta_configmap),
+        clock,
         places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT as usize)),
         metrics: Metrics::register(&mut registry),
         started: Instant::now(),
@@ -106,7 +95,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
         None => None,
     };
     // The first modification needs it.
-    ask_the_time(&own).await;
+    let _ = gateway.meta.read_since(Instant::now()).await;
     let listener = listen(settings.bind_address)?;
     let probes = listen(settings.metrics_bind_address)?;
     info!(address = %listener.local_addr()?, tls = certificate.is_some(), metrics_address = %probes.local_addr()?,
@@ -120,7 +109,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     };
     let handle = Handle::new();
     let places = Arc::clone(&gateway.places);
-    let router = routes::router(gateway).into_make_service();
+    let router = routes::router(Arc::clone(&gateway)).into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let serve = async {
         match &certificate {
@@ -143,7 +132,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             }).0
         } => ended?,
         () = renew => anyhow::bail!("the certificate is not followed any more"),
-        () = keep_time(&own, &clock) => anyhow::bail!("the API server's time is not asked for any more"),
+        () = keep_time(&gateway) => anyhow::bail!("the API server's time is not asked for any more"),
         ended = telemetry::serve(probes, registry, answers) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");

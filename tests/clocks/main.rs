@@ -147,16 +147,26 @@ impl Shifted {
     }
 
     async fn active_deadline(&self) {
-        for n in 0..5 {
-            let name = format!("active-deadline-{n}");
-            self.world.target(KIND, &name, json!({"managedBy": OTHER}), json!({"state": "RUNNING"})).await;
+        let names: Vec<_> = (0..10).map(|n| format!("active-deadline-{n}")).collect();
+        for name in &names {
+            self.world.target(KIND, name, json!({"managedBy": OTHER}), json!({"state": "RUNNING"})).await;
+        }
+        self.world.next_second().await;
+        let begin = Timestamp::now();
+        for (name, part) in names.iter().zip(0..) {
+            // At every part of a second.
+            let time = begin + SignedDuration::from_millis(110 * part);
+            until("the next part of a second", || std::future::ready(Timestamp::now() >= time)).await;
             let spec =
                 json!({"executions": [{"id": name, "targetStatus": "STOPPED"}], "activeDeadlineSeconds": 1});
-            let status = self.world.carry_out(&name, spec).await;
-            assert_eq!(outcome(&status, KIND, &name), "Failed NotSettledInTime", "{status:#?}");
+            self.world.submit_at_once(name, spec).await;
+        }
+        for name in &names {
+            let status = self.world.finished(name).await;
+            assert_eq!(outcome(&status, KIND, name), "Failed NotSettledInTime", "{status:#?}");
             let ends = |r: &Request| r.is_record() && r.body["status"]["completionTime"].is_string();
-            let over = self.received(&name, ends).await;
-            let took = over.duration_since(self.created(&name).await);
+            let over = self.received(name, ends).await;
+            let took = over.duration_since(self.created(name).await);
             assert!(took >= SignedDuration::from_secs(1), "it ended {took:?} after its creation");
         }
         self.tell("activeDeadlineSeconds: 1", "never early, and not late by the shift");
