@@ -109,6 +109,7 @@ pub async fn run(
         tasks.spawn(follow_targets(Arc::clone(&ctx), scope));
     }
     tasks.spawn(follow_flag(Arc::clone(&ctx)));
+    ctx.metrics.admission(!ctx.policies.required());
     if ctx.policies.required() {
         let [policy, binding] = [
             (Part::Policy, ApiResource::erase::<ValidatingAdmissionPolicy>(&())),
@@ -188,13 +189,16 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) 
     std::future::pending().await
 }
 
-/// Says whether BulkUpdates that are made from now on are accepted, in the log and in the Lease.
+/// Says whether BulkUpdates that are made from now on are accepted, in the log, the metrics and the Lease.
 async fn tell_admission(ctx: Arc<Context>) {
-    let tell = |state| match state {
-        Ok(()) => {
-            info!("the admission policy is in force: BulkUpdates that are made from now on are accepted")
+    let tell = |state: Result<(), String>| {
+        ctx.metrics.admission(state.is_ok());
+        match state {
+            Ok(()) => {
+                info!("the admission policy is in force: BulkUpdates that are made from now on are accepted");
+            }
+            Err(why) => warn!(why, "BulkUpdates that are made now are not accepted"),
         }
-        Err(why) => warn!(why, "BulkUpdates that are made now are not accepted"),
     };
     ctx.policies.follow(&ctx.clock, tell).await;
 }

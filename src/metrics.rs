@@ -16,7 +16,7 @@ use prometheus_client::{
 use crate::{
     FIELD_MANAGER,
     api::{BulkUpdateStatus, ItemStatus, Kind, TargetStatus},
-    bulk_update::{status::READY, work::Work},
+    bulk_update::{decide::Rejection, status::READY, work::Work},
     client::{Failure, Next},
     clock::Clock,
     health::Health,
@@ -37,6 +37,8 @@ const SECONDS: [f64; 11] = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 
 #[derive(Clone, Debug)]
 pub struct Metrics {
     finished: Family<Outcome, Counter>,
+    expired: Counter,
+    policy_in_force: Gauge,
     items: Family<Item, Counter>,
     planned_after: Histogram,
     written_after: Histogram,
@@ -59,6 +61,8 @@ impl Default for Metrics {
         let histogram = || Histogram::new(SECONDS);
         Self {
             finished: Family::default(),
+            expired: Counter::default(),
+            policy_in_force: Gauge::default(),
             items: Family::default(),
             planned_after: histogram(),
             written_after: histogram(),
@@ -95,6 +99,16 @@ impl Metrics {
             "aiapi_bulkupdates_finished",
             "BulkUpdates that came to their end, by the reason of their condition Ready",
             self.finished.clone(),
+        );
+        registry.register(
+            "aiapi_bulkupdates_expired",
+            "BulkUpdates that were rejected because startingDeadlineSeconds had passed before they were planned",
+            self.expired.clone(),
+        );
+        registry.register(
+            "aiapi_admission_policy_in_force",
+            "Whether this replica accepts BulkUpdates that are created now, as far as the admission policy goes",
+            self.policy_in_force.clone(),
         );
         registry.register(
             "aiapi_bulkupdate_items",
@@ -206,6 +220,11 @@ impl Metrics {
         let (None, Some(end)) = (&before.completion_time, &after.completion_time) else { return };
         self.ended_after.observe(seconds(end.0));
         let outcome = after.condition(READY).map(|c| c.reason.clone()).unwrap_or_default();
+        // A notAfter that has passed is as it was meant to be.
+        let after_not_after = work.request.not_after.is_some_and(|not_after| end.0 > not_after);
+        if outcome == Rejection::DeadlineExceeded.reason() && !after_not_after {
+            self.expired.inc();
+        }
         self.finished.get_or_create(&Outcome { outcome }).inc();
         for kind in Kind::ALL {
             for ItemStatus { target_status, result, .. } in after.items(kind) {
@@ -213,6 +232,11 @@ impl Metrics {
                 self.items.get_or_create(&item).inc();
             }
         }
+    }
+
+    /// Whether BulkUpdates that are created now are accepted, as far as the admission policy goes.
+    pub fn admission(&self, accepts: bool) {
+        self.policy_in_force.set(accepts.into());
     }
 
     /// A write to a target goes out; it is in flight until what this gives back is dropped.
@@ -355,7 +379,7 @@ mod tests {
         let (helps, types) = (told("# HELP"), told("# TYPE"));
         assert_eq!(helps, types);
         // One for each field that is registered, and the version.
-        assert_eq!(types.len(), 16, "{types:?}");
+        assert_eq!(types.len(), 18, "{types:?}");
         for line in series(&text).into_iter().filter(|line| *line != "# EOF") {
             assert!(types.iter().any(|name| line.starts_with(name)), "{line}");
         }
