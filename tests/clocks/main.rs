@@ -73,8 +73,14 @@ impl Shifted {
 
     async fn is_ready(&mut self) {
         until("readiness", || async { self.world.operator.probe("/readyz").await.0 == 200 }).await;
-        assert!(self.world.operator.is_running());
         self.tell("readiness", "it comes");
+        let of_lease = r"jsonpath={.metadata.annotations.aiapi\.dev/admission-accepted}";
+        until("the policy is accepted", || async {
+            !self.world.kubectl_ok(&["get", "lease", "ai-api-operator", "-o", of_lease], "").is_empty()
+        })
+        .await;
+        assert!(self.world.operator.is_running());
+        self.tell("the admission policy", "it is accepted, and with it what is made from now on");
     }
 
     async fn keeps_its_lease(&self) {
