@@ -169,7 +169,12 @@ impl Shifted {
         }
         for name in &names {
             let status = self.world.finished(name).await;
-            assert_eq!(outcome(&status, KIND, name), "Failed NotSettledInTime", "{status:#?}");
+            // On a busy machine a second may not do for the write.
+            let outcome = outcome(&status, KIND, name);
+            assert!(
+                ["Failed NotSettledInTime", "Failed DeadlineExceeded"].contains(&&*outcome),
+                "{status:#?}"
+            );
             let ends = |r: &Request| r.is_record() && r.body["status"]["completionTime"].is_string();
             let over = self.received(name, ends).await;
             let took = over.duration_since(self.created(name).await);
