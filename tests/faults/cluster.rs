@@ -6,33 +6,49 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use ai_api_operator::{
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, TargetStatus},
     client,
 };
+use http::request::Parts;
 use k8s_openapi::{
-    api::{authorization::v1::SubjectAccessReview, rbac::v1::ClusterRoleBinding},
+    api::{
+        authorization::v1::SubjectAccessReview, coordination::v1::Lease, rbac::v1::ClusterRoleBinding,
+    },
     jiff::Timestamp,
 };
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
 use crate::{
     fault::{Call, Change, Resource},
-    history::History,
+    guards,
+    history::{Followed, History, Version},
+    plan::Plan,
     support::{World, audit, control_plane::ControlPlane, until},
 };
 
 /// What keeps an object that somebody has deleted.
 pub const FINALIZER: &str = "example.com/keep";
 
+/// How long a replica may take to be through once it leads.
+const TO_BE_THROUGH: Duration = Duration::from_secs(2);
+
+/// The name of the Lease.
+pub const LEASE: &str = "ai-api-operator";
+
 pub struct Cluster {
     pub world: World,
+    /// The observer's watches of the Lease and of what checks authors, where what is shipped runs.
+    pub shipped: Option<Arc<History>>,
+    /// The name of the admission policy and its binding.
+    pub policy: String,
     pub history: Arc<History>,
     /// A revision in which there was no target.
     pub empty_at: String,
@@ -46,11 +62,19 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A namespace with the shipped RBAC in force, and the flag on.
-    pub async fn new(name: &str) -> Arc<Self> {
-        let world = World::new(name).await;
+    /// A namespace with the shipped RBAC in force, and the flag on. Where what is shipped runs, the targets and BulkUpdates are
+    /// in another one.
+    pub async fn new(name: &str, plan: &Plan) -> Arc<Self> {
+        let policy = plan.own_policy.clone().unwrap_or_else(|| guards::POLICY.to_owned());
+        let world = match plan.shipped {
+            true => World::with_tenant(name, &format!("{name}-tenant")).await,
+            false => World::new(name).await,
+        };
+        if plan.own_policy.is_some() {
+            guards::let_see(&world, &policy).await;
+        }
         let review = json!({"spec": {"user": world.operator.user, "resourceAttributes":
-            {"namespace": name, "verb": "list", "group": "aiapi.dev", "resource": "executions"}}});
+            {"namespace": world.namespace, "verb": "list", "group": "aiapi.dev", "resource": "executions"}}});
         let review: SubjectAccessReview = serde_json::from_value(review).unwrap();
         let reviews: Api<SubjectAccessReview> = Api::all(world.client.clone());
         until("the operator's rights are in force", || async {
@@ -58,11 +82,29 @@ impl Cluster {
             answer.status.is_some_and(|status| status.allowed)
         })
         .await;
-        let (history, empty_at) = History::of(&world.client, name).await;
+        let (history, empty_at) = History::of(&world.client, &world.namespace).await;
+        let shipped = if plan.shipped {
+            guards::in_force(&world.client, &policy).await;
+            let lease = Followed {
+                resource: ApiResource::erase::<Lease>(&()),
+                namespace: Some(world.home.clone()),
+                fields: None,
+            };
+            let guards = Resource::GUARDS.map(|resource| Followed {
+                resource: guards::api_resource(resource),
+                namespace: None,
+                fields: Some(format!("metadata.name={policy}")),
+            });
+            Some(History::of_all(&world.client, [lease].into_iter().chain(guards)).await.0)
+        } else {
+            None
+        };
         let operators_client = client::connect(operators_config(world.operator.kubeconfig()).await).unwrap();
         let (called_off, deleted) = Default::default();
         Arc::new(Self {
             world,
+            shipped,
+            policy,
             history,
             empty_at,
             operators_client,
@@ -93,8 +135,8 @@ impl Cluster {
         self.called_off.lock().unwrap().get_or_insert_with(Timestamp::now);
     }
 
-    pub fn others_deleted(&self, uid: &str) -> bool {
-        self.deleted.lock().unwrap().iter().any(|u| u == uid)
+    pub fn others_deleted(&self) -> Vec<String> {
+        self.deleted.lock().unwrap().clone()
     }
 
     /// Has something done, and gives back the revision from which on a watch of `resource` tells of it.
@@ -162,6 +204,13 @@ impl Cluster {
                 self.switch_off().await;
                 true
             }
+            Change::TakeLease => self.patch_lease(json!("somebody-else")).await,
+            Change::FreeLease => self.patch_lease(Value::Null).await,
+            Change::DeleteLease => self.leases().delete(LEASE, &DeleteParams::default()).await.is_ok(),
+            Change::Guard(guard) => {
+                guards::change(&self.world.client, &self.policy, guard).await;
+                true
+            }
             Change::DeploymentsOff => {
                 self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
                 self.call_off();
@@ -215,6 +264,55 @@ impl Cluster {
             self.call_off();
         }
         changed
+    }
+
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.world.client.clone(), &self.world.home)
+    }
+
+    async fn patch_lease(&self, holder: Value) -> bool {
+        let patch = Patch::Merge(json!({"spec": {"holderIdentity": holder}}));
+        self.leases().patch(LEASE, &PatchParams::default(), &patch).await.is_ok()
+    }
+
+    /// Waits until another one leads, and until it is through, or has had time to be.
+    pub async fn another_leads(&self, name: &str) {
+        let Some(shipped) = &self.shipped else { return };
+        let another = |_: &usize| ![name, ""].contains(&&*self.leader());
+        shipped.growth().wait_for(another).await.unwrap();
+        let through = |_: &usize| {
+            let over = |bulk: &Version| !bulk.text("/status/completionTime").is_empty() || bulk.deleted;
+            self.history.bulk_updates().iter().all(over)
+        };
+        let _ = tokio::time::timeout(TO_BE_THROUGH, self.history.growth().wait_for(through)).await;
+    }
+
+    /// Narrows what is asked about all namespaces to its own: plans run side by side.
+    pub fn narrowed(&self, call: Call, head: &mut Parts) {
+        let (Call::List(resource) | Call::Watch(resource)) = call else { return };
+        let everywhere = matches!(resource, Resource::Executions | Resource::Deployments | Resource::BulkUpdates)
+            && !head.uri.path().contains("/namespaces/");
+        let mut uri = head.uri.to_string();
+        if everywhere {
+            assert!(!uri.contains("fieldSelector"), "it selects already: {uri}");
+            let mark = if uri.contains('?') { '&' } else { '?' };
+            uri = format!("{uri}{mark}fieldSelector=metadata.namespace%3D{}", self.world.namespace);
+        } else if Resource::GUARDS.contains(&resource) {
+            uri = uri.replace(guards::POLICY, &self.policy);
+        }
+        head.uri = uri.parse().unwrap();
+    }
+
+    /// Lets its own policy pass for the shipped one.
+    pub fn renamed(&self, text: String) -> String {
+        if self.policy == guards::POLICY { text } else { text.replace(&self.policy, guards::POLICY) }
+    }
+
+    /// Who holds the Lease, as far as the observer knows; nobody, if empty.
+    pub fn leader(&self) -> String {
+        let versions = self.shipped.iter().flat_map(|shipped| shipped.versions());
+        let lease = versions.filter(|v| v.plural == "leases").last().filter(|lease| !lease.deleted);
+        lease.map(|lease| lease.text("/spec/holderIdentity").to_owned()).unwrap_or_default()
     }
 
     async fn patch(&self, kind: Kind, name: &str, patch: Value) -> bool {
@@ -273,8 +371,13 @@ impl Cluster {
     /// Takes back the rights that every request would be checked against.
     pub async fn leave(&self) {
         let bindings: Api<ClusterRoleBinding> = Api::all(self.world.client.clone());
-        let name = format!("test-{}", self.world.namespace);
-        bindings.delete(&name, &DeleteParams::default()).await.unwrap();
+        for of in ["", "-admission"] {
+            let name = format!("test-{}{of}", self.world.home);
+            bindings.delete(&name, &DeleteParams::default()).await.unwrap();
+        }
+        if self.policy != guards::POLICY {
+            guards::leave(&self.world, &self.policy).await;
+        }
     }
 
     /// Waits until the observer has seen all that has happened so far. The operator must not run any more.

@@ -49,6 +49,9 @@ impl Conduct {
     /// It sends a request.
     pub fn asks(&self, call: Call, path: &str) {
         let mut inner = self.inner.lock().unwrap();
+        if call == Call::Unknown {
+            inner.wrong.push(format!("a request that it has no business to send: {path}"));
+        }
         let early =
             inner.not_before.remove(&(call, path.to_owned())).is_some_and(|time| Instant::now() < time);
         // Each BulkUpdate waits for itself; what they share is the reading of the flag.

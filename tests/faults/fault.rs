@@ -11,18 +11,56 @@ pub enum Resource {
     Deployments,
     BulkUpdates,
     ConfigMaps,
+    /// The ValidatingAdmissionPolicy.
+    Policies,
+    /// Its binding.
+    Bindings,
+    /// The Lease of the replicas.
+    Leases,
 }
 
 impl Resource {
-    pub const ALL: [Self; 4] = [Self::Executions, Self::Deployments, Self::BulkUpdates, Self::ConfigMaps];
+    const ALL: [Self; 7] = [
+        Self::Executions,
+        Self::Deployments,
+        Self::BulkUpdates,
+        Self::ConfigMaps,
+        Self::Policies,
+        Self::Bindings,
+        Self::Leases,
+    ];
 
+    /// What is watched whatever the operator's settings are.
+    pub const WORK: [Self; 4] = [Self::Executions, Self::Deployments, Self::BulkUpdates, Self::ConfigMaps];
+
+    /// What is watched besides if the admission policy is required.
+    pub const GUARDS: [Self; 2] = [Self::Policies, Self::Bindings];
+
+    /// In the names of plans.
     pub const fn word(self) -> &'static str {
+        match self {
+            Self::Policies => "policies",
+            Self::Bindings => "bindings",
+            other => other.plural(),
+        }
+    }
+
+    /// In paths.
+    pub const fn plural(self) -> &'static str {
         match self {
             Self::Executions => "executions",
             Self::Deployments => "deployments",
             Self::BulkUpdates => "bulkupdates",
             Self::ConfigMaps => "configmaps",
+            Self::Policies => "validatingadmissionpolicies",
+            Self::Bindings => "validatingadmissionpolicybindings",
+            Self::Leases => "leases",
         }
+    }
+
+    /// Whether it is a kind of target.
+    pub const fn is_target(self) -> bool {
+        matches!(self, Self::Executions | Self::Deployments)
     }
 }
 
@@ -41,29 +79,57 @@ pub enum Call {
     Stop,
     Delete,
     Event,
+    ReadLease,
+    CreateLease,
+    /// The update of the Lease: a renewal, a takeover, a release.
+    RenewLease,
+    /// What a replica asks at its start: what is served, and what it may do.
+    Preflight,
+    /// What the operator has no business to ask.
+    Unknown,
 }
 
 impl Call {
     /// What a request is.
     pub fn of(head: &Parts) -> Self {
         let segments: Vec<_> = head.uri.path().split('/').filter(|s| !s.is_empty()).collect();
-        let at = segments.iter().position(|s| *s == "namespaces").map_or(0, |at| at + 2);
+        let (group, base) = match segments.as_slice() {
+            ["api", ..] => ("", 2),
+            ["apis", group, ..] => (*group, 3),
+            _ => return Self::Unknown,
+        };
+        let at = segments.iter().position(|s| *s == "namespaces").map_or(base, |at| at + 2);
         let resource = segments.get(at).copied().unwrap_or_default();
         let named = segments.len() > at + 1;
-        let followed = Resource::ALL.into_iter().find(|r| r.word() == resource);
-        match (&head.method, followed, named) {
-            (_, None, _) => Self::Event,
-            (&Method::GET, Some(r), false) => {
-                let watch = head.uri.query().is_some_and(|q| q.contains("watch=true"));
-                if watch { Self::Watch(r) } else { Self::List(r) }
+        let query = head.uri.query().unwrap_or_default();
+        if group == "authorization.k8s.io" || resource.is_empty() || query.contains("dryRun=All") {
+            return Self::Preflight;
+        }
+        if group == "events.k8s.io" {
+            return Self::Event;
+        }
+        let Some(resource) = Resource::ALL.into_iter().find(|r| r.plural() == resource) else {
+            return Self::Unknown;
+        };
+        match (&head.method, resource, named) {
+            (&Method::GET, r, false) => {
+                if query.contains("watch=true") {
+                    Self::Watch(r)
+                } else {
+                    Self::List(r)
+                }
             }
-            (&Method::GET, Some(Resource::ConfigMaps), _) => Self::ReadFlag,
-            (&Method::GET, Some(Resource::BulkUpdates), _) => Self::ReadBulkUpdate,
-            (&Method::GET, Some(_), _) => Self::ReadTarget,
-            (&Method::DELETE, Some(Resource::BulkUpdates), _) => Self::Expire,
-            (&Method::DELETE, Some(_), _) => Self::Delete,
-            (_, Some(Resource::BulkUpdates), _) => Self::Record,
-            (_, Some(_), _) => Self::Stop,
+            (&Method::GET, Resource::ConfigMaps, true) => Self::ReadFlag,
+            (&Method::GET, Resource::BulkUpdates, true) => Self::ReadBulkUpdate,
+            (&Method::GET, Resource::Executions | Resource::Deployments, true) => Self::ReadTarget,
+            (&Method::GET, Resource::Leases, true) => Self::ReadLease,
+            (&Method::POST, Resource::Leases, false) => Self::CreateLease,
+            (&Method::PUT | &Method::PATCH, Resource::Leases, true) => Self::RenewLease,
+            (&Method::DELETE, Resource::BulkUpdates, true) => Self::Expire,
+            (&Method::DELETE, Resource::Executions | Resource::Deployments, true) => Self::Delete,
+            (&Method::PUT, Resource::BulkUpdates, true) => Self::Record,
+            (&Method::PATCH, Resource::Executions | Resource::Deployments, true) => Self::Stop,
+            _ => Self::Unknown,
         }
     }
 
@@ -80,6 +146,23 @@ impl Call {
     pub const fn is_watch(self) -> bool {
         matches!(self, Self::Watch(_))
     }
+
+    /// Whether it is about the Lease.
+    pub const fn is_about_the_lease(self) -> bool {
+        matches!(
+            self,
+            Self::ReadLease
+                | Self::CreateLease
+                | Self::RenewLease
+                | Self::List(Resource::Leases)
+                | Self::Watch(Resource::Leases)
+        )
+    }
+
+    /// Whether a replica sends it that has nothing to do: it asks who leads, and looks whether all is there.
+    pub const fn is_in_the_background(self) -> bool {
+        self.is_about_the_lease() || matches!(self, Self::Preflight)
+    }
 }
 
 impl fmt::Display for Call {
@@ -95,6 +178,11 @@ impl fmt::Display for Call {
             Self::Stop => f.write_str("stop"),
             Self::Delete => f.write_str("delete"),
             Self::Event => f.write_str("event"),
+            Self::ReadLease => f.write_str("read-lease"),
+            Self::CreateLease => f.write_str("create-lease"),
+            Self::RenewLease => f.write_str("renew-lease"),
+            Self::Preflight => f.write_str("preflight"),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }
@@ -153,6 +241,39 @@ pub enum Change {
     FlagOff,
     /// The flag is switched off for one of the kinds.
     DeploymentsOff,
+    /// Somebody who is no replica has the Lease from now on.
+    TakeLease,
+    /// The Lease is held by nobody.
+    FreeLease,
+    DeleteLease,
+    /// The admission policy, or its binding, changes.
+    Guard(Guard),
+}
+
+/// What somebody does to the admission policy or to its binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// It is deleted.
+    Gone(Resource),
+    /// It is deleted, and made again.
+    Renewed(Resource),
+    /// It checks nobody, or only warns.
+    Weak(Resource),
+    /// It checks nobody for a moment, and then is again as it was.
+    WeakForAMoment(Resource),
+}
+
+impl Guard {
+    pub const fn resource(self) -> Resource {
+        match self {
+            Self::Gone(r) | Self::Renewed(r) | Self::Weak(r) | Self::WeakForAMoment(r) => r,
+        }
+    }
+
+    /// Whether authors are checked again, once it is done.
+    pub const fn is_put_back(self) -> bool {
+        matches!(self, Self::Renewed(_) | Self::WeakForAMoment(_))
+    }
 }
 
 /// What becomes of one request.
@@ -176,6 +297,9 @@ pub enum Fault {
     CutShort,
     /// Somebody else is quicker: between what the operator read and this request.
     Race(Change),
+    /// The process is held before the request leaves, or when it has been answered, until another leads and has had time to
+    /// do the work.
+    Pause(Moment),
 }
 
 impl Fault {
@@ -183,6 +307,7 @@ impl Fault {
     pub const fn leaves_the_outcome_open(self) -> bool {
         match self {
             Self::Crash(_) | Self::Late(_) | Self::Silence { .. } | Self::CutShort => true,
+            Self::Pause(moment) => matches!(moment, Moment::Before),
             Self::Answer { code, .. } => code >= 500,
             Self::Race(_) | Self::Sigterm => false,
         }
@@ -190,7 +315,7 @@ impl Fault {
 
     /// Whether the process ends by it.
     pub const fn ends_a_life(self) -> bool {
-        matches!(self, Self::Crash(_) | Self::Sigterm)
+        matches!(self, Self::Crash(_) | Self::Sigterm | Self::Pause(_))
     }
 }
 
@@ -198,8 +323,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kebab = |text: String| {
             let mut name = String::new();
-            for c in text.chars() {
-                if c.is_uppercase() && !name.is_empty() {
+            for c in text.chars().filter(|c| *c != ')').map(|c| if c == '(' { '-' } else { c }) {
+                if c.is_uppercase() && !name.is_empty() && !name.ends_with('-') {
                     name.push('-');
                 }
                 name.push(c.to_ascii_lowercase());
@@ -208,6 +333,7 @@ impl fmt::Display for Fault {
         };
         match self {
             Self::Sigterm => f.write_str("sigterm"),
+            Self::Pause(moment) => write!(f, "pause-{}", kebab(format!("{moment:?}"))),
             Self::Crash(moment) => write!(f, "crash-{}", kebab(format!("{moment:?}"))),
             Self::Answer { code, retry_after, passed_on } => {
                 write!(f, "{code}")?;
@@ -232,6 +358,8 @@ pub enum Place {
     Nth(Call, usize),
     /// The n-th write, of whatever kind, from 1.
     Write(usize),
+    /// The first of a kind after the first write to a target.
+    InTheMiddle(Call),
 }
 
 impl fmt::Display for Place {
@@ -239,6 +367,7 @@ impl fmt::Display for Place {
         match self {
             Self::Nth(call, n) => write!(f, "{call}-{n}"),
             Self::Write(n) => write!(f, "write-{n}"),
+            Self::InTheMiddle(call) => write!(f, "{call}-in-the-middle"),
         }
     }
 }

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use ai_api_operator::api::Kind;
 
 use crate::{
-    fault::{Call, Change, Fault, Lasts, Late, Moment, Place, Resource, Strike, View},
+    fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
     scenario::{Reaction, Scenario},
+    shipped,
+    support::audit::Request,
 };
 
 /// A run of a scenario with what goes wrong in it.
@@ -22,6 +24,16 @@ pub struct Plan {
     pub quick: bool,
     /// Whether the second crash of a pair is sure to find something left to strike.
     pub strikes_twice: bool,
+    /// Whether what is shipped runs: two replicas, which take turns by the Lease, serve all namespaces, and plan nothing that
+    /// the admission policy does not cover. Else one process, without Lease, fence and policy, serves one namespace.
+    pub shipped: bool,
+    /// What somebody does to the admission policy or its binding before the BulkUpdate is made; what is not put back by then is
+    /// put back afterwards.
+    pub guard: Option<Guard>,
+    /// Whether no operator runs while that is done and the BulkUpdate is made.
+    pub away: bool,
+    /// The name of the policy and the binding that it has for itself alone.
+    pub own_policy: Option<String>,
 }
 
 /// What a run in peace has sent.
@@ -49,6 +61,10 @@ impl Plan {
             unseen: None,
             quick: true,
             strikes_twice: false,
+            shipped: false,
+            guard: None,
+            away: false,
+            own_policy: None,
         }
     }
 
@@ -67,7 +83,7 @@ impl Plan {
     }
 
     pub fn is_in_peace(&self) -> bool {
-        self.strikes.is_empty() && self.view.is_none()
+        self.strikes.is_empty() && self.view.is_none() && self.guard.is_none()
     }
 
     pub fn crashes(&self) -> bool {
@@ -82,6 +98,13 @@ impl Plan {
     /// Whether the operator is made to crash in two lives.
     pub fn is_a_pair(&self) -> bool {
         self.strikes.len() == 2 && self.strikes.iter().any(|strike| strike.life > 0)
+    }
+
+    /// Whether this view shows the operator, at its end, what it has not shown before: then what is made later rests on it.
+    pub fn view_ends_before_the_bulk_update(&self) -> bool {
+        let on_guards = |(_, resource): &(View, Resource)| Resource::GUARDS.contains(resource);
+        let hides = |(view, _): &(View, Resource)| matches!(view, View::Hold | View::Lose | View::Back);
+        self.view.filter(on_guards).is_some_and(|view| hides(&view))
     }
 
     /// How many requests have to be struck (or, in a view, whether any event met it), or the plan has shown nothing. The
@@ -110,11 +133,33 @@ impl Plan {
         })
     }
 
+    /// Whether the harness may have sent this request, after its operator had.
+    pub fn is_sent_late(&self, request: &Request) -> bool {
+        self.strikes.iter().filter(|s| matches!(s.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))).any(
+            |strike| match strike.place {
+                Place::Nth(Call::Record, _) => request.is_record(),
+                Place::Nth(Call::Expire, _) => request.resource == "bulkupdates" && request.verb == "delete",
+                Place::Nth(Call::Stop, _) => request.is_target() && request.verb == "patch",
+                Place::Nth(Call::Delete, _) => request.is_target() && request.verb == "delete",
+                _ => false,
+            },
+        )
+    }
+
     /// Whether nobody but the operator does anything but what the scenario says, and whatever fails leaves it the time that it
     /// has in peace.
     pub fn is_calm(&self) -> bool {
-        let counts = |change| !matches!(change, Change::Relabel | Change::RelabelBulkUpdate);
-        !self.changes().any(counts) && (self.is_in_peace() || !self.scenario.has_a_deadline())
+        let counts = |change| {
+            !matches!(
+                change,
+                Change::Relabel
+                    | Change::RelabelBulkUpdate
+                    | Change::TakeLease
+                    | Change::FreeLease
+                    | Change::DeleteLease
+            )
+        };
+        self.guard.is_none() && !self.changes().any(counts) && (self.is_in_peace() || !self.scenario.has_a_deadline())
     }
 
     /// Whether the flag is switched off at some time.
@@ -153,18 +198,18 @@ impl Plan {
         }
     }
 
-    fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
+    pub fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
         let parts: Vec<_> = strikes.iter().map(Strike::to_string).collect();
         let name = format!("{family}/{}/{}", scenario.name, parts.join("-then-"));
-        Self { name, scenario, strikes, view: None, unseen: None, quick, strikes_twice: false }
+        Self { name, strikes, quick, ..Self::in_peace(scenario) }
     }
 }
 
 const HALF_A_MINUTE: Lasts = Lasts::Seconds(30);
 
-const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Committed, Moment::Answered];
+pub const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Committed, Moment::Answered];
 
-fn answers() -> Vec<Fault> {
+pub fn answers() -> Vec<Fault> {
     let mut faults = Vec::new();
     for passed_on in [false, true] {
         for code in [401, 403, 409, 410, 429, 500, 503, 504] {
@@ -178,7 +223,7 @@ fn answers() -> Vec<Fault> {
     faults
 }
 
-const RACES: [Change; 16] = [
+pub const RACES: [Change; 16] = [
     Change::Relabel,
     Change::Complete,
     Change::Run,
@@ -198,7 +243,7 @@ const RACES: [Change; 16] = [
 ];
 
 /// Whether the fault means anything there.
-fn fits(fault: Fault, call: Call) -> bool {
+pub fn fits(fault: Fault, call: Call) -> bool {
     match fault {
         // Reads may be lost; that they come late means nothing.
         Fault::Late(_) => call.is_write(),
@@ -229,14 +274,15 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
         }
     }
     for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
-        for second in 1..=learnt.writes {
-            for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
+        for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
+            // What was carried out is not sent again: more than this there is nothing to strike in the second life.
+            let left = learnt.writes - first + usize::from(a == Moment::Before);
+            for second in 1..=left {
                 let crash =
                     |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
                 let strikes = vec![crash(0, first, a), crash(1, second, b)];
-                // The end, at least, is left to be told; unless nothing is told of what was deleted.
-                let left = first < learnt.writes || a == Moment::Before;
-                let strikes_twice = second == 1 && left && !scenario.deletes_its_bulk_update();
+                // The end, at least, is left to be told; unless nothing is told of what was deleted. Reports may be fewer.
+                let strikes_twice = second == 1 && !scenario.deletes_its_bulk_update();
                 plans.push(Plan { strikes_twice, ..Plan::strike("crash", scenario, strikes, plain) });
             }
         }
@@ -273,6 +319,7 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     if !scenario.in_short {
         plans.extend(views(scenario, plain));
     }
+    plans.extend(shipped::of(scenario, learnt));
     plans
 }
 
@@ -344,7 +391,7 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
     };
     let mut plans = Vec::new();
     for view in View::ALL {
-        for resource in Resource::ALL {
+        for resource in Resource::WORK {
             // Only there something is waited for that could be forgotten.
             if view == View::Forget {
                 if scenario.name == "deadlines" && resource == Resource::Executions {
@@ -365,7 +412,7 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 Resource::Executions | Resource::Deployments if scenario.targets.is_empty() => &[],
                 Resource::Executions | Resource::Deployments => &on_targets,
                 Resource::ConfigMaps => &[Change::FlagOff],
-                Resource::BulkUpdates => &[],
+                _ => &[],
             };
             let seen = match resource {
                 Resource::Deployments => scenario.targets.iter().any(|t| t.kind == Kind::Deployment),
@@ -373,7 +420,7 @@ fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 Resource::ConfigMaps => view == View::Hold && told_by == Some(Resource::ConfigMaps),
                 // In a dry run nobody changes a target.
                 Resource::Executions => scenario.name != "dry-run",
-                Resource::BulkUpdates => true,
+                _ => true,
             };
             if view == View::Back {
                 let name = format!(

@@ -13,27 +13,38 @@ use std::{
 
 use ai_api_operator::client::Wire;
 use bytes::Bytes;
-use futures::FutureExt;
-use http::{Request, request::Parts};
+use futures::{FutureExt, StreamExt};
+use http::{
+    HeaderValue, Request,
+    header::{CONTENT_LENGTH, USER_AGENT},
+    request::Parts,
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::client::Body;
+use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
 
 use crate::{
-    answer::{Answer, collected, cut_short, made_up},
+    answer::{Answer, collected, cut_short, lines, made_up, of_lines, text_of, whole},
+    basis::{Bases, Observed},
     cluster::Cluster,
     conduct::Conduct,
     fault::{Call, Change, Fault, Lasts, Late, Moment, Place, Resource, Strike},
     view::Views,
 };
 
+/// How long an operator is held at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
 /// How long a request may be late that is carried out after it was answered.
 const LATEST: Duration = Duration::from_secs(1);
 
 /// One life of the operator, from a start to a death, and what is to strike in it.
 pub struct Life {
+    /// Its number, from 0.
+    number: usize,
     /// Ends it at once.
     pub dead: CancellationToken,
     /// Asks it to end.
@@ -46,6 +57,8 @@ pub struct Life {
     answered: watch::Sender<usize>,
     dying: AtomicBool,
     conduct: Arc<Conduct>,
+    /// What each plan rests on.
+    bases: Arc<Bases>,
     in_the_middle: Option<Arc<InTheMiddle>>,
     /// The requests that are carried out after they were answered.
     late: Mutex<Vec<JoinHandle<()>>>,
@@ -60,7 +73,22 @@ pub struct InTheMiddle {
     done: AtomicBool,
 }
 
+/// What all lives of a plan share.
+#[derive(Clone)]
+pub struct Shared {
+    pub cluster: Arc<Cluster>,
+    pub views: Arc<Views>,
+    pub conduct: Arc<Conduct>,
+    pub bases: Arc<Bases>,
+    pub in_the_middle: Option<Arc<InTheMiddle>>,
+}
+
 impl InTheMiddle {
+    /// Whether it has come to that.
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
     pub fn new(change: Change, resource: Resource) -> Arc<Self> {
         Arc::new(Self { change, resource, done: AtomicBool::new(false) })
     }
@@ -70,23 +98,26 @@ impl InTheMiddle {
 struct Seen {
     counts: HashMap<Call, usize>,
     writes: usize,
+    /// How often each kind of request had been sent when a target was written to first.
+    before_the_middle: Option<HashMap<Call, usize>>,
+    /// How many requests have no answer yet.
+    open: usize,
     answered: Vec<(Call, String)>,
     struck: Vec<String>,
     /// How many of them have changed nothing: what was to be changed was so already, or is not there any more.
     in_vain: usize,
-    /// When a fault that lasts has struck first and last.
-    lasted: Option<[Timestamp; 2]>,
+    /// When a fault that lasts has struck first and last; those of one kind of request.
+    lasted: HashMap<Call, [Timestamp; 2]>,
+    /// The paths of the requests that were held before they left.
+    held: Vec<String>,
+    observed: Observed,
 }
 
 impl Life {
-    pub fn new(
-        cluster: Arc<Cluster>,
-        views: Arc<Views>,
-        conduct: Arc<Conduct>,
-        strikes: Vec<Strike>,
-        in_the_middle: Option<Arc<InTheMiddle>>,
-    ) -> Arc<Self> {
+    pub fn new(number: usize, shared: Shared, strikes: Vec<Strike>) -> Arc<Self> {
+        let Shared { cluster, views, conduct, bases, in_the_middle } = shared;
         Arc::new(Self {
+            number,
             dead: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             cluster,
@@ -96,10 +127,26 @@ impl Life {
             answered: watch::Sender::default(),
             dying: AtomicBool::new(false),
             conduct,
+            bases,
             in_the_middle,
             late: Mutex::default(),
             outside: Handle::current(),
         })
+    }
+
+    /// What it is called in the audit log, and in the Lease.
+    pub fn name(&self) -> String {
+        format!("life-{}", self.number)
+    }
+
+    /// The paths of the requests that were held before they left.
+    pub fn held(&self) -> Vec<String> {
+        self.seen.lock().unwrap().held.clone()
+    }
+
+    /// How many requests it has sent that a replica with nothing to do would not send.
+    pub fn sent(&self) -> usize {
+        self.counts().iter().filter(|(call, _)| !call.is_in_the_background()).map(|(_, n)| n).sum()
     }
 
     /// How often each kind of request was sent.
@@ -122,9 +169,10 @@ impl Life {
         self.seen.lock().unwrap().in_vain
     }
 
-    /// When a fault that lasts has struck first and last.
+    /// When a fault that lasts, of what is asked for BulkUpdates, has struck first and last.
     pub fn lasted(&self) -> Option<[Timestamp; 2]> {
-        self.seen.lock().unwrap().lasted
+        let seen = self.seen.lock().unwrap();
+        seen.lasted.iter().find(|(call, _)| !call.is_in_the_background()).map(|(_, times)| *times)
     }
 
     /// Told of every answer.
@@ -139,8 +187,7 @@ impl Life {
 
     /// Whether it waits for no answer.
     pub fn is_idle(&self) -> bool {
-        let seen = self.seen.lock().unwrap();
-        seen.counts.values().sum::<usize>() == seen.answered.len()
+        self.seen.lock().unwrap().open == 0
     }
 
     fn ask(&self, call: Call, path: &str) -> Option<Fault> {
@@ -150,13 +197,26 @@ impl Life {
         *count += 1;
         let nth = *count;
         seen.writes += usize::from(call.is_write());
+        seen.open += usize::from(!call.is_in_the_background());
+        if call == Call::ReadFlag {
+            seen.observed.begins_a_pass();
+        }
         let write = seen.writes;
-        let lasted = seen.lasted;
+        if call.is_target_write() && seen.before_the_middle.is_none() {
+            seen.before_the_middle = Some(seen.counts.clone());
+        }
+        let before_the_middle =
+            seen.before_the_middle.as_ref().map(|counts| counts.get(&call).copied().unwrap_or_default());
+        let lasted = seen.lasted.get(&call).copied();
         let now = Timestamp::now();
         let strikes = |strike: &&Strike| {
             let (first, is) = match strike.place {
                 Place::Nth(kind, n) if kind == call => (n, nth),
                 Place::Write(n) if call.is_write() => (n, write),
+                Place::InTheMiddle(kind) if kind == call => match before_the_middle {
+                    Some(before) => (before + 1, nth),
+                    None => return false,
+                },
                 _ => return false,
             };
             match strike.lasts {
@@ -170,7 +230,7 @@ impl Life {
         };
         let strike = self.strikes.iter().find(strikes)?;
         if strike.lasts != Lasts::Once {
-            seen.lasted = Some([lasted.map_or(now, |[began, _]| began), now]);
+            seen.lasted.insert(call, [lasted.map_or(now, |[began, _]| began), now]);
         }
         seen.struck.push(format!("{} at {call}-{nth} {}", strike.fault, last(path)));
         self.conduct.is_struck(call, path, strike.fault);
@@ -179,10 +239,37 @@ impl Life {
 
     fn answer(&self, call: Call, path: &str) {
         let mut seen = self.seen.lock().unwrap();
+        seen.open -= usize::from(!call.is_in_the_background());
         seen.answered.push((call, path.to_owned()));
         let count = seen.answered.len();
         drop(seen);
         self.answered.send_replace(count);
+    }
+
+    /// Holds the whole process, as SIGSTOP does, until another one leads and is through, or has had time to be.
+    fn hold(&self) {
+        let (go_on, held) = std::sync::mpsc::channel();
+        let (cluster, name) = (Arc::clone(&self.cluster), self.name());
+        self.outside.spawn(async move {
+            cluster.another_leads(&name).await;
+            // It may have been killed meanwhile.
+            let _ = go_on.send(());
+        });
+        // In vain if no other one comes to lead, which the judge of the plan notices.
+        let _ = held.recv_timeout(LONGEST_PAUSE);
+    }
+
+    /// It is shown what a watch or a list says.
+    fn is_shown(&self, resource: Resource, object: &Value) {
+        if resource.is_target() {
+            self.seen.lock().unwrap().observed.shows(object);
+        }
+    }
+
+    /// It sends a status, which says what is planned.
+    fn plans(&self, body: &Bytes) {
+        let seen = self.seen.lock().unwrap();
+        self.bases.take_in(&serde_json::from_slice(body).unwrap(), &seen.observed);
     }
 
     async fn die(&self) -> ! {
@@ -253,7 +340,7 @@ impl Life {
         wire: Arc<tokio::sync::Mutex<Wire>>,
         request: Request<Body>,
     ) -> Result<Answer, BoxError> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let body = body.collect_bytes().await?;
         if self.dying.load(Ordering::Relaxed) || self.dead.is_cancelled() {
             self.die().await;
@@ -261,7 +348,15 @@ impl Life {
         let call = Call::of(&head);
         let path = head.uri.path().trim_end_matches("/status").to_owned();
         let fault = self.ask(call, &path);
-        let pass_on = || pass_on(Arc::clone(&wire), self.views.rewritten(call, &head), body.clone());
+        if call == Call::Record {
+            self.plans(&body);
+        }
+        self.cluster.narrowed(call, &mut head);
+        head.headers.insert(USER_AGENT, HeaderValue::from_str(&self.name())?);
+        let pass_on = async || {
+            let answer = pass_on(Arc::clone(&wire), self.views.rewritten(call, &head), body.clone()).await?;
+            self.renamed(call, answer).await
+        };
         let answer = match fault {
             None => pass_on().await?,
             Some(Fault::Race(change)) => {
@@ -270,6 +365,16 @@ impl Life {
                 if !changed.await? {
                     self.seen.lock().unwrap().in_vain += 1;
                 }
+                pass_on().await?
+            }
+            Some(Fault::Pause(Moment::Answered)) => {
+                let answer = collected(call, pass_on().await?).await?;
+                self.hold();
+                answer
+            }
+            Some(Fault::Pause(_)) => {
+                self.seen.lock().unwrap().held.push(path.clone());
+                self.hold();
                 pass_on().await?
             }
             Some(Fault::Sigterm) => {
@@ -331,9 +436,58 @@ impl Life {
         {
             self.conduct.sees_that_it_is_called_off(resource);
         }
-        let answer = self.views.seen_through(call, answer);
+        let answer = match (call, fault) {
+            // Half of a list shows nothing.
+            (Call::List(_) | Call::ReadTarget, None | Some(Fault::Race(_) | Fault::Pause(_)))
+                if answer.status().is_success() =>
+            {
+                self.shown_by(call, answer).await?
+            }
+            _ => answer,
+        };
+        let life = Arc::clone(&self);
+        let answer = self.views.seen_through(call, answer, move |resource, event| {
+            // What is deleted was not so before.
+            if event["type"] != "DELETED" {
+                life.is_shown(resource, &event["object"]);
+            }
+        });
         self.answer(call, &path);
         Ok(answer)
+    }
+
+    /// Notes what a list or a read shows.
+    async fn shown_by(&self, call: Call, answer: Answer) -> Result<Answer, BoxError> {
+        let (answer, text) = text_of(answer).await?;
+        let shown: Value = serde_json::from_slice(&text)?;
+        if let Call::List(resource) = call {
+            self.views.have_listed(resource, &shown);
+            for object in shown["items"].as_array().into_iter().flatten() {
+                self.is_shown(resource, object);
+            }
+        } else {
+            self.seen.lock().unwrap().observed.has_read(&shown);
+        }
+        Ok(answer)
+    }
+
+    /// Lets its own policy pass for the shipped one, where it has one.
+    async fn renamed(&self, call: Call, answer: Answer) -> Result<Answer, BoxError> {
+        match call {
+            Call::List(Resource::Policies | Resource::Bindings) => {
+                let (answer, text) = text_of(answer).await?;
+                let mut head = answer.into_parts().0;
+                head.headers.remove(CONTENT_LENGTH);
+                let text = self.cluster.renamed(String::from_utf8(text.to_vec())?);
+                Ok(Answer::from_parts(head, whole(text.into())))
+            }
+            Call::Watch(Resource::Policies | Resource::Bindings) => {
+                let cluster = Arc::clone(&self.cluster);
+                let (head, body) = answer.into_parts();
+                Ok(of_lines(head, lines(body).map(move |line| cluster.renamed(line))))
+            }
+            _ => Ok(answer),
+        }
     }
 }
 
@@ -350,6 +504,7 @@ async fn pass_on(wire: Arc<tokio::sync::Mutex<Wire>>, head: Parts, body: Bytes) 
 }
 
 /// Puts a life of the operator onto the wire.
+#[derive(Clone)]
 pub struct Through(pub Arc<Life>);
 
 impl Layer<Wire> for Through {

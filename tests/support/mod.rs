@@ -34,7 +34,10 @@ pub const ON: &str = r#"{"executions": true, "deployments": true}"#;
 /// A namespace of its own, and what a test does in it as its admin.
 pub struct World {
     pub client: Client,
+    /// Where targets and BulkUpdates are.
     pub namespace: String,
+    /// Where the operator is, and the flag.
+    pub home: String,
     pub operator: Operator,
     pub plane: &'static ControlPlane,
     /// The second in which the last target was created.
@@ -95,9 +98,18 @@ impl World {
         let namespace = name.to_owned();
         plane.install_operator(&client, &namespace).await;
         let operator = Operator::new(plane, &client, &namespace).await;
-        let world = Self { client, namespace, operator, plane, last_target: AtomicI64::new(0) };
+        let (home, last_target) = (namespace.clone(), AtomicI64::new(0));
+        let world = Self { client, namespace, home, operator, plane, last_target };
         world.flag(Some(ON)).await;
         world
+    }
+
+    /// The same, with the targets and BulkUpdates in another namespace than the operator's.
+    pub async fn with_tenant(name: &str, tenant: &str) -> Self {
+        let world = Self::new(name).await;
+        let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant}});
+        control_plane::apply(&world.client, new).await;
+        Self { namespace: tenant.to_owned(), ..world }
     }
 
     /// The same with the operator running.
@@ -116,7 +128,7 @@ impl World {
     }
 
     pub fn flags(&self) -> Api<ConfigMap> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.client.clone(), &self.home)
     }
 
     /// Sets the flag's text; `None` removes the ConfigMap.
@@ -236,7 +248,7 @@ impl World {
     /// What anybody has asked of the API server about objects of this namespace.
     pub fn requests_of_all(&self) -> Vec<audit::Request> {
         let mut all = self.plane.requests("");
-        all.retain(|r| r.namespace == self.namespace);
+        all.retain(|r| r.namespace == self.namespace || r.namespace == self.home);
         all
     }
 
