@@ -33,7 +33,7 @@ pub struct Case<'a> {
     pub bases: &'a Bases,
     /// The Lease and what checks authors, where what is shipped runs.
     pub shipped: Vec<Version>,
-    /// The lives that were held before a request left, and the paths of these requests.
+    /// The lives that were held, and the paths of the requests that were under way then.
     pub held: Vec<(String, String)>,
     /// When a fault that lasts has struck first and last.
     pub lasted: Option<[Timestamp; 2]>,
@@ -178,10 +178,10 @@ impl<'a> Case<'a> {
                 self.say(problem);
             }
         }
-        for problem in [end::of(&self, &bulks), authors::of(&self, &bulks), leases::of(&self)].concat() {
+        let others = [end::of(&self, &bulks), authors::of(&self, &bulks), leases::of(&self)];
+        for problem in others.concat().into_iter().chain(self.accounts_agree()) {
             self.say(problem);
         }
-        self.accounts_agree();
         self.as_in_peace(&bulks);
         self.cost(&bulks);
         self.wrong
@@ -235,8 +235,9 @@ impl<'a> Case<'a> {
         object.created() < &*bulk.created || (object.created() == bulk.created && before)
     }
 
-    /// The audit log, on which the other judgements rest, tells of each change that the observer has seen.
-    fn accounts_agree(&mut self) {
+    /// The audit log, on which other judgements rest, tells of each change that the observer has seen, if not always what was
+    /// answered: who asked may have died by then.
+    pub fn accounts_agree(&self) -> Vec<String> {
         let mut seen: HashMap<&str, (bool, bool)> = HashMap::new();
         let mut unknown = Vec::new();
         for version in self.versions.iter().filter(|v| v.plural != "bulkupdates") {
@@ -245,16 +246,15 @@ impl<'a> Case<'a> {
             let verbs = [("patch", now.0 && !before.0), ("delete", now.1 && !before.1)];
             let others = self.was_deleted_by_others(&version.uid);
             for (verb, _) in verbs.into_iter().filter(|(verb, new)| *new && !(others && *verb == "delete")) {
-                let sent = |r: &&Request| {
-                    r.verb == verb && r.resource == version.plural && r.name == version.name && r.succeeded()
-                };
+                let sent =
+                    |r: &&Request| r.verb == verb && r.resource == version.plural && r.name == version.name;
                 if !self.requests.iter().any(|r| sent(&r)) {
                     unknown.push(format!("the audit log does not tell of the {verb} of {}", version.name));
                 }
             }
             *before = now;
         }
-        unknown.into_iter().for_each(|problem| self.say(problem));
+        unknown
     }
 
     /// Every accepted write hit an object that was eligible and planned on record; none was hit twice.

@@ -39,7 +39,7 @@ fn is_renewal(request: &Request) -> bool {
     request.resource == "leases" && writes && request.succeeded() && !request.dry_run
 }
 
-/// Whether it is one that its operator was held with: it had passed the fence.
+/// Whether it was under way when its operator was held: it had passed the fence.
 fn was_held(case: &Case<'_>, request: &Request) -> bool {
     let path = format!("/{}/{}", request.resource, request.name);
     case.held.iter().any(|(life, held)| *life == request.agent && held.ends_with(&path))

@@ -8,15 +8,18 @@
 mod answer;
 mod authors;
 mod basis;
+mod call;
 mod cluster;
 mod conditions;
 mod conduct;
 mod end;
 mod fault;
+mod forged;
 mod guards;
 mod history;
 mod judge;
 mod leases;
+mod life;
 mod make;
 mod operator;
 mod plan;
@@ -29,7 +32,6 @@ mod tally;
 mod truth;
 mod unlogged;
 mod view;
-mod wire;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -59,9 +61,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(AT_ONCE);
     // A plan that is named needs no other scenario.
     let named = arguments.filter.as_ref().and_then(|filter| filter.split('/').nth(1));
+    let about_the_judge = arguments.filter.as_ref().is_some_and(|filter| filter.starts_with("judge/"));
     let scenarios: Vec<_> = match SCENARIOS.iter().find(|scenario| Some(scenario.name) == named) {
         Some(one) => vec![one],
-        None => SCENARIOS.iter().collect(),
+        None => SCENARIOS.iter().filter(|_| !about_the_judge).collect(),
     };
     let learnt = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| learn(scenario))));
     let share = Share::asked_for();
@@ -84,12 +87,12 @@ fn main() -> ExitCode {
         runs && arguments.filter.as_ref().is_none_or(named) && !arguments.skip.iter().any(named)
     };
     let chosen: Vec<_> = plans.iter().map(|(_, plan)| plan).filter(selected).collect();
-    if chosen.is_empty() && arguments.filter.is_some() {
+    if chosen.is_empty() && arguments.filter.is_some() && !about_the_judge {
         eprintln!("there is no plan of the name {:?} to run", arguments.filter);
         return ExitCode::FAILURE;
     }
     let own: Vec<_> = chosen.iter().filter_map(|plan| plan.own_policy.clone()).collect();
-    if !arguments.list {
+    if !(arguments.list || own.is_empty()) {
         OUTSIDE.block_on(guards::make(&own));
     }
     let trial = |(wrong, plan): (Option<String>, Plan)| {
@@ -98,7 +101,7 @@ fn main() -> ExitCode {
         let test = move || wrong.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
         Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
     };
-    let trials = plans.into_iter().map(trial).collect();
+    let trials = forged::trials().chain(plans.into_iter().map(trial)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let enough = TALLY.lock().unwrap().conclude();
     if enough { conclusion.exit_code() } else { ExitCode::FAILURE }

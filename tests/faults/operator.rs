@@ -26,7 +26,7 @@ use tower::layer::util::Stack;
 use crate::{
     cluster::Cluster,
     plan::Plan,
-    wire::{Life, Through},
+    life::{Life, Through},
 };
 
 /// The times of the election, short so that many plans can have their turn; that between the renew deadline and the end of the

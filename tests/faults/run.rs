@@ -1,5 +1,8 @@
 //! The course of one plan: a namespace of its own, the operator in as many lives as it takes, and the judgement.
 
+mod course;
+mod guard;
+
 use std::{
     sync::{
         Arc,
@@ -27,7 +30,7 @@ use crate::{
     scenario::Reaction,
     unlogged,
     view::Views,
-    wire::{InTheMiddle, Life, Shared},
+    life::{InTheMiddle, Life, Shared},
 };
 
 /// How long a plan may take: less than the minute after which the operator looks again at all that it waits for, so that a
@@ -197,117 +200,18 @@ fn told(bulk: &BulkUpdate) -> String {
 }
 
 impl Runner<'_> {
-    async fn course(&mut self) -> Result<(), String> {
-        let scenario = self.plan.scenario;
-        make::targets(&self.cluster, scenario.targets).await;
-        self.start_all().await?;
-        let forgets = matches!(self.plan.view, Some((View::Forget, _)));
-        let before = matches!(self.plan.view, Some((View::Before, _)));
-        if self.plan.view.is_some() && !forgets && !before && !self.plan.view_begins_at_the_record() {
-            let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
-            self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
-            if self.plan.unseen == Some(Change::FlagOff) {
-                self.cluster.switch_off().await;
-            } else if let Some(change) = self.plan.unseen {
-                for target in scenario.targets {
-                    self.cluster.act(change, target.kind, target.name).await;
-                }
-            }
-        }
-        // It is shown the past by now, or what follows would be no fault.
-        let goes_back = matches!(self.plan.view, Some((View::Back, _)));
-        let end = Instant::now() + PATIENCE;
-        while goes_back && self.views.met() == 0 && Instant::now() < end {
-            self.wait_a_while().await?;
-        }
-        self.guard_changes().await?;
-        // Of what is of the same second as the BulkUpdate, a life that finds it there can't know whether it is older.
-        self.cluster.world.next_second().await;
-        let cluster = Arc::clone(&self.cluster);
-        let bulks =
-            (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));
-        tokio::join!(join_all(bulks), make::targets(&self.cluster, scenario.at_the_same_moment));
-        self.guard_is_put_back().await?;
-        let since = Instant::now();
-        let mut begun = false;
-        while !self.is_over() {
-            self.wait_a_while().await?;
-            self.react().await;
-            let stopped = || self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
-            if forgets && !begun && stopped() {
-                begun = true;
-                self.views.begin(self.cluster.empty_at.clone());
-            } else if !forgets
-                && since.elapsed()
-                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_LASTS } else { VIEW_LASTS }
-                && !self.plan.hides_what_happens_in_the_middle()
-            {
-                self.views.end();
-            }
-        }
-        if self.plan.hides_what_happens_in_the_middle() {
-            self.until_calm().await?;
-        }
-        if self.plan.shows_an_old_bulk_update() {
-            self.sees_an_old_bulk_update().await?;
-        }
-        self.views.end();
-        // What it must not do any more, it may do only now.
-        self.until_calm().await?;
-        self.stop_all().await?;
-        // Another life finds nothing to do any more.
-        self.start().await;
-        self.synced().await?;
-        self.until_calm().await?;
-        let life = Arc::clone(&self.running[0].life);
-        self.stop_all().await?;
-        for life in &self.lives {
-            life.has_left_nothing().await;
-        }
-        let counts = life.counts();
-        let idle = |call: &&Call| matches!(call, Call::List(_) | Call::Watch(_)) || call.is_in_the_background();
-        let more: Vec<_> = counts.keys().filter(|call| !idle(call)).collect();
-        if more.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("all was over, and another life has sent {more:?}"))
-        }
-    }
-
-    /// It is shown that what is over was not yet planned, and does not do it again.
-    async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
-        let life = Arc::clone(&self.lives[self.lives.len() - 1]);
-        let told = self.log.text().matches("finished bulk_update=").count();
-        let before = life.counts();
-        let end = Instant::now() + PATIENCE;
-        while self.views.met() == 0 && Instant::now() < end {
-            self.wait_a_while().await?;
-        }
-        self.until_calm().await?;
-        let after = life.counts();
-        let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
-        let more: Vec<_> =
-            after.iter().filter(|(call, n)| works(call) && before.get(call) != Some(n)).collect();
-        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
-        let gone = self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
-        if self.lives.len() > 1 || gone {
-            return Ok(());
-        }
-        if told == 0 {
-            return Err("it has come to an end, of which the log does not tell".into());
-        }
-        if more.is_empty() {
-            return Ok(());
-        }
-        Err(format!("what was over has begun anew: {more:?}"))
-    }
-
     /// Starts it: two replicas, where what is shipped runs, of which the first one leads.
     async fn start_all(&mut self) -> Result<(), String> {
         self.start().await;
         self.synced().await?;
-        if self.plan.shipped {
-            self.start().await;
+        if !self.plan.shipped {
+            return Ok(());
+        }
+        self.start().await;
+        let standby = Arc::clone(&self.running[self.running.len() - 1].life);
+        let end = Instant::now() + PATIENCE_TO_LEAD;
+        while !standby.was_answered(Call::Watch(Resource::Leases)) && Instant::now() < end {
+            self.wait_a_while().await?;
         }
         Ok(())
     }
@@ -358,53 +262,6 @@ impl Runner<'_> {
             self.wait_a_while().await?;
         }
         Ok(())
-    }
-
-    /// Somebody changes the admission policy or its binding, which is seen before anything is made that rests on it.
-    async fn guard_changes(&mut self) -> Result<(), String> {
-        let Some(guard) = self.plan.guard else { return Ok(()) };
-        if self.plan.away {
-            self.stop_all().await?;
-        }
-        let shipped = Arc::clone(self.cluster.shipped.as_ref().unwrap());
-        let plural = guard.resource().plural();
-        let of_it = || shipped.versions().into_iter().filter(|v| v.plural == plural).collect::<Vec<_>>();
-        let before = of_it().len();
-        guards::change(&self.cluster.world.client, &self.cluster.policy, guard).await;
-        let changes = 1 + usize::from(guard.is_put_back());
-        shipped.growth().wait_for(|_| of_it().len() >= before + changes).await.map_err(|e| e.to_string())?;
-        let newest = of_it().last().unwrap().revision;
-        if self.plan.view_ends_before_the_bulk_update() {
-            self.views.end();
-        }
-        // A watch that has to be begun anew waits before it is.
-        for _ in 0..4 {
-            if self.plan.away || self.views.have_shown(guard.resource(), newest).await {
-                return Ok(());
-            }
-        }
-        Err("it was not shown what became of the admission policy".into())
-    }
-
-    /// What checks nobody is put back, once the BulkUpdate waits for it.
-    async fn guard_is_put_back(&mut self) -> Result<(), String> {
-        let Some(guard) = self.plan.guard else { return Ok(()) };
-        let end = Instant::now() + WAITS;
-        while !self.plan.away && !guard.is_put_back() && Instant::now() < end && !self.waits() {
-            self.wait_a_while().await?;
-        }
-        if !guard.is_put_back() {
-            guards::put_back(&self.cluster.world.client, &self.cluster.policy, guard).await;
-        }
-        if self.plan.away {
-            self.start_all().await?;
-        }
-        Ok(())
-    }
-
-    fn waits(&self) -> bool {
-        let says = |bulk: &BulkUpdate| bulk.status.as_ref()?.condition("Ready").map(|c| c.reason.clone());
-        self.cluster.history.bulk_updates().iter().any(|b| says(&b.bulk()).as_deref() == Some("Waiting"))
     }
 
     /// What was meant to happen beside the faults and did not: then the plan shows less than it says.

@@ -86,7 +86,7 @@ fn pairs(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     for first in 1..learnt.writes {
         for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
             let crash = |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
-            let quick = a == b;
+            let quick = a == Moment::Committed && b == Moment::Committed;
             let plan = strike(scenario, vec![crash(0, first, a), crash(1, 1, b)], quick);
             plans.push(Plan { strikes_twice: true, ..plan });
         }
@@ -124,10 +124,10 @@ fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     plans
 }
 
-/// The first stop does not go through for so long: there is a middle.
-const fn busy(seconds: u64) -> Strike {
-    let fault = Fault::Answer { code: 503, retry_after: None, passed_on: false };
-    Strike { lasts: Lasts::Seconds(seconds), ..Strike::once(Place::Nth(Call::Stop, 1), fault) }
+/// The first stop has to wait for so many seconds: there is a middle.
+const fn busy(seconds: u32) -> Strike {
+    let fault = Fault::Answer { code: 429, retry_after: Some(seconds), passed_on: false };
+    Strike::once(Place::Nth(Call::Stop, 1), fault)
 }
 
 /// The Lease can't be renewed in the middle of the work, once or until it is lost.
@@ -213,9 +213,12 @@ fn lists(scenario: &'static Scenario) -> Vec<Plan> {
     for resource in Resource::GUARDS {
         for call in [Call::List(resource), Call::Watch(resource)] {
             for fault in answers().into_iter().filter(|fault| !is_about_writes(*fault)) {
-                let silent = matches!(fault, Fault::Silence { .. });
-                let quick =
-                    !silent && [Call::List(Resource::Policies), Call::Watch(Resource::Bindings)].contains(&call);
+                let quick = match (call, fault) {
+                    (Call::List(Resource::Policies), Fault::Answer { code, .. }) => [403, 429, 500].contains(&code),
+                    (Call::Watch(Resource::Bindings), Fault::Answer { code, .. }) => [410, 503].contains(&code),
+                    (Call::Watch(Resource::Bindings), Fault::CutShort) => true,
+                    _ => false,
+                };
                 plans.push(strike(scenario, vec![Strike::once(Place::Nth(call, 1), fault)], quick));
             }
         }
@@ -241,8 +244,11 @@ fn guards(scenario: &'static Scenario) -> Vec<Plan> {
             for view in
                 [View::Hold, View::Slow, View::Close, View::Expire, View::Back, View::Lose, View::Twice]
             {
-                let quick = guard == Guard::WeakForAMoment(Resource::Policies)
-                    || guard == Guard::Renewed(Resource::Bindings);
+                let quick = match guard {
+                    Guard::WeakForAMoment(Resource::Policies) => !matches!(view, View::Slow | View::Twice),
+                    Guard::Renewed(Resource::Bindings) => !matches!(view, View::Close | View::Expire | View::Back),
+                    _ => false,
+                };
                 plan(&format!("-{}", view.word()), quick, Some(view), false, Vec::new());
             }
             if !guard.is_put_back() {
