@@ -23,7 +23,8 @@ pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
         if covered == case.plan.guard.is_some() {
             wrong.push(format!("the plan is about something else: the policy covers it: {covered}"));
         }
-        let planned = bulk.versions.iter().find(|(_, _, b)| b.status.as_ref().is_some_and(|s| s.summary.is_some()));
+        let planned =
+            bulk.versions.iter().find(|(_, _, b)| b.status.as_ref().is_some_and(|s| s.summary.is_some()));
         if let Some((revision, ..)) = planned {
             if !covered {
                 wrong.push(format!("planned at {revision}, and nobody had checked who asked for it"));
@@ -53,7 +54,9 @@ fn covers(case: &Case<'_>, guard: Resource, bulk: &Bulk) -> bool {
     for version in versions(case, guard).take_while(|v| v.revision < made) {
         since = match since {
             _ if !guards::checks(version) => None,
-            Some((time, before)) if before.uid == version.uid && generation(before) == generation(version) => {
+            Some((time, before))
+                if before.uid == version.uid && generation(before) == generation(version) =>
+            {
                 Some((time, version))
             }
             // One that was never changed has been so since it was made.

@@ -93,7 +93,8 @@ impl Bases {
     pub fn take_in(&self, bulk: &Value, observed: &Observed) {
         let of = bulk["metadata"]["uid"].as_str().unwrap_or_default();
         let items = Kind::ALL.into_iter().filter_map(|kind| bulk["status"][kind.plural()].as_array());
-        let claims = items.flatten().filter(|item| item["result"] == "Planned" || item["result"] == "Eligible");
+        let claims =
+            items.flatten().filter(|item| item["result"] == "Planned" || item["result"] == "Eligible");
         for uid in claims.filter_map(|item| item["uid"].as_str()) {
             let basis = observed.basis(uid, self.alone);
             let key = (of.to_owned(), uid.to_owned());

@@ -4,36 +4,27 @@ mod acts;
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     time::Duration,
 };
 
-use ai_api_operator::{
-    api::{BulkUpdate, ItemResult, ItemStatus, Kind, TargetStatus},
-    client,
-};
-use http::request::Parts;
+use ai_api_operator::{api::Kind, client};
 use k8s_openapi::{
-    api::{
-        authorization::v1::SubjectAccessReview, coordination::v1::Lease, rbac::v1::ClusterRoleBinding,
-    },
+    api::{authorization::v1::SubjectAccessReview, coordination::v1::Lease, rbac::v1::ClusterRoleBinding},
     jiff::Timestamp,
 };
 use kube::{
-    Api, Client, Config, ResourceExt,
-    api::{ApiResource, DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    Api, Client, Config,
+    api::{ApiResource, DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
 
 use crate::{
     fault::{Call, Change, Resource},
     guards,
-    history::{Followed, History, Version},
+    history::{Followed, History},
     plan::Plan,
-    support::{World, audit, control_plane::ControlPlane, until},
+    support::{World, audit, control_plane::ControlPlane, policy_in_force, until},
 };
 
 /// What keeps an object that somebody has deleted.
@@ -86,7 +77,7 @@ impl Cluster {
         .await;
         let (history, empty_at) = History::of(&world.client, &world.namespace).await;
         let shipped = if plan.shipped {
-            guards::in_force(&world.client, &policy).await;
+            policy_in_force(&world.client, &policy).await;
             let lease = Followed {
                 resource: ApiResource::erase::<Lease>(&()),
                 namespace: Some(world.home.clone()),

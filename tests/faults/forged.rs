@@ -162,7 +162,8 @@ fn only_the_leader_writes() -> Result<(), Failed> {
     let deadline = i64::try_from(TIMING.renew_deadline.as_millis()).unwrap();
     let judged = |write: Request, other: Option<i64>, held: bool| {
         let mut case = Case::of(&plan, &bases, None);
-        case.requests = vec![request("life-0", "create", "leases", 0), request("life-0", "update", "leases", 200)];
+        case.requests =
+            vec![request("life-0", "create", "leases", 0), request("life-0", "update", "leases", 200)];
         case.requests.extend(other.map(|millis| request("life-1", "update", "leases", millis)));
         if held {
             case.held.push((write.agent.clone(), format!("/of/{}/{}", write.resource, write.name)));
@@ -204,9 +205,21 @@ fn nothing_is_planned_unchecked() -> Result<(), Failed> {
         ("it was gone", vec![always.clone(), gone.clone()], false),
         ("it was young", vec![always.clone(), gone, policy(11, 12_000, young)], false),
         ("it was weak", vec![always.clone(), policy(10, 19_000, exempts.clone())], false),
-        ("it was weak until now", vec![always.clone(), policy(10, 5_000, exempts.clone()), policy(11, 15_000, back.clone())], false),
-        ("it was weak long ago", vec![always.clone(), policy(10, 2_000, exempts.clone()), policy(11, 5_000, back.clone())], true),
-        ("it was put back afterwards", vec![always, policy(10, 19_000, exempts), policy(16, 21_000, back)], false),
+        (
+            "it was weak until now",
+            vec![always.clone(), policy(10, 5_000, exempts.clone()), policy(11, 15_000, back.clone())],
+            false,
+        ),
+        (
+            "it was weak long ago",
+            vec![always.clone(), policy(10, 2_000, exempts.clone()), policy(11, 5_000, back.clone())],
+            true,
+        ),
+        (
+            "it was put back afterwards",
+            vec![always, policy(10, 19_000, exempts), policy(16, 21_000, back)],
+            false,
+        ),
     ] {
         let plan = Plan { guard: (!covers).then_some(Guard::Gone(Resource::Policies)), ..plan() };
         let mut case = Case::of(&plan, &bases, None);
@@ -226,7 +239,8 @@ fn the_accounts_agree() -> Result<(), Failed> {
     let stopped = json!({"status": {"state": "STOPPED", "stopRequest": {"uid": "uid-of-bulk"}}});
     let judged = |requests: Vec<Request>| {
         let mut case = Case::of(&plan, &bases, None);
-        case.versions = vec![in_state(10, "RUNNING"), version("executions", "stop-me", 11, 0, stopped.clone())];
+        case.versions =
+            vec![in_state(10, "RUNNING"), version("executions", "stop-me", 11, 0, stopped.clone())];
         case.requests = requests;
         !case.accounts_agree().is_empty()
     };

@@ -12,7 +12,7 @@ use k8s_openapi::{
         admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
         rbac::v1::{ClusterRole, ClusterRoleBinding},
     },
-    jiff::{SignedDuration, Timestamp},
+    jiff::SignedDuration,
 };
 use kube::{
     Api, Client,
@@ -25,7 +25,6 @@ use crate::{
     support::{
         World,
         control_plane::{ControlPlane, apply},
-        until,
     },
 };
 
@@ -84,8 +83,7 @@ pub async fn let_see(world: &World, name: &str) {
         json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules}),
     )
     .await;
-    let subject =
-        json!({"kind": "ServiceAccount", "name": "ai-api-operator", "namespace": world.home});
+    let subject = json!({"kind": "ServiceAccount", "name": "ai-api-operator", "namespace": world.home});
     let binding = json!({"apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": {"name": role},
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role}, "subjects": [subject]});
     apply(&world.client, binding).await;
@@ -101,20 +99,6 @@ pub async fn leave(world: &World, name: &str) {
         // The plan may have done so.
         let _ = api(&world.client, resource).delete(name, &params).await;
     }
-}
-
-/// Waits until policy and binding have been in force for long enough: what is made then was checked.
-pub async fn in_force(client: &Client, name: &str) {
-    until("the admission policy is in force", || async {
-        let mut since = Vec::new();
-        for resource in Resource::GUARDS {
-            let object = api(client, resource).get(name).await.unwrap();
-            since.push(object.metadata.creation_timestamp.unwrap().0);
-        }
-        let wanted = since.into_iter().max().unwrap() + SPREADS + SignedDuration::from_secs(1);
-        Timestamp::now() >= wanted
-    })
-    .await;
 }
 
 /// What makes one of these check nobody, and what takes that back.

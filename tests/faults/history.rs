@@ -97,7 +97,8 @@ impl History {
         client: &Client,
         followed: impl IntoIterator<Item = Followed>,
     ) -> (Arc<Self>, String) {
-        let history = Self { versions: Mutex::default(), grown: watch::Sender::default(), watches: Mutex::default() };
+        let history =
+            Self { versions: Mutex::default(), grown: watch::Sender::default(), watches: Mutex::default() };
         let history = Arc::new(history);
         let mut first = None;
         for Followed { resource, namespace, fields } in followed {

@@ -102,12 +102,7 @@ pub fn may(version: &Version, verb: TargetStatus) -> bool {
 }
 
 impl<'a> Case<'a> {
-    pub fn new(
-        plan: &'a Plan,
-        cluster: &Cluster,
-        bases: &'a Bases,
-        lasted: Option<[Timestamp; 2]>,
-    ) -> Self {
+    pub fn new(plan: &'a Plan, cluster: &Cluster, bases: &'a Bases, lasted: Option<[Timestamp; 2]>) -> Self {
         let versions = cluster.history.versions().into_iter().filter(|v| v.name != "observer-end");
         Self {
             versions: versions.collect(),

@@ -22,7 +22,10 @@ pub fn of(case: &Case<'_>) -> Vec<String> {
     let writes = case.requests.iter().filter(|r| is_write(r) && !case.plan.is_sent_late(r));
     for write in writes.filter(|r| !was_held(case, r)) {
         if let Some(why) = why_not(case, &renewals, write) {
-            wrong.push(format!("{} of {} by {} at {}: {why}", write.verb, write.name, write.agent, write.received));
+            wrong.push(format!(
+                "{} of {} by {} at {}: {why}",
+                write.verb, write.name, write.agent, write.received
+            ));
         }
     }
     wrong

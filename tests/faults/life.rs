@@ -10,31 +10,23 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
-use ai_api_operator::client::Wire;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
-use http::{
-    HeaderValue, Request,
-    header::{CONTENT_LENGTH, USER_AGENT},
-    request::Parts,
-};
+use http::{Request, request::Parts};
 use k8s_openapi::jiff::Timestamp;
 use kube::client::Body;
 use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
+use tower::BoxError;
 
 use crate::{
-    answer::{Answer, collected, cut_short, lines, made_up, of_lines, text_of, whole},
     basis::{Bases, Observed},
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Lasts, Late, Moment, Place, Resource, Strike},
+    fault::{Call, Change, Fault, Lasts, Late, Place, Resource, Strike},
     view::Views,
 };
 

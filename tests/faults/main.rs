@@ -72,7 +72,9 @@ fn main() -> ExitCode {
     for (scenario, (learnt, wrong)) in scenarios.iter().zip(learnt) {
         let of_scenario = plan::of(scenario, &learnt).into_iter().filter(|plan| share.has(&plan.name));
         // If all is not well in the run that the places come from, there may be more of them.
-        plans.extend(of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_in_peace() && !plan.shipped), plan)));
+        plans.extend(
+            of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_in_peace() && !plan.shipped), plan)),
+        );
     }
     // Those that wait longest until they can begin come last.
     plans.sort_by_key(|(_, plan)| plan.guard.is_some());

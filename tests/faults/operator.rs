@@ -25,8 +25,8 @@ use tower::layer::util::Stack;
 
 use crate::{
     cluster::Cluster,
-    plan::Plan,
     life::{Life, Through},
+    plan::Plan,
 };
 
 /// The times of the election, short so that many plans can have their turn; that between the renew deadline and the end of the

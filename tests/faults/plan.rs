@@ -137,15 +137,16 @@ impl Plan {
 
     /// Whether the harness may have sent this request, after its operator had.
     pub fn is_sent_late(&self, request: &Request) -> bool {
-        self.strikes.iter().filter(|s| matches!(s.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))).any(
-            |strike| match strike.place {
+        self.strikes
+            .iter()
+            .filter(|s| matches!(s.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken)))
+            .any(|strike| match strike.place {
                 Place::Nth(Call::Record, _) => request.is_record(),
                 Place::Nth(Call::Expire, _) => request.resource == "bulkupdates" && request.verb == "delete",
                 Place::Nth(Call::Stop, _) => request.is_target() && request.verb == "patch",
                 Place::Nth(Call::Delete, _) => request.is_target() && request.verb == "delete",
                 _ => false,
-            },
-        )
+            })
     }
 
     /// Whether nobody but the operator does anything but what the scenario says, and whatever fails leaves it the time that it
@@ -161,7 +162,9 @@ impl Plan {
                     | Change::DeleteLease
             )
         };
-        self.guard.is_none() && !self.changes().any(counts) && (self.is_in_peace() || !self.scenario.has_a_deadline())
+        self.guard.is_none()
+            && !self.changes().any(counts)
+            && (self.is_in_peace() || !self.scenario.has_a_deadline())
     }
 
     /// Whether the flag is switched off at some time.

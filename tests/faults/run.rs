@@ -21,16 +21,14 @@ use crate::{
     cluster::Cluster,
     conduct::Conduct,
     fault::{Call, Change, Fault, Lasts, Resource, Strike, View},
-    guards,
     history::Version,
     judge::Case,
-    make,
+    life::{InTheMiddle, Life, Shared},
     operator::{End, Log, Running, has_panicked},
     plan::{Learnt, Plan},
     scenario::Reaction,
     unlogged,
     view::Views,
-    life::{InTheMiddle, Life, Shared},
 };
 
 /// How long a plan may take: less than the minute after which the operator looks again at all that it waits for, so that a

@@ -85,7 +85,8 @@ fn pairs(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     let mut plans = Vec::new();
     for first in 1..learnt.writes {
         for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
-            let crash = |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
+            let crash =
+                |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
             let quick = a == Moment::Committed && b == Moment::Committed;
             let plan = strike(scenario, vec![crash(0, first, a), crash(1, 1, b)], quick);
             plans.push(Plan { strikes_twice: true, ..plan });
@@ -111,12 +112,8 @@ fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     }
     for view in [View::Hold, View::Lose, View::Back] {
         for change in [Change::Complete, Change::Recreate] {
-            let name = format!(
-                "shipped/{}/{}-executions-{}",
-                scenario.name,
-                view.word(),
-                Fault::Race(change)
-            );
+            let name =
+                format!("shipped/{}/{}-executions-{}", scenario.name, view.word(), Fault::Race(change));
             let view = Some((view, Resource::Executions));
             plans.push(Plan { name, view, unseen: Some(change), quick: false, ..shipped(scenario) });
         }
@@ -214,8 +211,12 @@ fn lists(scenario: &'static Scenario) -> Vec<Plan> {
         for call in [Call::List(resource), Call::Watch(resource)] {
             for fault in answers().into_iter().filter(|fault| !is_about_writes(*fault)) {
                 let quick = match (call, fault) {
-                    (Call::List(Resource::Policies), Fault::Answer { code, .. }) => [403, 429, 500].contains(&code),
-                    (Call::Watch(Resource::Bindings), Fault::Answer { code, .. }) => [410, 503].contains(&code),
+                    (Call::List(Resource::Policies), Fault::Answer { code, .. }) => {
+                        [403, 429, 500].contains(&code)
+                    }
+                    (Call::Watch(Resource::Bindings), Fault::Answer { code, .. }) => {
+                        [410, 503].contains(&code)
+                    }
                     (Call::Watch(Resource::Bindings), Fault::CutShort) => true,
                     _ => false,
                 };
@@ -246,7 +247,9 @@ fn guards(scenario: &'static Scenario) -> Vec<Plan> {
             {
                 let quick = match guard {
                     Guard::WeakForAMoment(Resource::Policies) => !matches!(view, View::Slow | View::Twice),
-                    Guard::Renewed(Resource::Bindings) => !matches!(view, View::Close | View::Expire | View::Back),
+                    Guard::Renewed(Resource::Bindings) => {
+                        !matches!(view, View::Close | View::Expire | View::Back)
+                    }
                     _ => false,
                 };
                 plan(&format!("-{}", view.word()), quick, Some(view), false, Vec::new());

@@ -81,7 +81,9 @@ impl Tally {
         println!("{} plans struck, {not} did not{where_}", self.struck);
         let ([pairs, empty_pairs], [races, empty_races]) = (self.pairs, self.races);
         if pairs + empty_pairs > 0 {
-            println!("beside {pairs} pairs of crashes, {empty_pairs} left nothing for the second one to strike");
+            println!(
+                "beside {pairs} pairs of crashes, {empty_pairs} left nothing for the second one to strike"
+            );
         }
         if races + empty_races > 0 {
             println!("beside {races} races, {empty_races} changed nothing");
@@ -94,7 +96,9 @@ impl Tally {
         ];
         // One alone says nothing about the others.
         let too_many = too_many.iter().filter(|(_, n, all, one_in)| n * one_in > *all && *all > 1);
-        too_many.inspect(|(what, _, _, one_in)| println!("more than one plan in {one_in} {what}: FAILED")).count()
+        too_many
+            .inspect(|(what, _, _, one_in)| println!("more than one plan in {one_in} {what}: FAILED"))
+            .count()
             == 0
     }
 }

@@ -112,7 +112,8 @@ pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus
     match item.result {
         ItemResult::Planned | ItemResult::Eligible => {
             let bases = case.bases.of(&bulk.uid, uid);
-            let since: Vec<_> = case.stood(kind, &item.id, bulk.versions[0].0, said).into_iter().flatten().collect();
+            let since: Vec<_> =
+                case.stood(kind, &item.id, bulk.versions[0].0, said).into_iter().flatten().collect();
             of_uid.filter(|v| may(v, item.target_status)).any(|v| {
                 let stood = || since.iter().any(|s| s.uid == v.uid && s.revision == v.revision);
                 bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && stood())

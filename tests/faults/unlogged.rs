@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{fault::Fault, operator::Log, plan::Plan, life::Life};
+use crate::{fault::Fault, life::Life, operator::Log, plan::Plan};
 
 /// Each write leaves one line, as far as the operator lives to write it.
 pub fn of(plan: &Plan, lives: &[Arc<Life>], log: &Log) -> Option<String> {

@@ -15,7 +15,13 @@ use std::{
 };
 
 use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind};
-use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        core::v1::ConfigMap,
+    },
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -77,6 +83,24 @@ pub async fn until_ok<F: Future<Output = Result<(), String>>>(what: &str, mut co
     }
 }
 
+/// Waits until the admission policy of this name, and its binding, have been in force for so long that whatever is made from
+/// then on counts as checked.
+pub async fn policy_in_force(client: &Client, name: &str) {
+    let (policies, bindings) = (
+        Api::<ValidatingAdmissionPolicy>::all(client.clone()),
+        Api::<ValidatingAdmissionPolicyBinding>::all(client.clone()),
+    );
+    until("the admission policy is in force", || async {
+        let made = [
+            policies.get(name).await.unwrap().metadata.creation_timestamp.unwrap().0,
+            bindings.get(name).await.unwrap().metadata.creation_timestamp.unwrap().0,
+        ];
+        // Ten seconds, and one more for what whole seconds leave out.
+        made.into_iter().all(|made| made + SignedDuration::from_secs(11) <= Timestamp::now())
+    })
+    .await;
+}
+
 /// Sends a signal, by its name without SIG, to a process that a test has started.
 pub fn signal(process: u32, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
@@ -106,10 +130,14 @@ impl World {
 
     /// The same, with the targets and BulkUpdates in another namespace than the operator's.
     pub async fn with_tenant(name: &str, tenant: &str) -> Self {
-        let world = Self::new(name).await;
+        Self::new(name).await.in_tenant(tenant).await
+    }
+
+    /// The same world, seen from another namespace, which is made.
+    pub async fn in_tenant(self, tenant: &str) -> Self {
         let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant}});
-        control_plane::apply(&world.client, new).await;
-        Self { namespace: tenant.to_owned(), ..world }
+        control_plane::apply(&self.client, new).await;
+        Self { namespace: tenant.to_owned(), ..self }
     }
 
     /// The same with the operator running.

@@ -1,6 +1,22 @@
 //! What others do to the objects of a plan.
 
-use super::*;
+use std::sync::atomic::Ordering;
+
+use ai_api_operator::api::{BulkUpdate, ItemResult, ItemStatus, Kind, TargetStatus};
+use http::request::Parts;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::{Cluster, LEASE, TO_BE_THROUGH, kept_by_others, labels};
+use crate::{
+    fault::{Call, Change, Resource},
+    guards,
+    history::Version,
+};
 
 impl Cluster {
     /// Does something to the object of a request; or to the first target, if it is not about one. Says whether that has changed
@@ -137,8 +153,9 @@ impl Cluster {
     /// Narrows what is asked about all namespaces to its own: plans run side by side.
     pub fn narrowed(&self, call: Call, head: &mut Parts) {
         let (Call::List(resource) | Call::Watch(resource)) = call else { return };
-        let everywhere = matches!(resource, Resource::Executions | Resource::Deployments | Resource::BulkUpdates)
-            && !head.uri.path().contains("/namespaces/");
+        let everywhere =
+            matches!(resource, Resource::Executions | Resource::Deployments | Resource::BulkUpdates)
+                && !head.uri.path().contains("/namespaces/");
         let mut uri = head.uri.to_string();
         if everywhere {
             assert!(!uri.contains("fieldSelector"), "it selects already: {uri}");

@@ -1,7 +1,29 @@
 //! The layer under the operator's client, where requests and answers meet their faults. It is the operator's own code
 //! that runs on top of it, down to its time-outs; below it are kube's connections to a real API server.
 
-use super::*;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
+
+use ai_api_operator::client::Wire;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use http::{
+    HeaderValue, Request,
+    header::{CONTENT_LENGTH, USER_AGENT},
+    request::Parts,
+};
+use kube::client::Body;
+use serde_json::Value;
+use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
+
+use super::{LATEST, Life, path_of};
+use crate::{
+    answer::{Answer, collected, cut_short, lines, made_up, of_lines, text_of, whole},
+    fault::{Call, Fault, Moment, Resource},
+};
 
 impl Life {
     async fn carry(

@@ -1,6 +1,14 @@
 //! What happens in a plan, one after the other.
 
-use super::*;
+use std::{sync::Arc, time::Instant};
+
+use futures::future::join_all;
+
+use super::{OLD_VIEW_LASTS, PATIENCE, Runner, VIEW_LASTS};
+use crate::{
+    fault::{Call, Change, View},
+    make,
+};
 
 impl Runner<'_> {
     pub async fn course(&mut self) -> Result<(), String> {
@@ -71,7 +79,8 @@ impl Runner<'_> {
             life.has_left_nothing().await;
         }
         let counts = life.counts();
-        let idle = |call: &&Call| matches!(call, Call::List(_) | Call::Watch(_)) || call.is_in_the_background();
+        let idle =
+            |call: &&Call| matches!(call, Call::List(_) | Call::Watch(_)) || call.is_in_the_background();
         let more: Vec<_> = counts.keys().filter(|call| !idle(call)).collect();
         if more.is_empty() {
             Ok(())
@@ -83,7 +92,18 @@ impl Runner<'_> {
     /// It is shown that what is over was not yet planned, and does not do it again.
     async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
         let life = Arc::clone(&self.lives[self.lives.len() - 1]);
-        let told = self.log.text().matches("finished bulk_update=").count();
+        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
+        let gone = || self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
+        if self.lives.len() > 1 || gone() {
+            return Ok(());
+        }
+        let end = Instant::now() + PATIENCE;
+        while !self.log.text().contains("finished bulk_update=") {
+            if Instant::now() > end {
+                return Err("it has come to an end, of which the log does not tell".into());
+            }
+            self.wait_a_while().await?;
+        }
         let before = life.counts();
         let end = Instant::now() + PATIENCE;
         while self.views.met() == 0 && Instant::now() < end {
@@ -94,15 +114,8 @@ impl Runner<'_> {
         let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
         let more: Vec<_> =
             after.iter().filter(|(call, n)| works(call) && before.get(call) != Some(n)).collect();
-        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
         let gone = self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
-        if self.lives.len() > 1 || gone {
-            return Ok(());
-        }
-        if told == 0 {
-            return Err("it has come to an end, of which the log does not tell".into());
-        }
-        if more.is_empty() {
+        if gone || more.is_empty() {
             return Ok(());
         }
         Err(format!("what was over has begun anew: {more:?}"))

@@ -1,6 +1,11 @@
 //! What somebody does to the admission policy in the course of a plan.
 
-use super::*;
+use std::{sync::Arc, time::Instant};
+
+use ai_api_operator::api::BulkUpdate;
+
+use super::{Runner, WAITS};
+use crate::guards;
 
 impl Runner<'_> {
     /// Somebody changes the admission policy or its binding, which is seen before anything is made that rests on it.
