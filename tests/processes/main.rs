@@ -32,15 +32,15 @@ async fn killed_at_moments_from_the_first_request_to_the_last_write() {
             all.iter().any(|r| r.resource == "configmaps" && r.verb == "get")
         })
         .await;
-    round.kill_the_leader(&TWO).await;
+    round.kill_the_leader(&TWO);
     round
         .hold_at("a status", |all| all.iter().any(|r| r.resource == "bulkupdates" && r.verb == "update"))
         .await;
-    round.kill_the_leader(&TWO).await;
+    round.kill_the_leader(&TWO);
     let mut in_the_middle = 0;
     for more in [1, 2, 5, 10, 1, 20, 5, 10, 5] {
         in_the_middle += usize::from(round.hold_after(more).await);
-        round.kill_the_leader(&TWO).await;
+        round.kill_the_leader(&TWO);
     }
     assert!(in_the_middle > 2, "there was hardly a middle: {in_the_middle}");
     round.judge(1300).await;

@@ -175,7 +175,7 @@ impl Round {
     }
 
     /// Kills the leader, and frees its Lease; the other leads then, and the one that was killed is started again.
-    pub async fn kill_the_leader(&mut self, arguments: &[&str]) {
+    pub fn kill_the_leader(&mut self, arguments: &[&str]) {
         self.kill();
         let standby = self.standby.as_mut().unwrap();
         std::mem::swap(&mut self.world.operator, standby);
@@ -425,6 +425,7 @@ fn judge_requests(requests: &[Request]) {
             *accepted.entry((&write.resource, &write.name)).or_default() += 1;
         }
     }
+    assert!(!accepted.is_empty(), "the audit log does not tell of any write");
     for (target, times) in accepted {
         assert_eq!(times, 1, "{target:?} was written to so often");
     }
