@@ -68,7 +68,8 @@ where
     // The Lease is renewed over connections of its own, and not fenced.
     let clock = Clock::default();
     let beneath = Stack::new(layer.clone(), clock.clone());
-    let aside = connect_through(config.clone(), &beneath).context("the cluster's credentials can't be used")?;
+    let aside =
+        connect_through(config.clone(), &beneath).context("the cluster's credentials can't be used")?;
     let through = Stack::new(beneath, Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone())));
     let client = connect_through(config, &through).context("the cluster's credentials can't be used")?;
 

@@ -128,8 +128,16 @@ impl Running {
                     let clock = Clock::default();
                     let client = client::connect_through(config, &Stack::new(clock.clone(), through))?;
                     let policies = Policies::new(false, None, watch::Sender::default());
-                    controller::run(client, settings, clock, policies, Metrics::default(), Arc::default(), stop)
-                        .await
+                    controller::run(
+                        client,
+                        settings,
+                        clock,
+                        policies,
+                        Metrics::default(),
+                        Arc::default(),
+                        stop,
+                    )
+                    .await
                 };
                 tokio::select! {
                     biased;
