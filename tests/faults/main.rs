@@ -140,6 +140,7 @@ async fn learn(scenario: &'static Scenario) -> (Learnt, Option<String>) {
 fn attempt(plan: &Plan) -> Result<Completion, Failed> {
     // Where what is sent is determined, a fault that does not strike has found something that should not be so.
     let attempts = if plan.is_a_matter_of_luck() { ATTEMPTS } else { 1 };
+    let mut account = String::new();
     for _ in 0..attempts {
         let course = OUTSIDE.block_on(run::run(plan));
         let mut tally = TALLY.lock().unwrap();
@@ -154,10 +155,11 @@ fn attempt(plan: &Plan) -> Result<Completion, Failed> {
                 Shown::Less(why) => Completion::ignored_with(why),
             });
         }
+        account = course.account;
     }
     let never = "the fault never struck: what it is meant for did not happen";
     if !plan.is_a_matter_of_luck() {
-        return Err(never.into());
+        return Err(format!("{never}: {account}").into());
     }
     TALLY.lock().unwrap().not_struck(plan);
     Ok(Completion::ignored_with(never))

@@ -29,11 +29,11 @@ use crate::{
     plan::Plan,
 };
 
-/// The times of the election, short so that many plans can have their turn; that between the renew deadline and the end of the
+/// The times of the election, short so that many plans can have their turn, and long enough for a busy machine; that between the renew deadline and the end of the
 /// Lease is long enough for a request to be on its way.
 pub const TIMING: Timing = Timing {
-    lease_duration: Duration::from_secs(3),
-    renew_deadline: Duration::from_secs(2),
+    lease_duration: Duration::from_secs(5),
+    renew_deadline: Duration::from_secs(4),
     retry_period: Duration::from_millis(200),
 };
 

@@ -43,7 +43,7 @@ const LONG_DEADLINE: Duration = Duration::from_secs(75);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The same where another replica may have to lead first.
-const PATIENCE_TO_LEAD: Duration = Duration::from_secs(8);
+const PATIENCE_TO_LEAD: Duration = Duration::from_secs(12);
 
 /// How long a BulkUpdate waits for the admission policy, before it is put back.
 const WAITS: Duration = Duration::from_millis(1500);

@@ -134,15 +134,15 @@ fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
     for fault in answers() {
         plans.push(strike(scenario, vec![Strike::once(middle, fault), busy(1)], true));
         if !matches!(fault, Fault::Late(_) | Fault::CutShort) {
-            let lasting = Strike { lasts: Lasts::Seconds(5), ..Strike::once(middle, fault) };
-            plans.push(strike(scenario, vec![lasting, busy(3)], fault == LOST || fault == LOST_AND_RENEWED));
+            let lasting = Strike { lasts: Lasts::Seconds(7), ..Strike::once(middle, fault) };
+            plans.push(strike(scenario, vec![lasting, busy(5)], fault == LOST || fault == LOST_AND_RENEWED));
         }
     }
     for change in ABOUT_THE_LEASE {
-        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Race(change)), busy(3)], true));
+        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Race(change)), busy(5)], true));
     }
     for moment in [Moment::Before, Moment::Answered] {
-        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Pause(moment)), busy(3)], true));
+        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Pause(moment)), busy(5)], true));
     }
     plans
 }
