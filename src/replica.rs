@@ -7,12 +7,15 @@ use anyhow::Context;
 use kube::Config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tower::layer::util::Stack;
+use tower::{
+    Layer,
+    layer::util::{Identity, Stack},
+};
 use tracing::info;
 
 use crate::{
     admission::{Policies, nothing_accepted, record::RECORD},
-    client::connect_through,
+    client::{Wire, connect_through},
     clock::Clock,
     controller,
     election::{Election, Timing},
@@ -42,14 +45,32 @@ pub struct Settings {
 /// # Errors
 /// [`preflight::Misconfigured`]; when it loses the Lease; and as [`controller::run`].
 pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    run_through(config, settings, &Identity::new(), shutdown).await
+}
+
+/// As [`run`], all of its requests and answers passing through `layer` last, below the fence and the time-outs: that is where
+/// tests make networks and servers fail.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_through<L>(
+    config: Config,
+    settings: Settings,
+    layer: &L,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()>
+where
+    L: Layer<Wire, Service = Wire> + Clone,
+{
     let health = Arc::new(Health::default());
     let leadership = Leadership::default();
     let metrics = Metrics::default();
     // The Lease is renewed over connections of its own, and not fenced.
     let clock = Clock::default();
-    let aside = connect_through(config.clone(), &clock).context("the cluster's credentials can't be used")?;
-    let through =
-        Stack::new(clock.clone(), Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone())));
+    let beneath = Stack::new(layer.clone(), clock.clone());
+    let aside =
+        connect_through(config.clone(), &beneath).context("the cluster's credentials can't be used")?;
+    let through = Stack::new(beneath, Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone())));
     let client = connect_through(config, &through).context("the cluster's credentials can't be used")?;
 
     let listener = listen(settings.metrics_bind_address)?;

@@ -22,6 +22,13 @@ pub async fn collected(call: Call, answer: Answer) -> Result<Answer, BoxError> {
     Ok(Response::from_parts(head, whole(body)))
 }
 
+/// Waits for the whole answer, and gives back its text as well.
+pub async fn text_of(answer: Answer) -> Result<(Answer, Bytes), BoxError> {
+    let (head, body) = answer.into_parts();
+    let text = body.collect().await?.to_bytes();
+    Ok((Response::from_parts(head, whole(text.clone())), text))
+}
+
 /// Half of its first piece, and then the connection is cut.
 pub async fn cut_short(answer: Answer) -> Result<Answer, BoxError> {
     let (mut head, mut body) = answer.into_parts();
@@ -33,7 +40,7 @@ pub async fn cut_short(answer: Answer) -> Result<Answer, BoxError> {
     Ok(Response::from_parts(head, Box::new(body)))
 }
 
-fn whole(body: Bytes) -> Box<DynBody> {
+pub fn whole(body: Bytes) -> Box<DynBody> {
     Box::new(Full::new(body).map_err(BoxError::from))
 }
 

@@ -49,7 +49,9 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
 /// While something stands in the way for longer than it takes to the next report, the message says what; and it does not
 /// say so before.
 fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
-    let strike = case.plan.strikes.iter().find(|strike| strike.lasts != Lasts::Once);
+    let aside = |place: &Place| matches!(place, Place::Nth(call, _) | Place::InTheMiddle(call) if call.is_in_the_background());
+    let mut lasting = case.plan.strikes.iter().filter(|strike| strike.lasts != Lasts::Once);
+    let strike = lasting.find(|strike| !aside(&strike.place));
     if strike.is_none() && !case.plan.is_in_peace() {
         return None;
     }
@@ -141,6 +143,8 @@ fn counted(status: &BulkUpdateStatus) -> Summary {
 fn may_be_rejected(case: &Case<'_>, reason: &str) -> bool {
     match reason {
         "BulkUpdatesDisabled" => case.plan.switches_off(),
+        // Whether that is so of this one, `authors` looks.
+        "NotAuthorized" => case.plan.guard.is_some(),
         "DeadlineExceeded" => case.plan.scenario.name == "not-after" && !case.plan.is_in_peace(),
         _ => false,
     }
@@ -149,7 +153,7 @@ fn may_be_rejected(case: &Case<'_>, reason: &str) -> bool {
 fn may_wait(case: &Case<'_>, reason: &str) -> bool {
     let struck = |place: &Place, calls: &[Call]| match place {
         Place::Nth(call, _) => calls.contains(call),
-        Place::Write(_) => false,
+        Place::Write(_) | Place::InTheMiddle(_) => false,
     };
     let of = |resource| [Call::List(resource), Call::Watch(resource)];
     let mut calls = match reason {
@@ -159,9 +163,10 @@ fn may_wait(case: &Case<'_>, reason: &str) -> bool {
     };
     let watched: &[Resource] = match reason {
         "FlagUnreadable" => &[Resource::ConfigMaps],
-        _ => &Resource::ALL,
+        _ => &[Resource::WORK.as_slice(), &Resource::GUARDS].concat(),
     };
     calls.extend(watched.iter().copied().flat_map(of));
-    case.plan.strikes.iter().any(|strike| struck(&strike.place, &calls))
+    case.plan.guard.is_some_and(|_| reason == "Waiting")
+        || case.plan.strikes.iter().any(|strike| struck(&strike.place, &calls))
         || case.plan.view.is_some_and(|(_, resource)| watched.contains(&resource))
 }

@@ -30,8 +30,8 @@ struct Inner {
     open: HashSet<String>,
     /// The objects that it has to read because a write met a conflict.
     conflicts: HashSet<String>,
-    /// Until when the server has asked it to wait.
-    not_before: HashMap<(Call, String), Instant>,
+    /// Until when the server has asked a life to wait.
+    not_before: HashMap<(usize, Call, String), Instant>,
     called_off: bool,
     /// Only this kind is.
     called_off_for: Option<Resource>,
@@ -47,10 +47,13 @@ impl Conduct {
     }
 
     /// It sends a request.
-    pub fn asks(&self, call: Call, path: &str) {
+    pub fn asks(&self, life: usize, call: Call, path: &str) {
         let mut inner = self.inner.lock().unwrap();
+        if call == Call::Unknown {
+            inner.wrong.push(format!("a request that it has no business to send: {path}"));
+        }
         let early =
-            inner.not_before.remove(&(call, path.to_owned())).is_some_and(|time| Instant::now() < time);
+            inner.not_before.remove(&(life, call, path.to_owned())).is_some_and(|time| Instant::now() < time);
         // Each BulkUpdate waits for itself; what they share is the reading of the flag.
         if early && (inner.alone || call == Call::ReadFlag) {
             inner.wrong.push(format!("{call} of {path} before the time that Retry-After says"));
@@ -77,18 +80,20 @@ impl Conduct {
     }
 
     /// A fault strikes one of its requests.
-    pub fn is_struck(&self, call: Call, path: &str, fault: Fault) {
+    pub fn is_struck(&self, life: usize, call: Call, path: &str, fault: Fault) {
         let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && fault.leaves_the_outcome_open() {
             inner.open.insert(path.to_owned());
         }
-        // kube's watcher has a back-off of its own, and does not see the header. Each event is sent once.
-        let heedless = matches!(call, Call::List(_) | Call::Watch(_) | Call::Event);
+        // kube's watcher has a back-off of its own, and does not see the header. Each event is sent once. The Lease would be lost
+        // by waiting.
+        let heedless =
+            matches!(call, Call::List(_) | Call::Watch(_) | Call::Event) || call.is_in_the_background();
         if let Fault::Answer { retry_after: Some(seconds), .. } = fault
             && !heedless
         {
             let time = Instant::now() + Duration::from_secs(seconds.into());
-            inner.not_before.insert((call, path.to_owned()), time);
+            inner.not_before.insert((life, call, path.to_owned()), time);
         }
     }
 

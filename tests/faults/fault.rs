@@ -2,102 +2,7 @@
 
 use std::fmt;
 
-use http::{Method, request::Parts};
-
-/// What the operator watches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Resource {
-    Executions,
-    Deployments,
-    BulkUpdates,
-    ConfigMaps,
-}
-
-impl Resource {
-    pub const ALL: [Self; 4] = [Self::Executions, Self::Deployments, Self::BulkUpdates, Self::ConfigMaps];
-
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Executions => "executions",
-            Self::Deployments => "deployments",
-            Self::BulkUpdates => "bulkupdates",
-            Self::ConfigMaps => "configmaps",
-        }
-    }
-}
-
-/// A kind of request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Call {
-    List(Resource),
-    Watch(Resource),
-    ReadFlag,
-    ReadBulkUpdate,
-    ReadTarget,
-    /// The status of a BulkUpdate.
-    Record,
-    /// The DELETE of a BulkUpdate after its TTL.
-    Expire,
-    Stop,
-    Delete,
-    Event,
-}
-
-impl Call {
-    /// What a request is.
-    pub fn of(head: &Parts) -> Self {
-        let segments: Vec<_> = head.uri.path().split('/').filter(|s| !s.is_empty()).collect();
-        let at = segments.iter().position(|s| *s == "namespaces").map_or(0, |at| at + 2);
-        let resource = segments.get(at).copied().unwrap_or_default();
-        let named = segments.len() > at + 1;
-        let followed = Resource::ALL.into_iter().find(|r| r.word() == resource);
-        match (&head.method, followed, named) {
-            (_, None, _) => Self::Event,
-            (&Method::GET, Some(r), false) => {
-                let watch = head.uri.query().is_some_and(|q| q.contains("watch=true"));
-                if watch { Self::Watch(r) } else { Self::List(r) }
-            }
-            (&Method::GET, Some(Resource::ConfigMaps), _) => Self::ReadFlag,
-            (&Method::GET, Some(Resource::BulkUpdates), _) => Self::ReadBulkUpdate,
-            (&Method::GET, Some(_), _) => Self::ReadTarget,
-            (&Method::DELETE, Some(Resource::BulkUpdates), _) => Self::Expire,
-            (&Method::DELETE, Some(_), _) => Self::Delete,
-            (_, Some(Resource::BulkUpdates), _) => Self::Record,
-            (_, Some(_), _) => Self::Stop,
-        }
-    }
-
-    /// Whether it changes anything that a user asked about.
-    pub const fn is_write(self) -> bool {
-        matches!(self, Self::Record | Self::Expire | Self::Stop | Self::Delete)
-    }
-
-    pub const fn is_target_write(self) -> bool {
-        matches!(self, Self::Stop | Self::Delete)
-    }
-
-    /// Whether its answer goes on for ever.
-    pub const fn is_watch(self) -> bool {
-        matches!(self, Self::Watch(_))
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::List(resource) => write!(f, "list-{}", resource.word()),
-            Self::Watch(resource) => write!(f, "watch-{}", resource.word()),
-            Self::ReadFlag => f.write_str("read-flag"),
-            Self::ReadBulkUpdate => f.write_str("read-bulkupdate"),
-            Self::ReadTarget => f.write_str("read-target"),
-            Self::Record => f.write_str("record"),
-            Self::Expire => f.write_str("expire"),
-            Self::Stop => f.write_str("stop"),
-            Self::Delete => f.write_str("delete"),
-            Self::Event => f.write_str("event"),
-        }
-    }
-}
+pub use crate::call::{Call, Resource};
 
 /// When the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +58,39 @@ pub enum Change {
     FlagOff,
     /// The flag is switched off for one of the kinds.
     DeploymentsOff,
+    /// Somebody who is no replica has the Lease from now on.
+    TakeLease,
+    /// The Lease is held by nobody.
+    FreeLease,
+    DeleteLease,
+    /// The admission policy, or its binding, changes.
+    Guard(Guard),
+}
+
+/// What somebody does to the admission policy or to its binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// It is deleted.
+    Gone(Resource),
+    /// It is deleted, and made again.
+    Renewed(Resource),
+    /// It checks nobody, or only warns.
+    Weak(Resource),
+    /// It checks nobody for a moment, and then is again as it was.
+    WeakForAMoment(Resource),
+}
+
+impl Guard {
+    pub const fn resource(self) -> Resource {
+        match self {
+            Self::Gone(r) | Self::Renewed(r) | Self::Weak(r) | Self::WeakForAMoment(r) => r,
+        }
+    }
+
+    /// Whether authors are checked again, once it is done.
+    pub const fn is_put_back(self) -> bool {
+        matches!(self, Self::Renewed(_) | Self::WeakForAMoment(_))
+    }
 }
 
 /// What becomes of one request.
@@ -176,6 +114,9 @@ pub enum Fault {
     CutShort,
     /// Somebody else is quicker: between what the operator read and this request.
     Race(Change),
+    /// The process is held before the request leaves, or when it has been answered, until another leads and has had time to
+    /// do the work.
+    Pause(Moment),
 }
 
 impl Fault {
@@ -183,6 +124,7 @@ impl Fault {
     pub const fn leaves_the_outcome_open(self) -> bool {
         match self {
             Self::Crash(_) | Self::Late(_) | Self::Silence { .. } | Self::CutShort => true,
+            Self::Pause(moment) => matches!(moment, Moment::Before),
             Self::Answer { code, .. } => code >= 500,
             Self::Race(_) | Self::Sigterm => false,
         }
@@ -190,7 +132,7 @@ impl Fault {
 
     /// Whether the process ends by it.
     pub const fn ends_a_life(self) -> bool {
-        matches!(self, Self::Crash(_) | Self::Sigterm)
+        matches!(self, Self::Crash(_) | Self::Sigterm | Self::Pause(_))
     }
 }
 
@@ -198,8 +140,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kebab = |text: String| {
             let mut name = String::new();
-            for c in text.chars() {
-                if c.is_uppercase() && !name.is_empty() {
+            for c in text.chars().filter(|c| *c != ')').map(|c| if c == '(' { '-' } else { c }) {
+                if c.is_uppercase() && !name.is_empty() && !name.ends_with('-') {
                     name.push('-');
                 }
                 name.push(c.to_ascii_lowercase());
@@ -208,6 +150,7 @@ impl fmt::Display for Fault {
         };
         match self {
             Self::Sigterm => f.write_str("sigterm"),
+            Self::Pause(moment) => write!(f, "pause-{}", kebab(format!("{moment:?}"))),
             Self::Crash(moment) => write!(f, "crash-{}", kebab(format!("{moment:?}"))),
             Self::Answer { code, retry_after, passed_on } => {
                 write!(f, "{code}")?;
@@ -232,6 +175,8 @@ pub enum Place {
     Nth(Call, usize),
     /// The n-th write, of whatever kind, from 1.
     Write(usize),
+    /// The first of a kind after the first write to a target.
+    InTheMiddle(Call),
 }
 
 impl fmt::Display for Place {
@@ -239,6 +184,7 @@ impl fmt::Display for Place {
         match self {
             Self::Nth(call, n) => write!(f, "{call}-{n}"),
             Self::Write(n) => write!(f, "write-{n}"),
+            Self::InTheMiddle(call) => write!(f, "{call}-in-the-middle"),
         }
     }
 }

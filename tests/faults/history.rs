@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 pub struct Version {
     /// The revision that made it so.
     pub revision: u64,
-    /// `executions`, `deployments` or `bulkupdates`.
+    /// `executions`, and so on.
     pub plural: String,
     pub name: String,
     pub uid: String,
@@ -67,40 +67,63 @@ impl Version {
 pub struct History {
     versions: Mutex<Vec<Version>>,
     grown: watch::Sender<usize>,
-    _watches: JoinSet<()>,
+    watches: Mutex<JoinSet<()>>,
+}
+
+/// What to watch: all objects of a kind in one place, or those that a field selector selects.
+pub struct Followed {
+    pub resource: ApiResource,
+    pub namespace: Option<String>,
+    pub fields: Option<String>,
 }
 
 impl History {
-    /// Watches a namespace, which has to be empty, from now on; and says which revision that is.
+    /// Watches the targets and BulkUpdates of a namespace, which has to be empty, from now on; and says which revision that is.
     pub async fn of(client: &Client, namespace: &str) -> (Arc<Self>, String) {
         let resources = [
             Kind::Execution.api_resource(),
             Kind::Deployment.api_resource(),
             ApiResource::erase::<BulkUpdate>(&()),
         ];
-        let mut started = Vec::new();
-        for resource in resources {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-            let list = api.list(&ListParams::default()).await.unwrap();
-            assert!(list.items.is_empty());
-            started.push((resource.plural, api, list.metadata.resource_version.unwrap()));
-        }
-        let now = started[0].2.clone();
-        let history = Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
-            let mut watches = JoinSet::new();
-            for (plural, api, revision) in started {
-                let weak = weak.clone();
-                watches.spawn(async move {
-                    let mut events = api.watch(&WatchParams::default(), &revision).await.unwrap().boxed();
-                    while let Some(event) = events.try_next().await.unwrap() {
-                        let Some(history) = weak.upgrade() else { return };
-                        history.take_in(&plural, event);
-                    }
-                });
-            }
-            Self { versions: Mutex::default(), grown: watch::Sender::default(), _watches: watches }
-        });
+        let in_namespace =
+            |resource| Followed { resource, namespace: Some(namespace.to_owned()), fields: None };
+        let (history, now) = Self::of_all(client, resources.map(in_namespace)).await;
+        assert!(history.versions().is_empty());
         (history, now)
+    }
+
+    /// Watches what is given, beginning with what there is; and says which revision that is of the first.
+    pub async fn of_all(
+        client: &Client,
+        followed: impl IntoIterator<Item = Followed>,
+    ) -> (Arc<Self>, String) {
+        let history =
+            Self { versions: Mutex::default(), grown: watch::Sender::default(), watches: Mutex::default() };
+        let history = Arc::new(history);
+        let mut first = None;
+        for Followed { resource, namespace, fields } in followed {
+            let api: Api<DynamicObject> = match namespace {
+                Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            let list = ListParams { field_selector: fields.clone(), ..ListParams::default() };
+            let list = api.list(&list).await.unwrap();
+            let revision = list.metadata.resource_version.unwrap();
+            for object in list.items {
+                history.take_in(&resource.plural, WatchEvent::Added(object));
+            }
+            first.get_or_insert_with(|| revision.clone());
+            let weak = Arc::downgrade(&history);
+            history.watches.lock().unwrap().spawn(async move {
+                let params = WatchParams { field_selector: fields, ..WatchParams::default() };
+                let mut events = api.watch(&params, &revision).await.unwrap().boxed();
+                while let Some(event) = events.try_next().await.unwrap() {
+                    let Some(history) = weak.upgrade() else { return };
+                    history.take_in(&resource.plural, event);
+                }
+            });
+        }
+        (history, first.unwrap())
     }
 
     fn take_in(&self, plural: &str, event: WatchEvent<DynamicObject>) {

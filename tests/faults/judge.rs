@@ -10,10 +10,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    authors,
+    basis::Bases,
     cluster::{Cluster, FINALIZER},
     conditions, end,
     fault::{Call, Change, Fault, Place},
     history::Version,
+    leases,
     plan::Plan,
     support::audit::Request,
     truth,
@@ -24,7 +27,14 @@ pub struct Case<'a> {
     pub versions: Vec<Version>,
     pub requests: Vec<Request>,
     pub called_off: Option<Timestamp>,
-    pub cluster: &'a Cluster,
+    /// The objects that others have deleted, by uid.
+    pub others_deleted: Vec<String>,
+    /// What the plans rest on.
+    pub bases: &'a Bases,
+    /// The Lease and what checks authors, where what is shipped runs.
+    pub shipped: Vec<Version>,
+    /// The lives that were held, and the paths of the requests that were under way then.
+    pub held: Vec<(String, String)>,
     /// When a fault that lasts has struck first and last.
     pub lasted: Option<[Timestamp; 2]>,
     pub wrong: Vec<String>,
@@ -92,12 +102,37 @@ pub fn may(version: &Version, verb: TargetStatus) -> bool {
 }
 
 impl<'a> Case<'a> {
-    pub fn new(plan: &'a Plan, cluster: &'a Cluster, lasted: Option<[Timestamp; 2]>) -> Self {
-        let versions: Vec<_> =
-            cluster.history.versions().into_iter().filter(|v| v.name != "observer-end").collect();
-        let requests = cluster.audit();
-        let called_off = cluster.called_off();
-        Self { plan, versions, requests, called_off, cluster, lasted, wrong: Vec::new() }
+    pub fn new(plan: &'a Plan, cluster: &Cluster, bases: &'a Bases, lasted: Option<[Timestamp; 2]>) -> Self {
+        let versions = cluster.history.versions().into_iter().filter(|v| v.name != "observer-end");
+        Self {
+            versions: versions.collect(),
+            requests: cluster.audit(),
+            called_off: cluster.called_off(),
+            others_deleted: cluster.others_deleted(),
+            shipped: cluster.shipped.iter().flat_map(|shipped| shipped.versions()).collect(),
+            ..Self::of(plan, bases, lasted)
+        }
+    }
+
+    /// One of which nothing is known.
+    pub fn of(plan: &'a Plan, bases: &'a Bases, lasted: Option<[Timestamp; 2]>) -> Self {
+        Self {
+            plan,
+            versions: Vec::new(),
+            requests: Vec::new(),
+            called_off: None,
+            others_deleted: Vec::new(),
+            bases,
+            shipped: Vec::new(),
+            held: Vec::new(),
+            lasted,
+            wrong: Vec::new(),
+        }
+    }
+
+    /// Whether somebody else has deleted this object.
+    pub fn was_deleted_by_others(&self, uid: &str) -> bool {
+        self.others_deleted.iter().any(|deleted| deleted == uid)
     }
 
     fn say(&mut self, what: String) {
@@ -138,7 +173,8 @@ impl<'a> Case<'a> {
                 self.say(problem);
             }
         }
-        for problem in end::of(&self, &bulks) {
+        let others = [end::of(&self, &bulks), authors::of(&self, &bulks), leases::of(&self)];
+        for problem in others.concat().into_iter().chain(self.accounts_agree()) {
             self.say(problem);
         }
         self.as_in_peace(&bulks);
@@ -194,6 +230,28 @@ impl<'a> Case<'a> {
         object.created() < &*bulk.created || (object.created() == bulk.created && before)
     }
 
+    /// The audit log, on which other judgements rest, tells of each change that the observer has seen, if not always what was
+    /// answered: who asked may have died by then.
+    pub fn accounts_agree(&self) -> Vec<String> {
+        let mut seen: HashMap<&str, (bool, bool)> = HashMap::new();
+        let mut unknown = Vec::new();
+        for version in self.versions.iter().filter(|v| v.plural != "bulkupdates") {
+            let before = seen.entry(&version.uid).or_default();
+            let now = (!version.stopped_by().is_empty(), version.deleted || version.terminating());
+            let verbs = [("patch", now.0 && !before.0), ("delete", now.1 && !before.1)];
+            let others = self.was_deleted_by_others(&version.uid);
+            for (verb, _) in verbs.into_iter().filter(|(verb, new)| *new && !(others && *verb == "delete")) {
+                let sent =
+                    |r: &&Request| r.verb == verb && r.resource == version.plural && r.name == version.name;
+                if !self.requests.iter().any(|r| sent(&r)) {
+                    unknown.push(format!("the audit log does not tell of the {verb} of {}", version.name));
+                }
+            }
+            *before = now;
+        }
+        unknown
+    }
+
     /// Every accepted write hit an object that was eligible and planned on record; none was hit twice.
     fn writes(&mut self, bulks: &[Bulk]) {
         let mut hit: Vec<(String, String)> = Vec::new();
@@ -242,7 +300,7 @@ impl<'a> Case<'a> {
                 b.asks(kind, &gone.name, &gone.uid, TargetStatus::Deleted)
                     && b.had_planned(kind, &gone.name, &gone.uid, gone.revision)
             });
-            if !planned && !self.cluster.others_deleted(&gone.uid) {
+            if !planned && !self.was_deleted_by_others(&gone.uid) {
                 self.say(format!("{} is gone, which nobody had planned", gone.name));
             }
         }

@@ -6,25 +6,32 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod answer;
+mod authors;
+mod basis;
+mod call;
 mod cluster;
 mod conditions;
 mod conduct;
 mod end;
 mod fault;
+mod forged;
+mod guards;
 mod history;
 mod judge;
+mod leases;
+mod life;
 mod make;
 mod operator;
 mod plan;
 mod run;
 mod scenario;
+mod shipped;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;
 mod truth;
 mod unlogged;
 mod view;
-mod wire;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -38,7 +45,7 @@ use tokio::runtime::Runtime;
 
 use plan::{Learnt, Plan};
 use scenario::{SCENARIOS, Scenario};
-use tally::TALLY;
+use tally::{Shown, TALLY};
 
 /// Where everything but the operator runs.
 static OUTSIDE: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
@@ -46,7 +53,7 @@ static OUTSIDE: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 /// Most plans wait most of the time.
 const AT_ONCE: usize = 12;
 
-/// How often a plan is run whose fault does not strike, because a pass more or less was made.
+/// How often a plan is run whose fault does not strike, where that is a matter of luck.
 const ATTEMPTS: usize = 3;
 
 fn main() -> ExitCode {
@@ -54,29 +61,49 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(AT_ONCE);
     // A plan that is named needs no other scenario.
     let named = arguments.filter.as_ref().and_then(|filter| filter.split('/').nth(1));
+    let about_the_judge = arguments.filter.as_ref().is_some_and(|filter| filter.starts_with("judge/"));
     let scenarios: Vec<_> = match SCENARIOS.iter().find(|scenario| Some(scenario.name) == named) {
         Some(one) => vec![one],
-        None => SCENARIOS.iter().collect(),
+        None => SCENARIOS.iter().filter(|_| !about_the_judge).collect(),
     };
     let learnt = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| learn(scenario))));
-    let (mut trials, share) = (Vec::new(), Share::asked_for());
+    let share = Share::asked_for();
+    let mut plans = Vec::new();
     for (scenario, (learnt, wrong)) in scenarios.iter().zip(learnt) {
-        let plans = plan::of(scenario, &learnt).into_iter();
-        trials.extend(plans.filter(|plan| share.has(&plan.name)).map(|plan| {
-            let (name, quick) = (plan.name.clone(), plan.quick);
-            let family = name.split('/').next().unwrap_or_default().to_owned();
-            // If all is not well in the run that the places come from, there may be more of them.
-            let before = wrong.clone().filter(|_| plan.is_in_peace());
-            let test = move || before.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
-            Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
-        }));
+        let of_scenario = plan::of(scenario, &learnt).into_iter().filter(|plan| share.has(&plan.name));
+        // If all is not well in the run that the places come from, there may be more of them.
+        plans.extend(
+            of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_in_peace() && !plan.shipped), plan)),
+        );
     }
-    if let (Some(name), true) = (&arguments.filter, arguments.exact)
-        && !trials.iter().any(|trial| trial.name() == name)
-    {
-        eprintln!("there is no plan of the name {name}");
+    // Those that wait longest until they can begin come last.
+    plans.sort_by_key(|(_, plan)| plan.guard.is_some());
+    for (number, (_, plan)) in plans.iter_mut().enumerate().filter(|(_, (_, plan))| plan.guard.is_some()) {
+        plan.own_policy = Some(format!("own-{number}.{}", guards::POLICY));
+    }
+    let selected = |plan: &&Plan| {
+        let named = |filter: &String| {
+            if arguments.exact { plan.name == *filter } else { plan.name.contains(filter) }
+        };
+        let runs = arguments.include_ignored || arguments.ignored != plan.quick;
+        runs && arguments.filter.as_ref().is_none_or(named) && !arguments.skip.iter().any(named)
+    };
+    let chosen: Vec<_> = plans.iter().map(|(_, plan)| plan).filter(selected).collect();
+    if chosen.is_empty() && arguments.filter.is_some() && !about_the_judge {
+        eprintln!("there is no plan of the name {:?} to run", arguments.filter);
         return ExitCode::FAILURE;
     }
+    let own: Vec<_> = chosen.iter().filter_map(|plan| plan.own_policy.clone()).collect();
+    if !(arguments.list || own.is_empty()) {
+        OUTSIDE.block_on(guards::make(&own));
+    }
+    let trial = |(wrong, plan): (Option<String>, Plan)| {
+        let (name, quick) = (plan.name.clone(), plan.quick);
+        let family = name.split('/').next().unwrap_or_default().to_owned();
+        let test = move || wrong.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
+        Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
+    };
+    let trials = forged::trials().chain(plans.into_iter().map(trial)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let enough = TALLY.lock().unwrap().conclude();
     if enough { conclusion.exit_code() } else { ExitCode::FAILURE }
@@ -111,7 +138,10 @@ async fn learn(scenario: &'static Scenario) -> (Learnt, Option<String>) {
 }
 
 fn attempt(plan: &Plan) -> Result<Completion, Failed> {
-    for _ in 0..ATTEMPTS {
+    // Where what is sent is determined, a fault that does not strike has found something that should not be so.
+    let attempts = if plan.is_a_matter_of_luck() { ATTEMPTS } else { 1 };
+    let mut account = String::new();
+    for _ in 0..attempts {
         let course = OUTSIDE.block_on(run::run(plan));
         let mut tally = TALLY.lock().unwrap();
         tally.requests(&plan.name, course.most_requests);
@@ -119,14 +149,17 @@ fn attempt(plan: &Plan) -> Result<Completion, Failed> {
             return Err(wrong.into());
         }
         if course.struck >= plan.bound() {
-            tally.struck(plan, course.struck, course.in_vain);
             println!("{}: {}", plan.name, course.account);
-            return Ok(Completion::Completed);
+            return Ok(match tally.struck(plan, course.struck, course.in_vain) {
+                Shown::All => Completion::Completed,
+                Shown::Less(why) => Completion::ignored_with(why),
+            });
         }
+        account = course.account;
     }
     let never = "the fault never struck: what it is meant for did not happen";
     if !plan.is_a_matter_of_luck() {
-        return Err(never.into());
+        return Err(format!("{never}: {account}").into());
     }
     TALLY.lock().unwrap().not_struck(plan);
     Ok(Completion::ignored_with(never))

@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     sync::{Arc, LazyLock, Mutex, Once},
     thread,
+    time::Duration,
 };
 
 use ai_api_operator::{
@@ -12,7 +13,9 @@ use ai_api_operator::{
     client,
     clock::Clock,
     controller::{self, Settings},
+    election::Timing,
     metrics::Metrics,
+    replica,
 };
 use tokio::{
     runtime::Builder,
@@ -22,7 +25,16 @@ use tower::layer::util::Stack;
 
 use crate::{
     cluster::Cluster,
-    wire::{Life, Through},
+    life::{Life, Through},
+    plan::Plan,
+};
+
+/// The times of the election, short so that many plans can have their turn, and long enough for a busy machine; that between the renew deadline and the end of the
+/// Lease is long enough for a request to be on its way.
+pub const TIMING: Timing = Timing {
+    lease_duration: Duration::from_secs(5),
+    renew_deadline: Duration::from_secs(4),
+    retry_period: Duration::from_millis(200),
 };
 
 /// How a life has ended.
@@ -83,18 +95,19 @@ impl std::io::Write for Log {
 
 impl Running {
     /// Starts it on a thread of its own, named as its namespace.
-    pub async fn start(cluster: &Arc<Cluster>, life: Arc<Life>, max_in_flight: usize, log: Log) -> Self {
+    pub async fn start(cluster: &Arc<Cluster>, life: Arc<Life>, plan: &Plan, log: Log) -> Self {
         note_panics();
-        let namespace = cluster.world.namespace.clone();
+        let namespace = cluster.world.home.clone();
+        let shipped = plan.shipped;
         let settings = Settings {
             namespace: namespace.clone(),
             meta_configmap: "ai-api-meta".into(),
-            watch_namespaces: vec![namespace.clone()],
-            max_in_flight,
+            watch_namespaces: if shipped { Vec::new() } else { vec![namespace.clone()] },
+            max_in_flight: plan.scenario.max_in_flight,
             delete_completed: false,
-            // Faults strike what is written to targets; who may ask is tested in tests/admission.rs.
-            require_admission_policy: false,
+            require_admission_policy: shipped,
         };
+        let identity = life.name();
         let config = cluster.operators_config().await;
         let (tell, ended) = oneshot::channel();
         let (through, stop, dead) = (Through(Arc::clone(&life)), life.shutdown.clone(), life.dead.clone());
@@ -104,13 +117,32 @@ impl Running {
             let _log = tracing::subscriber::set_default(log);
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             let end = runtime.block_on(async {
-                let clock = Clock::default();
-                let client = client::connect_through(config, &Stack::new(clock.clone(), through)).unwrap();
-                let policies = Policies::new(settings.require_admission_policy, None, watch::Sender::default());
+                let work = async {
+                    if shipped {
+                        let metrics_bind_address = ([127, 0, 0, 1], 0).into();
+                        let controller = settings;
+                        let settings =
+                            replica::Settings { controller, metrics_bind_address, timing: TIMING, identity };
+                        return replica::run_through(config, settings, &through, stop).await;
+                    }
+                    let clock = Clock::default();
+                    let client = client::connect_through(config, &Stack::new(clock.clone(), through))?;
+                    let policies = Policies::new(false, None, watch::Sender::default());
+                    controller::run(
+                        client,
+                        settings,
+                        clock,
+                        policies,
+                        Metrics::default(),
+                        Arc::default(),
+                        stop,
+                    )
+                    .await
+                };
                 tokio::select! {
                     biased;
                     () = dead.cancelled() => End::Killed,
-                    end = controller::run(client, settings, clock, policies, Metrics::default(), Arc::default(), stop) => End::Ended(end.map_err(|e| format!("{e:#}"))),
+                    end = work => End::Ended(end.map_err(|e| format!("{e:#}"))),
                 }
             });
             // All that it was about to do is dropped with it.

@@ -1,12 +1,16 @@
 //! Which plans there are: every fault at every place that a run in peace has shown.
 
+mod views;
+
 use std::collections::HashMap;
 
 use ai_api_operator::api::Kind;
 
 use crate::{
-    fault::{Call, Change, Fault, Lasts, Late, Moment, Place, Resource, Strike, View},
+    fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
     scenario::{Reaction, Scenario},
+    shipped,
+    support::audit::Request,
 };
 
 /// A run of a scenario with what goes wrong in it.
@@ -22,6 +26,16 @@ pub struct Plan {
     pub quick: bool,
     /// Whether the second crash of a pair is sure to find something left to strike.
     pub strikes_twice: bool,
+    /// Whether what is shipped runs: two replicas, which take turns by the Lease, serve all namespaces, and plan nothing that
+    /// the admission policy does not cover. Else one process, without Lease, fence and policy, serves one namespace.
+    pub shipped: bool,
+    /// What somebody does to the admission policy or its binding before the BulkUpdate is made; what is not put back by then is
+    /// put back afterwards.
+    pub guard: Option<Guard>,
+    /// Whether no operator runs while that is done and the BulkUpdate is made.
+    pub away: bool,
+    /// The name of the policy and the binding that it has for itself alone.
+    pub own_policy: Option<String>,
 }
 
 /// What a run in peace has sent.
@@ -49,6 +63,10 @@ impl Plan {
             unseen: None,
             quick: true,
             strikes_twice: false,
+            shipped: false,
+            guard: None,
+            away: false,
+            own_policy: None,
         }
     }
 
@@ -67,7 +85,7 @@ impl Plan {
     }
 
     pub fn is_in_peace(&self) -> bool {
-        self.strikes.is_empty() && self.view.is_none()
+        self.strikes.is_empty() && self.view.is_none() && self.guard.is_none()
     }
 
     pub fn crashes(&self) -> bool {
@@ -82,6 +100,13 @@ impl Plan {
     /// Whether the operator is made to crash in two lives.
     pub fn is_a_pair(&self) -> bool {
         self.strikes.len() == 2 && self.strikes.iter().any(|strike| strike.life > 0)
+    }
+
+    /// Whether this view shows the operator, at its end, what it has not shown before: then what is made later rests on it.
+    pub fn view_ends_before_the_bulk_update(&self) -> bool {
+        let on_guards = |(_, resource): &(View, Resource)| Resource::GUARDS.contains(resource);
+        let hides = |(view, _): &(View, Resource)| matches!(view, View::Hold | View::Lose | View::Back);
+        self.view.filter(on_guards).is_some_and(|view| hides(&view))
     }
 
     /// How many requests have to be struck (or, in a view, whether any event met it), or the plan has shown nothing. The
@@ -110,11 +135,36 @@ impl Plan {
         })
     }
 
+    /// Whether the harness may have sent this request, after its operator had.
+    pub fn is_sent_late(&self, request: &Request) -> bool {
+        self.strikes
+            .iter()
+            .filter(|s| matches!(s.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken)))
+            .any(|strike| match strike.place {
+                Place::Nth(Call::Record, _) => request.is_record(),
+                Place::Nth(Call::Expire, _) => request.resource == "bulkupdates" && request.verb == "delete",
+                Place::Nth(Call::Stop, _) => request.is_target() && request.verb == "patch",
+                Place::Nth(Call::Delete, _) => request.is_target() && request.verb == "delete",
+                _ => false,
+            })
+    }
+
     /// Whether nobody but the operator does anything but what the scenario says, and whatever fails leaves it the time that it
     /// has in peace.
     pub fn is_calm(&self) -> bool {
-        let counts = |change| !matches!(change, Change::Relabel | Change::RelabelBulkUpdate);
-        !self.changes().any(counts) && (self.is_in_peace() || !self.scenario.has_a_deadline())
+        let counts = |change| {
+            !matches!(
+                change,
+                Change::Relabel
+                    | Change::RelabelBulkUpdate
+                    | Change::TakeLease
+                    | Change::FreeLease
+                    | Change::DeleteLease
+            )
+        };
+        self.guard.is_none()
+            && !self.changes().any(counts)
+            && (self.is_in_peace() || !self.scenario.has_a_deadline())
     }
 
     /// Whether the flag is switched off at some time.
@@ -153,18 +203,18 @@ impl Plan {
         }
     }
 
-    fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
+    pub fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
         let parts: Vec<_> = strikes.iter().map(Strike::to_string).collect();
         let name = format!("{family}/{}/{}", scenario.name, parts.join("-then-"));
-        Self { name, scenario, strikes, view: None, unseen: None, quick, strikes_twice: false }
+        Self { name, strikes, quick, ..Self::in_peace(scenario) }
     }
 }
 
 const HALF_A_MINUTE: Lasts = Lasts::Seconds(30);
 
-const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Committed, Moment::Answered];
+pub const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Committed, Moment::Answered];
 
-fn answers() -> Vec<Fault> {
+pub fn answers() -> Vec<Fault> {
     let mut faults = Vec::new();
     for passed_on in [false, true] {
         for code in [401, 403, 409, 410, 429, 500, 503, 504] {
@@ -178,7 +228,7 @@ fn answers() -> Vec<Fault> {
     faults
 }
 
-const RACES: [Change; 16] = [
+pub const RACES: [Change; 16] = [
     Change::Relabel,
     Change::Complete,
     Change::Run,
@@ -198,7 +248,7 @@ const RACES: [Change; 16] = [
 ];
 
 /// Whether the fault means anything there.
-fn fits(fault: Fault, call: Call) -> bool {
+pub fn fits(fault: Fault, call: Call) -> bool {
     match fault {
         // Reads may be lost; that they come late means nothing.
         Fault::Late(_) => call.is_write(),
@@ -229,14 +279,15 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
         }
     }
     for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
-        for second in 1..=learnt.writes {
-            for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
+        for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
+            // What was carried out is not sent again: more than this there is nothing to strike in the second life.
+            let left = learnt.writes - first + usize::from(a == Moment::Before);
+            for second in 1..=left {
                 let crash =
                     |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
                 let strikes = vec![crash(0, first, a), crash(1, second, b)];
-                // The end, at least, is left to be told; unless nothing is told of what was deleted.
-                let left = first < learnt.writes || a == Moment::Before;
-                let strikes_twice = second == 1 && left && !scenario.deletes_its_bulk_update();
+                // The end, at least, is left to be told; unless nothing is told of what was deleted. Reports may be fewer.
+                let strikes_twice = second == 1 && !scenario.deletes_its_bulk_update();
                 plans.push(Plan { strikes_twice, ..Plan::strike("crash", scenario, strikes, plain) });
             }
         }
@@ -271,8 +322,9 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
         plans.extend(crash_loops(scenario));
     }
     if !scenario.in_short {
-        plans.extend(views(scenario, plain));
+        plans.extend(views::of(scenario, plain));
     }
+    plans.extend(shipped::of(scenario, learnt));
     plans
 }
 
@@ -311,90 +363,4 @@ fn crash_loops(scenario: &'static Scenario) -> impl Iterator<Item = Plan> {
         let name = format!("crash/{}/{}-five-times", scenario.name, crash(0));
         Plan { name, ..Plan::strike("crash", scenario, (0..5).map(crash).collect(), true) }
     })
-}
-
-/// It is shown the BulkUpdate as it was made: while it lives, or when it starts after a crash at a record.
-fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec<Plan> {
-    let name = format!("view/{}/{}-bulkupdates", scenario.name, view.word());
-    let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::in_peace(scenario) };
-    let mut plans = vec![Plan { name: format!("{name}-nothing"), ..plan.clone() }];
-    if view == View::Before {
-        plans.extend([1, 2].into_iter().filter(|n| *n == 1 || scenario.tells_twice()).map(|n| {
-            let crash = Strike::once(Place::Nth(Call::Record, n), Fault::Crash(Moment::Answered));
-            Plan { name: format!("{name}-then-{crash}"), strikes: vec![crash], ..plan.clone() }
-        }));
-    }
-    plans
-}
-
-fn views(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
-    let on_targets = [
-        Change::Relabel,
-        Change::Complete,
-        Change::Run,
-        Change::Stop,
-        Change::AskToStop,
-        Change::Delete,
-        Change::Recreate,
-        Change::Terminate,
-    ];
-    let told_by = match scenario.reaction {
-        Reaction::InTheMiddle(_, resource) => Some(resource),
-        _ => None,
-    };
-    let mut plans = Vec::new();
-    for view in View::ALL {
-        for resource in Resource::ALL {
-            // Only there something is waited for that could be forgotten.
-            if view == View::Forget {
-                if scenario.name == "deadlines" && resource == Resource::Executions {
-                    let name = format!("view/{}/forget-executions", scenario.name);
-                    let view = Some((view, resource));
-                    plans.push(Plan { name, view, ..Plan::in_peace(scenario) });
-                }
-                continue;
-            }
-            // What is old of a target has a resource version that says so.
-            if matches!(view, View::Before | View::Again) {
-                if resource == Resource::BulkUpdates {
-                    plans.extend(old_bulk_updates(scenario, view, quick));
-                }
-                continue;
-            }
-            let unseen: &[Change] = match resource {
-                Resource::Executions | Resource::Deployments if scenario.targets.is_empty() => &[],
-                Resource::Executions | Resource::Deployments => &on_targets,
-                Resource::ConfigMaps => &[Change::FlagOff],
-                Resource::BulkUpdates => &[],
-            };
-            let seen = match resource {
-                Resource::Deployments => scenario.targets.iter().any(|t| t.kind == Kind::Deployment),
-                // Nobody changes the flag but who switches it off; seen late, that has to be read in time.
-                Resource::ConfigMaps => view == View::Hold && told_by == Some(Resource::ConfigMaps),
-                // In a dry run nobody changes a target.
-                Resource::Executions => scenario.name != "dry-run",
-                Resource::BulkUpdates => true,
-            };
-            if view == View::Back {
-                let name = format!(
-                    "view/{}/back-{}-then-crash-committed-at-write-1",
-                    scenario.name,
-                    resource.word()
-                );
-                let crash = Strike::once(Place::Write(1), Fault::Crash(Moment::Committed));
-                let view = Some((view, resource));
-                plans.push(Plan { name, strikes: vec![crash], view, quick, ..Plan::in_peace(scenario) });
-            }
-            let nothing = Some(None).filter(|_| seen);
-            let unseen =
-                unseen.iter().copied().map(Some).filter(|_| seen || resource != Resource::Deployments);
-            for change in nothing.into_iter().chain(unseen) {
-                let what = change.map_or_else(|| "nothing".into(), |c| Fault::Race(c).to_string());
-                let name = format!("view/{}/{}-{}-{what}", scenario.name, view.word(), resource.word());
-                let view = Some((view, resource));
-                plans.push(Plan { name, view, unseen: change, quick, ..Plan::in_peace(scenario) });
-            }
-        }
-    }
-    plans
 }

@@ -1,5 +1,8 @@
 //! The course of one plan: a namespace of its own, the operator in as many lives as it takes, and the judgement.
 
+mod course;
+mod guard;
+
 use std::{
     sync::{
         Arc,
@@ -9,22 +12,23 @@ use std::{
 };
 
 use ai_api_operator::api::{BulkUpdate, Kind};
-use futures::future::join_all;
+use futures::future::{join_all, select_all};
 use kube::ResourceExt;
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    basis::Bases,
     cluster::Cluster,
     conduct::Conduct,
     fault::{Call, Change, Fault, Lasts, Resource, Strike, View},
+    history::Version,
     judge::Case,
-    make,
+    life::{InTheMiddle, Life, Shared},
     operator::{End, Log, Running, has_panicked},
     plan::{Learnt, Plan},
     scenario::Reaction,
     unlogged,
     view::Views,
-    wire::{InTheMiddle, Life},
 };
 
 /// How long a plan may take: less than the minute after which the operator looks again at all that it waits for, so that a
@@ -37,6 +41,15 @@ const LONG_DEADLINE: Duration = Duration::from_secs(75);
 
 /// How long is waited for the operator's watches, which a fault may hold up.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same where another replica may have to lead first.
+const PATIENCE_TO_LEAD: Duration = Duration::from_secs(12);
+
+/// How long a BulkUpdate waits for the admission policy, before it is put back.
+const WAITS: Duration = Duration::from_millis(1500);
+
+/// How many lives an operator may have in one plan. More, and it does not get on by itself.
+const MOST_LIVES: usize = 12;
 
 /// How long an operator sends nothing that is not about to.
 const CALM: Duration = Duration::from_millis(300);
@@ -81,12 +94,13 @@ struct Runner<'a> {
     plan: &'a Plan,
     cluster: Arc<Cluster>,
     views: Arc<Views>,
-    conduct: Arc<Conduct>,
+    shared: Shared,
     lives: Vec<Arc<Life>>,
     log: Log,
-    running: Option<Running>,
+    running: Vec<Running>,
+    /// How many replicas have ended and are not started again yet.
+    ended: usize,
     reacted: bool,
-    in_the_middle: Option<Arc<InTheMiddle>>,
 }
 
 /// Runs a plan in a namespace of its own.
@@ -94,21 +108,28 @@ pub async fn run(plan: &Plan) -> Course {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let namespace = format!("plan-{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let begun = Instant::now();
-    let cluster = Cluster::new(&namespace).await;
+    let cluster = Cluster::new(&namespace, plan).await;
     let views = Views::of(plan);
-    let mut runner = Runner {
-        plan,
+    let shared = Shared {
         cluster: Arc::clone(&cluster),
-        views,
+        views: Arc::clone(&views),
         conduct: Conduct::of(plan),
-        lives: Vec::new(),
-        log: Log::default(),
-        running: None,
-        reacted: false,
+        bases: Arc::new(Bases::new(plan.is_alone())),
         in_the_middle: match plan.scenario.reaction {
             Reaction::InTheMiddle(change, resource) => Some(InTheMiddle::new(change, resource)),
             _ => None,
         },
+    };
+    let mut runner = Runner {
+        plan,
+        cluster: Arc::clone(&cluster),
+        views,
+        shared,
+        lives: Vec::new(),
+        log: Log::default(),
+        running: Vec::new(),
+        ended: 0,
+        reacted: false,
     };
     let deadline = if plan.takes_long() { LONG_DEADLINE } else { DEADLINE };
     let ended = match timeout(deadline, runner.course()).await {
@@ -116,26 +137,28 @@ pub async fn run(plan: &Plan) -> Course {
         Err(_) => Err(format!("not over within {deadline:?}")),
     };
     runner.views.end();
-    if let Some(running) = runner.running.take() {
+    for running in runner.running.drain(..) {
         running.life.dead.cancel();
     }
     cluster.observed().await;
     let lasted = runner.lives.iter().find_map(|life| life.lasted());
-    let case = Case::new(plan, &cluster, lasted);
+    let held = runner.lives.iter().flat_map(|life| life.held().into_iter().map(|path| (life.name(), path)));
+    let bases = Arc::clone(&runner.shared.bases);
+    let case = Case { held: held.collect(), ..Case::new(plan, &cluster, &bases, lasted) };
     let outcomes: Vec<_> =
         case.bulk_updates().iter().map(|bulk| told(&bulk.versions.last().unwrap().2)).collect();
     let requests = case.requests.len();
     let written = case.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
     let mut wrong = case.judged();
     wrong.extend(ended.err());
-    wrong.extend(runner.conduct.wrong());
+    wrong.extend(runner.shared.conduct.wrong());
+    wrong.extend(runner.nothing_came_of_it());
     wrong.extend(unlogged::of(plan, &runner.lives, &runner.log));
     if has_panicked(&namespace) {
         wrong.push("a panic".into());
     }
-    let sent = |life: &Arc<Life>| life.counts().values().sum::<usize>();
-    let busiest = runner.lives.iter().max_by_key(|life| sent(life)).unwrap();
-    let most_requests = sent(busiest);
+    let busiest = runner.lives.iter().max_by_key(|life| life.sent()).unwrap();
+    let most_requests = busiest.sent();
     let takes_long = |fault| matches!(fault, Fault::Silence { .. });
     let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault));
     // A watch that is closed is begun anew.
@@ -175,138 +198,81 @@ fn told(bulk: &BulkUpdate) -> String {
 }
 
 impl Runner<'_> {
-    async fn course(&mut self) -> Result<(), String> {
-        let scenario = self.plan.scenario;
-        make::targets(&self.cluster, scenario.targets).await;
+    /// Starts it: two replicas, where what is shipped runs, of which the first one leads.
+    async fn start_all(&mut self) -> Result<(), String> {
         self.start().await;
         self.synced().await?;
-        let forgets = matches!(self.plan.view, Some((View::Forget, _)));
-        let before = matches!(self.plan.view, Some((View::Before, _)));
-        if self.plan.view.is_some() && !forgets && !before && !self.plan.view_begins_at_the_record() {
-            let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
-            self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
-            if self.plan.unseen == Some(Change::FlagOff) {
-                self.cluster.switch_off().await;
-            } else if let Some(change) = self.plan.unseen {
-                for target in scenario.targets {
-                    self.cluster.act(change, target.kind, target.name).await;
-                }
-            }
-        }
-        // It is shown the past by now, or what follows would be no fault.
-        let goes_back = matches!(self.plan.view, Some((View::Back, _)));
-        let end = Instant::now() + PATIENCE;
-        while goes_back && self.views.met() == 0 && Instant::now() < end {
-            self.wait_a_while().await?;
-        }
-        // Of what is of the same second as the BulkUpdate, a life that finds it there can't know whether it is older.
-        self.cluster.world.next_second().await;
-        let cluster = Arc::clone(&self.cluster);
-        let bulks =
-            (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));
-        tokio::join!(join_all(bulks), make::targets(&self.cluster, scenario.at_the_same_moment));
-        let since = Instant::now();
-        let mut begun = false;
-        while !self.is_over() {
-            self.wait_a_while().await?;
-            self.react().await;
-            let stopped = || self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
-            if forgets && !begun && stopped() {
-                begun = true;
-                self.views.begin(self.cluster.empty_at.clone());
-            } else if !forgets
-                && since.elapsed()
-                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_LASTS } else { VIEW_LASTS }
-                && !self.plan.hides_what_happens_in_the_middle()
-            {
-                self.views.end();
-            }
-        }
-        if self.plan.hides_what_happens_in_the_middle() {
-            self.until_calm().await?;
-        }
-        if self.plan.shows_an_old_bulk_update() {
-            self.sees_an_old_bulk_update().await?;
-        }
-        self.views.end();
-        // What it must not do any more, it may do only now.
-        self.until_calm().await?;
-        if let Some(running) = self.running.take() {
-            match running.stop().await {
-                End::Killed | End::Ended(Ok(())) => {}
-                End::Ended(Err(error)) => return Err(error),
-            }
-        }
-        // Another life finds nothing to do any more.
-        self.start().await;
-        self.synced().await?;
-        self.until_calm().await?;
-        let last = self.running.take().unwrap();
-        let life = Arc::clone(&last.life);
-        if let End::Ended(Err(error)) = last.stop().await {
-            return Err(error);
-        }
-        for life in &self.lives {
-            life.has_left_nothing().await;
-        }
-        let counts = life.counts();
-        let more: Vec<_> =
-            counts.keys().filter(|call| !matches!(call, Call::List(_) | Call::Watch(_))).collect();
-        if more.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("all was over, and another life has sent {more:?}"))
-        }
-    }
-
-    /// It is shown that what is over was not yet planned, and does not do it again.
-    async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
-        let life = Arc::clone(&self.lives[self.lives.len() - 1]);
-        let told = self.log.text().matches("finished bulk_update=").count();
-        let before = life.counts();
-        let end = Instant::now() + PATIENCE;
-        while self.views.met() == 0 && Instant::now() < end {
-            self.wait_a_while().await?;
-        }
-        self.until_calm().await?;
-        let after = life.counts();
-        let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
-        let more: Vec<_> =
-            after.iter().filter(|(call, n)| works(call) && before.get(call) != Some(n)).collect();
-        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
-        let gone = self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
-        if self.lives.len() > 1 || gone || told == 0 || more.is_empty() {
+        if !self.plan.shipped {
             return Ok(());
         }
-        Err(format!("what was over has begun anew: {more:?}"))
+        self.start().await;
+        let standby = Arc::clone(&self.running[self.running.len() - 1].life);
+        let end = Instant::now() + PATIENCE_TO_LEAD;
+        while !standby.was_answered(Call::Watch(Resource::Leases)) && Instant::now() < end {
+            self.wait_a_while().await?;
+        }
+        Ok(())
     }
 
     async fn start(&mut self) {
         let number = self.lives.len();
         let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
-        let life = Life::new(
-            Arc::clone(&self.cluster),
-            Arc::clone(&self.views),
-            Arc::clone(&self.conduct),
-            strikes,
-            self.in_the_middle.clone(),
-        );
+        let life = Life::new(number, self.shared.clone(), strikes);
         self.lives.push(Arc::clone(&life));
-        let max_in_flight = self.plan.scenario.max_in_flight;
-        self.running = Some(Running::start(&self.cluster, life, max_in_flight, self.log.clone()).await);
+        self.running.push(Running::start(&self.cluster, life, self.plan, self.log.clone()).await);
+    }
+
+    /// Asks all to end, and waits for that.
+    async fn stop_all(&mut self) -> Result<(), String> {
+        self.ended = 0;
+        let ends = join_all(self.running.drain(..).map(Running::stop)).await;
+        for end in ends {
+            match end {
+                End::Killed | End::Ended(Ok(())) => {}
+                End::Ended(Err(error)) if self.may_be(&error) => {}
+                End::Ended(Err(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a replica may end so by itself: it is started again then.
+    fn may_be(&self, error: &str) -> bool {
+        self.plan.shipped && error.contains("lost the Lease")
+    }
+
+    /// The one that leads, if there are two.
+    fn leading(&self) -> &Arc<Life> {
+        let leader = self.cluster.leader();
+        let leading = self.running.iter().find(|running| running.life.name() == leader);
+        &leading.unwrap_or(&self.running[0]).life
     }
 
     /// Waits until all watches have begun, or until one is late.
     async fn synced(&mut self) -> Result<(), String> {
-        let end = Instant::now() + PATIENCE;
+        let guards: &[Resource] = if self.plan.shipped { &Resource::GUARDS } else { &[] };
+        let end = Instant::now() + if self.plan.shipped { PATIENCE_TO_LEAD } else { PATIENCE };
         while Instant::now() < end {
-            let life = &self.running.as_ref().unwrap().life;
-            if Resource::ALL.into_iter().all(|r| life.was_answered(Call::Watch(r))) {
+            let begun = |r: &Resource| self.leading().was_answered(Call::Watch(*r));
+            if Resource::WORK.iter().chain(guards).all(begun) {
                 break;
             }
             self.wait_a_while().await?;
         }
         Ok(())
+    }
+
+    /// What was meant to happen beside the faults and did not: then the plan shows less than it says.
+    fn nothing_came_of_it(&self) -> Option<String> {
+        let stopped = self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
+        let middle = self.shared.in_the_middle.as_ref();
+        if middle.is_some_and(|middle| !middle.is_done()) && stopped {
+            return Some("something was stopped, and what was to happen then did not".into());
+        }
+        let gone = |v: &Version| v.deleted && v.plural == "executions" && v.name != "observer-end";
+        let recreates = self.plan.scenario.reaction == Reaction::Recreate;
+        (recreates && !self.reacted && self.cluster.history.versions().iter().any(gone))
+            .then(|| "a target is gone, and was not made again".into())
     }
 
     /// Waits until the operator sends nothing any more.
@@ -319,9 +285,9 @@ impl Runner<'_> {
         let end = Instant::now() + PATIENCE;
         let mut last = (0, 0, Instant::now());
         while Instant::now() < end {
-            let life = Arc::clone(&self.running.as_ref().unwrap().life);
-            let sent = life.counts().values().sum();
-            if (self.lives.len(), sent) != (last.0, last.1) || !life.is_idle() {
+            let sent = self.lives.iter().map(|life| life.sent()).sum();
+            let idle = self.running.iter().all(|running| running.life.is_idle());
+            if (self.lives.len(), sent) != (last.0, last.1) || !idle {
                 last = (self.lives.len(), sent, Instant::now());
             } else if last.2.elapsed() > calm {
                 break;
@@ -333,26 +299,37 @@ impl Runner<'_> {
 
     /// Waits until something happens, and starts the operator again if that is its death.
     async fn wait_a_while(&mut self) -> Result<(), String> {
+        if self.ended > 0 && self.running.iter().any(|running| running.life.name() == self.cluster.leader()) {
+            self.ended -= 1;
+            self.start().await;
+        }
         let mut growth = self.cluster.history.growth();
-        let running = self.running.as_mut().unwrap();
-        let mut progress = running.life.progress();
-        let end = tokio::select! {
-            end = running.ended() => end,
+        let mut progress: Vec<_> = self.running.iter().map(|running| running.life.progress()).collect();
+        let progress = select_all(progress.iter_mut().map(|progress| Box::pin(progress.changed())));
+        let ends = select_all(self.running.iter_mut().map(|running| Box::pin(running.ended())));
+        let (end, which) = tokio::select! {
+            (end, which, _) = ends => (end, which),
             _ = growth.changed() => return Ok(()),
-            _ = progress.changed() => return Ok(()),
+            _ = progress => return Ok(()),
             () = sleep(Duration::from_millis(200)) => return Ok(()),
         };
+        let life = self.running.remove(which).life;
         match end {
-            End::Killed => {
-                self.start().await;
-                Ok(())
-            }
-            End::Ended(Ok(())) if running.life.shutdown.is_cancelled() => {
-                self.start().await;
-                Ok(())
-            }
-            End::Ended(end) => Err(format!("the operator has ended: {end:?}")),
+            End::Killed => {}
+            End::Ended(Ok(())) if life.shutdown.is_cancelled() => {}
+            End::Ended(Err(error)) if self.may_be(&error) => {}
+            End::Ended(end) => return Err(format!("the operator has ended: {end:?}")),
         }
+        if self.lives.len() >= MOST_LIVES {
+            return Err(format!("{MOST_LIVES} lives and no end"));
+        }
+        // As the kubelet does it; but the one that waits has its turn first, so that it is known which one leads next.
+        if self.running.is_empty() {
+            self.start().await;
+        } else {
+            self.ended += 1;
+        }
+        Ok(())
     }
 
     /// Whether every BulkUpdate has come to its end.

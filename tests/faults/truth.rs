@@ -102,12 +102,23 @@ impl Case<'_> {
 }
 
 /// Whether what is said of an item was so before it was said.
-fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
+///
+/// What is planned, or eligible, may rest on what a watch showed long ago; see [`crate::basis`] for how long. What somebody
+/// else has written there has to have been so since the BulkUpdate was made.
+pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
     let stop = item.target_status == TargetStatus::Stopped;
     let uid = item.uid.as_deref().unwrap_or_default();
     let mut of_uid = case.versions.iter().filter(|v| v.uid == uid && v.revision < said);
     match item.result {
-        ItemResult::Planned | ItemResult::Eligible => of_uid.any(|v| may(v, item.target_status)),
+        ItemResult::Planned | ItemResult::Eligible => {
+            let bases = case.bases.of(&bulk.uid, uid);
+            let since: Vec<_> =
+                case.stood(kind, &item.id, bulk.versions[0].0, said).into_iter().flatten().collect();
+            of_uid.filter(|v| may(v, item.target_status)).any(|v| {
+                let stood = || since.iter().any(|s| s.uid == v.uid && s.revision == v.revision);
+                bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && stood())
+            })
+        }
         ItemResult::Scheduled if stop => case.stopped_by(bulk, uid, said).is_some(),
         ItemResult::Scheduled => of_uid.any(|v| v.terminating() || v.deleted),
         ItemResult::Settled if stop => {
@@ -170,6 +181,7 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
                         let write = match strike.place {
                             Place::Nth(call, _) => call.is_target_write() || strike.fault.ends_a_life(),
                             Place::Write(_) => true,
+                            Place::InTheMiddle(_) => strike.fault.ends_a_life(),
                         };
                         let fault = strike.fault;
                         // Whoever starts does not know what the one before has sent.
@@ -221,7 +233,7 @@ fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64
     let deletes = case.plan.changes().any(|c| matches!(c, Change::Delete | Change::Recreate));
     let done = case.of_name(kind, &item.id).any(|v| match item.target_status {
         TargetStatus::Stopped => {
-            let overtaken = deletes && case.cluster.others_deleted(&v.uid);
+            let overtaken = deletes && case.was_deleted_by_others(&v.uid);
             v.stopped_by() == bulk.uid && v.revision < said && !overtaken
         }
         // Another BulkUpdate may have deleted it.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::{fault::Fault, operator::Log, plan::Plan, wire::Life};
+use crate::{fault::Fault, life::Life, operator::Log, plan::Plan};
 
 /// Each write leaves one line, as far as the operator lives to write it.
 pub fn of(plan: &Plan, lives: &[Arc<Life>], log: &Log) -> Option<String> {
-    if plan.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_))) {
+    // One that is held ends before it has told of all that it has sent.
+    if plan.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_) | Fault::Pause(_))) {
         return None;
     }
     let counts = lives.iter().flat_map(|life| life.counts());
@@ -15,7 +16,9 @@ pub fn of(plan: &Plan, lives: &[Arc<Life>], log: &Log) -> Option<String> {
     let fields = ["bulk_update=", "bulk_update_uid=", "target=", "target_uid=", "verb=", "outcome="];
     let whole =
         |line: &&str| line.contains("wrote to a target") && fields.iter().all(|field| line.contains(field));
-    let told = text.lines().filter(whole).count();
+    // What the fence has kept back was not sent.
+    let sent_on = |line: &&str| whole(line) && !line.contains("outcome=not sent: ");
+    let told = text.lines().filter(sent_on).count();
     let accepted = text.lines().filter(whole).filter(|line| line.contains("outcome=accepted")).count();
     let in_peace = plan.is_in_peace() && !plan.scenario.outcomes.is_empty();
     (told != sent || (in_peace && accepted != sent))

@@ -127,11 +127,27 @@ impl Views {
         seen
     }
 
-    /// The answer to a watch, with its faults.
+    /// A list was shown.
+    pub fn have_listed(&self, resource: Resource, list: &Value) {
+        let revision = list.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        if let Some(revision) = revision.and_then(|revision| revision.parse().ok()) {
+            self.has_shown(resource, revision);
+        }
+    }
+
+    fn has_shown(&self, resource: Resource, revision: u64) {
+        self.shown.send_modify(|shown| {
+            let newest = shown.entry(resource).or_default();
+            *newest = revision.max(*newest);
+        });
+    }
+
+    /// The answer to a watch, with its faults; `shown` is told of each event that comes through.
     pub fn seen_through(
         self: &Arc<Self>,
         call: Call,
         answer: Response<Box<DynBody>>,
+        shown: impl Fn(Resource, &Value) + Send + 'static,
     ) -> Response<Box<DynBody>> {
         if call == Call::Record && answer.status().is_success() {
             let told = self.records.fetch_add(1, Ordering::Relaxed) + 1;
@@ -159,22 +175,25 @@ impl Views {
                 watched,
                 |mut watched| async move { watched.next().await.map(|text| (text, watched)) },
             );
-        of_lines(head, pieces.inspect(move |line| views.note(resource, line)))
+        of_lines(
+            head,
+            pieces.inspect(move |lines| {
+                for line in lines.lines() {
+                    let event: Value = serde_json::from_str(line).unwrap();
+                    views.note(resource, line, &event);
+                    shown(resource, &event);
+                }
+            }),
+        )
     }
 
-    fn note(&self, resource: Resource, line: &str) {
-        let object: Option<Value> = serde_json::from_str(line.lines().next().unwrap_or_default()).ok();
-        let version: Option<u64> = object
-            .as_ref()
-            .and_then(|o| o.pointer("/object/metadata/resourceVersion")?.as_str()?.parse().ok());
-        if let Some(revision) = version {
-            if resource == Resource::BulkUpdates && !line.contains(r#""type":"BOOKMARK""#) {
-                self.first.lock().unwrap().get_or_insert_with(|| (revision, line.to_owned()));
+    fn note(&self, resource: Resource, line: &str, event: &Value) {
+        let version = event.pointer("/object/metadata/resourceVersion").and_then(Value::as_str);
+        if let Some(revision) = version.and_then(|version| version.parse().ok()) {
+            if resource == Resource::BulkUpdates && event["type"] != "BOOKMARK" {
+                self.first.lock().unwrap().get_or_insert_with(|| (revision, format!("{line}\n")));
             }
-            self.shown.send_modify(|shown| {
-                let newest = shown.entry(resource).or_default();
-                *newest = revision.max(*newest);
-            });
+            self.has_shown(resource, revision);
         }
     }
 }

@@ -32,6 +32,7 @@ async fn in_the_middle(name: &str, of_first: &[&str], of_second: &[&str]) -> (Ro
     round.logged("the first leads", |log| log.contains(" leads identity=")).await;
     second.start(&[&IN_FLIGHT, of_second].concat());
     until("the second waits", || async { second.log().contains("waiting to lead") }).await;
+    round.submit().await;
     assert!(round.hold_after(10).await, "there was no middle");
     (round, second)
 }
@@ -157,13 +158,14 @@ async fn a_leader_whose_lease_is_given_to_another_ends() {
     let mut round = Round::new("leader-deposed").await;
     round.start_with(&IN_FLIGHT);
     round.logged("it leads", |log| log.contains(" leads identity=")).await;
-    let leases = Api::<Lease>::namespaced(round.world.client.clone(), &round.world.namespace);
+    let leases = Api::<Lease>::namespaced(round.world.client.clone(), &round.world.home);
     let other = json!({"spec": {"holderIdentity": "somebody-else"}});
     leases.patch("ai-api-operator", &PatchParams::default(), &Patch::Merge(other)).await.unwrap();
     round.note("another holds the Lease");
     until("it ends", || std::future::ready(ended_with_an_error(&mut round.world.operator))).await;
     let log = round.world.operator.log();
     assert!(log.contains("lost the Lease: somebody-else has taken it"), "{log}");
+    round.submit().await;
     // It is not its own to take: the next one waits until it has not changed for its duration.
     round.start_with(&IN_FLIGHT);
     round.judge(500).await;

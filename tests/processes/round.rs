@@ -11,7 +11,12 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::{
     history::{self, Change},
     support::{
-        World, audit::Request, control_plane::ControlPlane, item, operator::LONG_LEASE, until, within,
+        World,
+        audit::Request,
+        control_plane::ControlPlane,
+        item,
+        operator::{LONG_LEASE, Operator},
+        policy_in_force, until, within,
     },
 };
 
@@ -37,6 +42,12 @@ struct Expected {
 
 pub struct Round {
     pub world: World,
+    /// A second replica, if there is one: it leads when the operator of the world has ended.
+    pub standby: Option<Operator>,
+    /// A namespace with targets of the same names, for which nobody asks.
+    next_door: String,
+    /// What is asked for.
+    spec: Value,
     /// By resource and name.
     expected: BTreeMap<(String, String), Expected>,
     /// The uid that each name had when the BulkUpdate was made.
@@ -56,18 +67,44 @@ const REFUSED: Expected = Expected { outcome: "Refused WrongState", own: 0, fore
 const BYSTANDER: Expected = Expected { outcome: "", own: 0, foreign: 0 };
 
 impl Round {
-    /// A namespace with the targets and the BulkUpdate; the operator does not run yet.
+    /// A namespace with the targets; the operator does not run yet. It will run as it is shipped.
     pub async fn new(namespace: &str) -> Self {
+        Self::of(namespace, true).await
+    }
+
+    /// The same with an operator that runs as most other tests run it: for its own namespace alone, and without the admission
+    /// policy.
+    pub async fn in_one_namespace(namespace: &str) -> Self {
+        Self::of(namespace, false).await
+    }
+
+    async fn of(namespace: &str, shipped: bool) -> Self {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let alone = ALONE.lock().await;
         // Another test may have failed with a server down.
         ControlPlane::get().up();
-        let world = World::new(namespace).await;
+        let next_door = format!("{namespace}-next-door");
+        let mut world = World::with_tenant(namespace, &next_door).await;
+        for kind in Kind::ALL {
+            for (n, state) in ["RUNNING", "STOPPED"].into_iter().enumerate() {
+                world.own(kind, &id(n), state).await;
+            }
+        }
+        if shipped {
+            world.operator.shipped = true;
+            world = world.in_tenant(&format!("{namespace}-tenant")).await;
+            policy_in_force(&world.client, "bulkupdates.aiapi.dev").await;
+        } else {
+            world.namespace.clone_from(&world.home);
+        }
         let since =
             world.flags().get("ai-api-meta").await.unwrap().resource_version().unwrap().parse().unwrap();
         let logged = std::fs::metadata(world.plane.audit_log()).unwrap().len();
         let mut round = Self {
             world,
+            standby: None,
+            next_door,
+            spec: Value::Null,
             expected: BTreeMap::new(),
             uids: BTreeMap::new(),
             since,
@@ -95,8 +132,13 @@ impl Round {
             round.make(kind, "bystander-running", "RUNNING", BYSTANDER).await;
             round.make(kind, "bystander-stopped", "STOPPED", BYSTANDER).await;
         }
-        round.world.submit(NAME, spec).await;
+        round.spec = spec;
         round
+    }
+
+    /// Makes the BulkUpdate.
+    pub async fn submit(&self) {
+        self.world.submit(NAME, self.spec.clone()).await;
     }
 
     async fn make(&mut self, kind: Kind, id: &str, state: &str, expected: Expected) {
@@ -120,6 +162,31 @@ impl Round {
     /// Starts the operator; it leads whatever happens.
     pub fn start(&mut self, max_in_flight: &str) {
         self.start_with(&[&["--max-in-flight", max_in_flight], LONG_LEASE.as_slice()].concat());
+    }
+
+    /// Starts a second replica beside the operator, both with the times of the Lease that are shipped.
+    pub async fn start_two(&mut self, arguments: &[&str]) {
+        self.start_with(arguments);
+        self.logged("the first leads", |log| log.contains(" leads identity=")).await;
+        let mut standby = self.world.operator.another(&self.world.client).await;
+        standby.start(arguments);
+        self.standby = Some(standby);
+        self.stands_by().await;
+    }
+
+    /// Kills the leader, and frees its Lease; the other leads then, and the one that was killed is started again.
+    pub fn kill_the_leader(&mut self, arguments: &[&str]) {
+        self.kill();
+        let standby = self.standby.as_mut().unwrap();
+        std::mem::swap(&mut self.world.operator, standby);
+        self.starts += 1;
+        standby.start(arguments);
+    }
+
+    /// Waits until the second replica waits to lead.
+    async fn stands_by(&self) {
+        let standby = self.standby.as_ref().unwrap();
+        until("the second waits", || async { standby.log().contains("waiting to lead") }).await;
     }
 
     /// Starts the operator.
@@ -213,6 +280,7 @@ impl Round {
         self.over(NAME).await;
         let at_the_end = self.requests();
         // Whatever might still come has come when a restarted operator has carried out another one.
+        self.standby = None;
         self.world.operator.kill();
         self.world.operator.start(&[]);
         self.make(Kind::Execution, "afterwards", "RUNNING", BYSTANDER).await;
@@ -221,6 +289,11 @@ impl Round {
         let last = self.over("afterwards").await;
 
         let changes = history::read(&self.world.plane.folder, &self.world.namespace, self.since, last);
+        let made = changes.iter().find(|c| c.resource == "bulkupdates" && c.name == NAME).unwrap().revision;
+        let elsewhere = history::read(&self.world.plane.folder, &self.next_door, 0, last);
+        assert!(elsewhere.len() >= 8, "there is nobody next door: {elsewhere:#?}");
+        let struck: Vec<_> = elsewhere.iter().filter(|c| c.revision > made).collect();
+        assert!(struck.is_empty(), "targets of another namespace have changed: {struck:#?}");
         let status = self.status().await;
         let own = self.judge_history(&changes);
         self.judge_status(&status);
@@ -352,6 +425,7 @@ fn judge_requests(requests: &[Request]) {
             *accepted.entry((&write.resource, &write.name)).or_default() += 1;
         }
     }
+    assert!(!accepted.is_empty(), "the audit log does not tell of any write");
     for (target, times) in accepted {
         assert_eq!(times, 1, "{target:?} was written to so often");
     }

@@ -19,8 +19,12 @@ pub struct Request {
     pub name: String,
     pub code: u64,
     pub body: Value,
+    /// Whether it was made on trial.
+    pub dry_run: bool,
     /// Which of its user's tokens it was sent with.
     pub token: String,
+    /// What it called itself.
+    pub agent: String,
     /// When it came in and when it was answered, as RFC 3339 text, which sorts as time does.
     pub received: String,
     pub answered: String,
@@ -126,6 +130,8 @@ fn request(entry: &Value) -> Request {
         code: entry["responseStatus"]["code"].as_u64().unwrap_or_default(),
         body: entry["requestObject"].clone(),
         token: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
+        dry_run: text("/requestURI").contains("dryRun=All"),
+        agent: text("/userAgent"),
         received: text("/requestReceivedTimestamp"),
         answered: text("/stageTimestamp"),
     }

@@ -15,7 +15,13 @@ use std::{
 };
 
 use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind};
-use k8s_openapi::{api::core::v1::ConfigMap, jiff::Timestamp};
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+        core::v1::ConfigMap,
+    },
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -34,7 +40,10 @@ pub const ON: &str = r#"{"executions": true, "deployments": true}"#;
 /// A namespace of its own, and what a test does in it as its admin.
 pub struct World {
     pub client: Client,
+    /// Where targets and BulkUpdates are.
     pub namespace: String,
+    /// Where the operator is, and the flag.
+    pub home: String,
     pub operator: Operator,
     pub plane: &'static ControlPlane,
     /// The second in which the last target was created.
@@ -74,6 +83,24 @@ pub async fn until_ok<F: Future<Output = Result<(), String>>>(what: &str, mut co
     }
 }
 
+/// Waits until the admission policy of this name, and its binding, have been in force for so long that whatever is made from
+/// then on counts as checked.
+pub async fn policy_in_force(client: &Client, name: &str) {
+    let (policies, bindings) = (
+        Api::<ValidatingAdmissionPolicy>::all(client.clone()),
+        Api::<ValidatingAdmissionPolicyBinding>::all(client.clone()),
+    );
+    until("the admission policy is in force", || async {
+        let made = [
+            policies.get(name).await.unwrap().metadata.creation_timestamp.unwrap().0,
+            bindings.get(name).await.unwrap().metadata.creation_timestamp.unwrap().0,
+        ];
+        // Ten seconds, and one more for what whole seconds leave out.
+        made.into_iter().all(|made| made + SignedDuration::from_secs(11) <= Timestamp::now())
+    })
+    .await;
+}
+
 /// Sends a signal, by its name without SIG, to a process that a test has started.
 pub fn signal(process: u32, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
@@ -95,9 +122,22 @@ impl World {
         let namespace = name.to_owned();
         plane.install_operator(&client, &namespace).await;
         let operator = Operator::new(plane, &client, &namespace).await;
-        let world = Self { client, namespace, operator, plane, last_target: AtomicI64::new(0) };
+        let (home, last_target) = (namespace.clone(), AtomicI64::new(0));
+        let world = Self { client, namespace, home, operator, plane, last_target };
         world.flag(Some(ON)).await;
         world
+    }
+
+    /// The same, with the targets and BulkUpdates in another namespace than the operator's.
+    pub async fn with_tenant(name: &str, tenant: &str) -> Self {
+        Self::new(name).await.in_tenant(tenant).await
+    }
+
+    /// The same world, seen from another namespace, which is made.
+    pub async fn in_tenant(self, tenant: &str) -> Self {
+        let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant}});
+        control_plane::apply(&self.client, new).await;
+        Self { namespace: tenant.to_owned(), ..self }
     }
 
     /// The same with the operator running.
@@ -116,7 +156,7 @@ impl World {
     }
 
     pub fn flags(&self) -> Api<ConfigMap> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        Api::namespaced(self.client.clone(), &self.home)
     }
 
     /// Sets the flag's text; `None` removes the ConfigMap.
@@ -236,7 +276,7 @@ impl World {
     /// What anybody has asked of the API server about objects of this namespace.
     pub fn requests_of_all(&self) -> Vec<audit::Request> {
         let mut all = self.plane.requests("");
-        all.retain(|r| r.namespace == self.namespace);
+        all.retain(|r| r.namespace == self.namespace || r.namespace == self.home);
         all
     }
 

@@ -81,6 +81,8 @@ pub struct Operator {
     kubeconfig: PathBuf,
     log: PathBuf,
     process: Option<Child>,
+    /// Whether it runs as it is shipped: for all namespaces, and the admission policy is required.
+    pub shipped: bool,
 }
 
 impl Operator {
@@ -94,6 +96,7 @@ impl Operator {
             log: plane.folder.join(format!("{namespace}.log")),
             kubeconfig,
             process: None,
+            shipped: false,
         }
     }
 
@@ -111,12 +114,14 @@ impl Operator {
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .env("AI_API_METRICS_BIND_ADDRESS", "127.0.0.1:0")
-            .env("AI_API_REQUIRE_ADMISSION_POLICY", "false")
             .env_remove("RUST_LOG");
+        if !self.shipped {
+            command.env("AI_API_REQUIRE_ADMISSION_POLICY", "false");
+        }
         command
     }
 
-    /// Starts it, for this namespace alone.
+    /// Starts it, for this namespace alone unless it runs as it is shipped.
     pub fn start(&mut self, arguments: &[&str]) {
         self.start_with(arguments, &[]);
     }
@@ -125,9 +130,10 @@ impl Operator {
     pub fn start_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let one = ["--watch-namespace", &self.namespace];
         let process = self
             .command()
-            .args(["--watch-namespace", &self.namespace])
+            .args(if self.shipped { &[] } else { one.as_slice() })
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -155,6 +161,7 @@ impl Operator {
             kubeconfig,
             log: own(&self.log),
             process: None,
+            shipped: self.shipped,
         }
     }
 

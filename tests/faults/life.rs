@@ -1,5 +1,8 @@
-//! The layer under the operator's client, where requests and answers meet their faults. It is the operator's own code
-//! that runs on top of it, down to its time-outs; below it are kube's connections to a real API server.
+//! One life of the operator: what it has sent and was shown, and what is to strike it.
+
+mod wire;
+
+pub use wire::Through;
 
 use std::{
     collections::HashMap,
@@ -7,33 +10,36 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
-use ai_api_operator::client::Wire;
 use bytes::Bytes;
-use futures::FutureExt;
 use http::{Request, request::Parts};
 use k8s_openapi::jiff::Timestamp;
 use kube::client::Body;
+use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
+use tower::BoxError;
 
 use crate::{
-    answer::{Answer, collected, cut_short, made_up},
+    basis::{Bases, Observed},
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Lasts, Late, Moment, Place, Resource, Strike},
+    fault::{Call, Change, Fault, Lasts, Late, Place, Resource, Strike},
     view::Views,
 };
+
+/// How long an operator is held at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// How long a request may be late that is carried out after it was answered.
 const LATEST: Duration = Duration::from_secs(1);
 
 /// One life of the operator, from a start to a death, and what is to strike in it.
 pub struct Life {
+    /// Its number, from 0.
+    number: usize,
     /// Ends it at once.
     pub dead: CancellationToken,
     /// Asks it to end.
@@ -46,6 +52,8 @@ pub struct Life {
     answered: watch::Sender<usize>,
     dying: AtomicBool,
     conduct: Arc<Conduct>,
+    /// What each plan rests on.
+    bases: Arc<Bases>,
     in_the_middle: Option<Arc<InTheMiddle>>,
     /// The requests that are carried out after they were answered.
     late: Mutex<Vec<JoinHandle<()>>>,
@@ -60,7 +68,22 @@ pub struct InTheMiddle {
     done: AtomicBool,
 }
 
+/// What all lives of a plan share.
+#[derive(Clone)]
+pub struct Shared {
+    pub cluster: Arc<Cluster>,
+    pub views: Arc<Views>,
+    pub conduct: Arc<Conduct>,
+    pub bases: Arc<Bases>,
+    pub in_the_middle: Option<Arc<InTheMiddle>>,
+}
+
 impl InTheMiddle {
+    /// Whether it has come to that.
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
     pub fn new(change: Change, resource: Resource) -> Arc<Self> {
         Arc::new(Self { change, resource, done: AtomicBool::new(false) })
     }
@@ -70,23 +93,26 @@ impl InTheMiddle {
 struct Seen {
     counts: HashMap<Call, usize>,
     writes: usize,
+    /// How often each kind of request had been sent when a target was written to first.
+    before_the_middle: Option<HashMap<Call, usize>>,
     answered: Vec<(Call, String)>,
     struck: Vec<String>,
     /// How many of them have changed nothing: what was to be changed was so already, or is not there any more.
     in_vain: usize,
-    /// When a fault that lasts has struck first and last.
-    lasted: Option<[Timestamp; 2]>,
+    /// When a fault that lasts has struck first and last; those of one kind of request.
+    lasted: HashMap<Call, [Timestamp; 2]>,
+    /// The paths of the requests that have no answer yet.
+    underway: Vec<String>,
+    /// And of those that were under way when it was held.
+    held: Vec<String>,
+    observed: Observed,
 }
 
 impl Life {
-    pub fn new(
-        cluster: Arc<Cluster>,
-        views: Arc<Views>,
-        conduct: Arc<Conduct>,
-        strikes: Vec<Strike>,
-        in_the_middle: Option<Arc<InTheMiddle>>,
-    ) -> Arc<Self> {
+    pub fn new(number: usize, shared: Shared, strikes: Vec<Strike>) -> Arc<Self> {
+        let Shared { cluster, views, conduct, bases, in_the_middle } = shared;
         Arc::new(Self {
+            number,
             dead: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             cluster,
@@ -96,10 +122,26 @@ impl Life {
             answered: watch::Sender::default(),
             dying: AtomicBool::new(false),
             conduct,
+            bases,
             in_the_middle,
             late: Mutex::default(),
             outside: Handle::current(),
         })
+    }
+
+    /// What it is called in the audit log, and in the Lease.
+    pub fn name(&self) -> String {
+        format!("life-{}", self.number)
+    }
+
+    /// The paths of the requests that were under way when it was held.
+    pub fn held(&self) -> Vec<String> {
+        self.seen.lock().unwrap().held.clone()
+    }
+
+    /// How many requests it has sent that a replica with nothing to do would not send.
+    pub fn sent(&self) -> usize {
+        self.counts().iter().filter(|(call, _)| !call.is_in_the_background()).map(|(_, n)| n).sum()
     }
 
     /// How often each kind of request was sent.
@@ -122,9 +164,10 @@ impl Life {
         self.seen.lock().unwrap().in_vain
     }
 
-    /// When a fault that lasts has struck first and last.
+    /// When a fault that lasts, of what is asked for BulkUpdates, has struck first and last.
     pub fn lasted(&self) -> Option<[Timestamp; 2]> {
-        self.seen.lock().unwrap().lasted
+        let seen = self.seen.lock().unwrap();
+        seen.lasted.iter().find(|(call, _)| !call.is_in_the_background()).map(|(_, times)| *times)
     }
 
     /// Told of every answer.
@@ -139,24 +182,42 @@ impl Life {
 
     /// Whether it waits for no answer.
     pub fn is_idle(&self) -> bool {
-        let seen = self.seen.lock().unwrap();
-        seen.counts.values().sum::<usize>() == seen.answered.len()
+        self.seen.lock().unwrap().underway.is_empty()
+    }
+
+    /// A request has passed the fence.
+    fn passes(&self, head: &Parts) {
+        if !Call::of(head).is_in_the_background() {
+            self.seen.lock().unwrap().underway.push(path_of(head));
+        }
     }
 
     fn ask(&self, call: Call, path: &str) -> Option<Fault> {
-        self.conduct.asks(call, path);
+        self.conduct.asks(self.number, call, path);
         let mut seen = self.seen.lock().unwrap();
         let count = seen.counts.entry(call).or_default();
         *count += 1;
         let nth = *count;
         seen.writes += usize::from(call.is_write());
+        if call == Call::ReadFlag {
+            seen.observed.begins_a_pass();
+        }
         let write = seen.writes;
-        let lasted = seen.lasted;
+        if call.is_target_write() && seen.before_the_middle.is_none() {
+            seen.before_the_middle = Some(seen.counts.clone());
+        }
+        let before_the_middle =
+            seen.before_the_middle.as_ref().map(|counts| counts.get(&call).copied().unwrap_or_default());
+        let lasted = seen.lasted.get(&call).copied();
         let now = Timestamp::now();
         let strikes = |strike: &&Strike| {
             let (first, is) = match strike.place {
                 Place::Nth(kind, n) if kind == call => (n, nth),
                 Place::Write(n) if call.is_write() => (n, write),
+                Place::InTheMiddle(kind) if kind == call => match before_the_middle {
+                    Some(before) => (before + 1, nth),
+                    None => return false,
+                },
                 _ => return false,
             };
             match strike.lasts {
@@ -170,19 +231,53 @@ impl Life {
         };
         let strike = self.strikes.iter().find(strikes)?;
         if strike.lasts != Lasts::Once {
-            seen.lasted = Some([lasted.map_or(now, |[began, _]| began), now]);
+            seen.lasted.insert(call, [lasted.map_or(now, |[began, _]| began), now]);
         }
         seen.struck.push(format!("{} at {call}-{nth} {}", strike.fault, last(path)));
-        self.conduct.is_struck(call, path, strike.fault);
+        self.conduct.is_struck(self.number, call, path, strike.fault);
         Some(strike.fault)
     }
 
     fn answer(&self, call: Call, path: &str) {
         let mut seen = self.seen.lock().unwrap();
+        if let Some(at) = seen.underway.iter().position(|p| p == path) {
+            seen.underway.swap_remove(at);
+        }
         seen.answered.push((call, path.to_owned()));
         let count = seen.answered.len();
         drop(seen);
         self.answered.send_replace(count);
+    }
+
+    /// Holds the whole process, as SIGSTOP does, until another one leads and is through, or has had time to be.
+    fn hold(&self) {
+        {
+            let mut seen = self.seen.lock().unwrap();
+            let underway = seen.underway.clone();
+            seen.held.extend(underway);
+        }
+        let (go_on, held) = std::sync::mpsc::channel();
+        let (cluster, name) = (Arc::clone(&self.cluster), self.name());
+        self.outside.spawn(async move {
+            cluster.another_leads(&name).await;
+            // It may have been killed meanwhile.
+            let _ = go_on.send(());
+        });
+        // In vain if no other one comes to lead, which the judge of the plan notices.
+        let _ = held.recv_timeout(LONGEST_PAUSE);
+    }
+
+    /// It is shown what a watch or a list says.
+    fn is_shown(&self, resource: Resource, object: &Value) {
+        if resource.is_target() {
+            self.seen.lock().unwrap().observed.shows(object);
+        }
+    }
+
+    /// It sends a status, which says what is planned.
+    fn plans(&self, body: &Bytes) {
+        let seen = self.seen.lock().unwrap();
+        self.bases.take_in(&serde_json::from_slice(body).unwrap(), &seen.observed);
     }
 
     async fn die(&self) -> ! {
@@ -247,134 +342,13 @@ impl Life {
         });
         self.late.lock().unwrap().push(carried_out);
     }
+}
 
-    async fn carry(
-        self: Arc<Self>,
-        wire: Arc<tokio::sync::Mutex<Wire>>,
-        request: Request<Body>,
-    ) -> Result<Answer, BoxError> {
-        let (head, body) = request.into_parts();
-        let body = body.collect_bytes().await?;
-        if self.dying.load(Ordering::Relaxed) || self.dead.is_cancelled() {
-            self.die().await;
-        }
-        let call = Call::of(&head);
-        let path = head.uri.path().trim_end_matches("/status").to_owned();
-        let fault = self.ask(call, &path);
-        let pass_on = || pass_on(Arc::clone(&wire), self.views.rewritten(call, &head), body.clone());
-        let answer = match fault {
-            None => pass_on().await?,
-            Some(Fault::Race(change)) => {
-                let (cluster, of) = (Arc::clone(&self.cluster), path.clone());
-                let changed = self.outside.spawn(async move { cluster.change(change, call, &of).await });
-                if !changed.await? {
-                    self.seen.lock().unwrap().in_vain += 1;
-                }
-                pass_on().await?
-            }
-            Some(Fault::Sigterm) => {
-                self.shutdown.cancel();
-                pass_on().await?
-            }
-            Some(Fault::Crash(Moment::Overtaken)) => {
-                let conduct = Arc::clone(&self.conduct);
-                let of = path.clone();
-                self.carry_out_later(&head, &body, async move {
-                    let _ = tokio::time::timeout(LATEST, conduct.looks_again_at(&of)).await;
-                });
-                self.interrupted(call, &path).await?;
-                self.die().await
-            }
-            Some(Fault::Crash(Moment::Before)) => {
-                self.interrupted(call, &path).await?;
-                self.die().await
-            }
-            Some(Fault::Crash(Moment::Committed)) => {
-                collected(call, pass_on().await?).await?;
-                self.interrupted(call, &path).await?;
-                self.die().await
-            }
-            Some(Fault::Crash(Moment::Answered)) => {
-                let answer = collected(call, pass_on().await?).await?;
-                self.dying.store(true, Ordering::Relaxed);
-                let dead = self.dead.clone();
-                // There may be no next request.
-                self.outside.spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    dead.cancel();
-                });
-                answer
-            }
-            Some(Fault::Answer { code, retry_after, passed_on }) => {
-                if passed_on {
-                    collected(call, pass_on().await?).await?;
-                }
-                made_up(code, retry_after)
-            }
-            Some(Fault::Silence { passed_on }) => {
-                if passed_on {
-                    collected(call, pass_on().await?).await?;
-                }
-                std::future::pending().await
-            }
-            Some(Fault::CutShort) => cut_short(collected(call, pass_on().await?).await?).await?,
-            Some(Fault::Late(late)) => {
-                let (life, of) = (Arc::clone(&self), path.clone());
-                let start = self.seen.lock().unwrap().answered.len();
-                self.carry_out_later(&head, &body, async move { life.late(late, call, &of, start).await });
-                made_up(504, None)
-            }
-        };
-        self.conduct.is_told(call, &path, answer.status().as_u16());
-        if let Some((resource, revision)) = self.interrupted(call, &path).await?
-            && self.views.have_shown(resource, revision).await
-        {
-            self.conduct.sees_that_it_is_called_off(resource);
-        }
-        let answer = self.views.seen_through(call, answer);
-        self.answer(call, &path);
-        Ok(answer)
-    }
+/// The path of the object that a request is about.
+fn path_of(head: &Parts) -> String {
+    head.uri.path().trim_end_matches("/status").to_owned()
 }
 
 fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
-}
-
-async fn pass_on(wire: Arc<tokio::sync::Mutex<Wire>>, head: Parts, body: Bytes) -> Result<Answer, BoxError> {
-    let answer = {
-        let mut wire = wire.lock().await;
-        wire.ready().await?.call(Request::from_parts(head, Body::from(body)))
-    };
-    answer.await
-}
-
-/// Puts a life of the operator onto the wire.
-pub struct Through(pub Arc<Life>);
-
-impl Layer<Wire> for Through {
-    type Service = Wire;
-
-    fn layer(&self, wire: Wire) -> Wire {
-        BoxService::new(Faulty { life: Arc::clone(&self.0), wire: Arc::new(tokio::sync::Mutex::new(wire)) })
-    }
-}
-
-struct Faulty {
-    life: Arc<Life>,
-    wire: Arc<tokio::sync::Mutex<Wire>>,
-}
-
-impl Service<Request<Body>> for Faulty {
-    type Response = Answer;
-    type Error = BoxError;
-    type Future = futures::future::BoxFuture<'static, Result<Answer, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Arc::clone(&self.life).carry(Arc::clone(&self.wire), request).boxed()
-    }
 }

@@ -1,0 +1,83 @@
+//! Whether authors were checked: where the admission policy is required, nothing is planned that it did not cover.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    fault::Resource,
+    guards,
+    history::Version,
+    judge::{Bulk, Case},
+};
+
+/// How long after the observer the operator may see that the policy or its binding has changed.
+const SEEN_BY_THE_OPERATOR: SignedDuration = SignedDuration::from_millis(800);
+
+/// What was planned although nobody had checked who asked for it, and what was refused although somebody had.
+pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !case.plan.shipped {
+        return wrong;
+    }
+    for bulk in bulks {
+        let covered = Resource::GUARDS.into_iter().all(|guard| covers(case, guard, bulk));
+        if covered == case.plan.guard.is_some() {
+            wrong.push(format!("the plan is about something else: the policy covers it: {covered}"));
+        }
+        let planned =
+            bulk.versions.iter().find(|(_, _, b)| b.status.as_ref().is_some_and(|s| s.summary.is_some()));
+        if let Some((revision, ..)) = planned {
+            if !covered {
+                wrong.push(format!("planned at {revision}, and nobody had checked who asked for it"));
+            }
+            if !Resource::GUARDS.into_iter().all(|guard| stood_at(case, guard, *revision)) {
+                wrong.push(format!("planned at {revision}, without the policy or its binding"));
+            }
+        }
+        let (_, status) = bulk.last();
+        let refused = status.condition("Ready").is_some_and(|ready| ready.reason == "NotAuthorized");
+        let over = status.completion_time.is_some();
+        if over && refused == covered {
+            wrong.push(format!("covered by the policy: {covered}, rejected as not authorized: {refused}"));
+        }
+    }
+    wrong
+}
+
+fn versions<'a>(case: &'a Case<'_>, guard: Resource) -> impl DoubleEndedIterator<Item = &'a Version> {
+    case.shipped.iter().filter(move |v| v.plural == guard.plural())
+}
+
+/// Whether it had been in force for long enough, unchanged, when the BulkUpdate was made.
+fn covers(case: &Case<'_>, guard: Resource, bulk: &Bulk) -> bool {
+    let made = bulk.versions[0].0;
+    let mut since: Option<(Timestamp, &Version)> = None;
+    for version in versions(case, guard).take_while(|v| v.revision < made) {
+        since = match since {
+            _ if !guards::checks(version) => None,
+            Some((time, before))
+                if before.uid == version.uid && generation(before) == generation(version) =>
+            {
+                Some((time, version))
+            }
+            // One that was never changed has been so since it was made.
+            _ if generation(version) == 1 => Some((version.created().parse().unwrap(), version)),
+            _ => Some((version.seen, version)),
+        };
+    }
+    let created: Timestamp = bulk.created.parse().unwrap();
+    // Both times may be whole seconds.
+    since.is_some_and(|(since, _)| created + SignedDuration::from_secs(1) > since + guards::SPREADS)
+}
+
+fn generation(version: &Version) -> u64 {
+    version.object["metadata"]["generation"].as_u64().unwrap_or_default()
+}
+
+/// Whether it was there when a status was written, or a moment before.
+fn stood_at(case: &Case<'_>, guard: Resource, revision: u64) -> bool {
+    let Some(written) = case.versions.iter().find(|v| v.revision == revision) else { return false };
+    let (earlier, later): (Vec<_>, Vec<_>) =
+        versions(case, guard).partition(|v| v.seen < written.seen - SEEN_BY_THE_OPERATOR);
+    let meanwhile = later.into_iter().filter(|v| v.revision < revision);
+    earlier.last().copied().into_iter().chain(meanwhile).any(guards::checks)
+}

@@ -1,0 +1,234 @@
+//! What others do to the objects of a plan.
+
+use std::sync::atomic::Ordering;
+
+use ai_api_operator::api::{BulkUpdate, ItemResult, ItemStatus, Kind, TargetStatus};
+use http::request::Parts;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+use super::{Cluster, LEASE, TO_BE_THROUGH, kept_by_others, labels};
+use crate::{
+    fault::{Call, Change, Resource},
+    guards,
+    history::Version,
+};
+
+impl Cluster {
+    /// Does something to the object of a request; or to the first target, if it is not about one. Says whether that has changed
+    /// anything.
+    pub async fn change(&self, change: Change, call: Call, path: &str) -> bool {
+        let mut segments = path.rsplit('/');
+        let (name, plural) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+        let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural);
+        match kind {
+            Some(kind) if !matches!(call, Call::List(_) | Call::Watch(_)) => {
+                self.act(change, kind, name).await
+            }
+            _ => {
+                let versions = self.history.versions();
+                let first = versions.iter().find(|v| v.plural != "bulkupdates").unwrap();
+                let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == first.plural).unwrap();
+                self.act(change, kind, &first.name).await
+            }
+        }
+    }
+
+    /// Does something to a target. What the API server does not let happen (any more) does not happen: says whether anything
+    /// has changed.
+    pub async fn act(&self, change: Change, kind: Kind, name: &str) -> bool {
+        match change {
+            Change::Relabel => self.patch(kind, name, labels()).await,
+            Change::Complete => self.put_into(kind, name, "COMPLETED").await,
+            Change::Run => self.put_into(kind, name, "RUNNING").await,
+            Change::Stop => self.put_into(kind, name, "STOPPED").await,
+            Change::State(state) => self.put_into(kind, name, state).await,
+            Change::AskToStop => {
+                self.patch_status(kind, name, json!({"status": {"targetStatus": "STOPPED"}})).await
+            }
+            Change::Delete => self.delete(kind, name).await.is_some(),
+            Change::Recreate => match self.delete(kind, name).await {
+                Some(state) => {
+                    let _ = self.world.own(kind, name, &state).await;
+                    true
+                }
+                None => false,
+            },
+            Change::Finalize => self.patch(kind, name, kept_by_others()).await,
+            Change::Terminate => {
+                self.patch(kind, name, kept_by_others()).await;
+                self.delete(kind, name).await.is_some()
+            }
+            Change::FlagOff => {
+                self.switch_off().await;
+                true
+            }
+            Change::TakeLease => self.patch_lease(json!("somebody-else")).await,
+            Change::FreeLease => self.patch_lease(Value::Null).await,
+            Change::DeleteLease => self.leases().delete(LEASE, &DeleteParams::default()).await.is_ok(),
+            Change::Guard(guard) => {
+                guards::change(&self.world.client, &self.policy, guard).await;
+                true
+            }
+            Change::DeploymentsOff => {
+                self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
+                self.call_off();
+                true
+            }
+            Change::DeleteBulkUpdate
+            | Change::RecreateBulkUpdate
+            | Change::KeepBulkUpdate
+            | Change::RelabelBulkUpdate
+            | Change::SecondBulkUpdate
+            | Change::WidenStatus => self.act_on_bulk_updates(change).await,
+        }
+    }
+
+    /// The same, to the BulkUpdates that there are. They are asked of the API server: the history may be behind.
+    async fn act_on_bulk_updates(&self, change: Change) -> bool {
+        let api = self.world.bulk_updates();
+        let present = api.list(&ListParams::default()).await.unwrap();
+        let mut changed = false;
+        for bulk in present.iter().filter(|bulk| bulk.metadata.deletion_timestamp.is_none()) {
+            let name = bulk.name_any();
+            let merge =
+                async |patch: Value| api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+            changed |= match change {
+                Change::DeleteBulkUpdate => api.delete(&name, &DeleteParams::default()).await.is_ok(),
+                Change::KeepBulkUpdate => {
+                    let kept = merge(kept_by_others()).await.is_ok();
+                    kept && api.delete(&name, &DeleteParams::default()).await.is_ok()
+                }
+                Change::RecreateBulkUpdate => {
+                    // Before anybody can see that it is gone.
+                    self.made_anew.fetch_add(1, Ordering::Relaxed);
+                    let deleted = api.delete(&name, &DeleteParams::default()).await.is_ok();
+                    if deleted {
+                        self.world.submit_at_once(&name, json!(bulk.spec)).await;
+                    } else {
+                        self.made_anew.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    deleted
+                }
+                Change::RelabelBulkUpdate => merge(labels()).await.is_ok(),
+                Change::SecondBulkUpdate if !changed => {
+                    self.world.submit_at_once("second", json!(bulk.spec)).await;
+                    true
+                }
+                Change::WidenStatus => self.widen(bulk).await,
+                _ => false,
+            };
+        }
+        if changed && matches!(change, Change::DeleteBulkUpdate | Change::KeepBulkUpdate) {
+            self.call_off();
+        }
+        changed
+    }
+
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.world.client.clone(), &self.world.home)
+    }
+
+    async fn patch_lease(&self, holder: Value) -> bool {
+        let patch = Patch::Merge(json!({"spec": {"holderIdentity": holder}}));
+        self.leases().patch(LEASE, &PatchParams::default(), &patch).await.is_ok()
+    }
+
+    /// Waits until another one leads, and until it is through, or has had time to be.
+    pub async fn another_leads(&self, name: &str) {
+        let Some(shipped) = &self.shipped else { return };
+        let another = |_: &usize| ![name, ""].contains(&&*self.leader());
+        shipped.growth().wait_for(another).await.unwrap();
+        let through = |_: &usize| {
+            let over = |bulk: &Version| !bulk.text("/status/completionTime").is_empty() || bulk.deleted;
+            self.history.bulk_updates().iter().all(over)
+        };
+        let _ = tokio::time::timeout(TO_BE_THROUGH, self.history.growth().wait_for(through)).await;
+    }
+
+    /// Narrows what is asked about all namespaces to its own: plans run side by side.
+    pub fn narrowed(&self, call: Call, head: &mut Parts) {
+        let (Call::List(resource) | Call::Watch(resource)) = call else { return };
+        let everywhere =
+            matches!(resource, Resource::Executions | Resource::Deployments | Resource::BulkUpdates)
+                && !head.uri.path().contains("/namespaces/");
+        let mut uri = head.uri.to_string();
+        if everywhere {
+            assert!(!uri.contains("fieldSelector"), "it selects already: {uri}");
+            let mark = if uri.contains('?') { '&' } else { '?' };
+            uri = format!("{uri}{mark}fieldSelector=metadata.namespace%3D{}", self.world.namespace);
+        } else if Resource::GUARDS.contains(&resource) {
+            uri = uri.replace(guards::POLICY, &self.policy);
+        }
+        head.uri = uri.parse().unwrap();
+    }
+
+    /// Lets its own policy pass for the shipped one.
+    pub fn renamed(&self, text: String) -> String {
+        if self.policy == guards::POLICY { text } else { text.replace(&self.policy, guards::POLICY) }
+    }
+
+    /// Who holds the Lease, as far as the observer knows; nobody, if empty.
+    pub fn leader(&self) -> String {
+        let versions = self.shipped.iter().flat_map(|shipped| shipped.versions());
+        let lease = versions.filter(|v| v.plural == "leases").last().filter(|lease| !lease.deleted);
+        lease.map(|lease| lease.text("/spec/holderIdentity").to_owned()).unwrap_or_default()
+    }
+
+    async fn patch(&self, kind: Kind, name: &str, patch: Value) -> bool {
+        self.world.targets(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.is_ok()
+    }
+
+    async fn patch_status(&self, kind: Kind, name: &str, patch: Value) -> bool {
+        let Some(before) = self.world.find(kind, name).await else { return false };
+        let patch = Patch::Merge(patch);
+        let after = self.world.targets(kind).patch_status(name, &PatchParams::default(), &patch).await;
+        after.is_ok_and(|after| after.resource_version() != before.resource_version())
+    }
+
+    async fn put_into(&self, kind: Kind, name: &str, state: &str) -> bool {
+        self.patch_status(kind, name, json!({"status": {"state": state}})).await
+    }
+
+    /// Puts an object into the plan of a BulkUpdate that does not ask for it.
+    async fn widen(&self, bulk: &BulkUpdate) -> bool {
+        let mut items = bulk.status.as_ref().map(|s| s.items(Kind::Execution).to_vec()).unwrap_or_default();
+        let bystander = self.world.find(Kind::Execution, "bystander").await.unwrap();
+        items.push(ItemStatus {
+            id: "bystander".into(),
+            target_status: TargetStatus::Deleted,
+            result: ItemResult::Planned,
+            reason: None,
+            message: None,
+            uid: bystander.uid(),
+            observed_state: None,
+        });
+        let patch = Patch::Merge(json!({"status": {"executions": items}}));
+        let api = self.world.bulk_updates();
+        api.patch_status(&bulk.name_any(), &PatchParams::default(), &patch).await.is_ok()
+    }
+
+    /// Gives back the state that it was in, if it was there.
+    async fn delete(&self, kind: Kind, name: &str) -> Option<String> {
+        let found = self.world.find(kind, name).await?;
+        self.deleted.lock().unwrap().push(found.uid().unwrap());
+        self.world.targets(kind).delete(name, &DeleteParams::default()).await.ok()?;
+        Some(found.data["status"]["state"].as_str().unwrap_or("UNKNOWN").to_owned())
+    }
+
+    /// Lets go of what others kept from going.
+    pub async fn let_go(&self) {
+        for kind in Kind::ALL {
+            let list = self.world.targets(kind).list(&kube::api::ListParams::default()).await.unwrap();
+            for object in list.items.iter().filter(|o| o.metadata.deletion_timestamp.is_some()) {
+                let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+                let _ =
+                    self.world.targets(kind).patch(&object.name_any(), &PatchParams::default(), &patch).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Whether only the one that leads has written: by the API server's audit log, in which each life of the operator has a name.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{fault::Change, history::Version, judge::Case, operator::TIMING, support::audit::Request};
+
+/// How long a request may be on its way from the fence to the API server. It is shorter than the time from the renew deadline to
+/// the end of the Lease, so that no late one comes after another has taken the Lease.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_millis(700);
+
+/// What was written by one that did not lead.
+pub fn of(case: &Case<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !case.plan.shipped {
+        return wrong;
+    }
+    let renewals: Vec<_> = case.requests.iter().filter(|r| is_renewal(r)).collect();
+    if renewals.is_empty() {
+        wrong.push("nobody has ever taken the Lease".to_owned());
+    }
+    // Those that the harness sends late tell nothing about when they were sent.
+    let writes = case.requests.iter().filter(|r| is_write(r) && !case.plan.is_sent_late(r));
+    for write in writes.filter(|r| !was_held(case, r)) {
+        if let Some(why) = why_not(case, &renewals, write) {
+            wrong.push(format!(
+                "{} of {} by {} at {}: {why}",
+                write.verb, write.name, write.agent, write.received
+            ));
+        }
+    }
+    wrong
+}
+
+fn is_write(request: &Request) -> bool {
+    let about_work = ["executions", "deployments", "bulkupdates", "events"].contains(&&*request.resource);
+    about_work && !matches!(&*request.verb, "get" | "list" | "watch")
+}
+
+fn is_renewal(request: &Request) -> bool {
+    let writes = matches!(&*request.verb, "create" | "update" | "patch");
+    // What is made on trial has no name, nor is its Lease there.
+    request.resource == "leases" && writes && request.succeeded() && !request.dry_run
+}
+
+/// Whether it was under way when its operator was held: it had passed the fence.
+fn was_held(case: &Case<'_>, request: &Request) -> bool {
+    let path = format!("/{}/{}", request.resource, request.name);
+    case.held.iter().any(|(life, held)| *life == request.agent && held.ends_with(&path))
+}
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn duration(time: std::time::Duration) -> SignedDuration {
+    time.try_into().unwrap()
+}
+
+fn why_not(case: &Case<'_>, renewals: &[&Request], write: &Request) -> Option<String> {
+    let received = time(&write.received);
+    let before = renewals.iter().filter(|r| r.received < write.received);
+    let Some(last) = before.clone().rfind(|r| r.agent == write.agent) else {
+        return Some("it has never held the Lease".into());
+    };
+    let renewed = time(&last.received);
+    if received > renewed + duration(TIMING.renew_deadline) + ON_ITS_WAY {
+        return Some(format!("its last renewal was at {renewed}"));
+    }
+    // Whoever takes the Lease away by hand is noticed at the next renewal.
+    let notices = duration(TIMING.retry_period) + ON_ITS_WAY;
+    let others = before.filter(|r| r.agent != write.agent && time(&r.received) > renewed);
+    if let Some(other) = others.into_iter().find(|r| received > time(&r.answered) + notices) {
+        return Some(format!("{} has taken the Lease at {}", other.agent, other.answered));
+    }
+    let freed = released(case, &write.agent).filter(|released| received > *released + ON_ITS_WAY);
+    freed.map(|released| format!("it has released the Lease at {released}"))
+}
+
+/// When a life has given back the Lease.
+fn released(case: &Case<'_>, life: &str) -> Option<Timestamp> {
+    if case.plan.changes().any(|change| change == Change::FreeLease) {
+        return None;
+    }
+    let holder = |v: &Version| v.text("/spec/holderIdentity").to_owned();
+    let leases: Vec<_> = case.shipped.iter().filter(|v| v.plural == "leases" && !v.deleted).collect();
+    let freed = leases.windows(2).find(|pair| holder(pair[0]) == life && holder(pair[1]).is_empty());
+    freed.map(|pair| pair[1].seen)
+}

@@ -1,0 +1,96 @@
+//! The plans in which the operator sees something else than what is so.
+
+use ai_api_operator::api::Kind;
+
+use crate::{
+    fault::{Call, Change, Fault, Moment, Place, Resource, Strike, View},
+    plan::Plan,
+    scenario::{Reaction, Scenario},
+};
+
+/// It is shown the BulkUpdate as it was made: while it lives, or when it starts after a crash at a record.
+fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec<Plan> {
+    let name = format!("view/{}/{}-bulkupdates", scenario.name, view.word());
+    let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::in_peace(scenario) };
+    let mut plans = vec![Plan { name: format!("{name}-nothing"), ..plan.clone() }];
+    if view == View::Before {
+        plans.extend([1, 2].into_iter().filter(|n| *n == 1 || scenario.tells_twice()).map(|n| {
+            let crash = Strike::once(Place::Nth(Call::Record, n), Fault::Crash(Moment::Answered));
+            Plan { name: format!("{name}-then-{crash}"), strikes: vec![crash], ..plan.clone() }
+        }));
+    }
+    plans
+}
+
+/// All of a scenario.
+pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
+    let on_targets = [
+        Change::Relabel,
+        Change::Complete,
+        Change::Run,
+        Change::Stop,
+        Change::AskToStop,
+        Change::Delete,
+        Change::Recreate,
+        Change::Terminate,
+    ];
+    let told_by = match scenario.reaction {
+        Reaction::InTheMiddle(_, resource) => Some(resource),
+        _ => None,
+    };
+    let mut plans = Vec::new();
+    for view in View::ALL {
+        for resource in Resource::WORK {
+            // Only there something is waited for that could be forgotten.
+            if view == View::Forget {
+                if scenario.name == "deadlines" && resource == Resource::Executions {
+                    let name = format!("view/{}/forget-executions", scenario.name);
+                    let view = Some((view, resource));
+                    plans.push(Plan { name, view, ..Plan::in_peace(scenario) });
+                }
+                continue;
+            }
+            // What is old of a target has a resource version that says so.
+            if matches!(view, View::Before | View::Again) {
+                if resource == Resource::BulkUpdates {
+                    plans.extend(old_bulk_updates(scenario, view, quick));
+                }
+                continue;
+            }
+            let unseen: &[Change] = match resource {
+                Resource::Executions | Resource::Deployments if scenario.targets.is_empty() => &[],
+                Resource::Executions | Resource::Deployments => &on_targets,
+                Resource::ConfigMaps => &[Change::FlagOff],
+                _ => &[],
+            };
+            let seen = match resource {
+                Resource::Deployments => scenario.targets.iter().any(|t| t.kind == Kind::Deployment),
+                // Nobody changes the flag but who switches it off; seen late, that has to be read in time.
+                Resource::ConfigMaps => view == View::Hold && told_by == Some(Resource::ConfigMaps),
+                // In a dry run nobody changes a target.
+                Resource::Executions => scenario.name != "dry-run",
+                _ => true,
+            };
+            if view == View::Back {
+                let name = format!(
+                    "view/{}/back-{}-then-crash-committed-at-write-1",
+                    scenario.name,
+                    resource.word()
+                );
+                let crash = Strike::once(Place::Write(1), Fault::Crash(Moment::Committed));
+                let view = Some((view, resource));
+                plans.push(Plan { name, strikes: vec![crash], view, quick, ..Plan::in_peace(scenario) });
+            }
+            let nothing = Some(None).filter(|_| seen);
+            let unseen =
+                unseen.iter().copied().map(Some).filter(|_| seen || resource != Resource::Deployments);
+            for change in nothing.into_iter().chain(unseen) {
+                let what = change.map_or_else(|| "nothing".into(), |c| Fault::Race(c).to_string());
+                let name = format!("view/{}/{}-{}-{what}", scenario.name, view.word(), resource.word());
+                let view = Some((view, resource));
+                plans.push(Plan { name, view, unseen: change, quick, ..Plan::in_peace(scenario) });
+            }
+        }
+    }
+    plans
+}

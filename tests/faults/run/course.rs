@@ -1,0 +1,123 @@
+//! What happens in a plan, one after the other.
+
+use std::{sync::Arc, time::Instant};
+
+use futures::future::join_all;
+
+use super::{OLD_VIEW_LASTS, PATIENCE, Runner, VIEW_LASTS};
+use crate::{
+    fault::{Call, Change, Resource, View},
+    make,
+};
+
+impl Runner<'_> {
+    pub async fn course(&mut self) -> Result<(), String> {
+        let scenario = self.plan.scenario;
+        make::targets(&self.cluster, scenario.targets).await;
+        self.start_all().await?;
+        let forgets = matches!(self.plan.view, Some((View::Forget, _)));
+        let before = matches!(self.plan.view, Some((View::Before, _)));
+        if self.plan.view.is_some() && !forgets && !before && !self.plan.view_begins_at_the_record() {
+            let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
+            self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
+            if self.plan.unseen == Some(Change::FlagOff) {
+                self.cluster.switch_off().await;
+            } else if let Some(change) = self.plan.unseen {
+                for target in scenario.targets {
+                    self.cluster.act(change, target.kind, target.name).await;
+                }
+            }
+        }
+        // It is shown the past by now, or nothing of the Lease, which is renewed all the time; or what follows would be no fault.
+        let at_once = matches!(self.plan.view, Some((View::Back, _) | (_, Resource::Leases)));
+        let end = Instant::now() + PATIENCE;
+        while at_once && self.views.met() == 0 && Instant::now() < end {
+            self.wait_a_while().await?;
+        }
+        self.guard_changes().await?;
+        // Of what is of the same second as the BulkUpdate, a life that finds it there can't know whether it is older.
+        self.cluster.world.next_second().await;
+        let cluster = Arc::clone(&self.cluster);
+        let bulks =
+            (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));
+        tokio::join!(join_all(bulks), make::targets(&self.cluster, scenario.at_the_same_moment));
+        self.guard_is_put_back().await?;
+        let since = Instant::now();
+        let mut begun = false;
+        while !self.is_over() {
+            self.wait_a_while().await?;
+            self.react().await;
+            let stopped = || self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
+            if forgets && !begun && stopped() {
+                begun = true;
+                self.views.begin(self.cluster.empty_at.clone());
+            } else if !forgets
+                && since.elapsed()
+                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_LASTS } else { VIEW_LASTS }
+                && !self.plan.hides_what_happens_in_the_middle()
+            {
+                self.views.end();
+            }
+        }
+        if self.plan.hides_what_happens_in_the_middle() {
+            self.until_calm().await?;
+        }
+        if self.plan.shows_an_old_bulk_update() {
+            self.sees_an_old_bulk_update().await?;
+        }
+        self.views.end();
+        // What it must not do any more, it may do only now.
+        self.until_calm().await?;
+        self.stop_all().await?;
+        // Another life finds nothing to do any more.
+        self.start().await;
+        self.synced().await?;
+        self.until_calm().await?;
+        let life = Arc::clone(&self.running[0].life);
+        self.stop_all().await?;
+        for life in &self.lives {
+            life.has_left_nothing().await;
+        }
+        let counts = life.counts();
+        let idle =
+            |call: &&Call| matches!(call, Call::List(_) | Call::Watch(_)) || call.is_in_the_background();
+        let more: Vec<_> = counts.keys().filter(|call| !idle(call)).collect();
+        if more.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("all was over, and another life has sent {more:?}"))
+        }
+    }
+
+    /// It is shown that what is over was not yet planned, and does not do it again.
+    async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
+        let life = Arc::clone(&self.lives[self.lives.len() - 1]);
+        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
+        let gone = || self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
+        if self.lives.len() > 1 || gone() {
+            return Ok(());
+        }
+        let end = Instant::now() + PATIENCE;
+        while !self.log.text().contains("finished bulk_update=") {
+            if Instant::now() > end {
+                return Err("it has come to an end, of which the log does not tell".into());
+            }
+            self.wait_a_while().await?;
+        }
+        let before = life.counts();
+        let end = Instant::now() + PATIENCE;
+        while self.views.met() == 0 && Instant::now() < end {
+            self.wait_a_while().await?;
+        }
+        self.until_calm().await?;
+        let after = life.counts();
+        let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
+        let more: Vec<_> =
+            after.iter().filter(|(call, n)| works(call) && before.get(call) != Some(n)).collect();
+        let gone = self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
+        if gone || more.is_empty() {
+            return Ok(());
+        }
+        Err(format!("what was over has begun anew: {more:?}"))
+    }
+}

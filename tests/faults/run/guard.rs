@@ -1,0 +1,57 @@
+//! What somebody does to the admission policy in the course of a plan.
+
+use std::{sync::Arc, time::Instant};
+
+use ai_api_operator::api::BulkUpdate;
+
+use super::{Runner, WAITS};
+use crate::guards;
+
+impl Runner<'_> {
+    /// Somebody changes the admission policy or its binding, which is seen before anything is made that rests on it.
+    pub async fn guard_changes(&mut self) -> Result<(), String> {
+        let Some(guard) = self.plan.guard else { return Ok(()) };
+        if self.plan.away {
+            self.stop_all().await?;
+        }
+        let shipped = Arc::clone(self.cluster.shipped.as_ref().unwrap());
+        let plural = guard.resource().plural();
+        let of_it = || shipped.versions().into_iter().filter(|v| v.plural == plural).collect::<Vec<_>>();
+        let before = of_it().len();
+        guards::change(&self.cluster.world.client, &self.cluster.policy, guard).await;
+        let changes = 1 + usize::from(guard.is_put_back());
+        shipped.growth().wait_for(|_| of_it().len() >= before + changes).await.map_err(|e| e.to_string())?;
+        let newest = of_it().last().unwrap().revision;
+        if self.plan.view_ends_before_the_bulk_update() {
+            self.views.end();
+        }
+        // A watch that has to be begun anew waits before it is.
+        for _ in 0..4 {
+            if self.plan.away || self.views.have_shown(guard.resource(), newest).await {
+                return Ok(());
+            }
+        }
+        Err("it was not shown what became of the admission policy".into())
+    }
+
+    /// What checks nobody is put back, once the BulkUpdate waits for it.
+    pub async fn guard_is_put_back(&mut self) -> Result<(), String> {
+        let Some(guard) = self.plan.guard else { return Ok(()) };
+        let end = Instant::now() + WAITS;
+        while !self.plan.away && !guard.is_put_back() && Instant::now() < end && !self.waits() {
+            self.wait_a_while().await?;
+        }
+        if !guard.is_put_back() {
+            guards::put_back(&self.cluster.world.client, &self.cluster.policy, guard).await;
+        }
+        if self.plan.away {
+            self.start_all().await?;
+        }
+        Ok(())
+    }
+
+    fn waits(&self) -> bool {
+        let says = |bulk: &BulkUpdate| bulk.status.as_ref()?.condition("Ready").map(|c| c.reason.clone());
+        self.cluster.history.bulk_updates().iter().any(|b| says(&b.bulk()).as_deref() == Some("Waiting"))
+    }
+}

@@ -1,0 +1,264 @@
+//! The plans in which what is shipped runs: two replicas with Lease and fence, all namespaces, the admission policy in force. What
+//! strikes it is about the Lease and the policy; besides, the leader crashes, is held or asked to end, and the other goes on.
+
+use crate::{
+    fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
+    plan::{Learnt, MOMENTS, Plan, RACES, answers, fits},
+    scenario::Scenario,
+};
+
+/// What somebody does to the Lease.
+const ABOUT_THE_LEASE: [Change; 3] = [Change::TakeLease, Change::FreeLease, Change::DeleteLease];
+
+/// The scenarios in which the leader crashes, is held or asked to end, and no more.
+const IN_SHORT: [&str; 7] =
+    ["both-kinds", "dry-run", "ttl", "flag-off", "deleted-midway", "two-bulk-updates", "one-kind-off"];
+
+/// All plans of a scenario.
+pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+    if scenario.name == "three-items" {
+        let in_peace = Plan { name: format!("shipped/{}/in-peace", scenario.name), ..shipped(scenario) };
+        let work = [crashes(scenario, learnt, true), pairs(scenario, learnt), as_ever(scenario, learnt)];
+        let lease = [renewals(scenario), leases(scenario, learnt), takeovers(scenario)];
+        let policy = [lists(scenario), guards(scenario)];
+        let all = work.into_iter().chain(lease).chain(policy).flatten();
+        [in_peace].into_iter().chain(all).collect()
+    } else if IN_SHORT.contains(&scenario.name) {
+        crashes(scenario, learnt, false)
+    } else {
+        Vec::new()
+    }
+}
+
+fn shipped(scenario: &'static Scenario) -> Plan {
+    Plan { shipped: true, ..Plan::in_peace(scenario) }
+}
+
+fn strike(scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Plan {
+    Plan { shipped: true, ..Plan::strike("shipped", scenario, strikes, quick) }
+}
+
+fn writes(learnt: &Learnt) -> Vec<(Call, Place)> {
+    let mut calls: Vec<_> = learnt.counts.iter().filter(|(call, _)| call.is_write()).collect();
+    calls.sort_unstable();
+    calls.into_iter().flat_map(|(call, n)| (1..=*n).map(|nth| (*call, Place::Nth(*call, nth)))).collect()
+}
+
+/// The leader dies, is held or asked to end.
+fn crashes(scenario: &'static Scenario, learnt: &Learnt, quick: bool) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    let once = |place, fault, quick| strike(scenario, vec![Strike::once(place, fault)], quick);
+    for (call, place) in writes(learnt) {
+        let overtaken = Some(Moment::Overtaken).filter(|_| call.is_target_write());
+        for moment in MOMENTS.into_iter().chain(overtaken) {
+            plans.push(once(place, Fault::Crash(moment), quick));
+        }
+        plans.push(once(place, Fault::Sigterm, quick));
+        for moment in [Moment::Before, Moment::Answered] {
+            plans.push(once(place, Fault::Pause(moment), quick));
+        }
+    }
+    if quick {
+        // Before there is anything to do, and while that is looked at.
+        let others = [
+            Call::ReadLease,
+            Call::CreateLease,
+            Call::RenewLease,
+            Call::List(Resource::Policies),
+            Call::Watch(Resource::Bindings),
+            Call::ReadFlag,
+            Call::ReadTarget,
+        ];
+        for call in others {
+            for moment in MOMENTS {
+                let quick = moment == Moment::Committed;
+                plans.push(once(Place::Nth(call, 1), Fault::Crash(moment), quick));
+            }
+        }
+        plans.push(once(Place::Nth(Call::ReadFlag, 1), Fault::Pause(Moment::Answered), true));
+    }
+    plans
+}
+
+/// The leader crashes, and so does the one that goes on.
+fn pairs(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for first in 1..learnt.writes {
+        for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
+            let crash =
+                |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
+            let quick = a == Moment::Committed && b == Moment::Committed;
+            let plan = strike(scenario, vec![crash(0, first, a), crash(1, 1, b)], quick);
+            plans.push(Plan { strikes_twice: true, ..plan });
+        }
+    }
+    plans
+}
+
+/// What strikes the writes in the other families, and what others do meanwhile.
+fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for (call, place) in writes(learnt) {
+        let answers = answers().into_iter().filter(|fault| fits(*fault, call));
+        for fault in answers.chain(RACES.map(Fault::Race)) {
+            let quick = match (call, fault) {
+                (Call::Stop, Fault::Answer { code: 500, .. } | Fault::Late(Late::OneRequest)) => true,
+                (Call::Stop, Fault::Race(change)) => matches!(change, Change::Complete | Change::FlagOff),
+                (Call::Delete, Fault::Race(change)) => change == Change::Recreate,
+                _ => false,
+            };
+            plans.push(strike(scenario, vec![Strike::once(place, fault)], quick));
+        }
+    }
+    for view in [View::Hold, View::Lose, View::Back] {
+        for change in [Change::Complete, Change::Recreate] {
+            let name =
+                format!("shipped/{}/{}-executions-{}", scenario.name, view.word(), Fault::Race(change));
+            let view = Some((view, Resource::Executions));
+            plans.push(Plan { name, view, unseen: Some(change), quick: false, ..shipped(scenario) });
+        }
+    }
+    plans
+}
+
+/// The first stop has to wait for so many seconds: there is a middle.
+const fn busy(seconds: u32) -> Strike {
+    let fault = Fault::Answer { code: 429, retry_after: Some(seconds), passed_on: false };
+    Strike::once(Place::Nth(Call::Stop, 1), fault)
+}
+
+/// The Lease can't be renewed in the middle of the work, once or until it is lost.
+fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
+    let middle = Place::InTheMiddle(Call::RenewLease);
+    let mut plans = Vec::new();
+    for fault in answers() {
+        plans.push(strike(scenario, vec![Strike::once(middle, fault), busy(1)], true));
+        if !matches!(fault, Fault::Late(_) | Fault::CutShort) {
+            let lasting = Strike { lasts: Lasts::Seconds(7), ..Strike::once(middle, fault) };
+            plans.push(strike(scenario, vec![lasting, busy(5)], fault == LOST || fault == LOST_AND_RENEWED));
+        }
+    }
+    for change in ABOUT_THE_LEASE {
+        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Race(change)), busy(5)], true));
+    }
+    for moment in [Moment::Before, Moment::Answered] {
+        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Pause(moment)), busy(5)], true));
+    }
+    plans
+}
+
+/// The leader is cut off from the Lease.
+const LOST: Fault = Fault::Answer { code: 503, retry_after: None, passed_on: false };
+
+/// It can't know that its renewals take hold.
+const LOST_AND_RENEWED: Fault = Fault::Silence { passed_on: true };
+
+/// Somebody takes the Lease, and it can't be read or made.
+fn leases(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for (_, place) in writes(learnt) {
+        for change in ABOUT_THE_LEASE {
+            plans.push(strike(scenario, vec![Strike::once(place, Fault::Race(change))], false));
+        }
+    }
+    for call in [Call::ReadLease, Call::CreateLease] {
+        let faults = answers().into_iter();
+        for fault in faults.filter(|fault| call == Call::CreateLease || !is_about_writes(*fault)) {
+            let quick = matches!(fault, Fault::Answer { code: 409 | 504, .. });
+            plans.push(strike(scenario, vec![Strike::once(Place::Nth(call, 1), fault)], quick));
+        }
+    }
+    for view in [View::Hold, View::Slow, View::Close, View::Expire, View::Lose, View::Twice] {
+        let end = Strike::once(Place::Nth(Call::Stop, 1), Fault::Sigterm);
+        let name = format!("shipped/{}/{}-leases-then-{end}", scenario.name, view.word());
+        let view = Some((view, Resource::Leases));
+        plans.push(Plan { name, view, strikes: vec![end], ..shipped(scenario) });
+    }
+    plans
+}
+
+const fn is_about_writes(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Late(_) | Fault::Silence { passed_on: true } | Fault::Answer { passed_on: true, .. }
+    )
+}
+
+/// What befalls the one that takes over.
+fn takeovers(scenario: &'static Scenario) -> Vec<Plan> {
+    let crash = Strike::once(Place::Nth(Call::Stop, 1), Fault::Crash(Moment::Committed));
+    let take = Place::Nth(Call::RenewLease, 1);
+    let mut faults = answers();
+    faults.extend(MOMENTS.map(Fault::Crash));
+    faults.extend(ABOUT_THE_LEASE.map(Fault::Race));
+    let plan = |fault: Fault| {
+        let quick = match fault {
+            Fault::Answer { code, .. } => code == 409 || code == 504,
+            Fault::Silence { passed_on } => passed_on,
+            Fault::Race(_) => true,
+            _ => false,
+        };
+        let strikes = vec![crash, Strike { life: 1, ..Strike::once(take, fault) }];
+        Plan { strikes_twice: true, ..strike(scenario, strikes, quick) }
+    };
+    faults.into_iter().map(plan).collect()
+}
+
+/// The policy and its binding can't be listed or watched at first.
+fn lists(scenario: &'static Scenario) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for resource in Resource::GUARDS {
+        for call in [Call::List(resource), Call::Watch(resource)] {
+            for fault in answers().into_iter().filter(|fault| !is_about_writes(*fault)) {
+                let quick = match (call, fault) {
+                    (Call::List(Resource::Policies), Fault::Answer { code, .. }) => {
+                        [403, 429, 500].contains(&code)
+                    }
+                    (Call::Watch(Resource::Bindings), Fault::Answer { code, .. }) => {
+                        [410, 503].contains(&code)
+                    }
+                    (Call::Watch(Resource::Bindings), Fault::CutShort) => true,
+                    _ => false,
+                };
+                plans.push(strike(scenario, vec![Strike::once(Place::Nth(call, 1), fault)], quick));
+            }
+        }
+    }
+    plans
+}
+
+/// The policy or its binding is weakened, deleted or made again; while it is watched, while that watch shows something else,
+/// while nobody watches, and with another leader when it is put back.
+fn guards(scenario: &'static Scenario) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for resource in Resource::GUARDS {
+        for guard in [Guard::Gone, Guard::Renewed, Guard::Weak, Guard::WeakForAMoment].map(|g| g(resource)) {
+            let what = Fault::Race(Change::Guard(guard));
+            let mut plan = |how: &str, quick: bool, view: Option<View>, away, strikes: Vec<Strike>| {
+                let name = format!("shipped/{}/{what}{how}", scenario.name);
+                let view = view.map(|view| (view, resource));
+                let plan = Plan { name, view, away, strikes, quick, ..shipped(scenario) };
+                plans.push(Plan { guard: Some(guard), ..plan });
+            };
+            plan("", true, None, false, Vec::new());
+            plan("-while-nobody-runs", guard.is_put_back(), None, true, Vec::new());
+            for view in
+                [View::Hold, View::Slow, View::Close, View::Expire, View::Back, View::Lose, View::Twice]
+            {
+                let quick = match guard {
+                    Guard::WeakForAMoment(Resource::Policies) => !matches!(view, View::Slow | View::Twice),
+                    Guard::Renewed(Resource::Bindings) => {
+                        !matches!(view, View::Close | View::Expire | View::Back)
+                    }
+                    _ => false,
+                };
+                plan(&format!("-{}", view.word()), quick, Some(view), false, Vec::new());
+            }
+            if !guard.is_put_back() {
+                let crash = Strike::once(Place::Nth(Call::Record, 1), Fault::Crash(Moment::Answered));
+                plan(&format!("-then-{crash}"), true, None, false, vec![crash]);
+            }
+        }
+    }
+    plans
+}
