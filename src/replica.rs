@@ -1,20 +1,19 @@
 //! One replica of the operator: it looks whether all is there, waits until it leads, and then does the operator's work, for
 //! as long as it leads.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context;
-use kube::Config;
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::Stack;
 use tracing::info;
 
 use crate::{
-    client::{connect, connect_through},
+    client::{Cluster, connect_through},
     controller,
     election::{Election, Timing},
     health::{Health, Listen},
-    http_server::listen,
+    http_server::{BindAddress, listen},
     leadership::{Fence, Leadership},
     metrics::Metrics,
     preflight,
@@ -27,7 +26,7 @@ pub struct Settings {
     /// Those of the operator.
     pub controller: controller::Settings,
     /// Where metrics and probes are served.
-    pub metrics_bind_address: SocketAddr,
+    pub metrics_bind_address: BindAddress,
     /// Of the election.
     pub timing: Timing,
     /// Its name in the election: no other process has it.
@@ -38,14 +37,14 @@ pub struct Settings {
 ///
 /// # Errors
 /// [`preflight::Misconfigured`]; when it loses the Lease; and as [`controller::run`].
-pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let health = Arc::new(Health::default());
     let leadership = Leadership::default();
     let metrics = Metrics::default();
     // The Lease is renewed over connections of its own, and not fenced.
-    let aside = connect(config.clone()).context("the cluster's credentials can't be used")?;
+    let aside = cluster.client()?;
     let through = Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone()));
-    let client = connect_through(config, &through).context("the cluster's credentials can't be used")?;
+    let client = connect_through(cluster.clone(), &through).context("the cluster's credentials can't be used")?;
 
     let listener = listen(settings.metrics_bind_address)?;
     info!(metrics_address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "metrics and probes are served");
@@ -62,7 +61,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
     };
     let work = async {
         tokio::select! {
-            checked = preflight::check(&aside, &settings.controller) => checked?,
+            checked = preflight::check(&cluster, &aside, &settings.controller) => checked?,
             () = shutdown.cancelled() => return Ok(()),
         }
         let namespace = settings.controller.namespace.clone();

@@ -59,7 +59,7 @@ impl Cluster {
         })
         .await;
         let (history, empty_at) = History::of(&world.client, name).await;
-        let operators_client = client::connect(operators_config(world.operator.kubeconfig()).await).unwrap();
+        let operators_client = client::connect(operators_config(world.operator.kubeconfig())).unwrap();
         let (called_off, deleted) = Default::default();
         Arc::new(Self {
             world,
@@ -72,8 +72,8 @@ impl Cluster {
         })
     }
 
-    pub async fn operators_config(&self) -> Config {
-        operators_config(self.world.operator.kubeconfig()).await
+    pub fn operators_config(&self) -> Config {
+        operators_config(self.world.operator.kubeconfig())
     }
 
     /// A client with the operator's rights, that lives on when it dies.
@@ -306,6 +306,6 @@ fn kept_by_others() -> Value {
     json!({"metadata": {"finalizers": [FINALIZER]}})
 }
 
-async fn operators_config(kubeconfig: PathBuf) -> Config {
-    client::find_cluster(Some(&kubeconfig), None).await.unwrap()
+fn operators_config(kubeconfig: PathBuf) -> Config {
+    client::find_cluster(Some(&kubeconfig), None).unwrap().config
 }

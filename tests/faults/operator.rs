@@ -89,7 +89,7 @@ impl Running {
             // Faults strike what is written to targets; who may ask is tested in tests/admission.rs.
             require_admission_policy: false,
         };
-        let config = cluster.operators_config().await;
+        let config = cluster.operators_config();
         let (tell, ended) = oneshot::channel();
         let (through, stop, dead) = (Through(Arc::clone(&life)), life.shutdown.clone(), life.dead.clone());
         let work = move || {
