@@ -18,7 +18,12 @@ use kube::{
     core::{Status, request},
 };
 use serde::de::DeserializeOwned;
-use tower::{BoxError, Layer, layer::{layer_fn, util::Identity}, timeout::TimeoutLayer, util::BoxService};
+use tower::{
+    BoxError, Layer,
+    layer::{layer_fn, util::Identity},
+    timeout::TimeoutLayer,
+    util::BoxService,
+};
 
 /// How long one request may take, its answer's body included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,7 +67,11 @@ pub fn connect_through(
     config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
     let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
     let with_token = layer_fn(|wire: Wire| cluster.with_token(wire));
-    Ok(ClientBuilder::try_from(config)?.with_layer(&with_token).with_layer(layer).with_layer(&time_out).build())
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&with_token)
+        .with_layer(layer)
+        .with_layer(&time_out)
+        .build())
 }
 
 /// Sends one request, once.

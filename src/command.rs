@@ -6,8 +6,8 @@ use std::{
 };
 
 use ai_api_operator::{
-    api::can_be_a_name, controller, election::Timing, gateway, http_server::BindAddress, preflight::Misconfigured,
-    replica,
+    api::can_be_a_name, controller, election::Timing, gateway, http_server::BindAddress,
+    preflight::Misconfigured, replica,
 };
 use clap::{
     Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Resettable,
@@ -35,7 +35,8 @@ impl Arguments {
     /// When that is no command, or when the help or the version is asked for.
     pub fn of_process() -> Result<Self, clap::Error> {
         let heed_no_empty_variable = |argument: Arg| {
-            let empty = argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+            let empty =
+                argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
             if empty { argument.env(Resettable::Reset) } else { argument }
         };
         let command = Self::command().mut_subcommands(|command| command.mut_args(heed_no_empty_variable));
@@ -116,12 +117,7 @@ pub struct ControllerArguments {
     pub require_admission_policy: bool,
 
     /// Where metrics and probes are served, over plain HTTP; without an ADDRESS on every one, IPv6 and IPv4.
-    #[arg(
-        long,
-        env = "AI_API_METRICS_BIND_ADDRESS",
-        value_name = "ADDRESS:PORT",
-        default_value = ":8080"
-    )]
+    #[arg(long, env = "AI_API_METRICS_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8080")]
     pub metrics_bind_address: BindAddress,
 
     /// How long others wait for the leader's renewal before one takes over; whole seconds.
@@ -150,12 +146,7 @@ pub struct GatewayArguments {
     pub bind_address: BindAddress,
 
     /// Where metrics and probes are served, over plain HTTP; without an ADDRESS on every one, IPv6 and IPv4.
-    #[arg(
-        long,
-        env = "AI_API_METRICS_BIND_ADDRESS",
-        value_name = "ADDRESS:PORT",
-        default_value = ":8080"
-    )]
+    #[arg(long, env = "AI_API_METRICS_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8080")]
     pub metrics_bind_address: BindAddress,
 
     /// The certificate chain, in PEM; read again when it changes.

@@ -45,9 +45,9 @@ impl FromStr for BindAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let every = text.strip_prefix(':').and_then(|port| port.parse().ok()).map(Self::Every);
-        every
-            .or_else(|| text.parse().ok().map(Self::Only))
-            .ok_or("an address and a port such as 127.0.0.1:8080, [::1]:8080 or :8080 (every address) is needed")
+        every.or_else(|| text.parse().ok().map(Self::Only)).ok_or(
+            "an address and a port such as 127.0.0.1:8080, [::1]:8080 or :8080 (every address) is needed",
+        )
     }
 }
 
@@ -56,7 +56,8 @@ impl FromStr for BindAddress {
 /// # Errors
 /// When that can't be done.
 pub fn listen(address: BindAddress) -> Result<TcpListener, Misconfigured> {
-    listen_by(address, bind).map_err(|(address, error)| Misconfigured(format!("cannot listen on {address}: {error}")))
+    listen_by(address, bind)
+        .map_err(|(address, error)| Misconfigured(format!("cannot listen on {address}: {error}")))
 }
 
 fn listen_by<T>(
@@ -79,7 +80,11 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     error.raw_os_error().map(Errno::from_raw_os_error).is_some_and(|errno| {
         matches!(
             errno,
-            Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT | Errno::PFNOSUPPORT | Errno::NOPROTOOPT
+            Errno::AFNOSUPPORT
+                | Errno::ADDRNOTAVAIL
+                | Errno::PROTONOSUPPORT
+                | Errno::PFNOSUPPORT
+                | Errno::NOPROTOOPT
         )
     })
 }
@@ -145,7 +150,10 @@ mod tests {
         }
         // What is asked for explicitly is not replaced.
         for address in ["[::]:8080", "[::1]:8080"] {
-            assert_eq!(tried(address, Errno::AFNOSUPPORT), (vec![address.to_owned()], Err(address.to_owned())));
+            assert_eq!(
+                tried(address, Errno::AFNOSUPPORT),
+                (vec![address.to_owned()], Err(address.to_owned()))
+            );
         }
         assert_eq!(tried("127.0.0.1:1", Errno::AFNOSUPPORT).0, ["127.0.0.1:1"]);
     }

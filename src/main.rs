@@ -53,7 +53,9 @@ fn main() -> ExitCode {
         Command::Controller(arguments) => run_controller(arguments),
         Command::Gateway(arguments) => run_gateway(arguments),
         Command::Crds(arguments) => match crds(&arguments) {
-            Ok(text) => return printed(io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())),
+            Ok(text) => {
+                return printed(io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()));
+            }
             Err(error) => {
                 complain(format!("error: {error:#}"));
                 Err(error)
@@ -99,8 +101,9 @@ fn logged(ended: anyhow::Result<()>) -> anyhow::Result<()> {
 
 /// Begins to log, and to trace, if the environment says where to.
 fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
-    // kube logs whole bodies at warn, which may hold what does not belong into a log.
-    let usual = "info,kube_client=error,kube_runtime=error";
+    // kube logs whole bodies at warn, which may hold what does not belong into a log, and each failed request at error, as
+    // the verifier does: whoever has sent it reports that.
+    let usual = "info,kube_client=error,kube_client::client::builder=off,kube_runtime=error,rustls_platform_verifier=off";
     let asked_for = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
     let filter = EnvFilter::try_new(asked_for.as_deref().unwrap_or(usual));
     let unfit = filter

@@ -44,7 +44,8 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     // The Lease is renewed over connections of its own, and not fenced.
     let aside = cluster.client()?;
     let through = Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone()));
-    let client = connect_through(cluster.clone(), &through).context("the cluster's credentials can't be used")?;
+    let client =
+        connect_through(cluster.clone(), &through).context("the cluster's credentials can't be used")?;
 
     let listener = listen(settings.metrics_bind_address)?;
     info!(metrics_address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "metrics and probes are served");

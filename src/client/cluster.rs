@@ -75,7 +75,8 @@ impl From<Config> for Cluster {
 /// # Errors
 /// When what is there cannot be used, or nothing is there; the sentence says what to do.
 pub fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cluster, Misconfigured> {
-    find(kubeconfig, context, Path::new(SERVICE_ACCOUNT), |name| std::env::var_os(name)).map_err(cannot_connect)
+    find(kubeconfig, context, Path::new(SERVICE_ACCOUNT), |name| std::env::var_os(name))
+        .map_err(cannot_connect)
 }
 
 fn cannot_connect(why: impl fmt::Display) -> Misconfigured {
@@ -115,7 +116,11 @@ fn of_pod(
     service_account: &Path,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Cluster, String> {
-    let host = if host.parse().is_ok_and(|address: IpAddr| address.is_ipv6()) { format!("[{host}]") } else { host.into() };
+    let host = if host.parse().is_ok_and(|address: IpAddr| address.is_ipv6()) {
+        format!("[{host}]")
+    } else {
+        host.into()
+    };
     let server = "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT";
     let url = server_url(&format!("https://{host}:{port}"), server)?;
     let authority = service_account.join("ca.crt");
@@ -155,7 +160,8 @@ fn of_kubeconfig(chosen: Chosen, variable: impl Fn(&str) -> Option<String>) -> R
         path.clone()
     } else if cluster.certificate_authority_data.is_some() {
         let named = format!("certificate-authority-data of {cluster_named}");
-        let decoded = ExecAuthCluster::try_from(&cluster).map_err(|_| format!("{named} is not base64: correct it"))?;
+        let decoded =
+            ExecAuthCluster::try_from(&cluster).map_err(|_| format!("{named} is not base64: correct it"))?;
         let bundle = decoded.certificate_authority_data.unwrap_or_default();
         config.root_cert = Some(trust::authorities(&bundle).map_err(|why| format!("{named} {why}"))?);
         named
@@ -192,7 +198,8 @@ fn credentials(user: &mut AuthInfo, named: &str) -> Result<(Option<Arc<TokenFile
         Some(token) => {
             let token = token.expose_secret();
             // kubectl cannot send it either.
-            let header = if token.contains(['\n', '\r']) { Err("has a line break: remove it") } else { bearer(token) };
+            let header =
+                if token.contains(['\n', '\r']) { Err("has a line break: remove it") } else { bearer(token) };
             Some(header.map_err(|why| format!("the token of {named} {why}"))?)
         }
     };
@@ -219,7 +226,10 @@ fn credentials(user: &mut AuthInfo, named: &str) -> Result<(Option<Arc<TokenFile
         .or_else(|| user.username.as_ref().map(|_| format!("the username and password of {named}")))
         .or_else(|| {
             let exec = user.exec.as_ref()?;
-            Some(format!("what the exec plugin {} of {named} gives", exec.command.as_deref().unwrap_or_default()))
+            Some(format!(
+                "what the exec plugin {} of {named} gives",
+                exec.command.as_deref().unwrap_or_default()
+            ))
         })
         .or_else(|| certificate.map(|path| format!("the client certificate {path}")))
         .unwrap_or_else(|| format!("none ({named})"));
@@ -252,7 +262,8 @@ fn finished(
 
 /// The URL of the API server. client-go would take one without a scheme for plain HTTP or HTTPS, by what else is there.
 fn server_url(text: &str, named: &str) -> Result<Uri, String> {
-    let malformed = |why: &str| format!("{named} is {text:?}, {why}: write a URL such as https://api.example.com:6443");
+    let malformed =
+        |why: &str| format!("{named} is {text:?}, {why}: write a URL such as https://api.example.com:6443");
     if !text.contains("://") {
         return Err(malformed("which has no scheme"));
     }
@@ -263,7 +274,9 @@ fn server_url(text: &str, named: &str) -> Result<Uri, String> {
         Err(malformed("which is neither https:// nor http://"))
     } else if authority.contains('@') || url.query().is_some() {
         Err(format!("{named} has credentials or a query: leave them out"))
-    } else if url.host().is_none_or(str::is_empty) || (port_is_written && url.port_u16().is_none_or(|port| port == 0)) {
+    } else if url.host().is_none_or(str::is_empty)
+        || (port_is_written && url.port_u16().is_none_or(|port| port == 0))
+    {
         Err(malformed("which has no host, or no port that can be one"))
     } else {
         Ok(url)
@@ -316,7 +329,10 @@ impl Cluster {
         let said = |error: &kube::Error| self.unusable(error);
         // The plugin is run for its result alone, where there is one.
         self.config.auth_layer().map_err(|error| said(&error))?;
-        self.config.extra_headers_layer().map_err(|error| said(&error))?;
+        self.config.extra_headers_layer().map_err(|_| {
+            let credentials = &self.sources.credentials;
+            format!("as, as-uid, as-groups or as-user-extra beside {credentials} cannot be sent in a header: correct it")
+        })?;
         if self.config.auth_info.exec.is_none() {
             self.config.rustls_https_connector().map_err(|error| said(&error))?;
         }
@@ -344,7 +360,9 @@ impl Cluster {
             kube::Error::RustlsTls(RustlsTlsError::InvalidServerName(_)) => {
                 format!("tls-server-name of {server} is no name of a server: correct it")
             }
-            kube::Error::RustlsTls(RustlsTlsError::AddRootCertificate(_) | RustlsTlsError::NoValidNativeRootCA(_)) => {
+            kube::Error::RustlsTls(
+                RustlsTlsError::AddRootCertificate(_) | RustlsTlsError::NoValidNativeRootCA(_),
+            ) => {
                 format!("{authority} cannot be used ({why}): add certificate-authority")
             }
             kube::Error::RustlsTls(_) if why.contains("UnsupportedCertVersion") => format!(
@@ -354,10 +372,15 @@ impl Cluster {
                 "the client certificate and its key ({credentials}) cannot be used ({why}): both are needed in PEM, the key \
                  unencrypted and RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519"
             ),
+            kube::Error::InferKubeconfig(error) => {
+                format!("{credentials} cannot be used: {error}: correct it")
+            }
             kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
                 format!("the proxy {} is not supported", proxy.as_deref().unwrap_or_default())
             }
-            _ => format!("{why}; the server is that of {server}, the credentials are {credentials}: correct them"),
+            _ => format!(
+                "{why}; the server is that of {server}, the credentials are {credentials}: correct them"
+            ),
         }
     }
 }

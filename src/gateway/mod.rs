@@ -72,9 +72,9 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
         started: Instant::now(),
     });
     let certificate = match settings.tls {
-        Some((chain, key)) => Some(
-            Certificate::read(chain, key).await.map_err(|error| Misconfigured(format!("{error:#}")))?,
-        ),
+        Some((chain, key)) => {
+            Some(Certificate::read(chain, key).await.map_err(|error| Misconfigured(format!("{error:#}")))?)
+        }
         None => None,
     };
     let listener = listen(settings.bind_address)?;

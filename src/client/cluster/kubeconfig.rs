@@ -105,7 +105,9 @@ pub(super) fn choose(files: &Files, context: Option<&str>) -> Result<Result<Chos
         (None, Some(current)) => current,
         (None, None) if read.is_empty() => return Ok(Err(format!("{named} does not exist"))),
         (None, None) => {
-            let why = format!("{named} has no current-context: set one with kubectl config use-context, or use --context");
+            let why = format!(
+                "{named} has no current-context: set one with kubectl config use-context, or use --context"
+            );
             return if matches!(files, Files::Explicit(_)) { Err(why) } else { Ok(Err(why)) };
         }
     };
@@ -113,7 +115,8 @@ pub(super) fn choose(files: &Files, context: Option<&str>) -> Result<Result<Chos
         let named = file.config.contexts.iter().find(|context| context.name == name)?;
         Some((file, named.context.clone().unwrap_or_default()))
     });
-    let (file, context) = found.ok_or_else(|| format!("there is no context {name:?} in {named}: name another"))?;
+    let (file, context) =
+        found.ok_or_else(|| format!("there is no context {name:?} in {named}: name another"))?;
     of_context(&read, &name, &context, &file.path).map(Ok)
 }
 
@@ -129,7 +132,10 @@ fn of_context(read: &[File], name: &str, context: &Context, path: &Path) -> Resu
             Some((named.cluster.clone().unwrap_or_default(), &file.path))
         })
         .ok_or_else(|| {
-            format!("{context_named} names the cluster {:?}, which does not exist: add it, or name another", context.cluster)
+            format!(
+                "{context_named} names the cluster {:?}, which does not exist: add it, or name another",
+                context.cluster
+            )
         })?;
     let cluster_named = format!("cluster {:?} in {}", context.cluster, file.display());
     let cluster = checked_cluster(cluster, &cluster_named)?;
@@ -144,15 +150,21 @@ fn of_context(read: &[File], name: &str, context: &Context, path: &Path) -> Resu
         });
         // client-go would go on without credentials.
         let (user, file) = found.ok_or_else(|| {
-            format!("{context_named} names the user {user_name:?}, which does not exist: add it, or name another")
+            format!(
+                "{context_named} names the user {user_name:?}, which does not exist: add it, or name another"
+            )
         })?;
         (user, format!("user {user_name:?} in {}", file.display()))
     };
     let user = checked_user(user, &user_named)?;
 
     let namespace = context.namespace.clone().filter(|namespace| !namespace.is_empty());
-    if let Some(namespace) = namespace.as_ref().filter(|name| name.len() > 63 || name.contains('.') || !can_be_a_name(name)) {
-        return Err(format!("{context_named} has the namespace {namespace:?}, which cannot be the name of one: correct it"));
+    if let Some(namespace) =
+        namespace.as_ref().filter(|name| name.len() > 63 || name.contains('.') || !can_be_a_name(name))
+    {
+        return Err(format!(
+            "{context_named} has the namespace {namespace:?}, which cannot be the name of one: correct it"
+        ));
     }
     Ok(Chosen { cluster, cluster_named, user, user_named, namespace })
 }
@@ -192,7 +204,9 @@ fn parse(text: &str) -> Result<Kubeconfig, String> {
     let mut documents: Vec<Kubeconfig> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
             let place = error.location().map_or_else(String::new, |at| format!(" (line {})", at.line()));
-            format!("cannot be understood{place}: correct it; kubectl config view --kubeconfig says what is wrong")
+            format!(
+                "cannot be understood{place}: correct it; kubectl config view --kubeconfig says what is wrong"
+            )
         })?;
     match documents.len() {
         0 | 1 => Ok(documents.pop().unwrap_or_default()),
@@ -267,10 +281,14 @@ fn checked_cluster(cluster: Cluster, named: &str) -> Result<Cluster, String> {
     let authority = cluster.certificate_authority.is_some();
     let data = cluster.certificate_authority_data.is_some();
     if authority && data {
-        return Err(format!("the {named} has both certificate-authority and certificate-authority-data: remove one"));
+        return Err(format!(
+            "the {named} has both certificate-authority and certificate-authority-data: remove one"
+        ));
     }
     if cluster.insecure_skip_tls_verify == Some(true) && (authority || data) {
-        return Err(format!("the {named} has a certificate authority, and insecure-skip-tls-verify: remove one"));
+        return Err(format!(
+            "the {named} has a certificate authority, and insecure-skip-tls-verify: remove one"
+        ));
     }
     Ok(cluster)
 }
@@ -292,7 +310,9 @@ fn checked_user(mut user: AuthInfo, named: &str) -> Result<AuthInfo, String> {
         ));
     }
     if user.client_certificate.is_some() && user.client_certificate_data.is_some() {
-        return Err(format!("the {named} has both client-certificate and client-certificate-data: remove one"));
+        return Err(format!(
+            "the {named} has both client-certificate and client-certificate-data: remove one"
+        ));
     }
     if user.client_certificate.is_none() && user.client_certificate_data.is_none() {
         // To kubectl a key alone is nothing.
@@ -300,7 +320,9 @@ fn checked_user(mut user: AuthInfo, named: &str) -> Result<AuthInfo, String> {
     } else if user.client_key.is_some() && user.client_key_data.is_some() {
         return Err(format!("the {named} has both client-key and client-key-data: remove one"));
     } else if user.client_key.is_none() && user.client_key_data.is_none() {
-        return Err(format!("the {named} has a client certificate without a key: add client-key or client-key-data"));
+        return Err(format!(
+            "the {named} has a client certificate without a key: add client-key or client-key-data"
+        ));
     }
     let groups = user.impersonate_groups.as_ref().is_some_and(|groups| !groups.is_empty());
     let extra = user.impersonate_user_extra.as_ref().is_some_and(|extra| !extra.is_empty());

@@ -270,7 +270,10 @@ mod tests {
             (vec![], "-"),
             (vec![("HTTPS_PROXY", "http://a:1"), ("https_proxy", "http://b:2")], "http://a:1/"),
             (vec![("HTTPS_PROXY", ""), ("https_proxy", "http://b:2")], "http://b:2/"),
-            (vec![("HTTP_PROXY", "http://a:1"), ("ALL_PROXY", "http://b:2"), ("all_proxy", "http://b:2")], "-"),
+            (
+                vec![("HTTP_PROXY", "http://a:1"), ("ALL_PROXY", "http://b:2"), ("all_proxy", "http://b:2")],
+                "-",
+            ),
             (vec![("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", ""), ("no_proxy", "example.com")], "-"),
             (vec![("HTTPS_PROXY", "http://a:1"), ("NO_PROXY", "x"), ("no_proxy", "*")], "http://a:1/"),
             // What is not asked is not judged.
@@ -302,8 +305,18 @@ mod tests {
             assert_eq!(from_variable(value), expected, "{value}");
         }
         for value in [
-            "ftp://proxy", "socks4://proxy:1", "http://", "http://:3128", "http://proxy:port", "http://proxy:99999",
-            "http://u:p@ss@proxy", "socks5://u:secret@proxy", "http://a b", "http://secret\n", "://", "http:///x",
+            "ftp://proxy",
+            "socks4://proxy:1",
+            "http://",
+            "http://:3128",
+            "http://proxy:port",
+            "http://proxy:99999",
+            "http://u:p@ss@proxy",
+            "socks5://u:secret@proxy",
+            "http://a b",
+            "http://secret\n",
+            "://",
+            "http:///x",
         ] {
             let why = from_variable(value);
             assert!(why.starts_with("error: HTTPS_PROXY cannot be used: "), "{value}: {why}");

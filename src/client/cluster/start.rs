@@ -57,7 +57,9 @@ impl Cluster {
         let (status, body) = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
             Err(_) => return Ok(Reached::NotYet(format!("no answer within {REQUEST_TIMEOUT:?}"))),
             Ok(Err(error)) => match trust::distrust(&error) {
-                Some(why) => return Err(cannot_connect(self.sources.distrusted(&self.config.cluster_url, &why))),
+                Some(why) => {
+                    return Err(cannot_connect(self.sources.distrusted(&self.config.cluster_url, &why)));
+                }
                 None => return Ok(Reached::NotYet(with_causes(&error))),
             },
             Ok(Ok(answer)) => answer,
@@ -126,7 +128,7 @@ impl Sources {
 
     fn distrusted(&self, url: &http::Uri, why: &str) -> String {
         format!(
-            "{url} ({}){} is not trusted, or does not trust: {why}; trusted is {}, the credentials are {}",
+            "{url} ({}){}: {why}; the certificate authority is {}, the credentials are {}",
             self.server,
             self.by_proxy(),
             self.authority,

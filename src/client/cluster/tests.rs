@@ -35,7 +35,10 @@ fn a_pod_reaches_its_cluster_by_its_service_account() {
     ] {
         let host = ("KUBERNETES_SERVICE_HOST", host);
         let found = in_pod(&[token, ca, ("namespace", b"team-a\n")], &[host, port]).unwrap();
-        assert_eq!((found.config.cluster_url.to_string(), &*found.config.default_namespace), (url.to_owned(), "team-a"));
+        assert_eq!(
+            (found.config.cluster_url.to_string(), &*found.config.default_namespace),
+            (url.to_owned(), "team-a")
+        );
         assert!(found.token.is_some() && found.config.auth_info.token.is_none());
     }
     let host = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
@@ -74,12 +77,28 @@ fn a_pod_reaches_its_cluster_by_its_service_account() {
 
 #[test]
 fn urls_of_servers() {
-    for url in ["https://a", "https://a:6443", "http://127.0.0.1:8001", "https://[::1]:6443", "https://a/k8s/c/x"] {
+    for url in
+        ["https://a", "https://a:6443", "http://127.0.0.1:8001", "https://[::1]:6443", "https://a/k8s/c/x"]
+    {
         assert!(server_url(url, "x").is_ok(), "{url}");
     }
     for url in [
-        "", "a", "a:6443", "127.0.0.1:6443", "/a", "ftp://a", "https://", "https://:6443", "https://a:99999",
-        "https://a:port", "https://a:0", "https://u:secret@a", "https://a/?q=1", "https://a b", "https:///a", "HTTPS//a",
+        "",
+        "a",
+        "a:6443",
+        "127.0.0.1:6443",
+        "/a",
+        "ftp://a",
+        "https://",
+        "https://:6443",
+        "https://a:99999",
+        "https://a:port",
+        "https://a:0",
+        "https://u:secret@a",
+        "https://a/?q=1",
+        "https://a b",
+        "https:///a",
+        "HTTPS//a",
     ] {
         let why = server_url(url, "the server of cluster c in /config").unwrap_err();
         assert!(why.contains("/config") && !why.contains("secret"), "{why}");
@@ -90,7 +109,8 @@ fn urls_of_servers() {
 fn authorities_are_found_among_other_things() {
     let [one, two] = [authority(), authority()];
     let lines = |text: &str| text.replace('\n', "\r\n");
-    let rubbish = "Subject: x\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN X-----\nAA\n";
+    let rubbish =
+        "Subject: x\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN X-----\nAA\n";
     let bad_base64 = "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n";
     for (bundle, found) in [
         (one.clone(), 1),

@@ -75,7 +75,8 @@ impl TokenFile {
 
 fn read(path: &Path) -> Result<HeaderValue, String> {
     let file = path.display();
-    let bytes = std::fs::read(path).map_err(|error| format!("the token file {file} cannot be read: {error}"))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| format!("the token file {file} cannot be read: {error}"))?;
     let text = String::from_utf8_lossy(&bytes);
     bearer(&text).map_err(|why| format!("the token file {file} {why}"))
 }
@@ -93,7 +94,8 @@ pub(super) fn bearer(token: &str) -> Result<HeaderValue, &'static str> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("does not hold a bearer token: it has blanks, line breaks or other characters within");
     }
-    let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "does not hold a bearer token")?;
+    let mut header =
+        HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "does not hold a bearer token")?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -160,7 +162,16 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_named_and_not_shown() {
-        for bytes in [&b""[..], b"\r\n", b"abc\ndef", b"abc def", b"abc\0", b"\xff\xfea\0b\0", b"\x7fELF", "ä".as_bytes()] {
+        for bytes in [
+            &b""[..],
+            b"\r\n",
+            b"abc\ndef",
+            b"abc def",
+            b"abc\0",
+            b"\xff\xfea\0b\0",
+            b"\x7fELF",
+            "ä".as_bytes(),
+        ] {
             let path = file("token", bytes);
             let why = TokenFile::new(path.clone()).unwrap_err();
             assert!(why.contains(path.to_str().unwrap()) && !why.contains("abc"), "{bytes:?}: {why}");

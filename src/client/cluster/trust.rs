@@ -23,7 +23,9 @@ pub(super) fn authorities(bundle: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     let usable: Vec<_> = usable.map(|der| der.to_vec()).collect();
     match (usable.is_empty(), any) {
         (false, _) => Ok(usable),
-        (true, true) => Err("holds no certificate that can be used: it has to hold an X.509 certificate in PEM"),
+        (true, true) => {
+            Err("holds no certificate that can be used: it has to hold an X.509 certificate in PEM")
+        }
         (true, false) => Err("holds no certificate: it has to hold one in PEM"),
     }
 }
@@ -38,11 +40,18 @@ pub(super) fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
         if let Some(error) = error.downcast_ref::<TunnelError>()
             && error.to_string().contains("proxy authorization required")
         {
-            return Some("the proxy wants other credentials than these: put a name and password into its address".into());
+            return Some(
+                "the proxy wants other credentials than these: put a name and password into its address"
+                    .into(),
+            );
         }
         let text = error.to_string();
-        if text.starts_with("SOCKS error") && (text.contains("authentication") || text.contains("credentials")) {
-            return Some("the SOCKS5 proxy wants credentials, which is not supported: use one without".into());
+        if text.starts_with("SOCKS error")
+            && (text.contains("authentication") || text.contains("credentials"))
+        {
+            return Some(
+                "the SOCKS5 proxy wants credentials, which is not supported: use one without".into(),
+            );
         }
         next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             // What an io::Error was made of is not its source.
@@ -91,25 +100,39 @@ const fn refuses_a_certificate(alert: AlertDescription) -> bool {
     )
 }
 
+/// What stands in `DnsName("a.example")` and its like.
+fn names(presented: &[String]) -> String {
+    let inner =
+        |name: &String| Some(name.split_once('(')?.1.trim_end_matches(')').trim_matches('"').to_owned());
+    let names: Vec<_> = presented.iter().map(|name| inner(name).unwrap_or_else(|| name.clone())).collect();
+    names.join(", ")
+}
+
 fn of_certificate(why: &CertificateError) -> String {
     use CertificateError as C;
     let text = format!("{why:?}");
     match why {
-        C::UnknownIssuer => "no certificate authority that is trusted has signed its certificate (the authority's own \
+        C::UnknownIssuer => {
+            "no certificate authority that is trusted has signed its certificate (the authority's own \
             certificate is needed, not the server's)"
-            .into(),
-        C::Expired | C::ExpiredContext { .. } => "its certificate has expired, or the clock here is wrong".into(),
+                .into()
+        }
+        C::Expired | C::ExpiredContext { .. } => {
+            "its certificate has expired, or the clock here is wrong".into()
+        }
         C::NotValidYet | C::NotValidYetContext { .. } => {
             "its certificate is not valid yet, or the clock here is wrong".into()
         }
         C::NotValidForNameContext { expected, presented } => format!(
             "its certificate is for {}, not for {}: use one of these names, or tls-server-name",
-            if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") },
+            if presented.is_empty() { "no name".to_owned() } else { names(presented) },
             expected.to_str()
         ),
-        _ if text.contains("CaUsedAsEndEntity") => "it presents the certificate of a certificate authority as its own, which \
+        _ if text.contains("CaUsedAsEndEntity") => {
+            "it presents the certificate of a certificate authority as its own, which \
             is not supported: give it one of its own that the authority has signed"
-            .into(),
+                .into()
+        }
         _ if text.contains("UnsupportedCertVersion") => {
             "its certificate is not of X.509 version 3, and others are not supported: issue a new one".into()
         }
