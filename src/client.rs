@@ -3,21 +3,28 @@
 //! kube's own client would send a DELETE again after a 503 or 504 (`Config::default_retry`), when the first may
 //! have been carried out, and gives no access to the `Retry-After` header; so both are done here.
 
-use std::{path::Path, time::Duration};
+mod cluster;
 
+use std::time::Duration;
+
+pub use self::cluster::{Cluster, find_cluster};
 use crate::leadership::NotLeader;
 use anyhow::Chain;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
-    Client, Config,
+    Client,
     client::{Body, ClientBuilder, DynBody},
-    config::{KubeConfigOptions, Kubeconfig},
     core::{Status, request},
 };
 use serde::de::DeserializeOwned;
-use tower::{BoxError, Layer, layer::util::Identity, timeout::TimeoutLayer, util::BoxService};
+use tower::{
+    BoxError, Layer,
+    layer::{layer_fn, util::Identity},
+    timeout::TimeoutLayer,
+    util::BoxService,
+};
 
 /// How long one request may take, its answer's body included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,30 +38,12 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// The longest wait between two attempts where the server doesn't say.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
-/// Finds the cluster as kubectl does: `kubeconfig`, else `KUBECONFIG` or `~/.kube/config`, else the Pod's own
-/// ServiceAccount.
-///
-/// # Errors
-/// When a kubeconfig is there (or asked for) and can't be used, or when there is neither one nor a Pod.
-pub async fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: context.map(Into::into), ..KubeConfigOptions::default() };
-    if let Some(path) = kubeconfig {
-        return Ok(Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?);
-    }
-    let home = std::env::var_os("HOME").map(|h| Path::new(&h).join(".kube/config"));
-    let user_has_one = std::env::var_os("KUBECONFIG").is_some() || home.is_some_and(|path| path.is_file());
-    if user_has_one || context.is_some() {
-        return Ok(Config::from_kubeconfig(&options).await?);
-    }
-    Ok(Config::incluster()?)
-}
-
 /// The client of the operator.
 ///
 /// # Errors
 /// When the configuration's certificates or credentials can't be used.
-pub fn connect(config: Config) -> kube::Result<Client> {
-    connect_through(config, &Identity::new())
+pub fn connect(cluster: impl Into<Cluster>) -> kube::Result<Client> {
+    connect_through(cluster, &Identity::new())
 }
 
 /// The way to the API server.
@@ -65,7 +54,12 @@ pub type Wire = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, Bo
 ///
 /// # Errors
 /// As [`connect`].
-pub fn connect_through(mut config: Config, layer: &impl Layer<Wire, Service = Wire>) -> kube::Result<Client> {
+pub fn connect_through(
+    cluster: impl Into<Cluster>,
+    layer: &impl Layer<Wire, Service = Wire>,
+) -> kube::Result<Client> {
+    let cluster = cluster.into();
+    let mut config = cluster.config.clone();
     config.default_retry = false;
     // Longer than any watch lasts: it ends a list whose body never comes.
     config.read_timeout = Some(Duration::from_mins(5));
@@ -73,7 +67,12 @@ pub fn connect_through(mut config: Config, layer: &impl Layer<Wire, Service = Wi
     // the same time for both it was chance which of them it was, and a watch whose connection is refused is not silent.)
     config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
     let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
-    Ok(ClientBuilder::try_from(config)?.with_layer(layer).with_layer(&time_out).build())
+    let with_token = layer_fn(|wire: Wire| cluster.with_token(wire));
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&with_token)
+        .with_layer(layer)
+        .with_layer(&time_out)
+        .build())
 }
 
 /// Sends one request, once.
@@ -293,6 +292,8 @@ pub fn cut(text: &str, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::Config;
+
     use super::*;
 
     fn refused(code: u16) -> Failure {

@@ -1,15 +1,17 @@
 //! What the command line takes.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use ai_api_operator::{
-    api::can_be_a_name, controller, election::Timing, gateway, preflight::Misconfigured, replica,
+    api::can_be_a_name, controller, election::Timing, gateway, http_server::BindAddress,
+    preflight::Misconfigured, replica,
 };
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Resettable,
+};
 
 /// The longest duration that may be asked for.
 const LONGEST_DURATION: Duration = Duration::from_hours(24);
@@ -23,6 +25,24 @@ const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// What the command line and the environment say. A variable that is empty counts as unset, as it does for kubectl: it is
+    /// what templates make of a value that is not given.
+    ///
+    /// # Errors
+    /// When that is no command, or when the help or the version is asked for.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        let heed_no_empty_variable = |argument: Arg| {
+            let empty =
+                argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+            if empty { argument.env(Resettable::Reset) } else { argument }
+        };
+        let command = Self::command().mut_subcommands(|command| command.mut_args(heed_no_empty_variable));
+        let mut matches = command.try_get_matches()?;
+        Self::from_arg_matches_mut(&mut matches)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,14 +116,9 @@ pub struct ControllerArguments {
           action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub require_admission_policy: bool,
 
-    /// Where metrics and probes are served, over plain HTTP.
-    #[arg(
-        long,
-        env = "AI_API_METRICS_BIND_ADDRESS",
-        value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:8080"
-    )]
-    pub metrics_bind_address: SocketAddr,
+    /// Where metrics and probes are served, over plain HTTP; without an ADDRESS on every one, IPv6 and IPv4.
+    #[arg(long, env = "AI_API_METRICS_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8080")]
+    pub metrics_bind_address: BindAddress,
 
     /// How long others wait for the leader's renewal before one takes over; whole seconds.
     #[arg(long, env = "AI_API_LEADER_ELECT_LEASE_DURATION", value_name = "DURATION", default_value = "15s",
@@ -126,18 +141,13 @@ pub struct GatewayArguments {
     #[command(flatten)]
     pub cluster: ClusterArguments,
 
-    /// Where the AI API is served.
-    #[arg(long, env = "AI_API_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8443")]
-    pub bind_address: SocketAddr,
+    /// Where the AI API is served; without an ADDRESS on every one, IPv6 and IPv4.
+    #[arg(long, env = "AI_API_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8443")]
+    pub bind_address: BindAddress,
 
-    /// Where metrics and probes are served, over plain HTTP.
-    #[arg(
-        long,
-        env = "AI_API_METRICS_BIND_ADDRESS",
-        value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:8080"
-    )]
-    pub metrics_bind_address: SocketAddr,
+    /// Where metrics and probes are served, over plain HTTP; without an ADDRESS on every one, IPv6 and IPv4.
+    #[arg(long, env = "AI_API_METRICS_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8080")]
+    pub metrics_bind_address: BindAddress,
 
     /// The certificate chain, in PEM; read again when it changes.
     #[arg(
@@ -169,11 +179,13 @@ pub enum LogFormat {
 impl ClusterArguments {
     /// The operator's own namespace.
     pub fn namespace(&self, of_context: &str) -> String {
+        let set = |name: &str| Some(name.trim().to_owned()).filter(|name| !name.is_empty());
         let of_pod = || std::fs::read_to_string(Path::new(POD_NAMESPACE)).ok();
         self.namespace
-            .clone()
-            .or_else(of_pod)
-            .map_or_else(|| of_context.to_owned(), |name| name.trim().to_owned())
+            .as_deref()
+            .and_then(set)
+            .or_else(|| of_pod().as_deref().and_then(set))
+            .unwrap_or_else(|| of_context.to_owned())
     }
 }
 

@@ -1,13 +1,24 @@
 //! The command line.
 
+// A printing macro ends the process where its output is gone: a full disk, a closed pipe.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod command;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
-use ai_api_operator::{api, client, gateway, preflight::Misconfigured, replica, traces::Traces};
+use ai_api_operator::{
+    api,
+    client::{self, Cluster},
+    gateway,
+    preflight::Misconfigured,
+    replica,
+    traces::Traces,
+};
 use anyhow::Context;
-use clap::Parser;
-use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{Level, error, info};
@@ -25,26 +36,54 @@ use command::{
 /// What ends a process that was started or installed wrongly: to start it again changes nothing.
 const MISCONFIGURED: u8 = 2;
 
+/// How a process ends that a closed pipe stops (128 + SIGPIPE), as in `ai-api-operator crds | head -1`: as kubectl does.
+const CLOSED_PIPE: u8 = 141;
+
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::of_process() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            eprintln!("{}", in_one_line(&error));
+            complain(in_one_line(&error));
             return ExitCode::from(MISCONFIGURED);
         }
         // The help, or the version.
-        Err(asked_for) => asked_for.exit(),
+        Err(asked_for) => return printed(asked_for.print().and_then(|()| io::stdout().flush())),
     };
     let ended = match arguments.command {
         Command::Controller(arguments) => run_controller(arguments),
         Command::Gateway(arguments) => run_gateway(arguments),
-        Command::Crds(arguments) => write_crds(&arguments).inspect_err(|error| eprintln!("error: {error:#}")),
+        Command::Crds(arguments) => match crds(&arguments) {
+            Ok(text) => {
+                return printed(io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()));
+            }
+            Err(error) => {
+                complain(format!("error: {error:#}"));
+                Err(error)
+            }
+        },
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Misconfigured>() => ExitCode::from(MISCONFIGURED),
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// How the process ends after it has printed something.
+fn printed(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
+        Err(error) => {
+            complain(format!("error: standard output cannot be written: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says it on standard error, if anybody can hear it.
+fn complain(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// What is wrong with the command line, without the paragraphs on its use.
@@ -62,8 +101,9 @@ fn logged(ended: anyhow::Result<()>) -> anyhow::Result<()> {
 
 /// Begins to log, and to trace, if the environment says where to.
 fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
-    // kube logs whole bodies at warn, which may hold what does not belong into a log.
-    let usual = "info,kube_client=error,kube_runtime=error";
+    // kube logs whole bodies at warn, which may hold what does not belong into a log, and each failed request at error, as
+    // the verifier does: whoever has sent it reports that.
+    let usual = "info,kube_client=error,kube_client::client::builder=off,kube_runtime=error,rustls_platform_verifier=off";
     let asked_for = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
     let filter = EnvFilter::try_new(asked_for.as_deref().unwrap_or(usual));
     let unfit = filter
@@ -73,9 +113,10 @@ fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(usual));
     // Spans are for traces; lines of the log tell themselves what they are about.
     let lines = filter.and(filter_fn(|metadata| !metadata.is_span()));
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Of a line that cannot be written nobody can be told.
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
     let log = match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
     let traces = Traces::begin();
@@ -95,8 +136,8 @@ async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
     let told = begin_to_tell(arguments.cluster.log_format);
     let run = async {
         let traces = told?;
-        let (config, namespace) = find_cluster(&arguments.cluster).await?;
-        let ended = replica::run(config, arguments.settings(namespace)?, until_signal()?).await;
+        let (cluster, namespace) = find_cluster(&arguments.cluster)?;
+        let ended = replica::run(cluster, arguments.settings(namespace)?, until_signal()?).await;
         if let Some(traces) = traces {
             traces.end().await;
         }
@@ -110,19 +151,17 @@ async fn run_gateway(arguments: GatewayArguments) -> anyhow::Result<()> {
     let told = begin_to_tell(arguments.cluster.log_format);
     let run = async {
         told?;
-        let (config, namespace) = find_cluster(&arguments.cluster).await?;
-        gateway::run(config, arguments.settings(namespace), until_signal()?).await
+        let (cluster, namespace) = find_cluster(&arguments.cluster)?;
+        gateway::run(cluster, arguments.settings(namespace), until_signal()?).await
     };
     logged(run.await)
 }
 
 /// The cluster, and the operator's namespace in it.
-async fn find_cluster(arguments: &ClusterArguments) -> anyhow::Result<(Config, String)> {
-    let config = client::find_cluster(arguments.kubeconfig.as_deref(), arguments.context.as_deref())
-        .await
-        .map_err(|error| Misconfigured(format!("no cluster can be reached: {error:#}")))?;
-    let namespace = arguments.namespace(&config.default_namespace);
-    Ok((config, namespace))
+fn find_cluster(arguments: &ClusterArguments) -> Result<(Cluster, String), Misconfigured> {
+    let cluster = client::find_cluster(arguments.kubeconfig.as_deref(), arguments.context.as_deref())?;
+    let namespace = arguments.namespace(&cluster.config.default_namespace);
+    Ok((cluster, namespace))
 }
 
 /// Is cancelled when a signal asks the process to end.
@@ -142,18 +181,20 @@ fn until_signal() -> anyhow::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-fn write_crds(arguments: &CrdsArguments) -> anyhow::Result<()> {
+/// The CRDs to print; those that go into a folder are written there.
+fn crds(arguments: &CrdsArguments) -> anyhow::Result<String> {
+    let mut printed = String::new();
     for crd in api::crds()? {
         let yaml = format!("# Made by `ai-api-operator crds`.\n---\n{}", serde_saphyr::to_string(&crd)?);
         match &arguments.out_dir {
-            None => print!("{yaml}"),
+            None => printed.push_str(&yaml),
             Some(folder) => {
                 let name = crd.metadata.name.unwrap_or_default();
                 let path = folder.join(format!("{name}.yaml"));
                 std::fs::write(&path, yaml)
-                    .with_context(|| format!("{} can't be written", path.display()))?;
+                    .with_context(|| format!("{} cannot be written", path.display()))?;
             }
         }
     }
-    Ok(())
+    Ok(printed)
 }

@@ -25,7 +25,7 @@ use crate::{
     FIELD_MANAGER,
     admission::POLICY,
     api::{GROUP, Kind, api_version},
-    client::{Failure, Next, send},
+    client::{Cluster, Failure, Next, send},
     controller::Settings,
     election::LEASE,
 };
@@ -99,16 +99,18 @@ fn rights(settings: &Settings) -> Vec<Rights> {
     rights
 }
 
-/// Looks for what is missing. Waits for an API server that can't answer.
+/// Looks for what is missing. Waits for an API server that can't answer, not for one that does not take the credentials.
 ///
 /// # Errors
 /// [`Misconfigured`].
-pub async fn check(client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
+pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
+    cluster.reach().await?;
     for attempt in 1.. {
         let failure = match checked(client, settings).await {
             Ok(found) => return found,
             Err(failure) => failure,
         };
+        cluster.permit(&failure)?;
         warn!(%failure, "the API server can't say yet whether all is installed; trying again");
         tokio::time::sleep(failure.wait(attempt)).await;
     }

@@ -1,10 +1,8 @@
 //! One replica of the operator: it looks whether all is there, waits until it leads, and then does the operator's work, for
 //! as long as it leads.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::Context;
-use kube::Config;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::{
@@ -15,12 +13,12 @@ use tracing::info;
 
 use crate::{
     admission::{Policies, nothing_accepted, record::RECORD},
-    client::{Wire, connect_through},
+    client::{Cluster, Wire},
     clock::Clock,
     controller,
     election::{Election, Timing},
     health::{Health, Listen},
-    http_server::listen,
+    http_server::{BindAddress, listen},
     leadership::{Fence, Leadership},
     metrics::Metrics,
     preflight,
@@ -33,7 +31,7 @@ pub struct Settings {
     /// Those of the operator.
     pub controller: controller::Settings,
     /// Where metrics and probes are served.
-    pub metrics_bind_address: SocketAddr,
+    pub metrics_bind_address: BindAddress,
     /// Of the election.
     pub timing: Timing,
     /// Its name in the election: no other process has it.
@@ -44,8 +42,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// [`preflight::Misconfigured`]; when it loses the Lease; and as [`controller::run`].
-pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    run_through(config, settings, &Identity::new(), shutdown).await
+pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    run_through(cluster, settings, &Identity::new(), shutdown).await
 }
 
 /// As [`run`], all of its requests and answers passing through `layer` last, below the fence and the time-outs: that is where
@@ -54,7 +52,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
 /// # Errors
 /// As [`run`].
 pub async fn run_through<L>(
-    config: Config,
+    cluster: Cluster,
     settings: Settings,
     layer: &L,
     shutdown: CancellationToken,
@@ -68,10 +66,9 @@ where
     // The Lease is renewed over connections of its own, and not fenced.
     let clock = Clock::default();
     let beneath = Stack::new(layer.clone(), clock.clone());
-    let aside =
-        connect_through(config.clone(), &beneath).context("the cluster's credentials can't be used")?;
+    let aside = cluster.client_through(&beneath)?;
     let through = Stack::new(beneath, Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone())));
-    let client = connect_through(config, &through).context("the cluster's credentials can't be used")?;
+    let client = cluster.client_through(&through)?;
 
     let listener = listen(settings.metrics_bind_address)?;
     info!(metrics_address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "metrics and probes are served");
@@ -90,7 +87,7 @@ where
     };
     let work = async {
         tokio::select! {
-            checked = preflight::check(&aside, &settings.controller) => checked?,
+            checked = preflight::check(&cluster, &aside, &settings.controller) => checked?,
             () = shutdown.cancelled() => return Ok(()),
         }
         let namespace = settings.controller.namespace.clone();

@@ -96,7 +96,7 @@ impl Lab {
         let world = World::new("bench").await;
         let other = World::new("bare").await;
         let bare_kubeconfig = kubeconfig_of(world.plane, &world.client, "bare", "ai-api-operator").await;
-        let admin = client(&world.plane.admin_kubeconfig()).await;
+        let admin = client(&world.plane.admin_kubeconfig());
         let ends = Arc::new(Ends::default());
         tokio::spawn(follow_ends(admin.clone(), Arc::clone(&ends)));
         drop(other);
@@ -106,7 +106,7 @@ impl Lab {
         // More would leave more than the thousand finished BulkUpdates that are measured with.
         assert!((1..=5).contains(&rounds), "AI_API_BENCH_ROUNDS: {rounds} is not from 1 to 5");
         Self {
-            bare: client(&bare_kubeconfig).await,
+            bare: client(&bare_kubeconfig),
             bare_kubeconfig,
             binary: std::env::var_os("AI_API_BENCH_OPERATOR").map_or(built, PathBuf::from),
             rounds,
@@ -350,8 +350,8 @@ pub fn millis(from: Timestamp, to: Timestamp) -> f64 {
 }
 
 /// The client that both the operator and the bare client use: one attempt a request.
-pub async fn client(kubeconfig: &Path) -> Client {
-    connect(find_cluster(Some(kubeconfig), None).await.unwrap()).unwrap()
+pub fn client(kubeconfig: &Path) -> Client {
+    connect(find_cluster(Some(kubeconfig), None).unwrap()).unwrap()
 }
 
 async fn submit(client: &Client, name: &str, targets: &[Made]) -> Timestamp {

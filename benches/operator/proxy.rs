@@ -118,7 +118,7 @@ pub async fn reluctant(lab: &Lab) -> Way {
     let (certificate, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
     let tls = RustlsConfig::from_pem(certificate, key).await.unwrap();
 
-    let mut config = ai_api_operator::client::find_cluster(Some(&lab.bare_kubeconfig), None).await.unwrap();
+    let mut config = ai_api_operator::client::find_cluster(Some(&lab.bare_kubeconfig), None).unwrap().config;
     config.auth_info = kube::config::AuthInfo::default();
     let client = ai_api_operator::client::connect(config).unwrap();
     let reluctant = Arc::new(Reluctant { client, writes: AtomicUsize::new(0) });

@@ -24,7 +24,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
 async fn rounds(lab: &Lab, figures: &mut Figures, way: &proxy::Way, name: &str, items: usize) {
     let namespace = lab.namespace("slow-server").await;
     let operator = Process::start_with(lab, &way.operator, &[]).await;
-    let bare = client(&way.bare).await;
+    let bare = client(&way.bare);
     let all = latency::rounds(lab, &bare, &namespace, items, Work::Mixed, lab.rounds).await;
     let what = format!("{name}: {items} items");
     figures.in_turns(GROUP, format!("{what}, to the last write"), (&all.last_write, &all.bare), None);

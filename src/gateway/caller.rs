@@ -4,24 +4,19 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Request, StatusCode,
     header::{AUTHORIZATION, USER_AGENT},
     request::Parts,
 };
-use hyper_util::{client::legacy, rt::TokioExecutor};
-use kube::{
-    Client, Config,
-    client::{Body, ConfigExt},
-    config::AuthInfo,
-};
-use tower::{BoxError, Layer, ServiceExt, util::BoxCloneSyncService};
+use kube::{Client, client::Body};
+use tower::service_fn;
 
 use super::{
     Gateway,
     frame::{Invocation, Place},
     problem::Problem,
 };
-use crate::clock::Clock;
+use crate::{client::Cluster, clock::Clock, preflight::Misconfigured};
 
 /// The header that names the namespace.
 pub const RESOURCE_GROUP: &str = "AI-Resource-Group";
@@ -31,32 +26,27 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// The way to the Kubernetes API that all callers share: its connections, and no credentials.
 #[derive(Clone)]
-pub struct Upstream(BoxCloneSyncService<Request<Body>, Response<axum::body::Body>, BoxError>);
+pub struct Upstream(Client);
 
 impl Upstream {
     /// The way to a cluster, on which `clock` reads the dates of answers.
     ///
     /// # Errors
     /// When its certificates can't be used.
-    pub fn new(mut config: Config, clock: &Clock) -> kube::Result<Self> {
+    pub fn new(cluster: &Cluster, clock: &Clock) -> Result<Self, Misconfigured> {
         // A certificate of the gateway's own would speak for every caller.
-        config.auth_info = AuthInfo::default();
-        let pool = legacy::Client::builder(TokioExecutor::new()).build(config.rustls_https_connector()?);
-        let service = config
-            .base_uri_layer()
-            .layer(pool)
-            .map_response(|response| response.map(axum::body::Body::new))
-            .map_err(BoxError::from);
-        Ok(Self(BoxCloneSyncService::new(clock.reading(service))))
+        cluster.anonymous().client_through(clock).map(Self)
     }
 
     /// A client with this caller's token, for one request of theirs; nothing else of theirs goes through.
     fn client(&self, token: HeaderValue, namespace: &str) -> Client {
-        let service = self.0.clone().map_request(move |mut request: Request<Body>| {
+        let shared = self.0.clone();
+        let service = service_fn(move |mut request: Request<Body>| {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
             let agent = concat!("ai-api-operator-gateway/", env!("CARGO_PKG_VERSION"));
             request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
-            request
+            let shared = shared.clone();
+            async move { shared.send(request).await }
         });
         Client::new(service, namespace)
     }

@@ -12,21 +12,20 @@ pub mod problem;
 mod routes;
 mod tls;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use axum_server::Handle;
-use kube::Config;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
-    client,
+    client::Cluster,
     clock::Clock,
-    http_server::{bounded, listen},
+    http_server::{BindAddress, bounded, listen},
     meta::Meta,
+    preflight::Misconfigured,
     telemetry::{self, Probes},
 };
 
@@ -44,9 +43,9 @@ pub struct Settings {
     /// The name of that ConfigMap.
     pub meta_configmap: String,
     /// Where the AI API is served.
-    pub bind_address: SocketAddr,
+    pub bind_address: BindAddress,
     /// Where metrics and probes are served.
-    pub metrics_bind_address: SocketAddr,
+    pub metrics_bind_address: BindAddress,
     /// The files of the certificate chain and its key; plain HTTP without.
     pub tls: Option<(PathBuf, PathBuf)>,
 }
@@ -75,11 +74,10 @@ async fn keep_time(gateway: &Gateway) {
 ///
 /// # Errors
 /// When it can't begin to serve, when a task ends that should go on, and when the certificate can't be used at the start.
-pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let upstream =
-        Upstream::new(config.clone(), &clock).context("the cluster's certificates can't be used")?;
-    let own = client::connect_through(config, &clock).context("the cluster's credentials can't be used")?;
+    let upstream = Upstream::new(&cluster, &clock)?;
+    let own = cluster.client_through(&clock)?;
     let mut registry = telemetry::registry();
     clock.register(&mut registry);
     let gateway = Arc::new(Gateway {
@@ -91,7 +89,9 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
         started: Instant::now(),
     });
     let certificate = match settings.tls {
-        Some((chain, key)) => Some(Certificate::read(chain, key).await?),
+        Some((chain, key)) => {
+            Some(Certificate::read(chain, key).await.map_err(|error| Misconfigured(format!("{error:#}")))?)
+        }
         None => None,
     };
     // The first modification needs it.
@@ -117,6 +117,13 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
             Some(certificate) => bounded(server.acceptor(certificate.acceptor())).serve(router).await,
         }
     };
+    // Callers have tokens of their own, and are answered meanwhile: an API server that is away may come back.
+    let reach = async {
+        match cluster.reach().await {
+            Ok(()) => std::future::pending().await,
+            Err(misconfigured) => misconfigured,
+        }
+    };
     let renew = async {
         match &certificate {
             None => std::future::pending().await,
@@ -131,6 +138,7 @@ pub async fn run(config: Config, settings: Settings, shutdown: CancellationToken
                 handle.graceful_shutdown(Some(LONGEST_STOP));
             }).0
         } => ended?,
+        misconfigured = reach => return Err(misconfigured.into()),
         () = renew => anyhow::bail!("the certificate is not followed any more"),
         () = keep_time(&gateway) => anyhow::bail!("the API server's time is not asked for any more"),
         ended = telemetry::serve(probes, registry, answers) => {

@@ -26,15 +26,25 @@ fn renewed(world: &World) -> String {
 
 /// Changes metadata by what is no business of the operator's.
 fn spoil(world: &World, object: &str, room: usize) {
-    let managed = json!([{"manager": "a", "operation": "Update", "time": "9999-12-31T23:59:59Z", "apiVersion": "v1",
-        "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {"f:of": {}}}}}]);
-    let patch = json!({"metadata": {"managedFields": managed, "labels": {"of": "others"},
-        "annotations": {"of": "x".repeat(room)}, "finalizers": ["of.others/forever"]}});
     let file = world.plane.folder.join("spoil.json");
-    std::fs::write(&file, patch.to_string()).unwrap();
-    let file = file.to_str().unwrap().to_owned();
-    world.kubectl_ok(&["patch", object, "--type=merge", "--patch-file", &file], "");
-    let kept = world.kubectl_ok(&["get", object, "--show-managed-fields", "-o", "json"], "");
+    let patch = |metadata: &Value| {
+        std::fs::write(&file, json!({"metadata": metadata}).to_string()).unwrap();
+        world.kubectl_ok(&["patch", object, "--type=merge", "--patch-file", file.to_str().unwrap()], "");
+    };
+    // Those of the operator would take a part of the room.
+    let annotations = json!({"of": "x".repeat(room), "aiapi.dev/admission-record": null,
+        "aiapi.dev/admission-accepted": null});
+    patch(
+        &json!({"labels": {"of": "others"}, "annotations": annotations, "finalizers": ["of.others/forever"]}),
+    );
+    let group = if object == LEASE { "coordination.k8s.io" } else { "admissionregistration.k8s.io" };
+    // One of an owner who changes nothing keeps its time.
+    patch(&json!({"managedFields": [{"manager": "a", "operation": "Update", "time": "9999-12-31T23:59:59Z",
+        "apiVersion": format!("{group}/v1"), "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:of": {}}}}}]}));
+    let kept = world.kubectl_ok(
+        &["get", object, "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields}"],
+        "",
+    );
     assert!(kept.contains("9999-12-31T23:59:59Z"), "{object}: {kept}");
 }
 

@@ -92,7 +92,7 @@ impl Cluster {
         } else {
             None
         };
-        let operators_client = client::connect(operators_config(world.operator.kubeconfig()).await).unwrap();
+        let operators_client = client::connect(operators_config(world.operator.kubeconfig())).unwrap();
         let (called_off, deleted) = Default::default();
         Arc::new(Self {
             world,
@@ -107,8 +107,8 @@ impl Cluster {
         })
     }
 
-    pub async fn operators_config(&self) -> Config {
-        operators_config(self.world.operator.kubeconfig()).await
+    pub fn operators_config(&self) -> Config {
+        operators_config(self.world.operator.kubeconfig())
     }
 
     /// A client with the operator's rights, that lives on when it dies.
@@ -190,6 +190,6 @@ fn kept_by_others() -> Value {
     json!({"metadata": {"finalizers": [FINALIZER]}})
 }
 
-async fn operators_config(kubeconfig: PathBuf) -> Config {
-    client::find_cluster(Some(&kubeconfig), None).await.unwrap()
+fn operators_config(kubeconfig: PathBuf) -> Config {
+    client::find_cluster(Some(&kubeconfig), None).unwrap().config
 }

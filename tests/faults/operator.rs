@@ -108,7 +108,7 @@ impl Running {
             require_admission_policy: shipped,
         };
         let identity = life.name();
-        let config = cluster.operators_config().await;
+        let config = cluster.operators_config();
         let (tell, ended) = oneshot::channel();
         let (through, stop, dead) = (Through(Arc::clone(&life)), life.shutdown.clone(), life.dead.clone());
         let work = move || {
@@ -119,11 +119,11 @@ impl Running {
             let end = runtime.block_on(async {
                 let work = async {
                     if shipped {
-                        let metrics_bind_address = ([127, 0, 0, 1], 0).into();
+                        let metrics_bind_address = "127.0.0.1:0".parse().unwrap();
                         let controller = settings;
                         let settings =
                             replica::Settings { controller, metrics_bind_address, timing: TIMING, identity };
-                        return replica::run_through(config, settings, &through, stop).await;
+                        return replica::run_through(config.into(), settings, &through, stop).await;
                     }
                     let clock = Clock::default();
                     let client = client::connect_through(config, &Stack::new(clock.clone(), through))?;

@@ -43,7 +43,7 @@ fn on_the_command_line() {
         (&["--leader-elect-lease-duration=9999999999h"], &["'9999999999h'", "a day at the most"]),
         (&["--metrics-bind-address", "here"], &["'here'", "--metrics-bind-address"]),
         (&["--log-format", "xml"], &["'xml'", "text, json"]),
-        (&["--kubeconfig", "/no/such/file"], &["no cluster can be reached", "/no/such/file"]),
+        (&["--kubeconfig", "/no/such/file"], &["cannot connect to the cluster", "/no/such/file"]),
     ];
     for (arguments, words) in table {
         expect(operator(arguments), words);
@@ -56,6 +56,23 @@ fn on_the_command_line() {
         },
         &["'many'", "--max-in-flight"],
     );
+    // A variable that is empty counts as unset; an argument does not.
+    let mut command = operator(&["--kubeconfig", "/no/such/file"]);
+    for name in [
+        "MAX_IN_FLIGHT",
+        "REQUIRE_ADMISSION_POLICY",
+        "METRICS_BIND_ADDRESS",
+        "LEADER_ELECT_RETRY_PERIOD",
+        "CONTEXT",
+    ] {
+        command.env(format!("AI_API_{name}"), "");
+    }
+    expect(command, &["/no/such/file"]);
+    expect(operator(&["--max-in-flight", ""]), &["--max-in-flight"]);
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"));
+    gateway.args(["gateway", "--kubeconfig", "/no/such/file", "--plain-http"]).env_remove("RUST_LOG");
+    gateway.env("AI_API_TLS_CERT_FILE", "").env("AI_API_BIND_ADDRESS", "").env("AI_API_PLAIN_HTTP", "");
+    expect(gateway, &["/no/such/file"]);
 }
 
 /// The operator of a world, as its ServiceAccount.
@@ -78,7 +95,7 @@ async fn times_addresses_and_namespaces() {
     );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    expect(of(&world, &["--metrics-bind-address", &address]), &[&address, "can't be listened at"]);
+    expect(of(&world, &["--metrics-bind-address", &address]), &[&address, "cannot listen on"]);
 
     // With the right in every namespace it can tell that there is none of that name.
     expect(

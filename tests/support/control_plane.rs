@@ -22,7 +22,7 @@ pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
 pub struct ControlPlane {
     pub folder: PathBuf,
-    kubectl: PathBuf,
+    pub kubectl: PathBuf,
     tail: Mutex<audit::Tail>,
     /// The manifests of deploy/base.
     base: Vec<Value>,
