@@ -19,17 +19,32 @@ async fn serves(world: &World, name: &str) {
     assert_eq!(outcome(&status, Kind::Execution, name), "Settled", "{name}: {status:?}");
 }
 
+/// When the Lease was renewed last.
+fn renewed(world: &World) -> String {
+    world.kubectl_ok(&["get", LEASE, "-o", "jsonpath={.spec.renewTime}"], "")
+}
+
 /// Changes metadata by what is no business of the operator's.
 fn spoil(world: &World, object: &str, room: usize) {
-    let managed = json!([{"manager": "a", "operation": "Update", "time": "9999-12-31T23:59:59Z", "apiVersion": "v1",
-        "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {"f:of": {}}}}}]);
-    let patch = json!({"metadata": {"managedFields": managed, "labels": {"of": "others"},
-        "annotations": {"of": "x".repeat(room)}, "finalizers": ["of.others/forever"]}});
     let file = world.plane.folder.join("spoil.json");
-    std::fs::write(&file, patch.to_string()).unwrap();
-    let file = file.to_str().unwrap().to_owned();
-    world.kubectl_ok(&["patch", object, "--type=merge", "--patch-file", &file], "");
-    let kept = world.kubectl_ok(&["get", object, "--show-managed-fields", "-o", "json"], "");
+    let patch = |metadata: &Value| {
+        std::fs::write(&file, json!({"metadata": metadata}).to_string()).unwrap();
+        world.kubectl_ok(&["patch", object, "--type=merge", "--patch-file", file.to_str().unwrap()], "");
+    };
+    // Those of the operator would take a part of the room.
+    let annotations = json!({"of": "x".repeat(room), "aiapi.dev/admission-record": null,
+        "aiapi.dev/admission-accepted": null});
+    patch(
+        &json!({"labels": {"of": "others"}, "annotations": annotations, "finalizers": ["of.others/forever"]}),
+    );
+    let group = if object == LEASE { "coordination.k8s.io" } else { "admissionregistration.k8s.io" };
+    // One of an owner who changes nothing keeps its time.
+    patch(&json!({"managedFields": [{"manager": "a", "operation": "Update", "time": "9999-12-31T23:59:59Z",
+        "apiVersion": format!("{group}/v1"), "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:of": {}}}}}]}));
+    let kept = world.kubectl_ok(
+        &["get", object, "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields}"],
+        "",
+    );
     assert!(kept.contains("9999-12-31T23:59:59Z"), "{object}: {kept}");
 }
 
@@ -47,9 +62,8 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
         spoil(&world, object, room);
     }
     serves(&world, "spoilt-1").await;
-    let renewed = || world.kubectl_ok(&["get", LEASE, "-o", "jsonpath={.spec.renewTime}"], "");
-    let before = renewed();
-    until("it renews the Lease", || async { renewed() != before }).await;
+    let before = renewed(&world);
+    until("it renews the Lease", || async { renewed(&world) != before }).await;
     let metadata: Value =
         serde_json::from_str(&world.kubectl_ok(&["get", LEASE, "-o", "jsonpath={.metadata}"], "")).unwrap();
     assert_eq!(metadata["labels"]["of"], "others");
@@ -68,15 +82,14 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
         "renewTime": "9999-12-31T23:59:59.999999Z", "acquireTime": "0001-01-01T00:00:00.000000Z"}});
     world.kubectl_ok(&["patch", LEASE, "--type=merge", "-p", &spec.to_string()], "");
     serves(&world, "odd-1").await;
-    let odd = || async { renewed().starts_with("9999") };
-    until("it renews the Lease", || async { !odd().await }).await;
+    until("it renews the Lease", || async { !renewed(&world).starts_with("9999") }).await;
     assert!(world.operator.stop().success());
     world.kubectl_ok(&["patch", LEASE, "--type=merge", "-p", &spec.to_string()], "");
     world.operator.start(&["--require-admission-policy"]);
     serves(&world, "odd-2").await;
     spoil(&world, LEASE, (256 << 10) - "of".len());
-    let before = renewed();
-    until("it renews the Lease", || async { renewed() != before }).await;
+    let before = renewed(&world);
+    until("it renews the Lease", || async { renewed(&world) != before }).await;
     serves(&world, "full-1").await;
     assert!(world.operator.is_running());
     assert!(world.operator.log().contains("the Lease can't hold the record of the admission policy"));

@@ -82,11 +82,14 @@ pub fn create_as(world: &World, user: &str, manifest: &Value) -> (bool, String) 
     world.kubectl(&["create", "--as", user, "-f", "-"], &manifest.to_string())
 }
 
+/// A BulkUpdate.
 pub fn bulk(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": name}, "spec": spec})
 }
 
+/// The policy, as kubectl names it.
 pub const POLICY: &str = "validatingadmissionpolicy/bulkupdates.aiapi.dev";
+/// Its binding.
 pub const BINDING: &str = "validatingadmissionpolicybinding/bulkupdates.aiapi.dev";
 
 /// Puts policy and binding there (again).

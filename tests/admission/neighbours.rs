@@ -133,7 +133,7 @@ async fn only_what_checks_as_much_as_the_shipped_one_counts() {
         "auditAnnotations": [{"key": "who", "valueExpression": "request.userInfo.username"}],
         "matchConstraints": {"namespaceSelector": {"matchLabels": {}}, "resourceRules": [
             {"apiGroups": ["aiapi.dev"], "apiVersions": ["*"], "resources": ["bulkupdates"], "operations": ["CREATE"]},
-            {"apiGroups": ["*"], "apiVersions": ["v1alpha1", "*"], "resources": ["bulkupdates", "bulkupdates/status"],
+            {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["bulkupdates", "bulkupdates/status"],
                 "operations": ["UPDATE"], "scope": "Namespaced"}]}});
     let mut widened = policy.clone();
     let mut more = more;
