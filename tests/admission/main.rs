@@ -12,7 +12,7 @@ mod support;
 mod upgrade;
 
 use serde_json::{Value, json};
-use support::{World, until};
+use support::{World, until, until_ok};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Only one test at a time may change the policy. It finds it as shipped, and may leave it as it is.
@@ -45,7 +45,13 @@ pub fn says_accepted(world: &World) -> String {
 
 /// Waits until the Lease names policy and binding as they are now.
 pub async fn accepted(world: &World) {
-    until("ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    until_ok("policy and binding are accepted", || async {
+        let pair = "jsonpath={.metadata.uid}/{.metadata.generation}";
+        let live = [POLICY, BINDING].map(|object| world.kubectl_ok(&["get", object, "-o", pair], ""));
+        let (live, says) = (live.join(" "), says_accepted(world));
+        if says == live { Ok(()) } else { Err(format!("{says}, not {live}; {}", world.operator.log())) }
+    })
+    .await;
 }
 
 /// Lets a user do these verbs on these resources of the group, in the world's namespace.
