@@ -16,6 +16,7 @@ pub mod leadership;
 pub mod meta;
 pub mod metrics;
 pub mod preflight;
+pub mod raw;
 pub mod replica;
 pub mod target;
 pub mod telemetry;
