@@ -4,15 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::{
-    api::{
-        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-        core::v1::ConfigMap,
-    },
+    api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     jiff::Timestamp,
 };
 use kube::{
     Api, Client, Resource,
-    core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
         events::{Recorder, Reporter},
@@ -30,12 +26,12 @@ use tracing::{info, warn};
 use crate::{
     FIELD_MANAGER,
     admission::{Admission, POLICY, Policies, SPREADS},
-    api::{BulkUpdate, Kind},
-    bulk_update::{Context, Registry, decide::Rules, status::whole_seconds},
+    api::Kind,
+    bulk_update::{Context, Registry, decide::Rules, status::whole_seconds, stored::Stored},
     clock::Clock,
     health::{Health, WATCH_LASTS},
     index::{Index, Scope},
-    meta::Meta,
+    meta::{FlagMap, Meta},
     metrics::Metrics,
     target::Observed,
     workload::leftover,
@@ -124,7 +120,7 @@ pub async fn run(
     let of_each = u32::try_from(namespaces.len())?;
     tasks.spawn(tell_readiness(Arc::clone(&ctx), Arc::clone(&unlisted), of_each));
     let bulk_updates = stream::select_all(namespaces.into_iter().map(|namespace| {
-        let api: Api<DeserializeGuard<BulkUpdate>> = match &namespace {
+        let api: Api<Stored> = match &namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
@@ -271,7 +267,7 @@ async fn follow_binding(ctx: Arc<Context>) {
 
 async fn follow_flag(ctx: Arc<Context>) {
     let (namespace, name) = ctx.meta.key();
-    let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
+    let api = Api::<FlagMap>::namespaced(ctx.client.clone(), namespace);
     let mut events = std::pin::pin!(watch(&ctx, api, named(name), "configmaps"));
     while let Some(event) = events.next().await {
         ctx.meta.take_in(&event);

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod preflight;
 pub mod raw;
 pub mod replica;
+pub mod slim;
 pub mod target;
 pub mod telemetry;
 pub mod traces;

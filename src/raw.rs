@@ -107,12 +107,15 @@ pub fn time(raw: &RawValue) -> Option<Timestamp> {
     moment(&text(raw)?)
 }
 
-/// A time of RFC 3339. One that is too late or too early to be held is the last or the first that can: years 9999 and 0000 are
-/// neither reached nor left here. `None` if there is no such time, such as the 30th of February.
+/// The first moment of the year 1, in seconds since 1970: what is earlier counts as this, which can be written down again.
+const FIRST: i64 = -62_135_596_800;
+
+/// A time of RFC 3339. The last hours of the year 9999 are later than can be held and count as the last moment that can; what lies
+/// before the year 1 counts as its first. `None` if there is no such time, such as the 30th of February.
 #[must_use]
 pub fn moment(text: &str) -> Option<Timestamp> {
-    if let Ok(time) = text.parse() {
-        return Some(time);
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Timestamp::from_second(FIRST).ok().map(|first| time.max(first));
     }
     let (local, hours, minutes) = match text.strip_suffix(['Z', 'z']) {
         Some(local) => (local, "00", "00"),
@@ -127,11 +130,7 @@ pub fn moment(text: &str) -> Option<Timestamp> {
         return None;
     }
     let local: civil::DateTime = local.parse().ok()?;
-    // It is a time, and is none that can be held.
-    match local.year() {
-        9999 => Some(Timestamp::MAX),
-        _ => None,
-    }
+    (local.year() == 9999).then_some(Timestamp::MAX)
 }
 
 /// A part of an object as a type, for which all that the type does not name is skipped.
@@ -172,8 +171,20 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
         "generateName",
     ];
     let Some(found) = raw.and_then(|raw| members(raw, NAMES)) else { return ObjectMeta::default() };
-    let [name, namespace, uid, version, generation, created, deleted, annotations, labels, finalizers, owners, prefix] =
-        found;
+    let [
+        name,
+        namespace,
+        uid,
+        version,
+        generation,
+        created,
+        deleted,
+        annotations,
+        labels,
+        finalizers,
+        owners,
+        prefix,
+    ] = found;
     let short = |raw: Option<&RawValue>, longest| Some(cut(&text(raw?)?, longest));
     let requester = annotations.and_then(|raw| short(member(raw, REQUESTER), LONGEST_REQUESTER));
     ObjectMeta {
@@ -203,4 +214,4 @@ pub fn anything<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RawVal
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
