@@ -5,7 +5,7 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::leadership::NotLeader;
+use crate::{leadership::NotLeader, slim::Slim};
 use anyhow::Chain;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy;
@@ -73,7 +73,7 @@ pub fn connect_through(mut config: Config, layer: &impl Layer<Wire, Service = Wi
     // the same time for both it was chance which of them it was, and a watch whose connection is refused is not silent.)
     config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
     let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
-    Ok(ClientBuilder::try_from(config)?.with_layer(layer).with_layer(&time_out).build())
+    Ok(ClientBuilder::try_from(config)?.with_layer(layer).with_layer(&Slim).with_layer(&time_out).build())
 }
 
 /// Sends one request, once.

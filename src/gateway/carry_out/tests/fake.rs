@@ -9,7 +9,7 @@ use futures::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use kube::{Client, client::Body};
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::super::*;
