@@ -139,6 +139,10 @@ pub fn moment(text: &str) -> Option<Timestamp> {
 /// What is wrong, in words, and where: `spec.managedBy: invalid type: ...`.
 pub fn part<T: Default + DeserializeOwned>(raw: Option<&RawValue>, name: &str) -> Result<T, String> {
     let Some(raw) = raw else { return Ok(T::default()) };
+    // A list of the values of its fields would do for serde.
+    if !raw.get().starts_with('{') {
+        return Err(format!("{name}: it is no object"));
+    }
     let mut document = serde_json::Deserializer::from_str(raw.get());
     serde_path_to_error::deserialize(&mut document).map_err(|error| {
         let place = error.path().to_string();
@@ -205,7 +209,8 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
     }
 }
 
-/// Takes any JSON value, whatever it is: the way in for all that must not fail.
+/// Takes any JSON value, whatever it is: the way in for all that must not fail. (In an event of a watch its type has to stand before
+/// its object, as the API server writes it.)
 ///
 /// # Errors
 /// When it is no JSON at all.

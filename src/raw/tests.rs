@@ -164,7 +164,9 @@ fn what_is_wrong_in_a_part_is_told_with_its_place() {
     }
     let told = |text: &str| part::<Part>(Some(&raw(text)), "spec").unwrap_err();
     assert_eq!(part::<Part>(None, "spec"), Ok(Part::default()));
-    assert_eq!(told("7"), "spec: invalid type: integer `7`, expected struct Part");
+    for none in ["7", "[]", r#"[[{"id": "x"}]]"#, "\"x\""] {
+        assert_eq!(told(none), "spec: it is no object");
+    }
     assert_eq!(
         told(r#"{"items": [{"id": 7}]}"#),
         "spec.items[0].id: invalid type: integer `7`, expected a string"

@@ -149,13 +149,16 @@ proptest! {
         let slim = |path| kept(keep::of(path).unwrap(), &text, &[7]);
         let target = |text: &str| Target::from(&serde_json::from_str::<Observed>(text).unwrap());
         let (whole, part) = (target(&text), target(&slim(EXECUTIONS)));
-        // What is unreadable stays it, for a reason that may be told otherwise.
-        prop_assert_eq!(whole.state.is_ok(), part.state.is_ok());
-        prop_assert_eq!(Target { state: Ok(crate::api::State::Unknown), ..whole }, Target { state: Ok(crate::api::State::Unknown), ..part });
+        // What is unreadable stays it. (A list where an object should be is emptied; serde would take its elements for fields.)
+        prop_assert!(whole.state.is_ok() || part.state.is_err());
+        if part.state.is_ok() {
+            prop_assert_eq!(whole, part);
+        }
         let stored = |text: &str| serde_json::from_str::<Stored>(text).unwrap();
         let (whole, part) = (stored(&text), stored(&slim(BULK_UPDATES)));
-        prop_assert_eq!(whole.bulk, part.bulk);
-        prop_assert_eq!(whole.flaw.is_some(), part.flaw.is_some());
+        prop_assert!(whole.flaw.is_none() || part.flaw.is_some());
+        prop_assert_eq!(whole.bulk.metadata, part.bulk.metadata);
+        prop_assert_eq!(whole.bulk.status, part.bulk.status);
     }
 }
 
@@ -191,7 +194,7 @@ fn what_a_page_and_an_event_come_to_does_not_depend_on_what_users_have_written()
         assert_eq!(stored.bulk.metadata.annotations.as_ref().unwrap()["aiapi.dev/requester"], "alice");
         assert!(stored.bulk.metadata.labels.is_some());
     }
-    let event = |object: Value| format!("{}\n", json!({"type": "ADDED", "object": object}));
+    let event = |object: Value| format!("{{\"type\":\"ADDED\",\"object\":{object}}}\n");
     let events = event(fat("a")) + &event(fat("b"));
     let out = kept(keep::of(BULK_UPDATES).unwrap(), &events, &[1000, 17]);
     assert!(out.len() < 2 * 8_000, "{}", out.len());

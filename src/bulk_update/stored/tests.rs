@@ -30,7 +30,10 @@ fn with(path: &str, text: &str) -> String {
     let mut object = valid();
     let mark = "\u{0}here";
     let (parent, name) = path.rsplit_once('/').unwrap();
-    object.pointer_mut(parent).unwrap()[name] = mark.into();
+    match object.pointer_mut(parent).unwrap() {
+        Value::Array(list) => list[name.parse::<usize>().unwrap()] = mark.into(),
+        parent => parent[name] = mark.into(),
+    }
     object.to_string().replace(&json!(mark).to_string(), text)
 }
 

@@ -93,7 +93,10 @@ async fn asked(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Vec<Str
     let (ctx, asked) = answering(move |_, _| {
         let mut count = count.lock().unwrap();
         *count += 1;
-        (answer(*count), json!({"kind": "Status", "message": "m", "metadata": {"resourceVersion": "8"}}))
+        (
+            answer(*count),
+            json!({"kind": "Status", "message": "m", "details": {"name": "nightly"}, "metadata": {"resourceVersion": "8"}}),
+        )
     });
     let stored = stored(&json!({}));
     let _report = Report::begin(&ctx, &stored, "it is odd", at(5), 0);
