@@ -8,7 +8,7 @@ mod cluster;
 use std::time::Duration;
 
 pub use self::cluster::{Cluster, find_cluster};
-use crate::leadership::NotLeader;
+use crate::{leadership::NotLeader, slim::Slim};
 use anyhow::Chain;
 use http_body_util::BodyExt;
 use hyper_util::client::legacy;
@@ -71,6 +71,7 @@ pub fn connect_through(
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&with_token)
         .with_layer(layer)
+        .with_layer(&Slim)
         .with_layer(&time_out)
         .build())
 }

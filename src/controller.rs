@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::{
-    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-    core::v1::ConfigMap,
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use kube::{
     Api, Client,
-    core::{ApiResource, DeserializeGuard},
+    core::ApiResource,
     runtime::{
         events::{Recorder, Reporter},
         watcher::{self, Event},
@@ -22,13 +21,13 @@ use tracing::{info, warn};
 use crate::{
     FIELD_MANAGER,
     admission::{POLICY, Part, Policies},
-    api::{BulkUpdate, Kind},
-    bulk_update::{Context, Crowd, Registry, decide::Rules},
+    api::Kind,
+    bulk_update::{Context, Crowd, Registry, decide::Rules, stored::Stored},
     clock::Clock,
     health::Health,
     index::{Index, Scope},
     lenient::Lenient,
-    meta::Meta,
+    meta::{FlagMap, Meta},
     metrics::Metrics,
     slots::Slots,
     target::Observed,
@@ -124,7 +123,7 @@ pub async fn run(
     let of_each = u32::try_from(namespaces.len())?;
     tasks.spawn(tell_readiness(Arc::clone(&ctx), Arc::clone(&unlisted), of_each));
     let bulk_updates = stream::select_all(namespaces.into_iter().map(|namespace| {
-        let api: Api<DeserializeGuard<BulkUpdate>> = match &namespace {
+        let api: Api<Stored> = match &namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
@@ -235,7 +234,7 @@ async fn follow_admission(ctx: Arc<Context>, (part, resource): (Part, ApiResourc
 
 async fn follow_flag(ctx: Arc<Context>) {
     let (namespace, name) = ctx.meta.key();
-    let api = Api::<ConfigMap>::namespaced(ctx.client.clone(), namespace);
+    let api = Api::<FlagMap>::namespaced(ctx.client.clone(), namespace);
     let mut events = std::pin::pin!(watch(&ctx, api, named(name), "configmaps"));
     while let Some(event) = events.next().await {
         ctx.meta.take_in(&event);

@@ -4,23 +4,25 @@
 //! next reading would.
 
 use std::{
+    borrow::Cow,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Client, Resource,
     api::GetParams,
     core::{Request, request},
     runtime::watcher::Event,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::Kind,
     client::{Failure, cut, send},
+    raw::{self, bare_metadata},
     target::not_older,
 };
 
@@ -52,13 +54,6 @@ pub enum Flags {
 
 impl Flags {
     const OFF: Self = Self::Valid { executions: false, deployments: false };
-
-    /// Reads the ConfigMap's contents.
-    #[must_use]
-    pub fn of(config_map: &ConfigMap) -> Self {
-        let text = config_map.data.as_ref().and_then(|data| data.get(KEY));
-        text.map_or(Self::OFF, |text| Self::parse(text))
-    }
 
     fn parse(text: &str) -> Self {
         #[derive(Deserialize)]
@@ -97,6 +92,50 @@ impl Flags {
             (Self::Valid { deployments, .. }, Kind::Deployment) => *deployments,
             (Self::Invalid(_), _) => false,
         }
+    }
+}
+
+/// The flag's ConfigMap as the API server sends it, whatever else it holds: of its data only the flag is kept.
+#[derive(Clone, Debug)]
+pub struct FlagMap {
+    metadata: ObjectMeta,
+    flags: Flags,
+}
+
+impl<'de> Deserialize<'de> for FlagMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = raw::anything(deserializer)?;
+        let [metadata, data] = raw::members(&raw, ["metadata", "data"]).unwrap_or_default();
+        let flags = match data.and_then(|data| raw::member(data, KEY)) {
+            None => Flags::OFF,
+            Some(text) => raw::text(text)
+                .map_or_else(|| Flags::Invalid("it is no text".into()), |text| Flags::parse(&text)),
+        };
+        Ok(Self { metadata: bare_metadata(metadata), flags })
+    }
+}
+
+impl Resource for FlagMap {
+    type DynamicType = ();
+    type Scope = <ConfigMap as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        <ConfigMap as Resource>::kind(&())
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        <ConfigMap as Resource>::group(&())
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        <ConfigMap as Resource>::version(&())
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        <ConfigMap as Resource>::plural(&())
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
     }
 }
 
@@ -161,12 +200,11 @@ impl Meta {
         let begun = Instant::now();
         let url = ConfigMap::url_path(&(), Some(&self.namespace));
         let request: Result<_, request::Error> = Request::new(url).get(&self.name, &GetParams::default());
-        let answer = send::<ConfigMap>(&self.client, request).await;
+        let answer = send::<FlagMap>(&self.client, request).await;
         let mut known = self.known();
         let read = match answer {
-            Ok(map) => {
-                let flags = Flags::of(&map);
-                known.take_in(map.metadata.resource_version.unwrap_or_default(), flags.clone());
+            Ok(FlagMap { metadata, flags }) => {
+                known.take_in(metadata.resource_version.unwrap_or_default(), flags.clone());
                 Ok(flags)
             }
             Err(failure) if failure.is_not_found() => Ok(Flags::OFF),
@@ -187,9 +225,9 @@ impl Meta {
     }
 
     /// Takes in what the watch of the ConfigMap says.
-    pub fn take_in(&self, event: &Event<ConfigMap>) {
+    pub fn take_in(&self, event: &Event<FlagMap>) {
         let (map, flags) = match event {
-            Event::Apply(map) | Event::InitApply(map) => (map, Flags::of(map)),
+            Event::Apply(map) | Event::InitApply(map) => (map, map.flags.clone()),
             Event::Delete(map) => (map, Flags::OFF),
             Event::Init | Event::InitDone => return,
         };

@@ -71,7 +71,7 @@ fn rights(settings: &Settings) -> Vec<Rights> {
     let bulk_updates = "bulkupdates";
     let mut rights = vec![
         right(GROUP, bulk_updates, Within::Watched, &["get", "list", "watch", "delete"]),
-        status(bulk_updates, &["update"]),
+        status(bulk_updates, &["update", "patch"]),
         right("events.k8s.io", "events", Within::Watched, &["create", "patch"]),
         Rights {
             name: Some(settings.meta_configmap.clone()),

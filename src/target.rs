@@ -2,30 +2,54 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
     Resource,
     core::{ApiResource, DynamicResourceScope},
 };
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::{
     api::{OPERATOR, State, WorkloadTargetStatus},
     client::{Failure, cut},
+    raw::{self, bare_metadata, part},
 };
 
-/// An Execution or Deployment as the API server sends it. Decoding it can't fail, whatever stands in its spec and
+/// An Execution or Deployment as the API server sends it. Decoding it can't fail, whatever stands in its metadata, spec and
 /// status: one bad object must not stop a list.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Observed {
-    /// Names, uid, versions.
-    #[serde(default)]
+    /// Names, uid, versions, times; nothing else (see [`bare_metadata`]).
     pub metadata: ObjectMeta,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    status: Value,
+    /// When it was written to last, as far as its managed fields tell.
+    pub modified: Option<Timestamp>,
+    kind: Option<String>,
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
+}
+
+impl<'de> Deserialize<'de> for Observed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = raw::anything(deserializer)?;
+        let found = raw::members(&raw, ["kind", "metadata", "spec", "status"]);
+        let [kind, metadata, spec, status] = found.unwrap_or_default();
+        let kind = kind.and_then(raw::text).map(|kind| cut(&kind, LONGEST_COMPLAINT));
+        Ok(Self {
+            metadata: bare_metadata(metadata),
+            modified: metadata.and_then(modified),
+            kind,
+            spec: spec.map(ToOwned::to_owned),
+            status: status.map(ToOwned::to_owned),
+        })
+    }
+}
+
+/// The latest time in the managed fields.
+fn modified(metadata: &RawValue) -> Option<Timestamp> {
+    let entries = raw::elements(raw::member(metadata, "managedFields")?)?;
+    let times = entries.into_iter().filter_map(|entry| raw::text(raw::member(entry, "time")?));
+    times.filter_map(|time| time.parse().ok()).max()
 }
 
 impl Observed {
@@ -40,14 +64,20 @@ impl Observed {
 
     /// A text in its spec, if there is one under this name.
     #[must_use]
-    pub fn spec_text(&self, name: &str) -> Option<&str> {
-        self.spec.get(name)?.as_str()
+    pub fn spec_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        raw::text(raw::member(self.spec.as_deref()?, name)?)
     }
 
     /// A text in its status, if there is one under this name.
     #[must_use]
-    pub fn status_text(&self, name: &str) -> Option<&str> {
-        self.status.get(name)?.as_str()
+    pub fn status_text(&self, name: &str) -> Option<Cow<'_, str>> {
+        raw::text(raw::member(self.status.as_deref()?, name)?)
+    }
+
+    /// Whether it is no object of its kind at all, but what the API server answers instead when one is gone.
+    #[must_use]
+    pub fn is_status(&self) -> bool {
+        self.kind.as_deref() == Some("Status")
     }
 }
 
@@ -126,19 +156,14 @@ struct StopRequestPart {
 /// The longest text of an unreadable object that is kept, in bytes.
 const LONGEST_COMPLAINT: usize = 80;
 
-/// Decodes a part of an object; absent is the default, and what can't be read is a complaint.
-fn part<'a, T: Default + Deserialize<'a>>(value: &'a Value, name: &str) -> Result<T, Box<str>> {
-    if value.is_null() {
-        return Ok(T::default());
-    }
-    T::deserialize(value).map_err(|e| cut(&format!("{name}: {e}"), LONGEST_COMPLAINT).into())
-}
+/// The longest uid of a BulkUpdate that is kept, in bytes: as long as the schema allows.
+const LONGEST_UID: usize = 64;
 
 impl From<&Observed> for Target {
     fn from(object: &Observed) -> Self {
         let meta = &object.metadata;
-        let spec = part::<SpecPart>(&object.spec, "spec");
-        let status = part::<StatusPart>(&object.status, "status");
+        let spec = part::<SpecPart>(object.spec.as_deref(), "spec");
+        let status = part::<StatusPart>(object.status.as_deref(), "status");
         // An unreadable part makes the whole unreadable: nothing is done to an object that is not understood.
         let (spec, status, complaint) = match (spec, status) {
             (Ok(spec), Ok(status)) => (spec, status, None),
@@ -150,9 +175,11 @@ impl From<&Observed> for Target {
             resource_version: meta.resource_version.clone().unwrap_or_default().into(),
             created: meta.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second()),
             first_seen: version_number(meta).unwrap_or(u64::MAX),
-            state: complaint.map_or(Ok(status.state.unwrap_or(State::Unknown)), Err),
+            state: complaint.map_or(Ok(status.state.unwrap_or(State::Unknown)), |why| {
+                Err(cut(&why, LONGEST_COMPLAINT).into())
+            }),
             stop_asked: status.target_status == Some(WorkloadTargetStatus::Stopped),
-            stop_request: status.stop_request.map(|r| r.uid),
+            stop_request: status.stop_request.map(|request| cut(&request.uid, LONGEST_UID).into()),
             managed_by_other: spec.managed_by.is_some_and(|by| by != OPERATOR),
             has_template: spec.template.is_some(),
             terminating: meta.deletion_timestamp.is_some(),
@@ -164,15 +191,14 @@ impl From<&Observed> for Target {
 ///
 /// # Errors
 /// When the answer is something else, as what stands between here and the API server may answer: then there was none.
-pub fn answered(name: &str, answer: Value) -> Result<Target, Failure> {
+pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
     let no_answer = |why: &str| Failure::NoAnswer(format!("an answer that can't be read: {why}"));
-    let object: Observed = serde_json::from_value(answer).map_err(|e| no_answer(&e.to_string()))?;
     let meta = &object.metadata;
     let has = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
     if meta.name.as_deref() != Some(name) || !has(&meta.uid) || !has(&meta.resource_version) {
         return Err(no_answer("it is not the object"));
     }
-    Ok(Target::from(&object))
+    Ok(Target::from(object))
 }
 
 /// The resource version of an object as a number. The API server promises that it can be compared as one.
@@ -203,12 +229,16 @@ pub fn not_older(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn observed(object: &Value) -> Observed {
+        serde_json::from_str(&object.to_string()).expect("always decodes")
+    }
 
     fn target(spec: &Value, status: &Value) -> Target {
         let object = json!({"metadata": {"uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": spec, "status": status});
-        Target::from(&serde_json::from_value::<Observed>(object).expect("always decodes"))
+        Target::from(&observed(&object))
     }
 
     #[test]
@@ -243,7 +273,7 @@ mod tests {
     #[test]
     fn an_answer_about_something_else_is_none() {
         let whole = json!({"metadata": {"name": "item-1", "uid": "u", "resourceVersion": "1"}});
-        assert_eq!(answered("item-1", whole.clone()).map(|t| t.uid), Ok("u".into()));
+        assert_eq!(answered("item-1", &observed(&whole)).map(|t| t.uid), Ok("u".into()));
         let other = json!({"metadata": {"name": "item-2", "uid": "u", "resourceVersion": "1"}});
         let mut others = vec![json!({}), json!([]), json!(null), json!({"status": "ok"}), other];
         for field in ["name", "uid", "resourceVersion"] {
@@ -252,7 +282,7 @@ mod tests {
             others.push(without);
         }
         for answer in others {
-            assert!(matches!(answered("item-1", answer.clone()), Err(Failure::NoAnswer(_))), "{answer}");
+            assert!(matches!(answered("item-1", &observed(&answer)), Err(Failure::NoAnswer(_))), "{answer}");
         }
     }
 

@@ -5,10 +5,10 @@
 
 mod support;
 
-use ai_api_operator::api::Kind;
+use ai_api_operator::api::{BulkUpdateStatus, Kind};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::json;
-use support::{World, item, outcome, until};
+use support::{World, conditions, item, outcome, until};
 
 #[tokio::test]
 async fn the_others_are_served_and_the_bad_one_is_reported() {
@@ -58,46 +58,74 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
     }
     assert_eq!(outcome(&status, Kind::Execution, "good-1"), "Settled");
     let message = item(&status, Kind::Execution, "newer-state").message.clone().unwrap();
-    assert!(message.starts_with("status: unknown variant `PAUSED`"), "{message}");
+    assert!(message.starts_with("status.state: unknown variant `PAUSED`"), "{message}");
     let log = world.operator.log();
     for id in &ids[..4] {
         assert!(log.contains(&format!("target=Execution/unreadable/{id}")), "{id}: {log}");
     }
 
-    until("the event about the bad BulkUpdate", || async {
-        let events = world.kubectl_ok(
-            &[
-                "get",
-                "events.events.k8s.io",
-                "-o",
-                r#"jsonpath={range .items[?(@.regarding.name=="bad")]}{.reason} {.note}{end}"#,
-            ],
-            "",
-        );
-        events.contains("Unreadable it can't be decoded, so nothing is done for it")
-            && events.contains("EXPLODED")
-    })
-    .await;
+    // It is told by its conditions, and nobody waits for its end in vain.
+    let told =
+        world.kubectl_ok(&["wait", "bu/bad", "--for=jsonpath={.status.completionTime}", "--timeout=30s"], "");
+    assert!(told.contains("condition met"), "{told}");
     let bad = bulk_updates.get("bad").await.unwrap();
-    assert!(bad.data["status"].get("startTime").is_none());
-
-    // Mended, it is carried out.
-    let make = async |target_status: &str| {
-        let spec = json!({"executions": [{"id": "managed-1", "targetStatus": target_status}]});
-        let patch = Patch::Merge(json!({"spec": spec}));
-        bulk_updates.patch("bad", &PatchParams::default(), &patch).await.unwrap();
+    let status: BulkUpdateStatus = serde_json::from_value(bad.data["status"].clone()).unwrap();
+    let expected = ["Accepted False Unreadable", "Ready False Unreadable", "Stalled True Unreadable"];
+    assert_eq!(conditions(&status), expected);
+    assert!(status.condition("Ready").unwrap().message.contains("EXPLODED"), "{status:?}");
+    assert!(status.start_time.is_none() && status.executions.is_none(), "{status:?}");
+    let events_of = |name: &str| {
+        let items = format!(
+            r#"{{range .items[?(@.regarding.name=="{name}")]}}{{.reason}}={{.series.count}} {{.note}}{{end}}"#
+        );
+        world.kubectl_ok(&["get", "events.events.k8s.io", "-o", &format!("jsonpath={items}")], "")
     };
-    make("STOPPED").await;
-    world.ready_reason("bad", "Settling").await;
-    // Once more, and the same event counts up.
-    make("EXPLODED").await;
-    until("the event counts two", || async {
-        let of_bad = r#"jsonpath={range .items[?(@.regarding.name=="bad")]}{.reason}={.series.count} {end}"#;
-        world.kubectl_ok(&["get", "events.events.k8s.io", "-o", of_bad], "").contains("Unreadable=2")
+    until("the event about the bad BulkUpdate", || async {
+        let events = events_of("bad");
+        events.contains("it can't be read, so nothing is done for it") && events.contains("EXPLODED")
     })
     .await;
-    make("STOPPED").await;
+    let edit = async |name: &str, target_status: &str| {
+        let spec = json!({"executions": [{"id": "managed-1", "targetStatus": target_status}]});
+        bulk_updates
+            .patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec})))
+            .await
+            .unwrap();
+    };
+    // What is corrected afterwards is another request: it is over.
+    edit("bad", "STOPPED").await;
+    world
+        .bulk_until("bad", "the new generation is acknowledged", |b| {
+            b.status.as_ref().is_some_and(|s| Some(s.observed_generation) == b.metadata.generation)
+        })
+        .await;
+    let untouched = world.find(Kind::Execution, "managed-1").await.unwrap();
+    assert_eq!(untouched.data["status"]["targetStatus"], json!(null));
+
+    // One that was planned keeps its record while it can't be read, and goes on once it can.
+    world.submit("midway", json!({"executions": [{"id": "managed-1", "targetStatus": "STOPPED"}]})).await;
+    world.ready_reason("midway", "Settling").await;
+    for _ in 0..2 {
+        edit("midway", "EXPLODED").await;
+        until("its conditions say so", || async {
+            let status = bulk_updates.get("midway").await.unwrap().data["status"].clone();
+            let ready = status["conditions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|c| c["type"] == "Ready")
+                .unwrap()
+                .clone();
+            assert_eq!(status["executions"][0]["result"], "Scheduled", "{status}");
+            assert!(status.get("completionTime").is_none(), "{status}");
+            ready["reason"] == "Unreadable" && ready["status"] == "False"
+        })
+        .await;
+        edit("midway", "STOPPED").await;
+        world.ready_reason("midway", "Settling").await;
+    }
+    until("the event counts two", || async { events_of("midway").contains("Unreadable=2") }).await;
     world.set_status(Kind::Execution, "managed-1", json!({"state": "STOPPED"})).await;
-    let status = world.finished("bad").await;
+    let status = world.finished("midway").await;
     assert_eq!(outcome(&status, Kind::Execution, "managed-1"), "Settled");
 }

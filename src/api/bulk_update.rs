@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
+use super::{Kind, lenient};
 
 /// The most items in one request, over both lists together (a limit of the AI API).
 pub const MAX_ITEMS: usize = 100;
@@ -91,10 +91,11 @@ pub struct BulkUpdateSpec {
     pub dry_run: Option<bool>,
 
     /// A point in time (RFC 3339, such as 2026-12-31T00:00:00Z) after which nothing is planned or written any more.
-    /// For requests that live in Git or a backup: made anew, they can't strike objects of a later time. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// For requests that live in Git or a backup: created again, they can't hit objects of a later time. From
+    /// 9999-12-30T22:00:00Z on it means never. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::time")]
     #[schemars(extend(
-        "pattern" = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+        "pattern" = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
         "maxLength" = 35
     ))]
     #[x_kube(validation = Rule::new("self == oldSelf")
@@ -103,24 +104,24 @@ pub struct BulkUpdateSpec {
 
     /// How many seconds after its creation the BulkUpdate may still be planned; later it is rejected and never
     /// carried out. 3600 if absent. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::seconds")]
+    #[schemars(range(min = 1, max = i32::MAX))]
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("startingDeadlineSeconds can't be changed after creation: make a new BulkUpdate"))]
     pub starting_deadline_seconds: Option<i32>,
 
     /// How many seconds after status.startTime the items may take; what has not settled by then fails. No limit if
     /// absent. Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::seconds")]
+    #[schemars(range(min = 1, max = i32::MAX))]
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("activeDeadlineSeconds can't be changed after creation: make a new BulkUpdate"))]
     pub active_deadline_seconds: Option<i32>,
 
     /// How many seconds after its end the BulkUpdate itself is deleted (its targets are not touched by that). It is
     /// kept if absent. May be changed at any time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::seconds")]
+    #[schemars(range(min = 0, max = i32::MAX))]
     pub ttl_seconds_after_finished: Option<i32>,
 }
 

@@ -2,6 +2,7 @@
 
 mod bulk_update;
 mod crds;
+mod lenient;
 mod workload;
 
 pub use bulk_update::{

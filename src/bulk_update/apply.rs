@@ -232,7 +232,7 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
     let patch = patch_status(item.kind, &request.namespace, &item.id, &patch);
     let answer = send(&ctx.client, patch).await?;
-    target::answered(&item.id, answer).map(Accepted::Left)
+    target::answered(&item.id, &answer).map(Accepted::Left)
 }
 
 /// A merge patch of a target's status. The guard is the resource version in it: the API server does not check a uid
@@ -251,12 +251,12 @@ fn patch_status(
 async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
     let params = guarded_delete(&target.uid, &target.resource_version);
     let url = Observed::url_path(&item.kind.api_resource(), Some(&request.namespace));
-    let answer: Value = send(&ctx.client, ApiRequest::new(url).delete(&item.id, &params)).await?;
+    let answer: Observed = send(&ctx.client, ApiRequest::new(url).delete(&item.id, &params)).await?;
     // The API server answers with the object if finalizers keep it, else with a Status.
-    if answer["kind"] == "Status" {
+    if answer.is_status() {
         return Ok(Accepted::Gone);
     }
-    target::answered(&item.id, answer).map(Accepted::Left)
+    target::answered(&item.id, &answer).map(Accepted::Left)
 }
 
 /// A uid alone would not do: the API server would read the object again and delete it as it is now.

@@ -2,20 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Resource,
     core::{Request as ApiRequest, request as api_request},
 };
 use serde::de::IgnoredAny;
+use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::{
     Context,
     apply::guarded_delete,
-    record,
-    request::{Request, later, until},
+    record::{self, Named},
+    request::{later, until},
     status::with_generation,
 };
 use crate::{
@@ -27,6 +28,49 @@ use crate::{
 /// The longest wait without a look at the API server's clock, which may have been set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
+/// What is left to be known of a BulkUpdate that is over.
+#[derive(Clone, Debug)]
+pub struct Over {
+    named: Named,
+    generation: Option<i64>,
+    /// What its status has to say of that generation, where it does not yet: kstatus would take it for one in progress.
+    unacknowledged: Option<Vec<Condition>>,
+    end: Timestamp,
+    time_to_live: Option<i32>,
+    /// Whether it is being deleted.
+    terminating: bool,
+}
+
+impl Over {
+    /// Of one in this version, with this status. `None` if it is not over.
+    #[must_use]
+    pub fn of(
+        named: Named,
+        generation: Option<i64>,
+        status: &BulkUpdateStatus,
+        time_to_live: Option<i32>,
+    ) -> Option<Self> {
+        let end = status.completion_time.as_ref()?.0;
+        let current = generation.map(|generation| with_generation(status, generation));
+        let unacknowledged = current.filter(|current| current != status).map(|current| current.conditions);
+        Some(Self { named, generation, unacknowledged, end, time_to_live, terminating: false })
+    }
+
+    /// The same of a BulkUpdate as it was read; `None` if it is not over.
+    #[must_use]
+    pub fn read(bulk: &BulkUpdate) -> Option<Self> {
+        let (metadata, ttl) = (&bulk.metadata, bulk.spec.ttl_seconds_after_finished);
+        let over = Self::of(Named::from(metadata), metadata.generation, bulk.status.as_ref()?, ttl)?;
+        Some(Self { terminating: metadata.deletion_timestamp.is_some(), ..over })
+    }
+
+    /// Whether it was seen in this generation, and its status speaks of that.
+    #[must_use]
+    pub fn speaks_of(&self, generation: Option<i64>) -> bool {
+        self.generation == generation && self.unacknowledged.is_none()
+    }
+}
+
 /// What is left to do for a BulkUpdate that is over; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Finished(
@@ -36,21 +80,29 @@ pub struct Finished(
 impl Finished {
     /// Takes up a BulkUpdate that is over, as it was last seen.
     #[must_use]
-    pub fn take_up(ctx: &Arc<Context>, bulk: &BulkUpdate) -> Self {
-        if bulk.metadata.deletion_timestamp.is_some() {
+    pub fn take_up(ctx: &Arc<Context>, over: Over) -> Self {
+        let Over { named, generation, unacknowledged, end, time_to_live, terminating } = over;
+        if terminating {
             return Self(None);
         }
-        let Some((time, chore)) = next_chore(bulk) else { return Self(None) };
-        let mut request = Request::from(bulk);
-        request.items = Vec::new();
-        let version = bulk.metadata.resource_version.clone().unwrap_or_default();
-        let ctx = Arc::clone(ctx);
+        let (time, chore) = match (unacknowledged, time_to_live) {
+            (Some(conditions), _) => {
+                (Timestamp::MIN, Chore::Acknowledge(generation.unwrap_or_default(), conditions))
+            }
+            (None, Some(seconds)) => {
+                let seconds = i64::from(seconds.max(0));
+                // It may have ended as late as the end of that second; at once is at once.
+                (later(end, seconds.saturating_add(i64::from(seconds > 0))), Chore::Expire)
+            }
+            (None, None) => return Self(None),
+        };
+        let (ctx, task) = (Arc::clone(ctx), Box::new((named, chore)));
         let tracker = ctx.tracker.clone();
         Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
             let chore = async {
                 wait_for(&ctx.clock, time).await;
                 // In a box that is made only now: as a part of what waits, perhaps for days, it would be most of its size.
-                Box::pin(persist(&ctx, &request, &version, &chore)).await;
+                Box::pin(persist(&ctx, &task.0, &task.1)).await;
             };
             tokio::select! {
                 () = chore => {}
@@ -62,23 +114,10 @@ impl Finished {
 
 /// What is to be done next for a BulkUpdate that is over. Its event brings the one after that.
 enum Chore {
-    /// Its spec has a newer generation than its status: kstatus would take it for one in progress.
-    Acknowledge(Box<(ObjectMeta, BulkUpdateStatus)>),
+    /// The status is to say that it speaks of this generation, with these conditions.
+    Acknowledge(i64, Vec<Condition>),
     /// `ttlSecondsAfterFinished` has passed.
     Expire,
-}
-
-fn next_chore(bulk: &BulkUpdate) -> Option<(Timestamp, Chore)> {
-    let status = bulk.status.as_ref()?;
-    let current = with_generation(status, bulk.metadata.generation?);
-    if current != *status {
-        let what = (record::named(&bulk.metadata), current);
-        return Some((Timestamp::MIN, Chore::Acknowledge(Box::new(what))));
-    }
-    let end = status.completion_time.as_ref()?;
-    let ttl = i64::from(bulk.spec.ttl_seconds_after_finished?);
-    // It may have ended as late as the end of that second; at once is at once.
-    Some((later(end.0, ttl.saturating_add(i64::from(ttl > 0))), Chore::Expire))
 }
 
 /// Waits until it is this late by the API server's clock.
@@ -94,34 +133,35 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
 
 /// Does it, however often that has to be tried. If the object has changed, this ends as soon as the watch says so, and
 /// what is to be done is decided anew.
-async fn persist(ctx: &Context, request: &Request, version: &str, chore: &Chore) {
+async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
     let mut attempt = 0;
-    while let Err(failure) = attempt_at(ctx, request, version, chore).await {
+    while let Err(failure) = attempt_at(ctx, named, chore).await {
         if failure.is_not_found() {
             return;
         }
         attempt += 1;
         let what = match chore {
-            Chore::Acknowledge(_) => "the new generation can't be acknowledged",
+            Chore::Acknowledge(..) => "the new generation can't be acknowledged",
             Chore::Expire => "it can't be deleted after its TTL",
         };
-        warn!(bulk_update = %request.full_name(), %failure, "{what}; trying again");
+        warn!(bulk_update = %named.full_name(), %failure, "{what}; trying again");
         tokio::time::sleep(failure.wait(attempt)).await;
     }
 }
 
-async fn attempt_at(ctx: &Context, request: &Request, version: &str, chore: &Chore) -> Result<(), Failure> {
-    let _slot = ctx.slots.acquire(&request.namespace, &request.uid).await;
+async fn attempt_at(ctx: &Context, named: &Named, chore: &Chore) -> Result<(), Failure> {
+    let _slot = ctx.slots.acquire(&named.namespace, &named.uid).await;
     match chore {
-        Chore::Acknowledge(what) => {
-            record::replace(ctx, &what.0, &what.1).await?;
+        Chore::Acknowledge(generation, conditions) => {
+            let status = json!({"observedGeneration": generation, "conditions": conditions});
+            record::patch(ctx, named, &status).await?;
         }
         Chore::Expire => {
-            let params = guarded_delete(&request.uid, version);
-            let url = BulkUpdate::url_path(&(), Some(&request.namespace));
-            let delete: Result<_, api_request::Error> = ApiRequest::new(url).delete(&request.name, &params);
+            let params = guarded_delete(&named.uid, &named.resource_version);
+            let url = BulkUpdate::url_path(&(), Some(&named.namespace));
+            let delete: Result<_, api_request::Error> = ApiRequest::new(url).delete(&named.name, &params);
             send::<IgnoredAny>(&ctx.client, delete).await?;
-            info!(bulk_update = %request.full_name(), uid = %request.uid,
+            info!(bulk_update = %named.full_name(), uid = %named.uid,
                 "deleted, ttlSecondsAfterFinished after its end");
         }
     }

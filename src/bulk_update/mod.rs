@@ -13,6 +13,8 @@ mod report;
 pub mod request;
 mod settle;
 pub mod status;
+pub mod stored;
+mod unreadable;
 pub mod work;
 
 pub use pace::Crowd;
@@ -28,16 +30,19 @@ use tracing::{Instrument, info_span, warn};
 use self::{
     apply::{Flight, Wanted},
     decide::{Deadline, Hindrance, Plan, Rules, Start, Step},
+    finished::Over,
     observe::Seen,
     record::Recorded,
     request::Request,
     settle::Waiting,
     status::Phase,
+    stored::Stored,
     work::Work,
 };
 use crate::{
     admission::{Admission, Policies},
     api::{BulkUpdate, ItemResult, Reason},
+    client::Failure,
     clock::{Clock, Now},
     health::{Health, Pulse},
     index::Index,
@@ -93,12 +98,14 @@ impl Context {
     }
 }
 
-/// A BulkUpdate as it was last seen.
-#[derive(Clone, Debug)]
+/// What was last seen of a BulkUpdate that is under way. Its spec and status are its task's own: they are not kept twice.
+#[derive(Clone, Debug, Default)]
 pub struct Current {
-    /// The object.
-    pub bulk: Arc<BulkUpdate>,
-    /// Whether it was deleted, is being deleted, or can't be understood any more: no write may start.
+    /// Its version.
+    pub resource_version: Box<str>,
+    /// The generation of its spec.
+    pub generation: Option<i64>,
+    /// Whether it was deleted, is being deleted, or can't be read any more: no write may start.
     pub stopped: bool,
     /// The resource version at which it was created; absent where the running watch has not seen that.
     pub made_at: Option<u64>,
@@ -118,7 +125,7 @@ impl Latest {
         self.current.borrow().stopped || self.shutdown.is_cancelled()
     }
 
-    /// Waits until it was deleted, is being deleted, or can't be understood any more.
+    /// Waits until it was deleted, is being deleted, or can't be read any more.
     async fn until_stopped(&mut self) {
         while !self.current.borrow_and_update().stopped {
             self.changed().await;
@@ -133,30 +140,27 @@ impl Latest {
     }
 }
 
-/// Carries out one BulkUpdate to its end; or until it is deleted, or the process ends. Gives it back as it is at its end, if
-/// that is on record.
-async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpdate>> {
+/// Carries out one BulkUpdate, which was first seen like this, to its end; or until it is deleted, or the process ends. Gives back
+/// what is left to be known of it if its end is on record.
+async fn carry_out(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Over> {
     let pulse = ctx.health.pulse();
-    let Current { mut bulk, made_at, .. } = latest.current.borrow_and_update().clone();
+    let made_at = latest.current.borrow_and_update().made_at;
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)
-        match read_again(&ctx, &mut latest, &Request::from(&*bulk), &pulse).await {
-            Some(live) => bulk = Arc::new(live),
-            None => return None,
-        }
+        bulk = read_again(&ctx, &mut latest, &Request::from(&*bulk), &pulse).await?;
     }
-    while !latest.stopped() && bulk.metadata.deletion_timestamp.is_none() {
+    loop {
+        if latest.stopped() || bulk.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
         let mut work = Work::take_up(&bulk).made_at(made_at);
+        drop(bulk);
         if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work, &pulse).await == End::Over {
-            return work.is_over().then(|| Box::new(work.as_recorded(&bulk)));
+            return work.over();
         }
-        match read_again(&ctx, &mut latest, &work.request, &pulse).await {
-            Some(live) => bulk = Arc::new(live),
-            None => break,
-        }
+        bulk = read_again(&ctx, &mut latest, &work.request, &pulse).await?;
     }
-    None
 }
 
 /// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,
@@ -166,25 +170,29 @@ async fn read_again(
     latest: &mut Latest,
     request: &Request,
     pulse: &Pulse,
-) -> Option<BulkUpdate> {
+) -> Option<Box<BulkUpdate>> {
     for attempt in 1.. {
         pulse.beat();
         let answer = {
             let _slot = pulse.in_line(ctx.slots.acquire(&request.namespace, &request.uid)).await;
             record::get(ctx, request).await
         };
-        match answer {
-            Ok(live) => return Some(live).filter(|l| l.metadata.uid.as_deref() == Some(&*request.uid)),
+        let why = match answer {
+            Ok(Stored { bulk: live, .. }) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
+            Ok(Stored { bulk: live, flaw: None }) => return Some(Box::new(live)),
+            // The watch says so as well, unless it is mended by then.
+            Ok(Stored { flaw: Some(why), .. }) => Failure::NoAnswer(why),
             Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
                 ctx.metrics.failed("bulkupdates", &failure);
-                warn!(bulk_update = %request.full_name(), %failure, "can't be read; trying again");
-                tokio::select! {
-                    () = tokio::time::sleep(failure.wait(attempt)) => {}
-                    () = latest.until_stopped() => break,
-                    () = ctx.shutdown.cancelled() => break,
-                }
+                failure
             }
+        };
+        warn!(bulk_update = %request.full_name(), %why, "can't be read; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(why.wait(attempt)) => {}
+            () = latest.until_stopped() => break,
+            () = ctx.shutdown.cancelled() => break,
         }
     }
     None

@@ -6,10 +6,11 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Resource,
-    api::{GetParams, PartialObjectMeta, PostParams},
+    api::{GetParams, Patch, PatchParams, PostParams},
     core::{Request as ApiRequest, TypeMeta, request},
 };
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -17,6 +18,7 @@ use super::{
     Context,
     request::Request,
     status::{Phase, READY, status},
+    stored::Stored,
     work::Work,
 };
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult},
     client::{Failure, send},
     health::Pulse,
+    raw::{self, bare_metadata},
 };
 
 /// How long the last status is tried: a part of the time that a stop may take.
@@ -149,9 +152,9 @@ async fn write(
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
-        match replace(ctx, &work.metadata, &wanted).await {
+        match replace(ctx, &work.named, &wanted).await {
             Ok(version) => {
-                work.metadata.resource_version = Some(version);
+                work.named.resource_version = version;
                 work.unanswered = None;
                 return Ok(Recorded::Written(std::mem::replace(&mut work.recorded, wanted)));
             }
@@ -170,6 +173,7 @@ async fn write(
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
             Err(failure) => return Err(failure),
         };
+        let Stored { bulk: live, flaw: None } = live else { return Ok(Recorded::Overtaken) };
         let asked = Request::from(&live);
         if asked.uid != work.request.uid
             || !asked.same_items(&work.request)
@@ -183,7 +187,7 @@ async fn write(
             return Ok(Recorded::Overtaken);
         }
         // Only from here on: with this guard, what somebody else has written could be overwritten.
-        work.metadata = named(&live.metadata);
+        work.named = Named::from(&live.metadata);
         work.generation = live.metadata.generation.unwrap_or_default();
         if own {
             // A write of this process that got no answer has taken hold.
@@ -194,61 +198,145 @@ async fn write(
     }
 }
 
-/// Writes a status under the guard of the resource version and the uid in `metadata`, which is [`named`]; gives back the new
-/// version. It replaces the status and leaves all else: the API server takes that from what stands there, so that the spec
-/// need not be sent. A merge patch would cost it a third more time, and statuses are the most that a BulkUpdate adds to the
-/// writes it asks for.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn replace(
-    ctx: &Context,
-    metadata: &ObjectMeta,
-    status: &BulkUpdateStatus,
-) -> Result<String, Failure> {
-    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    let url = BulkUpdate::url_path(&(), metadata.namespace.as_deref());
-    let name = metadata.name.as_deref().unwrap_or_default();
-    let api_request: Result<_, request::Error> = serde_json::to_vec(&object)
-        .map_err(request::Error::SerializeBody)
-        .and_then(|body| ApiRequest::new(url).replace_subresource("status", name, &params, body));
-    let object: PartialObjectMeta<BulkUpdate> = send(&ctx.client, api_request).await?;
-    Ok(object.metadata.resource_version.unwrap_or_default())
+/// What names a BulkUpdate, in one version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its uid.
+    pub uid: Box<str>,
+    /// The version.
+    pub resource_version: Box<str>,
+    /// Whether others own some of its metadata: labels, annotations, finalizers, owners or the prefix of its name.
+    shared: bool,
 }
 
-/// What names an object in this version, and what others own of its metadata: to Kubernetes 1.33, whoever owns a label that
-/// is missing where the status is replaced does not own it any more, and could not take it away again.
-#[must_use]
-pub fn named(metadata: &ObjectMeta) -> ObjectMeta {
-    ObjectMeta {
-        name: metadata.name.clone(),
-        namespace: metadata.namespace.clone(),
-        uid: metadata.uid.clone(),
-        resource_version: metadata.resource_version.clone(),
-        generate_name: metadata.generate_name.clone(),
-        labels: metadata.labels.clone(),
-        annotations: metadata.annotations.clone(),
-        finalizers: metadata.finalizers.clone(),
-        owner_references: metadata.owner_references.clone(),
-        ..ObjectMeta::default()
+impl From<&ObjectMeta> for Named {
+    fn from(metadata: &ObjectMeta) -> Self {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default().into();
+        Self {
+            namespace: text(&metadata.namespace),
+            name: text(&metadata.name),
+            uid: text(&metadata.uid),
+            resource_version: text(&metadata.resource_version),
+            shared: metadata.labels.is_some()
+                || metadata.annotations.is_some()
+                || metadata.finalizers.is_some()
+                || metadata.owner_references.is_some()
+                || metadata.generate_name.is_some(),
+        }
     }
 }
 
+impl Named {
+    /// Namespace and name, for logs.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Writes a status under the guard of the resource version in `named`; gives back the new version. It replaces the status and
+/// leaves all else: the API server takes that from what stands there, so that the spec need not be sent.
+///
+/// To Kubernetes 1.33, whoever owns a label (or an annotation, and so on) that is missing where a status is replaced does not own it
+/// any more, and could not take it away again. Users may fill those as they like, so that they are not kept to be sent along:
+/// where there are any, the status is patched instead. Elsewhere a patch would cost the API server a third more time, and
+/// statuses are the most that a BulkUpdate adds to the writes it asks for.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn replace(ctx: &Context, named: &Named, status: &BulkUpdateStatus) -> Result<Box<str>, Failure> {
+    if named.shared {
+        return patch(ctx, named, &whole(status)).await;
+    }
+    let metadata = Metadata {
+        name: Some(&named.name),
+        namespace: Some(&named.namespace),
+        uid: Some(&named.uid),
+        resource_version: &named.resource_version,
+    };
+    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let request: Result<_, request::Error> = serde_json::to_vec(&object)
+        .map_err(request::Error::SerializeBody)
+        .and_then(|body| path(named).replace_subresource("status", &named.name, &params, body));
+    let Written(version) = send(&ctx.client, request).await?;
+    Ok(version)
+}
+
+/// Changes a part of a status, under the same guard; gives back the new version. What is null in `status` is removed.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn patch(ctx: &Context, named: &Named, status: &Value) -> Result<Box<str>, Failure> {
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let metadata = Metadata { resource_version: &named.resource_version, ..Metadata::default() };
+    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
+    let request = path(named).patch_subresource("status", &named.name, &params, &Patch::Merge(object));
+    let Written(version) = send(&ctx.client, request).await?;
+    Ok(version)
+}
+
+fn path(named: &Named) -> ApiRequest {
+    ApiRequest::new(BulkUpdate::url_path(&(), Some(&named.namespace)))
+}
+
+/// A status as a patch that leaves nothing of what stood there before: what it does not have is removed.
+fn whole(status: &BulkUpdateStatus) -> Value {
+    let mut whole = json!({
+        "conditions": null, "startTime": null, "completionTime": null, "summary": null, "executions": null,
+        "deployments": null,
+    });
+    if let (Value::Object(whole), Ok(Value::Object(status))) = (&mut whole, serde_json::to_value(status)) {
+        whole.extend(status);
+    }
+    whole
+}
+
 /// A BulkUpdate as its status is written.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Debug, Serialize)]
+struct Body<'a, S> {
     #[serde(flatten)]
     types: TypeMeta,
-    metadata: &'a ObjectMeta,
-    status: &'a BulkUpdateStatus,
+    metadata: Metadata<'a>,
+    status: &'a S,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    resource_version: &'a str,
+}
+
+/// The version that a write has left, of an answer that may hold anything else. An answer without one is none: the next write
+/// would go out without a guard.
+struct Written(Box<str>);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = raw::anything(deserializer)?;
+        let version = bare_metadata(raw::member(&raw, "metadata")).resource_version;
+        let version = version.filter(|version| !version.is_empty());
+        version
+            .map(|version| Self(version.into()))
+            .ok_or_else(|| D::Error::custom("it has no resourceVersion"))
+    }
 }
 
 /// Reads a BulkUpdate from the API server.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn get(ctx: &Context, request: &Request) -> Result<BulkUpdate, Failure> {
+pub async fn get(ctx: &Context, request: &Request) -> Result<Stored, Failure> {
     let url = BulkUpdate::url_path(&(), Some(&request.namespace));
     send(&ctx.client, ApiRequest::new(url).get(&request.name, &GetParams::default())).await
 }

@@ -1,12 +1,10 @@
-//! Which BulkUpdates there are: one task for each that is under way, a trifle for each that is over.
+//! Which BulkUpdates there are: one task for each that is under way, a few bytes for each that is over.
 
 use std::{collections::HashMap, sync::Arc};
 
 use futures::{Stream, StreamExt};
-use kube::{
-    core::{DeserializeGuard, error_boundary::InvalidObject},
-    runtime::{events::EventType, watcher::Event},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::{events::EventType, watcher::Event};
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
@@ -15,9 +13,11 @@ use tracing::{Instrument, Span, info_span, warn};
 
 use super::{
     Context, Current, Latest, carry_out,
-    finished::Finished,
+    finished::{Finished, Over},
     report,
-    request::{Request, unfit},
+    request::Request,
+    stored::Stored,
+    unreadable::{Report, UNREADABLE, told},
 };
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus},
@@ -27,8 +27,8 @@ use crate::{
 /// Namespace and name.
 type Key = (Box<str>, Box<str>);
 
-/// Whose task has ended, and the BulkUpdate at its end, if that is on record.
-type Ended = (Key, Option<Box<BulkUpdate>>);
+/// Whose task has ended, and what is left to be known of the BulkUpdate, if its end is on record.
+type Ended = (Key, Option<Over>);
 
 /// Keeps BulkUpdates apart by uid: one made anew under the same name is another.
 pub struct Registry {
@@ -37,7 +37,7 @@ pub struct Registry {
     tasks: JoinSet<Ended>,
     /// The number of the present list of each scope (a namespace, or all).
     lists: HashMap<Option<Box<str>>, u32>,
-    undecodable: u64,
+    unreadable: u64,
 }
 
 #[derive(Debug)]
@@ -51,29 +51,44 @@ struct Known {
 
 #[derive(Debug)]
 enum State {
-    /// A task carries it out, or is about to end.
-    Underway { task: Id, current: watch::Sender<Current>, undecodable: bool },
+    /// A task carries it out, or is about to end; and what is to follow that end.
+    Underway { task: Id, current: watch::Sender<Current>, next: Option<Box<Following>> },
     /// Nothing more is done to its targets; what is left to do for itself goes on while `rest` is held.
     Over { rest: Option<Finished> },
-    /// It can't be decoded (or is unfit, which is treated alike), and no task runs for it.
-    Undecodable,
+    /// It can't be read (or is beyond the bounds, which is treated alike), and no task runs for it. Its conditions are being
+    /// written, as so many times before.
+    Unreadable {
+        #[expect(dead_code, reason = "holding it keeps the task alive")]
+        report: Report,
+        earlier: u32,
+    },
     /// Nothing is done any more, though it has not come to its end: it is gone, or being deleted, and neither is ever taken
     /// back. An event that says otherwise is an old one.
     LaidDown,
+}
+
+/// What a watch has brought that its task, once it has ended, is followed by.
+#[derive(Debug)]
+enum Following {
+    /// It can't be read any more.
+    Unreadable(Box<Stored>),
+    /// It could not be read for a while, and can again.
+    Again(Box<BulkUpdate>),
+    /// It is over.
+    Over(Over),
+    /// It is being deleted.
+    Terminating,
 }
 
 impl Registry {
     /// One that knows no BulkUpdate yet.
     #[must_use]
     pub fn new(ctx: Arc<Context>) -> Self {
-        Self { ctx, known: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), undecodable: 0 }
+        Self { ctx, known: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
     }
 
     /// Does what the watches say, until the process is to end and the tasks have laid down their work.
-    pub async fn run(
-        mut self,
-        events: impl Stream<Item = (Option<String>, Event<DeserializeGuard<BulkUpdate>>)>,
-    ) {
+    pub async fn run(mut self, events: impl Stream<Item = (Option<String>, Event<Stored>)>) {
         let mut events = std::pin::pin!(events);
         let shutdown = self.ctx.shutdown.clone();
         loop {
@@ -92,30 +107,21 @@ impl Registry {
         }
     }
 
-    fn take_in(&mut self, scope: Option<&str>, event: Event<DeserializeGuard<BulkUpdate>>) {
+    fn take_in(&mut self, scope: Option<&str>, event: Event<Stored>) {
         let listed = matches!(event, Event::InitApply(_));
         match event {
             Event::Init => *self.lists.entry(scope.map(Into::into)).or_default() += 1,
-            Event::InitApply(DeserializeGuard(object)) | Event::Apply(DeserializeGuard(object)) => {
+            Event::InitApply(stored) | Event::Apply(stored) => {
                 let list = self.list(scope);
-                match object {
-                    Ok(bulk) => match unfit(&bulk.spec).filter(|_| !is_over(&bulk)) {
-                        Some(why) => {
-                            let invalid = InvalidObject { error: why.into(), metadata: bulk.metadata };
-                            self.undecodable(&invalid, list);
-                        }
-                        None => self.apply(Arc::new(bulk), list, listed),
-                    },
-                    Err(invalid) => self.undecodable(&invalid, list),
+                if stored.flaw.is_some() && !is_over(&stored.bulk) {
+                    self.unreadable(stored, list);
+                } else {
+                    self.apply(Box::new(stored.bulk), list, listed);
                 }
             }
-            Event::Delete(DeserializeGuard(object)) => {
-                let meta = match &object {
-                    Ok(bulk) => &bulk.metadata,
-                    Err(invalid) => &invalid.metadata,
-                };
-                let key = key(meta.namespace.as_deref(), meta.name.as_deref());
-                if self.known.get(&key).is_some_and(|k| Some(&*k.uid) == meta.uid.as_deref()) {
+            Event::Delete(Stored { bulk, .. }) => {
+                let key = key(&bulk.metadata);
+                if self.known.get(&key).is_some_and(|k| Some(&*k.uid) == bulk.metadata.uid.as_deref()) {
                     self.forget(&key);
                 }
             }
@@ -147,15 +153,11 @@ impl Registry {
     }
 
     /// `listed` is whether a list has brought it.
-    fn apply(&mut self, bulk: Arc<BulkUpdate>, list: u32, listed: bool) {
-        let meta = &bulk.metadata;
-        let key = key(meta.namespace.as_deref(), meta.name.as_deref());
-        let uid: Box<str> = meta.uid.clone().unwrap_or_default().into();
-        let terminating = meta.deletion_timestamp.is_some();
-        if self.known.get(&key).is_some_and(|known| known.uid != uid) {
-            self.forget(&key);
-        }
-        let Some(known) = self.known.get_mut(&key) else {
+    fn apply(&mut self, bulk: Box<BulkUpdate>, list: u32, listed: bool) {
+        let key = key(&bulk.metadata);
+        let uid: Box<str> = bulk.metadata.uid.clone().unwrap_or_default().into();
+        let ctx = Arc::clone(&self.ctx);
+        let Some(known) = self.known_as(&key, &uid) else {
             let made_at = created_at(&bulk).filter(|_| !listed);
             let state = self.begin(&key, bulk, made_at);
             self.known.insert(key, Known { uid, made_at, list, state });
@@ -164,22 +166,33 @@ impl Registry {
         known.list = list;
         let made_at = known.made_at;
         match &mut known.state {
-            State::Underway { current, undecodable, .. } => {
-                *undecodable = false;
+            State::Underway { current, next, .. } => {
+                let seen = current.borrow().clone();
+                let terminating = bulk.metadata.deletion_timestamp.is_some();
+                if is_older(&bulk.metadata, &seen.resource_version) {
+                    current.send_modify(|current| current.stopped |= terminating);
+                    return;
+                }
                 current.send_modify(|current| {
                     current.stopped |= terminating;
-                    if !is_older(&bulk, &current.bulk) {
-                        current.bulk = bulk;
-                    }
+                    current.resource_version = version(&bulk.metadata).into();
+                    current.generation = bulk.metadata.generation;
                 });
+                *next = match Over::read(&bulk) {
+                    Some(over) => Some(Box::new(Following::Over(over))),
+                    None if terminating => Some(Box::new(Following::Terminating)),
+                    // Its task has been told to end.
+                    None if seen.stopped => Some(Box::new(Following::Again(bulk))),
+                    None => None,
+                };
             }
             State::Over { rest } => {
                 // What is over stays over: a watch that goes back in time does not take it up again.
-                if is_over(&bulk) {
-                    *rest = Some(Finished::take_up(&self.ctx, &bulk));
+                if let Some(over) = Over::read(&bulk) {
+                    *rest = Some(Finished::take_up(&ctx, over));
                 }
             }
-            State::Undecodable => {
+            State::Unreadable { .. } => {
                 let state = self.begin(&key, bulk, made_at);
                 self.known.insert(key, Known { uid, made_at, list, state });
             }
@@ -187,92 +200,138 @@ impl Registry {
         }
     }
 
+    /// What is known under this name, of this uid: another that had the name is forgotten.
+    fn known_as(&mut self, key: &Key, uid: &str) -> Option<&mut Known> {
+        if self.known.get(key).is_some_and(|known| &*known.uid != uid) {
+            self.forget(key);
+        }
+        self.known.get_mut(key)
+    }
+
     /// Takes up what is not under way yet.
-    fn begin(&mut self, key: &Key, bulk: Arc<BulkUpdate>, made_at: Option<u64>) -> State {
-        if is_over(&bulk) {
-            return State::Over { rest: Some(Finished::take_up(&self.ctx, &bulk)) };
+    fn begin(&mut self, key: &Key, bulk: Box<BulkUpdate>, made_at: Option<u64>) -> State {
+        if let Some(over) = Over::read(&bulk) {
+            return State::Over { rest: Some(Finished::take_up(&self.ctx, over)) };
         }
         if bulk.metadata.deletion_timestamp.is_some() {
             return State::LaidDown;
         }
         let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
         let span = span(&ctx, &bulk);
-        let (current, receiver) = watch::channel(Current { bulk, stopped: false, made_at });
+        let seen = Current {
+            resource_version: version(&bulk.metadata).into(),
+            generation: bulk.metadata.generation,
+            stopped: false,
+            made_at,
+        };
+        let (current, receiver) = watch::channel(seen);
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
-        let task = self.tasks.spawn(async move { (key, carry_out(ctx, latest).instrument(span).await) }).id();
-        State::Underway { task, current, undecodable: false }
+        let task = async move { (key, Box::pin(carry_out(ctx, latest, bulk)).instrument(span).await) };
+        State::Underway { task: self.tasks.spawn(task).id(), current, next: None }
     }
 
     /// A task has ended.
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let (id, (key, over)) = crate::unpanicked(ended);
         let Some(known) = self.known.get_mut(&key) else { return };
-        let State::Underway { task, current, undecodable } = &known.state else { return };
+        let State::Underway { task, current, next } = &mut known.state else { return };
         if *task != id {
             // It was forgotten, and what has the name now has a task of its own: another, or the same once more.
             return;
         }
-        let Current { bulk, stopped, made_at } = current.borrow().clone();
-        let terminating = bulk.metadata.deletion_timestamp.is_some();
-        if *undecodable {
-            known.state = State::Undecodable;
-        } else if stopped && !terminating {
-            // It could not be decoded for a while, and can again.
-            let state = self.begin(&key, bulk, made_at);
-            if let Some(known) = self.known.get_mut(&key) {
-                known.state = state;
-            }
-        } else if is_over(&bulk) {
-            known.state = State::Over { rest: Some(Finished::take_up(&self.ctx, &bulk)) };
-        } else if let Some(end) = over {
-            // The event of the end is still to come, or was lost. What a newer generation says, such as another TTL, only
-            // an event tells.
-            let current = bulk.metadata.generation;
-            let same = end.metadata.generation == current
-                && end.status.as_ref().map(|s| s.observed_generation) == current;
-            let rest = same.then(|| Finished::take_up(&self.ctx, &end));
-            known.state = State::Over { rest };
-        } else {
-            known.state = State::LaidDown;
+        let (next, generation) = (next.take(), current.borrow().generation);
+        let made_at = known.made_at;
+        let state = match next.map(|next| *next) {
+            Some(Following::Unreadable(stored)) => self.report(&stored, 0),
+            Some(Following::Again(bulk)) => self.begin(&key, bulk, made_at),
+            Some(Following::Over(over)) => State::Over { rest: Some(Finished::take_up(&self.ctx, over)) },
+            Some(Following::Terminating) => State::LaidDown,
+            None => match over {
+                // The event of the end is still to come, or was lost. What a newer generation says, such as another TTL, only
+                // an event tells.
+                Some(over) => {
+                    let same = over.speaks_of(generation);
+                    State::Over { rest: same.then(|| Finished::take_up(&self.ctx, over)) }
+                }
+                None => State::LaidDown,
+            },
+        };
+        if let Some(known) = self.known.get_mut(&key) {
+            known.state = state;
         }
     }
 
-    fn undecodable(&mut self, invalid: &InvalidObject, list: u32) {
-        let meta = &invalid.metadata;
-        let key = key(meta.namespace.as_deref(), meta.name.as_deref());
-        let uid: Box<str> = meta.uid.clone().unwrap_or_default().into();
-        if self.known.get(&key).is_some_and(|known| known.uid != uid) {
-            self.forget(&key);
-        }
-        match self.known.get_mut(&key) {
-            Some(Known { list: seen_in, state: State::Undecodable, .. }) => {
-                *seen_in = list;
-                return;
-            }
-            Some(known) => {
-                known.list = list;
-                match &mut known.state {
-                    State::Underway { current, undecodable, .. } => {
-                        *undecodable = true;
-                        current.send_modify(|current| current.stopped = true);
-                    }
-                    State::LaidDown => {}
-                    state => *state = State::Undecodable,
+    fn unreadable(&mut self, stored: Stored, list: u32) {
+        let metadata = &stored.bulk.metadata;
+        let key = key(metadata);
+        let uid: Box<str> = metadata.uid.clone().unwrap_or_default().into();
+        let terminating = metadata.deletion_timestamp.is_some();
+        if let Some(known) = self.known_as(&key, &uid) {
+            known.list = list;
+            match &mut known.state {
+                State::Unreadable { earlier, .. } => {
+                    let earlier = earlier.saturating_add(1);
+                    let state = self.report(&stored, earlier);
+                    self.known.insert(key, Known { uid, made_at: None, list, state });
+                    return;
                 }
-            }
-            None => {
-                let known = Known { uid, made_at: None, list, state: State::Undecodable };
-                self.known.insert(key.clone(), known);
+                State::Underway { current, next, .. } => {
+                    let told = matches!(next.as_deref(), Some(Following::Unreadable(_)));
+                    if is_older(metadata, &current.borrow().resource_version) {
+                        return;
+                    }
+                    current.send_modify(|current| {
+                        current.stopped = true;
+                        current.resource_version = version(metadata).into();
+                        current.generation = metadata.generation;
+                    });
+                    if terminating {
+                        *next = Some(Box::new(Following::Terminating));
+                        return;
+                    }
+                    if !told {
+                        self.tell(&key, &stored);
+                    }
+                    if let Some(Known { state: State::Underway { next, .. }, .. }) = self.known.get_mut(&key)
+                    {
+                        *next = Some(Box::new(Following::Unreadable(Box::new(stored))));
+                    }
+                    return;
+                }
+                State::LaidDown | State::Over { .. } => return,
             }
         }
-        self.undecodable += 1;
+        let state = if terminating {
+            State::LaidDown
+        } else {
+            self.tell(&key, &stored);
+            self.report(&stored, 0)
+        };
+        self.known.insert(key, Known { uid, made_at: None, list, state });
+    }
+
+    /// Has its conditions written.
+    fn report(&self, stored: &Stored, earlier: u32) -> State {
+        let why = stored.flaw.as_deref().unwrap_or_default();
+        let report = Report::begin(&self.ctx, stored, why, self.ctx.clock.now().to_record(), earlier);
+        State::Unreadable { report, earlier }
+    }
+
+    /// Counts it, and tells of it in the log and in an event, where it can be named.
+    fn tell(&mut self, key: &Key, stored: &Stored) {
+        self.unreadable += 1;
         self.ctx.metrics.unreadable("bulkupdates");
-        warn!(bulk_update = %format_args!("{}/{}", key.0, key.1), error = invalid.error,
-            undecodable = self.undecodable, "a BulkUpdate can't be decoded: nothing is done for it");
-        let note = format!("it can't be decoded, so nothing is done for it: {}", invalid.error);
-        let (namespace, name) = (meta.namespace.clone(), meta.name.clone());
-        let uid = meta.uid.clone();
-        report::publish(&self.ctx, namespace, name, uid, EventType::Warning, "Unreadable", &note);
+        let why = stored.flaw.as_deref().unwrap_or_default();
+        warn!(bulk_update = %format_args!("{}/{}", key.0, key.1), error = why, unreadable = self.unreadable,
+            "a BulkUpdate can't be read: nothing is done for it");
+        let ObjectMeta { namespace, name, uid, .. } = &stored.bulk.metadata;
+        if name.is_none() || namespace.is_none() {
+            return;
+        }
+        let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
+        let (namespace, name, uid) = (namespace.clone(), name.clone(), uid.clone());
+        let note = told(why, planned);
+        report::publish(&self.ctx, namespace, name, uid, EventType::Warning, UNREADABLE, &note);
     }
 }
 
@@ -297,13 +356,22 @@ fn is_over(bulk: &BulkUpdate) -> bool {
     bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some())
 }
 
-fn is_older(a: &BulkUpdate, b: &BulkUpdate) -> bool {
-    let version = |bulk: &BulkUpdate| bulk.metadata.resource_version.clone().unwrap_or_default();
-    !not_older(&version(a), &version(b))
+fn version(metadata: &ObjectMeta) -> &str {
+    metadata.resource_version.as_deref().unwrap_or_default()
 }
 
-fn key(namespace: Option<&str>, name: Option<&str>) -> Key {
-    (namespace.unwrap_or_default().into(), name.unwrap_or_default().into())
+fn is_older(metadata: &ObjectMeta, than: &str) -> bool {
+    !not_older(version(metadata), than)
+}
+
+/// Under which one is known; what has no name that can be read goes by its uid, which no name is like.
+fn key(metadata: &ObjectMeta) -> Key {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let name = match text(&metadata.name) {
+        none if none.is_empty() => format!("uid {}", text(&metadata.uid)),
+        name => name,
+    };
+    (text(&metadata.namespace).into(), name.into())
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ const START_IN_DOUBT: i64 = 2;
 /// The longest name of a requester that is kept, in bytes: names of users have no bound.
 const LONGEST_REQUESTER: usize = 256;
 
+/// The longest uid of an item that is kept, in bytes: no object has one as long.
+const LONGEST_UID: usize = 64;
+
 /// What was asked for, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -88,8 +91,8 @@ impl From<&BulkUpdate> for Request {
     }
 }
 
-/// Why a spec can't be carried out although it can be decoded. The API server refuses these, unless the CRD was looser
-/// when the object was made: its status would never be taken, and could not tell two items of one id apart.
+/// Why a spec can't be carried out although it can be read. The API server refuses these, unless the CRD was looser
+/// when the object was created: its status would never be taken, and could not tell two items of one id apart.
 #[must_use]
 pub fn unfit(spec: &BulkUpdateSpec) -> Option<&'static str> {
     let total: usize = Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum();
@@ -120,7 +123,7 @@ fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
             kind,
             id: item.id.clone(),
             target: item.target_status,
-            uid: item.uid.as_deref().map(Into::into),
+            uid: item.uid.as_deref().map(|uid| cut(uid, LONGEST_UID).into()),
         })
     };
     Kind::ALL.into_iter().flat_map(of).collect()

@@ -27,7 +27,7 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 
 /// The longest message of a condition, in bytes.
-const LONGEST_MESSAGE: usize = 1024;
+pub(super) const LONGEST_MESSAGE: usize = 1024;
 
 /// Where a BulkUpdate is, as the conditions tell it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,8 +201,18 @@ fn summary(entries: &[Entry]) -> Summary {
     summary
 }
 
-fn conditions(words: &Words, before: &BulkUpdateStatus, generation: i64, now: Timestamp) -> Vec<Condition> {
-    let condition = |type_: &str, status: &str, reason: &str, message: &str| Condition {
+/// A condition; it has been so since it was first said in `before`.
+#[must_use]
+pub(super) fn condition(
+    type_: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+    before: &BulkUpdateStatus,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
@@ -212,6 +222,12 @@ fn conditions(words: &Words, before: &BulkUpdateStatus, generation: i64, now: Ti
             .condition(type_)
             .filter(|c| c.status == status)
             .map_or(Time(now), |c| c.last_transition_time.clone()),
+    }
+}
+
+fn conditions(words: &Words, before: &BulkUpdateStatus, generation: i64, now: Timestamp) -> Vec<Condition> {
+    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
+        condition(type_, status, reason, message, before, generation, now)
     };
     let (status, reason, message) = &words.accepted;
     let mut list = vec![condition(ACCEPTED, status, reason, message)];

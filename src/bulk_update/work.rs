@@ -4,13 +4,14 @@ mod seen;
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
     decide::{Look, Start},
+    finished::Over,
     pace::Pace,
-    record::named,
+    record::Named,
     request::{Item, Request},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
-const LONGEST_MESSAGE: usize = 120;
+pub(super) const LONGEST_MESSAGE: usize = 120;
 
 /// How long an answer holds while planning waits for another.
 const ANSWER_HOLDS: Duration = Duration::from_secs(10);
@@ -41,9 +42,11 @@ pub struct Work {
     /// The status that the API server is known to have.
     pub recorded: BulkUpdateStatus,
     /// What names the BulkUpdate, in the version in which it has that status.
-    pub metadata: ObjectMeta,
+    pub named: Named,
     /// The generation of the spec.
     pub generation: i64,
+    /// Its time to live after the end, in seconds, in that generation.
+    time_to_live: Option<i32>,
     /// The last status that this process has sent without an answer.
     pub unanswered: Option<BulkUpdateStatus>,
     /// When this process took it up, or began to record its plan: the flag must have been read since.
@@ -131,7 +134,8 @@ impl Work {
             start: start.map(Start::from),
             entries,
             recorded,
-            metadata: named(&bulk.metadata),
+            named: Named::from(&bulk.metadata),
+            time_to_live: bulk.spec.ttl_seconds_after_finished,
             generation: bulk.metadata.generation.unwrap_or_default(),
             unanswered: None,
             since: Instant::now(),
@@ -154,13 +158,10 @@ impl Work {
         self.recorded.completion_time.is_some()
     }
 
-    /// The BulkUpdate that this began with, as the API server is known to have it now.
+    /// What is left to be known of it, if its end is on record.
     #[must_use]
-    pub fn as_recorded(&self, bulk: &BulkUpdate) -> BulkUpdate {
-        let mut bulk = bulk.clone();
-        bulk.status = Some(self.recorded.clone());
-        bulk.metadata.resource_version.clone_from(&self.metadata.resource_version);
-        bulk
+    pub fn over(&self) -> Option<Over> {
+        Over::of(self.named.clone(), Some(self.generation), &self.recorded, self.time_to_live)
     }
 
     /// Whether an item is in this state.

@@ -10,13 +10,14 @@ use kube::{
     api::{DeleteParams, GetParams, PostParams, Preconditions, WatchEvent, WatchParams},
     core::{ObjectMeta, Request as ApiRequest, request},
 };
-use serde_json::Value;
+use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
 use super::{caller::Caller, modification, problem::Problem};
 use crate::{
     api::{BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind},
+    bulk_update::stored::Stored,
     client::{Failure, backoff, send},
 };
 
@@ -164,8 +165,8 @@ impl<'a> Follower<'a> {
             let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
             let create = serde_json::to_vec(&bulk).map_err(request::Error::SerializeBody);
             let create = create.and_then(|body| ApiRequest::new(self.url()).create(&params, body));
-            let failure = match send(&self.caller.client, create).await {
-                Ok(made) => return Ok(made),
+            let failure = match send::<Stored>(&self.caller.client, create).await {
+                Ok(made) => return Ok(made.bulk),
                 Err(failure) => failure,
             };
             open |= failure.outcome_unknown();
@@ -258,10 +259,10 @@ impl<'a> Follower<'a> {
         loop {
             match events.try_next().await {
                 Ok(Some(WatchEvent::Added(next) | WatchEvent::Modified(next))) => {
-                    return Ok(News::of(current, next));
+                    return Ok(News::of(current, next.bulk));
                 }
                 Ok(Some(WatchEvent::Deleted(last))) if last.uid() == current.uid() => {
-                    return Ok(News::Deleted(Some(last)));
+                    return Ok(News::Deleted(Some(last.bulk)));
                 }
                 Ok(Some(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_))) => {}
                 Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => break,
@@ -272,7 +273,7 @@ impl<'a> Follower<'a> {
     }
 
     async fn watch(&self, current: &BulkUpdate) -> Option<Watch> {
-        let api: Api<BulkUpdate> = Api::namespaced(self.caller.client.clone(), &self.caller.namespace);
+        let api: Api<Stored> = Api::namespaced(self.caller.client.clone(), &self.caller.namespace);
         let only = WatchParams::default().fields(&format!("metadata.name={}", self.name)).timeout(120);
         let version = current.resource_version().unwrap_or_default();
         let begun = timeout(MAKE_LIMIT, api.watch(&only, &version)).await.ok()?;
@@ -291,7 +292,8 @@ impl<'a> Follower<'a> {
     }
 
     async fn read(&self) -> Result<BulkUpdate, Failure> {
-        send(&self.caller.client, ApiRequest::new(self.url()).get(&self.name, &GetParams::default())).await
+        let get = ApiRequest::new(self.url()).get(&self.name, &GetParams::default());
+        send::<Stored>(&self.caller.client, get).await.map(|read| read.bulk)
     }
 
     /// Deletes it, if it is still as it was seen: unplanned. Gives it back where it was not.
@@ -304,7 +306,7 @@ impl<'a> Follower<'a> {
             ..DeleteParams::default()
         };
         let delete = ApiRequest::new(self.url()).delete(&self.name, &params);
-        let Err(failure) = send::<Value>(&self.caller.client, delete).await else {
+        let Err(failure) = send::<IgnoredAny>(&self.caller.client, delete).await else {
             let waits = seen.status.as_ref().and_then(|status| status.condition("Ready"));
             let why =
                 waits.map_or("is it running?".to_owned(), |ready| format!("it says: {}", ready.message));
@@ -331,7 +333,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-type Watch = BoxStream<'static, kube::Result<WatchEvent<BulkUpdate>>>;
+type Watch = BoxStream<'static, kube::Result<WatchEvent<Stored>>>;
 
 enum News {
     Changed(BulkUpdate),

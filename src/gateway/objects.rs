@@ -1,5 +1,7 @@
 //! Executions and Deployments as the AI API shows them, and which of them a list has. Pure, but for the reading.
 
+use std::borrow::Cow;
+
 use axum::{
     BoxError,
     body::Body,
@@ -307,17 +309,17 @@ fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
     let target = Target::from(object);
     let meta = &object.metadata;
     let created = meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let writes = meta.managed_fields.iter().flatten().filter_map(|entry| Some(entry.time.as_ref()?.0));
     let spec_id = |name| object.spec_text(name).filter(|id| is_id(id));
     let (state, message) = match &target.state {
-        Ok(state) => (*state, object.status_text("message").map(ToOwned::to_owned)),
+        Ok(state) => (*state, object.status_text("message").map(Cow::into_owned)),
         Err(why) => (State::Unknown, Some(format!("unreadable: {why}"))),
     };
     let first = match kind {
         Kind::Execution => "COMPLETED",
         Kind::Deployment => "RUNNING",
     };
-    let target_status = match object.status_text("targetStatus") {
+    let target_status = object.status_text("targetStatus");
+    let target_status = match target_status.as_deref() {
         _ if target.terminating => "DELETED",
         Some(word @ ("STOPPED" | "DELETED" | "RUNNING")) => word,
         Some(word @ "COMPLETED") if kind == Kind::Execution => word,
@@ -328,11 +330,11 @@ fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
         shown.insert(name.to_owned(), value.into());
     };
     put("id", meta.name.as_deref().unwrap_or_default());
-    put("configurationId", spec_id("configurationId").unwrap_or(UNKNOWN));
-    put("configurationName", &plain(object.spec_text("configurationName").unwrap_or_default()));
-    put("scenarioId", spec_id("scenarioId").unwrap_or(UNKNOWN));
+    put("configurationId", spec_id("configurationId").as_deref().unwrap_or(UNKNOWN));
+    put("configurationName", &plain(&object.spec_text("configurationName").unwrap_or_default()));
+    put("scenarioId", spec_id("scenarioId").as_deref().unwrap_or(UNKNOWN));
     if let Some(id) = spec_id("executableId") {
-        put("executableId", id);
+        put("executableId", &id);
     }
     put("status", state.word());
     put("targetStatus", target_status);
@@ -340,7 +342,7 @@ fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
         put("statusMessage", &cut(&message, LONGEST_MESSAGE));
     }
     put("createdAt", &time(created));
-    put("modifiedAt", &time(writes.max().unwrap_or(created)));
+    put("modifiedAt", &time(object.modified.unwrap_or(created)));
     for name in ["submissionTime", "startTime", "completionTime"] {
         let at = object.status_text(name).and_then(|text| text.parse::<Timestamp>().ok());
         if let Some(at) = at {

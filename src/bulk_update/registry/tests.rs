@@ -3,19 +3,19 @@ use serde_json::json;
 use super::*;
 use crate::bulk_update::fixtures::context;
 
-fn bulk(uid: &str) -> Arc<BulkUpdate> {
+fn bulk(uid: &str) -> Box<BulkUpdate> {
     let bulk = json!({
         "apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
         "metadata": {"namespace": "team-a", "name": "bulk", "uid": uid},
         "spec": {"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]},
     });
-    Arc::new(serde_json::from_value(bulk).unwrap())
+    Box::new(serde_json::from_value(bulk).unwrap())
 }
 
-fn in_version(version: &str) -> Arc<BulkUpdate> {
-    let mut bulk = BulkUpdate::clone(&bulk("first"));
+fn in_version(version: &str) -> Box<BulkUpdate> {
+    let mut bulk = bulk("first");
     bulk.metadata.resource_version = Some(version.into());
-    Arc::new(bulk)
+    bulk
 }
 
 /// The task that carries it out has come to an end without the BulkUpdate's.
@@ -32,7 +32,7 @@ fn task(registry: &Registry) -> Option<Id> {
 }
 
 fn name() -> Key {
-    key(Some("team-a"), Some("bulk"))
+    ("team-a".into(), "bulk".into())
 }
 
 #[tokio::test]
@@ -73,14 +73,14 @@ async fn an_older_version_does_not_replace_a_newer_one() {
         let State::Underway { current, .. } = &registry.known[&name()].state else {
             panic!("it is under way")
         };
-        assert_eq!(current.borrow().bulk.metadata.resource_version.as_deref(), Some(known), "{event}");
+        assert_eq!(&*current.borrow().resource_version, known, "{event}");
     }
 }
 
 #[tokio::test]
 async fn the_end_is_known_also_where_its_event_was_lost_but_not_what_has_changed_since() {
     let at = |generation: i64, observed: Option<i64>| {
-        let mut bulk = BulkUpdate::clone(&bulk("first"));
+        let mut bulk = bulk("first");
         bulk.metadata.generation = Some(generation);
         bulk.status = observed.map(|observed_generation| crate::api::BulkUpdateStatus {
             observed_generation,
@@ -95,9 +95,9 @@ async fn the_end_is_known_also_where_its_event_was_lost_but_not_what_has_changed
         [(1, at(1, Some(1)), true), (2, at(1, Some(1)), false), (1, at(1, Some(2)), false)]
     {
         let mut registry = Registry::new(context());
-        registry.apply(Arc::new(at(seen, None)), 0, false);
+        registry.apply(at(seen, None), 0, false);
         let task = task(&registry).unwrap();
-        registry.ended(Ok((task, (name(), Some(Box::new(end))))));
+        registry.ended(Ok((task, (name(), Over::read(&end)))));
         let State::Over { rest } = &registry.known[&name()].state else { panic!("it is over") };
         assert_eq!(rest.is_some(), known, "{seen}");
     }
@@ -106,10 +106,10 @@ async fn the_end_is_known_also_where_its_event_was_lost_but_not_what_has_changed
 #[tokio::test]
 async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of_what_is_new() {
     let with = |change: &dyn Fn(&mut BulkUpdate)| {
-        let mut bulk = BulkUpdate::clone(&in_version("10"));
+        let mut bulk = in_version("10");
         (bulk.metadata.generation, bulk.status) = (Some(1), Some(BulkUpdateStatus::default()));
         change(&mut bulk);
-        Arc::new(bulk)
+        bulk
     };
     let made_at = |registry: &Registry| match &registry.known[&name()].state {
         State::Underway { current, .. } => current.borrow().made_at,
@@ -135,7 +135,8 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
     }
     // What could not be decoded at first was created then.
     let mut registry = Registry::new(context());
-    registry.undecodable(&InvalidObject { error: "?".into(), metadata: first.metadata.clone() }, 0);
+    let unread = Stored { bulk: (*first).clone(), flaw: Some("?".into()) };
+    registry.unreadable(unread, 0);
     registry.apply(first, 0, false);
     assert_eq!(made_at(&registry), None);
 }

@@ -1,7 +1,7 @@
 mod fake;
 mod follow;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use fake::{Asked, NAME, Reply, ask, bulk, made, modified, ok, planned, refusal, told, waiting, with};

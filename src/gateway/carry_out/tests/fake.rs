@@ -9,7 +9,7 @@ use futures::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use kube::{Client, client::Body};
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::super::*;
@@ -85,7 +85,9 @@ fn caller(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Caller, 
 }
 
 fn events_of(events: Vec<Value>) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> {
-    stream::iter(events.into_iter().map(|event| Ok(Frame::data(format!("{event}\n").into()))))
+    // The API server writes the type first.
+    let line = |event: Value| format!("{{\"type\":{},\"object\":{}}}\n", event["type"], event["object"]);
+    stream::iter(events.into_iter().map(move |event| Ok(Frame::data(line(event).into()))))
 }
 
 fn whole(body: &Value) -> UnsyncBoxBody<Bytes, BoxError> {

@@ -1,0 +1,144 @@
+//! BulkUpdates that can't be read: their conditions say so, and nothing is done for them.
+
+use std::sync::Arc;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use super::{
+    Context,
+    record::{self, Named},
+    status::{ACCEPTED, READY, RECONCILING, STALLED, condition, whole_seconds},
+    stored::Stored,
+};
+use crate::client::{Next, backoff};
+
+/// The reason of its conditions and of its event.
+pub const UNREADABLE: &str = "Unreadable";
+
+/// What is told to whom it belongs, of one of which this can't be read. Its start is on record if it was planned.
+#[must_use]
+pub fn told(why: &str, planned: bool) -> String {
+    if planned {
+        format!(
+            "it can't be read any more, so nothing more is done for it: {why}; what was recorded of its items stands; correct it, or \
+             delete it and create another"
+        )
+    } else {
+        format!(
+            "it can't be read, so nothing is done for it: {why}; delete it and create another without that"
+        )
+    }
+}
+
+/// What its status has to say, as a merge patch; `None` if it says so already.
+///
+/// One that was never planned is over: what is corrected later is another request. One that was planned has no end, for it is
+/// not known what is to become of its items, and they are left as they were recorded.
+fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
+    let before = stored.bulk.status.clone().unwrap_or_default();
+    // The API server keeps whole seconds.
+    let now = whole_seconds(now);
+    let planned = before.start_time.is_some();
+    let generation = stored.bulk.metadata.generation.unwrap_or_default();
+    let message = told(why, planned);
+    let says =
+        |type_: &str, status: &str| condition(type_, status, UNREADABLE, &message, &before, generation, now);
+    let accepted = match before.condition(ACCEPTED) {
+        Some(accepted) if planned => Condition { observed_generation: Some(generation), ..accepted.clone() },
+        _ if planned => says(ACCEPTED, "Unknown"),
+        _ => says(ACCEPTED, "False"),
+    };
+    let mut after = before.clone();
+    after.observed_generation = generation;
+    after.conditions = vec![accepted, says(READY, "False"), says(STALLED, "True")];
+    let others = [ACCEPTED, READY, RECONCILING, STALLED];
+    let foreign = before.conditions.iter().filter(|c| !others.contains(&&*c.type_));
+    after.conditions.extend(foreign.cloned());
+    if !planned {
+        after.completion_time.get_or_insert(Time(now));
+    }
+    if after == before {
+        return None;
+    }
+    let mut status = json!({"observedGeneration": generation, "conditions": after.conditions});
+    if planned {
+        // It stands there, unless what stands there is no status at all.
+        status["startTime"] = json!(after.start_time);
+    } else {
+        status["completionTime"] = json!(after.completion_time);
+    }
+    Some(status)
+}
+
+/// The writing of its conditions; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Report(
+    #[expect(dead_code, reason = "holding it keeps the task alive")] Option<AbortOnDropHandle<()>>,
+);
+
+impl Report {
+    /// Has it written what there is to be said of one that can't be read for this reason. `earlier` is how many times that was
+    /// done before: if somebody else keeps writing something else, this is not answered at full speed.
+    #[must_use]
+    pub fn begin(ctx: &Arc<Context>, stored: &Stored, why: &str, now: Timestamp, earlier: u32) -> Self {
+        if !stored.is_named() || stored.bulk.metadata.deletion_timestamp.is_some() {
+            return Self(None);
+        }
+        let Some(status) = patch(stored, why, now) else { return Self(None) };
+        let task = Box::new((Named::from(&stored.bulk.metadata), status));
+        let ctx = Arc::clone(ctx);
+        let tracker = ctx.tracker.clone();
+        Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
+            let write = async {
+                if earlier > 0 {
+                    tokio::time::sleep(backoff(earlier)).await;
+                }
+                Box::pin(persist(&ctx, &task.0, &task.1)).await;
+            };
+            tokio::select! {
+                () = write => {}
+                () = ctx.shutdown.cancelled() => {}
+            }
+        }))))
+    }
+}
+
+/// Writes it, however often that has to be tried. If the object has changed, the watch brings it, and what there is to be said
+/// is decided anew.
+async fn persist(ctx: &Context, named: &Named, status: &Value) {
+    let name = named.full_name();
+    for attempt in 1.. {
+        let written = {
+            let _slot = ctx.slots.acquire(&named.namespace, &named.uid).await;
+            record::patch(ctx, named, status).await
+        };
+        let Err(failure) = written else {
+            info!(bulk_update = name, uid = %named.uid, "its conditions say that it can't be read");
+            return;
+        };
+        match failure.next() {
+            Next::LookAgain => return,
+            Next::GiveUp => {
+                ctx.metrics.failed("bulkupdates", &failure);
+                warn!(bulk_update = name, %failure, "the status can't be written: only an event says that it can't be read");
+                return;
+            }
+            Next::Retry | Next::RetryForbidden => {
+                ctx.metrics.failed("bulkupdates", &failure);
+                if attempt == 1 {
+                    warn!(bulk_update = name, %failure, "the status can't be written; trying again");
+                }
+                tokio::time::sleep(failure.wait(attempt)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
