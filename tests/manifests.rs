@@ -87,6 +87,12 @@ fn refused_manifests() {
             json!({"executions": items(1), "activeDeadlineSeconds": 0}),
             "should be greater than or equal to 1",
         ),
+        (
+            "BulkUpdate",
+            "never",
+            json!({"executions": items(1), "startingDeadlineSeconds": 0}),
+            "should be greater than or equal to 1",
+        ),
         ("BulkUpdate", "string", json!({"executions": items(1), "dryRun": "yes"}), "must be of type boolean"),
         (
             "BulkUpdate",
@@ -129,7 +135,7 @@ fn accepted_manifests() {
             "everything",
             json!({
             "executions": [{"id": "item", "targetStatus": "DELETED", "uid": "6f1c9c3e-1b1f-4b55-a0a5-1a3b8f1d2e3f"}],
-            "dryRun": true, "notAfter": "2026-12-31T23:59:59.5+01:00", "startingDeadlineSeconds": 0,
+            "dryRun": true, "notAfter": "2026-12-31T23:59:59.5+01:00", "startingDeadlineSeconds": 1,
             "activeDeadlineSeconds": 1, "ttlSecondsAfterFinished": 0}),
         ),
         ("Execution", "four", json!({})),
