@@ -8,7 +8,7 @@ use super::POLICY;
 use crate::client::cut;
 
 /// The manifests that the operator is shipped with: what it accepts can't drift from what it installs.
-const MANIFESTS: &str = include_str!("../../deploy/base/admission.yaml");
+const MANIFESTS: &str = include_str!("../../deploy/cluster/admission.yaml");
 
 /// How much of an expression a message shows, in bytes.
 const SHOWN: usize = 60;

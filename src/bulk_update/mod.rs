@@ -138,6 +138,10 @@ impl Latest {
 async fn carry_out(ctx: Arc<Context>, mut latest: Latest) -> Option<Box<BulkUpdate>> {
     let pulse = ctx.health.pulse();
     let Current { mut bulk, made_at, .. } = latest.current.borrow_and_update().clone();
+    let _unplanned = {
+        let request = Request::from(&*bulk);
+        ctx.metrics.taken_up(&request.uid, request.created, bulk.status.as_ref())
+    };
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)
