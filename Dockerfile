@@ -20,7 +20,7 @@ COPY Cargo.toml Cargo.lock ./
 # cargo does not go on without the bench that Cargo.toml names.
 COPY benches benches
 # The binary has the admission policy in it that it compares the cluster's with.
-COPY deploy/base/admission.yaml deploy/base/
+COPY deploy/cluster/admission.yaml deploy/cluster/
 COPY docs/openapi.yaml docs/
 COPY src src
 RUN target=$(rustc -vV | sed -n 's/^host: //p') && \

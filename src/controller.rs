@@ -185,7 +185,7 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, of_each: u32) 
     let _ = lists.acquire_many(of_each).await;
     info!("ready: everything was listed");
     ctx.health.is_ready(Ok(()));
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Says whether BulkUpdates that are made from now on are accepted, in the log, the metrics and the Lease.

@@ -1,6 +1,9 @@
 //! What the operator counts, for Prometheus. No label holds the name of an object, a namespace or a user.
 
 mod labels;
+#[cfg(test)]
+mod tests;
+mod unplanned;
 
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicU64},
@@ -15,7 +18,7 @@ use prometheus_client::{
 
 use crate::{
     FIELD_MANAGER,
-    api::{BulkUpdateStatus, ItemStatus, Kind, TargetStatus},
+    api::{BulkUpdateStatus, ItemStatus, Kind, Reason as ItemReason, TargetStatus},
     bulk_update::{decide::Rejection, status::READY, work::Work},
     client::{Failure, Next},
     clock::Clock,
@@ -25,10 +28,11 @@ use crate::{
 };
 use labels::{
     ASIDE, ENDS, Election, Item, OUTCOMES, OfKind, Outcome, RESOURCES, RESULTS, RETRIES, Reason, Resource,
-    VERBS, Word, Write,
+    VERBS, Verb, Word, Write,
 };
 
 pub use labels::verb;
+pub use unplanned::Unplanned;
 
 /// The upper bounds of the histograms, in seconds. A creationTimestamp has whole seconds, so that nothing finer can be said.
 const SECONDS: [f64; 11] = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
@@ -40,6 +44,9 @@ pub struct Metrics {
     expired: Counter,
     policy_in_force: Gauge,
     items: Family<Item, Counter>,
+    outcome_unknown: Family<Verb, Counter>,
+    unplanned: unplanned::Waiting,
+    oldest_unplanned: Gauge,
     planned_after: Histogram,
     written_after: Histogram,
     ended_after: Histogram,
@@ -64,6 +71,9 @@ impl Default for Metrics {
             expired: Counter::default(),
             policy_in_force: Gauge::default(),
             items: Family::default(),
+            outcome_unknown: Family::default(),
+            unplanned: unplanned::Waiting::default(),
+            oldest_unplanned: Gauge::default(),
             planned_after: histogram(),
             written_after: histogram(),
             ended_after: histogram(),
@@ -115,6 +125,17 @@ impl Metrics {
             "Items at the end of their BulkUpdate",
             self.items.clone(),
         );
+        registry.register(
+            "aiapi_bulkupdate_items_outcome_unknown",
+            "Items that failed as OutcomeUnknown",
+            self.outcome_unknown.clone(),
+        );
+        registry.register_with_unit(
+            "aiapi_bulkupdates_oldest_unplanned_timestamp",
+            "When the oldest BulkUpdate was created that waits to be planned; 0 if none does",
+            Unit::Seconds,
+            self.oldest_unplanned.clone(),
+        );
         registry.register("aiapi_bulkupdates_underway", "BulkUpdates under way", self.underway.clone());
         registry.register(
             "aiapi_writes_in_flight",
@@ -164,6 +185,7 @@ impl Metrics {
             for result in RESULTS {
                 drop(self.items.get_or_create(&Item { kind, verb, result: Word(result) }));
             }
+            drop(self.outcome_unknown.get_or_create(&Verb { kind, verb }));
             for outcome in OUTCOMES {
                 drop(self.writes.get_or_create(&Write { kind, verb, outcome }));
             }
@@ -184,6 +206,7 @@ impl Metrics {
     /// Takes over what is known elsewhere and needed only when somebody looks.
     pub fn refresh(&self, health: &Health, leadership: &Leadership, clock: &Clock) {
         self.underway.set(health.underway().try_into().unwrap_or(i64::MAX));
+        self.oldest_unplanned.set(self.unplanned.oldest().map_or(0, Timestamp::as_second));
         for (resource, time) in health.last_events(clock.now().earliest) {
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
             let seconds = time.as_millisecond() as f64 / 1000.0;
@@ -203,6 +226,14 @@ impl Metrics {
         let _ = self.index.set(Arc::clone(index));
     }
 
+    /// A BulkUpdate is taken up. It waits to be planned until [`Self::recorded`] says otherwise, or what this gives back is
+    /// dropped.
+    #[must_use]
+    pub fn taken_up(&self, uid: &str, created: Timestamp, status: Option<&BulkUpdateStatus>) -> Unplanned {
+        let waits = status.is_none_or(|s| s.start_time.is_none() && s.completion_time.is_none());
+        self.unplanned.begin(uid, waits.then_some(created))
+    }
+
     /// A status was written, `now` by the API server's clock; `before` is what stood there.
     pub fn recorded(&self, work: &Work, before: &BulkUpdateStatus, now: Timestamp) {
         let after = &work.recorded;
@@ -217,6 +248,9 @@ impl Metrics {
         if let (None, Some(start)) = (&before.start_time, &after.start_time) {
             self.planned_after.observe(seconds(start.0));
         }
+        if after.start_time.is_some() || after.completion_time.is_some() {
+            self.unplanned.end(&work.request.uid);
+        }
         let (None, Some(end)) = (&before.completion_time, &after.completion_time) else { return };
         self.ended_after.observe(seconds(end.0));
         let outcome = after.condition(READY).map(|c| c.reason.clone()).unwrap_or_default();
@@ -227,9 +261,12 @@ impl Metrics {
         }
         self.finished.get_or_create(&Outcome { outcome }).inc();
         for kind in Kind::ALL {
-            for ItemStatus { target_status, result, .. } in after.items(kind) {
-                let item = Item { kind: kind.name(), verb: verb(*target_status), result: Word(*result) };
-                self.items.get_or_create(&item).inc();
+            for ItemStatus { target_status, result, reason, .. } in after.items(kind) {
+                let (kind, verb) = (kind.name(), verb(*target_status));
+                self.items.get_or_create(&Item { kind, verb, result: Word(*result) }).inc();
+                if *reason == Some(ItemReason::OutcomeUnknown) {
+                    self.outcome_unknown.get_or_create(&Verb { kind, verb }).inc();
+                }
             }
         }
     }
@@ -286,102 +323,5 @@ pub struct InFlight(Gauge);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn registered(metrics: &Metrics) -> String {
-        let mut registry = crate::telemetry::registry();
-        metrics.register(&mut registry);
-        metrics.refresh(&Health::default(), &Leadership::default(), &Clock::default());
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        text
-    }
-
-    /// The lines that have a value, without it.
-    fn series(text: &str) -> BTreeSet<&str> {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
-    }
-
-    fn refused(code: u16) -> Failure {
-        Failure::Refused { code, message: String::new(), retry_after: None }
-    }
-
-    #[test]
-    fn what_can_be_counted_stands_at_zero_before_the_first_event() {
-        let text = registered(&Metrics::default());
-        for line in [
-            r#"aiapi_bulkupdates_finished_total{outcome="NotAuthorized"} 0"#,
-            r#"aiapi_bulkupdates_finished_total{outcome="Settled"} 0"#,
-            r#"aiapi_bulkupdate_items_total{kind="Deployment",verb="stop",result="Failed"} 0"#,
-            r#"aiapi_bulkupdate_items_total{kind="Execution",verb="delete",result="Eligible"} 0"#,
-            r#"aiapi_writes_total{kind="Execution",verb="stop",outcome="unanswered"} 0"#,
-            r#"aiapi_retries_total{reason="forbidden"} 0"#,
-            r#"aiapi_conflicts_total{resource="bulkupdates"} 0"#,
-            r#"aiapi_unreadable_total{resource="executions"} 0"#,
-            r#"aiapi_watch_restarts_total{resource="deployments"} 0"#,
-            r#"aiapi_watch_restarts_total{resource="validatingadmissionpolicybindings"} 0"#,
-        ] {
-            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
-        }
-    }
-
-    #[test]
-    fn no_event_makes_a_series_that_was_not_there() {
-        let metrics = Metrics::default();
-        let before = registered(&metrics);
-        let mut failures: Vec<_> = (400..600).map(refused).collect();
-        failures.extend([Failure::NotServed, Failure::NotSent, Failure::NoAnswer].map(|f| f(String::new())));
-        for resource in RESOURCES {
-            metrics.unreadable(resource);
-            for failure in &failures {
-                metrics.failed(resource, failure);
-            }
-        }
-        for resource in RESOURCES.into_iter().chain(ASIDE) {
-            metrics.watch_failed(resource);
-        }
-        for (kind, target) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|target| (kind, target))) {
-            metrics.written(kind, target, &Ok(()));
-            for failure in &failures {
-                metrics.written::<()>(kind, target, &Err(failure.clone()));
-            }
-        }
-        let after = registered(&metrics);
-        assert_eq!(series(&before), series(&after));
-        // Nor is one there in which nothing is ever counted.
-        for name in ["writes", "retries", "conflicts", "unreadable", "watch_restarts"] {
-            let name = format!("aiapi_{name}_total{{");
-            let idle = after.lines().filter(|line| line.starts_with(&name) && line.ends_with(" 0"));
-            assert_eq!(idle.collect::<Vec<_>>(), Vec::<&str>::new());
-        }
-    }
-
-    #[test]
-    fn no_metric_lacks_its_help_and_none_was_forgotten() {
-        let metrics = Metrics::default();
-        metrics.heard_last.get_or_create(&Resource { resource: RESOURCES[0].to_owned() }).set(1.0);
-        let text = registered(&metrics);
-        let told = |mark: &str| -> BTreeSet<_> {
-            let lines = text.lines().filter_map(|line| line.strip_prefix(mark)?.trim_start().split_once(' '));
-            lines
-                .filter(|(_, words)| !words.trim_matches(['.', ' ']).is_empty())
-                .map(|(name, _)| name)
-                .collect()
-        };
-        let (helps, types) = (told("# HELP"), told("# TYPE"));
-        assert_eq!(helps, types);
-        // One for each field that is registered, and the version.
-        assert_eq!(types.len(), 18, "{types:?}");
-        for line in series(&text).into_iter().filter(|line| *line != "# EOF") {
-            assert!(types.iter().any(|name| line.starts_with(name)), "{line}");
-        }
     }
 }

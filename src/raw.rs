@@ -117,13 +117,12 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Timestamp::from_second(FIRST).ok().map(|first| time.max(first));
     }
-    let (local, hours, minutes) = match text.strip_suffix(['Z', 'z']) {
-        Some(local) => (local, "00", "00"),
-        None => {
-            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
-            let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
-            (local, hours, minutes)
-        }
+    let (local, hours, minutes) = if let Some(local) = text.strip_suffix(['Z', 'z']) {
+        (local, "00", "00")
+    } else {
+        let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+        let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
+        (local, hours, minutes)
     };
     let below = |digits: &str, end: u8| digits.len() == 2 && digits.parse::<u8>().is_ok_and(|n| n < end);
     if !below(hours, 24) || !below(minutes, 60) {

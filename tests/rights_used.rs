@@ -16,8 +16,8 @@ type Right = (String, String, String);
 
 fn granted() -> BTreeSet<Right> {
     let mut granted = BTreeSet::new();
-    for file in ["rbac.yaml", "rbac-admission.yaml"] {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base").join(file);
+    for file in ["cluster/rbac.yaml", "installation/rbac.yaml"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file);
         let roles: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(file).unwrap()).unwrap();
         for rule in roles.iter().filter_map(|role| role["rules"].as_array()).flatten() {
             let list =

@@ -8,7 +8,7 @@ use super::POLICY;
 use crate::client::cut;
 
 /// The manifests that the operator is shipped with: what it accepts can't drift from what it installs.
-const MANIFESTS: &str = include_str!("../../deploy/base/admission.yaml");
+const MANIFESTS: &str = include_str!("../../deploy/cluster/admission.yaml");
 
 /// How much of an expression a message shows, in bytes.
 const SHOWN: usize = 60;
@@ -159,7 +159,7 @@ fn matches(place: &str, matches: &Value) -> Checked {
         let selects = unknown_field(found, &known).is_some()
             || !is_empty_list(&found["matchExpressions"])
             || !(found["matchLabels"].is_null()
-                || found["matchLabels"].as_object().is_some_and(|l| l.is_empty()));
+                || found["matchLabels"].as_object().is_some_and(serde_json::Map::is_empty));
         if selects {
             return Err(format!("its {place}.{selector} is not empty"));
         }

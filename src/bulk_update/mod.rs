@@ -145,6 +145,10 @@ impl Latest {
 async fn carry_out(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Over> {
     let pulse = ctx.health.pulse();
     let made_at = latest.current.borrow_and_update().made_at;
+    let _unplanned = {
+        let request = Request::from(&*bulk);
+        ctx.metrics.taken_up(&request.uid, request.created, bulk.status.as_ref())
+    };
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)

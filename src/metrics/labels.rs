@@ -78,6 +78,12 @@ pub(super) struct Write {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Verb {
+    pub(super) kind: &'static str,
+    pub(super) verb: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct Reason {
     pub(super) reason: &'static str,
 }

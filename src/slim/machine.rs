@@ -210,10 +210,10 @@ impl Machine {
 
     /// The comma before an element. (That before a member is given out with its name.)
     fn comma(&mut self, out: &mut Vec<u8>) {
-        if let Some(Container { of: Of::Elements(..), filled }) = self.within.last_mut() {
-            if std::mem::replace(filled, true) {
-                out.push(b',');
-            }
+        if let Some(Container { of: Of::Elements(..), filled }) = self.within.last_mut()
+            && std::mem::replace(filled, true)
+        {
+            out.push(b',');
         }
     }
 
@@ -391,8 +391,7 @@ impl Half {
     const fn then(self, digit: u8) -> Self {
         match (self, digit) {
             (Self::Unknown, b'd' | b'D') => Self::D,
-            (Self::D, b'8' | b'9' | b'a' | b'b' | b'A' | b'B') => Self::First,
-            (Self::First, _) => Self::First,
+            (Self::D, b'8' | b'9' | b'a' | b'b' | b'A' | b'B') | (Self::First, _) => Self::First,
             _ => Self::No,
         }
     }

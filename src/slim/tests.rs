@@ -106,6 +106,8 @@ fn reference(keep: &Keep, value: &Value) -> Value {
         (Keep::List(most, of), Value::Array(list)) => {
             list.iter().take(*most).map(|element| reference(of, element)).collect()
         }
+        // Only that it is there.
+        (Keep::Scalar(0), Value::String(_)) => json!(""),
         (_, Value::Object(_)) => json!({}),
         (_, Value::Array(_)) => json!([]),
         (_, other) => other.clone(),

@@ -229,7 +229,7 @@ fn unset_if_empty(fields: &mut [&mut Option<String>]) {
 fn from_folder(folder: &Path, fields: &mut [&mut Option<String>]) {
     for path in fields.iter_mut().filter_map(|field| field.as_mut()) {
         if let Some(absolute) = folder.join(&*path).to_str() {
-            *path = absolute.to_owned();
+            absolute.clone_into(path);
         }
     }
 }

@@ -1,17 +1,87 @@
-{{/*
-A manifest of the Kustomize installation as it stands there: dev/chart-files copies them into files/. Only the names that
-may differ are replaced. Takes a list: the root context, the name of the file, and the namespace that it is for, if it is for
-one of those that are watched.
+{{- /*
+The labels of every object but the CRDs, as YAML. Takes a list: the root context, and the component that the object is of:
+cluster (once in a cluster), operator, monitoring. What commonLabels says never counts more than what is here.
+*/}}
+{{- define "labels" -}}
+{{- $root := index . 0 -}}
+{{- $labels := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" ($root.Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/managed-by" $root.Release.Service
+  "app.kubernetes.io/component" (index . 1)
+-}}
+{{- merge $labels (fromYaml (include "selector" $root)) $root.Values.commonLabels | toYaml -}}
+{{- end -}}
 
-No value may be taken for a name that has yet to be replaced: so all names first become what no value can contain. And a name
-such as no or 123 is a string only in quotes.
+{{- /* What a selector may hold: a Deployment's can't be changed, so that nothing of a version is among it. */}}
+{{- define "selector" -}}
+app.kubernetes.io/name: ai-api-operator
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- define "serviceAccount" -}}
+{{- .Values.serviceAccount.name | default "ai-api-operator" -}}
+{{- end -}}
+
+{{- /*
+The objects of a manifest of the Kustomize installation: dev/chart-files copies them into files/. They are changed as objects
+and not as text, so that a name is a name wherever it stands and whatever it looks like. Takes a list: the root context, the
+name of the file, the component (see labels), and the namespace that it is for, if it is for one of those that are watched.
 */}}
 {{- define "manifest" -}}
 {{- $root := index . 0 -}}
-{{- $text := $root.Files.Get (printf "files/%s" (index . 1)) | replace "ai-api-system" "<OWN>" | replace "ai-api-meta" "<META>" -}}
-{{- if gt (len .) 2 -}}
-{{- $text = $text | replace "team-a" "<WATCHED>" | replace "<WATCHED>" (quote (index . 2)) -}}
-{{- end -}}
+{{- $component := index . 2 -}}
+{{- range $text := splitList "\n---\n" ($root.Files.Get (printf "files/%s" (index . 1))) }}
+{{- $object := fromYaml $text }}
+{{- $meta := $object.metadata }}
+{{- $_ := set $meta "labels" (merge (fromYaml (include "labels" (list $root $component))) $meta.labels) }}
+{{- if eq $component "cluster" }}
+{{- /* Other operators of this cluster need it, and the CRDs, which stay, need the check of authors. */}}
+{{- $_ := set $meta "annotations" (dict "helm.sh/resource-policy" "keep") }}
+{{- end }}
+{{- if eq ($meta.namespace | default "") "ai-api-system" }}
+{{- $_ := set $meta "namespace" $root.Release.Namespace }}
+{{- else if $meta.namespace }}
+{{- $_ := set $meta "namespace" (index $ 3) }}
+{{- end }}
+{{- if hasSuffix ":ai-api-system" $meta.name }}
+{{- $_ := set $meta "name" (printf "%s:%s" (trimSuffix ":ai-api-system" $meta.name) $root.Release.Namespace) }}
+{{- end }}
+{{- range $object.subjects }}
+{{- $_ := set . "name" (include "serviceAccount" $root) }}
+{{- $_ := set . "namespace" $root.Release.Namespace }}
+{{- end }}
+{{- if eq $object.kind "Role" }}
+{{- range $object.rules }}
+{{- if has "ai-api-meta" .resourceNames }}
+{{- $_ := set . "resourceNames" (list $root.Values.metaConfigMap) }}
+{{- end }}
+{{- end }}
+{{- else if eq $object.kind "ServiceAccount" }}
+{{- $_ := set $meta "name" (include "serviceAccount" $root) }}
+{{- with $root.Values.serviceAccount.annotations }}
+{{- $_ := set $meta "annotations" . }}
+{{- end }}
+{{- else if eq $object.kind "NetworkPolicy" }}
+{{- $_ := set $object.spec.podSelector "matchLabels" (fromYaml (include "selector" $root)) }}
+{{- else if has $object.kind (list "PodDisruptionBudget" "ServiceMonitor") }}
+{{- $_ := set $object.spec.selector "matchLabels" (fromYaml (include "selector" $root)) }}
+{{- else if eq $object.kind "Service" }}
+{{- $_ := set $object.spec "selector" (fromYaml (include "selector" $root)) }}
+{{- end }}
+{{- if eq $object.kind "ServiceMonitor" }}
+{{- $_ := set $meta "labels" (merge $meta.labels $root.Values.monitoring.serviceMonitor.labels) }}
+{{- else if eq $object.kind "PrometheusRule" }}
+{{- $_ := set $meta "labels" (merge $meta.labels $root.Values.monitoring.prometheusRule.labels) }}
+{{- range $object.spec.groups }}
+{{- range .rules }}
+{{- $_ := set . "expr" (replace "namespace=\"ai-api-system\"" (printf "namespace=%q" $root.Release.Namespace) .expr) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if or (ne $object.kind "ServiceAccount") $root.Values.serviceAccount.create }}
 ---
-{{ $text | replace "<OWN>" (quote $root.Release.Namespace) | replace "<META>" (quote $root.Values.metaConfigMap) }}
+{{ toYaml $object }}
+{{- end }}
+{{- end }}
 {{- end -}}
