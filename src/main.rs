@@ -137,13 +137,14 @@ async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
     let run = async {
         let traces = told?;
         let (cluster, namespace) = find_cluster(&arguments.cluster)?;
-        let ended = replica::run(cluster, arguments.settings(namespace)?, until_signal()?).await;
+        // In boxes: they are large, and would be moved about.
+        let ended = Box::pin(replica::run(cluster, arguments.settings(namespace)?, until_signal()?)).await;
         if let Some(traces) = traces {
             traces.end().await;
         }
         ended
     };
-    logged(run.await)
+    logged(Box::pin(run).await)
 }
 
 #[tokio::main]

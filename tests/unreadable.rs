@@ -64,6 +64,11 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
         assert!(log.contains(&format!("target=Execution/unreadable/{id}")), "{id}: {log}");
     }
 
+    conditions_tell(&world, &bulk_updates).await;
+}
+
+/// What the conditions say of a BulkUpdate that can't be read: of one that was never planned, and of one that was.
+async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>) {
     // It is told by its conditions, and nobody waits for its end in vain.
     let told =
         world.kubectl_ok(&["wait", "bu/bad", "--for=jsonpath={.status.completionTime}", "--timeout=30s"], "");

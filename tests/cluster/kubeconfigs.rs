@@ -130,6 +130,7 @@ fn lists_and_places() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "it is a table")]
 fn contents() {
     let folder = folder("contents");
     let (_, authority, token) = admin();
@@ -283,7 +284,7 @@ fn contents() {
 fn one_that_may_not_be_read() {
     let folder = folder("unreadable");
     let config = file(&folder, "config", whole().to_string());
-    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o0)).unwrap();
     let expected: &[&str] = &[config.to_str().unwrap(), "cannot be read"];
     let expected = if std::fs::read(&config).is_ok() { Works } else { Neither(expected) };
     Given::kubeconfig(config.clone()).compare("unreadable", expected);

@@ -13,6 +13,7 @@ use crate::{
 };
 
 /// The control plane under a name that only a proxy knows, and what else its cluster says.
+#[allow(clippy::needless_pass_by_value, reason = "it is made on the spot")]
 fn behind(more: Value) -> Value {
     let (_, authority, token) = admin();
     let mut cluster = json!({"server": "https://kubernetes.invalid:6443", "tls-server-name": "kubernetes.default",

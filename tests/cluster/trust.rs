@@ -69,6 +69,7 @@ fn at(folder: &Path, row: &str, port: u16, cluster: Value, user: &Value, expecte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "it is a table")]
 async fn servers_certificates() {
     let folder = folder("trust");
     let (issuer, ca) = authority("authority");
@@ -151,11 +152,11 @@ async fn servers_certificates() {
 
     let bundle = with(&ca);
     let expired = signed(&issuer, |p| {
-        (p.not_before, p.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1))
+        (p.not_before, p.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
     });
     at(&folder, "expired", server(&expired), bundle.clone(), &none, Neither(&["has expired", "clock"]));
     let early = signed(&issuer, |p| {
-        (p.not_before, p.not_after) = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1))
+        (p.not_before, p.not_after) = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
     });
     at(&folder, "not valid yet", server(&early), bundle.clone(), &none, Neither(&["not valid yet"]));
     let elsewhere =
@@ -321,7 +322,8 @@ async fn servers_that_are_none_or_away() {
     let folder = folder("servers");
     let version = r#"{"major": "1", "minor": "33", "gitVersion": "v1.33.0"}"#;
     let plain = plain_server(200, None, version);
-    let (nobody, _) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(), ());
+    // It is closed again at once.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (issuer, ca) = authority("authority");
     file(&folder, "ca.crt", ca);

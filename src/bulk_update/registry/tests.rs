@@ -1,3 +1,4 @@
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
@@ -225,7 +226,7 @@ async fn what_is_mended_is_carried_out_unless_it_has_an_end() {
 #[tokio::test(start_paused = true)]
 async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
     let (mut registry, asked) = answered();
-    registry.apply(in_version("6"), 0);
+    registry.apply(in_version("6"), 0, false);
     let first = task(&registry).unwrap();
     let State::Underway { current, .. } = &registry.known[&name()].state else { panic!("it is under way") };
     let seen = current.subscribe();
@@ -240,10 +241,10 @@ async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
     assert!(unreadable(&registry));
     assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
     // Mended while its task ends, it goes on with another one.
-    registry.apply(in_version("9"), 0);
+    registry.apply(in_version("9"), 0, false);
     let second = task(&registry).unwrap();
     registry.take_in(None, Event::Apply(odd("10", &json!({}))));
-    registry.apply(in_version("11"), 0);
+    registry.apply(in_version("11"), 0, false);
     ends(&mut registry, second);
     assert!(task(&registry).is_some_and(|third| third != second));
 }
