@@ -100,6 +100,8 @@ struct Runner<'a> {
     running: Vec<Running>,
     /// How many replicas have ended and are not started again yet.
     ended: usize,
+    /// Whether a replica has lost the Lease.
+    lost: bool,
     reacted: bool,
 }
 
@@ -129,6 +131,7 @@ pub async fn run(plan: &Plan) -> Course {
         log: Log::default(),
         running: Vec::new(),
         ended: 0,
+        lost: false,
         reacted: false,
     };
     let deadline = if plan.takes_long() { LONG_DEADLINE } else { DEADLINE };
@@ -153,7 +156,8 @@ pub async fn run(plan: &Plan) -> Course {
     wrong.extend(ended.err());
     wrong.extend(runner.shared.conduct.wrong());
     wrong.extend(runner.nothing_came_of_it());
-    wrong.extend(unlogged::of(plan, &runner.lives, &runner.log));
+    // Whoever loses the Lease ends at once, before it has told of all that it has sent.
+    wrong.extend(unlogged::of(plan, &runner.lives, &runner.log).filter(|_| !runner.lost));
     if has_panicked(&namespace) {
         wrong.push("a panic".into());
     }
@@ -229,7 +233,7 @@ impl Runner<'_> {
         for end in ends {
             match end {
                 End::Killed | End::Ended(Ok(())) => {}
-                End::Ended(Err(error)) if self.may_be(&error) => {}
+                End::Ended(Err(error)) if self.may_be(&error) => self.lost = true,
                 End::Ended(Err(error)) => return Err(error),
             }
         }
@@ -317,7 +321,7 @@ impl Runner<'_> {
         match end {
             End::Killed => {}
             End::Ended(Ok(())) if life.shutdown.is_cancelled() => {}
-            End::Ended(Err(error)) if self.may_be(&error) => {}
+            End::Ended(Err(error)) if self.may_be(&error) => self.lost = true,
             End::Ended(end) => return Err(format!("the operator has ended: {end:?}")),
         }
         if self.lives.len() >= MOST_LIVES {
