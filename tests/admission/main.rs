@@ -83,6 +83,7 @@ pub fn create_as(world: &World, user: &str, manifest: &Value) -> (bool, String) 
 }
 
 /// A BulkUpdate.
+#[must_use]
 pub fn bulk(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": name}, "spec": spec})
 }

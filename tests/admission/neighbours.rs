@@ -39,6 +39,7 @@ fn rule(field: &str, value: &Value) -> Value {
     json!({"matchConstraints": {"resourceRules": [rule]}})
 }
 
+#[allow(clippy::too_many_lines, reason = "it is a table")]
 #[tokio::test]
 async fn only_what_checks_as_much_as_the_shipped_one_counts() {
     let _alone = alone().await;

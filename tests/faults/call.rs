@@ -11,7 +11,7 @@ pub enum Resource {
     Deployments,
     BulkUpdates,
     ConfigMaps,
-    /// The ValidatingAdmissionPolicy.
+    /// The `ValidatingAdmissionPolicy`.
     Policies,
     /// Its binding.
     Bindings,

@@ -3,7 +3,7 @@
 mod acts;
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, atomic::AtomicUsize},
     time::Duration,
 };
@@ -59,9 +59,10 @@ impl Cluster {
     /// in another one.
     pub async fn new(name: &str, plan: &Plan) -> Arc<Self> {
         let policy = plan.own_policy.clone().unwrap_or_else(|| guards::POLICY.to_owned());
-        let world = match plan.shipped {
-            true => World::with_tenant(name, &format!("{name}-tenant")).await,
-            false => World::new(name).await,
+        let world = if plan.shipped {
+            World::with_tenant(name, &format!("{name}-tenant")).await
+        } else {
+            World::new(name).await
         };
         if plan.own_policy.is_some() {
             guards::let_see(&world, &policy).await;
@@ -92,7 +93,7 @@ impl Cluster {
         } else {
             None
         };
-        let operators_client = client::connect(operators_config(world.operator.kubeconfig())).unwrap();
+        let operators_client = client::connect(operators_config(&world.operator.kubeconfig())).unwrap();
         let (called_off, deleted) = Default::default();
         Arc::new(Self {
             world,
@@ -108,7 +109,7 @@ impl Cluster {
     }
 
     pub fn operators_config(&self) -> Config {
-        operators_config(self.world.operator.kubeconfig())
+        operators_config(&self.world.operator.kubeconfig())
     }
 
     /// A client with the operator's rights, that lives on when it dies.
@@ -190,6 +191,6 @@ fn kept_by_others() -> Value {
     json!({"metadata": {"finalizers": [FINALIZER]}})
 }
 
-fn operators_config(kubeconfig: PathBuf) -> Config {
-    client::find_cluster(Some(&kubeconfig), None).unwrap().config
+fn operators_config(kubeconfig: &Path) -> Config {
+    client::find_cluster(Some(kubeconfig), None).unwrap().config
 }

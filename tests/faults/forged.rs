@@ -77,6 +77,7 @@ fn in_state(revision: u64, state: &str) -> Version {
 }
 
 /// A BulkUpdate as it was made, and with a status.
+#[allow(clippy::needless_pass_by_value, reason = "it is made on the spot")]
 fn bulk(revision: u64, millis: i64, status: Value) -> Version {
     let spec = json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED"}], "dryRun": true});
     let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "spec": spec, "status": status,
@@ -109,8 +110,12 @@ fn plans_rest_on_what_was_shown() -> Result<(), Failed> {
             (vec![], None, false),
         ] {
             let mut observed = Observed::default();
-            shown.iter().for_each(|version| observed.shows(&version.object));
-            live.iter().for_each(|version| observed.has_read(&version.object));
+            for version in &shown {
+                observed.shows(&version.object);
+            }
+            if let Some(version) = &live {
+                observed.has_read(&version.object);
+            }
             observed.begins_a_pass();
             let bases = Bases::new(true);
             bases.take_in(&status.object, &observed);

@@ -95,7 +95,7 @@ impl std::io::Write for Log {
 
 impl Running {
     /// Starts it on a thread of its own, named as its namespace.
-    pub async fn start(cluster: &Arc<Cluster>, life: Arc<Life>, plan: &Plan, log: Log) -> Self {
+    pub fn start(cluster: &Arc<Cluster>, life: Arc<Life>, plan: &Plan, log: Log) -> Self {
         note_panics();
         let namespace = cluster.world.home.clone();
         let shipped = plan.shipped;

@@ -15,6 +15,7 @@ use crate::{
 
 /// A run of a scenario with what goes wrong in it.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Plan {
     pub name: String,
     pub scenario: &'static Scenario,

@@ -204,12 +204,12 @@ fn told(bulk: &BulkUpdate) -> String {
 impl Runner<'_> {
     /// Starts it: two replicas, where what is shipped runs, of which the first one leads.
     async fn start_all(&mut self) -> Result<(), String> {
-        self.start().await;
+        self.start();
         self.synced().await?;
         if !self.plan.shipped {
             return Ok(());
         }
-        self.start().await;
+        self.start();
         let standby = Arc::clone(&self.running[self.running.len() - 1].life);
         let end = Instant::now() + PATIENCE_TO_LEAD;
         while !standby.was_answered(Call::Watch(Resource::Leases)) && Instant::now() < end {
@@ -218,12 +218,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    async fn start(&mut self) {
+    fn start(&mut self) {
         let number = self.lives.len();
         let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
         let life = Life::new(number, self.shared.clone(), strikes);
         self.lives.push(Arc::clone(&life));
-        self.running.push(Running::start(&self.cluster, life, self.plan, self.log.clone()).await);
+        self.running.push(Running::start(&self.cluster, life, self.plan, self.log.clone()));
     }
 
     /// Asks all to end, and waits for that.
@@ -305,7 +305,7 @@ impl Runner<'_> {
     async fn wait_a_while(&mut self) -> Result<(), String> {
         if self.ended > 0 && self.running.iter().any(|running| running.life.name() == self.cluster.leader()) {
             self.ended -= 1;
-            self.start().await;
+            self.start();
         }
         let mut growth = self.cluster.history.growth();
         let mut progress: Vec<_> = self.running.iter().map(|running| running.life.progress()).collect();
@@ -329,7 +329,7 @@ impl Runner<'_> {
         }
         // As the kubelet does it; but the one that waits has its turn first, so that it is known which one leads next.
         if self.running.is_empty() {
-            self.start().await;
+            self.start();
         } else {
             self.ended += 1;
         }

@@ -237,7 +237,7 @@ fn guards(scenario: &'static Scenario) -> Vec<Plan> {
             let mut plan = |how: &str, quick: bool, view: Option<View>, away, strikes: Vec<Strike>| {
                 let name = format!("shipped/{}/{what}{how}", scenario.name);
                 let view = view.map(|view| (view, resource));
-                let plan = Plan { name, view, away, strikes, quick, ..shipped(scenario) };
+                let plan = Plan { name, strikes, view, quick, away, ..shipped(scenario) };
                 plans.push(Plan { guard: Some(guard), ..plan });
             };
             plan("", true, None, false, Vec::new());

@@ -175,7 +175,7 @@ impl Cluster {
     /// Who holds the Lease, as far as the observer knows; nobody, if empty.
     pub fn leader(&self) -> String {
         let versions = self.shipped.iter().flat_map(|shipped| shipped.versions());
-        let lease = versions.filter(|v| v.plural == "leases").last().filter(|lease| !lease.deleted);
+        let lease = versions.rev().find(|v| v.plural == "leases").filter(|lease| !lease.deleted);
         lease.map(|lease| lease.text("/spec/holderIdentity").to_owned()).unwrap_or_default()
     }
 

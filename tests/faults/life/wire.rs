@@ -26,6 +26,7 @@ use crate::{
 };
 
 impl Life {
+    #[allow(clippy::too_many_lines, reason = "what may happen to a request, in its order")]
     async fn carry(
         self: Arc<Self>,
         wire: Arc<tokio::sync::Mutex<Wire>>,

@@ -70,7 +70,7 @@ impl Runner<'_> {
         self.until_calm().await?;
         self.stop_all().await?;
         // Another life finds nothing to do any more.
-        self.start().await;
+        self.start();
         self.synced().await?;
         self.until_calm().await?;
         let life = Arc::clone(&self.running[0].life);
