@@ -1,5 +1,5 @@
 //! Several operators in one cluster, made from the shipped manifests, and what is refused on the way; and that the shipped Pods
-//! need nothing that a strict cluster refuses. dev/check-install does the same with Helm.
+//! need nothing that a strict cluster refuses.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
