@@ -272,7 +272,7 @@ async fn an_hour_behind() {
     shifted.start();
     until("it says what is wrong", || async {
         let log = shifted.world.operator.log();
-        log.contains("not valid yet") && log.contains("this machine's clock")
+        log.contains("not valid yet") && log.contains("the clock here is wrong: it says")
     })
     .await;
     let log = shifted.world.operator.log();

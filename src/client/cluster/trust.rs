@@ -3,6 +3,7 @@
 use std::{error::Error, io};
 
 use hyper_util::client::legacy::connect::{HttpConnector, proxy::Tunnel};
+use k8s_openapi::jiff::Timestamp;
 use rustls::{
     AlertDescription, CertificateError, Error as TlsError, InvalidMessage, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -118,10 +119,10 @@ fn of_certificate(why: &CertificateError) -> String {
                 .into()
         }
         C::Expired | C::ExpiredContext { .. } => {
-            "its certificate has expired, or the clock here is wrong".into()
+            format!("its certificate has expired, or the clock here is wrong: it says {}", clock())
         }
         C::NotValidYet | C::NotValidYetContext { .. } => {
-            "its certificate is not valid yet, or the clock here is wrong".into()
+            format!("its certificate is not valid yet, or the clock here is wrong: it says {}", clock())
         }
         C::NotValidForNameContext { expected, presented } => format!(
             "its certificate is for {}, not for {}: use one of these names, or tls-server-name",
@@ -138,4 +139,9 @@ fn of_certificate(why: &CertificateError) -> String {
         }
         _ => format!("its certificate cannot be verified ({why})"),
     }
+}
+
+/// What this machine's clock says.
+fn clock() -> impl std::fmt::Display {
+    Timestamp::now().strftime("%FT%TZ")
 }
