@@ -127,7 +127,7 @@ impl Call {
             (&Method::PUT | &Method::PATCH, Resource::Leases, true) => Self::RenewLease,
             (&Method::DELETE, Resource::BulkUpdates, true) => Self::Expire,
             (&Method::DELETE, Resource::Executions | Resource::Deployments, true) => Self::Delete,
-            (&Method::PUT, Resource::BulkUpdates, true) => Self::Record,
+            (&Method::PUT | &Method::PATCH, Resource::BulkUpdates, true) => Self::Record,
             (&Method::PATCH, Resource::Executions | Resource::Deployments, true) => Self::Stop,
             _ => Self::Unknown,
         }

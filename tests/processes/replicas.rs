@@ -132,7 +132,8 @@ async fn a_leader_that_was_paused_and_takes_itself_for_the_leader_still_is_held_
     let written = || {
         let since = round.world.plane.requests_since(paused, &user);
         let own = since.into_iter().filter(|r| r.token == first);
-        own.filter(|r| r.is_target_write() || (r.is_record() && r.verb == "update")).collect::<Vec<_>>()
+        own.filter(|r| r.is_target_write() || (r.is_record() && matches!(&*r.verb, "update" | "patch")))
+            .collect::<Vec<_>>()
     };
     // Which comes first, the next write to a target or the next report, is a matter of which answer it takes in first.
     until("it tries to write", || async { !written().is_empty() }).await;
