@@ -33,7 +33,7 @@ async fn killed_at_moments_from_the_first_request_to_the_last_write() {
         })
         .await;
     round.kill_the_leader(&TWO);
-    round.hold_at("a status", |all| all.iter().any(support::audit::Request::is_record)).await;
+    round.hold_at("a status", |all| all.iter().any(Request::is_record)).await;
     round.kill_the_leader(&TWO);
     let mut in_the_middle = 0;
     for more in [1, 2, 5, 10, 1, 20, 5, 10, 5] {
