@@ -68,10 +68,11 @@ pub fn connect_through(
     config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
     let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
     let with_token = layer_fn(|wire: Wire| cluster.with_token(wire));
+    let slim = layer_fn(|wire: Wire| if cluster.is_anonymous() { wire } else { Slim.layer(wire) });
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&with_token)
         .with_layer(layer)
-        .with_layer(&Slim)
+        .with_layer(&slim)
         .with_layer(&time_out)
         .build())
 }

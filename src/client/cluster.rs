@@ -44,6 +44,8 @@ pub struct Cluster {
     pub config: Config,
     token: Option<Arc<TokenFile>>,
     sources: Sources,
+    /// Whether others' credentials are sent, and others read the answers.
+    anonymous: bool,
 }
 
 /// Where all this was found, for those who have to correct it.
@@ -65,7 +67,7 @@ impl fmt::Debug for Cluster {
 impl From<Config> for Cluster {
     fn from(config: Config) -> Self {
         let sources = Sources { server: config.cluster_url.to_string(), ..Sources::default() };
-        Self { config, token: None, sources }
+        Self { config, token: None, sources, anonymous: false }
     }
 }
 
@@ -255,7 +257,7 @@ fn finished(
         config.cluster_url = with_port(config.cluster_url)?;
         config.proxy_url = Some(proxy.url);
     }
-    let cluster = Cluster { config, token, sources };
+    let cluster = Cluster { config, token, sources, anonymous: false };
     cluster.check()?;
     Ok(cluster)
 }
@@ -316,6 +318,11 @@ impl Cluster {
         super::connect_through(self.clone(), layer).map_err(|error| cannot_connect(self.unusable(&error)))
     }
 
+    /// Whether it is for those who bring credentials of their own: answers reach them as they are.
+    pub(super) const fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+
     /// Sends the token of a file, where there is one.
     pub(super) fn with_token(&self, wire: Wire) -> Wire {
         match &self.token {
@@ -330,6 +337,7 @@ impl Cluster {
         let mut cluster = self.clone();
         cluster.config.auth_info = AuthInfo::default();
         cluster.token = None;
+        cluster.anonymous = true;
         cluster
     }
 
