@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use crate::support::{DEADLINE, control_plane::ControlPlane};
+use crate::support::{DEADLINE, control_plane::ControlPlane, signal};
 
 /// What both are given.
 #[derive(Clone, Debug, Default)]
@@ -114,12 +114,20 @@ impl Given {
         }
     }
 
-    /// The code with which the operator ends, which may reach the API server first, and the last line that it says.
+    /// How the operator ends, which may reach the API server first.
     pub fn ends(&self) -> (Option<i32>, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"));
         command.arg("controller");
         self.set(&mut command);
-        let output = command.env("AI_API_METRICS_BIND_ADDRESS", "127.0.0.1:0").output().unwrap();
+        command.env("AI_API_METRICS_BIND_ADDRESS", "127.0.0.1:0");
+        let process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = process.id();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send(process.wait_with_output().unwrap()));
+        let output = told.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            signal(pid, "KILL");
+            panic!("it has not ended within {DEADLINE:?}")
+        });
         let log = String::from_utf8(output.stderr).unwrap();
         (output.status.code(), log.lines().last().unwrap_or_default().to_owned())
     }

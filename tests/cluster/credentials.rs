@@ -172,23 +172,14 @@ fn plugins() {
 /// It is the impersonated user whose rights count: without them the operator ends and names what is missing.
 #[tokio::test]
 async fn who_is_impersonated_is_who_asks() {
+    let _world = World::new("impersonation").await;
     let folder = folder("impersonation");
     let (server, authority, token) = admin();
     let user =
         json!({"token": token, "as": "system:serviceaccount:a:b", "as-groups": ["system:authenticated"]});
     let config = kubeconfig(&json!({"server": server, "certificate-authority": authority}), &user);
-    let config = file(&folder, "config", config.to_string());
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ai-api-operator"));
-    command
-        .args(["controller", "--metrics-bind-address=127.0.0.1:0", "--kubeconfig"])
-        .arg(config)
-        .env_remove("RUST_LOG");
-    // The API server is there, for one.
-    let world = World::new("impersonation").await;
-    let output = command.output().unwrap();
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && log.contains("this user may not"), "{log}");
-    drop(world);
+    let (code, line) = Given::kubeconfig(file(&folder, "config", config.to_string())).ends();
+    assert!(code == Some(2) && line.contains("this user may not"), "{line}");
 }
 
 /// A token that is renewed in its file is taken up: at once where the last one is not accepted any more.
