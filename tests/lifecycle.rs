@@ -75,9 +75,9 @@ async fn not_after_rejects_what_is_made_too_late() {
 async fn what_was_not_planned_in_time_never_is() {
     let mut world = World::new("starting-deadline").await;
     let items = running(&world, 1).await;
-    let bulk = world.submit("late", json!({"executions": items, "startingDeadlineSeconds": 0})).await;
+    let bulk = world.submit("late", json!({"executions": items, "startingDeadlineSeconds": 1})).await;
     let created = bulk.metadata.creation_timestamp.unwrap().0;
-    until("the next second", || async { Timestamp::now().as_second() > created.as_second() + 1 }).await;
+    until("the deadline", || async { Timestamp::now().as_second() > created.as_second() + 2 }).await;
     world.operator.start(&[]);
     let status = world.finished("late").await;
     assert_eq!(status.condition("Accepted").unwrap().reason, "DeadlineExceeded");

@@ -140,3 +140,123 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
     registry.apply(first, 0, false);
     assert_eq!(made_at(&registry), None);
 }
+
+/// One that can't be read, in this version, with this status.
+fn odd(version: &str, status: &serde_json::Value) -> Stored {
+    let odd = json!({
+        "metadata": {"namespace": "team-a", "name": "bulk", "uid": "first", "resourceVersion": version, "generation": 1},
+        "spec": {"executions": [{"id": "exec-1", "targetStatus": "EXPLODED"}]}, "status": status,
+    });
+    serde_json::from_value(odd).unwrap()
+}
+
+/// The same, and what the API server is asked.
+fn answered() -> (Registry, Arc<std::sync::Mutex<Vec<String>>>) {
+    let (ctx, asked) = crate::bulk_update::fixtures::answering(|_, _| {
+        (200, json!({"metadata": {"resourceVersion": "8"}}))
+    });
+    (Registry::new(ctx), asked)
+}
+
+fn patches(asked: &std::sync::Mutex<Vec<String>>) -> usize {
+    asked.lock().unwrap().iter().filter(|asked| asked.starts_with("PATCH")).count()
+}
+
+async fn quiet(registry: &Registry) {
+    registry.ctx.tracker.close();
+    registry.ctx.tracker.wait().await;
+}
+
+fn unreadable(registry: &Registry) -> bool {
+    matches!(registry.known[&name()].state, State::Unreadable { .. })
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_can_not_be_read_is_told_of_once_and_its_conditions_are_written() {
+    let (mut registry, asked) = answered();
+    let fresh = json!({"observedGeneration": -1});
+    registry.take_in(None, Event::Apply(odd("7", &fresh)));
+    quiet(&registry).await;
+    assert!(unreadable(&registry) && registry.tasks.is_empty());
+    assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
+    // Its own write comes back: it is over, and there is nothing to be told.
+    let written = json!({"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"});
+    registry.take_in(None, Event::Apply(odd("8", &written)));
+    quiet(&registry).await;
+    assert!(matches!(registry.known[&name()].state, State::Over { .. }));
+    assert_eq!(registry.unreadable, 1);
+    // What a list brings of it is old.
+    registry.take_in(None, Event::Init);
+    registry.take_in(None, Event::InitApply(odd("7", &fresh)));
+    registry.take_in(None, Event::InitDone);
+    assert!(matches!(registry.known[&name()].state, State::Over { .. }));
+    registry.take_in(None, Event::Delete(odd("9", &written)));
+    assert!(registry.known.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_writes_against_its_conditions_is_not_answered_at_full_speed() {
+    let (mut registry, asked) = answered();
+    let planned = json!({"startTime": "2026-01-01T00:00:00Z"});
+    let begun = tokio::time::Instant::now();
+    for version in 7..17 {
+        registry.take_in(None, Event::Apply(odd(&version.to_string(), &planned)));
+        quiet(&registry).await;
+    }
+    assert_eq!((registry.unreadable, patches(&asked)), (1, 10));
+    assert!(begun.elapsed() > std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_mended_is_carried_out_unless_it_has_an_end() {
+    for (over, carried_out) in [(false, true), (true, false)] {
+        let (mut registry, _) = answered();
+        registry.take_in(None, Event::Apply(odd("7", &json!({}))));
+        let mut mended = bulk("first");
+        mended.metadata.resource_version = Some("9".into());
+        if over {
+            let end = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+            mended.status = Some(crate::api::BulkUpdateStatus { completion_time: end, ..Default::default() });
+        }
+        registry.take_in(None, Event::Apply(Stored { bulk: *mended, flaw: None }));
+        assert_eq!(task(&registry).is_some(), carried_out);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
+    let (mut registry, asked) = answered();
+    registry.apply(in_version("6"), 0, false);
+    let first = task(&registry).unwrap();
+    let State::Underway { current, .. } = &registry.known[&name()].state else { panic!("it is under way") };
+    let seen = current.subscribe();
+    registry.take_in(None, Event::Apply(odd("5", &json!({}))));
+    assert!(!seen.borrow().stopped, "an old event");
+    registry.take_in(None, Event::Apply(odd("7", &json!({}))));
+    registry.take_in(None, Event::Apply(odd("8", &json!({}))));
+    assert!(seen.borrow().stopped);
+    assert_eq!((registry.unreadable, patches(&asked)), (1, 0), "its task may be writing");
+    ends(&mut registry, first);
+    quiet(&registry).await;
+    assert!(unreadable(&registry));
+    assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
+    // Mended while its task ends, it goes on with another one.
+    registry.apply(in_version("9"), 0, false);
+    let second = task(&registry).unwrap();
+    registry.take_in(None, Event::Apply(odd("10", &json!({}))));
+    registry.apply(in_version("11"), 0, false);
+    ends(&mut registry, second);
+    assert!(task(&registry).is_some_and(|third| third != second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_name_is_counted_and_nothing_is_written_about_it() {
+    let (mut registry, asked) = answered();
+    for uid in ["a", "b", "a"] {
+        let nameless = json!({"metadata": {"namespace": "team-a", "name": 5, "uid": uid, "resourceVersion": "7"}});
+        registry.take_in(None, Event::Apply(serde_json::from_value(nameless).unwrap()));
+    }
+    quiet(&registry).await;
+    assert_eq!((registry.unreadable, registry.known.len()), (2, 2));
+    assert!(asked.lock().unwrap().is_empty());
+}
