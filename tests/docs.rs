@@ -14,13 +14,14 @@ use std::{
 
 use ai_api_operator::{
     api::{
-        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, ItemResult, ItemStatus, Kind, Reason, State,
+        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, State,
         TargetStatus, crds,
     },
     bulk_update::{
         decide::{Hindrance, Rejection, Rules, verdict},
         request::Request,
         status::{Phase, status},
+        unreadable,
         work::Work,
     },
     clock::Clock,
@@ -283,6 +284,10 @@ fn conditions() -> Conditions {
         }
     }
     add(&work(&[ItemResult::Refused], true), &Phase::Planned(None));
+    let status = unreadable::status(&BulkUpdateStatus::default(), 1, "it is odd", Timestamp::now());
+    let said = |type_| status.condition(type_).map_or(String::new(), |c| c.status.clone());
+    let row = ["Accepted", "Ready", "Reconciling", "Stalled"].map(said);
+    all.insert(unreadable::UNREADABLE.into(), (row, status.condition("Accepted").unwrap().reason.clone()));
     all
 }
 

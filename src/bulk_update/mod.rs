@@ -14,7 +14,7 @@ pub mod request;
 mod settle;
 pub mod status;
 pub mod stored;
-mod unreadable;
+pub mod unreadable;
 pub mod work;
 
 pub use pace::Crowd;

@@ -285,7 +285,7 @@ fn path(named: &Named) -> ApiRequest {
 }
 
 /// A status as a patch that leaves nothing of what stood there before: what it does not have is removed.
-fn whole(status: &BulkUpdateStatus) -> Value {
+pub(super) fn whole(status: &BulkUpdateStatus) -> Value {
     let mut whole = json!({
         "conditions": null, "startTime": null, "completionTime": null, "summary": null, "executions": null,
         "deployments": null,

@@ -296,3 +296,51 @@ async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_
     assert!(matches!(turn.phase, Some(Phase::Planned(None))), "{turn:?}");
     assert_eq!(work.entries[0].result(), Some(ItemResult::Planned));
 }
+
+#[tokio::test]
+async fn where_others_own_metadata_the_status_is_patched_and_nothing_of_the_old_one_is_left() {
+    for (field, value) in [
+        ("labels", json!({"team": "a"})),
+        ("annotations", json!({})),
+        ("finalizers", json!(["example.com/keep"])),
+        ("ownerReferences", json!([])),
+        ("generateName", json!("nightly-")),
+        ("managedFields", json!([])),
+    ] {
+        let mut object = serde_json::to_value(bulk(&spec(Kind::Execution, TargetStatus::Stopped))).unwrap();
+        object["metadata"][field] = value;
+        let stored: Stored = serde_json::from_value(object).unwrap();
+        let (ctx, asked) = answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
+        let mut work = Work::take_up(&stored.bulk);
+        let rejected = Phase::Waiting(decide::Hindrance::Waiting, "why".into());
+        let recorded = record::record(&ctx, &mut work, &rejected, &ctx.health.pulse()).await;
+        assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
+        let method = if field == "managedFields" { "PUT" } else { "PATCH" };
+        let path = "/apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly/status";
+        assert_eq!(*asked.lock().unwrap(), [format!("{method} {path}")], "{field}");
+        assert_eq!(&*work.named.resource_version, "8");
+    }
+    let status = BulkUpdateStatus { observed_generation: 3, ..BulkUpdateStatus::default() };
+    let expected = json!({"observedGeneration": 3, "conditions": [], "startTime": null, "completionTime": null,
+        "summary": null, "executions": null, "deployments": null});
+    assert_eq!(record::whole(&status), expected);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_guard() {
+    for answer in [
+        json!({}),
+        json!([]),
+        json!(null),
+        json!({"metadata": {}}),
+        json!({"metadata": {"resourceVersion": ""}}),
+        json!({"metadata": {"resourceVersion": 8}}),
+    ] {
+        let (ctx, _) = answering(move |_, _| (200, answer.clone()));
+        let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
+        let waiting = Phase::Waiting(decide::Hindrance::Waiting, "why".into());
+        let recorded = record::record(&ctx, &mut work, &waiting, &ctx.health.pulse()).await;
+        assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
+        assert_eq!(&*work.named.resource_version, "7");
+    }
+}

@@ -16,7 +16,10 @@ use super::{
     status::{ACCEPTED, READY, RECONCILING, STALLED, condition, whole_seconds},
     stored::Stored,
 };
-use crate::client::{Next, backoff};
+use crate::{
+    api::BulkUpdateStatus,
+    client::{Next, backoff},
+};
 
 /// The reason of its conditions and of its event.
 pub const UNREADABLE: &str = "Unreadable";
@@ -36,19 +39,18 @@ pub fn told(why: &str, planned: bool) -> String {
     }
 }
 
-/// What its status has to say, as a merge patch; `None` if it says so already.
+/// What its status has to say, where it said `before`.
 ///
 /// One that was never planned is over: what is corrected later is another request. One that was planned has no end, for it is
 /// not known what is to become of its items, and they are left as they were recorded.
-fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
-    let before = stored.bulk.status.clone().unwrap_or_default();
+#[must_use]
+pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timestamp) -> BulkUpdateStatus {
     // The API server keeps whole seconds.
     let now = whole_seconds(now);
     let planned = before.start_time.is_some();
-    let generation = stored.bulk.metadata.generation.unwrap_or_default();
     let message = told(why, planned);
     let says =
-        |type_: &str, status: &str| condition(type_, status, UNREADABLE, &message, &before, generation, now);
+        |type_: &str, status: &str| condition(type_, status, UNREADABLE, &message, before, generation, now);
     let accepted = match before.condition(ACCEPTED) {
         Some(accepted) if planned => Condition { observed_generation: Some(generation), ..accepted.clone() },
         _ if planned => says(ACCEPTED, "Unknown"),
@@ -57,17 +59,24 @@ fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
     let mut after = before.clone();
     after.observed_generation = generation;
     after.conditions = vec![accepted, says(READY, "False"), says(STALLED, "True")];
-    let others = [ACCEPTED, READY, RECONCILING, STALLED];
-    let foreign = before.conditions.iter().filter(|c| !others.contains(&&*c.type_));
-    after.conditions.extend(foreign.cloned());
+    let own = [ACCEPTED, READY, RECONCILING, STALLED];
+    after.conditions.extend(before.conditions.iter().filter(|c| !own.contains(&&*c.type_)).cloned());
     if !planned {
         after.completion_time.get_or_insert(Time(now));
     }
+    after
+}
+
+/// The same as a merge patch that leaves all else as it is; `None` if it says so already.
+fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
+    let before = stored.bulk.status.clone().unwrap_or_default();
+    let generation = stored.bulk.metadata.generation.unwrap_or_default();
+    let after = status(&before, generation, why, now);
     if after == before {
         return None;
     }
     let mut status = json!({"observedGeneration": generation, "conditions": after.conditions});
-    if planned {
+    if before.start_time.is_some() {
         // It stands there, unless what stands there is no status at all.
         status["startTime"] = json!(after.start_time);
     } else {

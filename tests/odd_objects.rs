@@ -1,0 +1,193 @@
+//! What users can store in objects that are valid all the same: no list, watch or answer fails for it, and every BulkUpdate has
+//! its answer.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod support;
+
+use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
+use serde_json::{Value, json};
+use support::{World, conditions, count, item, until};
+
+const OTHER: &str = "pipelines.example.com/runner";
+
+fn path(world: &World, plural: &str, name: &str) -> String {
+    format!("/apis/aiapi.dev/v1alpha1/namespaces/{}/{plural}/{name}", world.namespace)
+}
+
+/// Changes what anybody may change who may patch the object.
+async fn patch(world: &World, plural: &str, name: &str, patch: &Value) {
+    let request = http::Request::patch(path(world, plural, name))
+        .header("content-type", "application/merge-patch+json")
+        .body(patch.to_string().into_bytes());
+    world.client.request::<Value>(request.unwrap()).await.unwrap();
+}
+
+/// Its status, whatever its metadata hold.
+async fn status(world: &World, name: &str) -> BulkUpdateStatus {
+    let request = http::Request::get(path(world, "bulkupdates", name)).body(Vec::new()).unwrap();
+    let object: Value = world.client.request(request).await.unwrap();
+    serde_json::from_value(object["status"].clone()).unwrap()
+}
+
+async fn ready(world: &World, name: &str, reason: &str) -> BulkUpdateStatus {
+    until(&format!("{name} is {reason}"), || async {
+        status(world, name).await.condition("Ready").is_some_and(|ready| ready.reason == reason)
+    })
+    .await;
+    status(world, name).await
+}
+
+fn stop(id: &str) -> Value {
+    json!({"executions": [{"id": id, "targetStatus": "STOPPED"}]})
+}
+
+/// Metadata that the client library can't decode, or that would fill up the operator.
+fn odd() -> Value {
+    let entry = |n: usize, time: &str| {
+        json!({"manager": format!("m{n}"), "operation": "Update", "apiVersion": "aiapi.dev/v1alpha1", "time": time,
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:note{n}"): {}}}}})
+    };
+    let times = ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"];
+    json!({"metadata": {
+        "managedFields": times.iter().enumerate().map(|(n, time)| entry(n, time)).collect::<Vec<_>>(),
+        "annotations": {"note0": "x".repeat(200_000), "note1": "\u{0}\u{2028}\u{fffd}<&>\"\\", "note2": ""},
+        "labels": {"label": "value"},
+        "finalizers": ["example.com/keep"],
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "none", "uid": "none"}],
+    }})
+}
+
+#[tokio::test]
+async fn odd_metadata_stops_and_blinds_nothing_while_it_runs_and_after_a_restart() {
+    let mut world = World::running("odd-metadata").await;
+    let managed = json!({"managedBy": OTHER});
+    for id in ["settles-1", "settles-2"] {
+        world.target(Kind::Execution, id, managed.clone(), json!({"state": "RUNNING"})).await;
+    }
+    world.submit("settling", stop("settles-1")).await;
+    ready(&world, "settling", "Settling").await;
+    patch(&world, "bulkupdates", "settling", &odd()).await;
+    patch(&world, "executions", "settles-1", &odd()).await;
+    patch(&world, "executions", "settles-2", &odd()).await;
+    // What is odd is served, and what is not as well.
+    world.submit("odd-target", stop("settles-2")).await;
+    ready(&world, "odd-target", "Settling").await;
+    world.own(Kind::Execution, "plain-1", "RUNNING").await;
+    world.submit("plain-1", stop("plain-1")).await;
+    ready(&world, "plain-1", "Settled").await;
+    // A watch brings it, and the odd BulkUpdate's status is written.
+    world.set_status(Kind::Execution, "settles-1", json!({"state": "STOPPED"})).await;
+    assert_eq!(count(&ready(&world, "settling", "Settled").await, ItemResult::Settled), 1);
+
+    // The same from a list.
+    world.operator.stop();
+    world.set_status(Kind::Execution, "settles-2", json!({"state": "STOPPED"})).await;
+    world.own(Kind::Execution, "plain-2", "RUNNING").await;
+    world.submit("unseen", stop("plain-2")).await;
+    patch(&world, "bulkupdates", "unseen", &odd()).await;
+    world.operator.start(&[]);
+    for name in ["odd-target", "unseen"] {
+        assert_eq!(count(&ready(&world, name, "Settled").await, ItemResult::Settled), 1, "{name}");
+    }
+    // What others own of its metadata they still own.
+    let request = http::Request::get(path(&world, "bulkupdates", "unseen")).body(Vec::new()).unwrap();
+    let object: Value = world.client.request(request).await.unwrap();
+    assert_eq!(object["metadata"]["annotations"], odd()["metadata"]["annotations"]);
+    assert_eq!(object["metadata"]["labels"], odd()["metadata"]["labels"]);
+    assert!(!world.operator.log().contains("a watch failed"), "{}", world.operator.log());
+}
+
+#[tokio::test]
+async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_server() {
+    let world = World::running("odd-values").await;
+    let manifest = |name: &str, field: &str, value: &Value| {
+        let mut spec = stop("nobody");
+        spec[field] = value.clone();
+        json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": name}, "spec": spec})
+            .to_string()
+    };
+    let (never, past) = ("ItemsRefused", "DeadlineExceeded");
+    for (n, (field, value, reason)) in [
+        ("notAfter", json!("9999-12-31T23:59:59Z"), never),
+        ("notAfter", json!("9999-12-31T23:59:59.999999999-23:59"), never),
+        ("notAfter", json!("9999-12-30T22:00:00.5+00:00"), never),
+        ("notAfter", json!("0000-01-01T00:00:00Z"), past),
+        ("notAfter", json!("0000-01-01T00:00:00+23:59"), past),
+        ("notAfter", json!("0001-01-01T00:00:00Z"), past),
+        ("notAfter", json!("1969-12-31T23:59:59.1-01:00"), past),
+        ("startingDeadlineSeconds", json!(i32::MAX), never),
+        ("activeDeadlineSeconds", json!(i32::MAX), never),
+        ("activeDeadlineSeconds", json!(60.0), never),
+        ("ttlSecondsAfterFinished", json!(i32::MAX), never),
+        ("dryRun", json!(null), never),
+        ("deployments", json!([]), never),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("taken-{n}");
+        let (ok, message) = world.kubectl(&["create", "-f", "-"], &manifest(&name, field, &value));
+        assert!(ok, "{field} {value}: {message}");
+        let status = world.finished(&name).await;
+        assert_eq!(status.condition("Ready").unwrap().reason, reason, "{field} {value}: {:?}", conditions(&status));
+    }
+    let beyond = i64::from(i32::MAX) + 1;
+    for (field, value) in [
+        ("notAfter", json!("2026-02-30T00:00:00Z")),
+        ("notAfter", json!("2026-13-01T00:00:00Z")),
+        ("notAfter", json!("2026-13-45T99:99:99Z")),
+        ("notAfter", json!("2026-00-01T00:00:00Z")),
+        ("notAfter", json!("2027-02-29T00:00:00Z")),
+        ("notAfter", json!("2026-01-01T24:00:00Z")),
+        ("notAfter", json!("2026-06-30T23:59:60Z")),
+        ("notAfter", json!("2026-01-01T00:00:00+24:00")),
+        ("notAfter", json!("2026-01-01T00:00:00+00:60")),
+        ("notAfter", json!("2026-01-01T00:00:00")),
+        ("notAfter", json!("10000-01-01T00:00:00Z")),
+        ("notAfter", json!("")),
+        ("startingDeadlineSeconds", json!(0)),
+        ("startingDeadlineSeconds", json!(beyond)),
+        ("activeDeadlineSeconds", json!(0)),
+        ("activeDeadlineSeconds", json!(beyond)),
+        ("activeDeadlineSeconds", json!(1.5)),
+        ("ttlSecondsAfterFinished", json!(-1)),
+        ("ttlSecondsAfterFinished", json!(beyond)),
+        ("ttlSecondsAfterFinished", json!(i64::MAX)),
+    ] {
+        let (ok, message) = world.kubectl(&["create", "-f", "-"], &manifest("refused", field, &value));
+        assert!(!ok && message.contains(&format!("spec.{field}")), "{field} {value}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_stands_in_a_status_it_comes_to_an_end() {
+    let mut world = World::new("odd-status").await;
+    let managed = json!({"managedBy": OTHER});
+    let planned = json!({"id": "held", "targetStatus": "STOPPED", "result": "Planned"});
+    let times = ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00+12:00", "2026-01-01T00:00:00.123456789Z"];
+    for (n, time) in times.iter().enumerate() {
+        world.target(Kind::Execution, "held", managed.clone(), json!({"state": "RUNNING"})).await;
+        for (name, status) in [
+            ("started", json!({"startTime": time})),
+            ("recorded", json!({"startTime": time, "executions": [planned]})),
+            ("told", json!({"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "",
+                "lastTransitionTime": time}], "observedGeneration": i64::MAX})),
+        ] {
+            let name = format!("{name}-{n}");
+            world.submit(&name, stop("held")).await;
+            patch(&world, "bulkupdates", &format!("{name}/status"), &json!({"status": status})).await;
+        }
+        world.operator.start(&[]);
+        // Without a record that fits nothing is claimed, and nothing is written.
+        for name in ["started", "recorded"] {
+            let status = world.finished(&format!("{name}-{n}")).await;
+            let reason = item(&status, Kind::Execution, "held").reason.map(|reason| format!("{reason:?}"));
+            let expected = if name == "started" { "OutcomeUnknown" } else { "Replaced" };
+            assert_eq!(reason.as_deref(), Some(expected), "{name} {time}: {status:?}");
+        }
+        ready(&world, &format!("told-{n}"), "Settling").await;
+        world.operator.stop();
+        world.targets(Kind::Execution).delete("held", &kube::api::DeleteParams::default()).await.unwrap();
+    }
+}
