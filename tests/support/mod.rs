@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod control_plane;
+pub mod etcd;
 pub mod gateway;
 pub mod operator;
 
