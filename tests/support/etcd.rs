@@ -2,6 +2,7 @@
 
 use std::{fs::File, os::fd::AsRawFd, path::Path};
 
+use futures::{StreamExt, stream};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::{
@@ -11,11 +12,8 @@ use tokio::{
 
 use super::control_plane::ControlPlane;
 
-/// The most bytes of one request: etcd refuses 1.5 MiB.
-const REQUEST: usize = 1 << 20;
-
-/// The most writes of one request: etcd refuses more than 128.
-const WRITES: usize = 100;
+/// How many writes are under way at once.
+const IN_FLIGHT: usize = 16;
 
 /// The key under which the API server keeps an object of this project's group.
 pub fn key(plural: &str, namespace: &str, name: &str) -> String {
@@ -29,27 +27,20 @@ pub async fn get(plane: &ControlPlane, key: &str) -> Option<Value> {
     Some(serde_json::from_slice(&value.0).unwrap())
 }
 
-/// Stores values under their keys, as many at once as etcd takes.
+/// Stores values under their keys, each in a revision of its own: the API server's watches lose some of those that share one.
 pub async fn put(plane: &ControlPlane, values: impl IntoIterator<Item = (String, String)>) {
-    let (mut writes, mut size) = (Vec::new(), 0);
-    for (key, value) in values {
-        if !writes.is_empty() && (writes.len() == WRITES || size + value.len() > REQUEST) {
-            write(plane, std::mem::take(&mut writes)).await;
-            size = 0;
-        }
-        size += value.len();
-        writes.push(json!({"requestPut": {"key": bytes(&key), "value": bytes(&value)}}));
-    }
-    if !writes.is_empty() {
-        write(plane, writes).await;
-    }
+    let put = |(key, value): (String, String)| async move {
+        ask(plane, "put", &json!({"key": bytes(&key), "value": bytes(&value)})).await;
+    };
+    stream::iter(values).for_each_concurrent(IN_FLIGHT, put).await;
 }
 
-/// Takes away all whose key begins so.
-pub async fn remove_all(plane: &ControlPlane, prefix: &str) {
-    let mut end = prefix.as_bytes().to_vec();
-    *end.last_mut().unwrap() += 1;
-    ask(plane, "deleterange", &json!({"key": bytes(prefix), "range_end": ByteString(end)})).await;
+/// Takes away what stands under these keys, each in a revision of its own.
+pub async fn remove(plane: &ControlPlane, keys: impl IntoIterator<Item = String>) {
+    let remove = |key: String| async move {
+        ask(plane, "deleterange", &json!({"key": bytes(&key)})).await;
+    };
+    stream::iter(keys).for_each_concurrent(IN_FLIGHT, remove).await;
 }
 
 /// Gives back to the disk what the writes so far have taken, but for what stands there now.
@@ -57,17 +48,11 @@ pub async fn compact(plane: &ControlPlane) {
     let now = ask(plane, "range", &json!({"key": bytes("compact")})).await;
     let revision = now["header"]["revision"].clone();
     ask(plane, "compaction", &json!({"revision": revision, "physical": true})).await;
-    let folder = "/v3/maintenance/defragment";
-    post(plane, folder, &json!({})).await;
+    post(plane, "/v3/maintenance/defragment", &json!({})).await;
 }
 
 fn bytes(text: &str) -> ByteString {
     ByteString(text.as_bytes().to_vec())
-}
-
-async fn write(plane: &ControlPlane, writes: Vec<Value>) {
-    let answer = ask(plane, "txn", &json!({"success": writes})).await;
-    assert_eq!(answer["succeeded"], true, "{answer}");
 }
 
 async fn ask(plane: &ControlPlane, what: &str, body: &Value) -> Value {

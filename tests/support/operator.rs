@@ -154,6 +154,11 @@ impl Operator {
         self.process = Some(process);
     }
 
+    /// The process that runs.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// Whether the process that was started last is alive.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
