@@ -32,6 +32,8 @@ pub struct Known {
     awaited: HashSet<(Kind, String)>,
     /// How many the present process has found unreadable.
     found: usize,
+    /// How many of them have no answer in their status: each process finds them anew.
+    unanswered: usize,
 }
 
 /// Whether a BulkUpdate is where it may stay.
@@ -87,7 +89,7 @@ impl Known {
 
     /// Another process has begun.
     pub fn restarted(&mut self) {
-        self.found = 0;
+        self.found = self.unanswered;
     }
 
     /// Waits until each of them is over, or waits and says for what, or says that it can't be read.
@@ -106,14 +108,14 @@ impl Known {
             let mut late = Vec::new();
             for (id, made) in std::mem::take(open) {
                 let found;
-                let now = if made.uid().is_empty() {
+                let mut now = listed.get(id).copied();
+                // Where what it says of itself is odd, it may not be in the list.
+                if now.is_none() && made.way == Way::Stored {
                     let answer =
                         get(&world.client, &format!("{}/{}", path(world, BULK_UPDATE), made.name)).await;
                     found = answer.body;
-                    (answer.code == 200).then_some(&found)
-                } else {
-                    listed.get(id).copied()
-                };
+                    now = (answer.code == 200).then_some(&found);
+                }
                 let mut answered = known.take_in(world, made, judge(made, now), tally).await;
                 if let (Err(why), Some(now), Way::Stored) = (&answered, now, made.way) {
                     let excuse = match excuses.remove(id) {
@@ -150,12 +152,14 @@ impl Known {
             // It can't be named: it is counted.
             Excuse::Nameless => {
                 self.found += 1;
+                self.unanswered += 1;
                 tally.nameless += 1;
             }
             Excuse::Unwritable => {
                 let name = &made.name;
                 if reported.unreadable.contains(name) {
                     self.found += 1;
+                    self.unanswered += 1;
                 } else if !reported.log.contains(&format!("/{name} "))
                     && !reported.log.contains(&format!("/{name}\n"))
                 {
@@ -316,7 +320,8 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
     if made.way != Way::Sent && before["completionTime"].is_string() && now["status"] == *before {
         return Verdict::Believed;
     }
-    if terminates(now) {
+    // What is being deleted since, and is kept by a finalizer, has expired: it was over before.
+    if terminates(&made.object) {
         let begun = &now["status"]["startTime"];
         if begun.is_null() || *begun == before["startTime"] {
             return Verdict::Terminating;

@@ -112,6 +112,8 @@ fn odd_ones(round: &str) -> Vec<Stored> {
     changes.extend([
         ("/metadata/managedFields", Some(deep)),
         ("/metadata/ownerReferences", Some(json!([{}]))),
+        ("/metadata/finalizers", Some(json!(["orphan"]))),
+        ("/metadata/finalizers", Some(json!(["foregroundDeletion"]))),
         ("/metadata/name", Some(json!("../../other"))),
         ("/metadata/name", Some(json!("\u{1b}[31m\n\"{{}}"))),
         ("/metadata/namespace", Some(json!("elsewhere"))),

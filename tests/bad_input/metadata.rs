@@ -88,7 +88,7 @@ pub fn sent(care: Care) -> BoxedStrategy<Value> {
                     metadata[field] = time.into();
                 }
                 metadata["selfLink"] = "/apis/elsewhere".into();
-                metadata["generation"] = i64::MAX.into();
+                metadata["generation"] = 77.into();
                 metadata["uid"] = "00000000-0000-0000-0000-000000000000".into();
             }
             if let Some((field, value)) = stray {
