@@ -38,7 +38,7 @@ test-faults: ## the faults that `make test` leaves out: more than 7000 plans, ha
 	cargo test --locked --test faults -- --ignored
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-not_on_oldest := bad_input clocks docs faults gateway_operator gateway_server install processes
+not_on_oldest := bad_input clocks docs faults gateway_operator gateway_server install memory processes
 on_oldest := $(filter-out $(not_on_oldest),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
 .PHONY: test-oldest
@@ -65,6 +65,11 @@ test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Po
 bench: ## the operator as ratios to a bare client in the same run: a table, and target/bench/operator.json; ten minutes
 	@dev/control-plane/build >/dev/null
 	cargo bench --locked --bench operator
+
+.PHONY: bench-sizes
+bench-sizes: ## the operator's memory with large objects, a thousand BulkUpdates and a hundred thousand targets; five minutes
+	@dev/control-plane/build >/dev/null
+	AI_API_BENCH_GROUPS=sizes cargo bench --locked --bench operator
 
 .PHONY: bench-gateway
 bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; seven minutes, once it is built

@@ -2,9 +2,9 @@
 //! with how much in the cluster. A program, run by `make bench`: it prints a table and writes target/bench/operator.json
 //! (operator-part.json, if it does not measure all). It asserts no time.
 //!
-//! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput; all but
-//! in-flight if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most) and `AI_API_BENCH_TARGETS` (100000, of scale; throughput
-//! makes 27,500 for each round) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and
+//! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput, sizes; all
+//! but in-flight and sizes if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS` (100000, of scale and
+//! sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and
 //! after; `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
@@ -20,6 +20,7 @@ mod machine;
 mod process;
 mod proxy;
 mod scale;
+mod sizes;
 mod slow;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -36,7 +37,8 @@ fn main() {
 }
 
 /// What there is to measure.
-const GROUPS: [&str; 7] = ["scale", "latency", "cost", "in-flight", "slow", "fairness", "throughput"];
+const GROUPS: [&str; 8] =
+    ["scale", "latency", "cost", "in-flight", "slow", "fairness", "throughput", "sizes"];
 
 async fn measure() {
     let began = Instant::now();
@@ -76,6 +78,10 @@ async fn measure() {
     }
     if wanted("scale") {
         scale::measure_finished(&lab, &mut figures).await;
+    }
+    // It fills etcd with large objects.
+    if !only.is_empty() && wanted("sizes") {
+        sizes::measure(&lab, &mut figures).await;
     }
     figures.print(&Machine::since(&before, &lab).await);
 }

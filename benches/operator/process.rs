@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ai_api_operator::health::UNLISTED;
+
 use crate::{
     lab::Lab,
     support::{
@@ -31,12 +33,28 @@ impl<'a> Process<'a> {
     }
 
     pub async fn start_with(lab: &'a Lab, kubeconfig: &Path, arguments: &[&str]) -> Self {
+        let arguments = [&["--require-admission-policy=false"], arguments].concat();
+        Self::start_until(lab, kubeconfig, &arguments, |(code, _)| code == 200).await
+    }
+
+    /// Starts it as it is shipped, and waits until it has listed everything: the admission policy is missing.
+    pub async fn start_unready(lab: &'a Lab) -> Self {
+        let listed = |(code, why): (u16, String)| code == 503 && !why.contains(UNLISTED);
+        Self::start_until(lab, &lab.world.operator.kubeconfig(), &[], listed).await
+    }
+
+    async fn start_until(
+        lab: &'a Lab,
+        kubeconfig: &Path,
+        arguments: &[&str],
+        ready: impl Fn((u16, String)) -> bool,
+    ) -> Self {
         let log = lab.world.plane.folder.join("operator.log");
         let began = Instant::now();
         let child = Command::new(&lab.binary)
             .args(["controller", "--namespace", &lab.world.namespace, "--kubeconfig"])
             .arg(kubeconfig)
-            .args(["--metrics-bind-address", "127.0.0.1:0", "--require-admission-policy=false"])
+            .args(["--metrics-bind-address", "127.0.0.1:0"])
             .args(arguments)
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -49,7 +67,7 @@ impl<'a> Process<'a> {
         loop {
             address = address.or_else(|| metrics_address(&fs::read_to_string(&log).unwrap_or_default()));
             if let Some(address) = &address
-                && probe(address, "/readyz").await.0 == 200
+                && ready(probe(address, "/readyz").await)
             {
                 break;
             }

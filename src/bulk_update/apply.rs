@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use kube::{
     Resource,
-    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::{Request as ApiRequest, request},
 };
 use serde_json::{Value, json};
@@ -266,7 +266,9 @@ pub(crate) fn guarded_delete(uid: &str, resource_version: &str) -> DeleteParams 
             uid: Some(uid.into()),
             resource_version: Some(resource_version.into()),
         }),
-        propagation_policy: Some(PropagationPolicy::Background),
+        // Which is in the background. An API server that is told so in words first takes the finalizers `orphan` and
+        // `foregroundDeletion` away, and then refuses to delete what has no others: its version is another one by then (1.37.2).
+        propagation_policy: None,
         ..DeleteParams::default()
     }
 }

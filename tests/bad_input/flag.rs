@@ -1,14 +1,15 @@
 //! The flag's ConfigMap: whatever stands in it, a BulkUpdate is carried out or rejected as it says, and told why.
 
 use ai_api_operator::api::Kind;
-use kube::api::DeleteParams;
-use proptest::{prelude::*, sample::select, test_runner::TestRunner};
+use proptest::{option, prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::{Value, json};
 
 use super::{
     hostile,
     inputs::pick,
-    send::{post, refusal},
+    metadata,
+    schema::Care,
+    send::{delete, edited, get, patch, post, refusal},
     tally::Tally,
 };
 use crate::support::World;
@@ -18,6 +19,8 @@ use crate::support::World;
 pub struct Text {
     body: Vec<u8>,
     means: Means,
+    /// A patch of its metadata that follows.
+    edit: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +41,38 @@ enum Means {
 pub fn texts(random: &mut TestRunner, count: usize) -> Vec<Text> {
     let known: Vec<_> = known()
         .into_iter()
-        .map(|(text, means)| Text { body: map(&json!({"bulkUpdates": text})), means })
+        .map(|(text, means)| Text::new(map(&json!({"bulkUpdates": text})), means))
         .collect();
     let chance = by_chance();
     let more = (known.len()..count).map(|_| pick(random, &chance)).collect::<Vec<_>>();
-    known.into_iter().chain(more).take(count).collect()
+    let mut texts: Vec<_> = known.into_iter().chain(more).take(count).collect();
+    let patches = metadata::known_patches().into_iter();
+    let more = option::weighted(0.3, metadata::patches(Care::Keeps)).boxed();
+    let metadata = option::weighted(0.5, metadata::sent(Care::Keeps)).boxed();
+    let mut patches = patches.map(Some).collect::<Vec<_>>().into_iter();
+    for text in &mut texts {
+        if let Some(metadata) = pick(random, &metadata) {
+            text.add(&metadata);
+        }
+        let patch = patches.next().unwrap_or_else(|| pick(random, &more));
+        text.edit = patch.map(|patch| metadata::nested(patch.to_string()).into_bytes());
+    }
+    texts
+}
+
+impl Text {
+    fn new(body: Vec<u8>, means: Means) -> Self {
+        Self { body, means, edit: None }
+    }
+
+    /// Adds this to its metadata, if it has one.
+    fn add(&mut self, more: &Value) {
+        let Ok(mut map) = serde_json::from_slice::<Value>(&self.body) else { return };
+        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.extend(more.as_object().unwrap().clone());
+            self.body = metadata::nested(map.to_string()).into_bytes();
+        }
+    }
 }
 
 fn map(data: &Value) -> Vec<u8> {
@@ -147,7 +177,7 @@ fn known() -> Vec<(String, Means)> {
 }
 
 fn by_chance() -> BoxedStrategy<Text> {
-    let flags = || (proptest::option::of(any::<bool>()), proptest::option::of(any::<bool>()));
+    let flags = || (option::of(any::<bool>()), option::of(any::<bool>()));
     let object = |(executions, deployments): (Option<bool>, Option<bool>)| {
         let mut object = json!({});
         for (kind, on) in [("executions", executions), ("deployments", deployments)] {
@@ -177,10 +207,9 @@ fn by_chance() -> BoxedStrategy<Text> {
     let mangled = hostile::garbled(flags().prop_map(move |flags| object(flags).0).boxed())
         .prop_map(|bytes| (String::from_utf8_lossy(&bytes).into_owned(), Means::Something));
     let text = prop_oneof![3 => valid, 2 => wrong, 2 => unknown, 2 => hostile, 3 => mangled];
-    let as_text = text.prop_map(|(text, means)| Text { body: map(&json!({"bulkUpdates": text})), means });
-    let other = |data: BoxedStrategy<Value>| {
-        data.prop_map(|data| Text { body: map(&data), means: Means::Something }).boxed()
-    };
+    let as_text = text.prop_map(|(text, means)| Text::new(map(&json!({"bulkUpdates": text})), means));
+    let other =
+        |data: BoxedStrategy<Value>| data.prop_map(|data| Text::new(map(&data), Means::Something)).boxed();
     let other_key = hostile::texts(1, 40)
         .prop_filter("this one is the key", |key| key != "bulkUpdates")
         .prop_map(|key| json!({key: r#"{"executions": true, "deployments": true}"#}));
@@ -188,8 +217,8 @@ fn by_chance() -> BoxedStrategy<Text> {
         20 => as_text,
         1 => other(hostile::odd()),
         1 => other(hostile::odd().prop_map(|odd| json!({"bulkUpdates": odd})).boxed()),
-        1 => other_key.prop_map(|data| Text { body: map(&data), means: Means::Absent }),
-        1 => hostile::documents().prop_map(|body| Text { body, means: Means::Something }),
+        1 => other_key.prop_map(|data| Text::new(map(&data), Means::Absent)),
+        1 => hostile::documents().prop_map(|body| Text::new(body, Means::Something)),
     ]
     .boxed()
 }
@@ -203,12 +232,18 @@ pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
     }
     let path = "/api/v1/namespaces/bad-flags/configmaps";
     let mut wrong = Vec::new();
-    for (n, Text { body, means }) in texts.into_iter().enumerate() {
-        let _ = world.flags().delete("ai-api-meta", &DeleteParams::default()).await;
+    for (n, Text { body, means, edit }) in texts.into_iter().enumerate() {
+        take_away(&world, &format!("{path}/ai-api-meta")).await;
         let answer = post(&world.client, path, body.clone()).await;
         tally.sent("ConfigMap", answer.code);
         let means = match answer.code {
-            201 if answer.body["metadata"]["name"] == "ai-api-meta" => means,
+            201 if answer.body["metadata"]["name"] == "ai-api-meta" => {
+                if let Some(edit) = edit {
+                    let answer = patch(&world.client, &format!("{path}/ai-api-meta"), edit.clone()).await;
+                    edited("ConfigMap", &answer, &edit, &mut tally);
+                }
+                means
+            }
             201 => Means::Absent,
             _ => {
                 refusal(&answer, &body);
@@ -231,6 +266,16 @@ pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     (world, tally)
+}
+
+/// Takes it away, finalizers or not.
+async fn take_away(world: &World, path: &str) {
+    let answer = delete(&world.client, path).await;
+    if answer.code == 200 && get(&world.client, path).await.code == 200 {
+        let free = json!({"metadata": {"finalizers": null}}).to_string();
+        let answer = patch(&world.client, path, free.into_bytes()).await;
+        assert_eq!(answer.code, 200, "{}", answer.body);
+    }
 }
 
 impl Means {

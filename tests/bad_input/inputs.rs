@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use super::{
     flag::{self, Text},
     hostile::{anything, documents, garbled, mutated, odd, odd_names, texts},
+    metadata,
+    midway::{self, Waiting},
     schema::{Care, Schemas, part},
+    stored::{self, Stored},
 };
 
 /// One of the three kinds of custom resource.
@@ -51,6 +54,8 @@ pub struct Input {
     pub sort: Sort,
     pub body: Vec<u8>,
     pub status: Option<Vec<u8>>,
+    /// A patch of its metadata that follows.
+    pub edit: Option<Vec<u8>>,
 }
 
 /// What is sent before everything is looked at again: first the targets, then the BulkUpdates.
@@ -70,6 +75,12 @@ pub struct Inputs {
     pub forged: Vec<Input>,
     /// After the CRDs were put back: what names the targets of the loose round.
     pub after: Vec<Input>,
+    /// What waits while somebody edits it.
+    pub midway: Waiting,
+    /// What is put into etcd while the operator runs, and while it does not.
+    pub stored: [Vec<Stored>; 2],
+    /// What is sent while it does not run.
+    pub meanwhile: Round,
     pub flags: Vec<Text>,
 }
 
@@ -77,7 +88,7 @@ pub struct Inputs {
 const NAME: &str = "$NAME";
 
 /// The most objects of a round.
-const ROUND: usize = 450;
+const ROUND: usize = 900;
 
 /// All that is sent for a seed.
 pub fn generate(seed: u64, count: usize) -> Inputs {
@@ -86,30 +97,47 @@ pub fn generate(seed: u64, count: usize) -> Inputs {
     let config = Config { failure_persistence: None, ..Config::default() };
     let mut random = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
 
-    let (flags, loose, forged, after) = (count * 4 / 100, count * 16 / 100, count * 3 / 100, count * 2 / 100);
-    let strict = count - flags - loose - forged - after;
+    let percent = |part| count * part / 100;
+    let (flags, loose, forged, after) = (percent(3), percent(12), percent(3), percent(2));
+    let (midway, stored, meanwhile) = (percent(4), percent(5), percent(4));
+    let strict = count - flags - loose - forged - after - midway - 2 * stored - meanwhile;
     let rounds = strict.div_ceil(ROUND);
     let mut inputs = Inputs {
         strict: Vec::new(),
         loose: loose_round(&mut random, loose),
         forged: forged_ones(&mut random, forged),
         after: bulk_updates(&mut random, "after", &ids("loose", loose / 2), after),
+        midway: midway::waiting(&mut random, midway),
+        stored: ["stored", "unseen"].map(|round| stored::generate(&mut random, round, stored)),
+        meanwhile: round_of(&mut random, "meanwhile", meanwhile, None),
         flags: flag::texts(&mut random, flags),
     };
     for n in 0..rounds {
         let size = strict / rounds + usize::from(n < strict % rounds);
-        let (name, targets) = (format!("r{n}"), size * 2 / 5);
         // Some of them name what an earlier round has left.
-        let ids = prop_oneof![
-            4 => ids(&name, targets),
-            1 => (0..=n).prop_flat_map(move |n| ids(&format!("r{n}"), targets)),
-        ];
-        inputs.strict.push(Round {
-            targets: targets_of(&mut random, &name, targets),
-            bulk_updates: bulk_updates(&mut random, &name, &ids.boxed(), size - targets),
-        });
+        let earlier = (0..=n).prop_flat_map(move |n| ids(&format!("r{n}"), size * 2 / 5)).boxed();
+        inputs.strict.push(round_of(&mut random, &format!("r{n}"), size, Some(earlier)));
     }
     inputs
+}
+
+/// Targets, and BulkUpdates that name them, and some that name others.
+fn round_of(
+    random: &mut TestRunner,
+    name: &str,
+    size: usize,
+    others: Option<BoxedStrategy<String>>,
+) -> Round {
+    let targets = size * 2 / 5;
+    let own = ids(name, targets);
+    let ids = match others {
+        Some(others) => prop_oneof![4 => own, 1 => others].boxed(),
+        None => own,
+    };
+    Round {
+        targets: targets_of(random, name, targets),
+        bulk_updates: bulk_updates(random, name, &ids, size - targets),
+    }
 }
 
 /// One value of a strategy.
@@ -118,7 +146,7 @@ pub fn pick<T: std::fmt::Debug>(random: &mut TestRunner, strategy: &BoxedStrateg
 }
 
 /// Ids of the targets of a round, and of what is not there.
-fn ids(round: &str, targets: usize) -> BoxedStrategy<String> {
+pub fn ids(round: &str, targets: usize) -> BoxedStrategy<String> {
     let round = round.to_owned();
     prop_oneof![
         // Two kinds share the numbers.
@@ -129,17 +157,20 @@ fn ids(round: &str, targets: usize) -> BoxedStrategy<String> {
 }
 
 /// The n-th target of a round is an Execution or a Deployment.
-fn named(round: &str, n: usize) -> (Sort, String) {
+pub fn named(round: &str, n: usize) -> (Sort, String) {
     (if n.is_multiple_of(2) { EXECUTION } else { DEPLOYMENT }, format!("{round}-{}", n / 2))
 }
 
 fn targets_of(random: &mut TestRunner, round: &str, count: usize) -> Vec<Input> {
     let of = |sort: Sort| (bodies(sort), statuses(sort));
     let strategies = [of(EXECUTION), of(DEPLOYMENT)];
+    let edits = edits();
     let make = |n| {
         let (sort, name) = named(round, n);
         let (bodies, statuses) = &strategies[n % 2];
-        Input { sort, body: with_name(pick(random, bodies), &name), status: Some(pick(random, statuses)) }
+        let body = with_name(pick(random, bodies), &name);
+        let (status, edit) = (Some(pick(random, statuses)), pick(random, &edits));
+        Input { sort, body, status, edit }
     };
     (0..count).map(make).collect()
 }
@@ -162,7 +193,13 @@ fn make_bulk_updates(
     count: usize,
 ) -> Vec<Input> {
     let name = |n| format!("bulk-{round}-{n}");
-    let make = |n| Input { sort: BULK_UPDATE, body: with_name(pick(random, bodies), &name(n)), status: None };
+    let edits = edits();
+    let make = |n| Input {
+        sort: BULK_UPDATE,
+        body: with_name(pick(random, bodies), &name(n)),
+        status: None,
+        edit: pick(random, &edits),
+    };
     (0..count).map(make).collect()
 }
 
@@ -190,7 +227,7 @@ fn loose_round(random: &mut TestRunner, count: usize) -> Round {
         // Most are bad in their status: those that are bad in their spec are refused for that alone.
         let body = pick(random, if n % 5 < 2 { loose } else { strict });
         let status = Some(pick(random, statuses));
-        round.targets.push(Input { sort, body: with_name(body, &name), status });
+        round.targets.push(Input { sort, body: with_name(body, &name), status, edit: None });
     }
     let too_many = (any_id.clone(), 101..140usize).prop_flat_map(|(id, many)| {
         let item = json!({"id": id, "targetStatus": "DELETED"});
@@ -221,6 +258,12 @@ fn forged_ones(random: &mut TestRunner, count: usize) -> Vec<Input> {
     inputs
 }
 
+/// For some, a patch of the metadata.
+fn edits() -> BoxedStrategy<Option<Vec<u8>>> {
+    let patches = prop_oneof![3 => metadata::patches(Care::Keeps), 1 => metadata::patches(Care::Strays)];
+    option::weighted(0.15, patches.prop_map(|patch| metadata::nested(patch.to_string()).into_bytes())).boxed()
+}
+
 /// What is sent to create a target: valid, nearly, or not at all.
 fn bodies(sort: Sort) -> BoxedStrategy<Vec<u8>> {
     let of = |care| object(sort, spec(sort, care, &Just(String::new()).boxed()), care);
@@ -247,11 +290,11 @@ fn mixture(keeps: BoxedStrategy<Value>, strays: BoxedStrategy<Value>) -> BoxedSt
     .boxed()
 }
 
-fn spec(sort: Sort, care: Care, ids: &BoxedStrategy<String>) -> BoxedStrategy<Value> {
+pub fn spec(sort: Sort, care: Care, ids: &BoxedStrategy<String>) -> BoxedStrategy<Value> {
     Schemas { care, ids: ids.clone() }.values(&part(sort.crd, "spec"))
 }
 
-fn status(sort: Sort, care: Care) -> BoxedStrategy<Value> {
+pub fn status(sort: Sort, care: Care) -> BoxedStrategy<Value> {
     Schemas { care, ids: Just(String::new()).boxed() }.values(&part(sort.crd, "status"))
 }
 
@@ -264,56 +307,12 @@ fn object(sort: Sort, spec: BoxedStrategy<Value>, care: Care) -> BoxedStrategy<V
                 .boxed()
         }
     };
-    (names, metadata(care), spec)
+    (names, metadata::sent(care), spec)
         .prop_map(move |(name, mut metadata, spec)| {
             if let Some(name) = name {
                 metadata["name"] = name;
             }
             json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": sort.kind, "metadata": metadata, "spec": spec})
-        })
-        .boxed()
-}
-
-/// The rest of the metadata: mostly none.
-fn metadata(care: Care) -> BoxedStrategy<Value> {
-    let fields = vec![
-        "labels",
-        "annotations",
-        "finalizers",
-        "ownerReferences",
-        "resourceVersion",
-        "namespace",
-        "generateName",
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "generation",
-        "managedFields",
-        "selfLink",
-        "unheardOf",
-    ];
-    let annotation = prop_oneof![30 => texts(0, 300), 1 => texts(300_000, 300_000)];
-    let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": "a-pod", "uid": "00000000-0000-0000-0000-000000000000"}]);
-    let stray = match care {
-        Care::Keeps => Just(None).boxed(),
-        Care::Strays => option::weighted(0.2, (select(fields), odd())).boxed(),
-    };
-    (
-        option::weighted(0.15, annotation.prop_map(|text| json!({"example.com/note": text}))),
-        option::weighted(0.05, Just(json!(["example.com/keep"]))),
-        option::weighted(0.05, Just(owner)),
-        option::weighted(0.05, Just(json!("1970-01-01T00:00:00Z"))),
-        stray,
-    )
-        .prop_map(|(annotations, finalizers, owners, deleted, stray)| {
-            let known = [
-                ("annotations", annotations),
-                ("finalizers", finalizers),
-                ("ownerReferences", owners),
-                ("deletionTimestamp", deleted),
-            ];
-            let known = known.into_iter().filter_map(|(field, value)| Some((field, value?)));
-            known.chain(stray).map(|(field, value)| (field.to_owned(), value)).collect()
         })
         .boxed()
 }
@@ -325,7 +324,7 @@ fn to_bytes(value: Value) -> Vec<u8> {
 
 fn with_name(body: Vec<u8>, name: &str) -> Vec<u8> {
     match String::from_utf8(body) {
-        Ok(text) => text.replace(NAME, name).into_bytes(),
+        Ok(text) => metadata::nested(text.replace(NAME, name)).into_bytes(),
         Err(error) => error.into_bytes(),
     }
 }

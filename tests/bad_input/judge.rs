@@ -1,55 +1,72 @@
-//! What must hold of every BulkUpdate that was accepted, and of every write of the operator.
+//! What must hold of every BulkUpdate that is there: its conditions say where it is.
 
 use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::{
-    BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, State, TargetStatus,
+    BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, State,
 };
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::{
-    inputs::BULK_UPDATE,
-    send::{Created, list, path},
+    inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION},
+    send::{Created, Way, get, list, path, would_take_a_status},
     tally::Tally,
+    writes::Asked,
 };
 use crate::support::{World, until_ok};
 
-/// What is known of all BulkUpdates and targets that were ever accepted.
+/// What is known of all BulkUpdates and targets that ever were there.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// The BulkUpdates that can be decoded, by uid.
-    requests: HashMap<String, BulkUpdate>,
-    /// The names of those that can't be.
-    undecodable: HashSet<String>,
+    /// What each BulkUpdate asks for, by its uid (its name, if it has none).
+    pub requests: HashMap<String, Asked>,
     /// The items that were refused, by the BulkUpdate's uid.
-    refused: HashSet<(String, Kind, String)>,
+    pub refused: HashSet<(String, Kind, String)>,
     /// The targets that were STOPPING at some time: the operator takes them to STOPPED by itself.
-    stopping: HashSet<(String, String)>,
+    pub stopping: HashSet<(String, String)>,
     /// The targets whose state was given a word that there is not.
-    unreadable: HashSet<(String, String)>,
+    pub unreadable: HashSet<(String, String)>,
     /// Items whose targets are known to be waited for.
     awaited: HashSet<(Kind, String)>,
+    /// How many the present process has found unreadable.
+    found: usize,
+    /// How many of them have no answer in their status: each process finds them anew.
+    unanswered: usize,
 }
 
-/// Whether an accepted BulkUpdate is where it may stay.
+/// Whether a BulkUpdate is where it may stay.
 enum Verdict {
     Finished(BulkUpdateStatus),
     /// It waits, and says so; it does so rightly if all of these are to be waited for.
     Waiting(String, Vec<(Kind, ItemStatus)>),
+    /// Its conditions say that it can't be read.
     Unreadable,
+    /// Somebody else has written that it is over.
+    Believed,
+    /// It is being deleted, and nothing is done for it any more.
+    Terminating,
     /// Its TTL has passed.
     Expired,
     NotYet(String),
 }
 
+/// Who may go without an answer in the status: what neither the operator nor anybody else can write a status of.
+enum Excuse {
+    /// What stands there for its name or namespace is not what it is stored under.
+    Nameless,
+    /// The API server takes no status of it.
+    Unwritable,
+}
+
 impl Known {
-    /// Takes in targets that were accepted.
+    /// Takes in targets that are there.
     pub fn targets(&mut self, created: &[Created]) {
-        for (sort, object, status) in created {
-            let key = (sort.plural.to_owned(), name(object).to_owned());
-            let state = status.as_ref().map_or(&Value::Null, |status| &status["state"]);
+        for made in created {
+            let key = (made.sort.plural.to_owned(), made.name.clone());
+            let status = made.status.as_ref().unwrap_or(&made.object["status"]);
+            let state = &status["state"];
             if state == "STOPPING" {
                 self.stopping.insert(key);
             } else if !state.is_null() && State::deserialize(state).is_err() {
@@ -58,123 +75,150 @@ impl Known {
         }
     }
 
-    /// Takes in a BulkUpdate that is as it should be.
-    pub fn request(&mut self, bulk: BulkUpdate) {
-        self.requests.insert(bulk.metadata.uid.clone().unwrap(), bulk);
-    }
-
-    /// Takes in BulkUpdates that were accepted.
+    /// Takes in BulkUpdates that are there.
     pub fn bulk_updates(&mut self, created: &[Created]) {
-        for (_, object, forged) in created {
-            match readable(object) {
-                Ok(bulk) => _ = self.requests.insert(uid(object).to_owned(), bulk),
-                // What somebody else says about its end is believed.
-                Err(_) if forged.is_some() => {}
-                Err(_) => _ = self.undecodable.insert(name(object).to_owned()),
-            }
+        for made in created {
+            self.request(id(made).to_owned(), &made.object);
         }
     }
 
-    /// Waits until each of them is over, or waits and says for what, or is reported as unreadable.
+    /// Takes in one.
+    pub fn request(&mut self, id: String, object: &Value) {
+        self.requests.insert(id, Asked::by(object));
+    }
+
+    /// Another process has begun.
+    pub fn restarted(&mut self) {
+        self.found = self.unanswered;
+    }
+
+    /// Waits until each of them is over, or waits and says for what, or says that it can't be read.
     pub async fn until_each_has_its_answer(&mut self, world: &World, created: &[Created], tally: &mut Tally) {
-        let open: HashMap<_, _> = created.iter().map(|(_, object, _)| (uid(object), object)).collect();
-        let state = Mutex::new((self, tally, open));
-        until_ok("every accepted BulkUpdate has its answer", || async {
-            let (known, tally, open) = &mut *state.lock().await;
+        let open: HashMap<_, _> = created.iter().map(|made| (id(made), made)).collect();
+        let excuses: HashMap<String, Option<Excuse>> = HashMap::new();
+        let state = Mutex::new((self, tally, open, excuses));
+        until_ok("every BulkUpdate has its answer", || async {
+            let (known, tally, open, excuses) = &mut *state.lock().await;
             let listed = list(world, &path(world, BULK_UPDATE), "").await;
-            let listed: HashMap<_, _> = listed.iter().map(|object| (uid(object), object)).collect();
-            let unreadable = reported_as_unreadable(world).await;
+            let listed: HashMap<_, _> = listed
+                .iter()
+                .filter_map(|object| Some((object["metadata"]["uid"].as_str()?, object)))
+                .collect();
+            let reported = Reported::now(world).await;
             let mut late = Vec::new();
-            for (uid, object) in std::mem::take(open) {
-                let verdict = judge(object, listed.get(uid).copied(), unreadable.contains(uid));
-                if let Err(why) = known.take_in(world, uid, object, verdict, tally).await {
-                    late.push(format!("{}: {why}", name(object)));
-                    open.insert(uid, object);
+            for (id, made) in std::mem::take(open) {
+                let found;
+                let mut now = listed.get(id).copied();
+                // Where what it says of itself is odd, it may not be in the list.
+                if now.is_none() && made.way == Way::Stored {
+                    let answer =
+                        get(&world.client, &format!("{}/{}", path(world, BULK_UPDATE), made.name)).await;
+                    found = answer.body;
+                    now = (answer.code == 200).then_some(&found);
+                }
+                let mut answered = known.take_in(world, made, judge(made, now), tally).await;
+                if let (Err(why), Some(now), Way::Stored) = (&answered, now, made.way) {
+                    let excuse = match excuses.remove(id) {
+                        Some(known) => known,
+                        None => excuse(world, made, now).await,
+                    };
+                    answered =
+                        known.excused(made, excuse.as_ref(), &reported, tally).ok_or_else(|| why.clone());
+                    excuses.insert(id.to_owned(), excuse);
+                }
+                if let Err(why) = answered {
+                    late.push(format!("{}: {why}", made.name));
+                    open.insert(id, made);
                 }
             }
-            if late.is_empty() { Ok(()) } else { Err(format!("{} of them: {}", late.len(), late[0])) }
+            if late.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} of them: {}", late.len(), late[..late.len().min(5)].join("; ")))
+            }
         })
         .await;
     }
 
-    /// Waits until there is an event about each that can't be decoded as it stands; what stands in the status of the
-    /// others is not the operator's.
-    pub async fn until_each_undecodable_is_reported(
-        &self,
-        world: &World,
-        created: &[Created],
+    /// Whether one without an answer is told of elsewhere, because it can't have one.
+    fn excused(
+        &mut self,
+        made: &Created,
+        excuse: Option<&Excuse>,
+        reported: &Reported,
         tally: &mut Tally,
-    ) {
-        let bulk_updates = list(world, &path(world, BULK_UPDATE), "").await;
-        let undecodable = bulk_updates.iter().filter(|object| {
-            let made = created.iter().any(|(_, made, _)| uid(made) == uid(object));
-            made && readable(object).is_err()
-        });
-        let undecodable: HashSet<_> = undecodable.map(|object| uid(object).to_owned()).collect();
-        until_ok("every undecodable status is reported", || async {
-            let reported = reported_as_unreadable(world).await;
-            let missing = undecodable.difference(&reported).count();
-            if missing == 0 { Ok(()) } else { Err(format!("{missing} are not")) }
-        })
-        .await;
-        tally.unreadable += undecodable.len();
+    ) -> Option<()> {
+        match excuse? {
+            // It can't be named: it is counted.
+            Excuse::Nameless => {
+                self.found += 1;
+                self.unanswered += 1;
+                tally.nameless += 1;
+            }
+            Excuse::Unwritable => {
+                let name = &made.name;
+                if reported.unreadable.contains(name) {
+                    self.found += 1;
+                    self.unanswered += 1;
+                } else if !reported.log.contains(&format!("/{name} "))
+                    && !reported.log.contains(&format!("/{name}\n"))
+                {
+                    return None;
+                }
+                tally.unwritable += 1;
+            }
+        }
+        Some(())
     }
 
-    /// Waits until those whose status somebody has forged are over, or wait for what was accepted, whatever was forged.
-    pub async fn until_no_forged_one_is_stuck(&self, world: &World, created: &[Created]) {
-        let made: HashSet<_> = created.iter().map(|(_, object, _)| uid(object)).collect();
-        until_ok("every forged one is over", || async {
-            let listed = list(world, &path(world, BULK_UPDATE), "").await;
-            let stuck = |object: &&Value| {
-                let Ok(bulk) = readable(object) else { return false };
-                let status = bulk.status.unwrap_or_default();
-                let settling = status.condition("Ready").is_some_and(|ready| ready.reason == "Settling");
-                status.completion_time.is_none() && !settling
-            };
-            let ours = listed.iter().filter(|object| made.contains(uid(object)));
-            let stuck: Vec<_> = ours.filter(stuck).collect();
-            stuck.first().map_or(Ok(()), |first| Err(format!("{} of them: {first}", stuck.len())))
-        })
-        .await;
+    /// How many the present process must have counted as unreadable, at the least.
+    pub fn found_unreadable(&self) -> usize {
+        self.found
     }
 
     async fn take_in(
         &mut self,
         world: &World,
-        uid: &str,
-        object: &Value,
+        made: &Created,
         verdict: Verdict,
         tally: &mut Tally,
     ) -> Result<(), String> {
         match verdict {
             Verdict::NotYet(why) => return Err(why),
-            Verdict::Unreadable => tally.unreadable += 1,
+            Verdict::Unreadable => {
+                if may_be_carried_out(made) {
+                    return Err(format!("it can be read: {}", made.object));
+                }
+                self.found += 1;
+                tally.unreadable += 1;
+            }
+            Verdict::Believed => tally.believed += 1,
+            Verdict::Terminating => tally.terminating += 1,
             Verdict::Expired => tally.expired += 1,
             Verdict::Waiting(reason, items) => {
-                for (kind, item) in items {
-                    self.is_to_be_waited_for(world, kind, &item).await?;
+                // Whoever writes that something was done is believed that, too.
+                for (kind, item) in items.iter().filter(|_| made.way == Way::Sent) {
+                    self.is_to_be_waited_for(world, *kind, item).await?;
                 }
                 tally.waiting(&reason);
             }
             Verdict::Finished(status) => {
-                let request = &self.requests[uid];
                 let accepted = status.condition("Accepted").unwrap();
                 if accepted.status == "False" {
                     tally.rejected(&accepted.reason);
                 } else {
+                    self.requests[id(made)].has_an_answer_for_each(&status)?;
                     tally.finished += 1;
-                    answers_each_item(request, &status);
                 }
                 for (kind, item) in all_items(&status) {
                     let reason = item.reason.map(|reason| format!("{reason:?}"));
+                    let reason = || reason.unwrap_or_else(|| panic!("{}: no reason: {item:?}", made.name));
                     match item.result {
                         ItemResult::Refused => {
-                            tally.refused(&reason.unwrap_or_else(|| panic!("{object}: no reason: {item:?}")));
-                            self.refused.insert((uid.to_owned(), kind, item.id.clone()));
+                            tally.refused(&reason());
+                            self.refused.insert((id(made).to_owned(), kind, item.id.clone()));
                         }
-                        ItemResult::Failed => {
-                            tally.failed(&reason.unwrap_or_else(|| panic!("{object}: no reason: {item:?}")));
-                        }
+                        ItemResult::Failed => tally.failed(&reason()),
                         _ => {}
                     }
                 }
@@ -194,154 +238,136 @@ impl Known {
         if self.awaited.contains(&key) {
             return Ok(());
         }
-        let target = world.find(kind, &item.id).await.ok_or_else(|| format!("{item:?} is gone"))?;
-        let held = match item.target_status {
-            TargetStatus::Deleted => target.metadata.deletion_timestamp.is_some(),
-            TargetStatus::Stopped => {
-                let by = target.data.pointer("/spec/managedBy").and_then(Value::as_str);
-                by.is_some_and(|by| by != "aiapi.dev/operator")
-                    && target.data["status"]["targetStatus"] == "STOPPED"
-            }
+        let sort = if kind == Kind::Execution { EXECUTION } else { DEPLOYMENT };
+        let answer = get(&world.client, &format!("{}/{}", path(world, sort), item.id)).await;
+        let target = answer.body;
+        let terminates = !target["metadata"]["deletionTimestamp"].is_null();
+        let by = target["spec"]["managedBy"].as_str();
+        let others = by.is_some_and(|by| by != "aiapi.dev/operator");
+        let held = if item.target_status.word() == "DELETED" {
+            terminates
+        } else {
+            others && target["status"]["targetStatus"] == "STOPPED"
         };
-        if !held {
-            return Err(format!("{item:?} waits for {target:?}"));
+        if answer.code != 200 || !held {
+            return Err(format!("{item:?} waits for {target}"));
         }
         self.awaited.insert(key);
         Ok(())
     }
-
-    /// Every write of the operator to a target is one that an accepted BulkUpdate asks for and that was not refused; a
-    /// BulkUpdate that could never be decoded was not touched.
-    pub fn the_operator_wrote_only_what_was_asked_for(&self, world: &World) -> usize {
-        let mut asked: HashMap<(&str, &str, TargetStatus), Vec<&str>> = HashMap::new();
-        for (uid, bulk) in &self.requests {
-            for kind in Kind::ALL.into_iter().filter(|_| bulk.spec.dry_run != Some(true)) {
-                for item in bulk.spec.items(kind) {
-                    let refused = self.refused.contains(&(uid.clone(), kind, item.id.clone()));
-                    if !refused {
-                        asked.entry((kind.plural(), &item.id, item.target_status)).or_default().push(uid);
-                    }
-                }
-            }
-        }
-        let none = Vec::new();
-        let mut writes = 0;
-        for request in world.requests() {
-            let at = |target| asked.get(&(&*request.resource, &*request.name, target)).unwrap_or(&none);
-            if request.resource == "bulkupdates" && !matches!(request.verb.as_str(), "list" | "watch") {
-                assert!(!self.undecodable.contains(&request.name), "it is to be left alone: {request:?}");
-            }
-            if !request.is_target_write() || !request.succeeded() {
-                continue;
-            }
-            writes += 1;
-            let key = (request.resource.clone(), request.name.clone());
-            assert!(!self.unreadable.contains(&key), "nobody can tell what it is: {request:?}");
-            let by = request.body.pointer("/status/stopRequest/uid").and_then(Value::as_str);
-            match (request.verb.as_str(), by) {
-                ("delete", _) => {
-                    assert!(!at(TargetStatus::Deleted).is_empty(), "nobody asked for {request:?}");
-                }
-                ("patch", Some(by)) => {
-                    assert!(at(TargetStatus::Stopped).contains(&by), "nobody asked for {request:?}");
-                }
-                ("patch", None) => {
-                    assert!(self.stopping.contains(&key), "nobody asked for {request:?}");
-                }
-                _ => panic!("the operator never sends such a write: {request:?}"),
-            }
-        }
-        writes
-    }
 }
 
-fn uid(object: &Value) -> &str {
-    object["metadata"]["uid"].as_str().unwrap()
+/// What is told of BulkUpdates beside their status.
+struct Reported {
+    /// The names of what events with the reason Unreadable are about.
+    unreadable: HashSet<String>,
+    /// The lines of the log that say that a status can't be written.
+    log: String,
 }
 
-fn name(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap()
-}
-
-/// The BulkUpdate, if it can be decoded and keeps to the limits of the AI API, which a loosened CRD does not.
-fn readable(object: &Value) -> Result<BulkUpdate, String> {
-    let bulk: BulkUpdate = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
-    if bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some()) {
-        return Ok(bulk);
-    }
-    let mut ids = HashSet::new();
-    for kind in Kind::ALL {
-        for item in bulk.spec.items(kind) {
-            let odd = |c: char| !(c.is_ascii_alphanumeric() || "_.-".contains(c));
-            if item.id.len() < 4
-                || item.id.len() > 64
-                || item.id.contains(odd)
-                || !ids.insert((kind, &item.id))
-            {
-                return Err(format!("the id {:?}", item.id));
-            }
+impl Reported {
+    async fn now(world: &World) -> Self {
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.namespace);
+        let events = list(world, &path, "reason=Unreadable").await;
+        let name = |event: &Value| event["regarding"]["name"].as_str().map(str::to_owned);
+        let log = world.operator.log();
+        let lines = log.lines().filter(|line| line.contains("the status can't be written"));
+        Self {
+            unreadable: events.iter().filter_map(name).collect(),
+            log: lines.map(|line| format!("{line}\n")).collect(),
         }
     }
-    match ids.len() {
-        1..=MAX_ITEMS => Ok(bulk),
-        count => Err(format!("{count} items")),
+}
+
+/// By which one is known: its uid, or its name.
+fn id(made: &Created) -> &str {
+    if made.uid().is_empty() { &made.name } else { made.uid() }
+}
+
+/// Whether somebody's BulkUpdate could be carried out as it stands: its spec and what stands in its status can be read, and
+/// it keeps to the limits of the AI API, which a loosened CRD does not. What stands in its metadata changes nothing.
+fn may_be_carried_out(made: &Created) -> bool {
+    if made.way == Way::Stored {
+        return false;
     }
+    let status = made.status.as_ref().unwrap_or(&Value::Null);
+    BulkUpdateSpec::deserialize(&made.object["spec"]).is_ok()
+        && (status.is_null() || BulkUpdateStatus::deserialize(status).is_ok())
+        && Asked::by(&made.object).keeps_to_the_limits()
 }
 
-/// The uids of what the operator has told `Unreadable` about.
-async fn reported_as_unreadable(world: &World) -> HashSet<String> {
-    let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.namespace);
-    let events = list(world, &path, "reason=Unreadable").await;
-    events.iter().filter_map(|event| event["regarding"]["uid"].as_str()).map(str::to_owned).collect()
+/// Whether nobody can give it an answer.
+async fn excuse(world: &World, made: &Created, now: &Value) -> Option<Excuse> {
+    let metadata = &now["metadata"];
+    if metadata["name"] != *made.name || metadata["namespace"] != *world.namespace {
+        return Some(Excuse::Nameless);
+    }
+    let takes = would_take_a_status(world, made.sort, &made.name, now).await;
+    (!takes).then_some(Excuse::Unwritable)
 }
 
-fn judge(accepted: &Value, now: Option<&Value>, unreadable: bool) -> Verdict {
+fn judge(made: &Created, now: Option<&Value>) -> Verdict {
+    let before = made.status.as_ref().unwrap_or(&made.object["status"]);
+    let terminates = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
     let Some(now) = now else {
-        let expires = accepted["spec"]["ttlSecondsAfterFinished"].is_number();
-        assert!(expires, "it is gone, and nobody has deleted it: {accepted}");
+        if terminates(&made.object) {
+            return Verdict::Terminating;
+        }
+        let expires = made.object["spec"]["ttlSecondsAfterFinished"].is_number();
+        assert!(expires, "it is gone, and nobody has deleted it: {}", made.object);
         return Verdict::Expired;
     };
-    let bulk = match readable(now) {
-        Ok(bulk) => bulk,
-        Err(_) if unreadable => return Verdict::Unreadable,
-        Err(why) => return Verdict::NotYet(format!("no event says that it can't be decoded: {why}")),
-    };
-    let status = bulk.status.clone().unwrap_or_default();
-    let Some(ready) = status.condition("Ready").cloned() else {
-        return Verdict::NotYet("it has no conditions".to_owned());
-    };
-    for condition in &status.conditions {
-        assert!(condition.message.trim().len() > 5, "no sentence: {now}");
-        assert!(!condition.reason.is_empty(), "no reason: {now}");
+    if made.way != Way::Sent && before["completionTime"].is_string() && now["status"] == *before {
+        return Verdict::Believed;
     }
-    if Kind::ALL.iter().map(|kind| bulk.spec.items(*kind).len()).sum::<usize>() <= MAX_ITEMS {
-        let size = now["status"].to_string().len();
-        assert!(size < 40_000, "a status of {size} bytes: {now}");
+    // What is being deleted since, and is kept by a finalizer, has expired: it was over before.
+    if terminates(&made.object) {
+        let begun = &now["status"]["startTime"];
+        if begun.is_null() || *begun == before["startTime"] {
+            return Verdict::Terminating;
+        }
+        return Verdict::NotYet(format!("it was begun although it is being deleted: {now}"));
+    }
+    match answer(now) {
+        Ok(verdict) => verdict,
+        Err(why) => Verdict::NotYet(why),
+    }
+}
+
+/// What a status says.
+fn answer(now: &Value) -> Result<Verdict, String> {
+    let status = BulkUpdateStatus::deserialize(&now["status"])
+        .map_err(|error| format!("its status can't be read: {error}: {}", now["status"]))?;
+    let named = |type_| status.condition(type_).ok_or_else(|| format!("it has no condition {type_}: {now}"));
+    let (ready, accepted) = (named("Ready")?.clone(), named("Accepted")?.clone());
+    for condition in &status.conditions {
+        if condition.message.trim().len() <= 5 || condition.reason.is_empty() {
+            return Err(format!("no sentence, or no reason: {now}"));
+        }
+    }
+    let size = now["status"].to_string().len();
+    if Asked::by(now).items.len() <= MAX_ITEMS && size >= 40_000 {
+        return Err(format!("a status of {size} bytes: {now}"));
+    }
+    if ready.reason == "Unreadable" {
+        let ends = status.completion_time.is_some() || status.start_time.is_some();
+        let says_so = accepted.status != "True" || status.start_time.is_some();
+        if !ends || !says_so || ready.status != "False" {
+            return Err(format!("unreadable, and neither at an end nor planned: {}", now["status"]));
+        }
+        return Ok(Verdict::Unreadable);
     }
     if status.completion_time.is_some() {
-        return Verdict::Finished(status);
+        return Ok(Verdict::Finished(status));
     }
     let scheduled = all_items(&status).filter(|(_, item)| item.result == ItemResult::Scheduled);
     let scheduled: Vec<_> = scheduled.map(|(kind, item)| (kind, item.clone())).collect();
     match ready.reason.as_str() {
-        "Settling" if !scheduled.is_empty() => Verdict::Waiting(ready.reason, scheduled),
-        _ => Verdict::NotYet(format!("{}: {}", ready.reason, ready.message)),
+        "Settling" if !scheduled.is_empty() => Ok(Verdict::Waiting(ready.reason, scheduled)),
+        _ => Err(format!("{}: {}", ready.reason, ready.message)),
     }
 }
 
-fn all_items(status: &BulkUpdateStatus) -> impl Iterator<Item = (Kind, &ItemStatus)> {
+pub fn all_items(status: &BulkUpdateStatus) -> impl Iterator<Item = (Kind, &ItemStatus)> {
     Kind::ALL.into_iter().flat_map(|kind| status.items(kind).iter().map(move |item| (kind, item)))
-}
-
-/// A status that says what became of the items has one entry for each, in order.
-fn answers_each_item(request: &BulkUpdate, status: &BulkUpdateStatus) {
-    for kind in Kind::ALL {
-        let asked = request.spec.items(kind).iter().map(|item| (&item.id, item.target_status));
-        let told = status.items(kind).iter().map(|item| (&item.id, item.target_status));
-        assert!(asked.eq(told), "{request:?} has {status:?}");
-    }
-    let ready = status.condition("Ready").unwrap();
-    let good = |item: &ItemStatus| matches!(item.result, ItemResult::Settled | ItemResult::Eligible);
-    let all_good = all_items(status).all(|(_, item)| good(item));
-    assert_eq!(ready.status == "True", all_good, "{request:?} has {status:?}");
 }

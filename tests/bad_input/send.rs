@@ -4,10 +4,11 @@ use futures::{StreamExt, stream};
 use http::Request;
 use http_body_util::BodyExt;
 use kube::{Client, client::Body};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     inputs::{Input, Sort},
+    lenient,
     tally::Tally,
 };
 use crate::support::World;
@@ -27,7 +28,11 @@ async fn send(client: &Client, method: &str, path: &str, media_type: &str, body:
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     // What is no JSON has no message, which is looked for.
-    Answer { code: head.status.as_u16(), body: serde_json::from_slice(&body).unwrap_or_default() }
+    Answer { code: head.status.as_u16(), body: lenient::parse(&body) }
+}
+
+pub async fn get(client: &Client, path: &str) -> Answer {
+    send(client, "GET", path, "application/json", Vec::new()).await
 }
 
 pub async fn post(client: &Client, path: &str, body: Vec<u8>) -> Answer {
@@ -36,6 +41,10 @@ pub async fn post(client: &Client, path: &str, body: Vec<u8>) -> Answer {
 
 pub async fn patch(client: &Client, path: &str, body: Vec<u8>) -> Answer {
     send(client, "PATCH", path, "application/merge-patch+json", body).await
+}
+
+pub async fn delete(client: &Client, path: &str) -> Answer {
+    send(client, "DELETE", path, "application/json", Vec::new()).await
 }
 
 /// A refusal says why.
@@ -56,7 +65,7 @@ pub async fn list(world: &World, path: &str, selector: &str) -> Vec<Value> {
     let mut next = String::new();
     loop {
         let page = format!("{path}?limit=500&fieldSelector={selector}&continue={next}");
-        let mut answer = send(&world.client, "GET", &page, "application/json", Vec::new()).await;
+        let mut answer = get(&world.client, &page).await;
         assert_eq!(answer.code, 200, "{}", answer.body);
         if let Value::Array(items) = answer.body["items"].take() {
             all.extend(items);
@@ -68,47 +77,95 @@ pub async fn list(world: &World, path: &str, selector: &str) -> Vec<Value> {
     }
 }
 
-/// What was created, as the API server gave it back, and what it took as its status, if it took one.
-pub type Created = (Sort, Value, Option<Value>);
+/// How an object came to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The API server took it, by the CRD's schema (which may have been loosened).
+    Sent,
+    /// The same, and somebody has written the status that is the operator's.
+    Forged,
+    /// It was put into etcd.
+    Stored,
+}
 
-/// Creates them side by side, and writes the status of those that have one.
+/// What is there now.
+#[derive(Clone, Debug)]
+pub struct Created {
+    pub sort: Sort,
+    /// By which the API server finds it.
+    pub name: String,
+    /// As the API server gave it back.
+    pub object: Value,
+    /// What it took as its status, if it took one.
+    pub status: Option<Value>,
+    pub way: Way,
+}
+
+impl Created {
+    /// Its uid; empty if it has none.
+    pub fn uid(&self) -> &str {
+        self.object["metadata"]["uid"].as_str().unwrap_or_default()
+    }
+}
+
+/// Creates them side by side, writes the status of those that have one, and patches those that are to be patched.
 pub async fn create(world: &World, inputs: Vec<Input>, tally: &mut Tally) -> Vec<Created> {
     let answers = stream::iter(inputs.into_iter().enumerate()).map(|(n, input)| async move {
         let path = path(world, input.sort);
         // The API server drops what it does not know, unless it is asked not to.
         let strict = if n % 4 == 0 { "?fieldValidation=Strict" } else { "" };
         let made = post(&world.client, &format!("{path}{strict}"), input.body.clone()).await;
-        let mut status = None;
-        if let (201, Some(body)) = (made.code, &input.status) {
+        let (mut status, mut edit) = (None, None);
+        if made.code == 201 {
             let name = made.body["metadata"]["name"].as_str().unwrap();
-            status = Some(patch(&world.client, &format!("{path}/{name}/status"), body.clone()).await);
+            if let Some(body) = &input.status {
+                status = Some(patch(&world.client, &format!("{path}/{name}/status"), body.clone()).await);
+            }
+            if let Some(body) = &input.edit {
+                edit = Some(patch(&world.client, &format!("{path}/{name}"), body.clone()).await);
+            }
         }
-        (input, made, status)
+        (input, made, status, edit)
     });
     let mut answers = std::pin::pin!(answers.buffer_unordered(IN_FLIGHT));
     let mut created = Vec::new();
-    while let Some((input, made, status)) = answers.next().await {
-        tally.sent(input.sort.kind, made.code);
+    while let Some((input, made, status, edit)) = answers.next().await {
+        let kind = input.sort.kind;
+        tally.sent(kind, made.code);
         if made.code != 201 {
             refusal(&made, &input.body);
             continue;
         }
         let mut taken = None;
         if let (Some(answer), Some(body)) = (status, &input.status) {
-            tally.sent(&format!("{} status", input.sort.kind), answer.code);
+            tally.sent(&format!("{kind} status"), answer.code);
             match answer.code {
                 200 => taken = Some(answer.body["status"].clone()),
                 _ => refusal(&answer, body),
             }
         }
-        created.push((input.sort, made.body, taken));
+        if let (Some(answer), Some(body)) = (edit, &input.edit) {
+            edited(kind, &answer, body, tally);
+        }
+        let name = made.body["metadata"]["name"].as_str().unwrap().to_owned();
+        created.push(Created { sort: input.sort, name, object: made.body, status: taken, way: Way::Sent });
     }
     created
 }
 
+/// Counts a patch of metadata.
+pub fn edited(kind: &str, answer: &Answer, sent: &[u8], tally: &mut Tally) {
+    tally.sent(&format!("{kind} metadata"), answer.code);
+    match answer.code {
+        // It may have expired by now.
+        200 | 404 => {}
+        _ => refusal(answer, sent),
+    }
+}
+
 /// Deletes all BulkUpdates that are there.
 pub async fn clear_bulk_updates(world: &World, sort: Sort) {
-    let answer = send(&world.client, "DELETE", &path(world, sort), "application/json", Vec::new()).await;
+    let answer = delete(&world.client, &path(world, sort)).await;
     assert_eq!(answer.code, 200, "{}", answer.body);
 }
 
@@ -118,4 +175,17 @@ pub async fn would_take(world: &World, method: &str, path: &str, body: String) -
     let answer =
         send(&world.client, method, &format!("{path}?dryRun=All"), media_type, body.into_bytes()).await;
     answer.code < 300
+}
+
+/// Whether it would take a status of this object, from whoever may write it.
+pub async fn would_take_a_status(world: &World, sort: Sort, name: &str, object: &Value) -> bool {
+    let path = format!("{}/{name}/status", path(world, sort));
+    let patch = json!({"status": {"observedGeneration": 1}});
+    let mut whole = patch.clone();
+    for field in ["apiVersion", "kind", "metadata"] {
+        whole[field] = object[field].clone();
+    }
+    whole["metadata"].as_object_mut().unwrap().remove("managedFields");
+    would_take(world, "PUT", &path, whole.to_string()).await
+        || would_take(world, "PATCH", &path, patch.to_string()).await
 }

@@ -17,7 +17,17 @@ pub struct Tally {
     pub finished: usize,
     /// Finished and gone, as its TTL asked for.
     pub expired: usize,
+    /// Of which the conditions say that they can't be read.
     pub unreadable: usize,
+    /// Which can't be named.
+    pub nameless: usize,
+    /// Of which the API server takes no status.
+    pub unwritable: usize,
+    /// Of which somebody else has written that they are over.
+    pub believed: usize,
+    pub terminating: usize,
+    /// Which were over when the operator began again, and were left alone.
+    pub found_again: usize,
     /// The longest that a well-formed BulkUpdate took in between.
     pub slowest: std::time::Duration,
     pub well_formed: usize,
@@ -75,14 +85,47 @@ impl Tally {
         }
         self.finished += other.finished;
         self.expired += other.expired;
-        self.unreadable += other.unreadable;
         self.slowest = self.slowest.max(other.slowest);
         self.well_formed += other.well_formed;
     }
 
     /// How many inputs were sent.
-    pub fn total(&self) -> usize {
+    fn total(&self) -> usize {
         self.sent.values().sum()
+    }
+
+    /// A run in which hardly anything gets in, or hardly anything comes of it, shows nothing.
+    pub fn shows_enough(&self, count: usize, writes: usize) {
+        let all = |counts: &Counts| counts.values().sum::<usize>();
+        let of = |counts: &Counts, word: &str| counts.get(word).copied().unwrap_or_default();
+        let bulk_updates = of(&self.accepted, "BulkUpdate");
+        let floors = [
+            ("inputs", self.total(), count),
+            ("accepted inputs", all(&self.accepted), count / 2),
+            ("accepted BulkUpdates", bulk_updates, count / 5),
+            (
+                "accepted patches of a BulkUpdate's metadata",
+                of(&self.accepted, "BulkUpdate metadata"),
+                count / 50,
+            ),
+            ("accepted patches of a target's metadata", of(&self.accepted, "Execution metadata"), count / 50),
+            ("inputs refused by the API server", self.codes.values().sum(), count / 10),
+            ("BulkUpdates in etcd", of(&self.accepted, "BulkUpdate in etcd"), count / 25),
+            ("finished BulkUpdates", self.finished, bulk_updates / 2),
+            ("BulkUpdates rejected as a whole", all(&self.rejected), bulk_updates / 50),
+            ("unreadable BulkUpdates", self.unreadable, count / 200),
+            ("BulkUpdates that can't be named", self.nameless, count / 1000),
+            ("BulkUpdates without a status", self.unwritable, count / 1000),
+            ("BulkUpdates that wait", all(&self.waiting), count / 200),
+            ("refused items", all(&self.refused), count / 4),
+            ("reasons of refusals", self.refused.len(), 5),
+            ("failed items", all(&self.failed), count / 200),
+            ("reasons of failures", self.failed.len(), 3),
+            ("BulkUpdates found over", self.found_again, count / 50),
+            ("writes to targets", writes, count / 20),
+        ];
+        let few: Vec<_> = floors.iter().filter(|(_, found, least)| found < least).collect();
+        assert!(few.is_empty(), "too few to show anything: {few:?}");
     }
 }
 
@@ -97,7 +140,8 @@ impl fmt::Display for Tally {
         write!(
             f,
             "inputs: {} ({}); accepted: {}; refused by the API server: {}; BulkUpdates finished: {}, of them rejected \
-             as a whole: {}; finished and expired: {}; waiting: {}; unreadable: {}; items refused: {}; items failed: \
+             as a whole: {}; finished and expired: {}; waiting: {}; unreadable: {}; nameless: {}; without a status: {}; \
+             believed to be over: {}; being deleted: {}; found over after a restart: {}; items refused: {}; items failed: \
              {}; well-formed ones in between: {}, the slowest took {:?}",
             self.total(),
             counts(&self.sent),
@@ -108,6 +152,11 @@ impl fmt::Display for Tally {
             self.expired,
             counts(&self.waiting),
             self.unreadable,
+            self.nameless,
+            self.unwritable,
+            self.believed,
+            self.terminating,
+            self.found_again,
             counts(&self.refused),
             counts(&self.failed),
             self.well_formed,

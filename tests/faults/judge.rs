@@ -188,7 +188,7 @@ impl<'a> Case<'a> {
         let destroys = |r: &&Request| r.is_target_write() || r.verb == "delete";
         for r in self.requests.clone().iter().filter(destroys) {
             let uid = r.body.pointer("/preconditions/uid");
-            let in_the_background = r.body.pointer("/propagationPolicy").is_some_and(|p| p == "Background");
+            let in_the_background = r.body.pointer("/propagationPolicy").is_none_or(|p| p == "Background");
             let guarded = r.guard().is_some() && (r.verb != "delete" || (uid.is_some() && in_the_background));
             let known = matches!((&*r.verb, &*r.subresource), ("delete", "") | ("patch", "status"));
             if !guarded || !known {

@@ -1,7 +1,6 @@
 //! What an admin's tools see of the operator: metrics, probes, traces.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -21,16 +20,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{World, operator::LONG_LEASE, until, within};
-
-/// The samples of a scrape, by name and labels.
-fn samples(text: &str) -> BTreeMap<String, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| line.rsplit_once(' ').unwrap())
-        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
-        .collect()
-}
+use crate::support::{
+    World,
+    operator::{LONG_LEASE, samples},
+    until, within,
+};
 
 #[tokio::test]
 async fn metrics_tell_what_was_done() {

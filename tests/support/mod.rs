@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod control_plane;
+pub mod etcd;
 pub mod gateway;
 pub mod operator;
 
@@ -295,6 +296,22 @@ impl World {
     /// Makes a CRD what it was before it was loosened.
     pub fn put_back(&self, crd: &str) {
         self.kubectl_ok(&["replace", "-f", &format!("{}/crds/{crd}.yaml", control_plane::PROJECT)], "");
+    }
+
+    /// Takes away the admission policy's binding, without which no BulkUpdate is planned where the policy is required.
+    pub fn take_away_binding(&self) -> Value {
+        let binding = ["validatingadmissionpolicybinding", "bulkupdates.aiapi.dev"];
+        let json = self.kubectl_ok(&[&["get", "-o", "json"], binding.as_slice()].concat(), "");
+        self.kubectl_ok(&[&["delete"], binding.as_slice()].concat(), "");
+        serde_json::from_str(&json).unwrap()
+    }
+
+    /// Makes it again.
+    pub fn put_back_binding(&self, mut binding: Value) {
+        for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+            binding["metadata"].as_object_mut().unwrap().remove(field);
+        }
+        self.kubectl_ok(&["create", "-f", "-"], &binding.to_string());
     }
 
     /// Runs kubectl in this namespace as the admin; gives back whether it succeeded, and what it printed.

@@ -1,6 +1,7 @@
 //! The operator's built binary, run as its ServiceAccount with the shipped RBAC.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -27,6 +28,15 @@ pub fn metrics_address(log: &str) -> Option<String> {
     let line = log.lines().rfind(|line| line.contains("metrics and probes are served"))?;
     let address = line.split("metrics_address=").nth(1)?;
     address.split_whitespace().next().map(ToOwned::to_owned)
+}
+
+/// The samples of a scrape, by name and labels.
+pub fn samples(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
 }
 
 /// Status and body of what is answered there; 0 if nothing is.
@@ -144,6 +154,11 @@ impl Operator {
         self.process = Some(process);
     }
 
+    /// The process that runs.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     /// Whether the process that was started last is alive.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
@@ -215,6 +230,11 @@ impl Operator {
     pub async fn probe(&self, path: &str) -> (u16, String) {
         let Some(address) = self.metrics_address() else { return (0, String::new()) };
         probe(&address, path).await
+    }
+
+    /// The samples of a scrape, by name and labels.
+    pub async fn samples(&self) -> BTreeMap<String, f64> {
+        samples(&self.probe("/metrics").await.1)
     }
 
     /// What it has logged so far, over all its starts.

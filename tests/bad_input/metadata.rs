@@ -1,0 +1,282 @@
+//! What may stand in `metadata`: what users send, what they put there later, and what only etcd takes.
+
+use std::fmt::Write as _;
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use serde_json::{Value, json};
+
+use super::{
+    hostile::{odd, odd_names, texts},
+    schema::Care,
+};
+
+/// Points in time that the API server takes, as far as Go can hold them; this project's own clock ends a day earlier.
+const TIMES: [&str; 12] = [
+    "9999-12-31T23:59:59Z",
+    "9999-12-30T22:00:00Z",
+    "9999-12-30T22:00:01Z",
+    "0000-01-01T00:00:00Z",
+    "0001-01-01T00:00:01Z",
+    "1582-10-10T00:00:00Z",
+    "1969-12-31T23:59:59Z",
+    "1970-01-01T00:00:00Z",
+    "2016-12-31T23:59:59.123456789123Z",
+    "2016-12-31T23:59:59+24:00",
+    "2038-01-19T03:14:08Z",
+    "2999-01-01T00:00:00-00:00",
+];
+
+/// What it refuses, or drops where it stands in etcd.
+const NO_TIMES: [&str; 8] = [
+    "soon",
+    "",
+    "2016-12-31T23:59:60Z",
+    "2016-12-31t23:59:59z",
+    "2026-02-30T00:00:00Z",
+    "10000-01-01T00:00:00Z",
+    "-0001-01-01T00:00:00Z",
+    "2016-12-31",
+];
+
+/// What stands for a JSON object nested so deep: as a value it would be too much for the stack.
+const DEEP: [(&str, usize); 4] = [("$DEEP90", 90), ("$DEEP130", 130), ("$DEEP900", 900), ("$DEEP4000", 4000)];
+
+/// The longest that all annotations of an object may be together, in bytes.
+pub const MOST_ANNOTATIONS: usize = 256 << 10;
+
+/// Puts what is nested in the places of what stands for it.
+pub fn nested(mut text: String) -> String {
+    for (mark, depth) in DEEP {
+        let mark = json!(mark).to_string();
+        if text.contains(&mark) {
+            text = text.replace(&mark, &format!("{}{{}}{}", r#"{"f:a":"#.repeat(depth), "}".repeat(depth)));
+        }
+    }
+    text
+}
+
+/// The metadata of an object that is created, but for its name: mostly none.
+pub fn sent(care: Care) -> BoxedStrategy<Value> {
+    let stray = match care {
+        Care::Keeps => Just(None).boxed(),
+        Care::Strays => option::weighted(0.2, (select(&FIELDS[..]), odd())).boxed(),
+    };
+    (
+        option::weighted(0.15, annotations()),
+        option::weighted(0.08, labels()),
+        option::weighted(0.06, finalizers()),
+        option::weighted(0.06, owners()),
+        option::weighted(0.06, managed_fields(care)),
+        option::weighted(0.05, select(&TIMES[..])),
+        stray,
+    )
+        .prop_map(|(annotations, labels, finalizers, owners, managed, time, stray)| {
+            let mut metadata = json!({});
+            let known = [
+                ("annotations", annotations),
+                ("labels", labels),
+                ("finalizers", finalizers),
+                ("ownerReferences", owners),
+                ("managedFields", managed),
+            ];
+            for (field, value) in known.into_iter().filter_map(|(field, value)| Some((field, value?))) {
+                metadata[field] = value;
+            }
+            // What the API server sets by itself, whatever is sent.
+            if let Some(time) = time {
+                for field in ["creationTimestamp", "deletionTimestamp"] {
+                    metadata[field] = time.into();
+                }
+                metadata["selfLink"] = "/apis/elsewhere".into();
+                metadata["generation"] = 77.into();
+                metadata["uid"] = "00000000-0000-0000-0000-000000000000".into();
+            }
+            if let Some((field, value)) = stray {
+                metadata[field] = value;
+            }
+            metadata
+        })
+        .boxed()
+}
+
+/// A merge patch of the metadata of an object that is there.
+pub fn patches(care: Care) -> BoxedStrategy<Value> {
+    let strays = u32::from(care == Care::Strays);
+    let one = prop_oneof![
+        12 => managed_fields(care).prop_map(|value| ("managedFields", value)),
+        3 => annotations().prop_map(|value| ("annotations", value)),
+        2 => labels().prop_map(|value| ("labels", value)),
+        2 => owners().prop_map(|value| ("ownerReferences", value)),
+        strays => (select(&FIELDS[..]), odd()),
+    ];
+    vec(one, 1..=2)
+        .prop_map(|changes| {
+            let changes = changes.into_iter().map(|(field, value)| (field.to_owned(), value));
+            json!({"metadata": changes.collect::<serde_json::Map<_, _>>()})
+        })
+        .boxed()
+}
+
+/// The patches that were thought of.
+pub fn known_patches() -> Vec<Value> {
+    let entry = |field: &str, value: Value| {
+        let mut entry = json!({"manager": "m", "operation": "Update", "apiVersion": "aiapi.dev/v1alpha1",
+            "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}});
+        entry[field] = value;
+        entry
+    };
+    let mut entries: Vec<_> = TIMES.map(|time| vec![entry("time", time.into())]).into();
+    entries.extend(DEEP.map(|(mark, _)| vec![entry("fieldsV1", mark.into())]));
+    entries.extend([
+        vec![entry("time", json!(null))],
+        vec![entry("manager", "x".repeat(128).into())],
+        vec![entry("manager", "\u{202e}\"{{}}😀".into())],
+        vec![entry("subresource", "x".repeat(256).into())],
+        vec![entry("subresource", "status".into())],
+        vec![entry("operation", "Apply".into())],
+        vec![entry("fieldsV1", json!({"f:metadata": {"f:labels": {".": {}, "f:\u{1b}": {}}}}))],
+        vec![entry("fieldsV1", json!({"f:spec": {"f:executions": {r#"k:{"id":1e300}"#: {}}, "v:null": {}}}))],
+        (0..60).map(|n| entry("manager", format!("applies-{n}").into())).collect(),
+    ]);
+    let mut patches: Vec<_> =
+        entries.into_iter().map(|entries| json!({"metadata": {"managedFields": entries}})).collect();
+    let owner = |n| json!({"apiVersion": "v1", "kind": "Pod", "name": format!("p{n}"), "uid": format!("u{n}"), "controller": n == 0});
+    patches.extend([
+        json!({"metadata": {"ownerReferences": (0..200).map(owner).collect::<Vec<_>>()}}),
+        json!({"metadata": {"annotations": {"example.com/note": "x".repeat(MOST_ANNOTATIONS - 100)}}}),
+        json!({"metadata": {"annotations": many(5000)}}),
+        json!({"metadata": {"labels": many(2000)}}),
+    ]);
+    patches
+}
+
+/// A change of the metadata of what is stored: a field, and what is to stand there, if anything.
+pub fn changes() -> BoxedStrategy<Vec<(&'static str, Option<Value>)>> {
+    let times = || {
+        let known = prop_oneof![3 => select(&TIMES[..]), 1 => select(&NO_TIMES[..])];
+        prop_oneof![6 => known.prop_map(|time| Some(time.into())), 1 => Just(None), 1 => odd().prop_map(Some)]
+    };
+    let some = |values: BoxedStrategy<Value>| prop_oneof![3 => values, 1 => odd()].prop_map(Some);
+    let generations = prop_oneof![
+        2 => select(vec![json!(0), json!(i64::MAX), json!(i64::MAX - 1), json!(2), json!(-1)]),
+        1 => odd(),
+    ];
+    let references = prop_oneof![2 => owners(), 1 => Just(json!([{}])), 1 => Just(json!([{"uid": 7}]))];
+    let absent = select(&FIELDS[..]).prop_map(|field| (field, None));
+    let one = prop_oneof![
+        8 => times().prop_map(|value| ("creationTimestamp", value)),
+        2 => times().prop_map(|value| ("deletionTimestamp", value)),
+        4 => generations.prop_map(|value| ("generation", Some(value))),
+        6 => some(managed_fields(Care::Strays)).prop_map(|value| ("managedFields", value)),
+        2 => some(annotations()).prop_map(|value| ("annotations", value)),
+        2 => some(labels()).prop_map(|value| ("labels", value)),
+        2 => some(finalizers()).prop_map(|value| ("finalizers", value)),
+        2 => some(references.boxed()).prop_map(|value| ("ownerReferences", value)),
+        1 => odd_names().prop_map(|name| ("name", Some(name))),
+        1 => odd_names().prop_map(|name| ("namespace", Some(name))),
+        1 => odd().prop_map(|uid| ("uid", Some(uid))),
+        2 => (select(&FIELDS[..]), odd().prop_map(Some)),
+        2 => absent,
+    ];
+    vec(one, 1..=3).boxed()
+}
+
+const FIELDS: [&str; 14] = [
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "resourceVersion",
+    "generateName",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "managedFields",
+    "selfLink",
+    "unheardOf",
+];
+
+fn annotations() -> BoxedStrategy<Value> {
+    // What is very long is rare: all have to fit into the API server's store.
+    let text = prop_oneof![
+        40 => texts(0, 300),
+        1 => Just("x".repeat(MOST_ANNOTATIONS - 100)),
+        1 => texts(80_000, 80_000),
+        1 => Just("x".repeat(MOST_ANNOTATIONS + 1)),
+    ];
+    prop_oneof![
+        20 => text.prop_map(|text| json!({"example.com/note": text})),
+        1 => (0..2000usize).prop_map(many),
+    ]
+    .boxed()
+}
+
+fn labels() -> BoxedStrategy<Value> {
+    let known = vec![
+        json!({"example.com/team": "a"}),
+        json!({"velero.io/restore-name": "nightly"}),
+        json!({"a": ""}),
+        json!({"a": "-"}),
+        json!({"a": "x".repeat(63)}),
+        json!({"a": "x".repeat(64)}),
+    ];
+    prop_oneof![6 => select(known), 1 => (0..500usize).prop_map(many)].boxed()
+}
+
+/// An object of so many short texts.
+fn many(count: usize) -> Value {
+    let key = |n| {
+        let mut key = "k".to_owned();
+        write!(key, "{n}").unwrap();
+        key
+    };
+    (0..count).map(|n| (key(n), json!("v"))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn finalizers() -> BoxedStrategy<Value> {
+    let known = vec![
+        json!(["example.com/keep"]),
+        json!(["example.com/keep", "foregroundDeletion"]),
+        json!(["orphan"]),
+        json!(["unqualified"]),
+    ];
+    let many = (0..300usize).prop_map(|n| (0..n).map(|n| format!("example.com/f{n}")).collect::<Vec<_>>());
+    prop_oneof![8 => select(known), 1 => many.prop_map(Value::from)].boxed()
+}
+
+fn owners() -> BoxedStrategy<Value> {
+    let owner = |n: usize| {
+        json!({"apiVersion": "v1", "kind": "Pod", "name": format!("pod-{n}"), "uid": format!("uid-{n}"),
+            "controller": n == 7, "blockOwnerDeletion": true})
+    };
+    (1..30usize).prop_map(move |n| (0..n).map(owner).collect::<Vec<_>>().into()).boxed()
+}
+
+fn managed_fields(care: Care) -> BoxedStrategy<Value> {
+    let strays = u32::from(care == Care::Strays);
+    let time = prop_oneof![
+        8 => select(&TIMES[..]).prop_map(Value::from),
+        1 => Just(json!(null)),
+        strays => select(&NO_TIMES[..]).prop_map(Value::from),
+    ];
+    let fields = prop_oneof![
+        4 => Just(json!({"f:spec": {".": {}}, "f:metadata": {"f:labels": {"f:a": {}}}})),
+        4 => select(DEEP.map(|(mark, _)| json!(mark)).to_vec()),
+        1 => texts(1, 400).prop_map(|text| json!({format!("f:{text}"): {}})),
+        1 => texts(1, 40).prop_map(|text| json!({format!("v:{}", json!(text)): {}})),
+        strays => odd(),
+    ];
+    let manager = prop_oneof![3 => Just("kubectl-edit".to_owned()), 1 => texts(1, 128)];
+    let subresource = prop_oneof![4 => Just(""), 1 => select(vec!["status", "scale", "../..", "\u{1b}[31m"])];
+    let operation = prop_oneof![8 => select(vec!["Update", "Apply"]), strays => Just("Replace")];
+    let version = prop_oneof![12 => Just("aiapi.dev/v1alpha1"), 1 => select(vec!["aiapi.dev/v9", "v1", ""])];
+    let entry = (time, fields, manager, subresource, operation, version).prop_map(
+        |(time, fields, manager, subresource, operation, version)| {
+            json!({"manager": manager, "operation": operation, "apiVersion": version, "time": time,
+                "fieldsType": "FieldsV1", "fieldsV1": fields, "subresource": subresource})
+        },
+    );
+    prop_oneof![12 => vec(entry.clone(), 1..4), 1 => vec(entry, 20..60)].prop_map(Value::from).boxed()
+}

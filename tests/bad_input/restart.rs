@@ -1,0 +1,79 @@
+//! The operator begins again on top of all that is there.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::{
+    a_well_formed_one_is_served,
+    inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION},
+    judge::Known,
+    send::{Created, list, path},
+    tally::Tally,
+    watches::none_has_failed,
+};
+use crate::support::{World, until};
+
+/// What stands in a status once it is over, and is never changed any more.
+type End = [Value; 4];
+
+/// Ends it at once, lets `meanwhile` happen, begins again, and sees that nothing hinders it: it lists everything, serves a good
+/// one, and leaves alone what is over. `meanwhile` gives back what was created; each BulkUpdate of that gets its answer.
+pub async fn on_top_of_what_is_there(
+    world: &mut World,
+    round: &str,
+    known: &mut Known,
+    tally: &mut Tally,
+    meanwhile: impl AsyncFnOnce(&World, &mut Tally) -> Vec<Created>,
+) {
+    let ends = ends(world).await;
+    world.operator.kill();
+    known.restarted();
+    let created = meanwhile(world, tally).await;
+    let (bulk_updates, targets): (Vec<_>, Vec<_>) =
+        created.into_iter().partition(|made| made.sort == BULK_UPDATE);
+    known.targets(&targets);
+    known.bulk_updates(&bulk_updates);
+    world.operator.start(&[]);
+    until("it is ready again", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    knows_all_targets(world).await;
+    a_well_formed_one_is_served(world, round, known, tally).await;
+    known.until_each_has_its_answer(world, &bulk_updates, tally).await;
+    none_has_failed(world).await;
+    let now = self::ends(world).await;
+    for (uid, end) in &ends {
+        // It may have expired.
+        assert!(now.get(uid).is_none_or(|now| now == end), "{uid} was over: {end:?}, and now {:?}", now[uid]);
+    }
+    tally.found_again += ends.len();
+}
+
+/// The ends of all that are over, by their uids.
+async fn ends(world: &World) -> HashMap<String, End> {
+    let listed = list(world, &path(world, BULK_UPDATE), "").await;
+    let over = listed.into_iter().filter(|object| object["status"]["completionTime"].is_string());
+    let end = |object: &Value| {
+        ["startTime", "completionTime", "executions", "deployments"]
+            .map(|field| object["status"][field].clone())
+    };
+    over.filter_map(|object| Some((object["metadata"]["uid"].as_str()?.to_owned(), end(&object)))).collect()
+}
+
+/// It has as many targets in its index as there are; whether one counts whose name or uid can't be read is all the same.
+async fn knows_all_targets(world: &World) {
+    for sort in [EXECUTION, DEPLOYMENT] {
+        let listed = list(world, &path(world, sort), "").await;
+        let most = listed.len();
+        let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        let named = listed.iter().filter(|object| {
+            let metadata = &object["metadata"];
+            text(&metadata["name"]) && text(&metadata["uid"]) && metadata["namespace"] == *world.namespace
+        });
+        let least = named.count();
+        let samples = world.operator.samples().await;
+        let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
+        let between =
+            (least..=most).any(|count| u32::try_from(count).is_ok_and(|count| f64::from(count) == known));
+        assert!(between, "{known} {} are known, and there are {least} to {most}", sort.plural);
+    }
+}

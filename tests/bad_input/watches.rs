@@ -1,0 +1,42 @@
+//! What must hold of every list and watch of the operator: no object makes one fail.
+
+use crate::support::{World, until};
+
+use super::judge::Known;
+
+/// What the API server answers where a CRD has just been changed.
+const CHANGED: [&str; 4] =
+    ["too old resource version", "Expired", "(re)initializing", "the server could not find"];
+
+/// No list or watch of the present process has failed, by its own count.
+pub async fn none_has_failed(world: &World) {
+    let samples = world.operator.samples().await;
+    let restarts = samples.iter().filter(|(name, _)| name.starts_with("aiapi_watch_restarts_total{"));
+    let restarts: Vec<_> = restarts.collect();
+    assert!(!restarts.is_empty(), "no such metric");
+    let failed = restarts.iter().find(|(_, count)| **count > 0.0);
+    assert_eq!(failed, None, "{}", failures(&world.operator.log()).join("\n"));
+}
+
+/// None has failed in any process, but for changes of the CRDs, and no answer of the API server was one that can't be read.
+pub fn each_failure_was_a_changed_crd(log: &str) {
+    let other = failures(log);
+    let other: Vec<_> = other.iter().filter(|line| !CHANGED.iter().any(|why| line.contains(why))).collect();
+    assert!(other.is_empty(), "{} of them: {:?}", other.len(), &other[..other.len().min(5)]);
+}
+
+fn failures(log: &str) -> Vec<&str> {
+    let bad = |line: &&str| line.contains("a watch failed") || line.contains("an answer that can't be read");
+    log.lines().filter(bad).collect()
+}
+
+/// What the present process has found unreadable is counted.
+pub async fn the_unreadable_are_counted(world: &World, known: &Known) {
+    let count = known.found_unreadable();
+    until(&format!("a count of {count} unreadable BulkUpdates"), || async {
+        let counted = world.operator.samples().await;
+        let counted = counted.get(r#"aiapi_unreadable_total{resource="bulkupdates"}"#);
+        counted.is_some_and(|counted| *counted >= f64::from(u32::try_from(count).unwrap()))
+    })
+    .await;
+}

@@ -1,0 +1,100 @@
+//! What must hold of every write of the operator.
+
+use std::collections::{HashMap, HashSet};
+
+use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS};
+use serde_json::Value;
+
+use super::judge::{Known, all_items};
+use crate::support::World;
+
+/// What a BulkUpdate asks for, as far as anybody can read it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its uid; empty if it has none.
+    uid: String,
+    dry_run: bool,
+    /// Kind, id and verb.
+    pub items: Vec<(Kind, String, String)>,
+}
+
+impl Asked {
+    pub fn by(object: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let spec = &object["spec"];
+        let of = |kind: Kind| {
+            let items = spec[kind.plural()].as_array().into_iter().flatten();
+            items.map(move |item| (kind, text(&item["id"]), text(&item["targetStatus"])))
+        };
+        Self {
+            uid: text(&object["metadata"]["uid"]),
+            dry_run: spec["dryRun"] == true,
+            items: Kind::ALL.into_iter().flat_map(of).collect(),
+        }
+    }
+
+    /// Whether this is what the AI API allows.
+    pub fn keeps_to_the_limits(&self) -> bool {
+        let mut ids = HashSet::new();
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || "_.-".contains(c));
+        (1..=MAX_ITEMS).contains(&self.items.len())
+            && self.items.iter().all(|(kind, id, _)| {
+                (4..=64).contains(&id.len()) && !id.contains(odd) && ids.insert((kind, id))
+            })
+    }
+
+    /// A status that says what became of the items has one entry for each, in order.
+    pub fn has_an_answer_for_each(&self, status: &BulkUpdateStatus) -> Result<(), String> {
+        let told = all_items(status).map(|(kind, item)| (kind, &item.id, item.target_status.word()));
+        let asked = self.items.iter().map(|(kind, id, verb)| (*kind, id, verb.as_str()));
+        let ready = status.condition("Ready").is_some_and(|ready| ready.status == "True");
+        let all_good = all_items(status)
+            .all(|(_, item)| matches!(item.result, ItemResult::Settled | ItemResult::Eligible));
+        if !told.eq(asked) || ready != all_good {
+            return Err(format!("{self:?} has {status:?}"));
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    /// Every write of the operator to a target is one that a BulkUpdate asks for and that was not refused, and none was made
+    /// twice for it. Gives back how many there were.
+    pub fn the_operator_wrote_once_what_was_asked_for(&self, world: &World) -> usize {
+        let mut asked: HashMap<(&str, &str, &str), Vec<&str>> = HashMap::new();
+        for (key, request) in self.requests.iter().filter(|(_, request)| !request.dry_run) {
+            for (kind, id, verb) in &request.items {
+                if !self.refused.contains(&(key.clone(), *kind, id.clone())) {
+                    asked.entry((kind.plural(), id, verb)).or_default().push(&request.uid);
+                }
+            }
+        }
+        let (none, mut done) = (Vec::new(), HashSet::new());
+        let mut writes = 0;
+        for request in world.writes() {
+            let at = |verb| asked.get(&(&*request.resource, &*request.name, verb)).unwrap_or(&none);
+            writes += 1;
+            let key = (request.resource.clone(), request.name.clone());
+            assert!(!self.unreadable.contains(&key), "nobody can tell what it is: {request:?}");
+            let text = |at: &str| request.body.pointer(at).and_then(Value::as_str).map(str::to_owned);
+            let by = text("/status/stopRequest/uid");
+            let of = match (request.verb.as_str(), by) {
+                ("delete", _) => {
+                    assert!(!at("DELETED").is_empty(), "nobody asked for {request:?}");
+                    text("/preconditions/uid")
+                }
+                ("patch", Some(by)) => {
+                    assert!(at("STOPPED").contains(&&*by), "nobody asked for {request:?}");
+                    Some(by)
+                }
+                ("patch", None) => {
+                    assert!(self.stopping.contains(&key), "nobody asked for {request:?}");
+                    None
+                }
+                _ => panic!("the operator never sends such a write: {request:?}"),
+            };
+            assert!(done.insert((request.verb.clone(), key, of)), "that was done before: {request:?}");
+        }
+        writes
+    }
+}

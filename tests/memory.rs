@@ -1,0 +1,151 @@
+//! How much the operator keeps in memory does not depend on what users write into their objects. Resident memory, as the kernel
+//! counts it: a bound, and no time. `make bench` measures the same with a thousand times as much (benches/operator/sizes.rs). A
+//! program of its own, because it takes away the admission policy's binding, for which BulkUpdates wait.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
+
+mod support;
+
+use std::{collections::HashSet, time::Duration};
+
+use ai_api_operator::{
+    api::{BulkUpdate, Kind},
+    health::UNLISTED,
+};
+use futures::{StreamExt, stream};
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use support::{DEADLINE, World, etcd, memory, until, within};
+
+/// BulkUpdates of a hundred items.
+const BULK_UPDATES: u64 = 120;
+
+/// Targets with as much in their metadata.
+const LARGE: u64 = 200;
+
+/// Targets of ten kB.
+const TARGETS: u64 = 2000;
+
+/// The most that is kept for a target, for a BulkUpdate that is under way, and for one that is over, in kB.
+const A_TARGET: u64 = 1;
+const UNDER_WAY: u64 = 64;
+const OVER: u64 = 4;
+
+/// The most that lists may take besides, in kB.
+const IN_FLIGHT: u64 = 32 << 10;
+
+/// What allocator, connections and tasks take, however many objects there are, in kB.
+const SLACK: u64 = 8 << 10;
+
+#[tokio::test]
+async fn what_users_write_into_their_objects_takes_no_memory() {
+    let mut world = World::new("memory").await;
+    let binding = world.take_away_binding();
+    let empty = begin(&mut world).await.now;
+
+    make_targets(&world, "large", LARGE, 250_000).await;
+    make_targets(&world, "many", TARGETS, 10_000).await;
+    let known = || async {
+        let samples = world.operator.samples().await;
+        (samples[r#"aiapi_index_targets{kind="Execution"}"#] - (LARGE + TARGETS) as f64).abs() < 0.5
+    };
+    until("all targets are known", known).await;
+    let targets = (LARGE + TARGETS) * A_TARGET;
+    let with_targets = resident(&world);
+    println!("{empty} kB without objects, {with_targets} kB with {LARGE} and {TARGETS} targets");
+    at_most("with targets", with_targets, empty + targets + SLACK);
+
+    let note = "x".repeat(250_000);
+    let create = |n: u64| {
+        let (api, note) = (world.bulk_updates(), &note);
+        async move {
+            let items: Vec<_> =
+                (0..100).map(|i| json!({"id": format!("item-{i}"), "targetStatus": "STOPPED"})).collect();
+            let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "spec": {"executions": items},
+                "metadata": {"name": format!("waits-{n}"), "annotations": {"example.com/note": note}}});
+            let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
+            api.create(&PostParams::default(), &bulk).await.unwrap();
+        }
+    };
+    stream::iter(0..BULK_UPDATES).for_each_concurrent(8, create).await;
+    until_each_is(&world, "Waiting").await;
+    let waiting = targets + BULK_UPDATES * UNDER_WAY;
+    let running = resident(&world);
+    println!("{running} kB with {BULK_UPDATES} that wait besides");
+    at_most("with BulkUpdates that wait", running, empty + waiting + SLACK);
+
+    let again = begin(&mut world).await;
+    println!("{} kB after another start, {} kB at the most", again.now, again.peak);
+    at_most("at the most, in a start", again.peak, empty + waiting + IN_FLIGHT + SLACK);
+    at_most("after another start", again.now, empty + waiting + SLACK);
+
+    // They were made while nobody checked their authors, and are rejected.
+    world.put_back_binding(binding);
+    until_each_is(&world, "NotAuthorized").await;
+    let over = targets + BULK_UPDATES * OVER;
+    let last = begin(&mut world).await;
+    println!("{} kB after a start with as many that are over, {} kB at the most", last.now, last.peak);
+    at_most("at the most, in a start with those that are over", last.peak, empty + over + IN_FLIGHT + SLACK);
+    at_most("after a start with those that are over", last.now, empty + over + SLACK);
+}
+
+fn at_most(when: &str, found: u64, bound: u64) {
+    assert!(found <= bound, "{found} kB {when}, which is more than {bound} kB");
+}
+
+/// In kB, once all was listed.
+struct Started {
+    now: u64,
+    peak: u64,
+}
+
+/// Starts the operator (again), and waits until it has listed everything.
+async fn begin(world: &mut World) -> Started {
+    if world.operator.is_running() {
+        assert!(world.operator.stop().success());
+    }
+    world.operator.start_with(&[], &[("AI_API_REQUIRE_ADMISSION_POLICY", "true")]);
+    until("everything is listed", || async {
+        let (code, why) = world.operator.probe("/readyz").await;
+        code == 200 || (code == 503 && !why.contains(UNLISTED))
+    })
+    .await;
+    Started { now: resident(world), peak: memory(world.operator.pid(), "VmHWM") }
+}
+
+fn resident(world: &World) -> u64 {
+    memory(world.operator.pid(), "VmRSS")
+}
+
+/// Makes Executions with so many bytes of annotations, as quickly as etcd takes them.
+async fn make_targets(world: &World, name: &str, count: u64, bytes: usize) {
+    world.own(Kind::Execution, name, "RUNNING").await;
+    let key = |name: &str| etcd::key("executions", &world.namespace, name);
+    let mut object = etcd::get(world.plane, &key(name)).await.unwrap();
+    object["metadata"]["annotations"] = json!({"example.com/note": "x".repeat(bytes)});
+    let of = |n: u64| {
+        let name = format!("{name}-{n}");
+        object["metadata"]["name"] = name.clone().into();
+        object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
+        (key(&name), object.to_string())
+    };
+    // With the first one there are as many as that.
+    etcd::put(world.plane, (1..count).map(of)).await;
+}
+
+/// Waits until the operator has put this reason on record for each. The API server's account of that is smaller than they are.
+async fn until_each_is(world: &World, reason: &str) {
+    let all = || async {
+        let mut requests = world.requests();
+        requests.retain(|request| {
+            let conditions = request.body["status"]["conditions"].as_array();
+            let is = |condition: &Value| condition["type"] == "Ready" && condition["reason"] == reason;
+            request.is_record() && request.succeeded() && conditions.is_some_and(|all| all.iter().any(is))
+        });
+        let names: HashSet<_> = requests.into_iter().map(|request| request.name).collect();
+        names.len() as u64 == BULK_UPDATES
+    };
+    let all = within(DEADLINE, Duration::from_millis(500), all).await;
+    assert!(all, "not within {DEADLINE:?}: each is {reason}");
+}
