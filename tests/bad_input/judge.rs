@@ -24,8 +24,6 @@ pub struct Known {
     pub requests: HashMap<String, Asked>,
     /// The items that were refused, by the BulkUpdate's uid.
     pub refused: HashSet<(String, Kind, String)>,
-    /// The targets that were STOPPING at some time: the operator takes them to STOPPED by itself.
-    pub stopping: HashSet<(String, String)>,
     /// The targets whose state was given a word that there is not.
     pub unreadable: HashSet<(String, String)>,
     /// Items whose targets are known to be waited for.
@@ -67,9 +65,7 @@ impl Known {
             let key = (made.sort.plural.to_owned(), made.name.clone());
             let status = made.status.as_ref().unwrap_or(&made.object["status"]);
             let state = &status["state"];
-            if state == "STOPPING" {
-                self.stopping.insert(key);
-            } else if !state.is_null() && State::deserialize(state).is_err() {
+            if !state.is_null() && State::deserialize(state).is_err() {
                 self.unreadable.insert(key);
             }
         }

@@ -81,15 +81,11 @@ impl Known {
             let of = match (request.verb.as_str(), by) {
                 ("delete", _) => {
                     assert!(!at("DELETED").is_empty(), "nobody asked for {request:?}");
-                    text("/preconditions/uid")
+                    text("/preconditions/uid").unwrap()
                 }
                 ("patch", Some(by)) => {
                     assert!(at("STOPPED").contains(&&*by), "nobody asked for {request:?}");
-                    Some(by)
-                }
-                ("patch", None) => {
-                    assert!(self.stopping.contains(&key), "nobody asked for {request:?}");
-                    None
+                    by
                 }
                 _ => panic!("the operator never sends such a write: {request:?}"),
             };
