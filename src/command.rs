@@ -6,7 +6,7 @@ use std::{
 };
 
 use ai_api_operator::{
-    api::can_be_a_name, controller, election::Timing, gateway, http_server::BindAddress,
+    api::{can_be_a_name, can_be_a_namespace}, controller, election::Timing, gateway, http_server::BindAddress,
     preflight::Misconfigured, replica,
 };
 use clap::{
@@ -243,7 +243,7 @@ fn object_name(text: &str) -> Result<String, String> {
 
 /// The name of a namespace; an empty one is what templates make of a list without names.
 fn namespace_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || (text.len() <= 63 && !text.contains('.') && can_be_a_name(text)) {
+    if text.is_empty() || can_be_a_namespace(text) {
         Ok(text.to_owned())
     } else {
         Err("a namespace's name of lower-case letters, digits and dashes is needed".into())

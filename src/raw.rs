@@ -16,10 +16,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{admission::REQUESTER, client::cut};
-
-/// The longest name of an object, in bytes.
-const LONGEST_NAME: usize = 253;
+use crate::{
+    admission::REQUESTER,
+    api::{can_be_a_name, can_be_a_namespace},
+    client::cut,
+};
 
 /// The longest uid or resource version that is kept, in bytes. Those of the API server have 36, and 20.
 const LONGEST_TOKEN: usize = 64;
@@ -154,6 +155,7 @@ pub fn part<T: Default + DeserializeOwned>(raw: Option<&RawValue>, name: &str) -
 
 /// The bare metadata of an object: what it is called, its uid, version and generation, its creation and deletion, and the annotation
 /// that names who asked. What cannot be read is absent; but what is being deleted is being deleted, whenever that began.
+/// What cannot be a name counts as none: names become parts of URLs, where `..` or `a?b` would be another resource's.
 ///
 /// Of labels, annotations, finalizers, owners and `generateName`, which users may fill as they like, it keeps only that there
 /// are any (they are there and empty). It keeps no managed fields.
@@ -191,8 +193,8 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
     let short = |raw: Option<&RawValue>, longest| Some(cut(&text(raw?)?, longest));
     let requester = annotations.and_then(|raw| short(member(raw, REQUESTER), LONGEST_REQUESTER));
     ObjectMeta {
-        name: short(name, LONGEST_NAME),
-        namespace: short(namespace, LONGEST_NAME),
+        name: name.and_then(text).filter(|name| can_be_a_name(name)).map(Cow::into_owned),
+        namespace: namespace.and_then(text).filter(|name| can_be_a_namespace(name)).map(Cow::into_owned),
         uid: short(uid, LONGEST_TOKEN),
         resource_version: short(version, LONGEST_TOKEN),
         generation: generation.and_then(|raw| raw.get().parse().ok()),

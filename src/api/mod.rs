@@ -76,6 +76,12 @@ pub fn can_be_a_name(id: &str) -> bool {
     id.len() <= 253 && id.split('.').all(label)
 }
 
+/// Whether it can be the name of a namespace (an RFC 1123 label).
+#[must_use]
+pub fn can_be_a_namespace(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && can_be_a_name(name)
+}
+
 /// The version of the API that the kinds are served under.
 #[must_use]
 pub fn api_version() -> String {

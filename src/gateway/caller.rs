@@ -16,7 +16,7 @@ use super::{
     frame::{Invocation, Place},
     problem::Problem,
 };
-use crate::{client::Cluster, clock::Clock, preflight::Misconfigured};
+use crate::{api::can_be_a_namespace, client::Cluster, clock::Clock, preflight::Misconfigured};
 
 /// The header that names the namespace.
 pub const RESOURCE_GROUP: &str = "AI-Resource-Group";
@@ -124,18 +124,13 @@ fn resource_group(headers: &HeaderMap) -> Result<String, Problem> {
     let value = value.ok_or_else(|| {
         Problem::bad_request(format!("the header {RESOURCE_GROUP} is missing: it names the namespace"))
     })?;
-    let name = value.to_str().ok().filter(|name| is_namespace(name));
+    let name = value.to_str().ok().filter(|name| can_be_a_namespace(name));
     name.map(ToOwned::to_owned).ok_or_else(|| {
         Problem::bad_request(format!(
             "the header {RESOURCE_GROUP} has to be the name of a namespace: up to 63 lower-case letters, digits and \
              dashes, the first and last no dash"
         ))
     })
-}
-
-/// Whether it can be a namespace's name (an RFC 1123 label).
-fn is_namespace(name: &str) -> bool {
-    name.len() <= 63 && !name.contains('.') && crate::api::can_be_a_name(name)
 }
 
 #[cfg(test)]

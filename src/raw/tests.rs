@@ -143,11 +143,26 @@ fn texts_without_end_are_cut() {
             "annotations": {"aiapi.dev/requester": long}})
         .to_string(),
     )));
-    let lengths = [&taken.name, &taken.namespace, &taken.uid, &taken.resource_version]
-        .map(|text| text.as_ref().unwrap().len());
-    assert!(lengths[..2].iter().all(|length| *length <= 253), "{lengths:?}");
-    assert!(lengths[2..].iter().all(|length| *length <= 64), "{lengths:?}");
+    assert_eq!((taken.name, taken.namespace), (None, None));
+    let lengths = [&taken.uid, &taken.resource_version].map(|text| text.as_ref().unwrap().len());
+    assert!(lengths.iter().all(|length| *length <= 64), "{lengths:?}");
     assert!(taken.annotations.unwrap()["aiapi.dev/requester"].len() <= 256);
+}
+
+#[test]
+fn what_would_be_another_path_in_a_url_is_no_name() {
+    let of = |name: &str, namespace: &str| {
+        let taken = bare_metadata(Some(&raw(&json!({"name": name, "namespace": namespace}).to_string())));
+        (taken.name, taken.namespace)
+    };
+    assert_eq!(of("a.b-c", "team-a"), (Some("a.b-c".into()), Some("team-a".into())));
+    let longest = "a".repeat(253);
+    assert_eq!(of(&longest, &longest[..63]), (Some(longest.clone()), Some(longest[..63].into())));
+    for odd in ["", ".", "..", "....", "a/b", "../a", "a?dryRun=All", "a#b", "a%2fb", "a b", "a\n", "A", "ä", "\0"] {
+        assert_eq!(of(odd, odd), (None, None), "{odd:?}");
+    }
+    assert_eq!(of("a.b", "a.b"), (Some("a.b".into()), None));
+    assert_eq!(of(&"a".repeat(254), &"a".repeat(64)), (None, None));
 }
 
 #[test]
