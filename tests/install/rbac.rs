@@ -213,16 +213,21 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             logged(world, "it can't be deleted after its TTL; trying again").await;
             Some("what has finished is not deleted after its TTL".into())
         }
-        ("bulkupdates/status", "update") => {
+        ("bulkupdates/status", "update" | "patch") => {
             roles.without(world, Some(right)).await;
-            world.submit(&name("unrecorded"), one("no-such-name", "STOPPED")).await;
+            // Where somebody owns a label, the status is patched.
+            let labels = if right.verb == "patch" { json!({"team": "a"}) } else { Value::Null };
+            let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
+                "metadata": {"name": name("unrecorded"), "labels": labels}, "spec": one("no-such-name", "STOPPED")});
+            world.kubectl_ok(&["create", "-f", "-"], &bulk.to_string());
             let text = format!("rbac/{}", name("unrecorded"));
             until("the status is not written", || async {
                 let log = world.operator.log();
                 log.lines().any(|line| line.contains(&text) && line.contains("the status can't be written"))
             })
             .await;
-            Some("no plan is recorded, and nothing is done".into())
+            let labels = if right.verb == "patch" { " of what has labels" } else { "" };
+            Some(format!("no plan{labels} is recorded, and nothing is done"))
         }
         ("events", "create") => {
             roles.without(world, Some(right)).await;
