@@ -6,8 +6,13 @@ use std::{
 };
 
 use ai_api_operator::{
-    api::{can_be_a_name, can_be_a_namespace}, controller, election::Timing, gateway, http_server::BindAddress,
-    preflight::Misconfigured, replica,
+    api::{can_be_a_name, can_be_a_namespace},
+    controller,
+    election::Timing,
+    gateway,
+    http_server::BindAddress,
+    preflight::Misconfigured,
+    replica,
 };
 use clap::{
     Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Resettable,

@@ -14,8 +14,8 @@ use std::{
 
 use ai_api_operator::{
     api::{
-        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, State,
-        TargetStatus, crds,
+        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason,
+        State, TargetStatus, crds,
     },
     bulk_update::{
         decide::{Hindrance, Rejection, Rules, verdict},

@@ -130,7 +130,12 @@ async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_se
         let (ok, message) = world.kubectl(&["create", "-f", "-"], &manifest(&name, field, &value));
         assert!(ok, "{field} {value}: {message}");
         let status = world.finished(&name).await;
-        assert_eq!(status.condition("Ready").unwrap().reason, reason, "{field} {value}: {:?}", conditions(&status));
+        assert_eq!(
+            status.condition("Ready").unwrap().reason,
+            reason,
+            "{field} {value}: {:?}",
+            conditions(&status)
+        );
     }
     let beyond = i64::from(i32::MAX) + 1;
     for (field, value) in [
@@ -171,8 +176,11 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
         for (name, status) in [
             ("started", json!({"startTime": time})),
             ("recorded", json!({"startTime": time, "executions": [planned]})),
-            ("told", json!({"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "",
-                "lastTransitionTime": time}], "observedGeneration": i64::MAX})),
+            (
+                "told",
+                json!({"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "",
+                "lastTransitionTime": time}], "observedGeneration": i64::MAX}),
+            ),
         ] {
             let name = format!("{name}-{n}");
             world.submit(&name, stop("held")).await;

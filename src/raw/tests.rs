@@ -158,7 +158,9 @@ fn what_would_be_another_path_in_a_url_is_no_name() {
     assert_eq!(of("a.b-c", "team-a"), (Some("a.b-c".into()), Some("team-a".into())));
     let longest = "a".repeat(253);
     assert_eq!(of(&longest, &longest[..63]), (Some(longest.clone()), Some(longest[..63].into())));
-    for odd in ["", ".", "..", "....", "a/b", "../a", "a?dryRun=All", "a#b", "a%2fb", "a b", "a\n", "A", "ä", "\0"] {
+    for odd in
+        ["", ".", "..", "....", "a/b", "../a", "a?dryRun=All", "a#b", "a%2fb", "a b", "a\n", "A", "ä", "\0"]
+    {
         assert_eq!(of(odd, odd), (None, None), "{odd:?}");
     }
     assert_eq!(of("a.b", "a.b"), (Some("a.b".into()), None));
