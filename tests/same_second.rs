@@ -19,7 +19,11 @@ use support::{World, item, outcome};
 const ROUNDS: usize = 50;
 
 /// How many are tried at most.
-const MOST_ROUNDS: usize = 150;
+const MOST_ROUNDS: usize = 200;
+
+/// How many more targets a file has between those that are looked at and the BulkUpdate: the controller has a status to write
+/// meanwhile.
+const BETWEEN: usize = 2;
 
 /// How many targets are created after a BulkUpdate in each round: the operator looks at them one after the other.
 const LATER: usize = 8;
@@ -55,7 +59,8 @@ async fn keep_status(client: Client, namespace: String) {
     join_all(each).await;
 }
 
-#[tokio::test]
+// kubectl is waited for without giving way to the controller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
     let world = World::running("in-one-file").await;
     let controller = tokio::spawn(keep_status(world.client.clone(), world.namespace.clone()));
@@ -65,12 +70,14 @@ async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
         let manifest = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
         let spec = json!({"executions": [{"id": stop, "targetStatus": "STOPPED"}, deleted(&delete)],
             "deployments": [deleted(&delete)]});
-        let file = json!({"apiVersion": "v1", "kind": "List", "items": [
+        let mut objects = vec![
             manifest("Execution", &stop, json!({})),
             manifest("Execution", &delete, json!({})),
             manifest("Deployment", &delete, json!({})),
-            manifest("BulkUpdate", &format!("bulk-{n}"), spec),
-        ]});
+        ];
+        objects.extend((0..BETWEEN).map(|k| manifest("Execution", &format!("between-{n}-{k}"), json!({}))));
+        objects.push(manifest("BulkUpdate", &format!("bulk-{n}"), spec));
+        let file = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         world.kubectl_ok(&["apply", "-f", "-"], &file.to_string());
         let status = world.finished(&format!("bulk-{n}")).await;
         for kind in Kind::ALL {

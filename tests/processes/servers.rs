@@ -1,7 +1,10 @@
 //! The API server and etcd are killed, or held, in the middle of a round: what was sent to them by then is carried out,
 //! or not, or later, and nobody tells the operator which.
 
-use crate::{round::Round, support::control_plane::ControlPlane};
+use crate::{
+    round::Round,
+    support::{control_plane::ControlPlane, operator::LONG_LEASE},
+};
 
 /// How many requests have got no answer, or one that tells of the server's own troubles, by the operator's log.
 fn open(log: &str) -> usize {
@@ -33,7 +36,7 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
     round.kill();
     round.note("SIGKILL of kube-apiserver");
     // It begins without an API server, and waits for it.
-    let failed = |log: &str| log.matches("the API server can't say yet").count();
+    let failed = |log: &str| log.matches("the API server cannot be reached yet").count();
     let before = failed(&round.world.operator.log());
     round.start("4");
     round.logged("a failed request", |log| failed(log) > before).await;
@@ -46,7 +49,8 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
 async fn etcd_is_killed() {
     let mut round = Round::new("no-etcd").await;
     let plane = ControlPlane::get();
-    round.start_two(&["--max-in-flight", "4"]).await;
+    // For as long as etcd may be away; whoever has lost the Lease ends, and does not tell of every request.
+    round.start_two(&[&["--max-in-flight", "4"], LONG_LEASE.as_slice()].concat()).await;
     round.submit().await;
     for first in [true, false] {
         if !round.hold_after(8).await {
