@@ -2,11 +2,14 @@
 //! planned. This follows the policy and its binding, compares them with the shipped ones, and keeps on record since when each
 //! has been as it is.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use self::{
     compare::Shipped,
@@ -30,6 +33,10 @@ pub const REQUESTER: &str = "aiapi.dev/requester";
 
 /// How many seconds after it was created or changed an object is in force on every API server.
 pub const SPREADS: i64 = 10;
+
+/// How long what a watch has said last counts while it fails. It bridges what is over by itself, such as another API server taking
+/// over.
+pub const BLIND: Duration = Duration::from_secs(30);
 
 /// What the check of authors has to say about BulkUpdates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +98,8 @@ struct Seen {
     recorded: Option<Entry>,
     /// When it was seen last that there is none: whatever shows one that is older shows the past.
     missed: Option<Timestamp>,
+    /// Since when its watch fails, if it does.
+    fails: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -162,10 +171,7 @@ impl Policies {
     pub fn take_in(&self, part: Part, event: Event<Lenient>, now: Now) {
         {
             let mut known = self.known();
-            let seen = match part {
-                Part::Policy => &mut known.policy,
-                Part::Binding => &mut known.binding,
-            };
+            let seen = known.of(part);
             match event {
                 Event::Init => seen.listing = None,
                 Event::InitApply(object) => seen.listing = self.look(part, &object, seen, now),
@@ -182,6 +188,17 @@ impl Policies {
             }
         }
         self.note(now);
+        self.changed.send_replace(());
+    }
+
+    /// Takes in whether the watch of one of them works. What is recorded of it stays: when it works again, it brings whatever has
+    /// changed.
+    pub fn is_watched(&self, part: Part, works: bool) {
+        {
+            let mut known = self.known();
+            let seen = known.of(part);
+            seen.fails = if works { None } else { seen.fails.or_else(|| Some(Instant::now())) };
+        }
         self.changed.send_replace(());
     }
 
@@ -237,14 +254,14 @@ impl Policies {
                 _ if accepts => Ok(()),
                 _ => Err(format!("the admission policy has not been in force for {SPREADS} s yet")),
             };
-            let waits_for_time = state.is_err();
+            let waits_for_time = state.is_err() || self.known().fails();
             if told.as_ref() != Some(&state) {
                 tell(state.clone());
                 told = Some(state);
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                () = tokio::time::sleep(std::time::Duration::from_secs(1)), if waits_for_time => {}
+                () = tokio::time::sleep(Duration::from_secs(1)), if waits_for_time => {}
             }
         }
     }
@@ -261,10 +278,21 @@ impl Policies {
 }
 
 impl Known {
+    fn of(&mut self, part: Part) -> &mut Seen {
+        match part {
+            Part::Policy => &mut self.policy,
+            Part::Binding => &mut self.binding,
+        }
+    }
+
     /// The entries of both, if both are there and check what they should; else what is wrong.
     fn both(&self) -> Result<(&Entry, &Entry), String> {
         let policy = self.policy.entry("ValidatingAdmissionPolicy")?;
         Ok((policy, self.binding.entry("ValidatingAdmissionPolicyBinding")?))
+    }
+
+    fn fails(&self) -> bool {
+        self.policy.fails.or(self.binding.fails).is_some()
     }
 
     fn admission(&self) -> Admission {
@@ -279,6 +307,11 @@ impl Known {
 
 impl Seen {
     fn entry(&self, what: &str) -> Result<&Entry, String> {
+        if self.listed && self.fails.is_some_and(|since| since.elapsed() > BLIND) {
+            return Err(format!(
+                "the {what} {POLICY} can't be watched any more; the operator's log says why"
+            ));
+        }
         match &self.there {
             Some(There { flaw: Some(flaw), .. }) => {
                 Err(format!("the {what} {POLICY} does not check what the shipped one checks: {flaw}"))

@@ -31,7 +31,7 @@ use crate::{
     metrics::Metrics,
     slots::Slots,
     target::Observed,
-    watches::watch,
+    watches::{News, watch, watch_with_news},
 };
 
 /// How many objects a list asks for at once: what is decoded at a time stays small.
@@ -226,9 +226,13 @@ async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
 
 async fn follow_admission(ctx: Arc<Context>, (part, resource): (Part, ApiResource), name: &'static str) {
     let api = Api::<Lenient>::all_with(ctx.client.clone(), &resource);
-    let mut events = std::pin::pin!(watch(&ctx, api, named(POLICY), name));
-    while let Some(event) = events.next().await {
-        ctx.policies.take_in(part, event, ctx.clock.now());
+    let mut news = std::pin::pin!(watch_with_news(&ctx, api, named(POLICY), name));
+    while let Some(news) = news.next().await {
+        match news {
+            News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
+            News::Fails => ctx.policies.is_watched(part, false),
+            News::Works => ctx.policies.is_watched(part, true),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Lists and watches: each goes on for ever, fails by itself, and is tried again ever more rarely.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use anyhow::Chain;
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
@@ -28,6 +28,17 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How often it is looked whether a watch that has failed works again, which only bookmarks may show, and kube keeps these to itself.
 const LOOKS: Duration = Duration::from_secs(1);
 
+/// What there is to know of a list and watch.
+#[derive(Clone, Debug)]
+pub enum News<K> {
+    /// What it has brought.
+    Event(Event<K>),
+    /// It fails: what it has brought may be out of date.
+    Fails,
+    /// It works again, after it has failed.
+    Works,
+}
+
 /// What is listed and watched in `api`, from now on and for ever; `resource` names it in logs and metrics. Each has a back-off
 /// of its own: one that fails holds up no other. It has to show signs of life from now on.
 pub fn watch<K>(
@@ -39,7 +50,29 @@ pub fn watch<K>(
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
+    events(watch_with_news(ctx, api, config, resource))
+}
+
+/// The same, for those who have to know whether it works.
+pub fn watch_with_news<K>(
+    ctx: &Context,
+    api: Api<K>,
+    config: watcher::Config,
+    resource: &'static str,
+) -> impl Stream<Item = News<K>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
     follow(&ctx.health, &ctx.metrics, api, config, resource)
+}
+
+fn events<K: Send>(news: impl Stream<Item = News<K>> + Send) -> impl Stream<Item = Event<K>> + Send {
+    news.filter_map(|news| {
+        ready(match news {
+            News::Event(event) => Some(event),
+            News::Fails | News::Works => None,
+        })
+    })
 }
 
 fn follow<K>(
@@ -48,7 +81,7 @@ fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     resource: &'static str,
-) -> impl Stream<Item = Event<K>> + Send + use<K>
+) -> impl Stream<Item = News<K>> + Send + use<K>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
@@ -57,10 +90,18 @@ where
     health.expect(&path);
     let (health, metrics) = (Arc::clone(health), metrics.clone());
     let begin = move || watcher(api.clone(), config.clone()).boxed();
-    let watched = Watched { events: begin(), trouble: Trouble::new(resource, metrics) };
+    let watched =
+        Watched { events: begin(), trouble: Trouble::new(resource, metrics), pause: None, held: None };
     stream::unfold((watched, begin), move |(mut watched, begin)| {
         let (health, path) = (Arc::clone(&health), path.clone());
         async move {
+            if let Some(wait) = watched.pause.take() {
+                sleep(wait).await;
+                watched.trouble.tried_again = Instant::now();
+            }
+            if let Some(event) = watched.held.take() {
+                return Some((News::Event(event), (watched, begin)));
+            }
             loop {
                 let next = tokio::select! {
                     biased;
@@ -68,28 +109,29 @@ where
                     () = sleep(LOOKS), if watched.trouble.ongoing() => {
                         if health.watched_since(&path, watched.trouble.tried_again) {
                             watched.trouble.recovered();
+                            return Some((News::Works, (watched, begin)));
                         }
                         continue;
                     }
                 };
-                match next {
-                    Ok(event) => {
-                        // A list is no progress before a watch goes on from it: to begin one, or to come to its last page but
-                        // one, may succeed each time.
-                        if matches!(event, Event::Apply(_) | Event::Delete(_)) {
-                            watched.trouble.recovered();
-                        }
-                        return Some((event, (watched, begin)));
+                return match next {
+                    // A list is no progress before a watch goes on from it: to begin one, or to come to its last page but
+                    // one, may succeed each time.
+                    Ok(event @ (Event::Apply(_) | Event::Delete(_))) if watched.trouble.ongoing() => {
+                        watched.trouble.recovered();
+                        watched.held = Some(event);
+                        Some((News::Works, (watched, begin)))
                     }
+                    Ok(event) => Some((News::Event(event), (watched, begin))),
                     Err(error) => {
                         let wait = watched.trouble.failed(&error).max(health.retry_after(&path));
                         if wants_another_list(&error) {
                             watched.events = begin();
                         }
-                        sleep(wait).await;
-                        watched.trouble.tried_again = Instant::now();
+                        watched.pause = Some(wait);
+                        Some((News::Fails, (watched, begin)))
                     }
-                }
+                };
             }
         }
     })
@@ -99,6 +141,10 @@ where
 struct Watched<K> {
     events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     trouble: Trouble,
+    /// How long to wait before it is tried again.
+    pause: Option<Duration>,
+    /// What has shown that it works again, and is told next.
+    held: Option<Event<K>>,
 }
 
 /// Whether to begin the watch where it was would fail again and again: what is refused is the place. kube does that only
@@ -150,9 +196,7 @@ impl Trouble {
 
     /// It works.
     fn recovered(&mut self) {
-        if self.ongoing() {
-            info!(resource = self.resource, failures = self.failures, "the watch works again");
-        }
+        info!(resource = self.resource, failures = self.failures, "the watch works again");
         self.failures = 0;
         self.logged.clear();
     }

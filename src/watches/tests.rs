@@ -37,6 +37,8 @@ use Reply::{Lines, Page, Refused, Silence};
 /// A watch that is played, and what it has asked for: when, and the query.
 struct Played {
     asked: Arc<Mutex<Vec<(Instant, String)>>>,
+    /// What was told of it, but for lists.
+    told: Mutex<Vec<&'static str>>,
     health: Arc<Health>,
     metrics: Metrics,
     client: Client,
@@ -76,16 +78,30 @@ impl Played {
         };
         let wire = Listen(Arc::clone(&health)).layer(BoxService::new(tower::service_fn(answer)));
         let service = TimeoutLayer::new(Duration::from_secs(30)).layer(wire);
-        Self { asked, health, metrics: Metrics::default(), client: Client::new(service, "default") }
+        Self {
+            asked,
+            told: Mutex::default(),
+            health,
+            metrics: Metrics::default(),
+            client: Client::new(service, "default"),
+        }
     }
 
     /// Watches for so long, by a clock that is wound; gives back when each request was made, and its query.
     async fn watch(&self, time: Duration) -> Vec<(Instant, String)> {
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), "default");
         let watched = follow(&self.health, &self.metrics, api, watcher::Config::default(), "configmaps");
-        let mut events = std::pin::pin!(watched);
+        let mut news = std::pin::pin!(watched);
         let end = Instant::now() + time;
-        while timeout_at(end, events.next()).await.is_ok() {}
+        while let Ok(Some(news)) = timeout_at(end, news.next()).await {
+            let word = match news {
+                News::Event(Event::Apply(_) | Event::Delete(_)) => "event",
+                News::Event(_) => continue,
+                News::Fails => "fails",
+                News::Works => "works",
+            };
+            self.told.lock().unwrap().push(word);
+        }
         self.asked.lock().unwrap().clone()
     }
 
@@ -276,5 +292,24 @@ fn waits_double_from_a_second_up_to_a_minute_and_differ() {
         let longest = Duration::from_secs(longest);
         assert_eq!(wait(failures, 1.0), longest);
         assert_eq!(wait(failures, 0.0), longest / 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_it_works_is_told() {
+    let refused_twice = |then: Vec<Value>| {
+        Played::by(move |n, query| match n {
+            _ if !is_watch(query) => Page { more: false },
+            1 | 2 => Refused(403, None),
+            _ => Lines(then.clone(), true),
+        })
+    };
+    // By what it brings, before that is told; or, where that is nothing, once it has come to its end.
+    let brings = vec![event("ADDED", &config_map("8"))];
+    for (lines, seconds, then) in [(brings, 30, vec!["event"]), (vec![], 70, vec![])] {
+        let played = refused_twice(lines);
+        played.watch(Duration::from_secs(seconds)).await;
+        let told = [vec!["fails", "fails", "works"], then].concat();
+        assert_eq!(*played.told.lock().unwrap(), told);
     }
 }
