@@ -11,7 +11,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use http::{
-    HeaderMap, Request, Response,
+    HeaderMap, Request, Response, StatusCode,
     header::{AGE, DATE},
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp, fmt::rfc2822};
@@ -26,6 +26,9 @@ use crate::{client::Wire, leadership};
 
 /// How much the machine's clock may differ before this is reported.
 pub const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+/// What an API server gives each of its answers.
+const AUDIT_ID: &str = "audit-id";
 
 /// By how much per mille one clock may run faster than the other: what is known gets that much less precise with time.
 const DRIFT_PER_MILLE: i32 = 1;
@@ -120,7 +123,11 @@ impl Clock {
     }
 
     /// Takes in the head of an answer to a request that was sent at `asked`, by [`leadership::now`].
-    fn take_in(&self, headers: &HeaderMap, asked: Duration) {
+    fn take_in(&self, status: StatusCode, headers: &HeaderMap, asked: Duration) {
+        // What stands before an API server that is away answers in its place, by a clock of its own.
+        if status.is_server_error() && !headers.contains_key(AUDIT_ID) {
+            return;
+        }
         // What has an age comes from a cache.
         let date = headers.get(DATE).filter(|_| !headers.contains_key(AGE));
         let Some(date) = date.and_then(|value| parse(value.to_str().ok()?)) else { return };
@@ -261,7 +268,8 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let (clock, asked) = (self.clock.clone(), leadership::now());
         let answer = self.wire.call(request);
-        async move { answer.await.inspect(|answer| clock.take_in(answer.headers(), asked)) }.boxed()
+        async move { answer.await.inspect(|answer| clock.take_in(answer.status(), answer.headers(), asked)) }
+            .boxed()
     }
 }
 

@@ -254,9 +254,10 @@ impl Metrics {
         let (None, Some(end)) = (&before.completion_time, &after.completion_time) else { return };
         self.ended_after.observe(seconds(end.0));
         let outcome = after.condition(READY).map(|c| c.reason.clone()).unwrap_or_default();
-        // A notAfter that has passed is as it was meant to be.
+        // A notAfter that has passed is as it was meant to be. (It may have passed up to a second before this says so.)
         let after_not_after = work.request.not_after.is_some_and(|not_after| end.0 > not_after);
-        if outcome == Rejection::DeadlineExceeded.reason() && !after_not_after {
+        let unplanned = end.0 >= work.request.starting_deadline && !after_not_after;
+        if outcome == Rejection::DeadlineExceeded.reason() && unplanned {
             self.expired.inc();
         }
         self.finished.get_or_create(&Outcome { outcome }).inc();

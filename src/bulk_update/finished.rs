@@ -21,12 +21,15 @@ use super::{
 };
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus},
-    client::{Failure, send},
+    client::{Failure, Next, send},
     clock::Clock,
 };
 
 /// The longest wait without a look at the API server's clock, which may have been set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// The longest wait between attempts that are refused: what is wrong is an admin's to mend, and a thousand BulkUpdates may have it.
+const LONGEST_REFUSED: Duration = Duration::from_mins(5);
 
 /// What is left to be known of a BulkUpdate that is over.
 #[derive(Clone, Debug)]
@@ -82,7 +85,8 @@ impl Finished {
     #[must_use]
     pub fn take_up(ctx: &Arc<Context>, over: Over) -> Self {
         let Over { named, generation, unacknowledged, end, time_to_live, terminating } = over;
-        if terminating {
+        // Nothing can be asked about what has no name.
+        if terminating || named.name.is_empty() || named.namespace.is_empty() {
             return Self(None);
         }
         let (time, chore) = match (unacknowledged, time_to_live) {
@@ -134,18 +138,33 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
 /// Does it, however often that has to be tried. If the object has changed, this ends as soon as the watch says so, and
 /// what is to be done is decided anew.
 async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
-    let mut attempt = 0;
-    while let Err(failure) = attempt_at(ctx, named, chore).await {
+    let mut logged = "";
+    for attempt in 1.. {
+        let Err(failure) = attempt_at(ctx, named, chore).await else { return };
         if failure.is_not_found() {
             return;
         }
-        attempt += 1;
-        let what = match chore {
-            Chore::Acknowledge(..) => "the new generation can't be acknowledged",
-            Chore::Expire => "it can't be deleted after its TTL",
-        };
-        warn!(bulk_update = %named.full_name(), %failure, "{what}; trying again");
-        tokio::time::sleep(failure.wait(attempt)).await;
+        ctx.metrics.failed("bulkupdates", &failure);
+        if failure.reason() != logged {
+            logged = failure.reason();
+            let what = match chore {
+                Chore::Acknowledge(..) => "the new generation can't be acknowledged",
+                Chore::Expire => "it can't be deleted after its TTL",
+            };
+            warn!(bulk_update = %named.full_name(), %failure, "{what}; trying again");
+        }
+        tokio::time::sleep(wait(&failure, attempt)).await;
+    }
+}
+
+/// How long to wait before attempt `attempt`.
+fn wait(failure: &Failure, attempt: u32) -> Duration {
+    match failure.next() {
+        Next::Retry | Next::LookAgain => failure.wait(attempt),
+        Next::RetryForbidden | Next::GiveUp => {
+            let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
+            Duration::from_secs(1).saturating_mul(doubled).min(LONGEST_REFUSED)
+        }
     }
 }
 
@@ -166,4 +185,21 @@ async fn attempt_at(ctx: &Context, named: &Named, chore: &Chore) -> Result<(), F
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_tried_ever_more_rarely_and_what_may_pass_within_seconds() {
+        let refused = |code| Failure::Refused { code, message: String::new(), retry_after: None };
+        for code in [400, 403, 422] {
+            let waits: Vec<_> = (1..20).map(|attempt| wait(&refused(code), attempt).as_secs()).collect();
+            assert_eq!((waits[0], waits[1], waits[18]), (1, 2, 300), "{code}");
+        }
+        for code in [409, 429, 503] {
+            assert!(wait(&refused(code), 20) <= Duration::from_secs(10), "{code}");
+        }
+    }
 }

@@ -113,7 +113,8 @@ impl Registry {
             Event::Init => *self.lists.entry(scope.map(Into::into)).or_default() += 1,
             Event::InitApply(stored) | Event::Apply(stored) => {
                 let list = self.list(scope);
-                if stored.flaw.is_some() && !is_over(&stored.bulk) {
+                // What is over is left alone, whatever is wrong with it; but what can't be named is never spoken of otherwise.
+                if stored.flaw.is_some() && !(is_over(&stored.bulk) && stored.is_named()) {
                     self.unreadable(stored, list);
                 } else {
                     self.apply(Box::new(stored.bulk), list, listed);

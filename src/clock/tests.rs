@@ -75,21 +75,21 @@ fn what_is_no_date_and_what_comes_from_a_cache_does_not_count() {
         headers
     };
     let clock = Clock::default();
-    clock.take_in(&HeaderMap::new(), ms(0));
+    clock.take_in(StatusCode::OK, &HeaderMap::new(), ms(0));
     for text in
         ["", "0", "now", "2026-01-01T00:00:00Z", "Thu, 01 Jan 2026 25:00:00 GMT", "Thu, 01 Jan 2026", "ä"]
     {
-        clock.take_in(&head(text, None), ms(0));
+        clock.take_in(StatusCode::OK, &head(text, None), ms(0));
     }
-    clock.take_in(&head("Thu, 01 Jan 2026 12:00:00 GMT", Some("7")), ms(0));
+    clock.take_in(StatusCode::OK, &head("Thu, 01 Jan 2026 12:00:00 GMT", Some("7")), ms(0));
     assert!(!clock.is_set());
     for text in ["Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"] {
         let clock = Clock::default();
-        clock.take_in(&head(text, None), leadership::now());
+        clock.take_in(StatusCode::OK, &head(text, None), leadership::now());
         let _ = clock.now();
     }
     let asked = leadership::now();
-    clock.take_in(&head("Thu, 01 Jan 2026 12:00:00 GMT", None), asked);
+    clock.take_in(StatusCode::OK, &head("Thu, 01 Jan 2026 12:00:00 GMT", None), asked);
     let now = clock.now();
     assert_eq!(now.earliest.as_second(), at(0).as_second());
     assert!(now.latest < at(0) + SignedDuration::from_secs(10), "{now:?}");
@@ -149,5 +149,28 @@ proptest! {
         let (earliest, latest) = told(&state, instant + later);
         let time = server(instant + later);
         prop_assert!(earliest <= time + 1 && time <= latest + 1, "{earliest} {time} {latest}");
+    }
+}
+
+#[test]
+fn an_outage_that_something_before_the_api_server_tells_of_says_nothing_of_the_time() {
+    let answers = |status: StatusCode, its_own: bool| {
+        let mut headers = HeaderMap::new();
+        headers.insert(DATE, HeaderValue::from_static("Thu, 01 Jan 2026 12:00:00 GMT"));
+        if its_own {
+            headers.insert(AUDIT_ID, HeaderValue::from_static("a"));
+        }
+        let clock = Clock::default();
+        // Two that agree would set it.
+        for _ in 0..2 {
+            clock.take_in(status, &headers, leadership::now());
+        }
+        clock.is_set()
+    };
+    for status in [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT] {
+        assert!(!answers(status, false) && answers(status, true), "{status}");
+    }
+    for status in [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::FORBIDDEN] {
+        assert!(answers(status, false), "{status}");
     }
 }

@@ -156,6 +156,25 @@ fn what_waits_to_be_planned_is_shown_by_the_oldest_until_it_is_planned_rejected_
 }
 
 #[test]
+fn what_has_expired_is_what_its_starting_deadline_has_ended() {
+    let expired = |not_after, end: i64| {
+        let metrics = Metrics::default();
+        let rejected =
+            json!({"completionTime": at(end).to_string(), "conditions": ready("False", "DeadlineExceeded")});
+        comes_to(&metrics, &mut bulk(not_after), rejected);
+        value(&metrics, "aiapi_bulkupdates_expired_total")
+    };
+    // The hour, and the last second of it.
+    assert_eq!((expired(None, 3601), expired(Some(9999), 3601)), ("1".to_owned(), "1".to_owned()));
+    // Its notAfter has ended it, which is certain before a whole second shows it.
+    for end in [9, 10, 11] {
+        assert_eq!(expired(Some(10), end), "0", "{end}");
+    }
+    // The operator was away for both.
+    assert_eq!(expired(Some(10), 5000), "0");
+}
+
+#[test]
 fn an_outcome_that_is_not_known_is_counted_once_at_the_end() {
     let metrics = Metrics::default();
     let unknown = |verb: &str| {
