@@ -111,12 +111,18 @@ pub fn time(raw: &RawValue) -> Option<Timestamp> {
 /// The first moment of the year 1, in seconds since 1970: what is earlier counts as this, which can be written down again.
 const FIRST: i64 = -62_135_596_800;
 
+/// The time itself, or the first moment of the year 1 if it is earlier: the API server takes no year with a sign.
+#[must_use]
+pub fn writable(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(FIRST).map_or(time, |first| time.max(first))
+}
+
 /// A time of RFC 3339. The last hours of the year 9999 are later than can be held and count as the last moment that can; what lies
 /// before the year 1 counts as its first. `None` if there is no such time, such as the 30th of February.
 #[must_use]
 pub fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Timestamp::from_second(FIRST).ok().map(|first| time.max(first));
+        return Some(writable(time));
     }
     let (local, hours, minutes) = if let Some(local) = text.strip_suffix(['Z', 'z']) {
         (local, "00", "00")

@@ -152,6 +152,8 @@ fn shortened_condition(condition: Condition) -> Condition {
         reason: cut(&condition.reason, other),
         status: cut(&condition.status, other),
         message: cut(&condition.message, message),
+        // It stays where the status of the condition does, and is written back.
+        last_transition_time: Time(raw::writable(condition.last_transition_time.0)),
         ..condition
     }
 }

@@ -207,6 +207,18 @@ fn of_a_status_what_can_be_read_counts_and_a_start_or_an_end_is_one_whatever_sta
         let read = status("/status/startTime", &json!(text).to_string()).unwrap();
         assert_eq!(serde_json::to_value(read.start_time).unwrap(), json!(held), "{text}");
     }
+    // Those of conditions stay where nothing changes.
+    for (text, held) in [
+        ("0000-01-01T00:00:00+23:59", Some("0001-01-01T00:00:00Z")),
+        ("2026-01-01T00:00:00Z", Some("2026-01-01T00:00:00Z")),
+        ("9999-12-31T23:59:59Z", None),
+    ] {
+        let condition = json!([{"type": "Ready", "status": "False", "reason": "r", "message": "", "lastTransitionTime": text}]);
+        let read = status("/status/conditions", &condition.to_string()).unwrap().conditions;
+        let times = serde_json::to_value(read).unwrap();
+        let time = times.pointer("/0/lastTransitionTime").and_then(serde_json::Value::as_str);
+        assert_eq!(time, held, "{text}");
+    }
     // One item that can't be read takes no other with it.
     let item = json!({"id": "exec-1", "targetStatus": "STOPPED", "result": "Planned", "uid": "u"});
     for bad in [json!(5), json!({}), json!({"id": "exec-2", "targetStatus": "STOPPED", "result": "Vanished"})]
