@@ -130,7 +130,12 @@ async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_se
         let (ok, message) = world.kubectl(&["create", "-f", "-"], &manifest(&name, field, &value));
         assert!(ok, "{field} {value}: {message}");
         let status = world.finished(&name).await;
-        assert_eq!(status.condition("Ready").unwrap().reason, reason, "{field} {value}: {:?}", conditions(&status));
+        assert_eq!(
+            status.condition("Ready").unwrap().reason,
+            reason,
+            "{field} {value}: {:?}",
+            conditions(&status)
+        );
     }
     let beyond = i64::from(i32::MAX) + 1;
     for (field, value) in [
@@ -146,6 +151,17 @@ async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_se
         ("notAfter", json!("2026-01-01T00:00:00")),
         ("notAfter", json!("10000-01-01T00:00:00Z")),
         ("notAfter", json!("")),
+        ("notAfter", json!([])),
+        ("notAfter", json!(["2999-01-01T00:00:00Z"])),
+        ("notAfter", json!({"time": "2999-01-01T00:00:00Z"})),
+        ("notAfter", json!(4102444800u32)),
+        ("dryRun", json!([true])),
+        ("startingDeadlineSeconds", json!([60])),
+        ("ttlSecondsAfterFinished", json!([])),
+        ("executions", json!([[{"id": "nobody", "targetStatus": "STOPPED"}]])),
+        ("deployments", json!([{"id": ["nobody"], "targetStatus": "STOPPED"}])),
+        ("deployments", json!([{"id": "nobody", "targetStatus": ["STOPPED"]}])),
+        ("deployments", json!([{"id": "nobody", "targetStatus": "STOPPED", "uid": ["u"]}])),
         ("startingDeadlineSeconds", json!(0)),
         ("startingDeadlineSeconds", json!(beyond)),
         ("activeDeadlineSeconds", json!(0)),
@@ -155,7 +171,8 @@ async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_se
         ("ttlSecondsAfterFinished", json!(beyond)),
         ("ttlSecondsAfterFinished", json!(i64::MAX)),
     ] {
-        let (ok, message) = world.kubectl(&["create", "-f", "-"], &manifest("refused", field, &value));
+        let (ok, message) =
+            world.kubectl(&["create", "--validate=false", "-f", "-"], &manifest("refused", field, &value));
         assert!(!ok && message.contains(&format!("spec.{field}")), "{field} {value}: {message}");
     }
 }
@@ -171,8 +188,11 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
         for (name, status) in [
             ("started", json!({"startTime": time})),
             ("recorded", json!({"startTime": time, "executions": [planned]})),
-            ("told", json!({"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "",
-                "lastTransitionTime": time}], "observedGeneration": i64::MAX})),
+            (
+                "told",
+                json!({"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "",
+                "lastTransitionTime": time}], "observedGeneration": i64::MAX}),
+            ),
         ] {
             let name = format!("{name}-{n}");
             world.submit(&name, stop("held")).await;

@@ -82,7 +82,7 @@ impl Finished {
     #[must_use]
     pub fn take_up(ctx: &Arc<Context>, over: Over) -> Self {
         let Over { named, generation, unacknowledged, end, time_to_live, terminating } = over;
-        if terminating {
+        if terminating || !named.is_complete() {
             return Self(None);
         }
         let (time, chore) = match (unacknowledged, time_to_live) {

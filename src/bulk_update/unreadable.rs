@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::{
     Context,
     record::{self, Named},
-    status::{ACCEPTED, READY, RECONCILING, STALLED, condition, whole_seconds},
+    status::{ACCEPTED, READY, STALLED, condition, whole_seconds},
     stored::Stored,
 };
 use crate::{
@@ -51,20 +51,24 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     let message = told(why, planned);
     let says =
         |type_: &str, status: &str| condition(type_, status, UNREADABLE, &message, before, generation, now);
-    let accepted = match before.condition(ACCEPTED) {
+    let accepted = match before.condition(ACCEPTED).filter(|accepted| can_be_written(accepted)) {
         Some(accepted) if planned => Condition { observed_generation: Some(generation), ..accepted.clone() },
         _ if planned => says(ACCEPTED, "Unknown"),
         _ => says(ACCEPTED, "False"),
     };
     let mut after = before.clone();
     after.observed_generation = generation;
+    // Of what else stands there the schema may refuse what it once let in, and with it all of this.
     after.conditions = vec![accepted, says(READY, "False"), says(STALLED, "True")];
-    let own = [ACCEPTED, READY, RECONCILING, STALLED];
-    after.conditions.extend(before.conditions.iter().filter(|c| !own.contains(&&*c.type_)).cloned());
     if !planned {
         after.completion_time.get_or_insert(Time(now));
     }
     after
+}
+
+/// Whether the schema lets in a condition of the operator's own as it was read, whatever has let it in then.
+fn can_be_written(condition: &Condition) -> bool {
+    !condition.reason.is_empty() && ["True", "False", "Unknown"].contains(&&*condition.status)
 }
 
 /// The same as a merge patch that leaves all else as it is; `None` if it says so already.

@@ -21,6 +21,8 @@ pub struct Tally {
     pub unreadable: usize,
     /// Which can't be named.
     pub nameless: usize,
+    /// Which stand under another name than they have.
+    pub astray: usize,
     /// Of which the API server takes no status.
     pub unwritable: usize,
     /// Of which somebody else has written that they are over.
@@ -140,7 +142,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "inputs: {} ({}); accepted: {}; refused by the API server: {}; BulkUpdates finished: {}, of them rejected \
-             as a whole: {}; finished and expired: {}; waiting: {}; unreadable: {}; nameless: {}; without a status: {}; \
+             as a whole: {}; finished and expired: {}; waiting: {}; unreadable: {}; nameless: {}; astray: {}; without a status: {}; \
              believed to be over: {}; being deleted: {}; found over after a restart: {}; items refused: {}; items failed: \
              {}; well-formed ones in between: {}, the slowest took {:?}",
             self.total(),
@@ -153,6 +155,7 @@ impl fmt::Display for Tally {
             counts(&self.waiting),
             self.unreadable,
             self.nameless,
+            self.astray,
             self.unwritable,
             self.believed,
             self.terminating,
