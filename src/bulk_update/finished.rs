@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus},
-    client::{Failure, send},
+    client::{Failure, Next, send},
     clock::Clock,
 };
 
@@ -131,12 +131,12 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
     }
 }
 
-/// Does it, however often that has to be tried. If the object has changed, this ends as soon as the watch says so, and
-/// what is to be done is decided anew.
+/// Does it, however often that has to be tried. If the object has changed, the watch brings it, and what is to be done is decided
+/// anew: nothing, if somebody has taken the end out of its status, for it stays over.
 async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
     let mut attempt = 0;
     while let Err(failure) = attempt_at(ctx, named, chore).await {
-        if failure.is_not_found() {
+        if failure.next() == Next::LookAgain {
             return;
         }
         attempt += 1;

@@ -240,12 +240,15 @@ impl Known {
                 if accepted.status == "False" {
                     tally.rejected(&accepted.reason);
                 } else {
-                    Asked::by(&made.object).has_an_answer_for_each(&status)?;
+                    Asked::by(&made.object).has_an_answer_for_each(&status, made.way)?;
                     tally.finished += 1;
                 }
                 for (kind, item) in all_items(&status) {
-                    let reason = item.reason.map(|reason| format!("{reason:?}"));
-                    let reason = || reason.unwrap_or_else(|| panic!("{}: no reason: {item:?}", made.name));
+                    let reason = || {
+                        // Whoever writes that it failed is believed that, for no reason too.
+                        assert!(item.reason.is_some() || made.way != Way::Sent, "{}: {item:?}", made.name);
+                        item.reason.map_or("none".to_owned(), |reason| format!("{reason:?}"))
+                    };
                     match item.result {
                         ItemResult::Refused => {
                             tally.refused(&reason());
@@ -386,19 +389,26 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
         }
         return Verdict::NotYet(format!("it was begun although it is being deleted: {now}"));
     }
-    match answer(now) {
+    match answer(now, made.way) {
         Ok(verdict) => verdict,
         Err(why) => Verdict::NotYet(why),
     }
 }
 
 /// What a status says.
-fn answer(object: &Value) -> Result<Verdict, String> {
+fn answer(object: &Value, way: Way) -> Result<Verdict, String> {
     let mut now = object.clone();
     // For what is said of it.
     now["metadata"].as_object_mut().map(|metadata| metadata.remove("managedFields"));
-    let status = BulkUpdateStatus::deserialize(&now["status"])
-        .map_err(|error| format!("its status can't be read: {error}: {}", now["status"]))?;
+    let mut status = now["status"].clone();
+    if way != Way::Sent && BulkUpdateStatus::deserialize(&status).is_err() {
+        // What somebody else has recorded of the items the operator leaves as it is where it can't read the request.
+        for field in ["executions", "deployments", "summary"] {
+            status.as_object_mut().map(|status| status.remove(field));
+        }
+    }
+    let status = BulkUpdateStatus::deserialize(&status)
+        .map_err(|error| format!("its status can't be read: {error}: {status}"))?;
     let named = |type_| status.condition(type_).ok_or_else(|| format!("it has no condition {type_}: {now}"));
     let (ready, accepted) = (named("Ready")?.clone(), named("Accepted")?.clone());
     for condition in &status.conditions {

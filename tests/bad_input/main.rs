@@ -138,7 +138,10 @@ async fn loosened(
     let probe = format!("{}/well-formed-loose/status", path(world, BULK_UPDATE));
     let loose_status = || would_take(world, "PATCH", &probe, json!({"status": 7}).to_string());
     until("the loosened status", loose_status).await;
+    // It sees nothing of them until somebody else has had their say.
+    world.operator.signal("STOP");
     let mut made = create(world, forged, tally).await;
+    world.operator.signal("CONT");
     for forged in &mut made {
         forged.way = Way::Forged;
     }

@@ -13,7 +13,7 @@ use super::{
     tally::Tally,
     watches::none_has_failed,
 };
-use crate::support::{World, operator::LONG_LEASE, until};
+use crate::support::{World, operator::LONG_LEASE, until, until_ok};
 
 /// What stands in a status once it is over, and is never changed any more.
 type End = [Value; 4];
@@ -63,14 +63,20 @@ async fn ends(world: &World) -> HashMap<String, End> {
 /// It has as many targets in its index as there are; whether one counts whose name can't be read is all the same.
 async fn knows_all_targets(world: &World) {
     for sort in [EXECUTION, DEPLOYMENT] {
-        let listed = list(world, &path(world, sort), "").await;
-        let most = listed.len();
-        let names = listed.iter().filter_map(|object| object["metadata"]["name"].as_str());
-        let least = names.filter(|name| can_be_a_name(name)).collect::<HashSet<_>>().len();
-        let samples = world.operator.samples().await;
-        let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
-        let between =
-            (least..=most).any(|count| u32::try_from(count).is_ok_and(|count| f64::from(count) == known));
-        assert!(between, "{known} {} are known, and there are {least} to {most}", sort.plural);
+        until_ok("it knows all targets", || async {
+            let listed = list(world, &path(world, sort), "").await;
+            let names = listed.iter().filter_map(|object| object["metadata"]["name"].as_str());
+            let least = names.filter(|name| can_be_a_name(name)).collect::<HashSet<_>>().len();
+            let samples = world.operator.samples().await;
+            let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
+            let among =
+                (least..=listed.len()).any(|count| u32::try_from(count).is_ok_and(|n| f64::from(n) == known));
+            if among {
+                Ok(())
+            } else {
+                Err(format!("{known} {}; there are {least} to {}", sort.plural, listed.len()))
+            }
+        })
+        .await;
     }
 }

@@ -1,5 +1,7 @@
 //! Sends bytes to the API server as they are: no client of a type would let them through.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
 use http::Request;
 use http_body_util::BodyExt;
@@ -24,9 +26,14 @@ pub struct Answer {
 
 async fn send(client: &Client, method: &str, path: &str, media_type: &str, body: Vec<u8>) -> Answer {
     let request = Request::builder().method(method).uri(path).header("Content-Type", media_type);
-    let response = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
+    let answer = async {
+        let response = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        (head, body.collect().await.unwrap().to_bytes())
+    };
+    // The API server itself gives up after a minute.
+    let answer = tokio::time::timeout(Duration::from_secs(90), answer).await;
+    let (head, body) = answer.unwrap_or_else(|_| panic!("no answer: {method} {path}"));
     // What is no JSON has no message, which is looked for.
     Answer { code: head.status.as_u16(), body: lenient::parse(&body) }
 }

@@ -101,6 +101,8 @@ impl Tally {
         let all = |counts: &Counts| counts.values().sum::<usize>();
         let of = |counts: &Counts, word: &str| counts.get(word).copied().unwrap_or_default();
         let bulk_updates = of(&self.accepted, "BulkUpdate");
+        let edited_targets =
+            of(&self.accepted, "Execution metadata") + of(&self.accepted, "Deployment metadata");
         let floors = [
             ("inputs", self.total(), count),
             ("accepted inputs", all(&self.accepted), count / 2),
@@ -110,7 +112,7 @@ impl Tally {
                 of(&self.accepted, "BulkUpdate metadata"),
                 count / 50,
             ),
-            ("accepted patches of a target's metadata", of(&self.accepted, "Execution metadata"), count / 50),
+            ("accepted patches of a target's metadata", edited_targets, count / 40),
             ("inputs refused by the API server", self.codes.values().sum(), count / 10),
             ("BulkUpdates in etcd", of(&self.accepted, "BulkUpdate in etcd"), count / 25),
             ("finished BulkUpdates", self.finished, bulk_updates / 2),
