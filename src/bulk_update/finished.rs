@@ -85,8 +85,7 @@ impl Finished {
     #[must_use]
     pub fn take_up(ctx: &Arc<Context>, over: Over) -> Self {
         let Over { named, generation, unacknowledged, end, time_to_live, terminating } = over;
-        // Nothing can be asked about what has no name.
-        if terminating || named.name.is_empty() || named.namespace.is_empty() {
+        if terminating || !named.is_complete() {
             return Self(None);
         }
         let (time, chore) = match (unacknowledged, time_to_live) {
@@ -135,13 +134,13 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
     }
 }
 
-/// Does it, however often that has to be tried. If the object has changed, this ends as soon as the watch says so, and
-/// what is to be done is decided anew.
+/// Does it, however often that has to be tried. If the object has changed, the watch brings it, and what is to be done is decided
+/// anew: nothing, if somebody has taken the end out of its status, for it stays over.
 async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
     let mut logged = "";
     for attempt in 1.. {
         let Err(failure) = attempt_at(ctx, named, chore).await else { return };
-        if failure.is_not_found() {
+        if failure.next() == Next::LookAgain {
             return;
         }
         ctx.metrics.failed("bulkupdates", &failure);
@@ -198,7 +197,7 @@ mod tests {
             let waits: Vec<_> = (1..20).map(|attempt| wait(&refused(code), attempt).as_secs()).collect();
             assert_eq!((waits[0], waits[1], waits[18]), (1, 2, 300), "{code}");
         }
-        for code in [409, 429, 503] {
+        for code in [429, 503] {
             assert!(wait(&refused(code), 20) <= Duration::from_secs(10), "{code}");
         }
     }

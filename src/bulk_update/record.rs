@@ -231,6 +231,12 @@ impl From<&ObjectMeta> for Named {
 }
 
 impl Named {
+    /// Whether all of it could be read: otherwise there is nothing that a request could be about.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        [&self.namespace, &self.name, &self.uid, &self.resource_version].iter().all(|text| !text.is_empty())
+    }
+
     /// Namespace and name, for logs.
     #[must_use]
     pub fn full_name(&self) -> String {

@@ -318,7 +318,7 @@ impl Registry {
         State::Unreadable { report, earlier }
     }
 
-    /// Counts it, and tells of it in the log and in an event, where it can be named.
+    /// Counts it, and tells of it in the log and in an event: in its namespace, and by its uid where its name can't be read.
     fn tell(&mut self, key: &Key, stored: &Stored) {
         self.unreadable += 1;
         self.ctx.metrics.unreadable("bulkupdates");
@@ -326,7 +326,7 @@ impl Registry {
         warn!(bulk_update = %format_args!("{}/{}", key.0, key.1), error = why, unreadable = self.unreadable,
             "a BulkUpdate can't be read: nothing is done for it");
         let ObjectMeta { namespace, name, uid, .. } = &stored.bulk.metadata;
-        if name.is_none() || namespace.is_none() {
+        if namespace.is_none() {
             return;
         }
         let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());

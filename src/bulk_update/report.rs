@@ -106,7 +106,7 @@ pub fn publish(
     let (recorder, client, now) = (ctx.recorder.clone(), ctx.client.clone(), ctx.clock.now().earliest);
     ctx.tracker.spawn(async move {
         let publish = async {
-            match for_a_long_name(&event, &regarding, now) {
+            match with_its_own_name(&event, &regarding, now) {
                 None => recorder.publish(&event, &regarding).await,
                 Some(event) => {
                     let namespace = event.metadata.namespace.clone().unwrap_or_default();
@@ -124,10 +124,10 @@ pub fn publish(
     });
 }
 
-/// The event about an object whose name is so long that the recorder, which names an event by its object and the time,
-/// would make one that the API server refuses.
-fn for_a_long_name(event: &Event, regarding: &ObjectReference, now: Timestamp) -> Option<events::Event> {
-    if regarding.name.as_ref().is_none_or(|name| name.len() <= LONGEST_NAME) {
+/// The event about an object whose name is missing, or so long that the recorder, which names an event by its object and the
+/// time, would make one that the API server refuses.
+fn with_its_own_name(event: &Event, regarding: &ObjectReference, now: Timestamp) -> Option<events::Event> {
+    if regarding.name.as_ref().is_some_and(|name| name.len() <= LONGEST_NAME) {
         return None;
     }
     let type_ = match event.type_ {
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_about_a_long_name_gets_a_name_of_its_own() {
+    fn an_event_about_a_long_name_or_none_gets_a_name_of_its_own() {
         let event = Event {
             type_: EventType::Warning,
             reason: "Unreadable".into(),
@@ -165,16 +165,20 @@ mod tests {
             action: "Unreadable".into(),
             secondary: None,
         };
-        let about = |length| ObjectReference {
+        let about = |name: Option<usize>| ObjectReference {
             namespace: Some("team-a".into()),
-            name: Some("x".repeat(length)),
+            name: name.map(|length| "x".repeat(length)),
+            uid: Some("u".into()),
             ..ObjectReference::default()
         };
-        assert_eq!(for_a_long_name(&event, &about(LONGEST_NAME), Timestamp::now()), None);
-        let long = about(LONGEST_NAME + 1);
-        let own = for_a_long_name(&event, &long, Timestamp::now()).unwrap();
-        assert_eq!(own.metadata.generate_name.as_deref(), Some("ai-api-operator-"));
-        assert_eq!(own.metadata.namespace.as_deref(), Some("team-a"));
-        assert_eq!((own.regarding, own.note, own.type_), (Some(long), event.note, Some("Warning".into())));
+        let now = Timestamp::now();
+        assert_eq!(with_its_own_name(&event, &about(Some(LONGEST_NAME)), now), None);
+        for about in [about(Some(LONGEST_NAME + 1)), about(None)] {
+            let own = with_its_own_name(&event, &about, now).unwrap();
+            assert_eq!(own.metadata.generate_name.as_deref(), Some("ai-api-operator-"));
+            assert_eq!(own.metadata.namespace.as_deref(), Some("team-a"));
+            assert_eq!(own.regarding, Some(about));
+            assert_eq!((own.note, own.type_), (event.note.clone(), Some("Warning".into())));
+        }
     }
 }

@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for Stored {
         let found = raw::members(&raw, ["metadata", "spec", "status"]);
         let [metadata, spec, status] = found.unwrap_or_default();
         let metadata = bare_metadata(metadata);
-        let flaw = nameless(&metadata).map(|field| format!("metadata.{field} is missing or no text"));
+        let flaw = nameless(&metadata).map(|field| format!("metadata.{field} is missing or invalid"));
         let read = part::<BulkUpdateSpec>(spec, "spec")
             .and_then(|spec| unfit(&spec).map_or(Ok(spec), |why| Err(format!("spec: {why}"))));
         let (spec, flaw) = match (read, flaw) {

@@ -51,19 +51,24 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     let message = told(why, planned);
     let says =
         |type_: &str, status: &str| condition(type_, status, UNREADABLE, &message, before, generation, now);
-    let accepted = match before.condition(ACCEPTED) {
+    let accepted = match before.condition(ACCEPTED).filter(|accepted| can_be_written(accepted)) {
         Some(accepted) if planned => Condition { observed_generation: Some(generation), ..accepted.clone() },
         _ if planned => says(ACCEPTED, "Unknown"),
         _ => says(ACCEPTED, "False"),
     };
     let mut after = before.clone();
     after.observed_generation = generation;
-    // Nobody else's: there is room for a few, and one that the schema does not take would keep these from being written.
+    // Of what else stands there the schema may refuse what it once let in, and with it all of this.
     after.conditions = vec![accepted, says(READY, "False"), says(STALLED, "True")];
     if !planned {
         after.completion_time.get_or_insert(Time(now));
     }
     after
+}
+
+/// Whether the schema lets in a condition of the operator's own as it was read, whatever has let it in then.
+fn can_be_written(condition: &Condition) -> bool {
+    !condition.reason.is_empty() && ["True", "False", "Unknown"].contains(&&*condition.status)
 }
 
 /// The same as a merge patch that leaves all else as it is; `None` if it says so already.

@@ -12,7 +12,7 @@ use super::{
     send::{delete, edited, get, patch, post, refusal},
     tally::Tally,
 };
-use crate::support::World;
+use crate::support::{World, operator::LONG_LEASE};
 
 /// What is sent as the ConfigMap, and what its text means.
 #[derive(Clone, Debug)]
@@ -225,7 +225,8 @@ fn by_chance() -> BoxedStrategy<Text> {
 
 /// Puts up each text, and asks for something after it.
 pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
-    let world = World::running("bad-flags").await;
+    let mut world = World::new("bad-flags").await;
+    world.operator.start(&LONG_LEASE);
     let mut tally = Tally::default();
     for kind in Kind::ALL {
         world.own(kind, "runs", "RUNNING").await;

@@ -1,13 +1,15 @@
 //! What must hold of every BulkUpdate that is there: its conditions say where it is.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use ai_api_operator::api::{
-    BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, State,
+    BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, State, can_be_a_name,
 };
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::{
     inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION},
@@ -15,7 +17,7 @@ use super::{
     tally::Tally,
     writes::Asked,
 };
-use crate::support::{World, until_ok};
+use crate::support::{DEADLINE, World};
 
 /// What is known of all BulkUpdates and targets that ever were there.
 #[derive(Debug, Default)]
@@ -26,6 +28,8 @@ pub struct Known {
     pub refused: HashSet<(String, Kind, String)>,
     /// The targets whose state was given a word that there is not.
     pub unreadable: HashSet<(String, String)>,
+    /// The targets that don't say who they are: without the name that they are found by, or without a uid.
+    unidentified: HashSet<(String, String)>,
     /// Items whose targets are known to be waited for.
     awaited: HashSet<(Kind, String)>,
     /// How many the present process has found unreadable.
@@ -37,8 +41,10 @@ pub struct Known {
 /// Whether a BulkUpdate is where it may stay.
 enum Verdict {
     Finished(BulkUpdateStatus),
-    /// It waits, and says so; it does so rightly if all of these are to be waited for.
-    Waiting(String, Vec<(Kind, ItemStatus)>),
+    /// It waits for its targets, and says so; it does so rightly if all of these are to be waited for.
+    Settling(Vec<(Kind, ItemStatus)>),
+    /// It can't be planned yet, and says why.
+    Waiting(String),
     /// Its conditions say that it can't be read.
     Unreadable,
     /// Somebody else has written that it is over.
@@ -52,8 +58,10 @@ enum Verdict {
 
 /// Who may go without an answer in the status: what neither the operator nor anybody else can write a status of.
 enum Excuse {
-    /// What stands there for its name or namespace is not what it is stored under.
+    /// What stands there for its name can't be a name.
     Nameless,
+    /// There is nothing under the name and namespace that stand there: nobody finds it by those.
+    Astray,
     /// The API server takes no status of it.
     Unwritable,
 }
@@ -62,11 +70,14 @@ impl Known {
     /// Takes in targets that are there.
     pub fn targets(&mut self, created: &[Created]) {
         for made in created {
-            let key = (made.sort.plural.to_owned(), made.name.clone());
+            let key = || (made.sort.plural.to_owned(), made.name.clone());
             let status = made.status.as_ref().unwrap_or(&made.object["status"]);
             let state = &status["state"];
             if !state.is_null() && State::deserialize(state).is_err() {
-                self.unreadable.insert(key);
+                self.unreadable.insert(key());
+            }
+            if made.object["metadata"]["name"] != *made.name || made.uid().is_empty() {
+                self.unidentified.insert(key());
             }
         }
     }
@@ -88,83 +99,100 @@ impl Known {
         self.found = self.unanswered;
     }
 
-    /// Waits until each of them is over, or waits and says for what, or says that it can't be read.
+    /// Waits until each of them is over, or waits and says for what, or says that it can't be read; and fails when there is one
+    /// that has no answer while none other gets one either.
     pub async fn until_each_has_its_answer(&mut self, world: &World, created: &[Created], tally: &mut Tally) {
-        let open: HashMap<_, _> = created.iter().map(|made| (id(made), made)).collect();
-        let excuses: HashMap<String, Option<Excuse>> = HashMap::new();
-        let state = Mutex::new((self, tally, open, excuses));
-        until_ok("every BulkUpdate has its answer", || async {
-            let (known, tally, open, excuses) = &mut *state.lock().await;
+        let mut open: Vec<_> = created.iter().collect();
+        let mut excuses = HashMap::new();
+        let mut progress = Instant::now();
+        loop {
+            let (before, mut late) = (open.len(), Vec::new());
             let listed = list(world, &path(world, BULK_UPDATE), "").await;
             let listed: HashMap<_, _> = listed
                 .iter()
                 .filter_map(|object| Some((object["metadata"]["uid"].as_str()?, object)))
                 .collect();
             let reported = Reported::now(world).await;
-            let mut late = Vec::new();
-            for (id, made) in std::mem::take(open) {
-                let found;
-                let mut now = listed.get(id).copied();
-                // Where what it says of itself is odd, it may not be in the list.
-                if now.is_none() && made.way == Way::Stored {
-                    let answer =
-                        get(&world.client, &format!("{}/{}", path(world, BULK_UPDATE), made.name)).await;
-                    found = answer.body;
-                    now = (answer.code == 200).then_some(&found);
-                }
-                let mut answered = known.take_in(world, made, judge(made, now), tally).await;
-                if let (Err(why), Some(now), Way::Stored) = (&answered, now, made.way) {
-                    let excuse = match excuses.remove(id) {
-                        Some(known) => known,
-                        None => excuse(world, made, now).await,
-                    };
-                    answered =
-                        known.excused(made, excuse.as_ref(), &reported, tally).ok_or_else(|| why.clone());
-                    excuses.insert(id.to_owned(), excuse);
-                }
-                if let Err(why) = answered {
+            for made in std::mem::take(&mut open) {
+                let listed = listed.get(made.uid()).copied();
+                if let Err(why) = self.look(world, made, listed, &reported, &mut excuses, tally).await {
                     late.push(format!("{}: {why}", made.name));
-                    open.insert(id, made);
+                    open.push(made);
                 }
             }
-            if late.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("{} of them: {}", late.len(), late[..late.len().min(5)].join("; ")))
+            if open.is_empty() {
+                return;
             }
-        })
-        .await;
+            if open.len() < before {
+                progress = Instant::now();
+            }
+            late.truncate(5);
+            for why in &mut late {
+                *why = why.chars().take(3000).collect();
+            }
+            assert!(progress.elapsed() < DEADLINE, "{} have no answer: {}", open.len(), late.join("; "));
+            // A look at thousands of objects takes the API server long enough.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
     }
 
-    /// Whether one without an answer is told of elsewhere, because it can't have one.
-    fn excused(
+    /// Whether this one has its answer, in its status or elsewhere.
+    async fn look<'a>(
+        &mut self,
+        world: &World,
+        made: &'a Created,
+        listed: Option<&Value>,
+        reported: &Reported,
+        excuses: &mut HashMap<&'a str, Option<Excuse>>,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let found;
+        let mut now = listed;
+        // Where what it says of itself is odd, it may not be in the list.
+        if now.is_none() && made.way == Way::Stored {
+            let answer = get(&world.client, &format!("{}/{}", path(world, BULK_UPDATE), made.name)).await;
+            found = answer.body;
+            now = (answer.code == 200).then_some(&found);
+        }
+        let answered = self.take_in(world, made, judge(made, now), tally).await;
+        let (Err(why), Some(now), Way::Stored) = (&answered, now, made.way) else { return answered };
+        let excuse = match excuses.remove(&*made.name) {
+            Some(known) => known,
+            None => excuse(world, made, now).await,
+        };
+        let excused = excuse.as_ref().is_some_and(|excuse| self.is_excused(made, excuse, reported, tally));
+        excuses.insert(&made.name, excuse);
+        if excused { Ok(()) } else { Err(why.clone()) }
+    }
+
+    /// Whether one that can't have an answer is told of elsewhere.
+    fn is_excused(
         &mut self,
         made: &Created,
-        excuse: Option<&Excuse>,
+        excuse: &Excuse,
         reported: &Reported,
         tally: &mut Tally,
-    ) -> Option<()> {
-        match excuse? {
-            // It can't be named: it is counted.
-            Excuse::Nameless => {
-                self.found += 1;
-                self.unanswered += 1;
-                tally.nameless += 1;
-            }
-            Excuse::Unwritable => {
-                let name = &made.name;
-                if reported.unreadable.contains(name) {
-                    self.found += 1;
-                    self.unanswered += 1;
-                } else if !reported.log.contains(&format!("/{name} "))
-                    && !reported.log.contains(&format!("/{name}\n"))
-                {
-                    return None;
-                }
-                tally.unwritable += 1;
-            }
+    ) -> bool {
+        let name = &made.name;
+        let told = match excuse {
+            // Without a uid there is nothing that an event could name.
+            Excuse::Nameless => made.uid().is_empty() || reported.uids.contains(made.uid()),
+            Excuse::Astray => false,
+            Excuse::Unwritable => reported.names.contains(name),
+        };
+        let counts = match excuse {
+            Excuse::Nameless if told => &mut tally.nameless,
+            Excuse::Astray => &mut tally.astray,
+            // What can be read waits until its status can be written.
+            Excuse::Unwritable if told || reported.has_failed(name) => &mut tally.unwritable,
+            _ => return false,
+        };
+        *counts += 1;
+        if told && !made.uid().is_empty() {
+            self.found += 1;
+            self.unanswered += 1;
         }
-        Some(())
+        true
     }
 
     /// How many the present process must have counted as unreadable, at the least.
@@ -191,24 +219,36 @@ impl Known {
             Verdict::Believed => tally.believed += 1,
             Verdict::Terminating => tally.terminating += 1,
             Verdict::Expired => tally.expired += 1,
-            Verdict::Waiting(reason, items) => {
+            Verdict::Settling(items) => {
                 // Whoever writes that something was done is believed that, too.
                 for (kind, item) in items.iter().filter(|_| made.way == Way::Sent) {
                     self.is_to_be_waited_for(world, *kind, item).await?;
                 }
-                tally.waiting(&reason);
+                tally.waiting("Settling");
+            }
+            Verdict::Waiting(message) => {
+                let asked = Asked::by(&made.object);
+                let unidentified =
+                    |(kind, id, _): &(Kind, String, String)| self.is_unidentified(*kind, id, &message);
+                if !asked.items.iter().any(unidentified) {
+                    return Err(format!("it waits for nothing: {message}"));
+                }
+                tally.waiting("Waiting");
             }
             Verdict::Finished(status) => {
                 let accepted = status.condition("Accepted").unwrap();
                 if accepted.status == "False" {
                     tally.rejected(&accepted.reason);
                 } else {
-                    self.requests[id(made)].has_an_answer_for_each(&status)?;
+                    Asked::by(&made.object).has_an_answer_for_each(&status, made.way)?;
                     tally.finished += 1;
                 }
                 for (kind, item) in all_items(&status) {
-                    let reason = item.reason.map(|reason| format!("{reason:?}"));
-                    let reason = || reason.unwrap_or_else(|| panic!("{}: no reason: {item:?}", made.name));
+                    let reason = || {
+                        // Whoever writes that it failed is believed that, for no reason too.
+                        assert!(item.reason.is_some() || made.way != Way::Sent, "{}: {item:?}", made.name);
+                        item.reason.map_or("none".to_owned(), |reason| format!("{reason:?}"))
+                    };
                     match item.result {
                         ItemResult::Refused => {
                             tally.refused(&reason());
@@ -221,6 +261,11 @@ impl Known {
             }
         }
         Ok(())
+    }
+
+    /// Whether the message says that nobody can tell what this item's target is, and that is so.
+    fn is_unidentified(&self, kind: Kind, id: &str, message: &str) -> bool {
+        self.unidentified.contains(&(kind.plural().to_owned(), id.to_owned())) && message.contains(id)
     }
 
     /// An item that is waited for has a target that another controller has to stop, or that finalizers hold.
@@ -255,23 +300,31 @@ impl Known {
 
 /// What is told of BulkUpdates beside their status.
 struct Reported {
-    /// The names of what events with the reason Unreadable are about.
-    unreadable: HashSet<String>,
+    /// The names of those that events with the reason Unreadable are about.
+    names: HashSet<String>,
+    /// The uids of the same.
+    uids: HashSet<String>,
     /// The lines of the log that say that a status can't be written.
-    log: String,
+    log: Vec<String>,
 }
 
 impl Reported {
     async fn now(world: &World) -> Self {
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.namespace);
         let events = list(world, &path, "reason=Unreadable").await;
-        let name = |event: &Value| event["regarding"]["name"].as_str().map(str::to_owned);
+        let texts = |field: &str| {
+            let text = |event: &Value| event["regarding"][field].as_str().map(str::to_owned);
+            events.iter().filter_map(text).collect()
+        };
         let log = world.operator.log();
         let lines = log.lines().filter(|line| line.contains("the status can't be written"));
-        Self {
-            unreadable: events.iter().filter_map(name).collect(),
-            log: lines.map(|line| format!("{line}\n")).collect(),
-        }
+        Self { names: texts("name"), uids: texts("uid"), log: lines.map(str::to_owned).collect() }
+    }
+
+    /// Whether the log says that the status of this one can't be written.
+    fn has_failed(&self, name: &str) -> bool {
+        let names_it = |word: &str| word.trim_matches('"').ends_with(&format!("/{name}"));
+        self.log.iter().any(|line| line.split_whitespace().any(names_it))
     }
 }
 
@@ -295,10 +348,16 @@ fn may_be_carried_out(made: &Created) -> bool {
 /// Whether nobody can give it an answer.
 async fn excuse(world: &World, made: &Created, now: &Value) -> Option<Excuse> {
     let metadata = &now["metadata"];
-    if metadata["name"] != *made.name || metadata["namespace"] != *world.namespace {
+    if metadata["namespace"] != *world.namespace {
+        return Some(Excuse::Astray);
+    }
+    if !metadata["name"].as_str().is_some_and(can_be_a_name) {
         return Some(Excuse::Nameless);
     }
-    let takes = would_take_a_status(world, made.sort, &made.name, now).await;
+    if metadata["name"] != *made.name {
+        return Some(Excuse::Astray);
+    }
+    let takes = would_take_a_status(world, made.sort, &made.name).await;
     (!takes).then_some(Excuse::Unwritable)
 }
 
@@ -313,7 +372,13 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
         assert!(expires, "it is gone, and nobody has deleted it: {}", made.object);
         return Verdict::Expired;
     };
-    if made.way != Way::Sent && before["completionTime"].is_string() && now["status"] == *before {
+    // Whatever stands there for an end is one.
+    let same = |field: &str| now["status"][field] == before[field];
+    let over = !before["completionTime"].is_null();
+    if made.way != Way::Sent
+        && over
+        && ["startTime", "completionTime", "executions", "deployments"].iter().all(|f| same(f))
+    {
         return Verdict::Believed;
     }
     // What is being deleted since, and is kept by a finalizer, has expired: it was over before.
@@ -324,16 +389,26 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
         }
         return Verdict::NotYet(format!("it was begun although it is being deleted: {now}"));
     }
-    match answer(now) {
+    match answer(now, made.way) {
         Ok(verdict) => verdict,
         Err(why) => Verdict::NotYet(why),
     }
 }
 
 /// What a status says.
-fn answer(now: &Value) -> Result<Verdict, String> {
-    let status = BulkUpdateStatus::deserialize(&now["status"])
-        .map_err(|error| format!("its status can't be read: {error}: {}", now["status"]))?;
+fn answer(object: &Value, way: Way) -> Result<Verdict, String> {
+    let mut now = object.clone();
+    // For what is said of it.
+    now["metadata"].as_object_mut().map(|metadata| metadata.remove("managedFields"));
+    let mut status = now["status"].clone();
+    if way != Way::Sent && BulkUpdateStatus::deserialize(&status).is_err() {
+        // What somebody else has recorded of the items the operator leaves as it is where it can't read the request.
+        for field in ["executions", "deployments", "summary"] {
+            status.as_object_mut().map(|status| status.remove(field));
+        }
+    }
+    let status = BulkUpdateStatus::deserialize(&status)
+        .map_err(|error| format!("its status can't be read: {error}: {status}"))?;
     let named = |type_| status.condition(type_).ok_or_else(|| format!("it has no condition {type_}: {now}"));
     let (ready, accepted) = (named("Ready")?.clone(), named("Accepted")?.clone());
     for condition in &status.conditions {
@@ -342,7 +417,7 @@ fn answer(now: &Value) -> Result<Verdict, String> {
         }
     }
     let size = now["status"].to_string().len();
-    if Asked::by(now).items.len() <= MAX_ITEMS && size >= 40_000 {
+    if Asked::by(&now).items.len() <= MAX_ITEMS && size >= 40_000 {
         return Err(format!("a status of {size} bytes: {now}"));
     }
     if ready.reason == "Unreadable" {
@@ -359,7 +434,8 @@ fn answer(now: &Value) -> Result<Verdict, String> {
     let scheduled = all_items(&status).filter(|(_, item)| item.result == ItemResult::Scheduled);
     let scheduled: Vec<_> = scheduled.map(|(kind, item)| (kind, item.clone())).collect();
     match ready.reason.as_str() {
-        "Settling" if !scheduled.is_empty() => Ok(Verdict::Waiting(ready.reason, scheduled)),
+        "Settling" if !scheduled.is_empty() => Ok(Verdict::Settling(scheduled)),
+        "Waiting" if accepted.status == "Unknown" => Ok(Verdict::Waiting(ready.message)),
         _ => Err(format!("{}: {}", ready.reason, ready.message)),
     }
 }

@@ -40,7 +40,7 @@ use self::{
     inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION, Inputs, Round, Sort},
     judge::Known,
     send::{Created, Way, clear_bulk_updates, create, path, would_take},
-    support::{World, count, until},
+    support::{World, count, operator::LONG_LEASE, until},
     tally::Tally,
 };
 
@@ -62,7 +62,8 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
     let Inputs { strict, loose, forged, after, midway, stored: [stored, unseen], meanwhile, flags } = inputs;
     let flags = tokio::spawn(flag::each_text_is_heeded(flags));
 
-    let mut world = World::running("bad-input").await;
+    let mut world = World::new("bad-input").await;
+    world.operator.start(&LONG_LEASE);
     let (mut known, mut tally) = (Known::default(), Tally::default());
     let rounds = strict.len();
     for (n, round) in strict.into_iter().enumerate() {
@@ -95,6 +96,7 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
         &mut tally,
         async |world, tally| {
             let mut created = create(world, meanwhile.targets, tally).await;
+            world.next_second().await;
             created.extend(create(world, meanwhile.bulk_updates, tally).await);
             created.extend(stored::store(world, unseen, tally).await);
             created
@@ -136,7 +138,10 @@ async fn loosened(
     let probe = format!("{}/well-formed-loose/status", path(world, BULK_UPDATE));
     let loose_status = || would_take(world, "PATCH", &probe, json!({"status": 7}).to_string());
     until("the loosened status", loose_status).await;
+    // It sees nothing of them until somebody else has had their say.
+    world.operator.signal("STOP");
     let mut made = create(world, forged, tally).await;
+    world.operator.signal("CONT");
     for forged in &mut made {
         forged.way = Way::Forged;
     }
@@ -167,6 +172,7 @@ async fn until_it_takes_loose_specs(world: &World, sort: Sort, takes: bool) {
 async fn serve(world: &World, name: &str, round: Round, known: &mut Known, tally: &mut Tally) {
     let begun = Instant::now();
     known.targets(&create(world, round.targets, tally).await);
+    world.next_second().await;
     let made = create(world, round.bulk_updates, tally).await;
     let sent = begun.elapsed();
     answered(world, name, made, known, tally).await;

@@ -39,7 +39,7 @@ const NO_TIMES: [&str; 8] = [
 ];
 
 /// What stands for a JSON object nested so deep: as a value it would be too much for the stack.
-const DEEP: [(&str, usize); 4] = [("$DEEP90", 90), ("$DEEP130", 130), ("$DEEP900", 900), ("$DEEP4000", 4000)];
+const DEEP: [(&str, usize); 4] = [("$DEEP90", 90), ("$DEEP130", 130), ("$DEEP900", 900), ("$DEEP2000", 2000)];
 
 /// The longest that all annotations of an object may be together, in bytes.
 pub const MOST_ANNOTATIONS: usize = 256 << 10;
@@ -126,11 +126,11 @@ pub fn known_patches() -> Vec<Value> {
         entry
     };
     let mut entries: Vec<_> = TIMES.map(|time| vec![entry("time", time.into())]).into();
-    entries.extend(DEEP.map(|(mark, _)| vec![entry("fieldsV1", mark.into())]));
+    entries.extend(DEEP[..3].iter().map(|(mark, _)| vec![entry("fieldsV1", (*mark).into())]));
     entries.extend([
         vec![entry("time", json!(null))],
         vec![entry("manager", "x".repeat(128).into())],
-        vec![entry("manager", "\u{202e}\"{{}}😀".into())],
+        vec![entry("manager", "\"{{}}😀\\".into())],
         vec![entry("subresource", "x".repeat(256).into())],
         vec![entry("subresource", "status".into())],
         vec![entry("operation", "Apply".into())],
@@ -148,6 +148,19 @@ pub fn known_patches() -> Vec<Value> {
         json!({"metadata": {"labels": many(2000)}}),
     ]);
     patches
+}
+
+/// Whether the API server goes on serving a kind while this is the name or the namespace of an object in etcd: its own cache can't
+/// be filled where one has none, or one that can't be a part of a path.
+fn is_served(name: &Value) -> bool {
+    let name = name.as_str().unwrap_or_default();
+    !["", ".", ".."].contains(&name) && !name.contains(['/', '%'])
+}
+
+/// As deep as that goes: the API server takes seconds for it.
+pub fn deepest_patch() -> Value {
+    json!({"metadata": {"managedFields": [{"manager": "m", "operation": "Update", "apiVersion": "aiapi.dev/v1alpha1",
+        "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": DEEP[3].0}]}})
 }
 
 /// A change of the metadata of what is stored: a field, and what is to stand there, if anything.
@@ -172,8 +185,8 @@ pub fn changes() -> BoxedStrategy<Vec<(&'static str, Option<Value>)>> {
         2 => some(labels()).prop_map(|value| ("labels", value)),
         2 => some(finalizers()).prop_map(|value| ("finalizers", value)),
         2 => some(references.boxed()).prop_map(|value| ("ownerReferences", value)),
-        1 => odd_names().prop_map(|name| ("name", Some(name))),
-        1 => odd_names().prop_map(|name| ("namespace", Some(name))),
+        2 => odd_names().prop_filter("it is served", is_served).prop_map(|name| ("name", Some(name))),
+        1 => odd_names().prop_filter("it is served", is_served).prop_map(|name| ("namespace", Some(name))),
         1 => odd().prop_map(|uid| ("uid", Some(uid))),
         2 => (select(&FIELDS[..]), odd().prop_map(Some)),
         2 => absent,
@@ -262,11 +275,13 @@ fn managed_fields(care: Care) -> BoxedStrategy<Value> {
         strays => select(&NO_TIMES[..]).prop_map(Value::from),
     ];
     let fields = prop_oneof![
-        4 => Just(json!({"f:spec": {".": {}}, "f:metadata": {"f:labels": {"f:a": {}}}})),
-        4 => select(DEEP.map(|(mark, _)| json!(mark)).to_vec()),
-        1 => texts(1, 400).prop_map(|text| json!({format!("f:{text}"): {}})),
-        1 => texts(1, 40).prop_map(|text| json!({format!("v:{}", json!(text)): {}})),
-        strays => odd(),
+        12 => Just(json!({"f:spec": {".": {}}, "f:metadata": {"f:labels": {"f:a": {}}}})),
+        // What is deep takes the API server long: seconds, where it is thousands of levels deep.
+        12 => select(DEEP[..2].iter().map(|(mark, _)| json!(mark)).collect::<Vec<_>>()),
+        1 => Just(json!(DEEP[2].0)),
+        3 => texts(1, 400).prop_map(|text| json!({format!("f:{text}"): {}})),
+        3 => texts(1, 40).prop_map(|text| json!({format!("v:{}", json!(text)): {}})),
+        3 * strays => odd(),
     ];
     let manager = prop_oneof![3 => Just("kubectl-edit".to_owned()), 1 => texts(1, 128)];
     let subresource = prop_oneof![4 => Just(""), 1 => select(vec!["status", "scale", "../..", "\u{1b}[31m"])];

@@ -32,7 +32,8 @@ pub fn waiting(random: &mut TestRunner, count: usize) -> Waiting {
 
 /// Those that were thought of.
 pub fn known() -> Waiting {
-    Waiting(metadata::known_patches().into_iter().map(|patch| [patch.clone(), patch]).collect())
+    let patches = metadata::known_patches().into_iter().chain([metadata::deepest_patch()]);
+    Waiting(patches.map(|patch| [patch.clone(), patch]).collect())
 }
 
 /// A target that does not do as it is asked by itself: another controller has to stop it, or a finalizer keeps it.
@@ -116,6 +117,7 @@ pub async fn edit(
     let targets = create(world, pairs.iter().map(Pair::target).collect(), tally).await;
     assert_eq!(targets.len(), pairs.len());
     known.targets(&targets);
+    world.next_second().await;
     let bulk_updates = create(world, pairs.iter().map(Pair::bulk_update).collect(), tally).await;
     known.bulk_updates(&bulk_updates);
     until_all(world, &bulk_updates, "Settling").await;

@@ -1,7 +1,8 @@
 //! The operator begins again on top of all that is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use ai_api_operator::api::can_be_a_name;
 use serde_json::Value;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     tally::Tally,
     watches::none_has_failed,
 };
-use crate::support::{World, until};
+use crate::support::{World, operator::LONG_LEASE, until, until_ok};
 
 /// What stands in a status once it is over, and is never changed any more.
 type End = [Value; 4];
@@ -34,7 +35,7 @@ pub async fn on_top_of_what_is_there(
         created.into_iter().partition(|made| made.sort == BULK_UPDATE);
     known.targets(&targets);
     known.bulk_updates(&bulk_updates);
-    world.operator.start(&[]);
+    world.operator.start(&LONG_LEASE);
     until("it is ready again", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
     knows_all_targets(world).await;
     a_well_formed_one_is_served(world, round, known, tally).await;
@@ -59,21 +60,23 @@ async fn ends(world: &World) -> HashMap<String, End> {
     over.filter_map(|object| Some((object["metadata"]["uid"].as_str()?.to_owned(), end(&object)))).collect()
 }
 
-/// It has as many targets in its index as there are; whether one counts whose name or uid can't be read is all the same.
+/// It has as many targets in its index as there are; whether one counts whose name can't be read is all the same.
 async fn knows_all_targets(world: &World) {
     for sort in [EXECUTION, DEPLOYMENT] {
-        let listed = list(world, &path(world, sort), "").await;
-        let most = listed.len();
-        let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-        let named = listed.iter().filter(|object| {
-            let metadata = &object["metadata"];
-            text(&metadata["name"]) && text(&metadata["uid"]) && metadata["namespace"] == *world.namespace
-        });
-        let least = named.count();
-        let samples = world.operator.samples().await;
-        let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
-        let between =
-            (least..=most).any(|count| u32::try_from(count).is_ok_and(|count| f64::from(count) == known));
-        assert!(between, "{known} {} are known, and there are {least} to {most}", sort.plural);
+        until_ok("it knows all targets", || async {
+            let listed = list(world, &path(world, sort), "").await;
+            let names = listed.iter().filter_map(|object| object["metadata"]["name"].as_str());
+            let least = names.filter(|name| can_be_a_name(name)).collect::<HashSet<_>>().len();
+            let samples = world.operator.samples().await;
+            let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
+            let among =
+                (least..=listed.len()).any(|count| u32::try_from(count).is_ok_and(|n| f64::from(n) == known));
+            if among {
+                Ok(())
+            } else {
+                Err(format!("{known} {}; there are {least} to {}", sort.plural, listed.len()))
+            }
+        })
+        .await;
     }
 }

@@ -1,5 +1,7 @@
 //! Sends bytes to the API server as they are: no client of a type would let them through.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
 use http::Request;
 use http_body_util::BodyExt;
@@ -7,7 +9,7 @@ use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
 use super::{
-    inputs::{Input, Sort},
+    inputs::{BULK_UPDATE, Input, Sort},
     lenient,
     tally::Tally,
 };
@@ -24,9 +26,14 @@ pub struct Answer {
 
 async fn send(client: &Client, method: &str, path: &str, media_type: &str, body: Vec<u8>) -> Answer {
     let request = Request::builder().method(method).uri(path).header("Content-Type", media_type);
-    let response = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
+    let answer = async {
+        let response = client.send(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        (head, body.collect().await.unwrap().to_bytes())
+    };
+    // The API server itself gives up after a minute.
+    let answer = tokio::time::timeout(Duration::from_secs(90), answer).await;
+    let (head, body) = answer.unwrap_or_else(|_| panic!("no answer: {method} {path}"));
     // What is no JSON has no message, which is looked for.
     Answer { code: head.status.as_u16(), body: lenient::parse(&body) }
 }
@@ -147,6 +154,10 @@ pub async fn create(world: &World, inputs: Vec<Input>, tally: &mut Tally) -> Vec
         if let (Some(answer), Some(body)) = (edit, &input.edit) {
             edited(kind, &answer, body, tally);
         }
+        if input.sort != BULK_UPDATE {
+            let time = made.body["metadata"]["creationTimestamp"].as_str().unwrap();
+            world.target_created(time.parse().unwrap());
+        }
         let name = made.body["metadata"]["name"].as_str().unwrap().to_owned();
         created.push(Created { sort: input.sort, name, object: made.body, status: taken, way: Way::Sent });
     }
@@ -177,15 +188,8 @@ pub async fn would_take(world: &World, method: &str, path: &str, body: String) -
     answer.code < 300
 }
 
-/// Whether it would take a status of this object, from whoever may write it.
-pub async fn would_take_a_status(world: &World, sort: Sort, name: &str, object: &Value) -> bool {
+/// Whether it would take a change of the status of the object that it finds under this name, from whoever may write it.
+pub async fn would_take_a_status(world: &World, sort: Sort, name: &str) -> bool {
     let path = format!("{}/{name}/status", path(world, sort));
-    let patch = json!({"status": {"observedGeneration": 1}});
-    let mut whole = patch.clone();
-    for field in ["apiVersion", "kind", "metadata"] {
-        whole[field] = object[field].clone();
-    }
-    whole["metadata"].as_object_mut().unwrap().remove("managedFields");
-    would_take(world, "PUT", &path, whole.to_string()).await
-        || would_take(world, "PATCH", &path, patch.to_string()).await
+    would_take(world, "PATCH", &path, json!({"status": {"observedGeneration": 1}}).to_string()).await
 }

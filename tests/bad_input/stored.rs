@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::{Value, json};
 
@@ -58,29 +58,39 @@ pub fn changed(sort: Sort, name: &str, spec: Value, at: &str, value: Option<Valu
 /// Stores them, and sees how the API server serves each.
 pub async fn store(world: &World, objects: Vec<Stored>, tally: &mut Tally) -> Vec<Created> {
     let now = Timestamp::try_from(SystemTime::now()).unwrap();
-    let now = json!(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).to_string();
+    let second = |ago| {
+        let time = now - SignedDuration::from_secs(ago);
+        json!(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).to_string()
+    };
+    // Targets are older, and that is certain.
+    let (now, before) = (second(0), second(2));
     let namespace = json!(world.namespace).to_string();
-    let texts = objects.iter().map(|stored| {
+    let texts = |stored: &Stored| {
         let text = stored.object.to_string();
-        let text = text.replace(&json!(NOW).to_string(), &now);
+        let time = if stored.sort == BULK_UPDATE { &now } else { &before };
+        let text = text.replace(&json!(NOW).to_string(), time);
         let text = metadata::nested(text.replace(&json!(NAMESPACE).to_string(), &namespace));
         (etcd::key(stored.sort.plural, &world.namespace, &stored.name), text)
-    });
-    etcd::put(world.plane, texts).await;
+    };
+    let (targets, bulk_updates): (Vec<_>, Vec<_>) =
+        objects.iter().partition(|stored| stored.sort != BULK_UPDATE);
     let mut created = Vec::new();
-    for Stored { sort, name, object } in objects {
-        let answer = get(&world.client, &format!("{}/{name}", path(world, sort))).await;
-        let ends = !object["metadata"]["deletionTimestamp"].is_null()
-            || object["spec"]["ttlSecondsAfterFinished"].is_number();
-        if answer.code == 404 && sort == BULK_UPDATE && ends {
-            // Its status said that it is over, and it has expired.
+    for part in [targets, bulk_updates] {
+        etcd::put(world.plane, part.iter().copied().map(texts)).await;
+        for Stored { sort, name, object } in part {
+            let answer = get(&world.client, &format!("{}/{name}", path(world, *sort))).await;
+            let ends = !object["metadata"]["deletionTimestamp"].is_null()
+                || object["spec"]["ttlSecondsAfterFinished"].is_number();
             tally.sent(&format!("{} in etcd", sort.kind), 201);
-            tally.expired += 1;
-            continue;
+            if answer.code == 404 && *sort == BULK_UPDATE && ends {
+                // Its status said that it is over, and it has expired.
+                tally.expired += 1;
+                continue;
+            }
+            assert_eq!(answer.code, 200, "the API server does not serve {name}: {}", answer.body);
+            let (sort, name) = (*sort, name.clone());
+            created.push(Created { sort, name, object: answer.body, status: None, way: Way::Stored });
         }
-        assert_eq!(answer.code, 200, "the API server does not serve {name}: {}", answer.body);
-        tally.sent(&format!("{} in etcd", sort.kind), 201);
-        created.push(Created { sort, name, object: answer.body, status: None, way: Way::Stored });
     }
     created
 }

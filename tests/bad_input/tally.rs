@@ -21,6 +21,8 @@ pub struct Tally {
     pub unreadable: usize,
     /// Which can't be named.
     pub nameless: usize,
+    /// Which stand under another name than they have.
+    pub astray: usize,
     /// Of which the API server takes no status.
     pub unwritable: usize,
     /// Of which somebody else has written that they are over.
@@ -99,6 +101,8 @@ impl Tally {
         let all = |counts: &Counts| counts.values().sum::<usize>();
         let of = |counts: &Counts, word: &str| counts.get(word).copied().unwrap_or_default();
         let bulk_updates = of(&self.accepted, "BulkUpdate");
+        let edited_targets =
+            of(&self.accepted, "Execution metadata") + of(&self.accepted, "Deployment metadata");
         let floors = [
             ("inputs", self.total(), count),
             ("accepted inputs", all(&self.accepted), count / 2),
@@ -108,7 +112,7 @@ impl Tally {
                 of(&self.accepted, "BulkUpdate metadata"),
                 count / 50,
             ),
-            ("accepted patches of a target's metadata", of(&self.accepted, "Execution metadata"), count / 50),
+            ("accepted patches of a target's metadata", edited_targets, count / 40),
             ("inputs refused by the API server", self.codes.values().sum(), count / 10),
             ("BulkUpdates in etcd", of(&self.accepted, "BulkUpdate in etcd"), count / 25),
             ("finished BulkUpdates", self.finished, bulk_updates / 2),
@@ -140,7 +144,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "inputs: {} ({}); accepted: {}; refused by the API server: {}; BulkUpdates finished: {}, of them rejected \
-             as a whole: {}; finished and expired: {}; waiting: {}; unreadable: {}; nameless: {}; without a status: {}; \
+             as a whole: {}; finished and expired: {}; waiting: {}; unreadable: {}; nameless: {}; astray: {}; without a status: {}; \
              believed to be over: {}; being deleted: {}; found over after a restart: {}; items refused: {}; items failed: \
              {}; well-formed ones in between: {}, the slowest took {:?}",
             self.total(),
@@ -153,6 +157,7 @@ impl fmt::Display for Tally {
             counts(&self.waiting),
             self.unreadable,
             self.nameless,
+            self.astray,
             self.unwritable,
             self.believed,
             self.terminating,

@@ -5,8 +5,13 @@ use crate::support::{World, until};
 use super::judge::Known;
 
 /// What the API server answers where a CRD has just been changed.
-const CHANGED: [&str; 4] =
-    ["too old resource version", "Expired", "(re)initializing", "the server could not find"];
+const CHANGED: [&str; 5] = [
+    "too old resource version",
+    "Expired",
+    "(re)initializing",
+    "the server could not find",
+    "the watch ended at once",
+];
 
 /// No list or watch of the present process has failed, by its own count.
 pub async fn none_has_failed(world: &World) {

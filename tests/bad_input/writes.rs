@@ -5,7 +5,10 @@ use std::collections::{HashMap, HashSet};
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS};
 use serde_json::Value;
 
-use super::judge::{Known, all_items};
+use super::{
+    judge::{Known, all_items},
+    send::Way,
+};
 use crate::support::World;
 
 /// What a BulkUpdate asks for, as far as anybody can read it.
@@ -43,14 +46,20 @@ impl Asked {
             })
     }
 
-    /// A status that says what became of the items has one entry for each, in order.
-    pub fn has_an_answer_for_each(&self, status: &BulkUpdateStatus) -> Result<(), String> {
-        let told = all_items(status).map(|(kind, item)| (kind, &item.id, item.target_status.word()));
-        let asked = self.items.iter().map(|(kind, id, verb)| (*kind, id, verb.as_str()));
+    /// A status that says what became of the items has one entry for each, in order. (What somebody else has written there keeps
+    /// its own.)
+    pub fn has_an_answer_for_each(&self, status: &BulkUpdateStatus, way: Way) -> Result<(), String> {
+        let told = all_items(status).map(|(kind, item)| (kind, &*item.id, item.target_status.word()));
+        let asked = self.items.iter().map(|(kind, id, verb)| (*kind, &**id, verb.as_str()));
+        let (mut told, mut asked): (Vec<_>, Vec<_>) = (told.collect(), asked.collect());
+        if way != Way::Sent {
+            told.sort_unstable();
+            asked.sort_unstable();
+        }
         let ready = status.condition("Ready").is_some_and(|ready| ready.status == "True");
         let all_good = all_items(status)
             .all(|(_, item)| matches!(item.result, ItemResult::Settled | ItemResult::Eligible));
-        if !told.eq(asked) || ready != all_good {
+        if told != asked || ready != all_good {
             return Err(format!("{self:?} has {status:?}"));
         }
         Ok(())

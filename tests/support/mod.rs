@@ -182,8 +182,7 @@ impl World {
             "metadata": {"name": name}, "spec": spec});
         let object: DynamicObject = serde_json::from_value(object).unwrap();
         let made = self.targets(kind).create(&PostParams::default(), &object).await.unwrap();
-        let created = made.creation_timestamp().unwrap().0.as_second();
-        self.last_target.fetch_max(created, Ordering::Relaxed);
+        self.target_created(made.creation_timestamp().unwrap().0);
         // It may be gone by now.
         if status.as_object().is_none_or(|status| !status.is_empty()) {
             self.set_status(kind, name, status).await;
@@ -204,6 +203,11 @@ impl World {
     /// The target as it is now, if there is one.
     pub async fn find(&self, kind: Kind, name: &str) -> Option<DynamicObject> {
         self.targets(kind).get_opt(name).await.unwrap()
+    }
+
+    /// A target was created then, by whatever way.
+    pub fn target_created(&self, time: Timestamp) {
+        self.last_target.fetch_max(time.as_second(), Ordering::Relaxed);
     }
 
     /// Waits for a second in which no target was created so far: of those of the same second as a BulkUpdate, an operator that

@@ -250,6 +250,30 @@ async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_changed_after_its_end_is_left_to_the_next_event() {
+    let (ctx, asked) =
+        crate::bulk_update::fixtures::answering(|_, _| (409, json!({"message": "it has changed"})));
+    let mut registry = Registry::new(ctx);
+    let over = |version: &str| {
+        let mut over = in_version(version);
+        over.spec.ttl_seconds_after_finished = Some(0);
+        let end = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+        over.status = Some(crate::api::BulkUpdateStatus { completion_time: end, ..Default::default() });
+        over
+    };
+    for (version, deletions) in [("7", 1), ("8", 2)] {
+        registry.apply(over(version), 0, false);
+        tokio::time::timeout(std::time::Duration::from_secs(60), quiet(&registry)).await.unwrap();
+        assert_eq!(asked.lock().unwrap().len(), deletions, "{asked:?}");
+    }
+    // Somebody has taken its end out of its status: it stays over.
+    registry.apply(in_version("9"), 0, false);
+    quiet(&registry).await;
+    assert!(matches!(registry.known[&name()].state, State::Over { .. }));
+    assert_eq!(asked.lock().unwrap().len(), 2, "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_no_name_is_counted_and_nothing_is_written_about_it() {
     let (mut registry, asked) = answered();
     for uid in ["a", "b", "a"] {
@@ -257,7 +281,14 @@ async fn what_has_no_name_is_counted_and_nothing_is_written_about_it() {
             json!({"metadata": {"namespace": "team-a", "name": 5, "uid": uid, "resourceVersion": "7"}});
         registry.take_in(None, Event::Apply(serde_json::from_value(nameless).unwrap()));
     }
+    // Nor where it is over.
+    let over = json!({"metadata": {"namespace": "team-a", "name": "a/b", "uid": "c", "resourceVersion": "7", "generation": 2},
+        "spec": {"ttlSecondsAfterFinished": 0},
+        "status": {"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"}});
+    registry.take_in(None, Event::Apply(serde_json::from_value(over).unwrap()));
     quiet(&registry).await;
-    assert_eq!((registry.unreadable, registry.known.len()), (2, 2));
-    assert!(asked.lock().unwrap().is_empty());
+    assert_eq!((registry.unreadable, registry.known.len()), (3, 3));
+    let asked = asked.lock().unwrap().clone();
+    // Events, by their uids.
+    assert_eq!(asked, ["POST /apis/events.k8s.io/v1/namespaces/team-a/events"; 3], "{asked:?}");
 }

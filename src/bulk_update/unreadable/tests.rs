@@ -77,6 +77,28 @@ fn one_that_was_planned_keeps_its_items_and_has_no_end() {
 }
 
 #[test]
+fn nothing_is_written_again_that_the_schema_refuses() {
+    let other = |type_: usize| json!({"type": format!("Other{type_}"), "message": "", "lastTransitionTime": at(1).to_string()});
+    let accepted = |field: &str, value: &str| {
+        let mut accepted = json!({"type": "Accepted", "status": "True", "reason": "Planned", "message": "it was planned",
+            "lastTransitionTime": at(1).to_string()});
+        accepted[field] = value.into();
+        accepted
+    };
+    let others: Vec<_> = (0..8).map(other).collect();
+    let patch = written(&json!({"conditions": others})).unwrap();
+    assert_eq!(
+        told_in(&patch),
+        ["Accepted False Unreadable", "Ready False Unreadable", "Stalled True Unreadable"]
+    );
+    for (field, value) in [("reason", ""), ("status", "Yes"), ("status", "")] {
+        let before = json!({"startTime": at(1).to_string(), "conditions": [accepted(field, value)]});
+        let patch = written(&before).unwrap();
+        assert_eq!(told_in(&patch)[0], "Accepted Unknown Unreadable", "{field}");
+    }
+}
+
+#[test]
 fn it_is_written_once() {
     let begun = json!({"observedGeneration": 1, "startTime": at(1).to_string()});
     for before in [json!({"observedGeneration": -1}), begun, json!("garbage")] {
