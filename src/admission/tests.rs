@@ -166,6 +166,23 @@ fn what_was_changed_counts_since_it_was_seen_and_on_record_it_stays() {
 }
 
 #[test]
+fn a_binding_that_was_changed_while_nobody_looked_counts_since_it_was_seen() {
+    let policy = object(Part::Policy, "p", 1, 50);
+    let told = Told::with(None);
+    told.list(200, Part::Policy, Some(&policy));
+    told.list(200, Part::Binding, Some(&object(Part::Binding, "b", 3, 100)));
+    assert_eq!(told.since(), 200);
+    // The next leader finds it as recorded, or changed once more.
+    let record = told.record().unwrap();
+    for (generation, since) in [(3, 200), (4, 400)] {
+        let next = Told::with(Some(&record));
+        next.list(400, Part::Policy, Some(&policy));
+        next.list(400, Part::Binding, Some(&object(Part::Binding, "b", generation, 100)));
+        assert_eq!(next.since(), since, "{generation}");
+    }
+}
+
+#[test]
 fn a_view_of_the_past_makes_nothing_older() {
     let binding = object(Part::Binding, "b", 1, 50);
     let [first, second] = [object(Part::Policy, "p", 1, 100), object(Part::Policy, "p", 2, 100)];

@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -343,4 +343,29 @@ async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_gu
         assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
         assert_eq!(&*work.named.resource_version, "7");
     }
+}
+
+/// It may have ended as late as the end of the second that is on record.
+#[tokio::test]
+async fn the_time_to_live_counts_from_the_end_of_the_second_on_record() {
+    let deleted = Arc::new(Mutex::new(None));
+    let when = Arc::clone(&deleted);
+    let (ctx, asked) = answering(move |_, _| {
+        *when.lock().unwrap() = Some(Timestamp::now());
+        (200, json!({}))
+    });
+    let second = Timestamp::now().as_second();
+    let mut bulk = planned(TargetStatus::Deleted);
+    bulk.spec.ttl_seconds_after_finished = Some(1);
+    bulk.status.as_mut().unwrap().completion_time = Some(Time(Timestamp::from_second(second - 1).unwrap()));
+    let finished = finished::Finished::take_up(&ctx, finished::Over::read(&bulk).unwrap());
+    ctx.tracker.close();
+    tokio::time::timeout(Duration::from_secs(5), ctx.tracker.wait()).await.expect("it is never deleted");
+    drop(finished);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        ["DELETE /apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly"]
+    );
+    let deleted = deleted.lock().unwrap().unwrap();
+    assert!(deleted.as_second() > second, "it may have lived for less than a second");
 }

@@ -110,12 +110,13 @@ async fn proxies_of_a_kubeconfig() {
     let both = file(&folder, "both.crt", both);
     let tls = Tls { chain: &chain, key: &key, client: None };
     let proxy = |kind| Proxy::new(kind, port(), None);
-    let [open, locked, empty, odd, away, socks, socks_locked] = [
+    let [open, locked, empty, odd, away, forbids, socks, socks_locked] = [
         Kind::Http,
         Kind::HttpWithPassword("p"),
         Kind::HttpWithPassword(""),
         Kind::HttpWithPassword("p@ss"),
         Kind::HttpAway,
+        Kind::HttpForbids,
         Kind::Socks5,
         Kind::Socks5WithPassword,
     ]
@@ -162,7 +163,9 @@ async fn proxies_of_a_kubeconfig() {
         ("no host", "http://".into(), Neither(&[config, "proxy-url"])),
         ("malformed", "http://pro xy".into(), Neither(&[config, "proxy-url"])),
         ("away", "http://127.0.0.1:1".into(), Waits(&[config, "refused"])),
-        ("what is behind it is away", at("http", "", &away), Waits(&[config, "tunnel"])),
+        ("what is behind it is away", at("http", "", &away), Waits(&[config, "tunnel error: unsuccessful"])),
+        // The HTTP library does not tell it from that.
+        ("it forbids the way", at("http", "", &forbids), Waits(&[config, "tunnel error: unsuccessful"])),
     ] {
         compare(row, &given, json!({}), expected);
     }

@@ -109,6 +109,8 @@ pub enum Kind {
     HttpWithPassword(&'static str),
     /// Answers 503, as where what is behind it is away.
     HttpAway,
+    /// Answers 403, as where the server is none of those that are permitted.
+    HttpForbids,
     Socks5,
     /// Wants a name and a password.
     Socks5WithPassword,
@@ -153,7 +155,7 @@ impl Proxy {
 /// Leads one connection on.
 async fn through(kind: Kind, mut near: impl AsyncRead + AsyncWrite + Unpin, far: SocketAddr) -> Option<()> {
     match kind {
-        Kind::Http | Kind::HttpWithPassword(_) | Kind::HttpAway => {
+        Kind::Http | Kind::HttpWithPassword(_) | Kind::HttpAway | Kind::HttpForbids => {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(near.read_u8().await.ok()?);
@@ -168,6 +170,8 @@ async fn through(kind: Kind, mut near: impl AsyncRead + AsyncWrite + Unpin, far:
             };
             let answer: &[u8] = if kind == Kind::HttpAway {
                 b"HTTP/1.1 503 Service Unavailable\r\n\r\n"
+            } else if kind == Kind::HttpForbids {
+                b"HTTP/1.1 403 Forbidden\r\n\r\n"
             } else if !head.contains(wanted) {
                 b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
             } else if head.starts_with("connect ") {
