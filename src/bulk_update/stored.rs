@@ -145,17 +145,15 @@ fn shortened_item(item: ItemStatus) -> ItemStatus {
     }
 }
 
-fn shortened_condition(condition: Condition) -> Condition {
+fn shortened_condition(mut condition: Condition) -> Condition {
     let (message, other) = LONGEST_TEXTS;
-    Condition {
-        type_: cut(&condition.type_, other),
-        reason: cut(&condition.reason, other),
-        status: cut(&condition.status, other),
-        message: cut(&condition.message, message),
-        // It stays where the status of the condition does, and is written back.
-        last_transition_time: Time(raw::writable(condition.last_transition_time.0)),
-        ..condition
+    for text in [&mut condition.type_, &mut condition.reason, &mut condition.status] {
+        *text = cut(text, other);
     }
+    condition.message = cut(&condition.message, message);
+    // It stays where the status of the condition does, and is written back.
+    condition.last_transition_time.0 = raw::writable(condition.last_transition_time.0);
+    condition
 }
 
 impl Resource for Stored {

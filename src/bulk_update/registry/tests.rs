@@ -263,7 +263,7 @@ async fn what_has_changed_after_its_end_is_left_to_the_next_event() {
     };
     for (version, deletions) in [("7", 1), ("8", 2)] {
         registry.apply(over(version), 0, false);
-        tokio::time::timeout(std::time::Duration::from_secs(60), quiet(&registry)).await.unwrap();
+        tokio::time::timeout(std::time::Duration::from_mins(1), quiet(&registry)).await.unwrap();
         assert_eq!(asked.lock().unwrap().len(), deletions, "{asked:?}");
     }
     // Somebody has taken its end out of its status: it stays over.
