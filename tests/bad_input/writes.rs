@@ -45,8 +45,8 @@ impl Asked {
 
     /// A status that says what became of the items has one entry for each, in order.
     pub fn has_an_answer_for_each(&self, status: &BulkUpdateStatus) -> Result<(), String> {
-        let told = all_items(status).map(|(kind, item)| (kind, &item.id, item.target_status.word()));
-        let asked = self.items.iter().map(|(kind, id, verb)| (*kind, id, verb.as_str()));
+        let told = all_items(status).map(|(kind, item)| (kind, &*item.id, item.target_status.word()));
+        let asked = self.items.iter().map(|(kind, id, verb)| (*kind, id.as_str(), verb.as_str()));
         let ready = status.condition("Ready").is_some_and(|ready| ready.status == "True");
         let all_good = all_items(status)
             .all(|(_, item)| matches!(item.result, ItemResult::Settled | ItemResult::Eligible));
