@@ -5,11 +5,12 @@
 
 mod cluster;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use self::cluster::{Cluster, find_cluster};
 use crate::{leadership::NotLeader, slim::Slim};
 use anyhow::Chain;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy;
 use k8s_openapi::jiff::Timestamp;
@@ -34,6 +35,11 @@ const WATCH_START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest that a server's `Retry-After` is heeded.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// How much is read of an answer that refuses, and how much is kept of its message, in bytes: what stands between here and the
+/// API server may say anything.
+const LONGEST_REFUSAL: usize = 64 << 10;
+const LONGEST_MESSAGE: usize = 2048;
 
 /// The longest wait between two attempts where the server doesn't say.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
@@ -90,7 +96,8 @@ pub async fn send<T: DeserializeOwned>(
     let answer = async {
         let response = client.send(request.map(Body::from)).await?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
+        let body =
+            if head.status.is_success() { body.collect().await?.to_bytes() } else { beginning(body).await? };
         Ok::<_, kube::Error>((head, body))
     };
     let (head, body) = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
@@ -114,7 +121,7 @@ pub async fn send<T: DeserializeOwned>(
         Some(status) if !status.message.is_empty() => status.message,
         _ => String::from_utf8_lossy(&body).trim().to_owned(),
     };
-    let message = if message.is_empty() { head.status.to_string() } else { message };
+    let message = if message.is_empty() { head.status.to_string() } else { cut(&message, LONGEST_MESSAGE) };
     if head.status == http::StatusCode::NOT_FOUND && !names_an_object {
         return Err(Failure::NotServed(message));
     }
@@ -123,6 +130,20 @@ pub async fn send<T: DeserializeOwned>(
         message,
         retry_after: asked.map(|wait| wait.min(LONGEST_RETRY_AFTER)),
     })
+}
+
+/// What a body begins with.
+async fn beginning(mut body: Body) -> kube::Result<Bytes> {
+    let mut beginning = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(piece) = frame?.into_data() {
+            beginning.extend_from_slice(&piece[..piece.len().min(LONGEST_REFUSAL - beginning.len())]);
+        }
+        if beginning.len() == LONGEST_REFUSAL {
+            break;
+        }
+    }
+    Ok(beginning.freeze())
 }
 
 /// How long an answer's `Retry-After` asks to wait, in whole seconds; a date, which the API server never sends, is passed over.
@@ -280,16 +301,26 @@ pub fn cut(text: &str, bytes: usize) -> String {
         c if c.is_control() => 6,
         c => c.len_utf8(),
     };
-    let ends = text.char_indices().scan(0, |length, (at, c)| {
-        *length += in_json(c);
-        Some((at + c.len_utf8(), *length))
-    });
-    let ends: Vec<_> = ends.collect();
-    if ends.last().is_none_or(|(_, length)| *length <= bytes) {
-        return text.to_owned();
+    let (mut length, mut fits) = (0, 0);
+    for (at, c) in text.char_indices() {
+        length += in_json(c);
+        if length > bytes {
+            return format!("{}…", &text[..fits]);
+        }
+        if length + '…'.len_utf8() <= bytes {
+            fits = at + c.len_utf8();
+        }
     }
-    let fits = ends.iter().rfind(|(_, length)| *length + '…'.len_utf8() <= bytes);
-    format!("{}…", &text[..fits.map_or(0, |(end, _)| *end)])
+    text.to_owned()
+}
+
+/// The same of a text that is shared, which stays so where it is short enough.
+#[must_use]
+pub fn shortened(text: Arc<str>, bytes: usize) -> Arc<str> {
+    match cut(&text, bytes) {
+        same if *same == *text => text,
+        cut => cut.into(),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! waits for which of them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -35,13 +35,17 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Inner {
     targets: HashMap<(Kind, Name), HashMap<Name, Entry>>,
-    followers: HashMap<(Kind, Name, Name), Vec<Arc<Mailbox>>>,
+    /// The names that are followed, each with the number of a mailbox.
+    followed: HashMap<(Kind, Name), BTreeSet<(Arc<str>, u64)>>,
+    mailboxes: HashMap<u64, Arc<Mailbox>>,
+    /// How many mailboxes there were.
+    numbers: u64,
     lists: HashMap<Scope, u32>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    target: Target,
+    target: Arc<Target>,
     /// The number of the list in which it was last seen: a list that ends without it means that it is gone.
     list: u32,
 }
@@ -59,7 +63,7 @@ pub struct Change {
     /// The kind of the target.
     pub kind: Kind,
     /// Its name.
-    pub name: Name,
+    pub name: Arc<str>,
     /// What happened.
     pub what: What,
 }
@@ -105,7 +109,9 @@ impl Mailbox {
 pub struct Following {
     index: Arc<Index>,
     mailbox: Arc<Mailbox>,
-    keys: Vec<(Kind, Name, Name)>,
+    number: u64,
+    namespace: Name,
+    targets: Vec<(Kind, Arc<str>)>,
 }
 
 impl Following {
@@ -119,11 +125,13 @@ impl Following {
 impl Drop for Following {
     fn drop(&mut self) {
         let mut inner = lock(&self.index.inner);
-        for key in &self.keys {
-            if let Some(followers) = inner.followers.get_mut(key) {
-                followers.retain(|f| !Arc::ptr_eq(f, &self.mailbox));
-                if followers.is_empty() {
-                    inner.followers.remove(key);
+        inner.mailboxes.remove(&self.number);
+        for (kind, name) in self.targets.drain(..) {
+            let place = (kind, self.namespace.clone());
+            if let Some(names) = inner.followed.get_mut(&place) {
+                names.remove(&(name, self.number));
+                if names.is_empty() {
+                    inner.followed.remove(&place);
                 }
             }
         }
@@ -153,34 +161,31 @@ impl Index {
 
     /// What is known under a name.
     #[must_use]
-    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Target> {
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Target>> {
         let inner = lock(&self.inner);
         let entry = inner.targets.get(&(kind, namespace.into()))?.get(name)?;
-        Some(entry.target.clone())
+        Some(Arc::clone(&entry.target))
     }
 
     /// Follows targets of one namespace from now on.
     #[must_use]
-    pub fn follow<'a>(
-        self: &Arc<Self>,
-        namespace: &str,
-        targets: impl Iterator<Item = (Kind, &'a str)>,
-    ) -> Following {
+    pub fn follow(self: &Arc<Self>, namespace: &str, targets: Vec<(Kind, Arc<str>)>) -> Following {
         let mailbox = Arc::new(Mailbox::default());
-        let keys: Vec<_> =
-            targets.map(|(kind, name)| (kind, Name::from(namespace), Name::from(name))).collect();
         let mut inner = lock(&self.inner);
-        for key in &keys {
-            let followers = inner.followers.entry(key.clone()).or_default();
-            followers.push(Arc::clone(&mailbox));
+        inner.numbers += 1;
+        let number = inner.numbers;
+        inner.mailboxes.insert(number, Arc::clone(&mailbox));
+        for (kind, name) in &targets {
+            let names = inner.followed.entry((*kind, namespace.into())).or_default();
+            names.insert((Arc::clone(name), number));
         }
         drop(inner);
-        Following { index: Arc::clone(self), mailbox, keys }
+        Following { index: Arc::clone(self), mailbox, number, namespace: namespace.into(), targets }
     }
 
     /// Takes in what a watch of `scope` says. Returns the object that is new or changed, if one is, and what was
     /// read of it.
-    pub fn take_in(&self, scope: &Scope, event: Event<Observed>) -> Option<(Observed, Target)> {
+    pub fn take_in(&self, scope: &Scope, event: Event<Observed>) -> Option<(Observed, Arc<Target>)> {
         let mut inner = lock(&self.inner);
         match event {
             Event::Init => {
@@ -205,24 +210,22 @@ impl Index {
 }
 
 impl Inner {
-    fn apply(&mut self, scope: &Scope, object: &Observed) -> Option<Target> {
+    fn apply(&mut self, scope: &Scope, object: &Observed) -> Option<Arc<Target>> {
         let list = self.lists.get(scope).copied().unwrap_or_default();
         let (namespace, name) = object.key();
         let names = self.targets.entry((scope.kind, namespace.into())).or_default();
         let known = names.get_mut(name);
-        let target = Target::from(object).seen_before(known.as_deref().map(|known| &known.target));
+        let target = Arc::new(Target::from(object)).seen_before(known.as_deref().map(|known| &*known.target));
         if let Some(known) = known {
             known.list = list;
-            if known.target.uid == target.uid {
-                known.target.first_seen = target.first_seen;
-            }
+            known.target = Arc::clone(&known.target).seen_before(Some(&target));
             // A watch that goes back in time takes nothing back.
             if known.target == target || !not_older(&target.resource_version, &known.target.resource_version)
             {
                 return None;
             }
         }
-        names.insert(name.into(), Entry { target: target.clone(), list });
+        names.insert(name.into(), Entry { target: Arc::clone(&target), list });
         self.tell(scope.kind, namespace, name, &What::Updated);
         Some(target)
     }
@@ -254,19 +257,26 @@ impl Inner {
             }
         }
         self.targets.retain(|_, names| !names.is_empty());
-        for (kind, namespace, name) in self.followers.keys() {
-            let known = |names: &HashMap<Name, Entry>| names.contains_key(name);
-            if within(*kind, namespace) && !self.targets.get(&(*kind, namespace.clone())).is_some_and(known) {
-                self.tell(*kind, namespace, name, &What::Vanished);
+        for (place, names) in self.followed.iter().filter(|((kind, namespace), _)| within(*kind, namespace)) {
+            let known = self.targets.get(place);
+            let unknown = |name: &str| !known.is_some_and(|known| known.contains_key(name));
+            for (name, follower) in names.iter().filter(|(name, _)| unknown(name)) {
+                self.put(*follower, Change { kind: place.0, name: Arc::clone(name), what: What::Vanished });
             }
         }
     }
 
     fn tell(&self, kind: Kind, namespace: &str, name: &str, what: &What) {
-        if let Some(followers) = self.followers.get(&(kind, namespace.into(), name.into())) {
-            for follower in followers {
-                follower.put(Change { kind, name: name.into(), what: what.clone() });
-            }
+        let Some(names) = self.followed.get(&(kind, namespace.into())) else { return };
+        let name: Arc<str> = name.into();
+        for (name, follower) in names.range((Arc::clone(&name), 0)..=(name, u64::MAX)) {
+            self.put(*follower, Change { kind, name: Arc::clone(name), what: what.clone() });
+        }
+    }
+
+    fn put(&self, follower: u64, change: Change) {
+        if let Some(mailbox) = self.mailboxes.get(&follower) {
+            mailbox.put(change);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An Execution or Deployment as decisions see it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
@@ -208,11 +208,20 @@ pub fn version_number(meta: &ObjectMeta) -> Option<u64> {
 }
 
 impl Target {
+    /// Its resource version as a number, if it is one.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.resource_version.parse().ok()
+    }
+
     /// The same, if it is known that `other` was the same object.
     #[must_use]
-    pub fn seen_before(self, other: Option<&Self>) -> Self {
+    pub fn seen_before(mut self: Arc<Self>, other: Option<&Self>) -> Arc<Self> {
         let before = other.filter(|other| other.uid == self.uid).map_or(u64::MAX, |other| other.first_seen);
-        Self { first_seen: self.first_seen.min(before), ..self }
+        if before < self.first_seen {
+            Arc::make_mut(&mut self).first_seen = before;
+        }
+        self
     }
 }
 

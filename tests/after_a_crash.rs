@@ -205,9 +205,9 @@ async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does
     let list = status.executions.as_mut().unwrap();
     let mut smuggled = list.last().unwrap().clone();
     smuggled.id = "smuggled-in".into();
-    smuggled.uid = world.find(KIND, "smuggled-in").await.unwrap().metadata.uid;
-    list.retain(|e| e.id != "struck-out");
-    list.iter_mut().find(|e| e.id == "swapped").unwrap().target_status =
+    smuggled.uid = world.find(KIND, "smuggled-in").await.unwrap().metadata.uid.map(Into::into);
+    list.retain(|e| *e.id != *"struck-out");
+    list.iter_mut().find(|e| *e.id == *"swapped").unwrap().target_status =
         ai_api_operator::api::TargetStatus::Stopped;
     list.push(smuggled);
     let patch = Patch::Merge(json!({"status": {"executions": list}}));
@@ -218,12 +218,12 @@ async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does
     for id in ["struck-out", "swapped"] {
         assert_eq!(outcome(&status, KIND, id), "Failed OutcomeUnknown");
         let message = item(&status, KIND, id).message.clone().unwrap();
-        assert_eq!(message, "the status had no record of this item; look at the object");
+        assert_eq!(&*message, "the status had no record of this item; look at the object");
     }
     for (id, state) in [("struck-out", "RUNNING"), ("swapped", "STOPPED"), ("smuggled-in", "STOPPED")] {
         assert_eq!(world.find(KIND, id).await.unwrap().data["status"]["state"], state);
     }
-    assert!(status.items(KIND).iter().all(|e| e.id != "smuggled-in"));
+    assert!(status.items(KIND).iter().all(|e| *e.id != *"smuggled-in"));
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::duplicated_attributes, reason = "it takes the columns of a CRD for attributes that repeat")]
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -277,13 +279,14 @@ pub struct Summary {
     pub failed: i32,
 }
 
+// Its texts are shared: the operator knows each of them from several places, for a hundred items of each BulkUpdate under way.
 /// What became of one item.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemStatus {
     /// The id, as in the request.
     #[schemars(length(max = 64))]
-    pub id: String,
+    pub id: Arc<str>,
     /// What was asked for, as in the request.
     pub target_status: TargetStatus,
     /// Planned, Eligible (dry run), Scheduled, Settled, Refused or Failed.
@@ -294,11 +297,11 @@ pub struct ItemStatus {
     /// A sentence for people, where it says more than the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
-    pub message: Option<String>,
+    pub message: Option<Arc<str>>,
     /// The uid of the object that the decision was made about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub uid: Option<String>,
+    pub uid: Option<Arc<str>>,
     /// The state that the object was last seen in; absent where it was not seen or its state can't be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_state: Option<super::State>,

@@ -38,7 +38,7 @@ pub enum Wanted {
     /// Read its target.
     Read(usize),
     /// Write to its target, as it was seen.
-    Write(usize, Target),
+    Write(usize, Arc<Target>),
 }
 
 /// The requests of one BulkUpdate that have not been answered yet.
@@ -144,7 +144,7 @@ fn start(
             let entry = &mut work.entries[at];
             entry.progress.in_flight = true;
             let item = entry.item.clone();
-            let span = info_span!("read", kind = item.kind.name(), id = item.id);
+            let span = info_span!("read", kind = item.kind.name(), id = &*item.id);
             let ask = async move {
                 let answer = observe::read(&ctx, &request.namespace, &item).await;
                 if let Err(failure) = &answer {
@@ -162,7 +162,7 @@ fn start(
             let item = work.entries[at].item.clone();
             work.entries[at].progress.in_flight = true;
             let since = work.since;
-            let span = info_span!("write", kind = item.kind.name(), id = item.id, uid = %target.uid,
+            let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %target.uid,
                 verb = metrics::verb(item.target));
             let ask = async move {
                 let may = || !called_off.is_cancelled() && !latest.stopped();
@@ -182,7 +182,7 @@ async fn write(
     since: Instant,
     start: Start,
     item: &Item,
-    target: Target,
+    target: Arc<Target>,
 ) -> Answer {
     let flags = ctx.meta.read_since(since).await;
     // From here to the sending nothing waits: what is seen now is what the write rests on.
@@ -212,7 +212,7 @@ async fn write(
         outcome = %match &outcome { Ok(_) => "accepted".to_owned(), Err(failure) => failure.to_string() },
         "wrote to a target"
     );
-    Answer::Written(target.resource_version, outcome)
+    Answer::Written(target.resource_version.clone(), outcome)
 }
 
 async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
@@ -281,15 +281,19 @@ pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinErr
         Answer::Read(answer) => {
             entry.read(answer);
             work.reading -= 1;
+            work.keep_few_words();
         }
         Answer::NotSent => entry.progress.in_flight = false,
-        Answer::Written(guard, Err(failure)) => entry.write_failed(&failure, &guard),
+        Answer::Written(guard, Err(failure)) => {
+            entry.write_failed(&failure, &guard);
+            work.keep_few_words();
+        }
         Answer::Written(_, Ok(accepted)) => {
             let Some(record) = entry.record.clone() else { return true };
             let (record, left) = match (accepted, entry.item.target) {
                 (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
                 (Accepted::Left(target), TargetStatus::Stopped) => {
-                    entry.progress.written = Some(target.resource_version.clone());
+                    entry.progress.written = target.version();
                     (accepted_stop(&record, &target), Some(target))
                 }
                 (Accepted::Left(target), TargetStatus::Deleted) => {

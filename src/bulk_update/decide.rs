@@ -14,7 +14,7 @@ use eligible::about;
 #[cfg(test)]
 use eligible::is_older;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -36,11 +36,11 @@ const UNCHECKED: &str = "it was made before the admission policy had stood for 1
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// From the index: it may be behind, so it can start a write (which is guarded), but refuse nothing.
-    Cached(Option<Target>),
+    Cached(Option<Arc<Target>>),
     /// Read from the API server.
-    Live(Option<Target>),
+    Live(Option<Arc<Target>>),
     /// The same, and the watch of targets has not come that far: whether it has seen this object before is not known yet.
-    Ahead(Target),
+    Ahead(Arc<Target>),
     /// It could not be read; why.
     Failed(String),
 }
@@ -48,7 +48,7 @@ pub enum Look {
 impl Look {
     /// The object that was seen, and whether that was live.
     #[must_use]
-    pub const fn object(&self) -> (Option<&Target>, bool) {
+    pub const fn object(&self) -> (Option<&Arc<Target>>, bool) {
         match self {
             Self::Cached(target) => (target.as_ref(), false),
             Self::Live(target) => (target.as_ref(), true),
@@ -131,7 +131,7 @@ pub enum Plan {
 }
 
 /// The entry of an item, and the object that it rests on.
-pub type ItemPlan = (ItemStatus, Option<Target>);
+pub type ItemPlan = (ItemStatus, Option<Arc<Target>>);
 
 /// Why something waits: the reason of its conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +275,7 @@ pub fn steps(
 /// The entry of an item about which nothing is known yet.
 pub(super) fn blank(item: &Item, result: crate::api::ItemResult) -> ItemStatus {
     ItemStatus {
-        id: item.id.clone(),
+        id: Arc::clone(&item.id),
         target_status: item.target,
         result,
         reason: None,

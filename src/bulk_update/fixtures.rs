@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Context, Crowd,
-    decide::{Rules, blank},
+    decide::{Look, Rules, blank},
     request::{Item, Request},
     work::{Entry, Progress},
 };
@@ -124,6 +124,21 @@ pub(super) fn target(state: State) -> Target {
         has_template: false,
         terminating: false,
     }
+}
+
+/// As the index has it.
+pub(super) fn cached(object: Option<Target>) -> Look {
+    Look::Cached(object.map(Arc::new))
+}
+
+/// As it was read.
+pub(super) fn live(object: Option<Target>) -> Look {
+    Look::Live(object.map(Arc::new))
+}
+
+/// As it was read, where its watch is behind.
+pub(super) fn ahead(object: Target) -> Look {
+    Look::Ahead(Arc::new(object))
 }
 
 /// One that the verb takes.

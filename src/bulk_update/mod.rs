@@ -140,6 +140,7 @@ impl Latest {
     }
 }
 
+// Most of its time it waits, as perhaps a thousand others do: what it needs otherwise is in boxes, and goes with them.
 /// Carries out one BulkUpdate, which was first seen like this, to its end; or until it is deleted, or the process ends. Gives back
 /// what is left to be known of it if its end is on record.
 async fn carry_out(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Over> {
@@ -152,7 +153,7 @@ async fn carry_out(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpda
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
         // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
         // stands there now. (Where there is none, the writing of the plan finds that out.)
-        bulk = read_again(&ctx, &mut latest, &Request::from(&*bulk), &pulse).await?;
+        bulk = Box::pin(read_again(&ctx, &mut latest, &Request::from(&*bulk), &pulse)).await?;
     }
     loop {
         if latest.stopped() || bulk.metadata.deletion_timestamp.is_some() {
@@ -163,7 +164,7 @@ async fn carry_out(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpda
         if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work, &pulse).await == End::Over {
             return work.over();
         }
-        bulk = read_again(&ctx, &mut latest, &work.request, &pulse).await?;
+        bulk = Box::pin(read_again(&ctx, &mut latest, &work.request, &pulse)).await?;
     }
 }
 
@@ -212,51 +213,54 @@ enum End {
 }
 
 async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
-    let named = work.request.items.iter().map(|item| (item.kind, item.id.as_str()));
-    let following = ctx.index.follow(&work.request.namespace, named);
+    let named = work.request.items.iter().map(|item| (item.kind, Arc::clone(&item.id)));
+    let following = ctx.index.follow(&work.request.namespace, named.collect());
     let mut flight = Flight::default();
     let mut hindered = 0;
     loop {
         pulse.beat();
         if latest.stopped() {
             flight.drain(work).await;
-            record::record_last(ctx, work, pulse).await;
+            Box::pin(record::record_last(ctx, work, pulse)).await;
             return End::Over;
         }
         let seen = tokio::select! {
-            seen = observe::observe(ctx, work, &following).instrument(info_span!("observe")) => seen,
+            seen = Box::pin(observe::observe(ctx, work, &following)).instrument(info_span!("observe")) => seen,
             () = ctx.shutdown.cancelled() => continue,
         };
         let decided = (Instant::now(), ctx.clock.now());
         let turn = info_span!("decide").in_scope(|| decide(work, &seen, ctx.rules, decided.1));
+        // Whatever is kept from here on is kept for as long as it has to wait.
+        drop(seen);
         let recorded = match &turn.phase {
-            Some(phase) => record::record(ctx, work, phase, pulse).instrument(info_span!("record")).await,
+            Some(phase) => {
+                Box::pin(record::record(ctx, work, phase, pulse)).instrument(info_span!("record")).await
+            }
             None => Recorded::Unchanged,
         };
         if matches!(recorded, Recorded::Overtaken) {
             flight.drain(work).await;
             work.keep_to_the_record();
             // It is being deleted, perhaps, and only lingers: what was done is told all the same.
-            record::record_last(ctx, work, pulse).await;
+            Box::pin(record::record_last(ctx, work, pulse)).await;
             return End::Overtaken;
         }
         work.keep_to_the_record();
         let idle = turn.wanted.is_empty() && flight.is_empty();
         apply::apply(ctx, latest, work, &mut flight, turn.wanted).instrument(info_span!("apply")).await;
-        if let Recorded::Written(before) | Recorded::Adopted(before) = &recorded {
-            info_span!("report").in_scope(|| report::report(ctx, work, before));
+        let (goes_on, to_record) = match &recorded {
+            Recorded::Written(_) => (turn.again, false),
+            Recorded::Adopted(_) => (true, false),
+            recorded => (false, matches!(recorded, Recorded::Later)),
+        };
+        if let Recorded::Written(before) | Recorded::Adopted(before) = recorded {
+            info_span!("report").in_scope(|| report::report(ctx, work, &before));
         }
         if work.is_over() {
             return End::Over;
         }
         hindered = if turn.hindered { hindered + 1 } else { 0 };
-        let goes_on = match recorded {
-            Recorded::Written(_) => turn.again,
-            Recorded::Adopted(_) => true,
-            _ => false,
-        };
         if idle && !goes_on {
-            let to_record = matches!(recorded, Recorded::Later);
             let waiting = Waiting { hindered, to_record, decided };
             let settle = settle::settle(ctx, latest, work, &mut flight, &following, waiting);
             settle.instrument(info_span!("settle")).await;
@@ -331,7 +335,7 @@ fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline, rema
             Step::Become(mut record, rests_on) => {
                 let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
                 if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
-                    *message = format!("{message} {remark}");
+                    *message = format!("{message} {remark}").into();
                 }
                 turn.again |= record.result == ItemResult::Planned;
                 work.entries[at].becomes(record, rests_on);
@@ -339,7 +343,7 @@ fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline, rema
         }
     }
     turn.hindered = hindrance.is_some();
-    let hindrance = hindrance.or_else(|| work.entries.iter().find_map(work::Entry::waits_for).cloned());
+    let hindrance = hindrance.or_else(|| work.entries.iter().find_map(work::Entry::waits_for));
     turn.phase = Some(Phase::Planned(hindrance));
     turn
 }

@@ -49,11 +49,15 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> S
     }
     let gates = gates(ctx, work).await;
     let namespace = &work.request.namespace;
-    let look = |entry: &Entry| match &unlisted {
+    let look = |entry: &mut Entry| match &unlisted {
         Some(why) if work.start.is_none() => Look::Failed(why.clone()),
-        _ => entry.look(ctx.index.get(entry.item.kind, namespace, &entry.item.id)),
+        _ => {
+            let indexed = ctx.index.get(entry.item.kind, namespace, &entry.item.id);
+            entry.share(indexed.as_ref());
+            entry.look(indexed)
+        }
     };
-    let looks = work.entries.iter().map(look).collect();
+    let looks = work.entries.iter_mut().map(look).collect();
     Seen { admission: ctx.policies.admission(), gates, looks, unlisted }
 }
 
@@ -88,7 +92,8 @@ fn take_in(work: &mut Work, change: &Change) {
                 entry.progress.seen = None;
             }
             What::Deleted(_) | What::Updated => {}
-            What::Vanished => entry.progress.must_look = true,
+            What::Vanished if entry.is_underway() => entry.progress.must_look = true,
+            What::Vanished => {}
         }
     }
 }

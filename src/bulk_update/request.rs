@@ -1,6 +1,6 @@
 //! A BulkUpdate's request, as decisions see it: taken from the spec alone, for the status is only a record.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -58,11 +58,11 @@ pub struct Item {
     /// Which list it stands in.
     pub kind: Kind,
     /// The id, which is the target's name.
-    pub id: String,
+    pub id: Arc<str>,
     /// What is asked for.
     pub target: TargetStatus,
     /// The very object that is meant, if the request says.
-    pub uid: Option<Box<str>>,
+    pub uid: Option<Arc<str>>,
 }
 
 impl From<&BulkUpdate> for Request {
@@ -121,7 +121,7 @@ fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
     let of = |kind| {
         spec.items(kind).iter().map(move |item| Item {
             kind,
-            id: item.id.clone(),
+            id: item.id.as_str().into(),
             target: item.target_status,
             uid: item.uid.as_deref().map(|uid| cut(uid, LONGEST_UID).into()),
         })

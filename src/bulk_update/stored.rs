@@ -1,6 +1,6 @@
 //! A BulkUpdate as the API server sends it, whatever that is.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
@@ -137,10 +137,11 @@ fn readable<T: DeserializeOwned>(raw: &RawValue, most: usize) -> impl Iterator<I
 /// As short as the operator itself would have written it.
 fn shortened_item(item: ItemStatus) -> ItemStatus {
     let (_, longest) = LONGEST_TEXTS;
+    let short = |text: Arc<str>, longest| cut(&text, longest).into();
     ItemStatus {
-        id: cut(&item.id, longest),
-        uid: item.uid.map(|uid| cut(&uid, longest)),
-        message: item.message.map(|message| cut(&message, LONGEST_MESSAGE)),
+        id: short(item.id, longest),
+        uid: item.uid.map(|uid| short(uid, longest)),
+        message: item.message.map(|message| short(message, LONGEST_MESSAGE)),
         ..item
     }
 }

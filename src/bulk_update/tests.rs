@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{
     decide::{Gate, Gates, Look},
-    fixtures::{MEANT, OWN, answering, at, bulk, context, eligible, spec},
+    fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, spec},
     status::READY,
     *,
 };
@@ -20,7 +20,7 @@ use crate::{
     target::Target,
 };
 
-fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
+pub(super) fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
     let (sender, current) = watch::channel(Current::default());
     (sender, Latest { current, shutdown: ctx.shutdown.clone() })
 }
@@ -31,7 +31,7 @@ fn planned(verb: TargetStatus) -> BulkUpdate {
     let mut work = Work::take_up(&bulk);
     work.start = Some(at(0).into());
     let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
-    work.entries[0].becomes(record, Some(eligible(verb)));
+    work.entries[0].becomes(record, Some(eligible(verb).into()));
     bulk.status = Some(status::status(&work, &Phase::Planned(None), at(0).into()));
     bulk
 }
@@ -116,26 +116,26 @@ async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
     let target = || eligible(TargetStatus::Stopped);
     let mut work = work_of(&planned(TargetStatus::Stopped));
     let told = "Execution churn-model-v3 can't be written to: 503: not now";
-    assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None);
+    assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), None);
     work.entries[0].write_failed(&refused(CONFLICT), "10");
-    assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None, "one conflict is ordinary");
+    assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), None, "one conflict is ordinary");
     for _ in 0..3 {
         work.entries[0].write_failed(&refused(503), "10");
         for _ in 0..3 {
-            assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), Some(told));
+            assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), Some(told));
         }
         tokio::time::advance(Duration::from_secs(10)).await;
         work.entries[0].read(Err(refused(500)));
         let unread = "Execution churn-model-v3 can't be read: 500: not now";
         for _ in 0..3 {
-            assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), Some(unread));
+            assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), Some(unread));
         }
         tokio::time::advance(Duration::from_secs(10)).await;
         work.entries[0].read(Ok(Some(target())));
-        assert_eq!(hindrance(&pass(&mut work, Look::Live(Some(target())))), Some(told));
+        assert_eq!(hindrance(&pass(&mut work, live(Some(target())))), Some(told));
     }
     work.entries[0].accepted(None);
-    assert_eq!(hindrance(&pass(&mut work, Look::Cached(Some(target())))), None);
+    assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), None);
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken
     let bulk = planned(TargetStatus::Stopped);
     let (_sender, latest) = latest(&ctx);
     let (mut work, mut flight) = (work_of(&bulk), Flight::default());
-    let wanted = vec![Wanted::Write(0, eligible(TargetStatus::Stopped))];
+    let wanted = vec![Wanted::Write(0, eligible(TargetStatus::Stopped).into())];
     tokio::select! {
         biased;
         () = apply::apply(&ctx, &latest, &mut work, &mut flight, wanted) => panic!("it did not wait"),
@@ -181,7 +181,7 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
     let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
     let mut work = Work::take_up(&planned(TargetStatus::Stopped));
-    let following = ctx.index.follow("team-a", std::iter::empty());
+    let following = ctx.index.follow("team-a", Vec::new());
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let turn = decide(&mut work, &seen, ctx.rules, at(1).into());
     assert!(matches!(turn.wanted[..], [Wanted::Read(0)]), "{turn:?}");
@@ -222,7 +222,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
     ctx.meta.read_since(work.since).await.unwrap();
     work.start = Some(at(1).into());
     let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
-    work.entries[0].becomes(record, Some(eligible(TargetStatus::Stopped)));
+    work.entries[0].becomes(record, Some(eligible(TargetStatus::Stopped).into()));
     let begun = Instant::now();
     let recorded = record::record(&ctx, &mut work, &Phase::Planned(None), &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
@@ -280,7 +280,7 @@ async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_
     let read = Target { created: at(0).as_second(), first_seen: 12, ..eligible(TargetStatus::Deleted) };
     let decide = |work: &mut Work, indexed: Option<Target>| {
         let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
-        let looks = vec![work.entries[0].look(indexed)];
+        let looks = vec![work.entries[0].look(indexed.map(Arc::new))];
         let seen = Seen { gates, looks, admission: Admission::NotRequired, unlisted: None };
         crate::bulk_update::decide(work, &seen, Rules::default(), at(1).into())
     };

@@ -1,12 +1,14 @@
 //! The state of one BulkUpdate between two passes.
 
+pub mod progress;
 mod seen;
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+pub use self::progress::{Open, Progress, Read};
 use super::{
     decide::{Look, Start},
     finished::Over,
@@ -15,9 +17,9 @@ use super::{
     request::{Item, Request},
 };
 use crate::{
-    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Reason},
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus},
     bulk_update::decide::without_record,
-    client::{Failure, Next, backoff, cut},
+    client::{Failure, shortened},
     target::Target,
 };
 
@@ -27,8 +29,8 @@ pub(super) const LONGEST_MESSAGE: usize = 120;
 /// How long an answer holds while planning waits for another.
 const ANSWER_HOLDS: Duration = Duration::from_secs(10);
 
-/// How long a write that is forbidden is tried again: roles take a moment to spread.
-const FORBIDDEN_FOR: Duration = Duration::from_secs(10);
+/// Of how many items it is kept what their last failure said: one of them is told at a time.
+const MOST_TOLD: usize = 4;
 
 /// One BulkUpdate under way.
 #[derive(Debug)]
@@ -68,52 +70,6 @@ pub struct Entry {
     pub record: Option<ItemStatus>,
     /// What only this process knows.
     pub progress: Progress,
-}
-
-/// What this process knows of an item beyond its record.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// Whether a write may have been sent that got no answer.
-    pub open: Open,
-    /// Whether the object has to be read before anything else.
-    pub must_look: bool,
-    /// The write was refused for good; why.
-    pub refused: Option<(Reason, String)>,
-    /// The resource version that the accepted write has made.
-    pub written: Option<Box<str>>,
-    /// Whether a watch has said that the planned object was deleted.
-    pub gone: bool,
-    /// Whether a request about it is under way.
-    pub in_flight: bool,
-    /// What was last seen of it other than by the index.
-    pub seen: Option<Target>,
-    /// What a live read has answered that nothing was decided on yet.
-    pub answer: Option<Look>,
-    answered: Option<Instant>,
-    /// Nothing is sent about it before.
-    pub not_before: Option<Instant>,
-    /// Why it could not be read, as long as it can't.
-    read_failure: Option<String>,
-    /// Why it could not be written to, as long as it can't.
-    write_failure: Option<String>,
-    reads_failed: u32,
-    writes_failed: u32,
-    forbidden_since: Option<Instant>,
-}
-
-/// A write whose outcome is not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Open {
-    /// There is none.
-    #[default]
-    No,
-    /// It was refused, otherwise than by a conflict. What stands between here and the API server may refuse what has been
-    /// carried out: it has failed only if the object does not say otherwise.
-    Refused,
-    /// It carried this resource version, and can't take hold on another.
-    Guard(Box<str>),
-    /// An earlier process may have sent one.
-    Unknown,
 }
 
 impl Work {
@@ -187,6 +143,12 @@ impl Work {
         })
     }
 
+    /// Of the many items that may fail for one reason, the words of the first few are kept.
+    pub fn keep_few_words(&mut self) {
+        let told = self.entries.iter_mut().filter(|entry| entry.progress.has_words());
+        told.skip(MOST_TOLD).for_each(|entry| entry.progress.forget_words());
+    }
+
     /// A plan that could not be recorded was never made: it is made anew, if there is still time for it.
     pub fn keep_to_the_record(&mut self) {
         if self.start.is_some() && self.recorded.start_time.is_none() {
@@ -246,11 +208,10 @@ impl Entry {
             start.map(|_| find(item, recorded).filter(fits).cloned().unwrap_or_else(|| without_record(item)));
         // An earlier process may have sent the write and not lived to see the answer.
         let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
-        let progress = Progress {
-            open: if open { Open::Unknown } else { Open::No },
-            must_look: open,
-            ..Progress::default()
-        };
+        let mut progress = Progress::default();
+        if open {
+            (progress.open, progress.must_look) = (Open::Unknown, true);
+        }
         Self { item: item.clone(), record, progress }
     }
 
@@ -266,114 +227,82 @@ impl Entry {
         self.record.as_ref().map(|r| r.result)
     }
 
-    /// What an item that is not at its end waits for, where that is a request which has to be tried again.
+    /// Whether it was planned and is not at its end.
     #[must_use]
-    pub fn waits_for(&self) -> Option<&String> {
-        let underway = matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled));
-        let Progress { read_failure, write_failure, .. } = &self.progress;
-        read_failure.as_ref().or(write_failure.as_ref()).filter(|_| underway)
+    pub fn is_underway(&self) -> bool {
+        matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled))
     }
 
-    /// Gives the item this entry. A new object to rest on makes a new plan of it.
-    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Target>) {
-        if rests_on.is_some() || self.record.is_none() {
-            self.progress = Progress { seen: rests_on, ..Progress::default() };
+    /// What an item that is not at its end waits for, where that is a request which has to be tried again.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
+        let read = failed.read.as_ref().map(|why| self.cannot_be("read", why));
+        read.or_else(|| failed.write.as_ref().map(|why| self.cannot_be("written to", why)))
+    }
+
+    fn cannot_be(&self, done: &str, why: &str) -> String {
+        format!("{} {} can't be {done}: {why}", self.item.kind.name(), self.item.id)
+    }
+
+    /// Gives the item this entry. A new object to rest on makes a new plan of it; of one that is at its end nothing else is kept.
+    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Arc<Target>>) {
+        let underway = matches!(record.result, ItemResult::Planned | ItemResult::Scheduled);
+        if rests_on.is_some() || self.record.is_none() || !underway {
+            self.progress = Progress::default();
         }
-        self.record =
-            Some(ItemStatus { message: record.message.map(|text| cut(&text, LONGEST_MESSAGE)), ..record });
+        if underway && rests_on.is_some() {
+            self.progress.seen = rests_on;
+        }
+        let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
+        let uid = record.uid.map(|uid| known.into_iter().find(|known| **known == uid).cloned().unwrap_or(uid));
+        let message = record.message.map(|text| shortened(text, LONGEST_MESSAGE));
+        self.record = Some(ItemStatus { message, uid, ..record });
     }
 
     /// A live read was answered.
     pub fn read(&mut self, answer: Result<Option<Target>, Failure>) {
-        let progress = &mut self.progress;
+        let progress = &mut *self.progress;
         progress.in_flight = false;
-        progress.answered = Some(Instant::now());
-        progress.answer = Some(match answer {
+        let read = match answer {
             Ok(target) => {
-                progress.must_look = false;
-                progress.reads_failed = 0;
-                progress.read_failure = None;
-                progress.seen.clone_from(&target);
-                Look::Live(target)
+                progress.read_succeeded();
+                progress.seen = target.map(Arc::new);
+                Read::Object(progress.seen.clone())
             }
             Err(failure) => {
-                progress.must_look = true;
-                progress.reads_failed += 1;
-                progress.wait(failure.wait(progress.reads_failed));
-                let why = format!("{} {} can't be read: {failure}", self.item.kind.name(), self.item.id);
-                progress.read_failure = Some(why.clone());
-                Look::Failed(why)
+                progress.read_failed(&failure);
+                Read::Failed
             }
-        });
+        };
+        progress.answer = Some(Box::new((read, Instant::now())));
     }
 
     /// Planning has to wait for something else: what was read long ago is read again before it refuses anything.
     pub fn planning_waits(&mut self) {
-        if self.progress.answered.is_some_and(|time| time.elapsed() > ANSWER_HOLDS) {
+        if self.age_of_answer().is_some_and(|age| age > ANSWER_HOLDS) {
             self.progress.answer = None;
         }
     }
 
     /// What a live read has answered has been decided on.
     pub fn decided(&mut self) {
-        self.progress.answer = None;
+        if self.progress.answer.is_some() {
+            self.progress.answer = None;
+        }
     }
 
     /// A write was accepted, and has left this of the object.
     pub fn accepted(&mut self, left: Option<Target>) {
         self.progress.in_flight = false;
-        self.progress.write_failure = None;
-        self.progress.seen = left;
+        self.progress.write_succeeded();
+        self.progress.seen = left.map(Arc::new);
     }
 
     /// A write was refused, or got no answer.
     pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
-        let progress = &mut self.progress;
-        progress.in_flight = false;
-        progress.writes_failed += 1;
-        if failure.next() != Next::LookAgain && progress.open == Open::No {
-            progress.open = Open::Refused;
-        }
-        if failure.outcome_unknown() {
-            progress.must_look = true;
-            // The guard of an earlier one does not fit any more where this one's may: only the newest can take hold.
-            if progress.open != Open::Unknown {
-                progress.open = Open::Guard(guard.into());
-            }
-        }
-        // The first conflict is ordinary.
-        if failure.next() != Next::LookAgain || progress.writes_failed > 1 {
-            let why = format!("{} {} can't be written to: {failure}", self.item.kind.name(), self.item.id);
-            progress.write_failure = Some(why);
-        }
-        match failure.next() {
-            Next::LookAgain => {
-                progress.must_look = true;
-                // An object that keeps changing is not chased at full speed.
-                if progress.writes_failed > 1 {
-                    progress.wait(backoff(progress.writes_failed - 1));
-                }
-            }
-            Next::Retry => progress.wait(failure.wait(progress.writes_failed)),
-            Next::RetryForbidden => {
-                let since = *progress.forbidden_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= FORBIDDEN_FOR {
-                    progress.refused = Some((Reason::Forbidden, failure.to_string()));
-                } else {
-                    progress.wait(failure.wait(progress.writes_failed));
-                }
-            }
-            Next::GiveUp => progress.refused = Some((Reason::WriteFailed, failure.to_string())),
-        }
-        if failure.next() != Next::RetryForbidden {
-            progress.forbidden_since = None;
-        }
-    }
-}
-
-impl Progress {
-    fn wait(&mut self, time: Duration) {
-        self.not_before = Some(Instant::now() + time);
+        self.progress.in_flight = false;
+        self.progress.write_failed(failure, guard);
     }
 }
 

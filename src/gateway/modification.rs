@@ -178,7 +178,7 @@ pub fn rejected(status: &BulkUpdateStatus) -> Option<Problem> {
 #[must_use]
 pub fn answer(kind: Kind, asked: &[String], status: &BulkUpdateStatus, of: &Invocation) -> Value {
     let entries = asked.iter().map(|id| {
-        let told = status.items(kind).iter().find(|entry| entry.id == *id);
+        let told = status.items(kind).iter().find(|entry| *entry.id == **id);
         match told.map_or_else(|| Err(lost(id)), |entry| outcome(kind, entry)) {
             Ok(()) => json!({"id": id, "message": scheduled(kind)}),
             Err(problem) => json!({"id": id, "error": error(&problem.code, &problem.message, of)}),
@@ -192,7 +192,7 @@ pub fn answer(kind: Kind, asked: &[String], status: &BulkUpdateStatus, of: &Invo
 /// # Errors
 /// Why it was not done, or may not have been.
 pub fn only(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Problem> {
-    let told = status.items(kind).iter().find(|entry| entry.id == id);
+    let told = status.items(kind).iter().find(|entry| *entry.id == *id);
     told.map_or_else(|| Err(lost(id)), |entry| outcome(kind, entry))
 }
 
@@ -230,7 +230,7 @@ fn outcome(kind: Kind, entry: &ItemStatus) -> Result<(), Problem> {
         Reason::Replaced => Some("another object has the id by now".into()),
         _ => None,
     };
-    let parts = [about, entry.message.clone()];
+    let parts = [about, entry.message.as_deref().map(ToOwned::to_owned)];
     let message = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
     let message = if message.is_empty() { name_of(reason).into_owned() } else { message };
     Err(Problem::new(status, code, message))

@@ -45,7 +45,7 @@ fn of(uid: &str, version: &str) -> (String, String) {
 
 fn told(following: &Following) -> Vec<(Kind, String, What)> {
     let changes = following.mailbox().take();
-    changes.into_iter().map(|c| (c.kind, c.name.into_string(), c.what)).collect()
+    changes.into_iter().map(|c| (c.kind, c.name.to_string(), c.what)).collect()
 }
 
 fn list(index: &Index, scope: &Scope, objects: &[Observed]) {
@@ -115,7 +115,7 @@ fn an_unreadable_object_is_known_as_such_and_the_others_go_on() {
 #[test]
 fn a_deletion_removes_that_object_and_no_other_under_the_name() {
     let index = index();
-    let following = index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    let following = index.follow(NS, vec![(Kind::Execution, "a".into())]);
     let delete = |uid| index.take_in(&all(), Event::Delete(object(NS, "a", uid, "20")));
     apply(&index, "u", "9");
     assert!(delete("another").is_none());
@@ -139,7 +139,7 @@ fn a_new_list_drops_what_it_lacks_in_its_own_scope_only() {
     let names = |kind, namespace| -> Vec<_> {
         ["a", "b"].into_iter().filter(|name| index.get(kind, namespace, name).is_some()).collect()
     };
-    let followed = |kind| [(kind, "a"), (kind, "b"), (kind, "never-seen")].into_iter();
+    let followed = |kind| ["a", "b", "never-seen"].map(|name| (kind, name.into())).to_vec();
     let following = kinds.map(|kind| index.follow(NS, followed(kind)));
     // It is not over until it is over, and what is unchanged stays without a word.
     let one = scope(Kind::Execution, Some(NS));
@@ -190,9 +190,9 @@ fn what_came_between_two_lists_is_dropped_with_the_second() {
 #[test]
 fn followers_are_told_just_what_they_follow() {
     let index = index();
-    let one = index.follow(NS, [(Kind::Execution, "a"), (Kind::Deployment, "b")].into_iter());
-    let two = index.follow(NS, [(Kind::Execution, "b")].into_iter());
-    let elsewhere = index.follow("team-b", [(Kind::Execution, "a")].into_iter());
+    let one = index.follow(NS, vec![(Kind::Execution, "a".into()), (Kind::Deployment, "b".into())]);
+    let two = index.follow(NS, vec![(Kind::Execution, "b".into())]);
+    let elsewhere = index.follow("team-b", vec![(Kind::Execution, "a".into())]);
     apply(&index, "u", "9");
     for _ in 0..3 {
         index.take_in(&all(), Event::Apply(object(NS, "b", "u", "9")));
@@ -211,7 +211,7 @@ fn followers_are_told_just_what_they_follow() {
 #[test]
 fn the_same_news_twice_are_one() {
     let index = index();
-    let following = index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    let following = index.follow(NS, vec![(Kind::Execution, "a".into())]);
     for version in ["1", "2", "3"] {
         apply(&index, "u", version);
     }
@@ -224,7 +224,7 @@ fn the_same_news_twice_are_one() {
 #[test]
 fn who_lets_go_is_told_no_more_and_leaves_nothing_behind() {
     let index = index();
-    let follow = || index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    let follow = || index.follow(NS, vec![(Kind::Execution, "a".into())]);
     let (one, two) = (follow(), follow());
     let mailbox = Arc::clone(&one.mailbox);
     drop(one);
@@ -232,13 +232,14 @@ fn who_lets_go_is_told_no_more_and_leaves_nothing_behind() {
     assert!(mailbox.take().is_empty());
     assert_eq!(told(&two).len(), 1);
     drop(two);
-    assert!(lock(&index.inner).followers.is_empty());
+    let inner = lock(&index.inner);
+    assert!(inner.followed.is_empty() && inner.mailboxes.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn news_wake_the_follower_also_when_they_came_before_it_waited() {
     let index = index();
-    let following = index.follow(NS, [(Kind::Execution, "a")].into_iter());
+    let following = index.follow(NS, vec![(Kind::Execution, "a".into())]);
     let woken =
         async || tokio::time::timeout(Duration::from_secs(1), following.mailbox().arrived()).await.is_ok();
     assert!(!woken().await);

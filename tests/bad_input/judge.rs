@@ -252,7 +252,7 @@ impl Known {
                     match item.result {
                         ItemResult::Refused => {
                             tally.refused(&reason());
-                            self.refused.insert((id(made).to_owned(), kind, item.id.clone()));
+                            self.refused.insert((id(made).to_owned(), kind, item.id.to_string()));
                         }
                         ItemResult::Failed => tally.failed(&reason()),
                         _ => {}
@@ -275,7 +275,7 @@ impl Known {
         kind: Kind,
         item: &ItemStatus,
     ) -> Result<(), String> {
-        let key = (kind, item.id.clone());
+        let key = (kind, item.id.to_string());
         if self.awaited.contains(&key) {
             return Ok(());
         }

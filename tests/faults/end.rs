@@ -120,7 +120,7 @@ fn told_after_the_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     }
     for item in Kind::ALL.into_iter().flat_map(|kind| ended.items(kind)) {
         let open = [Some(Reason::OutcomeUnknown), Some(Reason::NotSettledInTime)].contains(&item.reason);
-        let mut stopped = case.versions.iter().filter(|v| v.name == item.id && v.stopped_by() == bulk.uid);
+        let mut stopped = case.versions.iter().filter(|v| *v.name == *item.id && v.stopped_by() == bulk.uid);
         if !open && stopped.next().is_some_and(|first| first.revision > end) {
             wrong.push(format!("{} was stopped after the end", item.id));
         }

@@ -64,8 +64,8 @@ impl Bulk {
     pub fn has_its_items(&self, status: &BulkUpdateStatus) -> bool {
         let spec = &self.versions[0].2.spec;
         Kind::ALL.into_iter().all(|kind| {
-            let asked = spec.items(kind).iter().map(|i| (&i.id, i.target_status));
-            asked.eq(status.items(kind).iter().map(|i| (&i.id, i.target_status)))
+            let asked = spec.items(kind).iter().map(|i| (&*i.id, i.target_status));
+            asked.eq(status.items(kind).iter().map(|i| (&*i.id, i.target_status)))
         })
     }
 
@@ -82,7 +82,7 @@ impl Bulk {
             let items = bulk.status.as_ref().map(|s| s.items(kind)).unwrap_or_default();
             items
                 .iter()
-                .any(|i| i.id == id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned)
+                .any(|i| *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned)
         })
     }
 }
@@ -334,7 +334,7 @@ impl<'a> Case<'a> {
         if let [bulk] = bulks {
             let (_, status) = bulk.last();
             for (kind, id, expected) in self.plan.scenario.outcomes {
-                let found = outcome(status.items(*kind).iter().find(|i| i.id == *id));
+                let found = outcome(status.items(*kind).iter().find(|i| *i.id == **id));
                 let refused = refused.as_deref() == Some(*id) && found == "Failed WriteFailed";
                 if found != *expected && found != format!("{expected} Gone") && !refused {
                     self.say(format!("{id}: {found}, in peace it is {expected}"));
@@ -387,7 +387,7 @@ impl<'a> Case<'a> {
         let (_, status) = bulk.last();
         let items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind).to_vec());
         let mut failed = items.filter(|i| i.target_status == verb && i.reason == Some(Reason::WriteFailed));
-        failed.next().map(|i| i.id)
+        failed.next().map(|i| i.id.to_string())
     }
 }
 

@@ -138,7 +138,7 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
     let some = |what: &dyn Fn(&Version) -> bool| stood.iter().flatten().any(|v| what(v));
     let uid = item.uid.as_deref();
     let spec = &bulk.versions[0].2.spec;
-    let asked = spec.items(kind).iter().find(|asked| asked.id == item.id);
+    let asked = spec.items(kind).iter().find(|asked| *asked.id == *item.id);
     let meant = asked.and_then(|asked| asked.uid.as_deref()).or(uid);
     let strikes = || case.plan.strikes.iter();
     let Some(reason) = item.reason else { return false };

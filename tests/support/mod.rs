@@ -333,7 +333,7 @@ impl World {
 
 /// The entry of one item.
 pub fn item<'a>(status: &'a BulkUpdateStatus, kind: Kind, id: &str) -> &'a ItemStatus {
-    let found = status.items(kind).iter().find(|i| i.id == id);
+    let found = status.items(kind).iter().find(|i| *i.id == *id);
     found.unwrap_or_else(|| panic!("{id} is not in {status:#?}"))
 }
 

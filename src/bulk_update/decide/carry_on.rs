@@ -1,13 +1,15 @@
 //! What becomes of an item that was planned. The order of the checks is that of the design's tables: the first row
 //! that fits counts.
 
+use std::sync::Arc;
+
 use super::{
     Deadline, Gate, Item, Look, Request, Rules, about, blank, eligible::is_older, plan_item, verdict,
 };
 use crate::{
     api::{ItemResult, ItemStatus, Reason, State, TargetStatus},
     bulk_update::work::{Entry, Open},
-    target::{Target, not_older},
+    target::Target,
 };
 
 /// What to do about one item.
@@ -18,9 +20,9 @@ pub enum Step {
     /// Read the object first.
     Read,
     /// Write to the object as it was seen.
-    Write(Target),
+    Write(Arc<Target>),
     /// This is what became of it; and the object that a new plan rests on, if it is one.
-    Become(ItemStatus, Option<Target>),
+    Become(ItemStatus, Option<Arc<Target>>),
 }
 
 /// Decides about one item of a BulkUpdate that was planned.
@@ -63,11 +65,11 @@ impl Planned<'_> {
         &self.entry.item
     }
 
-    fn becomes(&self, result: ItemResult, reason: Option<Reason>, message: Option<String>) -> Step {
+    fn becomes(&self, result: ItemResult, reason: Option<Reason>, message: Option<Arc<str>>) -> Step {
         Step::Become(ItemStatus { result, reason, message, ..self.record.clone() }, None)
     }
 
-    fn fails(&self, reason: Reason, message: Option<String>) -> Step {
+    fn fails(&self, reason: Reason, message: Option<Arc<str>>) -> Step {
         self.becomes(ItemResult::Failed, Some(reason), message)
     }
 
@@ -112,6 +114,7 @@ impl Planned<'_> {
         }
         let entry = planned.map_or_else(|| self.record.clone(), |t| about(self.record.clone(), t));
         let (reason, message) = against;
+        let message = message.map(Into::into);
         Some(Step::Become(
             ItemStatus { result: ItemResult::Failed, reason: Some(reason), message, ..entry },
             None,
@@ -135,18 +138,18 @@ impl Planned<'_> {
     fn by_gate(&self, look: &Look, gate: &Gate, deadline: Deadline) -> Step {
         let progress = &self.entry.progress;
         let end = match (gate, deadline) {
-            (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, Some(why.clone()))),
+            (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, Some(why.as_str().into()))),
             (_, Deadline::Active) => {
                 Some((Reason::DeadlineExceeded, Some("activeDeadlineSeconds had passed".into())))
             }
             (_, Deadline::NotAfter) => Some((Reason::DeadlineExceeded, Some("notAfter had passed".into()))),
-            _ => progress.refused.clone().map(|(reason, words)| (reason, Some(words))),
+            _ => progress.failed.refused.clone().map(|(reason, words)| (reason, Some(words))),
         };
         let (target, _) = look.object();
         if let Some((reason, message)) = end {
-            let open = match (&progress.open, target) {
+            let open = match (progress.open, target) {
                 // The guard of the write that got no answer does not fit any more: it can't take hold later.
-                (Open::Guard(version), Some(target)) => *version == target.resource_version,
+                (Open::Guard(version), Some(target)) => Some(version) == target.version(),
                 (Open::No | Open::Refused, _) => false,
                 (Open::Guard(_) | Open::Unknown, _) => true,
             };
@@ -187,7 +190,7 @@ pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
     match target.state {
         Ok(State::Stopped) => ItemStatus { result: ItemResult::Settled, ..entry },
         Ok(state @ (State::Completed | State::Dead)) => {
-            let message = Some(format!("it was {} before the stop took hold", state.word()));
+            let message = Some(format!("it was {} before the stop took hold", state.word()).into());
             ItemStatus { result: ItemResult::Settled, message, ..entry }
         }
         _ => ItemStatus { result: ItemResult::Scheduled, ..entry },
@@ -197,10 +200,10 @@ pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
 fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look, deadline: Deadline) -> Step {
     let progress = &entry.progress;
     let stop = entry.item.target == TargetStatus::Stopped;
-    let settles = |message: Option<String>| {
+    let gone = || {
+        let message = stop.then(|| "it was deleted before the stop took hold".into());
         Step::Become(ItemStatus { result: ItemResult::Settled, message, ..record.clone() }, None)
     };
-    let gone = || settles(stop.then(|| "it was deleted before the stop took hold".to_owned()));
 
     let (target, live) = look.object();
     let ours = target.filter(|t| record.uid.as_deref() == Some(&*t.uid));
@@ -210,8 +213,8 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
     if stop && let Some(target) = ours {
         // What was seen before the answer to the write settles nothing. Where the answer is not known any more, the stop
         // itself tells what is newer than it.
-        let current = match &progress.written {
-            Some(version) => not_older(&target.resource_version, version),
+        let current = match progress.written {
+            Some(version) => target.version().is_none_or(|seen| seen >= version),
             None => live || target.stop_request.as_deref() == Some(&*request.uid),
         };
         let now = accepted_stop(record, target);
@@ -232,7 +235,7 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
             ItemStatus {
                 result: ItemResult::Failed,
                 reason: Some(Reason::NotSettledInTime),
-                message: Some(message),
+                message: Some(message.into()),
                 ..record.clone()
             },
             None,

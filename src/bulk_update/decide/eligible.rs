@@ -1,5 +1,7 @@
 //! Who may be stopped or deleted: the rules of the AI API.
 
+use std::{borrow::Borrow, sync::Arc};
+
 use super::{Hindrance, Item, ItemPlan, Look, Request, blank};
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
@@ -52,7 +54,7 @@ pub fn plan_item(
     match verdict {
         Ok(target) => {
             let result = if request.dry_run { ItemResult::Eligible } else { ItemResult::Planned };
-            Ok(Some((about(blank(item, result), target), Some(target.clone()))))
+            Ok(Some((about(blank(item, result), target), Some(Arc::clone(target)))))
         }
         Err((reason, message)) if live => Ok(Some((refused(item, target, reason, message), target.cloned()))),
         // A cache may be behind: what it says refuses nothing.
@@ -72,16 +74,16 @@ fn is_in_doubt(request: &Request, target: &Target) -> bool {
     target.created == request.created.as_second() && !is_older(request, target)
 }
 
-fn refused(item: &Item, target: Option<&Target>, reason: Reason, message: Option<String>) -> ItemStatus {
+fn refused(item: &Item, target: Option<&Arc<Target>>, reason: Reason, message: Option<String>) -> ItemStatus {
     let entry = blank(item, ItemResult::Refused);
     let entry = target.map_or_else(|| entry.clone(), |target| about(entry.clone(), target));
-    ItemStatus { reason: Some(reason), message, ..entry }
+    ItemStatus { reason: Some(reason), message: message.map(Into::into), ..entry }
 }
 
 /// `entry`, with what was seen of the target.
 pub(super) fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
     ItemStatus {
-        uid: Some(target.uid.to_string()),
+        uid: Some((*target.uid).into()),
         observed_state: target.state.as_ref().ok().copied(),
         ..entry
     }
@@ -92,17 +94,18 @@ pub(super) fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
 ///
 /// # Errors
 /// The first reason against it that fits, and a sentence where that says more than the reason.
-pub fn verdict<'a>(
+pub fn verdict<'a, T: Borrow<Target>>(
     request: &Request,
     item: &Item,
-    target: Option<&'a Target>,
+    found: Option<&'a T>,
     rules: Rules,
-) -> Result<&'a Target, (Reason, Option<String>)> {
-    let Some(target) = target else {
+) -> Result<&'a T, (Reason, Option<String>)> {
+    let Some(found) = found else {
         return Err((Reason::NotFound, None));
     };
+    let target: &Target = found.borrow();
     match &item.uid {
-        Some(uid) if *uid != target.uid => return Err((Reason::Replaced, None)),
+        Some(uid) if **uid != *target.uid => return Err((Reason::Replaced, None)),
         None if target.created > request.created.as_second() => {
             return Err((Reason::CreatedLater, None));
         }
@@ -118,12 +121,12 @@ pub fn verdict<'a>(
     match item.target {
         TargetStatus::Stopped => match state {
             State::Pending | State::Running if target.stop_asked => Err((Reason::StopPending, None)),
-            State::Pending | State::Running => Ok(target),
+            State::Pending | State::Running => Ok(found),
             _ => Err(wrong_state(state, "stopped", "PENDING or RUNNING")),
         },
         TargetStatus::Deleted => match state {
-            State::Unknown | State::Stopped | State::Dead => Ok(target),
-            State::Completed if rules.delete_completed && item.kind == Kind::Execution => Ok(target),
+            State::Unknown | State::Stopped | State::Dead => Ok(found),
+            State::Completed if rules.delete_completed && item.kind == Kind::Execution => Ok(found),
             _ if rules.delete_completed && item.kind == Kind::Execution => {
                 Err(wrong_state(state, "deleted", "STOPPED, DEAD, UNKNOWN or COMPLETED"))
             }

@@ -11,7 +11,7 @@ use crate::{
     admission::Admission,
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, at},
+        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live},
         request::{Item, Request},
         status::{Phase, status},
         work::{Entry, Open, Progress, Work},
@@ -75,9 +75,9 @@ fn targets() -> impl Strategy<Value = Target> {
 fn looks() -> impl Strategy<Value = Look> {
     let object = || option::weighted(0.85, targets());
     prop_oneof![
-        3 => object().prop_map(Look::Cached),
-        3 => object().prop_map(Look::Live),
-        1 => targets().prop_map(Look::Ahead),
+        3 => object().prop_map(cached),
+        3 => object().prop_map(live),
+        1 => targets().prop_map(ahead),
         1 => Just(Look::Failed("503".into())),
     ]
 }
@@ -143,7 +143,7 @@ prop_compose! {
         open in prop_oneof![
             Just(Open::No),
             Just(Open::Unknown),
-            (8..12u8).prop_map(|v| Open::Guard(v.to_string().into())),
+            (8..12u64).prop_map(Open::Guard),
         ],
         (must_look, gone, in_flight, refused) in
             (prop::bool::weighted(0.3), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2)),
@@ -161,8 +161,8 @@ prop_compose! {
         let mut progress = Progress::default();
         (progress.open, progress.must_look, progress.gone) = (open, must_look, gone);
         progress.in_flight = in_flight;
-        progress.refused = refused.then(|| (Reason::WriteFailed, "422".into()));
-        progress.written = written.map(|v| v.to_string().into());
+        progress.failed.refused = refused.then(|| (Reason::WriteFailed, "422".into()));
+        progress.written = written.map(u64::from);
         Entry { item: item.clone(), record: recorded.then_some(record), progress }
     }
 }
@@ -248,7 +248,7 @@ proptest! {
                 prop_assert_eq!(object, Some(target));
                 prop_assert!(may(item, request.created, target, rules));
                 prop_assert!(live || !progress.must_look);
-                prop_assert!(progress.refused.is_none());
+                prop_assert!(progress.failed.refused.is_none());
             }
             Step::Become(new, rests_on) => {
                 prop_assert_eq!((&new.id, new.target_status), (&item.id, item.target));
@@ -276,7 +276,7 @@ proptest! {
                             TargetStatus::Stopped => t.stop_request.as_deref() == Some(OWN),
                             TargetStatus::Deleted => t.terminating,
                         };
-                        prop_assert!(record.result == ItemResult::Planned && seen.is_some_and(own));
+                        prop_assert!(record.result == ItemResult::Planned && seen.is_some_and(|seen| own(seen)));
                     }
                     ItemResult::Settled => {}
                     ItemResult::Failed => prop_assert!(new.reason.is_some()),
@@ -331,7 +331,7 @@ proptest! {
                 for ((item, look), (entry, rests_on)) in request.items.iter().zip(&looks).zip(&plan) {
                     prop_assert_eq!((&entry.id, entry.target_status), (&item.id, item.target));
                     prop_assert_eq!(entry.uid.as_deref(), rests_on.as_ref().map(|t| &*t.uid));
-                    let name = item.id == ID;
+                    let name = *item.id == *ID;
                     let eligible = name && rests_on.as_ref().is_some_and(|t| {
                         let meant = item.uid.is_some() || was_there(&request, t);
                         meant && may(item, request.created, t, rules)

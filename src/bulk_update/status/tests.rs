@@ -199,14 +199,14 @@ fn longest(message: &str) -> Work {
     ));
     work.start = Some(at(1).into());
     for entry in &mut work.entries {
-        entry.item.id = format!("{:x<64}", entry.item.id);
+        entry.item.id = format!("{:x<64}", entry.item.id).into();
         let record = ItemStatus {
             id: entry.item.id.clone(),
             target_status: entry.item.target,
             result: ItemResult::Scheduled,
             reason: Some(Reason::BulkUpdatesDisabled),
-            message: Some(message.to_owned()),
-            uid: Some("0".repeat(36)),
+            message: Some(message.into()),
+            uid: Some("0".repeat(36).into()),
             observed_state: Some(crate::api::State::Completed),
         };
         entry.becomes(record, None);

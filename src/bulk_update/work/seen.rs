@@ -1,36 +1,52 @@
 //! What an item's decision rests on: the newer of what was read and what the index has.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{Entry, Look};
+use super::{Entry, Look, Read};
 use crate::target::{Target, not_older};
 
 impl Entry {
     /// What to decide on: an answer that just came, else the newer of the index and what was last seen. What the index has
     /// got since the answer is as good as one.
     #[must_use]
-    pub fn look(&self, indexed: Option<Target>) -> Look {
-        match &self.progress.answer {
-            // A read that failed is tried again when it is time.
-            Some(Look::Failed(_)) if self.may_ask() => {}
-            Some(Look::Live(Some(read))) => return compared(read, indexed),
-            Some(answer) => return answer.clone(),
+    pub fn look(&self, indexed: Option<Arc<Target>>) -> Look {
+        match self.answer() {
+            // One that failed is tried again when it is time.
+            Some(Read::Failed) if self.may_ask() => {}
+            Some(Read::Failed) => {
+                let why = self.progress.failed.read.as_deref();
+                return Look::Failed(self.cannot_be("read", why.unwrap_or("trying again")));
+            }
+            Some(Read::Object(Some(read))) => return compared(read, indexed),
+            Some(Read::Object(None)) => return Look::Live(None),
             None => {}
         }
         Look::Cached(match (indexed, &self.progress.seen) {
             (Some(indexed), Some(seen)) if !not_older(&indexed.resource_version, &seen.resource_version) => {
-                Some(seen.clone().seen_before(Some(&indexed)))
+                Some(Arc::clone(seen).seen_before(Some(&indexed)))
             }
-            (Some(indexed), seen) => Some(indexed.seen_before(seen.as_ref())),
+            (Some(indexed), seen) => Some(indexed.seen_before(seen.as_deref())),
             (None, seen) => seen.clone(),
         })
+    }
+
+    /// Where the index has the object as it was seen, or newer, it is not held twice.
+    pub fn share(&mut self, indexed: Option<&Arc<Target>>) {
+        let (Some(seen), Some(indexed)) = (&self.progress.seen, indexed) else { return };
+        if seen.uid == indexed.uid && not_older(&indexed.resource_version, &seen.resource_version) {
+            self.progress.seen = Some(Arc::clone(indexed).seen_before(Some(seen)));
+        }
+    }
+
+    fn answer(&self) -> Option<&Read> {
+        self.progress.answer.as_deref().map(|(read, _)| read)
     }
 
     /// A watch has said that the object of this uid was deleted, or a new list does not have it: what was read before does not
     /// count any more for a plan.
     pub fn may_be_gone(&mut self, uid: Option<&str>) {
         let of_it = |target: &Target| uid.is_none_or(|uid| uid == &*target.uid);
-        if self.record.is_none() && matches!(&self.progress.answer, Some(Look::Live(Some(t))) if of_it(t)) {
+        if self.record.is_none() && matches!(self.answer(), Some(Read::Object(Some(t))) if of_it(t)) {
             self.progress.answer = None;
             self.progress.seen = None;
         }
@@ -39,18 +55,18 @@ impl Entry {
     /// How long ago that was read on which a plan waits to be made.
     #[must_use]
     pub fn age_of_answer(&self) -> Option<Duration> {
-        self.progress.answered.filter(|_| self.progress.answer.is_some()).map(|time| time.elapsed())
+        self.progress.answer.as_deref().map(|(_, time)| time.elapsed())
     }
 }
 
 /// What an answer says, beside what the index has.
-fn compared(read: &Target, indexed: Option<Target>) -> Look {
+fn compared(read: &Arc<Target>, indexed: Option<Arc<Target>>) -> Look {
     match indexed {
         Some(indexed) if is_newer(&indexed, read) => Look::Live(Some(indexed.seen_before(Some(read)))),
         Some(indexed) if indexed.resource_version == read.resource_version => {
-            Look::Live(Some(read.clone().seen_before(Some(&indexed))))
+            Look::Live(Some(Arc::clone(read).seen_before(Some(&indexed))))
         }
-        behind => Look::Ahead(read.clone().seen_before(behind.as_ref())),
+        behind => Look::Ahead(Arc::clone(read).seen_before(behind.as_deref())),
     }
 }
 

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{Kind, State, TargetStatus},
+    api::{Kind, Reason, State, TargetStatus},
     bulk_update::{
-        fixtures::{MEANT, OTHER, VERBS, at, bulk, entry, record, request, target},
+        fixtures::{MEANT, OTHER, VERBS, ahead, at, bulk, cached, entry, live, record, request, target},
         status::{Phase, status},
     },
 };
@@ -30,7 +30,7 @@ const MS_100: Option<Duration> = Some(Duration::from_millis(100));
 #[tokio::test(start_paused = true)]
 async fn each_failure_of_a_write_has_its_consequence() {
     use Reason::WriteFailed;
-    let guard = || Open::Guard("10".into());
+    let guard = || Open::Guard(10);
     for (failure, must_look, open, waits_for, given_up) in [
         (refused(409), true, Open::No, None, None),
         (refused(404), true, Open::No, None, None),
@@ -53,7 +53,7 @@ async fn each_failure_of_a_write_has_its_consequence() {
         assert_eq!((progress.must_look, &progress.open), (must_look, &open), "{failure}");
         assert_eq!(waits(&entry), waits_for, "{failure}");
         assert_eq!(entry.may_ask(), waits_for.is_none(), "{failure}");
-        assert_eq!(progress.refused.as_ref().map(|(reason, _)| *reason), given_up, "{failure}");
+        assert_eq!(progress.failed.refused.as_ref().map(|(reason, _)| *reason), given_up, "{failure}");
         assert_eq!(entry.result(), Some(ItemResult::Planned), "only a decision changes the record");
     }
 }
@@ -89,15 +89,15 @@ async fn a_missing_right_is_waited_for_for_ten_seconds() {
     for (passes, given_up) in [(0, false), (9_999, false), (1, true)] {
         tokio::time::advance(Duration::from_millis(passes)).await;
         entry.write_failed(&refused(403), "10");
-        assert_eq!(entry.progress.refused.is_some(), given_up);
+        assert_eq!(entry.progress.failed.refused.is_some(), given_up);
     }
-    assert_eq!(entry.progress.refused, Some((Reason::Forbidden, "403: no".into())));
+    assert_eq!(entry.progress.failed.refused, Some((Reason::Forbidden, "403: no".into())));
     // Any other answer in between: the ten seconds begin anew.
     let mut entry = planned();
     for (passes, failure) in [(0, refused(403)), (6, refused(409)), (6, refused(403)), (6, refused(403))] {
         tokio::time::advance(Duration::from_secs(passes)).await;
         entry.write_failed(&failure, "10");
-        assert_eq!(entry.progress.refused, None);
+        assert_eq!(entry.progress.failed.refused, None);
     }
 }
 
@@ -107,12 +107,12 @@ fn of_open_writes_the_newest_counts_and_one_of_an_earlier_process_stays_open() {
     let mut entry = planned();
     for guard in ["10", "10", "12"] {
         entry.write_failed(&lost, guard);
-        assert_eq!(entry.progress.open, Open::Guard(guard.into()));
+        assert_eq!(entry.progress.open, Open::Guard(guard.parse().unwrap()));
     }
     // What comes after does not close it.
     for code in [409, 429, 422, 403] {
         entry.write_failed(&refused(code), "13");
-        assert_eq!(entry.progress.open, Open::Guard("12".into()), "{code}");
+        assert_eq!(entry.progress.open, Open::Guard(12), "{code}");
     }
     entry.progress.open = Open::Unknown;
     entry.write_failed(&lost, "14");
@@ -128,21 +128,21 @@ async fn a_read_answers_and_a_failed_one_is_tried_again_when_it_is_time() {
         entry.progress.in_flight = true;
         entry.read(Err(refused(503)));
         assert!(!entry.progress.in_flight && entry.progress.must_look && !entry.may_ask());
-        let Look::Failed(why) = entry.look(Some(object.clone())) else { panic!("it was not read") };
+        let Look::Failed(why) = entry.look(Some(object.clone().into())) else { panic!("it was not read") };
         assert!(why.contains("Execution churn-model-v3") && why.contains("503: no"), "{why}");
         assert_eq!(waits(&entry), Some(Duration::from_millis(wait)));
         tokio::time::advance(Duration::from_millis(wait)).await;
-        assert_eq!(entry.look(Some(object.clone())), Look::Cached(Some(object.clone())));
+        assert_eq!(entry.look(Some(object.clone().into())), cached(Some(object.clone())));
     }
     entry.progress.in_flight = true;
     entry.read(Ok(Some(object.clone())));
     assert!(!entry.progress.in_flight && !entry.progress.must_look);
-    assert_eq!(entry.look(Some(old.clone())), Look::Ahead(object.clone()));
-    assert_eq!(entry.look(Some(object.clone())), Look::Live(Some(object.clone())));
+    assert_eq!(entry.look(Some(old.clone().into())), ahead(object.clone()));
+    assert_eq!(entry.look(Some(object.clone().into())), live(Some(object.clone())));
     entry.decided();
-    assert_eq!(entry.look(Some(old)), Look::Cached(Some(object)));
+    assert_eq!(entry.look(Some(old.into())), cached(Some(object)));
     entry.read(Ok(None));
-    assert_eq!(entry.look(None), Look::Live(None));
+    assert_eq!(entry.look(None), live(None));
     assert_eq!(entry.progress.seen, None);
 }
 
@@ -157,8 +157,8 @@ fn the_newer_of_index_and_memory_is_looked_at() {
         (of("11"), of("10"), of("11")),
     ] {
         let mut entry = planned();
-        entry.progress.seen = seen;
-        assert_eq!(entry.look(indexed), Look::Cached(expected));
+        entry.progress.seen = seen.map(Arc::new);
+        assert_eq!(entry.look(indexed.map(Arc::new)), cached(expected));
     }
 }
 
@@ -169,15 +169,15 @@ fn a_new_plan_forgets_what_was_known_of_the_old_object() {
         entry.progress.open = Open::Unknown;
         entry.progress.must_look = true;
         entry.progress.gone = true;
-        entry.progress.refused = Some((Reason::WriteFailed, "422".into()));
+        entry.progress.failed.refused = Some((Reason::WriteFailed, "422".into()));
         entry
     };
     let new = Target { uid: OTHER.into(), ..target(State::Running) };
     let mut entry = spoiled();
-    entry.becomes(record(&entry.item, ItemResult::Planned), Some(new.clone()));
+    entry.becomes(record(&entry.item, ItemResult::Planned), Some(new.clone().into()));
     let progress = &entry.progress;
     assert_eq!((&progress.open, progress.must_look, progress.gone), (&Open::No, false, false));
-    assert_eq!((&progress.refused, &progress.seen), (&None, &Some(new)));
+    assert_eq!((&progress.failed.refused, &progress.seen), (&None, &Some(new.into())));
     // The first entry is a plan too, where nothing was found.
     let mut entry = spoiled();
     entry.record = None;
@@ -193,7 +193,7 @@ fn a_new_plan_forgets_what_was_known_of_the_old_object() {
 #[test]
 fn a_message_is_cut_to_120_bytes() {
     let mut entry = planned();
-    let message = Some("ä".repeat(100));
+    let message = Some("ä".repeat(100).into());
     entry.becomes(ItemStatus { message, ..record(&entry.item, ItemResult::Failed) }, None);
     let message = entry.record.unwrap().message.unwrap();
     assert!((118..=120).contains(&message.len()) && message.ends_with('…'), "{message}");
@@ -308,7 +308,7 @@ fn a_plan_that_could_not_be_recorded_was_never_made() {
         work.start = Some(at(1).into());
         for at in 0..2 {
             let record = record(&work.entries[at].item, ItemResult::Planned);
-            work.entries[at].becomes(record, Some(target(State::Running)));
+            work.entries[at].becomes(record, Some(target(State::Running).into()));
         }
     };
     make(&mut work);
@@ -329,11 +329,11 @@ async fn what_was_read_long_ago_is_read_again_before_it_refuses_anything() {
     entry.read(Ok(None));
     tokio::time::advance(ANSWER_HOLDS).await;
     entry.planning_waits();
-    assert_eq!(entry.look(None), Look::Live(None));
+    assert_eq!(entry.look(None), live(None));
     tokio::time::advance(Duration::from_millis(1)).await;
-    assert_eq!(entry.look(None), Look::Live(None), "only where planning waits for something else");
+    assert_eq!(entry.look(None), live(None), "only where planning waits for something else");
     entry.planning_waits();
-    assert_eq!(entry.look(None), Look::Cached(None));
+    assert_eq!(entry.look(None), cached(None));
 }
 
 #[tokio::test]
@@ -377,12 +377,12 @@ fn a_dry_run_has_planned_no_write_whatever_its_status_says() {
 fn the_newer_of_an_answer_and_the_index_counts() {
     let with = |version: &str| Target { resource_version: version.into(), ..target(State::Running) };
     let mut entry = planned();
-    entry.progress.answer = Some(Look::Live(Some(with("10"))));
-    for indexed in [None, Some(with("9"))] {
-        assert_eq!(entry.look(indexed), Look::Ahead(with("10")));
+    entry.read(Ok(Some(with("10"))));
+    for indexed in [None, Some(with("9").into())] {
+        assert_eq!(entry.look(indexed), ahead(with("10")));
     }
     for version in ["10", "11"] {
-        assert_eq!(entry.look(Some(with(version))), Look::Live(Some(with(version))), "{version}");
+        assert_eq!(entry.look(Some(with(version).into())), live(Some(with(version))), "{version}");
     }
 }
 
@@ -395,20 +395,19 @@ fn since_when_an_object_was_seen_is_known_by_its_uid() {
         ..target(State::Running)
     };
     for (read, indexed, expected) in [
-        (seen(MEANT, 12, 12), seen(MEANT, 12, 8), Look::Live(Some(seen(MEANT, 12, 8)))),
-        (seen(MEANT, 12, 12), seen(MEANT, 13, 8), Look::Live(Some(seen(MEANT, 13, 8)))),
-        (seen(MEANT, 12, 12), seen(MEANT, 10, 8), Look::Ahead(seen(MEANT, 12, 8))),
-        (seen(MEANT, 12, 12), seen(MEANT, 13, 13), Look::Live(Some(seen(MEANT, 13, 12)))),
+        (seen(MEANT, 12, 12), seen(MEANT, 12, 8), live(Some(seen(MEANT, 12, 8)))),
+        (seen(MEANT, 12, 12), seen(MEANT, 13, 8), live(Some(seen(MEANT, 13, 8)))),
+        (seen(MEANT, 12, 12), seen(MEANT, 10, 8), ahead(seen(MEANT, 12, 8))),
+        (seen(MEANT, 12, 12), seen(MEANT, 13, 13), live(Some(seen(MEANT, 13, 12)))),
         // Another one had the name before, or has it by now.
-        (seen(MEANT, 12, 12), seen(OTHER, 10, 8), Look::Ahead(seen(MEANT, 12, 12))),
-        (seen(MEANT, 12, 12), seen(OTHER, 13, 13), Look::Live(Some(seen(OTHER, 13, 13)))),
+        (seen(MEANT, 12, 12), seen(OTHER, 10, 8), ahead(seen(MEANT, 12, 12))),
+        (seen(MEANT, 12, 12), seen(OTHER, 13, 13), live(Some(seen(OTHER, 13, 13)))),
     ] {
         let mut entry = planned();
-        entry.progress.answer = Some(Look::Live(Some(read.clone())));
-        assert_eq!(entry.look(Some(indexed.clone())), expected);
+        entry.read(Ok(Some(read)));
+        assert_eq!(entry.look(Some(indexed.clone().into())), expected);
         entry.decided();
-        entry.progress.seen = Some(read);
-        let Look::Cached(Some(found)) = entry.look(Some(indexed)) else { panic!("it is known") };
+        let Look::Cached(Some(found)) = entry.look(Some(indexed.into())) else { panic!("it is known") };
         assert_eq!(found.first_seen, expected.object().0.unwrap().first_seen);
     }
 }
@@ -436,4 +435,30 @@ async fn how_long_planning_waits_counts_from_what_was_read() {
     assert!(work.has_waited(wait));
     work.entries[1].decided();
     assert!(!work.has_waited(wait));
+}
+
+#[tokio::test]
+async fn zz_sizes() {
+    use std::mem::{size_of, size_of_val};
+    println!("Item {} ItemStatus {} Progress {} Entry {} Target {} Look {} Work {} Status {} Open {}", size_of::<Item>(), size_of::<Option<ItemStatus>>(), size_of::<Progress>(), size_of::<Entry>(), size_of::<Target>(), size_of::<Look>(), size_of::<Work>(), size_of::<BulkUpdateStatus>(), size_of::<Open>());
+    let ctx = crate::bulk_update::fixtures::context();
+    let (_s, mut latest) = crate::bulk_update::tests::latest(&ctx);
+    let b = bulk(&two("aaaa", "bbbb"));
+    println!("carry_out {}", size_of_val(&crate::bulk_update::carry_out(ctx.clone(), latest.clone(), Box::new(b.clone()))));
+    let pulse = ctx.health.pulse();
+    let mut work = Work::take_up(&b);
+    println!("pass_by_pass {}", size_of_val(&crate::bulk_update::pass_by_pass(&ctx, &mut latest, &mut work, &pulse)));
+    let following = ctx.index.follow("x", vec![]);
+    println!("observe {}", size_of_val(&crate::bulk_update::observe::observe(&ctx, &mut work, &following)));
+    let phase = crate::bulk_update::Phase::Planned(None);
+    println!("record {}", size_of_val(&crate::bulk_update::record::record(&ctx, &mut work, &phase, &pulse)));
+    println!("record_last {}", size_of_val(&crate::bulk_update::record::record_last(&ctx, &mut work, &pulse)));
+    let mut flight = crate::bulk_update::Flight::default();
+    println!("apply {}", size_of_val(&crate::bulk_update::apply::apply(&ctx, &latest.clone(), &mut work, &mut flight, vec![])));
+    println!("read_again {}", size_of_val(&crate::bulk_update::read_again(&ctx, &mut latest, &Request::from(&b), &pulse)));
+    println!("send {}", size_of_val(&crate::client::send::<crate::target::Observed>(&ctx.client, Ok(http::Request::get("/").body(vec![]).unwrap()))));
+    println!("read {}", size_of_val(&crate::bulk_update::observe::read(&ctx, "", &work.request.items[0])));
+    println!("meta {}", size_of_val(&ctx.meta.read_since(Instant::now())));
+    let waiting = crate::bulk_update::Waiting { hindered: 0, to_record: false, decided: (Instant::now(), ctx.clock.now()) };
+    println!("settle {}", size_of_val(&crate::bulk_update::settle::settle(&ctx, &mut latest, &mut work, &mut flight, &following, waiting)));
 }

@@ -291,7 +291,7 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
                 for more in [None, Some("the operator's words")] {
                     let mut entry = entry("item-0", TargetStatus::Stopped, result, Some(reason));
                     entry.observed_state = Some(State::Completed);
-                    entry.message = more.map(ToOwned::to_owned);
+                    entry.message = more.map(Into::into);
                     let words = match (about, more) {
                         ("", None) => code.to_owned(),
                         ("", Some(more)) => more.to_owned(),

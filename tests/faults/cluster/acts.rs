@@ -204,7 +204,7 @@ impl Cluster {
             result: ItemResult::Planned,
             reason: None,
             message: None,
-            uid: bystander.uid(),
+            uid: bystander.uid().map(Into::into),
             observed_state: None,
         });
         let patch = Patch::Merge(json!({"status": {"executions": items}}));

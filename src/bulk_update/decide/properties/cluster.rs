@@ -1,6 +1,6 @@
 //! A cluster without a network or a clock, and the operator at work in it, one step at a time.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ enum Event {
 #[derive(Clone, Debug)]
 struct Write {
     at: usize,
-    guard: Target,
+    guard: Arc<Target>,
 }
 
 pub(super) struct Cluster {
@@ -51,7 +51,7 @@ pub(super) struct Cluster {
     version: u64,
     objects: Vec<Option<Target>>,
     events: Vec<VecDeque<Event>>,
-    index: Vec<Option<Target>>,
+    index: Vec<Option<Arc<Target>>>,
     work: Work,
     flight: Vec<Wanted>,
     lost: Vec<Write>,
@@ -155,7 +155,7 @@ impl Cluster {
         match event {
             Event::Applied(target) => {
                 let known = self.index[slot].take();
-                self.index[slot] = Some(target.seen_before(known.as_ref()));
+                self.index[slot] = Some(Arc::new(target).seen_before(known.as_deref()));
             }
             Event::Deleted(uid) => {
                 self.index[slot].take_if(|known| known.uid == uid);
@@ -174,7 +174,7 @@ impl Cluster {
         for slot in 0..ITEMS {
             self.events[slot].clear();
             let known = self.index[slot].take();
-            self.index[slot] = shown(self.objects[slot].as_ref()).map(|t| t.seen_before(known.as_ref()));
+            self.index[slot] = shown(self.objects[slot].as_ref()).map(|t| Arc::new(t).seen_before(known.as_deref()));
             if self.index[slot].is_none() {
                 self.entry(slot).may_be_gone(None);
                 self.entry(slot).progress.must_look |= known.is_some();

@@ -6,7 +6,7 @@ use crate::{
     api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Hindrance, Look, Rules, plan_item, verdict},
-        fixtures::{ID, MEANT, OTHER, VERBS, at, eligible, request, target},
+        fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target},
         request::{Item, Request},
     },
     target::{Observed, Target},
@@ -136,7 +136,7 @@ fn of_several_reasons_the_first_is_told() {
         }
         let mut item = request.items[0].clone();
         item.uid = Some(MEANT.into());
-        assert_eq!(verdict(&request, &item, None, STRICT), Err((Reason::NotFound, None)));
+        assert_eq!(verdict::<Target>(&request, &item, None, STRICT), Err((Reason::NotFound, None)));
     }
 }
 
@@ -173,11 +173,11 @@ fn in_the_same_second(
 
 #[test]
 fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
-    let live = |t| Look::Live(Some(t));
-    let cached = |t| Look::Cached(Some(t));
+    let live = |t| live(Some(t));
+    let cached = |t| cached(Some(t));
     let later = Ok(Some((ItemResult::Refused, Some(Reason::CreatedLater))));
     let planned = Ok(Some((ItemResult::Planned, None)));
-    for look in [live, cached, Look::Ahead] {
+    for look in [live, cached, ahead] {
         for first_seen in [1, 8, 9] {
             assert_eq!(in_the_same_second(Some(10), first_seen, look), planned, "{first_seen}");
         }
@@ -185,17 +185,17 @@ fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
     for first_seen in [11, 100, u64::MAX] {
         assert_eq!(in_the_same_second(Some(10), first_seen, live), later, "{first_seen}");
         assert_eq!(in_the_same_second(Some(10), first_seen, cached), Ok(None), "it has to be read");
-        assert_eq!(in_the_same_second(Some(10), first_seen, Look::Ahead), Err(Hindrance::Behind));
+        assert_eq!(in_the_same_second(Some(10), first_seen, ahead), Err(Hindrance::Behind));
     }
     // Where nobody saw when the request was made, nothing is waited for.
-    for look in [live, Look::Ahead] {
+    for look in [live, ahead] {
         assert_eq!(in_the_same_second(None, 1, look), later);
     }
 }
 
 #[test]
 fn versions_tell_nothing_about_another_second_and_uids_need_none() {
-    for look in [Look::Ahead, |t| Look::Live(Some(t))] {
+    for look in [ahead, |t| live(Some(t))] {
         let mut request = Request { made_at: Some(10), ..request(Kind::Execution, TargetStatus::Deleted) };
         let made = |seconds: i64, first_seen| Target {
             created: at(seconds).as_second(),
@@ -227,7 +227,7 @@ fn an_id_that_cannot_be_a_name_is_not_found_without_a_look() {
     for (id, verb) in ["Abcd", "ab_cd", "-abc", "ab..cd"].into_iter().flat_map(|id| VERBS.map(|v| (id, v))) {
         let mut request = request(Kind::Execution, verb);
         request.items[0].id = id.into();
-        for look in [Look::Cached(None), Look::Live(None), Look::Failed("down".into())] {
+        for look in [cached(None), live(None), Look::Failed("down".into())] {
             let (entry, target) =
                 plan_item(&request, &request.items[0], &look, STRICT).unwrap().expect("no read is needed");
             assert_eq!((entry.result, entry.reason), (ItemResult::Refused, Some(Reason::NotFound)));
@@ -259,16 +259,16 @@ fn a_cached_look_plans_what_a_live_one_plans_and_refuses_nothing() {
         let mut request = request(Kind::Execution, verb);
         for (dry_run, planned) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
             request.dry_run = dry_run;
-            let (live, rests_on) = plan(&request, Look::Live(object.clone())).expect("a live look suffices");
-            assert_eq!(rests_on, object);
-            assert_eq!(live.uid.as_deref(), object.as_ref().map(|t| &*t.uid));
-            assert_eq!(live.observed_state, object.as_ref().and_then(|t| t.state.clone().ok()));
-            let cached = plan(&request, Look::Cached(object.clone()));
-            if live.result == ItemResult::Refused {
-                assert!(cached.is_none() && live.reason.is_some(), "{object:?}");
+            let (read, rests_on) = plan(&request, live(object.clone())).expect("a live look suffices");
+            assert_eq!(rests_on.as_deref(), object.as_ref());
+            assert_eq!(read.uid.as_deref(), object.as_ref().map(|t| &*t.uid));
+            assert_eq!(read.observed_state, object.as_ref().and_then(|t| t.state.clone().ok()));
+            let known = plan(&request, cached(object.clone()));
+            if read.result == ItemResult::Refused {
+                assert!(known.is_none() && read.reason.is_some(), "{object:?}");
             } else {
-                assert_eq!((live.result, live.reason, &live.message), (planned, None, &None));
-                assert_eq!(cached, Some((live, rests_on)));
+                assert_eq!((read.result, read.reason, &read.message), (planned, None, &None));
+                assert_eq!(known, Some((read, rests_on)));
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rejection, Rules, Start, plan},
-        fixtures::{at, bulk, eligible, spec, target},
+        fixtures::{at, bulk, cached, eligible, live, spec, target},
         request::Request,
     },
     clock::Now,
@@ -50,8 +50,8 @@ fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Plan 
 fn a_request_is_planned_item_by_item_in_its_order() {
     for (dry_run, result) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
         let request = request(&json!({"dryRun": dry_run}));
-        let mut looks = looks(&request, Look::Cached);
-        looks[1] = Look::Live(Some(target(State::Running)));
+        let mut looks = looks(&request, cached);
+        looks[1] = live(Some(target(State::Running)));
         let Plan::Planned(entries) = made(&request, &looks, &OPEN, 1) else { panic!("not planned") };
         let told: Vec<_> =
             entries.iter().map(|(e, _)| (&*e.id, e.target_status, e.result, e.reason)).collect();
@@ -70,13 +70,13 @@ fn a_request_is_planned_item_by_item_in_its_order() {
 #[test]
 fn what_the_cache_would_refuse_is_read_before_anything_waits() {
     let request = request(&json!({}));
-    let mut looks = looks(&request, Look::Cached);
-    looks[0] = Look::Cached(None);
-    looks[2] = Look::Cached(Some(target(State::Dead)));
+    let mut looks = looks(&request, cached);
+    looks[0] = cached(None);
+    looks[2] = cached(Some(target(State::Dead)));
     assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![0, 2]));
     looks[0] = Look::Failed("down".into());
     assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![2]));
-    looks[2] = Look::Live(None);
+    looks[2] = live(None);
     assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Wait(Hindrance::Waiting, "down".into()));
 }
 
@@ -109,7 +109,7 @@ fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
 #[test]
 fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_nothing_is_planned() {
     let request = request(&json!({}));
-    let looks = looks(&request, Look::Live);
+    let looks = looks(&request, live);
     let planned = |admission| plan(&request, &looks, &admission, &OPEN, at(1).into(), Rules::default());
     let missing = Admission::Missing("it is gone".into());
     assert_eq!(planned(missing.clone()), Plan::Wait(Hindrance::Waiting, "it is gone".into()));
@@ -137,7 +137,7 @@ fn the_flag_of_a_kind_that_is_not_named_does_not_matter() {
                 Kind::Execution => Gates { deployments: other, ..OPEN },
                 Kind::Deployment => Gates { executions: other, ..OPEN },
             };
-            let found = made(&request, &looks(&request, Look::Cached), &gates, 1);
+            let found = made(&request, &looks(&request, cached), &gates, 1);
             assert!(matches!(found, Plan::Planned(_)), "{found:?}");
         }
     }
@@ -155,7 +155,7 @@ fn the_time_to_begin_ends_with_its_last_second() {
         (json!({"notAfter": at(-1).to_string()}), -1),
     ] {
         let request = request(&more);
-        let looks = looks(&request, Look::Cached);
+        let looks = looks(&request, cached);
         assert!(matches!(made(&request, &looks, &OPEN, last), Plan::Planned(_)), "{more}");
         let found = made(&request, &looks, &OPEN, last + 1);
         assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{more}: {found:?}");
@@ -199,7 +199,7 @@ fn not_after_goes_by_the_latest_that_it_may_be_and_all_else_by_the_earliest() {
     let request = request(&json!({
         "startingDeadlineSeconds": 20, "activeDeadlineSeconds": 20, "notAfter": at(40).to_string()
     }));
-    let looks = looks(&request, Look::Cached);
+    let looks = looks(&request, cached);
     let planned = |now| plan(&request, &looks, &Admission::NotRequired, &OPEN, now, Rules::default());
     assert!(matches!(planned(between(20, 30)), Plan::Planned(_)));
     for late in [between(21, 30), between(15, 41)] {

@@ -4,7 +4,7 @@ use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Deadline, Gate, Gates, Look, Rules, Step, carry_on, steps},
-        fixtures::{MEANT, OTHER, OWN, VERBS, at, eligible, entry, request, target},
+        fixtures::{MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, request, target},
         request::Request,
         work::{Entry, Open},
     },
@@ -52,11 +52,11 @@ impl Case {
     }
 
     fn live(&self) -> Step {
-        self.on(&Look::Live(self.object.clone()))
+        self.on(&live(self.object.clone()))
     }
 
     fn cached(&self) -> Step {
-        self.on(&Look::Cached(self.object.clone()))
+        self.on(&cached(self.object.clone()))
     }
 }
 
@@ -112,7 +112,7 @@ const ENDS: [Row; 8] = {
         (
             "refused, open",
             |c| {
-                c.entry.progress.refused = Some((WriteFailed, "422".into()));
+                c.entry.progress.failed.refused = Some((WriteFailed, "422".into()));
                 c.entry.progress.open = Open::Unknown;
             },
             Failed,
@@ -121,7 +121,7 @@ const ENDS: [Row; 8] = {
         ("off", |c| c.gate = Gate::Closed("off".into()), Failed, Some(BulkUpdatesDisabled)),
         ("active", |c| c.deadline = Deadline::Active, Failed, Some(DeadlineExceeded)),
         ("late", |c| c.deadline = Deadline::NotAfter, Failed, Some(DeadlineExceeded)),
-        ("refused", |c| c.entry.progress.refused = Some((Forbidden, "403".into())), Failed, Some(Forbidden)),
+        ("refused", |c| c.entry.progress.failed.refused = Some((Forbidden, "403".into())), Failed, Some(Forbidden)),
     ]
 };
 
@@ -209,8 +209,8 @@ fn no_row_that_speaks_against_the_object_rests_on_the_cache() {
 fn what_is_as_it_was_planned_is_written_to_as_it_was_seen() {
     for case in VERBS.map(Case::new) {
         let object = case.object.clone().unwrap();
-        assert_eq!(case.live(), Step::Write(object.clone()));
-        assert_eq!(case.cached(), Step::Write(object));
+        assert_eq!(case.live(), Step::Write(object.clone().into()));
+        assert_eq!(case.cached(), Step::Write(object.into()));
     }
 }
 
@@ -248,7 +248,7 @@ fn a_plan_on_an_older_object_is_corrected_only_where_the_name_was_meant() {
         let mut case = Case::with(verb, |case| case.other(-1));
         let Step::Become(record, Some(rests_on)) = case.live() else { panic!("not corrected") };
         assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(OTHER)));
-        assert_eq!(Some(rests_on), case.object);
+        assert_eq!(Some(&*rests_on), case.object.as_ref());
         // The new one is decided on like any other.
         case.object.as_mut().unwrap().state = Ok(State::Stopping);
         assert_eq!(became(&case.live()), (ItemResult::Refused, Some(Reason::WrongState)));
@@ -285,8 +285,8 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
     {
         for (open, unknown) in [
             (Open::No, false),
-            (Open::Guard("10".into()), true),
-            (Open::Guard("9".into()), false),
+            (Open::Guard(10), true),
+            (Open::Guard(9), false),
             (Open::Unknown, true),
         ] {
             let mut case = Case::with(verb, end);
@@ -322,7 +322,7 @@ fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
 fn an_open_write_is_looked_up_while_there_is_time() {
     let failed = Look::Failed("503".into());
     for (verb, (name, end, ..)) in VERBS.into_iter().flat_map(|v| ENDS[..4].iter().map(move |e| (v, *e))) {
-        for open in [Open::Unknown, Open::Guard("10".into()), Open::Guard("9".into())] {
+        for open in [Open::Unknown, Open::Guard(10), Open::Guard(9)] {
             let mut case = Case::with(verb, end);
             case.entry.progress.open = open;
             let found = case.on(&failed);
@@ -337,7 +337,7 @@ fn an_open_write_is_looked_up_while_there_is_time() {
 
 #[test]
 fn what_was_refused_has_failed_only_if_the_object_says_so() {
-    let refused = |c: &mut Case| c.entry.progress.refused = Some((Reason::WriteFailed, "422".into()));
+    let refused = |c: &mut Case| c.entry.progress.failed.refused = Some((Reason::WriteFailed, "422".into()));
     let off = |c: &mut Case| c.gate = Gate::Closed("off".into());
     for (reason, end) in [(Reason::WriteFailed, refused as fn(&mut Case)), (Reason::BulkUpdatesDisabled, off)]
     {
@@ -346,12 +346,12 @@ fn what_was_refused_has_failed_only_if_the_object_says_so() {
         assert_eq!(case.cached(), Step::Read);
         assert_eq!(case.on(&Look::Failed("503".into())), Step::Hold(Some("503".into())));
         assert_eq!(became(&case.live()), (ItemResult::Failed, Some(reason)));
-        assert_eq!(became(&case.on(&Look::Live(None))), (ItemResult::Settled, Some(Reason::Gone)));
+        assert_eq!(became(&case.on(&live(None))), (ItemResult::Settled, Some(Reason::Gone)));
         case.deadline = Deadline::NotAfter;
         assert_eq!(became(&case.on(&Look::Failed("503".into()))).0, ItemResult::Failed);
     }
     let mut forbidden = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
-    forbidden.entry.progress.refused = Some((Reason::Forbidden, "403".into()));
+    forbidden.entry.progress.failed.refused = Some((Reason::Forbidden, "403".into()));
     let unread = Look::Failed("403".into());
     assert_eq!(became(&forbidden.on(&unread)), (ItemResult::Failed, Some(Reason::Forbidden)));
 }
@@ -407,7 +407,7 @@ fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
         entry
     });
     let look = |version: &str| {
-        Look::Live(Some(Target { resource_version: version.into(), ..target(State::Running) }))
+        live(Some(Target { resource_version: version.into(), ..target(State::Running) }))
     };
     let steps = |executions: Gate, deployments: Gate| {
         let gates = Gates { executions, deployments, invalid: false };

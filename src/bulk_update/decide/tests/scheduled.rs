@@ -4,7 +4,7 @@ use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Deadline, Gate, Look, Rules, Step, carry_on, without_record},
-        fixtures::{OTHER, OWN, VERBS, entry, request, target},
+        fixtures::{OTHER, OWN, VERBS, cached, entry, live, request, target},
         request::Request,
         work::Entry,
     },
@@ -37,7 +37,7 @@ fn stopping(state: State) -> Target {
     Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) }
 }
 
-const LOOKS: [fn(Option<Target>) -> Look; 2] = [Look::Cached, Look::Live];
+const LOOKS: [fn(Option<Target>) -> Look; 2] = [cached, live];
 
 #[test]
 fn a_stop_settles_when_it_is_seen_to_have_taken_hold_and_not_before() {
@@ -64,8 +64,8 @@ fn what_may_have_been_seen_before_the_stop_is_read_where_its_version_is_not_know
     for state in [State::Stopped, State::Completed, State::Dead] {
         for by in [None, Some(OTHER.into())] {
             let object = Target { stop_request: by, ..stopping(state) };
-            assert_eq!(step(&stop, &Look::Cached(Some(object.clone())), Deadline::Ahead), Step::Read);
-            settled(step(&stop, &Look::Live(Some(object)), Deadline::Ahead));
+            assert_eq!(step(&stop, &cached(Some(object.clone())), Deadline::Ahead), Step::Read);
+            settled(step(&stop, &live(Some(object)), Deadline::Ahead));
         }
     }
 }
@@ -74,11 +74,11 @@ fn what_may_have_been_seen_before_the_stop_is_read_where_its_version_is_not_know
 fn what_a_read_has_shown_back_at_work_is_not_read_again_while_the_index_is_behind() {
     let mut stop = scheduled(TargetStatus::Stopped);
     let indexed = Target { resource_version: "5".into(), ..target(State::Stopped) };
-    let look = stop.1.look(Some(indexed.clone()));
+    let look = stop.1.look(Some(indexed.clone().into()));
     assert_eq!(step(&stop, &look, Deadline::Ahead), Step::Read);
     stop.1.read(Ok(Some(Target { resource_version: "6".into(), ..target(State::Running) })));
     for _ in 0..2 {
-        let look = stop.1.look(Some(indexed.clone()));
+        let look = stop.1.look(Some(indexed.clone().into()));
         assert_eq!(step(&stop, &look, Deadline::Ahead), Step::Hold(None), "{look:?}");
         stop.1.decided();
     }
@@ -100,7 +100,7 @@ fn nothing_is_written_again_to_what_is_back_at_work_or_unreadable() {
 #[test]
 fn what_was_seen_before_the_answer_to_the_write_settles_nothing() {
     let mut stop = scheduled(TargetStatus::Stopped);
-    stop.1.progress.written = Some("10".into());
+    stop.1.progress.written = Some(10);
     for (version, current) in [("9", false), ("10", true), ("11", true)] {
         for look in LOOKS {
             let object = Target { resource_version: version.into(), ..stopping(State::Stopped) };
@@ -122,12 +122,12 @@ fn an_absence_settles_once_a_live_read_or_a_watch_has_said_so() {
         for absent in [None, other.clone()] {
             for deadline in [Deadline::Ahead, Deadline::NotAfter, Deadline::Active] {
                 item.1.progress.gone = false;
-                assert_eq!(step(&item, &Look::Cached(absent.clone()), deadline), Step::Read);
-                let live = settled(step(&item, &Look::Live(absent.clone()), deadline));
+                assert_eq!(step(&item, &cached(absent.clone()), deadline), Step::Read);
+                let read = settled(step(&item, &live(absent.clone()), deadline));
                 let stop = verb == TargetStatus::Stopped;
-                assert_eq!(live.message.is_some_and(|m| m.contains("deleted")), stop);
+                assert_eq!(read.message.is_some_and(|m| m.contains("deleted")), stop);
                 item.1.progress.gone = true;
-                for look in [Look::Cached(absent.clone()), Look::Failed("503".into())] {
+                for look in [cached(absent.clone()), Look::Failed("503".into())] {
                     settled(step(&item, &look, deadline));
                 }
             }
@@ -151,10 +151,10 @@ fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
     for verb in VERBS {
         let item = scheduled(verb);
         // A cache may be behind.
-        assert_eq!(step(&item, &Look::Cached(Some(stopping(State::Running))), Deadline::Active), Step::Read);
+        assert_eq!(step(&item, &cached(Some(stopping(State::Running))), Deadline::Active), Step::Read);
         let looks = [
-            Look::Live(Some(stopping(State::Running))),
-            Look::Live(Some(stopping(State::Stopping))),
+            live(Some(stopping(State::Running))),
+            live(Some(stopping(State::Stopping))),
             Look::Failed("503".into()),
         ];
         for look in looks {
@@ -175,7 +175,7 @@ fn what_must_be_read_is_read_before_the_deadline_counts() {
         let mut item = scheduled(verb);
         item.1.progress.must_look = true;
         for deadline in [Deadline::Ahead, Deadline::Active] {
-            assert_eq!(step(&item, &Look::Cached(Some(stopping(State::Stopping))), deadline), Step::Read);
+            assert_eq!(step(&item, &cached(Some(stopping(State::Stopping))), deadline), Step::Read);
         }
     }
 }
@@ -192,7 +192,7 @@ fn a_read_that_fails_is_told() {
 fn an_end_stays_what_it_is() {
     let looks = || {
         let objects = State::ALL.into_iter().map(|s| Some(target(s))).chain([None]);
-        objects.flat_map(|o| [Look::Cached(o.clone()), Look::Live(o)]).chain([Look::Failed("503".into())])
+        objects.flat_map(|o| [cached(o.clone()), live(o)]).chain([Look::Failed("503".into())])
     };
     for (result, verb) in [ItemResult::Eligible, ItemResult::Settled, ItemResult::Refused, ItemResult::Failed]
         .into_iter()
