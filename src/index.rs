@@ -25,6 +25,9 @@ pub struct Scope {
 
 type Name = Box<str>;
 
+/// A kind, and a namespace.
+type Place = (Kind, Name);
+
 /// See the module's description. Cheap to share; no call blocks for longer than a look-up.
 #[derive(Debug)]
 pub struct Index {
@@ -34,9 +37,9 @@ pub struct Index {
 
 #[derive(Debug, Default)]
 struct Inner {
-    targets: HashMap<(Kind, Name), HashMap<Name, Entry>>,
+    targets: HashMap<Place, HashMap<Name, Entry>>,
     /// The names that are followed, each with the number of a mailbox.
-    followed: HashMap<(Kind, Name), BTreeSet<(Arc<str>, u64)>>,
+    followed: HashMap<Place, BTreeSet<(Arc<str>, u64)>>,
     mailboxes: HashMap<u64, Arc<Mailbox>>,
     /// How many mailboxes there were.
     numbers: u64,

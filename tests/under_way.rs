@@ -122,12 +122,18 @@ fn context(required: bool, index: &Arc<Index>, answer: Answer) -> Arc<Context> {
 
 fn failure(path: &str, code: u16) -> (u16, Value) {
     let name = path.rsplit('/').next().unwrap();
-    (code, json!({"kind": "Status", "code": code, "message": format!("{path} {}", "no ".repeat(1000)), "details": {"name": name}}))
+    (
+        code,
+        json!({"kind": "Status", "code": code, "message": format!("{path} {}", "no ".repeat(1000)), "details": {"name": name}}),
+    )
 }
 
 fn flag(on: bool) -> (u16, Value) {
     if on {
-        (200, json!({"metadata": {"uid": "x", "resourceVersion": "1"}, "data": {"bulkUpdates": "{executions: true, deployments: true}"}}))
+        (
+            200,
+            json!({"metadata": {"uid": "x", "resourceVersion": "1"}, "data": {"bulkUpdates": "{executions: true, deployments: true}"}}),
+        )
     } else {
         (500, json!({"kind": "Status", "code": 500, "message": "m".repeat(5000)}))
     }
@@ -145,14 +151,24 @@ fn taken(stats: &Stats) -> (f64, f64) {
     (bytes, count)
 }
 
-async fn measure(what: &str, required: bool, indexed: Option<(&str, bool)>, verb: &str, uids: bool, seconds: u64, status: Option<fn(usize) -> Value>, answer: Answer) {
+async fn measure(
+    what: &str,
+    required: bool,
+    indexed: Option<(&str, bool)>,
+    verb: &str,
+    uids: bool,
+    seconds: u64,
+    status: Option<fn(usize) -> Value>,
+    answer: Answer,
+) {
     let scope = Scope { kind: Kind::Execution, namespace: None };
     let index = Index::new([]);
     if let Some((state, _)) = indexed {
         index.take_in(&scope, Event::Init);
         for n in 0..BULK_UPDATES {
             for at in 0..100 {
-                let object: Observed = serde_json::from_str(&object(n, at, 1_000_000, state, false).to_string()).unwrap();
+                let object: Observed =
+                    serde_json::from_str(&object(n, at, 1_000_000, state, false).to_string()).unwrap();
                 index.take_in(&scope, Event::InitApply(object));
             }
         }
@@ -177,7 +193,8 @@ async fn measure(what: &str, required: bool, indexed: Option<(&str, bool)>, verb
         let between = region.change();
         for n in 0..BULK_UPDATES {
             for at in 0..100 {
-                let object: Observed = serde_json::from_str(&object(n, at, 30_000_000, state, true).to_string()).unwrap();
+                let object: Observed =
+                    serde_json::from_str(&object(n, at, 30_000_000, state, true).to_string()).unwrap();
                 index.take_in(&scope, Event::Apply(object));
             }
         }
@@ -186,7 +203,12 @@ async fn measure(what: &str, required: bool, indexed: Option<(&str, bool)>, verb
     }
     let (bytes, count) = taken(&region.change());
     let each = BULK_UPDATES as f64;
-    println!("{what}: {:.0} bytes in {:.0} allocations: about {:.1} kB", bytes / each, count / each, (bytes + 16.0 * count) / each / 1000.0);
+    println!(
+        "{what}: {:.0} bytes in {:.0} allocations: about {:.1} kB",
+        bytes / each,
+        count / each,
+        (bytes + 16.0 * count) / each / 1000.0
+    );
     assert_eq!(ctx.health.underway(), BULK_UPDATES, "{what}");
     ctx.shutdown.cancel();
     running.await.unwrap();
@@ -196,13 +218,36 @@ async fn measure(what: &str, required: bool, indexed: Option<(&str, bool)>, verb
 
 #[test]
 fn a_bulk_update_under_way_is_bounded() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        measure("waits for the policy", true, None, "STOPPED", true, 20, None, Box::new(|_, path| failure(path, 500))).await;
-        measure("waits for the flag", false, None, "STOPPED", true, 20, None, Box::new(|_, _| flag(false))).await;
-        let gets_fail = |_: &str, path: &str| if path.contains("configmaps") { flag(true) } else { failure(path, 500) };
+        measure(
+            "waits for the policy",
+            true,
+            None,
+            "STOPPED",
+            true,
+            20,
+            None,
+            Box::new(|_, path| failure(path, 500)),
+        )
+        .await;
+        measure("waits for the flag", false, None, "STOPPED", true, 20, None, Box::new(|_, _| flag(false)))
+            .await;
+        let gets_fail =
+            |_: &str, path: &str| if path.contains("configmaps") { flag(true) } else { failure(path, 500) };
         measure("reads fail", false, None, "STOPPED", true, 60, None, Box::new(gets_fail)).await;
-        measure("writes and reads fail", false, Some(("RUNNING", false)), "STOPPED", true, 120, None, Box::new(gets_fail)).await;
+        measure(
+            "writes and reads fail",
+            false,
+            Some(("RUNNING", false)),
+            "STOPPED",
+            true,
+            120,
+            None,
+            Box::new(gets_fail),
+        )
+        .await;
         let writes_fail = |method: &str, path: &str| match method {
             _ if path.contains("configmaps") => flag(true),
             "GET" => {
@@ -211,18 +256,46 @@ fn a_bulk_update_under_way_is_bounded() {
             }
             _ => failure(path, 500),
         };
-        measure("writes fail", false, Some(("RUNNING", false)), "STOPPED", true, 120, None, Box::new(writes_fail)).await;
+        measure(
+            "writes fail",
+            false,
+            Some(("RUNNING", false)),
+            "STOPPED",
+            true,
+            120,
+            None,
+            Box::new(writes_fail),
+        )
+        .await;
         let deletes = |_: &str, path: &str| {
-            if path.contains("configmaps") { return flag(true) }
+            if path.contains("configmaps") {
+                return flag(true);
+            }
             let (n, at) = of_path(path);
             (200, object(n, at, 30_000_000, "DEAD", true))
         };
         measure("accepted", false, Some(("DEAD", false)), "DELETED", true, 60, None, Box::new(deletes)).await;
-        measure("accepted and watched", false, Some(("DEAD", true)), "DELETED", true, 60, None, Box::new(deletes)).await;
+        measure(
+            "accepted and watched",
+            false,
+            Some(("DEAD", true)),
+            "DELETED",
+            true,
+            60,
+            None,
+            Box::new(deletes),
+        )
+        .await;
         let refused = |_: &str, path: &str| {
-            if path.contains("configmaps") { return flag(true) }
+            if path.contains("configmaps") {
+                return flag(true);
+            }
             let (n, at) = of_path(path);
-            if at == 0 { (200, object(n, at, 30_000_000, "DEAD", true)) } else { (200, object(n, at, 1_000_000, &"X".repeat(400), false)) }
+            if at == 0 {
+                (200, object(n, at, 30_000_000, "DEAD", true))
+            } else {
+                (200, object(n, at, 1_000_000, &"X".repeat(400), false))
+            }
         };
         measure("refused", false, Some(("DEAD", false)), "DELETED", true, 60, None, Box::new(refused)).await;
     });

@@ -91,9 +91,8 @@ fn take_in(work: &mut Work, change: &Change) {
                 entry.progress.gone = true;
                 entry.progress.seen = None;
             }
-            What::Deleted(_) | What::Updated => {}
             What::Vanished if entry.is_underway() => entry.progress.must_look = true,
-            What::Vanished => {}
+            What::Deleted(_) | What::Updated | What::Vanished => {}
         }
     }
 }

@@ -255,7 +255,8 @@ impl Entry {
             self.progress.seen = rests_on;
         }
         let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
-        let uid = record.uid.map(|uid| known.into_iter().find(|known| **known == uid).cloned().unwrap_or(uid));
+        let uid =
+            record.uid.map(|uid| known.into_iter().find(|known| **known == uid).cloned().unwrap_or(uid));
         let message = record.message.map(|text| shortened(text, LONGEST_MESSAGE));
         self.record = Some(ItemStatus { message, uid, ..record });
     }

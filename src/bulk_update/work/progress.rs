@@ -131,12 +131,7 @@ pub struct Failed {
 }
 
 impl Nothing for Failed {
-    const NOTHING: &Self = &Self {
-        refused: None,
-        read: None,
-        write: None,
-        forbidden_since: None,
-    };
+    const NOTHING: &Self = &Self { refused: None, read: None, write: None, forbidden_since: None };
 }
 
 impl Known {

@@ -440,25 +440,71 @@ async fn how_long_planning_waits_counts_from_what_was_read() {
 #[tokio::test]
 async fn zz_sizes() {
     use std::mem::{size_of, size_of_val};
-    println!("Item {} ItemStatus {} Progress {} Entry {} Target {} Look {} Work {} Status {} Open {}", size_of::<Item>(), size_of::<Option<ItemStatus>>(), size_of::<Progress>(), size_of::<Entry>(), size_of::<Target>(), size_of::<Look>(), size_of::<Work>(), size_of::<BulkUpdateStatus>(), size_of::<Open>());
+    println!(
+        "Item {} ItemStatus {} Progress {} Entry {} Target {} Look {} Work {} Status {} Open {}",
+        size_of::<Item>(),
+        size_of::<Option<ItemStatus>>(),
+        size_of::<Progress>(),
+        size_of::<Entry>(),
+        size_of::<Target>(),
+        size_of::<Look>(),
+        size_of::<Work>(),
+        size_of::<BulkUpdateStatus>(),
+        size_of::<Open>()
+    );
     let ctx = crate::bulk_update::fixtures::context();
     let (_s, mut latest) = crate::bulk_update::tests::latest(&ctx);
     let b = bulk(&two("aaaa", "bbbb"));
-    println!("carry_out {}", size_of_val(&crate::bulk_update::carry_out(ctx.clone(), latest.clone(), Box::new(b.clone()))));
+    println!(
+        "carry_out {}",
+        size_of_val(&crate::bulk_update::carry_out(ctx.clone(), latest.clone(), Box::new(b.clone())))
+    );
     let pulse = ctx.health.pulse();
     let mut work = Work::take_up(&b);
-    println!("pass_by_pass {}", size_of_val(&crate::bulk_update::pass_by_pass(&ctx, &mut latest, &mut work, &pulse)));
+    println!(
+        "pass_by_pass {}",
+        size_of_val(&crate::bulk_update::pass_by_pass(&ctx, &mut latest, &mut work, &pulse))
+    );
     let following = ctx.index.follow("x", vec![]);
     println!("observe {}", size_of_val(&crate::bulk_update::observe::observe(&ctx, &mut work, &following)));
     let phase = crate::bulk_update::Phase::Planned(None);
     println!("record {}", size_of_val(&crate::bulk_update::record::record(&ctx, &mut work, &phase, &pulse)));
-    println!("record_last {}", size_of_val(&crate::bulk_update::record::record_last(&ctx, &mut work, &pulse)));
+    println!(
+        "record_last {}",
+        size_of_val(&crate::bulk_update::record::record_last(&ctx, &mut work, &pulse))
+    );
     let mut flight = crate::bulk_update::Flight::default();
-    println!("apply {}", size_of_val(&crate::bulk_update::apply::apply(&ctx, &latest.clone(), &mut work, &mut flight, vec![])));
-    println!("read_again {}", size_of_val(&crate::bulk_update::read_again(&ctx, &mut latest, &Request::from(&b), &pulse)));
-    println!("send {}", size_of_val(&crate::client::send::<crate::target::Observed>(&ctx.client, Ok(http::Request::get("/").body(vec![]).unwrap()))));
+    println!(
+        "apply {}",
+        size_of_val(&crate::bulk_update::apply::apply(&ctx, &latest.clone(), &mut work, &mut flight, vec![]))
+    );
+    println!(
+        "read_again {}",
+        size_of_val(&crate::bulk_update::read_again(&ctx, &mut latest, &Request::from(&b), &pulse))
+    );
+    println!(
+        "send {}",
+        size_of_val(&crate::client::send::<crate::target::Observed>(
+            &ctx.client,
+            Ok(http::Request::get("/").body(vec![]).unwrap())
+        ))
+    );
     println!("read {}", size_of_val(&crate::bulk_update::observe::read(&ctx, "", &work.request.items[0])));
     println!("meta {}", size_of_val(&ctx.meta.read_since(Instant::now())));
-    let waiting = crate::bulk_update::Waiting { hindered: 0, to_record: false, decided: (Instant::now(), ctx.clock.now()) };
-    println!("settle {}", size_of_val(&crate::bulk_update::settle::settle(&ctx, &mut latest, &mut work, &mut flight, &following, waiting)));
+    let waiting = crate::bulk_update::Waiting {
+        hindered: 0,
+        to_record: false,
+        decided: (Instant::now(), ctx.clock.now()),
+    };
+    println!(
+        "settle {}",
+        size_of_val(&crate::bulk_update::settle::settle(
+            &ctx,
+            &mut latest,
+            &mut work,
+            &mut flight,
+            &following,
+            waiting
+        ))
+    );
 }

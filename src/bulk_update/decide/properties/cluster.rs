@@ -174,7 +174,8 @@ impl Cluster {
         for slot in 0..ITEMS {
             self.events[slot].clear();
             let known = self.index[slot].take();
-            self.index[slot] = shown(self.objects[slot].as_ref()).map(|t| Arc::new(t).seen_before(known.as_deref()));
+            self.index[slot] =
+                shown(self.objects[slot].as_ref()).map(|t| Arc::new(t).seen_before(known.as_deref()));
             if self.index[slot].is_none() {
                 self.entry(slot).may_be_gone(None);
                 self.entry(slot).progress.must_look |= known.is_some();

@@ -121,7 +121,12 @@ const ENDS: [Row; 8] = {
         ("off", |c| c.gate = Gate::Closed("off".into()), Failed, Some(BulkUpdatesDisabled)),
         ("active", |c| c.deadline = Deadline::Active, Failed, Some(DeadlineExceeded)),
         ("late", |c| c.deadline = Deadline::NotAfter, Failed, Some(DeadlineExceeded)),
-        ("refused", |c| c.entry.progress.failed.refused = Some((Forbidden, "403".into())), Failed, Some(Forbidden)),
+        (
+            "refused",
+            |c| c.entry.progress.failed.refused = Some((Forbidden, "403".into())),
+            Failed,
+            Some(Forbidden),
+        ),
     ]
 };
 
@@ -283,14 +288,11 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
     for (verb, (name, end, _, plain)) in
         VERBS.into_iter().flat_map(|v| ENDS[4..].iter().map(move |e| (v, *e)))
     {
-        for (open, unknown) in [
-            (Open::No, false),
-            (Open::Guard(10), true),
-            (Open::Guard(9), false),
-            (Open::Unknown, true),
-        ] {
+        for (open, unknown) in
+            [(Open::No, false), (Open::Guard(10), true), (Open::Guard(9), false), (Open::Unknown, true)]
+        {
             let mut case = Case::with(verb, end);
-            case.entry.progress.open = open.clone();
+            case.entry.progress.open = open;
             let expected = if unknown { Some(Reason::OutcomeUnknown) } else { plain };
             let found = case.live();
             assert_eq!(became(&found), (ItemResult::Failed, expected), "{name}, {open:?}");
@@ -406,9 +408,8 @@ fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
         entry.item.kind = kind;
         entry
     });
-    let look = |version: &str| {
-        live(Some(Target { resource_version: version.into(), ..target(State::Running) }))
-    };
+    let look =
+        |version: &str| live(Some(Target { resource_version: version.into(), ..target(State::Running) }));
     let steps = |executions: Gate, deployments: Gate| {
         let gates = Gates { executions, deployments, invalid: false };
         let looks = [look("11"), look("12")];
