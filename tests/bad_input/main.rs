@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod excuse;
 mod flag;
 mod hostile;
 mod inputs;
