@@ -6,18 +6,20 @@ use std::{
 };
 
 use ai_api_operator::api::{
-    BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, State, can_be_a_name,
+    BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, State,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    PATIENCE,
+    excuse::{Excuse, Reported},
     inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION},
-    send::{Created, Way, get, list, path, would_take_a_status},
+    send::{Created, Way, get, list, path},
     tally::Tally,
     writes::Asked,
 };
-use crate::support::{DEADLINE, World};
+use crate::support::World;
 
 /// What is known of all BulkUpdates and targets that ever were there.
 #[derive(Debug, Default)]
@@ -33,9 +35,9 @@ pub struct Known {
     /// Items whose targets are known to be waited for.
     awaited: HashSet<(Kind, String)>,
     /// How many the present process has found unreadable.
-    found: usize,
+    pub found: usize,
     /// How many of them have no answer in their status: each process finds them anew.
-    unanswered: usize,
+    pub unanswered: usize,
 }
 
 /// Whether a BulkUpdate is where it may stay.
@@ -54,16 +56,6 @@ enum Verdict {
     /// Its TTL has passed.
     Expired,
     NotYet(String),
-}
-
-/// Who may go without an answer in the status: what neither the operator nor anybody else can write a status of.
-enum Excuse {
-    /// What stands there for its name can't be a name.
-    Nameless,
-    /// There is nothing under the name and namespace that stand there: nobody finds it by those.
-    Astray,
-    /// The API server takes no status of it.
-    Unwritable,
 }
 
 impl Known {
@@ -112,7 +104,9 @@ impl Known {
                 .iter()
                 .filter_map(|object| Some((object["metadata"]["uid"].as_str()?, object)))
                 .collect();
-            let reported = Reported::now(world).await;
+            // The API server goes through all events for it.
+            let stored = open.iter().any(|made| made.way == Way::Stored);
+            let reported = if stored { Reported::now(world).await } else { Reported::default() };
             for made in std::mem::take(&mut open) {
                 let listed = listed.get(made.uid()).copied();
                 if let Err(why) = self.look(world, made, listed, &reported, &mut excuses, tally).await {
@@ -130,7 +124,7 @@ impl Known {
             for why in &mut late {
                 *why = why.chars().take(3000).collect();
             }
-            assert!(progress.elapsed() < DEADLINE, "{} have no answer: {}", open.len(), late.join("; "));
+            assert!(progress.elapsed() < PATIENCE, "{} have no answer: {}", open.len(), late.join("; "));
             // A look at thousands of objects takes the API server long enough.
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -158,41 +152,11 @@ impl Known {
         let (Err(why), Some(now), Way::Stored) = (&answered, now, made.way) else { return answered };
         let excuse = match excuses.remove(&*made.name) {
             Some(known) => known,
-            None => excuse(world, made, now).await,
+            None => Excuse::of(world, made, now).await,
         };
         let excused = excuse.as_ref().is_some_and(|excuse| self.is_excused(made, excuse, reported, tally));
         excuses.insert(&made.name, excuse);
         if excused { Ok(()) } else { Err(why.clone()) }
-    }
-
-    /// Whether one that can't have an answer is told of elsewhere.
-    fn is_excused(
-        &mut self,
-        made: &Created,
-        excuse: &Excuse,
-        reported: &Reported,
-        tally: &mut Tally,
-    ) -> bool {
-        let name = &made.name;
-        let told = match excuse {
-            // Without a uid there is nothing that an event could name.
-            Excuse::Nameless => made.uid().is_empty() || reported.uids.contains(made.uid()),
-            Excuse::Astray => false,
-            Excuse::Unwritable => reported.names.contains(name),
-        };
-        let counts = match excuse {
-            Excuse::Nameless if told => &mut tally.nameless,
-            Excuse::Astray => &mut tally.astray,
-            // What can be read waits until its status can be written.
-            Excuse::Unwritable if told || reported.has_failed(name) => &mut tally.unwritable,
-            _ => return false,
-        };
-        *counts += 1;
-        if told && !made.uid().is_empty() {
-            self.found += 1;
-            self.unanswered += 1;
-        }
-        true
     }
 
     /// How many the present process must have counted as unreadable, at the least.
@@ -298,36 +262,6 @@ impl Known {
     }
 }
 
-/// What is told of BulkUpdates beside their status.
-struct Reported {
-    /// The names of those that events with the reason Unreadable are about.
-    names: HashSet<String>,
-    /// The uids of the same.
-    uids: HashSet<String>,
-    /// The lines of the log that say that a status can't be written.
-    log: Vec<String>,
-}
-
-impl Reported {
-    async fn now(world: &World) -> Self {
-        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.namespace);
-        let events = list(world, &path, "reason=Unreadable").await;
-        let texts = |field: &str| {
-            let text = |event: &Value| event["regarding"][field].as_str().map(str::to_owned);
-            events.iter().filter_map(text).collect()
-        };
-        let log = world.operator.log();
-        let lines = log.lines().filter(|line| line.contains("the status can't be written"));
-        Self { names: texts("name"), uids: texts("uid"), log: lines.map(str::to_owned).collect() }
-    }
-
-    /// Whether the log says that the status of this one can't be written.
-    fn has_failed(&self, name: &str) -> bool {
-        let names_it = |word: &str| word.trim_matches('"').ends_with(&format!("/{name}"));
-        self.log.iter().any(|line| line.split_whitespace().any(names_it))
-    }
-}
-
 /// By which one is known: its uid, or its name.
 fn id(made: &Created) -> &str {
     if made.uid().is_empty() { &made.name } else { made.uid() }
@@ -343,22 +277,6 @@ fn may_be_carried_out(made: &Created) -> bool {
     BulkUpdateSpec::deserialize(&made.object["spec"]).is_ok()
         && (status.is_null() || BulkUpdateStatus::deserialize(status).is_ok())
         && Asked::by(&made.object).keeps_to_the_limits()
-}
-
-/// Whether nobody can give it an answer.
-async fn excuse(world: &World, made: &Created, now: &Value) -> Option<Excuse> {
-    let metadata = &now["metadata"];
-    if metadata["namespace"] != *world.namespace {
-        return Some(Excuse::Astray);
-    }
-    if !metadata["name"].as_str().is_some_and(can_be_a_name) {
-        return Some(Excuse::Nameless);
-    }
-    if metadata["name"] != *made.name {
-        return Some(Excuse::Astray);
-    }
-    let takes = would_take_a_status(world, made.sort, &made.name).await;
-    (!takes).then_some(Excuse::Unwritable)
 }
 
 fn judge(made: &Created, now: Option<&Value>) -> Verdict {

@@ -274,7 +274,7 @@ async fn what_has_changed_after_its_end_is_left_to_the_next_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_no_name_is_counted_and_nothing_is_written_about_it() {
+async fn what_has_no_name_is_told_of_and_nothing_is_written_about_it() {
     let (mut registry, asked) = answered();
     for uid in ["a", "b", "a"] {
         let nameless =

@@ -1,0 +1,106 @@
+//! What must hold of a BulkUpdate of which nobody can write a status: it is told of elsewhere.
+
+use std::collections::HashSet;
+
+use ai_api_operator::api::can_be_a_name;
+use serde_json::Value;
+
+use super::{
+    judge::Known,
+    send::{Created, list, would_take_a_status},
+    tally::Tally,
+};
+use crate::support::World;
+
+/// Who may go without an answer in the status: what neither the operator nor anybody else can write a status of.
+#[derive(Debug)]
+pub enum Excuse {
+    /// What stands there for its name can't be a name.
+    Nameless,
+    /// There is nothing under the name and namespace that stand there: nobody finds it by those.
+    Astray,
+    /// The API server takes no status of it.
+    Unwritable,
+}
+
+impl Excuse {
+    /// Whether nobody can give it an answer.
+    pub async fn of(world: &World, made: &Created, now: &Value) -> Option<Self> {
+        let metadata = &now["metadata"];
+        if metadata["namespace"] != *world.namespace {
+            return Some(Self::Astray);
+        }
+        if !metadata["name"].as_str().is_some_and(can_be_a_name) {
+            return Some(Self::Nameless);
+        }
+        if metadata["name"] != *made.name {
+            return Some(Self::Astray);
+        }
+        let takes = would_take_a_status(world, made.sort, &made.name).await;
+        (!takes).then_some(Self::Unwritable)
+    }
+}
+
+/// What is told of BulkUpdates beside their status.
+#[derive(Debug, Default)]
+pub struct Reported {
+    /// The names of those that events with the reason Unreadable are about.
+    names: HashSet<String>,
+    /// The uids of the same.
+    uids: HashSet<String>,
+    /// The lines of the log that say that a status can't be written.
+    log: Vec<String>,
+}
+
+impl Reported {
+    pub async fn now(world: &World) -> Self {
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.namespace);
+        let events = list(world, &path, "reason=Unreadable").await;
+        let texts = |field: &str| {
+            let text = |event: &Value| event["regarding"][field].as_str().map(str::to_owned);
+            events.iter().filter_map(text).collect()
+        };
+        let log = world.operator.log();
+        let lines = log.lines().filter(|line| line.contains("the status can't be written"));
+        Self { names: texts("name"), uids: texts("uid"), log: lines.map(str::to_owned).collect() }
+    }
+
+    /// Whether the log says that the status of this one can't be written.
+    fn has_failed(&self, name: &str) -> bool {
+        let names_it = |word: &str| word.trim_matches('"').ends_with(&format!("/{name}"));
+        self.log.iter().any(|line| line.split_whitespace().any(names_it))
+    }
+}
+
+impl Known {
+    /// Whether one that can't have an answer is told of elsewhere.
+    pub fn is_excused(
+        &mut self,
+        made: &Created,
+        excuse: &Excuse,
+        reported: &Reported,
+        tally: &mut Tally,
+    ) -> bool {
+        let name = &made.name;
+        let told = match excuse {
+            // Without a uid there is nothing that an event could name.
+            Excuse::Nameless => made.uid().is_empty() || reported.uids.contains(made.uid()),
+            Excuse::Astray => false,
+            Excuse::Unwritable => reported.names.contains(name),
+        };
+        let counts = match excuse {
+            Excuse::Nameless if told => &mut tally.nameless,
+            Excuse::Astray => &mut tally.astray,
+            // What can be read waits until its status can be written.
+            Excuse::Unwritable if told || reported.has_failed(name) => &mut tally.unwritable,
+            _ => return false,
+        };
+        *counts += 1;
+        // What has neither a name nor a uid can't be told apart from another such.
+        if told && (!made.uid().is_empty() || matches!(excuse, Excuse::Unwritable)) {
+            self.found += 1;
+            self.unanswered += 1;
+        }
+        true
+    }
+}
