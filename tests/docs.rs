@@ -169,7 +169,8 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
         bounds.push(format!("each `{}` once", key.as_str().unwrap()));
     }
     let rules = field["x-kubernetes-validations"].as_array().into_iter().flatten();
-    for rule in rules {
+    // A rule that holds for every value only has the API server look at the type, which is in the reference.
+    for rule in rules.filter(|rule| rule["rule"] != "self == self") {
         assert_eq!(rule["rule"], "self == oldSelf", "say in the reference what this rule means");
         bounds.push("immutable".to_owned());
     }
@@ -449,7 +450,8 @@ fn every_metric_is_described_with_its_labels() {
         }
     }
 
-    // A BulkUpdate ends with what the conditions say, and with nothing else.
+    // A BulkUpdate ends with what the conditions say, and with nothing else. One that can't be read is counted as such.
     let ends = conditions().into_iter().filter(|(_, (row, _))| row[2] != "True").map(|(reason, _)| reason);
-    assert_eq!(labels["aiapi_bulkupdates_finished_total"]["outcome"], ends.collect());
+    let read = ends.filter(|reason| reason != unreadable::UNREADABLE);
+    assert_eq!(labels["aiapi_bulkupdates_finished_total"]["outcome"], read.collect());
 }
