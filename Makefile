@@ -38,7 +38,7 @@ test-faults: ## the faults that `make test` leaves out: more than 6600 plans, ha
 	cargo test --locked --test faults -- --ignored
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-not_on_oldest := bad_input clocks docs faults gateway_operator gateway_server install memory processes
+not_on_oldest := bad_input clocks docs faults gateway_operator gateway_server install memory processes under_way
 on_oldest := $(filter-out $(not_on_oldest),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
 .PHONY: test-oldest
