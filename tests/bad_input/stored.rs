@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     hostile::{mutated, odd},
-    inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION, Sort, ids, named, pick, spec, status},
+    inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION, NAME, Sort, ids, named, pick, spec, status},
     metadata,
     schema::Care,
     send::{Created, Way, get, path},
@@ -101,9 +101,6 @@ fn make(random: &mut TestRunner, objects: &BoxedStrategy<Value>, sort: Sort, nam
     object = serde_json::from_str(&text).unwrap();
     Stored { sort, name, object }
 }
-
-/// What stands for the name.
-const NAME: &str = "$NAME";
 
 fn whole(sort: Sort, name: &str, uid: uuid::Uuid, spec: Value, status: Value) -> Value {
     json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": sort.kind, "metadata": {"name": name,
