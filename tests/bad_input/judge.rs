@@ -148,15 +148,15 @@ impl Known {
             found = answer.body;
             now = (answer.code == 200).then_some(&found);
         }
-        let answered = self.take_in(world, made, judge(made, now), tally).await;
-        let (Err(why), Some(now), Way::Stored) = (&answered, now, made.way) else { return answered };
+        let told = self.take_in(world, made, judge(made, now), tally).await;
+        let (Err(why), Some(now), Way::Stored) = (&told, now, made.way) else { return told };
         let excuse = match excuses.remove(&*made.name) {
             Some(known) => known,
             None => Excuse::of(world, made, now).await,
         };
-        let excused = excuse.as_ref().is_some_and(|excuse| self.is_excused(made, excuse, reported, tally));
+        let holds = excuse.as_ref().is_some_and(|excuse| self.is_excused(made, excuse, reported, tally));
         excuses.insert(&made.name, excuse);
-        if excused { Ok(()) } else { Err(why.clone()) }
+        if holds { Ok(()) } else { Err(why.clone()) }
     }
 
     /// How many the present process must have counted as unreadable, at the least.

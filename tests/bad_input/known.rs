@@ -143,11 +143,11 @@ fn odd_ones(round: &str) -> Vec<Stored> {
     let mut all = Vec::new();
     for (n, (at, value)) in changes.into_iter().enumerate() {
         let (own, other) = (format!("{round}-a{n}"), format!("{round}-b{n}"));
-        let good = |sort, name: &str, spec| changed(sort, name, spec, "/unheardOf", None);
-        all.push(good(EXECUTION, &own, json!({})));
-        all.push(changed(EXECUTION, &other, json!({}), at, value.clone()));
-        all.push(changed(BULK_UPDATE, &format!("bulk-{own}"), one_of(&own), at, value));
-        all.push(good(BULK_UPDATE, &format!("bulk-{other}"), one_of(&other)));
+        let good = |sort, name: &str, spec: &Value| changed(sort, name, spec, "/unheardOf", None);
+        all.push(good(EXECUTION, &own, &json!({})));
+        all.push(changed(EXECUTION, &other, &json!({}), at, value.clone()));
+        all.push(changed(BULK_UPDATE, &format!("bulk-{own}"), &one_of(&own), at, value));
+        all.push(good(BULK_UPDATE, &format!("bulk-{other}"), &one_of(&other)));
     }
     all
 }
