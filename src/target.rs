@@ -170,8 +170,12 @@ impl From<&Observed> for Target {
             (Ok(spec), Err(complaint)) => (spec, StatusPart::default(), Some(complaint)),
             (Err(complaint), _) => (SpecPart::default(), StatusPart::default(), Some(complaint)),
         };
+        let uid = meta.uid.clone().unwrap_or_default();
+        // What can't be told from another of its name is not written to.
+        let complaint =
+            if uid.is_empty() { Some("metadata.uid is missing or invalid".into()) } else { complaint };
         Self {
-            uid: meta.uid.clone().unwrap_or_default().into(),
+            uid: uid.into(),
             resource_version: meta.resource_version.clone().unwrap_or_default().into(),
             created: meta.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second()),
             first_seen: version_number(meta).unwrap_or(u64::MAX),
@@ -187,18 +191,28 @@ impl From<&Observed> for Target {
     }
 }
 
-/// What the API server has answered about the object of this name.
+/// What the API server has under this name, as it was read. It may have no uid: then its state can't be read.
 ///
 /// # Errors
 /// When the answer is something else, as what stands between here and the API server may answer: then there was none.
-pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
-    let no_answer = |why: &str| Failure::NoAnswer(format!("an answer that can't be read: {why}"));
+pub fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
     let meta = &object.metadata;
-    let has = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
-    if meta.name.as_deref() != Some(name) || !has(&meta.uid) || !has(&meta.resource_version) {
-        return Err(no_answer("it is not the object"));
+    let version = meta.resource_version.as_deref().unwrap_or_default();
+    if meta.name.as_deref() == Some(name) && !version.is_empty() {
+        return Ok(Target::from(object));
     }
-    Ok(Target::from(object))
+    Err(Failure::NoAnswer("an answer that can't be read: it is not the object".into()))
+}
+
+/// The same of what a write has left.
+///
+/// # Errors
+/// As [`found`], and when it has no uid: what was written to has one.
+pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
+    found(name, object).and_then(|target| {
+        let missing = || Failure::NoAnswer("an answer that can't be read: it has no uid".into());
+        if target.uid.is_empty() { Err(missing()) } else { Ok(target) }
+    })
 }
 
 /// The resource version of an object as a number. The API server promises that it can be compared as one.
@@ -283,6 +297,14 @@ mod tests {
     fn an_answer_about_something_else_is_none() {
         let whole = json!({"metadata": {"name": "item-1", "uid": "u", "resourceVersion": "1"}});
         assert_eq!(answered("item-1", &observed(&whole)).map(|t| t.uid), Ok("u".into()));
+        // What is found may have no uid; nothing is done to it.
+        for uid in [json!(null), json!(""), json!(7)] {
+            let mut without = whole.clone();
+            without["metadata"]["uid"] = uid;
+            let found = found("item-1", &observed(&without)).unwrap();
+            assert_eq!(found.state.unwrap_err().as_ref(), "metadata.uid is missing or invalid");
+        }
+        assert!(found("item-2", &observed(&whole)).is_err());
         let other = json!({"metadata": {"name": "item-2", "uid": "u", "resourceVersion": "1"}});
         let mut others = vec![json!({}), json!([]), json!(null), json!({"status": "ok"}), other];
         for field in ["name", "uid", "resourceVersion"] {

@@ -128,7 +128,7 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
 pub async fn read(ctx: &Context, namespace: &str, item: &Item) -> Result<Option<Target>, Failure> {
     let url = Observed::url_path(&item.kind.api_resource(), Some(namespace));
     let request: Result<_, request::Error> = ApiRequest::new(url).get(&item.id, &GetParams::default());
-    match send(&ctx.client, request).await.and_then(|answer| target::answered(&item.id, &answer)) {
+    match send(&ctx.client, request).await.and_then(|answer| target::found(&item.id, &answer)) {
         Ok(target) => Ok(Some(target)),
         Err(failure) if failure.is_not_found() => Ok(None),
         Err(failure) => Err(failure),

@@ -85,7 +85,7 @@ pub struct Inputs {
 }
 
 /// What stands for the name of an object until it has one.
-const NAME: &str = "$NAME";
+pub const NAME: &str = "$NAME";
 
 /// The most objects of a round.
 const ROUND: usize = 900;

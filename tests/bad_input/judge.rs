@@ -30,7 +30,7 @@ pub struct Known {
     pub refused: HashSet<(String, Kind, String)>,
     /// The targets whose state was given a word that there is not.
     pub unreadable: HashSet<(String, String)>,
-    /// The targets that don't say who they are: without the name that they are found by, or without a uid.
+    /// The targets that don't have the name that they are found by: whether one is meant nobody can tell.
     unidentified: HashSet<(String, String)>,
     /// Items whose targets are known to be waited for.
     awaited: HashSet<(Kind, String)>,
@@ -68,7 +68,7 @@ impl Known {
             if !state.is_null() && State::deserialize(state).is_err() {
                 self.unreadable.insert(key());
             }
-            if made.object["metadata"]["name"] != *made.name || made.uid().is_empty() {
+            if made.object["metadata"]["name"] != *made.name {
                 self.unidentified.insert(key());
             }
         }
@@ -126,7 +126,7 @@ impl Known {
             }
             assert!(progress.elapsed() < PATIENCE, "{} have no answer: {}", open.len(), late.join("; "));
             // A look at thousands of objects takes the API server long enough.
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
@@ -148,15 +148,15 @@ impl Known {
             found = answer.body;
             now = (answer.code == 200).then_some(&found);
         }
-        let answered = self.take_in(world, made, judge(made, now), tally).await;
-        let (Err(why), Some(now), Way::Stored) = (&answered, now, made.way) else { return answered };
+        let told = self.take_in(world, made, judge(made, now), tally).await;
+        let (Err(why), Some(now), Way::Stored) = (&told, now, made.way) else { return told };
         let excuse = match excuses.remove(&*made.name) {
             Some(known) => known,
             None => Excuse::of(world, made, now).await,
         };
-        let excused = excuse.as_ref().is_some_and(|excuse| self.is_excused(made, excuse, reported, tally));
+        let holds = excuse.as_ref().is_some_and(|excuse| self.is_excused(made, excuse, reported, tally));
         excuses.insert(&made.name, excuse);
-        if excused { Ok(()) } else { Err(why.clone()) }
+        if holds { Ok(()) } else { Err(why.clone()) }
     }
 
     /// How many the present process must have counted as unreadable, at the least.
@@ -354,6 +354,10 @@ fn answer(object: &Value, way: Way) -> Result<Verdict, String> {
     match ready.reason.as_str() {
         "Settling" if !scheduled.is_empty() => Ok(Verdict::Settling(scheduled)),
         "Waiting" if accepted.status == "Unknown" => Ok(Verdict::Waiting(ready.message)),
+        // Somebody has written that this was planned.
+        "Applying" if way != Way::Sent && ready.message.contains("; waiting: ") => {
+            Ok(Verdict::Waiting(ready.message))
+        }
         _ => Err(format!("{}: {}", ready.reason, ready.message)),
     }
 }

@@ -120,11 +120,11 @@ fn odd_ones(round: &str) -> Vec<Stored> {
         ("/metadata/finalizers", Some(json!(["orphan"]))),
         ("/metadata/finalizers", Some(json!(["foregroundDeletion"]))),
         ("/metadata/uid", Some(json!(7))),
-        ("/metadata/name", Some(json!("\u{1b}[31m\n\"{{}}"))),
-        ("/metadata/name", Some(json!("a?b=c#d"))),
-        ("/metadata/name", Some(json!("...."))),
-        ("/metadata/name", Some(json!("x".repeat(5000)))),
-        ("/metadata/name", Some(json!("nowhere-else"))),
+        ("/metadata/name", Some(json!(format!("\u{1b}[31m\n\"{{{{}}}}{round}")))),
+        ("/metadata/name", Some(json!(format!("{round}?b=c#d")))),
+        ("/metadata/name", Some(json!(format!("..{round}..")))),
+        ("/metadata/name", Some(json!(round.repeat(1000)))),
+        ("/metadata/name", Some(json!(format!("{round}-elsewhere")))),
         ("/metadata/namespace", Some(json!("elsewhere"))),
         ("/kind", Some(json!("Pod"))),
         ("/spec", None),
@@ -143,11 +143,11 @@ fn odd_ones(round: &str) -> Vec<Stored> {
     let mut all = Vec::new();
     for (n, (at, value)) in changes.into_iter().enumerate() {
         let (own, other) = (format!("{round}-a{n}"), format!("{round}-b{n}"));
-        let good = |sort, name: &str, spec| changed(sort, name, spec, "/unheardOf", None);
-        all.push(good(EXECUTION, &own, json!({})));
-        all.push(changed(EXECUTION, &other, json!({}), at, value.clone()));
-        all.push(changed(BULK_UPDATE, &format!("bulk-{own}"), one_of(&own), at, value));
-        all.push(good(BULK_UPDATE, &format!("bulk-{other}"), one_of(&other)));
+        let good = |sort, name: &str, spec: &Value| changed(sort, name, spec, "/unheardOf", None);
+        all.push(good(EXECUTION, &own, &json!({})));
+        all.push(changed(EXECUTION, &other, &json!({}), at, value.clone()));
+        all.push(changed(BULK_UPDATE, &format!("bulk-{own}"), &one_of(&own), at, value));
+        all.push(good(BULK_UPDATE, &format!("bulk-{other}"), &one_of(&other)));
     }
     all
 }

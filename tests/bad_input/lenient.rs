@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// How deep it is read; serde_json itself would give up at 128.
+/// How deep it is read; `serde_json` itself would give up at 128.
 const DEPTH: u8 = 100;
 
 /// Reads JSON; null stands for what lies deeper than a hundred levels, and for what is no JSON at all.

@@ -48,7 +48,7 @@ use self::{
 const SORTS: [Sort; 3] = [EXECUTION, DEPLOYMENT, BULK_UPDATE];
 
 /// How long anything may take: a watch that fails while a CRD is changed is begun again a minute later at the latest.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Whoever rests on the CRDs as they are reads this; it is written by who changes them.
 static CRDS: RwLock<()> = RwLock::const_new(());

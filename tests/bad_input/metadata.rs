@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     hostile::{odd, odd_names, texts},
+    inputs::NAME,
     schema::Care,
 };
 
@@ -163,6 +164,11 @@ pub fn deepest_patch() -> Value {
         "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": DEEP[3].0}]}})
 }
 
+/// The name, and that under which it is stored: of two of one name the API server lists one.
+fn own(name: &Value) -> Value {
+    format!("{}{NAME}", name.as_str().unwrap_or_default()).into()
+}
+
 /// A change of the metadata of what is stored: a field, and what is to stand there, if anything.
 pub fn changes() -> BoxedStrategy<Vec<(&'static str, Option<Value>)>> {
     let times = || {
@@ -185,7 +191,7 @@ pub fn changes() -> BoxedStrategy<Vec<(&'static str, Option<Value>)>> {
         2 => some(labels()).prop_map(|value| ("labels", value)),
         2 => some(finalizers()).prop_map(|value| ("finalizers", value)),
         2 => some(references.boxed()).prop_map(|value| ("ownerReferences", value)),
-        2 => odd_names().prop_filter("it is served", is_served).prop_map(|name| ("name", Some(name))),
+        2 => odd_names().prop_filter("it is served", is_served).prop_map(|name| ("name", Some(own(&name)))),
         1 => odd_names().prop_filter("it is served", is_served).prop_map(|name| ("namespace", Some(name))),
         1 => odd().prop_map(|uid| ("uid", Some(uid))),
         2 => (select(&FIELDS[..]), odd().prop_map(Some)),

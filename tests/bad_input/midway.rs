@@ -46,7 +46,7 @@ struct Pair {
 impl Pair {
     fn new(round: &str, n: usize) -> Self {
         let (sort, name) = named(round, n);
-        Self { sort, name, stops: n / 2 % 2 == 0 }
+        Self { sort, name, stops: (n / 2).is_multiple_of(2) }
     }
 
     fn target(&self) -> Input {

@@ -69,9 +69,8 @@ async fn knows_all_targets(world: &World) {
             let least = names.filter(|name| can_be_a_name(name)).collect::<HashSet<_>>().len();
             let samples = world.operator.samples().await;
             let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
-            let among =
-                (least..=listed.len()).any(|count| u32::try_from(count).is_ok_and(|n| f64::from(n) == known));
-            if among {
+            let count = |count: usize| f64::from(u32::try_from(count).unwrap());
+            if (count(least)..=count(listed.len())).contains(&known) {
                 Ok(())
             } else {
                 Err(format!("{known} {}; there are {least} to {}", sort.plural, listed.len()))

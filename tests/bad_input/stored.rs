@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     hostile::{mutated, odd},
-    inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION, Sort, ids, named, pick, spec, status},
+    inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION, NAME, Sort, ids, named, pick, spec, status},
     metadata,
     schema::Care,
     send::{Created, Way, get, path},
@@ -46,10 +46,10 @@ pub fn generate(random: &mut TestRunner, round: &str, count: usize) -> Vec<Store
 }
 
 /// One with this change of what is at the place, a JSON pointer to a member of an object; none: it is taken away.
-pub fn changed(sort: Sort, name: &str, spec: Value, at: &str, value: Option<Value>) -> Stored {
+pub fn changed(sort: Sort, name: &str, spec: &Value, at: &str, value: Option<Value>) -> Stored {
     let status =
         if sort == BULK_UPDATE { json!({"observedGeneration": -1}) } else { json!({"state": "STOPPED"}) };
-    let mut object = whole(sort, name, uuid::Uuid::new_v4(), spec, status);
+    let mut object = whole(sort, name, uuid::Uuid::new_v4(), spec, &status);
     let (parent, field) = at.rsplit_once('/').unwrap();
     set(object.pointer_mut(parent).unwrap(), field, value);
     Stored { sort, name: name.to_owned(), object }
@@ -102,10 +102,7 @@ fn make(random: &mut TestRunner, objects: &BoxedStrategy<Value>, sort: Sort, nam
     Stored { sort, name, object }
 }
 
-/// What stands for the name.
-const NAME: &str = "$NAME";
-
-fn whole(sort: Sort, name: &str, uid: uuid::Uuid, spec: Value, status: Value) -> Value {
+fn whole(sort: Sort, name: &str, uid: uuid::Uuid, spec: &Value, status: &Value) -> Value {
     json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": sort.kind, "metadata": {"name": name,
         "namespace": NAMESPACE, "uid": uid.to_string(), "creationTimestamp": NOW, "generation": 1},
         "spec": spec, "status": status})
@@ -128,7 +125,7 @@ fn objects(sort: Sort, ids: &BoxedStrategy<String>) -> BoxedStrategy<Value> {
     (any::<u128>(), specs, statuses, metadata::changes(), kinds)
         .prop_map(move |(uid, spec, status, changes, kind)| {
             let uid = uuid::Builder::from_random_bytes(uid.to_le_bytes()).into_uuid();
-            let mut object = whole(sort, NAME, uid, spec, status);
+            let mut object = whole(sort, NAME, uid, &spec, &status);
             object["kind"] = kind.into();
             for (field, value) in changes {
                 set(&mut object["metadata"], field, value);

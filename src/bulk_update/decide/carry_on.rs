@@ -41,6 +41,12 @@ pub fn carry_on(
     if entry.progress.in_flight {
         return Step::Hold(None);
     }
+    let (found, live) = look.object();
+    if live && found.is_some_and(|found| found.uid.is_empty()) {
+        // It may be the object of the plan: it counts neither as that nor as another.
+        let look = Look::Failed(format!("{} {} has no uid", entry.item.kind.name(), entry.item.id));
+        return carry_on(request, entry, &look, gate, deadline, rules);
+    }
     match record.result {
         ItemResult::Planned => {
             let planned = Planned { request, entry, record, rules };

@@ -93,7 +93,7 @@ fn observed(object: Value) -> Observed {
 fn full() -> Observed {
     observed(json!({
         "metadata": {
-            "name": "exec-1", "creationTimestamp": "2026-01-02T03:04:05Z",
+            "name": "exec-1", "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z",
             "managedFields": [{"time": "2026-01-02T03:04:06Z"}, {"time": "2026-01-02T04:04:06Z"}, {}],
         },
         "spec": {"scenarioId": "scen-1", "configurationId": "conf-1", "configurationName": "a name",
@@ -124,10 +124,10 @@ fn an_object_that_says_all_is_shown_in_full() {
 fn what_an_object_does_not_say_is_filled_in_where_the_ai_api_wants_it() {
     for (kind, target) in [(Kind::Execution, "COMPLETED"), (Kind::Deployment, "RUNNING")] {
         for object in [
-            json!({"metadata": {"name": "exec-1"}}),
-            json!({"metadata": {"name": "exec-1"}, "spec": {}, "status": {}}),
-            json!({"metadata": {"name": "exec-1"}, "spec": null, "status": null}),
-            json!({"metadata": {"name": "exec-1"},
+            json!({"metadata": {"name": "exec-1", "uid": "u"}}),
+            json!({"metadata": {"name": "exec-1", "uid": "u"}, "spec": {}, "status": {}}),
+            json!({"metadata": {"name": "exec-1", "uid": "u"}, "spec": null, "status": null}),
+            json!({"metadata": {"name": "exec-1", "uid": "u"},
                 "spec": {"scenarioId": "", "configurationId": "a b c d", "executableId": 7, "configurationName": {}},
                 "status": {"startTime": 7, "message": []}}),
         ] {
@@ -147,7 +147,8 @@ fn what_an_object_does_not_say_is_filled_in_where_the_ai_api_wants_it() {
 #[test]
 fn a_target_status_is_one_that_the_kind_has() {
     let shown = |kind, status: Value, deleted: bool| {
-        let mut object = json!({"metadata": {"name": "exec-1"}, "status": {"targetStatus": status}});
+        let mut object =
+            json!({"metadata": {"name": "exec-1", "uid": "u"}, "status": {"targetStatus": status}});
         if deleted {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
         }
@@ -168,14 +169,13 @@ fn a_state_that_can_not_be_read_is_unknown_and_the_message_says_so() {
     for (spec, status) in
         states.map(|s| (json!({}), s)).into_iter().chain([(json!([]), of_state(json!("DEAD")))])
     {
-        let object = json!({"metadata": {"name": "exec-1"}, "spec": spec, "status": status});
+        let object = json!({"metadata": {"name": "exec-1", "uid": "u"}, "spec": spec, "status": status});
         let shown = show(Kind::Execution, &observed(object));
         assert_eq!(shown["status"], "UNKNOWN", "{spec} {status}");
         let message = shown["statusMessage"].as_str().unwrap();
         assert!(message.starts_with("unreadable: "), "{message}");
     }
-    let long =
-        json!({"metadata": {"name": "exec-1"}, "status": {"state": "DEAD", "message": "ä".repeat(1000)}});
+    let long = json!({"metadata": {"name": "exec-1", "uid": "u"}, "status": {"state": "DEAD", "message": "ä".repeat(1000)}});
     let shown = show(Kind::Execution, &observed(long));
     assert!(shown["statusMessage"].as_str().unwrap().len() <= LONGEST_MESSAGE);
 }
@@ -221,7 +221,7 @@ fn a_filter_takes_what_all_its_parts_take() {
     let schedule = [("executionScheduleId", "schedule-1")];
     assert!(!takes(Kind::Execution, &schedule) && takes(Kind::Deployment, &schedule));
     // An object without an executable is of none.
-    let bare = show(Kind::Execution, &observed(json!({"metadata": {"name": "exec-1"}})));
+    let bare = show(Kind::Execution, &observed(json!({"metadata": {"name": "exec-1", "uid": "u"}})));
     assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().filter.takes(Kind::Execution, &bare));
     assert!(!parsed(&[("executableIds", "unknown")]).unwrap().filter.takes(Kind::Execution, &bare));
 }
@@ -233,7 +233,7 @@ fn caller_of_pages(pages: usize) -> (Caller, Arc<AtomicUsize>) {
     let count = Arc::clone(&asked);
     let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
         let page = count.fetch_add(1, Ordering::Relaxed);
-        let object = json!({"metadata": {"name": format!("exec-{page}")}});
+        let object = json!({"metadata": {"name": format!("exec-{page}"), "uid": "u"}});
         let (status, body) = match page + 1 {
             last if last == pages => {
                 (StatusCode::GONE, json!({"kind": "Status", "code": 410, "message": "too old"}))

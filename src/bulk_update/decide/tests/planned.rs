@@ -389,6 +389,26 @@ fn nothing_is_written_while_the_flag_or_the_object_cannot_be_read() {
 }
 
 #[test]
+fn an_object_without_a_uid_counts_neither_as_the_one_that_was_meant_nor_as_another() {
+    for verb in VERBS {
+        let without = |case: &mut Case| {
+            let why = Err("metadata.uid is missing or invalid".into());
+            case.object = Some(Target { uid: "".into(), state: why, ..eligible(verb) });
+        };
+        for result in [ItemResult::Planned, ItemResult::Scheduled] {
+            let case = Case::with(verb, |case| {
+                case.entry.record.as_mut().unwrap().result = result;
+                without(case);
+            });
+            assert_eq!(case.cached(), Step::Read);
+            assert!(matches!(case.live(), Step::Hold(Some(why)) if why.contains("has no uid")), "{result:?}");
+        }
+        let case = Case::with(verb, |case| (case.deadline, ()) = (Deadline::Active, without(case)));
+        assert_eq!(became(&case.live()), (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
+    }
+}
+
+#[test]
 fn nothing_is_decided_while_a_request_is_in_flight_or_without_a_record() {
     for (verb, change) in VERBS.into_iter().flat_map(|v| rows(v).into_iter().map(move |row| (v, row.1))) {
         let mut case = Case::with(verb, change);
