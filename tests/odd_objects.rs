@@ -173,7 +173,7 @@ async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_se
         ("notAfter", json!([])),
         ("notAfter", json!(["2999-01-01T00:00:00Z"])),
         ("notAfter", json!({"time": "2999-01-01T00:00:00Z"})),
-        ("notAfter", json!(4102444800u32)),
+        ("notAfter", json!(4_102_444_800_u32)),
         ("dryRun", json!([true])),
         ("startingDeadlineSeconds", json!([60])),
         ("ttlSecondsAfterFinished", json!([])),
