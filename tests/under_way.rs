@@ -2,6 +2,7 @@
 //! as it is told to.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
 
 use std::{
     alloc::System,
