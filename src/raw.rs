@@ -197,12 +197,15 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
         prefix,
     ] = found;
     let short = |raw: Option<&RawValue>, longest| Some(cut(&text(raw?)?, longest));
+    // Cut, it would be another's.
+    let token =
+        |raw: Option<&RawValue>| text(raw?).filter(|text| text.len() <= LONGEST_TOKEN).map(Cow::into_owned);
     let requester = annotations.and_then(|raw| short(member(raw, REQUESTER), LONGEST_REQUESTER));
     ObjectMeta {
         name: name.and_then(text).filter(|name| can_be_a_name(name)).map(Cow::into_owned),
         namespace: namespace.and_then(text).filter(|name| can_be_a_namespace(name)).map(Cow::into_owned),
-        uid: short(uid, LONGEST_TOKEN),
-        resource_version: short(version, LONGEST_TOKEN),
+        uid: token(uid),
+        resource_version: token(version),
         generation: generation.and_then(|raw| raw.get().parse().ok()),
         creation_timestamp: created.and_then(time).map(Time),
         deletion_timestamp: deleted.map(|raw| Time(time(raw).unwrap_or(Timestamp::MIN))),

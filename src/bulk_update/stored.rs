@@ -39,20 +39,23 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Its conditions can be written: all that it takes to name it, in this version, can be read.
+    /// Its conditions can be written: what names it, in this version, can be read. (That takes no uid.)
     #[must_use]
     pub fn is_named(&self) -> bool {
-        nameless(&self.bulk.metadata).is_none()
+        matches!(nameless(&self.bulk.metadata), None | Some(UID))
     }
 }
 
-/// The first part of its name that can't be read.
+/// The field of its metadata that tells it from another of its name.
+const UID: &str = "uid";
+
+/// The first part of its name that can't be read; its uid last.
 fn nameless(metadata: &ObjectMeta) -> Option<&'static str> {
     let parts = [
         (&metadata.name, "name"),
         (&metadata.namespace, "namespace"),
-        (&metadata.uid, "uid"),
         (&metadata.resource_version, "resourceVersion"),
+        (&metadata.uid, UID),
     ];
     parts.into_iter().find(|(text, _)| text.as_deref().is_none_or(str::is_empty)).map(|(_, name)| name)
 }

@@ -120,6 +120,7 @@ fn odd_ones(round: &str) -> Vec<Stored> {
         ("/metadata/finalizers", Some(json!(["orphan"]))),
         ("/metadata/finalizers", Some(json!(["foregroundDeletion"]))),
         ("/metadata/uid", Some(json!(7))),
+        ("/metadata/uid", Some(json!(format!("{round}{}", "u".repeat(64))))),
         ("/metadata/name", Some(json!(format!("\u{1b}[31m\n\"{{{{}}}}{round}")))),
         ("/metadata/name", Some(json!(format!("{round}?b=c#d")))),
         ("/metadata/name", Some(json!(format!("..{round}..")))),
