@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ai_api_operator::api::{BulkUpdate, Kind};
+use ai_api_operator::api::{BulkUpdate, ItemResult, Kind, TargetStatus};
 use futures::future::{join_all, select_all};
 use kube::ResourceExt;
 use tokio::time::{sleep, timeout};
@@ -336,8 +336,25 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Whether every BulkUpdate has come to its end.
+    /// Whether every BulkUpdate has come to its end, and all that it has deleted is known to be gone: the observer watches
+    /// each resource by itself, and may see the end first.
     fn is_over(&self) -> bool {
+        self.has_ended() && self.all_deletions_are_seen()
+    }
+
+    fn all_deletions_are_seen(&self) -> bool {
+        let versions = self.cluster.history.versions();
+        let bulks = self.cluster.history.bulk_updates();
+        let statuses = bulks.iter().filter_map(|bulk| bulk.bulk().status);
+        let deleted: Vec<_> = statuses
+            .flat_map(|status| Kind::ALL.map(|kind| status.items(kind).to_vec()).concat())
+            .filter(|i| i.target_status == TargetStatus::Deleted && i.result == ItemResult::Settled)
+            .filter_map(|item| item.uid)
+            .collect();
+        deleted.iter().all(|uid| versions.iter().any(|v| v.deleted && *v.uid == **uid))
+    }
+
+    fn has_ended(&self) -> bool {
         let bulks = self.cluster.history.bulk_updates();
         let wanted = (self.plan.scenario.bulk_updates)();
         let made_anew = self.cluster.made_anew.load(Ordering::Relaxed);

@@ -59,6 +59,8 @@ impl Runner<'_> {
                 self.views.end();
             }
         }
+        // To what came between the last look and the end.
+        self.react().await;
         if self.plan.hides_what_happens_in_the_middle() {
             self.until_calm().await?;
         }
