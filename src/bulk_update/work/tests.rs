@@ -163,6 +163,48 @@ fn the_newer_of_index_and_memory_is_looked_at() {
 }
 
 #[test]
+fn what_the_index_has_as_well_is_not_held_twice() {
+    let of = |uid: &str, version: &str, first_seen| {
+        let (uid, resource_version) = (uid.into(), version.into());
+        Arc::new(Target { uid, resource_version, first_seen, ..target(State::Running) })
+    };
+    for (indexed, shared) in [
+        (of(MEANT, "9", 9), false),
+        (of(OTHER, "11", 9), false),
+        (of(MEANT, "10", 9), true),
+        (of(MEANT, "11", 9), true),
+    ] {
+        let mut entry = planned();
+        entry.progress.seen = Some(of(MEANT, "10", 10));
+        let before = entry.look(Some(Arc::clone(&indexed)));
+        entry.share(Some(&indexed));
+        assert_eq!(Arc::ptr_eq(entry.progress.seen.as_ref().unwrap(), &indexed), shared, "{indexed:?}");
+        assert_eq!(entry.look(Some(indexed)), before);
+        entry.share(None);
+        assert!(entry.progress.seen.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_failures_the_first_ones_are_told_and_all_are_tried_again() {
+    let items: Vec<_> =
+        (0..5).map(|n| json!({"id": format!("item-{n}"), "targetStatus": "STOPPED"})).collect();
+    let mut work = Work::take_up(&bulk(&json!({"executions": items})));
+    for entry in work.entries.iter_mut().rev() {
+        let planned = record(&entry.item, ItemResult::Planned);
+        entry.becomes(planned, Some(target(State::Running).into()));
+        entry.write_failed(&refused(503), "10");
+    }
+    work.keep_few_words();
+    let told: Vec<_> = work.entries.iter().filter_map(Entry::waits_for).collect();
+    assert_eq!(told, [0, 1].map(|n| format!("Execution item-{n} can't be written to: 503: no")));
+    for entry in &work.entries {
+        assert_eq!(waits(entry), Some(Duration::from_millis(100)));
+        assert_eq!(entry.progress.open, Open::Guard(10));
+    }
+}
+
+#[test]
 fn a_new_plan_forgets_what_was_known_of_the_old_object() {
     let spoiled = || {
         let mut entry = planned();
