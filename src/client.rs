@@ -74,7 +74,7 @@ pub fn connect_through(
     config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
     let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
     let with_token = layer_fn(|wire: Wire| cluster.with_token(wire));
-    let slim = layer_fn(|wire: Wire| if cluster.is_anonymous() { wire } else { Slim.layer(wire) });
+    let slim = if cluster.is_anonymous() { Slim::ForTheAiApi } else { Slim::ForDecisions };
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&with_token)
         .with_layer(layer)

@@ -9,20 +9,16 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::{
     Api, Client,
     core::ApiResource,
-    runtime::{
-        events::{Recorder, Reporter},
-        watcher::{self, Event},
-    },
+    runtime::watcher::{self, Event},
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    FIELD_MANAGER,
     admission::{POLICY, Part, Policies},
     api::Kind,
-    bulk_update::{Context, Crowd, Registry, decide::Rules, stored::Stored},
+    bulk_update::{Context, Crowd, Events, Registry, decide::Rules, stored::Stored},
     clock::Clock,
     health::Health,
     index::{Index, Scope},
@@ -85,13 +81,12 @@ pub async fn run(
         .collect();
     let index = Index::new(scopes.iter().cloned());
     metrics.counts_targets_of(&index);
-    let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
     let ctx = Arc::new(Context {
         index: Arc::clone(&index),
         meta: Meta::new(client.clone(), settings.namespace.clone(), settings.meta_configmap.clone()),
         slots: Slots::new(settings.max_in_flight),
         rules: Rules { delete_completed: settings.delete_completed },
-        recorder: Recorder::new(client.clone(), reporter),
+        events: Events::default(),
         policies,
         clock,
         metrics,

@@ -107,17 +107,25 @@ impl Mailbox {
     }
 }
 
+/// What can be followed: targets of one namespace.
+pub trait Targets {
+    /// Their namespace.
+    fn namespace(&self) -> &str;
+
+    /// Their kinds and names, the same each time.
+    fn names(&self) -> impl Iterator<Item = (Kind, &Arc<str>)>;
+}
+
 /// Ends the following when it is dropped.
 #[derive(Debug)]
-pub struct Following {
+pub struct Following<T: Targets> {
     index: Arc<Index>,
     mailbox: Arc<Mailbox>,
     number: u64,
-    namespace: Name,
-    targets: Vec<(Kind, Arc<str>)>,
+    targets: Arc<T>,
 }
 
-impl Following {
+impl<T: Targets> Following<T> {
     /// Where changes arrive.
     #[must_use]
     pub fn mailbox(&self) -> &Mailbox {
@@ -125,14 +133,14 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl<T: Targets> Drop for Following<T> {
     fn drop(&mut self) {
         let mut inner = lock(&self.index.inner);
         inner.mailboxes.remove(&self.number);
-        for (kind, name) in self.targets.drain(..) {
-            let place = (kind, self.namespace.clone());
+        for (kind, name) in self.targets.names() {
+            let place = (kind, self.targets.namespace().into());
             if let Some(names) = inner.followed.get_mut(&place) {
-                names.remove(&(name, self.number));
+                names.remove(&(Arc::clone(name), self.number));
                 if names.is_empty() {
                     inner.followed.remove(&place);
                 }
@@ -170,20 +178,20 @@ impl Index {
         Some(Arc::clone(&entry.target))
     }
 
-    /// Follows targets of one namespace from now on.
+    /// Follows these from now on.
     #[must_use]
-    pub fn follow(self: &Arc<Self>, namespace: &str, targets: Vec<(Kind, Arc<str>)>) -> Following {
+    pub fn follow<T: Targets>(self: &Arc<Self>, targets: Arc<T>) -> Following<T> {
         let mailbox = Arc::new(Mailbox::default());
         let mut inner = lock(&self.inner);
         inner.numbers += 1;
         let number = inner.numbers;
         inner.mailboxes.insert(number, Arc::clone(&mailbox));
-        for (kind, name) in &targets {
-            let names = inner.followed.entry((*kind, namespace.into())).or_default();
+        for (kind, name) in targets.names() {
+            let names = inner.followed.entry((kind, targets.namespace().into())).or_default();
             names.insert((Arc::clone(name), number));
         }
         drop(inner);
-        Following { index: Arc::clone(self), mailbox, number, namespace: namespace.into(), targets }
+        Following { index: Arc::clone(self), mailbox, number, targets }
     }
 
     /// Takes in what a watch of `scope` says. Returns the object that is new or changed, if one is, and what was

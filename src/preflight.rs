@@ -72,7 +72,7 @@ fn rights(settings: &Settings) -> Vec<Rights> {
     let mut rights = vec![
         right(GROUP, bulk_updates, Within::Watched, &["get", "list", "watch", "delete"]),
         status(bulk_updates, &["update", "patch"]),
-        right("events.k8s.io", "events", Within::Watched, &["create", "patch"]),
+        right("events.k8s.io", "events", Within::Watched, &["create"]),
         Rights {
             name: Some(settings.meta_configmap.clone()),
             ..right("", "configmaps", Within::Own, &["get", "list", "watch"])

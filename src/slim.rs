@@ -20,19 +20,29 @@ use self::machine::{Keep, Machine};
 use crate::client::Wire;
 
 /// Leaves out of successful answers about Executions, Deployments and BulkUpdates all that nothing here reads.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Slim;
+#[derive(Clone, Copy, Debug)]
+pub enum Slim {
+    /// What nobody decides on.
+    ForDecisions,
+    /// What the AI API does not show.
+    ForTheAiApi,
+}
 
 impl Layer<Wire> for Slim {
     type Service = Wire;
 
     fn layer(&self, wire: Wire) -> Wire {
-        BoxService::new(Slimming { wire })
+        let keep = match self {
+            Self::ForDecisions => keep::for_decisions,
+            Self::ForTheAiApi => keep::for_the_ai_api,
+        };
+        BoxService::new(Slimming { wire, keep })
     }
 }
 
 struct Slimming {
     wire: Wire,
+    keep: fn(&str) -> Option<&'static Keep>,
 }
 
 impl Service<http::Request<Body>> for Slimming {
@@ -45,7 +55,7 @@ impl Service<http::Request<Body>> for Slimming {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let keep = keep::of(request.uri().path());
+        let keep = (self.keep)(request.uri().path());
         let answer = self.wire.call(request);
         let Some(keep) = keep else { return answer };
         async move {
@@ -110,4 +120,4 @@ impl http_body::Body for Slimmed {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,7 +15,7 @@ use std::{
 use ai_api_operator::{
     admission::Policies,
     api::{Kind, MAX_ITEMS},
-    bulk_update::{Context, Crowd, Registry, decide::Rules, stored::Stored},
+    bulk_update::{Context, Crowd, Events, Registry, decide::Rules, stored::Stored},
     clock::Clock,
     index::{Index, Scope},
     meta::Meta,
@@ -24,11 +24,7 @@ use ai_api_operator::{
     target::Observed,
 };
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    Client,
-    client::Body,
-    runtime::{events::Recorder, watcher::Event},
-};
+use kube::{Client, client::Body, runtime::watcher::Event};
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::sync::watch;
@@ -43,9 +39,8 @@ const BULK_UPDATES: usize = 10;
 /// What an allocator adds to each allocation: glibc a word, and up to a multiple of two.
 const OVERHEAD: i64 = 16;
 
-/// What may be kept of one that is under way and of one that is over, in bytes. (64 kB are aimed at, and not reached where all ids are
-/// as long as the schema takes them and of each item there is as much to be known as there can be.)
-const UNDER_WAY: f64 = 84.0 * 1024.0;
+/// What may be kept of one that is under way and of one that is over, in bytes.
+const UNDER_WAY: f64 = 64.0 * 1024.0;
 const OVER: f64 = 4.0 * 1024.0;
 
 /// One state, and how it comes about.
@@ -210,7 +205,7 @@ fn context(state: State, index: &Arc<Index>) -> Arc<Context> {
         health: Arc::default(),
         slots: Slots::new(16),
         rules: Rules::default(),
-        recorder: Recorder::new(client.clone(), "ai-api-operator".into()),
+        events: Events::default(),
         writing: Crowd::default(),
         tracker: TaskTracker::new(),
         shutdown: CancellationToken::new(),

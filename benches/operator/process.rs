@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ai_api_operator::health::UNLISTED;
-
 use crate::{
     lab::Lab,
     support::{
@@ -34,21 +32,15 @@ impl<'a> Process<'a> {
 
     pub async fn start_with(lab: &'a Lab, kubeconfig: &Path, arguments: &[&str]) -> Self {
         let arguments = [&["--require-admission-policy=false"], arguments].concat();
-        Self::start_until(lab, kubeconfig, &arguments, |(code, _)| code == 200).await
+        Self::start_so(lab, kubeconfig, &arguments).await
     }
 
-    /// Starts it as it is shipped, and waits until it has listed everything: the admission policy is missing.
-    pub async fn start_unready(lab: &'a Lab) -> Self {
-        let listed = |(code, why): (u16, String)| code == 503 && !why.contains(UNLISTED);
-        Self::start_until(lab, &lab.world.operator.kubeconfig(), &[], listed).await
+    /// Starts it as it is shipped: it requires the admission policy.
+    pub async fn start_as_shipped(lab: &'a Lab) -> Self {
+        Self::start_so(lab, &lab.world.operator.kubeconfig(), &[]).await
     }
 
-    async fn start_until(
-        lab: &'a Lab,
-        kubeconfig: &Path,
-        arguments: &[&str],
-        ready: impl Fn((u16, String)) -> bool,
-    ) -> Self {
+    async fn start_so(lab: &'a Lab, kubeconfig: &Path, arguments: &[&str]) -> Self {
         let log = lab.world.plane.folder.join("operator.log");
         let began = Instant::now();
         let child = Command::new(&lab.binary)
@@ -67,14 +59,14 @@ impl<'a> Process<'a> {
         loop {
             address = address.or_else(|| metrics_address(&fs::read_to_string(&log).unwrap_or_default()));
             if let Some(address) = &address
-                && ready(probe(address, "/readyz").await)
+                && probe(address, "/readyz").await.0 == 200
             {
                 break;
             }
             let ended = this.child.try_wait().unwrap();
             assert!(ended.is_none(), "it has ended:\n{}", fs::read_to_string(&log).unwrap_or_default());
             assert!(
-                began.elapsed() < Duration::from_mins(2),
+                began.elapsed() < Duration::from_mins(10),
                 "it does not become ready: see {}",
                 log.display()
             );

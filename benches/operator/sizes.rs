@@ -93,11 +93,11 @@ async fn waiting(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     stock.fill(lab, object, OF_A_BULK_UPDATE).await;
     let with = format!("{} waiting BulkUpdates of 100 items, 250 kB of annotations each", stock.count);
     let from = lab.audited();
-    let operator = Process::start_unready(lab).await;
+    let operator = Process::start_as_shipped(lab).await;
     recorded(lab, from, stock.count).await;
     let first = settled(&operator).await;
     operator.stop();
-    let operator = Process::start_unready(lab).await;
+    let operator = Process::start_as_shipped(lab).await;
     let again = settled(&operator).await;
     operator.stop();
     let bound = kib(UNDER_WAY) * stock.count as f64;

@@ -252,6 +252,16 @@ impl BulkUpdateStatus {
         .unwrap_or_default()
     }
 
+    /// The same, to be changed.
+    #[must_use]
+    pub fn items_mut(&mut self, kind: Kind) -> &mut [ItemStatus] {
+        match kind {
+            Kind::Execution => self.executions.as_deref_mut(),
+            Kind::Deployment => self.deployments.as_deref_mut(),
+        }
+        .unwrap_or_default()
+    }
+
     /// The condition of this type, if it stands there.
     #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&Condition> {

@@ -181,7 +181,7 @@ pub fn plan(
         match plan_item(request, item, look, rules) {
             Ok(Some(entry)) => planned.push(entry),
             Ok(None) => unsure.push(at),
-            Err(hinders) => hindrance = Some(hinders),
+            Err(hinders) => hindrance = hindrance.or(Some(hinders)),
         }
     }
     match hindrance {

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Client, Config, client::Body, runtime::events::Recorder};
+use kube::{Client, Config, client::Body};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Context, Crowd,
+    Context, Crowd, Events,
     decide::{Look, Rules, blank},
     request::{Item, Request},
     work::{Entry, Progress},
@@ -77,7 +77,7 @@ fn context_of(client: Client) -> Arc<Context> {
         health: Arc::default(),
         slots: Slots::new(1),
         rules: Rules::default(),
-        recorder: Recorder::new(client.clone(), "test".into()),
+        events: Events::default(),
         writing: Crowd::default(),
         tracker: TaskTracker::new(),
         shutdown: CancellationToken::new(),

@@ -19,10 +19,11 @@ pub mod work;
 
 pub use pace::Crowd;
 pub use registry::Registry;
+pub use report::Events;
 
 use std::sync::Arc;
 
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, info_span, warn};
@@ -73,8 +74,8 @@ pub struct Context {
     pub writing: Crowd,
     /// Who is eligible.
     pub rules: Rules,
-    /// Writes events.
-    pub recorder: Recorder,
+    /// The events that are being sent.
+    pub events: Events,
     /// What runs in the background and is waited for at the end.
     pub tracker: TaskTracker,
     /// Set when the process is to end: nothing new is begun.
@@ -213,8 +214,7 @@ enum End {
 }
 
 async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
-    let named = work.request.items.iter().map(|item| (item.kind, Arc::clone(&item.id)));
-    let following = ctx.index.follow(&work.request.namespace, named.collect());
+    let following = ctx.index.follow(Arc::clone(&work.request));
     let mut flight = Flight::default();
     let mut hindered = 0;
     loop {

@@ -11,7 +11,7 @@ use kube::{
 use super::{
     Context,
     decide::{Gate, Gates, Look},
-    request::Item,
+    request::{Item, Request},
     work::{Entry, Work},
 };
 use crate::{
@@ -42,7 +42,7 @@ pub struct Seen {
 }
 
 /// Observes everything that a pass needs.
-pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> Seen {
+pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Request>) -> Seen {
     let unlisted = unlisted(ctx, work).await;
     for change in following.mailbox().take() {
         take_in(work, &change);

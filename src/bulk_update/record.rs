@@ -182,16 +182,17 @@ async fn write(
             return Ok(Recorded::Overtaken);
         }
         let stands = live.status.unwrap_or_default();
-        let own = stands == wanted || Some(&stands) == work.unanswered.as_ref();
-        if !own && stands != work.recorded {
+        // A write of this process that got no answer has taken hold.
+        let own =
+            if stands == wanted { Some(wanted) } else { work.unanswered.take_if(|sent| *sent == stands) };
+        if own.is_none() && stands != work.recorded {
             return Ok(Recorded::Overtaken);
         }
         // Only from here on: with this guard, what somebody else has written could be overwritten.
         work.named = Named::from(&live.metadata);
         work.generation = live.metadata.generation.unwrap_or_default();
-        if own {
-            // A write of this process that got no answer has taken hold.
-            return Ok(Recorded::Adopted(work.adopt(stands)));
+        if let Some(own) = own {
+            return Ok(Recorded::Adopted(work.adopt(own)));
         }
         // Something else has changed, such as a label or the TTL.
         wanted = status(work, phase, ctx.clock.now());

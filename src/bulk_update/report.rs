@@ -1,6 +1,6 @@
 //! Fifth step: events for people and tools, lines for the log, after what they speak of is on record.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1 as events},
@@ -8,10 +8,13 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{
-    Api,
+    Resource,
     api::PostParams,
-    runtime::events::{Event, EventType},
+    core::{Request as ApiRequest, request},
+    runtime::events::EventType,
 };
+use serde::de::IgnoredAny;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::{
@@ -22,21 +25,31 @@ use super::{
 };
 use crate::{
     FIELD_MANAGER,
-    api::{BulkUpdateStatus, api_version},
-    client::cut,
+    api::{BulkUpdateStatus, api_version, can_be_a_name},
+    client::{cut, send},
 };
 
 /// The longest note of an event (the API's own limit is 1024 bytes).
 const LONGEST_NOTE: usize = 1000;
 
-/// The longest name of an object that leaves room for the time behind it: a dot and 16 digits, of 253 characters.
-const LONGEST_NAME: usize = 236;
-
-/// How long an event may take: it is told at best effort.
+/// How long an event may take, the time in which it waits for others included: it is told at best effort.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many events are sent at once: each has a connection, and a thousand BulkUpdates may end together.
+const AT_ONCE: usize = 4;
+
+/// The events that are being sent. None is kept: a BulkUpdate has each of them once, so that there is nothing to count.
+#[derive(Debug)]
+pub struct Events(Semaphore);
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(Semaphore::new(AT_ONCE))
+    }
+}
+
 /// Tells what a status write has changed; `before` is what stood there before it.
-pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
+pub fn report(ctx: &Arc<Context>, work: &Work, before: &BulkUpdateStatus) {
     ctx.metrics.recorded(work, before, ctx.clock.now().earliest);
     let (request, after) = (&work.request, &work.recorded);
     let requester = ctx.requester(request);
@@ -73,14 +86,14 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
     }
 }
 
-fn tell(ctx: &Context, request: &Request, type_: EventType, reason: &str, note: &str) {
+fn tell(ctx: &Arc<Context>, request: &Request, type_: EventType, reason: &str, note: &str) {
     let (namespace, name) = (Some(request.namespace.clone()), Some(request.name.clone()));
     publish(ctx, namespace, name, Some(request.uid.to_string()), type_, reason, note);
 }
 
 /// Sends an event about a BulkUpdate, in the background: no work waits for it.
 pub fn publish(
-    ctx: &Context,
+    ctx: &Arc<Context>,
     namespace: Option<String>,
     name: Option<String>,
     uid: Option<String>,
@@ -96,60 +109,54 @@ pub fn publish(
         uid,
         ..ObjectReference::default()
     };
-    let event = Event {
-        type_,
-        reason: reason.into(),
-        note: Some(cut(note, LONGEST_NOTE)),
-        action: reason.into(),
-        secondary: None,
-    };
-    let (recorder, client, now) = (ctx.recorder.clone(), ctx.client.clone(), ctx.clock.now().earliest);
-    ctx.tracker.spawn(async move {
-        let publish = async {
-            match with_its_own_name(&event, &regarding, now) {
-                None => recorder.publish(&event, &regarding).await,
-                Some(event) => {
-                    let namespace = event.metadata.namespace.clone().unwrap_or_default();
-                    let events = Api::namespaced(client, &namespace);
-                    events.create(&PostParams::default(), &event).await.map(|_| ())
-                }
-            }
+    let event = event(regarding, type_, reason, note, ctx.clock.now().earliest);
+    let ctx = Arc::clone(ctx);
+    ctx.tracker.clone().spawn(async move {
+        let send = async {
+            // It is never closed.
+            let _place = ctx.events.0.acquire().await;
+            let url = events::Event::url_path(&(), event.metadata.namespace.as_deref());
+            let request = serde_json::to_vec(&event).map_err(request::Error::SerializeBody);
+            let request = request.and_then(|body| ApiRequest::new(url).create(&PostParams::default(), body));
+            send::<IgnoredAny>(&ctx.client, request).await
         };
-        let sent = tokio::time::timeout(EVENT_TIMEOUT, publish).await;
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, reason = event.reason, "an event could not be written"),
+        match tokio::time::timeout(EVENT_TIMEOUT, send).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => warn!(%failure, reason = event.reason, "an event could not be written"),
             Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
         }
     });
 }
 
-/// The event about an object whose name is missing, or so long that the recorder, which names an event by its object and the
-/// time, would make one that the API server refuses.
-fn with_its_own_name(event: &Event, regarding: &ObjectReference, now: Timestamp) -> Option<events::Event> {
-    if regarding.name.as_ref().is_some_and(|name| name.len() <= LONGEST_NAME) {
-        return None;
-    }
-    let type_ = match event.type_ {
+/// The event about an object. The API server makes its name, of the object's (which it cuts where that is long) if it has one.
+fn event(
+    regarding: ObjectReference,
+    type_: EventType,
+    reason: &str,
+    note: &str,
+    now: Timestamp,
+) -> events::Event {
+    let type_ = match type_ {
         EventType::Normal => "Normal",
         EventType::Warning => "Warning",
     };
-    Some(events::Event {
+    let named = regarding.name.as_deref().filter(|name| can_be_a_name(name));
+    events::Event {
         metadata: ObjectMeta {
             namespace: regarding.namespace.clone(),
-            generate_name: Some(format!("{FIELD_MANAGER}-")),
+            generate_name: Some(format!("{}.", named.unwrap_or(FIELD_MANAGER))),
             ..ObjectMeta::default()
         },
-        action: Some(event.action.clone()),
+        action: Some(reason.into()),
         event_time: Some(MicroTime(now)),
-        note: event.note.clone(),
-        reason: Some(event.reason.clone()),
-        regarding: Some(regarding.clone()),
+        note: Some(cut(note, LONGEST_NOTE)),
+        reason: Some(reason.into()),
+        regarding: Some(regarding),
         reporting_controller: Some(FIELD_MANAGER.into()),
         reporting_instance: Some(FIELD_MANAGER.into()),
         type_: Some(type_.into()),
         ..events::Event::default()
-    })
+    }
 }
 
 #[cfg(test)]
@@ -157,28 +164,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_about_a_long_name_or_none_gets_a_name_of_its_own() {
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "Unreadable".into(),
-            note: Some("why".into()),
-            action: "Unreadable".into(),
-            secondary: None,
-        };
-        let about = |name: Option<usize>| ObjectReference {
-            namespace: Some("team-a".into()),
-            name: name.map(|length| "x".repeat(length)),
-            uid: Some("u".into()),
-            ..ObjectReference::default()
-        };
-        let now = Timestamp::now();
-        assert_eq!(with_its_own_name(&event, &about(Some(LONGEST_NAME)), now), None);
-        for about in [about(Some(LONGEST_NAME + 1)), about(None)] {
-            let own = with_its_own_name(&event, &about, now).unwrap();
-            assert_eq!(own.metadata.generate_name.as_deref(), Some("ai-api-operator-"));
-            assert_eq!(own.metadata.namespace.as_deref(), Some("team-a"));
-            assert_eq!(own.regarding, Some(about));
-            assert_eq!((own.note, own.type_), (event.note.clone(), Some("Warning".into())));
+    fn an_event_speaks_of_its_object_and_its_name_is_made_by_the_api_server() {
+        let long = "x".repeat(253);
+        let now = Timestamp::UNIX_EPOCH;
+        for (name, prefix) in [
+            (Some(&*long), &*long),
+            (Some("a.b-c"), "a.b-c"),
+            (Some("no name"), FIELD_MANAGER),
+            (None, FIELD_MANAGER),
+        ] {
+            let regarding = ObjectReference {
+                namespace: Some("team-a".into()),
+                name: name.map(Into::into),
+                uid: Some("u".into()),
+                ..ObjectReference::default()
+            };
+            let event = event(regarding.clone(), EventType::Warning, "Unreadable", &"y".repeat(2000), now);
+            assert_eq!(event.metadata.namespace.as_deref(), Some("team-a"));
+            assert_eq!(event.metadata.generate_name, Some(format!("{prefix}.")));
+            assert_eq!((event.metadata.name, event.regarding), (None, Some(regarding)));
+            assert_eq!((event.type_.as_deref(), event.event_time), (Some("Warning"), Some(MicroTime(now))));
+            assert!(event.note.is_some_and(|note| note.len() <= LONGEST_NOTE));
         }
     }
 }

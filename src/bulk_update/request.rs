@@ -10,6 +10,7 @@ use crate::{
     api::{BulkUpdate, BulkUpdateSpec, Kind, MAX_ITEMS, TargetStatus},
     client::cut,
     clock::Now,
+    index::Targets,
 };
 
 /// `startingDeadlineSeconds` where the request doesn't say.
@@ -139,6 +140,16 @@ pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
 #[must_use]
 pub fn until(time: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(time.duration_since(now)).unwrap_or_default()
+}
+
+impl Targets for Request {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn names(&self) -> impl Iterator<Item = (Kind, &Arc<str>)> {
+        self.items.iter().map(|item| (item.kind, &item.id))
+    }
 }
 
 impl Request {

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Context, Latest, apply::Flight, request::until, work::Work};
+use super::{
+    Context, Latest,
+    apply::Flight,
+    request::{Request, until},
+    work::Work,
+};
 use crate::{api::ItemResult, client::backoff, clock::Now, index::Following};
 
 /// The longest wait without a look at the API server's clock, which may have been set.
@@ -30,7 +35,7 @@ pub async fn settle(
     latest: &mut Latest,
     work: &mut Work,
     flight: &mut Flight,
-    following: &Following,
+    following: &Following<Request>,
     waiting: Waiting,
 ) {
     let mut flag = ctx.meta.changes();

@@ -20,7 +20,7 @@ use crate::{
     target::Target,
 };
 
-pub(super) fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
+fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
     let (sender, current) = watch::channel(Current::default());
     (sender, Latest { current, shutdown: ctx.shutdown.clone() })
 }
@@ -181,7 +181,7 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
     let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
     let mut work = Work::take_up(&planned(TargetStatus::Stopped));
-    let following = ctx.index.follow("team-a", Vec::new());
+    let following = ctx.index.follow(Arc::clone(&work.request));
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let turn = decide(&mut work, &seen, ctx.rules, at(1).into());
     assert!(matches!(turn.wanted[..], [Wanted::Read(0)]), "{turn:?}");

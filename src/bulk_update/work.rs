@@ -30,7 +30,7 @@ pub(super) const LONGEST_MESSAGE: usize = 120;
 const ANSWER_HOLDS: Duration = Duration::from_secs(10);
 
 /// Of how many items it is kept what their last failure said: one of them is told at a time.
-const MOST_TOLD: usize = 4;
+const MOST_TOLD: usize = 2;
 
 /// One BulkUpdate under way.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Work {
     #[must_use]
     pub fn take_up(bulk: &BulkUpdate) -> Self {
         let request = Request::from(bulk);
-        let recorded = bulk.status.clone().unwrap_or_default();
+        let recorded = sharing(&request, bulk.status.clone().unwrap_or_default());
         let start = recorded.start_time.as_ref().map(|t| t.0);
         let mut entries: Vec<_> =
             request.items.iter().map(|item| Entry::take_up(&request, item, &recorded, start)).collect();
@@ -180,6 +180,17 @@ impl Work {
     pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
         find(item, &self.recorded)
     }
+}
+
+/// A status as it was read, with the texts of its items held once, however many know of them.
+fn sharing(request: &Request, mut status: BulkUpdateStatus) -> BulkUpdateStatus {
+    for item in &request.items {
+        for entry in status.items_mut(item.kind).iter_mut().filter(|entry| entry.id == item.id) {
+            entry.id = Arc::clone(&item.id);
+            entry.uid = entry.uid.take().map(|uid| item.uid.clone().filter(|own| *own == uid).unwrap_or(uid));
+        }
+    }
+    status
 }
 
 fn position(item: &Item, status: &BulkUpdateStatus) -> (crate::api::Kind, usize) {

@@ -318,7 +318,7 @@ impl Cluster {
         super::connect_through(self.clone(), layer).map_err(|error| cannot_connect(self.unusable(&error)))
     }
 
-    /// Whether it is for those who bring credentials of their own: answers reach them as they are.
+    /// Whether it is for those who bring credentials of their own, and to whom answers are shown.
     pub(super) const fn is_anonymous(&self) -> bool {
         self.anonymous
     }

@@ -46,8 +46,8 @@ const MOST_SKIPPED: usize = 2_147_483_647;
 /// The most `executableIds`.
 const MOST_EXECUTABLES: usize = 1000;
 
-/// How many objects are asked for at once.
-const PAGE: u32 = 500;
+/// How many objects are asked for at once: as many lists may be under way as there are callers who wait for one.
+const PAGE: u32 = 250;
 
 /// Which part of each object is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,19 +3,32 @@
 use super::machine::Keep::{self, List, Object, Scalar};
 use crate::{admission::REQUESTER, api::MAX_ITEMS};
 
-/// What is kept of answers about a resource of ours; `None` for any other path.
+/// What is kept of answers about a resource of ours for decisions; `None` for any other path.
 #[must_use]
-pub fn of(path: &str) -> Option<&'static Keep> {
-    let rest = path.strip_prefix("/apis/aiapi.dev/")?;
-    let mut parts = rest.split('/').skip(1);
-    let resource = match parts.next()? {
-        "namespaces" => parts.nth(1)?,
-        resource => resource,
-    };
-    match resource {
+pub fn for_decisions(path: &str) -> Option<&'static Keep> {
+    match resource(path)? {
         "executions" | "deployments" => Some(&TARGETS),
         "bulkupdates" => Some(&BULK_UPDATES),
         _ => None,
+    }
+}
+
+/// The same for what the AI API shows.
+#[must_use]
+pub fn for_the_ai_api(path: &str) -> Option<&'static Keep> {
+    match resource(path)? {
+        "executions" | "deployments" => Some(&SHOWN),
+        "bulkupdates" => Some(&BULK_UPDATES),
+        _ => None,
+    }
+}
+
+fn resource(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/apis/aiapi.dev/")?;
+    let mut parts = rest.split('/').skip(1);
+    match parts.next()? {
+        "namespaces" => parts.nth(1),
+        resource => Some(resource),
     }
 }
 
@@ -73,24 +86,31 @@ macro_rules! object {
     };
 }
 
+macro_rules! metadata {
+    ($($more:expr)?) => {
+        Object(&[
+            ("name", NAME),
+            ("namespace", NAME),
+            ("uid", Scalar(128)),
+            ("resourceVersion", Scalar(128)),
+            ("generation", WORD),
+            ("creationTimestamp", WORD),
+            ("deletionTimestamp", WORD),
+            ("annotations", Object(&[(REQUESTER, Scalar(512))])),
+            ("labels", PRESENCE),
+            ("finalizers", PRESENCE),
+            ("ownerReferences", PRESENCE),
+            ("generateName", PRESENCE),
+            // Of a list.
+            ("continue", Scalar(8192)),
+            ("remainingItemCount", WORD),
+            $($more)?
+        ])
+    };
+}
+
 /// As [`crate::raw::bare_metadata`] takes it; and where a list goes on.
-const METADATA: Keep = Object(&[
-    ("name", NAME),
-    ("namespace", NAME),
-    ("uid", Scalar(128)),
-    ("resourceVersion", Scalar(128)),
-    ("generation", WORD),
-    ("creationTimestamp", WORD),
-    ("deletionTimestamp", WORD),
-    ("annotations", Object(&[(REQUESTER, Scalar(512))])),
-    ("labels", PRESENCE),
-    ("finalizers", PRESENCE),
-    ("ownerReferences", PRESENCE),
-    ("generateName", PRESENCE),
-    // Of a list.
-    ("continue", Scalar(8192)),
-    ("remainingItemCount", WORD),
-]);
+const METADATA: Keep = metadata!();
 
 const TARGET_SPEC: Keep = Object(&[("managedBy", NAME), ("template", PRESENCE)]);
 const TARGET_STATUS: Keep =
@@ -99,6 +119,30 @@ const TARGET: Keep = object!(METADATA, TARGET_SPEC, TARGET_STATUS);
 
 /// Executions and Deployments: what [`crate::target::Target`] is made of.
 static TARGETS: Keep = answer!(TARGET, METADATA, TARGET_SPEC, TARGET_STATUS);
+
+/// The same, and when each of the first so many managers has written last.
+const METADATA_WITH_TIMES: Keep = metadata!(("managedFields", List(100, &Object(&[("time", WORD)]))));
+const SHOWN_SPEC: Keep = Object(&[
+    ("managedBy", NAME),
+    ("template", PRESENCE),
+    ("scenarioId", NAME),
+    ("configurationId", NAME),
+    ("configurationName", MESSAGE),
+    ("executableId", NAME),
+]);
+const SHOWN_STATUS: Keep = Object(&[
+    ("state", WORD),
+    ("targetStatus", WORD),
+    ("stopRequest", Object(&[("uid", Scalar(128))])),
+    ("message", MESSAGE),
+    ("submissionTime", WORD),
+    ("startTime", WORD),
+    ("completionTime", WORD),
+]);
+const SHOWN_OBJECT: Keep = object!(METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
+
+/// Executions and Deployments: what the gateway shows of them.
+static SHOWN: Keep = answer!(SHOWN_OBJECT, METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
 
 const ITEM: Keep = Object(&[("id", Scalar(80)), ("targetStatus", WORD), ("uid", Scalar(128))]);
 const SPEC: Keep = Object(&[

@@ -273,6 +273,11 @@ impl World {
         self.plane.requests(&self.operator.user)
     }
 
+    /// How long the audit log is.
+    pub fn audited(&self) -> u64 {
+        std::fs::metadata(self.plane.audit_log()).map_or(0, |log| log.len())
+    }
+
     /// The operator's writes to targets that the API server has accepted.
     pub fn writes(&self) -> Vec<audit::Request> {
         self.requests().into_iter().filter(|r| r.is_target_write() && r.succeeded()).collect()

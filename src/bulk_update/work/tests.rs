@@ -163,6 +163,48 @@ fn the_newer_of_index_and_memory_is_looked_at() {
 }
 
 #[test]
+fn what_the_index_has_as_well_is_not_held_twice() {
+    let of = |uid: &str, version: &str, first_seen| {
+        let (uid, resource_version) = (uid.into(), version.into());
+        Arc::new(Target { uid, resource_version, first_seen, ..target(State::Running) })
+    };
+    for (indexed, shared) in [
+        (of(MEANT, "9", 9), false),
+        (of(OTHER, "11", 9), false),
+        (of(MEANT, "10", 9), true),
+        (of(MEANT, "11", 9), true),
+    ] {
+        let mut entry = planned();
+        entry.progress.seen = Some(of(MEANT, "10", 10));
+        let before = entry.look(Some(Arc::clone(&indexed)));
+        entry.share(Some(&indexed));
+        assert_eq!(Arc::ptr_eq(entry.progress.seen.as_ref().unwrap(), &indexed), shared, "{indexed:?}");
+        assert_eq!(entry.look(Some(indexed)), before);
+        entry.share(None);
+        assert!(entry.progress.seen.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_failures_the_first_ones_are_told_and_all_are_tried_again() {
+    let items: Vec<_> =
+        (0..5).map(|n| json!({"id": format!("item-{n}"), "targetStatus": "STOPPED"})).collect();
+    let mut work = Work::take_up(&bulk(&json!({"executions": items})));
+    for entry in work.entries.iter_mut().rev() {
+        let planned = record(&entry.item, ItemResult::Planned);
+        entry.becomes(planned, Some(target(State::Running).into()));
+        entry.write_failed(&refused(503), "10");
+    }
+    work.keep_few_words();
+    let told: Vec<_> = work.entries.iter().filter_map(Entry::waits_for).collect();
+    assert_eq!(told, [0, 1].map(|n| format!("Execution item-{n} can't be written to: 503: no")));
+    for entry in &work.entries {
+        assert_eq!(waits(entry), Some(Duration::from_millis(100)));
+        assert_eq!(entry.progress.open, Open::Guard(10));
+    }
+}
+
+#[test]
 fn a_new_plan_forgets_what_was_known_of_the_old_object() {
     let spoiled = || {
         let mut entry = planned();
@@ -435,76 +477,4 @@ async fn how_long_planning_waits_counts_from_what_was_read() {
     assert!(work.has_waited(wait));
     work.entries[1].decided();
     assert!(!work.has_waited(wait));
-}
-
-#[tokio::test]
-async fn zz_sizes() {
-    use std::mem::{size_of, size_of_val};
-    println!(
-        "Item {} ItemStatus {} Progress {} Entry {} Target {} Look {} Work {} Status {} Open {}",
-        size_of::<Item>(),
-        size_of::<Option<ItemStatus>>(),
-        size_of::<Progress>(),
-        size_of::<Entry>(),
-        size_of::<Target>(),
-        size_of::<Look>(),
-        size_of::<Work>(),
-        size_of::<BulkUpdateStatus>(),
-        size_of::<Open>()
-    );
-    let ctx = crate::bulk_update::fixtures::context();
-    let (_s, mut latest) = crate::bulk_update::tests::latest(&ctx);
-    let b = bulk(&two("aaaa", "bbbb"));
-    println!(
-        "carry_out {}",
-        size_of_val(&crate::bulk_update::carry_out(ctx.clone(), latest.clone(), Box::new(b.clone())))
-    );
-    let pulse = ctx.health.pulse();
-    let mut work = Work::take_up(&b);
-    println!(
-        "pass_by_pass {}",
-        size_of_val(&crate::bulk_update::pass_by_pass(&ctx, &mut latest, &mut work, &pulse))
-    );
-    let following = ctx.index.follow("x", vec![]);
-    println!("observe {}", size_of_val(&crate::bulk_update::observe::observe(&ctx, &mut work, &following)));
-    let phase = crate::bulk_update::Phase::Planned(None);
-    println!("record {}", size_of_val(&crate::bulk_update::record::record(&ctx, &mut work, &phase, &pulse)));
-    println!(
-        "record_last {}",
-        size_of_val(&crate::bulk_update::record::record_last(&ctx, &mut work, &pulse))
-    );
-    let mut flight = crate::bulk_update::Flight::default();
-    println!(
-        "apply {}",
-        size_of_val(&crate::bulk_update::apply::apply(&ctx, &latest.clone(), &mut work, &mut flight, vec![]))
-    );
-    println!(
-        "read_again {}",
-        size_of_val(&crate::bulk_update::read_again(&ctx, &mut latest, &Request::from(&b), &pulse))
-    );
-    println!(
-        "send {}",
-        size_of_val(&crate::client::send::<crate::target::Observed>(
-            &ctx.client,
-            Ok(http::Request::get("/").body(vec![]).unwrap())
-        ))
-    );
-    println!("read {}", size_of_val(&crate::bulk_update::observe::read(&ctx, "", &work.request.items[0])));
-    println!("meta {}", size_of_val(&ctx.meta.read_since(Instant::now())));
-    let waiting = crate::bulk_update::Waiting {
-        hindered: 0,
-        to_record: false,
-        decided: (Instant::now(), ctx.clock.now()),
-    };
-    println!(
-        "settle {}",
-        size_of_val(&crate::bulk_update::settle::settle(
-            &ctx,
-            &mut latest,
-            &mut work,
-            &mut flight,
-            &following,
-            waiting
-        ))
-    );
 }

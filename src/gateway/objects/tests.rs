@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::*;
-use crate::{clock::Clock, gateway::frame::Invocation};
+use crate::{clock::Clock, gateway::frame::Invocation, slim::tests::for_the_gateway};
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
     let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -87,7 +87,7 @@ fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
 }
 
 fn observed(object: Value) -> Observed {
-    serde_json::from_value(object).unwrap()
+    serde_json::from_str(&for_the_gateway(&object)).unwrap()
 }
 
 fn full() -> Observed {
