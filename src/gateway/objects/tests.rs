@@ -86,12 +86,12 @@ fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
     }
 }
 
-fn observed(object: Value) -> Observed {
-    serde_json::from_str(&for_the_gateway(&object)).unwrap()
+fn observed(object: &Value) -> Observed {
+    serde_json::from_str(&for_the_gateway(object)).unwrap()
 }
 
 fn full() -> Observed {
-    observed(json!({
+    observed(&json!({
         "metadata": {
             "name": "exec-1", "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z",
             "managedFields": [{"time": "2026-01-02T03:04:06Z"}, {"time": "2026-01-02T04:04:06Z"}, {}],
@@ -139,7 +139,7 @@ fn what_an_object_does_not_say_is_filled_in_where_the_ai_api_wants_it() {
             if kind == Kind::Deployment {
                 expected["deploymentUrl"] = json!("");
             }
-            assert_eq!(Value::Object(show(kind, &observed(object.clone()))), expected, "{object}");
+            assert_eq!(Value::Object(show(kind, &observed(&object))), expected, "{object}");
         }
     }
 }
@@ -152,7 +152,7 @@ fn a_target_status_is_one_that_the_kind_has() {
         if deleted {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
         }
-        show(kind, &observed(object))["targetStatus"].clone()
+        show(kind, &observed(&object))["targetStatus"].clone()
     };
     for word in ["COMPLETED", "RUNNING", "STOPPED", "DELETED"] {
         assert_eq!(shown(Kind::Execution, json!(word), false), word);
@@ -170,13 +170,13 @@ fn a_state_that_can_not_be_read_is_unknown_and_the_message_says_so() {
         states.map(|s| (json!({}), s)).into_iter().chain([(json!([]), of_state(json!("DEAD")))])
     {
         let object = json!({"metadata": {"name": "exec-1", "uid": "u"}, "spec": spec, "status": status});
-        let shown = show(Kind::Execution, &observed(object));
+        let shown = show(Kind::Execution, &observed(&object));
         assert_eq!(shown["status"], "UNKNOWN", "{spec} {status}");
         let message = shown["statusMessage"].as_str().unwrap();
         assert!(message.starts_with("unreadable: "), "{message}");
     }
     let long = json!({"metadata": {"name": "exec-1", "uid": "u"}, "status": {"state": "DEAD", "message": "ä".repeat(1000)}});
-    let shown = show(Kind::Execution, &observed(long));
+    let shown = show(Kind::Execution, &observed(&long));
     assert!(shown["statusMessage"].as_str().unwrap().len() <= LONGEST_MESSAGE);
 }
 
@@ -221,7 +221,7 @@ fn a_filter_takes_what_all_its_parts_take() {
     let schedule = [("executionScheduleId", "schedule-1")];
     assert!(!takes(Kind::Execution, &schedule) && takes(Kind::Deployment, &schedule));
     // An object without an executable is of none.
-    let bare = show(Kind::Execution, &observed(json!({"metadata": {"name": "exec-1", "uid": "u"}})));
+    let bare = show(Kind::Execution, &observed(&json!({"metadata": {"name": "exec-1", "uid": "u"}})));
     assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().filter.takes(Kind::Execution, &bare));
     assert!(!parsed(&[("executableIds", "unknown")]).unwrap().filter.takes(Kind::Execution, &bare));
 }
