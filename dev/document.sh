@@ -7,12 +7,15 @@
 #                backslash, within single quotes, up to an END. The others are what it prints. A line of
 #                `...` stands for any lines; blanks, ages, times and uids may differ
 #   ```yaml      if it is of our group, the API server has to accept it (nothing is created)
+#   ```mermaid   and ```promql: nothing to run
 #
 # A comment in the line before a block changes that:
 #   <!-- not run: WHY -->        <!-- output of: COMMAND -->        <!-- same as: FILE -->
-#   <!-- has to fail -->         each command of the block does
+#   <!-- has to fail -->         each command of the block has to
+#   <!-- commands of: COMMAND -->    each line is a command that COMMAND, a script of the repository, runs: it prints it after a
+#                                    `$ `, in the order of the block. What follows ` # ` is a remark
 #
-# `at` is where it is, and the file `printed` has what the last command printed.
+# `at` is where it is, and the file `printed` has what the last command printed. COMMAND runs once, however many blocks are of it.
 
 at=
 has_to_fail=
@@ -43,6 +46,31 @@ printed_as() {
   echo "${0##*/}: $at should print (< ${at%:*}, > printed)" >&2
   diff <(plain <<<"$1") <(plain <printed) >&2 || true
   return 1
+}
+
+# whether the file `printed` has each line of BLOCK as a command, in that order.
+has_commands() { # BLOCK
+  local line from=1 found
+  while IFS= read -r line; do
+    line=$(sed -E 's/[[:blank:]]+# .*$//' <<<"$line")
+    [[ -n $line ]] || continue
+    found=$(tail -n "+$from" printed | grep -nxF -m1 -e "\$ $line" | cut -d: -f1) || true
+    if [[ -z $found ]]; then
+      echo "${0##*/}: $at: it does not run this, or not in this order: $line" >&2
+      return 1
+    fi
+    from=$((from + found))
+  done <<<"$1"
+}
+
+# Leaves what a script of the repository prints in the file `printed`.
+output_of() { # COMMAND
+  local kept=printed-by-${1//[^[:alnum:]]/-}
+  if [[ ! -f $kept ]]; then
+    "$root/$1" >printed 2>printed.err || { cat printed.err >>printed; return 1; }
+    cp printed "$kept"
+  fi
+  cp "$kept" printed
 }
 
 # Not called where a failure is looked at, so that each failing line of a block ends the script.
@@ -94,10 +122,14 @@ block() { # LANGUAGE DIRECTIVE TEXT
     set -- "$1" '' "$3"
   fi
   case $2 in
-    'not run: '*) echo "  ($2)" ;;
+    'not run: '?*) echo "  ($2)" ;;
     'output of: '*)
-      "$root/${2#output of: }" >printed 2>printed.err || { cat printed.err >>printed; return 1; }
+      output_of "${2#output of: }"
       printed_as "$3"
+      ;;
+    'commands of: '*)
+      output_of "${2#commands of: }"
+      has_commands "$3"
       ;;
     'same as: '*) diff <(echo "$3") <(grep -v '^#' "${2#same as: }") ;;
     '')
@@ -109,6 +141,7 @@ block() { # LANGUAGE DIRECTIVE TEXT
             kubectl apply --dry-run=server -f - <<<"$3" >printed 2>&1
           fi
           ;;
+        mermaid | promql) ;;
         *) echo "${0##*/}: $at: what to do with a block of '$1'?" >&2; return 1 ;;
       esac
       ;;
