@@ -114,7 +114,7 @@ crds: ## write crds/, and what the Helm chart takes from it, anew from the Rust 
 	@dev/chart-files
 
 .PHONY: docs
-docs: ## write the field reference in docs/api.md anew from the Rust types
+docs: ## update the field reference in docs/api.md and the code map in docs/architecture.md from the Rust sources
 	UPDATE_DOCS=1 cargo test --locked --test docs
 
 .PHONY: drift

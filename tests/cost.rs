@@ -40,7 +40,7 @@ fn statuses(requests: &[Request]) -> Vec<usize> {
     requests.iter().filter(|r| r.is_record()).map(|r| r.body["status"].to_string().len()).collect()
 }
 
-/// How many whole seconds the writing took: each may cost a reading of the flag and a status more (design section 5).
+/// How many whole seconds the writing took: each may cost a reading of the flag and a status more (promise 11 of docs/guarantees.md).
 fn seconds_of_writing(writes: &[&Request]) -> usize {
     let times = |of: fn(&Request) -> &str| writes.iter().map(move |r| of(r).parse::<Timestamp>().unwrap());
     let (first, last) = (times(|r| &r.received).min().unwrap(), times(|r| &r.answered).max().unwrap());

@@ -112,7 +112,7 @@ fn timeline(run: &Run) -> Vec<f64> {
 const OF_THE_OPERATOR: [&str; 6] =
     ["bulkupdates", "configmaps", "deployments", "events", "executions", "leases"];
 
-/// Whether design section 5 counts it; a watch is counted when it ends.
+/// Whether promise 11 of docs/guarantees.md counts it; a watch is counted when it ends.
 fn is_counted(request: &str) -> bool {
     let (verb, resource) = request.split_once(' ').unwrap();
     let resource = resource.split('/').next().unwrap();

@@ -1,9 +1,12 @@
-//! The documents say what the code says: docs/api.md, docs/monitoring.md and the tables of README.md against the types,
-//! the decisions, the metrics and the command line.
+//! The documents say what the code says: the tables of docs/api.md, docs/use.md, docs/troubleshooting.md, docs/settings.md,
+//! docs/monitoring.md and docs/architecture.md against the types, the decisions, the metrics, the command line and the modules.
 //!
-//! With `UPDATE_DOCS=1` the generated part of docs/api.md is written anew.
+//! With `UPDATE_DOCS=1` the generated parts of docs/api.md and docs/architecture.md are updated.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod architecture;
+mod links;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,15 +52,19 @@ fn read(name: &str) -> String {
 #[test]
 fn the_field_reference_is_what_the_types_say() {
     let (name, text) = ("docs/api.md", read("docs/api.md"));
-    let (before, rest) = text.split_once(BEGIN).expect("docs/api.md marks where the generated part begins");
-    let (generated, after) = rest.split_once(END).expect("docs/api.md marks where it ends");
-    let wanted = field_reference();
+    is_generated(name, &text, (BEGIN, END), &field_reference());
+}
+
+/// Whether what stands between the two marks of a document is what is wanted; with `UPDATE_DOCS=1` it is written there.
+fn is_generated(name: &str, text: &str, (begin, end): (&str, &str), wanted: &str) {
+    let (before, rest) = text.split_once(begin).expect("the document marks where the generated part begins");
+    let (generated, after) = rest.split_once(end).expect("the document marks where it ends");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path(name), format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+        std::fs::write(path(name), format!("{before}{begin}{wanted}{end}{after}")).unwrap();
     } else {
         assert_eq!(
             generated, wanted,
-            "{name} is not what the types say: UPDATE_DOCS=1 cargo test --test docs"
+            "{name} is not what the code says: UPDATE_DOCS=1 cargo test --test docs"
         );
     }
 }
@@ -227,7 +234,7 @@ fn every_result_and_reason_of_an_item_is_described() {
     for row in rows {
         assert!(row[1].split(", ").all(|result| results.contains(result)), "{row:?}");
     }
-    assert_eq!(first_cells(&table(&read("README.md"), "### What became of an item")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## What became of an item")), reasons);
 }
 
 /// What stands in the conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling
@@ -335,13 +342,13 @@ fn every_condition_is_described() {
     assert!(section.contains("reason `Planned`"), "that of Accepted is described");
 
     let reasons: BTreeSet<_> = conditions.into_keys().collect();
-    assert_eq!(first_cells(&table(&read("README.md"), "### Where a BulkUpdate is")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## Where a BulkUpdate is")), reasons);
 }
 
 #[test]
 fn the_table_of_states_is_what_is_decided() {
     let said = |state: &str| if state.starts_with("yes") { "yes" } else { "no" };
-    let rows = table(&read("README.md"), "## Who can be stopped or deleted");
+    let rows = table(&read("docs/use.md"), "## Who can be stopped or deleted");
     let mut seen = BTreeSet::new();
     for row in &rows {
         for word in row[0].split(", ") {
@@ -391,7 +398,7 @@ fn every_setting_is_described() {
     let name_of = |s: &str| s.split([' ', '=', '[']).next().unwrap().to_owned();
     let flags: BTreeSet<_> = settings.map(|s| format!("--{}", name_of(s))).collect();
     let variables = help.split("[env: ").skip(1).map(|rest| rest.split('=').next().unwrap().to_owned());
-    let rows = table(&read("README.md"), "## Settings");
+    let rows = table(&read("docs/settings.md"), "## Flags");
     let column = |n: usize| rows.iter().map(|row| row[n].clone()).collect::<BTreeSet<_>>();
     assert_eq!(column(0).iter().map(|cell| name_of(cell)).collect::<BTreeSet<_>>(), flags);
     assert_eq!(column(1), variables.collect());

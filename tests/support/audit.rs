@@ -60,7 +60,7 @@ impl Request {
         self.body.pointer(at)?.as_str()
     }
 
-    /// Whether design section 5 counts it among the other requests of a BulkUpdate: reads of the flag, reads and
+    /// Whether promise 11 of docs/guarantees.md counts it among the other requests of a BulkUpdate: reads of the flag, reads and
     /// writes of the BulkUpdate.
     pub fn is_overhead(&self) -> bool {
         matches!(self.resource.as_str(), "configmaps" | "bulkupdates" | "executions" | "deployments")
