@@ -154,7 +154,12 @@ impl Election {
                     health.is_ready(Ok(()));
                     format!("{holder} leads")
                 }
-                Attempt::Failed(failure) => format!("the Lease can't be read or taken: {failure}"),
+                // What can't lead in another's place is no standby.
+                Attempt::Failed(failure) => {
+                    let trouble = format!("the Lease can't be read or taken: {failure}");
+                    health.is_ready(Err(trouble.clone()));
+                    trouble
+                }
             };
             if waits_for != told {
                 info!(lease = %format_args!("{}/{LEASE}", self.namespace), "waiting to lead: {waits_for}");

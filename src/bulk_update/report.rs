@@ -1,6 +1,10 @@
 //! Fifth step: events for people and tools, lines for the log, after what they speak of is on record.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1 as events},
@@ -26,7 +30,7 @@ use super::{
 use crate::{
     FIELD_MANAGER,
     api::{BulkUpdateStatus, api_version, can_be_a_name},
-    client::{cut, send},
+    client::{Failure, cut, send},
 };
 
 /// The longest note of an event (the API's own limit is 1024 bytes).
@@ -38,7 +42,14 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many events are sent at once: each has a connection, and a thousand BulkUpdates may end together.
 const AT_ONCE: usize = 4;
 
-/// The events that are being sent. None is kept: a BulkUpdate has each of them once, so that there is nothing to count.
+/// How long one event stands for all of its object and reason, in seconds: whoever edits an object over and over fills no
+/// namespace with events. Its name says which they are, so that none has to be remembered.
+const STANDS_FOR: i64 = 300;
+
+/// The longest name of an object that leaves room behind it: a dot and 16 digits, of 253 characters.
+const LONGEST_NAME: usize = 236;
+
+/// The events that are being sent; none is kept afterwards.
 #[derive(Debug)]
 pub struct Events(Semaphore);
 
@@ -121,14 +132,23 @@ pub fn publish(
             send::<IgnoredAny>(&ctx.client, request).await
         };
         match tokio::time::timeout(EVENT_TIMEOUT, send).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(_) | Err(Failure::Refused { code: 409, .. })) => {}
             Ok(Err(failure)) => warn!(%failure, reason = event.reason, "an event could not be written"),
             Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
         }
     });
 }
 
-/// The event about an object. The API server makes its name, of the object's (which it cuts where that is long) if it has one.
+/// The name of an event: the object's, as far as there is room and if it has one, and what tells it from others.
+fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
+    let mut others = DefaultHasher::new();
+    (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);
+    let named = regarding.name.as_deref().filter(|name| can_be_a_name(name)).unwrap_or(FIELD_MANAGER);
+    let named = named.get(..LONGEST_NAME).unwrap_or(named).trim_end_matches(['.', '-']);
+    format!("{named}.{:016x}", others.finish())
+}
+
+/// The event about an object.
 fn event(
     regarding: ObjectReference,
     type_: EventType,
@@ -140,11 +160,10 @@ fn event(
         EventType::Normal => "Normal",
         EventType::Warning => "Warning",
     };
-    let named = regarding.name.as_deref().filter(|name| can_be_a_name(name));
     events::Event {
         metadata: ObjectMeta {
             namespace: regarding.namespace.clone(),
-            generate_name: Some(format!("{}.", named.unwrap_or(FIELD_MANAGER))),
+            name: Some(name(&regarding, reason, now)),
             ..ObjectMeta::default()
         },
         action: Some(reason.into()),
@@ -163,28 +182,51 @@ fn event(
 mod tests {
     use super::*;
 
+    fn about(name: Option<&str>) -> ObjectReference {
+        ObjectReference {
+            namespace: Some("team-a".into()),
+            name: name.map(Into::into),
+            uid: Some("u".into()),
+            ..ObjectReference::default()
+        }
+    }
+
     #[test]
-    fn an_event_speaks_of_its_object_and_its_name_is_made_by_the_api_server() {
-        let long = "x".repeat(253);
+    fn an_event_speaks_of_its_object_and_has_a_name_that_the_api_server_takes() {
         let now = Timestamp::UNIX_EPOCH;
+        let long = "x".repeat(253);
+        let with_a_dot_where_it_is_cut = format!("{}.{}", "x".repeat(235), "y".repeat(17));
         for (name, prefix) in [
-            (Some(&*long), &*long),
             (Some("a.b-c"), "a.b-c"),
+            (Some(&*long), &long[..236]),
+            (Some(&*with_a_dot_where_it_is_cut), &long[..235]),
             (Some("no name"), FIELD_MANAGER),
             (None, FIELD_MANAGER),
         ] {
-            let regarding = ObjectReference {
-                namespace: Some("team-a".into()),
-                name: name.map(Into::into),
-                uid: Some("u".into()),
-                ..ObjectReference::default()
-            };
-            let event = event(regarding.clone(), EventType::Warning, "Unreadable", &"y".repeat(2000), now);
+            let event = event(about(name), EventType::Warning, "Unreadable", &"y".repeat(2000), now);
             assert_eq!(event.metadata.namespace.as_deref(), Some("team-a"));
-            assert_eq!(event.metadata.generate_name, Some(format!("{prefix}.")));
-            assert_eq!((event.metadata.name, event.regarding), (None, Some(regarding)));
+            let named = event.metadata.name.unwrap();
+            assert!(can_be_a_name(&named) && named.len() == prefix.len() + 17, "{named}");
+            assert!(named.starts_with(&format!("{prefix}.")), "{named}");
+            assert_eq!(event.regarding, Some(about(name)));
             assert_eq!((event.type_.as_deref(), event.event_time), (Some("Warning"), Some(MicroTime(now))));
             assert!(event.note.is_some_and(|note| note.len() <= LONGEST_NOTE));
+        }
+    }
+
+    #[test]
+    fn one_event_stands_for_all_of_an_object_and_a_reason_in_five_minutes() {
+        let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let first = name(&about(Some("a")), "Unreadable", at(0));
+        assert_eq!(name(&about(Some("a")), "Unreadable", at(299)), first);
+        let another = ObjectReference { uid: Some("v".into()), ..about(Some("a")) };
+        for other in [
+            name(&about(Some("a")), "Unreadable", at(300)),
+            name(&about(Some("a")), "Accepted", at(0)),
+            name(&about(Some("b")), "Unreadable", at(0)),
+            name(&another, "Unreadable", at(0)),
+        ] {
+            assert_ne!(other, first);
         }
     }
 }

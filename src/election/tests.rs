@@ -11,10 +11,12 @@ use tokio::sync::Barrier;
 
 use super::*;
 
-/// An API server with one Lease, which can be made not to answer, and to let two read before either writes.
+/// An API server with one Lease, which can be made not to answer, to refuse, and to let two read before either writes.
 struct Server {
     lease: Mutex<Value>,
     silent: AtomicBool,
+    /// Whether reads are refused.
+    broken: AtomicBool,
     /// How many bytes all annotations may have together.
     room: AtomicUsize,
     writes: AtomicUsize,
@@ -29,6 +31,7 @@ impl Server {
         Arc::new(Self {
             lease: Mutex::new(lease),
             silent: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             room: AtomicUsize::new(256 << 10),
             writes: AtomicUsize::new(0),
             reads: AtomicUsize::new(0),
@@ -46,6 +49,9 @@ impl Server {
         }
         let gone = json!({"message": "no such Lease", "details": {"name": LEASE}});
         if head.method == http::Method::GET {
+            if self.broken.load(Ordering::Relaxed) {
+                return (500, json!({"message": "overloaded"}));
+            }
             let lease = self.lease.lock().unwrap().clone();
             if lease.is_null() {
                 return (404, gone);
@@ -122,6 +128,38 @@ async fn of_two_who_reach_for_a_free_lease_at_once_one_gets_it() {
     let winner = if a_leads.holds() { "a" } else { "b" };
     assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], winner);
     assert_eq!(server.lease.lock().unwrap()["spec"]["leaseTransitions"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_is_ready_for_as_long_as_it_can_read_the_lease() {
+    let server = Server::with(Some("a"));
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, _) = server.election("b", 10_000);
+    let health = Health::default();
+    let waiting = async {
+        let minute = Duration::from_mins(1);
+        assert!(tokio::time::timeout(minute, election.acquire(&health)).await.is_err(), "it leads");
+    };
+    // It is held by one that renews it: each read finds another version.
+    let renewed = async |reads: usize| {
+        while server.reads.load(Ordering::Relaxed) < reads {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let version = server.reads.load(Ordering::Relaxed);
+            server.lease.lock().unwrap()["metadata"]["resourceVersion"] = version.to_string().into();
+        }
+    };
+    let course = async {
+        renewed(5).await;
+        assert_eq!(health.ready(), Ok(()));
+        server.broken.store(true, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let why = health.ready().unwrap_err();
+        assert!(why.contains("the Lease can't be read or taken") && why.contains("overloaded"), "{why}");
+        server.broken.store(false, Ordering::Relaxed);
+        renewed(10).await;
+        assert_eq!(health.ready(), Ok(()));
+    };
+    tokio::join!(waiting, course);
 }
 
 #[tokio::test]

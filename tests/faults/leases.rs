@@ -44,7 +44,9 @@ fn is_renewal(request: &Request) -> bool {
 
 /// Whether it was under way when its operator was held: it had passed the fence.
 fn was_held(case: &Case<'_>, request: &Request) -> bool {
-    let path = format!("/{}/{}", request.resource, request.name);
+    // The name of what is created stands in the body alone.
+    let name = if request.verb == "create" { String::new() } else { format!("/{}", request.name) };
+    let path = format!("/{}{name}", request.resource);
     case.held.iter().any(|(life, held)| *life == request.agent && held.ends_with(&path))
 }
 
