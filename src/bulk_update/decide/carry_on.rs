@@ -1,4 +1,4 @@
-//! What becomes of an item that was planned. The order of the checks is that of the design's tables: the first row
+//! What becomes of an item that was planned. The order of the checks is that of the tables in docs/architecture.md: the first row
 //! that fits counts.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the status says, row by row of the design's table of conditions.
+//! What the status says, row by row of the table of conditions in docs/api.md.
 
 use std::sync::Arc;
 
