@@ -269,6 +269,16 @@ impl Failure {
         matches!(self, Self::Refused { code: 409, .. })
     }
 
+    /// Whether the object would be larger than what the API server, or etcd behind it, takes.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Refused { code: 413, .. } => true,
+            Self::Refused { code: 500, message, .. } => message.contains("request is too large"),
+            _ => false,
+        }
+    }
+
     /// How long the server asks to wait.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {

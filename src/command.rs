@@ -196,7 +196,7 @@ impl ClusterArguments {
 
 impl ControllerArguments {
     /// # Errors
-    /// When the times of the election do not fit together.
+    /// When the times of the election do not fit together, or a list of namespaces has none.
     pub fn settings(self, namespace: String) -> Result<replica::Settings, Misconfigured> {
         let timing = Timing {
             lease_duration: self.leader_elect_lease_duration,
@@ -208,7 +208,7 @@ impl ControllerArguments {
             controller: controller::Settings {
                 namespace,
                 meta_configmap: self.cluster.meta_configmap,
-                watch_namespaces: distinct(self.watch_namespaces),
+                watch_namespaces: distinct(self.watch_namespaces)?,
                 max_in_flight: self.max_in_flight.into(),
                 delete_completed: self.delete_completed,
                 require_admission_policy: self.require_admission_policy,
@@ -246,7 +246,7 @@ fn object_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a namespace; an empty one is what templates make of a list without names.
+/// The name of a namespace, or nothing.
 fn namespace_name(text: &str) -> Result<String, String> {
     if text.is_empty() || can_be_a_namespace(text) {
         Ok(text.to_owned())
@@ -267,12 +267,19 @@ impl GatewayArguments {
     }
 }
 
-/// The names, each once. An empty one is what templates make of a list without names.
-fn distinct(mut names: Vec<String>) -> Vec<String> {
+/// The names, each once. Empty ones do not count, but a list of nothing else does not mean every namespace: it is what a
+/// template makes of a variable that is not set.
+fn distinct(mut names: Vec<String>) -> Result<Vec<String>, Misconfigured> {
+    let given = !names.is_empty();
     names.retain(|name| !name.is_empty());
     names.sort();
     names.dedup();
-    names
+    if given && names.is_empty() {
+        let problem = "--watch-namespace (AI_API_WATCH_NAMESPACE) names no namespace: name one at least, or leave it out to \
+            serve all of them";
+        return Err(Misconfigured(problem.into()));
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -281,8 +288,12 @@ mod tests {
 
     #[test]
     fn namespaces_count_once_and_an_empty_name_is_none() {
-        let names = ["b", "", "a", "b"].map(ToOwned::to_owned).to_vec();
-        assert_eq!(distinct(names), ["a", "b"]);
-        assert!(distinct(vec![String::new()]).is_empty());
+        let distinct = |names: &[&str]| distinct(names.iter().map(ToString::to_string).collect());
+        assert_eq!(distinct(&["b", "", "a", "b"]).unwrap(), ["a", "b"]);
+        assert!(distinct(&[]).unwrap().is_empty());
+        for none in [&[""][..], &["", ""]] {
+            let problem = distinct(none).unwrap_err().to_string();
+            assert!(problem.contains("names no namespace"), "{problem}");
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! What every HTTP server here has in common: the bounds on what a client may make a connection cost.
 
+mod connections;
+
+pub use connections::FewConnections;
+
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
@@ -22,8 +26,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// (nginx 60 s), which would else send a request over one that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// The longest head of a request, in bytes: a token is the most of it.
-const LONGEST_HEAD: u32 = 64 * 1024;
+/// The longest head of a request with a token, in bytes: the token is the most of it.
+pub const LONG_HEAD: u32 = 64 * 1024;
+
+/// The longest head of any other: the least that hyper allows.
+pub const SHORT_HEAD: u32 = 8 * 1024;
 
 /// How many requests one HTTP/2 connection may have under way.
 const STREAMS: u32 = 100;
@@ -102,16 +109,16 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Sets the bounds.
-pub fn bounded<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
+/// Sets the bounds; the head of a request may have so many bytes.
+pub fn bounded<A>(mut server: Server<SocketAddr, A>, longest_head: u32) -> Server<SocketAddr, A> {
     let http = server.http_builder();
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
-        .max_buf_size(LONGEST_HEAD as usize);
+        .max_buf_size(longest_head as usize);
     http.http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(LONGEST_HEAD)
+        .max_header_list_size(longest_head)
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10));

@@ -106,12 +106,15 @@ impl<'de> Deserialize<'de> for FlagMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = raw::anything(deserializer)?;
         let [metadata, data] = raw::members(&raw, ["metadata", "data"]).unwrap_or_default();
+        let metadata = bare_metadata(metadata);
+        // Who deletes it switches it off, whatever finalizer still keeps it.
+        let data = data.filter(|_| metadata.deletion_timestamp.is_none());
         let flags = match data.and_then(|data| raw::member(data, KEY)) {
             None => Flags::OFF,
             Some(text) => raw::text(text)
                 .map_or_else(|| Flags::Invalid("it is no text".into()), |text| Flags::parse(&text)),
         };
-        Ok(Self { metadata: bare_metadata(metadata), flags })
+        Ok(Self { metadata, flags })
     }
 }
 
@@ -385,6 +388,19 @@ mod tests {
         let Flags::Invalid(why) = Flags::parse(&text) else { panic!("it was read") };
         assert!(why.contains("101 > 100"), "{why}");
         assert_eq!(Flags::parse("executions: &on true\ndeployments: *on"), valid(true, true));
+    }
+
+    #[test]
+    fn while_its_config_map_is_being_deleted_it_is_off() {
+        let read = |deleted: serde_json::Value| {
+            let metadata = serde_json::json!({"name": "ai-api-meta", "deletionTimestamp": deleted});
+            let map = serde_json::json!({"metadata": metadata, "data": {KEY: "executions: true"}});
+            serde_json::from_value::<FlagMap>(map).unwrap().flags
+        };
+        assert_eq!(read(serde_json::Value::Null), valid(true, false));
+        for deleted in ["2026-01-02T03:04:05Z", "9999-12-31T23:59:59Z", "soon"] {
+            assert_eq!(read(deleted.into()), Flags::OFF, "{deleted}");
+        }
     }
 
     #[test]

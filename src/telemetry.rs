@@ -6,7 +6,7 @@ use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
 use prometheus_client::{metrics::info::Info, registry::Registry};
 
-use crate::http_server::bounded;
+use crate::http_server::{FewConnections, SHORT_HEAD, bounded};
 
 /// A registry of metrics that has the version in it already.
 #[must_use]
@@ -51,7 +51,9 @@ where
         .route("/metrics", get(metrics))
         .route("/livez", get(async move || answer(live())))
         .route("/readyz", get(async move || answer(ready())));
-    bounded(axum_server::from_tcp(listener)?).serve(router.into_make_service()).await
+    // Anybody in the cluster may ask: what is read of a request, and how many may be under way, is little.
+    let server = axum_server::from_tcp(listener)?.acceptor(FewConnections::default());
+    bounded(server, SHORT_HEAD).serve(router.into_make_service()).await
 }
 
 fn answer(probed: Result<(), String>) -> (StatusCode, String) {

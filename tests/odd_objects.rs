@@ -236,3 +236,73 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
         }
     }
 }
+
+/// As many labels as that, with a note of that length, on a BulkUpdate.
+fn with_labels(count: usize, note: usize) -> Value {
+    let label = |n: usize| (format!("{}.example.com/l{n}", "x".repeat(40)), "v".repeat(60).into());
+    let labels: serde_json::Map<_, Value> = (0..count).map(label).collect();
+    let metadata = json!({"name": "large", "labels": labels, "annotations": {"note": "n".repeat(note)}});
+    json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": metadata, "spec": stop("exec-1")})
+}
+
+/// The largest number for which it holds, which it does for 0 and for none above the largest.
+async fn largest(mut beyond: usize, holds: impl AsyncFn(usize) -> bool) -> usize {
+    let mut known = 0;
+    while beyond - known > 1 {
+        let middle = usize::midpoint(known, beyond);
+        if holds(middle).await {
+            known = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    known
+}
+
+#[tokio::test]
+async fn of_one_that_leaves_no_room_for_a_status_an_event_speaks() {
+    let mut world = World::new("large").await;
+    world.own(Kind::Execution, "exec-1", "RUNNING").await;
+    world.next_second().await;
+    let create = async |labels, note| {
+        let uri = path(&world, "bulkupdates", "");
+        let request =
+            http::Request::post(uri.trim_end_matches('/')).header("content-type", "application/json");
+        let request = request.body(with_labels(labels, note).to_string().into_bytes()).unwrap();
+        world.client.request::<Value>(request).await.is_ok()
+    };
+    let remove = async || {
+        let request = http::Request::delete(path(&world, "bulkupdates", "large")).body(Vec::new()).unwrap();
+        world.client.request::<Value>(request).await.unwrap();
+    };
+    let fits = async |labels, note| {
+        let fits = create(labels, note).await;
+        if fits {
+            remove().await;
+        }
+        fits
+    };
+    let labels = largest(20_000, async |labels| fits(labels, 0).await).await;
+    let note = largest(1000, async |note| fits(labels, note).await).await;
+    assert!(labels > 1000 && create(labels, note).await, "{labels} {note}");
+    world.operator.start(&[]);
+    let events = [
+        "get",
+        "events.events.k8s.io",
+        "-o",
+        "jsonpath={range .items[*]}{.regarding.name} {.reason} {.note}{end}",
+    ];
+    until("an event says so", || async {
+        let events = world.kubectl_ok(&events, "");
+        events.contains("large FailedUpdateStatus there is no room for its status")
+            && events.contains("too large")
+    })
+    .await;
+    assert_eq!(world.operator.log().matches("the status can't be written").count(), 1);
+    assert!(world.writes().is_empty(), "nothing is written without a plan on record");
+    // The others are served, and it is too, once there is room.
+    world.carry_out("small", stop("exec-1")).await;
+    patch(&world, "bulkupdates", "large", &json!({"metadata": {"labels": null}})).await;
+    let status = over(&world, "large").await;
+    assert_eq!(status.summary.unwrap().total, 1, "{status:?}");
+}

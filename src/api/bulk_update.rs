@@ -126,7 +126,7 @@ pub struct BulkUpdateSpec {
     pub active_deadline_seconds: Option<i32>,
 
     /// How many seconds after its end the BulkUpdate itself is deleted (its targets are not touched by that). It is
-    /// kept if absent. May be changed at any time.
+    /// kept if absent. May be changed at any time; to set or lower it takes the right to delete BulkUpdates.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::seconds")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub ttl_seconds_after_finished: Option<i32>,

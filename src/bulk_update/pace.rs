@@ -75,6 +75,8 @@ pub struct Pace {
     last: Option<Instant>,
     interval: Duration,
     failed: u32,
+    /// The kind of the last failure, if the last one has failed.
+    why: Option<&'static str>,
     not_before: Option<Instant>,
 }
 
@@ -109,13 +111,15 @@ impl Pace {
         self.interval = (self.interval * 2).clamp(shortest, longest);
         self.last = Some(Instant::now());
         self.failed = 0;
+        self.why = None;
         self.not_before = None;
     }
 
-    /// One failed.
-    pub fn failed(&mut self, failure: &Failure) {
+    /// One failed. Whether that is news: the one before it has not, or for another reason.
+    pub fn failed(&mut self, failure: &Failure) -> bool {
         self.failed += 1;
         self.not_before = Some(Instant::now() + failure.wait(self.failed));
+        self.why.replace(failure.reason()) != Some(failure.reason())
     }
 
     fn due_at(&self, others: usize) -> Option<Instant> {

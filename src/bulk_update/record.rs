@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::{
-    Context,
+    Context, report,
     request::Request,
     status::{Phase, READY, status},
     stored::Stored,
@@ -114,8 +114,13 @@ async fn write_or_put_off(
         }
         Err(failure) => {
             ctx.metrics.failed("bulkupdates", &failure);
-            warn!(bulk_update = %work.request.full_name(), %failure, "the status can't be written; trying again");
-            work.pace.failed(&failure);
+            if work.pace.failed(&failure) {
+                warn!(bulk_update = %work.request.full_name(), %failure, "the status can't be written; trying again");
+            }
+            // No condition can say so.
+            if failure.is_too_large() {
+                report::too_large(ctx, &work.request, &failure);
+            }
             Recorded::Later
         }
     }

@@ -97,6 +97,15 @@ pub fn report(ctx: &Arc<Context>, work: &Work, before: &BulkUpdateStatus) {
     }
 }
 
+/// Tells that an object is so large that there is no room for a status.
+pub fn too_large(ctx: &Arc<Context>, request: &Request, failure: &Failure) {
+    let note = format!(
+        "there is no room for its status, so that nothing more is done for it: {failure}; take away labels, annotations, \
+        finalizers, ownerReferences or managedFields, or make a smaller BulkUpdate"
+    );
+    tell(ctx, request, EventType::Warning, "FailedUpdateStatus", &note);
+}
+
 fn tell(ctx: &Arc<Context>, request: &Request, type_: EventType, reason: &str, note: &str) {
     let (namespace, name) = (Some(request.namespace.clone()), Some(request.name.clone()));
     publish(ctx, namespace, name, Some(request.uid.to_string()), type_, reason, note);

@@ -23,7 +23,7 @@ use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
     client::Cluster,
     clock::Clock,
-    http_server::{BindAddress, bounded, listen},
+    http_server::{BindAddress, LONG_HEAD, bounded, listen},
     meta::Meta,
     preflight::Misconfigured,
     telemetry::{self, Probes},
@@ -113,8 +113,10 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let serve = async {
         match &certificate {
-            None => bounded(server).serve(router).await,
-            Some(certificate) => bounded(server.acceptor(certificate.acceptor())).serve(router).await,
+            None => bounded(server, LONG_HEAD).serve(router).await,
+            Some(certificate) => {
+                bounded(server.acceptor(certificate.acceptor()), LONG_HEAD).serve(router).await
+            }
         }
     };
     // Callers have tokens of their own, and are answered meanwhile: an API server that is away may come back.

@@ -82,6 +82,39 @@ fn the_requester(world: &World) {
     }
 }
 
+/// Whoever may only patch BulkUpdates has none deleted by its TTL, and may change all else that can be changed.
+async fn the_time_to_live(world: &World) {
+    grant(world, "patches", &[("get patch", "bulkupdates")]);
+    grant(world, "patches-and-deletes", &[("get patch delete", "bulkupdates")]);
+    let can = ["auth", "can-i", "delete", "bulkupdates.aiapi.dev", "--as=patches-and-deletes"];
+    until("the roles are known", || async { world.kubectl(&can, "").0 }).await;
+    let spec =
+        json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}], "ttlSecondsAfterFinished": 100});
+    assert!(create_as(world, "does-all", &bulk("with-ttl", &spec)).0, "the author sets it");
+    let without = json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]});
+    assert!(create_as(world, "does-all", &bulk("without-ttl", &without)).0);
+    let patch = |user: &str, name: &str, seconds: Value| {
+        let patch = json!({"spec": {"ttlSecondsAfterFinished": seconds}}).to_string();
+        world.kubectl(&["patch", "bu", name, "--type=merge", "-p", &patch, "--as", user], "")
+    };
+    for (name, seconds, admitted) in [
+        ("without-ttl", json!(0), false),
+        ("without-ttl", json!(i32::MAX), false),
+        ("with-ttl", json!(99), false),
+        ("with-ttl", json!(100), true),
+        ("with-ttl", json!(101), true),
+        ("with-ttl", Value::Null, true),
+    ] {
+        let (taken, said) = patch("patches", name, seconds.clone());
+        assert_eq!(taken, admitted, "{name} {seconds}: {said}");
+        let why = format!("patches may not delete bulkupdates.aiapi.dev in namespace {}", world.namespace);
+        assert!(taken || (said.contains(&why) && said.contains("ttlSecondsAfterFinished")), "{said}");
+    }
+    let label = ["label", "bu/without-ttl", "a=b", "--as=patches"];
+    assert!(world.kubectl(&label, "").0, "a label says nothing about the TTL");
+    assert!(patch("patches-and-deletes", "with-ttl", json!(50)).0);
+}
+
 /// With the component that stamps who asked, which takes Kubernetes 1.36, nobody can claim to be another, nor hide.
 async fn the_stamp(world: &World) {
     let (_, version) = world.kubectl(&["version", "-o", "json"], "");
@@ -128,6 +161,7 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     in_force(&world, true).await;
     users_rights_and_requests(&world).await;
     the_requester(&world);
+    the_time_to_live(&world).await;
     the_stamp(&world).await;
 
     // Without the binding nobody is checked, as whoever has only the right to create can see.

@@ -96,6 +96,9 @@ async fn times_addresses_and_namespaces() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     expect(of(&world, &["--metrics-bind-address", &address]), &[&address, "cannot listen on"]);
+    for nothing in ["--watch-namespace=", "--watch-namespace=,"] {
+        expect(of(&world, &[nothing]), &["names no namespace", "--watch-namespace"]);
+    }
 
     // With the right in every namespace it can tell that there is none of that name.
     expect(

@@ -36,7 +36,7 @@ fn with(mut spec: Value, at: &str, value: Value) -> Value {
 #[test]
 fn the_shipped_ones_can_be_read_and_are_as_good_as_themselves() {
     let shipped = Shipped::read().unwrap();
-    assert_eq!(list(&shipped.policy["validations"]).len(), 5);
+    assert_eq!(list(&shipped.policy["validations"]).len(), 6);
     assert_eq!(list(&shipped.policy["variables"]).len(), 4);
     let rules = list(&shipped.policy["matchConstraints"]["resourceRules"]);
     assert_eq!(
