@@ -204,7 +204,7 @@ pub static SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "not-after",
         bulk_updates: || {
-            let end = Timestamp::now() + SignedDuration::from_secs(2);
+            let end = Timestamp::now() + SignedDuration::from_secs(4);
             vec![("bulk", with(three(), "notAfter", end.to_string().into()))]
         },
         ..PLAIN
