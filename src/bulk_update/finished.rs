@@ -134,17 +134,17 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
     }
 }
 
-/// Does it, however often that has to be tried. If the object has changed, the watch brings it, and what is to be done is decided
-/// anew: nothing, if somebody has taken the end out of its status, for it stays over.
+/// Does it, however often that has to be tried. If the object has changed, the watch brings it and this ends; what is to be done is
+/// decided again.
 async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
     let mut logged = "";
     for attempt in 1.. {
         let Err(failure) = attempt_at(ctx, named, chore).await else { return };
-        if failure.next() == Next::LookAgain {
+        if failure.is_not_found() {
             return;
         }
         ctx.metrics.failed("bulkupdates", &failure);
-        if failure.reason() != logged {
+        if failure.reason() != logged && !failure.is_conflict() {
             logged = failure.reason();
             let what = match chore {
                 Chore::Acknowledge(..) => "the new generation can't be acknowledged",
@@ -159,8 +159,9 @@ async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
 /// How long to wait before attempt `attempt`.
 fn wait(failure: &Failure, attempt: u32) -> Duration {
     match failure.next() {
-        Next::Retry | Next::LookAgain => failure.wait(attempt),
-        Next::RetryForbidden | Next::GiveUp => {
+        Next::Retry => failure.wait(attempt),
+        // A conflict mostly ends with the event of the change; where somebody has taken the end out of the status, it does not.
+        Next::LookAgain | Next::RetryForbidden | Next::GiveUp => {
             let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
             Duration::from_secs(1).saturating_mul(doubled).min(LONGEST_REFUSED)
         }
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_tried_ever_more_rarely_and_what_may_pass_within_seconds() {
         let refused = |code| Failure::Refused { code, message: String::new(), retry_after: None };
-        for code in [400, 403, 422] {
+        for code in [400, 403, 409, 422] {
             let waits: Vec<_> = (1..20).map(|attempt| wait(&refused(code), attempt).as_secs()).collect();
             assert_eq!((waits[0], waits[1], waits[18]), (1, 2, 300), "{code}");
         }

@@ -374,10 +374,7 @@ impl Runner<'_> {
             Reaction::Recreate if !self.reacted => {
                 if let Some(gone) = versions.iter().find(|v| v.deleted && v.plural == "executions") {
                     self.reacted = true;
-                    // Somebody else may have been quicker.
-                    if self.cluster.world.find(Kind::Execution, &gone.name).await.is_none() {
-                        self.cluster.world.own(Kind::Execution, &gone.name, "STOPPED").await;
-                    }
+                    self.cluster.world.own_unless_there(Kind::Execution, &gone.name, "STOPPED").await;
                 }
             }
             _ => {}

@@ -178,16 +178,28 @@ impl World {
 
     /// Makes a target with this spec and status; gives back its uid.
     pub async fn target(&self, kind: Kind, name: &str, spec: Value, status: Value) -> String {
+        self.try_target(kind, name, spec, status).await.unwrap()
+    }
+
+    async fn try_target(&self, kind: Kind, name: &str, spec: Value, status: Value) -> kube::Result<String> {
         let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind.name(),
             "metadata": {"name": name}, "spec": spec});
         let object: DynamicObject = serde_json::from_value(object).unwrap();
-        let made = self.targets(kind).create(&PostParams::default(), &object).await.unwrap();
+        let made = self.targets(kind).create(&PostParams::default(), &object).await?;
         self.target_created(made.creation_timestamp().unwrap().0);
         // It may be gone by now.
         if status.as_object().is_none_or(|status| !status.is_empty()) {
             self.set_status(kind, name, status).await;
         }
-        made.uid().unwrap()
+        Ok(made.uid().unwrap())
+    }
+
+    /// Makes a target of this operator's own, in a state, unless somebody else is quicker.
+    pub async fn own_unless_there(&self, kind: Kind, name: &str, state: &str) {
+        match self.try_target(kind, name, json!({}), json!({"state": state})).await {
+            Err(kube::Error::Api(refused)) if refused.code == 409 => {}
+            made => drop(made.unwrap()),
+        }
     }
 
     /// Makes a target of this operator's own, in a state.

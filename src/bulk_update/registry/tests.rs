@@ -250,7 +250,7 @@ async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_changed_after_its_end_is_left_to_the_next_event() {
+async fn what_has_changed_after_its_end_is_tried_again_ever_more_rarely() {
     let (ctx, asked) =
         crate::bulk_update::fixtures::answering(|_, _| (409, json!({"message": "it has changed"})));
     let mut registry = Registry::new(ctx);
@@ -261,16 +261,26 @@ async fn what_has_changed_after_its_end_is_left_to_the_next_event() {
         over.status = Some(crate::api::BulkUpdateStatus { completion_time: end, ..Default::default() });
         over
     };
-    for (version, deletions) in [("7", 1), ("8", 2)] {
+    let pass = async |seconds| tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+    let deletions = || std::mem::take(&mut *asked.lock().unwrap()).len();
+    for version in ["7", "8"] {
         registry.apply(over(version), 0, false);
-        tokio::time::timeout(std::time::Duration::from_mins(1), quiet(&registry)).await.unwrap();
-        assert_eq!(asked.lock().unwrap().len(), deletions, "{asked:?}");
+        // At once, and after 1, 3 and 7 seconds.
+        pass(10).await;
+        assert_eq!(deletions(), 4);
     }
     // Somebody has taken its end out of its status: it stays over.
     registry.apply(in_version("9"), 0, false);
-    quiet(&registry).await;
+    pass(3600).await;
     assert!(matches!(registry.known[&name()].state, State::Over { .. }));
-    assert_eq!(asked.lock().unwrap().len(), 2, "{asked:?}");
+    let rarely = deletions();
+    assert!(rarely <= 20, "{rarely} in an hour");
+    registry.take_in(
+        None,
+        Event::Delete(serde_json::from_value(serde_json::to_value(in_version("10")).unwrap()).unwrap()),
+    );
+    pass(3600).await;
+    assert_eq!(deletions(), 0);
 }
 
 #[tokio::test(start_paused = true)]

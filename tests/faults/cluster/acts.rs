@@ -53,7 +53,7 @@ impl Cluster {
             Change::Delete => self.delete(kind, name).await.is_some(),
             Change::Recreate => match self.delete(kind, name).await {
                 Some(state) => {
-                    let _ = self.world.own(kind, name, &state).await;
+                    self.world.own_unless_there(kind, name, &state).await;
                     true
                 }
                 None => false,

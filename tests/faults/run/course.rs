@@ -8,6 +8,7 @@ use super::{OLD_VIEW_LASTS, PATIENCE, Runner, VIEW_LASTS};
 use crate::{
     fault::{Call, Change, Resource, View},
     make,
+    scenario::Reaction,
 };
 
 impl Runner<'_> {
@@ -76,6 +77,11 @@ impl Runner<'_> {
         self.views.end();
         // What it must not do any more, it may do only now.
         self.until_calm().await?;
+        if self.plan.scenario.reaction == Reaction::Recreate && !self.reacted {
+            // One that was deleted midway does not say what it has deleted.
+            self.react().await;
+            self.until_calm().await?;
+        }
         self.stop_all().await?;
         // Another life finds nothing to do any more.
         self.start();
