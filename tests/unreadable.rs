@@ -128,7 +128,7 @@ async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>)
         edit("midway", "STOPPED").await;
         world.ready_reason("midway", "Settling").await;
     }
-    // For both times there is one (or two, if five minutes were over in between).
+    // For all three times there is one (or two, if five minutes were over in between).
     until("the event about it", || async { events_of("midway").contains("Unreadable ") }).await;
     let events = events_of("midway");
     assert!(events.matches("Unreadable ").count() <= 2, "{events}");

@@ -134,8 +134,8 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
     }
 }
 
-/// Does it, however often that has to be tried. If the object has changed, the watch brings it and this ends; what is to be done is
-/// decided again.
+/// Does it, however often that has to be tried. If the object has changed, the watch brings it and this ends; what is to be
+/// done is decided again.
 async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
     let mut logged = "";
     for attempt in 1.. {

@@ -141,7 +141,9 @@ pub fn publish(
             send::<IgnoredAny>(&ctx.client, request).await
         };
         match tokio::time::timeout(EVENT_TIMEOUT, send).await {
-            Ok(Ok(_) | Err(Failure::Refused { code: 409, .. })) => {}
+            Ok(Ok(_)) => {}
+            // One of the same name stands for it.
+            Ok(Err(failure)) if failure.is_conflict() => {}
             Ok(Err(failure)) => warn!(%failure, reason = event.reason, "an event could not be written"),
             Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
         }

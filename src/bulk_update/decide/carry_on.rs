@@ -1,5 +1,5 @@
-//! What becomes of an item that was planned. The order of the checks is that of the tables in docs/architecture.md: the first row
-//! that fits counts.
+//! What becomes of an item that was planned. The order of the checks is that of the tables in docs/architecture.md: the
+//! first row that fits counts.
 
 use std::sync::Arc;
 

@@ -275,10 +275,7 @@ async fn what_has_changed_after_its_end_is_tried_again_ever_more_rarely() {
     assert!(matches!(registry.known[&name()].state, State::Over { .. }));
     let rarely = deletions();
     assert!(rarely <= 20, "{rarely} in an hour");
-    registry.take_in(
-        None,
-        Event::Delete(serde_json::from_value(serde_json::to_value(in_version("10")).unwrap()).unwrap()),
-    );
+    registry.take_in(None, Event::Delete(odd("10", &json!({}))));
     pass(3600).await;
     assert_eq!(deletions(), 0);
 }

@@ -60,8 +60,6 @@ impl Runner<'_> {
                 self.views.end();
             }
         }
-        // To what came between the last look and the end.
-        self.react().await;
         if self.plan.hides_what_happens_in_the_middle() {
             self.until_calm().await?;
         }
@@ -78,7 +76,7 @@ impl Runner<'_> {
         // What it must not do any more, it may do only now.
         self.until_calm().await?;
         if self.plan.scenario.reaction == Reaction::Recreate && !self.reacted {
-            // One that was deleted midway does not say what it has deleted.
+            // To what came between the last look and the end, of which one that was deleted midway does not tell.
             self.react().await;
             self.until_calm().await?;
         }
