@@ -7,12 +7,10 @@ use std::{
 
 use ai_api_operator::{
     api::{can_be_a_name, can_be_a_namespace},
-    controller,
-    election::Timing,
+    controller::{self, election::Timing, replica},
     gateway,
-    http_server::BindAddress,
-    preflight::Misconfigured,
-    replica,
+    misconfigured::Misconfigured,
+    server::BindAddress,
 };
 use clap::{
     Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Resettable,

@@ -13,12 +13,15 @@ use std::{
 use ai_api_operator::{
     api,
     client::{self, Cluster},
+    controller::replica,
     gateway,
-    preflight::Misconfigured,
-    replica,
-    traces::Traces,
+    misconfigured::Misconfigured,
+    telemetry::traces::Traces,
 };
 use anyhow::Context;
+use command::{
+    Arguments, ClusterArguments, Command, ControllerArguments, CrdsArguments, GatewayArguments, LogFormat,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{Level, error, info};
@@ -27,10 +30,6 @@ use tracing_subscriber::{
     filter::{FilterExt, Targets, filter_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
-};
-
-use command::{
-    Arguments, ClusterArguments, Command, ControllerArguments, CrdsArguments, GatewayArguments, LogFormat,
 };
 
 /// What ends a process that was started or installed wrongly: to start it again changes nothing.

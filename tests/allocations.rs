@@ -5,14 +5,17 @@
 use std::alloc::System;
 
 use ai_api_operator::{
-    admission::Admission,
     api::{BulkUpdate, Kind},
     bulk_update::{
-        decide::{Gate, Gates, Plan, Rules, plan},
+        decide::{Plan, plan},
+        facts::{Gate, Gates, Rules},
         work::Work,
     },
-    index::{Index, Scope},
-    target::Observed,
+    observed::{
+        admission::Admission,
+        index::{Index, Scope},
+        target::Observed,
+    },
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;

@@ -11,7 +11,7 @@ use std::{collections::HashSet, time::Duration};
 
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
-    health::UNLISTED,
+    telemetry::health::UNLISTED,
 };
 use kube::api::PostParams;
 use serde_json::{Value, json};

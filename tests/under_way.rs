@@ -13,15 +13,16 @@ use std::{
 };
 
 use ai_api_operator::{
-    admission::Policies,
     api::{Kind, MAX_ITEMS},
-    bulk_update::{Context, Crowd, Events, Registry, decide::Rules, stored::Stored},
-    clock::Clock,
-    index::{Index, Scope},
-    meta::Meta,
-    metrics::Metrics,
-    slots::Slots,
-    target::Observed,
+    bulk_update::{Crowd, Events, Registry, context::Context, facts::Rules, stored::Stored},
+    client::{clock::Clock, slots::Slots},
+    observed::{
+        admission::Policies,
+        flag::Meta,
+        index::{Index, Scope},
+        target::Observed,
+    },
+    telemetry::metrics::Metrics,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, client::Body, runtime::watcher::Event};

@@ -8,7 +8,7 @@ use std::{
 use ai_api_operator::{
     api::{Kind, TargetStatus},
     client::{Failure, send},
-    target::Observed,
+    observed::target::Observed,
 };
 use kube::{
     Client, Resource,

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, lenient};
+use crate::api::Reason;
 
 /// The most items in one request, over both lists together (a limit of the AI API).
 pub const MAX_ITEMS: usize = 100;
@@ -327,24 +328,4 @@ pub enum ItemResult {
     Settled,
     Refused,
     Failed,
-}
-
-/// Why an item was refused or failed, or how it settled.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "docs/api.md describes each; documented variants would change the CRD")]
-pub enum Reason {
-    NotFound,
-    Replaced,
-    CreatedLater,
-    Terminating,
-    Unreadable,
-    StopPending,
-    WrongState,
-    Gone,
-    BulkUpdatesDisabled,
-    DeadlineExceeded,
-    WriteFailed,
-    Forbidden,
-    NotSettledInTime,
-    OutcomeUnknown,
 }

@@ -8,7 +8,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
-use crate::raw::moment;
+use crate::decode::json::moment;
 
 /// A time, or none; one that is too far away to hold is the nearest that can be held.
 ///

@@ -1,15 +1,22 @@
 //! The custom resources of the group `aiapi.dev`, as users write them.
 
 mod bulk_update;
+mod conditions;
 mod crds;
 mod lenient;
+mod metadata;
+mod names;
+pub mod time;
 mod workload;
 
 pub use bulk_update::{
-    BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, MAX_ITEMS, Reason,
-    Summary, TargetStatus,
+    BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, MAX_ITEMS, Summary,
+    TargetStatus,
 };
+pub use conditions::{ACCEPTED, ConditionReason, READY, RECONCILING, Reason, STALLED};
 pub use crds::crds;
+pub use metadata::{REQUESTER, bare_metadata};
+pub use names::{can_be_a_name, can_be_a_namespace};
 pub use workload::{
     Deployment, DeploymentSpec, Execution, ExecutionSpec, OPERATOR, State, StopRequest, WorkloadStatus,
     WorkloadTargetStatus,
@@ -19,6 +26,9 @@ use kube::{Resource, core::ApiResource};
 
 /// The API group of all three kinds.
 pub const GROUP: &str = "aiapi.dev";
+
+/// The name under which the operator writes: in `managedFields`, in events, in audit logs.
+pub const FIELD_MANAGER: &str = "ai-api-operator";
 
 /// The two kinds of target: they differ in names and messages only, so code that serves both takes
 /// this as a value.
@@ -62,44 +72,8 @@ impl Kind {
     }
 }
 
-/// Whether `id` can be the name of a Kubernetes object (an RFC 1123 subdomain).
-///
-/// AI API ids may hold capitals and underscores, which names cannot: such an id names nothing here.
-#[must_use]
-pub fn can_be_a_name(id: &str) -> bool {
-    let label = |l: &str| {
-        let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        edge(l.as_bytes().first())
-            && edge(l.as_bytes().last())
-            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    id.len() <= 253 && id.split('.').all(label)
-}
-
-/// Whether it can be the name of a namespace (an RFC 1123 label).
-#[must_use]
-pub fn can_be_a_namespace(name: &str) -> bool {
-    name.len() <= 63 && !name.contains('.') && can_be_a_name(name)
-}
-
 /// The version of the API that the kinds are served under.
 #[must_use]
 pub fn api_version() -> String {
     BulkUpdate::api_version(&()).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::can_be_a_name;
-
-    #[test]
-    fn ids_that_can_be_names() {
-        for id in ["aa97b177-9383-4934-8543-0f91a7a0283a", "a.b-c.d", "0000"] {
-            assert!(can_be_a_name(id), "{id}");
-        }
-        for id in ["", "Abcd", "ab_cd", "-abc", "abc-", "ab..cd", ".abc", "abc.", "ab.-c", "äbcd"] {
-            assert!(!can_be_a_name(id), "{id}");
-        }
-        assert!(!can_be_a_name(&"a".repeat(254)));
-    }
 }

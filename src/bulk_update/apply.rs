@@ -3,12 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use kube::{
-    Resource,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-    core::{Request as ApiRequest, request},
-};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
@@ -16,20 +11,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
-use super::{
-    Context, Latest,
-    decide::{Deadline, Start, accepted_delete, accepted_stop},
-    observe,
-    request::{Item, Request},
-    work::Work,
-};
 use crate::{
-    FIELD_MANAGER,
-    api::{ItemResult, ItemStatus, Kind, TargetStatus},
-    client::{Failure, send},
-    metrics,
-    slots::Slot,
-    target::{self, Observed, Target},
+    api::{ItemResult, ItemStatus, TargetStatus},
+    bulk_update::{
+        context::{Context, Latest},
+        decide::{accepted_delete, accepted_stop},
+        facts::{Deadline, Start},
+        request::{Item, Request},
+        work::Work,
+    },
+    client::{Failure, requests, slots::Slot},
+    observed::target::{self, Observed, Target},
+    telemetry::metrics,
 };
 
 /// A request to be sent about the item at this place.
@@ -146,7 +139,7 @@ fn start(
             let item = entry.item.clone();
             let span = info_span!("read", kind = item.kind.name(), id = &*item.id);
             let ask = async move {
-                let answer = observe::read(&ctx, &request.namespace, &item).await;
+                let answer = target::read(&ctx.client, item.kind, &request.namespace, &item.id).await;
                 if let Err(failure) = &answer {
                     ctx.metrics.failed(item.kind.plural(), failure);
                 }
@@ -230,28 +223,15 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
         status["state"] = if target.has_template { "STOPPING" } else { "STOPPED" }.into();
     }
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
-    let patch = patch_status(item.kind, &request.namespace, &item.id, &patch);
-    let answer = send(&ctx.client, patch).await?;
+    let url = target::url(item.kind, &request.namespace);
+    let answer = requests::patch_status(&ctx.client, url, &item.id, &patch).await?;
     target::answered(&item.id, &answer).map(Accepted::Left)
 }
 
-/// A merge patch of a target's status. The guard is the resource version in it: the API server does not check a uid
-/// there, and a resource version is never the same for an object made anew.
-fn patch_status(
-    kind: Kind,
-    namespace: &str,
-    name: &str,
-    patch: &Value,
-) -> Result<http::Request<Vec<u8>>, request::Error> {
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let url = Observed::url_path(&kind.api_resource(), Some(namespace));
-    ApiRequest::new(url).patch_subresource("status", name, &params, &Patch::Merge(patch))
-}
-
 async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
-    let params = guarded_delete(&target.uid, &target.resource_version);
-    let url = Observed::url_path(&item.kind.api_resource(), Some(&request.namespace));
-    let answer: Observed = send(&ctx.client, ApiRequest::new(url).delete(&item.id, &params)).await?;
+    let url = target::url(item.kind, &request.namespace);
+    let (uid, version) = (&target.uid, &target.resource_version);
+    let answer: Observed = requests::delete(&ctx.client, url, &item.id, uid, version).await?;
     // The API server answers with the object if finalizers keep it, else with a Status.
     if answer.is_status() {
         return Ok(Accepted::Gone);
@@ -259,23 +239,9 @@ async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) 
     target::answered(&item.id, &answer).map(Accepted::Left)
 }
 
-/// A uid alone would not do: the API server would read the object again and delete it as it is now.
-pub(crate) fn guarded_delete(uid: &str, resource_version: &str) -> DeleteParams {
-    DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid.into()),
-            resource_version: Some(resource_version.into()),
-        }),
-        // Which is in the background. An API server that is told so in words first takes the finalizers `orphan` and
-        // `foregroundDeletion` away, and then refuses to delete what has no others: its version is another one by then (1.37.2).
-        propagation_policy: None,
-        ..DeleteParams::default()
-    }
-}
-
 /// Takes in an answer; says whether it asks for a new decision.
 pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
-    let (at, answer) = crate::unpanicked(answered);
+    let (at, answer) = crate::tasks::unpanicked(answered);
     let entry = &mut work.entries[at];
     match answer {
         Answer::Read(answer) => {

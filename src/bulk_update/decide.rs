@@ -7,121 +7,36 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use carry_on::{Step, accepted_delete, accepted_stop, carry_on, without_record};
-pub use eligible::{Rules, plan_item, verdict};
+pub use carry_on::{Step, accepted_delete, accepted_stop, carry_on};
+pub use eligible::{plan_item, verdict};
+
+use std::sync::Arc;
 
 use eligible::about;
+
+use crate::{
+    api::{ConditionReason, ItemStatus, Kind},
+    bulk_update::{
+        Rules,
+        facts::{Deadline, Gate, Gates, Hindrance, Look},
+        request::Request,
+        work::Entry,
+    },
+    client::clock::Now,
+    observed::{admission::Admission, target::Target},
+};
+
 #[cfg(test)]
 use eligible::is_older;
 
-use std::{sync::Arc, time::Duration};
-
-use k8s_openapi::jiff::Timestamp;
-
-use super::{
-    request::{Item, Request},
-    work::Entry,
-};
-use crate::{
-    admission::Admission,
-    api::{ItemStatus, Kind},
-    clock::Now,
-    target::Target,
-};
-
 const UNCHECKED: &str = "it was made before the admission policy had stood for 10 s, so that nobody has checked whether its \
     author may do this: nothing was done; make a new BulkUpdate if it is still wanted";
-
-/// What is known of an item's target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// From the index: it may be behind, so it can start a write (which is guarded), but refuse nothing.
-    Cached(Option<Arc<Target>>),
-    /// Read from the API server.
-    Live(Option<Arc<Target>>),
-    /// The same, and the watch of targets has not come that far: whether it has seen this object before is not known yet.
-    Ahead(Arc<Target>),
-    /// It could not be read; why.
-    Failed(String),
-}
-
-impl Look {
-    /// The object that was seen, and whether that was live.
-    #[must_use]
-    pub const fn object(&self) -> (Option<&Arc<Target>>, bool) {
-        match self {
-            Self::Cached(target) => (target.as_ref(), false),
-            Self::Live(target) => (target.as_ref(), true),
-            Self::Ahead(target) => (Some(target), true),
-            Self::Failed(_) => (None, false),
-        }
-    }
-}
-
-/// The flag, as far as one kind goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// On, read no longer ago than the guarantee says.
-    Open,
-    /// Off, and why.
-    Closed(String),
-    /// It can't be read; why.
-    Unknown(String),
-}
-
-/// The flag for both kinds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gates {
-    /// For executions.
-    pub executions: Gate,
-    /// For deployments.
-    pub deployments: Gate,
-    /// Whether the flag's text is invalid, which closes both.
-    pub invalid: bool,
-}
-
-impl Gates {
-    /// That of one kind.
-    #[must_use]
-    pub const fn of(&self, kind: Kind) -> &Gate {
-        match kind {
-            Kind::Execution => &self.executions,
-            Kind::Deployment => &self.deployments,
-        }
-    }
-}
-
-/// Why a BulkUpdate is rejected as a whole: the reason of its conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// The flag is off for a kind that it names.
-    BulkUpdatesDisabled,
-    /// The flag's text can't be understood.
-    MetaInvalid,
-    /// `startingDeadlineSeconds` or `notAfter` has passed.
-    DeadlineExceeded,
-    /// Nobody has checked whether its author may.
-    NotAuthorized,
-}
-
-impl Rejection {
-    /// The word that stands in the conditions.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::BulkUpdatesDisabled => "BulkUpdatesDisabled",
-            Self::MetaInvalid => "MetaInvalid",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::NotAuthorized => "NotAuthorized",
-        }
-    }
-}
 
 /// What is to be done about a BulkUpdate that has not been planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// It is over before it began.
-    Reject(Rejection, String),
+    Reject(ConditionReason, String),
     /// It can't be planned yet.
     Wait(Hindrance, String),
     /// These items have to be read first.
@@ -132,17 +47,6 @@ pub enum Plan {
 
 /// The entry of an item, and the object that it rests on.
 pub type ItemPlan = (ItemStatus, Option<Arc<Target>>);
-
-/// Why something waits: the reason of its conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hindrance {
-    /// The flag can't be read.
-    FlagUnreadable,
-    /// Something else can't be read.
-    Waiting,
-    /// The watch of targets is behind.
-    Behind,
-}
 
 /// Plans a BulkUpdate. `looks` has an entry for each item.
 #[must_use]
@@ -155,21 +59,24 @@ pub fn plan(
     rules: Rules,
 ) -> Plan {
     if let Some(message) = too_late(request, now) {
-        return Plan::Reject(Rejection::DeadlineExceeded, message);
+        return Plan::Reject(ConditionReason::DeadlineExceeded, message);
     }
     if let Admission::Missing(why) = admission {
         return Plan::Wait(Hindrance::Waiting, why.clone());
     }
     if !admission.covers(request.created) {
-        return Plan::Reject(Rejection::NotAuthorized, UNCHECKED.into());
+        return Plan::Reject(ConditionReason::NotAuthorized, UNCHECKED.into());
     }
     for kind in Kind::ALL.into_iter().filter(|kind| request.names(*kind)) {
         match gates.of(kind) {
             Gate::Open => {}
             Gate::Unknown(why) => return Plan::Wait(Hindrance::FlagUnreadable, why.clone()),
             Gate::Closed(why) => {
-                let reason =
-                    if gates.invalid { Rejection::MetaInvalid } else { Rejection::BulkUpdatesDisabled };
+                let reason = if gates.invalid {
+                    ConditionReason::MetaInvalid
+                } else {
+                    ConditionReason::BulkUpdatesDisabled
+                };
                 return Plan::Reject(reason, why.clone());
             }
         }
@@ -204,59 +111,6 @@ fn too_late(request: &Request, now: Now) -> Option<String> {
     Some(format!("{what}{remark}: nothing was done; make a new BulkUpdate if it is still wanted"))
 }
 
-/// When a BulkUpdate was planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// As it is on record, in whole seconds; it was not before that.
-    pub time: Timestamp,
-    /// The same by [`crate::leadership::now`], in the process that has planned it.
-    pub instant: Option<Duration>,
-}
-
-impl From<Timestamp> for Start {
-    fn from(time: Timestamp) -> Self {
-        Self { time, instant: None }
-    }
-}
-
-/// The deadlines that end the writing, as they stand now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deadline {
-    /// None has passed.
-    Ahead,
-    /// `activeDeadlineSeconds` has passed: nothing is written, and nothing is waited for.
-    Active,
-    /// `notAfter` has passed: nothing is written.
-    NotAfter,
-}
-
-impl Deadline {
-    /// Which one has passed at `now`, for what was planned at `start`.
-    #[must_use]
-    pub fn at(request: &Request, start: Start, now: Now) -> Self {
-        if request.active_deadline_in(start, now).is_some_and(|left| left.is_zero()) {
-            Self::Active
-        } else if request.not_after_has_passed(now) {
-            Self::NotAfter
-        } else {
-            Self::Ahead
-        }
-    }
-
-    /// That this machine's clock would have said otherwise, where that is so.
-    #[must_use]
-    pub fn remark(self, request: &Request, start: Start, now: Now) -> Option<String> {
-        let deadline = match self {
-            Self::Ahead => None,
-            // Within this process no clock was asked.
-            Self::Active if start.instant.is_some() => None,
-            Self::Active => request.active_deadline(start.time),
-            Self::NotAfter => request.not_after,
-        };
-        now.remark(deadline?)
-    }
-}
-
 /// The steps of one that was planned, an entry for each item.
 #[must_use]
 pub fn steps(
@@ -270,17 +124,4 @@ pub fn steps(
     let each = entries.iter().zip(looks);
     each.map(|(entry, look)| carry_on(request, entry, look, gates.of(entry.item.kind), deadline, rules))
         .collect()
-}
-
-/// The entry of an item about which nothing is known yet.
-pub(super) fn blank(item: &Item, result: crate::api::ItemResult) -> ItemStatus {
-    ItemStatus {
-        id: Arc::clone(&item.id),
-        target_status: item.target,
-        result,
-        reason: None,
-        message: None,
-        uid: None,
-        observed_state: None,
-    }
 }

@@ -3,26 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
-use kube::{
-    Resource,
-    core::{Request as ApiRequest, request as api_request},
-};
-use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::{
-    Context,
-    apply::guarded_delete,
-    record::{self, Named},
-    request::{later, until},
-    status::with_generation,
-};
 use crate::{
-    api::{BulkUpdate, BulkUpdateStatus},
-    client::{Failure, Next, send},
-    clock::Clock,
+    api::time::{later, until},
+    bulk_update::{
+        context::Context,
+        over::Over,
+        resource::{self, Named},
+    },
+    client::{Failure, Next, clock::Clock},
 };
 
 /// The longest wait without a look at the API server's clock, which may have been set.
@@ -30,49 +22,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// The longest wait between attempts that are refused: what is wrong is an admin's to mend, and a thousand BulkUpdates may have it.
 const LONGEST_REFUSED: Duration = Duration::from_mins(5);
-
-/// What is left to be known of a BulkUpdate that is over.
-#[derive(Clone, Debug)]
-pub struct Over {
-    named: Named,
-    generation: Option<i64>,
-    /// What its status has to say of that generation, where it does not yet: kstatus would take it for one in progress.
-    unacknowledged: Option<Vec<Condition>>,
-    end: Timestamp,
-    time_to_live: Option<i32>,
-    /// Whether it is being deleted.
-    terminating: bool,
-}
-
-impl Over {
-    /// Of one in this version, with this status. `None` if it is not over.
-    #[must_use]
-    pub fn of(
-        named: Named,
-        generation: Option<i64>,
-        status: &BulkUpdateStatus,
-        time_to_live: Option<i32>,
-    ) -> Option<Self> {
-        let end = status.completion_time.as_ref()?.0;
-        let current = generation.map(|generation| with_generation(status, generation));
-        let unacknowledged = current.filter(|current| current != status).map(|current| current.conditions);
-        Some(Self { named, generation, unacknowledged, end, time_to_live, terminating: false })
-    }
-
-    /// The same of a BulkUpdate as it was read; `None` if it is not over.
-    #[must_use]
-    pub fn read(bulk: &BulkUpdate) -> Option<Self> {
-        let (metadata, ttl) = (&bulk.metadata, bulk.spec.ttl_seconds_after_finished);
-        let over = Self::of(Named::from(metadata), metadata.generation, bulk.status.as_ref()?, ttl)?;
-        Some(Self { terminating: metadata.deletion_timestamp.is_some(), ..over })
-    }
-
-    /// Whether it was seen in this generation, and its status speaks of that.
-    #[must_use]
-    pub fn speaks_of(&self, generation: Option<i64>) -> bool {
-        self.generation == generation && self.unacknowledged.is_none()
-    }
-}
 
 /// What is left to do for a BulkUpdate that is over; it ends when this is dropped.
 #[derive(Debug)]
@@ -173,13 +122,10 @@ async fn attempt_at(ctx: &Context, named: &Named, chore: &Chore) -> Result<(), F
     match chore {
         Chore::Acknowledge(generation, conditions) => {
             let status = json!({"observedGeneration": generation, "conditions": conditions});
-            record::patch(ctx, named, &status).await?;
+            resource::patch(ctx, named, &status).await?;
         }
         Chore::Expire => {
-            let params = guarded_delete(&named.uid, &named.resource_version);
-            let url = BulkUpdate::url_path(&(), Some(&named.namespace));
-            let delete: Result<_, api_request::Error> = ApiRequest::new(url).delete(&named.name, &params);
-            send::<IgnoredAny>(&ctx.client, delete).await?;
+            resource::delete(ctx, named).await?;
             info!(bulk_update = %named.full_name(), uid = %named.uid,
                 "deleted, ttlSecondsAfterFinished after its end");
         }

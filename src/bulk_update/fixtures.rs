@@ -8,21 +8,18 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Context, Crowd, Events,
-    decide::{Look, Rules, blank},
-    request::{Item, Request},
-    work::{Entry, Progress},
-};
 use crate::{
-    admission::Policies,
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
-    clock::Clock,
-    index::Index,
-    meta::Meta,
-    metrics::Metrics,
-    slots::Slots,
-    target::Target,
+    bulk_update::{
+        Crowd, Events,
+        context::Context,
+        facts::{Look, Rules},
+        request::{Item, Request, blank},
+        work::{Entry, Progress},
+    },
+    client::{clock::Clock, slots::Slots},
+    observed::{admission::Policies, flag::Meta, index::Index, target::Target},
+    telemetry::metrics::Metrics,
 };
 
 /// The uid of the BulkUpdate.

@@ -2,25 +2,19 @@
 
 use std::time::Duration;
 
-use kube::{
-    Resource,
-    api::GetParams,
-    core::{Request as ApiRequest, request},
-};
-
-use super::{
-    Context,
-    decide::{Gate, Gates, Look},
-    request::{Item, Request},
-    work::{Entry, Work},
-};
 use crate::{
-    admission::Admission,
     api::{ItemResult, Kind},
-    client::{Failure, send},
-    index::{Change, Following, What},
-    meta::Flags,
-    target::{self, Observed, Target},
+    bulk_update::{
+        context::Context,
+        facts::{Gate, Gates, Look},
+        request::Request,
+        work::{Entry, Work},
+    },
+    observed::{
+        admission::Admission,
+        flag::Flags,
+        index::{Change, Following, What},
+    },
 };
 
 /// How long the first list of targets may take, from when a BulkUpdate was taken up, or a watch may be behind, before the status
@@ -118,19 +112,5 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
         executions: gate(Kind::Execution),
         deployments: gate(Kind::Deployment),
         invalid: matches!(read, Ok(Flags::Invalid(_))),
-    }
-}
-
-/// Reads an item's target from the API server: a quorum read, not one from its cache.
-///
-/// # Errors
-/// [`Failure`]; that there is no such object is none.
-pub async fn read(ctx: &Context, namespace: &str, item: &Item) -> Result<Option<Target>, Failure> {
-    let url = Observed::url_path(&item.kind.api_resource(), Some(namespace));
-    let request: Result<_, request::Error> = ApiRequest::new(url).get(&item.id, &GetParams::default());
-    match send(&ctx.client, request).await.and_then(|answer| target::found(&item.id, &answer)) {
-        Ok(target) => Ok(Some(target)),
-        Err(failure) if failure.is_not_found() => Ok(None),
-        Err(failure) => Err(failure),
     }
 }

@@ -3,30 +3,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{
-    Resource,
-    api::{GetParams, Patch, PatchParams, PostParams},
-    core::{Request as ApiRequest, TypeMeta, request},
-};
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::{
-    Context, report,
-    request::Request,
-    status::{Phase, READY, status},
-    stored::Stored,
-    work::Work,
-};
 use crate::{
-    FIELD_MANAGER,
-    api::{BulkUpdate, BulkUpdateStatus, ItemResult},
-    client::{Failure, send},
-    health::Pulse,
-    raw::{self, bare_metadata},
+    api::{BulkUpdateStatus, ItemResult, READY},
+    bulk_update::{
+        context::Context,
+        report,
+        request::Request,
+        resource::{self, Named},
+        status::{Phase, status},
+        stored::Stored,
+        work::Work,
+    },
+    client::Failure,
+    telemetry::health::Pulse,
 };
 
 /// How long the last status is tried: a part of the time that a stop may take.
@@ -157,7 +149,7 @@ async fn write(
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
-        match replace(ctx, &work.named, &wanted).await {
+        match resource::replace(ctx, &work.named, &wanted).await {
             Ok(version) => {
                 work.named.resource_version = version;
                 work.unanswered = None;
@@ -173,7 +165,7 @@ async fn write(
                 return Err(failure);
             }
         }
-        let live = match get(ctx, &work.request).await {
+        let live = match resource::get(ctx, &work.request).await {
             Ok(live) => live,
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
             Err(failure) => return Err(failure),
@@ -202,153 +194,4 @@ async fn write(
         // Something else has changed, such as a label or the TTL.
         wanted = status(work, phase, ctx.clock.now());
     }
-}
-
-/// What names a BulkUpdate, in one version of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// Its namespace.
-    pub namespace: Box<str>,
-    /// Its name.
-    pub name: Box<str>,
-    /// Its uid.
-    pub uid: Box<str>,
-    /// The version.
-    pub resource_version: Box<str>,
-    /// Whether others own some of its metadata: labels, annotations, finalizers, owners or the prefix of its name.
-    shared: bool,
-}
-
-impl From<&ObjectMeta> for Named {
-    fn from(metadata: &ObjectMeta) -> Self {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default().into();
-        Self {
-            namespace: text(&metadata.namespace),
-            name: text(&metadata.name),
-            uid: text(&metadata.uid),
-            resource_version: text(&metadata.resource_version),
-            shared: metadata.labels.is_some()
-                || metadata.annotations.is_some()
-                || metadata.finalizers.is_some()
-                || metadata.owner_references.is_some()
-                || metadata.generate_name.is_some(),
-        }
-    }
-}
-
-impl Named {
-    /// Whether all of it could be read: otherwise there is nothing that a request could be about.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        [&self.namespace, &self.name, &self.uid, &self.resource_version].iter().all(|text| !text.is_empty())
-    }
-
-    /// Namespace and name, for logs.
-    #[must_use]
-    pub fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-}
-
-/// Writes a status under the guard of the resource version in `named`; gives back the new version. It replaces the status and
-/// leaves all else: the API server takes that from what stands there, so that the spec need not be sent.
-///
-/// To Kubernetes 1.33, whoever owns a label (or an annotation, and so on) that is missing where a status is replaced does not own it
-/// any more, and could not take it away again. Users may fill those as they like, so that they are not kept to be sent along:
-/// where there are any, the status is patched instead. Elsewhere a patch would cost the API server a third more time, and
-/// statuses are the most that a BulkUpdate adds to the writes it asks for.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn replace(ctx: &Context, named: &Named, status: &BulkUpdateStatus) -> Result<Box<str>, Failure> {
-    if named.shared {
-        return patch(ctx, named, &whole(status)).await;
-    }
-    let metadata = Metadata {
-        name: Some(&named.name),
-        namespace: Some(&named.namespace),
-        uid: Some(&named.uid),
-        resource_version: &named.resource_version,
-    };
-    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    let request: Result<_, request::Error> = serde_json::to_vec(&object)
-        .map_err(request::Error::SerializeBody)
-        .and_then(|body| path(named).replace_subresource("status", &named.name, &params, body));
-    let Written(version) = send(&ctx.client, request).await?;
-    Ok(version)
-}
-
-/// Changes a part of a status, under the same guard; gives back the new version. What is null in `status` is removed.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn patch(ctx: &Context, named: &Named, status: &Value) -> Result<Box<str>, Failure> {
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let metadata = Metadata { resource_version: &named.resource_version, ..Metadata::default() };
-    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    let request = path(named).patch_subresource("status", &named.name, &params, &Patch::Merge(object));
-    let Written(version) = send(&ctx.client, request).await?;
-    Ok(version)
-}
-
-fn path(named: &Named) -> ApiRequest {
-    ApiRequest::new(BulkUpdate::url_path(&(), Some(&named.namespace)))
-}
-
-/// A status as a patch that leaves nothing of what stood there before: what it does not have is removed.
-pub(super) fn whole(status: &BulkUpdateStatus) -> Value {
-    let mut whole = json!({
-        "conditions": null, "startTime": null, "completionTime": null, "summary": null, "executions": null,
-        "deployments": null,
-    });
-    if let (Value::Object(whole), Ok(Value::Object(status))) = (&mut whole, serde_json::to_value(status)) {
-        whole.extend(status);
-    }
-    whole
-}
-
-/// A BulkUpdate as its status is written.
-#[derive(Debug, Serialize)]
-struct Body<'a, S> {
-    #[serde(flatten)]
-    types: TypeMeta,
-    metadata: Metadata<'a>,
-    status: &'a S,
-}
-
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<&'a str>,
-    resource_version: &'a str,
-}
-
-/// The version that a write has left, of an answer that may hold anything else. An answer without one is none: the next write
-/// would go out without a guard.
-struct Written(Box<str>);
-
-impl<'de> Deserialize<'de> for Written {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = raw::anything(deserializer)?;
-        let version = bare_metadata(raw::member(&raw, "metadata")).resource_version;
-        let version = version.filter(|version| !version.is_empty());
-        version
-            .map(|version| Self(version.into()))
-            .ok_or_else(|| D::Error::custom("it has no resourceVersion"))
-    }
-}
-
-/// Reads a BulkUpdate from the API server.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn get(ctx: &Context, request: &Request) -> Result<Stored, Failure> {
-    let url = BulkUpdate::url_path(&(), Some(&request.namespace));
-    send(&ctx.client, ApiRequest::new(url).get(&request.name, &GetParams::default())).await
 }

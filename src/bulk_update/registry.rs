@@ -11,17 +11,19 @@ use tokio::{
 };
 use tracing::{Instrument, Span, info_span, warn};
 
-use super::{
-    Context, Current, Latest, carry_out,
-    finished::{Finished, Over},
-    report,
-    request::Request,
-    stored::Stored,
-    unreadable::{Report, UNREADABLE, told},
-};
 use crate::{
-    api::{BulkUpdate, BulkUpdateStatus},
-    target::{not_older, version_number},
+    api::{BulkUpdate, BulkUpdateStatus, ConditionReason},
+    bulk_update::{
+        context::{Context, Current, Latest},
+        finished::Finished,
+        over::Over,
+        pass::carry_out,
+        report,
+        request::Request,
+        stored::Stored,
+        unreadable::{Report, told},
+    },
+    observed::target::{not_older, version_number},
 };
 
 /// Namespace and name.
@@ -103,7 +105,7 @@ impl Registry {
             }
         }
         while let Some(ended) = self.tasks.join_next().await {
-            let _ = crate::unpanicked(ended);
+            let _ = crate::tasks::unpanicked(ended);
         }
     }
 
@@ -233,7 +235,7 @@ impl Registry {
 
     /// A task has ended.
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
-        let (id, (key, over)) = crate::unpanicked(ended);
+        let (id, (key, over)) = crate::tasks::unpanicked(ended);
         let Some(known) = self.known.get_mut(&key) else { return };
         let State::Underway { task, current, next } = &mut known.state else { return };
         if *task != id {
@@ -332,7 +334,15 @@ impl Registry {
         let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
         let (namespace, name, uid) = (namespace.clone(), name.clone(), uid.clone());
         let note = told(why, planned);
-        report::publish(&self.ctx, namespace, name, uid, EventType::Warning, UNREADABLE, &note);
+        report::publish(
+            &self.ctx,
+            namespace,
+            name,
+            uid,
+            EventType::Warning,
+            ConditionReason::Unreadable.into(),
+            &note,
+        );
     }
 }
 

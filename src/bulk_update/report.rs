@@ -11,26 +11,17 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
     jiff::Timestamp,
 };
-use kube::{
-    Resource,
-    api::PostParams,
-    core::{Request as ApiRequest, request},
-    runtime::events::EventType,
-};
+use kube::{Resource, api::PostParams, runtime::events::EventType};
 use serde::de::IgnoredAny;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::{
-    Context,
-    request::Request,
-    status::{ACCEPTED, READY},
-    work::Work,
-};
 use crate::{
-    FIELD_MANAGER,
-    api::{BulkUpdateStatus, api_version, can_be_a_name},
-    client::{Failure, cut, send},
+    api::{ACCEPTED, BulkUpdateStatus, FIELD_MANAGER, READY, api_version, can_be_a_name},
+    bulk_update::{context::Context, request::Request, work::Work},
+    client::{Failure, requests},
+    decode::text::cut,
+    telemetry::metrics::StatusWritten,
 };
 
 /// The longest note of an event (the API's own limit is 1024 bytes).
@@ -61,8 +52,16 @@ impl Default for Events {
 
 /// Tells what a status write has changed; `before` is what stood there before it.
 pub fn report(ctx: &Arc<Context>, work: &Work, before: &BulkUpdateStatus) {
-    ctx.metrics.recorded(work, before, ctx.clock.now().earliest);
     let (request, after) = (&work.request, &work.recorded);
+    ctx.metrics.recorded(&StatusWritten {
+        uid: &request.uid,
+        created: request.created,
+        last_write: work.last_write,
+        before,
+        after,
+        expired: expired(request, after),
+        now: ctx.clock.now().earliest,
+    });
     let requester = ctx.requester(request);
     let by = requester.map(|name| format!("; requested by {name}")).unwrap_or_default();
     let message = |type_| after.condition(type_).map(|c| c.message.clone()).unwrap_or_default();
@@ -95,6 +94,15 @@ pub fn report(ctx: &Arc<Context>, work: &Work, before: &BulkUpdateStatus) {
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
         tell(ctx, request, type_, "Finished", &message(READY));
     }
+}
+
+/// Whether one that was never planned has ended because of `startingDeadlineSeconds`. A `notAfter` that has passed is as it was meant
+/// to be. (It may have passed up to a second before the status says so.)
+fn expired(request: &Request, status: &BulkUpdateStatus) -> bool {
+    let end = status.completion_time.as_ref().map(|end| end.0);
+    end.is_some_and(|end| {
+        end >= request.starting_deadline && request.not_after.is_none_or(|not_after| end <= not_after)
+    })
 }
 
 /// Tells that an object is so large that there is no room for a status.
@@ -136,9 +144,7 @@ pub fn publish(
             // It is never closed.
             let _place = ctx.events.0.acquire().await;
             let url = events::Event::url_path(&(), event.metadata.namespace.as_deref());
-            let request = serde_json::to_vec(&event).map_err(request::Error::SerializeBody);
-            let request = request.and_then(|body| ApiRequest::new(url).create(&PostParams::default(), body));
-            send::<IgnoredAny>(&ctx.client, request).await
+            requests::create::<IgnoredAny>(&ctx.client, url, &event, &PostParams::default()).await
         };
         match tokio::time::timeout(EVENT_TIMEOUT, send).await {
             Ok(Ok(_)) => {}

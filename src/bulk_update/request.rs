@@ -4,13 +4,15 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::decide::Start;
 use crate::{
-    admission::REQUESTER,
-    api::{BulkUpdate, BulkUpdateSpec, Kind, MAX_ITEMS, TargetStatus},
-    client::cut,
-    clock::Now,
-    index::Targets,
+    api::{
+        BulkUpdate, BulkUpdateSpec, ItemResult, ItemStatus, Kind, MAX_ITEMS, REQUESTER, Reason, TargetStatus,
+        time::{later, until},
+    },
+    bulk_update::facts::Start,
+    client::clock::Now,
+    decode::text::cut,
+    observed::index::Targets,
 };
 
 /// `startingDeadlineSeconds` where the request doesn't say.
@@ -130,18 +132,6 @@ fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
     Kind::ALL.into_iter().flat_map(of).collect()
 }
 
-/// `seconds` after `time`, or the end of time.
-#[must_use]
-pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
-    Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
-}
-
-/// How long it is from `now` to `time`; zero if that is past.
-#[must_use]
-pub fn until(time: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(time.duration_since(now)).unwrap_or_default()
-}
-
 impl Targets for Request {
     fn namespace(&self) -> &str {
         &self.namespace
@@ -191,6 +181,30 @@ impl Request {
     #[must_use]
     pub fn not_after_has_passed(&self, now: Now) -> bool {
         self.not_after.is_some_and(|end| now.latest > end)
+    }
+}
+
+/// The entry of an item about which nothing is known yet.
+pub fn blank(item: &Item, result: ItemResult) -> ItemStatus {
+    ItemStatus {
+        id: Arc::clone(&item.id),
+        target_status: item.target,
+        result,
+        reason: None,
+        message: None,
+        uid: None,
+        observed_state: None,
+    }
+}
+
+/// The entry of an item whose record is missing or does not fit the request: whoever took it away, nothing is written
+/// without a plan on record.
+#[must_use]
+pub fn without_record(item: &Item) -> ItemStatus {
+    ItemStatus {
+        reason: Some(Reason::OutcomeUnknown),
+        message: Some("the status had no record of this item; look at the object".into()),
+        ..blank(item, ItemResult::Failed)
     }
 }
 

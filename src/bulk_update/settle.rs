@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    Context, Latest,
-    apply::Flight,
-    request::{Request, until},
-    work::Work,
+use crate::{
+    api::{ItemResult, time::until},
+    bulk_update::{
+        apply::Flight,
+        context::{Context, Latest},
+        request::Request,
+        work::Work,
+    },
+    client::{backoff, clock::Now},
+    observed::index::Following,
 };
-use crate::{api::ItemResult, client::backoff, clock::Now, index::Following};
 
 /// The longest wait without a look at the API server's clock, which may have been set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -91,7 +95,7 @@ mod tests {
     use crate::{
         api::{Kind, TargetStatus},
         bulk_update::{
-            decide::Start,
+            facts::Start,
             fixtures::{at, bulk, spec},
         },
     };

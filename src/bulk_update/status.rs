@@ -7,24 +7,18 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::{
-    decide::{Hindrance, Rejection},
-    work::{Entry, Work},
-};
 use crate::{
-    api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, Summary},
-    client::cut,
-    clock::Now,
+    api::{
+        ACCEPTED, BulkUpdateStatus, ConditionReason, ItemResult, ItemStatus, Kind, READY, RECONCILING,
+        Reason, STALLED, Summary,
+    },
+    bulk_update::{
+        facts::Hindrance,
+        work::{Entry, Work},
+    },
+    client::clock::Now,
+    decode::text::cut,
 };
-
-/// The condition types.
-pub const ACCEPTED: &str = "Accepted";
-/// True when every item has settled.
-pub const READY: &str = "Ready";
-/// Stands there while work is under way.
-pub const RECONCILING: &str = "Reconciling";
-/// Stands there when it is over and not all was done as asked.
-pub const STALLED: &str = "Stalled";
 
 /// The longest message of a condition, in bytes.
 pub(super) const LONGEST_MESSAGE: usize = 1024;
@@ -35,7 +29,7 @@ pub enum Phase {
     /// It can't be planned yet; why.
     Waiting(Hindrance, String),
     /// It is over before it began; why.
-    Rejected(Rejection, String),
+    Rejected(ConditionReason, String),
     /// It is planned; why it does not go on, if it does not.
     Planned(Option<String>),
 }
@@ -75,24 +69,18 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
     status
 }
 
-/// `time`, without its fraction.
-#[must_use]
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 /// What stands in the conditions: those that are there, each with status, reason and message.
 struct Words {
-    accepted: (&'static str, &'static str, String),
-    ready: (bool, &'static str, String),
+    accepted: (&'static str, ConditionReason, String),
+    ready: (bool, ConditionReason, String),
     reconciling: bool,
     stalled: bool,
 }
 
 fn waiting(why: Hindrance, message: &str) -> Words {
     let reason = match why {
-        Hindrance::FlagUnreadable => "FlagUnreadable",
-        Hindrance::Waiting | Hindrance::Behind => "Waiting",
+        Hindrance::FlagUnreadable => ConditionReason::FlagUnreadable,
+        Hindrance::Waiting | Hindrance::Behind => ConditionReason::Waiting,
     };
     Words {
         accepted: ("Unknown", reason, message.to_owned()),
@@ -102,26 +90,29 @@ fn waiting(why: Hindrance, message: &str) -> Words {
     }
 }
 
-fn rejected(why: Rejection, message: &str) -> Words {
+fn rejected(why: ConditionReason, message: &str) -> Words {
     Words {
-        accepted: ("False", why.reason(), message.to_owned()),
-        ready: (false, why.reason(), message.to_owned()),
+        accepted: ("False", why, message.to_owned()),
+        ready: (false, why, message.to_owned()),
         reconciling: false,
         stalled: true,
     }
 }
 
-fn accepted() -> (&'static str, &'static str, String) {
-    ("True", "Planned", "every item was decided on, and the plan is on record".to_owned())
+fn accepted() -> (&'static str, ConditionReason, String) {
+    ("True", ConditionReason::Planned, "every item was decided on, and the plan is on record".to_owned())
 }
 
 fn underway(summary: Summary, hindrance: Option<&str>) -> Words {
     let done = summary.total - summary.planned - summary.scheduled;
     let (reason, message) = if summary.planned > 0 {
-        ("Applying", format!("{} of {} items are still to be written", summary.planned, summary.total))
+        (
+            ConditionReason::Applying,
+            format!("{} of {} items are still to be written", summary.planned, summary.total),
+        )
     } else {
         (
-            "Settling",
+            ConditionReason::Settling,
             format!(
                 "{done} of {} items are done; the others were accepted and have yet to take hold",
                 summary.total
@@ -137,10 +128,10 @@ fn finished(summary: Summary, entries: &[Entry], dry_run: bool) -> Words {
     let plural = if total == 1 { "" } else { "s" };
     let bad = summary.refused + summary.failed > 0;
     let reason = match (summary.failed > 0, summary.refused > 0, dry_run) {
-        (true, ..) => "ItemsFailed",
-        (_, true, _) => "ItemsRefused",
-        (.., true) => "DryRun",
-        (.., false) => "Settled",
+        (true, ..) => ConditionReason::ItemsFailed,
+        (_, true, _) => ConditionReason::ItemsRefused,
+        (.., true) => ConditionReason::DryRun,
+        (.., false) => ConditionReason::Settled,
     };
     let mut parts = Vec::new();
     for (result, count, verb) in
@@ -206,7 +197,7 @@ fn summary(entries: &[Entry]) -> Summary {
 pub(super) fn condition(
     type_: &str,
     status: &str,
-    reason: &str,
+    reason: ConditionReason,
     message: &str,
     before: &BulkUpdateStatus,
     generation: i64,
@@ -215,7 +206,7 @@ pub(super) fn condition(
     Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
         message: cut(message, LONGEST_MESSAGE),
         observed_generation: Some(generation),
         last_transition_time: before
@@ -226,18 +217,18 @@ pub(super) fn condition(
 }
 
 fn conditions(words: &Words, before: &BulkUpdateStatus, generation: i64, now: Timestamp) -> Vec<Condition> {
-    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
+    let condition = |type_: &str, status: &str, reason, message: &str| {
         condition(type_, status, reason, message, before, generation, now)
     };
     let (status, reason, message) = &words.accepted;
-    let mut list = vec![condition(ACCEPTED, status, reason, message)];
+    let mut list = vec![condition(ACCEPTED, status, *reason, message)];
     let (ready, reason, message) = &words.ready;
-    list.push(condition(READY, if *ready { "True" } else { "False" }, reason, message));
+    list.push(condition(READY, if *ready { "True" } else { "False" }, *reason, message));
     if words.reconciling {
-        list.push(condition(RECONCILING, "True", reason, message));
+        list.push(condition(RECONCILING, "True", *reason, message));
     }
     if words.stalled {
-        list.push(condition(STALLED, "True", reason, message));
+        list.push(condition(STALLED, "True", *reason, message));
     }
     list
 }

@@ -10,15 +10,16 @@ use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{
-    request::unfit,
-    status::{self, whole_seconds},
-    work::LONGEST_MESSAGE,
-};
 use crate::{
-    api::{BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemStatus, MAX_ITEMS},
-    client::cut,
-    raw::{self, bare_metadata, part},
+    api::{
+        BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemStatus, MAX_ITEMS, bare_metadata,
+        time::whole_seconds,
+    },
+    bulk_update::{request::unfit, status, work::LONGEST_MESSAGE},
+    decode::{
+        json::{self, part},
+        text::cut,
+    },
 };
 
 /// The most conditions that are kept; there are four of the operator's own.
@@ -62,8 +63,8 @@ fn nameless(metadata: &ObjectMeta) -> Option<&'static str> {
 
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = raw::anything(deserializer)?;
-        let found = raw::members(&raw, ["metadata", "spec", "status"]);
+        let raw = json::anything(deserializer)?;
+        let found = json::members(&raw, ["metadata", "spec", "status"]);
         let [metadata, spec, status] = found.unwrap_or_default();
         let metadata = bare_metadata(metadata);
         let flaw = nameless(&metadata).map(|field| format!("metadata.{field} is missing or invalid"));
@@ -86,7 +87,7 @@ fn time_to_live(seconds: Option<i32>) -> BulkUpdateSpec {
 /// The time to live in a spec that can't be read otherwise.
 fn ttl(spec: &RawValue) -> Option<i32> {
     const FIELD: &str = "ttlSecondsAfterFinished";
-    let alone = format!("{{\"{FIELD}\": {}}}", raw::member(spec, FIELD)?.get());
+    let alone = format!("{{\"{FIELD}\": {}}}", json::member(spec, FIELD)?.get());
     serde_json::from_str::<BulkUpdateSpec>(&alone).ok()?.ttl_seconds_after_finished
 }
 
@@ -95,7 +96,7 @@ fn ttl(spec: &RawValue) -> Option<i32> {
 fn read_status(raw: &RawValue, created: Option<&Time>) -> BulkUpdateStatus {
     // A start that can't be read was no earlier than this; and it can be written down again.
     let start = created.cloned().unwrap_or(Time(Timestamp::UNIX_EPOCH));
-    let found = raw::members(
+    let found = json::members(
         raw,
         [
             "observedGeneration",
@@ -112,7 +113,7 @@ fn read_status(raw: &RawValue, created: Option<&Time>) -> BulkUpdateStatus {
         return BulkUpdateStatus { start_time: Some(start), ..BulkUpdateStatus::default() };
     };
     // The API server keeps whole seconds, and what the operator writes is compared with this.
-    let time = |raw: &RawValue| raw::time(raw).map(whole_seconds).map(Time);
+    let time = |raw: &RawValue| json::time(raw).map(whole_seconds).map(Time);
     let items = |raw: Option<&RawValue>| {
         Some(readable::<ItemStatus>(raw?, MAX_ITEMS).map(shortened_item).collect::<Vec<_>>())
     };
@@ -133,7 +134,7 @@ fn read_status(raw: &RawValue, created: Option<&Time>) -> BulkUpdateStatus {
 
 /// The elements of a list that can be read, of the first so many.
 fn readable<T: DeserializeOwned>(raw: &RawValue, most: usize) -> impl Iterator<Item = T> {
-    let elements = raw::elements(raw).unwrap_or_default().into_iter().take(most);
+    let elements = json::elements(raw).unwrap_or_default().into_iter().take(most);
     elements.filter_map(|element| serde_json::from_str(element.get()).ok())
 }
 
@@ -156,7 +157,7 @@ fn shortened_condition(mut condition: Condition) -> Condition {
     }
     condition.message = cut(&condition.message, message);
     // It stays where the status of the condition does, and is written back.
-    condition.last_transition_time.0 = raw::writable(condition.last_transition_time.0);
+    condition.last_transition_time.0 = json::writable(condition.last_transition_time.0);
     condition
 }
 

@@ -10,19 +10,16 @@ use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::{
-    Context,
-    record::{self, Named},
-    status::{ACCEPTED, READY, STALLED, condition, whole_seconds},
-    stored::Stored,
-};
 use crate::{
-    api::BulkUpdateStatus,
+    api::{ACCEPTED, BulkUpdateStatus, ConditionReason, READY, STALLED, time::whole_seconds},
+    bulk_update::{
+        context::Context,
+        resource::{self, Named},
+        status::condition,
+        stored::Stored,
+    },
     client::{Next, backoff},
 };
-
-/// The reason of its conditions and of its event.
-pub const UNREADABLE: &str = "Unreadable";
 
 /// What is told to whom it belongs, of one of which this can't be read. Its start is on record if it was planned.
 #[must_use]
@@ -49,8 +46,9 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     let now = whole_seconds(now);
     let planned = before.start_time.is_some();
     let message = told(why, planned);
-    let says =
-        |type_: &str, status: &str| condition(type_, status, UNREADABLE, &message, before, generation, now);
+    let says = |type_: &str, status: &str| {
+        condition(type_, status, ConditionReason::Unreadable, &message, before, generation, now)
+    };
     let accepted = match before.condition(ACCEPTED).filter(|accepted| can_be_written(accepted)) {
         Some(accepted) if planned => Condition { observed_generation: Some(generation), ..accepted.clone() },
         _ if planned => says(ACCEPTED, "Unknown"),
@@ -129,7 +127,7 @@ async fn persist(ctx: &Context, named: &Named, status: &Value) {
     for attempt in 1.. {
         let written = {
             let _slot = ctx.slots.acquire(&named.namespace, &named.uid).await;
-            record::patch(ctx, named, status).await
+            resource::patch(ctx, named, status).await
         };
         let Err(failure) = written else {
             info!(bulk_update = name, uid = %named.uid, "its conditions say that it can't be read");

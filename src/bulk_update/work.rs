@@ -8,20 +8,21 @@ use std::{iter, sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-pub use self::progress::{Open, Progress, Read};
-use super::{
-    decide::{Look, Start},
-    finished::Over,
-    pace::Pace,
-    record::Named,
-    request::{Item, Request},
-};
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus},
-    bulk_update::decide::without_record,
-    client::{Failure, shortened},
-    target::Target,
+    bulk_update::{
+        facts::Start,
+        over::Over,
+        pace::Pace,
+        request::{Item, Request, without_record},
+        resource::Named,
+    },
+    client::Failure,
+    decode::text::shortened,
+    observed::target::Target,
 };
+
+pub use self::progress::{Open, Progress, Read};
 
 /// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
 pub(super) const LONGEST_MESSAGE: usize = 120;

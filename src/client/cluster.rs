@@ -19,20 +19,20 @@ use std::{
 
 use http::Uri;
 use kube::{
-    Client, Config,
+    Config,
     client::ConfigExt,
     config::{AuthInfo, ExecAuthCluster},
 };
 use secrecy::ExposeSecret;
-use tower::{Layer, layer::util::Identity};
+use tower::Layer;
 
 use self::{
     kubeconfig::{Chosen, Files},
     proxy::Proxy,
     token::{TokenFile, WithToken, bearer},
 };
-use super::Wire;
-use crate::preflight::Misconfigured;
+use super::{failure::with_causes, wire::Wire};
+use crate::misconfigured::Misconfigured;
 
 /// Where the kubelet puts what a Pod reaches the cluster with.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -81,7 +81,7 @@ pub fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<
         .map_err(cannot_connect)
 }
 
-fn cannot_connect(why: impl fmt::Display) -> Misconfigured {
+pub(super) fn cannot_connect(why: impl fmt::Display) -> Misconfigured {
     // One line, whatever a file or a server says.
     let why: Vec<_> = why.to_string().split_whitespace().map(ToOwned::to_owned).collect();
     Misconfigured(format!("cannot connect to the cluster: {}", why.join(" ")))
@@ -302,22 +302,6 @@ fn with_port(url: Uri) -> Result<Uri, String> {
 }
 
 impl Cluster {
-    /// A client without more layers.
-    ///
-    /// # Errors
-    /// When certificates or credentials cannot be used.
-    pub fn client(&self) -> Result<Client, Misconfigured> {
-        self.client_through(&Identity::new())
-    }
-
-    /// A client whose requests and answers pass through `layer`, as with [`super::connect_through`].
-    ///
-    /// # Errors
-    /// As [`Self::client`].
-    pub fn client_through(&self, layer: &impl Layer<Wire, Service = Wire>) -> Result<Client, Misconfigured> {
-        super::connect_through(self.clone(), layer).map_err(|error| cannot_connect(self.unusable(&error)))
-    }
-
     /// Whether it is for those who bring credentials of their own, and to whom answers are shown.
     pub(super) const fn is_anonymous(&self) -> bool {
         self.anonymous
@@ -356,10 +340,10 @@ impl Cluster {
     }
 
     /// Why kube makes no client of it.
-    fn unusable(&self, error: &kube::Error) -> String {
+    pub(super) fn unusable(&self, error: &kube::Error) -> String {
         use kube::client::{AuthError, RustlsTlsError};
         let Sources { server, authority, credentials, proxy } = &self.sources;
-        let why = super::with_causes(error);
+        let why = with_causes(error);
         match error {
             kube::Error::Auth(AuthError::AuthExecStart(error)) => {
                 let hint = self.config.auth_info.exec.as_ref().and_then(|exec| exec.install_hint.as_deref());

@@ -16,7 +16,11 @@ use super::{
     frame::{Invocation, Place},
     problem::Problem,
 };
-use crate::{api::can_be_a_namespace, client::Cluster, clock::Clock, preflight::Misconfigured};
+use crate::{
+    api::can_be_a_namespace,
+    client::{Cluster, clock::Clock},
+    misconfigured::Misconfigured,
+};
 
 /// The header that names the namespace.
 pub const RESOURCE_GROUP: &str = "AI-Resource-Group";

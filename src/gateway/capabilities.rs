@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{api::Kind, meta::Flags};
+use crate::{api::Kind, observed::flag::Flags};
 
 /// The version of the AI API that is served in part.
 const AI_API_VERSION: &str = "2.42.0";

@@ -7,8 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{DeleteParams, GetParams, PostParams, Preconditions, WatchEvent, WatchParams},
-    core::{ObjectMeta, Request as ApiRequest, request},
+    api::{PostParams, WatchEvent, WatchParams},
+    core::ObjectMeta,
 };
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,8 +17,8 @@ use tracing::{debug, info};
 use super::{caller::Caller, modification, problem::Problem};
 use crate::{
     api::{BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind},
-    bulk_update::stored::Stored,
-    client::{Failure, backoff, send},
+    bulk_update::Stored,
+    client::{Failure, backoff, requests},
 };
 
 /// How long a BulkUpdate may take to be made.
@@ -60,7 +60,7 @@ pub async fn carry_out(
     items: Vec<BulkUpdateItem>,
 ) -> Result<BulkUpdateStatus, Problem> {
     let caller = caller.clone();
-    crate::unpanicked(tokio::spawn(async move { make_and_follow(&caller, kind, items).await }).await)
+    crate::tasks::unpanicked(tokio::spawn(async move { make_and_follow(&caller, kind, items).await }).await)
 }
 
 async fn make_and_follow(
@@ -163,9 +163,8 @@ impl<'a> Follower<'a> {
         loop {
             attempt += 1;
             let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-            let create = serde_json::to_vec(&bulk).map_err(request::Error::SerializeBody);
-            let create = create.and_then(|body| ApiRequest::new(self.url()).create(&params, body));
-            let failure = match send::<Stored>(&self.caller.client, create).await {
+            let made = requests::create::<Stored>(&self.caller.client, self.url(), &bulk, &params).await;
+            let failure = match made {
                 Ok(made) => return Ok(made.bulk),
                 Err(failure) => failure,
             };
@@ -292,21 +291,17 @@ impl<'a> Follower<'a> {
     }
 
     async fn read(&self) -> Result<BulkUpdate, Failure> {
-        let get = ApiRequest::new(self.url()).get(&self.name, &GetParams::default());
-        send::<Stored>(&self.caller.client, get).await.map(|read| read.bulk)
+        let read = requests::get::<Stored>(&self.caller.client, self.url(), &self.name).await;
+        read.map(|read| read.bulk)
     }
 
     /// Deletes it, if it is still as it was seen: unplanned. Gives it back where it was not.
     async fn take_back(&self, seen: &BulkUpdate) -> Result<BulkUpdate, Problem> {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: seen.metadata.uid.clone(),
-                resource_version: seen.metadata.resource_version.clone(),
-            }),
-            ..DeleteParams::default()
-        };
-        let delete = ApiRequest::new(self.url()).delete(&self.name, &params);
-        let Err(failure) = send::<IgnoredAny>(&self.caller.client, delete).await else {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (uid, version) = (text(&seen.metadata.uid), text(&seen.metadata.resource_version));
+        let (client, url) = (&self.caller.client, self.url());
+        let deleted = requests::delete::<IgnoredAny>(client, url, &self.name, &uid, &version).await;
+        let Err(failure) = deleted else {
             let waits = seen.status.as_ref().and_then(|status| status.condition("Ready"));
             let why =
                 waits.map_or("is it running?".to_owned(), |ready| format!("it says: {}", ready.message));

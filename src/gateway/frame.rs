@@ -13,7 +13,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::info;
 
 use super::{Gateway, problem::Problem};
-use crate::client::cut;
+use crate::decode::text::cut;
 
 /// The header of every answer that has the request's id.
 pub const REQUEST_ID: &str = "X-Request-Id";

@@ -21,12 +21,13 @@ use tracing::info;
 
 use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
-    client::Cluster,
-    clock::Clock,
-    http_server::{BindAddress, LONG_HEAD, bounded, listen},
-    meta::Meta,
-    preflight::Misconfigured,
-    telemetry::{self, Probes},
+    client::{Cluster, clock::Clock},
+    misconfigured::Misconfigured,
+    observed::flag::Meta,
+    server::{
+        BindAddress, LONG_HEAD, bounded, listen,
+        probes::{self, Probes},
+    },
 };
 
 /// How long a stop may take: the requests under way come to their end.
@@ -78,7 +79,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     let clock = Clock::default();
     let upstream = Upstream::new(&cluster, &clock)?;
     let own = cluster.client_through(&clock)?;
-    let mut registry = telemetry::registry();
+    let mut registry = probes::registry();
     clock.register(&mut registry);
     let gateway = Arc::new(Gateway {
         upstream,
@@ -143,7 +144,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
         misconfigured = reach => return Err(misconfigured.into()),
         () = renew => anyhow::bail!("the certificate is not followed any more"),
         () = keep_time(&gateway) => anyhow::bail!("the API server's time is not asked for any more"),
-        ended = telemetry::serve(probes, registry, answers) => {
+        ended = probes::serve(probes, registry, answers) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");
         }

@@ -151,7 +151,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     });
     let read = read.and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()));
     read.map_err(|why| {
-        Problem::bad_request(format!("the body can't be understood: {}", crate::client::cut(&why, 200)))
+        Problem::bad_request(format!("the body can't be understood: {}", crate::decode::text::cut(&why, 200)))
     })
 }
 

@@ -10,11 +10,7 @@ use axum::{
 use futures::{StreamExt, stream};
 use http::request::Parts;
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    Resource,
-    api::{GetParams, ListParams},
-    core::Request as ApiRequest,
-};
+use kube::{api::ListParams, core::Request as ApiRequest};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::warn;
@@ -26,8 +22,9 @@ use super::{
 };
 use crate::{
     api::{Kind, State},
-    client::{cut, send},
-    target::{Observed, Target},
+    client::{requests, send},
+    decode::text::cut,
+    observed::target::{self, Observed, Target},
 };
 
 /// What stands where the object does not say and the AI API wants an id.
@@ -171,8 +168,7 @@ pub async fn get(caller: &Caller, kind: Kind, id: &str, select: Select) -> Resul
     if !crate::api::can_be_a_name(id) {
         return Err(none());
     }
-    let url = Observed::url_path(&kind.api_resource(), Some(&caller.namespace));
-    let read = send::<Observed>(&caller.client, ApiRequest::new(url).get(id, &GetParams::default())).await;
+    let read = requests::get::<Observed>(&caller.client, target::url(kind, &caller.namespace), id).await;
     match read {
         Ok(object) => Ok(Value::Object(select.part_of(kind, show(kind, &object)))),
         Err(failure) if failure.is_not_found() => Err(none()),
@@ -283,7 +279,7 @@ impl Pages {
             r#continue: Option<String>,
         }
         let Some(params) = self.next.take() else { return Ok(None) };
-        let url = Observed::url_path(&self.kind.api_resource(), Some(&self.caller.namespace));
+        let url = target::url(self.kind, &self.caller.namespace);
         let page: Page = send(&self.caller.client, ApiRequest::new(url).list(&params)).await?;
         let token = page.metadata.r#continue.filter(|token| !token.is_empty());
         self.next = token.map(|token| params.continue_token(&token));

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
-    meta::Flags,
+    observed::flag::Flags,
 };
 
 /// The longest body, in bytes.

@@ -17,25 +17,25 @@ use std::{
 
 use ai_api_operator::{
     api::{
-        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason,
-        State, TargetStatus, crds,
+        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ConditionReason, ItemResult,
+        ItemStatus, Kind, Reason, State, TargetStatus, crds,
     },
     bulk_update::{
-        decide::{Hindrance, Rejection, Rules, verdict},
+        decide::verdict,
+        facts::{Hindrance, Rules},
         request::Request,
         status::{Phase, status},
         unreadable,
         work::Work,
     },
-    clock::Clock,
-    health::Health,
-    leadership::Leadership,
-    metrics::Metrics,
-    target::Target,
-    telemetry,
+    client::{clock::Clock, leadership::Leadership},
+    observed::target::Target,
+    server::probes,
+    telemetry::{health::Health, metrics::Metrics},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
+use strum::VariantArray;
 
 const BEGIN: &str =
     "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
@@ -269,19 +269,12 @@ fn conditions() -> Conditions {
         }
     }
     for why in [
-        Rejection::BulkUpdatesDisabled,
-        Rejection::MetaInvalid,
-        Rejection::DeadlineExceeded,
-        Rejection::NotAuthorized,
+        ConditionReason::BulkUpdatesDisabled,
+        ConditionReason::MetaInvalid,
+        ConditionReason::DeadlineExceeded,
+        ConditionReason::NotAuthorized,
     ] {
-        match why {
-            Rejection::BulkUpdatesDisabled
-            | Rejection::MetaInvalid
-            | Rejection::DeadlineExceeded
-            | Rejection::NotAuthorized => {
-                add(&work(&[], false), &Phase::Rejected(why, String::new()));
-            }
-        }
+        add(&work(&[], false), &Phase::Rejected(why, String::new()));
     }
     for bits in 1..1_usize << results.len() {
         let set: Vec<_> = (0..results.len()).filter(|n| bits & (1 << n) != 0).map(|n| results[n]).collect();
@@ -295,7 +288,11 @@ fn conditions() -> Conditions {
     let status = unreadable::status(&BulkUpdateStatus::default(), 1, "it is odd", Timestamp::now());
     let said = |type_| status.condition(type_).map_or(String::new(), |c| c.status.clone());
     let row = ["Accepted", "Ready", "Reconciling", "Stalled"].map(said);
-    all.insert(unreadable::UNREADABLE.into(), (row, status.condition("Accepted").unwrap().reason.clone()));
+    let unreadable = ConditionReason::Unreadable.to_string();
+    all.insert(unreadable, (row, status.condition("Accepted").unwrap().reason.clone()));
+    // Planned is a reason of Accepted alone.
+    let of_ready = ConditionReason::VARIANTS.iter().filter(|reason| **reason != ConditionReason::Planned);
+    assert!(all.keys().eq(of_ready.map(ToString::to_string).collect::<BTreeSet<_>>().iter()), "{all:?}");
     all
 }
 
@@ -407,7 +404,7 @@ fn every_setting_is_described() {
 /// What a replica serves before anything has happened.
 fn metrics() -> String {
     let metrics = Metrics::default();
-    let mut registry = telemetry::registry();
+    let mut registry = probes::registry();
     metrics.register(&mut registry);
     let clock = Clock::default();
     clock.register(&mut registry);
@@ -459,6 +456,6 @@ fn every_metric_is_described_with_its_labels() {
 
     // A BulkUpdate ends with what the conditions say, and with nothing else. One that can't be read is counted as such.
     let ends = conditions().into_iter().filter(|(_, (row, _))| row[2] != "True").map(|(reason, _)| reason);
-    let read = ends.filter(|reason| reason != unreadable::UNREADABLE);
+    let read = ends.filter(|reason| *reason != ConditionReason::Unreadable.to_string());
     assert_eq!(labels["aiapi_bulkupdates_finished_total"]["outcome"], read.collect());
 }

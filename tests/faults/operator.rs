@@ -9,13 +9,10 @@ use std::{
 };
 
 use ai_api_operator::{
-    admission::Policies,
-    client,
-    clock::Clock,
-    controller::{self, Settings},
-    election::Timing,
-    metrics::Metrics,
-    replica,
+    client::{self, clock::Clock},
+    controller::{self, Settings, election::Timing, replica},
+    observed::admission::Policies,
+    telemetry::metrics::Metrics,
 };
 use tokio::{
     runtime::Builder,

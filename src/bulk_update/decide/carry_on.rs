@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use super::{
-    Deadline, Gate, Item, Look, Request, Rules, about, blank, eligible::is_older, plan_item, verdict,
-};
 use crate::{
     api::{ItemResult, ItemStatus, Reason, State, TargetStatus},
-    bulk_update::work::{Entry, Open},
-    target::Target,
+    bulk_update::{
+        decide::{about, eligible::is_older, plan_item, verdict},
+        facts::{Deadline, Gate, Look, Rules},
+        request::{Item, Request},
+        work::{Entry, Open},
+    },
+    observed::target::Target,
 };
 
 /// What to do about one item.
@@ -250,16 +252,5 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
     match look {
         Look::Failed(why) => Step::Hold(Some(why.clone())),
         _ => Step::Hold(None),
-    }
-}
-
-/// The entry of an item whose record is missing or does not fit the request: whoever took it away, nothing is written
-/// without a plan on record.
-#[must_use]
-pub fn without_record(item: &Item) -> ItemStatus {
-    ItemStatus {
-        reason: Some(Reason::OutcomeUnknown),
-        message: Some("the status had no record of this item; look at the object".into()),
-        ..blank(item, ItemResult::Failed)
     }
 }

@@ -2,18 +2,15 @@
 
 use std::{borrow::Borrow, sync::Arc};
 
-use super::{Hindrance, Item, ItemPlan, Look, Request, blank};
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
-    target::Target,
+    bulk_update::{
+        decide::ItemPlan,
+        facts::{Hindrance, Look, Rules},
+        request::{Item, Request, blank},
+    },
+    observed::target::Target,
 };
-
-/// What the operator's settings say about who is eligible.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether COMPLETED Executions may be deleted (`--delete-completed`), which the AI API does not allow.
-    pub delete_completed: bool,
-}
 
 const IN_DOUBT: &str = "created in the same second, and not known to be older; an item with its uid means it";
 

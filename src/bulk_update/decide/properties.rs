@@ -6,17 +6,17 @@ mod cluster;
 use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rules, Step, carry_on, plan};
 use crate::{
-    admission::Admission,
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
+        decide::{Plan, Step, carry_on, plan},
+        facts::{Deadline, Gate, Gates, Hindrance, Look, Rules},
         fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live},
         request::{Item, Request},
         status::{Phase, status},
         work::{Entry, Open, Progress, Work},
     },
-    target::Target,
+    observed::{admission::Admission, target::Target},
 };
 
 const UIDS: [&str; 3] = [MEANT, OTHER, "uid-of-a-third"];

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::{ItemResult, Kind, MAX_ITEMS},
-    raw::tests::any_json,
-    target::Observed,
+    decode::json::tests::any_json,
+    observed::target::Observed,
 };
 
 fn valid() -> Value {
@@ -283,7 +283,7 @@ proptest! {
         let event = format!(r#"{{"type": "DELETED", "object": {text}}}"#);
         let deleted = serde_json::from_str(&event).unwrap();
         prop_assert!(matches!(deleted, WatchEvent::<Observed>::Deleted(_)));
-        let target = crate::target::Target::from(&serde_json::from_str::<Observed>(&text).unwrap());
+        let target = crate::observed::target::Target::from(&serde_json::from_str::<Observed>(&text).unwrap());
         prop_assert!(target.state.err().is_none_or(|why| why.len() <= 80));
     }
 }

@@ -11,11 +11,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::LONGEST_MESSAGE;
 use crate::{
     api::Reason,
-    client::{Failure, Next, backoff, cut},
-    target::Target,
+    bulk_update::work::LONGEST_MESSAGE,
+    client::{Failure, Next, backoff},
+    decode::text::cut,
+    observed::target::Target,
 };
 
 /// How long a write that is forbidden is tried again: roles take a moment to spread.

@@ -2,8 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Entry, Look, Read};
-use crate::target::{Target, not_older};
+use crate::{
+    bulk_update::{
+        facts::Look,
+        work::{Entry, Read},
+    },
+    observed::target::{Target, not_older},
+};
 
 impl Entry {
     /// What to decide on: an answer that just came, else the newer of the index and what was last seen. What the index has

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     api::{Kind, Reason, State, TargetStatus},
     bulk_update::{
+        facts::Look,
         fixtures::{MEANT, OTHER, VERBS, ahead, at, bulk, cached, entry, live, record, request, target},
         status::{Phase, status},
     },

@@ -10,8 +10,11 @@ use tracing::{info, warn};
 
 use super::{Cluster, Sources, cannot_connect, trust};
 use crate::{
-    client::{Failure, REQUEST_TIMEOUT, backoff, with_causes},
-    preflight::Misconfigured,
+    client::{
+        failure::{Failure, backoff, with_causes},
+        requests::REQUEST_TIMEOUT,
+    },
+    misconfigured::Misconfigured,
 };
 
 /// What came of asking for the version.

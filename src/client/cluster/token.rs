@@ -14,7 +14,7 @@ use kube::client::{Body, DynBody};
 use tower::{BoxError, Layer, Service, util::BoxService};
 use tracing::warn;
 
-use crate::client::Wire;
+use crate::client::wire::Wire;
 
 /// After how long the file is read again: client-go's minute less its ten seconds of leeway.
 const EVERY: Duration = Duration::from_secs(50);

@@ -1,10 +1,10 @@
 mod fake;
 mod follow;
 
+use fake::{Asked, NAME, Reply, ask, bulk, made, modified, ok, planned, refusal, told, waiting, with};
 use serde_json::{Value, json};
 
 use super::*;
-use fake::{Asked, NAME, Reply, ask, bulk, made, modified, ok, planned, refusal, told, waiting, with};
 
 #[test]
 fn how_far_it_has_come_is_read_from_its_status() {

@@ -7,7 +7,10 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::*;
-use crate::{clock::Clock, gateway::frame::Invocation, slim::tests::for_the_gateway};
+use crate::{
+    client::{clock::Clock, slim::tests::for_the_gateway},
+    gateway::frame::Invocation,
+};
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
     let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

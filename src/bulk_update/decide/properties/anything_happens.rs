@@ -11,10 +11,10 @@ use super::{
 use crate::{
     api::State,
     bulk_update::{
-        decide::Gate,
+        facts::Gate,
         fixtures::{VERBS, at},
     },
-    target::Target,
+    observed::target::Target,
 };
 
 /// What somebody else does to an object.

@@ -9,21 +9,20 @@ use super::{
     may,
 };
 use crate::{
-    admission::Admission,
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, Reason, State, TargetStatus},
     bulk_update::{
         Turn,
         apply::{self, Accepted, Answer, Wanted},
-        decide::{Deadline, Gate, Gates, Rules, is_older},
+        decide::is_older,
+        facts::{Deadline, Gate, Gates, Rules},
         fixtures::{OWN, at, bulk},
         observe::Seen,
         request::Request,
         status::status,
         work::{Entry, Work},
     },
-    client::Failure,
-    clock::Now,
-    target::Target,
+    client::{Failure, clock::Now},
+    observed::{admission::Admission, target::Target},
 };
 
 pub(super) const ITEMS: usize = 3;

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use crate::{
     api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Hindrance, Look, Rules, plan_item, verdict},
+        decide::{plan_item, verdict},
+        facts::{Hindrance, Look, Rules},
         fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target},
         request::{Item, Request},
     },
-    target::{Observed, Target},
+    observed::target::{Observed, Target},
 };
 
 const STRICT: Rules = Rules { delete_completed: false };

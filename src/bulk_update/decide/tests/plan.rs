@@ -6,14 +6,15 @@ use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
-    admission::Admission,
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rejection, Rules, Start, plan},
+        decide::{Plan, plan},
+        facts::{Deadline, Gate, Gates, Hindrance, Look, Rules, Start},
         fixtures::{at, bulk, cached, eligible, live, spec, target},
         request::Request,
     },
-    clock::Now,
+    client::clock::Now,
+    observed::admission::Admission,
 };
 
 const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
@@ -38,7 +39,7 @@ fn request(more: &Value) -> Request {
     Request::from(&bulk(&spec))
 }
 
-fn looks(request: &Request, look: fn(Option<crate::target::Target>) -> Look) -> Vec<Look> {
+fn looks(request: &Request, look: fn(Option<crate::observed::target::Target>) -> Look) -> Vec<Look> {
     request.items.iter().map(|item| look(Some(eligible(item.target)))).collect()
 }
 

@@ -3,12 +3,13 @@
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Deadline, Gate, Gates, Look, Rules, Step, carry_on, steps},
+        decide::{Step, carry_on, steps},
+        facts::{Deadline, Gate, Gates, Look, Rules},
         fixtures::{MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, request, target},
         request::Request,
         work::{Entry, Open},
     },
-    target::Target,
+    observed::target::Target,
 };
 
 /// All that a decision rests on.

@@ -3,12 +3,13 @@
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Deadline, Gate, Look, Rules, Step, carry_on, without_record},
+        decide::{Step, carry_on},
+        facts::{Deadline, Gate, Look, Rules},
         fixtures::{OTHER, OWN, VERBS, cached, entry, live, request, target},
-        request::Request,
+        request::{Request, without_record},
         work::Entry,
     },
-    target::Target,
+    observed::target::Target,
 };
 
 fn scheduled(verb: TargetStatus) -> (Request, Entry) {

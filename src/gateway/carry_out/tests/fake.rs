@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::super::*;
-use crate::{api::TargetStatus, clock::Clock};
+use crate::{api::TargetStatus, client::clock::Clock};
 
 pub const NAME: &str = "request-id-1";
 

@@ -1,0 +1,51 @@
+//! What is left to be known of a BulkUpdate that is over.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+
+use crate::{
+    api::{BulkUpdate, BulkUpdateStatus},
+    bulk_update::{resource::Named, status::with_generation},
+};
+
+/// What is left to be known of a BulkUpdate that is over.
+#[derive(Clone, Debug)]
+pub struct Over {
+    pub named: Named,
+    pub generation: Option<i64>,
+    /// What its status has to say of that generation, where it does not yet: kstatus would take it for one in progress.
+    pub unacknowledged: Option<Vec<Condition>>,
+    pub end: Timestamp,
+    pub time_to_live: Option<i32>,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+}
+
+impl Over {
+    /// Of one in this version, with this status. `None` if it is not over.
+    #[must_use]
+    pub fn of(
+        named: Named,
+        generation: Option<i64>,
+        status: &BulkUpdateStatus,
+        time_to_live: Option<i32>,
+    ) -> Option<Self> {
+        let end = status.completion_time.as_ref()?.0;
+        let current = generation.map(|generation| with_generation(status, generation));
+        let unacknowledged = current.filter(|current| current != status).map(|current| current.conditions);
+        Some(Self { named, generation, unacknowledged, end, time_to_live, terminating: false })
+    }
+
+    /// The same of a BulkUpdate as it was read; `None` if it is not over.
+    #[must_use]
+    pub fn read(bulk: &BulkUpdate) -> Option<Self> {
+        let (metadata, ttl) = (&bulk.metadata, bulk.spec.ttl_seconds_after_finished);
+        let over = Self::of(Named::from(metadata), metadata.generation, bulk.status.as_ref()?, ttl)?;
+        Some(Self { terminating: metadata.deletion_timestamp.is_some(), ..over })
+    }
+
+    /// Whether it was seen in this generation, and its status speaks of that.
+    #[must_use]
+    pub fn speaks_of(&self, generation: Option<i64>) -> bool {
+        self.generation == generation && self.unacknowledged.is_none()
+    }
+}

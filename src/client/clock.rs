@@ -1,0 +1,277 @@
+//! The API server's time, by which deadlines and ages are judged.
+//!
+//! Each of its answers carries a `Date` in whole seconds. Between them a monotonic clock counts, so that setting this machine's
+//! clock changes nothing. Its own clock counts only as long as no answer has had a `Date`.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use http::{
+    HeaderMap, Request, Response, StatusCode,
+    header::{AGE, DATE},
+};
+use k8s_openapi::jiff::{SignedDuration, Timestamp, fmt::rfc2822};
+use prometheus_client::{
+    metrics::gauge::Gauge,
+    registry::{Registry, Unit},
+};
+use tower::{Layer, Service, util::BoxService};
+use tracing::{info, warn};
+
+use crate::client::{leadership, wire::Wire};
+
+/// How much the machine's clock may differ before this is reported.
+pub const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+/// What an API server gives each of its answers.
+const AUDIT_ID: &str = "audit-id";
+
+/// By how much per mille one clock may run faster than the other: what is known gets that much less precise with time.
+const DRIFT_PER_MILLE: i32 = 1;
+
+const MILLE: i32 = 1000;
+
+/// Tells the API server's time. A clone tells the same.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    skew: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<Offset>,
+    /// The last answer, if it contradicts what is known: the next one decides.
+    rival: Option<Offset>,
+    /// The skew that was reported last.
+    reported: SignedDuration,
+}
+
+/// What is known of the present time: the API server's clock is between the first two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// It is this late at least.
+    pub earliest: Timestamp,
+    /// It is this late at most.
+    pub latest: Timestamp,
+    /// What this machine's clock says.
+    pub own: Timestamp,
+    /// The same moment by [`leadership::now`], for durations within this process.
+    pub instant: Duration,
+}
+
+/// A moment that is known exactly.
+impl From<Timestamp> for Now {
+    fn from(time: Timestamp) -> Self {
+        Self { earliest: time, latest: time, own: time, instant: Duration::ZERO }
+    }
+}
+
+impl Now {
+    /// By how much the API server's clock is ahead of this machine's, at least; negative if it is behind.
+    #[must_use]
+    pub fn skew(&self) -> SignedDuration {
+        let ahead = self.earliest.duration_since(self.own);
+        let behind = self.latest.duration_since(self.own);
+        ahead.max(SignedDuration::ZERO) + behind.min(SignedDuration::ZERO)
+    }
+
+    /// For the message of what ends because a deadline has passed: that this machine's clock would have said otherwise.
+    #[must_use]
+    pub fn remark(&self, deadline: Timestamp) -> Option<String> {
+        let skew = self.skew();
+        (skew > TOLERATED_SKEW && self.own < deadline).then(|| {
+            format!("by the API server's clock, which is {} s ahead of the operator's", skew.as_secs())
+        })
+    }
+
+    /// The time to put on record, in whole seconds. It is never in the future.
+    #[must_use]
+    pub fn to_record(&self) -> Timestamp {
+        Timestamp::from_second(self.earliest.as_second()).unwrap_or(self.earliest)
+    }
+}
+
+impl Clock {
+    /// What time it is.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.state().at(leadership::now(), Timestamp::now())
+    }
+
+    /// Whether any answer had a `Date`.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.state().known.is_some()
+    }
+
+    /// Exports the skew.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "aiapi_clock_skew",
+            "How far the API server's clock is ahead of this process' own, at least; negative if it is behind",
+            Unit::Seconds,
+            self.0.skew.clone(),
+        );
+    }
+
+    /// Takes in the head of an answer to a request that was sent at `asked`, by [`leadership::now`].
+    fn take_in(&self, status: StatusCode, headers: &HeaderMap, asked: Duration) {
+        // What stands before an API server that is away answers in its place, by a clock of its own.
+        if status.is_server_error() && !headers.contains_key(AUDIT_ID) {
+            return;
+        }
+        // What has an age comes from a cache.
+        let date = headers.get(DATE).filter(|_| !headers.contains_key(AGE));
+        let Some(date) = date.and_then(|value| parse(value.to_str().ok()?)) else { return };
+        let (answered, own) = (leadership::now(), Timestamp::now());
+        let mut state = self.state();
+        state.take_in(Offset::of(date, asked, answered));
+        let skew = state.at(answered, own).skew();
+        self.0.skew.set(skew.as_secs_f64());
+        if (skew - state.reported).abs() > TOLERATED_SKEW {
+            state.reported = skew;
+            let seconds = skew.as_secs();
+            if skew.abs() > TOLERATED_SKEW {
+                warn!(
+                    seconds,
+                    "the API server's clock is ahead of this machine's by so much (behind, if negative): deadlines go by the \
+                     API server's clock; synchronize this machine's, by which certificates are checked"
+                );
+            } else {
+                info!(seconds, "this machine's clock agrees with the API server's again");
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The HTTP date of a header.
+fn parse(text: &str) -> Option<Timestamp> {
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+impl State {
+    fn at(&self, instant: Duration, own: Timestamp) -> Now {
+        let known = self.known.and_then(|known| known.at(instant));
+        let (earliest, latest) = known.unwrap_or((own, own));
+        Now { earliest, latest, own, instant }
+    }
+
+    /// Answers narrow down what is known. One that contradicts it may be from somebody else than the API server, or from another
+    /// API server; two in a row that agree with each other mean that the clock was set.
+    fn take_in(&mut self, answer: Offset) {
+        let together = |known: Option<Offset>| known.map_or(Some(answer), |known| known.narrowed(answer));
+        if let Some(known) = together(self.known) {
+            *self = Self { known: Some(known), rival: None, ..*self };
+        } else if let Some(known) = self.rival.and_then(|rival| rival.narrowed(answer)) {
+            *self = Self { known: Some(known), rival: None, ..*self };
+        } else {
+            self.rival = Some(answer);
+        }
+    }
+}
+
+/// By how much the API server's clock is ahead of [`leadership::now`]: between `low` and `high`, as known at `at`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Offset {
+    low: SignedDuration,
+    high: SignedDuration,
+    at: Duration,
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+impl Offset {
+    /// From an answer: at some moment between the two it was less than a second after `date`.
+    fn of(date: Timestamp, asked: Duration, answered: Duration) -> Self {
+        let date = date.as_duration();
+        Self {
+            low: date - signed(answered),
+            high: date + SignedDuration::from_secs(1) - signed(asked),
+            at: answered,
+        }
+    }
+
+    /// The same as it is still known at a later moment.
+    fn aged(self, at: Duration) -> Self {
+        let drift = signed(at.saturating_sub(self.at)) * DRIFT_PER_MILLE / MILLE;
+        Self { low: self.low - drift, high: self.high + drift, at: at.max(self.at) }
+    }
+
+    /// What is known by both; `None` if they contradict each other.
+    fn narrowed(self, answer: Self) -> Option<Self> {
+        let (known, answer) = (self.aged(answer.at), answer.aged(self.at));
+        let (low, high) = (known.low.max(answer.low), known.high.min(answer.high));
+        (low <= high).then_some(Self { low, high, at: known.at })
+    }
+
+    /// The earliest and the latest that it may be.
+    fn at(self, instant: Duration) -> Option<(Timestamp, Timestamp)> {
+        let Self { low, high, .. } = self.aged(instant);
+        let time = |offset: SignedDuration| {
+            Timestamp::from_duration(offset.checked_add(SignedDuration::try_from(instant).ok()?)?).ok()
+        };
+        Some((time(low)?, time(high)?))
+    }
+}
+
+/// Reads the dates of the answers that pass.
+impl Layer<Wire> for Clock {
+    type Service = Wire;
+
+    fn layer(&self, wire: Wire) -> Wire {
+        BoxService::new(self.reading(wire))
+    }
+}
+
+impl Clock {
+    /// The same for any way to the API server.
+    #[must_use]
+    pub fn reading<S>(&self, wire: S) -> Reading<S> {
+        Reading { wire, clock: self.clone() }
+    }
+}
+
+/// A way to the API server on which a clock reads the dates of answers.
+#[derive(Clone, Debug)]
+pub struct Reading<S> {
+    wire: S,
+    clock: Clock,
+}
+
+impl<S, A, B> Service<Request<A>> for Reading<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<B>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.wire.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let (clock, asked) = (self.clock.clone(), leadership::now());
+        let answer = self.wire.call(request);
+        async move { answer.await.inspect(|answer| clock.take_in(answer.status(), answer.headers(), asked)) }
+            .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

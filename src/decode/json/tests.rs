@@ -1,0 +1,257 @@
+//! What may stand in an object, and what is taken of it.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+use crate::api::bare_metadata;
+
+fn raw(text: &str) -> Box<RawValue> {
+    serde_json::from_str(text).unwrap()
+}
+
+fn seconds(text: &str) -> Option<i64> {
+    moment(text).map(Timestamp::as_second)
+}
+
+#[test]
+fn members_are_found_by_name_and_null_is_absent() {
+    let object = raw(r#"{"a": 1, "b": null, "c": {"a": 2}, "a": 3, "\u0064": [4]}"#);
+    let found = members(&object, ["a", "b", "c", "d", "e"]).unwrap().map(|found| found.map(RawValue::get));
+    assert_eq!(found, [Some("3"), None, Some(r#"{"a": 2}"#), Some("[4]"), None]);
+    for none in ["1", "[]", "\"a\"", "null", "true"] {
+        assert!(members(&raw(none), ["a"]).is_none(), "{none}");
+    }
+}
+
+#[test]
+fn every_time_of_the_calendar_is_held_and_no_other() {
+    for (text, expected) in [
+        ("2026-01-01T00:00:00Z", Some(1_767_225_600)),
+        ("2026-01-01t00:00:00z", Some(1_767_225_600)),
+        ("2026-01-01T00:00:00.999999999+00:00", Some(1_767_225_600)),
+        ("2026-01-01T23:59:00+23:59", Some(1_767_225_600)),
+        ("2026-06-30T23:59:60Z", seconds("2026-06-30T23:59:59Z")),
+        ("9999-12-31T23:59:59Z", Some(Timestamp::MAX.as_second())),
+        ("9999-12-31T23:59:59.999999999-23:59", Some(Timestamp::MAX.as_second())),
+        ("9999-12-31T00:00:00+00:00", Some(Timestamp::MAX.as_second())),
+        ("9999-12-31T23:59:60Z", Some(Timestamp::MAX.as_second())),
+        ("0000-01-01T00:00:00Z", Some(FIRST)),
+        ("0000-01-01T00:00:00+23:59", Some(FIRST)),
+        ("0001-01-01T00:00:00Z", Some(-62_135_596_800)),
+        ("2026-02-30T00:00:00Z", None),
+        ("2026-13-45T99:99:99Z", None),
+        ("9999-02-30T00:00:00Z", None),
+        ("9999-12-31T23:59:59+24:00", None),
+        ("9999-12-31T23:59:59+23:60", None),
+        ("9999-12-31T23:59:59+2a:00", None),
+        ("9999-12-31T23:59:59", None),
+        ("10000-01-01T00:00:00Z", None),
+        ("", None),
+        ("Z", None),
+        ("äääZ", None),
+        ("ää+00:00", None),
+        ("yesterday", None),
+    ] {
+        assert_eq!(seconds(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn of_metadata_the_few_fields_are_taken_and_what_cannot_be_read_is_absent() {
+    let taken = bare_metadata(Some(&raw(&json!({
+        "name": "n", "namespace": "ns", "uid": "u", "resourceVersion": "7", "generation": 3,
+        "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "9999-12-31T23:59:59Z",
+        "labels": {"a": "b"}, "annotations": {"aiapi.dev/requester": "alice", "more": "x".repeat(250_000)},
+        "finalizers": ["f"], "ownerReferences": [{}], "generateName": "n-", "managedFields": [{"time": 1}],
+    })
+    .to_string())));
+    let expected = ObjectMeta {
+        name: Some("n".into()),
+        namespace: Some("ns".into()),
+        uid: Some("u".into()),
+        resource_version: Some("7".into()),
+        generation: Some(3),
+        creation_timestamp: Some(Time(Timestamp::from_second(1_767_225_600).unwrap())),
+        deletion_timestamp: Some(Time(Timestamp::MAX)),
+        annotations: Some([("aiapi.dev/requester".to_owned(), "alice".to_owned())].into()),
+        labels: Some([].into()),
+        finalizers: Some([].into()),
+        owner_references: Some([].into()),
+        generate_name: Some(String::new()),
+        ..ObjectMeta::default()
+    };
+    assert_eq!(taken, expected);
+
+    let odd = [
+        "null",
+        "0",
+        "-1",
+        "1e999",
+        "3.5",
+        "18446744073709551616",
+        "true",
+        "\"\"",
+        "\"odd\"",
+        "[]",
+        "[[1]]",
+        "{}",
+        r#"{"a": {"b": []}}"#,
+        r#"[{"time": "9999-12-31T23:59:59Z"}]"#,
+    ];
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "annotations",
+        "labels",
+        "finalizers",
+        "ownerReferences",
+        "generateName",
+        "managedFields",
+        "selfLink",
+        "unheardOf",
+    ] {
+        for value in odd.iter().copied().chain([&*deep]) {
+            // Also where the field stands there twice.
+            let text = format!(r#"{{"name": "n", "uid": "u", "{field}": {value}, "resourceVersion": "7"}}"#);
+            let taken = bare_metadata(Some(&raw(&text)));
+            if field != "name" && field != "uid" && field != "resourceVersion" {
+                let named = (taken.name.as_deref(), taken.uid.as_deref(), taken.resource_version.as_deref());
+                assert_eq!(named, (Some("n"), Some("u"), Some("7")), "{field}");
+            }
+            assert_eq!(taken.deletion_timestamp.is_some(), field == "deletionTimestamp" && value != "null");
+            assert!(taken.creation_timestamp.is_none() && taken.managed_fields.is_none());
+        }
+    }
+    for none in ["null", "0", "\"n\"", "[]", "{}"] {
+        assert_eq!(bare_metadata(Some(&raw(none))), ObjectMeta::default(), "{none}");
+    }
+    assert_eq!(bare_metadata(None), ObjectMeta::default());
+}
+
+#[test]
+fn texts_without_end_are_cut_and_names_and_uids_are_none() {
+    let long = "ä".repeat(100_000);
+    let taken = bare_metadata(Some(&raw(
+        &json!({"name": long, "namespace": long, "uid": long, "resourceVersion": long,
+            "annotations": {"aiapi.dev/requester": long}})
+        .to_string(),
+    )));
+    assert_eq!((taken.name, taken.namespace), (None, None));
+    assert_eq!((taken.uid, taken.resource_version), (None, None));
+    assert!(taken.annotations.unwrap()["aiapi.dev/requester"].len() <= 256);
+}
+
+#[test]
+fn what_would_be_another_path_in_a_url_is_no_name() {
+    let of = |name: &str, namespace: &str| {
+        let taken = bare_metadata(Some(&raw(&json!({"name": name, "namespace": namespace}).to_string())));
+        (taken.name, taken.namespace)
+    };
+    assert_eq!(of("a.b-c", "team-a"), (Some("a.b-c".into()), Some("team-a".into())));
+    let longest = "a".repeat(253);
+    assert_eq!(of(&longest, &longest[..63]), (Some(longest.clone()), Some(longest[..63].into())));
+    for odd in
+        ["", ".", "..", "....", "a/b", "../a", "a?dryRun=All", "a#b", "a%2fb", "a b", "a\n", "A", "ä", "\0"]
+    {
+        assert_eq!(of(odd, odd), (None, None), "{odd:?}");
+    }
+    assert_eq!(of("a.b", "a.b"), (Some("a.b".into()), None));
+    assert_eq!(of(&"a".repeat(254), &"a".repeat(64)), (None, None));
+}
+
+#[test]
+fn what_is_wrong_in_a_part_is_told_with_its_place() {
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    struct Part {
+        #[serde(default)]
+        items: Vec<Item>,
+    }
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    struct Item {
+        id: String,
+    }
+    let told = |text: &str| part::<Part>(Some(&raw(text)), "spec").unwrap_err();
+    assert_eq!(part::<Part>(None, "spec"), Ok(Part::default()));
+    for none in ["7", "[]", r#"[[{"id": "x"}]]"#, "\"x\""] {
+        assert_eq!(told(none), "spec: it is no object");
+    }
+    assert_eq!(
+        told(r#"{"items": [{"id": 7}]}"#),
+        "spec.items[0].id: invalid type: integer `7`, expected a string"
+    );
+    assert_eq!(told(r#"{"items": [{}]}"#), "spec.items[0]: missing field `id`");
+}
+
+/// Any JSON, as deep and as odd as may be.
+pub fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        proptest::sample::select(vec!["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "STOPPED", "1"])
+            .prop_map(Value::from),
+    ];
+    let names = proptest::sample::select(vec![
+        "metadata",
+        "spec",
+        "status",
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "labels",
+        "annotations",
+        "managedFields",
+        "time",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "state",
+        "stopRequest",
+        "managedBy",
+        "template",
+        "targetStatus",
+        "executions",
+        "deployments",
+        "id",
+        "notAfter",
+        "startTime",
+        "completionTime",
+        "conditions",
+        "observedGeneration",
+        "ttlSecondsAfterFinished",
+        "kind",
+        "data",
+        "bulkUpdates",
+    ]);
+    leaf.prop_recursive(5, 60, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::vec((names.clone().prop_map(str::to_owned), inner), 0..8)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn no_metadata_fails(value in any_json()) {
+        let text = value.to_string();
+        let taken = bare_metadata(Some(&raw(&text)));
+        prop_assert!(taken.managed_fields.is_none());
+    }
+}

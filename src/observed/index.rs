@@ -1,0 +1,296 @@
+//! What the operator remembers of Executions and Deployments: just what decisions need, fed by watches, and who
+//! waits for which of them.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::runtime::watcher::Event;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    api::Kind,
+    observed::target::{Observed, Target, not_older},
+};
+
+/// A list and watch of one kind, in one namespace or in all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace; all if absent.
+    pub namespace: Option<String>,
+}
+
+type Name = Box<str>;
+
+/// A kind, and a namespace.
+type Place = (Kind, Name);
+
+/// See the module's description. Cheap to share; no call blocks for longer than a look-up.
+#[derive(Debug)]
+pub struct Index {
+    inner: Mutex<Inner>,
+    unlisted: watch::Sender<HashSet<Scope>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    targets: HashMap<Place, HashMap<Name, Entry>>,
+    /// The names that are followed, each with the number of a mailbox.
+    followed: HashMap<Place, BTreeSet<(Arc<str>, u64)>>,
+    mailboxes: HashMap<u64, Arc<Mailbox>>,
+    /// How many mailboxes there were.
+    numbers: u64,
+    lists: HashMap<Scope, u32>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    target: Arc<Target>,
+    /// The number of the list in which it was last seen: a list that ends without it means that it is gone.
+    list: u32,
+}
+
+/// What has happened to followed targets since the follower last looked.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    changes: Mutex<Vec<Change>>,
+    arrived: Notify,
+}
+
+/// One change of a followed target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The kind of the target.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a followed target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The index has something newer about it.
+    Updated,
+    /// The object of this uid was deleted: a watch said so.
+    Deleted(Name),
+    /// A new list does not have it; what became of it was not seen.
+    Vanished,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere ends the process; until then the data is whole, for no change is made in halves.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mailbox {
+    /// Takes what has arrived.
+    pub fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut *lock(&self.changes))
+    }
+
+    /// Waits until something has arrived since the last [`Self::take`] (or may have).
+    pub async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    fn put(&self, change: Change) {
+        let mut changes = lock(&self.changes);
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
+        self.arrived.notify_one();
+    }
+}
+
+/// What can be followed: targets of one namespace.
+pub trait Targets {
+    /// Their namespace.
+    fn namespace(&self) -> &str;
+
+    /// Their kinds and names, the same each time.
+    fn names(&self) -> impl Iterator<Item = (Kind, &Arc<str>)>;
+}
+
+/// Ends the following when it is dropped.
+#[derive(Debug)]
+pub struct Following<T: Targets> {
+    index: Arc<Index>,
+    mailbox: Arc<Mailbox>,
+    number: u64,
+    targets: Arc<T>,
+}
+
+impl<T: Targets> Following<T> {
+    /// Where changes arrive.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+}
+
+impl<T: Targets> Drop for Following<T> {
+    fn drop(&mut self) {
+        let mut inner = lock(&self.index.inner);
+        inner.mailboxes.remove(&self.number);
+        for (kind, name) in self.targets.names() {
+            let place = (kind, self.targets.namespace().into());
+            if let Some(names) = inner.followed.get_mut(&place) {
+                names.remove(&(Arc::clone(name), self.number));
+                if names.is_empty() {
+                    inner.followed.remove(&place);
+                }
+            }
+        }
+    }
+}
+
+impl Index {
+    /// An empty index that `scopes` will feed.
+    #[must_use]
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), unlisted: watch::Sender::new(scopes.into_iter().collect()) })
+    }
+
+    /// Waits until a kind has been listed once, in every scope.
+    pub async fn listed(&self, kind: Kind) {
+        let listed = |unlisted: &HashSet<Scope>| unlisted.iter().all(|scope| scope.kind != kind);
+        // The sender is a part of self, so that waiting can't fail.
+        let _ = self.unlisted.subscribe().wait_for(listed).await;
+    }
+
+    /// How many targets of a kind are known.
+    #[must_use]
+    pub fn len(&self, kind: Kind) -> usize {
+        let inner = lock(&self.inner);
+        inner.targets.iter().filter(|((of, _), _)| *of == kind).map(|(_, names)| names.len()).sum()
+    }
+
+    /// What is known under a name.
+    #[must_use]
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Target>> {
+        let inner = lock(&self.inner);
+        let entry = inner.targets.get(&(kind, namespace.into()))?.get(name)?;
+        Some(Arc::clone(&entry.target))
+    }
+
+    /// Follows these from now on.
+    #[must_use]
+    pub fn follow<T: Targets>(self: &Arc<Self>, targets: Arc<T>) -> Following<T> {
+        let mailbox = Arc::new(Mailbox::default());
+        let mut inner = lock(&self.inner);
+        inner.numbers += 1;
+        let number = inner.numbers;
+        inner.mailboxes.insert(number, Arc::clone(&mailbox));
+        for (kind, name) in targets.names() {
+            let names = inner.followed.entry((kind, targets.namespace().into())).or_default();
+            names.insert((Arc::clone(name), number));
+        }
+        drop(inner);
+        Following { index: Arc::clone(self), mailbox, number, targets }
+    }
+
+    /// Takes in what a watch of `scope` says. Returns the object that is new or changed, if one is, and what was
+    /// read of it.
+    pub fn take_in(&self, scope: &Scope, event: Event<Observed>) -> Option<(Observed, Arc<Target>)> {
+        let mut inner = lock(&self.inner);
+        match event {
+            Event::Init => {
+                *inner.lists.entry(scope.clone()).or_default() += 1;
+                None
+            }
+            Event::InitApply(object) | Event::Apply(object) => {
+                inner.apply(scope, &object).map(|target| (object, target))
+            }
+            Event::Delete(object) => {
+                inner.delete(scope.kind, &object);
+                None
+            }
+            Event::InitDone => {
+                inner.drop_unlisted(scope);
+                drop(inner);
+                self.unlisted.send_if_modified(|unlisted| unlisted.remove(scope));
+                None
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, scope: &Scope, object: &Observed) -> Option<Arc<Target>> {
+        let list = self.lists.get(scope).copied().unwrap_or_default();
+        let (namespace, name) = object.key();
+        let names = self.targets.entry((scope.kind, namespace.into())).or_default();
+        let known = names.get_mut(name);
+        let target = Arc::new(Target::from(object)).seen_before(known.as_deref().map(|known| &*known.target));
+        if let Some(known) = known {
+            known.list = list;
+            known.target = Arc::clone(&known.target).seen_before(Some(&target));
+            // A watch that goes back in time takes nothing back.
+            if known.target == target || !not_older(&target.resource_version, &known.target.resource_version)
+            {
+                return None;
+            }
+        }
+        names.insert(name.into(), Entry { target: Arc::clone(&target), list });
+        self.tell(scope.kind, namespace, name, &What::Updated);
+        Some(target)
+    }
+
+    fn delete(&mut self, kind: Kind, object: &Observed) {
+        let (namespace, name) = object.key();
+        let uid: Name = object.metadata.uid.clone().unwrap_or_default().into();
+        let key = (kind, namespace.into());
+        if let Some(names) = self.targets.get_mut(&key) {
+            if names.get(name).is_some_and(|known| known.target.uid == uid) {
+                names.remove(name);
+            }
+            if names.is_empty() {
+                self.targets.remove(&key);
+            }
+        }
+        self.tell(kind, namespace, name, &What::Deleted(uid));
+    }
+
+    /// After a list: what it did not have is gone, whether it was known here or not.
+    fn drop_unlisted(&mut self, scope: &Scope) {
+        let list = self.lists.get(scope).copied().unwrap_or_default();
+        let within = |kind: Kind, namespace: &str| {
+            kind == scope.kind && scope.namespace.as_deref().is_none_or(|only| only == namespace)
+        };
+        for ((kind, namespace), names) in &mut self.targets {
+            if within(*kind, namespace) {
+                names.retain(|_, entry| entry.list == list);
+            }
+        }
+        self.targets.retain(|_, names| !names.is_empty());
+        for (place, names) in self.followed.iter().filter(|((kind, namespace), _)| within(*kind, namespace)) {
+            let known = self.targets.get(place);
+            let unknown = |name: &str| !known.is_some_and(|known| known.contains_key(name));
+            for (name, follower) in names.iter().filter(|(name, _)| unknown(name)) {
+                self.put(*follower, Change { kind: place.0, name: Arc::clone(name), what: What::Vanished });
+            }
+        }
+    }
+
+    fn tell(&self, kind: Kind, namespace: &str, name: &str, what: &What) {
+        let Some(names) = self.followed.get(&(kind, namespace.into())) else { return };
+        let name: Arc<str> = name.into();
+        for (name, follower) in names.range((Arc::clone(&name), 0)..=(name, u64::MAX)) {
+            self.put(*follower, Change { kind, name: Arc::clone(name), what: what.clone() });
+        }
+    }
+
+    fn put(&self, follower: u64, change: Change) {
+        if let Some(mailbox) = self.mailboxes.get(&follower) {
+            mailbox.put(change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
