@@ -7,8 +7,8 @@ use std::alloc::System;
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
     bulk_update::{
-        decide::{Plan, plan},
-        facts::{Gate, Gates, Rules},
+        decide::{Planning, plan},
+        facts::{Gate, Gates, Observation, Rules},
         work::Work,
     },
     observed::{
@@ -62,22 +62,19 @@ fn a_target_and_an_item_allocate_little() {
             "creationTimestamp": "2026-01-01T00:00:01Z"},
         "spec": {"executions": items}});
     let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
-    let work = Work::take_up(&bulk);
+    let mut work = Work::take_up(&bulk, None);
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
     let now: Timestamp = "2026-01-01T00:00:02Z".parse().unwrap();
 
     let region = Region::new(ALLOCATOR);
-    let looks: Vec<_> = work
-        .entries
-        .iter()
-        .map(|entry| entry.look(index.get(entry.item.kind, &work.request.namespace, &entry.item.id)))
-        .collect();
+    let looks = work.looks(|item| index.get(item.kind, "team-a", &item.id));
     let looking = region.change().allocations as f64 / 100.0;
-    let region = Region::new(ALLOCATOR);
     let rules = Rules { delete_completed: false };
-    let plan = plan(&work.request, &looks, &Admission::NotRequired, &gates, now.into(), rules);
+    let region = Region::new(ALLOCATOR);
+    let seen = Observation { admission: Admission::NotRequired, gates, looks, unlisted: None };
+    let plan = plan(work.request(), &seen, now.into(), rules);
     let planning = region.change().allocations as f64 / 100.0;
-    assert!(matches!(&plan, Plan::Planned(items) if items.len() == 100), "{plan:?}");
+    assert!(matches!(&plan, Planning::Planned(items) if items.len() == 100), "{plan:?}");
     println!("allocations of each item: {looking:.2} to look, {planning:.2} to plan");
 
     // What they were on 64 bits when this was written, and a tenth.

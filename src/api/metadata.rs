@@ -82,3 +82,6 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,33 +5,47 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
 use crate::{
-    api::{ItemResult, ItemStatus, TargetStatus},
+    api::TargetStatus,
     bulk_update::{
         context::{Context, Latest},
-        decide::{accepted_delete, accepted_stop},
-        facts::{Deadline, Start},
+        facts::Deadline,
         request::{Item, Request},
-        work::Work,
+        work::{Accepted, Answer, Intent, Work},
     },
     client::{Failure, requests, slots::Slot},
     observed::target::{self, Observed, Target},
+    tasks::unpanicked,
     telemetry::metrics,
 };
 
-/// A request to be sent about the item at this place.
+/// A request to be sent.
 #[derive(Clone, Debug)]
 pub enum Wanted {
-    /// Read its target.
+    /// Read the target of the item at this place.
     Read(usize),
-    /// Write to its target, as it was seen.
-    Write(usize, Arc<Target>),
+    /// Write to this object.
+    Write(Intent),
+}
+
+impl Wanted {
+    /// These reads, and those of the writes that the record intends; in the order of the items.
+    #[must_use]
+    pub fn of(work: &Work, reads: Vec<usize>, writes: Vec<(usize, Arc<Target>)>) -> Vec<Self> {
+        let writes = work.intents(writes).into_iter().map(Self::Write);
+        let mut wanted: Vec<_> = reads.into_iter().map(Self::Read).chain(writes).collect();
+        wanted.sort_by_key(|wanted| match wanted {
+            Self::Read(at) => *at,
+            Self::Write(intent) => intent.at(),
+        });
+        wanted
+    }
 }
 
 /// The requests of one BulkUpdate that have not been answered yet.
@@ -51,7 +65,8 @@ impl Flight {
     /// Waits for one answer and takes it in; says whether it asks for a new decision. `None` if there is nothing to wait for.
     pub async fn take_in_next(&mut self, work: &mut Work) -> Option<bool> {
         let answered = self.requests.join_next().await?;
-        Some(take_in(work, answered))
+        let (at, answer) = unpanicked(answered);
+        Some(work.answered(at, answer))
     }
 
     /// Sends nothing more, and waits for what was sent: its outcome belongs into the log, and nothing may be sent beside it.
@@ -59,26 +74,6 @@ impl Flight {
         self.called_off.cancel();
         while self.take_in_next(work).await.is_some() {}
     }
-}
-
-/// What came of a request.
-#[derive(Debug)]
-pub enum Answer {
-    /// A read.
-    Read(Result<Option<Target>, Failure>),
-    /// A write, and the resource version that guarded it.
-    Written(Box<str>, Result<Accepted, Failure>),
-    /// A write that was not sent, because something forbade it at the last moment.
-    NotSent,
-}
-
-/// What an accepted write has left.
-#[derive(Debug)]
-pub enum Accepted {
-    /// The object as it is now.
-    Left(Target),
-    /// Nothing: it is gone.
-    Gone,
 }
 
 /// How long one pass sends before it reports, or looks whether there is anything else to do.
@@ -94,8 +89,8 @@ pub async fn apply(
     wanted: Vec<Wanted>,
 ) {
     let until = Instant::now() + STINT;
-    let request = Arc::clone(&work.request);
-    let _writing = (!wanted.is_empty()).then(|| ctx.writing.enter(&work.request.namespace));
+    let request = Arc::clone(work.request());
+    let _writing = (!wanted.is_empty()).then(|| ctx.writing.enter(&request.namespace));
     let mut queue: VecDeque<_> = wanted.into();
     // One place in the line at a time, kept while this pass waits. It is given up between passes, when the status may want a
     // slot.
@@ -103,7 +98,7 @@ pub async fn apply(
     let mut slots = place();
     let mut look_again = false;
     // Reads sent together are decided on together: what they correct takes one status write.
-    while !queue.is_empty() || !(flight.is_empty() || (look_again && work.reading == 0)) {
+    while !queue.is_empty() || !(flight.is_empty() || (look_again && !work.is_reading())) {
         tokio::select! {
             biased;
             Some(again) = flight.take_in_next(work) => look_again |= again,
@@ -129,14 +124,11 @@ fn start(
     slot: Slot,
     wanted: Wanted,
 ) {
-    let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(&work.request));
+    let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(work.request()));
     let called_off = flight.called_off.clone();
     match wanted {
         Wanted::Read(at) => {
-            work.reading += 1;
-            let entry = &mut work.entries[at];
-            entry.progress.in_flight = true;
-            let item = entry.item.clone();
+            let item = work.sent_read(at).clone();
             let span = info_span!("read", kind = item.kind.name(), id = &*item.id);
             let ask = async move {
                 let answer = target::read(&ctx.client, item.kind, &request.namespace, &item.id).await;
@@ -148,47 +140,33 @@ fn start(
             };
             flight.requests.spawn(ask.instrument(span));
         }
-        Wanted::Write(at, target) => {
-            // Intent before effect, whatever the steps before have done.
-            let intended = work.is_intended(at, &target);
-            let Some(planned) = work.start.filter(|_| intended) else { return };
-            let item = work.entries[at].item.clone();
-            work.entries[at].progress.in_flight = true;
-            let since = work.since;
-            let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %target.uid,
+        Wanted::Write(intent) => {
+            let since = work.since();
+            let item = work.sent_write(&intent).clone();
+            let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %intent.target().uid,
                 verb = metrics::verb(item.target));
             let ask = async move {
-                let may = || !called_off.is_cancelled() && !latest.stopped();
-                let answer = write(&ctx, may, &request, since, planned, &item, target).await;
+                let flags = ctx.meta.read_since(since).await;
+                // From here to the sending nothing waits: what is seen now is what the write rests on.
+                let may = flags.is_ok_and(|flags| flags.on(item.kind))
+                    && !called_off.is_cancelled()
+                    && !latest.stopped()
+                    && Deadline::at(&request, intent.start(), ctx.clock.now()) == Deadline::Ahead;
+                let answer =
+                    if may { write(&ctx, &request, &item, intent.target()).await } else { Answer::NotSent };
                 drop(slot);
-                (at, answer)
+                (intent.at(), answer)
             };
             flight.requests.spawn(ask.instrument(span));
         }
     }
 }
 
-async fn write(
-    ctx: &Context,
-    may: impl Fn() -> bool,
-    request: &Request,
-    since: Instant,
-    start: Start,
-    item: &Item,
-    target: Arc<Target>,
-) -> Answer {
-    let flags = ctx.meta.read_since(since).await;
-    // From here to the sending nothing waits: what is seen now is what the write rests on.
-    let may = flags.is_ok_and(|flags| flags.on(item.kind))
-        && may()
-        && Deadline::at(request, start, ctx.clock.now()) == Deadline::Ahead;
-    if !may {
-        return Answer::NotSent;
-    }
+async fn write(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Answer {
     let in_flight = ctx.metrics.write_begins();
     let outcome = match item.target {
-        TargetStatus::Stopped => stop(ctx, request, item, &target).await,
-        TargetStatus::Deleted => delete(ctx, request, item, &target).await,
+        TargetStatus::Stopped => stop(ctx, request, item, target).await,
+        TargetStatus::Deleted => delete(ctx, request, item, target).await,
     };
     drop(in_flight);
     ctx.metrics.written(item.kind, item.target, &outcome);
@@ -237,41 +215,4 @@ async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) 
         return Ok(Accepted::Gone);
     }
     target::answered(&item.id, &answer).map(Accepted::Left)
-}
-
-/// Takes in an answer; says whether it asks for a new decision.
-pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
-    let (at, answer) = crate::tasks::unpanicked(answered);
-    let entry = &mut work.entries[at];
-    match answer {
-        Answer::Read(answer) => {
-            entry.read(answer);
-            work.reading -= 1;
-            work.keep_few_words();
-        }
-        Answer::NotSent => entry.progress.in_flight = false,
-        Answer::Written(guard, Err(failure)) => {
-            entry.write_failed(&failure, &guard);
-            work.keep_few_words();
-        }
-        Answer::Written(_, Ok(accepted)) => {
-            let Some(record) = entry.record.clone() else { return true };
-            let (record, left) = match (accepted, entry.item.target) {
-                (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
-                (Accepted::Left(target), TargetStatus::Stopped) => {
-                    entry.progress.written = target.version();
-                    (accepted_stop(&record, &target), Some(target))
-                }
-                (Accepted::Left(target), TargetStatus::Deleted) => {
-                    (accepted_delete(&record, &target), Some(target))
-                }
-            };
-            entry.accepted(left);
-            work.last_write = Some(Instant::now());
-            let entry = &mut work.entries[at];
-            entry.becomes(record, None);
-            return false;
-        }
-    }
-    true
 }

@@ -53,7 +53,7 @@ impl Context {
     /// at its own pace.
     #[must_use]
     pub fn others(&self, work: &Work) -> usize {
-        if work.any(ItemResult::Planned) { self.writing.others(&work.request.namespace) } else { 0 }
+        if work.any(ItemResult::Planned) { self.writing.others(&work.request().namespace) } else { 0 }
     }
 
     /// Who asked for it, where the admission policy vouches for that.

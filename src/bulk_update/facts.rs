@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::{api::Kind, bulk_update::request::Request, client::clock::Now, observed::target::Target};
+use crate::{
+    api::Kind,
+    bulk_update::request::Request,
+    client::clock::Now,
+    observed::{admission::Admission, target::Target},
+};
 
 /// What is known of an item's target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,4 +139,18 @@ impl Deadline {
 pub struct Rules {
     /// Whether COMPLETED Executions may be deleted (`--delete-completed`), which the AI API does not allow.
     pub delete_completed: bool,
+}
+
+/// What one pass decides on.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Whether authors are checked.
+    pub admission: Admission,
+    /// The flag.
+    pub gates: Gates,
+    /// What is known of each item's target.
+    pub looks: Vec<Look>,
+    /// That a kind which the request names has not been listed yet: nothing is planned, and what was planned is read item by
+    /// item.
+    pub unlisted: Option<String>,
 }

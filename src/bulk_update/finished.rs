@@ -9,11 +9,7 @@ use tracing::{info, warn};
 
 use crate::{
     api::time::{later, until},
-    bulk_update::{
-        context::Context,
-        over::Over,
-        resource::{self, Named},
-    },
+    bulk_update::{context::Context, named::Named, over::Over, resource},
     client::{Failure, Next, clock::Clock},
 };
 

@@ -9,6 +9,7 @@ pub mod facts;
 mod finished;
 #[cfg(test)]
 mod fixtures;
+mod named;
 mod observe;
 mod over;
 mod pace;

@@ -4,7 +4,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus},
-    bulk_update::{resource::Named, status::with_generation},
+    bulk_update::named::Named,
 };
 
 /// What is left to be known of a BulkUpdate that is over.
@@ -48,4 +48,15 @@ impl Over {
     pub fn speaks_of(&self, generation: Option<i64>) -> bool {
         self.generation == generation && self.unacknowledged.is_none()
     }
+}
+
+/// The finished status `before`, for a spec of which only what may change after the end has changed.
+#[must_use]
+pub fn with_generation(before: &BulkUpdateStatus, generation: i64) -> BulkUpdateStatus {
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    for condition in &mut status.conditions {
+        condition.observed_generation = Some(generation);
+    }
+    status
 }

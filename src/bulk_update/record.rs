@@ -7,15 +7,16 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use crate::{
-    api::{BulkUpdateStatus, ItemResult, READY},
+    api::{BulkUpdateStatus, ItemResult, ItemStatus, READY},
     bulk_update::{
         context::Context,
+        named::Named,
         report,
         request::Request,
-        resource::{self, Named},
-        status::{Phase, status},
+        resource,
+        status::status,
         stored::Stored,
-        work::Work,
+        work::{Entry, Phase, Work},
     },
     client::Failure,
     telemetry::health::Pulse,
@@ -40,37 +41,46 @@ pub enum Recorded {
     Overtaken,
 }
 
-/// Writes the status if it is due.
-pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: &Phase, pulse: &Pulse) -> Recorded {
-    let wanted = status(work, phase, ctx.clock.now());
-    if wanted == work.recorded {
+/// Writes the status if it is due. What is proposed and does not get there was never planned.
+pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: Phase, pulse: &Pulse) -> Recorded {
+    let proposed = matches!(phase, Phase::Proposed(_));
+    let recorded = if_due(ctx, work, phase, pulse).await;
+    if proposed && work.start().is_none() {
+        work.not_planned();
+    }
+    recorded
+}
+
+async fn if_due(ctx: &Arc<Context>, work: &mut Work, phase: Phase, pulse: &Pulse) -> Recorded {
+    let wanted = status(work, &phase, ctx.clock.now());
+    if wanted == *work.on_api_server() {
         return Recorded::Unchanged;
     }
-    if work.pace.held_back().is_some()
-        || !(work.pace.due(ctx.others(work)) || must_stand_first(work, &wanted))
+    if work.pace().held_back().is_some()
+        || !(work.pace().due(ctx.others(work)) || must_stand_first(work, &wanted))
     {
         return Recorded::Later;
     }
-    write_or_put_off(ctx, work, phase, wanted, false, pulse).await
+    write_or_put_off(ctx, work, phase, wanted, pulse).await
 }
 
 /// Records what is known before the work is laid down unfinished. At best effort: what can't be recorded now is read
 /// off the objects by whoever takes it up again.
 pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
-    if work.start.is_none() {
+    if work.start().is_none() {
         return;
     }
     let attempts = async {
         loop {
-            if let Some(time) = work.pace.held_back() {
+            if let Some(time) = work.pace().held_back() {
                 sleep_until(time).await;
             }
-            let phase = Phase::Planned(None);
+            let phase = Phase::Last;
             let wanted = status(work, &phase, ctx.clock.now());
-            if wanted == work.recorded {
+            if wanted == *work.on_api_server() {
                 return;
             }
-            match write_or_put_off(ctx, work, &phase, wanted, true, pulse).await {
+            match write_or_put_off(ctx, work, phase, wanted, pulse).await {
                 Recorded::Written(_) | Recorded::Adopted(_) | Recorded::Later => {}
                 Recorded::Unchanged | Recorded::Overtaken => return,
             }
@@ -84,34 +94,28 @@ pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
 async fn write_or_put_off(
     ctx: &Arc<Context>,
     work: &mut Work,
-    phase: &Phase,
+    phase: Phase,
     wanted: BulkUpdateStatus,
-    last: bool,
     pulse: &Pulse,
 ) -> Recorded {
     // A status takes a slot like any other request: a thousand plans at once are no reason to flood the API server.
-    let _slot = pulse.in_line(ctx.slots.acquire(&work.request.namespace, &work.request.uid)).await;
-    if work.recorded.start_time.is_none() && work.any(ItemResult::Planned) {
-        work.since = Instant::now();
-        if !work.pace.failing() {
-            read_flag_ahead(ctx, work.since);
+    let _slot = pulse.in_line(ctx.slots.acquire(&work.request().namespace, &work.request().uid)).await;
+    if matches!(&phase, Phase::Proposed(plan) if plan.writes()) {
+        work.plan_is_sent();
+        if !work.pace().failing() {
+            read_flag_ahead(ctx, work.since());
         }
     }
-    match write(ctx, work, phase, wanted, last).await {
-        Ok(recorded) => {
-            if !matches!(recorded, Recorded::Overtaken) {
-                work.pace.written();
-            }
-            recorded
-        }
+    match write(ctx, work, phase, wanted).await {
+        Ok(recorded) => recorded,
         Err(failure) => {
             ctx.metrics.failed("bulkupdates", &failure);
-            if work.pace.failed(&failure) {
-                warn!(bulk_update = %work.request.full_name(), %failure, "the status can't be written; trying again");
+            if work.not_recorded(&failure) {
+                warn!(bulk_update = %work.request().full_name(), %failure, "the status can't be written; trying again");
             }
             // No condition can say so.
             if failure.is_too_large() {
-                report::too_large(ctx, &work.request, &failure);
+                report::too_large(ctx, work.request(), &failure);
             }
             Recorded::Later
         }
@@ -130,10 +134,10 @@ fn read_flag_ahead(ctx: &Arc<Context>, since: Instant) {
 /// reason.
 fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
     let reason = |s: &BulkUpdateStatus| s.condition(READY).map(|c| c.reason.clone());
-    let planned = |e: &&super::work::Entry| e.result() == Some(ItemResult::Planned);
-    reason(wanted) != reason(&work.recorded)
-        || work.entries.iter().filter(planned).any(|entry| {
-            let uid = |r: &crate::api::ItemStatus| r.uid.clone();
+    let planned = |e: &&Entry| e.result() == Some(ItemResult::Planned);
+    reason(wanted) != reason(work.on_api_server())
+        || work.entries().iter().filter(planned).any(|entry| {
+            let uid = |r: &ItemStatus| r.uid.clone();
             work.on_record(&entry.item).map(uid) != entry.record.as_ref().map(uid)
         })
 }
@@ -143,55 +147,48 @@ fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
 async fn write(
     ctx: &Context,
     work: &mut Work,
-    phase: &Phase,
+    phase: Phase,
     mut wanted: BulkUpdateStatus,
-    last: bool,
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
-        match resource::replace(ctx, &work.named, &wanted).await {
-            Ok(version) => {
-                work.named.resource_version = version;
-                work.unanswered = None;
-                return Ok(Recorded::Written(std::mem::replace(&mut work.recorded, wanted)));
-            }
+        match resource::replace(ctx, work.named(), &wanted).await {
+            Ok(version) => return Ok(Recorded::Written(work.recorded(phase, wanted, version))),
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
             // The first conflict is ordinary; what keeps conflicting is not tried at full speed, with a slot in hand.
             Err(failure) if failure.is_conflict() && conflicts > 0 => return Err(failure),
             Err(failure) if failure.is_conflict() => conflicts += 1,
             Err(failure) => {
                 // Also one that was refused may have been carried out: what stands between may say so.
-                work.unanswered = Some(wanted);
+                work.sent_without_answer(wanted);
                 return Err(failure);
             }
         }
-        let live = match resource::get(ctx, &work.request).await {
+        let live = match resource::get(ctx, work.request()).await {
             Ok(live) => live,
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
             Err(failure) => return Err(failure),
         };
         let Stored { bulk: live, flaw: None } = live else { return Ok(Recorded::Overtaken) };
         let asked = Request::from(&live);
-        if asked.uid != work.request.uid
-            || !asked.same_items(&work.request)
-            || (live.metadata.deletion_timestamp.is_some() && !last)
+        if asked.uid != work.request().uid
+            || !asked.same_items(work.request())
+            || (live.metadata.deletion_timestamp.is_some() && phase != Phase::Last)
         {
             return Ok(Recorded::Overtaken);
         }
         let stands = live.status.unwrap_or_default();
         // A write of this process that got no answer has taken hold.
-        let own =
-            if stands == wanted { Some(wanted) } else { work.unanswered.take_if(|sent| *sent == stands) };
-        if own.is_none() && stands != work.recorded {
+        let own = stands == wanted || work.took_hold(&stands);
+        if !own && stands != *work.on_api_server() {
             return Ok(Recorded::Overtaken);
         }
         // Only from here on: with this guard, what somebody else has written could be overwritten.
-        work.named = Named::from(&live.metadata);
-        work.generation = live.metadata.generation.unwrap_or_default();
-        if let Some(own) = own {
-            return Ok(Recorded::Adopted(work.adopt(own)));
+        work.found(Named::from(&live.metadata), live.metadata.generation);
+        if own {
+            return Ok(Recorded::Adopted(work.adopted(stands)));
         }
         // Something else has changed, such as a label or the TTL.
-        wanted = status(work, phase, ctx.clock.now());
+        wanted = status(work, &phase, ctx.clock.now());
     }
 }

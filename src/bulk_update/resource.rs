@@ -1,6 +1,5 @@
 //! A BulkUpdate on the API server: what names it in one version, and the requests about it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::TypeMeta};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -10,56 +9,10 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, bare_metadata},
-    bulk_update::{context::Context, request::Request, stored::Stored},
+    bulk_update::{context::Context, named::Named, request::Request, stored::Stored},
     client::{Failure, requests},
     decode,
 };
-
-/// What names a BulkUpdate, in one version of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// Its namespace.
-    pub namespace: Box<str>,
-    /// Its name.
-    pub name: Box<str>,
-    /// Its uid.
-    pub uid: Box<str>,
-    /// The version.
-    pub resource_version: Box<str>,
-    /// Whether others own some of its metadata: labels, annotations, finalizers, owners or the prefix of its name.
-    shared: bool,
-}
-
-impl From<&ObjectMeta> for Named {
-    fn from(metadata: &ObjectMeta) -> Self {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default().into();
-        Self {
-            namespace: text(&metadata.namespace),
-            name: text(&metadata.name),
-            uid: text(&metadata.uid),
-            resource_version: text(&metadata.resource_version),
-            shared: metadata.labels.is_some()
-                || metadata.annotations.is_some()
-                || metadata.finalizers.is_some()
-                || metadata.owner_references.is_some()
-                || metadata.generate_name.is_some(),
-        }
-    }
-}
-
-impl Named {
-    /// Whether all of it could be read: otherwise there is nothing that a request could be about.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        [&self.namespace, &self.name, &self.uid, &self.resource_version].iter().all(|text| !text.is_empty())
-    }
-
-    /// Namespace and name, for logs.
-    #[must_use]
-    pub fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
-    }
-}
 
 /// Writes a status under the guard of the resource version in `named`; gives back the new version. It replaces the status and
 /// leaves all else: the API server takes that from what stands there, so that the spec need not be sent.

@@ -44,7 +44,7 @@ pub async fn settle(
 ) {
     let mut flag = ctx.meta.changes();
     let mut policies = ctx.policies.changes();
-    let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
+    let watches_flag = work.start().is_none() || work.any(ItemResult::Planned);
     let next = next_time(work, waiting, ctx.others(work), ctx.clock.now());
     tokio::select! {
         Some(_) = flight.take_in_next(work) => {}
@@ -52,7 +52,7 @@ pub async fn settle(
         () = latest.changed() => {}
         () = ctx.shutdown.cancelled() => {}
         _ = flag.changed(), if watches_flag => {}
-        _ = policies.changed(), if work.start.is_none() => {}
+        _ = policies.changed(), if work.start().is_none() => {}
         () = sleep_until(next) => {}
     }
 }
@@ -63,19 +63,19 @@ fn next_time(work: &Work, waiting: Waiting, others: usize, now: Now) -> Instant 
     let start = Instant::now();
     let (decided, decided_at) = waiting.decided;
     let after = |left: Duration| start + left.min(LONGEST_WAIT) + Duration::from_millis(1);
-    let request = &work.request;
+    let request = work.request();
     let mut times = vec![start + LONGEST_WAIT];
     if waiting.hindered > 0 {
         times.push(start + backoff(waiting.hindered));
     }
     if waiting.to_record {
         // Others may be done sooner than that.
-        times.extend(work.pace.next(others).map(|time| time.min(start + LONGEST_LOOK)));
+        times.extend(work.pace().next(others).map(|time| time.min(start + LONGEST_LOOK)));
     }
     if !request.not_after_has_passed(decided_at) {
         times.extend(request.not_after.map(|end| after(until(end, now.latest))));
     }
-    match work.start {
+    match work.start() {
         None => {
             let end = Some(request.starting_deadline).filter(|end| *end > decided_at.earliest);
             times.extend(end.map(|end| after(until(end, now.earliest))));
@@ -85,19 +85,18 @@ fn next_time(work: &Work, waiting: Waiting, others: usize, now: Now) -> Instant 
             times.extend(left.and_then(|_| request.active_deadline_in(start, now)).map(after));
         }
     }
-    times.extend(work.entries.iter().filter_map(|e| e.progress.not_before.filter(|t| *t > decided)));
+    times.extend(work.entries().iter().filter_map(|e| e.progress.not_before.filter(|t| *t > decided)));
     times.into_iter().min().unwrap_or(start).max(start)
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
     use crate::{
-        api::{Kind, TargetStatus},
-        bulk_update::{
-            facts::Start,
-            fixtures::{at, bulk, spec},
-        },
+        api::{BulkUpdateStatus, Kind, TargetStatus},
+        bulk_update::fixtures::{at, bulk, spec},
     };
 
     #[tokio::test(start_paused = true)]
@@ -110,11 +109,15 @@ mod tests {
         ] {
             spec[field] = value;
         }
-        let mut work = Work::take_up(&bulk(&spec));
+        let bulk = bulk(&spec);
         let decided = Instant::now();
         let waiting = |at| Waiting { hindered: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
-            work.start = start.map(Start::from);
+            let mut bulk = bulk.clone();
+            let start_time = start.map(Time);
+            bulk.status = start_time
+                .map(|start| BulkUpdateStatus { start_time: Some(start), ..BulkUpdateStatus::default() });
+            let work = Work::take_up(&bulk, None);
             let wait = |decided: i64, now: i64| {
                 next_time(&work, waiting(at(decided).into()), 0, at(now).into()) - Instant::now()
             };
@@ -124,14 +127,15 @@ mod tests {
             // It has passed while the status was written.
             assert_eq!(wait(10, 11), Duration::from_millis(1), "{start:?}");
         }
+        let mut work = Work::take_up(&bulk, None);
         let waiting = waiting(at(12).into());
         let hindered = Waiting { hindered: 3, ..waiting };
         assert_eq!(next_time(&work, hindered, 0, at(12).into()) - Instant::now(), backoff(3));
         // What has become due while the status was written is due at once; what was due before that was decided on.
-        work.entries[0].progress.not_before = Some(decided + Duration::from_millis(100));
+        work.entry_mut(0).progress.not_before = Some(decided + Duration::from_millis(100));
         tokio::time::advance(Duration::from_millis(150)).await;
         assert_eq!(next_time(&work, waiting, 0, at(12).into()), Instant::now());
-        work.entries[0].progress.not_before = Some(decided);
+        work.entry_mut(0).progress.not_before = Some(decided);
         assert_eq!(next_time(&work, waiting, 0, at(12).into()) - Instant::now(), LONGEST_WAIT);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     bulk_update::{
         facts::Hindrance,
-        work::{Entry, Work},
+        work::{Phase, Work},
     },
     client::clock::Now,
     decode::text::cut,
@@ -23,27 +23,21 @@ use crate::{
 /// The longest message of a condition, in bytes.
 pub(super) const LONGEST_MESSAGE: usize = 1024;
 
-/// Where a BulkUpdate is, as the conditions tell it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It can't be planned yet; why.
-    Waiting(Hindrance, String),
-    /// It is over before it began; why.
-    Rejected(ConditionReason, String),
-    /// It is planned; why it does not go on, if it does not.
-    Planned(Option<String>),
-}
-
 /// The status of `work` in `phase`.
 #[must_use]
 pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
+    let start = match phase {
+        Phase::Proposed(plan) => Some(plan.start()),
+        _ => work.start(),
+    };
     // The API server keeps whole seconds, and what it gives back is compared with this. What is known of the present narrows
     // down with time, but nothing ends before it begins.
-    let now = work.start.map_or(now.to_record(), |start| start.time.max(now.to_record()));
+    let now = start.map_or(now.to_record(), |start| start.time.max(now.to_record()));
+    let before = work.on_api_server();
     let mut status = BulkUpdateStatus {
-        observed_generation: work.generation,
-        start_time: work.start.map(|start| Time(start.time)),
-        completion_time: work.recorded.completion_time.clone(),
+        observed_generation: work.generation(),
+        start_time: start.map(|start| Time(start.time)),
+        completion_time: before.completion_time.clone(),
         ..BulkUpdateStatus::default()
     };
     let words = match phase {
@@ -52,21 +46,45 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
             status.completion_time.get_or_insert(Time(now));
             rejected(*why, message)
         }
-        Phase::Planned(hindrance) => {
-            let summary = summary(&work.entries);
-            status.summary = Some(summary);
-            status.executions = items(&work.entries, Kind::Execution);
-            status.deployments = items(&work.entries, Kind::Deployment);
-            if summary.planned == 0 && summary.scheduled == 0 {
-                status.completion_time.get_or_insert(Time(now));
-                finished(summary, &work.entries, work.request.dry_run)
-            } else {
-                underway(summary, hindrance.as_deref())
-            }
+        Phase::Proposed(plan) => {
+            let kinds = work.entries().iter().map(|entry| entry.item.kind);
+            carried_out(&mut status, &kinds.zip(plan.records()).collect(), None, work, now)
+        }
+        Phase::Planned(_) | Phase::Last => {
+            let hindrance = match phase {
+                Phase::Planned(why) => why.clone().or_else(|| work.waits_for()),
+                _ => None,
+            };
+            let known =
+                work.entries().iter().filter_map(|entry| Some((entry.item.kind, entry.record.as_ref()?)));
+            carried_out(&mut status, &known.collect(), hindrance.as_deref(), work, now)
         }
     };
-    status.conditions = conditions(&words, &work.recorded, work.generation, now);
+    status.conditions = conditions(&words, before, work.generation(), now);
     status
+}
+
+/// The entries of the items, each with its kind.
+type Records<'a> = Vec<(Kind, &'a ItemStatus)>;
+
+/// What there is to be said of a plan and what became of it; it is over once nothing is planned or scheduled any more.
+fn carried_out(
+    status: &mut BulkUpdateStatus,
+    records: &Records<'_>,
+    hindrance: Option<&str>,
+    work: &Work,
+    now: Timestamp,
+) -> Words {
+    let summary = summary(records);
+    status.summary = Some(summary);
+    status.executions = items(records, Kind::Execution);
+    status.deployments = items(records, Kind::Deployment);
+    if summary.planned == 0 && summary.scheduled == 0 {
+        status.completion_time.get_or_insert(Time(now));
+        finished(summary, records, work.request().dry_run)
+    } else {
+        underway(summary, hindrance)
+    }
 }
 
 /// What stands in the conditions: those that are there, each with status, reason and message.
@@ -123,7 +141,7 @@ fn underway(summary: Summary, hindrance: Option<&str>) -> Words {
     Words { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
 }
 
-fn finished(summary: Summary, entries: &[Entry], dry_run: bool) -> Words {
+fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Words {
     let total = summary.total;
     let plural = if total == 1 { "" } else { "s" };
     let bad = summary.refused + summary.failed > 0;
@@ -138,7 +156,7 @@ fn finished(summary: Summary, entries: &[Entry], dry_run: bool) -> Words {
         [(ItemResult::Failed, summary.failed, "failed"), (ItemResult::Refused, summary.refused, "refused")]
     {
         if count > 0 {
-            parts.push(format!("{count} {verb} ({})", reasons(entries, result)));
+            parts.push(format!("{count} {verb} ({})", reasons(records, result)));
         }
     }
     let message = match (bad, dry_run) {
@@ -155,9 +173,9 @@ fn finished(summary: Summary, entries: &[Entry], dry_run: bool) -> Words {
 }
 
 /// How often each reason stands at items of this result: `NotFound 2, WrongState`.
-fn reasons(entries: &[Entry], result: ItemResult) -> String {
+fn reasons(records: &Records<'_>, result: ItemResult) -> String {
     let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
-    for record in entries.iter().filter_map(|e| e.record.as_ref()) {
+    for (_, record) in records {
         if record.result == result
             && let Some(reason) = record.reason
         {
@@ -170,23 +188,23 @@ fn reasons(entries: &[Entry], result: ItemResult) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-fn items(entries: &[Entry], kind: Kind) -> Option<Vec<ItemStatus>> {
-    let of_kind = entries.iter().filter(|e| e.item.kind == kind);
-    let list: Vec<_> = of_kind.filter_map(|e| e.record.clone()).collect();
+fn items(records: &Records<'_>, kind: Kind) -> Option<Vec<ItemStatus>> {
+    let of_kind = records.iter().filter(|(of, _)| *of == kind);
+    let list: Vec<_> = of_kind.map(|(_, record)| ItemStatus::clone(record)).collect();
     (!list.is_empty()).then_some(list)
 }
 
-fn summary(entries: &[Entry]) -> Summary {
+fn summary(records: &Records<'_>) -> Summary {
     let mut summary = Summary::default();
-    for entry in entries {
+    for (_, record) in records {
         summary.total += 1;
-        *match entry.result() {
-            Some(ItemResult::Planned) | None => &mut summary.planned,
-            Some(ItemResult::Eligible) => &mut summary.eligible,
-            Some(ItemResult::Scheduled) => &mut summary.scheduled,
-            Some(ItemResult::Settled) => &mut summary.settled,
-            Some(ItemResult::Refused) => &mut summary.refused,
-            Some(ItemResult::Failed) => &mut summary.failed,
+        *match record.result {
+            ItemResult::Planned => &mut summary.planned,
+            ItemResult::Eligible => &mut summary.eligible,
+            ItemResult::Scheduled => &mut summary.scheduled,
+            ItemResult::Settled => &mut summary.settled,
+            ItemResult::Refused => &mut summary.refused,
+            ItemResult::Failed => &mut summary.failed,
         } += 1;
     }
     summary
@@ -231,17 +249,6 @@ fn conditions(words: &Words, before: &BulkUpdateStatus, generation: i64, now: Ti
         list.push(condition(STALLED, "True", *reason, message));
     }
     list
-}
-
-/// The finished status `before`, for a spec of which only what may change after the end has changed.
-#[must_use]
-pub fn with_generation(before: &BulkUpdateStatus, generation: i64) -> BulkUpdateStatus {
-    let mut status = before.clone();
-    status.observed_generation = generation;
-    for condition in &mut status.conditions {
-        condition.observed_generation = Some(generation);
-    }
-    status
 }
 
 #[cfg(test)]

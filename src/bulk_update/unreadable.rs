@@ -12,12 +12,7 @@ use tracing::{info, warn};
 
 use crate::{
     api::{ACCEPTED, BulkUpdateStatus, ConditionReason, READY, STALLED, time::whole_seconds},
-    bulk_update::{
-        context::Context,
-        resource::{self, Named},
-        status::condition,
-        stored::Stored,
-    },
+    bulk_update::{context::Context, named::Named, resource, status::condition, stored::Stored},
     client::{Next, backoff},
 };
 

@@ -1,34 +1,38 @@
-//! The state of one BulkUpdate between two passes.
+//! The state of one BulkUpdate between two passes. It changes by what happens, and by nothing else: [`Work::seen`],
+//! [`Work::decided`], [`Work::recorded`], [`Work::sent_write`] and [`Work::sent_read`], [`Work::answered`].
 
+mod entry;
+mod outcome;
+mod plan;
 pub mod progress;
 mod seen;
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus},
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, TargetStatus},
     bulk_update::{
-        facts::Start,
+        facts::{Look, Start},
+        named::Named,
         over::Over,
         pace::Pace,
-        request::{Item, Request, without_record},
-        resource::Named,
+        request::{Item, Request},
     },
     client::Failure,
-    decode::text::shortened,
-    observed::target::Target,
+    observed::{
+        index::{Change, What},
+        target::Target,
+    },
 };
 
-pub use self::progress::{Open, Progress, Read};
-
-/// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
-pub(super) const LONGEST_MESSAGE: usize = 120;
-
-/// How long an answer holds while planning waits for another.
-const ANSWER_HOLDS: Duration = Duration::from_secs(10);
+pub use self::{
+    entry::{Entry, LONGEST_MESSAGE},
+    outcome::{about, accepted_delete, accepted_stop},
+    plan::{Become, Intent, ItemPlan, Phase, Plan},
+    progress::{Open, Progress, Read},
+};
 
 /// Of how many items it is kept what their last failure said: one of them is told at a time.
 const MOST_TOLD: usize = 2;
@@ -37,47 +41,57 @@ const MOST_TOLD: usize = 2;
 #[derive(Debug)]
 pub struct Work {
     /// What was asked for.
-    pub request: Arc<Request>,
+    request: Arc<Request>,
     /// When it was planned, if it was.
-    pub start: Option<Start>,
+    start: Option<Start>,
     /// The items, in the order of the record.
-    pub entries: Vec<Entry>,
+    entries: Vec<Entry>,
     /// The status that the API server is known to have.
-    pub recorded: BulkUpdateStatus,
+    recorded: BulkUpdateStatus,
     /// What names the BulkUpdate, in the version in which it has that status.
-    pub named: Named,
+    named: Named,
     /// The generation of the spec.
-    pub generation: i64,
+    generation: i64,
     /// Its time to live after the end, in seconds, in that generation.
     time_to_live: Option<i32>,
     /// The last status that this process has sent without an answer.
-    pub unanswered: Option<BulkUpdateStatus>,
+    unanswered: Option<BulkUpdateStatus>,
     /// When this process took it up, or began to record its plan: the flag must have been read since.
-    pub since: Instant,
+    since: Instant,
     /// When this process saw a write accepted last.
-    pub last_write: Option<Instant>,
+    last_write: Option<Instant>,
     /// How many reads are under way.
-    pub reading: usize,
+    reading: usize,
     /// When status writes are due.
-    pub pace: Pace,
+    pace: Pace,
 }
 
-/// One item under way.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// What was asked for.
-    pub item: Item,
-    /// What became of it so far; absent until planned.
-    pub record: Option<ItemStatus>,
-    /// What only this process knows.
-    pub progress: Progress,
+/// What came of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// A read.
+    Read(Result<Option<Target>, Failure>),
+    /// A write, and the resource version that guarded it.
+    Written(Box<str>, Result<Accepted, Failure>),
+    /// A write that was not sent, because something forbade it at the last moment.
+    NotSent,
+}
+
+/// What an accepted write has left.
+#[derive(Debug)]
+pub enum Accepted {
+    /// The object as it is now.
+    Left(Target),
+    /// Nothing: it is gone.
+    Gone,
 }
 
 impl Work {
-    /// Takes up a BulkUpdate as it stands on the API server, from the start or from where an earlier process left it.
+    /// Takes up a BulkUpdate as it stands on the API server, from the start or from where an earlier process left it. `made_at` is the
+    /// resource version at which it was created, where that is known.
     #[must_use]
-    pub fn take_up(bulk: &BulkUpdate) -> Self {
-        let request = Request::from(bulk);
+    pub fn take_up(bulk: &BulkUpdate, made_at: Option<u64>) -> Self {
+        let request = Request { made_at, ..Request::from(bulk) };
         let recorded = sharing(&request, bulk.status.clone().unwrap_or_default());
         let start = recorded.start_time.as_ref().map(|t| t.0);
         let mut entries: Vec<_> =
@@ -102,16 +116,69 @@ impl Work {
         }
     }
 
-    /// The same for a request of which it is known, or not, at which resource version it was created.
+    /// What was asked for.
     #[must_use]
-    pub fn made_at(mut self, version: Option<u64>) -> Self {
-        Arc::make_mut(&mut self.request).made_at = version;
-        self
+    pub const fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    /// When it was planned; absent before that is on record.
+    #[must_use]
+    pub const fn start(&self) -> Option<Start> {
+        self.start
+    }
+
+    /// The items, in the order of the record.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The status that the API server is known to have.
+    #[must_use]
+    pub const fn on_api_server(&self) -> &BulkUpdateStatus {
+        &self.recorded
+    }
+
+    /// What names the BulkUpdate, in the version in which it has that status.
+    #[must_use]
+    pub const fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// The generation of the spec.
+    #[must_use]
+    pub const fn generation(&self) -> i64 {
+        self.generation
+    }
+
+    /// When this process took it up, or began to record its plan: the flag must have been read since.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// When this process saw a write accepted last.
+    #[must_use]
+    pub const fn last_write(&self) -> Option<Instant> {
+        self.last_write
+    }
+
+    /// When status writes are due.
+    #[must_use]
+    pub const fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whether reads are under way.
+    #[must_use]
+    pub const fn is_reading(&self) -> bool {
+        self.reading > 0
     }
 
     /// Whether the end is on record.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub const fn is_over(&self) -> bool {
         self.recorded.completion_time.is_some()
     }
 
@@ -133,38 +200,106 @@ impl Work {
         self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
     }
 
-    /// Whether the record says that this very object is to be written to: no write starts without.
+    /// What an item waits for that is not at its end, where that is a request which has to be tried again.
     #[must_use]
-    pub fn is_intended(&self, at: usize, target: &Target) -> bool {
-        let record = self.on_record(&self.entries[at].item);
-        record.is_some_and(|record| {
-            !self.request.dry_run
-                && record.result == ItemResult::Planned
-                && record.uid.as_deref() == Some(&*target.uid)
-        })
+    pub fn waits_for(&self) -> Option<String> {
+        self.entries.iter().find_map(Entry::waits_for)
     }
 
-    /// Of the many items that may fail for one reason, the words of the first few are kept.
-    pub fn keep_few_words(&mut self) {
-        let told = self.entries.iter_mut().filter(|entry| entry.progress.has_words());
-        told.skip(MOST_TOLD).for_each(|entry| entry.progress.forget_words());
+    /// The recorded entry of an item.
+    #[must_use]
+    pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
+        find(item, &self.recorded)
     }
 
-    /// A plan that could not be recorded was never made: it is made anew, if there is still time for it.
-    pub fn keep_to_the_record(&mut self) {
-        if self.start.is_some() && self.recorded.start_time.is_none() {
-            self.start = None;
-            for entry in &mut self.entries {
-                entry.record = None;
-                entry.progress = Progress::default();
+    /// The last status that was sent without an answer, if it is this one: it has taken hold.
+    pub fn took_hold(&mut self, stands: &BulkUpdateStatus) -> bool {
+        self.unanswered.take_if(|sent| sent == stands).is_some()
+    }
+
+    /// What is known of each item's target, with what the index has of it.
+    pub fn looks(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Look> {
+        let look = |entry: &mut Entry| {
+            let indexed = indexed(&entry.item);
+            entry.share(indexed.as_ref());
+            entry.look(indexed)
+        };
+        self.entries.iter_mut().map(look).collect()
+    }
+
+    /// A watch has brought a change of a target.
+    pub fn seen(&mut self, change: &Change) {
+        let entries = self.entries.iter_mut();
+        for entry in entries.filter(|e| e.item.kind == change.kind && *e.item.id == *change.name) {
+            match &change.what {
+                What::Updated => {}
+                What::Deleted(uid) => entry.deleted(uid),
+                What::Vanished => entry.vanished(),
             }
         }
     }
 
-    /// Takes a status of this process' own for the record, whose write got no answer and took hold all the same; gives
-    /// back what stood there before. If it is the plan, it is the one to be carried out: no write was sent before it
-    /// was known to stand.
-    pub fn adopt(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
+    /// A pass has decided this.
+    pub fn decided(&mut self, phase: Option<&Phase>, became: Vec<Become>) {
+        if self.start.is_some() {
+            self.entries.iter_mut().for_each(Entry::decided);
+        } else if let Some(Phase::Waiting(..)) = phase {
+            self.entries.iter_mut().for_each(Entry::planning_waits);
+        }
+        for Become { at, record, rests_on } in became {
+            self.entries[at].becomes(record, rests_on);
+        }
+    }
+
+    /// The plan is about to be written: the flag has to be read from now on.
+    pub fn plan_is_sent(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// This status was written, in this version, and with it what it says: a plan is one from now on. Gives back what stood there
+    /// before.
+    pub fn recorded(
+        &mut self,
+        phase: Phase,
+        status: BulkUpdateStatus,
+        version: Box<str>,
+    ) -> BulkUpdateStatus {
+        if let Phase::Proposed(Plan { start, items }) = phase {
+            self.start = Some(start);
+            for (entry, (record, rests_on)) in self.entries.iter_mut().zip(items) {
+                entry.becomes(record, rests_on);
+            }
+        }
+        self.named.resource_version = version;
+        self.unanswered = None;
+        self.pace.written();
+        std::mem::replace(&mut self.recorded, status)
+    }
+
+    /// This status got no answer, or one that does not tell whether it was written.
+    pub fn sent_without_answer(&mut self, status: BulkUpdateStatus) {
+        self.unanswered = Some(status);
+    }
+
+    /// A status could not be written. Whether that is news.
+    pub fn not_recorded(&mut self, failure: &Failure) -> bool {
+        self.pace.failed(failure)
+    }
+
+    /// The plan is not on record, so that there is none: it is made anew, if there is still time for it, of what is read then.
+    pub fn not_planned(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.progress = Progress::default());
+    }
+
+    /// The BulkUpdate was found in another version, in which nothing that matters is different.
+    pub fn found(&mut self, named: Named, generation: Option<i64>) {
+        self.named = named;
+        self.generation = generation.unwrap_or_default();
+    }
+
+    /// A status of this process' own stands there, whose write got no answer; gives back what stood there before. If it is the plan,
+    /// it is the one to be carried out: no write was sent before it was known to stand.
+    pub fn adopted(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
         if self.recorded.start_time.is_none() {
             self.start = stands.start_time.as_ref().map(|t| t.0.into());
             for entry in &mut self.entries {
@@ -173,13 +308,80 @@ impl Work {
             }
         }
         self.unanswered = None;
+        self.pace.written();
         std::mem::replace(&mut self.recorded, stands)
     }
 
-    /// The recorded entry of an item.
-    #[must_use]
-    pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
-        find(item, &self.recorded)
+    /// A read of an item's target goes out.
+    pub fn sent_read(&mut self, at: usize) -> &Item {
+        self.reading += 1;
+        self.sent(at)
+    }
+
+    /// A write goes out.
+    pub fn sent_write(&mut self, intent: &Intent) -> &Item {
+        self.sent(intent.at())
+    }
+
+    fn sent(&mut self, at: usize) -> &Item {
+        let entry = &mut self.entries[at];
+        entry.progress.in_flight = true;
+        &entry.item
+    }
+
+    /// A request about an item was answered. Whether that asks for a new decision.
+    pub fn answered(&mut self, at: usize, answer: Answer) -> bool {
+        let entry = &mut self.entries[at];
+        match answer {
+            Answer::Read(answer) => {
+                entry.read(answer);
+                self.reading -= 1;
+                self.keep_few_words();
+            }
+            Answer::NotSent => entry.progress.in_flight = false,
+            Answer::Written(guard, Err(failure)) => {
+                entry.write_failed(&failure, &guard);
+                self.keep_few_words();
+            }
+            Answer::Written(_, Ok(accepted)) => {
+                let Some(record) = entry.record.clone() else { return true };
+                let (record, left) = match (accepted, entry.item.target) {
+                    (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
+                    (Accepted::Left(target), TargetStatus::Stopped) => {
+                        entry.progress.written = target.version();
+                        (accepted_stop(&record, &target), Some(target))
+                    }
+                    (Accepted::Left(target), TargetStatus::Deleted) => {
+                        (accepted_delete(&record, &target), Some(target))
+                    }
+                };
+                entry.accepted(left);
+                entry.becomes(record, None);
+                self.last_write = Some(Instant::now());
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Of the many items that may fail for one reason, the words of the first few are kept.
+    fn keep_few_words(&mut self) {
+        let told = self.entries.iter_mut().filter(|entry| entry.progress.has_words());
+        told.skip(MOST_TOLD).for_each(|entry| entry.progress.forget_words());
+    }
+
+    /// One in the middle of it.
+    #[cfg(test)]
+    pub(super) fn midway(mut self, start: Start, entries: Vec<Entry>) -> Self {
+        let items = entries.iter().map(|entry| entry.item.clone()).collect();
+        Arc::make_mut(&mut self.request).items = items;
+        Self { start: Some(start), entries, ..self }
+    }
+
+    /// An item in the middle of it.
+    #[cfg(test)]
+    pub(super) fn entry_mut(&mut self, at: usize) -> &mut Entry {
+        &mut self.entries[at]
     }
 }
 
@@ -194,129 +396,15 @@ fn sharing(request: &Request, mut status: BulkUpdateStatus) -> BulkUpdateStatus 
     status
 }
 
-fn position(item: &Item, status: &BulkUpdateStatus) -> (crate::api::Kind, usize) {
+fn position(item: &Item, status: &BulkUpdateStatus) -> (Kind, usize) {
     let list = status.items(item.kind);
     (item.kind, list.iter().position(|s| s.id == item.id).unwrap_or(usize::MAX))
 }
 
 /// A record counts only if it says what the request says.
-fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
+pub(super) fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
     let list = status.items(item.kind);
     list.iter().find(|s| s.id == item.id && s.target_status == item.target)
-}
-
-impl Entry {
-    fn take_up(
-        request: &Request,
-        item: &Item,
-        recorded: &BulkUpdateStatus,
-        start: Option<Timestamp>,
-    ) -> Self {
-        // Whatever a status says, a dry run has planned no write.
-        let fits = |record: &&ItemStatus| {
-            !(request.dry_run && matches!(record.result, ItemResult::Planned | ItemResult::Scheduled))
-        };
-        let record =
-            start.map(|_| find(item, recorded).filter(fits).cloned().unwrap_or_else(|| without_record(item)));
-        // An earlier process may have sent the write and not lived to see the answer.
-        let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
-        let mut progress = Progress::default();
-        if open {
-            (progress.open, progress.must_look) = (Open::Unknown, true);
-        }
-        Self { item: item.clone(), record, progress }
-    }
-
-    /// Whether a request about it may be sent now.
-    #[must_use]
-    pub fn may_ask(&self) -> bool {
-        !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
-    }
-
-    /// Where the item is.
-    #[must_use]
-    pub fn result(&self) -> Option<ItemResult> {
-        self.record.as_ref().map(|r| r.result)
-    }
-
-    /// Whether it was planned and is not at its end.
-    #[must_use]
-    pub fn is_underway(&self) -> bool {
-        matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled))
-    }
-
-    /// What an item that is not at its end waits for, where that is a request which has to be tried again.
-    #[must_use]
-    pub fn waits_for(&self) -> Option<String> {
-        let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
-        let read = failed.read.as_ref().map(|why| self.cannot_be("read", why));
-        read.or_else(|| failed.write.as_ref().map(|why| self.cannot_be("written to", why)))
-    }
-
-    fn cannot_be(&self, done: &str, why: &str) -> String {
-        format!("{} {} can't be {done}: {why}", self.item.kind.name(), self.item.id)
-    }
-
-    /// Gives the item this entry. A new object to rest on makes a new plan of it; of one that is at its end nothing else is kept.
-    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Arc<Target>>) {
-        let underway = matches!(record.result, ItemResult::Planned | ItemResult::Scheduled);
-        if rests_on.is_some() || self.record.is_none() || !underway {
-            self.progress = Progress::default();
-        }
-        if underway && rests_on.is_some() {
-            self.progress.seen = rests_on;
-        }
-        let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
-        let uid =
-            record.uid.map(|uid| known.into_iter().find(|known| **known == uid).cloned().unwrap_or(uid));
-        let message = record.message.map(|text| shortened(text, LONGEST_MESSAGE));
-        self.record = Some(ItemStatus { message, uid, ..record });
-    }
-
-    /// A live read was answered.
-    pub fn read(&mut self, answer: Result<Option<Target>, Failure>) {
-        let progress = &mut *self.progress;
-        progress.in_flight = false;
-        let read = match answer {
-            Ok(target) => {
-                progress.read_succeeded();
-                progress.seen = target.map(Arc::new);
-                Read::Object(progress.seen.clone())
-            }
-            Err(failure) => {
-                progress.read_failed(&failure);
-                Read::Failed
-            }
-        };
-        progress.answer = Some(Box::new((read, Instant::now())));
-    }
-
-    /// Planning has to wait for something else: what was read long ago is read again before it refuses anything.
-    pub fn planning_waits(&mut self) {
-        if self.age_of_answer().is_some_and(|age| age > ANSWER_HOLDS) {
-            self.progress.answer = None;
-        }
-    }
-
-    /// What a live read has answered has been decided on.
-    pub fn decided(&mut self) {
-        if self.progress.answer.is_some() {
-            self.progress.answer = None;
-        }
-    }
-
-    /// A write was accepted, and has left this of the object.
-    pub fn accepted(&mut self, left: Option<Target>) {
-        self.progress.in_flight = false;
-        self.progress.write_succeeded();
-        self.progress.seen = left.map(Arc::new);
-    }
-
-    /// A write was refused, or got no answer.
-    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
-        self.progress.in_flight = false;
-        self.progress.write_failed(failure, guard);
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ mod connect;
 mod failure;
 pub mod leadership;
 pub mod requests;
+#[cfg(not(test))]
 mod slim;
+#[cfg(test)]
+pub(crate) mod slim;
 pub mod slots;
 mod wire;
 

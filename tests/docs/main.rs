@@ -24,9 +24,9 @@ use ai_api_operator::{
         decide::verdict,
         facts::{Hindrance, Rules},
         request::Request,
-        status::{Phase, status},
+        status::status,
         unreadable,
-        work::Work,
+        work::{Phase, Work},
     },
     client::{clock::Clock, leadership::Leadership},
     observed::target::Target,
@@ -301,20 +301,22 @@ fn work(results: &[ItemResult], dry_run: bool) -> Work {
     let items = results.iter().enumerate().map(|(n, _)| item(&format!("item-{n}"), TargetStatus::Stopped));
     let executions = Some(items.collect());
     let spec = BulkUpdateSpec { executions, dry_run: Some(dry_run), ..BulkUpdateSpec::default() };
-    let mut work = Work::take_up(&BulkUpdate::new("some", spec));
-    work.start = Some(Timestamp::now().into());
-    for (entry, result) in work.entries.iter_mut().zip(results) {
-        entry.record = Some(ItemStatus {
-            id: entry.item.id.clone(),
-            target_status: entry.item.target,
-            result: *result,
-            reason: None,
-            message: None,
-            uid: None,
-            observed_state: None,
-        });
-    }
-    work
+    let mut bulk = BulkUpdate::new("some", spec);
+    let recorded = results.iter().enumerate().map(|(n, result)| ItemStatus {
+        id: format!("item-{n}").into(),
+        target_status: TargetStatus::Stopped,
+        result: *result,
+        reason: None,
+        message: None,
+        uid: None,
+        observed_state: None,
+    });
+    bulk.status = Some(BulkUpdateStatus {
+        start_time: Some(Time(Timestamp::now())),
+        executions: Some(recorded.collect()),
+        ..BulkUpdateStatus::default()
+    });
+    Work::take_up(&bulk, None)
 }
 
 fn item(id: &str, target_status: TargetStatus) -> BulkUpdateItem {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{ItemResult, ItemStatus, Reason, State, TargetStatus},
+    api::{ItemResult, ItemStatus, Reason, TargetStatus},
     bulk_update::{
-        decide::{about, eligible::is_older, plan_item, verdict},
+        decide::{eligible::is_older, plan_item, verdict},
         facts::{Deadline, Gate, Look, Rules},
         request::{Item, Request},
-        work::{Entry, Open},
+        work::{Entry, Open, about, accepted_delete, accepted_stop},
     },
     observed::target::Target,
 };
@@ -27,16 +27,20 @@ pub enum Step {
     Become(ItemStatus, Option<Arc<Target>>),
 }
 
+/// What holds for every item of a BulkUpdate.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// What was asked for.
+    pub request: &'a Request,
+    /// Whether it is too late for more.
+    pub deadline: Deadline,
+    /// Who is eligible.
+    pub rules: Rules,
+}
+
 /// Decides about one item of a BulkUpdate that was planned.
 #[must_use]
-pub fn carry_on(
-    request: &Request,
-    entry: &Entry,
-    look: &Look,
-    gate: &Gate,
-    deadline: Deadline,
-    rules: Rules,
-) -> Step {
+pub fn carry_on(terms: Terms<'_>, entry: &Entry, look: &Look, gate: &Gate) -> Step {
     let Some(record) = &entry.record else {
         return Step::Hold(None);
     };
@@ -46,15 +50,16 @@ pub fn carry_on(
     let (found, live) = look.object();
     if live && found.is_some_and(|found| found.uid.is_empty()) {
         // It may be the object of the plan: it counts neither as that nor as another.
-        let look = Look::Failed(format!("{} {} has no uid", entry.item.kind.name(), entry.item.id));
-        return carry_on(request, entry, &look, gate, deadline, rules);
+        let item = &entry.item;
+        let look = Look::Failed(format!("{} {} has no uid", item.kind.name(), item.id));
+        return carry_on(terms, entry, &look, gate);
     }
     match record.result {
         ItemResult::Planned => {
-            let planned = Planned { request, entry, record, rules };
-            planned.by_object(look).unwrap_or_else(|| planned.by_gate(look, gate, deadline))
+            let planned = Planned { terms, entry, record };
+            planned.by_object(look).unwrap_or_else(|| planned.by_gate(look, gate))
         }
-        ItemResult::Scheduled => scheduled(request, entry, record, look, deadline),
+        ItemResult::Scheduled => scheduled(terms, entry, record, look),
         ItemResult::Eligible | ItemResult::Settled | ItemResult::Refused | ItemResult::Failed => {
             Step::Hold(None)
         }
@@ -62,10 +67,9 @@ pub fn carry_on(
 }
 
 struct Planned<'a> {
-    request: &'a Request,
+    terms: Terms<'a>,
     entry: &'a Entry,
     record: &'a ItemStatus,
-    rules: Rules,
 }
 
 impl Planned<'_> {
@@ -95,7 +99,7 @@ impl Planned<'_> {
 
         if let Some(target) = planned
             && stop
-            && target.stop_request.as_deref() == Some(&*self.request.uid)
+            && target.stop_request.as_deref() == Some(&*self.terms.request.uid)
         {
             return Some(Step::Become(accepted_stop(self.record, target), None));
         }
@@ -108,7 +112,9 @@ impl Planned<'_> {
             return Some(if live { scheduled } else { Step::Read });
         }
         let against = match (planned, target) {
-            (Some(target), _) => verdict(self.request, self.item(), Some(target), self.rules).err()?,
+            (Some(target), _) => {
+                verdict(self.terms.request, self.item(), Some(target), self.terms.rules).err()?
+            }
             (None, _) if !live => return Some(Step::Read),
             (None, Some(other)) if self.cache_was_behind(other) => return Some(self.plan_anew(look)),
             (None, _) if !stop => {
@@ -131,11 +137,11 @@ impl Planned<'_> {
 
     /// Whether the object now under the name is the one that was meant, and the plan was made on an older one.
     fn cache_was_behind(&self, other: &Target) -> bool {
-        self.item().uid.is_none() && is_older(self.request, other)
+        self.item().uid.is_none() && is_older(self.terms.request, other)
     }
 
     fn plan_anew(&self, look: &Look) -> Step {
-        match plan_item(self.request, self.item(), look, self.rules) {
+        match plan_item(self.terms.request, self.item(), look, self.terms.rules) {
             Ok(Some((entry, target))) => Step::Become(entry, target),
             Ok(None) => Step::Read,
             Err((_, why)) => Step::Hold(Some(why)),
@@ -143,7 +149,8 @@ impl Planned<'_> {
     }
 
     /// The rows that depend on whether anything may be written at all.
-    fn by_gate(&self, look: &Look, gate: &Gate, deadline: Deadline) -> Step {
+    fn by_gate(&self, look: &Look, gate: &Gate) -> Step {
+        let deadline = self.terms.deadline;
         let progress = &self.entry.progress;
         let end = match (gate, deadline) {
             (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, Some(why.as_str().into()))),
@@ -185,27 +192,7 @@ impl Planned<'_> {
     }
 }
 
-/// The entry of an item whose deletion was accepted, and whose object finalizers keep.
-#[must_use]
-pub fn accepted_delete(record: &ItemStatus, target: &Target) -> ItemStatus {
-    ItemStatus { result: ItemResult::Scheduled, ..about(record.clone(), target) }
-}
-
-/// The entry of an item whose stop was accepted: settled already, if the object says so.
-#[must_use]
-pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
-    let entry = about(record.clone(), target);
-    match target.state {
-        Ok(State::Stopped) => ItemStatus { result: ItemResult::Settled, ..entry },
-        Ok(state @ (State::Completed | State::Dead)) => {
-            let message = Some(format!("it was {} before the stop took hold", state.word()).into());
-            ItemStatus { result: ItemResult::Settled, message, ..entry }
-        }
-        _ => ItemStatus { result: ItemResult::Scheduled, ..entry },
-    }
-}
-
-fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look, deadline: Deadline) -> Step {
+fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Look) -> Step {
     let progress = &entry.progress;
     let stop = entry.item.target == TargetStatus::Stopped;
     let gone = || {
@@ -223,7 +210,7 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
         // itself tells what is newer than it.
         let current = match progress.written {
             Some(version) => target.version().is_none_or(|seen| seen >= version),
-            None => live || target.stop_request.as_deref() == Some(&*request.uid),
+            None => live || target.stop_request.as_deref() == Some(&*terms.request.uid),
         };
         let now = accepted_stop(record, target);
         if now.result == ItemResult::Settled && (current || progress.written.is_none()) {
@@ -234,7 +221,7 @@ fn scheduled(request: &Request, entry: &Entry, record: &ItemStatus, look: &Look,
         // Gone from the index, and no watch said that it was deleted.
         return Step::Read;
     }
-    if deadline == Deadline::Active {
+    if terms.deadline == Deadline::Active {
         if matches!(look, Look::Cached(_)) {
             return Step::Read;
         }

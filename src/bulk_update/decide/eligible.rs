@@ -8,6 +8,7 @@ use crate::{
         decide::ItemPlan,
         facts::{Hindrance, Look, Rules},
         request::{Item, Request, blank},
+        work::about,
     },
     observed::target::Target,
 };
@@ -75,15 +76,6 @@ fn refused(item: &Item, target: Option<&Arc<Target>>, reason: Reason, message: O
     let entry = blank(item, ItemResult::Refused);
     let entry = target.map_or_else(|| entry.clone(), |target| about(entry.clone(), target));
     ItemStatus { reason: Some(reason), message: message.map(Into::into), ..entry }
-}
-
-/// `entry`, with what was seen of the target.
-pub(super) fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
-    ItemStatus {
-        uid: Some((*target.uid).into()),
-        observed_state: target.state.as_ref().ok().copied(),
-        ..entry
-    }
 }
 
 /// Whether the item's target may be stopped or deleted, as it asks. Of what was created in the same second as the request it is

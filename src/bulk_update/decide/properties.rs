@@ -9,12 +9,12 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Plan, Step, carry_on, plan},
-        facts::{Deadline, Gate, Gates, Hindrance, Look, Rules},
+        decide::{Planning, Step, Terms, carry_on, plan},
+        facts::{Deadline, Gate, Gates, Hindrance, Look, Observation, Rules},
         fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live},
         request::{Item, Request},
-        status::{Phase, status},
-        work::{Entry, Open, Progress, Work},
+        status::status,
+        work::{Entry, Open, Phase, Progress, Work},
     },
     observed::{admission::Admission, target::Target},
 };
@@ -228,7 +228,7 @@ proptest! {
     ) {
         let (item, progress) = (&entry.item, &entry.progress);
         let (object, live) = look.object();
-        let step = carry_on(&request, &entry, &look, &gate, deadline, rules);
+        let step = carry_on(Terms { request: &request, deadline, rules }, &entry, &look, &gate);
         let Some(record) = &entry.record else {
             prop_assert_eq!(step, Step::Hold(None));
             return Ok(());
@@ -305,27 +305,32 @@ proptest! {
         seconds in -1..6i64,
         rules in rules(),
     ) {
-        let gates = Gates { executions, deployments, invalid };
+        let seen = Observation {
+            admission: admission.clone(),
+            gates: Gates { executions, deployments, invalid },
+            looks: looks.clone(),
+            unlisted: None,
+        };
         let now = at(seconds);
         let late = now >= request.starting_deadline || request.not_after.is_some_and(|end| now > end);
-        let open = request.items.iter().all(|item| *gates.of(item.kind) == Gate::Open);
+        let open = request.items.iter().all(|item| *seen.gates.of(item.kind) == Gate::Open);
         let open = open && match &admission {
             Admission::NotRequired => true,
             Admission::Since(since) => request.created.as_second() - since.as_second() > 10,
             Admission::Missing(_) => false,
         };
-        match plan(&request, &looks, &admission, &gates, now.into(), rules) {
-            Plan::Reject(..) => prop_assert!(late || !open),
-            Plan::Wait(Hindrance::Behind, _) => {
+        match plan(&request, &seen, now.into(), rules) {
+            Planning::Reject(..) => prop_assert!(late || !open),
+            Planning::Wait(Hindrance::Behind, _) => {
                 prop_assert!(!late && open && request.made_at.is_some());
                 prop_assert!(looks.iter().any(|look| matches!(look, Look::Ahead(t) if !was_there(&request, t))));
             }
-            Plan::Wait(..) => prop_assert!(!late),
-            Plan::Read(which) => {
+            Planning::Wait(..) => prop_assert!(!late),
+            Planning::Read(which) => {
                 prop_assert!(!late && open && !which.is_empty());
                 prop_assert!(which.iter().all(|at| matches!(looks[*at], Look::Cached(_))));
             }
-            Plan::Planned(plan) => {
+            Planning::Planned(plan) => {
                 prop_assert!(!late && open);
                 prop_assert_eq!(plan.len(), request.items.len());
                 for ((item, look), (entry, rests_on)) in request.items.iter().zip(&looks).zip(&plan) {
@@ -355,13 +360,15 @@ proptest! {
             (requests(items.clone()), items.into_iter().map(entries).collect::<Vec<_>>())
         }),
     ) {
-        let mut work = Work::take_up(&crate::bulk_update::fixtures::bulk(&serde_json::json!({})));
-        work.start = Some(at(1).into());
-        (work.request, work.entries) = (request.into(), entries);
+        let mut bulk = crate::bulk_update::fixtures::bulk(&serde_json::json!({}));
+        bulk.spec.dry_run = Some(request.dry_run);
+        // What was planned has a record of each.
+        let entries: Vec<_> = entries.into_iter().filter(|entry| entry.record.is_some()).collect();
+        let work = Work::take_up(&bulk, None).midway(at(1).into(), entries);
         let status = status(&work, &Phase::Planned(None), at(2).into());
         let s = status.summary.unwrap();
         prop_assert_eq!(s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed, s.total);
-        prop_assert_eq!(s.total, i32::try_from(work.entries.len()).unwrap());
+        prop_assert_eq!(s.total, i32::try_from(work.entries().len()).unwrap());
         prop_assert_eq!(status.completion_time.is_some(), s.planned + s.scheduled == 0);
     }
 }

@@ -2,30 +2,31 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::{BulkUpdateStatus, ItemStatus, Kind, READY, TargetStatus},
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, READY, TargetStatus},
     bulk_update::{
-        Context, Rules, Stored, apply,
-        context::Current,
-        facts::{Gate, Gates, Look},
-        fixtures::{self, MEANT, OWN, answering, at, bulk, cached, context, eligible, live, spec},
+        Context, Rules, Stored,
+        apply::{self, Flight, Wanted},
+        context::{Current, Latest},
+        decide::{Decision, PATIENCE, decide},
+        facts::{Gate, Gates, Hindrance, Look, Observation},
+        finished::Finished,
+        fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec},
         observe,
-        pass::{
-            BulkUpdate, Deadline, Flight, ItemResult, Latest, Seen, Turn, Wanted, decide, read_again,
-            tests::Finished,
-        },
-        record::{self, Recorded},
+        over::Over,
+        pass::{carry_out, read_again},
+        record::Recorded,
         request::Request,
-        resource::whole,
-        status::{self, Phase},
-        work::Work,
+        resource,
+        status::status,
+        work::{Accepted, Answer, Phase, Plan, Progress, Work},
     },
     client::Failure,
     observed::{
@@ -43,12 +44,16 @@ fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
 /// One of a single item, whose plan is on record.
 fn planned(verb: TargetStatus) -> BulkUpdate {
     let mut bulk = bulk(&spec(Kind::Execution, verb));
-    let mut work = Work::take_up(&bulk);
-    work.start = Some(at(0).into());
-    let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
-    work.entries[0].becomes(record, Some(eligible(verb).into()));
-    bulk.status = Some(status::status(&work, &Phase::Planned(None), at(0).into()));
+    let work = Work::take_up(&bulk, None);
+    bulk.status = Some(status(&work, &proposed(&work, at(0)), at(0).into()));
     bulk
+}
+
+/// The plan for its only item.
+fn proposed(work: &Work, time: Timestamp) -> Phase {
+    let item = &work.request().items[0];
+    let items = vec![(record(item, ItemResult::Planned), Some(eligible(item.target).into()))];
+    Phase::Proposed(Plan::new(work, items, time.into()))
 }
 
 fn refused(code: u16) -> Failure {
@@ -103,27 +108,23 @@ async fn an_old_plan_is_not_carried_out() {
 }
 
 fn work_of(bulk: &BulkUpdate) -> Work {
-    let mut work = Work::take_up(bulk);
-    work.entries[0].progress = work::Progress::default();
+    let mut work = Work::take_up(bulk, None);
+    work.entry_mut(0).progress = Progress::default();
     work
 }
 
-fn pass(work: &mut Work, look: Look) -> Turn {
+fn seen(look: Look) -> Observation {
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
-    carry_on(
-        work,
-        &Seen { gates, looks: vec![look], admission: Admission::NotRequired, unlisted: None },
-        Rules::default(),
-        Deadline::Ahead,
-        None,
-    )
+    Observation { gates, looks: vec![look], admission: Admission::NotRequired, unlisted: None }
 }
 
-fn hindrance(turn: &Turn) -> Option<&str> {
-    match turn.phase.as_ref().unwrap() {
-        Phase::Planned(why) => why.as_deref(),
-        other => panic!("{other:?}"),
-    }
+/// Decides on this, and says what the message of Ready says is waited for.
+fn pass(work: &mut Work, look: Look) -> Option<String> {
+    let Decision { phase, became, .. } = decide(work, &seen(look), Rules::default(), at(1).into());
+    work.decided(phase.as_ref(), became);
+    let status = status(work, &phase.unwrap(), at(1).into());
+    let message = &status.condition(READY).unwrap().message;
+    message.split_once("; waiting: ").map(|(_, why)| why.to_owned())
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,35 +132,34 @@ async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
     let target = || eligible(TargetStatus::Stopped);
     let mut work = work_of(&planned(TargetStatus::Stopped));
     let told = "Execution churn-model-v3 can't be written to: 503: not now";
-    assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), None);
-    work.entries[0].write_failed(&refused(CONFLICT), "10");
-    assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), None, "one conflict is ordinary");
+    assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None);
+    work.entry_mut(0).write_failed(&refused(CONFLICT), "10");
+    assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None, "one conflict is ordinary");
     for _ in 0..3 {
-        work.entries[0].write_failed(&refused(503), "10");
+        work.entry_mut(0).write_failed(&refused(503), "10");
         for _ in 0..3 {
-            assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), Some(told));
+            assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), Some(told));
         }
         tokio::time::advance(Duration::from_secs(10)).await;
-        work.entries[0].read(Err(refused(500)));
+        work.entry_mut(0).read(Err(refused(500)));
         let unread = "Execution churn-model-v3 can't be read: 500: not now";
         for _ in 0..3 {
-            assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), Some(unread));
+            assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), Some(unread));
         }
         tokio::time::advance(Duration::from_secs(10)).await;
-        work.entries[0].read(Ok(Some(target())));
-        assert_eq!(hindrance(&pass(&mut work, live(Some(target())))), Some(told));
+        work.entry_mut(0).read(Ok(Some(target())));
+        assert_eq!(pass(&mut work, live(Some(target()))).as_deref(), Some(told));
     }
-    work.entries[0].accepted(None);
-    assert_eq!(hindrance(&pass(&mut work, cached(Some(target())))), None);
+    work.entry_mut(0).accepted(None);
+    assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None);
 }
 
 #[tokio::test]
 async fn an_accepted_delete_is_scheduled_at_once_because_there_may_be_no_next_decision() {
     let mut work = work_of(&planned(TargetStatus::Deleted));
     let left = Target { terminating: true, resource_version: "11".into(), ..eligible(TargetStatus::Deleted) };
-    let answer = apply::Answer::Written("10".into(), Ok(apply::Accepted::Left(left)));
-    assert!(!apply::take_in(&mut work, Ok((0, answer))));
-    assert_eq!(work.entries[0].result(), Some(ItemResult::Scheduled));
+    assert!(!work.answered(0, Answer::Written("10".into(), Ok(Accepted::Left(left)))));
+    assert_eq!(work.entries()[0].result(), Some(ItemResult::Scheduled));
 }
 
 /// With an API server where bulk updates are on.
@@ -177,7 +177,7 @@ async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken
     let bulk = planned(TargetStatus::Stopped);
     let (_sender, latest) = latest(&ctx);
     let (mut work, mut flight) = (work_of(&bulk), Flight::default());
-    let wanted = vec![Wanted::Write(0, eligible(TargetStatus::Stopped).into())];
+    let wanted = Wanted::of(&work, Vec::new(), vec![(0, eligible(TargetStatus::Stopped).into())]);
     tokio::select! {
         biased;
         () = apply::apply(&ctx, &latest, &mut work, &mut flight, wanted) => panic!("it did not wait"),
@@ -187,7 +187,7 @@ async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken
     flight.drain(&mut work).await;
     assert!(flight.is_empty());
     assert_eq!(*asked.lock().unwrap(), ["GET /api/v1/namespaces/ai-api-system/configmaps/ai-api-meta"]);
-    assert!(!work.entries[0].progress.in_flight);
+    assert!(!work.entries()[0].progress.in_flight);
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,18 +195,19 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let (ctx, _) = switched_on();
     let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
     let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
-    let mut work = Work::take_up(&planned(TargetStatus::Stopped));
-    let following = ctx.index.follow(Arc::clone(&work.request));
+    let mut work = Work::take_up(&planned(TargetStatus::Stopped), None);
+    let following = ctx.index.follow(Arc::clone(work.request()));
     let seen = observe::observe(&ctx, &mut work, &following).await;
-    let turn = decide(&mut work, &seen, ctx.rules, at(1).into());
-    assert!(matches!(turn.wanted[..], [Wanted::Read(0)]), "{turn:?}");
-    assert_eq!(hindrance(&turn), Some("executions can't be listed yet; the operator's log says why"));
-    assert!(turn.hindered);
+    let decision = decide(&work, &seen, ctx.rules, at(1).into());
+    assert!(decision.reads == [0] && decision.writes.is_empty(), "{decision:?}");
+    let why = "executions can't be listed yet; the operator's log says why".to_owned();
+    assert_eq!(decision.phase, Some(Phase::Planned(Some(why))));
+    assert!(decision.hindered);
     // What was not planned waits.
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
+    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     let seen = observe::observe(&ctx, &mut work, &following).await;
-    let turn = decide(&mut work, &seen, ctx.rules, at(1).into());
-    assert!(turn.wanted.is_empty() && matches!(turn.phase, Some(Phase::Waiting(..))), "{turn:?}");
+    let decision = decide(&work, &seen, ctx.rules, at(1).into());
+    assert!(decision.reads.is_empty() && matches!(decision.phase, Some(Phase::Waiting(..))), "{decision:?}");
 }
 
 /// The BulkUpdate as the API server has it, with this status.
@@ -233,19 +234,17 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
         "GET" => (200, json!({"metadata": {}, "data": {"bulkUpdates": "executions: true"}})),
         _ => (200, json!({"metadata": {"resourceVersion": "8"}})),
     });
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
-    ctx.meta.read_since(work.since).await.unwrap();
-    work.start = Some(at(1).into());
-    let record = fixtures::record(&work.request.items[0], ItemResult::Planned);
-    work.entries[0].becomes(record, Some(eligible(TargetStatus::Stopped).into()));
+    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+    ctx.meta.read_since(work.since()).await.unwrap();
     let begun = Instant::now();
-    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None), &ctx.health.pulse()).await;
+    let phase = proposed(&work, at(1));
+    let recorded = crate::bulk_update::record::record(&ctx, &mut work, phase, &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
     // It is read at once, and the write finds it there.
     ctx.tracker.close();
     ctx.tracker.wait().await;
-    ctx.meta.read_since(work.since).await.unwrap();
-    assert!(work.since >= begun);
+    ctx.meta.read_since(work.since()).await.unwrap();
+    assert!(work.since() >= begun);
     let mut methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
     methods[1..].sort();
     assert_eq!(methods, ["GET", "GET", "PUT"]);
@@ -255,13 +254,14 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
 async fn a_status_that_keeps_conflicting_is_put_off() {
     let bulk = planned(TargetStatus::Stopped);
     let mut work = work_of(&bulk);
-    let stands = with_status(&bulk, &work.recorded);
+    let stands = with_status(&bulk, work.on_api_server());
     let (ctx, asked) = conflicting(stands);
-    let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
-    work.entries[0].becomes(failed, None);
-    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None), &ctx.health.pulse()).await;
+    let failed = ItemStatus { result: ItemResult::Failed, ..work.entries()[0].record.clone().unwrap() };
+    work.entry_mut(0).becomes(failed, None);
+    let recorded =
+        crate::bulk_update::record::record(&ctx, &mut work, Phase::Planned(None), &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
-    assert!(work.pace.held_back().is_some());
+    assert!(work.pace().held_back().is_some());
     let methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
     assert_eq!(methods, ["PUT", "GET", "PUT"]);
 }
@@ -270,46 +270,44 @@ async fn a_status_that_keeps_conflicting_is_put_off() {
 async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_be_written() {
     let bulk = planned(TargetStatus::Stopped);
     let mut work = work_of(&bulk);
-    let message = |work: &Work| work.recorded.condition(READY).map(|c| c.message.clone());
+    let message = |work: &Work| work.on_api_server().condition(READY).map(|c| c.message.clone());
     let before = message(&work);
     // Sent, carried out, and not answered.
-    let first = status::status(&work, &Phase::Planned(Some("something".into())), at(1).into());
+    let first = status(&work, &Phase::Planned(Some("something".into())), at(1).into());
     let stands = with_status(&bulk, &first);
-    work.unanswered = Some(first.clone());
+    work.sent_without_answer(first.clone());
     let (ctx, _) = conflicting(stands);
-    let failed = ItemStatus { result: ItemResult::Failed, ..work.entries[0].record.clone().unwrap() };
-    work.entries[0].becomes(failed, None);
-    let recorded = record::record(&ctx, &mut work, &Phase::Planned(None), &ctx.health.pulse()).await;
+    let failed = ItemStatus { result: ItemResult::Failed, ..work.entries()[0].record.clone().unwrap() };
+    work.entry_mut(0).becomes(failed, None);
+    let recorded =
+        crate::bulk_update::record::record(&ctx, &mut work, Phase::Planned(None), &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Adopted(_)), "{recorded:?}");
-    assert_eq!(work.recorded, first);
+    assert_eq!(*work.on_api_server(), first);
     assert_ne!(message(&work), before);
     assert_eq!(
-        (work.request.uid.as_ref(), work.entries[0].record.as_ref().unwrap().uid.as_deref()),
+        (work.request().uid.as_ref(), work.entries()[0].record.as_ref().unwrap().uid.as_deref()),
         (OWN, Some(MEANT))
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_that_takes_long() {
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Deleted))).made_at(Some(10));
+    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Deleted)), Some(10));
     let read = Target { created: at(0).as_second(), first_seen: 12, ..eligible(TargetStatus::Deleted) };
-    let decide = |work: &mut Work, indexed: Option<Target>| {
-        let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
-        let looks = vec![work.entries[0].look(indexed.map(Arc::new))];
-        let seen = Seen { gates, looks, admission: Admission::NotRequired, unlisted: None };
-        crate::bulk_update::decide(work, &seen, Rules::default(), at(1).into())
+    let decide = |work: &Work, indexed: Option<Target>| {
+        let look = work.entries()[0].look(indexed.map(Arc::new));
+        decide(work, &seen(look), Rules::default(), at(1).into())
     };
-    work.entries[0].read(Ok(Some(read.clone())));
-    let turn = decide(&mut work, None);
-    assert!(turn.hindered && turn.phase.is_none() && turn.wanted.is_empty(), "{turn:?}");
-    tokio::time::advance(observe::PATIENCE).await;
-    let turn = decide(&mut work, None);
-    let Some(Phase::Waiting(decide::Hindrance::Behind, why)) = &turn.phase else { panic!("{turn:?}") };
-    assert!(turn.hindered && why.contains("the watch of executions"), "{why}");
+    work.entry_mut(0).read(Ok(Some(read.clone())));
+    let decision = decide(&work, None);
+    assert!(decision.hindered && decision.phase.is_none() && decision.reads.is_empty(), "{decision:?}");
+    tokio::time::advance(PATIENCE).await;
+    let decision = decide(&work, None);
+    let Some(Phase::Waiting(Hindrance::Behind, why)) = &decision.phase else { panic!("{decision:?}") };
+    assert!(decision.hindered && why.contains("the watch of executions"), "{why}");
     // It comes up, and has seen the object before.
-    let turn = decide(&mut work, Some(Target { first_seen: 8, ..read }));
-    assert!(matches!(turn.phase, Some(Phase::Planned(None))), "{turn:?}");
-    assert_eq!(work.entries[0].result(), Some(ItemResult::Planned));
+    let decision = decide(&work, Some(Target { first_seen: 8, ..read }));
+    assert!(matches!(&decision.phase, Some(Phase::Proposed(plan)) if plan.writes()), "{decision:?}");
 }
 
 #[tokio::test]
@@ -326,19 +324,20 @@ async fn where_others_own_metadata_the_status_is_patched_and_nothing_of_the_old_
         object["metadata"][field] = value;
         let stored: Stored = serde_json::from_value(object).unwrap();
         let (ctx, asked) = answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
-        let mut work = Work::take_up(&stored.bulk);
-        let rejected = Phase::Waiting(decide::Hindrance::Waiting, "why".into());
-        let recorded = record::record(&ctx, &mut work, &rejected, &ctx.health.pulse()).await;
+        let mut work = Work::take_up(&stored.bulk, None);
+        let rejected = Phase::Waiting(Hindrance::Waiting, "why".into());
+        let recorded =
+            crate::bulk_update::record::record(&ctx, &mut work, rejected, &ctx.health.pulse()).await;
         assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
         let method = if field == "managedFields" { "PUT" } else { "PATCH" };
         let path = "/apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly/status";
         assert_eq!(*asked.lock().unwrap(), [format!("{method} {path}")], "{field}");
-        assert_eq!(&*work.named.resource_version, "8");
+        assert_eq!(&*work.named().resource_version, "8");
     }
     let status = BulkUpdateStatus { observed_generation: 3, ..BulkUpdateStatus::default() };
     let expected = json!({"observedGeneration": 3, "conditions": [], "startTime": null, "completionTime": null,
         "summary": null, "executions": null, "deployments": null});
-    assert_eq!(record::whole(&status), expected);
+    assert_eq!(resource::whole(&status), expected);
 }
 
 #[tokio::test]
@@ -352,11 +351,12 @@ async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_gu
         json!({"metadata": {"resourceVersion": 8}}),
     ] {
         let (ctx, _) = answering(move |_, _| (200, answer.clone()));
-        let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)));
-        let waiting = Phase::Waiting(decide::Hindrance::Waiting, "why".into());
-        let recorded = record::record(&ctx, &mut work, &waiting, &ctx.health.pulse()).await;
+        let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+        let waiting = Phase::Waiting(Hindrance::Waiting, "why".into());
+        let recorded =
+            crate::bulk_update::record::record(&ctx, &mut work, waiting, &ctx.health.pulse()).await;
         assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
-        assert_eq!(&*work.named.resource_version, "7");
+        assert_eq!(&*work.named().resource_version, "7");
     }
 }
 
@@ -373,7 +373,7 @@ async fn the_time_to_live_counts_from_the_end_of_the_second_on_record() {
     let mut bulk = planned(TargetStatus::Deleted);
     bulk.spec.ttl_seconds_after_finished = Some(1);
     bulk.status.as_mut().unwrap().completion_time = Some(Time(Timestamp::from_second(second - 1).unwrap()));
-    let finished = finished::Finished::take_up(&ctx, finished::Over::read(&bulk).unwrap());
+    let finished = Finished::take_up(&ctx, Over::read(&bulk).unwrap());
     ctx.tracker.close();
     tokio::time::timeout(Duration::from_secs(5), ctx.tracker.wait()).await.expect("it is never deleted");
     drop(finished);

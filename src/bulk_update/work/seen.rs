@@ -47,6 +47,23 @@ impl Entry {
         self.progress.answer.as_deref().map(|(read, _)| read)
     }
 
+    /// A watch has said that the object of this uid was deleted.
+    pub fn deleted(&mut self, uid: &str) {
+        self.may_be_gone(Some(uid));
+        if self.record.as_ref().and_then(|record| record.uid.as_deref()) == Some(uid) {
+            self.progress.gone = true;
+            self.progress.seen = None;
+        }
+    }
+
+    /// A new list does not have it.
+    pub fn vanished(&mut self) {
+        self.may_be_gone(None);
+        if self.is_underway() {
+            self.progress.must_look = true;
+        }
+    }
+
     /// A watch has said that the object of this uid was deleted, or a new list does not have it: what was read before does not
     /// count any more for a plan.
     pub fn may_be_gone(&mut self, uid: Option<&str>) {

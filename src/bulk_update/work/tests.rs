@@ -8,7 +8,8 @@ use crate::{
     bulk_update::{
         facts::Look,
         fixtures::{MEANT, OTHER, VERBS, ahead, at, bulk, cached, entry, live, record, request, target},
-        status::{Phase, status},
+        status::status,
+        work::{Phase, entry::ANSWER_HOLDS},
     },
 };
 
@@ -190,7 +191,7 @@ fn what_the_index_has_as_well_is_not_held_twice() {
 async fn of_many_failures_the_first_ones_are_told_and_all_are_tried_again() {
     let items: Vec<_> =
         (0..5).map(|n| json!({"id": format!("item-{n}"), "targetStatus": "STOPPED"})).collect();
-    let mut work = Work::take_up(&bulk(&json!({"executions": items})));
+    let mut work = Work::take_up(&bulk(&json!({"executions": items})), None);
     for entry in work.entries.iter_mut().rev() {
         let planned = record(&entry.item, ItemResult::Planned);
         entry.becomes(planned, Some(target(State::Running).into()));
@@ -242,6 +243,10 @@ fn a_message_is_cut_to_120_bytes() {
     assert!((118..=120).contains(&message.len()) && message.ends_with('…'), "{message}");
 }
 
+fn intended(work: &Work, at: usize, target: &Target) -> bool {
+    !work.intents(vec![(at, Arc::new(target.clone()))]).is_empty()
+}
+
 fn two(first: &str, second: &str) -> Value {
     json!({"executions": [
         {"id": first, "targetStatus": "STOPPED"},
@@ -253,7 +258,7 @@ fn two(first: &str, second: &str) -> Value {
 fn restarted(spec: &Value, status: Value) -> Work {
     let mut bulk = bulk(spec);
     bulk.status = Some(serde_json::from_value(status).unwrap());
-    Work::take_up(&bulk)
+    Work::take_up(&bulk, None)
 }
 
 fn item_status(id: &str, verb: &str, result: &str) -> Value {
@@ -304,7 +309,7 @@ fn what_the_record_lacks_or_contradicts_is_never_carried_out() {
         assert_eq!(found.len(), 2, "only what the spec asks for: {list}");
         let entry = &work.entries[1];
         assert_eq!(entry.record.as_ref().and_then(|r| r.reason), Some(Reason::OutcomeUnknown));
-        assert!(!work.is_intended(1, &target(State::Running)));
+        assert!(!intended(&work, 1, &target(State::Running)));
     }
     // The record of the other kind is not that item's.
     let status = json!({"startTime": at(1).to_string(),
@@ -323,7 +328,7 @@ fn a_reorder_of_the_request_leaves_the_order_of_the_record() {
     let written = status(&work, &Phase::Planned(None), at(2).into());
     assert_eq!(written.executions, work.recorded.executions);
     // Before there is a record, the request's order counts.
-    let work = Work::take_up(&bulk(&two("bbbb", "aaaa")));
+    let work = Work::take_up(&bulk(&two("bbbb", "aaaa")), None);
     assert_eq!(results(&work), [("bbbb", None), ("aaaa", None)]);
 }
 
@@ -333,37 +338,43 @@ fn no_write_is_intended_but_to_the_very_object_on_record_as_planned() {
         let spec = json!({"executions": [{"id": "aaaa", "targetStatus": verb}]});
         let list = json!([item_status("aaaa", "STOPPED", result)]);
         let mut work = restarted(&spec, json!({"startTime": at(1).to_string(), "executions": list}));
-        let intended = *result == "Planned" && verb == TargetStatus::Stopped;
-        assert_eq!(work.is_intended(0, &target(State::Running)), intended, "{result} {verb:?}");
+        let is_intended = *result == "Planned" && verb == TargetStatus::Stopped;
+        assert_eq!(intended(&work, 0, &target(State::Running)), is_intended, "{result} {verb:?}");
         let other = Target { uid: OTHER.into(), ..target(State::Running) };
-        assert!(!work.is_intended(0, &other));
+        assert!(!intended(&work, 0, &other));
         // What this process has decided is not on record yet.
         let item = work.entries[0].item.clone();
         work.entries[0] = entry(&item, ItemResult::Planned);
-        assert_eq!(work.is_intended(0, &target(State::Running)), intended);
+        assert_eq!(intended(&work, 0, &target(State::Running)), is_intended);
     }
 }
 
 #[test]
-fn a_plan_that_could_not_be_recorded_was_never_made() {
-    let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")));
-    let make = |work: &mut Work| {
-        work.start = Some(at(1).into());
-        for at in 0..2 {
-            let record = record(&work.entries[at].item, ItemResult::Planned);
-            work.entries[at].becomes(record, Some(target(State::Running).into()));
-        }
+fn a_plan_is_one_from_when_it_is_on_record() {
+    let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")), None);
+    let proposed = |work: &Work| {
+        let plan =
+            |entry: &Entry| (record(&entry.item, ItemResult::Planned), Some(target(State::Running).into()));
+        Phase::Proposed(Plan::new(work, work.entries().iter().map(plan).collect(), at(1).into()))
     };
-    make(&mut work);
-    work.keep_to_the_record();
-    assert_eq!(work.start, None);
-    assert!(work.entries.iter().all(|e| e.record.is_none() && e.progress.seen.is_none()));
+    work.entry_mut(0).read(Ok(None));
+    let phase = proposed(&work);
+    let wanted = status(&work, &phase, at(1).into());
+    assert_eq!(wanted.start_time.as_ref().map(|t| t.0), Some(at(1)));
+    work.decided(Some(&phase), Vec::new());
+    let writes = || vec![(0, target(State::Running).into())];
+    assert!(work.start().is_none() && work.intents(writes()).is_empty());
+    assert!(work.entries().iter().all(|entry| entry.record.is_none()));
+    // What it rested on is read again.
+    work.not_planned();
+    assert_eq!(work.entries()[0].look(None), cached(None));
     // On record it stands.
-    make(&mut work);
-    work.recorded = status(&work, &Phase::Planned(None), at(1).into());
-    work.keep_to_the_record();
-    assert_eq!(work.start, Some(at(1).into()));
+    let before = work.recorded(phase, wanted.clone(), "8".into());
+    assert_eq!((before, work.on_api_server()), (BulkUpdateStatus::default(), &wanted));
+    assert_eq!((work.start(), &*work.named().resource_version), (Some(at(1).into()), "8"));
+    assert_eq!(work.intents(writes()).len(), 1);
     assert!(work.any(ItemResult::Planned) && !work.any(ItemResult::Settled));
+    assert_eq!(status(&work, &Phase::Planned(None), at(1).into()), wanted, "there is nothing more to say");
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,15 +393,16 @@ async fn what_was_read_long_ago_is_read_again_before_it_refuses_anything() {
 #[tokio::test]
 async fn an_unanswered_plan_that_took_hold_is_carried_out_as_it_stands() {
     let spec = two("aaaa", "bbbb");
-    let mut work = Work::take_up(&bulk(&spec));
+    let mut work = Work::take_up(&bulk(&spec), None);
     let stands = restarted(
         &spec,
         json!({"startTime": at(1).to_string(), "executions": [
         item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "STOPPED", "Refused")]}),
     )
     .recorded;
-    work.unanswered = Some(stands.clone());
-    let before = work.adopt(stands.clone());
+    work.sent_without_answer(stands.clone());
+    assert!(!work.took_hold(&BulkUpdateStatus::default()) && work.took_hold(&stands));
+    let before = work.adopted(stands.clone());
     assert_eq!((before.start_time, work.start), (None, Some(at(1).into())));
     assert_eq!((&work.recorded, &work.unanswered), (&stands, &None));
     assert_eq!(work.entries[0].result(), Some(ItemResult::Planned));
@@ -412,7 +424,7 @@ fn a_dry_run_has_planned_no_write_whatever_its_status_says() {
         let work = restarted(&spec, json!({"startTime": at(1).to_string(), "executions": list}));
         assert_eq!(work.entries[0].result(), Some(ItemResult::Failed));
         assert_eq!(work.entries[1].result(), Some(ItemResult::Eligible));
-        assert!(!work.is_intended(0, &target(State::Running)));
+        assert!(!intended(&work, 0, &target(State::Running)));
     }
 }
 
@@ -468,7 +480,7 @@ fn what_may_be_gone_by_now_is_read_again_before_a_plan_rests_on_it() {
 
 #[tokio::test(start_paused = true)]
 async fn how_long_planning_waits_counts_from_what_was_read() {
-    let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")));
+    let mut work = Work::take_up(&bulk(&two("aaaa", "bbbb")), None);
     let wait = Duration::from_secs(5);
     tokio::time::advance(wait).await;
     assert!(!work.has_waited(wait), "nothing was read");

@@ -17,7 +17,10 @@ use tokio::time::timeout_at;
 use tower::{BoxError, Layer, timeout::TimeoutLayer, util::BoxService};
 
 use super::*;
-use crate::telemetry::health::{LONGEST_SILENCE, Listen};
+use crate::{
+    server::probes,
+    telemetry::health::{LONGEST_SILENCE, Listen},
+};
 
 /// How the API server answers.
 enum Reply {
@@ -103,7 +106,7 @@ impl Played {
     }
 
     fn failures(&self) -> usize {
-        let mut registry = telemetry::registry();
+        let mut registry = probes::registry();
         self.metrics.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

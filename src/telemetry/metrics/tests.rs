@@ -6,8 +6,6 @@ use serde_json::{Value, json};
 
 use super::*;
 
-use crate::bulk_update::work::Work;
-
 fn registered(metrics: &Metrics) -> String {
     let mut registry = crate::server::probes::registry();
     metrics.register(&mut registry);
@@ -101,21 +99,18 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(CREATED + seconds).unwrap()
 }
 
-/// One of a single item, with this deadline.
-fn bulk(not_after: Option<i64>) -> Work {
-    let bulk = json!({
-        "apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
-        "metadata": {"namespace": "team-a", "name": "nightly", "uid": "uid-1", "creationTimestamp": at(0).to_string()},
-        "spec": {"executions": [{"id": "item", "targetStatus": "STOPPED"}],
-            "notAfter": not_after.map(|seconds| at(seconds).to_string())},
+/// Its status, which was this, comes to that.
+fn comes_to(metrics: &Metrics, status: &mut BulkUpdateStatus, to: Value) {
+    let before = std::mem::replace(status, serde_json::from_value(to).unwrap());
+    metrics.recorded(&StatusWritten {
+        uid: "uid-1",
+        created: at(0),
+        last_write: None,
+        before: &before,
+        after: status,
+        expired: true,
+        now: at(0),
     });
-    Work::take_up(&serde_json::from_value(bulk).unwrap())
-}
-
-/// It comes to this status.
-fn comes_to(metrics: &Metrics, work: &mut Work, status: Value) {
-    let before = std::mem::replace(&mut work.recorded, serde_json::from_value(status).unwrap());
-    metrics.recorded(work, &before, at(0));
 }
 
 fn ready(status: &str, reason: &str) -> Value {
@@ -139,14 +134,14 @@ fn what_waits_to_be_planned_is_shown_by_the_oldest_until_it_is_planned_rejected_
     assert_eq!(value(&metrics, oldest), "0");
     let planned = json!({"startTime": at(1).to_string()});
     for end in [planned.clone(), rejected_late()] {
-        let mut work = bulk(None);
+        let mut status = BulkUpdateStatus::default();
         let _waits = metrics.taken_up("uid-1", at(0), None);
         let younger = metrics.taken_up("uid-2", at(30), None);
         assert_eq!(value(&metrics, oldest), CREATED.to_string());
         // It says why it waits, and waits on.
-        comes_to(&metrics, &mut work, json!({"conditions": ready("False", "Waiting")}));
+        comes_to(&metrics, &mut status, json!({"conditions": ready("False", "Waiting")}));
         assert_eq!(value(&metrics, oldest), CREATED.to_string());
-        comes_to(&metrics, &mut work, end);
+        comes_to(&metrics, &mut status, end);
         assert_eq!(value(&metrics, oldest), (CREATED + 30).to_string());
         // Deleted, or the operator lets go of it.
         drop(younger);
@@ -158,22 +153,13 @@ fn what_waits_to_be_planned_is_shown_by_the_oldest_until_it_is_planned_rejected_
 }
 
 #[test]
-fn what_has_expired_is_what_its_starting_deadline_has_ended() {
-    let expired = |not_after, end: i64| {
+fn what_has_ended_in_another_way_has_not_expired() {
+    for (reason, counted) in [("DeadlineExceeded", "1"), ("NotAuthorized", "0"), ("Settled", "0")] {
         let metrics = Metrics::default();
-        let rejected =
-            json!({"completionTime": at(end).to_string(), "conditions": ready("False", "DeadlineExceeded")});
-        comes_to(&metrics, &mut bulk(not_after), rejected);
-        value(&metrics, "aiapi_bulkupdates_expired_total")
-    };
-    // The hour, and the last second of it.
-    assert_eq!((expired(None, 3601), expired(Some(9999), 3601)), ("1".to_owned(), "1".to_owned()));
-    // Its notAfter has ended it, which is certain before a whole second shows it.
-    for end in [9, 10, 11] {
-        assert_eq!(expired(Some(10), end), "0", "{end}");
+        let over = json!({"completionTime": at(3601).to_string(), "conditions": ready("False", reason)});
+        comes_to(&metrics, &mut BulkUpdateStatus::default(), over);
+        assert_eq!(value(&metrics, "aiapi_bulkupdates_expired_total"), counted, "{reason}");
     }
-    // The operator was away for both.
-    assert_eq!(expired(Some(10), 5000), "0");
 }
 
 #[test]
@@ -187,13 +173,13 @@ fn an_outcome_that_is_not_known_is_counted_once_at_the_end() {
     };
     let item = |reason: &str| json!([{"id": "item", "targetStatus": "STOPPED", "result": "Failed", "reason": reason}]);
     for (reason, counted) in [("WrongState", "0"), ("OutcomeUnknown", "1")] {
-        let mut work = bulk(None);
-        comes_to(&metrics, &mut work, json!({"startTime": at(1).to_string(), "executions": item(reason)}));
+        let mut status = BulkUpdateStatus::default();
+        comes_to(&metrics, &mut status, json!({"startTime": at(1).to_string(), "executions": item(reason)}));
         let over = json!({"startTime": at(1).to_string(), "completionTime": at(2).to_string(),
             "executions": item(reason), "conditions": ready("False", "ItemsFailed")});
-        comes_to(&metrics, &mut work, over.clone());
+        comes_to(&metrics, &mut status, over.clone());
         // A newer generation is observed.
-        comes_to(&metrics, &mut work, over);
+        comes_to(&metrics, &mut status, over);
         assert_eq!((unknown("stop").as_str(), unknown("delete").as_str()), (counted, "0"), "{reason}");
     }
 }

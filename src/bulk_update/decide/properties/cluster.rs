@@ -11,15 +11,13 @@ use super::{
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, Reason, State, TargetStatus},
     bulk_update::{
-        Turn,
-        apply::{self, Accepted, Answer, Wanted},
-        decide::is_older,
-        facts::{Deadline, Gate, Gates, Rules},
+        apply::Wanted,
+        decide::{Decision, decide, is_older},
+        facts::{Deadline, Gate, Gates, Observation, Rules},
         fixtures::{OWN, at, bulk},
-        observe::Seen,
         request::Request,
         status::status,
-        work::{Entry, Work},
+        work::{Accepted, Answer, Entry, Phase, Work},
     },
     client::{Failure, clock::Now},
     observed::{admission::Admission, target::Target},
@@ -60,14 +58,14 @@ pub(super) struct Cluster {
 
 /// The item's place in the spec; the record may have them in another order, but here it has not.
 fn slot(work: &Work, at: usize) -> usize {
-    work.entries[at].item.id.trim_start_matches("item-").parse().unwrap()
+    work.entries()[at].item.id.trim_start_matches("item-").parse().unwrap()
 }
 
 impl Cluster {
     pub(super) fn new(spec: &Value, rules: Rules, objects: Vec<(Option<Target>, Option<State>)>) -> Self {
         let bulk = bulk(spec);
         let mut cluster = Self {
-            work: Work::take_up(&bulk),
+            work: Work::take_up(&bulk, Some(MADE_AT)),
             bulk,
             rules,
             now: 0,
@@ -96,7 +94,6 @@ impl Cluster {
             }
         }
         cluster.version = MADE_AT;
-        cluster.work = cluster.work.made_at(Some(MADE_AT));
         cluster
     }
 
@@ -145,7 +142,7 @@ impl Cluster {
 
     fn entry(&mut self, slot_: usize) -> &mut Entry {
         let at = (0..ITEMS).find(|at| slot(&self.work, *at) == slot_).expect("each item has an entry");
-        &mut self.work.entries[at]
+        self.work.entry_mut(at)
     }
 
     /// The index and the followers take in one event, as the watches bring it.
@@ -158,12 +155,7 @@ impl Cluster {
             }
             Event::Deleted(uid) => {
                 self.index[slot].take_if(|known| known.uid == uid);
-                let entry = self.entry(slot);
-                entry.may_be_gone(Some(&uid));
-                if entry.record.as_ref().and_then(|r| r.uid.as_deref()) == Some(&*uid) {
-                    entry.progress.gone = true;
-                    entry.progress.seen = None;
-                }
+                self.entry(slot).deleted(&uid);
             }
         }
         true
@@ -176,8 +168,11 @@ impl Cluster {
             self.index[slot] =
                 shown(self.objects[slot].as_ref()).map(|t| Arc::new(t).seen_before(known.as_deref()));
             if self.index[slot].is_none() {
-                self.entry(slot).may_be_gone(None);
-                self.entry(slot).progress.must_look |= known.is_some();
+                if known.is_some() {
+                    self.entry(slot).vanished();
+                } else {
+                    self.entry(slot).may_be_gone(None);
+                }
             }
         }
     }
@@ -186,44 +181,51 @@ impl Cluster {
         if self.work.is_over() {
             return;
         }
-        for entry in &mut self.work.entries {
-            entry.progress.not_before = None;
+        for at in 0..ITEMS {
+            self.work.entry_mut(at).progress.not_before = None;
         }
-        let looks = (0..ITEMS).map(|at| self.work.entries[at].look(self.index[slot(&self.work, at)].clone()));
+        let places: Vec<_> = (0..ITEMS).map(|at| slot(&self.work, at)).collect();
+        let indexed: Vec<_> = places.into_iter().map(|slot| self.index[slot].clone()).collect();
+        let looks = self.work.entries().iter().zip(indexed).map(|(entry, indexed)| entry.look(indexed));
         let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
         let admission = Admission::NotRequired;
         let now = self.time();
-        let seen = Seen { admission, gates, looks: looks.collect(), unlisted: None };
-        let Turn { phase, wanted, .. } = crate::bulk_update::decide(&mut self.work, &seen, self.rules, now);
-        if let Some(phase) = phase
-            && can_record
-        {
-            self.work.recorded = status(&self.work, &phase, self.time());
-            self.bulk.status = Some(self.work.recorded.clone());
+        let seen = Observation { admission, gates, looks: looks.collect(), unlisted: None };
+        let Decision { phase, became, reads, writes, .. } = decide(&self.work, &seen, self.rules, now);
+        self.work.decided(phase.as_ref(), became);
+        match phase {
+            Some(phase) if can_record => {
+                let written = status(&self.work, &phase, self.time());
+                self.work.recorded(phase, written.clone(), "8".into());
+                self.bulk.status = Some(written);
+            }
+            Some(Phase::Proposed(_)) => self.work.not_planned(),
+            _ => {}
         }
-        self.work.keep_to_the_record();
-        for wanted in wanted {
+        for wanted in Wanted::of(&self.work, reads, writes) {
             self.send(wanted);
         }
     }
 
     fn send(&mut self, wanted: Wanted) {
-        if let Wanted::Write(place, target) = &wanted {
-            if !self.work.is_intended(*place, target) {
-                return;
-            }
-            let start = self.work.start.expect("nothing is written before it is planned");
-            assert_eq!(Deadline::at(&self.work.request, start, self.time()), Deadline::Ahead);
+        let place = match &wanted {
+            Wanted::Read(place) => *place,
+            Wanted::Write(intent) => intent.at(),
+        };
+        let entry = &self.work.entries()[place];
+        assert!(!entry.progress.in_flight, "two requests about one item");
+        if let Wanted::Write(intent) = &wanted {
+            assert_eq!(Deadline::at(self.work.request(), intent.start(), self.time()), Deadline::Ahead);
             assert_eq!(self.flag, Gate::Open);
-            let item = &self.work.entries[*place].item;
+            let item = &entry.item;
             let stored = self.bulk.status.as_ref().expect("intent before effect");
             let record = stored.items(item.kind).iter().find(|r| r.id == item.id).expect("it is on record");
-            assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(&*target.uid)));
+            let uid = &*intent.target().uid;
+            assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(uid)));
+            self.work.sent_write(intent);
+        } else {
+            self.work.sent_read(place);
         }
-        let (Wanted::Read(place) | Wanted::Write(place, _)) = wanted;
-        assert!(!self.work.entries[place].progress.in_flight, "two requests about one item");
-        self.work.entries[place].progress.in_flight = true;
-        self.work.reading += usize::from(matches!(wanted, Wanted::Read(_)));
         self.flight.push(wanted);
     }
 
@@ -241,8 +243,9 @@ impl Cluster {
                 let object = shown(self.objects[slot(&self.work, place)].as_ref());
                 (place, Answer::Read(if matches!(fate, Fate::Answered) { Ok(object) } else { Err(failure) }))
             }
-            Wanted::Write(place, guard) => {
-                let write = Write { at: place, guard };
+            Wanted::Write(intent) => {
+                let place = intent.at();
+                let write = Write { at: place, guard: Arc::clone(intent.target()) };
                 let version = write.guard.resource_version.clone();
                 let outcome = match fate {
                     Fate::NotSent => None,
@@ -257,7 +260,7 @@ impl Cluster {
                 (place, outcome.map_or(Answer::NotSent, |outcome| Answer::Written(version, outcome)))
             }
         };
-        apply::take_in(&mut self.work, Ok((place, answer)));
+        self.work.answered(place, answer);
     }
 
     /// A write reaches the API server.
@@ -268,12 +271,12 @@ impl Cluster {
         if object.resource_version != write.guard.resource_version {
             return refused(409);
         }
-        let item = &self.work.entries[write.at].item;
-        let request = Request { made_at: Some(MADE_AT), ..Request::clone(&self.work.request) };
+        let item = &self.work.entries()[write.at].item;
+        let request = Request { made_at: Some(MADE_AT), ..Request::clone(self.work.request()) };
         let meant = item.uid.is_some() || is_older(&request, &object);
         assert!(meant && may(item, request.created, &object, self.rules), "not to be written to: {object:?}");
         assert!(!self.landed.contains(&object.uid), "written to twice: {object:?}");
-        assert!(!self.work.request.dry_run);
+        assert!(!self.work.request().dry_run);
         self.landed.push(object.uid.clone());
         let left = match item.target {
             TargetStatus::Stopped => {
@@ -292,12 +295,12 @@ impl Cluster {
 
     fn crash(&mut self) {
         for wanted in std::mem::take(&mut self.flight) {
-            if let Wanted::Write(at, guard) = wanted {
-                self.lost.push(Write { at, guard });
+            if let Wanted::Write(intent) = wanted {
+                self.lost.push(Write { at: intent.at(), guard: Arc::clone(intent.target()) });
             }
         }
         self.relist();
-        self.work = Work::take_up(&self.bulk);
+        self.work = Work::take_up(&self.bulk, None);
     }
 
     pub(super) fn act(&mut self, action: Action) {
@@ -347,7 +350,7 @@ impl Cluster {
         while let Some(write) = self.lost.pop() {
             let _ = self.land(&write);
         }
-        self.tells_the_truth(&self.work.recorded);
+        self.tells_the_truth(self.work.on_api_server());
     }
 
     fn tells_the_truth(&self, status: &BulkUpdateStatus) {
@@ -356,7 +359,7 @@ impl Cluster {
             return;
         }
         let mut accounted = 0;
-        for (at, entry) in self.work.entries.iter().enumerate() {
+        for (at, entry) in self.work.entries().iter().enumerate() {
             let record = self.work.on_record(&entry.item).expect("an entry for each item");
             let uid = record.uid.as_deref();
             let landed = self.landed.iter().any(|t| Some(&**t) == uid);
@@ -365,7 +368,7 @@ impl Cluster {
             let gone = self.objects.iter().flatten().all(|t| Some(&*t.uid) != uid);
             // One that was there when the request was made, and is not touched by it.
             let meant = |t: &Target| {
-                let request = &self.work.request;
+                let request = self.work.request();
                 entry.item.uid.is_none() && t.created < request.created.as_second() && Some(&*t.uid) != uid
             };
             let missed = self.objects[slot(&self.work, at)].as_ref().is_some_and(meant);

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Plan, plan},
-        facts::{Deadline, Gate, Gates, Hindrance, Look, Rules, Start},
+        decide::{ConditionReason, Planning, plan},
+        facts::{Deadline, Gate, Gates, Hindrance, Look, Observation, Rules, Start},
         fixtures::{at, bulk, cached, eligible, live, spec, target},
         request::Request,
     },
@@ -43,8 +43,12 @@ fn looks(request: &Request, look: fn(Option<crate::observed::target::Target>) ->
     request.items.iter().map(|item| look(Some(eligible(item.target)))).collect()
 }
 
-fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Plan {
-    plan(request, looks, &Admission::NotRequired, gates, at(seconds).into(), Rules::default())
+fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Planning {
+    plan(request, &seen(looks, Admission::NotRequired, gates), at(seconds).into(), Rules::default())
+}
+
+fn seen(looks: &[Look], admission: Admission, gates: &Gates) -> Observation {
+    Observation { admission, gates: gates.clone(), looks: looks.to_vec(), unlisted: None }
 }
 
 #[test]
@@ -53,7 +57,7 @@ fn a_request_is_planned_item_by_item_in_its_order() {
         let request = request(&json!({"dryRun": dry_run}));
         let mut looks = looks(&request, cached);
         looks[1] = live(Some(target(State::Running)));
-        let Plan::Planned(entries) = made(&request, &looks, &OPEN, 1) else { panic!("not planned") };
+        let Planning::Planned(entries) = made(&request, &looks, &OPEN, 1) else { panic!("not planned") };
         let told: Vec<_> =
             entries.iter().map(|(e, _)| (&*e.id, e.target_status, e.result, e.reason)).collect();
         assert_eq!(
@@ -74,11 +78,11 @@ fn what_the_cache_would_refuse_is_read_before_anything_waits() {
     let mut looks = looks(&request, cached);
     looks[0] = cached(None);
     looks[2] = cached(Some(target(State::Dead)));
-    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![0, 2]));
+    assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Read(vec![0, 2]));
     looks[0] = Look::Failed("down".into());
-    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![2]));
+    assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Read(vec![2]));
     looks[2] = live(None);
-    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Wait(Hindrance::Waiting, "down".into()));
+    assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Wait(Hindrance::Waiting, "down".into()));
 }
 
 #[test]
@@ -90,20 +94,20 @@ fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
     for looks in [&unread, &failed] {
         for gates in [&OPEN, &gates(down(), down(), false), &gates(off("a"), off("a"), true)] {
             let found = made(&request, looks, gates, 61);
-            assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{found:?}");
+            assert!(matches!(found, Planning::Reject(ConditionReason::DeadlineExceeded, _)), "{found:?}");
         }
         let found = made(&request, looks, &gates(down(), down(), false), 60);
-        assert_eq!(found, Plan::Wait(Hindrance::FlagUnreadable, "503".into()));
+        assert_eq!(found, Planning::Wait(Hindrance::FlagUnreadable, "503".into()));
         for closed in [
             gates(off("no"), off("no"), false),
             gates(off("no"), Gate::Open, false),
             gates(Gate::Open, off("no"), false),
         ] {
             let found = made(&request, looks, &closed, 60);
-            assert_eq!(found, Plan::Reject(Rejection::BulkUpdatesDisabled, "no".into()));
+            assert_eq!(found, Planning::Reject(ConditionReason::BulkUpdatesDisabled, "no".into()));
         }
         let found = made(&request, looks, &gates(off("typo"), off("typo"), true), 60);
-        assert_eq!(found, Plan::Reject(Rejection::MetaInvalid, "typo".into()));
+        assert_eq!(found, Planning::Reject(ConditionReason::MetaInvalid, "typo".into()));
     }
 }
 
@@ -111,22 +115,22 @@ fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
 fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_nothing_is_planned() {
     let request = request(&json!({}));
     let looks = looks(&request, live);
-    let planned = |admission| plan(&request, &looks, &admission, &OPEN, at(1).into(), Rules::default());
+    let planned = |admission| plan(&request, &seen(&looks, admission, &OPEN), at(1).into(), Rules::default());
     let missing = Admission::Missing("it is gone".into());
-    assert_eq!(planned(missing.clone()), Plan::Wait(Hindrance::Waiting, "it is gone".into()));
+    assert_eq!(planned(missing.clone()), Planning::Wait(Hindrance::Waiting, "it is gone".into()));
     // By the second: what was made in the tenth after the policy may have been made before it was in force everywhere.
     for seconds in [-10, -9, 0, 5] {
         let found = planned(Admission::Since(at(seconds)));
-        assert!(matches!(found, Plan::Reject(Rejection::NotAuthorized, _)), "{seconds}: {found:?}");
+        assert!(matches!(found, Planning::Reject(ConditionReason::NotAuthorized, _)), "{seconds}: {found:?}");
     }
-    assert!(matches!(planned(Admission::Since(at(-11))), Plan::Planned(_)));
+    assert!(matches!(planned(Admission::Since(at(-11))), Planning::Planned(_)));
     // Whatever the flag says: who may not ask is told nothing.
     let closed = Gates { executions: off("no"), deployments: off("no"), invalid: false };
-    let found = plan(&request, &looks, &missing, &closed, at(1).into(), Rules::default());
-    assert!(matches!(found, Plan::Wait(Hindrance::Waiting, _)), "{found:?}");
+    let found = plan(&request, &seen(&looks, missing.clone(), &closed), at(1).into(), Rules::default());
+    assert!(matches!(found, Planning::Wait(Hindrance::Waiting, _)), "{found:?}");
     // It is too late all the same.
-    let found = plan(&request, &looks, &missing, &OPEN, at(3601).into(), Rules::default());
-    assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{found:?}");
+    let found = plan(&request, &seen(&looks, missing, &OPEN), at(3601).into(), Rules::default());
+    assert!(matches!(found, Planning::Reject(ConditionReason::DeadlineExceeded, _)), "{found:?}");
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn the_flag_of_a_kind_that_is_not_named_does_not_matter() {
                 Kind::Deployment => Gates { executions: other, ..OPEN },
             };
             let found = made(&request, &looks(&request, cached), &gates, 1);
-            assert!(matches!(found, Plan::Planned(_)), "{found:?}");
+            assert!(matches!(found, Planning::Planned(_)), "{found:?}");
         }
     }
 }
@@ -157,9 +161,9 @@ fn the_time_to_begin_ends_with_its_last_second() {
     ] {
         let request = request(&more);
         let looks = looks(&request, cached);
-        assert!(matches!(made(&request, &looks, &OPEN, last), Plan::Planned(_)), "{more}");
+        assert!(matches!(made(&request, &looks, &OPEN, last), Planning::Planned(_)), "{more}");
         let found = made(&request, &looks, &OPEN, last + 1);
-        assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{more}: {found:?}");
+        assert!(matches!(found, Planning::Reject(ConditionReason::DeadlineExceeded, _)), "{more}: {found:?}");
     }
 }
 
@@ -167,7 +171,7 @@ fn the_time_to_begin_ends_with_its_last_second() {
 fn a_rejection_for_lateness_says_which_deadline_it_was() {
     let not_after = request(&json!({"notAfter": at(1).to_string(), "startingDeadlineSeconds": 1}));
     for (request, word) in [(not_after, "notAfter"), (request(&json!({})), "startingDeadlineSeconds")] {
-        let Plan::Reject(_, message) = made(&request, &[], &OPEN, 4000) else { panic!("not rejected") };
+        let Planning::Reject(_, message) = made(&request, &[], &OPEN, 4000) else { panic!("not rejected") };
         assert!(message.starts_with(word), "{message}");
     }
 }
@@ -201,10 +205,10 @@ fn not_after_goes_by_the_latest_that_it_may_be_and_all_else_by_the_earliest() {
         "startingDeadlineSeconds": 20, "activeDeadlineSeconds": 20, "notAfter": at(40).to_string()
     }));
     let looks = looks(&request, cached);
-    let planned = |now| plan(&request, &looks, &Admission::NotRequired, &OPEN, now, Rules::default());
-    assert!(matches!(planned(between(20, 30)), Plan::Planned(_)));
+    let planned = |now| plan(&request, &seen(&looks, Admission::NotRequired, &OPEN), now, Rules::default());
+    assert!(matches!(planned(between(20, 30)), Planning::Planned(_)));
     for late in [between(21, 30), between(15, 41)] {
-        assert!(matches!(planned(late), Plan::Reject(Rejection::DeadlineExceeded, _)), "{late:?}");
+        assert!(matches!(planned(late), Planning::Reject(ConditionReason::DeadlineExceeded, _)), "{late:?}");
     }
     let start = at(0).into();
     assert_eq!(Deadline::at(&request, start, between(21, 40)), Deadline::Ahead);
@@ -239,10 +243,11 @@ fn that_the_clocks_differ_is_told_where_it_has_decided() {
     let told = "by the API server's clock, which is 90 s ahead of the operator's";
     for more in [json!({"startingDeadlineSeconds": 20}), json!({"notAfter": at(20).to_string()})] {
         let request = request(&more);
-        let message = |now| match plan(&request, &[], &Admission::NotRequired, &OPEN, now, Rules::default()) {
-            Plan::Reject(_, message) => message,
-            other => panic!("{other:?}"),
-        };
+        let message =
+            |now| match plan(&request, &seen(&[], Admission::NotRequired, &OPEN), now, Rules::default()) {
+                Planning::Reject(_, message) => message,
+                other => panic!("{other:?}"),
+            };
         assert!(message(behind(30)).contains(told), "{}", message(behind(30)));
         for now in [behind(200), at(30).into()] {
             assert!(!message(now).contains("clock"), "{}", message(now));
@@ -261,12 +266,5 @@ fn that_the_clocks_differ_is_told_where_it_has_decided() {
             remarks.then_some(told),
             "{deadline:?}"
         );
-    }
-}
-
-#[test]
-fn rejections_have_the_reasons_of_the_conditions() {
-    for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
-        assert_eq!(why.reason(), format!("{why:?}"));
     }
 }

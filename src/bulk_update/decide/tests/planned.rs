@@ -3,14 +3,18 @@
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Step, carry_on, steps},
-        facts::{Deadline, Gate, Gates, Look, Rules},
+        decide::{Step, Terms, carry_on, steps},
+        facts::{Deadline, Gate, Gates, Look, Observation, Rules},
         fixtures::{MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, request, target},
         request::Request,
         work::{Entry, Open},
     },
-    observed::target::Target,
+    observed::{admission::Admission, target::Target},
 };
+
+fn terms(request: &Request, deadline: Deadline) -> Terms<'_> {
+    Terms { request, deadline, rules: Rules::default() }
+}
 
 /// All that a decision rests on.
 struct Case {
@@ -49,7 +53,7 @@ impl Case {
     }
 
     fn on(&self, look: &Look) -> Step {
-        carry_on(&self.request, &self.entry, look, &self.gate, self.deadline, Rules::default())
+        carry_on(terms(&self.request, self.deadline), &self.entry, look, &self.gate)
     }
 
     fn live(&self) -> Step {
@@ -433,8 +437,9 @@ fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
         |version: &str| live(Some(Target { resource_version: version.into(), ..target(State::Running) }));
     let steps = |executions: Gate, deployments: Gate| {
         let gates = Gates { executions, deployments, invalid: false };
-        let looks = [look("11"), look("12")];
-        steps(&request, &entries, &looks, &gates, Deadline::Ahead, Rules::default())
+        let looks = vec![look("11"), look("12")];
+        let seen = Observation { admission: Admission::NotRequired, gates, looks, unlisted: None };
+        steps(&entries, &seen, terms(&request, Deadline::Ahead))
     };
     let version = |step: &Step| match step {
         Step::Write(target) => Some(target.resource_version.to_string()),

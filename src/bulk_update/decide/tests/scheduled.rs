@@ -3,7 +3,7 @@
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Step, carry_on},
+        decide::{Step, Terms, carry_on},
         facts::{Deadline, Gate, Look, Rules},
         fixtures::{OTHER, OWN, VERBS, cached, entry, live, request, target},
         request::{Request, without_record},
@@ -20,7 +20,7 @@ fn scheduled(verb: TargetStatus) -> (Request, Entry) {
 
 fn step((request, entry): &(Request, Entry), look: &Look, deadline: Deadline) -> Step {
     let steps = [Gate::Open, Gate::Closed("off".into()), Gate::Unknown("503".into())]
-        .map(|gate| carry_on(request, entry, look, &gate, deadline, Rules::default()));
+        .map(|gate| carry_on(Terms { request, deadline, rules: Rules::default() }, entry, look, &gate));
     assert!(steps.iter().all(|step| *step == steps[0]), "the flag has no say any more: {steps:?}");
     steps[0].clone()
 }

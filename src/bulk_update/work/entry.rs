@@ -1,0 +1,157 @@
+//! One item of a BulkUpdate under way, and what happens to it.
+
+use std::{iter, sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    api::{BulkUpdateStatus, ItemResult, ItemStatus},
+    bulk_update::{
+        request::{Item, Request, without_record},
+        work::{
+            find,
+            progress::{Open, Progress, Read},
+        },
+    },
+    client::Failure,
+    decode::text::shortened,
+    observed::target::Target,
+};
+
+/// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
+pub const LONGEST_MESSAGE: usize = 120;
+
+/// How long an answer holds while planning waits for another.
+pub(super) const ANSWER_HOLDS: Duration = Duration::from_secs(10);
+
+/// One item under way.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What was asked for.
+    pub item: Item,
+    /// What became of it so far; absent until planned.
+    pub record: Option<ItemStatus>,
+    /// What only this process knows.
+    pub progress: Progress,
+}
+
+impl Entry {
+    pub(super) fn take_up(
+        request: &Request,
+        item: &Item,
+        recorded: &BulkUpdateStatus,
+        start: Option<Timestamp>,
+    ) -> Self {
+        // Whatever a status says, a dry run has planned no write.
+        let fits = |record: &&ItemStatus| {
+            !(request.dry_run && matches!(record.result, ItemResult::Planned | ItemResult::Scheduled))
+        };
+        let record =
+            start.map(|_| find(item, recorded).filter(fits).cloned().unwrap_or_else(|| without_record(item)));
+        // An earlier process may have sent the write and not lived to see the answer.
+        let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
+        let mut progress = Progress::default();
+        if open {
+            (progress.open, progress.must_look) = (Open::Unknown, true);
+        }
+        Self { item: item.clone(), record, progress }
+    }
+
+    /// Whether a request about it may be sent now.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
+    }
+
+    /// Where the item is.
+    #[must_use]
+    pub fn result(&self) -> Option<ItemResult> {
+        self.record.as_ref().map(|r| r.result)
+    }
+
+    /// Whether it was planned and is not at its end.
+    #[must_use]
+    pub fn is_underway(&self) -> bool {
+        matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled))
+    }
+
+    /// What an item that is not at its end waits for, where that is a request which has to be tried again.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
+        let read = failed.read.as_ref().map(|why| self.cannot_be("read", why));
+        read.or_else(|| failed.write.as_ref().map(|why| self.cannot_be("written to", why)))
+    }
+
+    pub(super) fn cannot_be(&self, done: &str, why: &str) -> String {
+        format!("{} {} can't be {done}: {why}", self.item.kind.name(), self.item.id)
+    }
+
+    /// The entry as it is kept: with texts that are held already, and no longer than they may be.
+    #[must_use]
+    pub fn kept(&self, record: ItemStatus) -> ItemStatus {
+        let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
+        let uid =
+            record.uid.map(|uid| known.into_iter().find(|known| **known == uid).cloned().unwrap_or(uid));
+        let message = record.message.map(|text| shortened(text, LONGEST_MESSAGE));
+        ItemStatus { message, uid, ..record }
+    }
+
+    /// Gives the item this entry. A new object to rest on makes a new plan of it; of one that is at its end nothing else is kept.
+    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Arc<Target>>) {
+        let underway = matches!(record.result, ItemResult::Planned | ItemResult::Scheduled);
+        if rests_on.is_some() || self.record.is_none() || !underway {
+            self.progress = Progress::default();
+        }
+        if underway && rests_on.is_some() {
+            self.progress.seen = rests_on;
+        }
+        self.record = Some(self.kept(record));
+    }
+
+    /// A live read was answered.
+    pub fn read(&mut self, answer: Result<Option<Target>, Failure>) {
+        let progress = &mut *self.progress;
+        progress.in_flight = false;
+        let read = match answer {
+            Ok(target) => {
+                progress.read_succeeded();
+                progress.seen = target.map(Arc::new);
+                Read::Object(progress.seen.clone())
+            }
+            Err(failure) => {
+                progress.read_failed(&failure);
+                Read::Failed
+            }
+        };
+        progress.answer = Some(Box::new((read, Instant::now())));
+    }
+
+    /// Planning has to wait for something else: what was read long ago is read again before it refuses anything.
+    pub fn planning_waits(&mut self) {
+        if self.age_of_answer().is_some_and(|age| age > ANSWER_HOLDS) {
+            self.progress.answer = None;
+        }
+    }
+
+    /// What a live read has answered has been decided on.
+    pub fn decided(&mut self) {
+        if self.progress.answer.is_some() {
+            self.progress.answer = None;
+        }
+    }
+
+    /// A write was accepted, and has left this of the object.
+    pub fn accepted(&mut self, left: Option<Target>) {
+        self.progress.in_flight = false;
+        self.progress.write_succeeded();
+        self.progress.seen = left.map(Arc::new);
+    }
+
+    /// A write was refused, or got no answer.
+    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
+        self.progress.in_flight = false;
+        self.progress.write_failed(failure, guard);
+    }
+}

@@ -1,0 +1,36 @@
+//! What the object that was seen makes of the entry of its item.
+
+use crate::{
+    api::State,
+    bulk_update::work::{ItemResult, ItemStatus},
+    observed::target::Target,
+};
+
+/// `entry`, with what was seen of the target.
+pub fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
+    ItemStatus {
+        uid: Some((*target.uid).into()),
+        observed_state: target.state.as_ref().ok().copied(),
+        ..entry
+    }
+}
+
+/// The entry of an item whose deletion was accepted, and whose object finalizers keep.
+#[must_use]
+pub fn accepted_delete(record: &ItemStatus, target: &Target) -> ItemStatus {
+    ItemStatus { result: ItemResult::Scheduled, ..about(record.clone(), target) }
+}
+
+/// The entry of an item whose stop was accepted: settled already, if the object says so.
+#[must_use]
+pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
+    let entry = about(record.clone(), target);
+    match target.state {
+        Ok(State::Stopped) => ItemStatus { result: ItemResult::Settled, ..entry },
+        Ok(state @ (State::Completed | State::Dead)) => {
+            let message = Some(format!("it was {} before the stop took hold", state.word()).into());
+            ItemStatus { result: ItemResult::Settled, message, ..entry }
+        }
+        _ => ItemStatus { result: ItemResult::Scheduled, ..entry },
+    }
+}
