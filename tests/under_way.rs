@@ -197,18 +197,19 @@ fn context(state: State, index: &Arc<Index>) -> Arc<Context> {
         std::future::ready(http::Response::builder().status(code).body(body))
     });
     let client = Client::new(service, "default");
+    let (clock, tracker) = (Clock::default(), TaskTracker::new());
     Arc::new(Context {
+        events: Events::new(client.clone(), clock.clone(), tracker.clone()),
         index: Arc::clone(index),
         meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
         policies: Policies::new(state.unchecked, None, watch::Sender::default()),
-        clock: Clock::default(),
+        clock,
         metrics: Metrics::default(),
         health: Arc::default(),
         slots: Slots::new(16),
         rules: Rules::default(),
-        events: Events::default(),
         writing: Crowd::default(),
-        tracker: TaskTracker::new(),
+        tracker,
         shutdown: CancellationToken::new(),
         client,
     })

@@ -9,8 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, lenient};
-use crate::api::Reason;
+use crate::api::{conditions::Reason, kind::Kind, lenient, workload::State};
 
 /// The most items in one request, over both lists together (a limit of the AI API).
 pub const MAX_ITEMS: usize = 100;
@@ -315,7 +314,7 @@ pub struct ItemStatus {
     pub uid: Option<Arc<str>>,
     /// The state that the object was last seen in; absent where it was not seen or its state can't be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_state: Option<super::State>,
+    pub observed_state: Option<State>,
 }
 
 /// Where an item is.

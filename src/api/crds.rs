@@ -4,7 +4,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::{BulkUpdate, Deployment, Execution};
+use crate::api::{
+    bulk_update::BulkUpdate,
+    workload::{Deployment, Execution},
+};
 
 /// The three definitions, in the order in which they are installed.
 ///

@@ -8,10 +8,12 @@ use k8s_openapi::{
 };
 use serde_json::value::RawValue;
 
-use super::names::{can_be_a_name, can_be_a_namespace};
-use crate::decode::{
-    json::{member, members, text, time},
-    text::cut,
+use crate::{
+    api::names::{can_be_a_name, can_be_a_namespace},
+    decode::{
+        json::{member, members, text, time},
+        text::cut,
+    },
 };
 
 /// The annotation with the name of who asked. While the policy is in force, nobody can set it to another's.

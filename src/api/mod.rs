@@ -3,6 +3,7 @@
 mod bulk_update;
 mod conditions;
 mod crds;
+mod kind;
 mod lenient;
 mod metadata;
 mod names;
@@ -15,6 +16,7 @@ pub use bulk_update::{
 };
 pub use conditions::{ACCEPTED, ConditionReason, READY, RECONCILING, Reason, STALLED};
 pub use crds::crds;
+pub use kind::Kind;
 pub use metadata::{REQUESTER, bare_metadata};
 pub use names::{can_be_a_name, can_be_a_namespace};
 pub use workload::{
@@ -22,55 +24,13 @@ pub use workload::{
     WorkloadTargetStatus,
 };
 
-use kube::{Resource, core::ApiResource};
+use kube::Resource;
 
 /// The API group of all three kinds.
 pub const GROUP: &str = "aiapi.dev";
 
 /// The name under which the operator writes: in `managedFields`, in events, in audit logs.
 pub const FIELD_MANAGER: &str = "ai-api-operator";
-
-/// The two kinds of target: they differ in names and messages only, so code that serves both takes
-/// this as a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// A training run.
-    Execution,
-    /// A model that is served.
-    Deployment,
-}
-
-impl Kind {
-    /// Both, in the order in which a request lists them.
-    pub const ALL: [Self; 2] = [Self::Execution, Self::Deployment];
-
-    /// The kind as it stands in a manifest.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Execution => "Execution",
-            Self::Deployment => "Deployment",
-        }
-    }
-
-    /// The plural: the resource in a URL, the field of a request, the field of the flag.
-    #[must_use]
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Execution => "executions",
-            Self::Deployment => "deployments",
-        }
-    }
-
-    /// What the client needs to reach objects of this kind.
-    #[must_use]
-    pub fn api_resource(self) -> ApiResource {
-        match self {
-            Self::Execution => ApiResource::erase::<Execution>(&()),
-            Self::Deployment => ApiResource::erase::<Deployment>(&()),
-        }
-    }
-}
 
 /// The version of the API that the kinds are served under.
 #[must_use]

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::ItemResult,
-    bulk_update::{Crowd, Events, facts::Rules, request::Request, work::Work},
+    bulk_update::{events::Events, facts::Rules, pace::Crowd, request::Request, work::Work},
     client::{clock::Clock, slots::Slots},
     observed::{
         admission::{Admission, Policies},
@@ -40,7 +40,7 @@ pub struct Context {
     pub writing: Crowd,
     /// Who is eligible.
     pub rules: Rules,
-    /// The events that are being sent.
+    /// Sends events.
     pub events: Events,
     /// What runs in the background and is waited for at the end.
     pub tracker: TaskTracker,

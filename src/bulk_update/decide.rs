@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     api::{ConditionReason, ItemResult, Kind, Reason},
     bulk_update::{
-        facts::{Deadline, Gate, Hindrance, Observation, Rules, Start},
-        request::Request,
+        facts::{Deadline, Gate, Hindrance, Observation, Rules},
+        request::{Request, Start},
         work::{Become, Entry, ItemPlan, Phase, Plan, Work},
     },
     client::clock::Now,
@@ -78,7 +78,8 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
         // What is being read about an item belongs to its plan.
         Planning::Planned(_) if work.is_reading() => Decision::default(),
         Planning::Planned(items) => {
-            let plan = Plan::new(work, items, Start { time: now.to_record(), instant: Some(now.instant) });
+            let plan =
+                Plan::new(work.entries(), items, Start { time: now.to_record(), instant: Some(now.instant) });
             Decision { phase: Some(Phase::Proposed(plan)), again: true, ..Decision::default() }
         }
     }

@@ -1,12 +1,10 @@
 //! What decisions rest on: what was seen of the targets, the flag, the deadlines and the settings.
 
-use std::{sync::Arc, time::Duration};
-
-use k8s_openapi::jiff::Timestamp;
+use std::sync::Arc;
 
 use crate::{
     api::Kind,
-    bulk_update::request::Request,
+    bulk_update::request::{Request, Start},
     client::clock::Now,
     observed::{admission::Admission, target::Target},
 };
@@ -79,21 +77,6 @@ pub enum Hindrance {
     Waiting,
     /// The watch of targets is behind.
     Behind,
-}
-
-/// When a BulkUpdate was planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// As it is on record, in whole seconds; it was not before that.
-    pub time: Timestamp,
-    /// The same by [`crate::client::leadership::now`], in the process that has planned it.
-    pub instant: Option<Duration>,
-}
-
-impl From<Timestamp> for Start {
-    fn from(time: Timestamp) -> Self {
-        Self { time, instant: None }
-    }
 }
 
 /// The deadlines that end the writing, as they stand now.

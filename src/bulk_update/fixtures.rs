@@ -65,18 +65,19 @@ pub(super) fn answering(
 }
 
 fn context_of(client: Client) -> Arc<Context> {
+    let (clock, tracker) = (Clock::default(), TaskTracker::new());
     Arc::new(Context {
+        events: Events::new(client.clone(), clock.clone(), tracker.clone()),
         index: Index::new([]),
         meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
         policies: Policies::new(false, None, watch::Sender::default()),
-        clock: Clock::default(),
+        clock,
         metrics: Metrics::default(),
         health: Arc::default(),
         slots: Slots::new(1),
         rules: Rules::default(),
-        events: Events::default(),
         writing: Crowd::default(),
-        tracker: TaskTracker::new(),
+        tracker,
         shutdown: CancellationToken::new(),
         client,
     })

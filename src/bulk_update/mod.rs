@@ -5,6 +5,7 @@
 mod apply;
 pub mod context;
 pub mod decide;
+mod events;
 pub mod facts;
 mod finished;
 #[cfg(test)]
@@ -26,5 +27,5 @@ pub mod unreadable;
 pub mod work;
 
 pub use self::{
-    context::Context, facts::Rules, pace::Crowd, registry::Registry, report::Events, stored::Stored,
+    context::Context, events::Events, facts::Rules, pace::Crowd, registry::Registry, stored::Stored,
 };

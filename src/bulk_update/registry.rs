@@ -15,10 +15,10 @@ use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ConditionReason},
     bulk_update::{
         context::{Context, Current, Latest},
+        events::about,
         finished::Finished,
         over::Over,
         pass::carry_out,
-        report,
         request::Request,
         stored::Stored,
         unreadable::{Report, told},
@@ -334,15 +334,8 @@ impl Registry {
         let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
         let (namespace, name, uid) = (namespace.clone(), name.clone(), uid.clone());
         let note = told(why, planned);
-        report::publish(
-            &self.ctx,
-            namespace,
-            name,
-            uid,
-            EventType::Warning,
-            ConditionReason::Unreadable.into(),
-            &note,
-        );
+        let regarding = about(namespace, name, uid);
+        self.ctx.events.publish(regarding, EventType::Warning, ConditionReason::Unreadable.into(), &note);
     }
 }
 

@@ -9,7 +9,6 @@ use crate::{
         BulkUpdate, BulkUpdateSpec, ItemResult, ItemStatus, Kind, MAX_ITEMS, REQUESTER, Reason, TargetStatus,
         time::{later, until},
     },
-    bulk_update::facts::Start,
     client::clock::Now,
     decode::text::cut,
     observed::index::Targets,
@@ -91,6 +90,21 @@ impl From<&BulkUpdate> for Request {
             active_deadline_seconds: spec.active_deadline_seconds.map(i64::from),
             items: items(spec),
         }
+    }
+}
+
+/// When a BulkUpdate was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// As it is on record, in whole seconds; it was not before that.
+    pub time: Timestamp,
+    /// The same by [`crate::client::leadership::now`], in the process that has planned it.
+    pub instant: Option<Duration>,
+}
+
+impl From<Timestamp> for Start {
+    fn from(time: Timestamp) -> Self {
+        Self { time, instant: None }
     }
 }
 

@@ -12,13 +12,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, TargetStatus},
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, TargetStatus},
     bulk_update::{
-        facts::{Look, Start},
+        facts::Look,
         named::Named,
         over::Over,
         pace::Pace,
-        request::{Item, Request},
+        request::{Item, Request, Start},
+        work::entry::{find, position},
     },
     client::Failure,
     observed::{
@@ -28,10 +29,10 @@ use crate::{
 };
 
 pub use self::{
-    entry::{Entry, LONGEST_MESSAGE},
+    entry::Entry,
     outcome::{about, accepted_delete, accepted_stop},
     plan::{Become, Intent, ItemPlan, Phase, Plan},
-    progress::{Open, Progress, Read},
+    progress::{LONGEST_MESSAGE, Open, Progress, Read},
 };
 
 /// Of how many items it is kept what their last failure said: one of them is told at a time.
@@ -217,6 +218,17 @@ impl Work {
         self.unanswered.take_if(|sent| sent == stands).is_some()
     }
 
+    /// Those of the writes that the record intends: to this very object, as planned.
+    #[must_use]
+    pub fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
+        let Some(start) = self.start.filter(|_| !self.request.dry_run) else { return Vec::new() };
+        let intent = |(at, target)| {
+            let entry: &Entry = self.entries.get(at)?;
+            Intent::on(self.on_record(&entry.item)?, at, target, start)
+        };
+        writes.into_iter().filter_map(intent).collect()
+    }
+
     /// What is known of each item's target, with what the index has of it.
     pub fn looks(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Look> {
         let look = |entry: &mut Entry| {
@@ -394,17 +406,6 @@ fn sharing(request: &Request, mut status: BulkUpdateStatus) -> BulkUpdateStatus 
         }
     }
     status
-}
-
-fn position(item: &Item, status: &BulkUpdateStatus) -> (Kind, usize) {
-    let list = status.items(item.kind);
-    (item.kind, list.iter().position(|s| s.id == item.id).unwrap_or(usize::MAX))
-}
-
-/// A record counts only if it says what the request says.
-pub(super) fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
-    let list = status.items(item.kind);
-    list.iter().find(|s| s.id == item.id && s.target_status == item.target)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use crate::{
         requests,
     },
     decode::object::Lenient,
+    observed::admission::record::Notes,
     telemetry::health::{Health, UNLISTED},
 };
 
@@ -38,9 +39,6 @@ mod lease;
 
 /// The name of the Lease.
 pub const LEASE: &str = FIELD_MANAGER;
-
-/// What the one that leads keeps in annotations of the Lease: each with its value, or that it is not there.
-pub type Notes = Vec<(&'static str, Option<String>)>;
 
 /// How long, and how often; the command line describes each.
 #[derive(Clone, Copy, Debug)]

@@ -86,18 +86,19 @@ pub async fn run(
         .collect();
     let index = Index::new(scopes.iter().cloned());
     metrics.counts_targets_of(&index);
+    let tracker = TaskTracker::new();
     let ctx = Arc::new(Context {
         index: Arc::clone(&index),
         meta: Meta::new(client.clone(), settings.namespace.clone(), settings.meta_configmap.clone()),
         slots: Slots::new(settings.max_in_flight),
         rules: Rules { delete_completed: settings.delete_completed },
-        events: Events::default(),
+        events: Events::new(client.clone(), clock.clone(), tracker.clone()),
         policies,
         clock,
         metrics,
         health,
         writing: Crowd::default(),
-        tracker: TaskTracker::new(),
+        tracker,
         shutdown: shutdown.clone(),
         client: client.clone(),
     });

@@ -27,10 +27,7 @@ use crate::{
         BindAddress, listen,
         probes::{self, Probes},
     },
-    telemetry::{
-        health::{Health, Listen},
-        metrics::Metrics,
-    },
+    telemetry::{health::Health, listen::Listen, metrics::Metrics},
 };
 
 /// A replica's settings; the command line describes each.

@@ -3,23 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::{
-    HeaderMap, HeaderValue, Request, StatusCode,
-    header::{AUTHORIZATION, USER_AGENT},
-    request::Parts,
-};
-use kube::{Client, client::Body};
-use tower::service_fn;
+use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts};
+use kube::Client;
 
-use super::{
-    Gateway,
-    frame::{Invocation, Place},
-    problem::Problem,
-};
 use crate::{
     api::can_be_a_namespace,
-    client::{Cluster, clock::Clock},
-    misconfigured::Misconfigured,
+    client::clock::Clock,
+    gateway::{frame::Place, invocation::Invocation, problem::Problem, state::Gateway},
 };
 
 /// The header that names the namespace.
@@ -27,34 +17,6 @@ pub const RESOURCE_GROUP: &str = "AI-Resource-Group";
 
 /// The longest token, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
-
-/// The way to the Kubernetes API that all callers share: its connections, and no credentials.
-#[derive(Clone)]
-pub struct Upstream(Client);
-
-impl Upstream {
-    /// The way to a cluster, on which `clock` reads the dates of answers.
-    ///
-    /// # Errors
-    /// When its certificates can't be used.
-    pub fn new(cluster: &Cluster, clock: &Clock) -> Result<Self, Misconfigured> {
-        // A certificate of the gateway's own would speak for every caller.
-        cluster.anonymous().client_through(clock).map(Self)
-    }
-
-    /// A client with this caller's token, for one request of theirs; nothing else of theirs goes through.
-    fn client(&self, token: HeaderValue, namespace: &str) -> Client {
-        let shared = self.0.clone();
-        let service = service_fn(move |mut request: Request<Body>| {
-            request.headers_mut().insert(AUTHORIZATION, token.clone());
-            let agent = concat!("ai-api-operator-gateway/", env!("CARGO_PKG_VERSION"));
-            request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
-            let shared = shared.clone();
-            async move { shared.send(request).await }
-        });
-        Client::new(service, namespace)
-    }
-}
 
 /// A caller of the AI API.
 #[derive(Clone)]

@@ -14,11 +14,11 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
-use super::{caller::Caller, modification, problem::Problem};
 use crate::{
     api::{BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind},
     bulk_update::Stored,
     client::{Failure, backoff, requests},
+    gateway::{caller::Caller, modification, problem::Problem},
 };
 
 /// How long a BulkUpdate may take to be made.

@@ -8,12 +8,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{Extensions, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tracing::info;
 
-use super::{Gateway, problem::Problem};
-use crate::decode::text::cut;
+use crate::{
+    decode::text::cut,
+    gateway::{invocation::Invocation, problem::Problem, state::Gateway},
+};
 
 /// The header of every answer that has the request's id.
 pub const REQUEST_ID: &str = "X-Request-Id";
@@ -26,23 +28,6 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(85);
 
 /// The longest URL that an error or the log repeats, in bytes.
 const LONGEST_TARGET: usize = 1024;
-
-/// One request, as its errors name it.
-#[derive(Clone, Debug, Default)]
-pub struct Invocation {
-    /// Its id, made here: a uuid.
-    pub id: Arc<str>,
-    /// The URL that was asked for, without the host.
-    pub target: Arc<str>,
-}
-
-impl Invocation {
-    /// That of a request which has come through the frame.
-    #[must_use]
-    pub fn of(extensions: &Extensions) -> Self {
-        extensions.get().cloned().unwrap_or_default()
-    }
-}
 
 /// A place among the requests under way. It is taken as long as anything is done for the request, also for one whose caller has
 /// hung up.

@@ -5,12 +5,15 @@ pub mod caller;
 pub mod capabilities;
 pub mod carry_out;
 pub mod frame;
+pub mod invocation;
 mod metrics;
 pub mod modification;
 pub mod objects;
 pub mod problem;
 mod routes;
+pub mod state;
 mod tls;
+mod upstream;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,9 +22,9 @@ use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
     client::{Cluster, clock::Clock},
+    gateway::{metrics::Metrics, state::Gateway, tls::Certificate, upstream::Upstream},
     misconfigured::Misconfigured,
     observed::flag::Meta,
     server::{
@@ -49,17 +52,6 @@ pub struct Settings {
     pub metrics_bind_address: BindAddress,
     /// The files of the certificate chain and its key; plain HTTP without.
     pub tls: Option<(PathBuf, PathBuf)>,
-}
-
-/// What all requests share.
-pub struct Gateway {
-    upstream: Upstream,
-    meta: Meta,
-    clock: Clock,
-    /// Each request under way has one.
-    places: Arc<Semaphore>,
-    metrics: Metrics,
-    started: Instant,
 }
 
 /// Knows the API server's time also where nobody asks for anything for a while. Any answer tells it: one about the flag needs no

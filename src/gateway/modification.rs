@@ -9,12 +9,12 @@ use serde::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    frame::Invocation,
-    problem::{Problem, error},
-};
-use crate::api::{
-    BulkUpdateItem, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, Reason, TargetStatus,
+use crate::{
+    api::{BulkUpdateItem, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, Reason, TargetStatus},
+    gateway::{
+        invocation::Invocation,
+        problem::{Problem, error},
+    },
 };
 
 /// What an id of the AI API looks like.

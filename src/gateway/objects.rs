@@ -15,15 +15,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use super::{
-    caller::Caller,
-    modification::{AN_ID, is_id},
-    problem::Problem,
-};
 use crate::{
     api::{Kind, State},
     client::{requests, send},
     decode::text::cut,
+    gateway::{
+        caller::Caller,
+        modification::{AN_ID, is_id},
+        problem::Problem,
+    },
     observed::target::{self, Observed, Target},
 };
 

@@ -6,8 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::frame::Invocation;
-use crate::{api::Kind, client::Failure};
+use crate::{api::Kind, client::Failure, gateway::invocation::Invocation};
 
 /// Why a whole request did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,15 +16,15 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::{
-    Gateway,
-    caller::{Caller, WithToken},
-    capabilities, carry_out, frame, modification,
-    objects::{self, Selection},
-    problem::Problem,
-};
 use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
+    gateway::{
+        caller::{Caller, WithToken},
+        capabilities, carry_out, frame, modification,
+        objects::{self, Selection},
+        problem::Problem,
+        state::Gateway,
+    },
     observed::flag::Flags,
 };
 

@@ -14,19 +14,17 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     api::time::{later, whole_seconds},
     client::clock::{Clock, Now},
-    controller::election::Notes,
     decode::object::Lenient,
     observed::admission::{
         compare::Shipped,
-        record::{ACCEPTED, Entry, Pair, RECORD, Record, next_second},
+        record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record, next_second},
     },
 };
 
 mod compare;
 pub mod record;
 
-/// The name of the policy, and of its binding.
-pub const POLICY: &str = "bulkupdates.aiapi.dev";
+pub use self::compare::POLICY;
 
 /// How many seconds after it was created or changed an object is in force on every API server.
 pub const SPREADS: i64 = 10;

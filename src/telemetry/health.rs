@@ -1,10 +1,7 @@
 //! Liveness: are the watches and the passes over BulkUpdates making progress?
 
-mod listen;
 #[cfg(test)]
 mod tests;
-
-pub use listen::Listen;
 
 use std::{
     collections::HashMap,
@@ -117,12 +114,12 @@ impl Health {
     }
 
     /// A sign of life that says nothing else: a refusal, a connection that failed.
-    fn active(&self, path: &str) {
+    pub(super) fn active(&self, path: &str) {
         self.watch(path, |watch| watch.last_activity = Instant::now());
     }
 
     /// The API server has refused, and may have asked to be left alone for some time.
-    fn refused(&self, path: &str, retry_after: Option<Duration>) {
+    pub(super) fn refused(&self, path: &str, retry_after: Option<Duration>) {
         self.watch(path, |watch| {
             watch.last_activity = Instant::now();
             watch.not_before = retry_after.map(|wait| Instant::now() + wait);
@@ -130,13 +127,13 @@ impl Health {
     }
 
     /// A list starts.
-    fn list_started(&self, path: &str) {
+    pub(super) fn list_started(&self, path: &str) {
         self.watch(path, |watch| watch.pages.0 = 0);
     }
 
     /// A page of a list has arrived in whole. One that has arrived before, in a list that did not come to its end, is no
     /// progress.
-    fn page_arrived(&self, path: &str) {
+    pub(super) fn page_arrived(&self, path: &str) {
         self.watch(path, |watch| {
             let (now, furthest) = &mut watch.pages;
             *now += 1;
@@ -148,7 +145,7 @@ impl Health {
     }
 
     /// A watch has brought an event or a bookmark, or has ended as it should.
-    fn watch_event(&self, path: &str) {
+    pub(super) fn watch_event(&self, path: &str) {
         self.watch(path, |watch| {
             watch.event();
             watch.last_watched = Some(Instant::now());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::{
     api::{ItemResult, ItemStatus, Reason, TargetStatus},
     bulk_update::{
-        decide::{eligible::is_older, plan_item, verdict},
+        decide::eligible::{is_older, plan_item, verdict},
         facts::{Deadline, Gate, Look, Rules},
         request::{Item, Request},
         work::{Entry, Open, about, accepted_delete, accepted_stop},

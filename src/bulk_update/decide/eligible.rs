@@ -5,10 +5,9 @@ use std::{borrow::Borrow, sync::Arc};
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
     bulk_update::{
-        decide::ItemPlan,
         facts::{Hindrance, Look, Rules},
         request::{Item, Request, blank},
-        work::about,
+        work::{ItemPlan, about},
     },
     observed::target::Target,
 };

@@ -53,7 +53,7 @@ fn planned(verb: TargetStatus) -> BulkUpdate {
 fn proposed(work: &Work, time: Timestamp) -> Phase {
     let item = &work.request().items[0];
     let items = vec![(record(item, ItemResult::Planned), Some(eligible(item.target).into()))];
-    Phase::Proposed(Plan::new(work, items, time.into()))
+    Phase::Proposed(Plan::new(work.entries(), items, time.into()))
 }
 
 fn refused(code: u16) -> Failure {

@@ -6,21 +6,15 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    api::{BulkUpdateStatus, ItemResult, ItemStatus},
+    api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind},
     bulk_update::{
         request::{Item, Request, without_record},
-        work::{
-            find,
-            progress::{Open, Progress, Read},
-        },
+        work::progress::{LONGEST_MESSAGE, Open, Progress, Read},
     },
     client::Failure,
     decode::text::shortened,
     observed::target::Target,
 };
-
-/// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
-pub const LONGEST_MESSAGE: usize = 120;
 
 /// How long an answer holds while planning waits for another.
 pub(super) const ANSWER_HOLDS: Duration = Duration::from_secs(10);
@@ -154,4 +148,16 @@ impl Entry {
         self.progress.in_flight = false;
         self.progress.write_failed(failure, guard);
     }
+}
+
+/// Where the record has an item: in the list of its kind, those that it lacks last.
+pub(super) fn position(item: &Item, status: &BulkUpdateStatus) -> (Kind, usize) {
+    let list = status.items(item.kind);
+    (item.kind, list.iter().position(|s| s.id == item.id).unwrap_or(usize::MAX))
+}
+
+/// A record counts only if it says what the request says.
+pub(super) fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
+    let list = status.items(item.kind);
+    list.iter().find(|s| s.id == item.id && s.target_status == item.target)
 }

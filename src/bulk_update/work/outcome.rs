@@ -1,8 +1,7 @@
 //! What the object that was seen makes of the entry of its item.
 
 use crate::{
-    api::State,
-    bulk_update::work::{ItemResult, ItemStatus},
+    api::{ItemResult, ItemStatus, State},
     observed::target::Target,
 };
 

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     api::{ConditionReason, ItemResult, ItemStatus},
-    bulk_update::{
-        facts::{Hindrance, Start},
-        work::Work,
-    },
+    bulk_update::{facts::Hindrance, request::Start, work::entry::Entry},
     observed::target::Target,
 };
 
@@ -50,8 +47,8 @@ pub struct Plan {
 impl Plan {
     /// With an entry for each item, in order.
     #[must_use]
-    pub fn new(work: &Work, items: Vec<ItemPlan>, start: Start) -> Self {
-        let kept = work.entries().iter().zip(items);
+    pub fn new(entries: &[Entry], items: Vec<ItemPlan>, start: Start) -> Self {
+        let kept = entries.iter().zip(items);
         Self {
             start,
             items: kept.map(|(entry, (record, rests_on))| (entry.kept(record), rests_on)).collect(),
@@ -76,7 +73,7 @@ impl Plan {
     }
 }
 
-/// A write to one object, of which the record says that it is intended. Only [`Work::intents`] makes one.
+/// A write to one object, of which the record says that it is intended. Only a record makes one.
 #[derive(Clone, Debug)]
 pub struct Intent {
     at: usize,
@@ -85,6 +82,12 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// That of the item at this place, whose record this is, if it says that just this object is to be written to.
+    pub(super) fn on(record: &ItemStatus, at: usize, target: Arc<Target>, start: Start) -> Option<Self> {
+        let intended = record.result == ItemResult::Planned && record.uid.as_deref() == Some(&*target.uid);
+        intended.then_some(Self { at, target, start })
+    }
+
     /// The item's place.
     #[must_use]
     pub const fn at(&self) -> usize {
@@ -101,20 +104,5 @@ impl Intent {
     #[must_use]
     pub const fn start(&self) -> Start {
         self.start
-    }
-}
-
-impl Work {
-    /// Those of the writes that the record intends: to this very object, as planned.
-    #[must_use]
-    pub fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
-        let Some(start) = self.start().filter(|_| !self.request().dry_run) else { return Vec::new() };
-        let intended = |at: usize, target: &Target| {
-            self.on_record(&self.entries()[at].item).is_some_and(|record| {
-                record.result == ItemResult::Planned && record.uid.as_deref() == Some(&*target.uid)
-            })
-        };
-        let writes = writes.into_iter().filter(|(at, target)| intended(*at, target));
-        writes.map(|(at, target)| Intent { at, target, start }).collect()
     }
 }

@@ -13,11 +13,13 @@ use tokio::time::Instant;
 
 use crate::{
     api::Reason,
-    bulk_update::work::LONGEST_MESSAGE,
     client::{Failure, Next, backoff},
     decode::text::cut,
     observed::target::Target,
 };
+
+/// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
+pub const LONGEST_MESSAGE: usize = 120;
 
 /// How long a write that is forbidden is tried again: roles take a moment to spread.
 const FORBIDDEN_FOR: Duration = Duration::from_secs(10);

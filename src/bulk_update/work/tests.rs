@@ -355,7 +355,7 @@ fn a_plan_is_one_from_when_it_is_on_record() {
     let proposed = |work: &Work| {
         let plan =
             |entry: &Entry| (record(&entry.item, ItemResult::Planned), Some(target(State::Running).into()));
-        Phase::Proposed(Plan::new(work, work.entries().iter().map(plan).collect(), at(1).into()))
+        Phase::Proposed(Plan::new(work.entries(), work.entries().iter().map(plan).collect(), at(1).into()))
     };
     work.entry_mut(0).read(Ok(None));
     let phase = proposed(&work);

@@ -19,7 +19,7 @@ use tower::{BoxError, Layer, timeout::TimeoutLayer, util::BoxService};
 use super::*;
 use crate::{
     server::probes,
-    telemetry::health::{LONGEST_SILENCE, Listen},
+    telemetry::{health::LONGEST_SILENCE, listen::Listen},
 };
 
 /// How the API server answers.

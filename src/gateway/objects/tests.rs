@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     client::{clock::Clock, slim::tests::for_the_gateway},
-    gateway::frame::Invocation,
+    gateway::invocation::Invocation,
 };
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {

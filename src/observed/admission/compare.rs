@@ -4,7 +4,10 @@
 
 use serde_json::Value;
 
-use crate::{decode::text::cut, observed::admission::POLICY};
+use crate::decode::text::cut;
+
+/// The name of the policy, and of its binding.
+pub const POLICY: &str = "bulkupdates.aiapi.dev";
 
 /// The manifests that the operator is shipped with: what it accepts can't drift from what it installs.
 const MANIFESTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cluster/admission.yaml"));

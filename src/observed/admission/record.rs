@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{client::clock::Now, decode::object::Lenient};
 
+/// What the one that leads keeps in annotations of the Lease: each with its value, or that it is not there.
+pub type Notes = Vec<(&'static str, Option<String>)>;
+
 /// The annotation with the record: JSON, uid, generation and time of each of the two.
 pub const RECORD: &str = "aiapi.dev/admission-record";
 

@@ -8,10 +8,8 @@ use kube::client::{Body, DynBody};
 use tokio::time::{advance, timeout};
 use tower::{BoxError, Layer, ServiceExt, util::BoxService};
 
-use super::{
-    listen::{LONGEST_PAGE, SHORTEST_WATCH},
-    *,
-};
+use super::*;
+use crate::telemetry::listen::{LONGEST_PAGE, Listen, SHORTEST_WATCH};
 
 const EXECUTIONS: &str = "/apis/aiapi.dev/v1alpha1/executions";
 const LIST: &str = "limit=100";

@@ -9,9 +9,9 @@ use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{ConditionReason, Planning, plan},
-        facts::{Deadline, Gate, Gates, Hindrance, Look, Observation, Rules, Start},
+        facts::{Deadline, Gate, Gates, Hindrance, Look, Observation, Rules},
         fixtures::{at, bulk, cached, eligible, live, spec, target},
-        request::Request,
+        request::{Request, Start},
     },
     client::clock::Now,
     observed::admission::Admission,

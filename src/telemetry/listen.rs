@@ -14,8 +14,10 @@ use kube::client::{Body, DynBody};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{BoxError, Layer, Service, util::BoxService};
 
-use super::Health;
-use crate::client::{LONGEST_RETRY_AFTER, Wire, retry_after};
+use crate::{
+    client::{LONGEST_RETRY_AFTER, Wire, retry_after},
+    telemetry::health::Health,
+};
 
 /// How long one page of a list may take to arrive in whole, from when it was asked for: one that trickles is cut off, and
 /// asked for again.

@@ -1,0 +1,177 @@
+//! Events about BulkUpdates: sent in the background, at best effort, and none twice within five minutes.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1 as events},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{Client, Resource, api::PostParams, runtime::events::EventType};
+use serde::de::IgnoredAny;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::{
+    api::{FIELD_MANAGER, api_version, can_be_a_name},
+    client::{clock::Clock, requests},
+    decode::text::cut,
+};
+
+/// The longest note of an event (the API's own limit is 1024 bytes).
+const LONGEST_NOTE: usize = 1000;
+
+/// How long an event may take, the time in which it waits for others included: it is told at best effort.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many events are sent at once: each has a connection, and a thousand BulkUpdates may end together.
+const AT_ONCE: usize = 4;
+
+/// How long one event stands for all of its object and reason, in seconds: whoever edits an object over and over fills no
+/// namespace with events. Its name says which they are, so that none has to be remembered.
+const STANDS_FOR: i64 = 300;
+
+/// The longest name of an object that leaves room behind it: a dot and 16 digits, of 253 characters.
+const LONGEST_NAME: usize = 236;
+
+/// Sends events; none is kept afterwards.
+pub struct Events {
+    client: Client,
+    clock: Clock,
+    tracker: TaskTracker,
+    places: Arc<Semaphore>,
+}
+
+/// A BulkUpdate, as far as it can be named.
+#[must_use]
+pub fn about(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(api_version()),
+        kind: Some("BulkUpdate".into()),
+        namespace,
+        name,
+        uid,
+        ..ObjectReference::default()
+    }
+}
+
+impl Events {
+    /// Sends them by `client`, in tasks of `tracker`.
+    #[must_use]
+    pub fn new(client: Client, clock: Clock, tracker: TaskTracker) -> Self {
+        Self { client, clock, tracker, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Sends one, in the background: no work waits for it.
+    pub fn publish(&self, regarding: ObjectReference, type_: EventType, reason: &str, note: &str) {
+        let event = event(regarding, type_, reason, note, self.clock.now().earliest);
+        let (client, places) = (self.client.clone(), Arc::clone(&self.places));
+        self.tracker.spawn(async move {
+            let send = async {
+                // It is never closed.
+                let _place = places.acquire().await;
+                let url = events::Event::url_path(&(), event.metadata.namespace.as_deref());
+                requests::create::<IgnoredAny>(&client, url, &event, &PostParams::default()).await
+            };
+            match tokio::time::timeout(EVENT_TIMEOUT, send).await {
+                Ok(Ok(_)) => {}
+                // One of the same name stands for it.
+                Ok(Err(failure)) if failure.is_conflict() => {}
+                Ok(Err(failure)) => warn!(%failure, reason = event.reason, "an event could not be written"),
+                Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
+            }
+        });
+    }
+}
+
+/// The name of an event: the object's, as far as there is room and if it has one, and what tells it from others.
+fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
+    let mut others = DefaultHasher::new();
+    (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);
+    let named = regarding.name.as_deref().filter(|name| can_be_a_name(name)).unwrap_or(FIELD_MANAGER);
+    let named = named.get(..LONGEST_NAME).unwrap_or(named).trim_end_matches(['.', '-']);
+    format!("{named}.{:016x}", others.finish())
+}
+
+/// The event about an object.
+fn event(
+    regarding: ObjectReference,
+    type_: EventType,
+    reason: &str,
+    note: &str,
+    now: Timestamp,
+) -> events::Event {
+    let type_ = match type_ {
+        EventType::Normal => "Normal",
+        EventType::Warning => "Warning",
+    };
+    events::Event {
+        metadata: ObjectMeta {
+            namespace: regarding.namespace.clone(),
+            name: Some(name(&regarding, reason, now)),
+            ..ObjectMeta::default()
+        },
+        action: Some(reason.into()),
+        event_time: Some(MicroTime(now)),
+        note: Some(cut(note, LONGEST_NOTE)),
+        reason: Some(reason.into()),
+        regarding: Some(regarding),
+        reporting_controller: Some(FIELD_MANAGER.into()),
+        reporting_instance: Some(FIELD_MANAGER.into()),
+        type_: Some(type_.into()),
+        ..events::Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(name: Option<&str>) -> ObjectReference {
+        super::about(Some("team-a".into()), name.map(Into::into), Some("u".into()))
+    }
+
+    #[test]
+    fn an_event_speaks_of_its_object_and_has_a_name_that_the_api_server_takes() {
+        let now = Timestamp::UNIX_EPOCH;
+        let long = "x".repeat(253);
+        let with_a_dot_where_it_is_cut = format!("{}.{}", "x".repeat(235), "y".repeat(17));
+        for (name, prefix) in [
+            (Some("a.b-c"), "a.b-c"),
+            (Some(&*long), &long[..236]),
+            (Some(&*with_a_dot_where_it_is_cut), &long[..235]),
+            (Some("no name"), FIELD_MANAGER),
+            (None, FIELD_MANAGER),
+        ] {
+            let event = event(about(name), EventType::Warning, "Unreadable", &"y".repeat(2000), now);
+            assert_eq!(event.metadata.namespace.as_deref(), Some("team-a"));
+            let named = event.metadata.name.unwrap();
+            assert!(can_be_a_name(&named) && named.len() == prefix.len() + 17, "{named}");
+            assert!(named.starts_with(&format!("{prefix}.")), "{named}");
+            assert_eq!(event.regarding, Some(about(name)));
+            assert_eq!((event.type_.as_deref(), event.event_time), (Some("Warning"), Some(MicroTime(now))));
+            assert!(event.note.is_some_and(|note| note.len() <= LONGEST_NOTE));
+        }
+    }
+
+    #[test]
+    fn one_event_stands_for_all_of_an_object_and_a_reason_in_five_minutes() {
+        let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let first = name(&about(Some("a")), "Unreadable", at(0));
+        assert_eq!(name(&about(Some("a")), "Unreadable", at(299)), first);
+        let another = ObjectReference { uid: Some("v".into()), ..about(Some("a")) };
+        for other in [
+            name(&about(Some("a")), "Unreadable", at(300)),
+            name(&about(Some("a")), "Accepted", at(0)),
+            name(&about(Some("b")), "Unreadable", at(0)),
+            name(&another, "Unreadable", at(0)),
+        ] {
+            assert_ne!(other, first);
+        }
+    }
+}
