@@ -3,6 +3,8 @@
 
 // A printing macro ends the process where its output is gone: a full disk, a closed pipe.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+// A test may be as long as its story.
+#![cfg_attr(not(test), deny(clippy::too_many_lines))]
 
 pub mod api;
 pub mod bulk_update;

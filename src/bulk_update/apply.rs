@@ -49,13 +49,21 @@ impl Wanted {
 }
 
 /// The requests of one BulkUpdate that have not been answered yet.
-#[derive(Debug, Default)]
 pub struct Flight {
+    ctx: Arc<Context>,
+    latest: Latest,
     requests: JoinSet<(usize, Answer)>,
     called_off: CancellationToken,
 }
 
 impl Flight {
+    /// None, for a BulkUpdate that was last seen like this.
+    #[must_use]
+    pub fn new(ctx: &Arc<Context>, latest: &Latest) -> Self {
+        let (ctx, latest) = (Arc::clone(ctx), latest.clone());
+        Self { ctx, latest, requests: JoinSet::new(), called_off: CancellationToken::new() }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -81,13 +89,8 @@ const STINT: Duration = Duration::from_secs(1);
 
 /// Sends what is wanted, and takes in answers until there are none to wait for, one asks for a new decision, or it is
 /// time to report.
-pub async fn apply(
-    ctx: &Arc<Context>,
-    latest: &Latest,
-    work: &mut Work,
-    flight: &mut Flight,
-    wanted: Vec<Wanted>,
-) {
+pub async fn apply(work: &mut Work, flight: &mut Flight, wanted: Vec<Wanted>) {
+    let ctx = Arc::clone(&flight.ctx);
     let until = Instant::now() + STINT;
     let request = Arc::clone(work.request());
     let _writing = (!wanted.is_empty()).then(|| ctx.writing.enter(&request.namespace));
@@ -105,26 +108,20 @@ pub async fn apply(
             slot = &mut slots, if !queue.is_empty() => {
                 slots = place();
                 if let Some(wanted) = queue.pop_front() {
-                    start(ctx, latest, work, flight, slot, wanted);
+                    start(work, flight, slot, wanted);
                 }
             }
             () = sleep_until(until) => return,
         }
-        if latest.stopped() {
+        if flight.latest.stopped() {
             return;
         }
     }
 }
 
-fn start(
-    ctx: &Arc<Context>,
-    latest: &Latest,
-    work: &mut Work,
-    flight: &mut Flight,
-    slot: Slot,
-    wanted: Wanted,
-) {
-    let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(work.request()));
+fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
+    let (ctx, latest) = (Arc::clone(&flight.ctx), flight.latest.clone());
+    let request = Arc::clone(work.request());
     let called_off = flight.called_off.clone();
     match wanted {
         Wanted::Read(at) => {

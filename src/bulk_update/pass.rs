@@ -99,7 +99,7 @@ enum End {
 
 async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
     let following = ctx.index.follow(Arc::clone(work.request()));
-    let mut flight = Flight::default();
+    let mut flight = Flight::new(ctx, latest);
     let mut hindered = 0;
     loop {
         pulse.beat();
@@ -132,7 +132,7 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
         }
         let wanted = Wanted::of(work, reads, writes);
         let idle = wanted.is_empty() && flight.is_empty();
-        apply::apply(ctx, latest, work, &mut flight, wanted).instrument(info_span!("apply")).await;
+        apply::apply(work, &mut flight, wanted).instrument(info_span!("apply")).await;
         let (goes_on, to_record) = match &recorded {
             Recorded::Written(_) => (again, false),
             Recorded::Adopted(_) => (true, false),
@@ -146,8 +146,8 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
         }
         hindered = if is_hindered { hindered + 1 } else { 0 };
         if idle && !goes_on {
-            let waiting = Waiting { hindered, to_record, decided };
-            let settle = settle::settle(ctx, latest, work, &mut flight, &following, waiting);
+            let waiting = Waiting { following: &following, hindered, to_record, decided };
+            let settle = settle::settle(ctx, latest, work, &mut flight, waiting);
             settle.instrument(info_span!("settle")).await;
         }
     }

@@ -199,6 +199,7 @@ impl Request {
 }
 
 /// The entry of an item about which nothing is known yet.
+#[must_use]
 pub fn blank(item: &Item, result: ItemResult) -> ItemStatus {
     ItemStatus {
         id: Arc::clone(&item.id),

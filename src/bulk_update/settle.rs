@@ -23,8 +23,10 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
 /// What a pass has left to wait for.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
+#[derive(Clone, Copy)]
+pub struct Waiting<'a> {
+    /// What watches bring of its targets.
+    pub following: &'a Following<Request>,
     /// How many passes in a row something has stood in the way.
     pub hindered: u32,
     /// Whether there is something to write into the status.
@@ -39,8 +41,7 @@ pub async fn settle(
     latest: &mut Latest,
     work: &mut Work,
     flight: &mut Flight,
-    following: &Following<Request>,
-    waiting: Waiting,
+    waiting: Waiting<'_>,
 ) {
     let mut flag = ctx.meta.changes();
     let mut policies = ctx.policies.changes();
@@ -48,7 +49,7 @@ pub async fn settle(
     let next = next_time(work, waiting, ctx.others(work), ctx.clock.now());
     tokio::select! {
         Some(_) = flight.take_in_next(work) => {}
-        () = following.mailbox().arrived() => {}
+        () = waiting.following.mailbox().arrived() => {}
         () = latest.changed() => {}
         () = ctx.shutdown.cancelled() => {}
         _ = flag.changed(), if watches_flag => {}
@@ -59,7 +60,7 @@ pub async fn settle(
 
 /// When there is a reason for another pass, if nothing else brings one about. Deadlines that had passed when the pass decided are
 /// none.
-fn next_time(work: &Work, waiting: Waiting, others: usize, now: Now) -> Instant {
+fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Instant {
     let start = Instant::now();
     let (decided, decided_at) = waiting.decided;
     let after = |left: Duration| start + left.min(LONGEST_WAIT) + Duration::from_millis(1);
@@ -91,12 +92,15 @@ fn next_time(work: &Work, waiting: Waiting, others: usize, now: Now) -> Instant 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
     use crate::{
         api::{BulkUpdateStatus, Kind, TargetStatus},
         bulk_update::fixtures::{at, bulk, spec},
+        observed::index::Index,
     };
 
     #[tokio::test(start_paused = true)]
@@ -111,7 +115,9 @@ mod tests {
         }
         let bulk = bulk(&spec);
         let decided = Instant::now();
-        let waiting = |at| Waiting { hindered: 0, to_record: false, decided: (decided, at) };
+        let index = Index::new([]);
+        let following = &index.follow(Arc::new(Request::from(&bulk)));
+        let waiting = |at| Waiting { following, hindered: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
             let mut bulk = bulk.clone();
             let start_time = start.map(Time);

@@ -60,7 +60,7 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
             carried_out(&mut status, &known.collect(), hindrance.as_deref(), work, now)
         }
     };
-    status.conditions = conditions(&words, before, work.generation(), now);
+    status.conditions = Moment { before, generation: work.generation(), now }.conditions(&words);
     status
 }
 
@@ -210,45 +210,51 @@ fn summary(records: &Records<'_>) -> Summary {
     summary
 }
 
-/// A condition; it has been so since it was first said in `before`.
-#[must_use]
-pub(super) fn condition(
-    type_: &str,
-    status: &str,
-    reason: ConditionReason,
-    message: &str,
-    before: &BulkUpdateStatus,
-    generation: i64,
-    now: Timestamp,
-) -> Condition {
-    Condition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_string(),
-        message: cut(message, LONGEST_MESSAGE),
-        observed_generation: Some(generation),
-        last_transition_time: before
-            .condition(type_)
-            .filter(|c| c.status == status)
-            .map_or(Time(now), |c| c.last_transition_time.clone()),
-    }
+/// When a status is made, of which generation, and what stood there before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment<'a> {
+    pub(super) before: &'a BulkUpdateStatus,
+    pub(super) generation: i64,
+    pub(super) now: Timestamp,
 }
 
-fn conditions(words: &Words, before: &BulkUpdateStatus, generation: i64, now: Timestamp) -> Vec<Condition> {
-    let condition = |type_: &str, status: &str, reason, message: &str| {
-        condition(type_, status, reason, message, before, generation, now)
-    };
-    let (status, reason, message) = &words.accepted;
-    let mut list = vec![condition(ACCEPTED, status, *reason, message)];
-    let (ready, reason, message) = &words.ready;
-    list.push(condition(READY, if *ready { "True" } else { "False" }, *reason, message));
-    if words.reconciling {
-        list.push(condition(RECONCILING, "True", *reason, message));
+impl Moment<'_> {
+    /// A condition; it has been so since it was first said.
+    #[must_use]
+    pub(super) fn condition(
+        &self,
+        type_: &str,
+        status: &str,
+        reason: ConditionReason,
+        message: &str,
+    ) -> Condition {
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_string(),
+            message: cut(message, LONGEST_MESSAGE),
+            observed_generation: Some(self.generation),
+            last_transition_time: self
+                .before
+                .condition(type_)
+                .filter(|c| c.status == status)
+                .map_or(Time(self.now), |c| c.last_transition_time.clone()),
+        }
     }
-    if words.stalled {
-        list.push(condition(STALLED, "True", *reason, message));
+
+    fn conditions(&self, words: &Words) -> Vec<Condition> {
+        let (status, reason, message) = &words.accepted;
+        let mut list = vec![self.condition(ACCEPTED, status, *reason, message)];
+        let (ready, reason, message) = &words.ready;
+        list.push(self.condition(READY, if *ready { "True" } else { "False" }, *reason, message));
+        if words.reconciling {
+            list.push(self.condition(RECONCILING, "True", *reason, message));
+        }
+        if words.stalled {
+            list.push(self.condition(STALLED, "True", *reason, message));
+        }
+        list
     }
-    list
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::{
     api::{ACCEPTED, BulkUpdateStatus, ConditionReason, READY, STALLED, time::whole_seconds},
-    bulk_update::{context::Context, named::Named, resource, status::condition, stored::Stored},
+    bulk_update::{context::Context, named::Named, resource, status::Moment, stored::Stored},
     client::{Next, backoff},
 };
 
@@ -41,9 +41,9 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     let now = whole_seconds(now);
     let planned = before.start_time.is_some();
     let message = told(why, planned);
-    let says = |type_: &str, status: &str| {
-        condition(type_, status, ConditionReason::Unreadable, &message, before, generation, now)
-    };
+    let moment = Moment { before, generation, now };
+    let says =
+        |type_: &str, status: &str| moment.condition(type_, status, ConditionReason::Unreadable, &message);
     let accepted = match before.condition(ACCEPTED).filter(|accepted| can_be_written(accepted)) {
         Some(accepted) if planned => Condition { observed_generation: Some(generation), ..accepted.clone() },
         _ if planned => says(ACCEPTED, "Unknown"),

@@ -19,7 +19,7 @@ use crate::{
         over::Over,
         pace::Pace,
         request::{Item, Request, Start},
-        work::entry::{find, position},
+        work::entry::{find, position, sharing},
     },
     client::Failure,
     observed::{
@@ -201,8 +201,7 @@ impl Work {
         self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
     }
 
-    /// What an item waits for that is not at its end, where that is a request which has to be tried again.
-    #[must_use]
+    /// What an item waits for, where that is a request which has to be tried again.
     pub fn waits_for(&self) -> Option<String> {
         self.entries.iter().find_map(Entry::waits_for)
     }
@@ -395,17 +394,6 @@ impl Work {
     pub(super) fn entry_mut(&mut self, at: usize) -> &mut Entry {
         &mut self.entries[at]
     }
-}
-
-/// A status as it was read, with the texts of its items held once, however many know of them.
-fn sharing(request: &Request, mut status: BulkUpdateStatus) -> BulkUpdateStatus {
-    for item in &request.items {
-        for entry in status.items_mut(item.kind).iter_mut().filter(|entry| entry.id == item.id) {
-            entry.id = Arc::clone(&item.id);
-            entry.uid = entry.uid.take().map(|uid| item.uid.clone().filter(|own| *own == uid).unwrap_or(uid));
-        }
-    }
-    status
 }
 
 #[cfg(test)]

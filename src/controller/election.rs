@@ -70,12 +70,21 @@ impl Timing {
     }
 }
 
+/// Who stands for election, and where.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The namespace of the Lease.
+    pub namespace: String,
+    /// The name of this replica, which no other process has.
+    pub identity: String,
+    /// How long a Lease lasts, and how often it is renewed.
+    pub timing: Timing,
+}
+
 /// One replica's part in it.
 pub struct Election {
     client: Client,
-    namespace: String,
-    identity: String,
-    timing: Timing,
+    candidate: Candidate,
     leadership: Leadership,
     notes: watch::Receiver<Notes>,
     /// Whether the last write had to do without the notes.
@@ -93,25 +102,23 @@ enum Attempt {
 }
 
 impl Election {
-    /// One for the Lease in this namespace; `leadership` holds while this process leads, and `notes` are what it keeps there
+    /// One for this candidate; `leadership` holds while this process leads, and `notes` are what it keeps there
     /// then. `client` must be one that [`crate::client::leadership::Fence`] lets through.
     #[must_use]
     pub const fn new(
         client: Client,
-        namespace: String,
-        identity: String,
-        timing: Timing,
+        candidate: Candidate,
         leadership: Leadership,
         notes: watch::Receiver<Notes>,
     ) -> Self {
-        Self { client, namespace, identity, timing, leadership, notes, without_notes: AtomicBool::new(false) }
+        Self { client, candidate, leadership, notes, without_notes: AtomicBool::new(false) }
     }
 
     /// Waits until this process leads; gives back the Lease. While another leads, all that this one can do for BulkUpdates is
     /// ready, as `health` tells.
     pub async fn acquire(&self, health: &Health) -> Lenient {
         let resource = ApiResource::erase::<Lease>(&());
-        let api = Api::<Lenient>::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        let api = Api::<Lenient>::namespaced_with(self.client.clone(), &self.candidate.namespace, &resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={LEASE}"));
         // Only what wakes this up; what is decided on is read.
         let mut news = std::pin::pin!(watcher(api, config).default_backoff());
@@ -121,7 +128,7 @@ impl Election {
             let mut begun = now();
             let attempt = match self.get().await {
                 // An attempt that got no answer has taken hold.
-                Ok(lease) if holder(&lease) == self.identity => {
+                Ok(lease) if holder(&lease) == self.candidate.identity => {
                     begun = now();
                     self.replace(self.renewed(lease)).await
                 }
@@ -131,9 +138,9 @@ impl Election {
                         Some((known, since)) if *known == version => *since,
                         _ => seen.insert((version, now())).1,
                     };
-                    if is_free(&lease, now().saturating_sub(since), self.timing.lease_duration) {
+                    if is_free(&lease, now().saturating_sub(since), self.candidate.timing.lease_duration) {
                         begun = now();
-                        self.replace(taken_over(self.renewed(lease), &self.identity)).await
+                        self.replace(taken_over(self.renewed(lease), &self.candidate.identity)).await
                     } else {
                         Attempt::Taken(holder(&lease).to_owned())
                     }
@@ -146,9 +153,9 @@ impl Election {
             };
             let waits_for = match attempt {
                 Attempt::Held(lease) => {
-                    self.leadership.extend(begun + self.timing.renew_deadline);
+                    self.leadership.extend(begun + self.candidate.timing.renew_deadline);
                     health.is_ready(Err(UNLISTED.into()));
-                    info!(identity = self.identity, "leads");
+                    info!(identity = self.candidate.identity, "leads");
                     return *lease;
                 }
                 Attempt::Taken(holder) => {
@@ -163,11 +170,11 @@ impl Election {
                 }
             };
             if waits_for != told {
-                info!(lease = %format_args!("{}/{LEASE}", self.namespace), "waiting to lead: {waits_for}");
+                info!(lease = %format_args!("{}/{LEASE}", self.candidate.namespace), "waiting to lead: {waits_for}");
                 told = waits_for;
             }
             tokio::select! {
-                () = tokio::time::sleep(self.timing.retry_period) => {}
+                () = tokio::time::sleep(self.candidate.timing.retry_period) => {}
                 Some(_) = news.next() => {}
             }
         }
@@ -180,7 +187,7 @@ impl Election {
         let mut notes = self.notes.clone();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(self.timing.retry_period.min(self.leadership.left())) => {}
+                () = tokio::time::sleep(self.candidate.timing.retry_period.min(self.leadership.left())) => {}
                 Ok(()) = notes.changed() => {}
             }
             if !self.leadership.holds() {
@@ -188,11 +195,11 @@ impl Election {
             }
             let begun = now();
             // One that hangs leaves time for another.
-            let patience = self.leadership.left().min(self.timing.renew_deadline / 2);
+            let patience = self.leadership.left().min(self.candidate.timing.renew_deadline / 2);
             match tokio::time::timeout(patience, self.renew(lease)).await {
                 Ok(Attempt::Held(renewed)) => {
                     *lease = *renewed;
-                    self.leadership.extend(begun + self.timing.renew_deadline);
+                    self.leadership.extend(begun + self.candidate.timing.renew_deadline);
                 }
                 Ok(Attempt::Taken(holder)) => {
                     trouble = format!("{holder} has taken it");
@@ -218,12 +225,12 @@ impl Election {
         let release = async {
             // It is read, for the answer to what was sent last may not have been waited for.
             match self.get().await {
-                Ok(live) if holder(&live) == self.identity => self.replace(freed(live)).await,
+                Ok(live) if holder(&live) == self.candidate.identity => self.replace(freed(live)).await,
                 Ok(live) => Attempt::Taken(holder(&live).to_owned()),
                 Err(failure) => Attempt::Failed(failure),
             }
         };
-        match tokio::time::timeout(self.timing.retry_period, release).await {
+        match tokio::time::timeout(self.candidate.timing.retry_period, release).await {
             Ok(Attempt::Held(_)) => info!("the Lease is released"),
             Ok(Attempt::Taken(_)) => {}
             _ => warn!("the Lease could not be released: another has to wait until it lapses"),
@@ -235,7 +242,9 @@ impl Election {
             // Somebody has changed or deleted it, or a renewal without an answer has taken hold.
             Attempt::Failed(failure) if failure.is_conflict() || failure.is_not_found() => {
                 match self.get().await {
-                    Ok(live) if holder(&live) == self.identity => self.replace(self.renewed(live)).await,
+                    Ok(live) if holder(&live) == self.candidate.identity => {
+                        self.replace(self.renewed(live)).await
+                    }
                     Ok(live) => Attempt::Taken(holder(&live).to_owned()),
                     // Who is quicker has it.
                     Err(failure) if failure.is_not_found() => self.create().await,
@@ -247,7 +256,7 @@ impl Election {
     }
 
     fn renewed(&self, lease: Lenient) -> Lenient {
-        renewed(lease, self.timing.lease_duration)
+        renewed(lease, self.candidate.timing.lease_duration)
     }
 
     async fn get(&self) -> Result<Lenient, Failure> {
@@ -255,8 +264,10 @@ impl Election {
     }
 
     async fn create(&self) -> Attempt {
-        let new =
-            taken_over(self.renewed(Lenient::new(Lease::API_VERSION, Lease::KIND, LEASE)), &self.identity);
+        let new = taken_over(
+            self.renewed(Lenient::new(Lease::API_VERSION, Lease::KIND, LEASE)),
+            &self.candidate.identity,
+        );
         self.write(new, async |lease| {
             requests::create(&self.client, self.url(), lease, &PostParams::default()).await
         })
@@ -300,7 +311,7 @@ impl Election {
     }
 
     fn url(&self) -> String {
-        Lease::url_path(&(), Some(&self.namespace))
+        Lease::url_path(&(), Some(&self.candidate.namespace))
     }
 }
 

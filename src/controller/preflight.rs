@@ -24,7 +24,7 @@ use tracing::warn;
 use crate::{
     api::{FIELD_MANAGER, GROUP, Kind, api_version},
     client::{Cluster, Failure, Next, requests, send},
-    controller::{Settings, election::LEASE},
+    controller::{election::LEASE, settings::Settings},
     misconfigured::Misconfigured,
     observed::admission::POLICY,
 };

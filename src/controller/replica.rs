@@ -1,4 +1,4 @@
-//! One replica of the operator: it looks whether all is there, waits until it leads, and then does the operator's work, for
+//! One replica of the operator: it runs the preflight checks, waits until it leads, and then does the operator's work, for
 //! as long as it leads.
 
 use std::sync::Arc;
@@ -18,10 +18,11 @@ use crate::{
         leadership::{Fence, Leadership},
     },
     controller::{
-        self,
-        election::{Election, Timing},
-        preflight,
+        election::{Candidate, Election, Timing},
+        operator::{self, Shared},
+        preflight, settings,
     },
+    decode::object::Lenient,
     observed::admission::{Policies, nothing_accepted, record::RECORD},
     server::{
         BindAddress, listen,
@@ -34,7 +35,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Those of the operator.
-    pub controller: controller::Settings,
+    pub controller: settings::Settings,
     /// Where metrics and probes are served.
     pub metrics_bind_address: BindAddress,
     /// Of the election.
@@ -46,7 +47,7 @@ pub struct Settings {
 /// Runs until `shutdown`.
 ///
 /// # Errors
-/// [`preflight::Misconfigured`]; when it loses the Lease; and as [`controller::run`].
+/// [`crate::misconfigured::Misconfigured`]; when it loses the Lease; and as [`operator::run`].
 pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     run_through(cluster, settings, &Identity::new(), shutdown).await
 }
@@ -65,9 +66,8 @@ pub async fn run_through<L>(
 where
     L: Layer<Wire, Service = Wire> + Clone,
 {
-    let health = Arc::new(Health::default());
-    let leadership = Leadership::default();
-    let metrics = Metrics::default();
+    let (health, leadership, metrics) =
+        (Arc::new(Health::default()), Leadership::default(), Metrics::default());
     // The Lease is renewed over connections of its own, and not fenced.
     let clock = Clock::default();
     let beneath = Stack::new(layer.clone(), clock.clone());
@@ -95,43 +95,21 @@ where
             checked = preflight::check(&cluster, &aside, &settings.controller) => checked?,
             () = shutdown.cancelled() => return Ok(()),
         }
-        let namespace = settings.controller.namespace.clone();
         let (notes, kept) = watch::channel(nothing_accepted());
-        let election = Election::new(
-            aside.clone(),
-            namespace,
-            settings.identity,
-            settings.timing,
-            leadership.clone(),
-            kept,
-        );
-        let mut lease = tokio::select! {
-            lease = election.acquire(&health) => lease,
-            () = shutdown.cancelled() => {
-                election.release().await;
-                return Ok(());
-            }
+        let candidate = Candidate {
+            namespace: settings.controller.namespace.clone(),
+            identity: settings.identity,
+            timing: settings.timing,
         };
-        let required = settings.controller.require_admission_policy;
-        let policies = Policies::new(required, lease.annotation(RECORD), notes);
-        let work = controller::run(
-            client,
-            settings.controller,
-            clock,
-            policies,
-            metrics.clone(),
-            health,
-            shutdown.clone(),
-        );
-        tokio::select! {
-            ended = work => ended?,
-            why = election.keep(&mut lease) => {
-                shutdown.cancel();
-                anyhow::bail!("lost the Lease: {why}");
-            }
-        }
-        election.release().await;
-        Ok(())
+        let election = Election::new(aside.clone(), candidate, leadership.clone(), kept);
+        // It accepts nothing before it has read what is on record.
+        let shared = |policies| Shared { clock, policies, metrics, health: Arc::clone(&health) };
+        lead(election, &health, shutdown, async |lease: &Lenient, shutdown| {
+            let required = settings.controller.require_admission_policy;
+            let policies = Policies::new(required, lease.annotation(RECORD), notes);
+            Box::pin(operator::run(client, settings.controller, shared(policies), shutdown)).await
+        })
+        .await
     };
     tokio::select! {
         ended = work => ended,
@@ -140,4 +118,30 @@ where
             anyhow::bail!("metrics and probes are not served any more");
         }
     }
+}
+
+/// Waits until this process leads, and does the work for as long as it does.
+async fn lead(
+    election: Election,
+    health: &Health,
+    shutdown: CancellationToken,
+    work: impl AsyncFnOnce(&Lenient, CancellationToken) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut lease = tokio::select! {
+        lease = election.acquire(health) => lease,
+        () = shutdown.cancelled() => {
+            election.release().await;
+            return Ok(());
+        }
+    };
+    let taken = lease.clone();
+    tokio::select! {
+        ended = work(&taken, shutdown.clone()) => ended?,
+        why = election.keep(&mut lease) => {
+            shutdown.cancel();
+            anyhow::bail!("lost the Lease: {why}");
+        }
+    }
+    election.release().await;
+    Ok(())
 }

@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::{
-    bulk_update::Context,
     client::with_causes,
     telemetry::{
         health::{Health, WATCH_LASTS},
@@ -48,7 +47,8 @@ pub enum News<K> {
 /// What is listed and watched in `api`, from now on and for ever; `resource` names it in logs and metrics. Each has a back-off
 /// of its own: one that fails holds up no other. It has to show signs of life from now on.
 pub fn watch<K>(
-    ctx: &Context,
+    health: &Arc<Health>,
+    metrics: &Metrics,
     api: Api<K>,
     config: watcher::Config,
     resource: &'static str,
@@ -56,12 +56,13 @@ pub fn watch<K>(
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    events(watch_with_news(ctx, api, config, resource))
+    events(watch_with_news(health, metrics, api, config, resource))
 }
 
 /// The same, for those who have to know whether it works.
 pub fn watch_with_news<K>(
-    ctx: &Context,
+    health: &Arc<Health>,
+    metrics: &Metrics,
     api: Api<K>,
     config: watcher::Config,
     resource: &'static str,
@@ -69,7 +70,7 @@ pub fn watch_with_news<K>(
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    follow(&ctx.health, &ctx.metrics, api, config, resource)
+    follow(health, metrics, api, config, resource)
 }
 
 fn events<K: Send>(news: impl Stream<Item = News<K>> + Send) -> impl Stream<Item = Event<K>> + Send {

@@ -15,7 +15,7 @@ pub mod state;
 mod tls;
 mod upstream;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use axum_server::Handle;
 use tokio::{sync::Semaphore, time::Instant};
@@ -100,18 +100,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
         live: || Ok(()),
         ready: move || if readiness.is_cancelled() { Err("stopping".to_owned()) } else { Ok(()) },
     };
-    let handle = Handle::new();
     let places = Arc::clone(&gateway.places);
-    let router = routes::router(Arc::clone(&gateway)).into_make_service();
-    let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-    let serve = async {
-        match &certificate {
-            None => bounded(server, LONG_HEAD).serve(router).await,
-            Some(certificate) => {
-                bounded(server.acceptor(certificate.acceptor()), LONG_HEAD).serve(router).await
-            }
-        }
-    };
     // Callers have tokens of their own, and are answered meanwhile: an API server that is away may come back.
     let reach = async {
         match cluster.reach().await {
@@ -126,13 +115,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
         }
     };
     tokio::select! {
-        ended = async {
-            tokio::join!(serve, async {
-                shutdown.cancelled().await;
-                info!("stopping: the requests under way are answered, and no new ones are taken");
-                handle.graceful_shutdown(Some(LONGEST_STOP));
-            }).0
-        } => ended?,
+        ended = serve(&gateway, certificate.as_ref(), listener, &shutdown) => ended?,
         misconfigured = reach => return Err(misconfigured.into()),
         () = renew => anyhow::bail!("the certificate is not followed any more"),
         () = keep_time(&gateway) => anyhow::bail!("the API server's time is not asked for any more"),
@@ -145,4 +128,30 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     let _ = tokio::time::timeout(LONGEST_STOP, places.acquire_many(frame::MOST_IN_FLIGHT)).await;
     info!("stopped");
     Ok(())
+}
+
+/// Serves until `shutdown`, and lets what is under way then come to its end.
+async fn serve(
+    gateway: &Arc<Gateway>,
+    certificate: Option<&Certificate>,
+    listener: TcpListener,
+    shutdown: &CancellationToken,
+) -> std::io::Result<()> {
+    let handle = Handle::new();
+    let router = routes::router(Arc::clone(gateway)).into_make_service();
+    let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+    let serve = async {
+        match certificate {
+            None => bounded(server, LONG_HEAD).serve(router).await,
+            Some(certificate) => {
+                bounded(server.acceptor(certificate.acceptor()), LONG_HEAD).serve(router).await
+            }
+        }
+    };
+    let stop = async {
+        shutdown.cancelled().await;
+        info!("stopping: the requests under way are answered, and no new ones are taken");
+        handle.graceful_shutdown(Some(LONGEST_STOP));
+    };
+    tokio::join!(serve, stop).0
 }

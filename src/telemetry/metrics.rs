@@ -94,6 +94,19 @@ impl Default for Metrics {
 impl Metrics {
     /// Gives each its name and its words.
     pub fn register(&self, registry: &mut Registry) {
+        self.register_bulk_updates(registry);
+        self.register_requests(registry);
+        registry.register(
+            "aiapi_admission_policy_in_force",
+            "Whether this replica accepts BulkUpdates that are created now, as far as the admission policy goes",
+            self.policy_in_force.clone(),
+        );
+        registry.register("aiapi_index_targets", "Targets that are known", self.targets.clone());
+        registry.register("leader_election_master_status", "Whether this replica leads", self.leads.clone());
+        self.begin_at_zero();
+    }
+
+    fn register_bulk_updates(&self, registry: &mut Registry) {
         let mut bulk = |name, help, metric: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
         };
@@ -115,11 +128,6 @@ impl Metrics {
             self.expired.clone(),
         );
         registry.register(
-            "aiapi_admission_policy_in_force",
-            "Whether this replica accepts BulkUpdates that are created now, as far as the admission policy goes",
-            self.policy_in_force.clone(),
-        );
-        registry.register(
             "aiapi_bulkupdate_items",
             "Items at the end of their BulkUpdate",
             self.items.clone(),
@@ -136,6 +144,9 @@ impl Metrics {
             self.oldest_unplanned.clone(),
         );
         registry.register("aiapi_bulkupdates_underway", "BulkUpdates under way", self.underway.clone());
+    }
+
+    fn register_requests(&self, registry: &mut Registry) {
         registry.register(
             "aiapi_writes_in_flight",
             "Writes to targets without an answer yet",
@@ -168,9 +179,6 @@ impl Metrics {
             Unit::Seconds,
             self.heard_last.clone(),
         );
-        registry.register("aiapi_index_targets", "Targets that are known", self.targets.clone());
-        registry.register("leader_election_master_status", "Whether this replica leads", self.leads.clone());
-        self.begin_at_zero();
     }
 
     /// A counter that comes into being with its first event hides that one from `increase()` and `rate()`: it has to have

@@ -176,11 +176,11 @@ async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken
     let (ctx, asked) = switched_on();
     let bulk = planned(TargetStatus::Stopped);
     let (_sender, latest) = latest(&ctx);
-    let (mut work, mut flight) = (work_of(&bulk), Flight::default());
+    let (mut work, mut flight) = (work_of(&bulk), Flight::new(&ctx, &latest));
     let wanted = Wanted::of(&work, Vec::new(), vec![(0, eligible(TargetStatus::Stopped).into())]);
     tokio::select! {
         biased;
-        () = apply::apply(&ctx, &latest, &mut work, &mut flight, wanted) => panic!("it did not wait"),
+        () = apply::apply(&mut work, &mut flight, wanted) => panic!("it did not wait"),
         () = std::future::ready(()) => {}
     }
     assert!(!flight.is_empty());

@@ -161,3 +161,14 @@ pub(super) fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a 
     let list = status.items(item.kind);
     list.iter().find(|s| s.id == item.id && s.target_status == item.target)
 }
+
+/// A status as it was read, with the texts of its items held once, however many know of them.
+pub(super) fn sharing(request: &Request, mut status: BulkUpdateStatus) -> BulkUpdateStatus {
+    for item in &request.items {
+        for entry in status.items_mut(item.kind).iter_mut().filter(|entry| entry.id == item.id) {
+            entry.id = Arc::clone(&item.id);
+            entry.uid = entry.uid.take().map(|uid| item.uid.clone().filter(|own| *own == uid).unwrap_or(uid));
+        }
+    }
+    status
+}

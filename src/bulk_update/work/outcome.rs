@@ -6,6 +6,7 @@ use crate::{
 };
 
 /// `entry`, with what was seen of the target.
+#[must_use]
 pub fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
     ItemStatus {
         uid: Some((*target.uid).into()),

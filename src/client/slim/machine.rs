@@ -107,9 +107,9 @@ impl Machine {
         let mut at = 0;
         while at < piece.len() {
             at = match self.state {
-                State::Skipped { depth, text, escaped } => self.skip(piece, at, depth, text, escaped),
-                State::SkippedText(escaped) => self.skip_text(piece, at, escaped),
-                State::Text(left, escape) => self.text(piece, at, left, escape, out),
+                State::Skipped { depth, text, escaped } => at + self.skip(&piece[at..], depth, text, escaped),
+                State::SkippedText(escaped) => at + self.skip_text(&piece[at..], escaped),
+                State::Text(left, escape) => at + self.text(&piece[at..], left, escape, out),
                 State::InName(escaped) => self.in_name(piece, at, escaped, out),
                 State::Bare { kept } => self.bare(piece, at, kept, out),
                 _ => {
@@ -259,27 +259,20 @@ impl Machine {
         self.pending.clear();
     }
 
-    fn text(
-        &mut self,
-        piece: &[u8],
-        at: usize,
-        mut left: usize,
-        mut escape: Escape,
-        out: &mut Vec<u8>,
-    ) -> usize {
-        for (offset, byte) in piece[at..].iter().enumerate() {
+    fn text(&mut self, piece: &[u8], mut left: usize, mut escape: Escape, out: &mut Vec<u8>) -> usize {
+        for (offset, byte) in piece.iter().enumerate() {
             if escape == Escape::No || escape == Escape::Pair {
                 if *byte == b'"' {
                     out.push(b'"');
                     self.state = State::After;
-                    return at + offset + 1;
+                    return offset + 1;
                 }
                 // Not within a character: neither one of several bytes, nor one of two halves.
                 let whole = escape == Escape::No && (*byte & 0b1100_0000) != 0b1000_0000;
                 if left == 0 && whole {
                     out.push(b'"');
                     self.state = State::SkippedText(false);
-                    return at + offset;
+                    return offset;
                 }
             }
             escape = escape.then(*byte);
@@ -290,14 +283,14 @@ impl Machine {
         piece.len()
     }
 
-    fn skip_text(&mut self, piece: &[u8], at: usize, mut escaped: bool) -> usize {
-        for (offset, byte) in piece[at..].iter().enumerate() {
+    fn skip_text(&mut self, piece: &[u8], mut escaped: bool) -> usize {
+        for (offset, byte) in piece.iter().enumerate() {
             match byte {
                 _ if escaped => escaped = false,
                 b'\\' => escaped = true,
                 b'"' => {
                     self.state = State::After;
-                    return at + offset + 1;
+                    return offset + 1;
                 }
                 _ => {}
             }
@@ -306,15 +299,8 @@ impl Machine {
         piece.len()
     }
 
-    fn skip(
-        &mut self,
-        piece: &[u8],
-        at: usize,
-        mut depth: usize,
-        mut text: bool,
-        mut escaped: bool,
-    ) -> usize {
-        for (offset, byte) in piece[at..].iter().enumerate() {
+    fn skip(&mut self, piece: &[u8], mut depth: usize, mut text: bool, mut escaped: bool) -> usize {
+        for (offset, byte) in piece.iter().enumerate() {
             if text {
                 match byte {
                     _ if escaped => escaped = false,
@@ -331,7 +317,7 @@ impl Machine {
                     depth -= 1;
                     if depth == 0 {
                         self.state = State::After;
-                        return at + offset + 1;
+                        return offset + 1;
                     }
                 }
                 _ => {}

@@ -111,8 +111,8 @@ impl Server {
         let leadership = Leadership::default();
         let client = Client::new(service, "default");
         let (notes, kept) = watch::channel(vec![("accepted", None)]);
-        let election =
-            Election::new(client, "ai-api-system".into(), identity.into(), timing, leadership.clone(), kept);
+        let candidate = Candidate { namespace: "ai-api-system".into(), identity: identity.into(), timing };
+        let election = Election::new(client, candidate, leadership.clone(), kept);
         (election, leadership, notes)
     }
 }

@@ -1,0 +1,110 @@
+//! The operator at work: its tasks and their end.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+use crate::{
+    bulk_update::{Context, Crowd, Events, Registry, Rules},
+    client::{clock::Clock, slots::Slots},
+    controller::{
+        feeds::{self, scopes},
+        settings::Settings,
+    },
+    observed::{admission::Policies, flag::Meta, index::Index},
+    telemetry::{health::Health, metrics::Metrics},
+};
+
+/// How long a stop may take in all: less than the 30 s that Kubernetes gives a Pod.
+const LONGEST_STOP: Duration = Duration::from_secs(25);
+
+/// What the parts of a replica share.
+pub struct Shared {
+    /// The API server's time, by which deadlines go; the client has to be connected through it.
+    pub clock: Clock,
+    /// The admission policy.
+    pub policies: Policies,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether lists, watches and reconciles make progress.
+    pub health: Arc<Health>,
+}
+
+/// Runs the operator until `shutdown`, then lets what is under way come to an end.
+///
+/// # Errors
+/// When a task ends that should run for as long as the operator does, and when the stop takes longer than 25 s.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    shared: Shared,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let namespaces: Vec<Option<String>> = if settings.watch_namespaces.is_empty() {
+        vec![None]
+    } else {
+        settings.watch_namespaces.iter().cloned().map(Some).collect()
+    };
+    let ctx = context(client, &settings, shared, Index::new(scopes(&namespaces)), shutdown.clone());
+    let mut tasks = JoinSet::new();
+    let bulk_updates = feeds::start(&ctx, namespaces, &mut tasks);
+    let mut registry = tokio::spawn(Registry::new(Arc::clone(&ctx)).run(bulk_updates));
+    info!(namespace = settings.namespace, meta_configmap = settings.meta_configmap,
+        watch_namespaces = ?settings.watch_namespaces, max_in_flight = settings.max_in_flight,
+        version = env!("CARGO_PKG_VERSION"), "started");
+
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {}
+        ended = tasks.join_next() => {
+            if let Some(Err(error)) = ended {
+                return Err(error.into());
+            }
+            anyhow::bail!("a watch has ended, which must not happen while the operator runs");
+        }
+        ended = &mut registry => {
+            ended?;
+            anyhow::bail!("the watch of bulkupdates has ended, which must not happen while the operator runs");
+        }
+    }
+    info!("stopping: what is under way is waited for, and nothing new is begun");
+    let end = async {
+        registry.await?;
+        ctx.tracker.close();
+        ctx.tracker.wait().await;
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(LONGEST_STOP, end).await??;
+    info!("stopped");
+    Ok(())
+}
+
+fn context(
+    client: Client,
+    settings: &Settings,
+    shared: Shared,
+    index: Arc<Index>,
+    shutdown: CancellationToken,
+) -> Arc<Context> {
+    let Shared { clock, policies, metrics, health } = shared;
+    metrics.counts_targets_of(&index);
+    let tracker = TaskTracker::new();
+    Arc::new(Context {
+        index,
+        meta: Meta::new(client.clone(), settings.namespace.clone(), settings.meta_configmap.clone()),
+        slots: Slots::new(settings.max_in_flight),
+        rules: Rules { delete_completed: settings.delete_completed },
+        events: Events::new(client.clone(), clock.clone(), tracker.clone()),
+        policies,
+        clock,
+        metrics,
+        health,
+        writing: Crowd::default(),
+        tracker,
+        shutdown,
+        client,
+    })
+}
