@@ -164,7 +164,9 @@ pub async fn run(plan: &Plan) -> Course {
     let busiest = runner.lives.iter().max_by_key(|life| life.sent()).unwrap();
     let most_requests = busiest.sent();
     let takes_long = |fault| matches!(fault, Fault::Silence { .. });
-    let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault));
+    // What is made at the same moment is read again and again until its watch has come that far.
+    let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault))
+        || !plan.scenario.at_the_same_moment.is_empty();
     // A watch that is closed is begun anew.
     let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
     let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use ai_api_operator::api::BulkUpdate;
 
-use super::{Runner, WAITS};
-use crate::guards;
+use super::{PATIENCE, Runner, WAITS};
+use crate::{fault::View, guards};
 
 impl Runner<'_> {
     /// Somebody changes the admission policy or its binding, which is seen before anything is made that rests on it.
@@ -23,6 +23,12 @@ impl Runner<'_> {
         shipped.growth().wait_for(|_| of_it().len() >= before + changes).await.map_err(|e| e.to_string())?;
         let newest = of_it().last().unwrap().revision;
         if self.plan.view_ends_before_the_bulk_update() {
+            // The operator's watch may be later than the one that has told of the changes here.
+            let hidden = if matches!(self.plan.view, Some((View::Lose, _))) { changes } else { 1 };
+            let end = Instant::now() + PATIENCE;
+            while !self.plan.away && self.views.met() < hidden && Instant::now() < end {
+                self.wait_a_while().await?;
+            }
             self.views.end();
         }
         // A watch that has to be begun anew waits before it is.
