@@ -6,7 +6,7 @@ use std::{
 };
 
 use ai_api_operator::{
-    api::{can_be_a_name, can_be_a_namespace},
+    api::{is_dns_label, is_dns_subdomain},
     controller::{self, election::Timing, replica},
     gateway,
     misconfigured::Misconfigured,
@@ -237,7 +237,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// The name of an object, as the API server wants it.
 fn object_name(text: &str) -> Result<String, String> {
-    if can_be_a_name(text) {
+    if is_dns_subdomain(text) {
         Ok(text.to_owned())
     } else {
         Err("a name of lower-case letters, digits, dashes and dots is needed".into())
@@ -246,7 +246,7 @@ fn object_name(text: &str) -> Result<String, String> {
 
 /// The name of a namespace, or nothing.
 fn namespace_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || can_be_a_namespace(text) {
+    if text.is_empty() || is_dns_label(text) {
         Ok(text.to_owned())
     } else {
         Err("a namespace's name of lower-case letters, digits and dashes is needed".into())

@@ -99,7 +99,7 @@ fn logged(ended: anyhow::Result<()>) -> anyhow::Result<()> {
 }
 
 /// Begins to log, and to trace, if the environment says where to.
-fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
+fn init_tracing(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
     // kube logs whole bodies at warn, which may hold what does not belong into a log, and each failed request at error, as
     // the verifier does: whoever has sent it reports that.
     let usual = "info,kube_client=error,kube_client::client::builder=off,kube_runtime=error,rustls_platform_verifier=off";
@@ -132,7 +132,7 @@ fn begin_to_tell(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
 // one arena of memory, too.
 #[tokio::main(flavor = "current_thread")]
 async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
-    let told = begin_to_tell(arguments.cluster.log_format);
+    let told = init_tracing(arguments.cluster.log_format);
     let run = async {
         let traces = told?;
         let (cluster, namespace) = find_cluster(&arguments.cluster)?;
@@ -148,7 +148,7 @@ async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn run_gateway(arguments: GatewayArguments) -> anyhow::Result<()> {
-    let told = begin_to_tell(arguments.cluster.log_format);
+    let told = init_tracing(arguments.cluster.log_format);
     let run = async {
         told?;
         let (cluster, namespace) = find_cluster(&arguments.cluster)?;

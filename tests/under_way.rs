@@ -18,7 +18,7 @@ use ai_api_operator::{
     client::{clock::Clock, slots::Slots},
     observed::{
         admission::Policies,
-        flag::Meta,
+        flag::CapabilityFlag,
         index::{Index, Scope},
         target::Observed,
     },
@@ -201,7 +201,7 @@ fn context(state: State, index: &Arc<Index>) -> Arc<Context> {
     Arc::new(Context {
         events: Events::new(client.clone(), clock.clone(), tracker.clone()),
         index: Arc::clone(index),
-        meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
+        flag: CapabilityFlag::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
         policies: Policies::new(state.unchecked, None, watch::Sender::default()),
         clock,
         metrics: Metrics::default(),

@@ -9,7 +9,7 @@ use k8s_openapi::{
 use serde_json::value::RawValue;
 
 use crate::{
-    api::names::{can_be_a_name, can_be_a_namespace},
+    api::names::{is_dns_label, is_dns_subdomain},
     decode::{
         json::{member, members, text, time},
         text::cut,
@@ -68,8 +68,8 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
         |raw: Option<&RawValue>| text(raw?).filter(|text| text.len() <= LONGEST_TOKEN).map(Cow::into_owned);
     let requester = annotations.and_then(|raw| short(member(raw, REQUESTER), LONGEST_REQUESTER));
     ObjectMeta {
-        name: name.and_then(text).filter(|name| can_be_a_name(name)).map(Cow::into_owned),
-        namespace: namespace.and_then(text).filter(|name| can_be_a_namespace(name)).map(Cow::into_owned),
+        name: name.and_then(text).filter(|name| is_dns_subdomain(name)).map(Cow::into_owned),
+        namespace: namespace.and_then(text).filter(|name| is_dns_label(name)).map(Cow::into_owned),
         uid: token(uid),
         resource_version: token(version),
         generation: generation.and_then(|raw| raw.get().parse().ok()),

@@ -18,7 +18,7 @@ pub use conditions::{ACCEPTED, ConditionReason, READY, RECONCILING, Reason, STAL
 pub use crds::crds;
 pub use kind::Kind;
 pub use metadata::{REQUESTER, bare_metadata};
-pub use names::{can_be_a_name, can_be_a_namespace};
+pub use names::{is_dns_label, is_dns_subdomain};
 pub use workload::{
     Deployment, DeploymentSpec, Execution, ExecutionSpec, OPERATOR, State, StopRequest, WorkloadStatus,
     WorkloadTargetStatus,

@@ -21,7 +21,7 @@ use crate::{
     },
     client::{Failure, requests, slots::Slot},
     observed::target::{self, Observed, Target},
-    tasks::unpanicked,
+    tasks::resume_panic,
     telemetry::metrics,
 };
 
@@ -73,7 +73,7 @@ impl Flight {
     /// Waits for one answer and takes it in; says whether it asks for a new decision. `None` if there is nothing to wait for.
     pub async fn take_in_next(&mut self, work: &mut Work) -> Option<bool> {
         let answered = self.requests.join_next().await?;
-        let (at, answer) = unpanicked(answered);
+        let (at, answer) = resume_panic(answered);
         Some(work.answered(at, answer))
     }
 
@@ -143,7 +143,7 @@ fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
             let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %intent.target().uid,
                 verb = metrics::verb(item.target));
             let ask = async move {
-                let flags = ctx.meta.read_since(since).await;
+                let flags = ctx.flag.read_since(since).await;
                 // From here to the sending nothing waits: what is seen now is what the write rests on.
                 let may = flags.is_ok_and(|flags| flags.on(item.kind))
                     && !called_off.is_cancelled()

@@ -8,11 +8,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::ItemResult,
-    bulk_update::{events::Events, facts::Rules, pace::Crowd, request::Request, work::Work},
+    bulk_update::{events::Events, facts::Rules, request::Request, throttle::Crowd, work::Work},
     client::{clock::Clock, slots::Slots},
     observed::{
         admission::{Admission, Policies},
-        flag::Meta,
+        flag::CapabilityFlag,
         index::Index,
     },
     telemetry::{health::Health, metrics::Metrics},
@@ -27,7 +27,7 @@ pub struct Context {
     /// What is known of targets.
     pub index: Arc<Index>,
     /// The capability flag.
-    pub meta: Meta,
+    pub flag: CapabilityFlag,
     /// The admission policy that checks authors.
     pub policies: Policies,
     /// What is counted.

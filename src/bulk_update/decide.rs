@@ -72,7 +72,7 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
             Decision { phase: Some(Phase::Waiting(why, message)), hindered: true, ..Decision::default() }
         }
         Planning::Read(unsure) => {
-            let reads = unsure.into_iter().filter(|at| work.entries()[*at].may_ask()).collect();
+            let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
             Decision { reads, ..Decision::default() }
         }
         // What is being read about an item belongs to its plan.
@@ -94,8 +94,8 @@ fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Optio
     {
         match step {
             Step::Hold(why) => hindrance = hindrance.or(why),
-            Step::Read if entry.may_ask() => decision.reads.push(at),
-            Step::Write(target) if entry.may_ask() => decision.writes.push((at, target)),
+            Step::Read if entry.can_send() => decision.reads.push(at),
+            Step::Write(target) if entry.can_send() => decision.writes.push((at, target)),
             Step::Read | Step::Write(_) => {}
             Step::Become(mut record, rests_on) => {
                 let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));

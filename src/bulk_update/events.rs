@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    api::{FIELD_MANAGER, api_version, can_be_a_name},
+    api::{FIELD_MANAGER, api_version, is_dns_subdomain},
     client::{clock::Clock, requests},
     decode::text::cut,
 };
@@ -93,7 +93,7 @@ impl Events {
 fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
     let mut others = DefaultHasher::new();
     (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);
-    let named = regarding.name.as_deref().filter(|name| can_be_a_name(name)).unwrap_or(FIELD_MANAGER);
+    let named = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
     let named = named.get(..LONGEST_NAME).unwrap_or(named).trim_end_matches(['.', '-']);
     format!("{named}.{:016x}", others.finish())
 }
@@ -151,7 +151,7 @@ mod tests {
             let event = event(about(name), EventType::Warning, "Unreadable", &"y".repeat(2000), now);
             assert_eq!(event.metadata.namespace.as_deref(), Some("team-a"));
             let named = event.metadata.name.unwrap();
-            assert!(can_be_a_name(&named) && named.len() == prefix.len() + 17, "{named}");
+            assert!(is_dns_subdomain(&named) && named.len() == prefix.len() + 17, "{named}");
             assert!(named.starts_with(&format!("{prefix}.")), "{named}");
             assert_eq!(event.regarding, Some(about(name)));
             assert_eq!((event.type_.as_deref(), event.event_time), (Some("Warning"), Some(MicroTime(now))));

@@ -11,7 +11,7 @@ use crate::{
 
 /// What is known of an item's target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum Lookup {
     /// From the index: it may be behind, so it can start a write (which is guarded), but refuse nothing.
     Cached(Option<Arc<Target>>),
     /// Read from the API server.
@@ -22,7 +22,7 @@ pub enum Look {
     Failed(String),
 }
 
-impl Look {
+impl Lookup {
     /// The object that was seen, and whether that was live.
     #[must_use]
     pub const fn object(&self) -> (Option<&Arc<Target>>, bool) {
@@ -132,7 +132,7 @@ pub struct Observation {
     /// The flag.
     pub gates: Gates,
     /// What is known of each item's target.
-    pub looks: Vec<Look>,
+    pub looks: Vec<Lookup>,
     /// That a kind which the request names has not been listed yet: nothing is planned, and what was planned is read item by
     /// item.
     pub unlisted: Option<String>,

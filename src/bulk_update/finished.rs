@@ -106,7 +106,7 @@ fn wait(failure: &Failure, attempt: u32) -> Duration {
     match failure.next() {
         Next::Retry => failure.wait(attempt),
         // A conflict mostly ends with the event of the change; where somebody has taken the end out of the status, it does not.
-        Next::LookAgain | Next::RetryForbidden | Next::GiveUp => {
+        Next::ReadAgain | Next::RetryForbidden | Next::GiveUp => {
             let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
             Duration::from_secs(1).saturating_mul(doubled).min(LONGEST_REFUSED)
         }

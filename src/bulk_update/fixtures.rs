@@ -13,12 +13,12 @@ use crate::{
     bulk_update::{
         Crowd, Events,
         context::Context,
-        facts::{Look, Rules},
+        facts::{Lookup, Rules},
         request::{Item, Request, blank},
         work::{Entry, Progress},
     },
     client::{clock::Clock, slots::Slots},
-    observed::{admission::Policies, flag::Meta, index::Index, target::Target},
+    observed::{admission::Policies, flag::CapabilityFlag, index::Index, target::Target},
     telemetry::metrics::Metrics,
 };
 
@@ -69,7 +69,7 @@ fn context_of(client: Client) -> Arc<Context> {
     Arc::new(Context {
         events: Events::new(client.clone(), clock.clone(), tracker.clone()),
         index: Index::new([]),
-        meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
+        flag: CapabilityFlag::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
         policies: Policies::new(false, None, watch::Sender::default()),
         clock,
         metrics: Metrics::default(),
@@ -125,18 +125,18 @@ pub(super) fn target(state: State) -> Target {
 }
 
 /// As the index has it.
-pub(super) fn cached(object: Option<Target>) -> Look {
-    Look::Cached(object.map(Arc::new))
+pub(super) fn cached(object: Option<Target>) -> Lookup {
+    Lookup::Cached(object.map(Arc::new))
 }
 
 /// As it was read.
-pub(super) fn live(object: Option<Target>) -> Look {
-    Look::Live(object.map(Arc::new))
+pub(super) fn live(object: Option<Target>) -> Lookup {
+    Lookup::Live(object.map(Arc::new))
 }
 
 /// As it was read, where its watch is behind.
-pub(super) fn ahead(object: Target) -> Look {
-    Look::Ahead(Arc::new(object))
+pub(super) fn ahead(object: Target) -> Lookup {
+    Lookup::Ahead(Arc::new(object))
 }
 
 /// One that the verb takes.

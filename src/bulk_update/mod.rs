@@ -13,7 +13,6 @@ mod fixtures;
 mod named;
 mod observe;
 mod over;
-mod pace;
 mod pass;
 mod record;
 mod registry;
@@ -23,9 +22,10 @@ mod resource;
 mod settle;
 pub mod status;
 pub mod stored;
+mod throttle;
 pub mod unreadable;
 pub mod work;
 
 pub use self::{
-    context::Context, events::Events, facts::Rules, pace::Crowd, registry::Registry, stored::Stored,
+    context::Context, events::Events, facts::Rules, registry::Registry, stored::Stored, throttle::Crowd,
 };

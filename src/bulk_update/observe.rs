@@ -7,7 +7,7 @@ use crate::{
     bulk_update::{
         context::Context,
         decide::PATIENCE,
-        facts::{Gate, Gates, Look, Observation},
+        facts::{Gate, Gates, Lookup, Observation},
         request::Request,
         work::Work,
     },
@@ -23,7 +23,7 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Reque
     let gates = gates(ctx, work).await;
     let looks = match &unlisted {
         Some(why) if work.start().is_none() => {
-            work.entries().iter().map(|_| Look::Failed(why.clone())).collect()
+            work.entries().iter().map(|_| Lookup::Failed(why.clone())).collect()
         }
         _ => {
             let request = Arc::clone(work.request());
@@ -54,17 +54,17 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
     if work.start().is_some() && !work.any(ItemResult::Planned) {
         return Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
     }
-    let read = ctx.meta.read_since(work.since()).await;
+    let read = ctx.flag.read_since(work.since()).await;
     if let Err(failure) = &read {
         ctx.metrics.failed("configmaps", failure);
     }
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
-        Ok(Flags::Invalid(why)) => Gate::Closed(format!("invalid {}: {why}", ctx.meta.place())),
+        Ok(Flags::Invalid(why)) => Gate::Closed(format!("invalid {}: {why}", ctx.flag.place())),
         Ok(Flags::Valid { .. }) => {
-            Gate::Closed(format!("{} is not true in {}", kind.plural(), ctx.meta.place()))
+            Gate::Closed(format!("{} is not true in {}", kind.plural(), ctx.flag.place()))
         }
-        Err(failure) => Gate::Unknown(format!("can't read {}: {failure}", ctx.meta.place())),
+        Err(failure) => Gate::Unknown(format!("can't read {}: {failure}", ctx.flag.place())),
     };
     Gates {
         executions: gate(Kind::Execution),

@@ -56,8 +56,8 @@ async fn if_due(ctx: &Arc<Context>, work: &mut Work, phase: Phase, pulse: &Pulse
     if wanted == *work.on_api_server() {
         return Recorded::Unchanged;
     }
-    if work.pace().held_back().is_some()
-        || !(work.pace().due(ctx.others(work)) || must_stand_first(work, &wanted))
+    if work.throttle().held_back().is_some()
+        || !(work.throttle().due(ctx.others(work)) || must_stand_first(work, &wanted))
     {
         return Recorded::Later;
     }
@@ -72,7 +72,7 @@ pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
     }
     let attempts = async {
         loop {
-            if let Some(time) = work.pace().held_back() {
+            if let Some(time) = work.throttle().held_back() {
                 sleep_until(time).await;
             }
             let phase = Phase::Last;
@@ -102,7 +102,7 @@ async fn write_or_put_off(
     let _slot = pulse.in_line(ctx.slots.acquire(&work.request().namespace, &work.request().uid)).await;
     if matches!(&phase, Phase::Proposed(plan) if plan.writes()) {
         work.plan_is_sent();
-        if !work.pace().failing() {
+        if !work.throttle().failing() {
             read_flag_ahead(ctx, work.since());
         }
     }
@@ -127,7 +127,7 @@ async fn write_or_put_off(
 fn read_flag_ahead(ctx: &Arc<Context>, since: Instant) {
     let ctx = Arc::clone(ctx);
     // Whoever rests on it asks for it again, and is told then if it has failed.
-    ctx.tracker.clone().spawn(async move { ctx.meta.read_since(since).await });
+    ctx.tracker.clone().spawn(async move { ctx.flag.read_since(since).await });
 }
 
 /// Whether others wait for this to stand there: the writes for their plan, people and tools for the end or for another

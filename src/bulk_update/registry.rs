@@ -66,7 +66,7 @@ enum State {
     },
     /// Nothing is done any more, though it has not come to its end: it is gone, or being deleted, and neither is ever taken
     /// back. An event that says otherwise is an old one.
-    LaidDown,
+    Terminated,
 }
 
 /// What a watch has brought that its task, once it has ended, is followed by.
@@ -105,7 +105,7 @@ impl Registry {
             }
         }
         while let Some(ended) = self.tasks.join_next().await {
-            let _ = crate::tasks::unpanicked(ended);
+            let _ = crate::tasks::resume_panic(ended);
         }
     }
 
@@ -199,7 +199,7 @@ impl Registry {
                 let state = self.begin(&key, bulk, made_at);
                 self.known.insert(key, Known { uid, made_at, list, state });
             }
-            State::LaidDown => {}
+            State::Terminated => {}
         }
     }
 
@@ -217,7 +217,7 @@ impl Registry {
             return State::Over { rest: Some(Finished::take_up(&self.ctx, over)) };
         }
         if bulk.metadata.deletion_timestamp.is_some() {
-            return State::LaidDown;
+            return State::Terminated;
         }
         let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
         let span = span(&ctx, &bulk);
@@ -235,7 +235,7 @@ impl Registry {
 
     /// A task has ended.
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
-        let (id, (key, over)) = crate::tasks::unpanicked(ended);
+        let (id, (key, over)) = crate::tasks::resume_panic(ended);
         let Some(known) = self.known.get_mut(&key) else { return };
         let State::Underway { task, current, next } = &mut known.state else { return };
         if *task != id {
@@ -248,7 +248,7 @@ impl Registry {
             Some(Following::Unreadable(stored)) => self.report(&stored, 0),
             Some(Following::Again(bulk)) => self.begin(&key, bulk, made_at),
             Some(Following::Over(over)) => State::Over { rest: Some(Finished::take_up(&self.ctx, over)) },
-            Some(Following::Terminating) => State::LaidDown,
+            Some(Following::Terminating) => State::Terminated,
             None => match over {
                 // The event of the end is still to come, or was lost. What a newer generation says, such as another TTL, only
                 // an event tells.
@@ -256,7 +256,7 @@ impl Registry {
                     let same = over.speaks_of(generation);
                     State::Over { rest: same.then(|| Finished::take_up(&self.ctx, over)) }
                 }
-                None => State::LaidDown,
+                None => State::Terminated,
             },
         };
         if let Some(known) = self.known.get_mut(&key) {
@@ -301,11 +301,11 @@ impl Registry {
                     }
                     return;
                 }
-                State::LaidDown | State::Over { .. } => return,
+                State::Terminated | State::Over { .. } => return,
             }
         }
         let state = if terminating {
-            State::LaidDown
+            State::Terminated
         } else {
             self.tell(&key, &stored);
             self.report(&stored, 0)

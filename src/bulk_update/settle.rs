@@ -43,7 +43,7 @@ pub async fn settle(
     flight: &mut Flight,
     waiting: Waiting<'_>,
 ) {
-    let mut flag = ctx.meta.changes();
+    let mut flag = ctx.flag.changes();
     let mut policies = ctx.policies.changes();
     let watches_flag = work.start().is_none() || work.any(ItemResult::Planned);
     let next = next_time(work, waiting, ctx.others(work), ctx.clock.now());
@@ -71,7 +71,7 @@ fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Inst
     }
     if waiting.to_record {
         // Others may be done sooner than that.
-        times.extend(work.pace().next(others).map(|time| time.min(start + LONGEST_LOOK)));
+        times.extend(work.throttle().next(others).map(|time| time.min(start + LONGEST_LOOK)));
     }
     if !request.not_after_has_passed(decided_at) {
         times.extend(request.not_after.map(|end| after(until(end, now.latest))));

@@ -129,7 +129,7 @@ async fn persist(ctx: &Context, named: &Named, status: &Value) {
             return;
         };
         match failure.next() {
-            Next::LookAgain => return,
+            Next::ReadAgain => return,
             Next::GiveUp => {
                 ctx.metrics.failed("bulkupdates", &failure);
                 warn!(bulk_update = name, %failure, "the status can't be written: only an event says that it can't be read");

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, TargetStatus},
     bulk_update::{
-        facts::Look,
+        facts::Lookup,
         named::Named,
         over::Over,
-        pace::Pace,
         request::{Item, Request, Start},
+        throttle::Throttle,
         work::entry::{find, position, sharing},
     },
     client::Failure,
@@ -64,7 +64,7 @@ pub struct Work {
     /// How many reads are under way.
     reading: usize,
     /// When status writes are due.
-    pace: Pace,
+    throttle: Throttle,
 }
 
 /// What came of a request.
@@ -113,7 +113,7 @@ impl Work {
             since: Instant::now(),
             last_write: None,
             reading: 0,
-            pace: Pace::default(),
+            throttle: Throttle::default(),
         }
     }
 
@@ -167,8 +167,8 @@ impl Work {
 
     /// When status writes are due.
     #[must_use]
-    pub const fn pace(&self) -> &Pace {
-        &self.pace
+    pub const fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// Whether reads are under way.
@@ -229,7 +229,7 @@ impl Work {
     }
 
     /// What is known of each item's target, with what the index has of it.
-    pub fn looks(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Look> {
+    pub fn looks(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Lookup> {
         let look = |entry: &mut Entry| {
             let indexed = indexed(&entry.item);
             entry.share(indexed.as_ref());
@@ -283,7 +283,7 @@ impl Work {
         }
         self.named.resource_version = version;
         self.unanswered = None;
-        self.pace.written();
+        self.throttle.written();
         std::mem::replace(&mut self.recorded, status)
     }
 
@@ -294,7 +294,7 @@ impl Work {
 
     /// A status could not be written. Whether that is news.
     pub fn not_recorded(&mut self, failure: &Failure) -> bool {
-        self.pace.failed(failure)
+        self.throttle.failed(failure)
     }
 
     /// The plan is not on record, so that there is none: it is made anew, if there is still time for it, of what is read then.
@@ -319,7 +319,7 @@ impl Work {
             }
         }
         self.unanswered = None;
-        self.pace.written();
+        self.throttle.written();
         std::mem::replace(&mut self.recorded, stands)
     }
 

@@ -46,7 +46,7 @@ pub enum Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The object is not what it was taken for: read it, and decide anew.
-    LookAgain,
+    ReadAgain,
     /// It may go through later.
     Retry,
     /// The operator lacks the right, perhaps only for a moment (roles take time to spread).
@@ -60,7 +60,7 @@ impl Failure {
     #[must_use]
     pub const fn next(&self) -> Next {
         match self {
-            Self::Refused { code: 404 | 409, .. } => Next::LookAgain,
+            Self::Refused { code: 404 | 409, .. } => Next::ReadAgain,
             Self::Refused { code: 403, .. } => Next::RetryForbidden,
             Self::Refused { code: 401 | 408 | 429, .. }
             | Self::NotServed(_)
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_follows_from_each_answer() {
         for code in [404, 409] {
-            assert_eq!(refused(code).next(), Next::LookAgain, "{code}");
+            assert_eq!(refused(code).next(), Next::ReadAgain, "{code}");
         }
         for code in [401, 408, 429, 500, 502, 503, 504] {
             assert_eq!(refused(code).next(), Next::Retry, "{code}");

@@ -167,10 +167,10 @@ async fn follow_admission(ctx: Arc<Context>, (part, resource): (Part, ApiResourc
 }
 
 async fn follow_flag(ctx: Arc<Context>) {
-    let (namespace, name) = ctx.meta.key();
+    let (namespace, name) = ctx.flag.key();
     let api = Api::<FlagMap>::namespaced(ctx.client.clone(), namespace);
     let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, named(name), "configmaps"));
     while let Some(event) = events.next().await {
-        ctx.meta.take_in(&event);
+        ctx.flag.take_in(&event);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         feeds::{self, scopes},
         settings::Settings,
     },
-    observed::{admission::Policies, flag::Meta, index::Index},
+    observed::{admission::Policies, flag::CapabilityFlag, index::Index},
     telemetry::{health::Health, metrics::Metrics},
 };
 
@@ -94,7 +94,11 @@ fn context(
     let tracker = TaskTracker::new();
     Arc::new(Context {
         index,
-        meta: Meta::new(client.clone(), settings.namespace.clone(), settings.meta_configmap.clone()),
+        flag: CapabilityFlag::new(
+            client.clone(),
+            settings.namespace.clone(),
+            settings.meta_configmap.clone(),
+        ),
         slots: Slots::new(settings.max_in_flight),
         rules: Rules { delete_completed: settings.delete_completed },
         events: Events::new(client.clone(), clock.clone(), tracker.clone()),

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION, request::P
 use kube::Client;
 
 use crate::{
-    api::can_be_a_namespace,
+    api::is_dns_label,
     client::clock::Clock,
     gateway::{frame::Place, invocation::Invocation, problem::Problem, state::Gateway},
 };
@@ -90,7 +90,7 @@ fn resource_group(headers: &HeaderMap) -> Result<String, Problem> {
     let value = value.ok_or_else(|| {
         Problem::bad_request(format!("the header {RESOURCE_GROUP} is missing: it names the namespace"))
     })?;
-    let name = value.to_str().ok().filter(|name| can_be_a_namespace(name));
+    let name = value.to_str().ok().filter(|name| is_dns_label(name));
     name.map(ToOwned::to_owned).ok_or_else(|| {
         Problem::bad_request(format!(
             "the header {RESOURCE_GROUP} has to be the name of a namespace: up to 63 lower-case letters, digits and \

@@ -60,7 +60,7 @@ pub async fn carry_out(
     items: Vec<BulkUpdateItem>,
 ) -> Result<BulkUpdateStatus, Problem> {
     let caller = caller.clone();
-    crate::tasks::unpanicked(tokio::spawn(async move { make_and_follow(&caller, kind, items).await }).await)
+    crate::tasks::resume_panic(tokio::spawn(async move { make_and_follow(&caller, kind, items).await }).await)
 }
 
 async fn make_and_follow(

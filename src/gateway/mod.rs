@@ -26,7 +26,7 @@ use crate::{
     client::{Cluster, clock::Clock},
     gateway::{metrics::Metrics, state::Gateway, tls::Certificate, upstream::Upstream},
     misconfigured::Misconfigured,
-    observed::flag::Meta,
+    observed::flag::CapabilityFlag,
     server::{
         BindAddress, LONG_HEAD, bounded, listen,
         probes::{self, Probes},
@@ -59,7 +59,7 @@ pub struct Settings {
 async fn keep_time(gateway: &Gateway) {
     loop {
         tokio::time::sleep(if gateway.clock.is_set() { ASK_THE_TIME } else { Duration::from_secs(1) }).await;
-        let _ = gateway.meta.read_since(Instant::now()).await;
+        let _ = gateway.flag.read_since(Instant::now()).await;
     }
 }
 
@@ -75,7 +75,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     clock.register(&mut registry);
     let gateway = Arc::new(Gateway {
         upstream,
-        meta: Meta::new(own, settings.namespace, settings.meta_configmap),
+        flag: CapabilityFlag::new(own, settings.namespace, settings.meta_configmap),
         clock,
         places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT as usize)),
         metrics: Metrics::register(&mut registry),
@@ -88,7 +88,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
         None => None,
     };
     // The first modification needs it.
-    let _ = gateway.meta.read_since(Instant::now()).await;
+    let _ = gateway.flag.read_since(Instant::now()).await;
     let listener = listen(settings.bind_address)?;
     let probes = listen(settings.metrics_bind_address)?;
     info!(address = %listener.local_addr()?, tls = certificate.is_some(), metrics_address = %probes.local_addr()?,

@@ -165,7 +165,7 @@ impl Filter {
 /// 404 where there is none, and what else keeps it from being read.
 pub async fn get(caller: &Caller, kind: Kind, id: &str, select: Select) -> Result<Value, Problem> {
     let none = || Problem::no_object(kind, id);
-    if !crate::api::can_be_a_name(id) {
+    if !crate::api::is_dns_subdomain(id) {
         return Err(none());
     }
     let read = requests::get::<Observed>(&caller.client, target::url(kind, &caller.namespace), id).await;

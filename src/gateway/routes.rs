@@ -121,7 +121,7 @@ async fn modify(caller: &Caller, kind: Kind, id: &str, target: Result<TargetStat
 
 async fn meta(State(gateway): Shared, _: WithToken) -> Answer {
     let flags: Flags = gateway
-        .meta
+        .flag
         .read_since(gateway.started)
         .await
         .map_err(|failure| Problem::nothing_done(format!("the flag can't be read: {failure}")))?;

@@ -7,7 +7,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use crate::{
     client::clock::Clock,
     gateway::{metrics::Metrics, upstream::Upstream},
-    observed::flag::Meta,
+    observed::flag::CapabilityFlag,
 };
 
 /// What all requests share.
@@ -15,7 +15,7 @@ pub struct Gateway {
     /// The way to the Kubernetes API.
     pub upstream: Upstream,
     /// The flag.
-    pub meta: Meta,
+    pub flag: CapabilityFlag,
     /// The API server's time.
     pub clock: Clock,
     /// Each request under way has one.

@@ -148,7 +148,7 @@ struct Known {
 }
 
 /// Reads the flag; one for the whole operator.
-pub struct Meta {
+pub struct CapabilityFlag {
     client: Client,
     namespace: String,
     name: String,
@@ -157,7 +157,7 @@ pub struct Meta {
     changed: watch::Sender<()>,
 }
 
-impl Meta {
+impl CapabilityFlag {
     /// The flag in the ConfigMap `name` in `namespace`.
     #[must_use]
     pub fn new(client: Client, namespace: String, name: String) -> Self {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     impl Slow {
-        fn server(delay: Duration) -> (Arc<Self>, Meta) {
+        fn server(delay: Duration) -> (Arc<Self>, CapabilityFlag) {
             let server = Arc::new(Self { on: true.into(), asked: 0.into(), delay });
             let asked = Arc::clone(&server);
             let service = tower::service_fn(move |_: http::Request<Body>| {
@@ -312,7 +312,14 @@ mod tests {
                     Ok::<_, tower::BoxError>(http::Response::new(Body::from(map.to_string().into_bytes())))
                 }
             });
-            (server, Meta::new(Client::new(service, "default"), "ai-api-system".into(), "ai-api-meta".into()))
+            (
+                server,
+                CapabilityFlag::new(
+                    Client::new(service, "default"),
+                    "ai-api-system".into(),
+                    "ai-api-meta".into(),
+                ),
+            )
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ai_api_operator::api::can_be_a_name;
+use ai_api_operator::api::is_dns_subdomain;
 use serde_json::Value;
 
 use super::{
@@ -30,7 +30,7 @@ impl Excuse {
         if metadata["namespace"] != *world.namespace {
             return Some(Self::Astray);
         }
-        if !metadata["name"].as_str().is_some_and(can_be_a_name) {
+        if !metadata["name"].as_str().is_some_and(is_dns_subdomain) {
             return Some(Self::Nameless);
         }
         if metadata["name"] != *made.name {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ai_api_operator::api::can_be_a_name;
+use ai_api_operator::api::is_dns_subdomain;
 use serde_json::Value;
 
 use super::{
@@ -66,7 +66,7 @@ async fn knows_all_targets(world: &World) {
         until_ok("it knows all targets", || async {
             let listed = list(world, &path(world, sort), "").await;
             let names = listed.iter().filter_map(|object| object["metadata"]["name"].as_str());
-            let least = names.filter(|name| can_be_a_name(name)).collect::<HashSet<_>>().len();
+            let least = names.filter(|name| is_dns_subdomain(name)).collect::<HashSet<_>>().len();
             let samples = world.operator.samples().await;
             let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
             let count = |count: usize| f64::from(u32::try_from(count).unwrap());

@@ -7,7 +7,7 @@ use crate::{
     api::{ItemResult, ItemStatus, Reason, TargetStatus},
     bulk_update::{
         decide::eligible::{is_older, plan_item, verdict},
-        facts::{Deadline, Gate, Look, Rules},
+        facts::{Deadline, Gate, Lookup, Rules},
         request::{Item, Request},
         work::{Entry, Open, about, accepted_delete, accepted_stop},
     },
@@ -40,7 +40,7 @@ pub struct Terms<'a> {
 
 /// Decides about one item of a BulkUpdate that was planned.
 #[must_use]
-pub fn carry_on(terms: Terms<'_>, entry: &Entry, look: &Look, gate: &Gate) -> Step {
+pub fn carry_on(terms: Terms<'_>, entry: &Entry, look: &Lookup, gate: &Gate) -> Step {
     let Some(record) = &entry.record else {
         return Step::Hold(None);
     };
@@ -51,7 +51,7 @@ pub fn carry_on(terms: Terms<'_>, entry: &Entry, look: &Look, gate: &Gate) -> St
     if live && found.is_some_and(|found| found.uid.is_empty()) {
         // It may be the object of the plan: it counts neither as that nor as another.
         let item = &entry.item;
-        let look = Look::Failed(format!("{} {} has no uid", item.kind.name(), item.id));
+        let look = Lookup::Failed(format!("{} {} has no uid", item.kind.name(), item.id));
         return carry_on(terms, entry, &look, gate);
     }
     match record.result {
@@ -86,12 +86,12 @@ impl Planned<'_> {
     }
 
     /// The rows that depend on what the object is; `None` if none fits.
-    fn by_object(&self, look: &Look) -> Option<Step> {
-        if matches!(look, Look::Failed(_)) {
+    fn by_object(&self, look: &Lookup) -> Option<Step> {
+        if matches!(look, Lookup::Failed(_)) {
             return None;
         }
         let (target, live) = look.object();
-        if !live && self.entry.progress.must_look {
+        if !live && self.entry.progress.must_read {
             return Some(Step::Read);
         }
         let planned = target.filter(|t| self.record.uid.as_deref() == Some(&*t.uid));
@@ -140,7 +140,7 @@ impl Planned<'_> {
         self.item().uid.is_none() && is_older(self.terms.request, other)
     }
 
-    fn plan_anew(&self, look: &Look) -> Step {
+    fn plan_anew(&self, look: &Lookup) -> Step {
         match plan_item(self.terms.request, self.item(), look, self.terms.rules) {
             Ok(Some((entry, target))) => Step::Become(entry, target),
             Ok(None) => Step::Read,
@@ -149,7 +149,7 @@ impl Planned<'_> {
     }
 
     /// The rows that depend on whether anything may be written at all.
-    fn by_gate(&self, look: &Look, gate: &Gate) -> Step {
+    fn by_gate(&self, look: &Lookup, gate: &Gate) -> Step {
         let deadline = self.terms.deadline;
         let progress = &self.entry.progress;
         let end = match (gate, deadline) {
@@ -173,8 +173,8 @@ impl Planned<'_> {
             let can_be_read = reason != Reason::Forbidden;
             return match look {
                 // It is looked up first, as often as that takes until a deadline.
-                Look::Cached(_) if open || refused => Step::Read,
-                Look::Failed(why) if (open || (refused && can_be_read)) && deadline == Deadline::Ahead => {
+                Lookup::Cached(_) if open || refused => Step::Read,
+                Lookup::Failed(why) if (open || (refused && can_be_read)) && deadline == Deadline::Ahead => {
                     Step::Hold(Some(why.clone()))
                 }
                 _ if !open => self.fails(reason, message),
@@ -185,14 +185,14 @@ impl Planned<'_> {
             };
         }
         match (look, gate, target) {
-            (Look::Failed(why), ..) | (_, Gate::Unknown(why), _) => Step::Hold(Some(why.clone())),
+            (Lookup::Failed(why), ..) | (_, Gate::Unknown(why), _) => Step::Hold(Some(why.clone())),
             (.., Some(target)) => Step::Write(target.clone()),
             (.., None) => Step::Read,
         }
     }
 }
 
-fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Look) -> Step {
+fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup) -> Step {
     let progress = &entry.progress;
     let stop = entry.item.target == TargetStatus::Stopped;
     let gone = || {
@@ -217,12 +217,12 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Look) 
             return if current { Step::Become(now, None) } else { Step::Read };
         }
     }
-    if matches!(look, Look::Cached(_)) && (ours.is_none() || progress.must_look) {
+    if matches!(look, Lookup::Cached(_)) && (ours.is_none() || progress.must_read) {
         // Gone from the index, and no watch said that it was deleted.
         return Step::Read;
     }
     if terms.deadline == Deadline::Active {
-        if matches!(look, Look::Cached(_)) {
+        if matches!(look, Lookup::Cached(_)) {
             return Step::Read;
         }
         let message = format!("{} was accepted and may still take hold", entry.item.target.word());
@@ -237,7 +237,7 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Look) 
         );
     }
     match look {
-        Look::Failed(why) => Step::Hold(Some(why.clone())),
+        Lookup::Failed(why) => Step::Hold(Some(why.clone())),
         _ => Step::Hold(None),
     }
 }

@@ -3,9 +3,9 @@
 use std::{borrow::Borrow, sync::Arc};
 
 use crate::{
-    api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
+    api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, is_dns_subdomain},
     bulk_update::{
-        facts::{Hindrance, Look, Rules},
+        facts::{Hindrance, Lookup, Rules},
         request::{Item, Request, blank},
         work::{ItemPlan, about},
     },
@@ -21,20 +21,20 @@ const IN_DOUBT: &str = "created in the same second, and not known to be older; a
 pub fn plan_item(
     request: &Request,
     item: &Item,
-    look: &Look,
+    look: &Lookup,
     rules: Rules,
 ) -> Result<Option<ItemPlan>, (Hindrance, String)> {
-    if !can_be_a_name(&item.id) {
+    if !is_dns_subdomain(&item.id) {
         let message = "it can't be the name of a Kubernetes object".to_owned();
         return Ok(Some((refused(item, None, Reason::NotFound, Some(message)), None)));
     }
-    if let Look::Failed(why) = look {
+    if let Lookup::Failed(why) = look {
         return Err((Hindrance::Waiting, why.clone()));
     }
     let (target, live) = look.object();
     // Which object is meant is decided here once: from then on it is known by its uid.
     let in_doubt = item.uid.is_none() && target.is_some_and(|target| is_in_doubt(request, target));
-    if in_doubt && matches!(look, Look::Ahead(_)) && request.made_at.is_some() {
+    if in_doubt && matches!(look, Lookup::Ahead(_)) && request.made_at.is_some() {
         let why = format!(
             "{} {} was created in the same second: the watch of {} has yet to tell which was first",
             item.kind.name(),

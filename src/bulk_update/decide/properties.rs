@@ -10,7 +10,7 @@ use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Planning, Step, Terms, carry_on, plan},
-        facts::{Deadline, Gate, Gates, Hindrance, Look, Observation, Rules},
+        facts::{Deadline, Gate, Gates, Hindrance, Lookup, Observation, Rules},
         fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live},
         request::{Item, Request},
         status::status,
@@ -72,13 +72,13 @@ fn targets() -> impl Strategy<Value = Target> {
     )
 }
 
-fn looks() -> impl Strategy<Value = Look> {
+fn looks() -> impl Strategy<Value = Lookup> {
     let object = || option::weighted(0.85, targets());
     prop_oneof![
         3 => object().prop_map(cached),
         3 => object().prop_map(live),
         1 => targets().prop_map(ahead),
-        1 => Just(Look::Failed("503".into())),
+        1 => Just(Lookup::Failed("503".into())),
     ]
 }
 
@@ -145,7 +145,7 @@ prop_compose! {
             Just(Open::Unknown),
             (8..12u64).prop_map(Open::Guard),
         ],
-        (must_look, gone, in_flight, refused) in
+        (must_read, gone, in_flight, refused) in
             (prop::bool::weighted(0.3), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2)),
         written in option::of(8..12u8),
     ) -> Entry {
@@ -159,7 +159,7 @@ prop_compose! {
             observed_state: None,
         };
         let mut progress = Progress::default();
-        (progress.open, progress.must_look, progress.gone) = (open, must_look, gone);
+        (progress.open, progress.must_read, progress.gone) = (open, must_read, gone);
         progress.in_flight = in_flight;
         progress.failed.refused = refused.then(|| (Reason::WriteFailed, "422".into()));
         progress.written = written.map(u64::from);
@@ -239,7 +239,7 @@ proptest! {
         }
         match &step {
             Step::Hold(why) => prop_assert!(why.is_some() || progress.in_flight || record.result != ItemResult::Planned),
-            Step::Read => prop_assert!(matches!(look, Look::Cached(_)), "an answer suffices"),
+            Step::Read => prop_assert!(matches!(look, Lookup::Cached(_)), "an answer suffices"),
             Step::Write(target) => {
                 prop_assert_eq!(&gate, &Gate::Open);
                 prop_assert_eq!(deadline, Deadline::Ahead);
@@ -247,18 +247,18 @@ proptest! {
                 prop_assert_eq!(record.uid.as_deref(), Some(&*target.uid));
                 prop_assert_eq!(object, Some(target));
                 prop_assert!(may(item, request.created, target, rules));
-                prop_assert!(live || !progress.must_look);
+                prop_assert!(live || !progress.must_read);
                 prop_assert!(progress.failed.refused.is_none());
             }
             Step::Become(new, rests_on) => {
                 prop_assert_eq!((&new.id, new.target_status), (&item.id, item.target));
                 let about_object = is_about_the_object(new.result, new.reason);
-                let unread = matches!(look, Look::Failed(_)) && new.reason == Some(Reason::OutcomeUnknown);
+                let unread = matches!(look, Lookup::Failed(_)) && new.reason == Some(Reason::OutcomeUnknown);
                 prop_assert!(live || !about_object || unread, "{:?} from a cache", new);
                 let gone = record.result == ItemResult::Planned && new.reason == Some(Reason::Gone);
                 prop_assert!(live || !gone, "{:?} from a cache", new);
                 let in_time = new.reason != Some(Reason::NotSettledInTime);
-                prop_assert!(in_time || !matches!(look, Look::Cached(_)), "{:?} from a cache", new);
+                prop_assert!(in_time || !matches!(look, Lookup::Cached(_)), "{:?} from a cache", new);
                 if let Some(rests_on) = rests_on {
                     // A correction: an object that was there before under the name that was meant.
                     prop_assert!(live && item.uid.is_none() && was_there(&request, rests_on));
@@ -323,12 +323,12 @@ proptest! {
             Planning::Reject(..) => prop_assert!(late || !open),
             Planning::Wait(Hindrance::Behind, _) => {
                 prop_assert!(!late && open && request.made_at.is_some());
-                prop_assert!(looks.iter().any(|look| matches!(look, Look::Ahead(t) if !was_there(&request, t))));
+                prop_assert!(looks.iter().any(|look| matches!(look, Lookup::Ahead(t) if !was_there(&request, t))));
             }
             Planning::Wait(..) => prop_assert!(!late),
             Planning::Read(which) => {
                 prop_assert!(!late && open && !which.is_empty());
-                prop_assert!(which.iter().all(|at| matches!(looks[*at], Look::Cached(_))));
+                prop_assert!(which.iter().all(|at| matches!(looks[*at], Lookup::Cached(_))));
             }
             Planning::Planned(plan) => {
                 prop_assert!(!late && open);

@@ -16,7 +16,7 @@ use crate::{
         apply::{self, Flight, Wanted},
         context::{Current, Latest},
         decide::{Decision, PATIENCE, decide},
-        facts::{Gate, Gates, Hindrance, Look, Observation},
+        facts::{Gate, Gates, Hindrance, Lookup, Observation},
         finished::Finished,
         fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec},
         observe,
@@ -113,13 +113,13 @@ fn work_of(bulk: &BulkUpdate) -> Work {
     work
 }
 
-fn seen(look: Look) -> Observation {
+fn seen(look: Lookup) -> Observation {
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
     Observation { gates, looks: vec![look], admission: Admission::NotRequired, unlisted: None }
 }
 
 /// Decides on this, and says what the message of Ready says is waited for.
-fn pass(work: &mut Work, look: Look) -> Option<String> {
+fn pass(work: &mut Work, look: Lookup) -> Option<String> {
     let Decision { phase, became, .. } = decide(work, &seen(look), Rules::default(), at(1).into());
     work.decided(phase.as_ref(), became);
     let status = status(work, &phase.unwrap(), at(1).into());
@@ -235,7 +235,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
         _ => (200, json!({"metadata": {"resourceVersion": "8"}})),
     });
     let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
-    ctx.meta.read_since(work.since()).await.unwrap();
+    ctx.flag.read_since(work.since()).await.unwrap();
     let begun = Instant::now();
     let phase = proposed(&work, at(1));
     let recorded = crate::bulk_update::record::record(&ctx, &mut work, phase, &ctx.health.pulse()).await;
@@ -243,7 +243,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
     // It is read at once, and the write finds it there.
     ctx.tracker.close();
     ctx.tracker.wait().await;
-    ctx.meta.read_since(work.since()).await.unwrap();
+    ctx.flag.read_since(work.since()).await.unwrap();
     assert!(work.since() >= begun);
     let mut methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
     methods[1..].sort();
@@ -261,7 +261,7 @@ async fn a_status_that_keeps_conflicting_is_put_off() {
     let recorded =
         crate::bulk_update::record::record(&ctx, &mut work, Phase::Planned(None), &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
-    assert!(work.pace().held_back().is_some());
+    assert!(work.throttle().held_back().is_some());
     let methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
     assert_eq!(methods, ["PUT", "GET", "PUT"]);
 }

@@ -47,14 +47,14 @@ impl Entry {
         let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
         let mut progress = Progress::default();
         if open {
-            (progress.open, progress.must_look) = (Open::Unknown, true);
+            (progress.open, progress.must_read) = (Open::Unknown, true);
         }
         Self { item: item.clone(), record, progress }
     }
 
     /// Whether a request about it may be sent now.
     #[must_use]
-    pub fn may_ask(&self) -> bool {
+    pub fn can_send(&self) -> bool {
         !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
     }
 

@@ -60,7 +60,7 @@ pub struct Known {
     /// Whether a write may have been sent that got no answer.
     pub open: Open,
     /// Whether the object has to be read before anything else.
-    pub must_look: bool,
+    pub must_read: bool,
     /// The resource version that the accepted write has made; absent where that was no number.
     pub written: Option<u64>,
     /// Whether a watch has said that the planned object was deleted.
@@ -83,7 +83,7 @@ pub struct Known {
 impl Nothing for Known {
     const NOTHING: &Self = &Self {
         open: Open::No,
-        must_look: false,
+        must_read: false,
         written: None,
         gone: false,
         in_flight: false,
@@ -140,7 +140,7 @@ impl Nothing for Failed {
 impl Known {
     /// A read has failed.
     pub(super) fn read_failed(&mut self, failure: &Failure) {
-        self.must_look = true;
+        self.must_read = true;
         self.reads_failed = self.reads_failed.saturating_add(1);
         self.failed.read = Some(words(failure));
         self.wait(failure.wait(self.reads_failed.into()));
@@ -148,7 +148,7 @@ impl Known {
 
     /// A read has succeeded.
     pub(super) fn read_succeeded(&mut self) {
-        (self.must_look, self.reads_failed) = (false, 0);
+        (self.must_read, self.reads_failed) = (false, 0);
         if self.failed.read.is_some() {
             self.failed.read = None;
         }
@@ -158,24 +158,24 @@ impl Known {
     pub(super) fn write_failed(&mut self, failure: &Failure, guard: &str) {
         self.writes_failed = self.writes_failed.saturating_add(1);
         let attempts = self.writes_failed.into();
-        if failure.next() != Next::LookAgain && self.open == Open::No {
+        if failure.next() != Next::ReadAgain && self.open == Open::No {
             self.open = Open::Refused;
         }
         if failure.outcome_unknown() {
-            self.must_look = true;
+            self.must_read = true;
             // The guard of an earlier one does not fit any more where this one's may: only the newest can take hold.
             if self.open != Open::Unknown {
                 self.open = guard.parse().map_or(Open::Unknown, Open::Guard);
             }
         }
         // The first conflict is ordinary.
-        if failure.next() != Next::LookAgain || attempts > 1 {
+        if failure.next() != Next::ReadAgain || attempts > 1 {
             self.failed.write = Some(words(failure));
         }
         let refused = |reason| Some((reason, cut(&failure.to_string(), LONGEST_MESSAGE).into()));
         match failure.next() {
-            Next::LookAgain => {
-                self.must_look = true;
+            Next::ReadAgain => {
+                self.must_read = true;
                 // An object that keeps changing is not chased at full speed.
                 if attempts > 1 {
                     self.wait(backoff(attempts - 1));

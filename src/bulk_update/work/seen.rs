@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     bulk_update::{
-        facts::Look,
+        facts::Lookup,
         work::{Entry, Read},
     },
     observed::target::{Target, not_older},
@@ -14,19 +14,19 @@ impl Entry {
     /// What to decide on: an answer that just came, else the newer of the index and what was last seen. What the index has
     /// got since the answer is as good as one.
     #[must_use]
-    pub fn look(&self, indexed: Option<Arc<Target>>) -> Look {
+    pub fn look(&self, indexed: Option<Arc<Target>>) -> Lookup {
         match self.answer() {
             // One that failed is tried again when it is time.
-            Some(Read::Failed) if self.may_ask() => {}
+            Some(Read::Failed) if self.can_send() => {}
             Some(Read::Failed) => {
                 let why = self.progress.failed.read.as_deref();
-                return Look::Failed(self.cannot_be("read", why.unwrap_or("trying again")));
+                return Lookup::Failed(self.cannot_be("read", why.unwrap_or("trying again")));
             }
             Some(Read::Object(Some(read))) => return compared(read, indexed),
-            Some(Read::Object(None)) => return Look::Live(None),
+            Some(Read::Object(None)) => return Lookup::Live(None),
             None => {}
         }
-        Look::Cached(match (indexed, &self.progress.seen) {
+        Lookup::Cached(match (indexed, &self.progress.seen) {
             (Some(indexed), Some(seen)) if !not_older(&indexed.resource_version, &seen.resource_version) => {
                 Some(Arc::clone(seen).seen_before(Some(&indexed)))
             }
@@ -60,7 +60,7 @@ impl Entry {
     pub fn vanished(&mut self) {
         self.may_be_gone(None);
         if self.is_underway() {
-            self.progress.must_look = true;
+            self.progress.must_read = true;
         }
     }
 
@@ -82,13 +82,13 @@ impl Entry {
 }
 
 /// What an answer says, beside what the index has.
-fn compared(read: &Arc<Target>, indexed: Option<Arc<Target>>) -> Look {
+fn compared(read: &Arc<Target>, indexed: Option<Arc<Target>>) -> Lookup {
     match indexed {
-        Some(indexed) if is_newer(&indexed, read) => Look::Live(Some(indexed.seen_before(Some(read)))),
+        Some(indexed) if is_newer(&indexed, read) => Lookup::Live(Some(indexed.seen_before(Some(read)))),
         Some(indexed) if indexed.resource_version == read.resource_version => {
-            Look::Live(Some(Arc::clone(read).seen_before(Some(&indexed))))
+            Lookup::Live(Some(Arc::clone(read).seen_before(Some(&indexed))))
         }
-        behind => Look::Ahead(Arc::clone(read).seen_before(behind.as_deref())),
+        behind => Lookup::Ahead(Arc::clone(read).seen_before(behind.as_deref())),
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     api::{Kind, Reason, State, TargetStatus},
     bulk_update::{
-        facts::Look,
+        facts::Lookup,
         fixtures::{MEANT, OTHER, VERBS, ahead, at, bulk, cached, entry, live, record, request, target},
         status::status,
         work::{Phase, entry::ANSWER_HOLDS},
@@ -33,7 +33,7 @@ const MS_100: Option<Duration> = Some(Duration::from_millis(100));
 async fn each_failure_of_a_write_has_its_consequence() {
     use Reason::WriteFailed;
     let guard = || Open::Guard(10);
-    for (failure, must_look, open, waits_for, given_up) in [
+    for (failure, must_read, open, waits_for, given_up) in [
         (refused(409), true, Open::No, None, None),
         (refused(404), true, Open::No, None, None),
         (refused(500), true, guard(), MS_100, None),
@@ -52,9 +52,9 @@ async fn each_failure_of_a_write_has_its_consequence() {
         entry.write_failed(&failure, "10");
         let progress = &entry.progress;
         assert!(!progress.in_flight, "{failure}");
-        assert_eq!((progress.must_look, &progress.open), (must_look, &open), "{failure}");
+        assert_eq!((progress.must_read, &progress.open), (must_read, &open), "{failure}");
         assert_eq!(waits(&entry), waits_for, "{failure}");
-        assert_eq!(entry.may_ask(), waits_for.is_none(), "{failure}");
+        assert_eq!(entry.can_send(), waits_for.is_none(), "{failure}");
         assert_eq!(progress.failed.refused.as_ref().map(|(reason, _)| *reason), given_up, "{failure}");
         assert_eq!(entry.result(), Some(ItemResult::Planned), "only a decision changes the record");
     }
@@ -69,9 +69,9 @@ async fn the_servers_own_time_is_waited_and_then_over() {
         entry.write_failed(&busy(code), "10");
         assert_eq!(waits(&entry), Some(Duration::from_secs(7)));
         tokio::time::advance(Duration::from_millis(6999)).await;
-        assert!(!entry.may_ask());
+        assert!(!entry.can_send());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(entry.may_ask());
+        assert!(entry.can_send());
     }
 }
 
@@ -125,12 +125,12 @@ fn of_open_writes_the_newest_counts_and_one_of_an_earlier_process_stays_open() {
 async fn a_read_answers_and_a_failed_one_is_tried_again_when_it_is_time() {
     let (mut entry, object) = (planned(), target(State::Running));
     let old = Target { resource_version: "9".into(), ..object.clone() };
-    entry.progress.must_look = true;
+    entry.progress.must_read = true;
     for wait in [100, 200] {
         entry.progress.in_flight = true;
         entry.read(Err(refused(503)));
-        assert!(!entry.progress.in_flight && entry.progress.must_look && !entry.may_ask());
-        let Look::Failed(why) = entry.look(Some(object.clone().into())) else { panic!("it was not read") };
+        assert!(!entry.progress.in_flight && entry.progress.must_read && !entry.can_send());
+        let Lookup::Failed(why) = entry.look(Some(object.clone().into())) else { panic!("it was not read") };
         assert!(why.contains("Execution churn-model-v3") && why.contains("503: no"), "{why}");
         assert_eq!(waits(&entry), Some(Duration::from_millis(wait)));
         tokio::time::advance(Duration::from_millis(wait)).await;
@@ -138,7 +138,7 @@ async fn a_read_answers_and_a_failed_one_is_tried_again_when_it_is_time() {
     }
     entry.progress.in_flight = true;
     entry.read(Ok(Some(object.clone())));
-    assert!(!entry.progress.in_flight && !entry.progress.must_look);
+    assert!(!entry.progress.in_flight && !entry.progress.must_read);
     assert_eq!(entry.look(Some(old.clone().into())), ahead(object.clone()));
     assert_eq!(entry.look(Some(object.clone().into())), live(Some(object.clone())));
     entry.decided();
@@ -211,7 +211,7 @@ fn a_new_plan_forgets_what_was_known_of_the_old_object() {
     let spoiled = || {
         let mut entry = planned();
         entry.progress.open = Open::Unknown;
-        entry.progress.must_look = true;
+        entry.progress.must_read = true;
         entry.progress.gone = true;
         entry.progress.failed.refused = Some((Reason::WriteFailed, "422".into()));
         entry
@@ -220,7 +220,7 @@ fn a_new_plan_forgets_what_was_known_of_the_old_object() {
     let mut entry = spoiled();
     entry.becomes(record(&entry.item, ItemResult::Planned), Some(new.clone().into()));
     let progress = &entry.progress;
-    assert_eq!((&progress.open, progress.must_look, progress.gone), (&Open::No, false, false));
+    assert_eq!((&progress.open, progress.must_read, progress.gone), (&Open::No, false, false));
     assert_eq!((&progress.failed.refused, &progress.seen), (&None, &Some(new.into())));
     // The first entry is a plan too, where nothing was found.
     let mut entry = spoiled();
@@ -275,7 +275,7 @@ fn an_unplanned_one_begins_from_its_request_alone() {
     let work = restarted(&two("aaaa", "bbbb"), json!({"observedGeneration": 1, "executions": list}));
     assert_eq!(results(&work), [("aaaa", None), ("bbbb", None)]);
     assert!(work.start.is_none() && !work.is_over());
-    assert!(work.entries.iter().all(|e| e.progress.open == Open::No && !e.progress.must_look));
+    assert!(work.entries.iter().all(|e| e.progress.open == Open::No && !e.progress.must_read));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn what_was_found_planned_may_have_been_written_and_is_read_first() {
         assert_eq!(work.start, Some(at(1).into()));
         for entry in &work.entries {
             let planned = result == "Planned";
-            assert_eq!(entry.progress.must_look, planned, "{result}");
+            assert_eq!(entry.progress.must_read, planned, "{result}");
             assert_eq!(entry.progress.open, if planned { Open::Unknown } else { Open::No }, "{result}");
             assert_eq!(entry.record.as_ref().and_then(|r| r.uid.as_deref()), Some(MEANT));
         }
@@ -462,7 +462,7 @@ fn since_when_an_object_was_seen_is_known_by_its_uid() {
         entry.read(Ok(Some(read)));
         assert_eq!(entry.look(Some(indexed.clone().into())), expected);
         entry.decided();
-        let Look::Cached(Some(found)) = entry.look(Some(indexed.into())) else { panic!("it is known") };
+        let Lookup::Cached(Some(found)) = entry.look(Some(indexed.into())) else { panic!("it is known") };
         assert_eq!(found.first_seen, expected.object().0.unwrap().first_seen);
     }
 }

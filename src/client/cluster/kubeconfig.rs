@@ -11,7 +11,7 @@ use std::{
 use kube::config::{AuthInfo, Cluster, Context, ExecConfig, ExecInteractiveMode, Kubeconfig};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::api::can_be_a_name;
+use crate::api::is_dns_subdomain;
 
 /// What a context names.
 #[derive(Clone, Debug)]
@@ -160,7 +160,7 @@ fn of_context(read: &[File], name: &str, context: &Context, path: &Path) -> Resu
 
     let namespace = context.namespace.clone().filter(|namespace| !namespace.is_empty());
     if let Some(namespace) =
-        namespace.as_ref().filter(|name| name.len() > 63 || name.contains('.') || !can_be_a_name(name))
+        namespace.as_ref().filter(|name| name.len() > 63 || name.contains('.') || !is_dns_subdomain(name))
     {
         return Err(format!(
             "{context_named} has the namespace {namespace:?}, which cannot be the name of one: correct it"

@@ -6,7 +6,7 @@ use crate::{
     api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
     bulk_update::{
         decide::{plan_item, verdict},
-        facts::{Hindrance, Look, Rules},
+        facts::{Hindrance, Lookup, Rules},
         fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target},
         request::{Item, Request},
     },
@@ -162,7 +162,7 @@ fn what_was_planned_is_not_doubted_any_more_unless_its_object_is_of_a_later_seco
 fn in_the_same_second(
     made_at: Option<u64>,
     first_seen: u64,
-    look: fn(Target) -> Look,
+    look: fn(Target) -> Lookup,
 ) -> Result<Option<(ItemResult, Option<Reason>)>, Hindrance> {
     let request = Request { made_at, ..request(Kind::Execution, TargetStatus::Deleted) };
     let target = Target { created: at(0).as_second(), first_seen, ..eligible(TargetStatus::Deleted) };
@@ -228,7 +228,7 @@ fn an_id_that_cannot_be_a_name_is_not_found_without_a_look() {
     for (id, verb) in ["Abcd", "ab_cd", "-abc", "ab..cd"].into_iter().flat_map(|id| VERBS.map(|v| (id, v))) {
         let mut request = request(Kind::Execution, verb);
         request.items[0].id = id.into();
-        for look in [cached(None), live(None), Look::Failed("down".into())] {
+        for look in [cached(None), live(None), Lookup::Failed("down".into())] {
             let (entry, target) =
                 plan_item(&request, &request.items[0], &look, STRICT).unwrap().expect("no read is needed");
             assert_eq!((entry.result, entry.reason), (ItemResult::Refused, Some(Reason::NotFound)));
@@ -255,7 +255,8 @@ fn every_object() -> impl Iterator<Item = Option<Target>> {
 
 #[test]
 fn a_cached_look_plans_what_a_live_one_plans_and_refuses_nothing() {
-    let plan = |request: &Request, look: Look| plan_item(request, &request.items[0], &look, STRICT).unwrap();
+    let plan =
+        |request: &Request, look: Lookup| plan_item(request, &request.items[0], &look, STRICT).unwrap();
     for (object, verb) in every_object().flat_map(|object| VERBS.map(|verb| (object.clone(), verb))) {
         let mut request = request(Kind::Execution, verb);
         for (dry_run, planned) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {

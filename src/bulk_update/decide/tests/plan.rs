@@ -9,7 +9,7 @@ use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{ConditionReason, Planning, plan},
-        facts::{Deadline, Gate, Gates, Hindrance, Look, Observation, Rules},
+        facts::{Deadline, Gate, Gates, Hindrance, Lookup, Observation, Rules},
         fixtures::{at, bulk, cached, eligible, live, spec, target},
         request::{Request, Start},
     },
@@ -39,15 +39,15 @@ fn request(more: &Value) -> Request {
     Request::from(&bulk(&spec))
 }
 
-fn looks(request: &Request, look: fn(Option<crate::observed::target::Target>) -> Look) -> Vec<Look> {
+fn looks(request: &Request, look: fn(Option<crate::observed::target::Target>) -> Lookup) -> Vec<Lookup> {
     request.items.iter().map(|item| look(Some(eligible(item.target)))).collect()
 }
 
-fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Planning {
+fn made(request: &Request, looks: &[Lookup], gates: &Gates, seconds: i64) -> Planning {
     plan(request, &seen(looks, Admission::NotRequired, gates), at(seconds).into(), Rules::default())
 }
 
-fn seen(looks: &[Look], admission: Admission, gates: &Gates) -> Observation {
+fn seen(looks: &[Lookup], admission: Admission, gates: &Gates) -> Observation {
     Observation { admission, gates: gates.clone(), looks: looks.to_vec(), unlisted: None }
 }
 
@@ -79,7 +79,7 @@ fn what_the_cache_would_refuse_is_read_before_anything_waits() {
     looks[0] = cached(None);
     looks[2] = cached(Some(target(State::Dead)));
     assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Read(vec![0, 2]));
-    looks[0] = Look::Failed("down".into());
+    looks[0] = Lookup::Failed("down".into());
     assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Read(vec![2]));
     looks[2] = live(None);
     assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Wait(Hindrance::Waiting, "down".into()));
@@ -89,7 +89,7 @@ fn what_the_cache_would_refuse_is_read_before_anything_waits() {
 fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
     let request = request(&json!({"startingDeadlineSeconds": 60}));
     let (unread, failed) =
-        (looks(&request, |_| Look::Cached(None)), looks(&request, |_| Look::Failed("x".into())));
+        (looks(&request, |_| Lookup::Cached(None)), looks(&request, |_| Lookup::Failed("x".into())));
     let gates = |executions: Gate, deployments: Gate, invalid| Gates { executions, deployments, invalid };
     for looks in [&unread, &failed] {
         for gates in [&OPEN, &gates(down(), down(), false), &gates(off("a"), off("a"), true)] {

@@ -4,7 +4,7 @@ use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Step, Terms, carry_on, steps},
-        facts::{Deadline, Gate, Gates, Look, Observation, Rules},
+        facts::{Deadline, Gate, Gates, Lookup, Observation, Rules},
         fixtures::{MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, request, target},
         request::Request,
         work::{Entry, Open},
@@ -52,7 +52,7 @@ impl Case {
         self.object = Some(Target { uid: OTHER.into(), created: at(seconds).as_second(), ..other });
     }
 
-    fn on(&self, look: &Look) -> Step {
+    fn on(&self, look: &Lookup) -> Step {
         carry_on(terms(&self.request, self.deadline), &self.entry, look, &self.gate)
     }
 
@@ -327,7 +327,7 @@ fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
 
 #[test]
 fn an_open_write_is_looked_up_while_there_is_time() {
-    let failed = Look::Failed("503".into());
+    let failed = Lookup::Failed("503".into());
     for (verb, (name, end, ..)) in VERBS.into_iter().flat_map(|v| ENDS[..4].iter().map(move |e| (v, *e))) {
         for open in [Open::Unknown, Open::Guard(10), Open::Guard(9)] {
             let mut case = Case::with(verb, end);
@@ -351,15 +351,15 @@ fn what_was_refused_has_failed_only_if_the_object_says_so() {
         let mut case = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
         end(&mut case);
         assert_eq!(case.cached(), Step::Read);
-        assert_eq!(case.on(&Look::Failed("503".into())), Step::Hold(Some("503".into())));
+        assert_eq!(case.on(&Lookup::Failed("503".into())), Step::Hold(Some("503".into())));
         assert_eq!(became(&case.live()), (ItemResult::Failed, Some(reason)));
         assert_eq!(became(&case.on(&live(None))), (ItemResult::Settled, Some(Reason::Gone)));
         case.deadline = Deadline::NotAfter;
-        assert_eq!(became(&case.on(&Look::Failed("503".into()))).0, ItemResult::Failed);
+        assert_eq!(became(&case.on(&Lookup::Failed("503".into()))).0, ItemResult::Failed);
     }
     let mut forbidden = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
     forbidden.entry.progress.failed.refused = Some((Reason::Forbidden, "403".into()));
-    let unread = Look::Failed("403".into());
+    let unread = Lookup::Failed("403".into());
     assert_eq!(became(&forbidden.on(&unread)), (ItemResult::Failed, Some(Reason::Forbidden)));
 }
 
@@ -368,7 +368,7 @@ fn what_must_be_read_is_read_whatever_the_cache_says() {
     for (verb, change) in VERBS.into_iter().flat_map(|v| rows(v).into_iter().map(move |row| (v, row.1))) {
         let case = Case::with(verb, |case| {
             change(case);
-            case.entry.progress.must_look = true;
+            case.entry.progress.must_read = true;
         });
         assert_eq!(case.cached(), Step::Read);
     }
@@ -381,13 +381,13 @@ fn nothing_is_written_while_the_flag_or_the_object_cannot_be_read() {
         assert_eq!(case.live(), Step::Hold(Some("503".into())));
         assert_eq!(case.cached(), Step::Hold(Some("503".into())));
         let case = Case::new(verb);
-        assert_eq!(case.on(&Look::Failed("reset".into())), Step::Hold(Some("reset".into())));
+        assert_eq!(case.on(&Lookup::Failed("reset".into())), Step::Hold(Some("reset".into())));
         // A deadline does not wait for either.
         for (deadline, gate) in
             [(Deadline::Active, Gate::Open), (Deadline::NotAfter, Gate::Unknown("503".into()))]
         {
             let case = Case::with(verb, |case| (case.deadline, case.gate) = (deadline, gate));
-            let found = became(&case.on(&Look::Failed("reset".into())));
+            let found = became(&case.on(&Lookup::Failed("reset".into())));
             assert_eq!(found, (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
         }
     }

@@ -4,7 +4,7 @@ use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Step, Terms, carry_on},
-        facts::{Deadline, Gate, Look, Rules},
+        facts::{Deadline, Gate, Lookup, Rules},
         fixtures::{OTHER, OWN, VERBS, cached, entry, live, request, target},
         request::{Request, without_record},
         work::Entry,
@@ -18,7 +18,7 @@ fn scheduled(verb: TargetStatus) -> (Request, Entry) {
     (request, entry)
 }
 
-fn step((request, entry): &(Request, Entry), look: &Look, deadline: Deadline) -> Step {
+fn step((request, entry): &(Request, Entry), look: &Lookup, deadline: Deadline) -> Step {
     let steps = [Gate::Open, Gate::Closed("off".into()), Gate::Unknown("503".into())]
         .map(|gate| carry_on(Terms { request, deadline, rules: Rules::default() }, entry, look, &gate));
     assert!(steps.iter().all(|step| *step == steps[0]), "the flag has no say any more: {steps:?}");
@@ -38,7 +38,7 @@ fn stopping(state: State) -> Target {
     Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) }
 }
 
-const LOOKS: [fn(Option<Target>) -> Look; 2] = [cached, live];
+const LOOKS: [fn(Option<Target>) -> Lookup; 2] = [cached, live];
 
 #[test]
 fn a_stop_settles_when_it_is_seen_to_have_taken_hold_and_not_before() {
@@ -128,7 +128,7 @@ fn an_absence_settles_once_a_live_read_or_a_watch_has_said_so() {
                 let stop = verb == TargetStatus::Stopped;
                 assert_eq!(read.message.is_some_and(|m| m.contains("deleted")), stop);
                 item.1.progress.gone = true;
-                for look in [cached(absent.clone()), Look::Failed("503".into())] {
+                for look in [cached(absent.clone()), Lookup::Failed("503".into())] {
                     settled(step(&item, &look, deadline));
                 }
             }
@@ -156,7 +156,7 @@ fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
         let looks = [
             live(Some(stopping(State::Running))),
             live(Some(stopping(State::Stopping))),
-            Look::Failed("503".into()),
+            Lookup::Failed("503".into()),
         ];
         for look in looks {
             let Step::Become(record, None) = step(&item, &look, Deadline::Active) else { panic!("{look:?}") };
@@ -174,7 +174,7 @@ fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
 fn what_must_be_read_is_read_before_the_deadline_counts() {
     for verb in VERBS {
         let mut item = scheduled(verb);
-        item.1.progress.must_look = true;
+        item.1.progress.must_read = true;
         for deadline in [Deadline::Ahead, Deadline::Active] {
             assert_eq!(step(&item, &cached(Some(stopping(State::Stopping))), deadline), Step::Read);
         }
@@ -184,7 +184,7 @@ fn what_must_be_read_is_read_before_the_deadline_counts() {
 #[test]
 fn a_read_that_fails_is_told() {
     for verb in VERBS {
-        let found = step(&scheduled(verb), &Look::Failed("503".into()), Deadline::Ahead);
+        let found = step(&scheduled(verb), &Lookup::Failed("503".into()), Deadline::Ahead);
         assert_eq!(found, Step::Hold(Some("503".into())));
     }
 }
@@ -193,7 +193,7 @@ fn a_read_that_fails_is_told() {
 fn an_end_stays_what_it_is() {
     let looks = || {
         let objects = State::ALL.into_iter().map(|s| Some(target(s))).chain([None]);
-        objects.flat_map(|o| [cached(o.clone()), live(o)]).chain([Look::Failed("503".into())])
+        objects.flat_map(|o| [cached(o.clone()), live(o)]).chain([Lookup::Failed("503".into())])
     };
     for (result, verb) in [ItemResult::Eligible, ItemResult::Settled, ItemResult::Refused, ItemResult::Failed]
         .into_iter()

@@ -71,7 +71,7 @@ impl Drop for Writing {
 /// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s, and more rarely
 /// still where many BulkUpdates are being written; and when one that failed is tried again.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct Throttle {
     last: Option<Instant>,
     interval: Duration,
     failed: u32,
@@ -80,7 +80,7 @@ pub struct Pace {
     not_before: Option<Instant>,
 }
 
-impl Pace {
+impl Throttle {
     /// When the next one may go out, while so many others are being written.
     #[must_use]
     pub fn next(&self, others: usize) -> Option<Instant> {
@@ -138,7 +138,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn progress_is_reported_after_a_second_and_then_ever_more_rarely() {
-        let mut pace = Pace::default();
+        let mut pace = Throttle::default();
         assert!(pace.due(0) && pace.held_back().is_none() && pace.next(0).is_none());
         for seconds in [1, 2, 4, 8, 10, 10] {
             pace.written();
@@ -183,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_many_are_being_written_progress_is_reported_more_rarely() {
-        let mut pace = Pace::default();
+        let mut pace = Throttle::default();
         assert!(pace.due(1000), "the first is no report of progress");
         pace.written();
         for (others, millis) in [(0, 1000), (2, 1000), (3, 1500), (100, 50_000), (usize::MAX, 60_000)] {
