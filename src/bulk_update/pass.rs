@@ -108,6 +108,13 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
             Box::pin(record::record_last(ctx, work, pulse)).await;
             return End::Over;
         }
+        // What can't be written yet is not planned yet either: a plan rests on what is known when it is.
+        if work.start().is_none() && work.throttle().held_back().is_some() {
+            let decided = (Instant::now(), ctx.clock.now());
+            let waiting = Waiting { following: &following, hindered, to_record: true, decided };
+            settle::settle(ctx, latest, work, &mut flight, waiting).await;
+            continue;
+        }
         let observation = tokio::select! {
             observation = Box::pin(observe::observe(ctx, work, &following)).instrument(info_span!("observe")) => observation,
             () = ctx.shutdown.cancelled() => continue,

@@ -104,11 +104,11 @@ where
         let election = Election::new(aside.clone(), candidate, leadership.clone(), kept);
         // It accepts nothing before it has read what is on record.
         let shared = |policies| Shared { clock, policies, metrics, health: Arc::clone(&health) };
-        lead(election, &health, shutdown, async |lease: &Lenient, shutdown| {
+        Box::pin(lead(election, &health, shutdown, async |lease: &Lenient, shutdown| {
             let required = settings.controller.require_admission_policy;
             let policies = Policies::new(required, lease.annotation(RECORD), notes);
             Box::pin(operator::run(client, settings.controller, shared(policies), shutdown)).await
-        })
+        }))
         .await
     };
     tokio::select! {
