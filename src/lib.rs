@@ -17,6 +17,7 @@ pub mod http_server;
 pub mod index;
 pub mod leadership;
 pub mod lenient;
+pub mod log;
 pub mod meta;
 pub mod metrics;
 pub mod preflight;
