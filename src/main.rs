@@ -16,7 +16,7 @@ use ai_api_operator::{
     controller::replica,
     gateway,
     misconfigured::Misconfigured,
-    telemetry::traces::Traces,
+    telemetry::{log::OneLine, traces::Traces},
 };
 use anyhow::Context;
 use command::{
@@ -113,7 +113,8 @@ fn init_tracing(format: LogFormat) -> Result<Option<Traces>, Misconfigured> {
     // Spans are for traces; lines of the log tell themselves what they are about.
     let lines = filter.and(filter_fn(|metadata| !metadata.is_span()));
     // Of a line that cannot be written nobody can be told.
-    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let log =
+        tracing_subscriber::fmt::layer().with_writer(|| OneLine(io::stderr())).log_internal_errors(false);
     let log = match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),

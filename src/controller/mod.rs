@@ -4,7 +4,7 @@
 
 pub mod election;
 mod feeds;
-mod operator;
+pub mod operator;
 pub mod preflight;
 pub mod replica;
 mod settings;

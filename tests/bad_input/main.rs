@@ -155,6 +155,7 @@ async fn loosened(
         world.put_back(&crd(sort));
         until_it_takes_loose_specs(world, sort, false).await;
     }
+    world.plane.until_watched().await;
 }
 
 fn crd(sort: Sort) -> String {

@@ -10,7 +10,12 @@ use std::{
 
 use ai_api_operator::{
     client::{self, clock::Clock},
-    controller::{self, Settings, election::Timing, replica},
+    controller::{
+        Settings,
+        election::Timing,
+        operator::{self, Shared},
+        replica,
+    },
     observed::admission::Policies,
     telemetry::metrics::Metrics,
 };
@@ -125,16 +130,9 @@ impl Running {
                     let clock = Clock::default();
                     let client = client::connect_through(config, &Stack::new(clock.clone(), through))?;
                     let policies = Policies::new(false, None, watch::Sender::default());
-                    controller::run(
-                        client,
-                        settings,
-                        clock,
-                        policies,
-                        Metrics::default(),
-                        Arc::default(),
-                        stop,
-                    )
-                    .await
+                    let shared =
+                        Shared { clock, policies, metrics: Metrics::default(), health: Arc::default() };
+                    operator::run(client, settings, shared, stop).await
                 };
                 tokio::select! {
                     biased;

@@ -10,6 +10,7 @@ use std::{
 use kube::{
     Client, Config,
     api::{Api, DynamicObject, Patch, PatchParams},
+    client::Body,
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, GroupVersionKind, TypeMeta},
 };
@@ -67,7 +68,29 @@ impl ControlPlane {
         let (ok, output) = plane.kubectl(&wait.into_iter().chain(crds).collect::<Vec<_>>(), "");
         assert!(ok, "{output}");
         plane.base = plane.manifests("base");
+        // In a runtime of its own, for the caller may be in the midst of one.
+        std::thread::scope(|threads| {
+            let watched = threads.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(plane.until_watched());
+            });
+            watched.join().unwrap();
+        });
         plane
+    }
+
+    /// Waits until each custom resource can be watched. Where a CRD is new, or has been changed, a watch is answered with 429
+    /// ("storage is (re)initializing") for a moment, and whoever counts failed watches would count that.
+    pub async fn until_watched(&self) {
+        let client = self.client().await;
+        for plural in ["executions", "deployments", "bulkupdates"] {
+            until("a watch", || async {
+                let watch = format!("/apis/aiapi.dev/v1alpha1/{plural}?watch=true&resourceVersion=0");
+                let answer = client.send(http::Request::get(watch).body(Body::empty()).unwrap()).await;
+                answer.unwrap().status().is_success()
+            })
+            .await;
+        }
     }
 
     /// The manifests of a folder of deploy/.

@@ -31,9 +31,8 @@ impl Runner<'_> {
         }
         // It is shown the past by now, or nothing of the Lease, which is renewed all the time; or what follows would be no fault.
         let at_once = matches!(self.plan.view, Some((View::Back, _) | (_, Resource::Leases)));
-        let end = Instant::now() + PATIENCE;
-        while at_once && self.views.met() == 0 && Instant::now() < end {
-            self.wait_a_while().await?;
+        if at_once {
+            self.until_met(1).await?;
         }
         self.guard_changes().await?;
         // Of what is of the same second as the BulkUpdate, a life that finds it there can't know whether it is older.
@@ -65,10 +64,8 @@ impl Runner<'_> {
         }
         if self.plan.shows_an_old_bulk_update() {
             // Where it has died of its last record, it is the next life that sees it.
-            let end = Instant::now() + PATIENCE;
-            let dies = self.plan.strikes.iter().any(|strike| strike.fault.ends_a_life());
-            while dies && self.views.met() == 0 && Instant::now() < end {
-                self.wait_a_while().await?;
+            if self.plan.strikes.iter().any(|strike| strike.fault.ends_a_life()) {
+                self.until_met(1).await?;
             }
             self.sees_an_old_bulk_update().await?;
         }
@@ -101,6 +98,15 @@ impl Runner<'_> {
         }
     }
 
+    /// Waits until so many events have met what the plan shows instead; in vain, if there are none.
+    pub async fn until_met(&mut self, events: usize) -> Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        while self.views.met() < events && Instant::now() < end {
+            self.wait_a_while().await?;
+        }
+        Ok(())
+    }
+
     /// It is shown that what is over was not yet planned, and does not do it again.
     async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
         let life = Arc::clone(&self.lives[self.lives.len() - 1]);
@@ -117,10 +123,7 @@ impl Runner<'_> {
             self.wait_a_while().await?;
         }
         let before = life.counts();
-        let end = Instant::now() + PATIENCE;
-        while self.views.met() == 0 && Instant::now() < end {
-            self.wait_a_while().await?;
-        }
+        self.until_met(1).await?;
         self.until_calm().await?;
         let after = life.counts();
         let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use ai_api_operator::api::BulkUpdate;
 
-use super::{PATIENCE, Runner, WAITS};
+use super::{Runner, WAITS};
 use crate::{fault::View, guards};
 
 impl Runner<'_> {
@@ -25,10 +25,7 @@ impl Runner<'_> {
         if self.plan.view_ends_before_the_bulk_update() {
             // The operator's watch may be later than the one that has told of the changes here.
             let hidden = if matches!(self.plan.view, Some((View::Lose, _))) { changes } else { 1 };
-            let end = Instant::now() + PATIENCE;
-            while !self.plan.away && self.views.met() < hidden && Instant::now() < end {
-                self.wait_a_while().await?;
-            }
+            self.until_met(hidden).await?;
             self.views.end();
         }
         // A watch that has to be begun anew waits before it is.
