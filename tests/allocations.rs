@@ -63,7 +63,7 @@ fn a_target_and_an_item_allocate_little() {
         "spec": {"executions": items}});
     let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
     let mut work = Work::take_up(&bulk, None);
-    let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+    let gates = Gates { executions: Gate::Open, deployments: Gate::Open };
     let now: Timestamp = "2026-01-01T00:00:02Z".parse().unwrap();
 
     let region = Region::new(ALLOCATOR);
@@ -71,7 +71,7 @@ fn a_target_and_an_item_allocate_little() {
     let looking = region.change().allocations as f64 / 100.0;
     let rules = Rules { delete_completed: false };
     let region = Region::new(ALLOCATOR);
-    let seen = Observation { admission: Admission::NotRequired, gates, looks, unlisted: None };
+    let seen = Observation { admission: Admission::NotRequired, gates, looks, not_listed: None };
     let plan = plan(work.request(), &seen, now.into(), rules);
     let planning = region.change().allocations as f64 / 100.0;
     assert!(matches!(&plan, Planning::Planned(items) if items.len() == 100), "{plan:?}");

@@ -99,7 +99,7 @@ async fn a_refusal_that_can_not_be_confirmed_waits() {
     let expected = ["Accepted Unknown Waiting", "Ready False Waiting", "Reconciling True Waiting"];
     assert_eq!(conditions(&status), expected);
     let message = &status.condition("Ready").unwrap().message;
-    assert!(message.starts_with("Execution not-there can't be read: 403"), "{message}");
+    assert!(message.starts_with("cannot read Execution not-there: 403"), "{message}");
     assert!(world.find(Kind::Execution, "stopped-1").await.is_some(), "nothing is written without a plan");
     give_back(&world).await;
     let status = world.finished("waits").await;

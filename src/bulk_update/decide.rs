@@ -10,9 +10,9 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    api::{ConditionReason, ItemResult, Kind, Reason},
+    api::{ItemResult, Kind, Reason},
     bulk_update::{
-        facts::{Deadline, Gate, Hindrance, Observation, Rules},
+        facts::{Deadline, Gate, MissedDeadline, Observation, Obstacle, Rejection, Rules},
         request::{Request, Start},
         work::{Become, Entry, ItemPlan, Phase, Plan, Work},
     },
@@ -23,10 +23,7 @@ use crate::{
 pub use carry_on::{Step, Terms, carry_on};
 #[cfg(test)]
 use eligible::is_older;
-pub use eligible::{plan_item, verdict};
-
-const UNCHECKED: &str = "it was made before the admission policy had stood for 10 s, so that nobody has checked whether its \
-    author may do this: nothing was done; make a new BulkUpdate if it is still wanted";
+pub use eligible::{Ineligible, ItemPlanning, plan_item, verdict};
 
 /// How long a watch of targets may be behind before the status says that it is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,15 +58,13 @@ pub fn decide(work: &Work, observation: &Observation, rules: Rules, now: Now) ->
 
 fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
     match plan(work.request(), observation, now, rules) {
-        Planning::Reject(why, message) => {
-            Decision { phase: Some(Phase::Rejected(why, message)), ..Decision::default() }
-        }
+        Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
         // It catches up within a moment; the status says so only where it does not.
-        Planning::Wait(Hindrance::Behind, _) if !work.has_waited(PATIENCE) => {
+        Planning::Wait(Obstacle::StaleCache(..)) if !work.has_waited(PATIENCE) => {
             Decision { hindered: true, ..Decision::default() }
         }
-        Planning::Wait(why, message) => {
-            Decision { phase: Some(Phase::Waiting(why, message)), hindered: true, ..Decision::default() }
+        Planning::Wait(why) => {
+            Decision { phase: Some(Phase::Waiting(why)), hindered: true, ..Decision::default() }
         }
         Planning::Read(unsure) => {
             let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
@@ -88,16 +83,16 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
 /// `remark` belongs to what ends because of the deadline.
 fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Option<&str>) -> Decision {
     let mut decision = Decision::default();
-    let mut hindrance = observation.unlisted.clone();
+    let mut obstacle = observation.not_listed.map(Obstacle::NotListed);
     for (at, (entry, step)) in
         work.entries().iter().zip(steps(work.entries(), observation, terms)).enumerate()
     {
         match step {
-            Step::Hold(why) => hindrance = hindrance.or(why),
+            Step::Hold(why) => obstacle = obstacle.or(why),
             Step::Read if entry.can_send() => decision.reads.push(at),
             Step::Write(target) if entry.can_send() => decision.writes.push((at, target)),
             Step::Read | Step::Write(_) => {}
-            Step::Become(mut record, rests_on) => {
+            Step::Become(ItemPlan { mut record, rests_on }) => {
                 let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
                 if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
                     *message = format!("{message} {remark}").into();
@@ -107,8 +102,8 @@ fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Optio
             }
         }
     }
-    decision.hindered = hindrance.is_some();
-    decision.phase = Some(Phase::Planned(hindrance));
+    decision.hindered = obstacle.is_some();
+    decision.phase = Some(Phase::Planned(obstacle));
     decision
 }
 
@@ -116,9 +111,9 @@ fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Optio
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Planning {
     /// It is over before it began.
-    Reject(ConditionReason, String),
+    Reject(Rejection),
     /// It can't be planned yet.
-    Wait(Hindrance, String),
+    Wait(Obstacle),
     /// These items have to be read first.
     Read(Vec<usize>),
     /// This is the plan: one for each item, in order.
@@ -128,57 +123,48 @@ pub enum Planning {
 /// Plans a BulkUpdate. The observation has a look for each item.
 #[must_use]
 pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules) -> Planning {
-    if let Some(message) = too_late(request, now) {
-        return Planning::Reject(ConditionReason::DeadlineExceeded, message);
+    if let Some(rejection) = too_late(request, now) {
+        return Planning::Reject(rejection);
     }
     if let Admission::Missing(why) = &observation.admission {
-        return Planning::Wait(Hindrance::Waiting, why.clone());
+        return Planning::Wait(Obstacle::Admission(why.to_string()));
     }
     if !observation.admission.covers(request.created) {
-        return Planning::Reject(ConditionReason::NotAuthorized, UNCHECKED.into());
+        return Planning::Reject(Rejection::NotAuthorized);
     }
     for kind in Kind::ALL.into_iter().filter(|kind| request.names(*kind)) {
         match observation.gates.of(kind) {
             Gate::Open => {}
-            Gate::Unknown(why) => return Planning::Wait(Hindrance::FlagUnreadable, why.clone()),
-            Gate::Closed(why) => {
-                let reason = if observation.gates.invalid {
-                    ConditionReason::MetaInvalid
-                } else {
-                    ConditionReason::BulkUpdatesDisabled
-                };
-                return Planning::Reject(reason, why.clone());
-            }
+            Gate::Unknown(why) => return Planning::Wait(why.clone()),
+            Gate::Closed(why) => return Planning::Reject(why.clone()),
         }
     }
     let mut unsure = Vec::new();
     let mut planned = Vec::new();
-    let mut hindrance = None;
+    let mut obstacle = None;
     for (at, (item, look)) in request.items.iter().zip(&observation.looks).enumerate() {
         match plan_item(request, item, look, rules) {
-            Ok(Some(entry)) => planned.push(entry),
-            Ok(None) => unsure.push(at),
-            Err(hinders) => hindrance = hindrance.or(Some(hinders)),
+            ItemPlanning::Planned(plan) => planned.push(plan),
+            ItemPlanning::Read => unsure.push(at),
+            ItemPlanning::Wait(why) => obstacle = obstacle.or(Some(why)),
         }
     }
-    match hindrance {
+    match obstacle {
         _ if !unsure.is_empty() => Planning::Read(unsure),
-        Some((hindrance, why)) => Planning::Wait(hindrance, why),
+        Some(why) => Planning::Wait(why),
         None => Planning::Planned(planned),
     }
 }
 
-fn too_late(request: &Request, now: Now) -> Option<String> {
-    let (what, deadline) = if request.not_after_has_passed(now) {
-        ("notAfter has passed", request.not_after.unwrap_or_default())
+fn too_late(request: &Request, now: Now) -> Option<Rejection> {
+    let (deadline, time) = if request.not_after_has_passed(now) {
+        (MissedDeadline::NotAfter, request.not_after.unwrap_or_default())
     } else if now.earliest >= request.starting_deadline {
-        let what = "startingDeadlineSeconds after its creation it had not been planned";
-        (what, request.starting_deadline)
+        (MissedDeadline::Starting, request.starting_deadline)
     } else {
         return None;
     };
-    let remark = now.remark(deadline).map(|remark| format!(" ({remark})")).unwrap_or_default();
-    Some(format!("{what}{remark}: nothing was done; make a new BulkUpdate if it is still wanted"))
+    Some(Rejection::TooLate { deadline, remark: now.remark(time) })
 }
 
 /// The steps of one that was planned, an entry for each item.

@@ -13,7 +13,7 @@ use crate::{
     bulk_update::{
         Crowd, Events,
         context::Context,
-        facts::{Lookup, Rules},
+        facts::{Lookup, Obstacle, Rejection, Rules},
         request::{Item, Request, blank},
         work::{Entry, Progress},
     },
@@ -137,6 +137,16 @@ pub(super) fn live(object: Option<Target>) -> Lookup {
 /// As it was read, where its watch is behind.
 pub(super) fn ahead(object: Target) -> Lookup {
     Lookup::Ahead(Arc::new(object))
+}
+
+/// Why the target can't be read.
+pub(super) fn unread(why: &str) -> Obstacle {
+    Obstacle::Read { kind: Kind::Execution, id: ID.into(), why: why.into() }
+}
+
+/// The flag is off.
+pub(super) fn off() -> Rejection {
+    Rejection::Disabled { kind: Kind::Execution, config_map: "ai-api-system/ai-api-meta".into() }
 }
 
 /// One that the verb takes.

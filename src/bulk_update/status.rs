@@ -13,7 +13,7 @@ use crate::{
         Reason, STALLED, Summary,
     },
     bulk_update::{
-        facts::Hindrance,
+        facts::{Obstacle, Rejection},
         work::{Phase, Work},
     },
     client::clock::Now,
@@ -41,23 +41,23 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
         ..BulkUpdateStatus::default()
     };
     let words = match phase {
-        Phase::Waiting(why, message) => waiting(*why, message),
-        Phase::Rejected(why, message) => {
+        Phase::Waiting(why) => waiting(why),
+        Phase::Rejected(why) => {
             status.completion_time.get_or_insert(Time(now));
-            rejected(*why, message)
+            rejected(why)
         }
         Phase::Proposed(plan) => {
             let kinds = work.entries().iter().map(|entry| entry.item.kind);
             carried_out(&mut status, &kinds.zip(plan.records()).collect(), None, work, now)
         }
         Phase::Planned(_) | Phase::Last => {
-            let hindrance = match phase {
+            let obstacle = match phase {
                 Phase::Planned(why) => why.clone().or_else(|| work.waits_for()),
                 _ => None,
             };
             let known =
                 work.entries().iter().filter_map(|entry| Some((entry.item.kind, entry.record.as_ref()?)));
-            carried_out(&mut status, &known.collect(), hindrance.as_deref(), work, now)
+            carried_out(&mut status, &known.collect(), obstacle.as_ref(), work, now)
         }
     };
     status.conditions = Moment { before, generation: work.generation(), now }.conditions(&words);
@@ -71,7 +71,7 @@ type Records<'a> = Vec<(Kind, &'a ItemStatus)>;
 fn carried_out(
     status: &mut BulkUpdateStatus,
     records: &Records<'_>,
-    hindrance: Option<&str>,
+    obstacle: Option<&Obstacle>,
     work: &Work,
     now: Timestamp,
 ) -> Words {
@@ -83,7 +83,7 @@ fn carried_out(
         status.completion_time.get_or_insert(Time(now));
         finished(summary, records, work.request().dry_run)
     } else {
-        underway(summary, hindrance)
+        underway(summary, obstacle)
     }
 }
 
@@ -95,23 +95,21 @@ struct Words {
     stalled: bool,
 }
 
-fn waiting(why: Hindrance, message: &str) -> Words {
-    let reason = match why {
-        Hindrance::FlagUnreadable => ConditionReason::FlagUnreadable,
-        Hindrance::Waiting | Hindrance::Behind => ConditionReason::Waiting,
-    };
+fn waiting(why: &Obstacle) -> Words {
+    let (reason, message) = (why.reason(), why.to_string());
     Words {
-        accepted: ("Unknown", reason, message.to_owned()),
-        ready: (false, reason, message.to_owned()),
+        accepted: ("Unknown", reason, message.clone()),
+        ready: (false, reason, message),
         reconciling: true,
         stalled: false,
     }
 }
 
-fn rejected(why: ConditionReason, message: &str) -> Words {
+fn rejected(why: &Rejection) -> Words {
+    let (reason, message) = (why.reason(), why.to_string());
     Words {
-        accepted: ("False", why, message.to_owned()),
-        ready: (false, why, message.to_owned()),
+        accepted: ("False", reason, message.clone()),
+        ready: (false, reason, message),
         reconciling: false,
         stalled: true,
     }
@@ -121,7 +119,7 @@ fn accepted() -> (&'static str, ConditionReason, String) {
     ("True", ConditionReason::Planned, "every item was decided on, and the plan is on record".to_owned())
 }
 
-fn underway(summary: Summary, hindrance: Option<&str>) -> Words {
+fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Words {
     let done = summary.total - summary.planned - summary.scheduled;
     let (reason, message) = if summary.planned > 0 {
         (
@@ -137,7 +135,7 @@ fn underway(summary: Summary, hindrance: Option<&str>) -> Words {
             ),
         )
     };
-    let message = hindrance.map_or(message.clone(), |why| format!("{message}; waiting: {why}"));
+    let message = obstacle.map_or(message.clone(), |why| format!("{message}; waiting: {why}"));
     Words { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, TargetStatus},
     bulk_update::{
-        facts::Lookup,
+        facts::{Lookup, Obstacle},
         named::Named,
         over::Over,
         request::{Item, Request, Start},
@@ -202,7 +202,7 @@ impl Work {
     }
 
     /// What an item waits for, where that is a request which has to be tried again.
-    pub fn waits_for(&self) -> Option<String> {
+    pub fn waits_for(&self) -> Option<Obstacle> {
         self.entries.iter().find_map(Entry::waits_for)
     }
 
@@ -277,8 +277,8 @@ impl Work {
     ) -> BulkUpdateStatus {
         if let Phase::Proposed(Plan { start, items }) = phase {
             self.start = Some(start);
-            for (entry, (record, rests_on)) in self.entries.iter_mut().zip(items) {
-                entry.becomes(record, rests_on);
+            for (entry, plan) in self.entries.iter_mut().zip(items) {
+                entry.becomes(plan.record, plan.rests_on);
             }
         }
         self.named.resource_version = version;

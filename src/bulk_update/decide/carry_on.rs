@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::{
     api::{ItemResult, ItemStatus, Reason, TargetStatus},
     bulk_update::{
-        decide::eligible::{is_older, plan_item, verdict},
-        facts::{Deadline, Gate, Lookup, Rules},
+        decide::eligible::{Ineligible, ItemPlanning, is_older, plan_item, verdict},
+        facts::{Deadline, Gate, Lookup, Obstacle, Rules},
         request::{Item, Request},
-        work::{Entry, Open, about, accepted_delete, accepted_stop},
+        work::{Entry, ItemPlan, Open, about, accepted_delete, accepted_stop},
     },
     observed::target::Target,
 };
@@ -18,13 +18,13 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing, for now; why, if something stands in the way.
-    Hold(Option<String>),
+    Hold(Option<Obstacle>),
     /// Read the object first.
     Read,
     /// Write to the object as it was seen.
     Write(Arc<Target>),
     /// This is what became of it; and the object that a new plan rests on, if it is one.
-    Become(ItemStatus, Option<Arc<Target>>),
+    Become(ItemPlan),
 }
 
 /// What holds for every item of a BulkUpdate.
@@ -50,8 +50,7 @@ pub fn carry_on(terms: Terms<'_>, entry: &Entry, look: &Lookup, gate: &Gate) -> 
     let (found, live) = look.object();
     if live && found.is_some_and(|found| found.uid.is_empty()) {
         // It may be the object of the plan: it counts neither as that nor as another.
-        let item = &entry.item;
-        let look = Lookup::Failed(format!("{} {} has no uid", item.kind.name(), item.id));
+        let look = Lookup::Failed(Obstacle::NoUid(entry.item.kind, Arc::clone(&entry.item.id)));
         return carry_on(terms, entry, &look, gate);
     }
     match record.result {
@@ -78,7 +77,7 @@ impl Planned<'_> {
     }
 
     fn becomes(&self, result: ItemResult, reason: Option<Reason>, message: Option<Arc<str>>) -> Step {
-        Step::Become(ItemStatus { result, reason, message, ..self.record.clone() }, None)
+        becomes(ItemStatus { result, reason, message, ..self.record.clone() })
     }
 
     fn fails(&self, reason: Reason, message: Option<Arc<str>>) -> Step {
@@ -101,14 +100,14 @@ impl Planned<'_> {
             && stop
             && target.stop_request.as_deref() == Some(&*self.terms.request.uid)
         {
-            return Some(Step::Become(accepted_stop(self.record, target), None));
+            return Some(becomes(accepted_stop(self.record, target)));
         }
         if let Some(target) = planned
             && !stop
             && target.terminating
         {
             // The cache may have shown an older object than the one that was meant: this one, that is going.
-            let scheduled = Step::Become(accepted_delete(self.record, target), None);
+            let scheduled = becomes(accepted_delete(self.record, target));
             return Some(if live { scheduled } else { Step::Read });
         }
         let against = match (planned, target) {
@@ -120,19 +119,15 @@ impl Planned<'_> {
             (None, _) if !stop => {
                 return Some(self.becomes(ItemResult::Settled, Some(Reason::Gone), None));
             }
-            (None, Some(_)) => (Reason::Replaced, None),
-            (None, None) => (Reason::Gone, None),
+            (None, Some(_)) => Ineligible::Replaced,
+            (None, None) => Ineligible::Gone,
         };
         if !live {
             return Some(Step::Read);
         }
         let entry = planned.map_or_else(|| self.record.clone(), |t| about(self.record.clone(), t));
-        let (reason, message) = against;
-        let message = message.map(Into::into);
-        Some(Step::Become(
-            ItemStatus { result: ItemResult::Failed, reason: Some(reason), message, ..entry },
-            None,
-        ))
+        let (reason, message) = (Some(against.reason()), against.message().map(Into::into));
+        Some(becomes(ItemStatus { result: ItemResult::Failed, reason, message, ..entry }))
     }
 
     /// Whether the object now under the name is the one that was meant, and the plan was made on an older one.
@@ -142,9 +137,9 @@ impl Planned<'_> {
 
     fn plan_anew(&self, look: &Lookup) -> Step {
         match plan_item(self.terms.request, self.item(), look, self.terms.rules) {
-            Ok(Some((entry, target))) => Step::Become(entry, target),
-            Ok(None) => Step::Read,
-            Err((_, why)) => Step::Hold(Some(why)),
+            ItemPlanning::Planned(plan) => Step::Become(plan),
+            ItemPlanning::Read => Step::Read,
+            ItemPlanning::Wait(why) => Step::Hold(Some(why)),
         }
     }
 
@@ -153,7 +148,7 @@ impl Planned<'_> {
         let deadline = self.terms.deadline;
         let progress = &self.entry.progress;
         let end = match (gate, deadline) {
-            (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, Some(why.as_str().into()))),
+            (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, Some(why.to_string().into()))),
             (_, Deadline::Active) => {
                 Some((Reason::DeadlineExceeded, Some("activeDeadlineSeconds had passed".into())))
             }
@@ -192,12 +187,16 @@ impl Planned<'_> {
     }
 }
 
+fn becomes(record: ItemStatus) -> Step {
+    Step::Become(ItemPlan { record, rests_on: None })
+}
+
 fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup) -> Step {
     let progress = &entry.progress;
     let stop = entry.item.target == TargetStatus::Stopped;
     let gone = || {
         let message = stop.then(|| "it was deleted before the stop took hold".into());
-        Step::Become(ItemStatus { result: ItemResult::Settled, message, ..record.clone() }, None)
+        becomes(ItemStatus { result: ItemResult::Settled, message, ..record.clone() })
     };
 
     let (target, live) = look.object();
@@ -214,7 +213,7 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup
         };
         let now = accepted_stop(record, target);
         if now.result == ItemResult::Settled && (current || progress.written.is_none()) {
-            return if current { Step::Become(now, None) } else { Step::Read };
+            return if current { becomes(now) } else { Step::Read };
         }
     }
     if matches!(look, Lookup::Cached(_)) && (ours.is_none() || progress.must_read) {
@@ -226,15 +225,12 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup
             return Step::Read;
         }
         let message = format!("{} was accepted and may still take hold", entry.item.target.word());
-        return Step::Become(
-            ItemStatus {
-                result: ItemResult::Failed,
-                reason: Some(Reason::NotSettledInTime),
-                message: Some(message.into()),
-                ..record.clone()
-            },
-            None,
-        );
+        return becomes(ItemStatus {
+            result: ItemResult::Failed,
+            reason: Some(Reason::NotSettledInTime),
+            message: Some(message.into()),
+            ..record.clone()
+        });
     }
     match look {
         Lookup::Failed(why) => Step::Hold(Some(why.clone())),

@@ -10,11 +10,11 @@ use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Planning, Step, Terms, carry_on, plan},
-        facts::{Deadline, Gate, Gates, Hindrance, Lookup, Observation, Rules},
-        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live},
+        facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rules},
+        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live, off, unread},
         request::{Item, Request},
         status::status,
-        work::{Entry, Open, Phase, Progress, Work},
+        work::{Entry, ItemPlan, Open, Phase, Progress, Work},
     },
     observed::{admission::Admission, target::Target},
 };
@@ -78,7 +78,7 @@ fn looks() -> impl Strategy<Value = Lookup> {
         3 => object().prop_map(cached),
         3 => object().prop_map(live),
         1 => targets().prop_map(ahead),
-        1 => Just(Lookup::Failed("503".into())),
+        1 => Just(Lookup::Failed(unread("503"))),
     ]
 }
 
@@ -99,8 +99,8 @@ fn items() -> impl Strategy<Value = Item> {
 fn gates() -> impl Strategy<Value = Gate> {
     prop_oneof![
         4 => Just(Gate::Open),
-        1 => Just(Gate::Closed("off".into())),
-        1 => Just(Gate::Unknown("503".into())),
+        1 => Just(Gate::Closed(off())),
+        1 => Just(Gate::Unknown(unread("503"))),
     ]
 }
 
@@ -250,7 +250,7 @@ proptest! {
                 prop_assert!(live || !progress.must_read);
                 prop_assert!(progress.failed.refused.is_none());
             }
-            Step::Become(new, rests_on) => {
+            Step::Become(ItemPlan { record: new, rests_on }) => {
                 prop_assert_eq!((&new.id, new.target_status), (&item.id, item.target));
                 let about_object = is_about_the_object(new.result, new.reason);
                 let unread = matches!(look, Lookup::Failed(_)) && new.reason == Some(Reason::OutcomeUnknown);
@@ -300,16 +300,15 @@ proptest! {
             }),
         executions in gates(),
         deployments in gates(),
-        invalid in any::<bool>(),
         admission in admissions(),
         seconds in -1..6i64,
         rules in rules(),
     ) {
         let seen = Observation {
             admission: admission.clone(),
-            gates: Gates { executions, deployments, invalid },
+            gates: Gates { executions, deployments },
             looks: looks.clone(),
-            unlisted: None,
+            not_listed: None,
         };
         let now = at(seconds);
         let late = now >= request.starting_deadline || request.not_after.is_some_and(|end| now > end);
@@ -321,7 +320,7 @@ proptest! {
         };
         match plan(&request, &seen, now.into(), rules) {
             Planning::Reject(..) => prop_assert!(late || !open),
-            Planning::Wait(Hindrance::Behind, _) => {
+            Planning::Wait(Obstacle::StaleCache(..)) => {
                 prop_assert!(!late && open && request.made_at.is_some());
                 prop_assert!(looks.iter().any(|look| matches!(look, Lookup::Ahead(t) if !was_there(&request, t))));
             }
@@ -333,7 +332,7 @@ proptest! {
             Planning::Planned(plan) => {
                 prop_assert!(!late && open);
                 prop_assert_eq!(plan.len(), request.items.len());
-                for ((item, look), (entry, rests_on)) in request.items.iter().zip(&looks).zip(&plan) {
+                for ((item, look), ItemPlan { record: entry, rests_on }) in request.items.iter().zip(&looks).zip(&plan) {
                     prop_assert_eq!((&entry.id, entry.target_status), (&item.id, item.target));
                     prop_assert_eq!(entry.uid.as_deref(), rests_on.as_ref().map(|t| &*t.uid));
                     let name = *item.id == *ID;

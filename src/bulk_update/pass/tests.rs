@@ -16,9 +16,9 @@ use crate::{
         apply::{self, Flight, Wanted},
         context::{Current, Latest},
         decide::{Decision, PATIENCE, decide},
-        facts::{Gate, Gates, Hindrance, Lookup, Observation},
+        facts::{Gate, Gates, Lookup, Observation, Obstacle},
         finished::Finished,
-        fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec},
+        fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec, unread},
         observe,
         over::Over,
         pass::{carry_out, read_again},
@@ -26,7 +26,7 @@ use crate::{
         request::Request,
         resource,
         status::status,
-        work::{Accepted, Answer, Phase, Plan, Progress, Work},
+        work::{Accepted, Answer, ItemPlan, Phase, Plan, Progress, Work},
     },
     client::Failure,
     observed::{
@@ -52,8 +52,9 @@ fn planned(verb: TargetStatus) -> BulkUpdate {
 /// The plan for its only item.
 fn proposed(work: &Work, time: Timestamp) -> Phase {
     let item = &work.request().items[0];
-    let items = vec![(record(item, ItemResult::Planned), Some(eligible(item.target).into()))];
-    Phase::Proposed(Plan::new(work.entries(), items, time.into()))
+    let rests_on = Some(eligible(item.target).into());
+    let plan = ItemPlan { record: record(item, ItemResult::Planned), rests_on };
+    Phase::Proposed(Plan::new(work.entries(), vec![plan], time.into()))
 }
 
 fn refused(code: u16) -> Failure {
@@ -114,8 +115,8 @@ fn work_of(bulk: &BulkUpdate) -> Work {
 }
 
 fn seen(look: Lookup) -> Observation {
-    let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
-    Observation { gates, looks: vec![look], admission: Admission::NotRequired, unlisted: None }
+    let gates = Gates { executions: Gate::Open, deployments: Gate::Open };
+    Observation { gates, looks: vec![look], admission: Admission::NotRequired, not_listed: None }
 }
 
 /// Decides on this, and says what the message of Ready says is waited for.
@@ -131,7 +132,7 @@ fn pass(work: &mut Work, look: Lookup) -> Option<String> {
 async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
     let target = || eligible(TargetStatus::Stopped);
     let mut work = work_of(&planned(TargetStatus::Stopped));
-    let told = "Execution churn-model-v3 can't be written to: 503: not now";
+    let told = "cannot write to Execution churn-model-v3: 503: not now";
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None);
     work.entry_mut(0).write_failed(&refused(CONFLICT), "10");
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None, "one conflict is ordinary");
@@ -142,7 +143,7 @@ async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
         }
         tokio::time::advance(Duration::from_secs(10)).await;
         work.entry_mut(0).read(Err(refused(500)));
-        let unread = "Execution churn-model-v3 can't be read: 500: not now";
+        let unread = "cannot read Execution churn-model-v3: 500: not now";
         for _ in 0..3 {
             assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), Some(unread));
         }
@@ -200,8 +201,7 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
     assert!(decision.reads == [0] && decision.writes.is_empty(), "{decision:?}");
-    let why = "executions can't be listed yet; the operator's log says why".to_owned();
-    assert_eq!(decision.phase, Some(Phase::Planned(Some(why))));
+    assert_eq!(decision.phase, Some(Phase::Planned(Some(Obstacle::NotListed(Kind::Execution)))));
     assert!(decision.hindered);
     // What was not planned waits.
     let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
@@ -273,7 +273,7 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
     let message = |work: &Work| work.on_api_server().condition(READY).map(|c| c.message.clone());
     let before = message(&work);
     // Sent, carried out, and not answered.
-    let first = status(&work, &Phase::Planned(Some("something".into())), at(1).into());
+    let first = status(&work, &Phase::Planned(Some(unread("something"))), at(1).into());
     let stands = with_status(&bulk, &first);
     work.sent_without_answer(first.clone());
     let (ctx, _) = conflicting(stands);
@@ -303,8 +303,10 @@ async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_
     assert!(decision.hindered && decision.phase.is_none() && decision.reads.is_empty(), "{decision:?}");
     tokio::time::advance(PATIENCE).await;
     let decision = decide(&work, None);
-    let Some(Phase::Waiting(Hindrance::Behind, why)) = &decision.phase else { panic!("{decision:?}") };
-    assert!(decision.hindered && why.contains("the watch of executions"), "{why}");
+    let Some(Phase::Waiting(why @ Obstacle::StaleCache(..))) = &decision.phase else {
+        panic!("{decision:?}")
+    };
+    assert!(decision.hindered && why.to_string().contains("the watch of executions"), "{why}");
     // It comes up, and has seen the object before.
     let decision = decide(&work, Some(Target { first_seen: 8, ..read }));
     assert!(matches!(&decision.phase, Some(Phase::Proposed(plan)) if plan.writes()), "{decision:?}");
@@ -325,7 +327,7 @@ async fn where_others_own_metadata_the_status_is_patched_and_nothing_of_the_old_
         let stored: Stored = serde_json::from_value(object).unwrap();
         let (ctx, asked) = answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
         let mut work = Work::take_up(&stored.bulk, None);
-        let rejected = Phase::Waiting(Hindrance::Waiting, "why".into());
+        let rejected = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, rejected, &ctx.health.pulse()).await;
         assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
@@ -352,7 +354,7 @@ async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_gu
     ] {
         let (ctx, _) = answering(move |_, _| (200, answer.clone()));
         let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
-        let waiting = Phase::Waiting(Hindrance::Waiting, "why".into());
+        let waiting = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, waiting, &ctx.health.pulse()).await;
         assert!(matches!(recorded, Recorded::Later), "{recorded:?}");

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::{
     api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind},
     bulk_update::{
+        facts::Obstacle,
         request::{Item, Request, without_record},
         work::progress::{LONGEST_MESSAGE, Open, Progress, Read},
     },
@@ -72,14 +73,14 @@ impl Entry {
 
     /// What an item that is not at its end waits for, where that is a request which has to be tried again.
     #[must_use]
-    pub fn waits_for(&self) -> Option<String> {
+    pub fn waits_for(&self) -> Option<Obstacle> {
         let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
-        let read = failed.read.as_ref().map(|why| self.cannot_be("read", why));
-        read.or_else(|| failed.write.as_ref().map(|why| self.cannot_be("written to", why)))
-    }
-
-    pub(super) fn cannot_be(&self, done: &str, why: &str) -> String {
-        format!("{} {} can't be {done}: {why}", self.item.kind.name(), self.item.id)
+        let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
+        match (&failed.read, &failed.write) {
+            (Some(why), _) => Some(Obstacle::Read { kind, id, why: why.clone() }),
+            (None, Some(why)) => Some(Obstacle::Write { kind, id, why: why.clone() }),
+            (None, None) => None,
+        }
     }
 
     /// The entry as it is kept: with texts that are held already, and no longer than they may be.

@@ -3,25 +3,35 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{ConditionReason, ItemResult, ItemStatus},
-    bulk_update::{facts::Hindrance, request::Start, work::entry::Entry},
+    api::{ItemResult, ItemStatus},
+    bulk_update::{
+        facts::{Obstacle, Rejection},
+        request::Start,
+        work::entry::Entry,
+    },
     observed::target::Target,
 };
 
-/// The entry of an item, and the object that it rests on.
-pub type ItemPlan = (ItemStatus, Option<Arc<Target>>);
+/// What is to be done about one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemPlan {
+    /// Its entry.
+    pub record: ItemStatus,
+    /// The object that this is based on.
+    pub rests_on: Option<Arc<Target>>,
+}
 
 /// Where a BulkUpdate is, as the conditions tell it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Phase {
     /// It can't be planned yet; why.
-    Waiting(Hindrance, String),
+    Waiting(Obstacle),
     /// It is over before it began; why.
-    Rejected(ConditionReason, String),
+    Rejected(Rejection),
     /// This is the plan. It is one from when it is on record.
     Proposed(Plan),
     /// It is planned; why it does not go on, if it does not.
-    Planned(Option<String>),
+    Planned(Option<Obstacle>),
     /// It is planned, and this process does nothing more for it.
     Last,
 }
@@ -51,7 +61,7 @@ impl Plan {
         let kept = entries.iter().zip(items);
         Self {
             start,
-            items: kept.map(|(entry, (record, rests_on))| (entry.kept(record), rests_on)).collect(),
+            items: kept.map(|(entry, plan)| ItemPlan { record: entry.kept(plan.record), ..plan }).collect(),
         }
     }
 
@@ -63,7 +73,7 @@ impl Plan {
 
     /// The entries.
     pub fn records(&self) -> impl Iterator<Item = &ItemStatus> {
-        self.items.iter().map(|(record, _)| record)
+        self.items.iter().map(|plan| &plan.record)
     }
 
     /// Whether anything is to be written to.

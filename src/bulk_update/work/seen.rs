@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     bulk_update::{
-        facts::Lookup,
+        facts::{Lookup, Obstacle},
         work::{Entry, Read},
     },
     observed::target::{Target, not_older},
@@ -19,8 +19,9 @@ impl Entry {
             // One that failed is tried again when it is time.
             Some(Read::Failed) if self.can_send() => {}
             Some(Read::Failed) => {
-                let why = self.progress.failed.read.as_deref();
-                return Lookup::Failed(self.cannot_be("read", why.unwrap_or("trying again")));
+                let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
+                let why = self.progress.failed.read.clone().unwrap_or_else(|| "trying again".into());
+                return Lookup::Failed(Obstacle::Read { kind, id, why });
             }
             Some(Read::Object(Some(read))) => return compared(read, indexed),
             Some(Read::Object(None)) => return Lookup::Live(None),

@@ -12,7 +12,7 @@ use crate::{
     api::State,
     bulk_update::{
         facts::Gate,
-        fixtures::{VERBS, at},
+        fixtures::{VERBS, at, off},
     },
     observed::target::Target,
 };
@@ -153,7 +153,7 @@ proptest! {
         for action in actions {
             cluster.act(action);
         }
-        let flag = if ends_on { Gate::Open } else { Gate::Closed("off".into()) };
+        let flag = if ends_on { Gate::Open } else { Gate::Closed(off()) };
         cluster.finish(flag);
     }
 }

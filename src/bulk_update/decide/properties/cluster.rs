@@ -187,10 +187,10 @@ impl Cluster {
         let places: Vec<_> = (0..ITEMS).map(|at| slot(&self.work, at)).collect();
         let indexed: Vec<_> = places.into_iter().map(|slot| self.index[slot].clone()).collect();
         let looks = self.work.entries().iter().zip(indexed).map(|(entry, indexed)| entry.look(indexed));
-        let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
+        let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone() };
         let admission = Admission::NotRequired;
         let now = self.time();
-        let seen = Observation { admission, gates, looks: looks.collect(), unlisted: None };
+        let seen = Observation { admission, gates, looks: looks.collect(), not_listed: None };
         let Decision { phase, became, reads, writes, .. } = decide(&self.work, &seen, self.rules, now);
         self.work.decided(phase.as_ref(), became);
         match phase {

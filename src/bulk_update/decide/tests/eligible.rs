@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use crate::{
     api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{plan_item, verdict},
-        facts::{Hindrance, Lookup, Rules},
-        fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target},
+        decide::{Ineligible, ItemPlanning, plan_item, verdict},
+        facts::{Lookup, Obstacle, Rules},
+        fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target, unread},
         request::{Item, Request},
+        work::ItemPlan,
     },
     observed::target::{Observed, Target},
 };
@@ -38,7 +39,7 @@ fn reasons(status: &Value, metadata: &Value, kind: Kind, rules: Rules) -> [Optio
         let mut found = owners.iter().map(|spec| {
             let request = request(kind, verb);
             let target = observed(spec, status, metadata);
-            verdict(&request, &request.items[0], Some(&target), rules).err().map(|(reason, _)| reason)
+            verdict(&request, &request.items[0], Some(&target), rules).err().map(|why| why.reason())
         });
         let first = found.next().unwrap();
         assert!(found.all(|other| other == first), "{status}: it depends on whose it is");
@@ -95,10 +96,10 @@ fn a_wrong_state_says_which_it_is_and_which_the_verb_takes() {
     for (kind, verb) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|verb| (kind, verb))) {
         for (state, rules) in State::ALL.into_iter().flat_map(|s| [(s, STRICT), (s, LENIENT)]) {
             let (request, target) = (request(kind, verb), target(state));
-            if let Err((reason, message)) = verdict(&request, &request.items[0], Some(&target), rules) {
-                assert_eq!(reason, Reason::WrongState);
+            if let Err(why) = verdict(&request, &request.items[0], Some(&target), rules) {
+                assert_eq!(why.reason(), Reason::WrongState);
                 let expected = format!("it is {}; {}", state.word(), takes(kind, verb, rules));
-                assert_eq!(message.as_deref(), Some(&*expected));
+                assert_eq!(why.message(), Some(expected));
             }
         }
     }
@@ -127,7 +128,7 @@ fn of_several_reasons_the_first_is_told() {
                     spoil(&mut item, &mut target);
                 }
                 spoil(&mut item, &mut target);
-                let found = verdict(&request, &item, Some(&target), STRICT).unwrap_err().0;
+                let found = verdict(&request, &item, Some(&target), STRICT).unwrap_err().reason();
                 // Nobody asks whether a stop is pending where an object is to be deleted.
                 let stop = verb == TargetStatus::Stopped;
                 let expected =
@@ -137,7 +138,7 @@ fn of_several_reasons_the_first_is_told() {
         }
         let mut item = request.items[0].clone();
         item.uid = Some(MEANT.into());
-        assert_eq!(verdict::<Target>(&request, &item, None, STRICT), Err((Reason::NotFound, None)));
+        assert_eq!(verdict::<Target>(&request, &item, None, STRICT), Err(Ineligible::NotFound));
     }
 }
 
@@ -148,7 +149,7 @@ fn what_was_planned_is_not_doubted_any_more_unless_its_object_is_of_a_later_seco
         for (second, expected) in [(-1, None), (0, None), (1, Some(Reason::CreatedLater))] {
             let target = Target { created: at(second).as_second(), ..eligible(verb) };
             let found = verdict(&request, &request.items[0], Some(&target), STRICT);
-            assert_eq!(found.err().map(|(reason, _)| reason), expected, "{second} s");
+            assert_eq!(found.err().map(|why| why.reason()), expected, "{second} s");
         }
         // Who names the uid means that very object, however young it is.
         let item = Item { uid: Some(MEANT.into()), ..request.items[0].clone() };
@@ -157,27 +158,40 @@ fn what_was_planned_is_not_doubted_any_more_unless_its_object_is_of_a_later_seco
     }
 }
 
+/// What is planned for an item.
+#[derive(Debug, PartialEq, Eq)]
+enum Planned {
+    As(ItemResult, Option<Reason>),
+    Read,
+    Wait(Obstacle),
+}
+
+fn planned(planning: ItemPlanning) -> ItemPlan {
+    match planning {
+        ItemPlanning::Planned(plan) => plan,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// What a plan says of an object that was created in the same second, seen first at this version, and looked at so; the BulkUpdate
 /// was created at version 10, or at an unknown one.
-fn in_the_same_second(
-    made_at: Option<u64>,
-    first_seen: u64,
-    look: fn(Target) -> Lookup,
-) -> Result<Option<(ItemResult, Option<Reason>)>, Hindrance> {
+fn in_the_same_second(made_at: Option<u64>, first_seen: u64, look: fn(Target) -> Lookup) -> Planned {
     let request = Request { made_at, ..request(Kind::Execution, TargetStatus::Deleted) };
     let target = Target { created: at(0).as_second(), first_seen, ..eligible(TargetStatus::Deleted) };
-    let planned = plan_item(&request, &request.items[0], &look(target), STRICT);
-    planned
-        .map(|plan| plan.map(|(entry, _)| (entry.result, entry.reason)))
-        .map_err(|(hindrance, _)| hindrance)
+    match plan_item(&request, &request.items[0], &look(target), STRICT) {
+        ItemPlanning::Planned(plan) => Planned::As(plan.record.result, plan.record.reason),
+        ItemPlanning::Read => Planned::Read,
+        ItemPlanning::Wait(why) => Planned::Wait(why),
+    }
 }
 
 #[test]
 fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
     let live = |t| live(Some(t));
     let cached = |t| cached(Some(t));
-    let later = Ok(Some((ItemResult::Refused, Some(Reason::CreatedLater))));
-    let planned = Ok(Some((ItemResult::Planned, None)));
+    let later = Planned::As(ItemResult::Refused, Some(Reason::CreatedLater));
+    let planned = Planned::As(ItemResult::Planned, None);
+    let stale = Planned::Wait(Obstacle::StaleCache(Kind::Execution, ID.into()));
     for look in [live, cached, ahead] {
         for first_seen in [1, 8, 9] {
             assert_eq!(in_the_same_second(Some(10), first_seen, look), planned, "{first_seen}");
@@ -185,8 +199,8 @@ fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
     }
     for first_seen in [11, 100, u64::MAX] {
         assert_eq!(in_the_same_second(Some(10), first_seen, live), later, "{first_seen}");
-        assert_eq!(in_the_same_second(Some(10), first_seen, cached), Ok(None), "it has to be read");
-        assert_eq!(in_the_same_second(Some(10), first_seen, ahead), Err(Hindrance::Behind));
+        assert_eq!(in_the_same_second(Some(10), first_seen, cached), Planned::Read, "it has to be read");
+        assert_eq!(in_the_same_second(Some(10), first_seen, ahead), stale);
     }
     // Where nobody saw when the request was made, nothing is waited for.
     for look in [live, ahead] {
@@ -205,7 +219,7 @@ fn versions_tell_nothing_about_another_second_and_uids_need_none() {
         };
         let mut result = |target: Target, uid: Option<&str>| {
             request.items[0].uid = uid.map(Into::into);
-            plan_item(&request, &request.items[0], &look(target), STRICT).unwrap().unwrap().0.reason
+            planned(plan_item(&request, &request.items[0], &look(target), STRICT)).record.reason
         };
         assert_eq!(result(made(-1, 11), None), None);
         assert_eq!(result(made(1, 9), None), Some(Reason::CreatedLater));
@@ -218,9 +232,9 @@ fn versions_tell_nothing_about_another_second_and_uids_need_none() {
 fn an_unreadable_object_is_refused_with_what_is_wrong() {
     let request = request(Kind::Execution, TargetStatus::Deleted);
     let target = observed(&json!({}), &json!({"state": "PAUSED"}), &json!({}));
-    let (reason, message) = verdict(&request, &request.items[0], Some(&target), STRICT).unwrap_err();
-    assert_eq!(reason, Reason::Unreadable);
-    assert!(message.unwrap().contains("PAUSED"));
+    let why = verdict(&request, &request.items[0], Some(&target), STRICT).unwrap_err();
+    assert_eq!(why.reason(), Reason::Unreadable);
+    assert!(why.message().unwrap().contains("PAUSED"));
 }
 
 #[test]
@@ -228,11 +242,11 @@ fn an_id_that_cannot_be_a_name_is_not_found_without_a_look() {
     for (id, verb) in ["Abcd", "ab_cd", "-abc", "ab..cd"].into_iter().flat_map(|id| VERBS.map(|v| (id, v))) {
         let mut request = request(Kind::Execution, verb);
         request.items[0].id = id.into();
-        for look in [cached(None), live(None), Lookup::Failed("down".into())] {
-            let (entry, target) =
-                plan_item(&request, &request.items[0], &look, STRICT).unwrap().expect("no read is needed");
-            assert_eq!((entry.result, entry.reason), (ItemResult::Refused, Some(Reason::NotFound)));
-            assert!(entry.message.is_some() && target.is_none(), "{id}");
+        for look in [cached(None), live(None), Lookup::Failed(unread("down"))] {
+            let ItemPlan { record, rests_on } =
+                planned(plan_item(&request, &request.items[0], &look, STRICT));
+            assert_eq!((record.result, record.reason), (ItemResult::Refused, Some(Reason::NotFound)));
+            assert!(record.message.is_some() && rests_on.is_none(), "{id}");
         }
     }
 }
@@ -255,22 +269,21 @@ fn every_object() -> impl Iterator<Item = Option<Target>> {
 
 #[test]
 fn a_cached_look_plans_what_a_live_one_plans_and_refuses_nothing() {
-    let plan =
-        |request: &Request, look: Lookup| plan_item(request, &request.items[0], &look, STRICT).unwrap();
+    let plan = |request: &Request, look: Lookup| plan_item(request, &request.items[0], &look, STRICT);
     for (object, verb) in every_object().flat_map(|object| VERBS.map(|verb| (object.clone(), verb))) {
         let mut request = request(Kind::Execution, verb);
-        for (dry_run, planned) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
+        for (dry_run, expected) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
             request.dry_run = dry_run;
-            let (read, rests_on) = plan(&request, live(object.clone())).expect("a live look suffices");
+            let ItemPlan { record: read, rests_on } = planned(plan(&request, live(object.clone())));
             assert_eq!(rests_on.as_deref(), object.as_ref());
             assert_eq!(read.uid.as_deref(), object.as_ref().map(|t| &*t.uid));
             assert_eq!(read.observed_state, object.as_ref().and_then(|t| t.state.clone().ok()));
             let known = plan(&request, cached(object.clone()));
             if read.result == ItemResult::Refused {
-                assert!(known.is_none() && read.reason.is_some(), "{object:?}");
+                assert!(known == ItemPlanning::Read && read.reason.is_some(), "{object:?}");
             } else {
-                assert_eq!((read.result, read.reason, &read.message), (planned, None, &None));
-                assert_eq!(known, Some((read, rests_on)));
+                assert_eq!((read.result, read.reason, &read.message), (expected, None, &None));
+                assert_eq!(known, ItemPlanning::Planned(ItemPlan { record: read, rests_on }));
             }
         }
     }

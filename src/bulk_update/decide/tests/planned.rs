@@ -4,10 +4,12 @@ use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
         decide::{Step, Terms, carry_on, steps},
-        facts::{Deadline, Gate, Gates, Lookup, Observation, Rules},
-        fixtures::{MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, request, target},
+        facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rules},
+        fixtures::{
+            MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, off, request, target, unread,
+        },
         request::Request,
-        work::{Entry, Open},
+        work::{Entry, ItemPlan, Open},
     },
     observed::{admission::Admission, target::Target},
 };
@@ -68,7 +70,7 @@ impl Case {
 /// What an item has become.
 fn became(step: &Step) -> (ItemResult, Option<Reason>) {
     match step {
-        Step::Become(record, _) => (record.result, record.reason),
+        Step::Become(ItemPlan { record, .. }) => (record.result, record.reason),
         other => panic!("{other:?}"),
     }
 }
@@ -98,7 +100,7 @@ const ENDS: [Row; 8] = {
     [
         (
             "off, open",
-            |c| (c.gate, c.entry.progress.open) = (Gate::Closed("off".into()), Open::Unknown),
+            |c| (c.gate, c.entry.progress.open) = (Gate::Closed(off()), Open::Unknown),
             Failed,
             Some(OutcomeUnknown),
         ),
@@ -123,7 +125,7 @@ const ENDS: [Row; 8] = {
             Failed,
             Some(OutcomeUnknown),
         ),
-        ("off", |c| c.gate = Gate::Closed("off".into()), Failed, Some(BulkUpdatesDisabled)),
+        ("off", |c| c.gate = Gate::Closed(off()), Failed, Some(BulkUpdatesDisabled)),
         ("active", |c| c.deadline = Deadline::Active, Failed, Some(DeadlineExceeded)),
         ("late", |c| c.deadline = Deadline::NotAfter, Failed, Some(DeadlineExceeded)),
         (
@@ -230,7 +232,7 @@ fn what_is_accepted_says_how_far_it_is() {
         let case = Case::with(TargetStatus::Stopped, |case| {
             case.object = Some(Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) });
         });
-        let Step::Become(record, None) = case.live() else { panic!("{state:?}") };
+        let Step::Become(ItemPlan { record, rests_on: None }) = case.live() else { panic!("{state:?}") };
         let settled = matches!(state, State::Stopped | State::Completed | State::Dead);
         let expected = if settled { ItemResult::Settled } else { ItemResult::Scheduled };
         assert_eq!((record.result, record.reason), (expected, None), "{state:?}");
@@ -256,7 +258,9 @@ fn the_stop_of_another_bulk_update_is_none_of_its_own() {
 fn a_plan_on_an_older_object_is_corrected_only_where_the_name_was_meant() {
     for verb in VERBS {
         let mut case = Case::with(verb, |case| case.other(-1));
-        let Step::Become(record, Some(rests_on)) = case.live() else { panic!("not corrected") };
+        let Step::Become(ItemPlan { record, rests_on: Some(rests_on) }) = case.live() else {
+            panic!("not corrected")
+        };
         assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(OTHER)));
         assert_eq!(Some(&*rests_on), case.object.as_ref());
         // The new one is decided on like any other.
@@ -301,7 +305,7 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
             let expected = if unknown { Some(Reason::OutcomeUnknown) } else { plain };
             let found = case.live();
             assert_eq!(became(&found), (ItemResult::Failed, expected), "{name}, {open:?}");
-            let Step::Become(record, None) = found else { panic!("a new plan") };
+            let Step::Become(ItemPlan { record, rests_on: None }) = found else { panic!("a new plan") };
             assert!(record.message.is_some_and(|message| !message.is_empty()), "{name} says nothing");
             let expected = if unknown { Step::Read } else { case.live() };
             assert_eq!(case.cached(), expected, "{name}, {open:?}");
@@ -313,12 +317,12 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
 fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
     for (end, words) in [
         (rows(TargetStatus::Stopped).iter().find(|row| row.0 == "unreadable").unwrap().1, "?"),
-        (ENDS[4].1, "off"),
+        (ENDS[4].1, "bulk updates of executions are disabled in ConfigMap ai-api-system/ai-api-meta"),
         (ENDS[5].1, "activeDeadlineSeconds had passed"),
         (ENDS[6].1, "notAfter had passed"),
         (ENDS[7].1, "403"),
     ] {
-        let Step::Become(record, _) = Case::with(TargetStatus::Stopped, end).live() else {
+        let Step::Become(ItemPlan { record, .. }) = Case::with(TargetStatus::Stopped, end).live() else {
             panic!("{words}")
         };
         assert_eq!(record.message.as_deref(), Some(words));
@@ -327,14 +331,14 @@ fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
 
 #[test]
 fn an_open_write_is_looked_up_while_there_is_time() {
-    let failed = Lookup::Failed("503".into());
+    let failed = Lookup::Failed(unread("503"));
     for (verb, (name, end, ..)) in VERBS.into_iter().flat_map(|v| ENDS[..4].iter().map(move |e| (v, *e))) {
         for open in [Open::Unknown, Open::Guard(10), Open::Guard(9)] {
             let mut case = Case::with(verb, end);
             case.entry.progress.open = open;
             let found = case.on(&failed);
             if case.deadline == Deadline::Ahead {
-                assert_eq!(found, Step::Hold(Some("503".into())), "{name}");
+                assert_eq!(found, Step::Hold(Some(unread("503"))), "{name}");
             } else {
                 assert_eq!(became(&found), (ItemResult::Failed, Some(Reason::OutcomeUnknown)), "{name}");
             }
@@ -345,21 +349,21 @@ fn an_open_write_is_looked_up_while_there_is_time() {
 #[test]
 fn what_was_refused_has_failed_only_if_the_object_says_so() {
     let refused = |c: &mut Case| c.entry.progress.failed.refused = Some((Reason::WriteFailed, "422".into()));
-    let off = |c: &mut Case| c.gate = Gate::Closed("off".into());
+    let off = |c: &mut Case| c.gate = Gate::Closed(off());
     for (reason, end) in [(Reason::WriteFailed, refused as fn(&mut Case)), (Reason::BulkUpdatesDisabled, off)]
     {
         let mut case = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
         end(&mut case);
         assert_eq!(case.cached(), Step::Read);
-        assert_eq!(case.on(&Lookup::Failed("503".into())), Step::Hold(Some("503".into())));
+        assert_eq!(case.on(&Lookup::Failed(unread("503"))), Step::Hold(Some(unread("503"))));
         assert_eq!(became(&case.live()), (ItemResult::Failed, Some(reason)));
         assert_eq!(became(&case.on(&live(None))), (ItemResult::Settled, Some(Reason::Gone)));
         case.deadline = Deadline::NotAfter;
-        assert_eq!(became(&case.on(&Lookup::Failed("503".into()))).0, ItemResult::Failed);
+        assert_eq!(became(&case.on(&Lookup::Failed(unread("503")))).0, ItemResult::Failed);
     }
     let mut forbidden = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
     forbidden.entry.progress.failed.refused = Some((Reason::Forbidden, "403".into()));
-    let unread = Lookup::Failed("403".into());
+    let unread = Lookup::Failed(unread("403"));
     assert_eq!(became(&forbidden.on(&unread)), (ItemResult::Failed, Some(Reason::Forbidden)));
 }
 
@@ -377,17 +381,17 @@ fn what_must_be_read_is_read_whatever_the_cache_says() {
 #[test]
 fn nothing_is_written_while_the_flag_or_the_object_cannot_be_read() {
     for verb in VERBS {
-        let case = Case::with(verb, |case| case.gate = Gate::Unknown("503".into()));
-        assert_eq!(case.live(), Step::Hold(Some("503".into())));
-        assert_eq!(case.cached(), Step::Hold(Some("503".into())));
+        let case = Case::with(verb, |case| case.gate = Gate::Unknown(unread("503")));
+        assert_eq!(case.live(), Step::Hold(Some(unread("503"))));
+        assert_eq!(case.cached(), Step::Hold(Some(unread("503"))));
         let case = Case::new(verb);
-        assert_eq!(case.on(&Lookup::Failed("reset".into())), Step::Hold(Some("reset".into())));
+        assert_eq!(case.on(&Lookup::Failed(unread("reset"))), Step::Hold(Some(unread("reset"))));
         // A deadline does not wait for either.
         for (deadline, gate) in
-            [(Deadline::Active, Gate::Open), (Deadline::NotAfter, Gate::Unknown("503".into()))]
+            [(Deadline::Active, Gate::Open), (Deadline::NotAfter, Gate::Unknown(unread("503")))]
         {
             let case = Case::with(verb, |case| (case.deadline, case.gate) = (deadline, gate));
-            let found = became(&case.on(&Lookup::Failed("reset".into())));
+            let found = became(&case.on(&Lookup::Failed(unread("reset"))));
             assert_eq!(found, (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
         }
     }
@@ -406,7 +410,7 @@ fn an_object_without_a_uid_counts_neither_as_the_one_that_was_meant_nor_as_anoth
                 without(case);
             });
             assert_eq!(case.cached(), Step::Read);
-            assert!(matches!(case.live(), Step::Hold(Some(why)) if why.contains("has no uid")), "{result:?}");
+            assert!(matches!(case.live(), Step::Hold(Some(Obstacle::NoUid(..)))), "{result:?}");
         }
         let case = Case::with(verb, |case| (case.deadline, ()) = (Deadline::Active, without(case)));
         assert_eq!(became(&case.live()), (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
@@ -436,16 +440,16 @@ fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
     let look =
         |version: &str| live(Some(Target { resource_version: version.into(), ..target(State::Running) }));
     let steps = |executions: Gate, deployments: Gate| {
-        let gates = Gates { executions, deployments, invalid: false };
+        let gates = Gates { executions, deployments };
         let looks = vec![look("11"), look("12")];
-        let seen = Observation { admission: Admission::NotRequired, gates, looks, unlisted: None };
+        let seen = Observation { admission: Admission::NotRequired, gates, looks, not_listed: None };
         steps(&entries, &seen, terms(&request, Deadline::Ahead))
     };
     let version = |step: &Step| match step {
         Step::Write(target) => Some(target.resource_version.to_string()),
         _ => None,
     };
-    let off = || Gate::Closed("off".into());
+    let off = || Gate::Closed(crate::bulk_update::fixtures::off());
     for (executions, deployments, expected) in [
         (Gate::Open, Gate::Open, [Some("11"), Some("12")]),
         (off(), Gate::Open, [None, Some("12")]),

@@ -5,9 +5,9 @@ use crate::{
     bulk_update::{
         decide::{Step, Terms, carry_on},
         facts::{Deadline, Gate, Lookup, Rules},
-        fixtures::{OTHER, OWN, VERBS, cached, entry, live, request, target},
+        fixtures::{OTHER, OWN, VERBS, cached, entry, live, off, request, target, unread},
         request::{Request, without_record},
-        work::Entry,
+        work::{Entry, ItemPlan},
     },
     observed::target::Target,
 };
@@ -19,7 +19,7 @@ fn scheduled(verb: TargetStatus) -> (Request, Entry) {
 }
 
 fn step((request, entry): &(Request, Entry), look: &Lookup, deadline: Deadline) -> Step {
-    let steps = [Gate::Open, Gate::Closed("off".into()), Gate::Unknown("503".into())]
+    let steps = [Gate::Open, Gate::Closed(off()), Gate::Unknown(unread("503"))]
         .map(|gate| carry_on(Terms { request, deadline, rules: Rules::default() }, entry, look, &gate));
     assert!(steps.iter().all(|step| *step == steps[0]), "the flag has no say any more: {steps:?}");
     steps[0].clone()
@@ -27,7 +27,9 @@ fn step((request, entry): &(Request, Entry), look: &Lookup, deadline: Deadline) 
 
 fn settled(step: Step) -> ItemStatus {
     match step {
-        Step::Become(record, None) if record.result == ItemResult::Settled && record.reason.is_none() => {
+        Step::Become(ItemPlan { record, rests_on: None })
+            if record.result == ItemResult::Settled && record.reason.is_none() =>
+        {
             record
         }
         other => panic!("{other:?}"),
@@ -128,7 +130,7 @@ fn an_absence_settles_once_a_live_read_or_a_watch_has_said_so() {
                 let stop = verb == TargetStatus::Stopped;
                 assert_eq!(read.message.is_some_and(|m| m.contains("deleted")), stop);
                 item.1.progress.gone = true;
-                for look in [cached(absent.clone()), Lookup::Failed("503".into())] {
+                for look in [cached(absent.clone()), Lookup::Failed(unread("503"))] {
                     settled(step(&item, &look, deadline));
                 }
             }
@@ -156,10 +158,13 @@ fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
         let looks = [
             live(Some(stopping(State::Running))),
             live(Some(stopping(State::Stopping))),
-            Lookup::Failed("503".into()),
+            Lookup::Failed(unread("503")),
         ];
         for look in looks {
-            let Step::Become(record, None) = step(&item, &look, Deadline::Active) else { panic!("{look:?}") };
+            let Step::Become(ItemPlan { record, rests_on: None }) = step(&item, &look, Deadline::Active)
+            else {
+                panic!("{look:?}")
+            };
             let found = (record.result, record.reason);
             assert_eq!(found, (ItemResult::Failed, Some(Reason::NotSettledInTime)));
             let word = if verb == TargetStatus::Stopped { "STOPPED" } else { "DELETED" };
@@ -184,8 +189,8 @@ fn what_must_be_read_is_read_before_the_deadline_counts() {
 #[test]
 fn a_read_that_fails_is_told() {
     for verb in VERBS {
-        let found = step(&scheduled(verb), &Lookup::Failed("503".into()), Deadline::Ahead);
-        assert_eq!(found, Step::Hold(Some("503".into())));
+        let found = step(&scheduled(verb), &Lookup::Failed(unread("503")), Deadline::Ahead);
+        assert_eq!(found, Step::Hold(Some(unread("503"))));
     }
 }
 
@@ -193,7 +198,7 @@ fn a_read_that_fails_is_told() {
 fn an_end_stays_what_it_is() {
     let looks = || {
         let objects = State::ALL.into_iter().map(|s| Some(target(s))).chain([None]);
-        objects.flat_map(|o| [cached(o.clone()), live(o)]).chain([Lookup::Failed("503".into())])
+        objects.flat_map(|o| [cached(o.clone()), live(o)]).chain([Lookup::Failed(unread("503"))])
     };
     for (result, verb) in [ItemResult::Eligible, ItemResult::Settled, ItemResult::Refused, ItemResult::Failed]
         .into_iter()
