@@ -27,14 +27,14 @@ use crate::{
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
-pub enum Wanted {
+pub enum Outgoing {
     /// Read the target of the item at this place.
     Read(usize),
     /// Write to this object.
     Write(Intent),
 }
 
-impl Wanted {
+impl Outgoing {
     /// These reads, and those of the writes that the record intends; in the order of the items.
     #[must_use]
     pub fn of(work: &Work, reads: Vec<usize>, writes: Vec<(usize, Arc<Target>)>) -> Vec<Self> {
@@ -49,14 +49,14 @@ impl Wanted {
 }
 
 /// The requests of one BulkUpdate that have not been answered yet.
-pub struct Flight {
+pub struct InFlight {
     ctx: Arc<Context>,
     latest: Latest,
     requests: JoinSet<(usize, Answer)>,
     called_off: CancellationToken,
 }
 
-impl Flight {
+impl InFlight {
     /// None, for a BulkUpdate that was last seen like this.
     #[must_use]
     pub fn new(ctx: &Arc<Context>, latest: &Latest) -> Self {
@@ -71,7 +71,7 @@ impl Flight {
     }
 
     /// Waits for one answer and takes it in; says whether it asks for a new decision. `None` if there is nothing to wait for.
-    pub async fn take_in_next(&mut self, work: &mut Work) -> Option<bool> {
+    pub async fn next_answer(&mut self, work: &mut Work) -> Option<bool> {
         let answered = self.requests.join_next().await?;
         let (at, answer) = resume_panic(answered);
         Some(work.answered(at, answer))
@@ -80,20 +80,20 @@ impl Flight {
     /// Sends nothing more, and waits for what was sent: its outcome belongs into the log, and nothing may be sent beside it.
     pub async fn drain(&mut self, work: &mut Work) {
         self.called_off.cancel();
-        while self.take_in_next(work).await.is_some() {}
+        while self.next_answer(work).await.is_some() {}
     }
 }
 
 /// How long one pass sends before it reports, or looks whether there is anything else to do.
-const STINT: Duration = Duration::from_secs(1);
+const LONGEST_APPLY: Duration = Duration::from_secs(1);
 
 /// Sends what is wanted, and takes in answers until there are none to wait for, one asks for a new decision, or it is
 /// time to report.
-pub async fn apply(work: &mut Work, flight: &mut Flight, wanted: Vec<Wanted>) {
-    let ctx = Arc::clone(&flight.ctx);
-    let until = Instant::now() + STINT;
+pub async fn apply(work: &mut Work, in_flight: &mut InFlight, wanted: Vec<Outgoing>) {
+    let ctx = Arc::clone(&in_flight.ctx);
+    let until = Instant::now() + LONGEST_APPLY;
     let request = Arc::clone(work.request());
-    let _writing = (!wanted.is_empty()).then(|| ctx.writing.enter(&request.namespace));
+    let _writing = (!wanted.is_empty()).then(|| ctx.writers.enter(&request.namespace));
     let mut queue: VecDeque<_> = wanted.into();
     // One place in the line at a time, kept while this pass waits. It is given up between passes, when the status may want a
     // slot.
@@ -101,30 +101,30 @@ pub async fn apply(work: &mut Work, flight: &mut Flight, wanted: Vec<Wanted>) {
     let mut slots = place();
     let mut look_again = false;
     // Reads sent together are decided on together: what they correct takes one status write.
-    while !queue.is_empty() || !(flight.is_empty() || (look_again && !work.is_reading())) {
+    while !queue.is_empty() || !(in_flight.is_empty() || (look_again && !work.is_reading())) {
         tokio::select! {
             biased;
-            Some(again) = flight.take_in_next(work) => look_again |= again,
+            Some(again) = in_flight.next_answer(work) => look_again |= again,
             slot = &mut slots, if !queue.is_empty() => {
                 slots = place();
                 if let Some(wanted) = queue.pop_front() {
-                    start(work, flight, slot, wanted);
+                    start(work, in_flight, slot, wanted);
                 }
             }
             () = sleep_until(until) => return,
         }
-        if flight.latest.stopped() {
+        if in_flight.latest.stopped() {
             return;
         }
     }
 }
 
-fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
-    let (ctx, latest) = (Arc::clone(&flight.ctx), flight.latest.clone());
+fn start(work: &mut Work, in_flight: &mut InFlight, slot: Slot, wanted: Outgoing) {
+    let (ctx, latest) = (Arc::clone(&in_flight.ctx), in_flight.latest.clone());
     let request = Arc::clone(work.request());
-    let called_off = flight.called_off.clone();
+    let called_off = in_flight.called_off.clone();
     match wanted {
-        Wanted::Read(at) => {
+        Outgoing::Read(at) => {
             let item = work.sent_read(at).clone();
             let span = info_span!("read", kind = item.kind.name(), id = &*item.id);
             let ask = async move {
@@ -135,9 +135,9 @@ fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
                 drop(slot);
                 (at, Answer::Read(answer))
             };
-            flight.requests.spawn(ask.instrument(span));
+            in_flight.requests.spawn(ask.instrument(span));
         }
-        Wanted::Write(intent) => {
+        Outgoing::Write(intent) => {
             let since = work.since();
             let item = work.sent_write(&intent).clone();
             let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %intent.target().uid,
@@ -154,7 +154,7 @@ fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
                 drop(slot);
                 (intent.at(), answer)
             };
-            flight.requests.spawn(ask.instrument(span));
+            in_flight.requests.spawn(ask.instrument(span));
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::ItemResult,
-    bulk_update::{events::Events, facts::Rules, request::Request, throttle::Crowd, work::Work},
+    bulk_update::{events::Events, facts::Rules, request::Request, throttle::Writers, work::Work},
     client::{clock::Clock, slots::Slots},
     observed::{
         admission::{Admission, Policies},
@@ -37,7 +37,7 @@ pub struct Context {
     /// One for each request that may be under way; those of the watches, the flag and the events aside.
     pub slots: Slots,
     /// The passes that send requests about targets.
-    pub writing: Crowd,
+    pub writers: Writers,
     /// Who is eligible.
     pub rules: Rules,
     /// Sends events.
@@ -53,7 +53,7 @@ impl Context {
     /// at its own pace.
     #[must_use]
     pub fn others(&self, work: &Work) -> usize {
-        if work.any(ItemResult::Planned) { self.writing.others(&work.request().namespace) } else { 0 }
+        if work.any(ItemResult::Planned) { self.writers.others(&work.request().namespace) } else { 0 }
     }
 
     /// Who asked for it, where the admission policy vouches for that.
@@ -75,7 +75,7 @@ pub struct Current {
     /// Whether it was deleted, is being deleted, or can't be read any more: no write may start.
     pub stopped: bool,
     /// The resource version at which it was created; absent where the running watch has not seen that.
-    pub made_at: Option<u64>,
+    pub creation_version: Option<u64>,
 }
 
 /// A BulkUpdate as it was last seen, kept up to date by the registry.

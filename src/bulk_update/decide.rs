@@ -1,7 +1,7 @@
 //! What to do about a BulkUpdate: a pure function of what was observed. No client, no clock.
 
-mod carry_on;
 mod eligible;
+mod next_step;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -20,10 +20,10 @@ use crate::{
     observed::{admission::Admission, target::Target},
 };
 
-pub use carry_on::{Step, Terms, carry_on};
 #[cfg(test)]
 use eligible::is_older;
 pub use eligible::{Ineligible, ItemPlanning, plan_item, verdict};
+pub use next_step::{Step, Terms, next_step};
 
 /// How long a watch of targets may be behind before the status says that it is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ pub struct Decision {
     /// Whether the next pass has something to do, once this one is on record.
     pub again: bool,
     /// Whether something stands in the way.
-    pub hindered: bool,
+    pub blocked: bool,
 }
 
 /// Decides what to do about `work`.
@@ -61,10 +61,10 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
         Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
         // It catches up within a moment; the status says so only where it does not.
         Planning::Wait(Obstacle::StaleCache(..)) if !work.has_waited(PATIENCE) => {
-            Decision { hindered: true, ..Decision::default() }
+            Decision { blocked: true, ..Decision::default() }
         }
         Planning::Wait(why) => {
-            Decision { phase: Some(Phase::Waiting(why)), hindered: true, ..Decision::default() }
+            Decision { phase: Some(Phase::Waiting(why)), blocked: true, ..Decision::default() }
         }
         Planning::Read(unsure) => {
             let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
@@ -92,17 +92,17 @@ fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Optio
             Step::Read if entry.can_send() => decision.reads.push(at),
             Step::Write(target) if entry.can_send() => decision.writes.push((at, target)),
             Step::Read | Step::Write(_) => {}
-            Step::Become(ItemPlan { mut record, rests_on }) => {
+            Step::Become(ItemPlan { mut record, based_on }) => {
                 let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
                 if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
                     *message = format!("{message} {remark}").into();
                 }
                 decision.again |= record.result == ItemResult::Planned;
-                decision.became.push(Become { at, record, rests_on });
+                decision.became.push(Become { at, record, based_on });
             }
         }
     }
-    decision.hindered = obstacle.is_some();
+    decision.blocked = obstacle.is_some();
     decision.phase = Some(Phase::Planned(obstacle));
     decision
 }
@@ -142,8 +142,8 @@ pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules
     let mut unsure = Vec::new();
     let mut planned = Vec::new();
     let mut obstacle = None;
-    for (at, (item, look)) in request.items.iter().zip(&observation.looks).enumerate() {
-        match plan_item(request, item, look, rules) {
+    for (at, (item, lookup)) in request.items.iter().zip(&observation.lookups).enumerate() {
+        match plan_item(request, item, lookup, rules) {
             ItemPlanning::Planned(plan) => planned.push(plan),
             ItemPlanning::Read => unsure.push(at),
             ItemPlanning::Wait(why) => obstacle = obstacle.or(Some(why)),
@@ -170,6 +170,7 @@ fn too_late(request: &Request, now: Now) -> Option<Rejection> {
 /// The steps of one that was planned, an entry for each item.
 #[must_use]
 pub fn steps(entries: &[Entry], observation: &Observation, terms: Terms<'_>) -> Vec<Step> {
-    let each = entries.iter().zip(&observation.looks);
-    each.map(|(entry, look)| carry_on(terms, entry, look, observation.gates.of(entry.item.kind))).collect()
+    let each = entries.iter().zip(&observation.lookups);
+    each.map(|(entry, lookup)| next_step(terms, entry, lookup, observation.gates.of(entry.item.kind)))
+        .collect()
 }

@@ -49,7 +49,7 @@ pub struct Events {
 
 /// A BulkUpdate, as far as it can be named.
 #[must_use]
-pub fn about(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
+pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
     ObjectReference {
         api_version: Some(api_version()),
         kind: Some("BulkUpdate".into()),
@@ -93,9 +93,9 @@ impl Events {
 fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
     let mut others = DefaultHasher::new();
     (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);
-    let named = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
-    let named = named.get(..LONGEST_NAME).unwrap_or(named).trim_end_matches(['.', '-']);
-    format!("{named}.{:016x}", others.finish())
+    let identity = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
+    let identity = identity.get(..LONGEST_NAME).unwrap_or(identity).trim_end_matches(['.', '-']);
+    format!("{identity}.{:016x}", others.finish())
 }
 
 /// The event about an object.
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     fn about(name: Option<&str>) -> ObjectReference {
-        super::about(Some("team-a".into()), name.map(Into::into), Some("u".into()))
+        super::reference(Some("team-a".into()), name.map(Into::into), Some("u".into()))
     }
 
     #[test]
@@ -150,9 +150,9 @@ mod tests {
         ] {
             let event = event(about(name), EventType::Warning, "Unreadable", &"y".repeat(2000), now);
             assert_eq!(event.metadata.namespace.as_deref(), Some("team-a"));
-            let named = event.metadata.name.unwrap();
-            assert!(is_dns_subdomain(&named) && named.len() == prefix.len() + 17, "{named}");
-            assert!(named.starts_with(&format!("{prefix}.")), "{named}");
+            let identity = event.metadata.name.unwrap();
+            assert!(is_dns_subdomain(&identity) && identity.len() == prefix.len() + 17, "{identity}");
+            assert!(identity.starts_with(&format!("{prefix}.")), "{identity}");
             assert_eq!(event.regarding, Some(about(name)));
             assert_eq!((event.type_.as_deref(), event.event_time), (Some("Warning"), Some(MicroTime(now))));
             assert!(event.note.is_some_and(|note| note.len() <= LONGEST_NOTE));

@@ -238,7 +238,7 @@ pub struct Observation {
     /// The flag.
     pub gates: Gates,
     /// What is known of each item's target.
-    pub looks: Vec<Lookup>,
+    pub lookups: Vec<Lookup>,
     /// That a kind which the request names has not been listed yet: nothing is planned, and what was planned is read item by
     /// item.
     pub not_listed: Option<Kind>,

@@ -11,10 +11,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
     bulk_update::{
-        Crowd, Events,
+        Events, Writers,
         context::Context,
         facts::{Lookup, Obstacle, Rejection, Rules},
-        request::{Item, Request, blank},
+        request::{Item, Request, item_status},
         work::{Entry, Progress},
     },
     client::{clock::Clock, slots::Slots},
@@ -76,7 +76,7 @@ fn context_of(client: Client) -> Arc<Context> {
         health: Arc::default(),
         slots: Slots::new(1),
         rules: Rules::default(),
-        writing: Crowd::default(),
+        writers: Writers::default(),
         tracker,
         shutdown: CancellationToken::new(),
         client,
@@ -158,7 +158,7 @@ pub(super) fn eligible(verb: TargetStatus) -> Target {
 }
 
 pub(super) fn record(item: &Item, result: ItemResult) -> ItemStatus {
-    ItemStatus { uid: Some(MEANT.into()), ..blank(item, result) }
+    ItemStatus { uid: Some(MEANT.into()), ..item_status(item, result) }
 }
 
 pub(super) fn entry(item: &Item, result: ItemResult) -> Entry {

@@ -21,16 +21,16 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Reque
         work.seen(&change);
     }
     let gates = gates(ctx, work).await;
-    let looks = match not_listed {
+    let lookups = match not_listed {
         Some(kind) if work.start().is_none() => {
             work.entries().iter().map(|_| Lookup::Failed(Obstacle::NotListed(kind))).collect()
         }
         _ => {
             let request = Arc::clone(work.request());
-            work.looks(|item| ctx.index.get(item.kind, &request.namespace, &item.id))
+            work.lookups(|item| ctx.index.get(item.kind, &request.namespace, &item.id))
         }
     };
-    Observation { admission: ctx.policies.admission(), gates, looks, not_listed }
+    Observation { admission: ctx.policies.admission(), gates, lookups, not_listed }
 }
 
 /// That a kind which the request names has not been listed yet, within patience.

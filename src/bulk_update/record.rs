@@ -10,7 +10,7 @@ use crate::{
     api::{BulkUpdateStatus, ItemResult, ItemStatus, READY},
     bulk_update::{
         context::Context,
-        named::Named,
+        identity::Identity,
         report,
         request::Request,
         resource,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long the last status is tried: a part of the time that a stop may take.
-const LAST_RECORD: Duration = Duration::from_secs(10);
+const FINAL_RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What became of the record.
 #[derive(Debug)]
@@ -31,14 +31,14 @@ pub enum Recorded {
     /// There was nothing to write.
     Unchanged,
     /// There is something, which can wait or has to: for the next report, or for another attempt.
-    Later,
+    Deferred,
     /// Written; what stood there before.
     Written(BulkUpdateStatus),
     /// Not this one: an earlier one of this process, that got no answer, was found to stand there; and what stood there
     /// before it. There may be more to tell by now.
     Adopted(BulkUpdateStatus),
     /// Somebody else has changed the status or the request: what is known here does not count any more.
-    Overtaken,
+    Superseded,
 }
 
 /// Writes the status if it is due. What is proposed and does not get there was never planned.
@@ -57,16 +57,16 @@ async fn if_due(ctx: &Arc<Context>, work: &mut Work, phase: Phase, pulse: &Pulse
         return Recorded::Unchanged;
     }
     if work.throttle().held_back().is_some()
-        || !(work.throttle().due(ctx.others(work)) || must_stand_first(work, &wanted))
+        || !(work.throttle().due(ctx.others(work)) || is_urgent(work, &wanted))
     {
-        return Recorded::Later;
+        return Recorded::Deferred;
     }
-    write_or_put_off(ctx, work, phase, wanted, pulse).await
+    write_or_defer(ctx, work, phase, wanted, pulse).await
 }
 
 /// Records what is known before the work is laid down unfinished. At best effort: what can't be recorded now is read
 /// off the objects by whoever takes it up again.
-pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
+pub async fn record_final(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
     if work.start().is_none() {
         return;
     }
@@ -75,23 +75,23 @@ pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
             if let Some(time) = work.throttle().held_back() {
                 sleep_until(time).await;
             }
-            let phase = Phase::Last;
+            let phase = Phase::Final;
             let wanted = status(work, &phase, ctx.clock.now());
             if wanted == *work.on_api_server() {
                 return;
             }
-            match write_or_put_off(ctx, work, phase, wanted, pulse).await {
-                Recorded::Written(_) | Recorded::Adopted(_) | Recorded::Later => {}
-                Recorded::Unchanged | Recorded::Overtaken => return,
+            match write_or_defer(ctx, work, phase, wanted, pulse).await {
+                Recorded::Written(_) | Recorded::Adopted(_) | Recorded::Deferred => {}
+                Recorded::Unchanged | Recorded::Superseded => return,
             }
         }
     };
-    if tokio::time::timeout(LAST_RECORD, attempts).await.is_err() {
+    if tokio::time::timeout(FINAL_RECORD_TIMEOUT, attempts).await.is_err() {
         warn!("the last status of a BulkUpdate could not be written");
     }
 }
 
-async fn write_or_put_off(
+async fn write_or_defer(
     ctx: &Arc<Context>,
     work: &mut Work,
     phase: Phase,
@@ -117,7 +117,7 @@ async fn write_or_put_off(
             if failure.is_too_large() {
                 report::too_large(ctx, work.request(), &failure);
             }
-            Recorded::Later
+            Recorded::Deferred
         }
     }
 }
@@ -132,7 +132,7 @@ fn read_flag_ahead(ctx: &Arc<Context>, since: Instant) {
 
 /// Whether others wait for this to stand there: the writes for their plan, people and tools for the end or for another
 /// reason.
-fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
+fn is_urgent(work: &Work, wanted: &BulkUpdateStatus) -> bool {
     let reason = |s: &BulkUpdateStatus| s.condition(READY).map(|c| c.reason.clone());
     let planned = |e: &&Entry| e.result() == Some(ItemResult::Planned);
     reason(wanted) != reason(work.on_api_server())
@@ -152,9 +152,9 @@ async fn write(
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
-        match resource::replace(ctx, work.named(), &wanted).await {
+        match resource::replace(ctx, work.identity(), &wanted).await {
             Ok(version) => return Ok(Recorded::Written(work.recorded(phase, wanted, version))),
-            Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
+            Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             // The first conflict is ordinary; what keeps conflicting is not tried at full speed, with a slot in hand.
             Err(failure) if failure.is_conflict() && conflicts > 0 => return Err(failure),
             Err(failure) if failure.is_conflict() => conflicts += 1,
@@ -166,25 +166,25 @@ async fn write(
         }
         let live = match resource::get(ctx, work.request()).await {
             Ok(live) => live,
-            Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
+            Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             Err(failure) => return Err(failure),
         };
-        let Stored { bulk: live, flaw: None } = live else { return Ok(Recorded::Overtaken) };
+        let Stored { bulk: live, flaw: None } = live else { return Ok(Recorded::Superseded) };
         let asked = Request::from(&live);
         if asked.uid != work.request().uid
             || !asked.same_items(work.request())
-            || (live.metadata.deletion_timestamp.is_some() && phase != Phase::Last)
+            || (live.metadata.deletion_timestamp.is_some() && phase != Phase::Final)
         {
-            return Ok(Recorded::Overtaken);
+            return Ok(Recorded::Superseded);
         }
         let stands = live.status.unwrap_or_default();
         // A write of this process that got no answer has taken hold.
-        let own = stands == wanted || work.took_hold(&stands);
+        let own = stands == wanted || work.was_applied(&stands);
         if !own && stands != *work.on_api_server() {
-            return Ok(Recorded::Overtaken);
+            return Ok(Recorded::Superseded);
         }
         // Only from here on: with this guard, what somebody else has written could be overwritten.
-        work.found(Named::from(&live.metadata), live.metadata.generation);
+        work.found(Identity::from(&live.metadata), live.metadata.generation);
         if own {
             return Ok(Recorded::Adopted(work.adopted(stands)));
         }

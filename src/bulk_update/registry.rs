@@ -14,14 +14,14 @@ use tracing::{Instrument, Span, info_span, warn};
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ConditionReason},
     bulk_update::{
+        cleanup::Cleanup,
         context::{Context, Current, Latest},
-        events::about,
+        events::reference,
         finished::Finished,
-        over::Over,
-        pass::carry_out,
+        pass::run,
         request::Request,
         stored::Stored,
-        unreadable::{Report, told},
+        unreadable::{Report, message},
     },
     observed::target::{not_older, version_number},
 };
@@ -30,12 +30,12 @@ use crate::{
 type Key = (Box<str>, Box<str>);
 
 /// Whose task has ended, and what is left to be known of the BulkUpdate, if its end is on record.
-type Ended = (Key, Option<Over>);
+type Ended = (Key, Option<Finished>);
 
 /// Keeps BulkUpdates apart by uid: one made anew under the same name is another.
 pub struct Registry {
     ctx: Arc<Context>,
-    known: HashMap<Key, Known>,
+    tracked: HashMap<Key, Tracked>,
     tasks: JoinSet<Ended>,
     /// The number of the present list of each scope (a namespace, or all).
     lists: HashMap<Option<Box<str>>, u32>,
@@ -43,10 +43,10 @@ pub struct Registry {
 }
 
 #[derive(Debug)]
-struct Known {
+struct Tracked {
     uid: Box<str>,
     /// The resource version at which it was created, if a running watch has brought that.
-    made_at: Option<u64>,
+    creation_version: Option<u64>,
     list: u32,
     state: State,
 }
@@ -54,9 +54,9 @@ struct Known {
 #[derive(Debug)]
 enum State {
     /// A task carries it out, or is about to end; and what is to follow that end.
-    Underway { task: Id, current: watch::Sender<Current>, next: Option<Box<Following>> },
+    Underway { task: Id, current: watch::Sender<Current>, next: Option<Box<Next>> },
     /// Nothing more is done to its targets; what is left to do for itself goes on while `rest` is held.
-    Over { rest: Option<Finished> },
+    Finished { rest: Option<Cleanup> },
     /// It can't be read (or is beyond the bounds, which is treated alike), and no task runs for it. Its conditions are being
     /// written, as so many times before.
     Unreadable {
@@ -71,13 +71,13 @@ enum State {
 
 /// What a watch has brought that its task, once it has ended, is followed by.
 #[derive(Debug)]
-enum Following {
+enum Next {
     /// It can't be read any more.
     Unreadable(Box<Stored>),
     /// It could not be read for a while, and can again.
     Again(Box<BulkUpdate>),
     /// It is over.
-    Over(Over),
+    Over(Finished),
     /// It is being deleted.
     Terminating,
 }
@@ -86,7 +86,7 @@ impl Registry {
     /// One that knows no BulkUpdate yet.
     #[must_use]
     pub fn new(ctx: Arc<Context>) -> Self {
-        Self { ctx, known: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
+        Self { ctx, tracked: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
     }
 
     /// Does what the watches say, until the process is to end and the tasks have laid down their work.
@@ -116,7 +116,7 @@ impl Registry {
             Event::InitApply(stored) | Event::Apply(stored) => {
                 let list = self.list(scope);
                 // What is over is left alone, whatever is wrong with it; but what can't be named is never spoken of otherwise.
-                if stored.flaw.is_some() && !(is_over(&stored.bulk) && stored.is_named()) {
+                if stored.flaw.is_some() && !(is_finished(&stored.bulk) && stored.is_addressable()) {
                     self.unreadable(stored, list);
                 } else {
                     self.apply(Box::new(stored.bulk), list, listed);
@@ -124,7 +124,7 @@ impl Registry {
             }
             Event::Delete(Stored { bulk, .. }) => {
                 let key = key(&bulk.metadata);
-                if self.known.get(&key).is_some_and(|k| Some(&*k.uid) == bulk.metadata.uid.as_deref()) {
+                if self.tracked.get(&key).is_some_and(|k| Some(&*k.uid) == bulk.metadata.uid.as_deref()) {
                     self.forget(&key);
                 }
             }
@@ -132,7 +132,7 @@ impl Registry {
                 let list = self.list(scope);
                 let in_scope = |key: &Key| scope.is_none_or(|only| only == &*key.0);
                 let gone: Vec<_> = self
-                    .known
+                    .tracked
                     .iter()
                     .filter(|(key, known)| in_scope(key) && known.list != list)
                     .map(|(key, _)| key.clone())
@@ -150,7 +150,7 @@ impl Registry {
     }
 
     fn forget(&mut self, key: &Key) {
-        if let Some(Known { state: State::Underway { current, .. }, .. }) = self.known.remove(key) {
+        if let Some(Tracked { state: State::Underway { current, .. }, .. }) = self.tracked.remove(key) {
             current.send_modify(|current| current.stopped = true);
         }
     }
@@ -160,14 +160,14 @@ impl Registry {
         let key = key(&bulk.metadata);
         let uid: Box<str> = bulk.metadata.uid.clone().unwrap_or_default().into();
         let ctx = Arc::clone(&self.ctx);
-        let Some(known) = self.known_as(&key, &uid) else {
-            let made_at = created_at(&bulk).filter(|_| !listed);
-            let state = self.begin(&key, bulk, made_at);
-            self.known.insert(key, Known { uid, made_at, list, state });
+        let Some(known) = self.tracked_as(&key, &uid) else {
+            let creation_version = created_at(&bulk).filter(|_| !listed);
+            let state = self.begin(&key, bulk, creation_version);
+            self.tracked.insert(key, Tracked { uid, creation_version, list, state });
             return;
         };
         known.list = list;
-        let made_at = known.made_at;
+        let creation_version = known.creation_version;
         match &mut known.state {
             State::Underway { current, next, .. } => {
                 let seen = current.borrow().clone();
@@ -181,40 +181,40 @@ impl Registry {
                     current.resource_version = version(&bulk.metadata).into();
                     current.generation = bulk.metadata.generation;
                 });
-                *next = match Over::read(&bulk) {
-                    Some(over) => Some(Box::new(Following::Over(over))),
-                    None if terminating => Some(Box::new(Following::Terminating)),
+                *next = match Finished::read(&bulk) {
+                    Some(over) => Some(Box::new(Next::Over(over))),
+                    None if terminating => Some(Box::new(Next::Terminating)),
                     // Its task has been told to end.
-                    None if seen.stopped => Some(Box::new(Following::Again(bulk))),
+                    None if seen.stopped => Some(Box::new(Next::Again(bulk))),
                     None => None,
                 };
             }
-            State::Over { rest } => {
+            State::Finished { rest } => {
                 // What is over stays over: a watch that goes back in time does not take it up again.
-                if let Some(over) = Over::read(&bulk) {
-                    *rest = Some(Finished::take_up(&ctx, over));
+                if let Some(over) = Finished::read(&bulk) {
+                    *rest = Some(Cleanup::spawn(&ctx, over));
                 }
             }
             State::Unreadable { .. } => {
-                let state = self.begin(&key, bulk, made_at);
-                self.known.insert(key, Known { uid, made_at, list, state });
+                let state = self.begin(&key, bulk, creation_version);
+                self.tracked.insert(key, Tracked { uid, creation_version, list, state });
             }
             State::Terminated => {}
         }
     }
 
     /// What is known under this name, of this uid: another that had the name is forgotten.
-    fn known_as(&mut self, key: &Key, uid: &str) -> Option<&mut Known> {
-        if self.known.get(key).is_some_and(|known| &*known.uid != uid) {
+    fn tracked_as(&mut self, key: &Key, uid: &str) -> Option<&mut Tracked> {
+        if self.tracked.get(key).is_some_and(|known| &*known.uid != uid) {
             self.forget(key);
         }
-        self.known.get_mut(key)
+        self.tracked.get_mut(key)
     }
 
     /// Takes up what is not under way yet.
-    fn begin(&mut self, key: &Key, bulk: Box<BulkUpdate>, made_at: Option<u64>) -> State {
-        if let Some(over) = Over::read(&bulk) {
-            return State::Over { rest: Some(Finished::take_up(&self.ctx, over)) };
+    fn begin(&mut self, key: &Key, bulk: Box<BulkUpdate>, creation_version: Option<u64>) -> State {
+        if let Some(over) = Finished::read(&bulk) {
+            return State::Finished { rest: Some(Cleanup::spawn(&self.ctx, over)) };
         }
         if bulk.metadata.deletion_timestamp.is_some() {
             return State::Terminated;
@@ -225,41 +225,41 @@ impl Registry {
             resource_version: version(&bulk.metadata).into(),
             generation: bulk.metadata.generation,
             stopped: false,
-            made_at,
+            creation_version,
         };
         let (current, receiver) = watch::channel(seen);
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
-        let task = async move { (key, Box::pin(carry_out(ctx, latest, bulk)).instrument(span).await) };
+        let task = async move { (key, Box::pin(run(ctx, latest, bulk)).instrument(span).await) };
         State::Underway { task: self.tasks.spawn(task).id(), current, next: None }
     }
 
     /// A task has ended.
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let (id, (key, over)) = crate::tasks::resume_panic(ended);
-        let Some(known) = self.known.get_mut(&key) else { return };
+        let Some(known) = self.tracked.get_mut(&key) else { return };
         let State::Underway { task, current, next } = &mut known.state else { return };
         if *task != id {
             // It was forgotten, and what has the name now has a task of its own: another, or the same once more.
             return;
         }
         let (next, generation) = (next.take(), current.borrow().generation);
-        let made_at = known.made_at;
+        let creation_version = known.creation_version;
         let state = match next.map(|next| *next) {
-            Some(Following::Unreadable(stored)) => self.report(&stored, 0),
-            Some(Following::Again(bulk)) => self.begin(&key, bulk, made_at),
-            Some(Following::Over(over)) => State::Over { rest: Some(Finished::take_up(&self.ctx, over)) },
-            Some(Following::Terminating) => State::Terminated,
+            Some(Next::Unreadable(stored)) => self.report(&stored, 0),
+            Some(Next::Again(bulk)) => self.begin(&key, bulk, creation_version),
+            Some(Next::Over(over)) => State::Finished { rest: Some(Cleanup::spawn(&self.ctx, over)) },
+            Some(Next::Terminating) => State::Terminated,
             None => match over {
                 // The event of the end is still to come, or was lost. What a newer generation says, such as another TTL, only
                 // an event tells.
                 Some(over) => {
                     let same = over.speaks_of(generation);
-                    State::Over { rest: same.then(|| Finished::take_up(&self.ctx, over)) }
+                    State::Finished { rest: same.then(|| Cleanup::spawn(&self.ctx, over)) }
                 }
                 None => State::Terminated,
             },
         };
-        if let Some(known) = self.known.get_mut(&key) {
+        if let Some(known) = self.tracked.get_mut(&key) {
             known.state = state;
         }
     }
@@ -269,17 +269,17 @@ impl Registry {
         let key = key(metadata);
         let uid: Box<str> = metadata.uid.clone().unwrap_or_default().into();
         let terminating = metadata.deletion_timestamp.is_some();
-        if let Some(known) = self.known_as(&key, &uid) {
+        if let Some(known) = self.tracked_as(&key, &uid) {
             known.list = list;
             match &mut known.state {
                 State::Unreadable { earlier, .. } => {
                     let earlier = earlier.saturating_add(1);
                     let state = self.report(&stored, earlier);
-                    self.known.insert(key, Known { uid, made_at: None, list, state });
+                    self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
                     return;
                 }
                 State::Underway { current, next, .. } => {
-                    let told = matches!(next.as_deref(), Some(Following::Unreadable(_)));
+                    let told = matches!(next.as_deref(), Some(Next::Unreadable(_)));
                     if is_older(metadata, &current.borrow().resource_version) {
                         return;
                     }
@@ -289,28 +289,29 @@ impl Registry {
                         current.generation = metadata.generation;
                     });
                     if terminating {
-                        *next = Some(Box::new(Following::Terminating));
+                        *next = Some(Box::new(Next::Terminating));
                         return;
                     }
                     if !told {
-                        self.tell(&key, &stored);
+                        self.publish(&key, &stored);
                     }
-                    if let Some(Known { state: State::Underway { next, .. }, .. }) = self.known.get_mut(&key)
+                    if let Some(Tracked { state: State::Underway { next, .. }, .. }) =
+                        self.tracked.get_mut(&key)
                     {
-                        *next = Some(Box::new(Following::Unreadable(Box::new(stored))));
+                        *next = Some(Box::new(Next::Unreadable(Box::new(stored))));
                     }
                     return;
                 }
-                State::Terminated | State::Over { .. } => return,
+                State::Terminated | State::Finished { .. } => return,
             }
         }
         let state = if terminating {
             State::Terminated
         } else {
-            self.tell(&key, &stored);
+            self.publish(&key, &stored);
             self.report(&stored, 0)
         };
-        self.known.insert(key, Known { uid, made_at: None, list, state });
+        self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
     }
 
     /// Has its conditions written.
@@ -321,7 +322,7 @@ impl Registry {
     }
 
     /// Counts it, and tells of it in the log and in an event: in its namespace, and by its uid where its name can't be read.
-    fn tell(&mut self, key: &Key, stored: &Stored) {
+    fn publish(&mut self, key: &Key, stored: &Stored) {
         self.unreadable += 1;
         self.ctx.metrics.unreadable("bulkupdates");
         let why = stored.flaw.as_deref().unwrap_or_default();
@@ -333,8 +334,8 @@ impl Registry {
         }
         let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
         let (namespace, name, uid) = (namespace.clone(), name.clone(), uid.clone());
-        let note = told(why, planned);
-        let regarding = about(namespace, name, uid);
+        let note = message(why, planned);
+        let regarding = reference(namespace, name, uid);
         self.ctx.events.publish(regarding, EventType::Warning, ConditionReason::Unreadable.into(), &note);
     }
 }
@@ -356,7 +357,7 @@ fn created_at(bulk: &BulkUpdate) -> Option<u64> {
     version_number(&bulk.metadata).filter(|_| unseen && bulk.metadata.generation == Some(1))
 }
 
-fn is_over(bulk: &BulkUpdate) -> bool {
+fn is_finished(bulk: &BulkUpdate) -> bool {
     bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some())
 }
 

@@ -5,7 +5,7 @@ use tracing::info;
 
 use crate::{
     api::{ACCEPTED, BulkUpdateStatus, READY},
-    bulk_update::{context::Context, events::about, request::Request, work::Work},
+    bulk_update::{context::Context, events::reference, request::Request, work::Work},
     client::Failure,
     telemetry::metrics::StatusWritten,
 };
@@ -32,7 +32,7 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         let reason = after.condition(ACCEPTED).map(|c| c.reason.clone()).unwrap_or_default();
         info!(bulk_update = %request.full_name(), uid = %request.uid, requester, reason,
             message = message(ACCEPTED), "rejected");
-        tell(ctx, request, EventType::Warning, "Rejected", &format!("{}{by}", message(ACCEPTED)));
+        publish(ctx, request, EventType::Warning, "Rejected", &format!("{}{by}", message(ACCEPTED)));
         return;
     }
     if before.start_time.is_none() && after.start_time.is_some() {
@@ -44,7 +44,7 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         );
         info!(bulk_update = %request.full_name(), uid = %request.uid, requester, dry_run = request.dry_run,
             total = summary.total, planned = summary.planned, refused = summary.refused, "accepted");
-        tell(ctx, request, EventType::Normal, "Accepted", &note);
+        publish(ctx, request, EventType::Normal, "Accepted", &note);
     }
     if ended {
         let summary = after.summary.unwrap_or_default();
@@ -52,7 +52,7 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         info!(bulk_update = %request.full_name(), uid = %request.uid, ready,
             settled = summary.settled, refused = summary.refused, failed = summary.failed, "finished");
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
-        tell(ctx, request, type_, "Finished", &message(READY));
+        publish(ctx, request, type_, "Cleanup", &message(READY));
     }
 }
 
@@ -71,12 +71,12 @@ pub fn too_large(ctx: &Context, request: &Request, failure: &Failure) {
         "there is no room for its status, so that nothing more is done for it: {failure}; take away labels, annotations, \
         finalizers, ownerReferences or managedFields, or make a smaller BulkUpdate"
     );
-    tell(ctx, request, EventType::Warning, "FailedUpdateStatus", &note);
+    publish(ctx, request, EventType::Warning, "FailedUpdateStatus", &note);
 }
 
-fn tell(ctx: &Context, request: &Request, type_: EventType, reason: &str, note: &str) {
+fn publish(ctx: &Context, request: &Request, type_: EventType, reason: &str, note: &str) {
     let (namespace, name) = (Some(request.namespace.clone()), Some(request.name.clone()));
-    ctx.events.publish(about(namespace, name, Some(request.uid.to_string())), type_, reason, note);
+    ctx.events.publish(reference(namespace, name, Some(request.uid.to_string())), type_, reason, note);
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub struct Request {
     /// When it was created; whole seconds, as the API server keeps them.
     pub created: Timestamp,
     /// The resource version at which it was created; absent where the running watch has not seen that.
-    pub made_at: Option<u64>,
+    pub creation_version: Option<u64>,
     /// Who asked for it, by its annotation; at most 256 bytes.
     pub requester: Option<String>,
     /// Only decide and report.
@@ -78,7 +78,7 @@ impl From<&BulkUpdate> for Request {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default().into(),
             created,
-            made_at: None,
+            creation_version: None,
             requester: meta
                 .annotations
                 .as_ref()
@@ -200,7 +200,7 @@ impl Request {
 
 /// The entry of an item about which nothing is known yet.
 #[must_use]
-pub fn blank(item: &Item, result: ItemResult) -> ItemStatus {
+pub fn item_status(item: &Item, result: ItemResult) -> ItemStatus {
     ItemStatus {
         id: Arc::clone(&item.id),
         target_status: item.target,
@@ -218,8 +218,8 @@ pub fn blank(item: &Item, result: ItemResult) -> ItemStatus {
 pub fn without_record(item: &Item) -> ItemStatus {
     ItemStatus {
         reason: Some(Reason::OutcomeUnknown),
-        message: Some("the status had no record of this item; look at the object".into()),
-        ..blank(item, ItemResult::Failed)
+        message: Some("the status had no record of this item; lookup at the object".into()),
+        ..item_status(item, ItemResult::Failed)
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, bare_metadata},
-    bulk_update::{context::Context, named::Named, request::Request, stored::Stored},
+    bulk_update::{context::Context, identity::Identity, request::Request, stored::Stored},
     client::{Failure, requests},
     decode,
 };
@@ -24,19 +24,24 @@ use crate::{
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn replace(ctx: &Context, named: &Named, status: &BulkUpdateStatus) -> Result<Box<str>, Failure> {
-    if named.shared {
-        return patch(ctx, named, &whole(status)).await;
+pub async fn replace(
+    ctx: &Context,
+    identity: &Identity,
+    status: &BulkUpdateStatus,
+) -> Result<Box<str>, Failure> {
+    if identity.shared {
+        return patch(ctx, identity, &whole(status)).await;
     }
     let metadata = Metadata {
-        name: Some(&named.name),
-        namespace: Some(&named.namespace),
-        uid: Some(&named.uid),
-        resource_version: &named.resource_version,
+        name: Some(&identity.name),
+        namespace: Some(&identity.namespace),
+        uid: Some(&identity.uid),
+        resource_version: &identity.resource_version,
     };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
     let Written(version) =
-        requests::replace(&ctx.client, url(&named.namespace), &named.name, Some("status"), &object).await?;
+        requests::replace(&ctx.client, url(&identity.namespace), &identity.name, Some("status"), &object)
+            .await?;
     Ok(version)
 }
 
@@ -44,11 +49,11 @@ pub async fn replace(ctx: &Context, named: &Named, status: &BulkUpdateStatus) ->
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn patch(ctx: &Context, named: &Named, status: &Value) -> Result<Box<str>, Failure> {
-    let metadata = Metadata { resource_version: &named.resource_version, ..Metadata::default() };
+pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Box<str>, Failure> {
+    let metadata = Metadata { resource_version: &identity.resource_version, ..Metadata::default() };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
     let Written(version) =
-        requests::patch_status(&ctx.client, url(&named.namespace), &named.name, &object).await?;
+        requests::patch_status(&ctx.client, url(&identity.namespace), &identity.name, &object).await?;
     Ok(version)
 }
 
@@ -56,10 +61,10 @@ pub async fn patch(ctx: &Context, named: &Named, status: &Value) -> Result<Box<s
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn delete(ctx: &Context, named: &Named) -> Result<(), Failure> {
-    let (uid, version) = (&named.uid, &named.resource_version);
-    let url = url(&named.namespace);
-    requests::delete::<IgnoredAny>(&ctx.client, url, &named.name, uid, version).await.map(drop)
+pub async fn delete(ctx: &Context, identity: &Identity) -> Result<(), Failure> {
+    let (uid, version) = (&identity.uid, &identity.resource_version);
+    let url = url(&identity.namespace);
+    requests::delete::<IgnoredAny>(&ctx.client, url, &identity.name, uid, version).await.map(drop)
 }
 
 fn url(namespace: &str) -> String {

@@ -50,7 +50,7 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
             let kinds = work.entries().iter().map(|entry| entry.item.kind);
             carried_out(&mut status, &kinds.zip(plan.records()).collect(), None, work, now)
         }
-        Phase::Planned(_) | Phase::Last => {
+        Phase::Planned(_) | Phase::Final => {
             let obstacle = match phase {
                 Phase::Planned(why) => why.clone().or_else(|| work.waits_for()),
                 _ => None,
@@ -60,7 +60,7 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
             carried_out(&mut status, &known.collect(), obstacle.as_ref(), work, now)
         }
     };
-    status.conditions = Moment { before, generation: work.generation(), now }.conditions(&words);
+    status.conditions = ConditionBuilder { before, generation: work.generation(), now }.conditions(&words);
     status
 }
 
@@ -74,7 +74,7 @@ fn carried_out(
     obstacle: Option<&Obstacle>,
     work: &Work,
     now: Timestamp,
-) -> Words {
+) -> Conditions {
     let summary = summary(records);
     status.summary = Some(summary);
     status.executions = items(records, Kind::Execution);
@@ -88,16 +88,16 @@ fn carried_out(
 }
 
 /// What stands in the conditions: those that are there, each with status, reason and message.
-struct Words {
+struct Conditions {
     accepted: (&'static str, ConditionReason, String),
     ready: (bool, ConditionReason, String),
     reconciling: bool,
     stalled: bool,
 }
 
-fn waiting(why: &Obstacle) -> Words {
+fn waiting(why: &Obstacle) -> Conditions {
     let (reason, message) = (why.reason(), why.to_string());
-    Words {
+    Conditions {
         accepted: ("Unknown", reason, message.clone()),
         ready: (false, reason, message),
         reconciling: true,
@@ -105,9 +105,9 @@ fn waiting(why: &Obstacle) -> Words {
     }
 }
 
-fn rejected(why: &Rejection) -> Words {
+fn rejected(why: &Rejection) -> Conditions {
     let (reason, message) = (why.reason(), why.to_string());
-    Words {
+    Conditions {
         accepted: ("False", reason, message.clone()),
         ready: (false, reason, message),
         reconciling: false,
@@ -119,7 +119,7 @@ fn accepted() -> (&'static str, ConditionReason, String) {
     ("True", ConditionReason::Planned, "every item was decided on, and the plan is on record".to_owned())
 }
 
-fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Words {
+fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Conditions {
     let done = summary.total - summary.planned - summary.scheduled;
     let (reason, message) = if summary.planned > 0 {
         (
@@ -136,10 +136,10 @@ fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Words {
         )
     };
     let message = obstacle.map_or(message.clone(), |why| format!("{message}; waiting: {why}"));
-    Words { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
+    Conditions { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
 }
 
-fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Words {
+fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Conditions {
     let total = summary.total;
     let plural = if total == 1 { "" } else { "s" };
     let bad = summary.refused + summary.failed > 0;
@@ -167,7 +167,7 @@ fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Words {
             format!("of {total} item{plural}: {} settled, {}", summary.settled, parts.join(", "))
         }
     };
-    Words { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
+    Conditions { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
 }
 
 /// How often each reason stands at items of this result: `NotFound 2, WrongState`.
@@ -210,13 +210,13 @@ fn summary(records: &Records<'_>) -> Summary {
 
 /// When a status is made, of which generation, and what stood there before.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment<'a> {
+pub(super) struct ConditionBuilder<'a> {
     pub(super) before: &'a BulkUpdateStatus,
     pub(super) generation: i64,
     pub(super) now: Timestamp,
 }
 
-impl Moment<'_> {
+impl ConditionBuilder<'_> {
     /// A condition; it has been so since it was first said.
     #[must_use]
     pub(super) fn condition(
@@ -240,7 +240,7 @@ impl Moment<'_> {
         }
     }
 
-    fn conditions(&self, words: &Words) -> Vec<Condition> {
+    fn conditions(&self, words: &Conditions) -> Vec<Condition> {
         let (status, reason, message) = &words.accepted;
         let mut list = vec![self.condition(ACCEPTED, status, *reason, message)];
         let (ready, reason, message) = &words.ready;

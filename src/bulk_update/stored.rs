@@ -42,8 +42,8 @@ pub struct Stored {
 impl Stored {
     /// Its conditions can be written: what names it, in this version, can be read. (That takes no uid.)
     #[must_use]
-    pub fn is_named(&self) -> bool {
-        matches!(nameless(&self.bulk.metadata), None | Some(UID))
+    pub fn is_addressable(&self) -> bool {
+        matches!(missing_identity(&self.bulk.metadata), None | Some(UID))
     }
 }
 
@@ -51,7 +51,7 @@ impl Stored {
 const UID: &str = "uid";
 
 /// The first part of its name that can't be read; its uid last.
-fn nameless(metadata: &ObjectMeta) -> Option<&'static str> {
+fn missing_identity(metadata: &ObjectMeta) -> Option<&'static str> {
     let parts = [
         (&metadata.name, "name"),
         (&metadata.namespace, "namespace"),
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Stored {
         let found = json::members(&raw, ["metadata", "spec", "status"]);
         let [metadata, spec, status] = found.unwrap_or_default();
         let metadata = bare_metadata(metadata);
-        let flaw = nameless(&metadata).map(|field| format!("metadata.{field} is missing or invalid"));
+        let flaw = missing_identity(&metadata).map(|field| format!("metadata.{field} is missing or invalid"));
         let read = part::<BulkUpdateSpec>(spec, "spec")
             .and_then(|spec| unfit(&spec).map_or(Ok(spec), |why| Err(format!("spec: {why}"))));
         let (spec, flaw) = match (read, flaw) {

@@ -16,22 +16,22 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// How long it takes for each other BulkUpdate that is being written, if that is longer. To the API server, the status of a
 /// hundred items costs as much as a dozen writes to targets: a hundred that report each ten seconds would take an
 /// eighth of what two cores can do.
-const FOR_EACH_OTHER: Duration = Duration::from_millis(500);
+const INTERVAL_PER_WRITER: Duration = Duration::from_millis(500);
 
 /// The longest that this comes to.
-const IN_A_CROWD: Duration = Duration::from_mins(1);
+const LONGEST_SHARED_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Who sends requests about targets: what statuses may cost is shared round the namespaces first, as the slots are, so that a
 /// BulkUpdate beside a tenant's thousand reports as if there were but one. A clone counts the same.
 #[derive(Clone, Debug, Default)]
-pub struct Crowd(Arc<Mutex<HashMap<Box<str>, usize>>>);
+pub struct Writers(Arc<Mutex<HashMap<Box<str>, usize>>>);
 
-impl Crowd {
+impl Writers {
     /// One more of this namespace does, until what this gives back is dropped.
     #[must_use]
-    pub fn enter(&self, namespace: &str) -> Writing {
+    pub fn enter(&self, namespace: &str) -> WriterGuard {
         *self.namespaces().entry(namespace.into()).or_default() += 1;
-        Writing { crowd: self.clone(), namespace: namespace.into() }
+        WriterGuard { crowd: self.clone(), namespace: namespace.into() }
     }
 
     /// With how many others one of this namespace that is not among them shares: as many as there would be if each namespace
@@ -51,12 +51,12 @@ impl Crowd {
 
 /// One that sends requests about targets.
 #[derive(Debug)]
-pub struct Writing {
-    crowd: Crowd,
+pub struct WriterGuard {
+    crowd: Writers,
     namespace: Box<str>,
 }
 
-impl Drop for Writing {
+impl Drop for WriterGuard {
     fn drop(&mut self) {
         let mut namespaces = self.crowd.namespaces();
         if let Some(writing) = namespaces.get_mut(&self.namespace) {
@@ -123,8 +123,8 @@ impl Throttle {
     }
 
     fn due_at(&self, others: usize) -> Option<Instant> {
-        let others = FOR_EACH_OTHER.saturating_mul(others.try_into().unwrap_or(u32::MAX));
-        self.last.map(|last| last + self.interval.max(others.min(IN_A_CROWD)))
+        let others = INTERVAL_PER_WRITER.saturating_mul(others.try_into().unwrap_or(u32::MAX));
+        self.last.map(|last| last + self.interval.max(others.min(LONGEST_SHARED_INTERVAL)))
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_tenants_thousand_count_as_one_to_another_tenant() {
-        let crowd = Crowd::default();
+        let crowd = Writers::default();
         assert_eq!((crowd.others("small"), crowd.others("large")), (0, 0));
         let large: Vec<_> = (0..1000).map(|_| crowd.enter("large")).collect();
         assert_eq!((crowd.others("small"), crowd.others("large")), (1, 1000));

@@ -12,13 +12,13 @@ use tracing::{info, warn};
 
 use crate::{
     api::{ACCEPTED, BulkUpdateStatus, ConditionReason, READY, STALLED, time::whole_seconds},
-    bulk_update::{context::Context, named::Named, resource, status::Moment, stored::Stored},
+    bulk_update::{context::Context, identity::Identity, resource, status::ConditionBuilder, stored::Stored},
     client::{Next, backoff},
 };
 
 /// What is told to whom it belongs, of one of which this can't be read. Its start is on record if it was planned.
 #[must_use]
-pub fn told(why: &str, planned: bool) -> String {
+pub fn message(why: &str, planned: bool) -> String {
     if planned {
         format!(
             "it can't be read any more, so nothing more is done for it: {why}; what was recorded of its items stands; correct it, or \
@@ -40,8 +40,8 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     // The API server keeps whole seconds.
     let now = whole_seconds(now);
     let planned = before.start_time.is_some();
-    let message = told(why, planned);
-    let moment = Moment { before, generation, now };
+    let message = message(why, planned);
+    let moment = ConditionBuilder { before, generation, now };
     let says =
         |type_: &str, status: &str| moment.condition(type_, status, ConditionReason::Unreadable, &message);
     let accepted = match before.condition(ACCEPTED).filter(|accepted| can_be_written(accepted)) {
@@ -93,11 +93,11 @@ impl Report {
     /// done before: if somebody else keeps writing something else, this is not answered at full speed.
     #[must_use]
     pub fn begin(ctx: &Arc<Context>, stored: &Stored, why: &str, now: Timestamp, earlier: u32) -> Self {
-        if !stored.is_named() || stored.bulk.metadata.deletion_timestamp.is_some() {
+        if !stored.is_addressable() || stored.bulk.metadata.deletion_timestamp.is_some() {
             return Self(None);
         }
         let Some(status) = patch(stored, why, now) else { return Self(None) };
-        let task = Box::new((Named::from(&stored.bulk.metadata), status));
+        let task = Box::new((Identity::from(&stored.bulk.metadata), status));
         let ctx = Arc::clone(ctx);
         let tracker = ctx.tracker.clone();
         Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
@@ -117,15 +117,15 @@ impl Report {
 
 /// Writes it, however often that has to be tried. If the object has changed, the watch brings it, and what there is to be said
 /// is decided anew.
-async fn persist(ctx: &Context, named: &Named, status: &Value) {
-    let name = named.full_name();
+async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
+    let name = identity.full_name();
     for attempt in 1.. {
         let written = {
-            let _slot = ctx.slots.acquire(&named.namespace, &named.uid).await;
-            resource::patch(ctx, named, status).await
+            let _slot = ctx.slots.acquire(&identity.namespace, &identity.uid).await;
+            resource::patch(ctx, identity, status).await
         };
         let Err(failure) = written else {
-            info!(bulk_update = name, uid = %named.uid, "its conditions say that it can't be read");
+            info!(bulk_update = name, uid = %identity.uid, "its conditions say that it can't be read");
             return;
         };
         match failure.next() {

@@ -2,10 +2,10 @@
 //! [`Work::decided`], [`Work::recorded`], [`Work::sent_write`] and [`Work::sent_read`], [`Work::answered`].
 
 mod entry;
+mod lookup;
 mod outcome;
 mod plan;
 pub mod progress;
-mod seen;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +15,8 @@ use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, TargetStatus},
     bulk_update::{
         facts::{Lookup, Obstacle},
-        named::Named,
-        over::Over,
+        finished::Finished,
+        identity::Identity,
         request::{Item, Request, Start},
         throttle::Throttle,
         work::entry::{find, position, sharing},
@@ -32,11 +32,11 @@ pub use self::{
     entry::Entry,
     outcome::{about, accepted_delete, accepted_stop},
     plan::{Become, Intent, ItemPlan, Phase, Plan},
-    progress::{LONGEST_MESSAGE, Open, Progress, Read},
+    progress::{LONGEST_MESSAGE, Progress, Read, UnresolvedWrite},
 };
 
 /// Of how many items it is kept what their last failure said: one of them is told at a time.
-const MOST_TOLD: usize = 2;
+const MOST_ERRORS_KEPT: usize = 2;
 
 /// One BulkUpdate under way.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct Work {
     /// The status that the API server is known to have.
     recorded: BulkUpdateStatus,
     /// What names the BulkUpdate, in the version in which it has that status.
-    named: Named,
+    identity: Identity,
     /// The generation of the spec.
     generation: i64,
     /// Its time to live after the end, in seconds, in that generation.
@@ -91,12 +91,12 @@ impl Work {
     /// Takes up a BulkUpdate as it stands on the API server, from the start or from where an earlier process left it. `made_at` is the
     /// resource version at which it was created, where that is known.
     #[must_use]
-    pub fn take_up(bulk: &BulkUpdate, made_at: Option<u64>) -> Self {
-        let request = Request { made_at, ..Request::from(bulk) };
+    pub fn new(bulk: &BulkUpdate, creation_version: Option<u64>) -> Self {
+        let request = Request { creation_version, ..Request::from(bulk) };
         let recorded = sharing(&request, bulk.status.clone().unwrap_or_default());
         let start = recorded.start_time.as_ref().map(|t| t.0);
         let mut entries: Vec<_> =
-            request.items.iter().map(|item| Entry::take_up(&request, item, &recorded, start)).collect();
+            request.items.iter().map(|item| Entry::new(&request, item, &recorded, start)).collect();
         if start.is_some() {
             // A reorder of the request changes nothing: the record keeps its order.
             entries.sort_by_key(|e| position(&e.item, &recorded));
@@ -106,7 +106,7 @@ impl Work {
             start: start.map(Start::from),
             entries,
             recorded,
-            named: Named::from(&bulk.metadata),
+            identity: Identity::from(&bulk.metadata),
             time_to_live: bulk.spec.ttl_seconds_after_finished,
             generation: bulk.metadata.generation.unwrap_or_default(),
             unanswered: None,
@@ -143,8 +143,8 @@ impl Work {
 
     /// What names the BulkUpdate, in the version in which it has that status.
     #[must_use]
-    pub const fn named(&self) -> &Named {
-        &self.named
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The generation of the spec.
@@ -179,14 +179,14 @@ impl Work {
 
     /// Whether the end is on record.
     #[must_use]
-    pub const fn is_over(&self) -> bool {
+    pub const fn is_finished(&self) -> bool {
         self.recorded.completion_time.is_some()
     }
 
     /// What is left to be known of it, if its end is on record.
     #[must_use]
-    pub fn over(&self) -> Option<Over> {
-        Over::of(self.named.clone(), Some(self.generation), &self.recorded, self.time_to_live)
+    pub fn finished(&self) -> Option<Finished> {
+        Finished::of(self.identity.clone(), Some(self.generation), &self.recorded, self.time_to_live)
     }
 
     /// Whether an item is in this state.
@@ -213,7 +213,7 @@ impl Work {
     }
 
     /// The last status that was sent without an answer, if it is this one: it has taken hold.
-    pub fn took_hold(&mut self, stands: &BulkUpdateStatus) -> bool {
+    pub fn was_applied(&mut self, stands: &BulkUpdateStatus) -> bool {
         self.unanswered.take_if(|sent| sent == stands).is_some()
     }
 
@@ -229,13 +229,13 @@ impl Work {
     }
 
     /// What is known of each item's target, with what the index has of it.
-    pub fn looks(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Lookup> {
-        let look = |entry: &mut Entry| {
+    pub fn lookups(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Lookup> {
+        let lookup = |entry: &mut Entry| {
             let indexed = indexed(&entry.item);
             entry.share(indexed.as_ref());
-            entry.look(indexed)
+            entry.lookup(indexed)
         };
-        self.entries.iter_mut().map(look).collect()
+        self.entries.iter_mut().map(lookup).collect()
     }
 
     /// A watch has brought a change of a target.
@@ -257,8 +257,8 @@ impl Work {
         } else if let Some(Phase::Waiting(..)) = phase {
             self.entries.iter_mut().for_each(Entry::planning_waits);
         }
-        for Become { at, record, rests_on } in became {
-            self.entries[at].becomes(record, rests_on);
+        for Become { at, record, based_on } in became {
+            self.entries[at].becomes(record, based_on);
         }
     }
 
@@ -278,10 +278,10 @@ impl Work {
         if let Phase::Proposed(Plan { start, items }) = phase {
             self.start = Some(start);
             for (entry, plan) in self.entries.iter_mut().zip(items) {
-                entry.becomes(plan.record, plan.rests_on);
+                entry.becomes(plan.record, plan.based_on);
             }
         }
-        self.named.resource_version = version;
+        self.identity.resource_version = version;
         self.unanswered = None;
         self.throttle.written();
         std::mem::replace(&mut self.recorded, status)
@@ -303,8 +303,8 @@ impl Work {
     }
 
     /// The BulkUpdate was found in another version, in which nothing that matters is different.
-    pub fn found(&mut self, named: Named, generation: Option<i64>) {
-        self.named = named;
+    pub fn found(&mut self, identity: Identity, generation: Option<i64>) {
+        self.identity = identity;
         self.generation = generation.unwrap_or_default();
     }
 
@@ -347,12 +347,12 @@ impl Work {
             Answer::Read(answer) => {
                 entry.read(answer);
                 self.reading -= 1;
-                self.keep_few_words();
+                self.limit_errors();
             }
             Answer::NotSent => entry.progress.in_flight = false,
             Answer::Written(guard, Err(failure)) => {
                 entry.write_failed(&failure, &guard);
-                self.keep_few_words();
+                self.limit_errors();
             }
             Answer::Written(_, Ok(accepted)) => {
                 let Some(record) = entry.record.clone() else { return true };
@@ -376,9 +376,9 @@ impl Work {
     }
 
     /// Of the many items that may fail for one reason, the words of the first few are kept.
-    fn keep_few_words(&mut self) {
-        let told = self.entries.iter_mut().filter(|entry| entry.progress.has_words());
-        told.skip(MOST_TOLD).for_each(|entry| entry.progress.forget_words());
+    fn limit_errors(&mut self) {
+        let told = self.entries.iter_mut().filter(|entry| entry.progress.has_error());
+        told.skip(MOST_ERRORS_KEPT).for_each(|entry| entry.progress.forget_error());
     }
 
     /// One in the middle of it.

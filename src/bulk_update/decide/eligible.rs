@@ -6,7 +6,7 @@ use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, is_dns_subdomain},
     bulk_update::{
         facts::{Lookup, Obstacle, Rules},
-        request::{Item, Request, blank},
+        request::{Item, Request, item_status},
         work::{ItemPlan, about},
     },
     observed::target::Target,
@@ -25,25 +25,25 @@ pub enum ItemPlanning {
 
 /// Plans one item.
 #[must_use]
-pub fn plan_item(request: &Request, item: &Item, look: &Lookup, rules: Rules) -> ItemPlanning {
+pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) -> ItemPlanning {
     if !is_dns_subdomain(&item.id) {
         return ItemPlanning::Planned(refused(item, None, &Ineligible::NotAName));
     }
-    if let Lookup::Failed(why) = look {
+    if let Lookup::Failed(why) = lookup {
         return ItemPlanning::Wait(why.clone());
     }
-    let (target, live) = look.object();
+    let (target, live) = lookup.object();
     // Which object is meant is decided here once: from then on it is known by its uid.
     let in_doubt = item.uid.is_none() && target.is_some_and(|target| is_in_doubt(request, target));
-    if in_doubt && matches!(look, Lookup::Ahead(_)) && request.made_at.is_some() {
+    if in_doubt && matches!(lookup, Lookup::Ahead(_)) && request.creation_version.is_some() {
         return ItemPlanning::Wait(Obstacle::StaleCache(item.kind, Arc::clone(&item.id)));
     }
     let verdict = if in_doubt { Err(Ineligible::InDoubt) } else { verdict(request, item, target, rules) };
     match verdict {
         Ok(target) => {
             let result = if request.dry_run { ItemResult::Eligible } else { ItemResult::Planned };
-            let record = about(blank(item, result), target);
-            ItemPlanning::Planned(ItemPlan { record, rests_on: Some(Arc::clone(target)) })
+            let record = about(item_status(item, result), target);
+            ItemPlanning::Planned(ItemPlan { record, based_on: Some(Arc::clone(target)) })
         }
         Err(why) if live => ItemPlanning::Planned(refused(item, target, &why)),
         // The cache may be stale: an item is never refused because of it.
@@ -55,7 +55,7 @@ pub fn plan_item(request: &Request, item: &Item, look: &Lookup, rules: Rules) ->
 pub(super) fn is_older(request: &Request, target: &Target) -> bool {
     target.created < request.created.as_second()
         || (target.created == request.created.as_second()
-            && request.made_at.is_some_and(|made_at| target.first_seen < made_at))
+            && request.creation_version.is_some_and(|creation_version| target.first_seen < creation_version))
 }
 
 /// Whether it may have existed then, and may not have.
@@ -64,11 +64,11 @@ fn is_in_doubt(request: &Request, target: &Target) -> bool {
 }
 
 fn refused(item: &Item, target: Option<&Arc<Target>>, why: &Ineligible) -> ItemPlan {
-    let record = blank(item, ItemResult::Refused);
+    let record = item_status(item, ItemResult::Refused);
     let record = ItemStatus { reason: Some(why.reason()), message: why.message().map(Into::into), ..record };
     match target {
-        None => ItemPlan { record, rests_on: None },
-        Some(target) => ItemPlan { record: about(record, target), rests_on: Some(Arc::clone(target)) },
+        None => ItemPlan { record, based_on: None },
+        Some(target) => ItemPlan { record: about(record, target), based_on: Some(Arc::clone(target)) },
     }
 }
 

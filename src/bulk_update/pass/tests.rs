@@ -13,15 +13,15 @@ use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, READY, TargetStatus},
     bulk_update::{
         Context, Rules, Stored,
-        apply::{self, Flight, Wanted},
+        apply::{self, InFlight, Outgoing},
+        cleanup::Cleanup,
         context::{Current, Latest},
         decide::{Decision, PATIENCE, decide},
         facts::{Gate, Gates, Lookup, Observation, Obstacle},
         finished::Finished,
         fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec, unread},
         observe,
-        over::Over,
-        pass::{carry_out, read_again},
+        pass::{read_current, run},
         record::Recorded,
         request::Request,
         resource,
@@ -44,7 +44,7 @@ fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
 /// One of a single item, whose plan is on record.
 fn planned(verb: TargetStatus) -> BulkUpdate {
     let mut bulk = bulk(&spec(Kind::Execution, verb));
-    let work = Work::take_up(&bulk, None);
+    let work = Work::new(&bulk, None);
     bulk.status = Some(status(&work, &proposed(&work, at(0)), at(0).into()));
     bulk
 }
@@ -52,8 +52,8 @@ fn planned(verb: TargetStatus) -> BulkUpdate {
 /// The plan for its only item.
 fn proposed(work: &Work, time: Timestamp) -> Phase {
     let item = &work.request().items[0];
-    let rests_on = Some(eligible(item.target).into());
-    let plan = ItemPlan { record: record(item, ItemResult::Planned), rests_on };
+    let based_on = Some(eligible(item.target).into());
+    let plan = ItemPlan { record: record(item, ItemResult::Planned), based_on };
     Phase::Proposed(Plan::new(work.entries(), vec![plan], time.into()))
 }
 
@@ -68,7 +68,7 @@ async fn what_was_deleted_is_not_read_again_for_ever() {
     let request = Request::from(&bulk);
     let (sender, mut latest) = latest(&ctx);
     let pulse = ctx.health.pulse();
-    let reading = read_again(&ctx, &mut latest, &request, &pulse);
+    let reading = read_current(&ctx, &mut latest, &request, &pulse);
     let deleted = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         sender.send_modify(|current| current.stopped = true);
@@ -100,7 +100,7 @@ async fn an_old_plan_is_not_carried_out() {
     ] {
         let (ctx, asked) = answering(move |_, _| answer.clone());
         let (_sender, latest) = latest(&ctx);
-        let carried_out = carry_out(Arc::clone(&ctx), latest, Box::new(old.clone()));
+        let carried_out = run(Arc::clone(&ctx), latest, Box::new(old.clone()));
         let ended = tokio::time::timeout(Duration::from_secs(5), carried_out).await;
         assert_eq!(ended.map(|end| end.is_some()), Ok(ends), "{what}");
         let only = "GET /apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly";
@@ -109,19 +109,19 @@ async fn an_old_plan_is_not_carried_out() {
 }
 
 fn work_of(bulk: &BulkUpdate) -> Work {
-    let mut work = Work::take_up(bulk, None);
+    let mut work = Work::new(bulk, None);
     work.entry_mut(0).progress = Progress::default();
     work
 }
 
-fn seen(look: Lookup) -> Observation {
+fn seen(lookup: Lookup) -> Observation {
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open };
-    Observation { gates, looks: vec![look], admission: Admission::NotRequired, not_listed: None }
+    Observation { gates, lookups: vec![lookup], admission: Admission::NotRequired, not_listed: None }
 }
 
 /// Decides on this, and says what the message of Ready says is waited for.
-fn pass(work: &mut Work, look: Lookup) -> Option<String> {
-    let Decision { phase, became, .. } = decide(work, &seen(look), Rules::default(), at(1).into());
+fn pass(work: &mut Work, lookup: Lookup) -> Option<String> {
+    let Decision { phase, became, .. } = decide(work, &seen(lookup), Rules::default(), at(1).into());
     work.decided(phase.as_ref(), became);
     let status = status(work, &phase.unwrap(), at(1).into());
     let message = &status.condition(READY).unwrap().message;
@@ -177,16 +177,16 @@ async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken
     let (ctx, asked) = switched_on();
     let bulk = planned(TargetStatus::Stopped);
     let (_sender, latest) = latest(&ctx);
-    let (mut work, mut flight) = (work_of(&bulk), Flight::new(&ctx, &latest));
-    let wanted = Wanted::of(&work, Vec::new(), vec![(0, eligible(TargetStatus::Stopped).into())]);
+    let (mut work, mut in_flight) = (work_of(&bulk), InFlight::new(&ctx, &latest));
+    let wanted = Outgoing::of(&work, Vec::new(), vec![(0, eligible(TargetStatus::Stopped).into())]);
     tokio::select! {
         biased;
-        () = apply::apply(&mut work, &mut flight, wanted) => panic!("it did not wait"),
+        () = apply::apply(&mut work, &mut in_flight, wanted) => panic!("it did not wait"),
         () = std::future::ready(()) => {}
     }
-    assert!(!flight.is_empty());
-    flight.drain(&mut work).await;
-    assert!(flight.is_empty());
+    assert!(!in_flight.is_empty());
+    in_flight.drain(&mut work).await;
+    assert!(in_flight.is_empty());
     assert_eq!(*asked.lock().unwrap(), ["GET /api/v1/namespaces/ai-api-system/configmaps/ai-api-meta"]);
     assert!(!work.entries()[0].progress.in_flight);
 }
@@ -196,15 +196,15 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let (ctx, _) = switched_on();
     let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
     let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
-    let mut work = Work::take_up(&planned(TargetStatus::Stopped), None);
+    let mut work = Work::new(&planned(TargetStatus::Stopped), None);
     let following = ctx.index.follow(Arc::clone(work.request()));
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
     assert!(decision.reads == [0] && decision.writes.is_empty(), "{decision:?}");
     assert_eq!(decision.phase, Some(Phase::Planned(Some(Obstacle::NotListed(Kind::Execution)))));
-    assert!(decision.hindered);
+    assert!(decision.blocked);
     // What was not planned waits.
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
     assert!(decision.reads.is_empty() && matches!(decision.phase, Some(Phase::Waiting(..))), "{decision:?}");
@@ -234,7 +234,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
         "GET" => (200, json!({"metadata": {}, "data": {"bulkUpdates": "executions: true"}})),
         _ => (200, json!({"metadata": {"resourceVersion": "8"}})),
     });
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     ctx.flag.read_since(work.since()).await.unwrap();
     let begun = Instant::now();
     let phase = proposed(&work, at(1));
@@ -260,7 +260,7 @@ async fn a_status_that_keeps_conflicting_is_put_off() {
     work.entry_mut(0).becomes(failed, None);
     let recorded =
         crate::bulk_update::record::record(&ctx, &mut work, Phase::Planned(None), &ctx.health.pulse()).await;
-    assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
+    assert!(matches!(recorded, Recorded::Deferred), "{recorded:?}");
     assert!(work.throttle().held_back().is_some());
     let methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
     assert_eq!(methods, ["PUT", "GET", "PUT"]);
@@ -292,21 +292,21 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_that_takes_long() {
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Deleted)), Some(10));
+    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Deleted)), Some(10));
     let read = Target { created: at(0).as_second(), first_seen: 12, ..eligible(TargetStatus::Deleted) };
     let decide = |work: &Work, indexed: Option<Target>| {
-        let look = work.entries()[0].look(indexed.map(Arc::new));
-        decide(work, &seen(look), Rules::default(), at(1).into())
+        let lookup = work.entries()[0].lookup(indexed.map(Arc::new));
+        decide(work, &seen(lookup), Rules::default(), at(1).into())
     };
     work.entry_mut(0).read(Ok(Some(read.clone())));
     let decision = decide(&work, None);
-    assert!(decision.hindered && decision.phase.is_none() && decision.reads.is_empty(), "{decision:?}");
+    assert!(decision.blocked && decision.phase.is_none() && decision.reads.is_empty(), "{decision:?}");
     tokio::time::advance(PATIENCE).await;
     let decision = decide(&work, None);
     let Some(Phase::Waiting(why @ Obstacle::StaleCache(..))) = &decision.phase else {
         panic!("{decision:?}")
     };
-    assert!(decision.hindered && why.to_string().contains("the watch of executions"), "{why}");
+    assert!(decision.blocked && why.to_string().contains("the watch of executions"), "{why}");
     // It comes up, and has seen the object before.
     let decision = decide(&work, Some(Target { first_seen: 8, ..read }));
     assert!(matches!(&decision.phase, Some(Phase::Proposed(plan)) if plan.writes()), "{decision:?}");
@@ -326,7 +326,7 @@ async fn where_others_own_metadata_the_status_is_patched_and_nothing_of_the_old_
         object["metadata"][field] = value;
         let stored: Stored = serde_json::from_value(object).unwrap();
         let (ctx, asked) = answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
-        let mut work = Work::take_up(&stored.bulk, None);
+        let mut work = Work::new(&stored.bulk, None);
         let rejected = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, rejected, &ctx.health.pulse()).await;
@@ -334,7 +334,7 @@ async fn where_others_own_metadata_the_status_is_patched_and_nothing_of_the_old_
         let method = if field == "managedFields" { "PUT" } else { "PATCH" };
         let path = "/apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly/status";
         assert_eq!(*asked.lock().unwrap(), [format!("{method} {path}")], "{field}");
-        assert_eq!(&*work.named().resource_version, "8");
+        assert_eq!(&*work.identity().resource_version, "8");
     }
     let status = BulkUpdateStatus { observed_generation: 3, ..BulkUpdateStatus::default() };
     let expected = json!({"observedGeneration": 3, "conditions": [], "startTime": null, "completionTime": null,
@@ -353,12 +353,12 @@ async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_gu
         json!({"metadata": {"resourceVersion": 8}}),
     ] {
         let (ctx, _) = answering(move |_, _| (200, answer.clone()));
-        let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+        let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
         let waiting = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, waiting, &ctx.health.pulse()).await;
-        assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
-        assert_eq!(&*work.named().resource_version, "7");
+        assert!(matches!(recorded, Recorded::Deferred), "{recorded:?}");
+        assert_eq!(&*work.identity().resource_version, "7");
     }
 }
 
@@ -375,7 +375,7 @@ async fn the_time_to_live_counts_from_the_end_of_the_second_on_record() {
     let mut bulk = planned(TargetStatus::Deleted);
     bulk.spec.ttl_seconds_after_finished = Some(1);
     bulk.status.as_mut().unwrap().completion_time = Some(Time(Timestamp::from_second(second - 1).unwrap()));
-    let finished = Finished::take_up(&ctx, Over::read(&bulk).unwrap());
+    let finished = Cleanup::spawn(&ctx, Finished::read(&bulk).unwrap());
     ctx.tracker.close();
     tokio::time::timeout(Duration::from_secs(5), ctx.tracker.wait()).await.expect("it is never deleted");
     drop(finished);

@@ -14,7 +14,7 @@ fn a_bare_request_has_an_hour_to_begin_and_no_other_limit() {
         name: "nightly".into(),
         uid: OWN.into(),
         created: at(0),
-        made_at: None,
+        creation_version: None,
         requester: None,
         dry_run: false,
         not_after: None,

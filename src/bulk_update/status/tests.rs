@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     bulk_update::{
         facts::MissedDeadline,
+        finished::with_generation,
         fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry, off, unread},
-        over::with_generation,
         request::Request,
     },
     client::Failure,
@@ -34,7 +34,7 @@ fn work(spec: &Value, results: &[ItemResult]) -> Work {
 }
 
 fn unplanned(spec: &Value) -> Work {
-    Work::take_up(&bulk(spec), None)
+    Work::new(&bulk(spec), None)
 }
 
 /// It comes to this status, which is written.
@@ -189,7 +189,7 @@ fn a_condition_changes_its_time_with_its_status_only() {
     let first = written(&mut work, 2);
     assert_eq!(times(&first), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
     work.entry_mut(0).record.as_mut().unwrap().result = ItemResult::Scheduled;
-    work.found(work.named().clone(), Some(5));
+    work.found(work.identity().clone(), Some(5));
     let next = written(&mut work, 3);
     assert_eq!(conditions(&next, 5)[1], (READY, "False", "Settling"));
     assert_eq!(times(&next), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);

@@ -111,7 +111,7 @@ fn nothing_in_the_metadata_keeps_a_bulk_update_from_being_carried_out() {
             for stored in in_each_way(&text) {
                 assert_eq!(stored.flaw, None, "{field}: {}", &value[..value.len().min(80)]);
                 assert_eq!(stored.bulk.metadata.name.as_deref(), Some("nightly"));
-                assert!(stored.is_named());
+                assert!(stored.is_addressable());
             }
         }
     }
@@ -126,7 +126,7 @@ fn nothing_in_the_metadata_keeps_a_bulk_update_from_being_carried_out() {
     for whole in ["null", "5", "[]", "\"x\"", &deep] {
         for text in [whole.to_owned(), with("/metadata", whole)] {
             for stored in in_each_way(&text) {
-                assert!(stored.flaw.is_some() && !stored.is_named(), "{text}");
+                assert!(stored.flaw.is_some() && !stored.is_addressable(), "{text}");
             }
         }
     }

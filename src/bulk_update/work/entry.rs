@@ -10,7 +10,7 @@ use crate::{
     bulk_update::{
         facts::Obstacle,
         request::{Item, Request, without_record},
-        work::progress::{LONGEST_MESSAGE, Open, Progress, Read},
+        work::progress::{LONGEST_MESSAGE, Progress, Read, UnresolvedWrite},
     },
     client::Failure,
     decode::text::shortened,
@@ -32,7 +32,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn take_up(
+    pub(super) fn new(
         request: &Request,
         item: &Item,
         recorded: &BulkUpdateStatus,
@@ -48,7 +48,7 @@ impl Entry {
         let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
         let mut progress = Progress::default();
         if open {
-            (progress.open, progress.must_read) = (Open::Unknown, true);
+            (progress.unresolved, progress.must_read) = (UnresolvedWrite::Unknown, true);
         }
         Self { item: item.clone(), record, progress }
     }
@@ -94,13 +94,13 @@ impl Entry {
     }
 
     /// Gives the item this entry. A new object to rest on makes a new plan of it; of one that is at its end nothing else is kept.
-    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Arc<Target>>) {
+    pub fn becomes(&mut self, record: ItemStatus, based_on: Option<Arc<Target>>) {
         let underway = matches!(record.result, ItemResult::Planned | ItemResult::Scheduled);
-        if rests_on.is_some() || self.record.is_none() || !underway {
+        if based_on.is_some() || self.record.is_none() || !underway {
             self.progress = Progress::default();
         }
-        if underway && rests_on.is_some() {
-            self.progress.seen = rests_on;
+        if underway && based_on.is_some() {
+            self.progress.seen = based_on;
         }
         self.record = Some(self.kept(record));
     }

@@ -18,7 +18,7 @@ pub struct ItemPlan {
     /// Its entry.
     pub record: ItemStatus,
     /// The object that this is based on.
-    pub rests_on: Option<Arc<Target>>,
+    pub based_on: Option<Arc<Target>>,
 }
 
 /// Where a BulkUpdate is, as the conditions tell it.
@@ -33,7 +33,7 @@ pub enum Phase {
     /// It is planned; why it does not go on, if it does not.
     Planned(Option<Obstacle>),
     /// It is planned, and this process does nothing more for it.
-    Last,
+    Final,
 }
 
 /// What became of an item that was planned.
@@ -44,7 +44,7 @@ pub struct Become {
     /// Its entry.
     pub record: ItemStatus,
     /// The object that a new plan rests on, if it is one.
-    pub rests_on: Option<Arc<Target>>,
+    pub based_on: Option<Arc<Target>>,
 }
 
 /// What is to be done about each item of a BulkUpdate, which nothing follows from as long as it is not on record.

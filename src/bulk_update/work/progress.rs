@@ -25,30 +25,30 @@ pub const LONGEST_MESSAGE: usize = 120;
 const FORBIDDEN_FOR: Duration = Duration::from_secs(10);
 
 /// The longest text that is kept of a failure that is tried again, in bytes.
-const LONGEST_WORDS: usize = 512;
+const LONGEST_ERROR: usize = 512;
 
 /// What this process knows of an item.
-pub type Progress = Seldom<Known>;
+pub type Progress = OnDemand<ItemProgress>;
 
 /// A box that is made when it is first written to, and reads as nothing before.
 #[derive(Clone, Debug, Default)]
-pub struct Seldom<T>(Option<Box<T>>);
+pub struct OnDemand<T>(Option<Box<T>>);
 
 /// What has a value that stands for nothing.
-pub trait Nothing: Default + 'static {
+pub trait Empty: Default + 'static {
     /// The value.
-    const NOTHING: &Self;
+    const EMPTY: &Self;
 }
 
-impl<T: Nothing> Deref for Seldom<T> {
+impl<T: Empty> Deref for OnDemand<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0.as_deref().unwrap_or(T::NOTHING)
+        self.0.as_deref().unwrap_or(T::EMPTY)
     }
 }
 
-impl<T: Nothing> DerefMut for Seldom<T> {
+impl<T: Empty> DerefMut for OnDemand<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.get_or_insert_default()
     }
@@ -56,9 +56,9 @@ impl<T: Nothing> DerefMut for Seldom<T> {
 
 /// See [`Progress`].
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct ItemProgress {
     /// Whether a write may have been sent that got no answer.
-    pub open: Open,
+    pub unresolved: UnresolvedWrite,
     /// Whether the object has to be read before anything else.
     pub must_read: bool,
     /// The resource version that the accepted write has made; absent where that was no number.
@@ -77,12 +77,12 @@ pub struct Known {
     pub(super) reads_failed: u16,
     pub(super) writes_failed: u16,
     /// Why they have.
-    pub failed: Seldom<Failed>,
+    pub failed: OnDemand<Failed>,
 }
 
-impl Nothing for Known {
-    const NOTHING: &Self = &Self {
-        open: Open::No,
+impl Empty for ItemProgress {
+    const EMPTY: &Self = &Self {
+        unresolved: UnresolvedWrite::None,
         must_read: false,
         written: None,
         gone: false,
@@ -92,21 +92,21 @@ impl Nothing for Known {
         not_before: None,
         reads_failed: 0,
         writes_failed: 0,
-        failed: Seldom(None),
+        failed: OnDemand(None),
     };
 }
 
 /// A write whose outcome is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Open {
+pub enum UnresolvedWrite {
     /// There is none.
     #[default]
-    No,
+    None,
     /// It was refused, otherwise than by a conflict. What stands between here and the API server may refuse what has been
     /// carried out: it has failed only if the object does not say otherwise.
-    Refused,
+    Rejected,
     /// It carried this resource version, and can't take hold on another.
-    Guard(u64),
+    Guarded(u64),
     /// An earlier process may have sent one, or it carried a resource version that is no number.
     Unknown,
 }
@@ -133,16 +133,16 @@ pub struct Failed {
     forbidden_since: Option<Instant>,
 }
 
-impl Nothing for Failed {
-    const NOTHING: &Self = &Self { refused: None, read: None, write: None, forbidden_since: None };
+impl Empty for Failed {
+    const EMPTY: &Self = &Self { refused: None, read: None, write: None, forbidden_since: None };
 }
 
-impl Known {
+impl ItemProgress {
     /// A read has failed.
     pub(super) fn read_failed(&mut self, failure: &Failure) {
         self.must_read = true;
         self.reads_failed = self.reads_failed.saturating_add(1);
-        self.failed.read = Some(words(failure));
+        self.failed.read = Some(error_text(failure));
         self.wait(failure.wait(self.reads_failed.into()));
     }
 
@@ -158,19 +158,19 @@ impl Known {
     pub(super) fn write_failed(&mut self, failure: &Failure, guard: &str) {
         self.writes_failed = self.writes_failed.saturating_add(1);
         let attempts = self.writes_failed.into();
-        if failure.next() != Next::ReadAgain && self.open == Open::No {
-            self.open = Open::Refused;
+        if failure.next() != Next::ReadAgain && self.unresolved == UnresolvedWrite::None {
+            self.unresolved = UnresolvedWrite::Rejected;
         }
         if failure.outcome_unknown() {
             self.must_read = true;
             // The guard of an earlier one does not fit any more where this one's may: only the newest can take hold.
-            if self.open != Open::Unknown {
-                self.open = guard.parse().map_or(Open::Unknown, Open::Guard);
+            if self.unresolved != UnresolvedWrite::Unknown {
+                self.unresolved = guard.parse().map_or(UnresolvedWrite::Unknown, UnresolvedWrite::Guarded);
             }
         }
         // The first conflict is ordinary.
         if failure.next() != Next::ReadAgain || attempts > 1 {
-            self.failed.write = Some(words(failure));
+            self.failed.write = Some(error_text(failure));
         }
         let refused = |reason| Some((reason, cut(&failure.to_string(), LONGEST_MESSAGE).into()));
         match failure.next() {
@@ -205,14 +205,14 @@ impl Known {
     }
 
     /// Whether it is kept what the last failure said.
-    pub(super) fn has_words(&self) -> bool {
+    pub(super) fn has_error(&self) -> bool {
         self.failed.read.is_some() || self.failed.write.is_some()
     }
 
     /// Keeps it no longer.
-    pub(super) fn forget_words(&mut self) {
+    pub(super) fn forget_error(&mut self) {
         if self.failed.refused.is_none() && self.failed.forbidden_since.is_none() {
-            self.failed = Seldom::default();
+            self.failed = OnDemand::default();
         } else {
             (self.failed.read, self.failed.write) = (None, None);
         }
@@ -223,6 +223,6 @@ impl Known {
     }
 }
 
-fn words(failure: &Failure) -> Box<str> {
-    cut(&failure.to_string(), LONGEST_WORDS).into()
+fn error_text(failure: &Failure) -> Box<str> {
+    cut(&failure.to_string(), LONGEST_ERROR).into()
 }

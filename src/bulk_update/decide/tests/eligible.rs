@@ -175,10 +175,14 @@ fn planned(planning: ItemPlanning) -> ItemPlan {
 
 /// What a plan says of an object that was created in the same second, seen first at this version, and looked at so; the BulkUpdate
 /// was created at version 10, or at an unknown one.
-fn in_the_same_second(made_at: Option<u64>, first_seen: u64, look: fn(Target) -> Lookup) -> Planned {
-    let request = Request { made_at, ..request(Kind::Execution, TargetStatus::Deleted) };
+fn in_the_same_second(
+    creation_version: Option<u64>,
+    first_seen: u64,
+    lookup: fn(Target) -> Lookup,
+) -> Planned {
+    let request = Request { creation_version, ..request(Kind::Execution, TargetStatus::Deleted) };
     let target = Target { created: at(0).as_second(), first_seen, ..eligible(TargetStatus::Deleted) };
-    match plan_item(&request, &request.items[0], &look(target), STRICT) {
+    match plan_item(&request, &request.items[0], &lookup(target), STRICT) {
         ItemPlanning::Planned(plan) => Planned::As(plan.record.result, plan.record.reason),
         ItemPlanning::Read => Planned::Read,
         ItemPlanning::Wait(why) => Planned::Wait(why),
@@ -192,9 +196,9 @@ fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
     let later = Planned::As(ItemResult::Refused, Some(Reason::CreatedLater));
     let planned = Planned::As(ItemResult::Planned, None);
     let stale = Planned::Wait(Obstacle::StaleCache(Kind::Execution, ID.into()));
-    for look in [live, cached, ahead] {
+    for lookup in [live, cached, ahead] {
         for first_seen in [1, 8, 9] {
-            assert_eq!(in_the_same_second(Some(10), first_seen, look), planned, "{first_seen}");
+            assert_eq!(in_the_same_second(Some(10), first_seen, lookup), planned, "{first_seen}");
         }
     }
     for first_seen in [11, 100, u64::MAX] {
@@ -203,15 +207,16 @@ fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
         assert_eq!(in_the_same_second(Some(10), first_seen, ahead), stale);
     }
     // Where nobody saw when the request was made, nothing is waited for.
-    for look in [live, ahead] {
-        assert_eq!(in_the_same_second(None, 1, look), later);
+    for lookup in [live, ahead] {
+        assert_eq!(in_the_same_second(None, 1, lookup), later);
     }
 }
 
 #[test]
 fn versions_tell_nothing_about_another_second_and_uids_need_none() {
-    for look in [ahead, |t| live(Some(t))] {
-        let mut request = Request { made_at: Some(10), ..request(Kind::Execution, TargetStatus::Deleted) };
+    for lookup in [ahead, |t| live(Some(t))] {
+        let mut request =
+            Request { creation_version: Some(10), ..request(Kind::Execution, TargetStatus::Deleted) };
         let made = |seconds: i64, first_seen| Target {
             created: at(seconds).as_second(),
             first_seen,
@@ -219,7 +224,7 @@ fn versions_tell_nothing_about_another_second_and_uids_need_none() {
         };
         let mut result = |target: Target, uid: Option<&str>| {
             request.items[0].uid = uid.map(Into::into);
-            planned(plan_item(&request, &request.items[0], &look(target), STRICT)).record.reason
+            planned(plan_item(&request, &request.items[0], &lookup(target), STRICT)).record.reason
         };
         assert_eq!(result(made(-1, 11), None), None);
         assert_eq!(result(made(1, 9), None), Some(Reason::CreatedLater));
@@ -242,11 +247,11 @@ fn an_id_that_cannot_be_a_name_is_not_found_without_a_look() {
     for (id, verb) in ["Abcd", "ab_cd", "-abc", "ab..cd"].into_iter().flat_map(|id| VERBS.map(|v| (id, v))) {
         let mut request = request(Kind::Execution, verb);
         request.items[0].id = id.into();
-        for look in [cached(None), live(None), Lookup::Failed(unread("down"))] {
-            let ItemPlan { record, rests_on } =
-                planned(plan_item(&request, &request.items[0], &look, STRICT));
+        for lookup in [cached(None), live(None), Lookup::Failed(unread("down"))] {
+            let ItemPlan { record, based_on } =
+                planned(plan_item(&request, &request.items[0], &lookup, STRICT));
             assert_eq!((record.result, record.reason), (ItemResult::Refused, Some(Reason::NotFound)));
-            assert!(record.message.is_some() && rests_on.is_none(), "{id}");
+            assert!(record.message.is_some() && based_on.is_none(), "{id}");
         }
     }
 }
@@ -269,13 +274,13 @@ fn every_object() -> impl Iterator<Item = Option<Target>> {
 
 #[test]
 fn a_cached_look_plans_what_a_live_one_plans_and_refuses_nothing() {
-    let plan = |request: &Request, look: Lookup| plan_item(request, &request.items[0], &look, STRICT);
+    let plan = |request: &Request, lookup: Lookup| plan_item(request, &request.items[0], &lookup, STRICT);
     for (object, verb) in every_object().flat_map(|object| VERBS.map(|verb| (object.clone(), verb))) {
         let mut request = request(Kind::Execution, verb);
         for (dry_run, expected) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
             request.dry_run = dry_run;
-            let ItemPlan { record: read, rests_on } = planned(plan(&request, live(object.clone())));
-            assert_eq!(rests_on.as_deref(), object.as_ref());
+            let ItemPlan { record: read, based_on } = planned(plan(&request, live(object.clone())));
+            assert_eq!(based_on.as_deref(), object.as_ref());
             assert_eq!(read.uid.as_deref(), object.as_ref().map(|t| &*t.uid));
             assert_eq!(read.observed_state, object.as_ref().and_then(|t| t.state.clone().ok()));
             let known = plan(&request, cached(object.clone()));
@@ -283,7 +288,7 @@ fn a_cached_look_plans_what_a_live_one_plans_and_refuses_nothing() {
                 assert!(known == ItemPlanning::Read && read.reason.is_some(), "{object:?}");
             } else {
                 assert_eq!((read.result, read.reason, &read.message), (expected, None, &None));
-                assert_eq!(known, ItemPlanning::Planned(ItemPlan { record: read, rests_on }));
+                assert_eq!(known, ItemPlanning::Planned(ItemPlan { record: read, based_on }));
             }
         }
     }

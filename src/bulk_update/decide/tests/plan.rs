@@ -43,25 +43,25 @@ fn request(more: &Value) -> Request {
     Request::from(&bulk(&spec))
 }
 
-fn looks(request: &Request, look: fn(Option<crate::observed::target::Target>) -> Lookup) -> Vec<Lookup> {
-    request.items.iter().map(|item| look(Some(eligible(item.target)))).collect()
+fn lookups(request: &Request, lookup: fn(Option<crate::observed::target::Target>) -> Lookup) -> Vec<Lookup> {
+    request.items.iter().map(|item| lookup(Some(eligible(item.target)))).collect()
 }
 
-fn made(request: &Request, looks: &[Lookup], gates: &Gates, seconds: i64) -> Planning {
-    plan(request, &seen(looks, Admission::NotRequired, gates), at(seconds).into(), Rules::default())
+fn made(request: &Request, lookups: &[Lookup], gates: &Gates, seconds: i64) -> Planning {
+    plan(request, &seen(lookups, Admission::NotRequired, gates), at(seconds).into(), Rules::default())
 }
 
-fn seen(looks: &[Lookup], admission: Admission, gates: &Gates) -> Observation {
-    Observation { admission, gates: gates.clone(), looks: looks.to_vec(), not_listed: None }
+fn seen(lookups: &[Lookup], admission: Admission, gates: &Gates) -> Observation {
+    Observation { admission, gates: gates.clone(), lookups: lookups.to_vec(), not_listed: None }
 }
 
 #[test]
 fn a_request_is_planned_item_by_item_in_its_order() {
     for (dry_run, result) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
         let request = request(&json!({"dryRun": dry_run}));
-        let mut looks = looks(&request, cached);
-        looks[1] = live(Some(target(State::Running)));
-        let Planning::Planned(entries) = made(&request, &looks, &OPEN, 1) else { panic!("not planned") };
+        let mut lookups = lookups(&request, cached);
+        lookups[1] = live(Some(target(State::Running)));
+        let Planning::Planned(entries) = made(&request, &lookups, &OPEN, 1) else { panic!("not planned") };
         let told: Vec<_> = entries
             .iter()
             .map(|plan| &plan.record)
@@ -75,41 +75,41 @@ fn a_request_is_planned_item_by_item_in_its_order() {
                 ("exec-1", TargetStatus::Stopped, result, None),
             ]
         );
-        assert!(entries.iter().all(|plan| plan.rests_on.is_some()));
+        assert!(entries.iter().all(|plan| plan.based_on.is_some()));
     }
 }
 
 #[test]
 fn what_the_cache_would_refuse_is_read_before_anything_waits() {
     let request = request(&json!({}));
-    let mut looks = looks(&request, cached);
-    looks[0] = cached(None);
-    looks[2] = cached(Some(target(State::Dead)));
-    assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Read(vec![0, 2]));
-    looks[0] = Lookup::Failed(unread("down"));
-    assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Read(vec![2]));
-    looks[2] = live(None);
-    assert_eq!(made(&request, &looks, &OPEN, 1), Planning::Wait(unread("down")));
+    let mut lookups = lookups(&request, cached);
+    lookups[0] = cached(None);
+    lookups[2] = cached(Some(target(State::Dead)));
+    assert_eq!(made(&request, &lookups, &OPEN, 1), Planning::Read(vec![0, 2]));
+    lookups[0] = Lookup::Failed(unread("down"));
+    assert_eq!(made(&request, &lookups, &OPEN, 1), Planning::Read(vec![2]));
+    lookups[2] = live(None);
+    assert_eq!(made(&request, &lookups, &OPEN, 1), Planning::Wait(unread("down")));
 }
 
 #[test]
 fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
     let request = request(&json!({"startingDeadlineSeconds": 60}));
     let (cached, failed) =
-        (looks(&request, |_| Lookup::Cached(None)), looks(&request, |_| Lookup::Failed(unread("x"))));
+        (lookups(&request, |_| Lookup::Cached(None)), lookups(&request, |_| Lookup::Failed(unread("x"))));
     let gates = |executions: Gate, deployments: Gate| Gates { executions, deployments };
-    for looks in [&cached, &failed] {
+    for lookups in [&cached, &failed] {
         for gates in [&OPEN, &gates(down(), down()), &gates(invalid(), invalid())] {
-            let found = made(&request, looks, gates, 61);
+            let found = made(&request, lookups, gates, 61);
             assert!(matches!(found, Planning::Reject(Rejection::TooLate { .. })), "{found:?}");
         }
-        let found = made(&request, looks, &gates(down(), down()), 60);
+        let found = made(&request, lookups, &gates(down(), down()), 60);
         assert_eq!(found, Planning::Wait(unread("503")));
         for closed in [gates(off(), off()), gates(off(), Gate::Open), gates(Gate::Open, off())] {
-            let found = made(&request, looks, &closed, 60);
+            let found = made(&request, lookups, &closed, 60);
             assert_eq!(found, Planning::Reject(fixtures::off()));
         }
-        let found = made(&request, looks, &gates(invalid(), invalid()), 60);
+        let found = made(&request, lookups, &gates(invalid(), invalid()), 60);
         assert!(matches!(found, Planning::Reject(Rejection::InvalidFlag { .. })), "{found:?}");
     }
 }
@@ -117,8 +117,9 @@ fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
 #[test]
 fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_nothing_is_planned() {
     let request = request(&json!({}));
-    let looks = looks(&request, live);
-    let planned = |admission| plan(&request, &seen(&looks, admission, &OPEN), at(1).into(), Rules::default());
+    let lookups = lookups(&request, live);
+    let planned =
+        |admission| plan(&request, &seen(&lookups, admission, &OPEN), at(1).into(), Rules::default());
     let missing = Admission::Missing("it is gone".into());
     assert_eq!(planned(missing.clone()), Planning::Wait(Obstacle::Admission("it is gone".into())));
     // By the second: what was made in the tenth after the policy may have been made before it was in force everywhere.
@@ -129,10 +130,10 @@ fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_n
     assert!(matches!(planned(Admission::Since(at(-11))), Planning::Planned(_)));
     // Whatever the flag says: who may not ask is told nothing.
     let closed = Gates { executions: off(), deployments: off() };
-    let found = plan(&request, &seen(&looks, missing.clone(), &closed), at(1).into(), Rules::default());
+    let found = plan(&request, &seen(&lookups, missing.clone(), &closed), at(1).into(), Rules::default());
     assert!(matches!(found, Planning::Wait(Obstacle::Admission(_))), "{found:?}");
     // It is too late all the same.
-    let found = plan(&request, &seen(&looks, missing, &OPEN), at(3601).into(), Rules::default());
+    let found = plan(&request, &seen(&lookups, missing, &OPEN), at(3601).into(), Rules::default());
     assert!(matches!(found, Planning::Reject(Rejection::TooLate { .. })), "{found:?}");
 }
 
@@ -145,7 +146,7 @@ fn the_flag_of_a_kind_that_is_not_named_does_not_matter() {
                 Kind::Execution => Gates { deployments: other, ..OPEN },
                 Kind::Deployment => Gates { executions: other, ..OPEN },
             };
-            let found = made(&request, &looks(&request, cached), &gates, 1);
+            let found = made(&request, &lookups(&request, cached), &gates, 1);
             assert!(matches!(found, Planning::Planned(_)), "{found:?}");
         }
     }
@@ -163,9 +164,9 @@ fn the_time_to_begin_ends_with_its_last_second() {
         (json!({"notAfter": at(-1).to_string()}), -1),
     ] {
         let request = request(&more);
-        let looks = looks(&request, cached);
-        assert!(matches!(made(&request, &looks, &OPEN, last), Planning::Planned(_)), "{more}");
-        let found = made(&request, &looks, &OPEN, last + 1);
+        let lookups = lookups(&request, cached);
+        assert!(matches!(made(&request, &lookups, &OPEN, last), Planning::Planned(_)), "{more}");
+        let found = made(&request, &lookups, &OPEN, last + 1);
         assert!(matches!(found, Planning::Reject(Rejection::TooLate { .. })), "{more}: {found:?}");
     }
 }
@@ -207,8 +208,8 @@ fn not_after_goes_by_the_latest_that_it_may_be_and_all_else_by_the_earliest() {
     let request = request(&json!({
         "startingDeadlineSeconds": 20, "activeDeadlineSeconds": 20, "notAfter": at(40).to_string()
     }));
-    let looks = looks(&request, cached);
-    let planned = |now| plan(&request, &seen(&looks, Admission::NotRequired, &OPEN), now, Rules::default());
+    let lookups = lookups(&request, cached);
+    let planned = |now| plan(&request, &seen(&lookups, Admission::NotRequired, &OPEN), now, Rules::default());
     assert!(matches!(planned(between(20, 30)), Planning::Planned(_)));
     for late in [between(21, 30), between(15, 41)] {
         assert!(matches!(planned(late), Planning::Reject(Rejection::TooLate { .. })), "{late:?}");

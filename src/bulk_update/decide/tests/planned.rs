@@ -3,13 +3,13 @@
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Step, Terms, carry_on, steps},
+        decide::{Step, Terms, next_step, steps},
         facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rules},
         fixtures::{
             MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, off, request, target, unread,
         },
         request::Request,
-        work::{Entry, ItemPlan, Open},
+        work::{Entry, ItemPlan, UnresolvedWrite},
     },
     observed::{admission::Admission, target::Target},
 };
@@ -54,8 +54,8 @@ impl Case {
         self.object = Some(Target { uid: OTHER.into(), created: at(seconds).as_second(), ..other });
     }
 
-    fn on(&self, look: &Lookup) -> Step {
-        carry_on(terms(&self.request, self.deadline), &self.entry, look, &self.gate)
+    fn on(&self, lookup: &Lookup) -> Step {
+        next_step(terms(&self.request, self.deadline), &self.entry, lookup, &self.gate)
     }
 
     fn live(&self) -> Step {
@@ -83,7 +83,7 @@ const BOTH_BEFORE: Row =
 /// Created in the same second as the BulkUpdate, which was created at version 10.
 fn of_the_same_second(case: &mut Case, first_seen: u64) {
     case.other(0);
-    case.request.made_at = Some(10);
+    case.request.creation_version = Some(10);
     case.object.as_mut().unwrap().first_seen = first_seen;
 }
 
@@ -100,19 +100,19 @@ const ENDS: [Row; 8] = {
     [
         (
             "off, open",
-            |c| (c.gate, c.entry.progress.open) = (Gate::Closed(off()), Open::Unknown),
+            |c| (c.gate, c.entry.progress.unresolved) = (Gate::Closed(off()), UnresolvedWrite::Unknown),
             Failed,
             Some(OutcomeUnknown),
         ),
         (
             "active, open",
-            |c| (c.deadline, c.entry.progress.open) = (Deadline::Active, Open::Unknown),
+            |c| (c.deadline, c.entry.progress.unresolved) = (Deadline::Active, UnresolvedWrite::Unknown),
             Failed,
             Some(OutcomeUnknown),
         ),
         (
             "late, open",
-            |c| (c.deadline, c.entry.progress.open) = (Deadline::NotAfter, Open::Unknown),
+            |c| (c.deadline, c.entry.progress.unresolved) = (Deadline::NotAfter, UnresolvedWrite::Unknown),
             Failed,
             Some(OutcomeUnknown),
         ),
@@ -120,7 +120,7 @@ const ENDS: [Row; 8] = {
             "refused, open",
             |c| {
                 c.entry.progress.failed.refused = Some((WriteFailed, "422".into()));
-                c.entry.progress.open = Open::Unknown;
+                c.entry.progress.unresolved = UnresolvedWrite::Unknown;
             },
             Failed,
             Some(OutcomeUnknown),
@@ -232,7 +232,7 @@ fn what_is_accepted_says_how_far_it_is() {
         let case = Case::with(TargetStatus::Stopped, |case| {
             case.object = Some(Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) });
         });
-        let Step::Become(ItemPlan { record, rests_on: None }) = case.live() else { panic!("{state:?}") };
+        let Step::Become(ItemPlan { record, based_on: None }) = case.live() else { panic!("{state:?}") };
         let settled = matches!(state, State::Stopped | State::Completed | State::Dead);
         let expected = if settled { ItemResult::Settled } else { ItemResult::Scheduled };
         assert_eq!((record.result, record.reason), (expected, None), "{state:?}");
@@ -258,11 +258,11 @@ fn the_stop_of_another_bulk_update_is_none_of_its_own() {
 fn a_plan_on_an_older_object_is_corrected_only_where_the_name_was_meant() {
     for verb in VERBS {
         let mut case = Case::with(verb, |case| case.other(-1));
-        let Step::Become(ItemPlan { record, rests_on: Some(rests_on) }) = case.live() else {
+        let Step::Become(ItemPlan { record, based_on: Some(based_on) }) = case.live() else {
             panic!("not corrected")
         };
         assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(OTHER)));
-        assert_eq!(Some(&*rests_on), case.object.as_ref());
+        assert_eq!(Some(&*based_on), case.object.as_ref());
         // The new one is decided on like any other.
         case.object.as_mut().unwrap().state = Ok(State::Stopping);
         assert_eq!(became(&case.live()), (ItemResult::Refused, Some(Reason::WrongState)));
@@ -297,15 +297,18 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
     for (verb, (name, end, _, plain)) in
         VERBS.into_iter().flat_map(|v| ENDS[4..].iter().map(move |e| (v, *e)))
     {
-        for (open, unknown) in
-            [(Open::No, false), (Open::Guard(10), true), (Open::Guard(9), false), (Open::Unknown, true)]
-        {
+        for (open, unknown) in [
+            (UnresolvedWrite::None, false),
+            (UnresolvedWrite::Guarded(10), true),
+            (UnresolvedWrite::Guarded(9), false),
+            (UnresolvedWrite::Unknown, true),
+        ] {
             let mut case = Case::with(verb, end);
-            case.entry.progress.open = open;
+            case.entry.progress.unresolved = open;
             let expected = if unknown { Some(Reason::OutcomeUnknown) } else { plain };
             let found = case.live();
             assert_eq!(became(&found), (ItemResult::Failed, expected), "{name}, {open:?}");
-            let Step::Become(ItemPlan { record, rests_on: None }) = found else { panic!("a new plan") };
+            let Step::Become(ItemPlan { record, based_on: None }) = found else { panic!("a new plan") };
             assert!(record.message.is_some_and(|message| !message.is_empty()), "{name} says nothing");
             let expected = if unknown { Step::Read } else { case.live() };
             assert_eq!(case.cached(), expected, "{name}, {open:?}");
@@ -333,9 +336,9 @@ fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
 fn an_open_write_is_looked_up_while_there_is_time() {
     let failed = Lookup::Failed(unread("503"));
     for (verb, (name, end, ..)) in VERBS.into_iter().flat_map(|v| ENDS[..4].iter().map(move |e| (v, *e))) {
-        for open in [Open::Unknown, Open::Guard(10), Open::Guard(9)] {
+        for open in [UnresolvedWrite::Unknown, UnresolvedWrite::Guarded(10), UnresolvedWrite::Guarded(9)] {
             let mut case = Case::with(verb, end);
-            case.entry.progress.open = open;
+            case.entry.progress.unresolved = open;
             let found = case.on(&failed);
             if case.deadline == Deadline::Ahead {
                 assert_eq!(found, Step::Hold(Some(unread("503"))), "{name}");
@@ -352,7 +355,8 @@ fn what_was_refused_has_failed_only_if_the_object_says_so() {
     let off = |c: &mut Case| c.gate = Gate::Closed(off());
     for (reason, end) in [(Reason::WriteFailed, refused as fn(&mut Case)), (Reason::BulkUpdatesDisabled, off)]
     {
-        let mut case = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
+        let mut case =
+            Case::with(TargetStatus::Deleted, |c| c.entry.progress.unresolved = UnresolvedWrite::Rejected);
         end(&mut case);
         assert_eq!(case.cached(), Step::Read);
         assert_eq!(case.on(&Lookup::Failed(unread("503"))), Step::Hold(Some(unread("503"))));
@@ -361,7 +365,8 @@ fn what_was_refused_has_failed_only_if_the_object_says_so() {
         case.deadline = Deadline::NotAfter;
         assert_eq!(became(&case.on(&Lookup::Failed(unread("503")))).0, ItemResult::Failed);
     }
-    let mut forbidden = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
+    let mut forbidden =
+        Case::with(TargetStatus::Deleted, |c| c.entry.progress.unresolved = UnresolvedWrite::Rejected);
     forbidden.entry.progress.failed.refused = Some((Reason::Forbidden, "403".into()));
     let unread = Lookup::Failed(unread("403"));
     assert_eq!(became(&forbidden.on(&unread)), (ItemResult::Failed, Some(Reason::Forbidden)));
@@ -437,12 +442,12 @@ fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
         entry.item.kind = kind;
         entry
     });
-    let look =
+    let lookup =
         |version: &str| live(Some(Target { resource_version: version.into(), ..target(State::Running) }));
     let steps = |executions: Gate, deployments: Gate| {
         let gates = Gates { executions, deployments };
-        let looks = vec![look("11"), look("12")];
-        let seen = Observation { admission: Admission::NotRequired, gates, looks, not_listed: None };
+        let lookups = vec![lookup("11"), lookup("12")];
+        let seen = Observation { admission: Admission::NotRequired, gates, lookups, not_listed: None };
         steps(&entries, &seen, terms(&request, Deadline::Ahead))
     };
     let version = |step: &Step| match step {

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// What names a BulkUpdate, in one version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct Identity {
     /// Its namespace.
     pub namespace: Box<str>,
     /// Its name.
@@ -17,7 +17,7 @@ pub struct Named {
     pub shared: bool,
 }
 
-impl From<&ObjectMeta> for Named {
+impl From<&ObjectMeta> for Identity {
     fn from(metadata: &ObjectMeta) -> Self {
         let text = |field: &Option<String>| field.clone().unwrap_or_default().into();
         Self {
@@ -34,7 +34,7 @@ impl From<&ObjectMeta> for Named {
     }
 }
 
-impl Named {
+impl Identity {
     /// Whether all of it could be read: otherwise there is nothing that a request could be about.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::{
         decide::eligible::{Ineligible, ItemPlanning, is_older, plan_item, verdict},
         facts::{Deadline, Gate, Lookup, Obstacle, Rules},
         request::{Item, Request},
-        work::{Entry, ItemPlan, Open, about, accepted_delete, accepted_stop},
+        work::{Entry, ItemPlan, UnresolvedWrite, about, accepted_delete, accepted_stop},
     },
     observed::target::Target,
 };
@@ -40,25 +40,25 @@ pub struct Terms<'a> {
 
 /// Decides about one item of a BulkUpdate that was planned.
 #[must_use]
-pub fn carry_on(terms: Terms<'_>, entry: &Entry, look: &Lookup, gate: &Gate) -> Step {
+pub fn next_step(terms: Terms<'_>, entry: &Entry, lookup: &Lookup, gate: &Gate) -> Step {
     let Some(record) = &entry.record else {
         return Step::Hold(None);
     };
     if entry.progress.in_flight {
         return Step::Hold(None);
     }
-    let (found, live) = look.object();
+    let (found, live) = lookup.object();
     if live && found.is_some_and(|found| found.uid.is_empty()) {
         // It may be the object of the plan: it counts neither as that nor as another.
-        let look = Lookup::Failed(Obstacle::NoUid(entry.item.kind, Arc::clone(&entry.item.id)));
-        return carry_on(terms, entry, &look, gate);
+        let lookup = Lookup::Failed(Obstacle::NoUid(entry.item.kind, Arc::clone(&entry.item.id)));
+        return next_step(terms, entry, &lookup, gate);
     }
     match record.result {
         ItemResult::Planned => {
             let planned = Planned { terms, entry, record };
-            planned.by_object(look).unwrap_or_else(|| planned.by_gate(look, gate))
+            planned.by_object(lookup).unwrap_or_else(|| planned.by_gate(lookup, gate))
         }
-        ItemResult::Scheduled => scheduled(terms, entry, record, look),
+        ItemResult::Scheduled => scheduled(terms, entry, record, lookup),
         ItemResult::Eligible | ItemResult::Settled | ItemResult::Refused | ItemResult::Failed => {
             Step::Hold(None)
         }
@@ -85,11 +85,11 @@ impl Planned<'_> {
     }
 
     /// The rows that depend on what the object is; `None` if none fits.
-    fn by_object(&self, look: &Lookup) -> Option<Step> {
-        if matches!(look, Lookup::Failed(_)) {
+    fn by_object(&self, lookup: &Lookup) -> Option<Step> {
+        if matches!(lookup, Lookup::Failed(_)) {
             return None;
         }
-        let (target, live) = look.object();
+        let (target, live) = lookup.object();
         if !live && self.entry.progress.must_read {
             return Some(Step::Read);
         }
@@ -115,7 +115,7 @@ impl Planned<'_> {
                 verdict(self.terms.request, self.item(), Some(target), self.terms.rules).err()?
             }
             (None, _) if !live => return Some(Step::Read),
-            (None, Some(other)) if self.cache_was_behind(other) => return Some(self.plan_anew(look)),
+            (None, Some(other)) if self.cache_was_behind(other) => return Some(self.plan_again(lookup)),
             (None, _) if !stop => {
                 return Some(self.becomes(ItemResult::Settled, Some(Reason::Gone), None));
             }
@@ -135,8 +135,8 @@ impl Planned<'_> {
         self.item().uid.is_none() && is_older(self.terms.request, other)
     }
 
-    fn plan_anew(&self, look: &Lookup) -> Step {
-        match plan_item(self.terms.request, self.item(), look, self.terms.rules) {
+    fn plan_again(&self, lookup: &Lookup) -> Step {
+        match plan_item(self.terms.request, self.item(), lookup, self.terms.rules) {
             ItemPlanning::Planned(plan) => Step::Become(plan),
             ItemPlanning::Read => Step::Read,
             ItemPlanning::Wait(why) => Step::Hold(Some(why)),
@@ -144,7 +144,7 @@ impl Planned<'_> {
     }
 
     /// The rows that depend on whether anything may be written at all.
-    fn by_gate(&self, look: &Lookup, gate: &Gate) -> Step {
+    fn by_gate(&self, lookup: &Lookup, gate: &Gate) -> Step {
         let deadline = self.terms.deadline;
         let progress = &self.entry.progress;
         let end = match (gate, deadline) {
@@ -155,18 +155,18 @@ impl Planned<'_> {
             (_, Deadline::NotAfter) => Some((Reason::DeadlineExceeded, Some("notAfter had passed".into()))),
             _ => progress.failed.refused.clone().map(|(reason, words)| (reason, Some(words))),
         };
-        let (target, _) = look.object();
+        let (target, _) = lookup.object();
         if let Some((reason, message)) = end {
-            let open = match (progress.open, target) {
+            let open = match (progress.unresolved, target) {
                 // The guard of the write that got no answer does not fit any more: it can't take hold later.
-                (Open::Guard(version), Some(target)) => Some(version) == target.version(),
-                (Open::No | Open::Refused, _) => false,
-                (Open::Guard(_) | Open::Unknown, _) => true,
+                (UnresolvedWrite::Guarded(version), Some(target)) => Some(version) == target.version(),
+                (UnresolvedWrite::None | UnresolvedWrite::Rejected, _) => false,
+                (UnresolvedWrite::Guarded(_) | UnresolvedWrite::Unknown, _) => true,
             };
-            let refused = progress.open == Open::Refused;
+            let refused = progress.unresolved == UnresolvedWrite::Rejected;
             // Who may not write may lack the right to read, too.
             let can_be_read = reason != Reason::Forbidden;
-            return match look {
+            return match lookup {
                 // It is looked up first, as often as that takes until a deadline.
                 Lookup::Cached(_) if open || refused => Step::Read,
                 Lookup::Failed(why) if (open || (refused && can_be_read)) && deadline == Deadline::Ahead => {
@@ -175,11 +175,11 @@ impl Planned<'_> {
                 _ if !open => self.fails(reason, message),
                 _ => self.fails(
                     Reason::OutcomeUnknown,
-                    Some("a write may have been sent and got no answer; look at the object".into()),
+                    Some("a write may have been sent and got no answer; lookup at the object".into()),
                 ),
             };
         }
-        match (look, gate, target) {
+        match (lookup, gate, target) {
             (Lookup::Failed(why), ..) | (_, Gate::Unknown(why), _) => Step::Hold(Some(why.clone())),
             (.., Some(target)) => Step::Write(target.clone()),
             (.., None) => Step::Read,
@@ -188,10 +188,10 @@ impl Planned<'_> {
 }
 
 fn becomes(record: ItemStatus) -> Step {
-    Step::Become(ItemPlan { record, rests_on: None })
+    Step::Become(ItemPlan { record, based_on: None })
 }
 
-fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup) -> Step {
+fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, lookup: &Lookup) -> Step {
     let progress = &entry.progress;
     let stop = entry.item.target == TargetStatus::Stopped;
     let gone = || {
@@ -199,7 +199,7 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup
         becomes(ItemStatus { result: ItemResult::Settled, message, ..record.clone() })
     };
 
-    let (target, live) = look.object();
+    let (target, live) = lookup.object();
     let ours = target.filter(|t| record.uid.as_deref() == Some(&*t.uid));
     if progress.gone || (live && ours.is_none()) {
         return gone();
@@ -216,12 +216,12 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup
             return if current { becomes(now) } else { Step::Read };
         }
     }
-    if matches!(look, Lookup::Cached(_)) && (ours.is_none() || progress.must_read) {
+    if matches!(lookup, Lookup::Cached(_)) && (ours.is_none() || progress.must_read) {
         // Gone from the index, and no watch said that it was deleted.
         return Step::Read;
     }
     if terms.deadline == Deadline::Active {
-        if matches!(look, Lookup::Cached(_)) {
+        if matches!(lookup, Lookup::Cached(_)) {
             return Step::Read;
         }
         let message = format!("{} was accepted and may still take hold", entry.item.target.word());
@@ -232,7 +232,7 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, look: &Lookup
             ..record.clone()
         });
     }
-    match look {
+    match lookup {
         Lookup::Failed(why) => Step::Hold(Some(why.clone())),
         _ => Step::Hold(None),
     }

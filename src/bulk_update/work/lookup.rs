@@ -14,7 +14,7 @@ impl Entry {
     /// What to decide on: an answer that just came, else the newer of the index and what was last seen. What the index has
     /// got since the answer is as good as one.
     #[must_use]
-    pub fn look(&self, indexed: Option<Arc<Target>>) -> Lookup {
+    pub fn lookup(&self, indexed: Option<Arc<Target>>) -> Lookup {
         match self.answer() {
             // One that failed is tried again when it is time.
             Some(Read::Failed) if self.can_send() => {}
