@@ -119,7 +119,7 @@ async fn nothing_is_written_while_the_status_can_not_be() {
         world.requests().iter().filter(|r| r.is_record() && r.code == 403).count() >= 3
     })
     .await;
-    assert_eq!(world.operator.log().matches("the status can't be written; trying again").count(), 1);
+    assert_eq!(world.operator.log().matches("cannot write the status; retrying").count(), 1);
     assert!(world.requests().iter().all(|r| !r.is_target_write()));
     give_back(&world).await;
     assert_eq!(count(&world.finished("waits").await, ItemResult::Settled), 1);

@@ -1,4 +1,4 @@
-//! BulkUpdates that are over: their TTL, and the generation of their status.
+//! Finished BulkUpdates: acknowledging a new generation, and `ttlSecondsAfterFinished`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,20 +13,20 @@ use crate::{
     client::{Failure, Next, clock::Clock},
 };
 
-/// The longest wait without a look at the API server's clock, which may have been set.
+/// The longest wait without another look at the API server's clock, which may be set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The longest wait between attempts that are refused: what is wrong is an admin's to mend, and a thousand BulkUpdates may have it.
+/// The longest back-off for refused attempts: an admin has to act, and a thousand BulkUpdates may be affected.
 const LONGEST_REFUSED: Duration = Duration::from_mins(5);
 
-/// What is left to do for a BulkUpdate that is over; it ends when this is dropped.
+/// What is left to do for a finished BulkUpdate; dropping it aborts that.
 #[derive(Debug)]
 pub struct Cleanup(
     #[expect(dead_code, reason = "holding it keeps the task alive")] Option<AbortOnDropHandle<()>>,
 );
 
 impl Cleanup {
-    /// Takes up a BulkUpdate that is over, as it was last seen.
+    /// Starts the next chore of a finished BulkUpdate, as it was last seen.
     #[must_use]
     pub fn spawn(ctx: &Arc<Context>, over: Finished) -> Self {
         let Finished { identity, generation, unacknowledged, end, time_to_live, terminating } = over;
@@ -39,7 +39,7 @@ impl Cleanup {
             }
             (None, Some(seconds)) => {
                 let seconds = i64::from(seconds.max(0));
-                // It may have ended as late as the end of that second; at once is at once.
+                // It may have ended as late as the end of that second; zero means at once.
                 (later(end, seconds.saturating_add(i64::from(seconds > 0))), Chore::Expire)
             }
             (None, None) => return Self(None),
@@ -49,7 +49,7 @@ impl Cleanup {
         Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
             let chore = async {
                 wait_for(&ctx.clock, time).await;
-                // In a box that is made only now: as a part of what waits, perhaps for days, it would be most of its size.
+                // Boxed only now: the task may wait for days, and this would be most of its size.
                 Box::pin(persist(&ctx, &task.0, &task.1)).await;
             };
             tokio::select! {
@@ -60,15 +60,15 @@ impl Cleanup {
     }
 }
 
-/// What is to be done next for a BulkUpdate that is over. Its event brings the one after that.
+/// The next chore. The event of its change brings the one after that.
 enum Chore {
-    /// The status is to say that it speaks of this generation, with these conditions.
+    /// Report this generation, with these conditions.
     Acknowledge(i64, Vec<Condition>),
-    /// `ttlSecondsAfterFinished` has passed.
+    /// Delete it: `ttlSecondsAfterFinished` has passed.
     Expire,
 }
 
-/// Waits until it is this late by the API server's clock.
+/// Waits for this time by the API server's clock.
 async fn wait_for(clock: &Clock, time: Timestamp) {
     loop {
         let left = until(time, clock.now().earliest);
@@ -79,8 +79,7 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
     }
 }
 
-/// Does it, however often that has to be tried. If the object has changed, the watch brings it and this ends; what is to be
-/// done is decided again.
+/// Retries until it succeeds. If the object changed, the watch delivers the change and the chore is decided again.
 async fn persist(ctx: &Context, identity: &Identity, chore: &Chore) {
     let mut logged = "";
     for attempt in 1.. {
@@ -92,10 +91,10 @@ async fn persist(ctx: &Context, identity: &Identity, chore: &Chore) {
         if failure.reason() != logged && !failure.is_conflict() {
             logged = failure.reason();
             let what = match chore {
-                Chore::Acknowledge(..) => "the new generation can't be acknowledged",
-                Chore::Expire => "it can't be deleted after its TTL",
+                Chore::Acknowledge(..) => "cannot acknowledge the new generation",
+                Chore::Expire => "cannot delete it after its TTL",
             };
-            warn!(bulk_update = %identity.full_name(), %failure, "{what}; trying again");
+            warn!(bulk_update = %identity.full_name(), %failure, "{what}; retrying");
         }
         tokio::time::sleep(wait(&failure, attempt)).await;
     }
@@ -105,7 +104,7 @@ async fn persist(ctx: &Context, identity: &Identity, chore: &Chore) {
 fn wait(failure: &Failure, attempt: u32) -> Duration {
     match failure.next() {
         Next::Retry => failure.wait(attempt),
-        // A conflict mostly ends with the event of the change; where somebody has taken the end out of the status, it does not.
+        // After a conflict the change's event usually ends this; not if somebody removed `completionTime`.
         Next::ReadAgain | Next::RetryForbidden | Next::GiveUp => {
             let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
             Duration::from_secs(1).saturating_mul(doubled).min(LONGEST_REFUSED)

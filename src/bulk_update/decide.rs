@@ -25,23 +25,23 @@ use eligible::is_older;
 pub use eligible::{Ineligible, ItemPlanning, plan_item, verdict};
 pub use next_step::{Step, Terms, next_step};
 
-/// How long a watch of targets may be behind before the status says that it is waited for.
+/// How long the cache may be stale before the status says that it is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one pass has decided.
 #[derive(Debug, Default)]
 pub struct Decision {
-    /// What the status is to say; absent where there is nothing to say yet.
+    /// What the status is to report; absent if there is nothing to report yet.
     pub phase: Option<Phase>,
-    /// What became of items that were planned.
+    /// New entries of items.
     pub became: Vec<Become>,
-    /// The items whose targets have to be read.
+    /// The items whose targets must be read.
     pub reads: Vec<usize>,
-    /// The items whose targets are to be written to, as they were seen: each only if the record says so.
+    /// The items whose targets are to be written to, as they were seen. Only those recorded as planned are sent.
     pub writes: Vec<(usize, Arc<Target>)>,
-    /// Whether the next pass has something to do, once this one is on record.
+    /// Whether another pass can make progress once this one is recorded.
     pub again: bool,
-    /// Whether something stands in the way.
+    /// Whether something has to be waited for.
     pub blocked: bool,
 }
 
@@ -59,7 +59,7 @@ pub fn decide(work: &Work, observation: &Observation, rules: Rules, now: Now) ->
 fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
     match plan(work.request(), observation, now, rules) {
         Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
-        // It catches up within a moment; the status says so only where it does not.
+        // It usually catches up at once; the status reports it only if it does not.
         Planning::Wait(Obstacle::StaleCache(..)) if !work.has_waited(PATIENCE) => {
             Decision { blocked: true, ..Decision::default() }
         }
@@ -70,7 +70,7 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
             let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
             Decision { reads, ..Decision::default() }
         }
-        // What is being read about an item belongs to its plan.
+        // Reads still in flight are part of the plan.
         Planning::Planned(_) if work.is_reading() => Decision::default(),
         Planning::Planned(items) => {
             let plan =
@@ -80,7 +80,7 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
     }
 }
 
-/// `remark` belongs to what ends because of the deadline.
+/// `remark` is appended to the message of items that end because of the deadline.
 fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Option<&str>) -> Decision {
     let mut decision = Decision::default();
     let mut obstacle = observation.not_listed.map(Obstacle::NotListed);
@@ -107,20 +107,20 @@ fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Optio
     decision
 }
 
-/// What is to be done about a BulkUpdate that has not been planned.
+/// What to do about a BulkUpdate that is not planned yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Planning {
-    /// It is over before it began.
+    /// Reject it as a whole.
     Reject(Rejection),
-    /// It can't be planned yet.
+    /// It cannot be planned yet.
     Wait(Obstacle),
-    /// These items have to be read first.
+    /// Read the targets of these items first.
     Read(Vec<usize>),
-    /// This is the plan: one for each item, in order.
+    /// The plan: one entry per item, in order.
     Planned(Vec<ItemPlan>),
 }
 
-/// Plans a BulkUpdate. The observation has a look for each item.
+/// Plans a BulkUpdate. The observation has a lookup for each item.
 #[must_use]
 pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules) -> Planning {
     if let Some(rejection) = too_late(request, now) {
@@ -167,7 +167,7 @@ fn too_late(request: &Request, now: Now) -> Option<Rejection> {
     Some(Rejection::TooLate { deadline, remark: now.remark(time) })
 }
 
-/// The steps of one that was planned, an entry for each item.
+/// The next step of each item of a planned BulkUpdate.
 #[must_use]
 pub fn steps(entries: &[Entry], observation: &Observation, terms: Terms<'_>) -> Vec<Step> {
     let each = entries.iter().zip(&observation.lookups);

@@ -1,4 +1,4 @@
-//! Events about BulkUpdates: sent in the background, at best effort, and none twice within five minutes.
+//! Events about BulkUpdates: published in the background at best effort, and not repeated within five minutes.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -26,20 +26,20 @@ use crate::{
 /// The longest note of an event (the API's own limit is 1024 bytes).
 const LONGEST_NOTE: usize = 1000;
 
-/// How long an event may take, the time in which it waits for others included: it is told at best effort.
+/// How long one event may take, waiting included: it is published at best effort.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many events are sent at once: each has a connection, and a thousand BulkUpdates may end together.
+/// How many events are published concurrently: each takes a connection, and a thousand BulkUpdates may end together.
 const AT_ONCE: usize = 4;
 
-/// How long one event stands for all of its object and reason, in seconds: whoever edits an object over and over fills no
-/// namespace with events. Its name says which they are, so that none has to be remembered.
+/// How long an event is not repeated for the same object and reason, in seconds: editing an object over and over must
+/// not flood the namespace. This is encoded in its name, so nothing has to be remembered.
 const STANDS_FOR: i64 = 300;
 
-/// The longest name of an object that leaves room behind it: a dot and 16 digits, of 253 characters.
+/// The longest part of the object's name in the event's name, which has 253 characters: a dot and 16 digits follow.
 const LONGEST_NAME: usize = 236;
 
-/// Sends events; none is kept afterwards.
+/// Publishes events; keeps none.
 pub struct Events {
     client: Client,
     clock: Clock,
@@ -47,7 +47,7 @@ pub struct Events {
     places: Arc<Semaphore>,
 }
 
-/// A BulkUpdate, as far as it can be named.
+/// A reference to a BulkUpdate, as far as its identity is known.
 #[must_use]
 pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
     ObjectReference {
@@ -61,13 +61,13 @@ pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<St
 }
 
 impl Events {
-    /// Sends them by `client`, in tasks of `tracker`.
+    /// With this client, in tasks of `tracker`.
     #[must_use]
     pub fn new(client: Client, clock: Clock, tracker: TaskTracker) -> Self {
         Self { client, clock, tracker, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Sends one, in the background: no work waits for it.
+    /// Publishes one in the background: no work waits for it.
     pub fn publish(&self, regarding: ObjectReference, type_: EventType, reason: &str, note: &str) {
         let event = event(regarding, type_, reason, note, self.clock.now().earliest);
         let (client, places) = (self.client.clone(), Arc::clone(&self.places));
@@ -80,16 +80,16 @@ impl Events {
             };
             match tokio::time::timeout(EVENT_TIMEOUT, send).await {
                 Ok(Ok(_)) => {}
-                // One of the same name stands for it.
+                // Published already.
                 Ok(Err(failure)) if failure.is_conflict() => {}
-                Ok(Err(failure)) => warn!(%failure, reason = event.reason, "an event could not be written"),
-                Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
+                Ok(Err(failure)) => warn!(%failure, reason = event.reason, "cannot publish an event"),
+                Err(_) => warn!(reason = event.reason, "timed out publishing an event"),
             }
         });
     }
 }
 
-/// The name of an event: the object's, as far as there is room and if it has one, and what tells it from others.
+/// The name of an event: the object's name, if it has a usable one and cut to fit, and a hash of the rest.
 fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
     let mut others = DefaultHasher::new();
     (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);

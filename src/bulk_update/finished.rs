@@ -1,4 +1,4 @@
-//! What is left to be known of a BulkUpdate that is over.
+//! What is kept of a BulkUpdate that has finished.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
@@ -7,21 +7,22 @@ use crate::{
     bulk_update::identity::Identity,
 };
 
-/// What is left to be known of a BulkUpdate that is over.
+/// What is kept of a BulkUpdate that has finished.
 #[derive(Clone, Debug)]
 pub struct Finished {
     pub identity: Identity,
     pub generation: Option<i64>,
-    /// What its status has to say of that generation, where it does not yet: kstatus would take it for one in progress.
+    /// The conditions its status still has to show for that generation; otherwise kstatus would report it as in
+    /// progress.
     pub unacknowledged: Option<Vec<Condition>>,
     pub end: Timestamp,
     pub time_to_live: Option<i32>,
-    /// Whether it is being deleted.
+    /// Whether it is terminating.
     pub terminating: bool,
 }
 
 impl Finished {
-    /// Of one in this version, with this status. `None` if it is not over.
+    /// At this resource version, with this status. `None` if it has not finished.
     #[must_use]
     pub fn of(
         identity: Identity,
@@ -35,7 +36,7 @@ impl Finished {
         Some(Self { identity, generation, unacknowledged, end, time_to_live, terminating: false })
     }
 
-    /// The same of a BulkUpdate as it was read; `None` if it is not over.
+    /// The same from a BulkUpdate as it was read. `None` if it has not finished.
     #[must_use]
     pub fn read(bulk: &BulkUpdate) -> Option<Self> {
         let (metadata, ttl) = (&bulk.metadata, bulk.spec.ttl_seconds_after_finished);
@@ -43,14 +44,14 @@ impl Finished {
         Some(Self { terminating: metadata.deletion_timestamp.is_some(), ..over })
     }
 
-    /// Whether it was seen in this generation, and its status speaks of that.
+    /// Whether this generation was seen and its status reports it.
     #[must_use]
     pub fn speaks_of(&self, generation: Option<i64>) -> bool {
         self.generation == generation && self.unacknowledged.is_none()
     }
 }
 
-/// The finished status `before`, for a spec of which only what may change after the end has changed.
+/// The finished status `before`, acknowledging a newer generation of the spec.
 #[must_use]
 pub fn with_generation(before: &BulkUpdateStatus, generation: i64) -> BulkUpdateStatus {
     let mut status = before.clone();

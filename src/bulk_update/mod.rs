@@ -1,6 +1,6 @@
-//! Carrying out BulkUpdates: observe, decide, record, apply, report, settle.
+//! Reconciles BulkUpdates: observe, decide, record, apply, report, settle.
 //!
-//! What is known of one is pure (`request`, `facts`, `work`, `decide`, `status`); each step that sends or waits has a file.
+//! Pure: `request`, `facts`, `work`, `decide`, `status`. Each step that sends requests or waits has a file of its own.
 
 mod apply;
 mod cleanup;

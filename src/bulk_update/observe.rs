@@ -1,4 +1,4 @@
-//! First step: what decisions rest on. The flag, read live where something may be written; the index; live reads.
+//! First step: what decisions are based on. The flag, read live before anything is written; the cache; live reads.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Reque
     Observation { admission: ctx.policies.admission(), gates, lookups, not_listed }
 }
 
-/// That a kind which the request names has not been listed yet, within patience.
+/// A kind that the request names and whose first list has not succeeded yet, after a grace period.
 async fn not_listed(ctx: &Context, work: &Work) -> Option<Kind> {
     for kind in Kind::ALL.into_iter().filter(|kind| work.request().names(*kind)) {
         let patience = PATIENCE.saturating_sub(work.since().elapsed());
@@ -42,14 +42,14 @@ async fn not_listed(ctx: &Context, work: &Work) -> Option<Kind> {
         }
     }
     if work.start().is_none() {
-        // What they have to say is asked for by itself.
+        // Whether the policy is in force is decided on its own.
         let patience = PATIENCE.saturating_sub(work.since().elapsed());
         let _ = tokio::time::timeout(patience, ctx.policies.listed()).await;
     }
     None
 }
 
-/// The flag: live before planning, and no older than a second while anything is still to be written.
+/// The flag: read live before planning, and no older than a second while writes are still to be sent.
 async fn gates(ctx: &Context, work: &Work) -> Gates {
     if work.start().is_some() && !work.any(ItemResult::Planned) {
         return Gates { executions: Gate::Open, deployments: Gate::Open };

@@ -1,4 +1,4 @@
-//! The life of one BulkUpdate, pass by pass: observe, decide, record, apply, report, settle.
+//! Reconciles one BulkUpdate, pass by pass: observe, decide, record, apply, report, settle.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use crate::{
     telemetry::health::Pulse,
 };
 
-// Most of its time it waits, as perhaps a thousand others do: what it needs otherwise is in boxes, and goes with them.
-/// Carries out one BulkUpdate, which was first seen like this, to its end; or until it is deleted, or the process ends. Gives back
-/// what is left to be known of it if its end is on record.
+// Most of the time the task waits, as perhaps a thousand others do, so large futures are boxed and dropped before.
+/// Reconciles one BulkUpdate, first seen like this, until it finishes, is deleted, or the process shuts down. Returns
+/// what to keep of it if its completion is on record.
 pub async fn run(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Finished> {
     let pulse = ctx.health.pulse();
     let creation_version = latest.current.borrow_and_update().creation_version;
@@ -36,8 +36,8 @@ pub async fn run(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate
         ctx.metrics.taken_up(&request.uid, request.created, bulk.status.as_ref())
     };
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
-        // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
-        // stands there now. (Where there is none, the writing of the plan finds that out.)
+        // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only
+        // if a live read shows it. (Without a plan, writing it finds that out.)
         bulk = Box::pin(read_current(&ctx, &mut latest, &Request::from(&*bulk), &pulse)).await?;
     }
     loop {
@@ -53,8 +53,8 @@ pub async fn run(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate
     }
 }
 
-/// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,
-/// or nothing new may be begun.
+/// Reads the BulkUpdate until that succeeds: nothing is done based on an older state. `None` if it is gone or no new
+/// work may be started.
 async fn read_current(
     ctx: &Context,
     latest: &mut Latest,
@@ -70,7 +70,7 @@ async fn read_current(
         let why = match answer {
             Ok(Stored { bulk: live, .. }) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
             Ok(Stored { bulk: live, flaw: None }) => return Some(Box::new(live)),
-            // The watch says so as well, unless it is mended by then.
+            // The watch reports it as well, unless it was corrected meanwhile.
             Ok(Stored { flaw: Some(why), .. }) => Failure::NoAnswer(why),
             Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
@@ -78,7 +78,7 @@ async fn read_current(
                 failure
             }
         };
-        warn!(bulk_update = %request.full_name(), %why, "can't be read; trying again");
+        warn!(bulk_update = %request.full_name(), %why, "cannot read the BulkUpdate; retrying");
         tokio::select! {
             () = tokio::time::sleep(why.wait(attempt)) => {}
             () = latest.until_stopped() => break,
@@ -88,12 +88,12 @@ async fn read_current(
     None
 }
 
-/// How a series of passes has ended.
+/// How a series of passes ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// There is nothing more to do in this process.
+    /// Nothing more to do in this process.
     Finished,
-    /// Somebody else has changed the record: begin anew with what stands there now.
+    /// Somebody else changed the record: start again from the current state.
     Superseded,
 }
 
@@ -108,7 +108,7 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
             Box::pin(record::record_final(ctx, work, pulse)).await;
             return End::Finished;
         }
-        // What can't be written yet is not planned yet either: a plan rests on what is known when it is.
+        // While its status cannot be written it is not planned either: a plan must be based on current facts.
         if work.start().is_none() && work.throttle().held_back().is_some() {
             let decided = (Instant::now(), ctx.clock.now());
             let waiting = Waiting { following: &following, blocked, to_record: true, decided };
@@ -121,7 +121,7 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
         };
         let decided = (Instant::now(), ctx.clock.now());
         let decision = info_span!("decide").in_scope(|| decide(work, &observation, ctx.rules, decided.1));
-        // Whatever is kept from here on is kept for as long as it has to wait.
+        // Not kept in memory while the task waits.
         drop(observation);
         let Decision { phase, became, reads, writes, again, blocked: is_blocked } = decision;
         work.decided(phase.as_ref(), became);
@@ -133,7 +133,7 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
         };
         if matches!(recorded, Recorded::Superseded) {
             in_flight.drain(work).await;
-            // It is being deleted, perhaps, and only lingers: what was done is told all the same.
+            // It may be terminating and still there because of finalizers: what was done is recorded all the same.
             Box::pin(record::record_final(ctx, work, pulse)).await;
             return End::Superseded;
         }

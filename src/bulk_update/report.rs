@@ -1,4 +1,4 @@
-//! Fifth step: events for people and tools, lines for the log, after what they speak of is on record.
+//! Fifth step: events, log lines and metrics, after what they report is on record.
 
 use kube::runtime::events::EventType;
 use tracing::info;
@@ -10,7 +10,7 @@ use crate::{
     telemetry::metrics::StatusWritten,
 };
 
-/// Tells what a status write has changed; `before` is what stood there before it.
+/// Reports what a status write changed; `before` is the status before.
 pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
     let (request, after) = (work.request(), work.on_api_server());
     ctx.metrics.recorded(&StatusWritten {
@@ -56,8 +56,8 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
     }
 }
 
-/// Whether one that was never planned has ended because of `startingDeadlineSeconds`. A `notAfter` that has passed is as it was meant
-/// to be. (It may have passed up to a second before the status says so.)
+/// Whether one that was never planned ended because of `startingDeadlineSeconds`. A `notAfter` that passed is
+/// intended. (It may pass up to a second before the status shows it.)
 fn expired(request: &Request, status: &BulkUpdateStatus) -> bool {
     let end = status.completion_time.as_ref().map(|end| end.0);
     end.is_some_and(|end| {
@@ -65,11 +65,11 @@ fn expired(request: &Request, status: &BulkUpdateStatus) -> bool {
     })
 }
 
-/// Tells that an object is so large that there is no room for a status.
+/// Reports that the object is too large for a status.
 pub fn too_large(ctx: &Context, request: &Request, failure: &Failure) {
     let note = format!(
-        "there is no room for its status, so that nothing more is done for it: {failure}; take away labels, annotations, \
-        finalizers, ownerReferences or managedFields, or make a smaller BulkUpdate"
+        "the object is too large for a status, so nothing more is done for it: {failure}; remove labels, annotations, \
+        finalizers, ownerReferences or managedFields, or create a smaller BulkUpdate"
     );
     publish(ctx, request, EventType::Warning, "FailedUpdateStatus", &note);
 }

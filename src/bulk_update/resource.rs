@@ -1,4 +1,4 @@
-//! A BulkUpdate on the API server: what names it in one version, and the requests about it.
+//! Requests about a BulkUpdate itself.
 
 use kube::{Resource, core::TypeMeta};
 use serde::{
@@ -14,15 +14,16 @@ use crate::{
     decode,
 };
 
-/// Writes a status under the guard of the resource version in `named`; gives back the new version. It replaces the status and
-/// leaves all else: the API server takes that from what stands there, so that the spec need not be sent.
+/// Writes the status, guarded by the resource version in `identity`, and returns the new resource version. A PUT
+/// replaces the status and nothing else: the API server keeps the stored spec, so it need not be sent.
 ///
-/// To Kubernetes 1.33, whoever owns a label (or an annotation, and so on) that is missing where a status is replaced does not own it
-/// any more, and could not take it away again. Users may fill those as they like, so that they are not kept to be sent along:
-/// where there are any, the status is patched instead. Elsewhere a patch would cost the API server a third more time, and
-/// statuses are the most that a BulkUpdate adds to the writes it asks for.
+/// On Kubernetes 1.33 a PUT of the status without the object's labels (annotations, and so on) takes the ownership of
+/// these fields away from their managers. They may be large, so they are not kept in memory to be sent along: where
+/// there are any, the status is patched instead. Elsewhere PUT is used because a patch takes the API server a third
+/// more time, and status writes are most of a BulkUpdate's overhead.
 ///
 /// # Errors
+///
 /// [`Failure`].
 pub async fn replace(
     ctx: &Context,
@@ -45,9 +46,11 @@ pub async fn replace(
     Ok(version)
 }
 
-/// Changes a part of a status, under the same guard; gives back the new version. What is null in `status` is removed.
+/// Patches a part of the status, with the same guard, and returns the new resource version. Fields that are null in
+/// `status` are removed.
 ///
 /// # Errors
+///
 /// [`Failure`].
 pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Box<str>, Failure> {
     let metadata = Metadata { resource_version: &identity.resource_version, ..Metadata::default() };
@@ -57,9 +60,10 @@ pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result
     Ok(version)
 }
 
-/// Deletes it.
+/// Deletes it, guarded by its uid and resource version.
 ///
 /// # Errors
+///
 /// [`Failure`].
 pub async fn delete(ctx: &Context, identity: &Identity) -> Result<(), Failure> {
     let (uid, version) = (&identity.uid, &identity.resource_version);
@@ -71,7 +75,7 @@ fn url(namespace: &str) -> String {
     BulkUpdate::url_path(&(), Some(namespace))
 }
 
-/// A status as a patch that leaves nothing of what stood there before: what it does not have is removed.
+/// The status as a merge patch that removes every field it does not have.
 pub(super) fn whole(status: &BulkUpdateStatus) -> Value {
     let mut whole = json!({
         "conditions": null, "startTime": null, "completionTime": null, "summary": null, "executions": null,
@@ -83,7 +87,7 @@ pub(super) fn whole(status: &BulkUpdateStatus) -> Value {
     whole
 }
 
-/// A BulkUpdate as its status is written.
+/// The body of a status write.
 #[derive(Debug, Serialize)]
 struct Body<'a, S> {
     #[serde(flatten)]
@@ -104,8 +108,8 @@ struct Metadata<'a> {
     resource_version: &'a str,
 }
 
-/// The version that a write has left, of an answer that may hold anything else. An answer without one is none: the next write
-/// would go out without a guard.
+/// The resource version in the answer to a write, whatever else the answer holds. An answer without one is an error,
+/// or the next write would have no guard.
 struct Written(Box<str>);
 
 impl<'de> Deserialize<'de> for Written {
@@ -119,9 +123,10 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// Reads a BulkUpdate from the API server.
+/// Reads it: a quorum read.
 ///
 /// # Errors
+///
 /// [`Failure`].
 pub async fn get(ctx: &Context, request: &Request) -> Result<Stored, Failure> {
     requests::get(&ctx.client, url(&request.namespace), &request.name).await

@@ -1,4 +1,4 @@
-//! Last step: waiting, until there is a reason for another pass.
+//! Last step: waits until there is a reason for another pass.
 
 use std::time::Duration;
 
@@ -16,26 +16,26 @@ use crate::{
     observed::index::Following,
 };
 
-/// The longest wait without a look at the API server's clock, which may have been set.
+/// The longest wait without another look at the API server's clock, which may be set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The longest wait, with something to report, without a look at how many others are being written.
+/// The longest wait, with something to report, without another look at how many others are being written.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
-/// What a pass has left to wait for.
+/// What a pass leaves to wait for.
 #[derive(Clone, Copy)]
 pub struct Waiting<'a> {
-    /// What watches bring of its targets.
+    /// Changes of its targets.
     pub following: &'a Following<Request>,
-    /// How many passes in a row something has stood in the way.
+    /// How many passes in a row were blocked.
     pub blocked: u32,
-    /// Whether there is something to write into the status.
+    /// Whether there is something to report.
     pub to_record: bool,
-    /// When the pass has decided, by either clock: what has become due since is due now.
+    /// When the pass decided, by either clock: whatever became due since then is due now.
     pub decided: (Instant, Now),
 }
 
-/// Waits for an answer, a change, or the next time that matters.
+/// Waits for an answer, a change, or the next deadline.
 pub async fn settle(
     ctx: &Context,
     latest: &mut Latest,
@@ -58,8 +58,8 @@ pub async fn settle(
     }
 }
 
-/// When there is a reason for another pass, if nothing else brings one about. Deadlines that had passed when the pass decided are
-/// none.
+/// The time of the next pass if nothing else triggers one. Deadlines that had passed when the pass decided do not
+/// count.
 fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Instant {
     let start = Instant::now();
     let (decided, decided_at) = waiting.decided;
@@ -70,7 +70,7 @@ fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Inst
         times.push(start + backoff(waiting.blocked));
     }
     if waiting.to_record {
-        // Others may be done sooner than that.
+        // Others may finish sooner.
         times.extend(work.throttle().next(others).map(|time| time.min(start + LONGEST_LOOK)));
     }
     if !request.not_after_has_passed(decided_at) {

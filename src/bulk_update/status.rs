@@ -1,4 +1,4 @@
-//! What the status says: conditions and counts, made from what is known of the items. Pure.
+//! What the status says: conditions and counts, derived from the items. Pure.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
         Phase::Proposed(plan) => Some(plan.start()),
         _ => work.start(),
     };
-    // The API server keeps whole seconds, and what it gives back is compared with this. What is known of the present narrows
-    // down with time, but nothing ends before it begins.
+    // Whole seconds, as the API server stores them, because what it returns is compared with this. The estimate of the
+    // present gets narrower with time; an end is never before the start.
     let now = start.map_or(now.to_record(), |start| start.time.max(now.to_record()));
     let before = work.on_api_server();
     let mut status = BulkUpdateStatus {
@@ -64,10 +64,10 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
     status
 }
 
-/// The entries of the items, each with its kind.
+/// The items' entries, each with its kind.
 type Records<'a> = Vec<(Kind, &'a ItemStatus)>;
 
-/// What there is to be said of a plan and what became of it; it is over once nothing is planned or scheduled any more.
+/// The part about the items; completed once none is planned or scheduled any more.
 fn carried_out(
     status: &mut BulkUpdateStatus,
     records: &Records<'_>,
@@ -87,7 +87,7 @@ fn carried_out(
     }
 }
 
-/// What stands in the conditions: those that are there, each with status, reason and message.
+/// The conditions to be set, each with status, reason and message.
 struct Conditions {
     accepted: (&'static str, ConditionReason, String),
     ready: (bool, ConditionReason, String),
@@ -116,7 +116,7 @@ fn rejected(why: &Rejection) -> Conditions {
 }
 
 fn accepted() -> (&'static str, ConditionReason, String) {
-    ("True", ConditionReason::Planned, "every item was decided on, and the plan is on record".to_owned())
+    ("True", ConditionReason::Planned, "every item was decided, and the plan is recorded".to_owned())
 }
 
 fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Conditions {
@@ -130,7 +130,7 @@ fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Conditions {
         (
             ConditionReason::Settling,
             format!(
-                "{done} of {} items are done; the others were accepted and have yet to take hold",
+                "{done} of {} items are finished; the others were accepted and have not taken effect yet",
                 summary.total
             ),
         )
@@ -170,7 +170,7 @@ fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Condition
     Conditions { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
 }
 
-/// How often each reason stands at items of this result: `NotFound 2, WrongState`.
+/// How many items with this result have each reason: `NotFound 2, WrongState`.
 fn reasons(records: &Records<'_>, result: ItemResult) -> String {
     let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
     for (_, record) in records {
@@ -208,7 +208,7 @@ fn summary(records: &Records<'_>) -> Summary {
     summary
 }
 
-/// When a status is made, of which generation, and what stood there before.
+/// Builds conditions for one point in time and generation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConditionBuilder<'a> {
     pub(super) before: &'a BulkUpdateStatus,
@@ -217,7 +217,7 @@ pub(super) struct ConditionBuilder<'a> {
 }
 
 impl ConditionBuilder<'_> {
-    /// A condition; it has been so since it was first said.
+    /// A condition; its transition time is kept if its status did not change.
     #[must_use]
     pub(super) fn condition(
         &self,

@@ -328,7 +328,7 @@ fn work(results: &[ItemResult], dry_run: bool) -> Work {
         executions: Some(recorded.collect()),
         ..BulkUpdateStatus::default()
     });
-    Work::take_up(&bulk, None)
+    Work::new(&bulk, None)
 }
 
 fn item(id: &str, target_status: TargetStatus) -> BulkUpdateItem {

@@ -1,4 +1,4 @@
-//! Who may be stopped or deleted: the rules of the AI API.
+//! Which targets may be stopped or deleted: the rules of the AI API.
 
 use std::{borrow::Borrow, sync::Arc};
 
@@ -12,14 +12,14 @@ use crate::{
     observed::target::Target,
 };
 
-/// What is to be done about one item of a BulkUpdate that has not been planned.
+/// What to do about one item that is not planned yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemPlanning {
-    /// This is its plan.
+    /// The item's plan.
     Planned(ItemPlan),
-    /// The object must be read first.
+    /// Read the target first.
     Read,
-    /// The object can't be read, or it is not known yet whether it is meant.
+    /// The target cannot be read, or it is not known yet whether it is the one that was meant.
     Wait(Obstacle),
 }
 
@@ -33,7 +33,7 @@ pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) 
         return ItemPlanning::Wait(why.clone());
     }
     let (target, live) = lookup.object();
-    // Which object is meant is decided here once: from then on it is known by its uid.
+    // Which object is meant is decided here, once; from then on it is identified by its uid.
     let in_doubt = item.uid.is_none() && target.is_some_and(|target| is_in_doubt(request, target));
     if in_doubt && matches!(lookup, Lookup::Ahead(_)) && request.creation_version.is_some() {
         return ItemPlanning::Wait(Obstacle::StaleCache(item.kind, Arc::clone(&item.id)));
@@ -46,19 +46,19 @@ pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) 
             ItemPlanning::Planned(ItemPlan { record, based_on: Some(Arc::clone(target)) })
         }
         Err(why) if live => ItemPlanning::Planned(refused(item, target, &why)),
-        // The cache may be stale: an item is never refused because of it.
+        // The cache may be stale: no item is refused because of it.
         Err(_) => ItemPlanning::Read,
     }
 }
 
-/// Whether an object is known to have existed when the request was made.
+/// Whether the object certainly existed when the request was made.
 pub(super) fn is_older(request: &Request, target: &Target) -> bool {
     target.created < request.created.as_second()
         || (target.created == request.created.as_second()
             && request.creation_version.is_some_and(|creation_version| target.first_seen < creation_version))
 }
 
-/// Whether it may have existed then, and may not have.
+/// Whether it may have existed then, or not.
 fn is_in_doubt(request: &Request, target: &Target) -> bool {
     target.created == request.created.as_second() && !is_older(request, target)
 }
@@ -75,29 +75,29 @@ fn refused(item: &Item, target: Option<&Arc<Target>>, why: &Ineligible) -> ItemP
 /// Why an item's target may not be stopped or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ineligible {
-    /// The id can't be the name of a Kubernetes object.
+    /// The id is not a valid object name.
     NotAName,
-    /// There is no object of that name.
+    /// No object has that name.
     NotFound,
     /// Another object has the name.
     Replaced,
-    /// The object that was planned is gone.
+    /// The object that was planned does not exist any more.
     Gone,
     /// It was created after the BulkUpdate.
     CreatedLater,
-    /// It was created in the same second as the BulkUpdate, and not known to be older.
+    /// It was created in the same second as the BulkUpdate, and is not known to be older.
     InDoubt,
-    /// It is being deleted.
+    /// It is terminating.
     Terminating,
-    /// Its state can't be understood.
+    /// Its state is not one that the operator knows.
     Unreadable(Box<str>),
-    /// It has been asked to stop already.
+    /// A stop was requested already.
     StopPending,
-    /// It is in a state that the verb does not take.
+    /// The operation does not apply to its state.
     WrongState(State, Takes),
 }
 
-/// The states that a verb takes.
+/// The states that an operation applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum Takes {
     /// STOP.
@@ -142,11 +142,12 @@ impl Ineligible {
     }
 }
 
-/// Whether the item's target may be stopped or deleted, as it asks. Of what was created in the same second as the request it is
-/// known already that it is meant.
+/// Whether the item's operation applies to its target. A target created in the same second as the request counts as
+/// meant here.
 ///
 /// # Errors
-/// The first reason against it that fits.
+///
+/// The first reason against it.
 pub fn verdict<'a, T: Borrow<Target>>(
     request: &Request,
     item: &Item,

@@ -1,5 +1,5 @@
-//! What becomes of an item that was planned. The order of the checks is that of the tables in docs/architecture.md: the
-//! first row that fits counts.
+//! The next step of a planned item. The checks are in the order of the tables in docs/architecture.md: the first row
+//! that matches applies.
 
 use std::sync::Arc;
 
@@ -17,28 +17,28 @@ use crate::{
 /// What to do about one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing, for now; why, if something stands in the way.
+    /// Nothing for now, and why if something has to be waited for.
     Hold(Option<Obstacle>),
-    /// Read the object first.
+    /// Read the target first.
     Read,
-    /// Write to the object as it was seen.
+    /// Write to the target as it was seen.
     Write(Arc<Target>),
-    /// This is what became of it; and the object that a new plan rests on, if it is one.
+    /// This is the item's new entry; with the object that a new plan is based on, if it is one.
     Become(ItemPlan),
 }
 
-/// What holds for every item of a BulkUpdate.
+/// What applies to every item of a BulkUpdate.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     /// What was asked for.
     pub request: &'a Request,
-    /// Whether it is too late for more.
+    /// The deadline that has passed, if any.
     pub deadline: Deadline,
-    /// Who is eligible.
+    /// The operator's settings about eligibility.
     pub rules: Rules,
 }
 
-/// Decides about one item of a BulkUpdate that was planned.
+/// The next step of one item.
 #[must_use]
 pub fn next_step(terms: Terms<'_>, entry: &Entry, lookup: &Lookup, gate: &Gate) -> Step {
     let Some(record) = &entry.record else {
@@ -49,7 +49,7 @@ pub fn next_step(terms: Terms<'_>, entry: &Entry, lookup: &Lookup, gate: &Gate) 
     }
     let (found, live) = lookup.object();
     if live && found.is_some_and(|found| found.uid.is_empty()) {
-        // It may be the object of the plan: it counts neither as that nor as another.
+        // It may be the object that was planned: it counts neither as that one nor as another.
         let lookup = Lookup::Failed(Obstacle::NoUid(entry.item.kind, Arc::clone(&entry.item.id)));
         return next_step(terms, entry, &lookup, gate);
     }
@@ -84,7 +84,7 @@ impl Planned<'_> {
         self.becomes(ItemResult::Failed, Some(reason), message)
     }
 
-    /// The rows that depend on what the object is; `None` if none fits.
+    /// The rows that depend on the object; `None` if none matches.
     fn by_object(&self, lookup: &Lookup) -> Option<Step> {
         if matches!(lookup, Lookup::Failed(_)) {
             return None;
@@ -106,7 +106,7 @@ impl Planned<'_> {
             && !stop
             && target.terminating
         {
-            // The cache may have shown an older object than the one that was meant: this one, that is going.
+            // The cache may have shown an older object of that name; this one, which is terminating, is live.
             let scheduled = becomes(accepted_delete(self.record, target));
             return Some(if live { scheduled } else { Step::Read });
         }
@@ -130,7 +130,7 @@ impl Planned<'_> {
         Some(becomes(ItemStatus { result: ItemResult::Failed, reason, message, ..entry }))
     }
 
-    /// Whether the object now under the name is the one that was meant, and the plan was made on an older one.
+    /// Whether the object that now has the name is the one that was meant, and the plan was based on a stale cache.
     fn cache_was_behind(&self, other: &Target) -> bool {
         self.item().uid.is_none() && is_older(self.terms.request, other)
     }
@@ -143,7 +143,7 @@ impl Planned<'_> {
         }
     }
 
-    /// The rows that depend on whether anything may be written at all.
+    /// The rows that depend on whether writes are allowed at all.
     fn by_gate(&self, lookup: &Lookup, gate: &Gate) -> Step {
         let deadline = self.terms.deadline;
         let progress = &self.entry.progress;
@@ -158,16 +158,16 @@ impl Planned<'_> {
         let (target, _) = lookup.object();
         if let Some((reason, message)) = end {
             let open = match (progress.unresolved, target) {
-                // The guard of the write that got no answer does not fit any more: it can't take hold later.
+                // An unanswered write whose guard is out of date cannot be applied any more.
                 (UnresolvedWrite::Guarded(version), Some(target)) => Some(version) == target.version(),
                 (UnresolvedWrite::None | UnresolvedWrite::Rejected, _) => false,
                 (UnresolvedWrite::Guarded(_) | UnresolvedWrite::Unknown, _) => true,
             };
             let refused = progress.unresolved == UnresolvedWrite::Rejected;
-            // Who may not write may lack the right to read, too.
+            // Whoever may not write may lack the right to read, too.
             let can_be_read = reason != Reason::Forbidden;
             return match lookup {
-                // It is looked up first, as often as that takes until a deadline.
+                // The object decides; it is read until that succeeds or a deadline passes.
                 Lookup::Cached(_) if open || refused => Step::Read,
                 Lookup::Failed(why) if (open || (refused && can_be_read)) && deadline == Deadline::Ahead => {
                     Step::Hold(Some(why.clone()))
@@ -195,7 +195,7 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, lookup: &Look
     let progress = &entry.progress;
     let stop = entry.item.target == TargetStatus::Stopped;
     let gone = || {
-        let message = stop.then(|| "it was deleted before the stop took hold".into());
+        let message = stop.then(|| "it was deleted before the stop took effect".into());
         becomes(ItemStatus { result: ItemResult::Settled, message, ..record.clone() })
     };
 
@@ -205,8 +205,8 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, lookup: &Look
         return gone();
     }
     if stop && let Some(target) = ours {
-        // What was seen before the answer to the write settles nothing. Where the answer is not known any more, the stop
-        // itself tells what is newer than it.
+        // An object older than the answer to the write says nothing about it. After a restart the answer's version is
+        // not known; an object that shows this BulkUpdate's stop is newer.
         let current = match progress.written {
             Some(version) => target.version().is_none_or(|seen| seen >= version),
             None => live || target.stop_request.as_deref() == Some(&*terms.request.uid),
@@ -217,14 +217,14 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, lookup: &Look
         }
     }
     if matches!(lookup, Lookup::Cached(_)) && (ours.is_none() || progress.must_read) {
-        // Gone from the index, and no watch said that it was deleted.
+        // Missing from the cache, and no watch reported a deletion.
         return Step::Read;
     }
     if terms.deadline == Deadline::Active {
         if matches!(lookup, Lookup::Cached(_)) {
             return Step::Read;
         }
-        let message = format!("{} was accepted and may still take hold", entry.item.target.word());
+        let message = format!("{} was accepted and may still take effect", entry.item.target.word());
         return becomes(ItemStatus {
             result: ItemResult::Failed,
             reason: Some(Reason::NotSettledInTime),
