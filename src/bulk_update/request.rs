@@ -111,24 +111,40 @@ impl From<Timestamp> for Start {
 /// Why a spec that can be read cannot be carried out. The API server refuses such specs unless the CRD's schema was
 /// looser when the object was created; its status would never validate, and two items with one id could not be told
 /// apart.
-#[must_use]
-pub fn unfit(spec: &BulkUpdateSpec) -> Option<&'static str> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSpec {
+    /// No item, or more than a hundred.
+    #[error("it must have 1 to {MAX_ITEMS} items, executions and deployments together")]
+    Items,
+    /// An id with other characters, or too short or long.
+    #[error("an id must have 4 to 64 letters, digits, dots, dashes and underscores")]
+    Id,
+    /// Two items of a list with the same id.
+    #[error("an id occurs twice in a list")]
+    Twice,
+}
+
+/// Whether a spec can be carried out.
+///
+/// # Errors
+/// [`InvalidSpec`].
+pub fn validate(spec: &BulkUpdateSpec) -> Result<(), InvalidSpec> {
     let total: usize = Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum();
     if !(1..=MAX_ITEMS).contains(&total) {
-        return Some("it must have 1 to 100 items, executions and deployments together");
+        return Err(InvalidSpec::Items);
     }
     for kind in Kind::ALL {
         let mut ids = HashSet::new();
         for item in spec.items(kind) {
             if !is_an_id(&item.id) {
-                return Some("an id must have 4 to 64 letters, digits, dots, dashes and underscores");
+                return Err(InvalidSpec::Id);
             }
             if !ids.insert(&item.id) {
-                return Some("an id occurs twice in a list");
+                return Err(InvalidSpec::Twice);
             }
         }
     }
-    None
+    Ok(())
 }
 
 fn is_an_id(id: &str) -> bool {

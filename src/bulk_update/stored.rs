@@ -15,7 +15,7 @@ use crate::{
         BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemStatus, MAX_ITEMS, bare_metadata,
         time::whole_seconds,
     },
-    bulk_update::{request::unfit, status, work::LONGEST_MESSAGE},
+    bulk_update::{request::validate, status, work::LONGEST_MESSAGE},
     decode::{
         json::{self, part},
         text::cut,
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Stored {
         let metadata = bare_metadata(metadata);
         let flaw = missing_identity(&metadata).map(|field| format!("metadata.{field} is missing or invalid"));
         let read = part::<BulkUpdateSpec>(spec, "spec")
-            .and_then(|spec| unfit(&spec).map_or(Ok(spec), |why| Err(format!("spec: {why}"))));
+            .and_then(|spec| validate(&spec).map(|()| spec).map_err(|why| format!("spec: {why}")));
         let (spec, flaw) = match (read, flaw) {
             (Ok(spec), None) => (spec, None),
             (Ok(spec), flaw) => (time_to_live(spec.ttl_seconds_after_finished), flaw),
