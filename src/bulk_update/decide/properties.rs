@@ -1,4 +1,4 @@
-//! The rules that none may bend, held against whatever may be seen, and against clusters in which anything may happen.
+//! The rules that must hold for whatever may be observed, and on clusters where anything may happen.
 
 mod anything_happens;
 mod cluster;
@@ -21,10 +21,10 @@ use crate::{
 
 const UIDS: [&str; 3] = [MEANT, OTHER, "uid-of-a-third"];
 
-/// So many times the cases that `PROPTEST_CASES` asks for (256 by default).
+/// This many times the cases that `PROPTEST_CASES` asks for (256 by default).
 fn config(times: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
-    // A case that was found becomes a row of a table: no file remembers it.
+    // A case that was found becomes a row of a table; no file remembers it.
     ProptestConfig { cases: config.cases * times, failure_persistence: None, ..config }
 }
 
@@ -167,7 +167,7 @@ prop_compose! {
     }
 }
 
-/// Rules 4 and 5 of the AI API and those on which object is meant, told once more in other words.
+/// Rules 4 and 5 of the AI API, and which object is meant, written a second time in a different way.
 fn may(item: &Item, created: Timestamp, target: &Target, rules: Rules) -> bool {
     let meant = match item.uid.as_deref() {
         Some(uid) => uid == &*target.uid,
@@ -185,7 +185,7 @@ fn may(item: &Item, created: Timestamp, target: &Target, rules: Rules) -> bool {
     meant && may_be && !target.terminating
 }
 
-/// Whether it is certain that an object was there when the request was made, told once more in other words.
+/// Whether an object certainly existed when the request was made, written a second time in a different way.
 fn was_there(request: &Request, target: &Target) -> bool {
     match target.created - request.created.as_second() {
         ..=-1 => true,
@@ -194,7 +194,7 @@ fn was_there(request: &Request, target: &Target) -> bool {
     }
 }
 
-/// Whether such a reason speaks of what an object is, so that only a live look can give it.
+/// Whether the reason is about the object, so that it needs a live read.
 fn is_about_the_object(result: ItemResult, reason: Option<Reason>) -> bool {
     let of_the_request = [
         Reason::BulkUpdatesDisabled,
@@ -260,7 +260,7 @@ proptest! {
                 let in_time = new.reason != Some(Reason::NotSettledInTime);
                 prop_assert!(in_time || !matches!(lookup, Lookup::Cached(_)), "{:?} from a cache", new);
                 if let Some(based_on) = based_on {
-                    // A correction: an object that was there before under the name that was meant.
+                    // A correction: another object, which existed before, under the name that was meant.
                     prop_assert!(live && item.uid.is_none() && was_there(&request, based_on));
                     prop_assert_ne!(record.uid.as_deref(), Some(&*based_on.uid));
                     let planned = matches!(new.result, ItemResult::Planned | ItemResult::Eligible);
@@ -361,7 +361,7 @@ proptest! {
     ) {
         let mut bulk = crate::bulk_update::fixtures::bulk(&serde_json::json!({}));
         bulk.spec.dry_run = Some(request.dry_run);
-        // What was planned has a record of each.
+        // A planned one has a record of each item.
         let entries: Vec<_> = entries.into_iter().filter(|entry| entry.record.is_some()).collect();
         let work = Work::new(&bulk, None).midway(at(1).into(), entries);
         let status = status(&work, &Phase::Planned(None), at(2).into());

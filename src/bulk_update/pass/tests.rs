@@ -1,4 +1,4 @@
-//! What goes from one pass to the next.
+//! What one pass leaves to the next.
 
 use std::{
     sync::{Arc, Mutex},
@@ -41,7 +41,7 @@ fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
     (sender, Latest { current, shutdown: ctx.shutdown.clone() })
 }
 
-/// One of a single item, whose plan is on record.
+/// A BulkUpdate of one item whose plan is on record.
 fn planned(verb: TargetStatus) -> BulkUpdate {
     let mut bulk = bulk(&spec(Kind::Execution, verb));
     let work = Work::new(&bulk, None);
@@ -78,7 +78,7 @@ async fn what_was_deleted_is_not_read_again_for_ever() {
     assert!(matches!(ended, Ok(None)), "it is still being read");
 }
 
-/// A watch that goes back in time shows a plan whose BulkUpdate is over, is being deleted, is gone, or is another by now.
+/// A stale watch may show the plan of a BulkUpdate that has finished, is terminating, is gone, or was replaced.
 #[tokio::test]
 async fn an_old_plan_is_not_carried_out() {
     let old = planned(TargetStatus::Deleted);
@@ -119,7 +119,7 @@ fn seen(lookup: Lookup) -> Observation {
     Observation { gates, lookups: vec![lookup], admission: Admission::NotRequired, not_listed: None }
 }
 
-/// Decides on this, and says what the message of Ready says is waited for.
+/// Runs a pass and returns what the message of Ready waits for.
 fn pass(work: &mut Work, lookup: Lookup) -> Option<String> {
     let Decision { phase, became, .. } = decide(work, &seen(lookup), Rules::default(), at(1).into());
     work.decided(phase.as_ref(), became);
@@ -203,7 +203,7 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     assert!(decision.reads == [0] && decision.writes.is_empty(), "{decision:?}");
     assert_eq!(decision.phase, Some(Phase::Planned(Some(Obstacle::NotListed(Kind::Execution)))));
     assert!(decision.blocked);
-    // What was not planned waits.
+    // One that is not planned waits.
     let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
@@ -220,7 +220,7 @@ fn with_status(bulk: &BulkUpdate, status: &BulkUpdateStatus) -> Value {
 
 const CONFLICT: u16 = 409;
 
-/// With an API server that has this, and takes nothing.
+/// An API server that has this and answers every write with a conflict.
 fn conflicting(stands: Value) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
     answering(move |method, _| match method {
         "GET" => (200, stands.clone()),
@@ -240,7 +240,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
     let phase = proposed(&work, at(1));
     let recorded = crate::bulk_update::record::record(&ctx, &mut work, phase, &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
-    // It is read at once, and the write finds it there.
+    // It is read ahead; the write uses the result.
     ctx.tracker.close();
     ctx.tracker.wait().await;
     ctx.flag.read_since(work.since()).await.unwrap();
@@ -272,7 +272,7 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
     let mut work = work_of(&bulk);
     let message = |work: &Work| work.on_api_server().condition(READY).map(|c| c.message.clone());
     let before = message(&work);
-    // Sent, carried out, and not answered.
+    // Sent and carried out, but not answered.
     let first = status(&work, &Phase::Planned(Some(unread("something"))), at(1).into());
     let stands = with_status(&bulk, &first);
     work.sent_without_answer(first.clone());
@@ -307,7 +307,7 @@ async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_
         panic!("{decision:?}")
     };
     assert!(decision.blocked && why.to_string().contains("the watch of executions"), "{why}");
-    // It comes up, and has seen the object before.
+    // The watch catches up and shows that it saw the object before.
     let decision = decide(&work, Some(Target { first_seen: 8, ..read }));
     assert!(matches!(&decision.phase, Some(Phase::Proposed(plan)) if plan.writes()), "{decision:?}");
 }
@@ -362,7 +362,7 @@ async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_gu
     }
 }
 
-/// It may have ended as late as the end of the second that is on record.
+/// It may have ended as late as the end of the recorded second.
 #[tokio::test]
 async fn the_time_to_live_counts_from_the_end_of_the_second_on_record() {
     let deleted = Arc::new(Mutex::new(None));

@@ -19,12 +19,12 @@ fn in_version(version: &str) -> Box<BulkUpdate> {
     bulk
 }
 
-/// The task that carries it out has come to an end without the BulkUpdate's.
+/// Its task ends before the BulkUpdate does.
 fn ends(registry: &mut Registry, task: Id) {
     registry.ended(Ok((task, (name(), None))));
 }
 
-/// The task that carries it out, if it is under way.
+/// Its task, if it is under way.
 fn task(registry: &Registry) -> Option<Id> {
     match registry.tracked.get(&name())?.state {
         State::Underway { task, .. } => Some(task),
@@ -41,7 +41,7 @@ async fn what_is_gone_is_not_taken_up_again_by_an_old_event() {
     let mut registry = Registry::new(context());
     registry.apply(bulk("first"), 0, false);
     assert_eq!(registry.tasks.len(), 1);
-    // Its task has read that it is gone, before the watch says so.
+    // Its task has read that it is gone before the watch reports it.
     let first = task(&registry).unwrap();
     ends(&mut registry, first);
     registry.apply(bulk("first"), 0, false);
@@ -128,13 +128,13 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
         let mut registry = Registry::new(context());
         registry.apply(first, 0, listed);
         assert_eq!(creation_version(&registry), expected);
-        // What comes later changes nothing about that, be it an event or a list.
+        // No later event or list changes that.
         for listed in [false, true] {
             registry.apply(with(&|b| b.metadata.resource_version = Some("11".into())), 0, listed);
             assert_eq!(creation_version(&registry), expected);
         }
     }
-    // What could not be decoded at first was created then.
+    // One that could not be decoded at first was created then.
     let mut registry = Registry::new(context());
     let unread = Stored { bulk: (*first).clone(), flaw: Some("?".into()) };
     registry.unreadable(unread, 0);
@@ -142,7 +142,7 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
     assert_eq!(creation_version(&registry), None);
 }
 
-/// One that can't be read, in this version, with this status.
+/// One that cannot be read, at this resource version, with this status.
 fn odd(version: &str, status: &serde_json::Value) -> Stored {
     let odd = json!({
         "metadata": {"namespace": "team-a", "name": "bulk", "uid": "first", "resourceVersion": version, "generation": 1},
@@ -151,7 +151,7 @@ fn odd(version: &str, status: &serde_json::Value) -> Stored {
     serde_json::from_value(odd).unwrap()
 }
 
-/// The same, and what the API server is asked.
+/// The same, and the requests to the API server.
 fn answered() -> (Registry, Arc<std::sync::Mutex<Vec<String>>>) {
     let (ctx, asked) =
         crate::bulk_update::fixtures::answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
@@ -179,13 +179,13 @@ async fn one_that_can_not_be_read_is_told_of_once_and_its_conditions_are_written
     quiet(&registry).await;
     assert!(unreadable(&registry) && registry.tasks.is_empty());
     assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
-    // Its own write comes back: it is over, and there is nothing to be told.
+    // The event of its own write: it has finished, and there is nothing to report.
     let written = json!({"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"});
     registry.take_in(None, Event::Apply(odd("8", &written)));
     quiet(&registry).await;
     assert!(matches!(registry.tracked[&name()].state, State::Finished { .. }));
     assert_eq!(registry.unreadable, 1);
-    // What a list brings of it is old.
+    // A list delivers the same state again.
     registry.take_in(None, Event::Init);
     registry.take_in(None, Event::InitApply(odd("7", &fresh)));
     registry.take_in(None, Event::InitDone);
@@ -240,7 +240,7 @@ async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
     quiet(&registry).await;
     assert!(unreadable(&registry));
     assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
-    // Mended while its task ends, it goes on with another one.
+    // Corrected while its task ends: another task continues.
     registry.apply(in_version("9"), 0, false);
     let second = task(&registry).unwrap();
     registry.take_in(None, Event::Apply(odd("10", &json!({}))));
@@ -269,7 +269,7 @@ async fn what_has_changed_after_its_end_is_tried_again_ever_more_rarely() {
         pass(10).await;
         assert_eq!(deletions(), 4);
     }
-    // Somebody has taken its end out of its status: it stays over.
+    // Somebody removed its completionTime: it stays finished.
     registry.apply(in_version("9"), 0, false);
     pass(3600).await;
     assert!(matches!(registry.tracked[&name()].state, State::Finished { .. }));
@@ -288,7 +288,7 @@ async fn what_has_no_name_is_told_of_and_nothing_is_written_about_it() {
             json!({"metadata": {"namespace": "team-a", "name": 5, "uid": uid, "resourceVersion": "7"}});
         registry.take_in(None, Event::Apply(serde_json::from_value(missing_identity).unwrap()));
     }
-    // Nor where it is over.
+    // Nor if it has finished.
     let over = json!({"metadata": {"namespace": "team-a", "name": "a/b", "uid": "c", "resourceVersion": "7", "generation": 2},
         "spec": {"ttlSecondsAfterFinished": 0},
         "status": {"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"}});

@@ -15,7 +15,7 @@ use crate::{
 
 const PLANNED: Phase = Phase::Planned(None);
 
-/// One that was planned, with items that have come so far.
+/// A planned BulkUpdate with items of these results.
 fn work(spec: &Value, results: &[ItemResult]) -> Work {
     let items: Vec<_> =
         (0..results.len()).map(|n| json!({"id": format!("exec-{n}"), "targetStatus": "STOPPED"})).collect();
@@ -37,14 +37,14 @@ fn unplanned(spec: &Value) -> Work {
     Work::new(&bulk(spec), None)
 }
 
-/// It comes to this status, which is written.
+/// Writes this status.
 fn written(work: &mut Work, seconds: i64) -> BulkUpdateStatus {
     let status = status(work, &PLANNED, at(seconds).into());
     work.recorded(PLANNED, status.clone(), "8".into());
     status
 }
 
-/// Type, status and reason of each condition, all else about it being right.
+/// Type, status and reason of each condition; the rest is asserted here.
 fn conditions(status: &BulkUpdateStatus, generation: i64) -> Vec<(&str, &str, &str)> {
     assert_eq!(status.observed_generation, generation);
     let each = status.conditions.iter().map(|c| {
@@ -166,7 +166,7 @@ fn what_stands_in_the_way_is_told_beside_the_progress() {
 fn the_counts_sum_to_the_total() {
     for mask in 0..1u8 << RESULTS.len() {
         let chosen = RESULTS.into_iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
-        // The first one once, the second twice ...
+        // The first result once, the second twice ...
         let results: Vec<_> = chosen.flat_map(|(bit, result)| vec![result; bit + 1]).collect();
         let s = status(&work(&json!({}), &results), &PLANNED, at(2).into()).summary.unwrap();
         let counts = [s.planned, s.eligible, s.scheduled, s.settled, s.refused, s.failed];
@@ -228,7 +228,7 @@ fn after_the_end_only_the_generation_changes() {
     assert_eq!(with_generation(&after, 1), before);
 }
 
-/// A hundred items, each entry as long as it gets.
+/// A hundred items with the longest possible entries.
 fn longest(message: &str) -> Work {
     let items = |kind: Kind| -> Vec<_> {
         (0..50).map(|n| json!({"id": format!("{}{n:0>54}", kind.plural()).split_off(1), "targetStatus": "STOPPED"})).collect()

@@ -24,7 +24,7 @@ fn planned() -> Entry {
     entry(&item, ItemResult::Planned)
 }
 
-/// How long nothing is sent about it.
+/// The back-off of an item.
 fn waits(entry: &Entry) -> Option<Duration> {
     entry.progress.not_before.map(|time| time - Instant::now())
 }
@@ -96,7 +96,7 @@ async fn a_missing_right_is_waited_for_for_ten_seconds() {
         assert_eq!(entry.progress.failed.refused.is_some(), given_up);
     }
     assert_eq!(entry.progress.failed.refused, Some((Reason::Forbidden, "403: no".into())));
-    // Any other answer in between: the ten seconds begin anew.
+    // Any other answer in between restarts the ten seconds.
     let mut entry = planned();
     for (passes, failure) in [(0, refused(403)), (6, refused(409)), (6, refused(403)), (6, refused(403))] {
         tokio::time::advance(Duration::from_secs(passes)).await;
@@ -113,7 +113,7 @@ fn of_open_writes_the_newest_counts_and_one_of_an_earlier_process_stays_open() {
         entry.write_failed(&lost, guard);
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(guard.parse().unwrap()));
     }
-    // What comes after does not close it.
+    // Later answers do not resolve it.
     for code in [409, 429, 422, 403] {
         entry.write_failed(&refused(code), "13");
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(12), "{code}");
@@ -229,7 +229,7 @@ fn a_new_plan_forgets_what_was_known_of_the_old_object() {
         (&UnresolvedWrite::None, false, false)
     );
     assert_eq!((&progress.failed.refused, &progress.seen), (&None, &Some(new.into())));
-    // The first entry is a plan too, where nothing was found.
+    // The first entry is a plan, too, where no object was found.
     let mut entry = spoiled();
     entry.record = None;
     entry.becomes(record(&entry.item, ItemResult::Refused), None);
@@ -261,7 +261,7 @@ fn two(first: &str, second: &str) -> Value {
     ]})
 }
 
-/// What a process takes up that finds this record.
+/// What a new process starts from when it finds this record.
 fn restarted(spec: &Value, status: Value) -> Work {
     let mut bulk = bulk(spec);
     bulk.status = Some(serde_json::from_value(status).unwrap());
@@ -324,7 +324,7 @@ fn what_the_record_lacks_or_contradicts_is_never_carried_out() {
         assert_eq!(entry.record.as_ref().and_then(|r| r.reason), Some(Reason::OutcomeUnknown));
         assert!(!intended(&work, 1, &target(State::Running)));
     }
-    // The record of the other kind is not that item's.
+    // An entry in the list of the other kind does not count.
     let status = json!({"startTime": at(1).to_string(),
         "deployments": [item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "STOPPED", "Planned")]});
     let work = restarted(&two("aaaa", "bbbb"), status);
@@ -340,7 +340,7 @@ fn a_reorder_of_the_request_leaves_the_order_of_the_record() {
     assert_eq!(results(&work), expected);
     let written = status(&work, &Phase::Planned(None), at(2).into());
     assert_eq!(written.executions, work.recorded.executions);
-    // Before there is a record, the request's order counts.
+    // Without a record, the order is that of the request.
     let work = Work::new(&bulk(&two("bbbb", "aaaa")), None);
     assert_eq!(results(&work), [("bbbb", None), ("aaaa", None)]);
 }
@@ -355,7 +355,7 @@ fn no_write_is_intended_but_to_the_very_object_on_record_as_planned() {
         assert_eq!(intended(&work, 0, &target(State::Running)), is_intended, "{result} {verb:?}");
         let other = Target { uid: OTHER.into(), ..target(State::Running) };
         assert!(!intended(&work, 0, &other));
-        // What this process has decided is not on record yet.
+        // This decision is not on record yet.
         let item = work.entries[0].item.clone();
         work.entries[0] = entry(&item, ItemResult::Planned);
         assert_eq!(intended(&work, 0, &target(State::Running)), is_intended);
@@ -380,10 +380,10 @@ fn a_plan_is_one_from_when_it_is_on_record() {
     let writes = || vec![(0, target(State::Running).into())];
     assert!(work.start().is_none() && work.intents(writes()).is_empty());
     assert!(work.entries().iter().all(|entry| entry.record.is_none()));
-    // What it rested on is read again.
+    // What it was based on is read again.
     work.not_planned();
     assert_eq!(work.entries()[0].lookup(None), cached(None));
-    // On record it stands.
+    // Once it is on record, it takes effect.
     let before = work.recorded(phase, wanted.clone(), "8".into());
     assert_eq!((before, work.on_api_server()), (BulkUpdateStatus::default(), &wanted));
     assert_eq!((work.start(), &*work.identity().resource_version), (Some(at(1).into()), "8"));
@@ -469,7 +469,7 @@ fn since_when_an_object_was_seen_is_known_by_its_uid() {
         (seen(MEANT, 12, 12), seen(MEANT, 13, 8), live(Some(seen(MEANT, 13, 8)))),
         (seen(MEANT, 12, 12), seen(MEANT, 10, 8), ahead(seen(MEANT, 12, 8))),
         (seen(MEANT, 12, 12), seen(MEANT, 13, 13), live(Some(seen(MEANT, 13, 12)))),
-        // Another one had the name before, or has it by now.
+        // Another object had the name before, or has it now.
         (seen(MEANT, 12, 12), seen(OTHER, 10, 8), ahead(seen(MEANT, 12, 12))),
         (seen(MEANT, 12, 12), seen(OTHER, 13, 13), live(Some(seen(OTHER, 13, 13)))),
     ] {

@@ -1,4 +1,4 @@
-//! A cluster without a network or a clock, and the operator at work in it, one step at a time.
+//! A cluster without a network or a clock, and the operator on it, one step at a time.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
 
 pub(super) const ITEMS: usize = 3;
 
-/// The version at which the BulkUpdate was created; the objects that there are at first are older.
+/// The version at which the BulkUpdate was created; the first objects are older.
 const MADE_AT: u64 = 200;
 
 #[derive(Clone, Debug)]
@@ -52,11 +52,11 @@ pub(super) struct Cluster {
     work: Work,
     in_flight: Vec<Outgoing>,
     lost: Vec<Write>,
-    /// What this BulkUpdate has done.
+    /// The writes of this BulkUpdate that were applied.
     landed: Vec<Box<str>>,
 }
 
-/// The item's place in the spec; the record may have them in another order, but here it has not.
+/// The item's index in the spec.
 fn slot(work: &Work, at: usize) -> usize {
     work.entries()[at].item.id.trim_start_matches("item-").parse().unwrap()
 }
@@ -101,7 +101,7 @@ impl Cluster {
         Now { instant: Duration::from_secs(self.now.unsigned_abs()), ..at(self.now).into() }
     }
 
-    /// Puts this in the place of what stands there. What is kept here has been first seen when it was created.
+    /// Replaces the object. One that stays here was first seen when it was created.
     fn put(&mut self, slot: usize, object: Option<Target>) {
         self.version += 1;
         let before = self.objects[slot].as_ref();
@@ -145,7 +145,7 @@ impl Cluster {
         self.work.entry_mut(at)
     }
 
-    /// The index and the followers take in one event, as the watches bring it.
+    /// The cache and the followers process one event, as the watches deliver it.
     fn see(&mut self, slot: usize) -> bool {
         let Some(event) = self.events[slot].pop_front() else { return false };
         match event {
@@ -323,7 +323,7 @@ impl Cluster {
         }
     }
 
-    /// Nothing stands in the way any more.
+    /// Nothing prevents progress any more.
     pub(super) fn finish(&mut self, flag: Gate) {
         self.flag = flag;
         for turn in 0..40 {
@@ -335,7 +335,7 @@ impl Cluster {
                 self.answer(0, Fate::Answered);
             }
             for slot in 0..ITEMS {
-                // Those who run the objects do as they were asked; in the end everything is deleted.
+                // The controllers of the objects do as requested; in the end everything is deleted.
                 match &self.objects[slot] {
                     Some(t) if t.terminating || turn > 20 => self.put(slot, None),
                     Some(t) if t.state == Ok(State::Stopping) && turn > 5 => {
@@ -366,13 +366,13 @@ impl Cluster {
             accounted += usize::from(landed);
             let stop = record.target_status == TargetStatus::Stopped;
             let gone = self.objects.iter().flatten().all(|t| Some(&*t.uid) != uid);
-            // One that was there when the request was made, and is not touched by it.
+            // An object that existed when the request was made and was not affected.
             let meant = |t: &Target| {
                 let request = self.work.request();
                 entry.item.uid.is_none() && t.created < request.created.as_second() && Some(&*t.uid) != uid
             };
             let missed = self.objects[slot(&self.work, at)].as_ref().is_some_and(meant);
-            // The object does not always tell whether a stop without an answer was carried out.
+            // The object does not always show whether an unanswered stop was applied.
             let untold =
                 stop && matches!(record.reason, Some(Reason::Gone | Reason::Replaced | Reason::Unreadable));
             let true_to_it = match (record.result, record.reason) {

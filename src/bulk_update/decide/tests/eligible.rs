@@ -1,4 +1,4 @@
-//! Who may be stopped or deleted, and what is said to the others.
+//! Which targets may be stopped or deleted, and the reasons against the others.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn observed(spec: &Value, status: &Value, metadata: &Value) -> Target {
     Target::from(&serde_json::from_value::<Observed>(object).unwrap())
 }
 
-/// What both verbs are told about such an object.
+/// The reasons against both operations for such an object.
 fn reasons(status: &Value, metadata: &Value, kind: Kind, rules: Rules) -> [Option<Reason>; 2] {
     let owners = [
         json!({}),
@@ -74,7 +74,7 @@ fn the_table_of_states_holds_for_both_kinds_and_whoever_owns_the_object() {
     ] {
         for kind in Kind::ALL {
             assert_eq!(reasons(&status, &json!({}), kind, STRICT), [stop, delete], "{kind:?} {status}");
-            // Only COMPLETED Executions are another matter with --delete-completed.
+            // Only COMPLETED Executions are treated differently with --delete-completed.
             let completed = kind == Kind::Execution && status["state"] == "COMPLETED";
             let delete = if completed { None } else { delete };
             assert_eq!(reasons(&status, &json!({}), kind, LENIENT), [stop, delete], "{kind:?} {status}");
@@ -118,7 +118,7 @@ fn of_several_reasons_the_first_is_told() {
     ];
     for verb in VERBS {
         let request = request(Kind::Execution, verb);
-        // One more with each turn, from the last to the first; and each pair.
+        // From the last to the first, adding one each time; and each pair.
         for (first, (reason, spoil)) in in_order.iter().enumerate() {
             let later = &in_order[first + 1..];
             let each_alone = later.iter().map(std::slice::from_ref);
@@ -129,7 +129,7 @@ fn of_several_reasons_the_first_is_told() {
                 }
                 spoil(&mut item, &mut target);
                 let found = verdict(&request, &item, Some(&target), STRICT).unwrap_err().reason();
-                // Nobody asks whether a stop is pending where an object is to be deleted.
+                // A pending stop does not matter for a delete.
                 let stop = verb == TargetStatus::Stopped;
                 let expected =
                     if *reason == Reason::StopPending && !stop { Reason::WrongState } else { *reason };
@@ -151,7 +151,7 @@ fn what_was_planned_is_not_doubted_any_more_unless_its_object_is_of_a_later_seco
             let found = verdict(&request, &request.items[0], Some(&target), STRICT);
             assert_eq!(found.err().map(|why| why.reason()), expected, "{second} s");
         }
-        // Who names the uid means that very object, however young it is.
+        // An item with a uid means that very object, however young.
         let item = Item { uid: Some(MEANT.into()), ..request.items[0].clone() };
         let target = Target { created: at(100).as_second(), ..eligible(verb) };
         assert!(verdict(&request, &item, Some(&target), STRICT).is_ok());
@@ -173,8 +173,8 @@ fn planned(planning: ItemPlanning) -> ItemPlan {
     }
 }
 
-/// What a plan says of an object that was created in the same second, seen first at this version, and looked at so; the BulkUpdate
-/// was created at version 10, or at an unknown one.
+/// The plan for an object created in the same second, first seen at this version. The BulkUpdate was created at
+/// version 10, or at an unknown one.
 fn in_the_same_second(
     creation_version: Option<u64>,
     first_seen: u64,
@@ -206,7 +206,7 @@ fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
         assert_eq!(in_the_same_second(Some(10), first_seen, cached), Planned::Read, "it has to be read");
         assert_eq!(in_the_same_second(Some(10), first_seen, ahead), stale);
     }
-    // Where nobody saw when the request was made, nothing is waited for.
+    // Without the version at which the BulkUpdate was created, nothing is waited for.
     for lookup in [live, ahead] {
         assert_eq!(in_the_same_second(None, 1, lookup), later);
     }

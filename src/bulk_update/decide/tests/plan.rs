@@ -1,4 +1,4 @@
-//! What becomes of a request as a whole.
+//! How a request as a whole is planned.
 
 use std::time::Duration;
 
@@ -122,13 +122,14 @@ fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_n
         |admission| plan(&request, &seen(&lookups, admission, &OPEN), at(1).into(), Rules::default());
     let missing = Admission::Missing("it is gone".into());
     assert_eq!(planned(missing.clone()), Planning::Wait(Obstacle::Admission("it is gone".into())));
-    // By the second: what was made in the tenth after the policy may have been made before it was in force everywhere.
+    // In whole seconds: an object of the tenth second after the policy may have been created before it was in force
+    // everywhere.
     for seconds in [-10, -9, 0, 5] {
         let found = planned(Admission::Since(at(seconds)));
         assert!(matches!(found, Planning::Reject(Rejection::NotAuthorized)), "{seconds}: {found:?}");
     }
     assert!(matches!(planned(Admission::Since(at(-11))), Planning::Planned(_)));
-    // Whatever the flag says: who may not ask is told nothing.
+    // Whatever the flag says: an unchecked author learns nothing about it.
     let closed = Gates { executions: off(), deployments: off() };
     let found = plan(&request, &seen(&lookups, missing.clone(), &closed), at(1).into(), Rules::default());
     assert!(matches!(found, Planning::Wait(Obstacle::Admission(_))), "{found:?}");
@@ -233,7 +234,7 @@ fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_
     for (millis, expected) in [(0, Deadline::Ahead), (999, Deadline::Ahead), (1000, Deadline::Active)] {
         assert_eq!(Deadline::at(&request, here, now(millis)), expected, "{millis}");
     }
-    // Whatever the clock is set to in the meantime.
+    // Whatever the wall clock is set to meanwhile.
     let set_forward = Now { instant: ms(100_500), ..at(9).into() };
     assert_eq!(Deadline::at(&request, here, set_forward), Deadline::Ahead);
     for (millis, expected) in [(1100, Deadline::Ahead), (2099, Deadline::Ahead), (2100, Deadline::Active)] {

@@ -1,4 +1,4 @@
-//! What becomes of a planned item.
+//! The next step of a planned item.
 
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
@@ -18,7 +18,7 @@ fn terms(request: &Request, deadline: Deadline) -> Terms<'_> {
     Terms { request, deadline, rules: Rules::default() }
 }
 
-/// All that a decision rests on.
+/// Everything that a decision is based on.
 struct Case {
     request: Request,
     entry: Entry,
@@ -28,7 +28,7 @@ struct Case {
 }
 
 impl Case {
-    /// Nothing stands in the way.
+    /// Nothing prevents the write.
     fn new(verb: TargetStatus) -> Self {
         let request = request(Kind::Execution, verb);
         let entry = entry(&request.items[0], ItemResult::Planned);
@@ -41,7 +41,7 @@ impl Case {
         case
     }
 
-    /// The object that was planned, as it is now.
+    /// The object that was planned, in its present state.
     fn meant(&mut self) -> &mut Target {
         let verb = self.entry.item.target;
         let object = self.object.get_or_insert_with(|| eligible(verb));
@@ -67,7 +67,7 @@ impl Case {
     }
 }
 
-/// What an item has become.
+/// The item's new result and reason.
 fn became(step: &Step) -> (ItemResult, Option<Reason>) {
     match step {
         Step::Become(ItemPlan { record, .. }) => (record.result, record.reason),
@@ -208,7 +208,7 @@ fn no_row_that_speaks_against_the_object_rests_on_the_cache() {
             let (cached, live) = (case.cached(), case.live());
             let by_object = !ENDS.iter().any(|row| row.0 == name);
             match (by_object, reason) {
-                // It can't be taken back, so that an old look at it is as good; a write with an open end is looked up.
+                // It is final, so a stale cache is as good; a write with an unknown outcome needs a live read.
                 _ if name == "own stop" => assert_eq!(cached, live),
                 (true, _) | (_, Some(Reason::OutcomeUnknown)) => assert_eq!(cached, Step::Read, "{name}"),
                 _ => assert_eq!(cached, live, "{name}"),
@@ -249,7 +249,7 @@ fn the_stop_of_another_bulk_update_is_none_of_its_own() {
             Target { stop_asked: true, stop_request: Some("another".into()), ..target(State::Pending) };
     });
     assert_eq!(became(&case.live()), (ItemResult::Failed, Some(Reason::StopPending)));
-    // A new stop may be asked for once the object runs again.
+    // Once the object runs again, a new stop may be requested.
     let case = Case::with(TargetStatus::Stopped, |c| c.meant().stop_request = Some("another".into()));
     assert!(matches!(case.live(), Step::Write(_)));
 }
@@ -263,10 +263,10 @@ fn a_plan_on_an_older_object_is_corrected_only_where_the_name_was_meant() {
         };
         assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(OTHER)));
         assert_eq!(Some(&*based_on), case.object.as_ref());
-        // The new one is decided on like any other.
+        // The other object is judged like any other.
         case.object.as_mut().unwrap().state = Ok(State::Stopping);
         assert_eq!(became(&case.live()), (ItemResult::Refused, Some(Reason::WrongState)));
-        // The same second is not an earlier one: it may have been made after the BulkUpdate.
+        // Not for one of the same second: it may have been created after the BulkUpdate.
         let not_corrected = match verb {
             TargetStatus::Stopped => (ItemResult::Failed, Some(Reason::Replaced)),
             TargetStatus::Deleted => (ItemResult::Settled, Some(Reason::Gone)),
@@ -286,7 +286,7 @@ fn what_a_watch_has_seen_deleted_may_not_be_what_was_meant() {
         case.other(-1);
         assert_eq!(case.cached(), Step::Read);
     }
-    // The same where it is only being deleted.
+    // The same if it is only terminating.
     let case = Case::with(TargetStatus::Deleted, |case| case.meant().terminating = true);
     assert_eq!(case.cached(), Step::Read);
     assert_eq!(became(&case.live()), (ItemResult::Scheduled, None));

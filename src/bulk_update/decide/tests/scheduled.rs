@@ -1,4 +1,4 @@
-//! What becomes of an item whose write was accepted, and of one that has come to its end.
+//! The next step of an item whose write was accepted, and of a finished one.
 
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
@@ -153,7 +153,7 @@ fn a_deleted_object_that_lingers_stays_scheduled() {
 fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
     for verb in VERBS {
         let item = scheduled(verb);
-        // A cache may be behind.
+        // The cache may be stale.
         assert_eq!(step(&item, &cached(Some(stopping(State::Running))), Deadline::Active), Step::Read);
         let lookups = [
             live(Some(stopping(State::Running))),
@@ -169,7 +169,7 @@ fn what_has_not_settled_by_the_deadline_fails_and_says_that_it_was_accepted() {
             assert_eq!(found, (ItemResult::Failed, Some(Reason::NotSettledInTime)));
             let word = if verb == TargetStatus::Stopped { "STOPPED" } else { "DELETED" };
             assert!(record.message.is_some_and(|m| m.starts_with(word) && m.contains("accepted")));
-            // notAfter ends the writing, not the waiting.
+            // notAfter ends writing, not waiting.
             assert!(matches!(step(&item, &lookup, Deadline::NotAfter), Step::Hold(_)));
         }
     }
