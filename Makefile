@@ -61,20 +61,24 @@ test-uninstall: ## install, uninstall in the middle of things, and see that noth
 test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
 	@dev/test-clients
 
+# The operator as it is shipped. A panic unwinds in what measures it, so that it ends the processes it has started.
+measure = cargo build --release --locked && \
+  CARGO_PROFILE_RELEASE_PANIC=unwind cargo run --release --locked --package ai-api-benches --bin
+
 .PHONY: bench
 bench: ## the operator as ratios to a bare client in the same run: a table, and target/bench/operator.json; ten minutes
 	@dev/control-plane/build >/dev/null
-	cargo bench --locked --bench operator
+	$(measure) bench-operator
 
 .PHONY: bench-sizes
 bench-sizes: ## the operator's memory with large objects, a thousand BulkUpdates and a hundred thousand targets; five minutes
 	@dev/control-plane/build >/dev/null
-	AI_API_BENCH_GROUPS=sizes cargo bench --locked --bench operator
+	export AI_API_BENCH_GROUPS=sizes && $(measure) bench-operator
 
 .PHONY: bench-gateway
 bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; seven minutes, once it is built
 	@dev/control-plane/build >/dev/null
-	cargo bench --locked --bench gateway
+	$(measure) bench-gateway
 
 .PHONY: mutations
 mutations: ## break the operator on purpose in each way of tests/mutations, and see the test named there go red
@@ -92,8 +96,8 @@ image: ## build the container image, with docker or buildah
 
 .PHONY: lint
 lint: ## format, clippy, and cargo-deny: licences, bans, sources
-	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 	dev/deny licenses bans sources
 
 .PHONY: advisories

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-mod support;
-
 use ai_api_operator::api::Kind;
 use kube::api::ListParams;
 use support::{World, gateway::Gateway};

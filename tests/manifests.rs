@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-mod support;
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};

@@ -1,11 +1,9 @@
 //! How much the operator keeps in memory does not depend on what users write into their objects. Resident memory, as the kernel
-//! counts it: a bound, and no time. `make bench` measures the same with a thousand times as much (benches/operator/sizes.rs). A
+//! counts it: a bound, and no time. `make bench` measures the same with a thousand times as much (benches/src/bin/bench-operator/sizes.rs). A
 //! program of its own, because it takes away the admission policy's binding, for which BulkUpdates wait.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
-
-mod support;
 
 use std::{collections::HashSet, time::Duration};
 

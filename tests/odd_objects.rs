@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-mod support;
-
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use serde_json::{Value, json};
 use support::{World, conditions, count, item, until, until_ok};

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-mod support;
-
 use ai_api_operator::api::{BulkUpdateStatus, Kind};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::json;

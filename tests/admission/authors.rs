@@ -2,11 +2,9 @@
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, conditions, outcome, until, until_ok};
 
-use crate::{
-    BINDING, POLICY, accepted, alone, bulk, create_as, grant, in_force, put,
-    support::{World, conditions, outcome, until, until_ok},
-};
+use crate::{BINDING, POLICY, accepted, alone, bulk, create_as, grant, in_force, put};
 
 /// What each of them may ask, and what they are told.
 async fn users_rights_and_requests(world: &World) {

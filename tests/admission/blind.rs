@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use ai_api_operator::api::Kind;
 use serde_json::json;
-
-use crate::support::{World, conditions, control_plane::ControlPlane, until, within};
+use support::{World, conditions, control_plane::ControlPlane, until, within};
 
 /// What stands in the log and in the conditions.
 const BLIND: &str = "can't be watched any more";

@@ -3,11 +3,9 @@
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, outcome, until};
 
-use crate::{
-    BINDING, POLICY, accepted, alone, in_force,
-    support::{World, outcome, until},
-};
+use crate::{BINDING, POLICY, accepted, alone, in_force};
 
 const LEASE: &str = "lease/ai-api-operator";
 

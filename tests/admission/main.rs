@@ -8,8 +8,6 @@ mod blind;
 mod lease;
 mod neighbours;
 mod record;
-#[path = "../support/mod.rs"]
-mod support;
 mod upgrade;
 
 use serde_json::{Value, json};

@@ -1,11 +1,9 @@
 //! Policies and bindings beside the shipped ones, as a real API server keeps them: which count, and which do not.
 
 use serde_json::{Value, json};
+use support::{World, until, until_ok};
 
-use crate::{
-    BINDING, POLICY, accepted, alone, in_force, says_accepted,
-    support::{World, until, until_ok},
-};
+use crate::{BINDING, POLICY, accepted, alone, in_force, says_accepted};
 
 /// The object as it is, without what the API server adds to metadata.
 fn get(world: &World, object: &str) -> Value {

@@ -3,11 +3,9 @@
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, outcome, until};
 
-use crate::{
-    BINDING, POLICY, accepted, alone, bulk, create_as, grant, in_force, patch, put,
-    support::{World, outcome, until},
-};
+use crate::{BINDING, POLICY, accepted, alone, bulk, create_as, grant, in_force, patch, put};
 
 /// One who may create BulkUpdates, and stop or delete nothing.
 const UNCHECKED: &str = "creator";

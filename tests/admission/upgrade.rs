@@ -4,11 +4,9 @@ use std::process::Command;
 
 use ai_api_operator::api::Kind;
 use serde_json::json;
+use support::{World, control_plane::PROJECT, outcome, until};
 
-use crate::{
-    POLICY, alone, bulk, create_as, grant, in_force, patch, says_accepted,
-    support::{World, control_plane::PROJECT, outcome, until},
-};
+use crate::{POLICY, alone, bulk, create_as, grant, in_force, patch, says_accepted};
 
 /// The command of docs/install.md that waits for the Lease.
 fn documented() -> String {

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use crate::support::{DEADLINE, control_plane::ControlPlane, signal};
+use support::{DEADLINE, control_plane::ControlPlane, signal};
 
 /// What both are given.
 #[derive(Clone, Debug, Default)]

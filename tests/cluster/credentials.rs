@@ -3,6 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::{Value, json};
+use support::{World, until};
 
 use crate::{
     admin,
@@ -11,7 +12,6 @@ use crate::{
         Given,
     },
     file, folder, kubeconfig,
-    support::{World, until},
 };
 
 /// Compares with the control plane, as this user.
@@ -206,7 +206,7 @@ async fn a_token_is_renewed_while_it_runs() {
     world.kubectl_ok(&["delete", "serviceaccount", "ai-api-operator"], "");
     world.kubectl_ok(&["create", "serviceaccount", "ai-api-operator"], "");
     until("it is refused", || async { world.operator.log().contains("401") }).await;
-    let anew = crate::support::operator::token_of(&world.client, &world.namespace, "ai-api-operator").await;
+    let anew = support::operator::token_of(&world.client, &world.namespace, "ai-api-operator").await;
     file(&folder, "token", format!("{anew}\n"));
     assert!(world.operator.is_running());
     world.own(ai_api_operator::api::Kind::Execution, "stopped-1", "STOPPED").await;

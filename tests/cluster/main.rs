@@ -20,15 +20,12 @@ mod kubeconfigs;
 mod output;
 mod proxies;
 mod servers;
-#[path = "../support/mod.rs"]
-mod support;
 mod trust;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-
-use crate::support::control_plane::ControlPlane;
+use support::control_plane::ControlPlane;
 
 /// A folder of this test's own, empty at first.
 fn folder(name: &str) -> PathBuf {

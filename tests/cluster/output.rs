@@ -5,7 +5,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{folder, support::World};
+use support::World;
+
+use crate::folder;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ai-api-operator");
 

@@ -8,6 +8,7 @@ use ai_api_operator::api::{
 };
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
+use support::audit::Request;
 
 use crate::{
     authors,
@@ -18,7 +19,6 @@ use crate::{
     history::Version,
     leases,
     plan::Plan,
-    support::audit::Request,
     truth,
 };
 

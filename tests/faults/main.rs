@@ -26,8 +26,6 @@ mod plan;
 mod run;
 mod scenario;
 mod shipped;
-#[path = "../support/mod.rs"]
-mod support;
 mod tally;
 mod truth;
 mod unlogged;

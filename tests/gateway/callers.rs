@@ -4,11 +4,9 @@ use std::collections::HashSet;
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, gateway::Caller, until};
 
-use crate::{
-    all, bulk_updates, gateway, item, made, state,
-    support::{World, gateway::Caller, until},
-};
+use crate::{all, bulk_updates, gateway, item, made, state};
 
 #[tokio::test]
 async fn a_caller_without_rights_gets_403_and_nothing_changes() {

@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod callers;
 mod frame;
 mod modify;

@@ -4,6 +4,4 @@
 
 mod bad_configuration;
 mod rbac;
-#[path = "../support/mod.rs"]
-mod support;
 mod telemetry;

@@ -3,9 +3,9 @@
 
 use std::process::Stdio;
 
-use crate::support::{World, conditions, outcome, until};
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, conditions, outcome, until};
 
 /// One verb that a shipped role grants.
 #[derive(Clone, Debug, PartialEq)]

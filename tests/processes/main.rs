@@ -7,9 +7,6 @@ mod history;
 mod replicas;
 mod round;
 mod servers;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::time::Duration;
 
 use ai_api_operator::api::{ItemResult, Kind};

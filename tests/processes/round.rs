@@ -6,19 +6,17 @@ use std::{collections::BTreeMap, time::Duration};
 use ai_api_operator::api::{BulkUpdateStatus, Kind};
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use support::{
+    World,
+    audit::Request,
+    control_plane::ControlPlane,
+    item,
+    operator::{LONG_LEASE, Operator},
+    policy_in_force, until, within,
+};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{
-    history::{self, Change},
-    support::{
-        World,
-        audit::Request,
-        control_plane::ControlPlane,
-        item,
-        operator::{LONG_LEASE, Operator},
-        policy_in_force, until, within,
-    },
-};
+use crate::history::{self, Change};
 
 /// The BulkUpdate.
 const NAME: &str = "round";
@@ -362,7 +360,7 @@ impl Round {
             for n in 0..50 {
                 let id = id(n);
                 let key = (kind.plural().to_owned(), id.clone());
-                let outcome = crate::support::outcome(status, kind, &id);
+                let outcome = support::outcome(status, kind, &id);
                 let expected = &self.expected[&key];
                 // Where no answer came, the object is found gone, and nobody can know who did it.
                 let gone = outcome == "Settled Gone" && n % 2 == 1 && expected.own == 1;

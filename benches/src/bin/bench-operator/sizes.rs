@@ -12,12 +12,12 @@ use kube::{
     core::ApiResource,
 };
 use serde_json::{Value, json};
+use support::{etcd, within};
 
 use crate::{
     figures::{Figures, Goal, Of, at_most},
     lab::{Lab, Work},
     process::Process,
-    support::{etcd, within},
 };
 
 const GROUP: &str = "sizes";

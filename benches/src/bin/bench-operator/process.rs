@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    lab::Lab,
-    support::{
-        memory,
-        operator::{metrics_address, probe},
-        signal,
-    },
+use support::{
+    memory,
+    operator::{metrics_address, probe},
+    signal,
 };
+
+use crate::lab::Lab;
 
 /// How the operator is started.
 pub struct Process<'a> {

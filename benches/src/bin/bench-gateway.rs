@@ -5,9 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::time::{Duration, Instant};
 
 use ai_api_operator::api::{BulkUpdate, Execution, ExecutionSpec};

@@ -1,5 +1,5 @@
 //! The operator beside a bare client that makes the same writes, on one control plane: how long, how many, at what cost,
-//! with how much in the cluster. A program, run by `make bench`: it prints a table and writes target/bench/operator.json
+//! with how much in the cluster. `make bench` runs it: it prints a table and writes target/bench/operator.json
 //! (operator-part.json, if it does not measure all). It asserts no time.
 //!
 //! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput, sizes; all
@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
+#![allow(clippy::too_many_arguments, reason = "a figure is made of that many numbers and names")]
 
 mod bare;
 mod cost;
@@ -22,8 +23,6 @@ mod proxy;
 mod scale;
 mod sizes;
 mod slow;
-#[path = "../../tests/support/mod.rs"]
-mod support;
 mod throughput;
 
 use std::time::Instant;

@@ -27,12 +27,10 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use support::{World, audit::Request, built, control_plane::apply, operator::kubeconfig_of};
 use tokio::sync::watch;
 
-use crate::{
-    bare::{self, Made, side_by_side},
-    support::{World, audit::Request, control_plane::apply, operator::kubeconfig_of},
-};
+use crate::bare::{self, Made, side_by_side};
 
 /// How many requests are under way at once: the operator's default, and the bare client's.
 pub const IN_FLIGHT: usize = 16;
@@ -100,7 +98,7 @@ impl Lab {
         let ends = Arc::new(Ends::default());
         tokio::spawn(follow_ends(admin.clone(), Arc::clone(&ends)));
         drop(other);
-        let built = PathBuf::from(env!("CARGO_BIN_EXE_ai-api-operator"));
+        let built = built::operator();
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
         let rounds = number("AI_API_BENCH_ROUNDS").unwrap_or(5);
         // More would leave more than the thousand finished BulkUpdates that are measured with.

@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{control_plane::ControlPlane, signal};
+use super::{built, control_plane::ControlPlane, signal};
 
 /// How an operator is started that keeps its Lease whatever happens: one that is held, or whose API server is, would lose it
 /// after ten seconds, and end. That is what tests/processes/replicas.rs is about.
@@ -118,7 +118,7 @@ impl Operator {
     /// How it is started. Each test that waits for the admission policy to be in force would take ten seconds more: those
     /// that are about it ask for it.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"));
+        let mut command = Command::new(built::operator());
         command
             .args(["controller", "--namespace", &self.namespace])
             .arg("--kubeconfig")

@@ -1,9 +1,21 @@
 //! What the tests against a real API server share: one control plane for each test program, and for each test a world
 //! of its own: a namespace, the shipped RBAC in it, and an operator that runs as that ServiceAccount.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that can't go on has failed"
+)]
+#![allow(
+    missing_docs,
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "it is for the tests alone"
+)]
 
 pub mod audit;
+pub mod built;
 pub mod control_plane;
 pub mod etcd;
 pub mod gateway;

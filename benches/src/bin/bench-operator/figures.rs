@@ -1,8 +1,9 @@
 //! What was measured: each figure beside the bare client's of the same round, as a table and as JSON.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
 use serde_json::{Value, json};
+use support::built;
 
 use crate::machine::Machine;
 
@@ -220,7 +221,7 @@ impl Figures {
             "seconds": {"all": self.began.elapsed().as_secs(), "groups": self.seconds},
             "figures": self.all.iter().map(Figure::json).collect::<Vec<_>>(),
         });
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench").join(self.file);
+        let file = built::bench_folder().join(self.file);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, serde_json::to_string_pretty(&whole).unwrap()).unwrap();
         println!("The same, with each round, is in target/bench/{}.", self.file);

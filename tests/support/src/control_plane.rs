@@ -16,10 +16,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{audit, signal, until};
+use super::{audit, built, signal, until};
 
 /// The folder of the project.
-pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+pub const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 pub struct ControlPlane {
     pub folder: PathBuf,
@@ -39,7 +39,7 @@ impl ControlPlane {
     }
 
     fn start() -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(program());
+        let folder = built::folder().join(built::program());
         let scripts = Path::new(PROJECT).join("dev/control-plane");
         // The servers of the last run stop after its end, and may not have come to that yet.
         assert!(Command::new(scripts.join("down")).arg(&folder).status().unwrap().success());
@@ -226,13 +226,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         signal(self.0, "CONT");
     }
-}
-
-/// The name of this test program, without the hash that cargo appends.
-fn program() -> String {
-    let path = std::env::current_exe().unwrap();
-    let name = path.file_stem().unwrap().to_str().unwrap();
-    name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned()
 }
 
 /// Applies one manifest.

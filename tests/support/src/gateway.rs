@@ -18,7 +18,7 @@ use kube::{Config, client::ConfigExt};
 use serde_json::{Value, json};
 
 use super::{
-    World,
+    World, built,
     control_plane::{ControlPlane, apply},
     memory,
     operator::{kubeconfig_of, token_of},
@@ -93,7 +93,7 @@ impl Gateway {
         let config: Value = serde_saphyr::from_str(&fs::read_to_string(&kubeconfig).unwrap()).unwrap();
         let path = plane.folder.join(format!("{namespace}-gateway.log"));
         let log = File::create(&path).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_ai-api-operator"))
+        let process = Command::new(built::operator())
             .args(["gateway", "--bind-address", "127.0.0.1:0", "--metrics-bind-address", "127.0.0.1:0"])
             .args(["--namespace", namespace, "--kubeconfig"])
             .arg(&kubeconfig)
