@@ -30,7 +30,7 @@ test: ## all tests, those against a real API server included
 	@dev/control-plane/build >/dev/null
 	cargo test --locked
 	@# What the others have left tells whether a right is granted for nothing.
-	cargo test --locked --test rights_used -- --ignored
+	cargo test --locked --test docs -- --ignored rights_used
 
 .PHONY: test-faults
 test-faults: ## the faults that `make test` leaves out: more than 6600 plans, half an hour on two cores; FAULTS_SHARE=1/2 is half of them
@@ -38,15 +38,15 @@ test-faults: ## the faults that `make test` leaves out: more than 6600 plans, ha
 	cargo test --locked --test faults -- --ignored
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-not_on_oldest := bad_input clocks docs faults gateway_operator gateway_server install memory processes under_way
-on_oldest := $(filter-out $(not_on_oldest),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+on_oldest := --test exclusive --test gateway --test install --test operator
+not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::
 
 .PHONY: test-oldest
 test-oldest: export AI_API_TEST_KUBERNETES := 1.33
 test-oldest: ## the tests against an API server, on the oldest Kubernetes that is supported
 	@dev/check-tools
 	@"$$(dev/control-plane/build)/kube-apiserver" --version
-	cargo test --locked $(addprefix --test ,$(on_oldest))
+	cargo test --locked $(on_oldest) -- $(not_on_oldest)
 
 .PHONY: test-install
 test-install: ## install by Kustomize and by Helm, and carry out a BulkUpdate with what that has made

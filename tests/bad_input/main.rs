@@ -149,7 +149,7 @@ async fn loosened(
     answered(world, "forged", made, known, tally).await;
 
     for sort in SORTS {
-        world.put_back(&crd(sort));
+        world.plane.put_back(&crd(sort));
         until_it_takes_loose_specs(world, sort, false).await;
     }
     world.plane.until_watched().await;

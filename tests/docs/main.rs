@@ -8,6 +8,7 @@
 mod architecture;
 mod imports;
 mod links;
+mod rights_used;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
 //! The operator's rights are as small as they can be: without any one of them something fails. That none is granted for
-//! nothing is what `tests/rights_used.rs` looks for in the audit logs of all tests.
+//! nothing is what `tests/docs/rights_used.rs` looks for in the audit logs of all tests.
 
 use std::process::Stdio;
 

@@ -9,14 +9,16 @@ use serde_json::{Value, json};
 use support::{
     World,
     audit::Request,
-    control_plane::ControlPlane,
     item,
     operator::{LONG_LEASE, Operator},
     policy_in_force, until, within,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
-use crate::history::{self, Change};
+use crate::{
+    alone,
+    history::{self, Change},
+};
 
 /// The BulkUpdate.
 const NAME: &str = "round";
@@ -77,10 +79,7 @@ impl Round {
     }
 
     async fn of(namespace: &str, shipped: bool) -> Self {
-        static ALONE: Mutex<()> = Mutex::const_new(());
-        let alone = ALONE.lock().await;
-        // Another test may have failed with a server down.
-        ControlPlane::get().up();
+        let alone = alone().await;
         let next_door = format!("{namespace}-next-door");
         let mut world = World::with_tenant(namespace, &next_door).await;
         for kind in Kind::ALL {
@@ -97,7 +96,7 @@ impl Round {
         }
         let since =
             world.flags().get("ai-api-meta").await.unwrap().resource_version().unwrap().parse().unwrap();
-        let logged = std::fs::metadata(world.plane.audit_log()).unwrap().len();
+        let logged = world.plane.audited();
         let mut round = Self {
             world,
             standby: None,
@@ -154,7 +153,7 @@ impl Round {
 
     /// The audit log is this long now.
     pub fn mark(&self) -> u64 {
-        std::fs::metadata(self.world.plane.audit_log()).unwrap().len()
+        self.world.plane.audited()
     }
 
     /// Starts the operator; it leads whatever happens.

@@ -93,6 +93,12 @@ impl ControlPlane {
         }
     }
 
+    /// Makes a CRD what is shipped.
+    pub fn put_back(&self, crd: &str) {
+        let (ok, output) = self.kubectl(&["replace", "-f", &format!("{PROJECT}/crds/{crd}.yaml")], "");
+        assert!(ok, "{output}");
+    }
+
     /// The manifests of a folder of deploy/.
     pub fn manifests(&self, of: &str) -> Vec<Value> {
         let (ok, yaml) = self.kubectl(&["kustomize", &format!("{PROJECT}/deploy/{of}")], "");
@@ -212,6 +218,11 @@ impl ControlPlane {
     /// What a user has asked for since the audit log was `from` bytes long.
     pub fn requests_since(&self, from: u64, user: &str) -> Vec<audit::Request> {
         audit::read(&self.audit_log(), from, user)
+    }
+
+    /// How long the audit log is.
+    pub fn audited(&self) -> u64 {
+        std::fs::metadata(self.audit_log()).map_or(0, |log| log.len())
     }
 
     pub fn audit_log(&self) -> PathBuf {

@@ -61,6 +61,9 @@ pub struct World {
     pub plane: &'static ControlPlane,
     /// The second in which the last target was created.
     last_target: AtomicI64,
+    /// How long the audit log was before: other tests have filled it, and to read that takes time that a test may not have
+    /// which waits for a moment in the middle of something.
+    since: u64,
 }
 
 /// Waits for `condition`, and fails with `what` after the deadline.
@@ -133,10 +136,11 @@ impl World {
         let plane = ControlPlane::get();
         let client = plane.client().await;
         let namespace = name.to_owned();
+        let since = plane.audited();
         plane.install_operator(&client, &namespace).await;
         let operator = Operator::new(plane, &client, &namespace).await;
         let (home, last_target) = (namespace.clone(), AtomicI64::new(0));
-        let world = Self { client, namespace, home, operator, plane, last_target };
+        let world = Self { client, namespace, home, operator, plane, last_target, since };
         world.flag(Some(ON)).await;
         world
     }
@@ -294,12 +298,7 @@ impl World {
 
     /// What the operator has asked of the API server.
     pub fn requests(&self) -> Vec<audit::Request> {
-        self.plane.requests(&self.operator.user)
-    }
-
-    /// How long the audit log is.
-    pub fn audited(&self) -> u64 {
-        std::fs::metadata(self.plane.audit_log()).map_or(0, |log| log.len())
+        self.plane.requests_since(self.since, &self.operator.user)
     }
 
     /// The operator's writes to targets that the API server has accepted.
@@ -309,7 +308,7 @@ impl World {
 
     /// What anybody has asked of the API server about objects of this namespace.
     pub fn requests_of_all(&self) -> Vec<audit::Request> {
-        let mut all = self.plane.requests("");
+        let mut all = self.plane.requests_since(self.since, "");
         all.retain(|r| r.namespace == self.namespace || r.namespace == self.home);
         all
     }
@@ -324,11 +323,6 @@ impl World {
         }
         crd["metadata"]["managedFields"] = json!(null);
         self.kubectl_ok(&["replace", "-f", "-"], &crd.to_string());
-    }
-
-    /// Makes a CRD what it was before it was loosened.
-    pub fn put_back(&self, crd: &str) {
-        self.kubectl_ok(&["replace", "-f", &format!("{}/crds/{crd}.yaml", control_plane::PROJECT)], "");
     }
 
     /// Takes away the admission policy's binding, without which no BulkUpdate is planned where the policy is required.
