@@ -33,7 +33,7 @@ test: ## all tests, those against a real API server included
 	cargo test --locked --test docs -- --ignored rights_used
 
 .PHONY: test-faults
-test-faults: ## the faults that `make test` leaves out: more than 6600 plans, half an hour on two cores; FAULTS_SHARE=1/2 is half of them
+test-faults: ## the faults that `make test` leaves out: more than 6600 plans, half an hour on two cores; FAULTS_SHARE=1/2 is half of them, FAULTS_SELECTION=pairs some 900
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
