@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
+use support::built;
 
 /// Group, resource with subresource, verb.
 type Right = (String, String, String);
@@ -61,7 +62,7 @@ fn read(log: &Path, used: &mut BTreeSet<Right>) {
 fn every_right_that_is_granted_was_used() {
     let mut all = BTreeSet::new();
     let mut logs = 0;
-    for program in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap() {
+    for program in fs::read_dir(built::folder()).unwrap() {
         let log = program.unwrap().path().join("audit.log");
         if log.is_file() {
             logs += 1;

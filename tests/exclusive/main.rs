@@ -1,5 +1,5 @@
-//! What changes the cluster for everybody in it, the CRDs and the admission policy: one test at a time, and none of the others
-//! beside them.
+//! Tests that change what the whole cluster shares: CRDs and the admission policy. They run one at a time, and in a program of
+//! their own, so that no other test runs beside them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -10,7 +10,7 @@ mod unreadable;
 use support::control_plane::ControlPlane;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Only one test at a time may change the cluster. It finds it as shipped, and may leave it as it is.
+/// Each test holds this guard. It starts with CRDs and policy as shipped, and need not restore them.
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;
@@ -19,7 +19,7 @@ async fn alone() -> MutexGuard<'static, ()> {
         let (ok, generation) =
             plane.kubectl(&["get", "crd", crd, "-o", "jsonpath={.metadata.generation}"], "");
         assert!(ok, "{generation}");
-        // One that was never changed is as shipped.
+        // Generation 1: never changed.
         if generation != "1" {
             plane.put_back(crd);
         }

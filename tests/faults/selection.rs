@@ -1,5 +1,5 @@
-//! Which plans `.ci/run` runs beside the quick ones: the same each time, and few enough. Together they have each scenario in
-//! each family, and in each family each fault at each place.
+//! Which plans `.ci/run` runs in addition to the quick ones: a fixed selection. Together they contain each scenario of each
+//! family, and in each family each fault at each place.
 
 use std::{
     cmp::Reverse,
@@ -14,7 +14,7 @@ use crate::{
     scenario::SCENARIOS,
 };
 
-/// `FAULTS_SELECTION=pairs` leaves out what is not chosen; without it all are run.
+/// With `FAULTS_SELECTION=pairs` only the selection runs; if it is not set, all plans do.
 pub fn is_asked_for() -> bool {
     match std::env::var("FAULTS_SELECTION").as_deref() {
         Ok("pairs") => true,
@@ -23,14 +23,14 @@ pub fn is_asked_for() -> bool {
     }
 }
 
-/// The names of those that are chosen.
+/// The names of the selected plans; quick ones are never among them.
 pub fn pairs<'a>(plans: impl Iterator<Item = &'a Plan> + Clone) -> HashSet<String> {
     let (quick, others): (Vec<_>, Vec<_>) = plans.partition(|plan| plan.quick);
     cover(quick.iter().map(|plan| &*plan.name), others.iter().map(|plan| &*plan.name))
 }
 
-/// Of these names so many that with those that are run anyway they show all that there is. The next one is always one that
-/// shows the most; of several, one of the scenario that has the fewest so far, and of these the first.
+/// A greedy cover: enough of `others` that together with `anyway` they show everything. The next one is always the one that adds
+/// the most; of several, one whose scenario was chosen the fewest times so far; of these, the first.
 fn cover<'a>(
     anyway: impl Iterator<Item = &'a str>,
     others: impl Iterator<Item = &'a str>,
@@ -58,7 +58,7 @@ fn scenario(name: &str) -> &str {
     name.split('/').nth(1).unwrap_or_default()
 }
 
-/// What a plan shows, by its name: its family with its scenario, and with each fault at its place, in the first life or later.
+/// What a plan shows, taken from its name: family and scenario, and family and fault and place, in the first life or a later one.
 fn shows(name: &str) -> Vec<String> {
     let mut parts = name.splitn(3, '/');
     let family = parts.next().unwrap_or_default();
@@ -69,11 +69,11 @@ fn shows(name: &str) -> Vec<String> {
     [of_scenario].into_iter().chain(strikes).collect()
 }
 
-/// That nothing is left out, shown with the plans that there would be for runs in peace of a likely length.
+/// Tests of the selection, with the plans that follow from a made-up run without faults.
 pub fn trials() -> impl Iterator<Item = Trial> {
     [
-        ("selection/each-fault-at-each-place-is-in-it", complete as fn() -> Result<(), Failed>),
-        ("selection/it-is-the-same-each-time-and-has-none-for-nothing", fixed_and_small),
+        ("selection/each-fault-at-each-place-is-selected", complete as fn() -> Result<(), Failed>),
+        ("selection/it-is-fixed-and-small", fixed_and_small),
     ]
     .map(|(name, test)| Trial::test(name, test).with_kind("selection"))
     .into_iter()
@@ -90,7 +90,7 @@ fn likely() -> Vec<Plan> {
         .collect()
 }
 
-/// What a plan is made of, without a look at its name.
+/// What a plan consists of, independent of its name.
 fn made_of(plan: &Plan) -> BTreeSet<String> {
     let family = plan.name.split('/').next().unwrap_or_default();
     let mut parts = BTreeSet::from([format!("{family} {}", plan.scenario.name)]);
@@ -126,9 +126,9 @@ fn fixed_and_small() -> Result<(), Failed> {
     let chosen = pairs(plans.iter());
     println!("{} plans: {quick} quick ones, and {} of the others are chosen", plans.len(), chosen.len());
     if chosen != pairs(plans.iter()) {
-        return Err("it is another one each time".into());
+        return Err("two selections of the same plans differ".into());
     }
-    // Each has something that no plan before it had.
+    // Each adds something.
     let most: HashSet<_> = plans.iter().flat_map(|plan| shows(&plan.name)).collect();
     if chosen.len() >= most.len() || chosen.len() * 3 > plans.len() - quick {
         return Err(format!("{} of {} are chosen", chosen.len(), plans.len()).into());

@@ -1,5 +1,5 @@
-//! How much memory the operator takes: what it allocates, counted in this process, and what is resident of its own. One test
-//! at a time, so that nothing else allocates meanwhile.
+//! How much memory the operator takes: allocations, counted in this process, and the resident memory of the built binary. One
+//! test at a time, so that nothing else allocates meanwhile.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
@@ -16,5 +16,5 @@ use tokio::sync::Mutex;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Whoever measures holds it.
+/// Each test holds it.
 static ALONE: Mutex<()> = Mutex::const_new(());

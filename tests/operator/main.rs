@@ -1,5 +1,5 @@
-//! The operator against a real API server. All tests share one control plane: each has namespaces of its own, with an
-//! operator that watches no others, and none changes what all of them rest on (`tests/exclusive` has those that do).
+//! The operator against a real API server. The tests run in parallel on one control plane, each in its own namespaces, with an
+//! operator that watches only those. Tests that change what all share, such as CRDs, belong to `tests/exclusive`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 

@@ -18,7 +18,7 @@ use serde_json::json;
 use support::{audit::Request, control_plane::ControlPlane, count, within};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// These tests take down what all of them share. Another one may have failed with a server down.
+/// Each test holds this guard: it takes down servers that all share. A failed one may have left a server down.
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     let guard = ALONE.lock().await;

@@ -23,11 +23,11 @@ mod trust;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use support::control_plane::ControlPlane;
+use support::{built, control_plane::ControlPlane};
 
 /// A folder of this test's own, empty at first.
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster-files").join(name);
+    let folder = built::folder().join("cluster-files").join(name);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     folder

@@ -1,4 +1,4 @@
-//! The API server's own account of who asked for what: an observer that the operator can't talk to.
+//! The API server's audit log: who requested what. The operator has no influence on it.
 
 use std::{
     collections::HashMap,
@@ -19,13 +19,13 @@ pub struct Request {
     pub name: String,
     pub code: u64,
     pub body: Value,
-    /// Whether it was made on trial.
+    /// Whether it was a dry run.
     pub dry_run: bool,
     /// Which of its user's tokens it was sent with.
     pub token: String,
-    /// What it called itself.
+    /// The user agent.
     pub agent: String,
-    /// When it came in and when it was answered, as RFC 3339 text, which sorts as time does.
+    /// When it was received and answered: RFC 3339, so that sorting as text sorts by time.
     pub received: String,
     pub answered: String,
 }
@@ -69,17 +69,16 @@ impl Request {
     }
 }
 
-/// The requests of one user, in the order in which they came in; of all if it is empty. What stands before `from` bytes
-/// is passed over.
+/// The requests of one user (of all, if `user` is empty) in the order in which they were received, from this offset in the log.
 pub fn read(log: &Path, from: u64, user: &str) -> Vec<Request> {
     let mut bytes = Vec::new();
     if let Ok(mut log) = File::open(log) {
         log.seek(SeekFrom::Start(from)).unwrap();
         log.read_to_end(&mut bytes).unwrap();
     }
-    // A request's body stands there as it was sent, which need not be text.
+    // Request bodies are logged as they were sent, which need not be UTF-8.
     let text = String::from_utf8_lossy(&bytes);
-    // Most lines are of other tests; a test that waits for a moment in the middle of something has no time for them.
+    // Most lines belong to other tests, and parsing them takes long.
     let lines = text.lines().filter(|line| line.contains(user));
     let entries = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let of_user = entries.filter(|e| user.is_empty() || e["user"]["username"] == user);
@@ -89,7 +88,7 @@ pub fn read(log: &Path, from: u64, user: &str) -> Vec<Request> {
     requests
 }
 
-/// What service accounts have asked for, taken in as the log grows.
+/// The requests of service accounts, read incrementally as the log grows.
 #[derive(Default)]
 pub struct Tail {
     read: u64,
@@ -98,7 +97,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// The requests of one of them, in the order in which they came in.
+    /// The requests of one of them, in the order in which they were received.
     pub fn read(&mut self, log: &Path, user: &str) -> Vec<Request> {
         let mut file = File::open(log).unwrap();
         file.seek(SeekFrom::Start(self.read)).unwrap();

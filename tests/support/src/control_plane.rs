@@ -27,12 +27,12 @@ pub struct ControlPlane {
     tail: Mutex<audit::Tail>,
     /// The manifests of deploy/base.
     base: Vec<Value>,
-    /// Its standard input ends with this process, and the servers with it.
+    /// When this process ends, so does its standard input, and with that the servers.
     _servers: Child,
 }
 
 impl ControlPlane {
-    /// The one of this test program.
+    /// That of this test program, started by the first call.
     pub fn get() -> &'static Self {
         static PLANE: LazyLock<ControlPlane> = LazyLock::new(ControlPlane::start);
         &PLANE
@@ -41,9 +41,9 @@ impl ControlPlane {
     fn start() -> Self {
         let folder = built::folder().join(built::program());
         let scripts = Path::new(PROJECT).join("dev/control-plane");
-        // The servers of the last run stop after its end, and may not have come to that yet.
+        // The servers of the last run may still be stopping.
         assert!(Command::new(scripts.join("down")).arg(&folder).status().unwrap().success());
-        // What it has left is for reading until now.
+        // Its data was kept until now for people to look at.
         let _ = std::fs::remove_dir_all(&folder);
         let mut servers = Command::new(scripts.join("run"))
             .arg(&folder)
@@ -68,7 +68,7 @@ impl ControlPlane {
         let (ok, output) = plane.kubectl(&wait.into_iter().chain(crds).collect::<Vec<_>>(), "");
         assert!(ok, "{output}");
         plane.base = plane.manifests("base");
-        // In a runtime of its own, for the caller may be in the midst of one.
+        // In another thread, because the caller may be in a runtime.
         std::thread::scope(|threads| {
             let watched = threads.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -79,8 +79,8 @@ impl ControlPlane {
         plane
     }
 
-    /// Waits until each custom resource can be watched. Where a CRD is new, or has been changed, a watch is answered with 429
-    /// ("storage is (re)initializing") for a moment, and whoever counts failed watches would count that.
+    /// Waits until each custom resource can be watched. For a moment after a CRD was created or changed, a watch is answered with
+    /// 429 ("storage is (re)initializing"), which tests that count failed watches would count.
     pub async fn until_watched(&self) {
         let client = self.client().await;
         for plural in ["executions", "deployments", "bulkupdates"] {
@@ -93,7 +93,7 @@ impl ControlPlane {
         }
     }
 
-    /// Makes a CRD what is shipped.
+    /// Restores a CRD to what is shipped.
     pub fn put_back(&self, crd: &str) {
         let (ok, output) = self.kubectl(&["replace", "-f", &format!("{PROJECT}/crds/{crd}.yaml")], "");
         assert!(ok, "{output}");
@@ -119,21 +119,21 @@ impl ControlPlane {
     pub async fn kill(&self, server: &str) {
         let pid = self.pid(server);
         signal(pid, "KILL");
-        // Nobody here is its parent, so that it is gone when only its name is left, if that.
+        // This process is not its parent: a zombie counts as gone.
         let state =
             || Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap().stdout;
         until("the end of a server", || async { matches!(state().first(), None | Some(b'Z')) }).await;
     }
 
-    /// Starts again what was killed, on the same port and with the same data, and returns when it is ready.
+    /// Restarts servers that were killed, on the same port and with the same data, and returns when they are ready.
     pub fn up(&self) {
         let up = Path::new(PROJECT).join("dev/control-plane/up");
         let output = Command::new(up).arg(&self.folder).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Holds a server (SIGSTOP): it takes connections and requests, and does nothing about them. It goes on when
-    /// what this gives back is dropped.
+    /// Suspends a server (SIGSTOP): connections and requests are accepted, and not handled. It continues when the guard that this
+    /// returns is dropped.
     pub fn hold(&self, server: &str) -> Held {
         let pid = self.pid(server);
         signal(pid, "STOP");
@@ -174,20 +174,20 @@ impl ControlPlane {
         (output.status.success(), String::from_utf8(text).unwrap())
     }
 
-    /// Puts the shipped ServiceAccount and RBAC into a namespace, which it makes.
+    /// Creates a namespace with the shipped ServiceAccount and RBAC.
     pub async fn install_operator(&self, client: &Client, namespace: &str) {
         let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         apply(client, new).await;
         self.install(client, namespace, &self.base).await;
     }
 
-    /// Puts each ServiceAccount and the RBAC among these manifests into a namespace.
+    /// Applies each ServiceAccount and the RBAC among these manifests to a namespace.
     pub async fn install(&self, client: &Client, namespace: &str, manifests: &[Value]) {
         for manifest in manifests {
             let mut manifest = manifest.clone();
             match manifest["kind"].as_str().unwrap() {
                 "ServiceAccount" | "Role" | "RoleBinding" => {}
-                // The roles are the same for all; who is bound to them is not.
+                // All share the ClusterRoles; each has its own bindings.
                 "ClusterRoleBinding" => {
                     let shipped = manifest["metadata"]["name"].as_str().unwrap();
                     let name = shipped.replace("ai-api-operator", &format!("test-{namespace}"));
@@ -205,7 +205,7 @@ impl ControlPlane {
         }
     }
 
-    /// What a user (all, if empty) has asked for so far.
+    /// The requests of a user (of all, if empty) so far.
     pub fn requests(&self, user: &str) -> Vec<audit::Request> {
         self.requests_since(0, user)
     }
@@ -215,12 +215,12 @@ impl ControlPlane {
         self.tail.lock().unwrap().read(&self.folder.join("audit.log"), user)
     }
 
-    /// What a user has asked for since the audit log was `from` bytes long.
+    /// The requests of a user from this offset in the audit log.
     pub fn requests_since(&self, from: u64, user: &str) -> Vec<audit::Request> {
         audit::read(&self.audit_log(), from, user)
     }
 
-    /// How long the audit log is.
+    /// The length of the audit log, in bytes.
     pub fn audited(&self) -> u64 {
         std::fs::metadata(self.audit_log()).map_or(0, |log| log.len())
     }
@@ -230,7 +230,7 @@ impl ControlPlane {
     }
 }
 
-/// A server that does nothing for now.
+/// A suspended server.
 pub struct Held(u32);
 
 impl Drop for Held {

@@ -1,4 +1,4 @@
-//! etcd itself, beneath the API server: what stands there the API server serves, whoever has written it and however.
+//! Direct access to etcd, bypassing the validation of the API server, which serves whatever etcd has.
 
 use std::{fs::File, os::fd::AsRawFd, path::Path};
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use super::control_plane::ControlPlane;
 
-/// How many writes are under way at once.
+/// The most writes in flight.
 const IN_FLIGHT: usize = 16;
 
 /// The key under which the API server keeps an object of this project's group.
@@ -27,7 +27,7 @@ pub async fn get(plane: &ControlPlane, key: &str) -> Option<Value> {
     Some(serde_json::from_slice(&value.0).unwrap())
 }
 
-/// Stores values under their keys, each in a revision of its own: the API server's watches lose some of those that share one.
+/// Stores values under their keys, each in its own revision: the API server's watches lose events that share one.
 pub async fn put(plane: &ControlPlane, values: impl IntoIterator<Item = (String, String)>) {
     let put = |(key, value): (String, String)| async move {
         ask(plane, "put", &json!({"key": bytes(&key), "value": bytes(&value)})).await;
@@ -35,7 +35,7 @@ pub async fn put(plane: &ControlPlane, values: impl IntoIterator<Item = (String,
     stream::iter(values).for_each_concurrent(IN_FLIGHT, put).await;
 }
 
-/// Takes away what stands under these keys, each in a revision of its own.
+/// Deletes these keys, each in its own revision.
 pub async fn remove(plane: &ControlPlane, keys: impl IntoIterator<Item = String>) {
     let remove = |key: String| async move {
         ask(plane, "deleterange", &json!({"key": bytes(&key)})).await;
@@ -43,7 +43,7 @@ pub async fn remove(plane: &ControlPlane, keys: impl IntoIterator<Item = String>
     stream::iter(keys).for_each_concurrent(IN_FLIGHT, remove).await;
 }
 
-/// Gives back to the disk what the writes so far have taken, but for what stands there now.
+/// Compacts and defragments: frees the disk space of earlier revisions.
 pub async fn compact(plane: &ControlPlane) {
     let now = ask(plane, "range", &json!({"key": bytes("compact")})).await;
     let revision = now["header"]["revision"].clone();
@@ -59,7 +59,7 @@ async fn ask(plane: &ControlPlane, what: &str, body: &Value) -> Value {
     post(plane, &format!("/v3/kv/{what}"), body).await
 }
 
-/// One request to etcd's JSON gateway, over a connection of its own.
+/// One request to etcd's JSON gateway, over a new connection.
 async fn post(plane: &ControlPlane, path: &str, body: &Value) -> Value {
     let mut connection = connect(&plane.folder).await;
     let body = body.to_string();
@@ -72,7 +72,7 @@ async fn post(plane: &ControlPlane, path: &str, body: &Value) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
-/// The path of a socket may have about 100 bytes only: this one is as long as a number, whatever the folder's is.
+/// The path of a socket may have about 100 bytes only, which that of the folder may exceed: so it goes through /proc.
 async fn connect(folder: &Path) -> UnixStream {
     let folder = File::open(folder).unwrap();
     UnixStream::connect(format!("/proc/self/fd/{}/etcd.sock", folder.as_raw_fd())).await.unwrap()

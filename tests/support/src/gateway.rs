@@ -27,7 +27,7 @@ use super::{
 
 const ACCOUNT: &str = "ai-api-gateway";
 
-/// What a caller's Role allows who may do all that the gateway does for them.
+/// The verbs of a caller's Role that allow everything the gateway does for them.
 pub const ALL: &str = "get list watch create patch delete";
 
 pub struct Gateway {
@@ -52,7 +52,7 @@ impl Gateway {
         Self::start_in(world, arguments, rust_log, &[]).await
     }
 
-    /// The same, with more in its environment.
+    /// As [`Self::start_with`], with these environment variables.
     pub async fn start_in(
         world: &World,
         arguments: &[&str],
@@ -71,7 +71,7 @@ impl Gateway {
         this
     }
 
-    /// The same, but it may not come to serve.
+    /// As [`Self::start_with`], without waiting until it serves, which it may never do.
     pub async fn spawn(world: &World, arguments: &[&str], rust_log: &str) -> Self {
         Self::spawn_in(world, arguments, rust_log, &[]).await
     }
@@ -122,18 +122,18 @@ impl Gateway {
         memory(self.process.id(), line)
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, if it has exited.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().unwrap()
     }
 
-    /// A ServiceAccount of a world that may do all that the gateway does for its callers.
+    /// A ServiceAccount with all permissions that the gateway needs from its callers.
     pub async fn caller(&self, world: &World, name: &str) -> Caller {
         self.caller_with(world, name, ALL).await
     }
 
-    /// One that has these verbs on BulkUpdates; those of them that read, on Executions and Deployments too. Who may create
-    /// them may ask for anything.
+    /// One with these verbs on BulkUpdates; `get` and `list` also apply to Executions and Deployments, and with `create` come `stop`
+    /// and `delete` on them.
     pub async fn caller_with(&self, world: &World, name: &str, verbs: &str) -> Caller {
         let namespace = &*world.namespace;
         let verbs: Vec<_> = verbs.split_whitespace().collect();
@@ -193,7 +193,7 @@ impl Drop for Gateway {
 
 type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// One that trusts this certificate (DER) and no other.
+/// A client that trusts only this certificate (DER).
 pub fn http_client(root: Option<Vec<u8>>) -> Http {
     let mut config = Config::new("https://127.0.0.1".parse().unwrap());
     config.root_cert = Some(root.into_iter().collect());
@@ -202,7 +202,7 @@ pub fn http_client(root: Option<Vec<u8>>) -> Http {
     Client::builder(TokioExecutor::new()).build(connector.build())
 }
 
-/// Sends one request; `Err` where there was no answer, and why.
+/// Sends one request; `Err` says why there was no answer.
 pub async fn send(http: &Http, request: Request<Full<Bytes>>) -> Result<Answer, String> {
     let target = request.uri().path_and_query().unwrap().to_string();
     // Longer than the gateway ever takes.
@@ -311,8 +311,8 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), "application/json", "{}", self.text);
         let body: Value = serde_json::from_str(&self.text).unwrap();
-        let told = |name: &str| body["error"][name].as_str().unwrap().to_owned();
-        let (code, message) = (told("code"), told("message"));
+        let field = |name: &str| body["error"][name].as_str().unwrap().to_owned();
+        let (code, message) = (field("code"), field("message"));
         assert!(!code.is_empty() && !message.is_empty() && !self.id().is_empty(), "{body}");
         let expected = json!({"error": {"code": code, "message": message, "requestId": self.id(),
             "target": self.target, "details": {}}});
@@ -321,7 +321,7 @@ impl Answer {
     }
 }
 
-/// A plane's manifests of the gateway are taken by a real API server.
+/// Applies manifests as a dry run.
 pub fn apply_manifests(plane: &ControlPlane, folder: &str) -> (bool, String) {
     plane.kubectl(&["apply", "--server-side", "--dry-run=server", "-k", folder], "")
 }

@@ -1,5 +1,5 @@
-//! What the tests against a real API server share: one control plane for each test program, and for each test a world
-//! of its own: a namespace, the shipped RBAC in it, and an operator that runs as that ServiceAccount.
+//! What the tests against a real API server share: one control plane for each test program, and for each test its own
+//! [`World`]: a namespace with the shipped RBAC, and an operator that runs as the ServiceAccount in it.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@
     missing_docs,
     clippy::missing_errors_doc,
     clippy::must_use_candidate,
-    reason = "it is for the tests alone"
+    reason = "only tests and benchmarks use it"
 )]
 
 pub mod audit;
@@ -22,8 +22,12 @@ pub mod gateway;
 pub mod operator;
 
 use std::{
+    collections::BTreeSet,
     process::Command,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,7 +54,7 @@ pub const DEADLINE: Duration = Duration::from_secs(40);
 /// The flag, on for both kinds.
 pub const ON: &str = r#"{"executions": true, "deployments": true}"#;
 
-/// A namespace of its own, and what a test does in it as its admin.
+/// The namespace of one test, and what the test does in it as its admin.
 pub struct World {
     pub client: Client,
     /// Where targets and BulkUpdates are.
@@ -61,18 +65,18 @@ pub struct World {
     pub plane: &'static ControlPlane,
     /// The second in which the last target was created.
     last_target: AtomicI64,
-    /// How long the audit log was before: other tests have filled it, and to read that takes time that a test may not have
-    /// which waits for a moment in the middle of something.
+    /// The length of the audit log before this world existed. All before that belongs to other tests; reading it again and again
+    /// is too slow for a test that waits for a moment in the middle of something.
     since: u64,
 }
 
 /// Waits for `condition`, and fails with `what` after the deadline.
 pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl FnMut() -> F) {
-    let came_about = within(DEADLINE, Duration::from_millis(20), condition).await;
-    assert!(came_about, "not within {DEADLINE:?}: {what}");
+    let came_true = within(DEADLINE, Duration::from_millis(20), condition).await;
+    assert!(came_true, "not within {DEADLINE:?}: {what}");
 }
 
-/// Waits for `condition`, looking `every` so often; says whether it came about in this time.
+/// Polls `condition` at this interval; returns whether it became true within this time.
 pub async fn within<F: Future<Output = bool>>(
     time: Duration,
     every: Duration,
@@ -90,7 +94,7 @@ pub async fn within<F: Future<Output = bool>>(
     }
 }
 
-/// The same for a condition that says what is still missing.
+/// As [`until`], for a condition that says what is still missing.
 pub async fn until_ok<F: Future<Output = Result<(), String>>>(what: &str, mut condition: impl FnMut() -> F) {
     let end = std::time::Instant::now() + DEADLINE;
     while let Err(missing) = condition().await {
@@ -99,8 +103,8 @@ pub async fn until_ok<F: Future<Output = Result<(), String>>>(what: &str, mut co
     }
 }
 
-/// Waits until the admission policy of this name, and its binding, have been in force for so long that whatever is made from
-/// then on counts as checked.
+/// Waits until the admission policy of this name and its binding have been in force for so long that a BulkUpdate created now
+/// counts as checked.
 pub async fn policy_in_force(client: &Client, name: &str) {
     let (policies, bindings) = (
         Api::<ValidatingAdmissionPolicy>::all(client.clone()),
@@ -111,7 +115,7 @@ pub async fn policy_in_force(client: &Client, name: &str) {
             policies.get(name).await.unwrap().metadata.creation_timestamp.unwrap().0,
             bindings.get(name).await.unwrap().metadata.creation_timestamp.unwrap().0,
         ];
-        // Ten seconds, and one more for what whole seconds leave out.
+        // Ten seconds, and one more because timestamps have whole seconds.
         made.into_iter().all(|made| made + SignedDuration::from_secs(11) <= Timestamp::now())
     })
     .await;
@@ -133,6 +137,9 @@ pub fn memory(process: u32, line: &str) -> u64 {
 impl World {
     /// A namespace with the flag on for both kinds; the operator does not run yet.
     pub async fn new(name: &str) -> Self {
+        static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let is_new = NAMES.lock().unwrap().insert(name.to_owned());
+        assert!(is_new, "another test of this program uses the namespace {name}");
         let plane = ControlPlane::get();
         let client = plane.client().await;
         let namespace = name.to_owned();
@@ -145,19 +152,19 @@ impl World {
         world
     }
 
-    /// The same, with the targets and BulkUpdates in another namespace than the operator's.
+    /// As [`Self::new`], with targets and BulkUpdates in another namespace than the operator.
     pub async fn with_tenant(name: &str, tenant: &str) -> Self {
         Self::new(name).await.in_tenant(tenant).await
     }
 
-    /// The same world, seen from another namespace, which is made.
+    /// The same world with its targets and BulkUpdates in this namespace, which is created.
     pub async fn in_tenant(self, tenant: &str) -> Self {
         let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant}});
         control_plane::apply(&self.client, new).await;
         Self { namespace: tenant.to_owned(), ..self }
     }
 
-    /// The same with the operator running.
+    /// As [`Self::new`], with the operator running.
     pub async fn running(name: &str) -> Self {
         let mut world = Self::new(name).await;
         world.operator.start(&[]);
@@ -192,7 +199,7 @@ impl World {
         self.flags().patch("ai-api-meta", &params, &Patch::Apply(map)).await.unwrap();
     }
 
-    /// Makes a target with this spec and status; gives back its uid.
+    /// Creates a target with this spec and status; returns its uid.
     pub async fn target(&self, kind: Kind, name: &str, spec: Value, status: Value) -> String {
         self.try_target(kind, name, spec, status).await.unwrap()
     }
@@ -210,7 +217,7 @@ impl World {
         Ok(made.uid().unwrap())
     }
 
-    /// Makes a target of this operator's own, in a state, unless somebody else is quicker.
+    /// As [`Self::own`], unless there is one of that name already.
     pub async fn own_unless_there(&self, kind: Kind, name: &str, state: &str) {
         match self.try_target(kind, name, json!({}), json!({"state": state})).await {
             Err(kube::Error::Api(refused)) if refused.code == 409 => {}
@@ -218,7 +225,7 @@ impl World {
         }
     }
 
-    /// Makes a target of this operator's own, in a state.
+    /// Creates a target without a `managedBy`, in this state; returns its uid.
     pub async fn own(&self, kind: Kind, name: &str, state: &str) -> String {
         self.target(kind, name, json!({}), json!({"state": state})).await
     }
@@ -233,13 +240,13 @@ impl World {
         self.targets(kind).get_opt(name).await.unwrap()
     }
 
-    /// A target was created then, by whatever way.
+    /// Notes when a target was created in another way than by this type.
     pub fn target_created(&self, time: Timestamp) {
         self.last_target.fetch_max(time.as_second(), Ordering::Relaxed);
     }
 
-    /// Waits for a second in which no target was created so far: of those of the same second as a BulkUpdate, an operator that
-    /// was not there can't know whether they are older.
+    /// Waits for a second in which no target was created so far: an operator that was not running cannot know whether targets of the
+    /// same second as a BulkUpdate are older than it.
     pub async fn next_second(&self) {
         let passed = || Timestamp::now().as_second() > self.last_target.load(Ordering::Relaxed);
         until("the next second", || std::future::ready(passed())).await;
@@ -259,7 +266,7 @@ impl World {
         self.bulk_updates().create(&PostParams::default(), &bulk).await.unwrap()
     }
 
-    /// Waits until a BulkUpdate is as `condition` wants it.
+    /// Waits until `condition` holds for a BulkUpdate.
     pub async fn bulk_until(
         &self,
         name: &str,
@@ -275,10 +282,10 @@ impl World {
         panic!("not within {DEADLINE:?}: {what}; it is {now:#?}\n{}", self.operator.log());
     }
 
-    /// Waits until a BulkUpdate is over.
+    /// Waits until a BulkUpdate is finished.
     pub async fn finished(&self, name: &str) -> BulkUpdateStatus {
-        let over = |b: &BulkUpdate| b.status.as_ref().is_some_and(|s| s.completion_time.is_some());
-        self.bulk_until(name, "the end", over).await.status.unwrap()
+        let is_finished = |b: &BulkUpdate| b.status.as_ref().is_some_and(|s| s.completion_time.is_some());
+        self.bulk_until(name, "the end", is_finished).await.status.unwrap()
     }
 
     /// Creates a BulkUpdate and waits for its end.
@@ -296,7 +303,7 @@ impl World {
         self.bulk_until(name, reason, there).await.status.unwrap()
     }
 
-    /// What the operator has asked of the API server.
+    /// The requests of the operator.
     pub fn requests(&self) -> Vec<audit::Request> {
         self.plane.requests_since(self.since, &self.operator.user)
     }
@@ -306,14 +313,14 @@ impl World {
         self.requests().into_iter().filter(|r| r.is_target_write() && r.succeeded()).collect()
     }
 
-    /// What anybody has asked of the API server about objects of this namespace.
+    /// The requests of all users about objects in the namespaces of this world.
     pub fn requests_of_all(&self) -> Vec<audit::Request> {
         let mut all = self.plane.requests_since(self.since, "");
         all.retain(|r| r.namespace == self.namespace || r.namespace == self.home);
         all
     }
 
-    /// Lets anything into these parts of a CRD's objects.
+    /// Removes the schema of these fields from a CRD.
     pub fn loosen(&self, crd: &str, parts: &[&str]) {
         let json = self.kubectl_ok(&["get", "crd", crd, "-o", "json"], "");
         let mut crd: Value = serde_json::from_str(&json).unwrap();
@@ -325,7 +332,7 @@ impl World {
         self.kubectl_ok(&["replace", "-f", "-"], &crd.to_string());
     }
 
-    /// Takes away the admission policy's binding, without which no BulkUpdate is planned where the policy is required.
+    /// Deletes the binding of the admission policy, without which no BulkUpdate is planned where the policy is required.
     pub fn take_away_binding(&self) -> Value {
         let binding = ["validatingadmissionpolicybinding", "bulkupdates.aiapi.dev"];
         let json = self.kubectl_ok(&[&["get", "-o", "json"], binding.as_slice()].concat(), "");
@@ -333,7 +340,7 @@ impl World {
         serde_json::from_str(&json).unwrap()
     }
 
-    /// Makes it again.
+    /// Creates it again.
     pub fn put_back_binding(&self, mut binding: Value) {
         for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
             binding["metadata"].as_object_mut().unwrap().remove(field);
@@ -341,12 +348,12 @@ impl World {
         self.kubectl_ok(&["create", "-f", "-"], &binding.to_string());
     }
 
-    /// Runs kubectl in this namespace as the admin; gives back whether it succeeded, and what it printed.
+    /// Runs kubectl in this namespace as the admin; returns whether it succeeded, and what it printed.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> (bool, String) {
         self.plane.kubectl(&[&["--namespace", &self.namespace], arguments].concat(), input)
     }
 
-    /// As [`Self::kubectl`], and it has to succeed.
+    /// As [`Self::kubectl`], which must succeed.
     pub fn kubectl_ok(&self, arguments: &[&str], input: &str) -> String {
         let (ok, output) = self.kubectl(arguments, input);
         assert!(ok, "kubectl {arguments:?}: {output}");

@@ -19,8 +19,8 @@ use tokio::{
 
 use super::{built, control_plane::ControlPlane, signal};
 
-/// How an operator is started that keeps its Lease whatever happens: one that is held, or whose API server is, would lose it
-/// after ten seconds, and end. That is what tests/processes/replicas.rs is about.
+/// Arguments of an operator that is to keep its Lease: if it or its API server is suspended, it would lose the Lease after ten
+/// seconds and exit, which is what tests/processes/replicas.rs tests.
 pub const LONG_LEASE: [&str; 2] = ["--leader-elect-lease-duration=1h", "--leader-elect-renew-deadline=50m"];
 
 /// Where an operator serves metrics and probes, by its log: the process that was started last, once it does.
@@ -39,7 +39,7 @@ pub fn samples(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Status and body of what is answered there; 0 if nothing is.
+/// Status and body of the answer; status 0 if there is none.
 pub async fn probe(address: &str, path: &str) -> (u16, String) {
     let get = async {
         let mut connection = TcpStream::connect(address).await?;
@@ -62,7 +62,7 @@ pub async fn token_of(client: &Client, namespace: &str, account: &str) -> String
     made.unwrap().status.unwrap().token
 }
 
-/// Writes down how a ServiceAccount reaches the API server.
+/// Writes a kubeconfig for a ServiceAccount; returns its path.
 pub async fn kubeconfig_of(plane: &ControlPlane, client: &Client, namespace: &str, account: &str) -> PathBuf {
     let file = plane.folder.join(format!("{namespace}-{account}.kubeconfig"));
     write_kubeconfig(plane, client, namespace, account, &file).await;
@@ -84,19 +84,19 @@ async fn write_kubeconfig(
 }
 
 pub struct Operator {
-    /// Its name in the audit log.
+    /// Its user name, as in the audit log.
     pub user: String,
     namespace: String,
     plane: &'static ControlPlane,
     kubeconfig: PathBuf,
     log: PathBuf,
     process: Option<Child>,
-    /// Whether it runs as it is shipped: for all namespaces, and the admission policy is required.
+    /// Whether it runs as shipped: it watches all namespaces and requires the admission policy.
     pub shipped: bool,
 }
 
 impl Operator {
-    /// One that does not run yet, with a token for the ServiceAccount of this namespace.
+    /// Not started yet, with a token for the ServiceAccount of this namespace.
     pub async fn new(plane: &'static ControlPlane, client: &Client, namespace: &str) -> Self {
         let kubeconfig = kubeconfig_of(plane, client, namespace, "ai-api-operator").await;
         Self {
@@ -110,13 +110,13 @@ impl Operator {
         }
     }
 
-    /// How its ServiceAccount reaches the API server.
+    /// The path of its kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig.clone()
     }
 
-    /// How it is started. Each test that waits for the admission policy to be in force would take ten seconds more: those
-    /// that are about it ask for it.
+    /// The command that starts it. The admission policy is not required unless it runs as shipped: waiting until the policy is in
+    /// force takes ten seconds.
     pub fn command(&self) -> Command {
         let mut command = Command::new(built::operator());
         command
@@ -131,12 +131,12 @@ impl Operator {
         command
     }
 
-    /// Starts it, for this namespace alone unless it runs as it is shipped.
+    /// Starts it; it watches only this namespace unless it runs as shipped.
     pub fn start(&mut self, arguments: &[&str]) {
         self.start_with(arguments, &[]);
     }
 
-    /// The same, with more in its environment.
+    /// As [`Self::start`], with these environment variables.
     pub fn start_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
@@ -154,17 +154,17 @@ impl Operator {
         self.process = Some(process);
     }
 
-    /// The process that runs.
+    /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().id()
     }
 
-    /// Whether the process that was started last is alive.
+    /// Whether its process is alive.
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none())
     }
 
-    /// A second replica: the same ServiceAccount, with a token of its own.
+    /// A second replica: the same ServiceAccount with another token.
     pub async fn another(&self, client: &Client) -> Self {
         let own = |path: &Path| path.with_extension(format!("2.{}", path.extension().unwrap().display()));
         let kubeconfig = own(&self.kubeconfig);
@@ -180,28 +180,28 @@ impl Operator {
         }
     }
 
-    /// Ends it at once (SIGKILL); its Lease stays.
+    /// Kills it (SIGKILL); its Lease stays.
     pub fn die(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
-    /// Ends it at once (SIGKILL), and frees its Lease, if the API server can be asked.
+    /// Kills it (SIGKILL) and deletes its Lease, if the API server can be reached.
     pub fn kill(&mut self) {
         self.die();
         self.free_lease();
     }
 
-    /// What an admin may do who knows that it is dead: takes its Lease away. The next one would have to wait until it lapses,
-    /// which is what tests/processes/replicas.rs is about.
+    /// Deletes its Lease, as an admin may who knows that it is dead. Otherwise the next one would have to wait until it expires,
+    /// which is what tests/processes/replicas.rs tests.
     pub fn free_lease(&self) {
         let of = ["--namespace", &self.namespace, "--request-timeout=2s"];
         let delete = ["delete", "lease", "ai-api-operator", "--ignore-not-found"];
         self.plane.kubectl(&[of.as_slice(), &delete].concat(), "");
     }
 
-    /// Asks it to end (SIGTERM) and waits for that.
+    /// Terminates it (SIGTERM) and waits until it exits.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.process.take().unwrap().wait().unwrap()
@@ -212,7 +212,7 @@ impl Operator {
         signal(self.process.as_ref().unwrap().id(), name);
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, if it has exited.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let ended = self.process.as_mut().unwrap().try_wait().unwrap();
         if ended.is_some() {
@@ -226,7 +226,7 @@ impl Operator {
         metrics_address(&self.log())
     }
 
-    /// Status and body of what it answers there; 0 if it does not.
+    /// Status and body of its answer; status 0 if there is none.
     pub async fn probe(&self, path: &str) -> (u16, String) {
         let Some(address) = self.metrics_address() else { return (0, String::new()) };
         probe(&address, path).await
@@ -237,7 +237,7 @@ impl Operator {
         samples(&self.probe("/metrics").await.1)
     }
 
-    /// What it has logged so far, over all its starts.
+    /// Its log so far, of all its starts.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
