@@ -353,9 +353,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// In peace: a write for each item that is written, a read for each that is refused or has not settled in time, and five
-    /// more requests at most.
-    /// Where two ask for the same, the second one looks at what the first has done.
+    /// Without faults: a write for each item that is written, a read for each that is refused or not settled in time, five others.
     fn cost(&mut self, bulks: &[Bulk]) {
         let [bulk] = bulks else { return };
         if !self.plan.is_in_peace() || self.plan.scenario.outcomes.is_empty() {
