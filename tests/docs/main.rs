@@ -38,8 +38,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::Value;
 use strum::VariantArray;
 
-const BEGIN: &str =
-    "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
+const BEGIN: &str = "<!-- Generated from the types. To update it: UPDATE_DOCS=1 cargo test --test docs -->\n";
 const END: &str = "<!-- End of the generated part. -->\n";
 
 fn path(name: &str) -> std::path::PathBuf {
