@@ -256,7 +256,7 @@ async fn events_tell_what_was_accepted_rejected_and_finished() {
         [
             "good Normal Accepted: 1 item: 1 planned, 0 eligible, 0 refused",
             "good Normal Finished: 1 item settled",
-            "off Warning Rejected: executions is not true in bulkUpdates of ConfigMap events/ai-api-meta",
+            "off Warning Rejected: bulk updates of executions are disabled in ConfigMap events/ai-api-meta",
         ]
     );
     let log = world.operator.log();
