@@ -62,7 +62,7 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
         Ok(Flags::Invalid(why)) => {
-            Gate::Closed(Rejection::InvalidFlag { flag: flag(), why: why.to_string() })
+            Gate::Closed(Rejection::InvalidFlag { flag: flag(), why: why.clone() })
         }
         Ok(Flags::Valid { .. }) => {
             let (namespace, name) = ctx.flag.key();
