@@ -1,20 +1,17 @@
-//! How many connections may be open at once: of one address, so that whoever opens more keeps nobody else out, and in all.
+//! How many connections may be open at once: from one address, so that one client cannot keep the others out, and in all.
 
 use std::{
     collections::HashMap,
     future::{Ready, ready},
     io,
     net::IpAddr,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
 };
 
+use axum::{Extension, middleware::AddExtension};
 use axum_server::accept::Accept;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
+use tower::Layer;
 
 /// How many connections one address may have open.
 const OF_ONE_ADDRESS: usize = 32;
@@ -22,13 +19,13 @@ const OF_ONE_ADDRESS: usize = 32;
 /// How many there may be in all.
 const IN_ALL: usize = 512;
 
-/// Closes each connection that is one too many.
+/// Closes each connection beyond these bounds.
 #[derive(Clone, Debug, Default)]
 pub struct FewConnections(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// A place, until it is dropped.
+/// The place of one connection, until it is dropped.
 #[derive(Debug)]
-struct Place {
+pub struct Place {
     open: FewConnections,
     address: IpAddr,
 }
@@ -39,7 +36,7 @@ impl FewConnections {
     }
 
     fn place(&self, address: IpAddr) -> Option<Place> {
-        // IPv4 comes as IPv6 where one listener has both.
+        // A listener for both shows IPv4 as IPv6.
         let address = address.to_canonical();
         let mut open = self.open();
         let in_all: usize = open.values().sum();
@@ -66,68 +63,18 @@ impl Drop for Place {
 }
 
 impl<S> Accept<TcpStream, S> for FewConnections {
-    type Stream = Counted;
-    type Service = S;
-    type Future = Ready<io::Result<(Counted, S)>>;
+    type Stream = TcpStream;
+    // A connection keeps its service for as long as it is open, and so its place.
+    type Service = AddExtension<S, Arc<Place>>;
+    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         ready(stream.peer_addr().and_then(|peer| {
             let place = self.place(peer.ip()).ok_or(io::ErrorKind::ConnectionRefused)?;
-            Ok((Counted { stream, _place: place }, service))
+            Ok((stream, Extension(Arc::new(place)).layer(service)))
         }))
     }
 }
 
-/// A connection that has its place.
-#[derive(Debug)]
-pub struct Counted {
-    stream: TcpStream,
-    _place: Place,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_has_so_many_and_keeps_nobody_else_out() {
-        let connections = FewConnections::default();
-        let greedy: IpAddr = [10, 0, 0, 1].into();
-        let mut places: Vec<_> = (0..OF_ONE_ADDRESS).map(|_| connections.place(greedy).unwrap()).collect();
-        assert!(connections.place(greedy).is_none());
-        // It is the same address in IPv6.
-        assert!(connections.place("::ffff:10.0.0.1".parse().unwrap()).is_none());
-        assert!(connections.place([10, 0, 0, 2].into()).is_some());
-        places.pop();
-        places.push(connections.place(greedy).unwrap());
-        let others: Vec<_> =
-            (0_u16..1000).map_while(|n| connections.place(IpAddr::from([n, 1, 0, 0, 0, 0, 0, 0]))).collect();
-        assert_eq!(places.len() + others.len(), IN_ALL);
-        drop((places, others));
-        assert!(connections.open().is_empty());
-    }
-}
+mod tests;
