@@ -112,16 +112,16 @@ async fn report_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: 
 
 /// Reports whether BulkUpdates that are created from now on are accepted: in the log, the metrics and the Lease.
 async fn report_admission(ctx: Arc<Context>) {
-    let report = |state: Result<(), String>| {
+    let report = ctx.policies.follow(&ctx.clock, |state| {
         ctx.metrics.admission(state.is_ok());
         match state {
             Ok(()) => {
                 info!("the admission policy is in force: BulkUpdates created from now on are accepted");
             }
-            Err(why) => warn!(why, "BulkUpdates created now are not accepted"),
+            Err(why) => warn!(%why, "BulkUpdates created now are not accepted"),
         }
-    };
-    ctx.policies.follow(&ctx.clock, report).await;
+    });
+    report.await;
 }
 
 async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
@@ -141,7 +141,7 @@ async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
         if let Err(why) = &target.state {
             unreadable += 1;
             ctx.metrics.unreadable(scope.kind.plural());
-            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why, unreadable,
+            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), %why, unreadable,
                 "unreadable: this target is neither stopped nor deleted");
         }
     }
