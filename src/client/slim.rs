@@ -1,5 +1,5 @@
-//! Answers about custom resources without what users may write into them at will: it is left out as it comes from the wire,
-//! before anything holds a whole object, a page of a list, or an event.
+//! Strips answers about custom resources of what nothing here reads, on the wire: before a whole object, a page of a list or an
+//! event is held, so that memory does not depend on what users write.
 
 mod keep;
 mod machine;
@@ -10,21 +10,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, TryFutureExt};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Frame;
-use kube::client::{Body, DynBody};
-use tower::{BoxError, Layer, Service, util::BoxService};
+use kube::client::DynBody;
+use tower::{BoxError, Layer, Service};
 
 use self::machine::{Keep, Machine};
-use crate::client::wire::Wire;
+use crate::client::wire::{Response, Wire, around};
 
-/// Leaves out of successful answers about Executions, Deployments and BulkUpdates all that nothing here reads.
+/// Strips successful answers about Executions, Deployments and BulkUpdates.
 #[derive(Clone, Copy, Debug)]
 pub enum Slim {
-    /// What nobody decides on.
+    /// Keeps what decisions need.
     ForDecisions,
-    /// What the AI API does not show.
+    /// Keeps what the AI API shows.
     ForTheAiApi,
 }
 
@@ -32,52 +32,28 @@ impl Layer<Wire> for Slim {
     type Service = Wire;
 
     fn layer(&self, wire: Wire) -> Wire {
-        let keep = match self {
-            Self::ForDecisions => keep::for_decisions,
-            Self::ForTheAiApi => keep::for_the_ai_api,
-        };
-        BoxService::new(Slimming { wire, keep })
+        let slim = *self;
+        around(wire, move |wire, request| {
+            let keep = slim.keep(request.uri().path());
+            let answer = wire.call(request);
+            let Some(keep) = keep else { return answer };
+            answer
+                .map_ok(|answer| if is_plain_json(&answer) { slimmed(answer, keep) } else { answer })
+                .boxed()
+        })
     }
 }
 
-struct Slimming {
-    wire: Wire,
-    keep: fn(&str) -> Option<&'static Keep>,
-}
-
-impl Service<http::Request<Body>> for Slimming {
-    type Response = http::Response<Box<DynBody>>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.wire.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let keep = (self.keep)(request.uri().path());
-        let answer = self.wire.call(request);
-        let Some(keep) = keep else { return answer };
-        async move {
-            let answer = answer.await?;
-            Ok(if is_plain_json(&answer) { slim(answer, keep) } else { answer })
-        }
-        .boxed()
-    }
-}
-
-fn is_plain_json<B>(answer: &http::Response<B>) -> bool {
+fn is_plain_json(answer: &Response) -> bool {
     let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
     answer.status().is_success()
         && header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"))
         && header(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 
-fn slim(answer: http::Response<Box<DynBody>>, keep: &'static Keep) -> http::Response<Box<DynBody>> {
-    let (mut head, body) = answer.into_parts();
-    head.headers.remove(CONTENT_LENGTH);
-    let body: Box<DynBody> = Box::new(Slimmed { body, machine: Machine::new(keep), ended: false });
-    http::Response::from_parts(head, body)
+fn slimmed(mut answer: Response, keep: &'static Keep) -> Response {
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    answer.map(|body| Box::new(Slimmed { body, machine: Machine::new(keep), ended: false }) as Box<DynBody>)
 }
 
 struct Slimmed {
@@ -96,7 +72,7 @@ impl http_body::Body for Slimmed {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let mut kept = Vec::new();
-        // A piece of which nothing is kept is followed by the next one.
+        // An empty frame would be of no use: if nothing of a piece is kept, go on with the next one.
         while kept.is_empty() && !this.ended {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,

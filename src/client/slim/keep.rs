@@ -1,25 +1,20 @@
-//! What is kept of an answer about a custom resource.
+//! Which fields of a custom resource are kept, and how much of each.
 
-use super::machine::Keep::{self, List, Object, Scalar};
+use super::{
+    Slim,
+    machine::Keep::{self, List, Object, Scalar},
+};
 use crate::api::{MAX_ITEMS, REQUESTER};
 
-/// What is kept of answers about a resource of ours for decisions; `None` for any other path.
-#[must_use]
-pub fn for_decisions(path: &str) -> Option<&'static Keep> {
-    match resource(path)? {
-        "executions" | "deployments" => Some(&TARGETS),
-        "bulkupdates" => Some(&BULK_UPDATES),
-        _ => None,
-    }
-}
-
-/// The same for what the AI API shows.
-#[must_use]
-pub fn for_the_ai_api(path: &str) -> Option<&'static Keep> {
-    match resource(path)? {
-        "executions" | "deployments" => Some(&SHOWN),
-        "bulkupdates" => Some(&BULK_UPDATES),
-        _ => None,
+impl Slim {
+    /// What is kept of answers at this path; `None` if it is not about a resource of ours.
+    pub(super) fn keep(self, path: &str) -> Option<&'static Keep> {
+        match (self, resource(path)?) {
+            (Self::ForDecisions, "executions" | "deployments") => Some(&TARGETS),
+            (Self::ForTheAiApi, "executions" | "deployments") => Some(&SHOWN),
+            (Self::ForDecisions | Self::ForTheAiApi, "bulkupdates") => Some(&BULK_UPDATES),
+            _ => None,
+        }
     }
 }
 
@@ -32,22 +27,22 @@ fn resource(path: &str) -> Option<&str> {
     }
 }
 
-/// A word, a time, a number.
+/// A word, a time or a number.
 const WORD: Keep = Scalar(64);
-/// A name of an object, of a field, of a controller: 253 characters at the most.
+/// The name of an object, a field or a controller: 253 characters at most.
 const NAME: Keep = Scalar(260);
-/// Only that it is there, and of which type.
+/// Only whether it is there, and its type.
 const PRESENCE: Keep = Scalar(0);
-/// A sentence of a condition, of 1024 bytes where the operator has written it; in JSON a byte may take six.
+/// The message of a condition: 1024 bytes if the operator wrote it, each of which may take six in JSON.
 const MESSAGE: Keep = Scalar(6 * 1024 + 6);
-/// The same of an item, of 120 bytes.
+/// The message of an item: 120 bytes.
 const ITEM_MESSAGE: Keep = Scalar(6 * 120 + 6);
 
-/// One element more than there may be shows that there are too many.
+/// One more than is allowed, so that a list that is too long is noticed.
 const ITEMS: usize = MAX_ITEMS + 1;
 
-// What the answer to a list has beside its items, a failure, and an event of a watch beside its object. All stand in one place
-// with what an object has, because an answer may be any of them.
+// An answer may be an object, a list, a `Status` or an event of a watch, which is known only once its fields arrive: so the fields
+// of all four are listed together.
 macro_rules! answer {
     ($object:expr, $metadata:expr, $spec:expr, $status:expr) => {
         Object(&[
@@ -56,11 +51,11 @@ macro_rules! answer {
             ("object", $object),
             // A list.
             ("items", List(usize::MAX, &$object)),
-            // A failure, or that something is gone.
+            // A `Status`.
             ("code", WORD),
             ("reason", NAME),
             ("message", MESSAGE),
-            // An object, and those as well.
+            // An object, a list or a `Status`.
             ("apiVersion", WORD),
             ("kind", WORD),
             ("metadata", $metadata),
@@ -78,7 +73,7 @@ macro_rules! object {
             ("metadata", $metadata),
             ("spec", $spec),
             ("status", $status),
-            // Of a failure in a watch.
+            // A `Status` in an event of a watch.
             ("code", WORD),
             ("reason", NAME),
             ("message", MESSAGE),
@@ -101,7 +96,7 @@ macro_rules! metadata {
             ("finalizers", PRESENCE),
             ("ownerReferences", PRESENCE),
             ("generateName", PRESENCE),
-            // Of a list.
+            // A list.
             ("continue", Scalar(8192)),
             ("remainingItemCount", WORD),
             $($more)?
@@ -109,7 +104,7 @@ macro_rules! metadata {
     };
 }
 
-/// As [`crate::api::bare_metadata`] takes it; and where a list goes on.
+/// What [`crate::api::bare_metadata`] reads, and the token that continues a list.
 const METADATA: Keep = metadata!();
 
 const TARGET_SPEC: Keep = Object(&[("managedBy", NAME), ("template", PRESENCE)]);
@@ -117,10 +112,10 @@ const TARGET_STATUS: Keep =
     Object(&[("state", WORD), ("targetStatus", WORD), ("stopRequest", Object(&[("uid", Scalar(128))]))]);
 const TARGET: Keep = object!(METADATA, TARGET_SPEC, TARGET_STATUS);
 
-/// Executions and Deployments: what [`crate::observed::target::Target`] is made of.
+/// Executions and Deployments: what [`crate::observed::target::Target`] is read from.
 static TARGETS: Keep = answer!(TARGET, METADATA, TARGET_SPEC, TARGET_STATUS);
 
-/// The same, and when each of the first so many managers has written last.
+/// The same, and when each of the first hundred field managers wrote last.
 const METADATA_WITH_TIMES: Keep = metadata!(("managedFields", List(100, &Object(&[("time", WORD)]))));
 const SHOWN_SPEC: Keep = Object(&[
     ("managedBy", NAME),
@@ -193,5 +188,5 @@ const STATUS: Keep = Object(&[
 ]);
 const BULK_UPDATE: Keep = object!(METADATA, SPEC, STATUS);
 
-/// BulkUpdates: what [`crate::bulk_update::Stored`] is made of.
+/// BulkUpdates: what [`crate::bulk_update::Stored`] is read from.
 static BULK_UPDATES: Keep = answer!(BULK_UPDATE, METADATA, SPEC, STATUS);
