@@ -1,4 +1,4 @@
-//! The way of a request to the API server, through layers.
+//! The layers that a request to the API server passes through.
 
 use std::task::{Context, Poll};
 
