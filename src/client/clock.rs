@@ -32,10 +32,8 @@ pub const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(5);
 /// The header that an API server sets on each answer of its own.
 const AUDIT_ID: &str = "audit-id";
 
-/// By how many thousandths one clock may run faster than the other: the bounds widen by that with time.
-const DRIFT_PER_MILLE: i32 = 1;
-
-const MILLE: i32 = 1000;
+/// One clock may run faster than the other by one part in this many: the bounds widen by that with time.
+const DRIFT: i32 = 1000;
 
 /// The API server's time. Clones share what is known.
 #[derive(Clone, Debug, Default)]
@@ -209,7 +207,7 @@ impl Offset {
 
     /// The bounds at a later moment, wider by the drift.
     fn aged(self, at: Duration) -> Self {
-        let drift = signed(at.saturating_sub(self.at)) * DRIFT_PER_MILLE / MILLE;
+        let drift = signed(at.saturating_sub(self.at)) / DRIFT;
         Self { low: self.low - drift, high: self.high + drift, at: at.max(self.at) }
     }
 

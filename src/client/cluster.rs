@@ -9,6 +9,7 @@ mod start;
 mod tests;
 mod token;
 mod trust;
+mod url;
 
 use std::{
     ffi::OsString,
@@ -18,7 +19,6 @@ use std::{
     sync::Arc,
 };
 
-use http::Uri;
 use kube::{
     Config,
     client::{AuthError, ConfigExt, RustlsTlsError},
@@ -28,9 +28,10 @@ use secrecy::ExposeSecret;
 
 use self::{
     kubeconfig::Chosen,
-    problem::{BadUrl, Problem, Unusable},
+    problem::{Problem, Unusable},
     proxy::Proxy,
     token::{TokenFile, bearer},
+    url::{server_url, with_port},
 };
 use super::{failure::with_causes, wire::Wire};
 use crate::misconfigured::Misconfigured;
@@ -107,7 +108,7 @@ fn find(
     let address = text("KUBERNETES_SERVICE_HOST").zip(text("KUBERNETES_SERVICE_PORT"));
     match address.filter(|_| service_account.join("token").is_file()) {
         Some((host, port)) => of_pod(&host, &port, service_account, text),
-        None => Err(Problem::NotAPod(service_account.display().to_string()).of(format!("{absence},")))?,
+        None => Err(Problem::NotAPod(service_account.display().to_string()).of(format!("{absence},")).into()),
     }
 }
 
@@ -233,7 +234,7 @@ fn finished(
     if let Some(Proxy { url, named }) = proxy {
         let server = || format!("the server of {}", sources.server);
         if config.cluster_url.scheme_str() != Some("https") {
-            return Err(Problem::PlainHttpByProxy(named).of(server()))?;
+            return Err(Problem::PlainHttpByProxy(named).of(server()).into());
         }
         config.cluster_url = with_port(config.cluster_url).map_err(|problem| problem.of(server()))?;
         config.proxy_url = Some(url);
@@ -244,50 +245,11 @@ fn finished(
     Ok(cluster)
 }
 
-/// The URL of the API server. (client-go guesses a scheme if there is none.)
-fn server_url(text: &str) -> Result<Uri, Problem> {
-    let bad = |why| Err(Problem::ServerUrl(text.into(), why));
-    if !text.contains("://") {
-        return bad(BadUrl::NoScheme);
-    }
-    let Ok(url) = text.parse::<Uri>() else { return bad(BadUrl::Malformed) };
-    if !matches!(url.scheme_str(), Some("https" | "http")) {
-        bad(BadUrl::OtherScheme)
-    } else if url.authority().is_some_and(|authority| authority.as_str().contains('@'))
-        || url.query().is_some()
-    {
-        Err(Problem::ServerCredentials)
-    } else if !has_host_and_port(&url) || url.port_u16() == Some(0) {
-        bad(BadUrl::NoHostOrPort)
-    } else {
-        Ok(url)
-    }
-}
-
-/// Whether it has a host, and a valid port if it has any.
-fn has_host_and_port(url: &Uri) -> bool {
-    url.authority().is_some_and(|authority| {
-        let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
-        !authority.host().is_empty() && (authority.port_u16().is_some() || authority.host() == host)
-    })
-}
-
 fn authorities_of_file(path: &Path) -> Result<Vec<Vec<u8>>, Unusable> {
     std::fs::read(path)
         .map_err(Problem::from)
         .and_then(|bundle| trust::authorities(&bundle))
         .map_err(|problem| problem.of(format!("the certificate authority {}", path.display())))
-}
-
-/// Adds the port if there is none: hyper-util's SOCKS5 needs it.
-fn with_port(url: Uri) -> Result<Uri, Problem> {
-    if url.port_u16().is_some() {
-        return Ok(url);
-    }
-    let mut parts = url.into_parts();
-    let text = parts.authority.map(|authority| format!("{authority}:443")).unwrap_or_default();
-    parts.authority = text.parse().ok();
-    Uri::from_parts(parts).map_err(|_| Problem::ServerUrl(text, BadUrl::Malformed))
 }
 
 impl Cluster {
@@ -329,7 +291,7 @@ impl Cluster {
 
     /// Why kube makes no client of it, in a sentence.
     pub(super) fn unusable(&self, error: &kube::Error) -> String {
-        let Sources { server, authority, credentials, proxy } = &self.sources;
+        let Sources { server, authority, credentials, .. } = &self.sources;
         let why = with_causes(error);
         match error {
             kube::Error::Auth(AuthError::AuthExecStart(error)) => {
@@ -361,9 +323,6 @@ impl Cluster {
             ),
             kube::Error::InferKubeconfig(error) => {
                 format!("{credentials} cannot be used: {error}: correct it")
-            }
-            kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
-                format!("the proxy {} is not supported", proxy.as_deref().unwrap_or_default())
             }
             _ => format!(
                 "{why}; the server is that of {server}, the credentials are {credentials}: correct them"

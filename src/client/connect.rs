@@ -22,43 +22,8 @@ use crate::misconfigured::Misconfigured;
 /// How long an answer may take to start, including that of a watch.
 const WATCH_START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The client of the operator.
-///
-/// # Errors
-/// If certificates or credentials cannot be used.
-pub fn connect(cluster: impl Into<Cluster>) -> kube::Result<Client> {
-    connect_through(cluster, &Identity::new())
-}
-
-/// The same, with a layer between its time-out and the wire, where tests inject faults.
-///
-/// # Errors
-/// As [`connect`].
-pub fn connect_through(
-    cluster: impl Into<Cluster>,
-    layer: &impl Layer<Wire, Service = Wire>,
-) -> kube::Result<Client> {
-    let cluster = cluster.into();
-    let mut config = cluster.config.clone();
-    config.default_retry = false;
-    // Longer than any watch lasts: it is for a list whose body never arrives.
-    config.read_timeout = Some(Duration::from_mins(5));
-    // Longer than the time-out of an answer, which then always comes first, with or without a connection. (With the same time for
-    // both it was chance, and a watch that cannot connect is not a silent one.)
-    config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
-    let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
-    let with_token = layer_fn(|wire: Wire| cluster.with_token(wire));
-    let slim = if cluster.is_anonymous() { Slim::ForTheAiApi } else { Slim::ForDecisions };
-    Ok(ClientBuilder::try_from(config)?
-        .with_layer(&with_token)
-        .with_layer(layer)
-        .with_layer(&slim)
-        .with_layer(&time_out)
-        .build())
-}
-
 impl Cluster {
-    /// The client of this cluster.
+    /// A client of this cluster.
     ///
     /// # Errors
     /// If certificates or credentials cannot be used.
@@ -66,12 +31,24 @@ impl Cluster {
         self.client_through(&Identity::new())
     }
 
-    /// The same with a layer, as with [`connect_through`].
+    /// The same with a layer between its time-out and the wire, which is also where tests inject faults.
     ///
     /// # Errors
     /// As [`Self::client`].
     pub fn client_through(&self, layer: &impl Layer<Wire, Service = Wire>) -> Result<Client, Misconfigured> {
-        connect_through(self.clone(), layer).map_err(|error| cannot_connect(self.unusable(&error)))
+        let mut config = self.config.clone();
+        config.default_retry = false;
+        // Longer than any watch lasts: it is for a list whose body never arrives.
+        config.read_timeout = Some(Duration::from_mins(5));
+        // Longer than the time-out of an answer, which then always comes first, with or without a connection. (With the same time
+        // for both it was chance, and a watch that cannot connect is not a silent one.)
+        config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
+        let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
+        let with_token = layer_fn(|wire: Wire| self.with_token(wire));
+        let slim = if self.is_anonymous() { Slim::ForTheAiApi } else { Slim::ForDecisions };
+        let builder =
+            ClientBuilder::try_from(config).map_err(|error| cannot_connect(self.unusable(&error)))?;
+        Ok(builder.with_layer(&with_token).with_layer(layer).with_layer(&slim).with_layer(&time_out).build())
     }
 }
 
@@ -86,7 +63,7 @@ mod tests {
     async fn where_nobody_listens_nothing_was_sent_and_where_the_line_is_cut_that_is_not_known() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let client = connect(Config::new(url.parse().unwrap())).unwrap();
+        let client = Cluster::from(Config::new(url.parse().unwrap())).client().unwrap();
         let ask = || send::<()>(&client, Ok(http::Request::get("/version").body(vec![]).unwrap()));
         let cut = async { drop(listener.accept().await.unwrap()) };
         let (failure, ()) = tokio::join!(ask(), cut);

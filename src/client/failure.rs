@@ -7,7 +7,7 @@ use hyper_util::client::legacy;
 use k8s_openapi::jiff::Timestamp;
 
 /// The longest wait that a server's `Retry-After` can ask for.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The longest wait between two attempts without `Retry-After`.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);

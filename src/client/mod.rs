@@ -8,17 +8,13 @@ mod connect;
 mod failure;
 pub mod leadership;
 pub mod requests;
-#[cfg(not(test))]
-mod slim;
-#[cfg(test)]
 pub(crate) mod slim;
 pub mod slots;
 mod wire;
 
 pub use self::{
     cluster::{Cluster, find_cluster},
-    connect::{connect, connect_through},
-    failure::{Failure, LONGEST_RETRY_AFTER, Next, backoff, with_causes},
+    failure::{Failure, Next, backoff, with_causes},
     requests::{retry_after, send},
     wire::Wire,
 };

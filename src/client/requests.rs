@@ -83,8 +83,7 @@ pub(super) async fn attempt(
 pub(super) fn refusal(head: &Parts, body: &[u8]) -> Failure {
     let status: Status = serde_json::from_slice(body).unwrap_or_default();
     let in_body = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
-    let in_body = in_body.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-    let retry_after = retry_after(&head.headers).or(in_body).map(|wait| wait.min(LONGEST_RETRY_AFTER));
+    let retry_after = retry_after(&head.headers).or_else(|| bounded(in_body?));
     let text = String::from_utf8_lossy(body);
     let message = match (status.message.as_str(), text.trim()) {
         ("", "") => head.status.to_string(),
@@ -197,9 +196,12 @@ async fn beginning(mut body: Body) -> kube::Result<Bytes> {
     Ok(beginning.freeze())
 }
 
-/// How long an answer's `Retry-After` asks to wait, in whole seconds. A date, which the API server never sends, is ignored.
+/// How long an answer's `Retry-After` asks to wait, at most 30 seconds. A date, which the API server never sends, is ignored.
 #[must_use]
 pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok();
-    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    bounded(headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?)
+}
+
+fn bounded(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }

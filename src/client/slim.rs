@@ -4,17 +4,14 @@
 mod keep;
 mod machine;
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::future::ready;
 
-use bytes::Bytes;
-use futures::{FutureExt, TryFutureExt};
+use futures::{FutureExt, StreamExt, TryFutureExt, stream};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body::Frame;
+use http_body_util::{BodyStream, StreamBody};
 use kube::client::DynBody;
-use tower::{BoxError, Layer, Service};
+use tower::{Layer, Service};
 
 use self::machine::{Keep, Machine};
 use crate::client::wire::{Response, Wire, around};
@@ -53,46 +50,28 @@ fn is_plain_json(answer: &Response) -> bool {
 
 fn slimmed(mut answer: Response, keep: &'static Keep) -> Response {
     answer.headers_mut().remove(CONTENT_LENGTH);
-    answer.map(|body| Box::new(Slimmed { body, machine: Machine::new(keep), ended: false }) as Box<DynBody>)
-}
-
-struct Slimmed {
-    body: Box<DynBody>,
-    machine: Machine,
-    ended: bool,
-}
-
-impl http_body::Body for Slimmed {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        let mut kept = Vec::new();
-        // An empty frame would be of no use: if nothing of a piece is kept, go on with the next one.
-        while kept.is_empty() && !this.ended {
-            match Pin::new(&mut this.body).poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => {
-                    this.ended = true;
-                    this.machine.end(&mut kept);
+    answer.map(|body| {
+        let mut machine = Machine::new(keep);
+        let frames = BodyStream::new(body).map(Some).chain(stream::iter([None]));
+        let kept = frames.filter_map(move |frame| {
+            let mut out = Vec::new();
+            let passed = match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(piece))) => {
+                    machine.push(&piece, &mut out);
+                    None
                 }
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(piece) => this.machine.push(&piece, &mut kept),
-                    Err(other) => return Poll::Ready(Some(Ok(other))),
-                },
-            }
-        }
-        Poll::Ready((!kept.is_empty()).then(|| Ok(Frame::data(kept.into()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended
-    }
+                Some(Ok(Err(other))) => Some(Ok(other)),
+                Some(Err(error)) => Some(Err(error)),
+                None => {
+                    machine.end(&mut out);
+                    None
+                }
+            };
+            // A piece of which nothing is kept makes no frame.
+            ready(passed.or_else(|| (!out.is_empty()).then(|| Ok(Frame::data(out.into())))))
+        });
+        Box::new(StreamBody::new(kept)) as Box<DynBody>
+    })
 }
 
 #[cfg(test)]

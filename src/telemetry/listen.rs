@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{BoxError, Layer, Service, util::BoxService};
 
 use crate::{
-    client::{LONGEST_RETRY_AFTER, Wire, retry_after},
+    client::{Wire, retry_after},
     telemetry::health::Health,
 };
 
@@ -90,7 +90,7 @@ impl Service<http::Request<Body>> for Listening {
             let answer = answer.await.inspect_err(|_| health.active(&path))?;
             let refused = !answer.status().is_success();
             if refused {
-                health.refused(&path, retry_after(answer.headers()).map(|t| t.min(LONGEST_RETRY_AFTER)));
+                health.refused(&path, retry_after(answer.headers()));
             }
             // That a list or a watch was accepted is no sign of life: what comes then is.
             let expected = match asked {

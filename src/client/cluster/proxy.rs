@@ -9,8 +9,8 @@ use http::{Uri, uri::Authority};
 use ipnet::IpNet;
 
 use super::{
-    has_host_and_port,
     problem::{Problem, Unusable},
+    url::has_host_and_port,
 };
 
 /// A proxy.
@@ -46,11 +46,11 @@ pub(super) fn of_environment(
     let first = |names: [&'static str; 2]| {
         names.into_iter().find_map(|name| Some((name, variable(name).filter(|value| !value.is_empty())?)))
     };
-    let (names, default_port) = match server.scheme_str() {
+    let (variables, default_port) = match server.scheme_str() {
         Some("https") => (["HTTPS_PROXY", "https_proxy"], 443),
         _ => (["HTTP_PROXY", "http_proxy"], 80),
     };
-    let Some((name, value)) = first(names) else { return Ok(None) };
+    let Some((name, value)) = first(variables) else { return Ok(None) };
     let (exempt_name, exempt) = first(["NO_PROXY", "no_proxy"]).unwrap_or_default();
     if let Some(entry) = exempt.split(',').find(|entry| !entry.is_ascii()) {
         return Err(Problem::NoProxyEntry(entry.into()).of(exempt_name));

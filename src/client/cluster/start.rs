@@ -1,8 +1,6 @@
 //! The first request: it distinguishes an outage, which is waited out, from what waiting cannot fix.
 
-use std::fmt;
-
-use http::Request;
+use http::{Request, StatusCode};
 use k8s_openapi::apimachinery::pkg::version::Info;
 use tracing::{info, warn};
 
@@ -50,25 +48,23 @@ impl Cluster {
     /// Asks for the version, which is usually allowed to everybody.
     async fn ask(&self, client: &kube::Client) -> Result<Reached, Misconfigured> {
         let request = Request::get("/version").body(Vec::new()).map_err(cannot_connect)?;
-        let url = &self.config.cluster_url;
         let (head, body) = match attempt(client, request).await {
             Ok(answer) => answer,
             Err(Unanswered::Failed(error)) if let Some(why) = trust::distrust(&error) => {
-                return Err(cannot_connect(self.sources.distrusted(url, &why)));
+                return Err(self.distrusted(&why));
             }
             Err(unanswered) => return Ok(Reached::NotYet(unanswered.into())),
         };
         if head.status.is_success() {
-            let version: Info = serde_json::from_slice(&body)
-                .map_err(|_| cannot_connect(self.sources.no_api_server(url, head.status)))?;
+            let version: Info = serde_json::from_slice(&body).map_err(|_| self.no_api_server(head.status))?;
             return Ok(Reached::Yes(Some(version.git_version)));
         }
         match judge(head.status.as_u16()) {
             Answer::Later => Ok(Reached::NotYet(refusal(&head, &body))),
             // In some clusters it is not allowed to everybody. The permissions are checked next.
             Answer::Forbidden => Ok(Reached::Yes(None)),
-            Answer::Unauthorized => Err(cannot_connect(self.sources.unauthorized(url))),
-            Answer::NoApiServer => Err(cannot_connect(self.sources.no_api_server(url, head.status))),
+            Answer::Unauthorized => Err(self.unauthorized()),
+            Answer::NoApiServer => Err(self.no_api_server(head.status)),
         }
     }
 
@@ -80,7 +76,7 @@ impl Cluster {
         let Failure::Refused { code, message, .. } = failure else { return Ok(()) };
         match judge(*code) {
             Answer::Later => Ok(()),
-            Answer::Unauthorized => Err(cannot_connect(self.sources.unauthorized(&self.config.cluster_url))),
+            Answer::Unauthorized => Err(self.unauthorized()),
             Answer::Forbidden | Answer::NoApiServer => Err(cannot_connect(format!(
                 "the API server {} refuses what any authenticated user may ask ({code}: {message}): the credentials are {}; \
                  use those of the operator's ServiceAccount, or grant what the roles in deploy/base grant",
@@ -112,34 +108,39 @@ const fn judge(status: u16) -> Answer {
     }
 }
 
-impl Sources {
+impl Cluster {
+    /// Its URL, and where that is from.
+    fn named(&self) -> String {
+        format!("{} ({})", self.config.cluster_url, self.sources.server)
+    }
+
     fn by_proxy(&self) -> String {
-        self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
+        self.sources.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
     }
 
-    fn distrusted(&self, url: &http::Uri, why: &str) -> String {
-        format!(
-            "{url} ({}){}: {why}; the certificate authority is {}, the credentials are {}",
-            self.server,
-            self.by_proxy(),
-            self.authority,
-            self.credentials
-        )
-    }
-
-    fn unauthorized(&self, url: &http::Uri) -> String {
-        format!(
-            "{url} ({}) does not accept the credentials (401 Unauthorized): they are {}; renew or correct them",
-            self.server, self.credentials
-        )
-    }
-
-    fn no_api_server(&self, url: &http::Uri, status: impl fmt::Display) -> String {
-        format!(
-            "{url} ({}){} answers {status} to GET /version as no API server does: correct its URL",
-            self.server,
+    fn distrusted(&self, why: &str) -> Misconfigured {
+        let Sources { authority, credentials, .. } = &self.sources;
+        cannot_connect(format!(
+            "{}{}: {why}; the certificate authority is {authority}, the credentials are {credentials}",
+            self.named(),
             self.by_proxy()
-        )
+        ))
+    }
+
+    fn unauthorized(&self) -> Misconfigured {
+        cannot_connect(format!(
+            "{} does not accept the credentials (401 Unauthorized): they are {}; renew or correct them",
+            self.named(),
+            self.sources.credentials
+        ))
+    }
+
+    fn no_api_server(&self, status: StatusCode) -> Misconfigured {
+        cannot_connect(format!(
+            "{}{} answers {status} to GET /version as no API server does: correct its URL",
+            self.named(),
+            self.by_proxy()
+        ))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error, io, iter::successors};
 
 use hyper_util::client::legacy::connect::{HttpConnector, proxy::Tunnel};
 use rustls::{
-    AlertDescription, CertificateError, Error as TlsError, InvalidMessage, RootCertStore,
+    AlertDescription as Alert, CertificateError, Error as TlsError, InvalidMessage, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tower::Service;
@@ -59,28 +59,8 @@ pub(super) fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
 fn in_words(error: &TlsError) -> Option<String> {
     match error {
         TlsError::InvalidCertificate(why) => Some(of_certificate(why)),
-        TlsError::AlertReceived(alert) if refuses_a_certificate(*alert) => {
-            Some(format!("it does not accept the client certificate, or wants one (TLS alert {alert:?})"))
-        }
-        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => Some(
-            "it does not speak TLS: check whether the server's URL should begin with http://, and its port"
-                .into(),
-        ),
-        TlsError::NoCertificatesPresented => Some("it presents no certificate".into()),
-        TlsError::PeerIncompatible(why) => {
-            Some(format!("it speaks no TLS 1.2 or 1.3 that is supported here ({why:?})"))
-        }
-        TlsError::PeerMisbehaved(why) => Some(format!("its TLS is faulty ({why:?})")),
-        // A broken connection says nothing about trust.
-        _ => None,
-    }
-}
-
-const fn refuses_a_certificate(alert: AlertDescription) -> bool {
-    use AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::NoCertificate
+        TlsError::AlertReceived(
+            alert @ (Alert::NoCertificate
             | Alert::BadCertificate
             | Alert::UnsupportedCertificate
             | Alert::CertificateRevoked
@@ -93,8 +73,20 @@ const fn refuses_a_certificate(alert: AlertDescription) -> bool {
             | Alert::DecryptError
             | Alert::ProtocolVersion
             | Alert::InsufficientSecurity
-            | Alert::UnrecognisedName
-    )
+            | Alert::UnrecognisedName),
+        ) => Some(format!("it does not accept the client certificate, or wants one (TLS alert {alert:?})")),
+        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => Some(
+            "it does not speak TLS: check whether the server's URL should begin with http://, and its port"
+                .into(),
+        ),
+        TlsError::NoCertificatesPresented => Some("it presents no certificate".into()),
+        TlsError::PeerIncompatible(why) => {
+            Some(format!("it speaks no TLS 1.2 or 1.3 that is supported here ({why:?})"))
+        }
+        TlsError::PeerMisbehaved(why) => Some(format!("its TLS is faulty ({why:?})")),
+        // A broken connection says nothing about trust.
+        _ => None,
+    }
 }
 
 /// The names in texts such as `DnsName("a.example")`.

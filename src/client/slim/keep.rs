@@ -47,20 +47,19 @@ macro_rules! answer {
     ($object:expr, $metadata:expr, $spec:expr, $status:expr) => {
         Object(&[
             // An event of a watch.
-            ("type", WORD),
-            ("object", $object),
+            (&["type"], WORD),
+            (&["object"], $object),
             // A list.
-            ("items", List(usize::MAX, &$object)),
+            (&["items"], List(usize::MAX, &$object)),
             // A `Status`.
-            ("code", WORD),
-            ("reason", NAME),
-            ("message", MESSAGE),
+            (&["code"], WORD),
+            (&["reason"], NAME),
+            (&["message"], MESSAGE),
             // An object, a list or a `Status`.
-            ("apiVersion", WORD),
-            ("kind", WORD),
-            ("metadata", $metadata),
-            ("spec", $spec),
-            ("status", $status),
+            (&["apiVersion", "kind"], WORD),
+            (&["metadata"], $metadata),
+            (&["spec"], $spec),
+            (&["status"], $status),
         ])
     };
 }
@@ -68,15 +67,14 @@ macro_rules! answer {
 macro_rules! object {
     ($metadata:expr, $spec:expr, $status:expr) => {
         Object(&[
-            ("apiVersion", WORD),
-            ("kind", WORD),
-            ("metadata", $metadata),
-            ("spec", $spec),
-            ("status", $status),
+            (&["apiVersion", "kind"], WORD),
+            (&["metadata"], $metadata),
+            (&["spec"], $spec),
+            (&["status"], $status),
             // A `Status` in an event of a watch.
-            ("code", WORD),
-            ("reason", NAME),
-            ("message", MESSAGE),
+            (&["code"], WORD),
+            (&["reason"], NAME),
+            (&["message"], MESSAGE),
         ])
     };
 }
@@ -84,21 +82,14 @@ macro_rules! object {
 macro_rules! metadata {
     ($($more:expr)?) => {
         Object(&[
-            ("name", NAME),
-            ("namespace", NAME),
-            ("uid", Scalar(128)),
-            ("resourceVersion", Scalar(128)),
-            ("generation", WORD),
-            ("creationTimestamp", WORD),
-            ("deletionTimestamp", WORD),
-            ("annotations", Object(&[(REQUESTER, Scalar(512))])),
-            ("labels", PRESENCE),
-            ("finalizers", PRESENCE),
-            ("ownerReferences", PRESENCE),
-            ("generateName", PRESENCE),
+            (&["name", "namespace"], NAME),
+            (&["uid", "resourceVersion"], Scalar(128)),
+            (&["generation", "creationTimestamp", "deletionTimestamp"], WORD),
+            (&["annotations"], Object(&[(&[REQUESTER], Scalar(512))])),
+            (&["labels", "finalizers", "ownerReferences", "generateName"], PRESENCE),
             // A list.
-            ("continue", Scalar(8192)),
-            ("remainingItemCount", WORD),
+            (&["continue"], Scalar(8192)),
+            (&["remainingItemCount"], WORD),
             $($more)?
         ])
     };
@@ -107,84 +98,55 @@ macro_rules! metadata {
 /// What [`crate::api::bare_metadata`] reads, and the token that continues a list.
 const METADATA: Keep = metadata!();
 
-const TARGET_SPEC: Keep = Object(&[("managedBy", NAME), ("template", PRESENCE)]);
-const TARGET_STATUS: Keep =
-    Object(&[("state", WORD), ("targetStatus", WORD), ("stopRequest", Object(&[("uid", Scalar(128))]))]);
+const STOP_REQUEST: Keep = Object(&[(&["uid"], Scalar(128))]);
+const TARGET_SPEC: Keep = Object(&[(&["managedBy"], NAME), (&["template"], PRESENCE)]);
+const TARGET_STATUS: Keep = Object(&[(&["state", "targetStatus"], WORD), (&["stopRequest"], STOP_REQUEST)]);
 const TARGET: Keep = object!(METADATA, TARGET_SPEC, TARGET_STATUS);
 
 /// Executions and Deployments: what [`crate::observed::target::Target`] is read from.
 static TARGETS: Keep = answer!(TARGET, METADATA, TARGET_SPEC, TARGET_STATUS);
 
 /// The same, and when each of the first hundred field managers wrote last.
-const METADATA_WITH_TIMES: Keep = metadata!(("managedFields", List(100, &Object(&[("time", WORD)]))));
+const METADATA_WITH_TIMES: Keep = metadata!((&["managedFields"], List(100, &Object(&[(&["time"], WORD)]))));
 const SHOWN_SPEC: Keep = Object(&[
-    ("managedBy", NAME),
-    ("template", PRESENCE),
-    ("scenarioId", NAME),
-    ("configurationId", NAME),
-    ("configurationName", MESSAGE),
-    ("executableId", NAME),
+    (&["managedBy", "scenarioId", "configurationId", "executableId"], NAME),
+    (&["configurationName"], MESSAGE),
+    (&["template"], PRESENCE),
 ]);
 const SHOWN_STATUS: Keep = Object(&[
-    ("state", WORD),
-    ("targetStatus", WORD),
-    ("stopRequest", Object(&[("uid", Scalar(128))])),
-    ("message", MESSAGE),
-    ("submissionTime", WORD),
-    ("startTime", WORD),
-    ("completionTime", WORD),
+    (&["state", "targetStatus", "submissionTime", "startTime", "completionTime"], WORD),
+    (&["stopRequest"], STOP_REQUEST),
+    (&["message"], MESSAGE),
 ]);
 const SHOWN_OBJECT: Keep = object!(METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
 
 /// Executions and Deployments: what the gateway shows of them.
 static SHOWN: Keep = answer!(SHOWN_OBJECT, METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
 
-const ITEM: Keep = Object(&[("id", Scalar(80)), ("targetStatus", WORD), ("uid", Scalar(128))]);
+const ITEM: Keep = Object(&[(&["id"], Scalar(80)), (&["targetStatus"], WORD), (&["uid"], Scalar(128))]);
 const SPEC: Keep = Object(&[
-    ("executions", List(ITEMS, &ITEM)),
-    ("deployments", List(ITEMS, &ITEM)),
-    ("dryRun", WORD),
-    ("notAfter", WORD),
-    ("startingDeadlineSeconds", WORD),
-    ("activeDeadlineSeconds", WORD),
-    ("ttlSecondsAfterFinished", WORD),
+    (&["executions", "deployments"], List(ITEMS, &ITEM)),
+    (&["dryRun", "notAfter"], WORD),
+    (&["startingDeadlineSeconds", "activeDeadlineSeconds", "ttlSecondsAfterFinished"], WORD),
 ]);
 const RESULT: Keep = Object(&[
-    ("id", Scalar(80)),
-    ("targetStatus", WORD),
-    ("result", WORD),
-    ("reason", WORD),
-    ("message", ITEM_MESSAGE),
-    ("uid", Scalar(128)),
-    ("observedState", WORD),
+    (&["id"], Scalar(80)),
+    (&["uid"], Scalar(128)),
+    (&["targetStatus", "result", "reason", "observedState"], WORD),
+    (&["message"], ITEM_MESSAGE),
 ]);
 const CONDITION: Keep = Object(&[
-    ("type", NAME),
-    ("status", WORD),
-    ("reason", NAME),
-    ("message", MESSAGE),
-    ("observedGeneration", WORD),
-    ("lastTransitionTime", WORD),
+    (&["type", "reason"], NAME),
+    (&["status", "observedGeneration", "lastTransitionTime"], WORD),
+    (&["message"], MESSAGE),
 ]);
+const SUMMARY: Keep =
+    Object(&[(&["total", "planned", "eligible", "scheduled", "settled", "refused", "failed"], WORD)]);
 const STATUS: Keep = Object(&[
-    ("observedGeneration", WORD),
-    ("conditions", List(9, &CONDITION)),
-    ("startTime", WORD),
-    ("completionTime", WORD),
-    (
-        "summary",
-        Object(&[
-            ("total", WORD),
-            ("planned", WORD),
-            ("eligible", WORD),
-            ("scheduled", WORD),
-            ("settled", WORD),
-            ("refused", WORD),
-            ("failed", WORD),
-        ]),
-    ),
-    ("executions", List(ITEMS, &RESULT)),
-    ("deployments", List(ITEMS, &RESULT)),
+    (&["observedGeneration", "startTime", "completionTime"], WORD),
+    (&["conditions"], List(9, &CONDITION)),
+    (&["summary"], SUMMARY),
+    (&["executions", "deployments"], List(ITEMS, &RESULT)),
 ]);
 const BULK_UPDATE: Keep = object!(METADATA, SPEC, STATUS);
 

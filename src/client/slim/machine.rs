@@ -8,10 +8,13 @@ pub enum Keep {
     /// A string up to this many bytes, a number, a boolean or null; an object or a list is emptied.
     Scalar(usize),
     /// These members of an object. Anything else is kept as a short [`Keep::Scalar`].
-    Object(&'static [(&'static str, Keep)]),
+    Object(Members),
     /// This many elements of a list, and this of each. Anything else is kept as a short [`Keep::Scalar`].
     List(usize, &'static Keep),
 }
+
+/// What is kept of the members with these names; all others are left out.
+pub type Members = &'static [(&'static [&'static str], Keep)];
 
 /// How many bytes are kept of a string where an object or a list is expected.
 const SHORT: usize = 64;
@@ -48,7 +51,7 @@ struct Container {
 
 #[derive(Clone, Copy, Debug)]
 enum Of {
-    Members(&'static [(&'static str, Keep)]),
+    Members(Members),
     Elements(usize, &'static Keep),
 }
 
@@ -297,8 +300,8 @@ impl Machine {
 }
 
 /// How the member of this name, which may have escape sequences, is kept.
-fn find(members: &'static [(&'static str, Keep)], name: &[u8]) -> Option<&'static Keep> {
-    let among = |name: &str| members.iter().find(|(known, _)| *known == name).map(|(_, keep)| keep);
+fn find(members: Members, name: &[u8]) -> Option<&'static Keep> {
+    let among = |name: &str| members.iter().find(|(known, _)| known.contains(&name)).map(|(_, keep)| keep);
     if !name.contains(&b'\\') {
         return among(std::str::from_utf8(name).ok()?);
     }

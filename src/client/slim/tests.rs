@@ -1,13 +1,14 @@
 //! What comes out of answers, whatever they hold and however they arrive.
 
-use http_body_util::{BodyExt, Full, StreamBody};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use kube::{
     client::Body,
     core::{ObjectList, WatchEvent},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tower::util::BoxService;
+use tower::{BoxError, util::BoxService};
 
 use super::{
     Slim::{ForDecisions, ForTheAiApi},
@@ -43,10 +44,10 @@ pub(crate) fn for_the_gateway(object: &Value) -> String {
 }
 
 static SMALL: Keep = Keep::Object(&[
-    ("word", Keep::Scalar(4)),
-    ("there", Keep::Scalar(0)),
-    ("list", Keep::List(2, &Keep::Scalar(64))),
-    ("part", Keep::Object(&[("word", Keep::Scalar(4))])),
+    (&["word"], Keep::Scalar(4)),
+    (&["there"], Keep::Scalar(0)),
+    (&["list"], Keep::List(2, &Keep::Scalar(64))),
+    (&["part"], Keep::Object(&[(&["word"], Keep::Scalar(4))])),
 ]);
 
 #[test]
@@ -110,9 +111,9 @@ fn what_is_no_json_or_breaks_off_does_not_become_json() {
 fn reference(keep: &Keep, value: &Value) -> Value {
     match (keep, value) {
         (Keep::Object(members), Value::Object(object)) => {
-            let kept = members
-                .iter()
-                .filter_map(|(name, keep)| Some(((*name).to_owned(), reference(keep, object.get(*name)?))));
+            let each = members.iter().flat_map(|(names, keep)| names.iter().map(move |name| (*name, keep)));
+            let kept =
+                each.filter_map(|(name, keep)| Some((name.to_owned(), reference(keep, object.get(name)?))));
             Value::Object(kept.collect())
         }
         (Keep::List(most, of), Value::Array(list)) => {
