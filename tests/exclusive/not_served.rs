@@ -1,10 +1,8 @@
 //! A 404 that says nothing about the object: its kind is not served for a while.
 
-use std::process::Stdio;
-
 use ai_api_operator::api::Kind;
 use serde_json::json;
-use support::{World, outcome, until};
+use support::{World, operator::output, outcome, until};
 
 use crate::alone;
 
@@ -42,7 +40,7 @@ async fn what_is_not_served_is_not_gone() {
         "{message}"
     );
     // To begin without it is a mistake in the installation.
-    let operator = world.operator.command().stdin(Stdio::null()).output().unwrap();
+    let operator = output(&mut world.operator.command());
     let log = String::from_utf8(operator.stderr).unwrap();
     let last = log.lines().last().unwrap_or_default();
     assert_eq!(operator.status.code(), Some(2), "{log}");

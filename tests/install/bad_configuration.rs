@@ -1,13 +1,13 @@
 //! What is wrong with how the operator was started or installed is told in one line, and ends it with exit code 2.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::json;
-use support::{World, until};
+use support::{World, operator::output, until};
 
 /// Runs it until it ends by itself; gives back the lines of its log that are no more than news, and the last one.
 fn told(mut command: Command) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = command.stdin(Stdio::null()).stdout(Stdio::null()).output().unwrap();
+    let Output { status, stderr, .. } = output(&mut command);
     let log = String::from_utf8(stderr).unwrap();
     let mut lines: Vec<_> = log.lines().filter(|line| !line.contains(" INFO ")).collect();
     let last = lines.pop().unwrap_or_default().to_owned();

@@ -1,11 +1,9 @@
 //! The operator's rights are as small as they can be: without any one of them something fails. That none is granted for
 //! nothing is what `tests/docs/rights_used.rs` looks for in the audit logs of all tests.
 
-use std::process::Stdio;
-
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
-use support::{World, conditions, outcome, until};
+use support::{World, conditions, operator::output, outcome, until};
 
 /// One verb that a shipped role grants.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +147,7 @@ async fn without_any_one_of_its_rights_it_does_not_start_and_names_it() {
         roles.without(&world, Some(right)).await;
         let mut command = world.operator.command();
         command.args(["--watch-namespace", "rbac-start", "--require-admission-policy"]);
-        let output = command.stdin(Stdio::null()).output().unwrap();
+        let output = output(&mut command);
         let log = String::from_utf8(output.stderr).unwrap();
         let last = log.lines().last().unwrap_or_default();
         let wanted = format!("permissions are missing: {}", named(right));

@@ -1,15 +1,15 @@
 //! What a BulkUpdate costs, as far as no time is in it: requests, and the bytes of its status. `make bench` measures the rest.
 
 use ai_api_operator::api::{ItemResult, Kind};
-use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use support::{World, audit::Request, count};
+use support::{
+    World,
+    audit::{Request, most_overhead},
+    count,
+};
 
 /// The most bytes that the status of a hundred items may have.
 const LARGEST_STATUS: usize = 40_000;
-
-/// Requests beyond the writes to targets.
-pub const OTHERS: usize = 5;
 
 /// What the items of a request ask for: the state of each target, and the word.
 const SORTS: [(&str, &[(&str, &str)]); 3] = [
@@ -36,13 +36,6 @@ fn statuses(requests: &[Request]) -> Vec<usize> {
     requests.iter().filter(|r| r.is_record()).map(|r| r.body["status"].to_string().len()).collect()
 }
 
-/// How many whole seconds the writing took: each may cost a reading of the flag and a status more (promise 11 of docs/guarantees.md).
-pub fn seconds_of_writing(writes: &[&Request]) -> usize {
-    let times = |of: fn(&Request) -> &str| writes.iter().map(move |r| of(r).parse::<Timestamp>().unwrap());
-    let (first, last) = (times(|r| &r.received).min().unwrap(), times(|r| &r.answered).max().unwrap());
-    usize::try_from(last.duration_since(first).as_secs()).unwrap()
-}
-
 #[tokio::test]
 async fn n_items_cost_n_writes_and_five_other_requests_in_each_run() {
     let world = World::running("cost").await;
@@ -59,10 +52,9 @@ async fn n_items_cost_n_writes_and_five_other_requests_in_each_run() {
             let writes: Vec<_> = requests.iter().filter(|r| r.is_target_write() && r.succeeded()).collect();
             assert_eq!(writes.len(), number, "{run}");
             let others = requests.iter().filter(|r| r.is_overhead()).count();
-            let seconds = seconds_of_writing(&writes);
             let sizes = statuses(requests);
-            println!("{run}: {others} other requests, {seconds} s of writing, statuses of {sizes:?} bytes");
-            assert!(others <= OTHERS + 2 * seconds, "{run}: {requests:#?}");
+            println!("{run}: {others} other requests, statuses of {sizes:?} bytes");
+            assert!(others <= most_overhead(&writes), "{run}: {requests:#?}");
             assert!(sizes.iter().all(|size| *size <= LARGEST_STATUS), "{run}: {sizes:?}");
         }
     }

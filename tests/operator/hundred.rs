@@ -2,9 +2,11 @@
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use serde_json::{Value, json};
-use support::{World, audit::Request, conditions, count, outcome};
-
-use crate::cost::{OTHERS, seconds_of_writing};
+use support::{
+    World,
+    audit::{Request, most_overhead},
+    conditions, count, outcome,
+};
 
 const RUNNING: &str = "aa97b177-9383-4934-8543-0f91a7a0283a";
 const STOPPED: &str = "qweq32131-qwee-1231-8543-0f91a7a2e2e";
@@ -105,7 +107,7 @@ async fn a_hundred_items_cost_a_hundred_guarded_writes_and_five_other_requests()
 
     let overhead: Vec<_> = all.iter().filter(|r| r.is_overhead()).collect();
     let accepted: Vec<_> = writes.iter().filter(|w| w.succeeded()).collect();
-    assert!(overhead.len() <= OTHERS + 2 * seconds_of_writing(&accepted), "{overhead:#?}");
+    assert!(overhead.len() <= most_overhead(&accepted), "{overhead:#?}");
     let plan = all.iter().find(|r| r.is_record()).unwrap();
     assert_eq!(plan.body["status"]["summary"]["planned"], 100);
     for entry in Kind::ALL.iter().flat_map(|k| plan.body["status"][k.plural()].as_array().unwrap()) {

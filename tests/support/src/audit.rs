@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 /// One answered request.
@@ -67,6 +68,14 @@ impl Request {
             && !matches!(self.verb.as_str(), "watch" | "list")
             && !(self.is_target_write() && self.succeeded())
     }
+}
+
+/// How many other requests these accepted writes may have cost: five, and for each second that the writing took a reading of the flag
+/// and a status more (promise 11 of docs/guarantees.md). The second of a reading begins before the first write that rests on it.
+pub fn most_overhead(writes: &[&Request]) -> usize {
+    let times = |of: fn(&Request) -> &str| writes.iter().map(move |r| of(r).parse::<Timestamp>().unwrap());
+    let (first, last) = (times(|r| &r.received).min().unwrap(), times(|r| &r.answered).max().unwrap());
+    5 + 2 * usize::try_from((last.duration_since(first).as_millis() + 500) / 1000).unwrap()
 }
 
 /// The requests of one user (of all, if `user` is empty) in the order in which they were received, from this offset in the log.

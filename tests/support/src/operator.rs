@@ -4,7 +4,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
 };
 
 use k8s_openapi::api::{
@@ -17,11 +19,25 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{built, control_plane::ControlPlane, signal};
+use super::{DEADLINE, built, control_plane::ControlPlane, signal};
 
 /// Arguments of an operator that is to keep its Lease: if it or its API server is suspended, it would lose the Lease after ten
 /// seconds and exit, which is what tests/processes/replicas.rs tests.
 pub const LONG_LEASE: [&str; 2] = ["--leader-elect-lease-duration=1h", "--leader-elect-renew-deadline=50m"];
+
+/// Runs it until it ends by itself, which it has to within the deadline.
+pub fn output(command: &mut Command) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id();
+    let (tell, ended) = mpsc::channel();
+    thread::spawn(move || tell.send(child.wait_with_output()));
+    if let Ok(output) = ended.recv_timeout(DEADLINE) {
+        return output.unwrap();
+    }
+    signal(id, "KILL");
+    let output = ended.recv().unwrap().unwrap();
+    panic!("it does not end within {DEADLINE:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
 
 /// Where an operator serves metrics and probes, by its log: the process that was started last, once it does.
 pub fn metrics_address(log: &str) -> Option<String> {
