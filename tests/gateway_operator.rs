@@ -78,7 +78,7 @@ async fn without_an_operator_it_is_503_and_nothing_is_left() {
     for answer in [one, bulk] {
         let (code, message) = answer.error(503);
         assert_eq!(code, "ServiceUnavailable");
-        let says = "the operator has not taken the request up within 20s (is it running?): nothing was done, and \
+        let says = "the operator did not start the request within 20s (is it running?): nothing was done, and \
                     nothing will be";
         assert_eq!(message, says);
     }
@@ -162,7 +162,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     assert_eq!(settled + count(&status, ItemResult::Failed), 100);
     let not_after = world.bulk_updates().get(&name).await.unwrap().spec.not_after.unwrap().0;
     assert!(
-        message.contains(&not_after.strftime("after %FT%TZ nothing more is begun").to_string()),
+        message.contains(&not_after.strftime("nothing is started after %FT%TZ").to_string()),
         "{message}"
     );
 }

@@ -42,7 +42,7 @@ async fn answered_504(caller: &Caller, id: &str) -> String {
     let (code, message) = answer.error(504);
     let name = format!("request-{}", answer.id());
     assert!(code == "OutcomeUnknown" && message.contains(&name), "{message}");
-    assert!(message.contains("it may have been made"), "{message}");
+    assert!(message.contains("it may have been created"), "{message}");
     name
 }
 
@@ -98,7 +98,7 @@ async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was
     let (code, message) = answer.error(504);
     let name = format!("request-{}", answer.id());
     assert!(code == "OutcomeUnknown" && message.contains(&name), "{message}");
-    assert!(message.contains("it could not be taken back"), "{message}");
+    assert!(message.contains("it could not be withdrawn"), "{message}");
     drop(held);
     world.operator.signal("CONT");
     caller.patch(PATH, &stop("running-4")).await.ok(202);
@@ -111,7 +111,10 @@ async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was
         caller.get(path).await.error(503);
     }
     let (code, message) = caller.patch(PATH, &stop("running-5")).await.error(503);
-    assert!(code == "ServiceUnavailable" && message.contains("can't be reached: "), "{message}");
+    assert!(
+        code == "ServiceUnavailable" && message.contains("cannot reach the Kubernetes API: "),
+        "{message}"
+    );
     assert_eq!((gateway.probe("/livez").await.status, gateway.probe("/readyz").await.status), (200, 200));
     world.plane.up();
     assert_eq!(bulk_updates(&world).await.len(), before);

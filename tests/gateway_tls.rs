@@ -76,7 +76,7 @@ async fn over_tls_it_speaks_http_2_and_takes_up_a_new_certificate() {
     // One that can't be used changes nothing.
     let second = Certificate::make(&world.plane.folder, "gw-tls-second");
     std::fs::copy(&second.chain, &first.chain).unwrap();
-    until("the complaint", || async { gateway.log().contains("the new certificate can't be used") }).await;
+    until("the complaint", || async { gateway.log().contains("cannot use the new certificate") }).await;
     assert!(connects(&first.trusted_by(&plain, &gateway)).await);
     assert!(!connects(&second.trusted_by(&plain, &gateway)).await);
 
@@ -103,9 +103,15 @@ async fn without_a_certificate_that_can_be_used_it_does_not_start() {
             vec!["--plain-http", "--tls-cert-file", one_chain, "--tls-private-key-file", one_key],
             "cannot be used with",
         ),
-        (vec!["--tls-cert-file", missing, "--tls-private-key-file", one_key], "not-there.crt can't be read"),
-        (vec!["--tls-cert-file", one_chain, "--tls-private-key-file", other_key], "can't be used"),
-        (vec!["--tls-cert-file", one_key, "--tls-private-key-file", one_chain], "can't be used"),
+        (vec!["--tls-cert-file", missing, "--tls-private-key-file", one_key], "not-there.crt: No such file"),
+        (
+            vec!["--tls-cert-file", one_chain, "--tls-private-key-file", other_key],
+            "are not a certificate chain and its key",
+        ),
+        (
+            vec!["--tls-cert-file", one_key, "--tls-private-key-file", one_chain],
+            "are not a certificate chain and its key",
+        ),
     ] {
         let mut gateway = Gateway::spawn(&world, &arguments, "info").await;
         until("the end", || std::future::ready(gateway.ended().is_some())).await;

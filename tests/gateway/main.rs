@@ -6,9 +6,9 @@
 mod support;
 
 mod callers;
-mod frame;
 mod modify;
 mod read;
+mod requests;
 
 use ai_api_operator::api::{BulkUpdate, Kind};
 use kube::api::ListParams;

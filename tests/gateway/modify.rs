@@ -38,7 +38,7 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
             ("not-there", "STOPPED", Some((not_found, "does not exist"))),
             ("running-1", "STOPPED", None),
             ("Upper_Case", "DELETED", Some((not_found, "does not exist"))),
-            ("asked-1", "STOPPED", Some(("StopPending", "a stop was asked for before"))),
+            ("asked-1", "STOPPED", Some(("StopPending", "a stop was requested before"))),
             (
                 "completed-1",
                 "STOPPED",

@@ -138,5 +138,8 @@ async fn meta_says_what_the_flag_says() {
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-gateway"], "");
     until("no right to read the flag", || async { caller.get("/v2/lm/meta").await.status == 503 }).await;
     let (code, message) = caller.get("/v2/lm/meta").await.error(503);
-    assert!(code == "ServiceUnavailable" && message.starts_with("the flag can't be read: 403"), "{message}");
+    assert!(
+        code == "ServiceUnavailable" && message.starts_with("cannot read the capability flag: 403"),
+        "{message}"
+    );
 }

@@ -81,7 +81,7 @@ fn caller(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Caller, 
     let invocation = crate::gateway::invocation::Invocation { id: "id-1".into(), target: "/".into() };
     let namespace = "team-a".to_owned();
     let (client, clock) = (Client::new(service, "team-a"), Clock::default());
-    (Caller { client, namespace, clock, invocation, place: None }, log)
+    (Caller { client, namespace, clock, invocation, permit: None }, log)
 }
 
 fn events_of(events: Vec<Value>) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> {
@@ -155,7 +155,7 @@ pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ou
     let (caller, log) = caller(script);
     let began = Instant::now();
     let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
-    let answer = carry_out(&caller, Kind::Execution, vec![item]).await;
+    let answer = submit(&caller, Kind::Execution, vec![item]).await;
     let asked = log.lock().unwrap().clone();
     Outcome { answer, asked, took: began.elapsed() }
 }
@@ -185,7 +185,7 @@ impl Outcome {
     #[track_caller]
     pub fn nothing_done(&self) -> &str {
         let problem = self.answer.as_ref().unwrap_err();
-        assert_eq!(problem.status.as_u16(), 503, "{problem:?}");
+        assert_eq!(problem.code.status().as_u16(), 503, "{problem:?}");
         assert!(problem.message.contains("nothing was done"), "{}", problem.message);
         &problem.message
     }
@@ -194,7 +194,11 @@ impl Outcome {
     #[track_caller]
     pub fn not_known(&self) -> &str {
         let problem = self.answer.as_ref().unwrap_err();
-        assert_eq!((problem.status.as_u16(), &*problem.code), (504, "OutcomeUnknown"), "{problem:?}");
+        assert_eq!(
+            (problem.code.status().as_u16(), &*problem.code.to_string()),
+            (504, "OutcomeUnknown"),
+            "{problem:?}"
+        );
         let begins = "the outcome of BulkUpdate team-a/request-id-1 is not known: ";
         assert!(problem.message.starts_with(begins), "{}", problem.message);
         &problem.message

@@ -1,4 +1,4 @@
-//! What stands around every request, and what the gateway ships with.
+//! What every request passes through, and what the gateway ships with.
 
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_n
         caller.token, caller.namespace
     );
     let mut under_way = join_all((0..256).map(|_| written(&gateway.address, &head))).await;
-    // What looks whether all places are taken may itself have had the place of one of them, which was then refused.
+    // The request that checks whether all permits are taken may have held one of them, so that one of the others was refused.
     let began = Instant::now();
     while caller.get("/openapi.yaml").await.status != 429 {
         assert!(began.elapsed() < BODY_TIMEOUT, "{} requests are under way", under_way.len());
@@ -94,7 +94,7 @@ async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_n
     let answer = caller.get("/v2/lm/executions").await;
     let (code, message) = answer.error(429);
     assert_eq!((&*code, answer.header("retry-after")), ("TooManyRequests", "1"));
-    assert_eq!(message, "256 requests are under way already: nothing was done, try again");
+    assert_eq!(message, "256 requests are already in progress: nothing was done, try again");
     let answers = join_all(under_way.into_iter().map(all_of)).await;
     let (timed_out, refused): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.starts_with("HTTP/1.1 408 "));
@@ -102,7 +102,7 @@ async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_n
     for answer in timed_out {
         let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!(body["error"]["code"], "RequestTimeout", "{body}");
-        assert_eq!(body["error"]["message"], "the body did not come within 10s", "{body}");
+        assert_eq!(body["error"]["message"], "the body did not arrive within 10s", "{body}");
     }
     for answer in refused {
         assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");

@@ -86,7 +86,7 @@ async fn where_it_can_not_be_taken_back_the_answer_names_it() {
         })
         .await;
         let why = outcome.not_known();
-        assert!(why.contains("it could not be taken back ("), "{why}");
+        assert!(why.contains("it could not be withdrawn ("), "{why}");
         assert_eq!(outcome.of("delete").len(), 1, "its outcome is not known");
     }
 }
@@ -150,7 +150,7 @@ async fn somebody_who_deletes_it_before_it_is_planned_has_kept_it_from_everythin
         _ => Reply::EventsAndNoMore(vec![event("DELETED", waiting())]),
     })
     .await;
-    assert!(outcome.nothing_done().contains("somebody has deleted BulkUpdate team-a/request-id-1"));
+    assert!(outcome.nothing_done().contains("somebody deleted BulkUpdate team-a/request-id-1"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,7 +160,7 @@ async fn somebody_who_deletes_it_later_leaves_it_unknown_unless_it_has_told() {
         _ => Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", planned())]),
     })
     .await;
-    assert!(outcome.not_known().contains("somebody has deleted it"));
+    assert!(outcome.not_known().contains("somebody deleted it"));
     let outcome = ask(|asked| match asked.verb {
         "create" => Reply::Answer(201, made()),
         _ => Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", told())]),
@@ -196,7 +196,7 @@ async fn a_deletion_that_was_not_seen_leaves_it_unknown() {
         .await,
     ];
     for outcome in outcomes {
-        assert!(outcome.not_known().contains("somebody has deleted it"));
+        assert!(outcome.not_known().contains("somebody deleted it"));
         assert!(outcome.of("delete").is_empty());
     }
 }
@@ -233,7 +233,7 @@ async fn a_watch_that_stands_still_hides_no_outcome() {
 fn the_limits_fit_into_each_other() {
     let starting = Duration::from_secs(u64::try_from(STARTING_DEADLINE).unwrap());
     assert!(
-        MAKE_LIMIT < PLAN_LIMIT
+        CREATE_LIMIT < PLAN_LIMIT
             && PLAN_LIMIT < starting
             && starting < WRITE_LIMIT
             && WRITE_LIMIT < FOLLOW_LIMIT

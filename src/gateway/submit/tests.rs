@@ -20,13 +20,13 @@ fn how_far_it_has_come_is_read_from_its_status() {
         (json!({}), Progress::Unplanned),
         (json!({"observedGeneration": -1}), Progress::Unplanned),
         (waiting()["status"].clone(), Progress::Unplanned),
-        (rejected, Progress::Told),
+        (rejected, Progress::Known),
         (with("Planned"), Progress::Planned),
         (both("Settled", "Planned"), Progress::Planned),
         (both("Planned", "Failed"), Progress::Planned),
-        (with("Scheduled"), Progress::Told),
-        (both("Settled", "Scheduled"), Progress::Told),
-        (both("Refused", "Failed"), Progress::Told),
+        (with("Scheduled"), Progress::Known),
+        (both("Settled", "Scheduled"), Progress::Known),
+        (both("Refused", "Failed"), Progress::Known),
     ] {
         assert_eq!(progress(&parsed(status.clone())), expected, "{status}");
     }
@@ -76,7 +76,7 @@ async fn what_was_turned_down_as_a_whole_is_a_problem() {
     })
     .await;
     let problem = outcome.answer.unwrap_err();
-    assert_eq!((problem.status.as_u16(), &*problem.code), (400, "BulkUpdatesDisabled"));
+    assert_eq!((problem.code.status().as_u16(), &*problem.code.to_string()), (400, "BulkUpdatesDisabled"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +122,7 @@ async fn a_creation_that_is_refused_at_once_was_none() {
     for (code, status) in [(400, 400), (401, 401), (403, 403), (404, 404), (422, 400), (429, 429)] {
         let outcome = ask(move |_| refusal(code, "its words")).await;
         let problem = outcome.answer.clone().unwrap_err();
-        assert_eq!(problem.status.as_u16(), status, "{code}");
+        assert_eq!(problem.code.status().as_u16(), status, "{code}");
         assert_eq!(problem.message == "its words", code != 401, "{}", problem.message);
         assert_eq!(problem.retry_after, (code == 429).then_some(Duration::from_secs(7)));
         assert_eq!(outcome.verbs(), ["create"], "{code}");
@@ -130,7 +130,7 @@ async fn a_creation_that_is_refused_at_once_was_none() {
     // The kind is not served.
     let outcome = ask(|_| Reply::Answer(404, json!("404 page not found"))).await;
     let problem = outcome.answer.unwrap_err();
-    assert_eq!(problem.status.as_u16(), 503);
+    assert_eq!(problem.code.status().as_u16(), 503);
     assert!(problem.message.ends_with("is the operator installed?"), "{}", problem.message);
 }
 
@@ -161,8 +161,8 @@ async fn a_conflict_at_once_is_looked_into() {
     })
     .await;
     let problem = outcome.answer.unwrap_err();
-    assert_eq!(problem.status.as_u16(), 503);
-    assert_eq!(problem.message, "the BulkUpdate could not be made: 409: the quota has changed");
+    assert_eq!(problem.code.status().as_u16(), 503);
+    assert_eq!(problem.message, "cannot create the BulkUpdate: 409: the quota has changed; nothing was done");
     // Which of the two it is can't be read.
     let outcome = ask(|asked| match asked.verb {
         "create" => refusal(409, "it exists"),
@@ -184,8 +184,8 @@ async fn whether_it_was_made_is_not_known_if_no_attempt_got_an_answer() {
     for script in scripts {
         let outcome = ask(script).await;
         let why = outcome.not_known();
-        assert!(why.contains("it may have been made"), "{why}");
-        assert!(outcome.took <= MAKE_LIMIT, "{:?}", outcome.took);
+        assert!(why.contains("it may have been created"), "{why}");
+        assert!(outcome.took <= CREATE_LIMIT, "{:?}", outcome.took);
         assert!(outcome.verbs().iter().all(|verb| *verb == "create"));
     }
 }
