@@ -1,4 +1,4 @@
-//! Requests that are wrong: the status and the sentence of each, in the AI API's shape, and that nothing comes of them.
+//! Invalid requests: the status and the message of each, in the AI API's shape, and that they have no effect.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -8,7 +8,7 @@ use ai_api_operator::api::Kind;
 use kube::api::ListParams;
 use support::{World, gateway::Gateway};
 
-/// What is left of a good request, and what is put in its place: an empty value takes a header away.
+/// How it differs from a valid request: an empty value removes a header.
 struct Bad {
     method: &'static str,
     path: String,

@@ -55,17 +55,6 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
     }
 }
 
-/// A caller with a token, which is not checked.
-pub struct WithToken;
-
-impl FromRequestParts<Arc<Gateway>> for WithToken {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<Gateway>) -> Result<Self, Problem> {
-        bearer(&parts.headers).map(|_| Self)
-    }
-}
-
 /// The only value of a header; a second one is answered with `status`.
 fn only<'a>(
     headers: &'a HeaderMap,
@@ -79,8 +68,11 @@ fn only<'a>(
     }
 }
 
-/// The header to pass on, rebuilt from the token.
-fn bearer(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+/// The Authorization to pass on, rebuilt from the caller's token, which is not checked.
+///
+/// # Errors
+/// When there is none, or it is no bearer token.
+pub fn bearer(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let invalid = || {
         let message =
             "the header Authorization is missing or invalid: send `Bearer` and a token of the cluster";
@@ -90,8 +82,8 @@ fn bearer(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let (scheme, token) = value.to_str().ok().and_then(|v| v.trim().split_once(' ')).ok_or_else(invalid)?;
     let token = token.trim_start();
     // The characters of RFC 6750, section 2.1.
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    let fits = (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(plain);
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    let fits = (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(allowed);
     if !scheme.eq_ignore_ascii_case("bearer") || !fits {
         return Err(invalid());
     }

@@ -111,10 +111,8 @@ impl Selection {
         }
         if let Some(word) = one("status")? {
             if State::ALL.iter().all(|state| state.word() != word) {
-                return bad_request(format!(
-                    "status must be one of {}",
-                    State::ALL.map(State::word).join(", ")
-                ));
+                let words = State::ALL.map(State::word).join(", ");
+                return bad_request(format!("status must be one of {words}"));
             }
             filter.push(("status", vec![word.to_owned()]));
         }

@@ -13,14 +13,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
     gateway::{
-        caller::{Caller, WithToken},
+        caller::{Caller, bearer},
         capabilities::capabilities,
         middleware,
         modification::{self, check_id},
@@ -125,7 +125,8 @@ async fn modify(caller: &Caller, kind: Kind, id: String, target_status: TargetSt
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "message": message}))).into_response())
 }
 
-async fn meta(State(gateway): State<Arc<Gateway>>, _: WithToken) -> Answer {
+async fn meta(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Answer {
+    bearer(&headers)?;
     let flags = gateway.flag.read_since(gateway.started).await.map_err(|failure| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("cannot read the capability flag: {failure}"))
     })?;

@@ -78,7 +78,7 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
         ] {
             assert_eq!(state(&world, kind, name).await.as_deref(), now, "{name}");
         }
-        // The same id stands in the log and on the BulkUpdate.
+        // The log and the BulkUpdate have the same id.
         let bulk = made(&world, answer.id()).await;
         assert_eq!(bulk.annotations()["aiapi.dev/request-id"], answer.id());
         let log = gateway.log();
@@ -193,7 +193,7 @@ async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
     assert!(patch.await.unwrap_err().is_cancelled());
     until("it is taken back", || async { bulk_updates(&world).await == 0 }).await;
     world.operator.signal("CONT");
-    // What came after it is carried out, and it was not.
+    // A later request is carried out, and this one was not.
     world.own(Kind::Execution, "running-2", "RUNNING").await;
     let body = json!({"executions": [item("running-2", "STOPPED")]});
     caller.patch(&all(Kind::Execution), &body).await.ok(202);

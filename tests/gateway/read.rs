@@ -72,7 +72,7 @@ async fn objects_are_read_listed_filtered_and_counted() {
         assert_eq!(code, if kind == Kind::Execution { "01010020" } else { "01010016" });
         caller.get(&format!("{path}/Upper_Case")).await.error(404);
     }
-    // Reading makes nothing.
+    // Reading creates no BulkUpdate.
     assert_eq!(bulk_updates(&world).await, 0);
 }
 

@@ -44,7 +44,7 @@ async fn the_manifests_are_taken_by_a_real_api_server() {
     let example = format!("{PROJECT}/deploy/gateway/ingress-example.yaml");
     let (ok, message) = plane.kubectl(&["apply", "--dry-run=server", "-f", &example], "");
     assert!(ok, "{message}");
-    // All that the gateway may do itself.
+    // The only right of the gateway itself.
     let rules: Vec<_> = plane
         .manifests("gateway")
         .into_iter()
@@ -59,7 +59,7 @@ async fn the_manifests_are_taken_by_a_real_api_server() {
 /// How long the gateway waits for a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends these bytes over a connection of their own.
+/// Sends these bytes over a new connection.
 async fn written(address: &str, bytes: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
@@ -130,7 +130,7 @@ async fn head_is_get_without_a_body() {
     }
 }
 
-/// What never becomes a request has no id, no line in the log and no body: it gets a status, and the connection is closed.
+/// What is not an HTTP request gets no id, no log line and no body: only a status, and the connection is closed.
 #[tokio::test]
 async fn what_is_no_http_is_refused_with_a_status_alone() {
     let (_world, gateway, caller) = gateway("gw-no-http").await;
@@ -144,7 +144,7 @@ async fn what_is_no_http_is_refused_with_a_status_alone() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     }
-    // A head that does not come whole is not waited for.
+    // An incomplete head is not waited for.
     let answer = all_of(written(&gateway.address, "GET /v2/lm/meta HTTP/1.1\r\nHost: gate").await).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     caller.get("/v2/lm/meta").await.ok(200);

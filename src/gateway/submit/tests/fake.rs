@@ -101,21 +101,21 @@ pub fn bulk(version: u32, status: Value) -> Value {
         "spec": {"executions": [{"id": "item-0", "targetStatus": "STOPPED"}]}, "status": status})
 }
 
-pub fn made() -> Value {
+pub fn created() -> Value {
     bulk(1, json!({"observedGeneration": -1}))
 }
 
-pub fn with(result: &str) -> Value {
+pub fn status_with(result: &str) -> Value {
     json!({"observedGeneration": 1, "startTime": "2026-01-02T03:04:05Z",
         "executions": [{"id": "item-0", "targetStatus": "STOPPED", "result": result}]})
 }
 
 pub fn planned() -> Value {
-    bulk(2, with("Planned"))
+    bulk(2, status_with("Planned"))
 }
 
-pub fn told() -> Value {
-    bulk(3, with("Scheduled"))
+pub fn scheduled() -> Value {
+    bulk(3, status_with("Scheduled"))
 }
 
 /// One that waits, and says for what.
@@ -160,6 +160,11 @@ pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ou
     Outcome { answer, asked, took: began.elapsed() }
 }
 
+/// The same, where the BulkUpdate is created at once.
+pub async fn after_creation(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Outcome {
+    ask(move |asked| if asked.verb == "create" { Reply::Answer(201, created()) } else { script(asked) }).await
+}
+
 pub struct Outcome {
     pub answer: Result<BulkUpdateStatus, Problem>,
     pub asked: Vec<Asked>,
@@ -176,7 +181,7 @@ impl Outcome {
     }
 
     #[track_caller]
-    pub fn is_told(&self) {
+    pub fn is_scheduled(&self) {
         let status = self.answer.as_ref().unwrap();
         assert_eq!(status.items(Kind::Execution)[0].result, ItemResult::Scheduled);
     }
