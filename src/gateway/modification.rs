@@ -61,18 +61,13 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
         Kind::Deployment => (deployments, (Kind::Execution, executions)),
     };
     let (name, other) = (kind.plural(), other.plural());
-    let list = match (list, of_other) {
-        (_, Some(_)) => {
-            return bad_request(format!(
-                "{other} cannot be modified here: send them to /v2/lm/{other}; nothing was done"
-            ));
-        }
-        (None, None) => {
-            return bad_request(format!(
-                "{name} is missing: send a list of objects with id and targetStatus"
-            ));
-        }
-        (Some(list), None) => list,
+    if of_other.is_some() {
+        let message =
+            format!("{other} cannot be modified here: send them to /v2/lm/{other}; nothing was done");
+        return bad_request(message);
+    }
+    let Some(list) = list else {
+        return bad_request(format!("{name} is missing: send a list of objects with id and targetStatus"));
     };
     if !(1..=MAX_ITEMS).contains(&list.len()) {
         return bad_request(format!("{name} has {} items: send 1 to {MAX_ITEMS}", list.len()));

@@ -51,8 +51,8 @@ const FIELD_MANAGER: &str = "ai-api-gateway";
 /// The annotation with the id of the request.
 const REQUEST_ID: &str = "aiapi.dev/request-id";
 
-/// Has the items of one kind carried out, and returns the status of their BulkUpdate. If the caller hangs up, this goes on: a
-/// BulkUpdate that nobody plans is withdrawn then, too.
+/// Has the items of one kind carried out, and returns the status of their BulkUpdate. It continues if the caller hangs up: a
+/// BulkUpdate that is not planned is then withdrawn, too.
 ///
 /// # Errors
 /// When the whole was not carried out, or its outcome is not known.
@@ -115,7 +115,7 @@ enum News {
     Changed(BulkUpdate),
     /// It is gone; with what it was last, where that was seen.
     Deleted(Option<BulkUpdate>),
-    /// Nothing that is known: it could not be watched, and reading it brought nothing.
+    /// It could not be watched, and is unchanged or could not be read.
     None,
 }
 
@@ -131,7 +131,7 @@ struct Submission {
 
 impl Submission {
     fn new(caller: Caller) -> Self {
-        // Whatever the time is exactly: nothing is started later than that.
+        // By the earliest that it may be, so that nothing is started later than that.
         let not_after = caller.clock.now().earliest.saturating_add(WRITE_LIMIT).unwrap_or(Timestamp::MAX);
         // The name is ours and not the API server's, so that a creation without an answer can be repeated: there will
         // be one at most.
@@ -176,10 +176,10 @@ impl Submission {
         }
     }
 
-    /// Creates it, once, however often that has to be requested.
+    /// Creates it, exactly once, with retries.
     async fn create(&self, bulk: BulkUpdate) -> Result<BulkUpdate, Problem> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        // Whether it may have been created, for all that is known.
+        // Whether it may have been created without an answer.
         let mut open = false;
         let mut attempt = 0;
         loop {
@@ -262,7 +262,7 @@ impl Submission {
         }
     }
 
-    /// Somebody deleted it, who saw it last like this.
+    /// What the deletion by somebody means, if it was last seen like this.
     fn deleted(&self, last: Option<BulkUpdate>) -> Result<BulkUpdateStatus, Problem> {
         match last.map(|last| (progress(&last), last.status)) {
             Some((Progress::Known, status)) => Ok(status.unwrap_or_default()),

@@ -60,10 +60,10 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
                     assert_eq!(*entry, json!({"id": id, "message": message}));
                 }
                 Some((code, says)) => {
-                    let told = entry["error"]["message"].as_str().unwrap_or_default();
-                    let expected = json!({"id": id, "error": {"code": code, "message": told,
+                    let message = entry["error"]["message"].as_str().unwrap_or_default();
+                    let expected = json!({"id": id, "error": {"code": code, "message": message,
                         "requestId": answer.id(), "target": all(kind), "details": {}}});
-                    assert!(*entry == expected && told.contains(says), "{entry:#}");
+                    assert!(*entry == expected && message.contains(says), "{entry:#}");
                 }
             }
         }

@@ -113,8 +113,8 @@ async fn meta_says_what_the_flag_says() {
         let expected = json!({"executions": executions, "deployments": deployments});
         until_ok("meta", || async {
             let meta = caller.get("/v2/lm/meta").await.ok(200);
-            let told = &meta["aiApi"]["capabilities"]["bulkUpdates"];
-            if *told == expected { Ok(()) } else { Err(format!("{text}: {told}")) }
+            let flags = &meta["aiApi"]["capabilities"]["bulkUpdates"];
+            if *flags == expected { Ok(()) } else { Err(format!("{text}: {flags}")) }
         })
         .await;
     }

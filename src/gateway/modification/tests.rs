@@ -118,9 +118,13 @@ fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
         (one(json!({"id": "item-0", "targetStatus": "STOPPED"})), twice.into()),
         (one(json!({"id": "item-0", "targetStatus": "DELETED"})), twice.into()),
     ] {
-        let told = refused(Kind::Execution, body.to_string());
-        let what = told.split(" at line 1 column ").next().unwrap();
-        assert_eq!((what, what != told), (&*expected, expected.starts_with("the body is invalid")), "{body}");
+        let message = refused(Kind::Execution, body.to_string());
+        let what = message.split(" at line 1 column ").next().unwrap();
+        assert_eq!(
+            (what, what != message),
+            (&*expected, expected.starts_with("the body is invalid")),
+            "{body}"
+        );
     }
     let here = "executions cannot be modified here: send them to /v2/lm/executions; nothing was done";
     assert_eq!(refused(Kind::Deployment, json!({"executions": items(1)}).to_string()), here);
@@ -297,13 +301,13 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
                         (about, None) => about.to_owned(),
                         (about, Some(more)) => format!("{about}: {more}"),
                     };
-                    let told = status_of(kind, vec![entry]);
-                    let problem = outcome(kind, "item-0", &told).unwrap_err();
+                    let reported = status_of(kind, vec![entry]);
+                    let problem = outcome(kind, "item-0", &reported).unwrap_err();
                     let is = (problem.code.status().as_u16(), &*problem.code.to_string(), &*problem.message);
                     assert_eq!(is, (status, code, &*words), "{kind:?} {reason:?}");
                     let error = json!({"code": code, "message": words, "requestId": "id-1",
                         "target": "/v2/lm/executions", "details": {}});
-                    let answer = answer(kind, &["item-0".into()], &told, &invocation());
+                    let answer = answer(kind, &["item-0".into()], &reported, &invocation());
                     assert_eq!(answer, json!({kind.plural(): [{"id": "item-0", "error": error}]}));
                 }
             }
@@ -313,21 +317,22 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
 
 #[test]
 fn a_wrong_state_that_is_not_told_is_not_made_up() {
-    let told = entry("item-0", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState));
-    let problem = outcome(Kind::Execution, "item-0", &status_of(Kind::Execution, vec![told])).unwrap_err();
+    let reported = entry("item-0", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState));
+    let problem =
+        outcome(Kind::Execution, "item-0", &status_of(Kind::Execution, vec![reported])).unwrap_err();
     assert_eq!((&*problem.code.to_string(), &*problem.message), ("01010076", "WrongState"));
 }
 
 #[test]
 fn what_the_status_does_not_say_is_not_known() {
     let kind = Kind::Execution;
-    for told in [
+    for reported in [
         vec![],
         vec![entry("another", TargetStatus::Stopped, ItemResult::Settled, None)],
         vec![entry("item-0", TargetStatus::Stopped, ItemResult::Planned, None)],
         vec![entry("item-0", TargetStatus::Stopped, ItemResult::Failed, None)],
     ] {
-        let status = status_of(kind, told);
+        let status = status_of(kind, reported);
         let problem = outcome(kind, "item-0", &status).unwrap_err();
         assert_eq!(
             (problem.code.status().as_u16(), &*problem.code.to_string()),
@@ -344,18 +349,18 @@ fn what_the_status_does_not_say_is_not_known() {
 
 #[test]
 fn entries_come_in_the_order_of_the_request_whatever_that_of_the_status() {
-    let told = ["item-2", "item-0", "item-1"]
+    let reported = ["item-2", "item-0", "item-1"]
         .map(|id| entry(id, TargetStatus::Stopped, ItemResult::Settled, None))
         .to_vec();
     let asked = ["item-0", "item-1", "item-2"].map(ToOwned::to_owned);
-    let answer = answer(Kind::Deployment, &asked, &status_of(Kind::Deployment, told), &invocation());
+    let answer = answer(Kind::Deployment, &asked, &status_of(Kind::Deployment, reported), &invocation());
     let ids: Vec<_> = answer["deployments"].as_array().unwrap().iter().map(|e| e["id"].clone()).collect();
     assert_eq!(ids, asked);
 }
 
 #[test]
 fn what_was_rejected_as_a_whole_says_why() {
-    let told = |status: &str, reason: &str| BulkUpdateStatus {
+    let reported = |status: &str, reason: &str| BulkUpdateStatus {
         conditions: vec![Condition {
             type_: "Accepted".into(),
             status: status.into(),
@@ -372,11 +377,11 @@ fn what_was_rejected_as_a_whole_says_why() {
         ("DeadlineExceeded", 503),
         ("NotAuthorized", 403),
     ] {
-        let problem = rejected(&told("False", reason)).unwrap();
+        let problem = rejected(&reported("False", reason)).unwrap();
         let is = (problem.code.status().as_u16(), &*problem.code.to_string(), &*problem.message);
         assert_eq!(is, (status, reason, "why"));
     }
-    assert_eq!(rejected(&told("True", "Planned")), None);
-    assert_eq!(rejected(&told("Unknown", "Waiting")), None);
+    assert_eq!(rejected(&reported("True", "Planned")), None);
+    assert_eq!(rejected(&reported("Unknown", "Waiting")), None);
     assert_eq!(rejected(&BulkUpdateStatus::default()), None);
 }

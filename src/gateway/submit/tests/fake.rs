@@ -36,7 +36,7 @@ pub enum Reply {
     Hang,
     /// The events of a watch, which then ends.
     Events(Vec<Value>),
-    /// The events of a watch, which then stands still.
+    /// The events of a watch, which then hangs.
     EventsAndNoMore(Vec<Value>),
 }
 
