@@ -127,7 +127,7 @@ pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules
         return Planning::Reject(rejection);
     }
     if let Admission::Missing(why) = &observation.admission {
-        return Planning::Wait(Obstacle::Admission(why.to_string()));
+        return Planning::Wait(Obstacle::Admission(why.clone()));
     }
     if !observation.admission.covers(request.created) {
         return Planning::Reject(Rejection::NotAuthorized);

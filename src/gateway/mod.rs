@@ -105,8 +105,8 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     let stopping = shutdown.clone();
     let answers = Probes {
         refresh: || {},
-        live: || Ok(()),
-        ready: move || if stopping.is_cancelled() { Err("stopping".to_owned()) } else { Ok(()) },
+        live: || Ok::<_, Infallible>(()),
+        ready: move || if stopping.is_cancelled() { Err("stopping") } else { Ok(()) },
     };
     tokio::select! {
         ended = serve(Arc::clone(&gateway), tls, listener, &shutdown) => ended?,

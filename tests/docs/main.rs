@@ -38,8 +38,7 @@ use ai_api_operator::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use strum::VariantArray;
 
-const BEGIN: &str =
-    "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
+const BEGIN: &str = "<!-- Generated from the types. To update it: UPDATE_DOCS=1 cargo test --test docs -->\n";
 const END: &str = "<!-- End of the generated part. -->\n";
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -120,7 +119,7 @@ fn every_result_and_reason_of_an_item_is_described() {
     for row in rows {
         assert!(row[1].split(", ").all(|result| results.contains(result)), "{row:?}");
     }
-    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## What became of an item")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## The result of an item")), reasons);
 }
 
 /// What stands in the conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling
@@ -238,13 +237,13 @@ fn every_condition_is_described() {
     assert!(section.contains("reason `Planned`"), "that of Accepted is described");
 
     let reasons: BTreeSet<_> = conditions.into_keys().collect();
-    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## Where a BulkUpdate is")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## The reason of Ready")), reasons);
 }
 
 #[test]
 fn the_table_of_states_is_what_is_decided() {
     let said = |state: &str| if state.starts_with("yes") { "yes" } else { "no" };
-    let rows = table(&read("docs/use.md"), "## Who can be stopped or deleted");
+    let rows = table(&read("docs/use.md"), "## Which states can be stopped or deleted");
     let mut seen = BTreeSet::new();
     for row in &rows {
         for word in row[0].split(", ") {
