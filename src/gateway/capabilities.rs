@@ -1,13 +1,13 @@
-//! What this runtime can do, in the AI API's words.
+//! What this server can do, in the AI API's words.
 
 use serde_json::{Value, json};
 
 use crate::{api::Kind, observed::flag::Flags};
 
-/// The version of the AI API that is served in part.
+/// The version of the AI API of which a part is served.
 const AI_API_VERSION: &str = "2.42.0";
 
-/// The body of `GET /lm/meta`. A client takes what does not stand there for true, says the AI API: so all stands there.
+/// The body of `GET /lm/meta`. Nothing is left out: what is missing counts as true, says the AI API.
 #[must_use]
 pub fn capabilities(flags: &Flags) -> Value {
     json!({

@@ -1,22 +1,12 @@
-//! One request to the gateway, as its errors and its log line name it.
+//! One request to the gateway, as its errors and its log line identify it.
 
 use std::sync::Arc;
 
-use http::Extensions;
-
-/// One request, as its errors name it.
+/// One request.
 #[derive(Clone, Debug, Default)]
 pub struct Invocation {
-    /// Its id, made here: a uuid.
+    /// A uuid made here.
     pub id: Arc<str>,
-    /// The URL that was asked for, without the host.
+    /// The URL, without the host.
     pub target: Arc<str>,
-}
-
-impl Invocation {
-    /// That of a request which has come through the frame.
-    #[must_use]
-    pub fn of(extensions: &Extensions) -> Self {
-        extensions.get().cloned().unwrap_or_default()
-    }
 }

@@ -1,4 +1,4 @@
-//! What all requests to the gateway share.
+//! State that all requests to the gateway share.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::{
 
 /// What all requests share.
 pub struct Gateway {
-    /// The way to the Kubernetes API.
+    /// The connections to the Kubernetes API.
     pub upstream: Upstream,
-    /// The flag.
+    /// The capability flag.
     pub flag: CapabilityFlag,
     /// The API server's time.
     pub clock: Clock,
-    /// Each request under way has one.
-    pub places: Arc<Semaphore>,
-    /// What is counted.
+    /// Limits how many requests are in progress: each holds one permit.
+    pub in_flight: Arc<Semaphore>,
+    /// The gateway's metrics.
     pub metrics: Metrics,
-    /// When this process began.
+    /// When this process started.
     pub started: Instant,
 }

@@ -1,4 +1,4 @@
-//! The way to the Kubernetes API that all callers share.
+//! The connections to the Kubernetes API that all callers share, without credentials of its own.
 
 use http::{
     HeaderValue, Request,
@@ -12,26 +12,26 @@ use crate::{
     misconfigured::Misconfigured,
 };
 
-/// The way to the Kubernetes API that all callers share: its connections, and no credentials.
+/// The shared connections.
 #[derive(Clone)]
 pub struct Upstream(Client);
 
 impl Upstream {
-    /// The way to a cluster, on which `clock` reads the dates of answers.
+    /// Connects to a cluster; `clock` reads the dates of its answers.
     ///
     /// # Errors
-    /// When its certificates can't be used.
+    /// When the cluster's certificates cannot be used.
     pub fn new(cluster: &Cluster, clock: &Clock) -> Result<Self, Misconfigured> {
-        // A certificate of the gateway's own would speak for every caller.
+        // A client certificate of the gateway's own would authenticate every caller.
         cluster.anonymous().client_through(clock).map(Self)
     }
 
-    /// A client with this caller's token, for one request of theirs; nothing else of theirs goes through.
+    /// A client for one request of a caller with this token. It passes on nothing else of the caller's.
     pub fn client(&self, token: HeaderValue, namespace: &str) -> Client {
         let shared = self.0.clone();
         let service = service_fn(move |mut request: Request<Body>| {
-            request.headers_mut().insert(AUTHORIZATION, token.clone());
             let agent = concat!("ai-api-operator-gateway/", env!("CARGO_PKG_VERSION"));
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
             request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
             let shared = shared.clone();
             async move { shared.send(request).await }

@@ -163,7 +163,7 @@ def test_what_another_controller_runs_is_asked_to_stop_once(of, cluster):
     shown = of.client().get(name)
     assert (shown.status, shown.target_status) == (Status.RUNNING, STOPPED)
     [again] = of.entries(of.client().bulk_modify([BasicModifyRequest(name, STOPPED)]))
-    refused(again, name, "StopPending", "a stop was asked for before", f"/v2/lm/{of.plural}")
+    refused(again, name, "StopPending", "a stop was requested before", f"/v2/lm/{of.plural}")
 
 
 @both
@@ -172,13 +172,13 @@ def test_a_hundred_items_and_no_more(of, cluster):
     asked = [BasicModifyRequest(f"absent-{n:03}", DELETED) for n in range(101)]
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         of.client().bulk_modify(asked)
-    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "has 101 items; it has to be 1 to 100")
+    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "has 101 items: send 1 to 100")
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         of.client().bulk_modify([])
     failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", f"{of.plural} has 0 items")
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         of.client().bulk_modify([asked[0], BasicModifyRequest(asked[0].id, STOPPED)])
-    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", f"{asked[0].id} stands there before")
+    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", f"{asked[0].id} is repeated")
     assert cluster.versions() == before
 
     entries = of.entries(of.client().bulk_modify(asked[:100]))
@@ -406,5 +406,5 @@ def test_the_configuration_of_a_deployment_stays(cluster):
     before = cluster.versions()
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         DEPLOYMENT.client().modify(name, configuration_id="config-b")
-    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "can't be changed here")
+    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "cannot be changed here")
     assert cluster.versions() == before

@@ -1,10 +1,10 @@
-//! Requests that are wrong: the status and the sentence of each, in the AI API's shape, and that nothing comes of them.
+//! Invalid requests: the status and the message of each, in the AI API's shape, and that they have no effect.
 
 use ai_api_operator::api::Kind;
 use kube::api::ListParams;
 use support::{World, gateway::Gateway};
 
-/// What is left of a good request, and what is put in its place: an empty value takes a header away.
+/// How it differs from a valid request: an empty value removes a header.
 struct Bad {
     method: &'static str,
     path: String,
@@ -40,26 +40,26 @@ fn bodies() -> Vec<Bad> {
         (0..101).map(|n| format!(r#"{{"id":"item-{n}","targetStatus":"STOPPED"}}"#)).collect::<Vec<_>>();
     let many = format!(r#"{{"executions":[{}]}}"#, many.join(","));
     let long = format!(r#"{{"executions":[{{"id":"{}","targetStatus":"STOPPED"}}]}}"#, "x".repeat(65));
-    let list = "executions is missing: it has to be a list of objects with id and targetStatus";
-    let others = "deployments can't be modified here: send them to /v2/lm/deployments; nothing was done";
-    let id = "executions[0].id: an id has 4 to 64 letters, digits, dots, dashes and underscores";
-    let cannot = "the body can't be understood: ";
-    let single = "targetStatus is missing: it has to be STOPPED";
-    let large = "the body has more than 65536 bytes";
+    let list = "executions is missing: send a list of objects with id and targetStatus";
+    let others = "deployments cannot be modified here: send them to /v2/lm/deployments; nothing was done";
+    let id = "executions[0].id is invalid: an id has 4 to 64 letters, digits, dots, dashes and underscores";
+    let cannot = "the body is invalid: ";
+    let single = "targetStatus is missing: send STOPPED";
+    let large = "the body is larger than 65536 bytes";
     let item = |item: &str| format!(r#"{{"executions":[{item}]}}"#);
     let mut all: Vec<_> = [
         ("", cannot),
-        ("{", "the body can't be understood: EOF while parsing an object"),
-        ("null", "the body can't be understood: invalid type: null, expected an object"),
-        ("[]", "the body can't be understood: invalid type: sequence, expected an object"),
+        ("{", "the body is invalid: EOF while parsing an object"),
+        ("null", "the body is invalid: invalid type: null, expected an object"),
+        ("[]", "the body is invalid: invalid type: sequence, expected an object"),
         ("executions: []", cannot),
         (GOOD.trim_end_matches('}'), cannot),
         ("{}", list),
         (r#"{"executions":null}"#, list),
         (r#"{"executions":{}}"#, "executions: invalid type: map, expected a sequence"),
         (r#"{"executions":"running-1"}"#, "executions: invalid type: string"),
-        (r#"{"executions":[]}"#, "executions has 0 items; it has to be 1 to 100"),
-        (&many, "executions has 101 items; it has to be 1 to 100"),
+        (r#"{"executions":[]}"#, "executions has 0 items: send 1 to 100"),
+        (&many, "executions has 101 items: send 1 to 100"),
         (r#"{"deployments":[{"id":"running-1","targetStatus":"STOPPED"}]}"#, others),
         (r#"{"executions":[{"id":"running-1","targetStatus":"STOPPED"}],"deployments":[]}"#, others),
         (&item("1"), "executions[0]: invalid type: integer `1`, expected an object"),
@@ -79,7 +79,7 @@ fn bodies() -> Vec<Bad> {
             &item(
                 r#"{"id":"running-1","targetStatus":"STOPPED"},{"id":"running-1","targetStatus":"DELETED"}"#,
             ),
-            "executions[1].id: running-1 stands there before; an id may stand in a request once only",
+            "executions[1].id: running-1 is repeated; send each id once",
         ),
         (
             r#"{"executions":[{"id":"running-1","targetStatus":"STOPPED"}],"executions":[]}"#,
@@ -94,7 +94,7 @@ fn bodies() -> Vec<Bad> {
             "PATCH",
             "/v2/lm/deployments",
             GOOD,
-            wrong("executions can't be modified here: send them to /v2/lm/executions"),
+            wrong("executions cannot be modified here: send them to /v2/lm/executions"),
         ),
         bad("PATCH", BULK, &format!("{GOOD}{}", " ".repeat(65_537)), (413, "RequestEntityTooLarge", large)),
         bad("PATCH", ONE, &format!("{STOP}{}", " ".repeat(65_537)), (413, "RequestEntityTooLarge", large)),
@@ -112,7 +112,7 @@ fn bodies() -> Vec<Bad> {
             "/v2/lm/deployments/running-1",
             r#"{"configurationId":"conf-1"}"#,
             wrong(
-                "configurationId: the configuration of a deployment can't be changed here; nothing was done",
+                "configurationId: the configuration of a deployment cannot be changed here; nothing was done",
             ),
         ),
     ]);
@@ -120,13 +120,15 @@ fn bodies() -> Vec<Bad> {
 }
 
 fn heads() -> Vec<Bad> {
-    let unauthorized =
-        (401, "Unauthorized", "the header Authorization has to be `Bearer` and a token of the cluster's");
-    let missing = "the header AI-Resource-Group is missing: it names the namespace";
-    let group = "the header AI-Resource-Group has to be the name of a namespace";
-    let bulk_type =
-        (415, "UnsupportedMediaType", "has to be application/merge-patch+json or application/json");
-    let json = (415, "UnsupportedMediaType", "the body's Content-Type has to be application/json");
+    let unauthorized = (
+        401,
+        "Unauthorized",
+        "the header Authorization is missing or invalid: send `Bearer` and a token of the cluster",
+    );
+    let missing = "the header AI-Resource-Group is missing: send the name of the namespace";
+    let group = "the header AI-Resource-Group is not the name of a namespace";
+    let bulk_type = (415, "UnsupportedMediaType", "must be application/merge-patch+json or application/json");
+    let json = (415, "UnsupportedMediaType", "the body's Content-Type must be application/json");
     let other = |status| move |path: &str| bad("GET", path, "", status);
     let mut all = vec![];
     for (method, path, body) in [
@@ -168,15 +170,17 @@ fn heads() -> Vec<Bad> {
         with("Content-Type", "", bad("PATCH", ONE, STOP, json)),
         with("Content-Type", "application/merge-patch+json", bad("PATCH", ONE, STOP, json)),
     ]);
-    let id = wrong("the id in the path: an id has 4 to 64 letters, digits, dots, dashes and underscores");
+    let id = wrong(
+        "the id in the path is invalid: an id has 4 to 64 letters, digits, dots, dashes and underscores",
+    );
     for id_of in ["abc", "..%2f..%2fsecrets", "a%20b%20c", "%C3%A4%C3%B6", "running-1%00", "running%2F1"] {
         all.push(bad("GET", &format!("{BULK}/{id_of}"), "", id));
         all.push(bad("DELETE", &format!("{BULK}/{id_of}"), "", id));
         all.push(bad("PATCH", &format!("{BULK}/{id_of}"), STOP, id));
     }
     all.push(bad("DELETE", &format!("{BULK}/{}", "x".repeat(65)), "", id));
-    all.push(bad("GET", &format!("{BULK}/%FF%FE"), "", wrong("the id in the path is no UTF-8 text")));
-    let not_found = (404, "NotFound", "nothing is served at this URL");
+    all.push(bad("GET", &format!("{BULK}/%FF%FE"), "", wrong("the id in the path is not UTF-8")));
+    let not_found = (404, "NotFound", "there is no such URL");
     all.extend(
         [
             "/",
@@ -194,7 +198,7 @@ fn heads() -> Vec<Bad> {
         ]
         .map(other(not_found)),
     );
-    let not_allowed = (405, "MethodNotAllowed", "this method is not served at this URL");
+    let not_allowed = (405, "MethodNotAllowed", "this URL does not take the method");
     all.extend(
         [
             ("POST", BULK),
@@ -214,23 +218,23 @@ fn heads() -> Vec<Bad> {
 }
 
 fn queries() -> Vec<Bad> {
-    let status = "status has to be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
+    let status = "status must be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
     let all = [
-        ("$top=-1", "top has to be a number from 0 to 100000"),
-        ("top=many", "top has to be a number from 0 to 100000"),
-        ("$top=100001", "top has to be a number from 0 to 100000"),
-        ("$skip=1.5", "skip has to be a number from 0 to 2147483647"),
-        ("$top=1&top=2", "top may stand in the query once only"),
+        ("$top=-1", "top must be a number from 0 to 100000"),
+        ("top=many", "top must be a number from 0 to 100000"),
+        ("$top=100001", "top must be a number from 0 to 100000"),
+        ("$skip=1.5", "skip must be a number from 0 to 2147483647"),
+        ("$top=1&top=2", "top is repeated in the query: send it once"),
         ("status=running", status),
         ("status=", status),
-        ("$select=id", "$select can only be status"),
-        ("executableIds=", "executableIds has to be a list of up to 1000 ids with commas"),
-        ("executableIds=exe-1,,exe-2", "executableIds has to be a list of up to 1000 ids with commas"),
-        ("configurationId=x", "configurationId is no id"),
-        ("scenarioId=a%2Fbcd", "scenarioId is no id"),
+        ("$select=id", "$select must be status"),
+        ("executableIds=", "executableIds must be a list of 1 to 1000 ids, separated by commas"),
+        ("executableIds=exe-1,,exe-2", "executableIds must be a list of 1 to 1000 ids, separated by commas"),
+        ("configurationId=x", "configurationId is invalid: an id has"),
+        ("scenarioId=a%2Fbcd", "scenarioId is invalid: an id has"),
     ];
     let of_all = all.map(|(query, message)| bad("GET", &format!("{BULK}?{query}"), "", wrong(message)));
-    let select = "$select can only be status";
+    let select = "$select must be status";
     let more = [
         bad("GET", &format!("{BULK}/$count?status=x"), "", wrong(status)),
         bad("GET", &format!("{ONE}?$select=all"), "", wrong(select)),
@@ -298,10 +302,6 @@ async fn a_header_that_stands_there_twice_is_refused() {
         let token = format!("Bearer {}", caller.token);
         let again = if header == "Authorization" { &*token } else { "gw-twice" };
         let (_, message) = caller.send("GET", BULK, &[(header, again)], "").await.error(status);
-        assert_eq!(message, format!("the header {} may stand there once only", header_name(header)));
+        assert_eq!(message, format!("the header {header} is repeated: send it once"));
     }
-}
-
-fn header_name(header: &str) -> String {
-    if header == "Authorization" { "authorization".into() } else { header.into() }
 }

@@ -1,4 +1,4 @@
-//! Who may do what, and what of a caller reaches the cluster.
+//! Who may do what, and what of a request reaches the cluster.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ async fn a_caller_without_rights_gets_403_and_nothing_changes() {
             }
         }
     }
-    // Who may create BulkUpdates gets no rights from that.
+    // The right to create BulkUpdates gives no other.
     let creator = gateway.caller_with(&world, "creator", "create get watch").await;
     world.kubectl_ok(
         &["patch", "role", "creator", "--type=json", "-p", r#"[{"op": "remove", "path": "/rules/1"}]"#],
@@ -93,7 +93,7 @@ async fn two_callers_at_once_never_see_each_others_namespace() {
         assert_eq!(state(world, Kind::Execution, "exec-0").await.as_deref(), Some("STOPPED"));
         assert_eq!(state(world, Kind::Execution, "exec-1").await.as_deref(), Some("RUNNING"));
     }
-    // Who has asked for what: each caller for their own namespace, the gateway itself for the flag's alone.
+    // Each caller's requests are about their own namespace, the gateway's own about the flag's.
     for (caller, own, other) in [(&of_first, "gw-two-a", "gw-two-b"), (&of_second, "gw-two-b", "gw-two-a")] {
         for request in first.plane.requests(&caller.user) {
             assert!(
@@ -103,7 +103,7 @@ async fn two_callers_at_once_never_see_each_others_namespace() {
         }
     }
     for request in first.plane.requests("system:serviceaccount:gw-two-a:ai-api-gateway") {
-        // At its start it asks for the version, to see whether it is let in.
+        // At its start it reads the version, to check its credentials.
         assert!(request.verb == "get" && matches!(&*request.resource, "configmaps" | ""), "{request:?}");
     }
 }
@@ -112,7 +112,7 @@ async fn two_callers_at_once_never_see_each_others_namespace() {
 async fn nothing_of_a_request_but_its_token_speaks_to_the_cluster() {
     let (world, _gateway, caller) = gateway("gw-headers").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
-    // Passed on, the first two would be refused for want of the right to impersonate.
+    // Passed on, the first two would be refused: the caller has no right to impersonate.
     let headers = [
         ("Impersonate-User", "admin"),
         ("Impersonate-Group", "system:masters"),

@@ -4,10 +4,10 @@
 
 mod bad_requests;
 mod callers;
-mod frame;
 mod modify;
 mod operator;
 mod read;
+mod requests;
 mod tls;
 
 use ai_api_operator::api::{BulkUpdate, Kind};
@@ -40,7 +40,7 @@ async fn state(world: &World, kind: Kind, name: &str) -> Option<String> {
     Some(object.data["status"]["state"].as_str().unwrap().to_owned())
 }
 
-/// The BulkUpdate that a request has made.
+/// The BulkUpdate that a request has created.
 async fn made(world: &World, id: &str) -> BulkUpdate {
     world.bulk_updates().get(&format!("request-{id}")).await.unwrap()
 }

@@ -36,7 +36,7 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
             ("not-there", "STOPPED", Some((not_found, "does not exist"))),
             ("running-1", "STOPPED", None),
             ("Upper_Case", "DELETED", Some((not_found, "does not exist"))),
-            ("asked-1", "STOPPED", Some(("StopPending", "a stop was asked for before"))),
+            ("asked-1", "STOPPED", Some(("StopPending", "a stop was requested before"))),
             (
                 "completed-1",
                 "STOPPED",
@@ -58,10 +58,10 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
                     assert_eq!(*entry, json!({"id": id, "message": message}));
                 }
                 Some((code, says)) => {
-                    let told = entry["error"]["message"].as_str().unwrap_or_default();
-                    let expected = json!({"id": id, "error": {"code": code, "message": told,
+                    let message = entry["error"]["message"].as_str().unwrap_or_default();
+                    let expected = json!({"id": id, "error": {"code": code, "message": message,
                         "requestId": answer.id(), "target": all(kind), "details": {}}});
-                    assert!(*entry == expected && told.contains(says), "{entry:#}");
+                    assert!(*entry == expected && message.contains(says), "{entry:#}");
                 }
             }
         }
@@ -76,7 +76,7 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
         ] {
             assert_eq!(state(&world, kind, name).await.as_deref(), now, "{name}");
         }
-        // The same id stands in the log and on the BulkUpdate.
+        // The log and the BulkUpdate have the same id.
         let bulk = made(&world, answer.id()).await;
         assert_eq!(bulk.annotations()["aiapi.dev/request-id"], answer.id());
         let log = gateway.log();
@@ -191,7 +191,7 @@ async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
     assert!(patch.await.unwrap_err().is_cancelled());
     until("it is taken back", || async { bulk_updates(&world).await == 0 }).await;
     world.operator.signal("CONT");
-    // What came after it is carried out, and it was not.
+    // A later request is carried out, and this one was not.
     world.own(Kind::Execution, "running-2", "RUNNING").await;
     let body = json!({"executions": [item("running-2", "STOPPED")]});
     caller.patch(&all(Kind::Execution), &body).await.ok(202);

@@ -1,5 +1,5 @@
-//! The operator away, held or killed while a request is under way: what the caller is told, and that nothing happens
-//! afterwards that the answer did not say.
+//! The operator is absent, paused or killed while a request is in progress: what the answer says, and that nothing happens
+//! afterwards that it did not say.
 
 use ai_api_operator::api::{ItemResult, Kind};
 use kube::{
@@ -56,7 +56,7 @@ async fn state(world: &World, name: &str) -> Value {
     world.find(KIND, name).await.unwrap().data["status"]["state"].clone()
 }
 
-/// Has the operator come, at last, to all that there is to be done.
+/// Waits until the operator has reconciled all that was created before.
 async fn canary(world: &World) {
     world.own(KIND, "canary", "RUNNING").await;
     world.carry_out("canary", stop(&["canary".into()])).await;
@@ -74,7 +74,7 @@ async fn without_an_operator_it_is_503_and_nothing_is_left() {
     for answer in [one, bulk] {
         let (code, message) = answer.error(503);
         assert_eq!(code, "ServiceUnavailable");
-        let says = "the operator has not taken the request up within 20s (is it running?): nothing was done, and \
+        let says = "the operator did not start the request within 20s (is it running?): nothing was done, and \
                     nothing will be";
         assert_eq!(message, says);
     }
@@ -145,11 +145,11 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     let begins =
         format!("the outcome of BulkUpdate gw-mid-way/{name} is not known: it is still being carried out.");
     assert!(message.starts_with(&begins), "{message}");
-    // The API server may carry out what it was asked by a caller that is gone by now; it then notes a 504.
+    // The API server may complete a request whose sender is gone; it then logs a 504.
     let sent = |world: &World| world.requests().into_iter().filter(audit::Request::is_target_write).count();
     let (written, before) = (world.writes().len(), sent(&world));
     assert!(before < 100, "there was no middle");
-    // After the time that the answer names nothing more is begun: what was not written by then fails.
+    // After the time in the answer nothing is started: what was not written by then fails.
     world.operator.start(&[]);
     let status = world.finished(&name).await;
     assert_eq!(sent(&world), before);
@@ -158,7 +158,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     assert_eq!(settled + count(&status, ItemResult::Failed), 100);
     let not_after = world.bulk_updates().get(&name).await.unwrap().spec.not_after.unwrap().0;
     assert!(
-        message.contains(&not_after.strftime("after %FT%TZ nothing more is begun").to_string()),
+        message.contains(&not_after.strftime("nothing is started after %FT%TZ").to_string()),
         "{message}"
     );
 }
@@ -183,12 +183,12 @@ async fn without_the_right_to_take_it_back_or_to_watch_the_answer_is_the_truth_a
     let mut world = World::new("gw-few-rights").await;
     let ids = running(&world, 1).await;
     let gateway = Gateway::start(&world).await;
-    // It reads again and again instead.
+    // It polls instead.
     let caller = gateway.caller_with(&world, "caller", "create get").await;
     let (answer, name) = begin(&world, &caller, stop(&ids)).await;
     let (code, message) = answer.await.unwrap().error(504);
     assert!(code == "OutcomeUnknown" && message.contains(&name) && message.contains("403"), "{message}");
-    // Whoever changes what does not matter does not make it planned.
+    // An irrelevant change does not make it planned.
     let label = Patch::Merge(json!({"metadata": {"labels": {"seen": "yes"}}}));
     world.bulk_updates().patch(&name, &PatchParams::default(), &label).await.unwrap();
     world.operator.start(&[]);

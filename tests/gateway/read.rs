@@ -70,7 +70,7 @@ async fn objects_are_read_listed_filtered_and_counted() {
         assert_eq!(code, if kind == Kind::Execution { "01010020" } else { "01010016" });
         caller.get(&format!("{path}/Upper_Case")).await.error(404);
     }
-    // Reading makes nothing.
+    // Reading creates no BulkUpdate.
     assert_eq!(bulk_updates(&world).await, 0);
 }
 
@@ -111,8 +111,8 @@ async fn meta_says_what_the_flag_says() {
         let expected = json!({"executions": executions, "deployments": deployments});
         until_ok("meta", || async {
             let meta = caller.get("/v2/lm/meta").await.ok(200);
-            let told = &meta["aiApi"]["capabilities"]["bulkUpdates"];
-            if *told == expected { Ok(()) } else { Err(format!("{text}: {told}")) }
+            let flags = &meta["aiApi"]["capabilities"]["bulkUpdates"];
+            if *flags == expected { Ok(()) } else { Err(format!("{text}: {flags}")) }
         })
         .await;
     }
@@ -136,5 +136,8 @@ async fn meta_says_what_the_flag_says() {
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-gateway"], "");
     until("no right to read the flag", || async { caller.get("/v2/lm/meta").await.status == 503 }).await;
     let (code, message) = caller.get("/v2/lm/meta").await.error(503);
-    assert!(code == "ServiceUnavailable" && message.starts_with("the flag can't be read: 403"), "{message}");
+    assert!(
+        code == "ServiceUnavailable" && message.starts_with("cannot read the capability flag: 403"),
+        "{message}"
+    );
 }

@@ -1,4 +1,4 @@
-//! TLS and its certificate, HTTP/2, the log at its most talkative, and the end of the process.
+//! TLS and its certificate, HTTP/2, the log at its most verbose, and graceful shutdown.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use support::{
 
 const PATH: &str = "/v2/lm/executions";
 
-/// A self-made certificate and its key, in two files.
+/// A self-signed certificate and its key, in two files.
 struct Certificate {
     chain: PathBuf,
     key: PathBuf,
@@ -40,7 +40,7 @@ impl Certificate {
         ["--tls-cert-file", chain, "--tls-private-key-file", key]
     }
 
-    /// The same caller over TLS, who trusts this certificate and none else.
+    /// The same caller over TLS, trusting only this certificate.
     fn trusted_by(&self, caller: &Caller, gateway: &Gateway) -> Caller {
         let base = format!("https://{}", gateway.address);
         Caller { base, http: http_client(Some(self.root.clone())), ..caller.clone() }
@@ -51,7 +51,7 @@ fn stop(id: &str) -> Value {
     json!({"executions": [{"id": id, "targetStatus": "STOPPED"}]})
 }
 
-/// Whether a new connection comes about.
+/// Whether a new connection succeeds.
 async fn connects(caller: &Caller) -> bool {
     caller.raw("GET", "/openapi.yaml", &[], "").await.is_ok()
 }
@@ -69,14 +69,14 @@ async fn over_tls_it_speaks_http_2_and_takes_up_a_new_certificate() {
     assert_eq!(answer.version, Version::HTTP_2);
     assert!(!connects(&plain).await, "no TLS");
 
-    // One that can't be used changes nothing.
+    // An unusable one changes nothing.
     let second = Certificate::make(&world.plane.folder, "gw-tls-second");
     std::fs::copy(&second.chain, &first.chain).unwrap();
-    until("the complaint", || async { gateway.log().contains("the new certificate can't be used") }).await;
+    until("the complaint", || async { gateway.log().contains("cannot use the new certificate") }).await;
     assert!(connects(&first.trusted_by(&plain, &gateway)).await);
     assert!(!connects(&second.trusted_by(&plain, &gateway)).await);
 
-    // A new one is used by new connections, and those that stand go on.
+    // New connections use a new one, and existing connections stay.
     std::fs::copy(&second.key, &first.key).unwrap();
     until("the new certificate", || async { connects(&second.trusted_by(&plain, &gateway)).await }).await;
     assert!(!connects(&first.trusted_by(&plain, &gateway)).await);
@@ -99,9 +99,15 @@ async fn without_a_certificate_that_can_be_used_it_does_not_start() {
             vec!["--plain-http", "--tls-cert-file", one_chain, "--tls-private-key-file", one_key],
             "cannot be used with",
         ),
-        (vec!["--tls-cert-file", missing, "--tls-private-key-file", one_key], "not-there.crt can't be read"),
-        (vec!["--tls-cert-file", one_chain, "--tls-private-key-file", other_key], "can't be used"),
-        (vec!["--tls-cert-file", one_key, "--tls-private-key-file", one_chain], "can't be used"),
+        (vec!["--tls-cert-file", missing, "--tls-private-key-file", one_key], "not-there.crt: No such file"),
+        (
+            vec!["--tls-cert-file", one_chain, "--tls-private-key-file", other_key],
+            "are not a certificate chain and its key",
+        ),
+        (
+            vec!["--tls-cert-file", one_key, "--tls-private-key-file", one_chain],
+            "are not a certificate chain and its key",
+        ),
     ] {
         let mut gateway = Gateway::spawn(&world, &arguments, "info").await;
         until("the end", || std::future::ready(gateway.ended().is_some())).await;
@@ -130,12 +136,12 @@ async fn no_token_is_in_the_log_at_any_level() {
         elsewhere.patch(PATH, &stop(id)).await.error(403);
         let forged = Caller { token: format!("{}forged", caller.token), ..caller.clone() };
         forged.get(PATH).await.error(401);
-        // Not fit for a header of its own: with characters that no token has.
+        // With characters that no token has.
         let odd = Caller { token: format!("{} {}", caller.token, caller.token), ..caller.clone() };
         odd.get(PATH).await.error(401);
         let log = gateway.log();
-        assert!(log.contains(" TRACE ") && log.contains("answered"), "it is talkative");
-        assert!(!tls || log.contains("h2::"), "HTTP/2 is talkative");
+        assert!(log.contains(" TRACE ") && log.contains("answered"), "it is verbose");
+        assert!(!tls || log.contains("h2::"), "HTTP/2 is verbose");
         for token in [&caller.token, &gateway.token] {
             // The last part is the signature, without which the others are worth nothing; but none is to be there.
             for part in token.split('.') {
@@ -153,7 +159,7 @@ async fn asked_to_end_it_answers_what_is_under_way_and_takes_nothing_new() {
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     let mut gateway = Gateway::start(&world).await;
     let caller = gateway.caller(&world, "caller").await;
-    // A connection that stands idle holds nothing up.
+    // An idle connection delays nothing.
     caller.get(PATH).await.ok(200);
     world.operator.signal("STOP");
     let under_way = tokio::spawn({

@@ -1,4 +1,4 @@
-//! The API server held or killed while a request is under way.
+//! The API server is paused or killed while a request is in progress.
 
 use ai_api_operator::api::{ItemResult, Kind};
 use kube::{ResourceExt, api::ListParams};
@@ -34,17 +34,17 @@ async fn bulk_updates(world: &World) -> Vec<String> {
         .collect()
 }
 
-/// What an API server that does not answer may come to later.
+/// Expects the outcome to be unknown, because the API server may still create the BulkUpdate; returns its name.
 async fn answered_504(caller: &Caller, id: &str) -> String {
     let answer = caller.patch(PATH, &stop(id)).await;
     let (code, message) = answer.error(504);
     let name = format!("request-{}", answer.id());
     assert!(code == "OutcomeUnknown" && message.contains(&name), "{message}");
-    assert!(message.contains("it may have been made"), "{message}");
+    assert!(message.contains("it may have been created"), "{message}");
     name
 }
 
-/// The status and the object say the same: it was carried out whole, or nothing was done.
+/// The status and the object agree: it was carried out, or nothing was done.
 async fn is_consistent(world: &World, bulk: &str, id: &str) {
     if world.bulk_updates().get_opt(bulk).await.unwrap().is_some() {
         let status = world.finished(bulk).await;
@@ -70,21 +70,21 @@ async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was
     let caller = gateway.caller(&world, "caller").await;
     caller.patch(PATH, &stop("running-0")).await.ok(202);
 
-    // Held before the request.
+    // Paused before the request.
     let held = world.plane.hold("kube-apiserver");
     let (name, read) = tokio::join!(answered_504(&caller, "running-1"), caller.get(PATH));
-    // By now no reading of the flag is fresh: the gateway reads it at times of its own.
+    // By now the last reading of the flag is stale: the gateway reads it only once a minute without requests.
     let meta = caller.get("/v2/lm/meta").await;
     for answer in [read, meta] {
         let (code, message) = answer.error(503);
         assert!(code == "ServiceUnavailable" && message.ends_with("none within 10s"), "{message}");
     }
     drop(held);
-    // It may come to it now, which the answer has said.
+    // It may create the BulkUpdate now, as the answer said.
     caller.patch(PATH, &stop("running-2")).await.ok(202);
     is_consistent(&world, &name, "running-1").await;
 
-    // Held after the creation, and before the operator, held too, has planned.
+    // Paused after the creation, before the operator, paused too, has planned.
     world.operator.signal("STOP");
     let before = bulk_updates(&world).await;
     let patch = tokio::spawn({
@@ -97,25 +97,28 @@ async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was
     let (code, message) = answer.error(504);
     let name = format!("request-{}", answer.id());
     assert!(code == "OutcomeUnknown" && message.contains(&name), "{message}");
-    assert!(message.contains("it could not be taken back"), "{message}");
+    assert!(message.contains("it could not be withdrawn"), "{message}");
     drop(held);
     world.operator.signal("CONT");
     caller.patch(PATH, &stop("running-4")).await.ok(202);
     is_consistent(&world, &name, "running-3").await;
 
-    // Killed: nobody has heard the request.
+    // Killed: nothing received the request.
     let before = bulk_updates(&world).await.len();
     world.plane.kill("kube-apiserver").await;
     for path in [PATH, "/v2/lm/executions/running-5", "/v2/lm/executions/$count", "/v2/lm/meta"] {
         caller.get(path).await.error(503);
     }
     let (code, message) = caller.patch(PATH, &stop("running-5")).await.error(503);
-    assert!(code == "ServiceUnavailable" && message.contains("can't be reached: "), "{message}");
+    assert!(
+        code == "ServiceUnavailable" && message.contains("cannot reach the Kubernetes API: "),
+        "{message}"
+    );
     assert_eq!((gateway.probe("/livez").await.status, gateway.probe("/readyz").await.status), (200, 200));
     world.plane.up();
     assert_eq!(bulk_updates(&world).await.len(), before);
     assert_eq!(state(&world, "running-5").await, "RUNNING");
-    // The operator takes its time to follow a server that is new; so that nothing of the gateway's is timed by it.
+    // The operator takes a while to follow a restarted server: nothing of the gateway's may depend on that.
     world.own(KIND, "canary", "RUNNING").await;
     world.carry_out("canary", stop("canary")).await;
     // The gateway and its connections have survived it.

@@ -1,7 +1,10 @@
 mod fake;
 mod follow;
 
-use fake::{Asked, NAME, Reply, ask, bulk, made, modified, ok, planned, refusal, told, waiting, with};
+use fake::{
+    Asked, NAME, Reply, after_creation, ask, bulk, created, modified, ok, planned, refusal, scheduled,
+    status_with, waiting,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -10,7 +13,7 @@ use super::*;
 fn how_far_it_has_come_is_read_from_its_status() {
     let parsed = |status: Value| serde_json::from_value::<BulkUpdate>(bulk(1, status)).unwrap();
     let both = |first: &str, second: &str| {
-        let mut status = with(first);
+        let mut status = status_with(first);
         status["deployments"] = json!([{"id": "item-0", "targetStatus": "DELETED", "result": second}]);
         status
     };
@@ -20,13 +23,13 @@ fn how_far_it_has_come_is_read_from_its_status() {
         (json!({}), Progress::Unplanned),
         (json!({"observedGeneration": -1}), Progress::Unplanned),
         (waiting()["status"].clone(), Progress::Unplanned),
-        (rejected, Progress::Told),
-        (with("Planned"), Progress::Planned),
+        (rejected, Progress::Known),
+        (status_with("Planned"), Progress::Planned),
         (both("Settled", "Planned"), Progress::Planned),
         (both("Planned", "Failed"), Progress::Planned),
-        (with("Scheduled"), Progress::Told),
-        (both("Settled", "Scheduled"), Progress::Told),
-        (both("Refused", "Failed"), Progress::Told),
+        (status_with("Scheduled"), Progress::Known),
+        (both("Settled", "Scheduled"), Progress::Known),
+        (both("Refused", "Failed"), Progress::Known),
     ] {
         assert_eq!(progress(&parsed(status.clone())), expected, "{status}");
     }
@@ -35,13 +38,14 @@ fn how_far_it_has_come_is_read_from_its_status() {
 #[tokio::test(start_paused = true)]
 async fn what_is_made_bounds_itself_and_names_the_request() {
     let begin = Timestamp::now();
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
-        "watch" => Reply::EventsAndNoMore(vec![modified(waiting()), modified(planned()), modified(told())]),
+    let outcome = after_creation(|asked| match asked.verb {
+        "watch" => {
+            Reply::EventsAndNoMore(vec![modified(waiting()), modified(planned()), modified(scheduled())])
+        }
         verb => panic!("{verb}"),
     })
     .await;
-    outcome.is_told();
+    outcome.is_scheduled();
     assert_eq!(outcome.verbs(), ["create", "watch"]);
     let [create, watch] = &outcome.asked[..] else { panic!() };
     assert!(
@@ -70,13 +74,10 @@ async fn what_was_turned_down_as_a_whole_is_a_problem() {
         "message": "executions is not true", "lastTransitionTime": "2026-01-02T03:04:05Z"});
     let status = json!({"observedGeneration": 1, "completionTime": "2026-01-02T03:04:05Z",
         "conditions": [accepted]});
-    let outcome = ask(move |asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
-        _ => Reply::EventsAndNoMore(vec![modified(bulk(2, status.clone()))]),
-    })
-    .await;
+    let outcome =
+        after_creation(move |_| Reply::EventsAndNoMore(vec![modified(bulk(2, status.clone()))])).await;
     let problem = outcome.answer.unwrap_err();
-    assert_eq!((problem.status.as_u16(), &*problem.code), (400, "BulkUpdatesDisabled"));
+    assert_eq!((problem.code.status().as_u16(), &*problem.code.to_string()), (400, "BulkUpdatesDisabled"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,11 +86,11 @@ async fn a_creation_without_an_answer_is_asked_for_again_under_the_same_name() {
         let outcome = ask(move |asked| match (asked.verb, asked.nth) {
             ("create", 1 | 2) if code == 0 => Reply::Broken,
             ("create", 1 | 2) => refusal(code, "etcd is away"),
-            ("create", _) => Reply::Answer(201, made()),
-            _ => Reply::EventsAndNoMore(vec![modified(told())]),
+            ("create", _) => Reply::Answer(201, created()),
+            _ => Reply::EventsAndNoMore(vec![modified(scheduled())]),
         })
         .await;
-        outcome.is_told();
+        outcome.is_scheduled();
         assert_eq!(outcome.verbs(), ["create", "create", "create", "watch"]);
         let bodies = outcome.of("create");
         assert!(bodies.iter().all(|create| create.body == bodies[0].body));
@@ -110,10 +111,10 @@ async fn a_name_that_is_taken_by_then_is_that_of_the_first_creation() {
         ("create" | "get", 1) => Reply::Broken,
         ("create", _) => refusal(409, "it exists"),
         ("get", _) => ok(planned()),
-        _ => Reply::EventsAndNoMore(vec![modified(told())]),
+        _ => Reply::EventsAndNoMore(vec![modified(scheduled())]),
     })
     .await;
-    outcome.is_told();
+    outcome.is_scheduled();
     assert_eq!(outcome.verbs(), ["create", "create", "get", "create", "get", "watch"]);
 }
 
@@ -122,7 +123,7 @@ async fn a_creation_that_is_refused_at_once_was_none() {
     for (code, status) in [(400, 400), (401, 401), (403, 403), (404, 404), (422, 400), (429, 429)] {
         let outcome = ask(move |_| refusal(code, "its words")).await;
         let problem = outcome.answer.clone().unwrap_err();
-        assert_eq!(problem.status.as_u16(), status, "{code}");
+        assert_eq!(problem.code.status().as_u16(), status, "{code}");
         assert_eq!(problem.message == "its words", code != 401, "{}", problem.message);
         assert_eq!(problem.retry_after, (code == 429).then_some(Duration::from_secs(7)));
         assert_eq!(outcome.verbs(), ["create"], "{code}");
@@ -130,7 +131,7 @@ async fn a_creation_that_is_refused_at_once_was_none() {
     // The kind is not served.
     let outcome = ask(|_| Reply::Answer(404, json!("404 page not found"))).await;
     let problem = outcome.answer.unwrap_err();
-    assert_eq!(problem.status.as_u16(), 503);
+    assert_eq!(problem.code.status().as_u16(), 503);
     assert!(problem.message.ends_with("is the operator installed?"), "{}", problem.message);
 }
 
@@ -140,20 +141,20 @@ async fn a_conflict_at_once_is_looked_into() {
     let outcome = ask(|asked| match asked.verb {
         "create" => refusal(409, "it exists"),
         "get" => ok(planned()),
-        _ => Reply::EventsAndNoMore(vec![modified(told())]),
+        _ => Reply::EventsAndNoMore(vec![modified(scheduled())]),
     })
     .await;
-    outcome.is_told();
+    outcome.is_scheduled();
     assert_eq!(outcome.verbs(), ["create", "get", "watch"]);
     // It is a conflict about something else, such as a quota.
     let outcome = ask(|asked| match (asked.verb, asked.nth) {
         ("create", 1) => refusal(409, "the quota has changed"),
-        ("create", _) => Reply::Answer(201, made()),
+        ("create", _) => Reply::Answer(201, created()),
         ("get", _) => refusal(404, "none"),
-        _ => Reply::EventsAndNoMore(vec![modified(told())]),
+        _ => Reply::EventsAndNoMore(vec![modified(scheduled())]),
     })
     .await;
-    outcome.is_told();
+    outcome.is_scheduled();
     assert_eq!(outcome.verbs(), ["create", "get", "create", "watch"]);
     let outcome = ask(|asked| match asked.verb {
         "create" => refusal(409, "the quota has changed"),
@@ -161,8 +162,8 @@ async fn a_conflict_at_once_is_looked_into() {
     })
     .await;
     let problem = outcome.answer.unwrap_err();
-    assert_eq!(problem.status.as_u16(), 503);
-    assert_eq!(problem.message, "the BulkUpdate could not be made: 409: the quota has changed");
+    assert_eq!(problem.code.status().as_u16(), 503);
+    assert_eq!(problem.message, "cannot create the BulkUpdate: 409: the quota has changed; nothing was done");
     // Which of the two it is can't be read.
     let outcome = ask(|asked| match asked.verb {
         "create" => refusal(409, "it exists"),
@@ -184,8 +185,8 @@ async fn whether_it_was_made_is_not_known_if_no_attempt_got_an_answer() {
     for script in scripts {
         let outcome = ask(script).await;
         let why = outcome.not_known();
-        assert!(why.contains("it may have been made"), "{why}");
-        assert!(outcome.took <= MAKE_LIMIT, "{:?}", outcome.took);
+        assert!(why.contains("it may have been created"), "{why}");
+        assert!(outcome.took <= CREATE_LIMIT, "{:?}", outcome.took);
         assert!(outcome.verbs().iter().all(|verb| *verb == "create"));
     }
 }

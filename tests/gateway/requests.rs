@@ -1,4 +1,4 @@
-//! What stands around every request, and what the gateway ships with.
+//! What every request passes through, and what the gateway ships with.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn the_manifests_are_taken_by_a_real_api_server() {
     let example = format!("{PROJECT}/deploy/gateway/ingress-example.yaml");
     let (ok, message) = plane.kubectl(&["apply", "--dry-run=server", "-f", &example], "");
     assert!(ok, "{message}");
-    // All that the gateway may do itself.
+    // The only right of the gateway itself.
     let rules: Vec<_> = plane
         .manifests("gateway")
         .into_iter()
@@ -57,7 +57,7 @@ async fn the_manifests_are_taken_by_a_real_api_server() {
 /// How long the gateway waits for a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends these bytes over a connection of their own.
+/// Sends these bytes over a new connection.
 async fn written(address: &str, bytes: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
@@ -83,7 +83,7 @@ async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_n
         caller.token, caller.namespace
     );
     let mut under_way = join_all((0..256).map(|_| written(&gateway.address, &head))).await;
-    // What looks whether all places are taken may itself have had the place of one of them, which was then refused.
+    // The request that checks whether all permits are taken may have held one of them, so that one of the others was refused.
     let began = Instant::now();
     while caller.get("/openapi.yaml").await.status != 429 {
         assert!(began.elapsed() < BODY_TIMEOUT, "{} requests are under way", under_way.len());
@@ -92,7 +92,7 @@ async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_n
     let answer = caller.get("/v2/lm/executions").await;
     let (code, message) = answer.error(429);
     assert_eq!((&*code, answer.header("retry-after")), ("TooManyRequests", "1"));
-    assert_eq!(message, "256 requests are under way already: nothing was done, try again");
+    assert_eq!(message, "256 requests are already in progress: nothing was done, try again");
     let answers = join_all(under_way.into_iter().map(all_of)).await;
     let (timed_out, refused): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.starts_with("HTTP/1.1 408 "));
@@ -100,7 +100,7 @@ async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_n
     for answer in timed_out {
         let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         assert_eq!(body["error"]["code"], "RequestTimeout", "{body}");
-        assert_eq!(body["error"]["message"], "the body did not come within 10s", "{body}");
+        assert_eq!(body["error"]["message"], "the body did not arrive within 10s", "{body}");
     }
     for answer in refused {
         assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
@@ -128,7 +128,7 @@ async fn head_is_get_without_a_body() {
     }
 }
 
-/// What never becomes a request has no id, no line in the log and no body: it gets a status, and the connection is closed.
+/// What is not an HTTP request gets no id, no log line and no body: only a status, and the connection is closed.
 #[tokio::test]
 async fn what_is_no_http_is_refused_with_a_status_alone() {
     let (_world, gateway, caller) = gateway("gw-no-http").await;
@@ -142,7 +142,7 @@ async fn what_is_no_http_is_refused_with_a_status_alone() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     }
-    // A head that does not come whole is not waited for.
+    // An incomplete head is not waited for.
     let answer = all_of(written(&gateway.address, "GET /v2/lm/meta HTTP/1.1\r\nHost: gate").await).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
     caller.get("/v2/lm/meta").await.ok(200);

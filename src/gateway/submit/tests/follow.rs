@@ -6,14 +6,16 @@ use serde_json::json;
 
 use super::{
     super::*,
-    fake::{Asked, Reply, ask, deleted, event, made, modified, ok, planned, refusal, told, waiting},
+    fake::{
+        Asked, Reply, after_creation, created, deleted, event, modified, ok, planned, refusal, scheduled,
+        waiting,
+    },
 };
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_plans_is_taken_back_and_nothing_was_done() {
     for waits in [false, true] {
-        let outcome = ask(move |asked| match asked.verb {
-            "create" => Reply::Answer(201, made()),
+        let outcome = after_creation(move |asked| match asked.verb {
             "watch" if waits => Reply::EventsAndNoMore(vec![modified(waiting())]),
             "watch" => Reply::EventsAndNoMore(vec![]),
             _ => deleted(),
@@ -32,15 +34,14 @@ async fn what_nobody_plans_is_taken_back_and_nothing_was_done() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_planned_while_it_was_taken_back_is_followed() {
-    let outcome = ask(|asked| match (asked.verb, asked.nth) {
-        ("create", _) => Reply::Answer(201, made()),
+    let outcome = after_creation(|asked| match (asked.verb, asked.nth) {
         ("watch", 1) => Reply::EventsAndNoMore(vec![]),
         ("delete", _) => refusal(409, "it has changed"),
         ("get", _) => ok(planned()),
-        _ => Reply::EventsAndNoMore(vec![modified(told())]),
+        _ => Reply::EventsAndNoMore(vec![modified(scheduled())]),
     })
     .await;
-    outcome.is_told();
+    outcome.is_scheduled();
     assert_eq!(outcome.verbs(), ["create", "watch", "delete", "get", "watch"]);
     // From where it was read.
     assert!(outcome.asked[4].uri.contains("resourceVersion=2"), "{}", outcome.asked[4].uri);
@@ -48,8 +49,7 @@ async fn what_was_planned_while_it_was_taken_back_is_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_changed_and_still_is_not_planned_is_taken_back_once_more() {
-    let outcome = ask(|asked| match (asked.verb, asked.nth) {
-        ("create", _) => Reply::Answer(201, made()),
+    let outcome = after_creation(|asked| match (asked.verb, asked.nth) {
         ("watch", _) => Reply::EventsAndNoMore(vec![]),
         ("delete", 1) => refusal(409, "it has changed"),
         ("get", _) => ok(waiting()),
@@ -73,20 +73,19 @@ async fn where_it_can_not_be_taken_back_the_answer_names_it() {
         |asked| if asked.verb == "get" { Reply::Broken } else { refusal(409, "it has changed") },
         |asked| if asked.verb == "get" { refusal(404, "gone") } else { refusal(409, "it has changed") },
         |asked| {
-            let mut another = made();
+            let mut another = created();
             another["metadata"]["uid"] = json!("uid-2");
             if asked.verb == "get" { ok(another) } else { refusal(409, "it has changed") }
         },
     ];
     for script in scripts {
-        let outcome = ask(move |asked| match asked.verb {
-            "create" => Reply::Answer(201, made()),
+        let outcome = after_creation(move |asked| match asked.verb {
             "watch" => Reply::EventsAndNoMore(vec![]),
             _ => script(asked),
         })
         .await;
         let why = outcome.not_known();
-        assert!(why.contains("it could not be taken back ("), "{why}");
+        assert!(why.contains("it could not be withdrawn ("), "{why}");
         assert_eq!(outcome.of("delete").len(), 1, "its outcome is not known");
     }
 }
@@ -101,17 +100,16 @@ async fn without_a_watch_it_is_read_again_and_again() {
         || Reply::Events(vec![json!("no event")]),
     ];
     for script in scripts {
-        let outcome = ask(move |asked| match (asked.verb, asked.nth) {
-            ("create", _) => Reply::Answer(201, made()),
+        let outcome = after_creation(move |asked| match (asked.verb, asked.nth) {
             ("watch", _) => script(),
-            ("get", 1 | 2) => ok(made()),
+            ("get", 1 | 2) => ok(created()),
             ("get", 3) => Reply::Broken,
             ("get", 4) => ok(planned()),
-            ("get", 5) => ok(told()),
+            ("get", 5) => ok(scheduled()),
             (verb, nth) => panic!("{verb} {nth}"),
         })
         .await;
-        outcome.is_told();
+        outcome.is_scheduled();
         assert_eq!(outcome.of("get").len(), 5);
         assert!(outcome.took < Duration::from_secs(2), "{:?}", outcome.took);
     }
@@ -119,8 +117,7 @@ async fn without_a_watch_it_is_read_again_and_again() {
 
 #[tokio::test(start_paused = true)]
 async fn reading_that_is_refused_is_not_hammered() {
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
+    let outcome = after_creation(|asked| match asked.verb {
         "delete" => deleted(),
         _ => refusal(403, "not you"),
     })
@@ -131,80 +128,64 @@ async fn reading_that_is_refused_is_not_hammered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_is_begun_anew_where_it_was() {
-    let outcome = ask(|asked| match (asked.verb, asked.nth) {
-        ("create", _) => Reply::Answer(201, made()),
+    let outcome = after_creation(|asked| match (asked.verb, asked.nth) {
         ("watch", 1) => Reply::Events(vec![modified(planned())]),
         ("get", _) => ok(planned()),
-        _ => Reply::EventsAndNoMore(vec![modified(told())]),
+        _ => Reply::EventsAndNoMore(vec![modified(scheduled())]),
     })
     .await;
-    outcome.is_told();
+    outcome.is_scheduled();
     let last = outcome.of("watch").last().unwrap().uri.clone();
     assert!(last.contains("resourceVersion=2"), "{last}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn somebody_who_deletes_it_before_it_is_planned_has_kept_it_from_everything() {
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
-        _ => Reply::EventsAndNoMore(vec![event("DELETED", waiting())]),
-    })
-    .await;
-    assert!(outcome.nothing_done().contains("somebody has deleted BulkUpdate team-a/request-id-1"));
+    let outcome = after_creation(|_| Reply::EventsAndNoMore(vec![event("DELETED", waiting())])).await;
+    assert!(outcome.nothing_done().contains("somebody deleted BulkUpdate team-a/request-id-1"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn somebody_who_deletes_it_later_leaves_it_unknown_unless_it_has_told() {
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
-        _ => Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", planned())]),
-    })
-    .await;
-    assert!(outcome.not_known().contains("somebody has deleted it"));
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
-        _ => Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", told())]),
-    })
-    .await;
-    outcome.is_told();
+    let outcome =
+        after_creation(|_| Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", planned())]))
+            .await;
+    assert!(outcome.not_known().contains("somebody deleted it"));
+    let outcome =
+        after_creation(|_| Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", scheduled())]))
+            .await;
+    outcome.is_scheduled();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deletion_that_was_not_seen_leaves_it_unknown() {
     let another = || {
-        let mut another = told();
+        let mut another = scheduled();
         another["metadata"]["uid"] = json!("uid-2");
         another
     };
     let outcomes = [
-        ask(|asked| match asked.verb {
-            "create" => Reply::Answer(201, made()),
+        after_creation(|asked| match asked.verb {
             "watch" => Reply::Events(vec![]),
             _ => refusal(404, "gone"),
         })
         .await,
-        ask(move |asked| match asked.verb {
-            "create" => Reply::Answer(201, made()),
+        after_creation(move |asked| match asked.verb {
             "watch" => Reply::Events(vec![]),
             _ => ok(another()),
         })
         .await,
-        ask(move |asked| match asked.verb {
-            "create" => Reply::Answer(201, made()),
-            _ => Reply::EventsAndNoMore(vec![event("ADDED", another())]),
-        })
-        .await,
+        after_creation(move |_| Reply::EventsAndNoMore(vec![event("ADDED", another())])).await,
     ];
     for outcome in outcomes {
-        assert!(outcome.not_known().contains("somebody has deleted it"));
+        assert!(outcome.not_known().contains("somebody deleted it"));
         assert!(outcome.of("delete").is_empty());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_planned_is_followed_to_the_second_limit_and_never_taken_back() {
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
+    let outcome = after_creation(|asked| match asked.verb {
         "watch" => Reply::EventsAndNoMore(vec![modified(planned())]),
         "get" => ok(planned()),
         verb => panic!("{verb}"),
@@ -218,13 +199,12 @@ async fn what_is_planned_is_followed_to_the_second_limit_and_never_taken_back() 
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_stands_still_hides_no_outcome() {
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
+    let outcome = after_creation(|asked| match asked.verb {
         "watch" => Reply::EventsAndNoMore(vec![modified(planned())]),
-        _ => ok(told()),
+        _ => ok(scheduled()),
     })
     .await;
-    outcome.is_told();
+    outcome.is_scheduled();
     assert!(outcome.of("delete").is_empty());
 }
 
@@ -233,7 +213,7 @@ async fn a_watch_that_stands_still_hides_no_outcome() {
 fn the_limits_fit_into_each_other() {
     let starting = Duration::from_secs(u64::try_from(STARTING_DEADLINE).unwrap());
     assert!(
-        MAKE_LIMIT < PLAN_LIMIT
+        CREATE_LIMIT < PLAN_LIMIT
             && PLAN_LIMIT < starting
             && starting < WRITE_LIMIT
             && WRITE_LIMIT < FOLLOW_LIMIT
@@ -243,10 +223,9 @@ fn the_limits_fit_into_each_other() {
 /// The gateway asks for nothing that its callers' role does not have.
 #[tokio::test(start_paused = true)]
 async fn all_requests_are_about_that_one_bulk_update() {
-    let outcome = ask(|asked| match asked.verb {
-        "create" => Reply::Answer(201, made()),
+    let outcome = after_creation(|asked| match asked.verb {
         "watch" => Reply::Broken,
-        "get" => ok(made()),
+        "get" => ok(created()),
         _ => deleted(),
     })
     .await;

@@ -36,7 +36,7 @@ pub enum Reply {
     Hang,
     /// The events of a watch, which then ends.
     Events(Vec<Value>),
-    /// The events of a watch, which then stands still.
+    /// The events of a watch, which then hangs.
     EventsAndNoMore(Vec<Value>),
 }
 
@@ -81,7 +81,7 @@ fn caller(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Caller, 
     let invocation = crate::gateway::invocation::Invocation { id: "id-1".into(), target: "/".into() };
     let namespace = "team-a".to_owned();
     let (client, clock) = (Client::new(service, "team-a"), Clock::default());
-    (Caller { client, namespace, clock, invocation, place: None }, log)
+    (Caller { client, namespace, clock, invocation, permit: None }, log)
 }
 
 fn events_of(events: Vec<Value>) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> {
@@ -101,21 +101,21 @@ pub fn bulk(version: u32, status: Value) -> Value {
         "spec": {"executions": [{"id": "item-0", "targetStatus": "STOPPED"}]}, "status": status})
 }
 
-pub fn made() -> Value {
+pub fn created() -> Value {
     bulk(1, json!({"observedGeneration": -1}))
 }
 
-pub fn with(result: &str) -> Value {
+pub fn status_with(result: &str) -> Value {
     json!({"observedGeneration": 1, "startTime": "2026-01-02T03:04:05Z",
         "executions": [{"id": "item-0", "targetStatus": "STOPPED", "result": result}]})
 }
 
 pub fn planned() -> Value {
-    bulk(2, with("Planned"))
+    bulk(2, status_with("Planned"))
 }
 
-pub fn told() -> Value {
-    bulk(3, with("Scheduled"))
+pub fn scheduled() -> Value {
+    bulk(3, status_with("Scheduled"))
 }
 
 /// One that waits, and says for what.
@@ -155,9 +155,14 @@ pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ou
     let (caller, log) = caller(script);
     let began = Instant::now();
     let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
-    let answer = carry_out(&caller, Kind::Execution, vec![item]).await;
+    let answer = submit(&caller, Kind::Execution, vec![item]).await;
     let asked = log.lock().unwrap().clone();
     Outcome { answer, asked, took: began.elapsed() }
+}
+
+/// The same, where the BulkUpdate is created at once.
+pub async fn after_creation(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Outcome {
+    ask(move |asked| if asked.verb == "create" { Reply::Answer(201, created()) } else { script(asked) }).await
 }
 
 pub struct Outcome {
@@ -176,7 +181,7 @@ impl Outcome {
     }
 
     #[track_caller]
-    pub fn is_told(&self) {
+    pub fn is_scheduled(&self) {
         let status = self.answer.as_ref().unwrap();
         assert_eq!(status.items(Kind::Execution)[0].result, ItemResult::Scheduled);
     }
@@ -185,7 +190,7 @@ impl Outcome {
     #[track_caller]
     pub fn nothing_done(&self) -> &str {
         let problem = self.answer.as_ref().unwrap_err();
-        assert_eq!(problem.status.as_u16(), 503, "{problem:?}");
+        assert_eq!(problem.code.status().as_u16(), 503, "{problem:?}");
         assert!(problem.message.contains("nothing was done"), "{}", problem.message);
         &problem.message
     }
@@ -194,7 +199,11 @@ impl Outcome {
     #[track_caller]
     pub fn not_known(&self) -> &str {
         let problem = self.answer.as_ref().unwrap_err();
-        assert_eq!((problem.status.as_u16(), &*problem.code), (504, "OutcomeUnknown"), "{problem:?}");
+        assert_eq!(
+            (problem.code.status().as_u16(), &*problem.code.to_string()),
+            (504, "OutcomeUnknown"),
+            "{problem:?}"
+        );
         let begins = "the outcome of BulkUpdate team-a/request-id-1 is not known: ";
         assert!(problem.message.starts_with(begins), "{}", problem.message);
         &problem.message
