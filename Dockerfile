@@ -1,7 +1,7 @@
 # The operator as an image: one static binary, run by a user without a name, and nothing else to run.
 # Each architecture is built on a machine of its own kind (or under emulation): no cross-compiler to keep in step.
 
-# `dev/build-image --local-base` puts another builder here, made of Debian's packages, where no registry is at hand.
+# `dev/release/image --local-base` puts another builder here, made of Debian's packages, where no registry is at hand.
 ARG BUILDER=docker.io/library/rust:1.95.0-slim-bookworm
 FROM ${BUILDER} AS build
 WORKDIR /build

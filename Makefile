@@ -26,7 +26,7 @@ demo: ## show the operator at work on a control plane of its own, from nothing t
 
 .PHONY: test
 test: ## all tests, those against a real API server included
-	@dev/check-tools
+	@dev/check/prerequisites
 	@dev/control-plane/build >/dev/null
 	cargo test --locked
 	@# What the others have left tells whether a right is granted for nothing.
@@ -44,22 +44,22 @@ on_oldest := $(filter-out $(not_on_oldest),$(patsubst tests/%.rs,%,$(wildcard te
 .PHONY: test-oldest
 test-oldest: export AI_API_TEST_KUBERNETES := 1.33
 test-oldest: ## the tests against an API server, on the oldest Kubernetes that is supported
-	@dev/check-tools
+	@dev/check/prerequisites
 	@"$$(dev/control-plane/build)/kube-apiserver" --version
 	cargo test --locked $(addprefix --test ,$(on_oldest))
 
 .PHONY: test-install
 test-install: ## install by Kustomize and by Helm, and carry out a BulkUpdate with what that has made
-	@dev/check-install
+	@dev/check/install
 
 .PHONY: test-uninstall
 test-uninstall: ## install, uninstall in the middle of things, and see that nothing is stuck or left
-	@dev/check-tools
-	@dev/check-uninstall
+	@dev/check/prerequisites
+	@dev/check/uninstall
 
 .PHONY: test-clients
 test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
-	@dev/test-clients
+	@dev/check/clients
 
 .PHONY: bench
 bench: ## the operator as ratios to a bare client in the same run: a table, and target/bench/operator.json; ten minutes
@@ -79,30 +79,30 @@ bench-gateway: ## the gateway under load, as ratios to a bare client in the same
 .PHONY: mutations
 mutations: ## break the operator on purpose in each way of tests/mutations, and see the test named there go red
 	@dev/control-plane/build >/dev/null
-	dev/mutations
+	dev/check/mutations
 
 .PHONY: mutants
 mutants: ## cargo-mutants over what decides and what sends; two hours on two cores
 	@dev/control-plane/build >/dev/null
-	dev/mutants
+	dev/check/mutants
 
 .PHONY: image
 image: ## build the container image, with docker or buildah
-	@dev/build-image
+	@dev/release/image
 
 .PHONY: lint
 lint: ## format, clippy, and cargo-deny: licences, bans, sources
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	dev/deny licenses bans sources
+	dev/check/deny licenses bans sources
 
 .PHONY: advisories
 advisories: ## dependencies with known vulnerabilities (cargo-deny); needs the internet, for the database of them
-	dev/deny advisories
+	dev/check/deny advisories
 
 .PHONY: manifests
 manifests: ## check deploy/: Kustomize and Helm make the same, a real API server takes it, kubeconform, promtool
-	@dev/check-manifests
+	@dev/check/manifests
 
 .PHONY: chart
 chart: ## write anew what the Helm chart takes from the Kustomize manifests
@@ -119,10 +119,10 @@ docs: ## update the field reference in docs/api.md and the code map in docs/arch
 
 .PHONY: drift
 drift: ## fail if crds/ is not what the Rust types say
-	@dev/check-drift
+	@dev/check/drift
 
 .PHONY: crds-compat
 crds-compat: ## fail if crds/ breaks what those of the last release allowed
-	@dev/check-tools
-	@dev/test-check-crds
-	@dev/check-crds
+	@dev/check/prerequisites
+	@dev/check/crds-test
+	@dev/check/crds

@@ -10,7 +10,7 @@ use crate::{path, read};
 /// The folders that have text of our own, besides the documents.
 const FOLDERS: [&str; 9] = [".ci", ".github", "benches", "crds", "deploy", "dev", "examples", "src", "tests"];
 
-/// The languages of blocks that dev/document.sh knows.
+/// The languages of blocks that dev/check/document.sh knows.
 const LANGUAGES: [&str; 6] = ["console", "mermaid", "promql", "sh", "text", "yaml"];
 
 /// The files below a folder of the repository, by their paths in it.
@@ -183,15 +183,15 @@ fn every_mention_of_a_document_is_of_one_that_is_there() {
 
 #[test]
 fn every_document_with_commands_is_run() {
-    let check = read("dev/check-readme");
+    let check = read("dev/check/documents");
     let list = check.split_once("\ndocuments=(\n").unwrap().1.split_once("\n)\n").unwrap().0;
     let mut run: BTreeSet<_> = list.split_whitespace().map(ToOwned::to_owned).collect();
     assert!(check.contains("for document in \"${documents[@]}\"; do\n  run_document \"$document\"\n"));
-    let clients = read("dev/test-clients");
+    let clients = read("dev/check/clients");
     run.extend(clients.lines().filter_map(|line| line.trim().strip_prefix("run_document ").map(Into::into)));
 
     for (document, text) in documents() {
-        // dev/document.sh takes an indented block for a part of a list, and does not run it.
+        // dev/check/document.sh takes an indented block for a part of a list, and does not run it.
         let is_hidden = |line: &str| line.starts_with(' ') && ["```sh", "```console"].contains(&line.trim());
         assert!(!text.lines().any(is_hidden), "{document}: commands in an indented block are not run");
         for language in languages(&text) {

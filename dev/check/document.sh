@@ -43,7 +43,7 @@ printed_as() {
   done < <([[ -z $1 ]] || plain <<<"$1")
   # shellcheck disable=SC2053
   [[ $printed == $pattern. ]] && return
-  echo "${0##*/}: $at should print (< ${at%:*}, > printed)" >&2
+  echo "dev/check/${0##*/}: $at should print (< ${at%:*}, > printed)" >&2
   diff <(plain <<<"$1") <(plain <printed) >&2 || true
   return 1
 }
@@ -56,7 +56,7 @@ has_commands() { # BLOCK
     [[ -n $line ]] || continue
     found=$(tail -n "+$from" printed | grep -nxF -m1 -e "\$ $line" | cut -d: -f1) || true
     if [[ -z $found ]]; then
-      echo "${0##*/}: $at: it does not run this, or not in this order: $line" >&2
+      echo "dev/check/${0##*/}: $at: it does not run this, or not in this order: $line" >&2
       return 1
     fi
     from=$((from + found))
@@ -79,7 +79,7 @@ run() { # COMMANDS
   if [[ -z $has_to_fail ]]; then
     eval "$1" </dev/null >printed 2>&1
   elif (eval "$1") </dev/null >printed 2>&1; then
-    echo "${0##*/}: $at has to fail" >&2
+    echo "dev/check/${0##*/}: $at has to fail" >&2
     return 1
   fi
 }
@@ -142,10 +142,10 @@ block() { # LANGUAGE DIRECTIVE TEXT
           fi
           ;;
         mermaid | promql) ;;
-        *) echo "${0##*/}: $at: what to do with a block of '$1'?" >&2; return 1 ;;
+        *) echo "dev/check/${0##*/}: $at: what to do with a block of '$1'?" >&2; return 1 ;;
       esac
       ;;
-    *) echo "${0##*/}: $at: what is '$2'?" >&2; return 1 ;;
+    *) echo "dev/check/${0##*/}: $at: what is '$2'?" >&2; return 1 ;;
   esac
 }
 
@@ -165,6 +165,6 @@ run_document() { # FILE, in the repository
     fi
     previous=$line
   done 3<"$root/$1"
-  [[ -z $language ]] || { echo "${0##*/}: the last block of $1 does not end" >&2; return 1; }
+  [[ -z $language ]] || { echo "dev/check/${0##*/}: the last block of $1 does not end" >&2; return 1; }
   echo "$1: all as it says"
 }
