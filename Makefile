@@ -91,9 +91,10 @@ image: ## build the container image, with docker or buildah
 	@dev/release/image
 
 .PHONY: lint
-lint: ## format, clippy, and cargo-deny: licences, bans, sources
+lint: ## format, clippy, shellcheck, actionlint, spelling, and cargo-deny: licences, bans, sources
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	dev/check/scripts
 	dev/check/deny licenses bans sources
 
 .PHONY: advisories

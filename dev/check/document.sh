@@ -19,6 +19,7 @@
 
 at=
 has_to_fail=
+: "${root:?the folder of the repository}"
 
 # What differs from run to run.
 plain() {
