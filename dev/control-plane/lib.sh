@@ -1,7 +1,28 @@
-# What up, down and run share. Sourced, with $0 the script that the user called.
+# What the scripts of this folder share. Sourced, with $0 the script that the user called.
 # shellcheck shell=bash
 
 die() { echo "control-plane: $*" >&2; exit 1; }
+
+# Where binaries are kept, and which Kubernetes versions there are.
+# shellcheck disable=SC2034 # used by build and download
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/ai-api-operator/control-plane oldest=1.33 newest=1.37
+
+# unusable FOLDER [MINOR]: prints why the binaries there cannot be used: incomplete, or not of that Kubernetes (without MINOR: too old).
+unusable() {
+  local name version minor
+  for name in etcd kubectl kube-apiserver; do
+    [[ -x $1/$name ]] || { echo "it has no executable $name" && return; }
+  done
+  version=$("$1/kube-apiserver" --version 2>/dev/null) || true
+  minor=$(sed -nE 's/^Kubernetes v(1\.[0-9]+)\..*/\1/p' <<<"$version")
+  if [[ -z $minor ]]; then
+    echo "its kube-apiserver does not run here"
+  elif [[ -n ${2:-} && $minor != "$2" ]]; then
+    echo "it has $version, not $2"
+  elif ((${minor#1.} < ${oldest#1.})); then
+    echo "it has $version, and the oldest supported one is $oldest"
+  fi
+}
 
 # The folder named on the command line, absolute: it is by their folder that the servers are known.
 control_plane_dir() {
