@@ -3,6 +3,7 @@
 use ai_api_operator::api::Kind;
 use proptest::{option, prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::{Value, json};
+use support::{World, operator::LONG_LEASE};
 
 use super::{
     hostile,
@@ -12,7 +13,6 @@ use super::{
     send::{delete, edited, get, patch, post, refusal},
     tally::Tally,
 };
-use crate::support::{World, operator::LONG_LEASE};
 
 /// What is sent as the ConfigMap, and what its text means.
 #[derive(Clone, Debug)]
@@ -288,7 +288,7 @@ impl Means {
                 let why = message.strip_prefix("invalid bulkUpdates of ConfigMap bad-flags/ai-api-meta: ");
                 why.is_some_and(|why| why.trim().len() > 3)
             }
-            _ => message.contains("is not true in bulkUpdates of ConfigMap bad-flags/ai-api-meta"),
+            _ => message.contains("are disabled in ConfigMap bad-flags/ai-api-meta"),
         };
         let on = match (self, kind) {
             (Self::Says(on, _), Kind::Execution) | (Self::Says(_, on), Kind::Deployment) => on,

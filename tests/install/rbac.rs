@@ -1,11 +1,11 @@
 //! The operator's rights are as small as they can be: without any one of them something fails. That none is granted for
-//! nothing is what `tests/rights_used.rs` looks for in the audit logs of all tests.
+//! nothing is what `tests/docs/rights_used.rs` looks for in the audit logs of all tests.
 
 use std::process::Stdio;
 
-use crate::support::{World, conditions, outcome, until};
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, conditions, outcome, until};
 
 /// One verb that a shipped role grants.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,7 +152,7 @@ async fn without_any_one_of_its_rights_it_does_not_start_and_names_it() {
         let output = command.stdin(Stdio::null()).output().unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
         let last = log.lines().last().unwrap_or_default();
-        let wanted = format!("this user may not {}", named(right));
+        let wanted = format!("permissions are missing: {}", named(right));
         assert!(output.status.code() == Some(2) && last.contains(&wanted), "{wanted}: {log}");
         println!("{}", last.split("ERROR ").nth(1).unwrap());
     }
@@ -202,7 +202,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             let bulk = format!("bu/{}", name("planned"));
             world.kubectl_ok(&["label", &bulk, "seen=yes"], "");
             world.set_status(kind, "managed-1", json!({"state": "STOPPED"})).await;
-            logged(world, "the status can't be written; trying again").await;
+            logged(world, "cannot write the status; retrying").await;
             Some("after a conflict the record is not written".into())
         }
         ("bulkupdates", "delete") => {
@@ -210,7 +210,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             let mut spec = one("no-such-name", "STOPPED");
             spec["ttlSecondsAfterFinished"] = json!(0);
             world.submit(&name("expires"), spec).await;
-            logged(world, "it can't be deleted after its TTL; trying again").await;
+            logged(world, "cannot delete it after its TTL; retrying").await;
             Some("what has finished is not deleted after its TTL".into())
         }
         ("bulkupdates/status", "update" | "patch") => {
@@ -232,7 +232,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
         ("events", "create") => {
             roles.without(world, Some(right)).await;
             world.carry_out(&name("untold"), one("no-such-name", "STOPPED")).await;
-            logged(world, "an event could not be written").await;
+            logged(world, "cannot publish an event").await;
             Some("there are no events".into())
         }
         ("configmaps", "get") => {
