@@ -1,4 +1,4 @@
-# `make` alone prints the manual: the `##` comment of each target.
+# `make` alone prints the `##` comment of each target.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 dir := target/control-plane
@@ -8,12 +8,12 @@ help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: up
-up: ## start a Kubernetes control plane on this machine and say how to use it
+up: ## start a Kubernetes control plane on this machine
 	@dev/control-plane/up $(dir)
-	@echo "Then"
-	@echo "  kubectl apply --server-side -k deploy/base    # CRDs, RBAC and the operator's Deployment (no node runs it)"
+	@echo "Then:"
+	@echo "  kubectl apply --server-side -k deploy/base    # CRDs, RBAC and the operator's Deployment (there is no node to run it)"
 	@echo "  cargo run -- controller --namespace ai-api-system    # the operator, on this machine"
-	@echo "  kubectl apply -f examples/meta-on.yaml        # switch bulk updates on"
+	@echo "  kubectl apply -f examples/meta-on.yaml        # enable bulk updates"
 	@echo "make down stops it; its data stays in $(dir)."
 
 .PHONY: down
@@ -21,12 +21,12 @@ down: ## stop the control plane of `make up`
 	@dev/control-plane/down $(dir)
 
 .PHONY: demo
-demo: ## show the operator at work on a control plane of its own, from nothing to the outcome
+demo: ## show the operator at work, on a control plane of its own
 	@dev/demo
 
 .PHONY: test
-test: ## all tests, those against a real API server included
-	@dev/check-tools
+test: ## all tests, including those against a real API server
+	@dev/check/prerequisites
 	@dev/control-plane/build >/dev/null
 	cargo test --locked
 	@# What the others have left tells whether a right is granted for nothing.
@@ -43,23 +43,23 @@ not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::
 
 .PHONY: test-oldest
 test-oldest: export AI_API_TEST_KUBERNETES := 1.33
-test-oldest: ## the tests against an API server, on the oldest Kubernetes that is supported
-	@dev/check-tools
+test-oldest: ## the tests against an API server, on the oldest supported Kubernetes
+	@dev/check/prerequisites
 	@"$$(dev/control-plane/build)/kube-apiserver" --version
 	cargo test --locked $(on_oldest) -- $(not_on_oldest)
 
 .PHONY: test-install
-test-install: ## install by Kustomize and by Helm, and carry out a BulkUpdate with what that has made
-	@dev/check-install
+test-install: ## install with Kustomize and with Helm, and carry out a BulkUpdate
+	@dev/check/install
 
 .PHONY: test-uninstall
-test-uninstall: ## install, uninstall in the middle of things, and see that nothing is stuck or left
-	@dev/check-tools
-	@dev/check-uninstall
+test-uninstall: ## uninstall while BulkUpdates are in progress, and check that nothing is stuck or left
+	@dev/check/prerequisites
+	@dev/check/uninstall
 
 .PHONY: test-clients
 test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
-	@dev/test-clients
+	@dev/check/clients
 
 # The operator as it is shipped. A panic unwinds in what measures it, so that it ends the processes it has started.
 measure = cargo build --release --locked && \
@@ -81,39 +81,40 @@ bench-gateway: ## the gateway under load, as ratios to a bare client in the same
 	$(measure) bench-gateway
 
 .PHONY: mutations
-mutations: ## break the operator on purpose in each way of tests/mutations, and see the test named there go red
+mutations: ## apply each patch of tests/mutations, and check that the test named there fails
 	@dev/control-plane/build >/dev/null
-	dev/mutations
+	dev/check/mutations
 
 .PHONY: mutants
-mutants: ## cargo-mutants over what decides and what sends; two hours on two cores
+mutants: ## cargo-mutants on the decisions and the requests; two hours on two cores
 	@dev/control-plane/build >/dev/null
-	dev/mutants
+	dev/check/mutants
 
 .PHONY: image
 image: ## build the container image, with docker or buildah
-	@dev/build-image
+	@dev/release/image
 
 .PHONY: lint
-lint: ## format, clippy, and cargo-deny: licences, bans, sources
+lint: ## format, clippy, shellcheck, actionlint, spelling, and cargo-deny: licences, bans, sources
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	dev/deny licenses bans sources
+	dev/check/scripts
+	dev/check/deny licenses bans sources
 
 .PHONY: advisories
-advisories: ## dependencies with known vulnerabilities (cargo-deny); needs the internet, for the database of them
-	dev/deny advisories
+advisories: ## dependencies with known vulnerabilities (cargo-deny); downloads the database from github.com
+	dev/check/deny advisories
 
 .PHONY: manifests
-manifests: ## check deploy/: Kustomize and Helm make the same, a real API server takes it, kubeconform, promtool
-	@dev/check-manifests
+manifests: ## check deploy/: Kustomize and Helm agree, a real API server accepts it, kubeconform, promtool
+	@dev/check/manifests
 
 .PHONY: chart
-chart: ## write anew what the Helm chart takes from the Kustomize manifests
+chart: ## copy the Kustomize manifests into the Helm chart
 	@dev/chart-files
 
 .PHONY: crds
-crds: ## write crds/, and what the Helm chart takes from it, anew from the Rust types
+crds: ## generate crds/, and its copy in the Helm chart, from the Rust types
 	cargo run --locked -- crds --out-dir crds
 	@dev/chart-files
 
@@ -122,11 +123,11 @@ docs: ## update the field reference in docs/api.md and the code map in docs/arch
 	UPDATE_DOCS=1 cargo test --locked --test docs
 
 .PHONY: drift
-drift: ## fail if crds/ is not what the Rust types say
-	@dev/check-drift
+drift: ## fail if crds/ differs from what the Rust types generate
+	@dev/check/drift
 
 .PHONY: crds-compat
-crds-compat: ## fail if crds/ breaks what those of the last release allowed
-	@dev/check-tools
-	@dev/test-check-crds
-	@dev/check-crds
+crds-compat: ## fail if crds/ has breaking changes since the last release
+	@dev/check/prerequisites
+	@dev/check/crds-test
+	@dev/check/crds

@@ -1,4 +1,4 @@
-"""What dev/test-clients has set up: a gateway, an operator, and a namespace with the workloads of examples/."""
+"""What dev/check/clients has set up: a gateway, an operator, and a namespace with the workloads of examples/."""
 
 import json
 import os

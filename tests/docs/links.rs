@@ -5,12 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{path, read};
+use crate::{
+    commands::{self, blocks},
+    path, read,
+};
 
 /// The folders that have text of our own, besides the documents.
 const FOLDERS: [&str; 9] = [".ci", ".github", "benches", "crds", "deploy", "dev", "examples", "src", "tests"];
 
-/// The languages of blocks that dev/document.sh knows.
+/// The languages of blocks.
 const LANGUAGES: [&str; 6] = ["console", "mermaid", "promql", "sh", "text", "yaml"];
 
 /// The files below a folder of the repository, by their paths in it.
@@ -55,16 +58,6 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
         let mark = line.trim_start().starts_with("```");
         in_block ^= mark;
         !mark && !in_block
-    })
-}
-
-/// The languages of a document's blocks.
-fn languages(text: &str) -> impl Iterator<Item = &str> {
-    let mut in_block = false;
-    text.lines().filter_map(move |line| {
-        let language = line.trim_start().strip_prefix("```")?;
-        in_block = !in_block;
-        in_block.then_some(language)
     })
 }
 
@@ -183,22 +176,16 @@ fn every_mention_of_a_document_is_of_one_that_is_there() {
 
 #[test]
 fn every_document_with_commands_is_run() {
-    let check = read("dev/check-readme");
-    let list = check.split_once("\ndocuments=(\n").unwrap().1.split_once("\n)\n").unwrap().0;
-    let mut run: BTreeSet<_> = list.split_whitespace().map(ToOwned::to_owned).collect();
-    assert!(check.contains("for document in \"${documents[@]}\"; do\n  run_document \"$document\"\n"));
-    let clients = read("dev/test-clients");
-    run.extend(clients.lines().filter_map(|line| line.trim().strip_prefix("run_document ").map(Into::into)));
-
+    let run = commands::run();
     for (document, text) in documents() {
-        // dev/document.sh takes an indented block for a part of a list, and does not run it.
-        let is_hidden = |line: &str| line.starts_with(' ') && ["```sh", "```console"].contains(&line.trim());
-        assert!(!text.lines().any(is_hidden), "{document}: commands in an indented block are not run");
-        for language in languages(&text) {
+        for block in blocks(&document, &text) {
+            let language = block.language;
             assert!(LANGUAGES.contains(&language), "{document}: a block of '{language}'");
+            if ["console", "sh"].contains(&language) {
+                assert!(!block.indented, "{document}: commands in an indented block are not run");
+                assert!(run.contains(&document), "nothing runs the commands of {document}");
+            }
         }
-        let has_commands = languages(&text).any(|language| ["console", "sh"].contains(&language));
-        assert!(!has_commands || run.contains(&document), "nothing runs the commands of {document}");
     }
     for document in run {
         assert!(path(&document).is_file(), "there is no {document}");

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod architecture;
+mod commands;
 mod fields;
 mod imports;
 mod links;

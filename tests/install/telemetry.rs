@@ -51,7 +51,7 @@ async fn metrics_tell_what_was_done() {
         .await;
     let (code, text) = world.operator.probe("/metrics").await;
     assert_eq!(code, 200);
-    // dev/check-metrics gives it to Prometheus' own parser.
+    // dev/check/metrics gives it to Prometheus' own parser.
     std::fs::write(world.plane.folder.join("metrics.txt"), &text).unwrap();
     assert!(text.ends_with("# EOF\n"), "OpenMetrics ends so");
     for name in ["running-1", "stopped-1", "no-such-name", "missing\"", "namespace=", "metrics\""] {

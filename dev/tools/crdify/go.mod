@@ -1,4 +1,4 @@
-// Pins crdify, which dev/check-crds builds; go.sum makes the build reproducible.
+// Pins crdify, which `dev/tools/crdify/build` builds; go.sum makes the build reproducible.
 module crdify
 
 go 1.26.0
