@@ -132,7 +132,7 @@ pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules
         return Planning::Reject(ConditionReason::DeadlineExceeded, message);
     }
     if let Admission::Missing(why) = &observation.admission {
-        return Planning::Wait(Hindrance::Waiting, why.clone());
+        return Planning::Wait(Hindrance::Waiting, why.to_string());
     }
     if !observation.admission.covers(request.created) {
         return Planning::Reject(ConditionReason::NotAuthorized, UNCHECKED.into());

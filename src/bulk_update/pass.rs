@@ -98,7 +98,7 @@ enum End {
 }
 
 async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
-    let following = ctx.index.follow(Arc::clone(work.request()));
+    let following = ctx.index.follow(&work.request().namespace, work.request().targets());
     let mut flight = Flight::new(ctx, latest);
     let mut hindered = 0;
     loop {

@@ -23,7 +23,7 @@ use crate::{
     controller::watches::{News, watch, watch_with_news},
     decode::object::Lenient,
     observed::{
-        admission::{POLICY, Part},
+        admission::{NotInForce, POLICY, Part},
         flag::FlagMap,
         index::Scope,
         target::Observed,
@@ -120,13 +120,13 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: us
 
 /// Says whether BulkUpdates that are made from now on are accepted, in the log, the metrics and the Lease.
 async fn tell_admission(ctx: Arc<Context>) {
-    let tell = |state: Result<(), String>| {
+    let tell = |state: Result<(), NotInForce>| {
         ctx.metrics.admission(state.is_ok());
         match state {
             Ok(()) => {
                 info!("the admission policy is in force: BulkUpdates that are made from now on are accepted");
             }
-            Err(why) => warn!(why, "BulkUpdates that are made now are not accepted"),
+            Err(why) => warn!(why = why.to_string(), "BulkUpdates that are made now are not accepted"),
         }
     };
     ctx.policies.follow(&ctx.clock, tell).await;
@@ -148,7 +148,7 @@ async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
         if let Err(why) = &target.state {
             unreadable += 1;
             ctx.metrics.unreadable(scope.kind.plural());
-            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why, unreadable,
+            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why = why.to_string(), unreadable,
                 "unreadable: it is neither stopped nor deleted");
         }
     }

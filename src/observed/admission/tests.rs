@@ -1,4 +1,4 @@
-//! What the watches of policy and binding come to.
+//! What follows from the watches of policy and binding.
 
 use serde_json::{Value, from_value, json};
 
@@ -69,7 +69,7 @@ impl Told {
 
     fn missing(&self) -> String {
         match self.policies.admission() {
-            Admission::Missing(why) => why,
+            Admission::Missing(why) => why.to_string(),
             other => panic!("{other:?}"),
         }
     }
@@ -229,7 +229,7 @@ fn what_checks_less_than_the_shipped_one_is_as_good_as_missing() {
         let mut nameless = serde_json::to_value(&binding).unwrap();
         nameless["metadata"][field] = odd;
         told.sees(200, Part::Binding, &from_value(nameless).unwrap());
-        assert!(told.missing().contains("no uid and generation that can be read"), "{}", told.missing());
+        assert!(told.missing().contains("its uid and generation can't be read"), "{}", told.missing());
     }
 }
 
@@ -275,10 +275,10 @@ async fn what_is_accepted_is_told_as_time_goes_by() {
         assert_eq!(told.accepted().as_deref(), Some("a/1 a/1"));
         let now = Timestamp::now().as_second();
         told.sees(now, Part::Policy, &object(Part::Policy, "a", 2, now - 100));
-        let why = said.recv().await.unwrap().unwrap_err();
+        let why = said.recv().await.unwrap().unwrap_err().to_string();
         assert!(why.contains("has not been in force for 10 s yet"), "{why}");
         told.hears(now, Part::Policy, Event::Delete(policy.clone()));
-        assert!(said.recv().await.unwrap().unwrap_err().contains("is missing"));
+        assert!(said.recv().await.unwrap().unwrap_err().to_string().contains("is missing"));
         assert_eq!(told.accepted(), None);
     };
     tokio::select! {
