@@ -133,11 +133,7 @@ impl BulkUpdateSpec {
     /// The list of one kind; empty if it is absent.
     #[must_use]
     pub fn items(&self, kind: Kind) -> &[BulkUpdateItem] {
-        match kind {
-            Kind::Execution => self.executions.as_deref(),
-            Kind::Deployment => self.deployments.as_deref(),
-        }
-        .unwrap_or_default()
+        kind.pick(&self.executions, &self.deployments).as_deref().unwrap_or_default()
     }
 }
 
@@ -242,21 +238,13 @@ impl BulkUpdateStatus {
     /// The entries of one kind; empty if there are none.
     #[must_use]
     pub fn items(&self, kind: Kind) -> &[ItemStatus] {
-        match kind {
-            Kind::Execution => self.executions.as_deref(),
-            Kind::Deployment => self.deployments.as_deref(),
-        }
-        .unwrap_or_default()
+        kind.pick(&self.executions, &self.deployments).as_deref().unwrap_or_default()
     }
 
     /// The same, mutable.
     #[must_use]
     pub fn items_mut(&mut self, kind: Kind) -> &mut [ItemStatus] {
-        match kind {
-            Kind::Execution => self.executions.as_deref_mut(),
-            Kind::Deployment => self.deployments.as_deref_mut(),
-        }
-        .unwrap_or_default()
+        kind.pick(&mut self.executions, &mut self.deployments).as_deref_mut().unwrap_or_default()
     }
 
     /// The condition of this type, if it is present.

@@ -35,6 +35,15 @@ impl Kind {
         }
     }
 
+    /// The one of two values that is for this kind.
+    #[must_use]
+    pub fn pick<T>(self, execution: T, deployment: T) -> T {
+        match self {
+            Self::Execution => execution,
+            Self::Deployment => deployment,
+        }
+    }
+
     /// What kube needs to know of a kind at run time.
     #[must_use]
     pub fn api_resource(self) -> ApiResource {

@@ -160,8 +160,8 @@ async fn follow_admission(ctx: Arc<Context>, (part, resource): (Part, ApiResourc
     while let Some(news) = news.next().await {
         match news {
             News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
-            News::Fails => ctx.policies.is_watched(part, false),
-            News::Works => ctx.policies.is_watched(part, true),
+            News::Fails => ctx.policies.set_watched(part, false),
+            News::Works => ctx.policies.set_watched(part, true),
         }
     }
 }

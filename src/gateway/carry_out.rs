@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
 use crate::{
-    api::{BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind},
+    api::{BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY},
     bulk_update::Stored,
     client::{Failure, backoff, requests},
     gateway::{caller::Caller, modification, problem::Problem},
@@ -302,7 +302,7 @@ impl<'a> Follower<'a> {
         let (client, url) = (&self.caller.client, self.url());
         let deleted = requests::delete::<IgnoredAny>(client, url, &self.name, &uid, &version).await;
         let Err(failure) = deleted else {
-            let waits = seen.status.as_ref().and_then(|status| status.condition("Ready"));
+            let waits = seen.status.as_ref().and_then(|status| status.condition(READY));
             let why =
                 waits.map_or("is it running?".to_owned(), |ready| format!("it says: {}", ready.message));
             return Err(Problem::nothing_done(format!(

@@ -10,7 +10,10 @@ use serde::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{BulkUpdateItem, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, Reason, TargetStatus},
+    api::{
+        ACCEPTED, BulkUpdateItem, BulkUpdateStatus, ConditionReason, ItemResult, ItemStatus, Kind, MAX_ITEMS,
+        Reason, TargetStatus,
+    },
     gateway::{
         invocation::Invocation,
         problem::{Problem, error},
@@ -164,12 +167,16 @@ pub fn scheduled(kind: Kind) -> String {
 /// How a BulkUpdate that was turned down as a whole is answered; `None` if it was not.
 #[must_use]
 pub fn rejected(status: &BulkUpdateStatus) -> Option<Problem> {
-    let accepted = status.condition("Accepted").filter(|c| c.status == "False")?;
+    let accepted = status.condition(ACCEPTED).filter(|c| c.status == "False")?;
     let code: Cow<'static, str> = accepted.reason.clone().into();
-    Some(match accepted.reason.as_str() {
+    Some(match accepted.reason.parse() {
         // The operator came too late; the request as such was good.
-        "DeadlineExceeded" => Problem { code, ..Problem::nothing_done(accepted.message.clone()) },
-        "NotAuthorized" => Problem::new(StatusCode::FORBIDDEN, code, accepted.message.clone()),
+        Ok(ConditionReason::DeadlineExceeded) => {
+            Problem { code, ..Problem::nothing_done(accepted.message.clone()) }
+        }
+        Ok(ConditionReason::NotAuthorized) => {
+            Problem::new(StatusCode::FORBIDDEN, code, accepted.message.clone())
+        }
         _ => Problem { code, ..Problem::bad_request(accepted.message.clone()) },
     })
 }
@@ -237,7 +244,7 @@ fn outcome(kind: Kind, entry: &ItemStatus) -> Result<(), Problem> {
 }
 
 fn name_of(reason: Reason) -> Cow<'static, str> {
-    format!("{reason:?}").into()
+    <&str>::from(reason).into()
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ pub enum Part {
 
 /// An object that is there.
 #[derive(Clone, Debug)]
-struct There {
+struct Found {
     /// Since when it has been as it is; absent if its uid or generation can't be read.
     entry: Option<Entry>,
     /// Why it does not check what the shipped one checks, if it does not.
@@ -110,11 +110,11 @@ struct There {
 
 /// What is known of one of the two.
 #[derive(Debug, Default)]
-struct Seen {
+struct Watched {
     listed: bool,
-    there: Option<There>,
+    found: Option<Found>,
     /// What a list in progress has brought so far.
-    listing: Option<There>,
+    listing: Option<Found>,
     /// What is on record of it: what the Lease had at first, then what was last seen.
     recorded: Option<Entry>,
     /// When it was last seen to be absent: a view that shows an older one is stale.
@@ -124,9 +124,9 @@ struct Seen {
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    policy: Seen,
-    binding: Seen,
+struct Both {
+    policy: Watched,
+    binding: Watched,
 }
 
 /// Follows policy and binding; there is one for the whole process.
@@ -134,7 +134,7 @@ struct Known {
 pub struct Policies {
     required: bool,
     shipped: Option<Shipped>,
-    known: Mutex<Known>,
+    both: Mutex<Both>,
     changed: watch::Sender<()>,
     notes: watch::Sender<Notes>,
 }
@@ -151,12 +151,12 @@ impl Policies {
     #[must_use]
     pub fn new(required: bool, recorded: Option<&str>, notes: watch::Sender<Notes>) -> Self {
         let record = recorded.map(Record::read).unwrap_or_default();
-        let seen = |recorded| Seen { recorded, ..Seen::default() };
-        let known = Known { policy: seen(record.policy), binding: seen(record.binding) };
+        let watched = |recorded| Watched { recorded, ..Watched::default() };
+        let both = Both { policy: watched(record.policy), binding: watched(record.binding) };
         Self {
             required,
             shipped: Shipped::read(),
-            known: Mutex::new(known),
+            both: Mutex::new(both),
             changed: watch::Sender::default(),
             notes,
         }
@@ -171,8 +171,8 @@ impl Policies {
     /// Waits until both were listed once, if they are required.
     pub async fn listed(&self) {
         let listed = |(): &()| {
-            let known = self.known();
-            !self.required || (known.policy.listed && known.binding.listed)
+            let both = self.both();
+            !self.required || (both.policy.listed && both.binding.listed)
         };
         // The sender is part of self, so waiting can't fail.
         let _ = self.changes().wait_for(listed).await;
@@ -181,27 +181,27 @@ impl Policies {
     /// Whether and since when authors are checked, as known now.
     #[must_use]
     pub fn admission(&self) -> Admission {
-        if self.required { self.known().admission() } else { Admission::NotRequired }
+        if self.required { self.both().admission() } else { Admission::NotRequired }
     }
 
     /// Takes in an event of the watch of one of them.
     pub fn take_in(&self, part: Part, event: Event<Lenient>, now: Now) {
         {
-            let mut known = self.known();
-            let seen = known.of(part);
+            let mut both = self.both();
+            let watched = both.of(part);
             match event {
-                Event::Init => seen.listing = None,
-                Event::InitApply(object) => seen.listing = self.assess(part, &object, seen, now),
+                Event::Init => watched.listing = None,
+                Event::InitApply(object) => watched.listing = self.assess(part, &object, watched, now),
                 Event::InitDone => {
-                    seen.listed = true;
-                    let listing = seen.listing.take();
-                    seen.set(listing, now);
+                    watched.listed = true;
+                    let listing = watched.listing.take();
+                    watched.set(listing, now);
                 }
                 Event::Apply(object) => {
-                    let there = self.assess(part, &object, seen, now);
-                    seen.set(there, now);
+                    let found = self.assess(part, &object, watched, now);
+                    watched.set(found, now);
                 }
-                Event::Delete(_) => seen.set(None, now),
+                Event::Delete(_) => watched.set(None, now),
             }
         }
         self.note(now);
@@ -210,30 +210,30 @@ impl Policies {
 
     /// Takes in whether the watch of one of them works. What is recorded of it stays: once the watch works again, it brings what has
     /// changed.
-    pub fn is_watched(&self, part: Part, works: bool) {
+    pub fn set_watched(&self, part: Part, works: bool) {
         {
-            let mut known = self.known();
-            let seen = known.of(part);
-            seen.fails = if works { None } else { seen.fails.or_else(|| Some(Instant::now())) };
+            let mut both = self.both();
+            let watched = both.of(part);
+            watched.fails = if works { None } else { watched.fails.or_else(|| Some(Instant::now())) };
         }
         self.changed.send_replace(());
     }
 
     /// Since when an object has been as it is, and what is wrong with it; `None` if it is being deleted.
-    fn assess(&self, part: Part, object: &Lenient, seen: &Seen, now: Now) -> Option<There> {
+    fn assess(&self, part: Part, object: &Lenient, watched: &Watched, now: Now) -> Option<Found> {
         if object.is_terminating() {
             return None;
         }
         let entry = Pair::of(object).map(|pair| {
-            let entry = Entry::of(pair, object.created(), seen.recorded.as_ref(), now);
-            Entry { since: seen.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
+            let entry = Entry::of(pair, object.created(), watched.recorded.as_ref(), now);
+            Entry { since: watched.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
         });
         let checked = self.shipped.as_ref().ok_or(Flaw::NotShipped).and_then(|shipped| match part {
             Part::Policy => shipped.check_policy(&object.spec),
             Part::Binding => shipped.check_binding(&object.spec),
         });
         let flaw = checked.err().or_else(|| entry.is_none().then_some(Flaw::NoIdentity));
-        Some(There { entry, flaw })
+        Some(Found { entry, flaw })
     }
 
     /// Updates what is kept in the Lease. Returns whether BulkUpdates that are created from now on are accepted.
@@ -241,19 +241,14 @@ impl Policies {
         if !self.required {
             return true;
         }
-        let known = self.known();
-        let accepts = known.admission().covers_what_comes(now);
-        let accepted = known.both().ok().filter(|_| accepts);
+        let both = self.both();
+        let accepts = both.admission().covers_what_comes(now);
+        let accepted = both.entries().ok().filter(|_| accepts);
         let accepted = accepted.map(|(policy, binding)| format!("{} {}", policy.pair, binding.pair));
-        let record =
-            Record { policy: known.policy.recorded.clone(), binding: known.binding.recorded.clone() };
+        let record = Record { policy: both.policy.recorded.clone(), binding: both.binding.recorded.clone() };
         let notes = vec![(RECORD, record.write()), (ACCEPTED, accepted)];
         // While the lock is held, so that newer notes are not overwritten.
-        self.notes.send_if_modified(|kept| {
-            let changed = *kept != notes;
-            *kept = notes;
-            changed
-        });
+        self.notes.send_if_modified(|kept| std::mem::replace(kept, notes.clone()) != notes);
         accepts
     }
 
@@ -270,7 +265,7 @@ impl Policies {
                 _ if accepts => Ok(()),
                 _ => Err(NotInForce::Recent),
             };
-            let waits_for_time = state.is_err() || self.known().fails();
+            let waits_for_time = state.is_err() || self.both().fails();
             if reported.as_ref() != Some(&state) {
                 report(state.clone());
                 reported = Some(state);
@@ -288,13 +283,13 @@ impl Policies {
         self.changed.subscribe()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn both(&self) -> MutexGuard<'_, Both> {
+        self.both.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn of(&mut self, part: Part) -> &mut Seen {
+impl Both {
+    fn of(&mut self, part: Part) -> &mut Watched {
         match part {
             Part::Policy => &mut self.policy,
             Part::Binding => &mut self.binding,
@@ -302,7 +297,7 @@ impl Known {
     }
 
     /// The entries of both, if both are there and check what they should.
-    fn both(&self) -> Result<(&Entry, &Entry), NotInForce> {
+    fn entries(&self) -> Result<(&Entry, &Entry), NotInForce> {
         Ok((self.policy.entry(Part::Policy)?, self.binding.entry(Part::Binding)?))
     }
 
@@ -311,33 +306,33 @@ impl Known {
     }
 
     fn admission(&self) -> Admission {
-        match self.both() {
+        match self.entries() {
             Ok((policy, binding)) => Admission::Since(policy.since.max(binding.since)),
             Err(why) => Admission::Missing(why),
         }
     }
 }
 
-impl Seen {
+impl Watched {
     fn entry(&self, part: Part) -> Result<&Entry, NotInForce> {
         if self.listed && self.fails.is_some_and(|since| since.elapsed() > BLIND) {
             return Err(NotInForce::NotWatched(part));
         }
-        match &self.there {
-            Some(There { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(part, flaw.clone())),
-            Some(There { entry: Some(entry), flaw: None }) => Ok(entry),
+        match &self.found {
+            Some(Found { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(part, flaw.clone())),
+            Some(Found { entry: Some(entry), flaw: None }) => Ok(entry),
             None if !self.listed => Err(NotInForce::NotListed(part)),
             _ => Err(NotInForce::Missing(part)),
         }
     }
 
-    /// Takes what is there, if anything. What is gone is not recorded: its uid never comes back.
-    fn set(&mut self, there: Option<There>, now: Now) {
-        self.recorded = there.as_ref().and_then(|there| there.entry.clone());
+    /// Sets what was found, if anything. What is gone is not recorded: its uid never comes back.
+    fn set(&mut self, found: Option<Found>, now: Now) {
+        self.recorded = found.as_ref().and_then(|found| found.entry.clone());
         if self.recorded.is_none() {
             self.missed = Some(next_second(now.latest));
         }
-        self.there = there;
+        self.found = found;
     }
 }
 

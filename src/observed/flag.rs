@@ -65,11 +65,10 @@ impl Flags {
 
     /// Whether it is on for a kind.
     #[must_use]
-    pub const fn on(&self, kind: Kind) -> bool {
-        match (self, kind) {
-            (Self::Valid { executions, .. }, Kind::Execution) => *executions,
-            (Self::Valid { deployments, .. }, Kind::Deployment) => *deployments,
-            (Self::Invalid(_), _) => false,
+    pub fn on(&self, kind: Kind) -> bool {
+        match self {
+            Self::Valid { executions, deployments } => kind.pick(*executions, *deployments),
+            Self::Invalid(_) => false,
         }
     }
 }
@@ -122,7 +121,7 @@ impl<'de> Deserialize<'de> for FlagMap {
 }
 
 #[derive(Debug)]
-struct Known {
+struct Sources {
     /// The last live read, and when it was started.
     live: Option<(Instant, Result<Flags, Failure>)>,
     /// Until when the API server has asked not to be read again.
@@ -136,7 +135,7 @@ pub struct CapabilityFlag {
     client: Client,
     namespace: String,
     name: String,
-    known: Mutex<Known>,
+    sources: Mutex<Sources>,
     reading: tokio::sync::Mutex<()>,
     changed: watch::Sender<()>,
 }
@@ -145,12 +144,12 @@ impl CapabilityFlag {
     /// The flag in the ConfigMap `name` in `namespace`.
     #[must_use]
     pub fn new(client: Client, namespace: String, name: String) -> Self {
-        let known = Known { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
+        let sources = Sources { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
         Self {
             client,
             namespace,
             name,
-            known: Mutex::new(known),
+            sources: Mutex::new(sources),
             reading: tokio::sync::Mutex::default(),
             changed: watch::Sender::default(),
         }
@@ -176,33 +175,33 @@ impl CapabilityFlag {
     pub async fn read_since(&self, since: Instant) -> Result<Flags, Failure> {
         let wanted = Instant::now();
         let _one_at_a_time = self.reading.lock().await;
-        if let Some(known) = self.known_since(since.max(oldest(wanted))) {
-            return known;
+        if let Some(cached) = self.cached_since(since.max(oldest(wanted))) {
+            return cached;
         }
         let begun = Instant::now();
         let url = ConfigMap::url_path(&(), Some(&self.namespace));
         let answer = requests::get::<FlagMap>(&self.client, url, &self.name).await;
-        let mut known = self.known();
+        let mut sources = self.sources();
         let read = match answer {
             Ok(FlagMap { metadata, flags }) => {
-                known.take_in(metadata.resource_version.unwrap_or_default(), flags.clone());
+                sources.take_in(metadata.resource_version.unwrap_or_default(), flags.clone());
                 Ok(flags)
             }
             Err(failure) if failure.is_not_found() => Ok(Flags::OFF),
             Err(failure) => Err(failure),
         };
         let wait = read.as_ref().err().and_then(Failure::retry_after);
-        known.not_before = wait.map(|wait| Instant::now() + wait);
-        known.live = Some((begun, read));
-        known.gate()
+        sources.not_before = wait.map(|wait| Instant::now() + wait);
+        sources.live = Some((begun, read));
+        sources.gate()
     }
 
     /// The flag without a request: if it was read at `since` or later, or if the API server has asked to be left alone.
-    fn known_since(&self, since: Instant) -> Option<Result<Flags, Failure>> {
-        let known = self.known();
-        let (begun, _) = known.live.as_ref()?;
-        let may_not_ask = known.not_before.is_some_and(|time| Instant::now() < time);
-        (may_not_ask || *begun >= since).then(|| known.gate())
+    fn cached_since(&self, since: Instant) -> Option<Result<Flags, Failure>> {
+        let sources = self.sources();
+        let (begun, _) = sources.live.as_ref()?;
+        let may_not_ask = sources.not_before.is_some_and(|time| Instant::now() < time);
+        (may_not_ask || *begun >= since).then(|| sources.gate())
     }
 
     /// Takes in an event of the watch of the ConfigMap.
@@ -213,7 +212,7 @@ impl CapabilityFlag {
             Event::Init | Event::InitDone => return,
         };
         let version = map.metadata.resource_version.clone().unwrap_or_default();
-        if self.known().take_in(version, flags) {
+        if self.sources().take_in(version, flags) {
             self.changed.send_replace(());
         }
     }
@@ -224,8 +223,8 @@ impl CapabilityFlag {
         self.changed.subscribe()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -237,7 +236,7 @@ fn oldest(wanted: Instant) -> Instant {
     Instant::now().checked_sub(FRESH).map_or(wanted, |fresh| fresh.min(wanted))
 }
 
-impl Known {
+impl Sources {
     fn take_in(&mut self, version: String, flags: Flags) -> bool {
         let newer = not_older(&version, &self.newest.0);
         let changed = newer && self.newest.1 != flags;

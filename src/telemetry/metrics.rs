@@ -13,7 +13,7 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use labels::{
     ASIDE, Election, Item, OUTCOMES, OfKind, Outcome, RESOURCES, RESULTS, RETRIES, Reason, Resource, VERBS,
-    Verb, Word, Write,
+    Verb, Write,
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -190,7 +190,7 @@ impl Metrics {
         for (kind, target) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|target| (kind, target))) {
             let (kind, verb) = (kind.name(), verb(target));
             for result in RESULTS {
-                drop(self.items.get_or_create(&Item { kind, verb, result: Word(result) }));
+                drop(self.items.get_or_create(&Item { kind, verb, result: result.into() }));
             }
             drop(self.outcome_unknown.get_or_create(&Verb { kind, verb }));
             for outcome in OUTCOMES {
@@ -268,7 +268,7 @@ impl Metrics {
         for kind in Kind::ALL {
             for ItemStatus { target_status, result, reason, .. } in after.items(kind) {
                 let (kind, verb) = (kind.name(), verb(*target_status));
-                self.items.get_or_create(&Item { kind, verb, result: Word(*result) }).inc();
+                self.items.get_or_create(&Item { kind, verb, result: (*result).into() }).inc();
                 if *reason == Some(ItemReason::OutcomeUnknown) {
                     self.outcome_unknown.get_or_create(&Verb { kind, verb }).inc();
                 }

@@ -292,9 +292,9 @@ async fn while_either_is_not_watched_nothing_is_known_and_what_is_on_record_stay
     let (policy, binding) = (object(Part::Policy, "p", 3, 100), object(Part::Binding, "b", 1, 50));
     for part in [Part::Policy, Part::Binding] {
         let told = Told::with(None);
-        told.policies.is_watched(part, false);
+        told.policies.set_watched(part, false);
         assert!(told.missing().contains("can't be listed yet"), "it says why nothing is known yet");
-        told.policies.is_watched(part, true);
+        told.policies.set_watched(part, true);
         told.list(200, Part::Policy, Some(&policy));
         told.list(200, Part::Binding, Some(&binding));
         told.hears(300, Part::Policy, Event::Init);
@@ -302,7 +302,7 @@ async fn while_either_is_not_watched_nothing_is_known_and_what_is_on_record_stay
         assert!(accepted.is_some());
         // Failures that follow one another count from the first.
         for _ in 0..3 {
-            told.policies.is_watched(part, false);
+            told.policies.set_watched(part, false);
             tokio::time::advance(BLIND / 3).await;
         }
         assert_eq!(told.since(), 200);
@@ -313,7 +313,7 @@ async fn while_either_is_not_watched_nothing_is_known_and_what_is_on_record_stay
         // A list alone is no watch.
         told.list(341, part, Some(if part == Part::Policy { &policy } else { &binding }));
         assert!(told.missing().contains("can't be watched any more"));
-        told.policies.is_watched(part, true);
+        told.policies.set_watched(part, true);
         assert_eq!(told.since(), 200);
         told.policies.note(at(342).into());
         assert_eq!(told.accepted(), accepted);

@@ -125,13 +125,13 @@ fn while_its_config_map_is_being_deleted_it_is_off() {
 
 #[test]
 fn the_watch_only_ever_closes_the_gate() {
-    let mut known = Known { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
-    known.take_in("5".into(), valid(true, true));
-    assert_eq!(known.gate(), Ok(Flags::OFF), "nothing was read live");
-    known.live = Some((Instant::now(), Ok(valid(true, false))));
-    assert_eq!(known.gate(), Ok(valid(true, false)));
-    known.take_in("4".into(), Flags::OFF);
-    assert_eq!(known.gate(), Ok(valid(true, false)), "an older word does not count");
-    known.take_in("6".into(), Flags::Invalid("typo".into()));
-    assert_eq!(known.gate(), Ok(Flags::Invalid("typo".into())));
+    let mut sources = Sources { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
+    sources.take_in("5".into(), valid(true, true));
+    assert_eq!(sources.gate(), Ok(Flags::OFF), "nothing was read live");
+    sources.live = Some((Instant::now(), Ok(valid(true, false))));
+    assert_eq!(sources.gate(), Ok(valid(true, false)));
+    sources.take_in("4".into(), Flags::OFF);
+    assert_eq!(sources.gate(), Ok(valid(true, false)), "an older word does not count");
+    sources.take_in("6".into(), Flags::Invalid("typo".into()));
+    assert_eq!(sources.gate(), Ok(Flags::Invalid("typo".into())));
 }

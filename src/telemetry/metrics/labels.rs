@@ -1,6 +1,6 @@
 //! The labels of the metrics, and all the words that they can have.
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::api::{ItemResult, Kind, TargetStatus};
 
@@ -42,17 +42,7 @@ pub(super) struct Outcome {
 pub(super) struct Item {
     pub(super) kind: &'static str,
     pub(super) verb: &'static str,
-    pub(super) result: Word,
-}
-
-/// A word of the API's own.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-pub(super) struct Word(pub(super) ItemResult);
-
-impl EncodeLabelValue for Word {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        std::fmt::Write::write_fmt(encoder, format_args!("{:?}", self.0))
-    }
+    pub(super) result: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
