@@ -182,7 +182,7 @@ async fn with_the_flag_off_it_says_what_it_does_not_know() {
     for entry in status.items(KIND).iter().filter(|e| e.result != ItemResult::Settled) {
         assert_eq!(outcome(&status, KIND, &entry.id), "Failed OutcomeUnknown");
     }
-    let unknown = "a write may have been sent and got no answer; look at the object";
+    let unknown = "a write may have been sent and got no answer; check the object";
     let failed = status.items(KIND).iter().find(|e| e.result == ItemResult::Failed).unwrap();
     assert_eq!(failed.message.as_deref(), Some(unknown));
     assert_eq!(world.writes().len(), before);
@@ -218,7 +218,7 @@ async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does
     for id in ["struck-out", "swapped"] {
         assert_eq!(outcome(&status, KIND, id), "Failed OutcomeUnknown");
         let message = item(&status, KIND, id).message.clone().unwrap();
-        assert_eq!(&*message, "the status had no record of this item; look at the object");
+        assert_eq!(&*message, "the status has no record of this item; check the object");
     }
     for (id, state) in [("struck-out", "RUNNING"), ("swapped", "STOPPED"), ("smuggled-in", "STOPPED")] {
         assert_eq!(world.find(KIND, id).await.unwrap().data["status"]["state"], state);

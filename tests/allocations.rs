@@ -62,16 +62,16 @@ fn a_target_and_an_item_allocate_little() {
             "creationTimestamp": "2026-01-01T00:00:01Z"},
         "spec": {"executions": items}});
     let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
-    let mut work = Work::take_up(&bulk, None);
-    let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+    let mut work = Work::new(&bulk, None);
+    let gates = Gates { executions: Gate::Open, deployments: Gate::Open };
     let now: Timestamp = "2026-01-01T00:00:02Z".parse().unwrap();
 
     let region = Region::new(ALLOCATOR);
-    let looks = work.looks(|item| index.get(item.kind, "team-a", &item.id));
+    let lookups = work.lookups(|item| index.get(item.kind, "team-a", &item.id));
     let looking = region.change().allocations as f64 / 100.0;
     let rules = Rules { delete_completed: false };
     let region = Region::new(ALLOCATOR);
-    let seen = Observation { admission: Admission::NotRequired, gates, looks, unlisted: None };
+    let seen = Observation { admission: Admission::NotRequired, gates, lookups, not_listed: None };
     let plan = plan(work.request(), &seen, now.into(), rules);
     let planning = region.change().allocations as f64 / 100.0;
     assert!(matches!(&plan, Planning::Planned(items) if items.len() == 100), "{plan:?}");

@@ -22,7 +22,12 @@ async fn anything_but_true_rejects_for_good_and_says_why() {
     let both = json!({"executions": [{"id": "running-1", "targetStatus": "STOPPED"}],
         "deployments": [{"id": "running-1", "targetStatus": "STOPPED"}]});
     let place = "bulkUpdates of ConfigMap flag-off/ai-api-meta";
-    let off = |kind: &str| ("BulkUpdatesDisabled", format!("{kind} is not true in {place}"));
+    let off = |kind: &str| {
+        (
+            "BulkUpdatesDisabled",
+            format!("bulk updates of {kind} are disabled in ConfigMap flag-off/ai-api-meta"),
+        )
+    };
     let invalid = |why: &str| ("MetaInvalid", format!("invalid {place}: {why}"));
     let typo = invalid("unknown field `execution`, expected `executions` or `deployments`");
     for (n, (text, spec, (reason, message))) in [
@@ -98,7 +103,7 @@ async fn an_unreadable_flag_is_waited_for_and_the_conditions_say_so() {
     );
     let message = &status.condition("Ready").unwrap().message;
     assert!(
-        message.starts_with("can't read bulkUpdates of ConfigMap flag-unreadable/ai-api-meta: 403"),
+        message.starts_with("cannot read bulkUpdates of ConfigMap flag-unreadable/ai-api-meta: 403"),
         "{message}"
     );
     plane.install_operator(&world.client, "flag-unreadable").await;
@@ -133,7 +138,7 @@ async fn switched_off_on_the_way_it_stops_the_writing() {
         assert_eq!(item.reason, Some(Reason::BulkUpdatesDisabled));
         assert_eq!(
             item.message.as_deref(),
-            Some("executions is not true in bulkUpdates of ConfigMap flag-mid-way/ai-api-meta")
+            Some("bulk updates of executions are disabled in ConfigMap flag-mid-way/ai-api-meta")
         );
     }
     assert_eq!(

@@ -46,12 +46,12 @@ spec:
     let edited = manifest.replace("STOPPED}", "DELETED}");
     let (ok, message) = world.kubectl(&["apply", "-f", "-"], &edited);
     assert!(
-        !ok && message.contains("the items can't be changed after creation: make a new BulkUpdate"),
+        !ok && message.contains("the items cannot be changed after creation: create a new BulkUpdate"),
         "{message}"
     );
     let second = ["apply", "--server-side", "--field-manager=second", "--force-conflicts", "-f", "-"];
     let (ok, message) = world.kubectl(&second, &edited);
-    assert!(!ok && message.contains("the items can't be changed"), "{message}");
+    assert!(!ok && message.contains("the items cannot be changed"), "{message}");
     assert_eq!(
         world.kubectl_ok(&second, &manifest).trim(),
         "bulkupdate.aiapi.dev/nightly-cleanup serverside-applied"
@@ -256,7 +256,7 @@ async fn events_tell_what_was_accepted_rejected_and_finished() {
         [
             "good Normal Accepted: 1 item: 1 planned, 0 eligible, 0 refused",
             "good Normal Finished: 1 item settled",
-            "off Warning Rejected: executions is not true in bulkUpdates of ConfigMap events/ai-api-meta",
+            "off Warning Rejected: bulk updates of executions are disabled in ConfigMap events/ai-api-meta",
         ]
     );
     let log = world.operator.log();

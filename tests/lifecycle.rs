@@ -91,7 +91,7 @@ async fn what_has_not_settled_in_time_fails_and_says_that_it_was_accepted() {
     let spec = json!({"executions": [{"id": "slow", "targetStatus": "STOPPED"}], "activeDeadlineSeconds": 3});
     let status = world.carry_out("impatient", spec).await;
     assert_eq!(outcome(&status, Kind::Execution, "slow"), "Failed NotSettledInTime");
-    let accepted = "STOPPED was accepted and may still take hold";
+    let accepted = "STOPPED was accepted and may still take effect";
     assert_eq!(support::item(&status, Kind::Execution, "slow").message.as_deref(), Some(accepted));
     assert_eq!(
         conditions(&status),

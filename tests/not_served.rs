@@ -38,7 +38,9 @@ async fn what_is_not_served_is_not_gone() {
     let status = world.ready_reason("meanwhile", "Waiting").await;
     let message = &status.condition("Ready").unwrap().message;
     assert!(
-        message.contains("can't be read: 404") && message.contains("no answer about the object"),
+        message.contains("cannot read ")
+            && message.contains(": 404")
+            && message.contains("no answer about the object"),
         "{message}"
     );
     // To begin without it is a mistake in the installation.

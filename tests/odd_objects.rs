@@ -294,7 +294,7 @@ async fn of_one_that_leaves_no_room_for_a_status_an_event_speaks() {
     ];
     until("an event says so", || async {
         let events = world.kubectl_ok(&events, "");
-        events.contains("large FailedUpdateStatus there is no room for its status")
+        events.contains("large FailedUpdateStatus the object is too large for a status")
             && events.contains("too large")
     })
     .await;

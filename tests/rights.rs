@@ -99,7 +99,7 @@ async fn a_refusal_that_can_not_be_confirmed_waits() {
     let expected = ["Accepted Unknown Waiting", "Ready False Waiting", "Reconciling True Waiting"];
     assert_eq!(conditions(&status), expected);
     let message = &status.condition("Ready").unwrap().message;
-    assert!(message.starts_with("Execution not-there can't be read: 403"), "{message}");
+    assert!(message.starts_with("cannot read Execution not-there: 403"), "{message}");
     assert!(world.find(Kind::Execution, "stopped-1").await.is_some(), "nothing is written without a plan");
     give_back(&world).await;
     let status = world.finished("waits").await;
@@ -119,7 +119,7 @@ async fn nothing_is_written_while_the_status_can_not_be() {
         world.requests().iter().filter(|r| r.is_record() && r.code == 403).count() >= 3
     })
     .await;
-    assert_eq!(world.operator.log().matches("the status can't be written; trying again").count(), 1);
+    assert_eq!(world.operator.log().matches("cannot write the status; retrying").count(), 1);
     assert!(world.requests().iter().all(|r| !r.is_target_write()));
     give_back(&world).await;
     assert_eq!(count(&world.finished("waits").await, ItemResult::Settled), 1);

@@ -148,7 +148,9 @@ fn are_refused(status: &BulkUpdateStatus, made: &[(String, String)]) -> usize {
             let message = item(status, Kind::Execution, id).message.as_deref();
             assert_eq!(
                 message,
-                Some("created in the same second, and not known to be older; an item with its uid means it")
+                Some(
+                    "created in the same second as the BulkUpdate, not known to be older; give its uid if it is meant"
+                )
             );
         }
     }

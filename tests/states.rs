@@ -81,7 +81,7 @@ async fn every_state(kind: Kind, namespace: &str) {
         assert_eq!(outcome(&status, kind, &name(state, "STOPPED", true)), "Settled", "{state:?}");
     }
     let dead = support::item(&status, kind, &name(State::Running, "STOPPED", true));
-    assert_eq!(dead.message.as_deref(), Some("it was DEAD before the stop took hold"));
+    assert_eq!(dead.message.as_deref(), Some("it was DEAD before the stop took effect"));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::{
 
 use ai_api_operator::{
     api::{Kind, MAX_ITEMS},
-    bulk_update::{Crowd, Events, Registry, context::Context, facts::Rules, stored::Stored},
+    bulk_update::{Events, Registry, Writers, context::Context, facts::Rules, stored::Stored},
     client::{clock::Clock, slots::Slots},
     observed::{
         admission::Policies,
@@ -208,7 +208,7 @@ fn context(state: State, index: &Arc<Index>) -> Arc<Context> {
         health: Arc::default(),
         slots: Slots::new(16),
         rules: Rules::default(),
-        writing: Crowd::default(),
+        writers: Writers::default(),
         tracker,
         shutdown: CancellationToken::new(),
         client,

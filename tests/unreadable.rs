@@ -86,7 +86,7 @@ async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>)
     };
     until("the event about the bad BulkUpdate", || async {
         let events = events_of("bad");
-        events.contains("it can't be read, so nothing is done for it") && events.contains("EXPLODED")
+        events.contains("it cannot be read, so nothing is done for it") && events.contains("EXPLODED")
     })
     .await;
     let edit = async |name: &str, target_status: &str| {

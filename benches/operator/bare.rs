@@ -48,7 +48,7 @@ async fn write_one(client: &Client, made: &Made) -> Result<Value, Failure> {
             let patch = json!({"metadata": {"resourceVersion": made.version}, "status": {
                 "state": "STOPPED", "targetStatus": "STOPPED",
                 "stopRequest": {"bulkUpdate": "bare", "uid": made.uid, "time": "2026-01-01T00:00:00Z"},
-                "message": "BulkUpdate bare asked for a stop"}});
+                "message": "stop requested by BulkUpdate bare"}});
             request.patch_subresource("status", &made.name, &PatchParams::default(), &Patch::Merge(patch))
         }
         TargetStatus::Deleted => {

@@ -20,8 +20,8 @@ use crate::api::{
 /// The most items in one request, both lists together (a limit of the AI API).
 pub const MAX_ITEMS: usize = 100;
 
-/// What a BulkUpdate tells its users to do where a field can't be changed.
-const ANOTHER: &str = "make a new BulkUpdate";
+/// What a BulkUpdate tells its users to do where a field cannot be changed.
+const ANOTHER: &str = "create a new BulkUpdate";
 
 /// A BulkUpdate asks for up to 100 Executions and Deployments of its namespace to be stopped or deleted, once,
 /// and reports the outcome of each.
@@ -93,7 +93,7 @@ pub struct BulkUpdateSpec {
     pub dry_run: Option<bool>,
 
     /// A point in time (RFC 3339, such as 2026-12-31T00:00:00Z) after which nothing is planned or written.
-    /// For requests that live in Git or a backup: created again, they can't affect objects of a later time.
+    /// For requests that live in Git or a backup: created again, they cannot affect objects of a later time.
     /// 9999-12-30T22:00:00Z and later mean never. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::time")]
     #[schemars(extend(
@@ -137,7 +137,7 @@ impl BulkUpdateSpec {
     }
 }
 
-// An item is owned as a whole: it can't be changed after creation, and ownership of single fields would be most of what the
+// An item is owned as a whole: it cannot be changed after creation, and ownership of single fields would be most of what the
 // API server reads and compares at each write of the status.
 /// One Execution or Deployment, and what to do with it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -297,7 +297,7 @@ pub struct ItemStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub uid: Option<Arc<str>>,
-    /// The state in which the object was last seen; absent if it was not seen or its state can't be read.
+    /// The state in which the object was last seen; absent if it was not seen or its state cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_state: Option<State>,
 }

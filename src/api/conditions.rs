@@ -25,13 +25,13 @@ pub const STALLED: &str = "Stalled";
     strum::VariantArray,
 )]
 pub enum ConditionReason {
-    /// It can't be planned yet, because the flag can't be read.
+    /// It cannot be planned yet, because the flag cannot be read.
     FlagUnreadable,
-    /// It can't be planned yet, because something else can't be read.
+    /// It cannot be planned yet, because something else cannot be read.
     Waiting,
     /// The flag is off for a kind that it names.
     BulkUpdatesDisabled,
-    /// The flag's text can't be parsed.
+    /// The flag's text cannot be parsed.
     MetaInvalid,
     /// `startingDeadlineSeconds` or `notAfter` has passed.
     DeadlineExceeded,
@@ -51,7 +51,7 @@ pub enum ConditionReason {
     ItemsFailed,
     /// A dry run in which every item is eligible.
     DryRun,
-    /// It can't be read.
+    /// It cannot be read.
     Unreadable,
 }
 

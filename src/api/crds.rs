@@ -26,7 +26,7 @@ pub fn crds() -> serde_json::Result<Vec<CustomResourceDefinition>> {
     .collect()
 }
 
-/// Adds what can't be derived: the default of `status`, the bounds of conditions, and that null means absent, as in
+/// Adds what cannot be derived: the default of `status`, the bounds of conditions, and that null means absent, as in
 /// Kubernetes' own types (the API server prunes a null if the schema does not call the field nullable).
 fn finish(
     crd: CustomResourceDefinition,

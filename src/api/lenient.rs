@@ -1,4 +1,4 @@
-//! Values that the schema accepts, or an earlier one has accepted, and that the types can't hold as they are.
+//! Values that the schema accepts, or an earlier one has accepted, and that the types cannot hold as they are.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Deserializer, de::Error};

@@ -26,7 +26,7 @@ const LONGEST_TOKEN: usize = 64;
 const LONGEST_REQUESTER: usize = 256;
 
 /// The bare metadata of an object: its name, namespace, uid, version and generation, its creation and deletion, and the annotation
-/// with who asked. A field that can't be read is absent; except that a deletion counts whenever it began. What can't be a name is
+/// with who asked. A field that cannot be read is absent; except that a deletion counts whenever it began. What cannot be a name is
 /// no name: names become parts of URLs, where `..` or `a?b` would address another resource.
 ///
 /// Of labels, annotations, finalizers, owners and `generateName`, which users may fill as they like, it keeps only whether there

@@ -2,7 +2,7 @@
 
 /// Whether `id` can be the name of a Kubernetes object (an RFC 1123 subdomain).
 ///
-/// AI API ids may contain capitals and underscores, which names can't: no object has such an id.
+/// AI API ids may contain capitals and underscores, which names cannot: no object has such an id.
 #[must_use]
 pub fn is_dns_subdomain(id: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

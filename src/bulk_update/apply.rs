@@ -1,5 +1,5 @@
-//! Fourth step: the requests about targets. Each write carries its guard; all go out side by side, as many at once as
-//! there are slots.
+//! Fourth step: the requests about targets. Every write is guarded; they are sent concurrently, as many as there are
+//! slots.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -27,15 +27,15 @@ use crate::{
 
 /// A request to be sent.
 #[derive(Clone, Debug)]
-pub enum Wanted {
-    /// Read the target of the item at this place.
+pub enum Outgoing {
+    /// Read the target of the item at this index.
     Read(usize),
     /// Write to this object.
     Write(Intent),
 }
 
-impl Wanted {
-    /// These reads, and those of the writes that the record intends; in the order of the items.
+impl Outgoing {
+    /// These reads, and those of the writes that the record intends, in the order of the items.
     #[must_use]
     pub fn of(work: &Work, reads: Vec<usize>, writes: Vec<(usize, Arc<Target>)>) -> Vec<Self> {
         let writes = work.intents(writes).into_iter().map(Self::Write);
@@ -48,15 +48,15 @@ impl Wanted {
     }
 }
 
-/// The requests of one BulkUpdate that have not been answered yet.
-pub struct Flight {
+/// The requests of one BulkUpdate that are in flight.
+pub struct InFlight {
     ctx: Arc<Context>,
     latest: Latest,
     requests: JoinSet<(usize, Answer)>,
     called_off: CancellationToken,
 }
 
-impl Flight {
+impl InFlight {
     /// None, for a BulkUpdate that was last seen like this.
     #[must_use]
     pub fn new(ctx: &Arc<Context>, latest: &Latest) -> Self {
@@ -70,61 +70,62 @@ impl Flight {
         self.requests.is_empty()
     }
 
-    /// Waits for one answer and takes it in; says whether it asks for a new decision. `None` if there is nothing to wait for.
-    pub async fn take_in_next(&mut self, work: &mut Work) -> Option<bool> {
+    /// Waits for one answer and processes it. Returns whether a new decision is needed, or `None` if nothing is in
+    /// flight.
+    pub async fn next_answer(&mut self, work: &mut Work) -> Option<bool> {
         let answered = self.requests.join_next().await?;
         let (at, answer) = resume_panic(answered);
         Some(work.answered(at, answer))
     }
 
-    /// Sends nothing more, and waits for what was sent: its outcome belongs into the log, and nothing may be sent beside it.
+    /// Sends nothing more, and waits for what was sent: its outcome must be logged, and nothing may be sent
+    /// concurrently.
     pub async fn drain(&mut self, work: &mut Work) {
         self.called_off.cancel();
-        while self.take_in_next(work).await.is_some() {}
+        while self.next_answer(work).await.is_some() {}
     }
 }
 
-/// How long one pass sends before it reports, or looks whether there is anything else to do.
-const STINT: Duration = Duration::from_secs(1);
+/// How long one pass sends requests before it reports or looks for changes.
+const LONGEST_APPLY: Duration = Duration::from_secs(1);
 
-/// Sends what is wanted, and takes in answers until there are none to wait for, one asks for a new decision, or it is
-/// time to report.
-pub async fn apply(work: &mut Work, flight: &mut Flight, wanted: Vec<Wanted>) {
-    let ctx = Arc::clone(&flight.ctx);
-    let until = Instant::now() + STINT;
+/// Sends the requests and processes answers until none is left, one needs a new decision, or it is time to report.
+pub async fn apply(work: &mut Work, in_flight: &mut InFlight, wanted: Vec<Outgoing>) {
+    let ctx = Arc::clone(&in_flight.ctx);
+    let until = Instant::now() + LONGEST_APPLY;
     let request = Arc::clone(work.request());
-    let _writing = (!wanted.is_empty()).then(|| ctx.writing.enter(&request.namespace));
+    let _writing = (!wanted.is_empty()).then(|| ctx.writers.enter(&request.namespace));
     let mut queue: VecDeque<_> = wanted.into();
-    // One place in the line at a time, kept while this pass waits. It is given up between passes, when the status may want a
-    // slot.
+    // One place in the queue for slots at a time, kept while this pass waits. Given up between passes, when the status
+    // may need a slot.
     let place = || ctx.slots.acquire(&request.namespace, &request.uid);
     let mut slots = place();
     let mut look_again = false;
-    // Reads sent together are decided on together: what they correct takes one status write.
-    while !queue.is_empty() || !(flight.is_empty() || (look_again && !work.is_reading())) {
+    // Reads that were sent together are decided on together, so that their corrections take one status write.
+    while !queue.is_empty() || !(in_flight.is_empty() || (look_again && !work.is_reading())) {
         tokio::select! {
             biased;
-            Some(again) = flight.take_in_next(work) => look_again |= again,
+            Some(again) = in_flight.next_answer(work) => look_again |= again,
             slot = &mut slots, if !queue.is_empty() => {
                 slots = place();
                 if let Some(wanted) = queue.pop_front() {
-                    start(work, flight, slot, wanted);
+                    start(work, in_flight, slot, wanted);
                 }
             }
             () = sleep_until(until) => return,
         }
-        if flight.latest.stopped() {
+        if in_flight.latest.stopped() {
             return;
         }
     }
 }
 
-fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
-    let (ctx, latest) = (Arc::clone(&flight.ctx), flight.latest.clone());
+fn start(work: &mut Work, in_flight: &mut InFlight, slot: Slot, wanted: Outgoing) {
+    let (ctx, latest) = (Arc::clone(&in_flight.ctx), in_flight.latest.clone());
     let request = Arc::clone(work.request());
-    let called_off = flight.called_off.clone();
+    let called_off = in_flight.called_off.clone();
     match wanted {
-        Wanted::Read(at) => {
+        Outgoing::Read(at) => {
             let item = work.sent_read(at).clone();
             let span = info_span!("read", kind = item.kind.name(), id = &*item.id);
             let ask = async move {
@@ -135,16 +136,16 @@ fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
                 drop(slot);
                 (at, Answer::Read(answer))
             };
-            flight.requests.spawn(ask.instrument(span));
+            in_flight.requests.spawn(ask.instrument(span));
         }
-        Wanted::Write(intent) => {
+        Outgoing::Write(intent) => {
             let since = work.since();
             let item = work.sent_write(&intent).clone();
             let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %intent.target().uid,
                 verb = metrics::verb(item.target));
             let ask = async move {
                 let flags = ctx.flag.read_since(since).await;
-                // From here to the sending nothing waits: what is seen now is what the write rests on.
+                // No await from here until the request is sent: these checks hold for the write.
                 let may = flags.is_ok_and(|flags| flags.on(item.kind))
                     && !called_off.is_cancelled()
                     && !latest.stopped()
@@ -154,7 +155,7 @@ fn start(work: &mut Work, flight: &mut Flight, slot: Slot, wanted: Wanted) {
                 drop(slot);
                 (intent.at(), answer)
             };
-            flight.requests.spawn(ask.instrument(span));
+            in_flight.requests.spawn(ask.instrument(span));
         }
     }
 }
@@ -191,10 +192,10 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
             "uid": request.uid,
             "time": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ctx.clock.now().earliest),
         },
-        "message": format!("BulkUpdate {} asked for a stop", request.name),
+        "message": format!("stop requested by BulkUpdate {}", request.name),
     });
     if !target.managed_by_other {
-        // Without a template nothing runs, so that there is nothing to wait for.
+        // Without a template nothing runs, so there is nothing to wait for.
         status["state"] = if target.has_template { "STOPPING" } else { "STOPPED" }.into();
     }
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
@@ -207,7 +208,7 @@ async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) 
     let url = target::url(item.kind, &request.namespace);
     let (uid, version) = (&target.uid, &target.resource_version);
     let answer: Observed = requests::delete(&ctx.client, url, &item.id, uid, version).await?;
-    // The API server answers with the object if finalizers keep it, else with a Status.
+    // The API server answers with the object if it has finalizers, else with a Status.
     if answer.is_status() {
         return Ok(Accepted::Gone);
     }

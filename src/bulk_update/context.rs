@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::ItemResult,
-    bulk_update::{events::Events, facts::Rules, request::Request, throttle::Crowd, work::Work},
+    bulk_update::{events::Events, facts::Rules, request::Request, throttle::Writers, work::Work},
     client::{clock::Clock, slots::Slots},
     observed::{
         admission::{Admission, Policies},
@@ -20,43 +20,43 @@ use crate::{
 
 /// What all BulkUpdates share.
 pub struct Context {
-    /// The way to the API server: one attempt a request.
+    /// The client: one attempt per request.
     pub client: Client,
     /// The API server's time.
     pub clock: Clock,
-    /// What is known of targets.
+    /// The cache of targets.
     pub index: Arc<Index>,
     /// The capability flag.
     pub flag: CapabilityFlag,
-    /// The admission policy that checks authors.
+    /// The admission policy that checks authors' permissions.
     pub policies: Policies,
-    /// What is counted.
+    /// Metrics.
     pub metrics: Metrics,
-    /// Shows that all gets on.
+    /// Liveness: are watches and reconciles making progress?
     pub health: Arc<Health>,
-    /// One for each request that may be under way; those of the watches, the flag and the events aside.
+    /// Limits the requests in flight; those of watches, of the flag and of events are not counted.
     pub slots: Slots,
-    /// The passes that send requests about targets.
-    pub writing: Crowd,
-    /// Who is eligible.
+    /// The BulkUpdates that are sending requests about targets.
+    pub writers: Writers,
+    /// The operator's settings about eligibility.
     pub rules: Rules,
-    /// Sends events.
+    /// Publishes events.
     pub events: Events,
-    /// What runs in the background and is waited for at the end.
+    /// Background tasks that a graceful shutdown waits for.
     pub tracker: TaskTracker,
-    /// Set when the process is to end: nothing new is begun.
+    /// Set on shutdown: no new work is started.
     pub shutdown: CancellationToken,
 }
 
 impl Context {
-    /// With how many others a BulkUpdate shares what statuses may cost, where that matters: what only waits to settle reports
-    /// at its own pace.
+    /// How many other BulkUpdates it shares the budget for status writes with. Zero for one that only waits for its
+    /// items to settle: it reports at its own interval.
     #[must_use]
     pub fn others(&self, work: &Work) -> usize {
-        if work.any(ItemResult::Planned) { self.writing.others(&work.request().namespace) } else { 0 }
+        if work.any(ItemResult::Planned) { self.writers.others(&work.request().namespace) } else { 0 }
     }
 
-    /// Who asked for it, where the admission policy vouches for that.
+    /// The author, if the admission policy was in force when it was created.
     #[must_use]
     pub fn requester<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let admission = self.policies.admission();
@@ -65,17 +65,17 @@ impl Context {
     }
 }
 
-/// What was last seen of a BulkUpdate that is under way. Its spec and status are its task's own: they are not kept twice.
+/// What was last seen of a BulkUpdate that is under way. Its spec and status are held by its task and not kept twice.
 #[derive(Clone, Debug, Default)]
 pub struct Current {
-    /// Its version.
+    /// Its resource version.
     pub resource_version: Box<str>,
     /// The generation of its spec.
     pub generation: Option<i64>,
-    /// Whether it was deleted, is being deleted, or can't be read any more: no write may start.
+    /// Whether it was deleted, is terminating, or cannot be read any more: no write may start.
     pub stopped: bool,
-    /// The resource version at which it was created; absent where the running watch has not seen that.
-    pub made_at: Option<u64>,
+    /// The resource version at which it was created; absent if the running watch did not see that.
+    pub creation_version: Option<u64>,
 }
 
 /// A BulkUpdate as it was last seen, kept up to date by the registry.
@@ -86,20 +86,20 @@ pub struct Latest {
 }
 
 impl Latest {
-    /// Whether nothing new may be begun.
+    /// Whether no new work may be started.
     #[must_use]
     pub fn stopped(&self) -> bool {
         self.current.borrow().stopped || self.shutdown.is_cancelled()
     }
 
-    /// Waits until it was deleted, is being deleted, or can't be read any more.
+    /// Waits until it was deleted, is terminating, or cannot be read any more.
     pub async fn until_stopped(&mut self) {
         while !self.current.borrow_and_update().stopped {
             self.changed().await;
         }
     }
 
-    /// Waits for news. The registry outlives its BulkUpdates, so that without it there are none.
+    /// Waits for a change. The registry outlives its BulkUpdates, so a closed channel means that there will be none.
     pub async fn changed(&mut self) {
         if self.current.changed().await.is_err() {
             std::future::pending::<()>().await;

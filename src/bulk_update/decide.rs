@@ -1,7 +1,7 @@
 //! What to do about a BulkUpdate: a pure function of what was observed. No client, no clock.
 
-mod carry_on;
 mod eligible;
+mod next_step;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -10,9 +10,9 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    api::{ConditionReason, ItemResult, Kind, Reason},
+    api::{ItemResult, Kind, Reason},
     bulk_update::{
-        facts::{Deadline, Gate, Hindrance, Observation, Rules},
+        facts::{Deadline, Gate, MissedDeadline, Observation, Obstacle, Rejection, Rules},
         request::{Request, Start},
         work::{Become, Entry, ItemPlan, Phase, Plan, Work},
     },
@@ -20,32 +20,29 @@ use crate::{
     observed::{admission::Admission, target::Target},
 };
 
-pub use carry_on::{Step, Terms, carry_on};
 #[cfg(test)]
 use eligible::is_older;
-pub use eligible::{plan_item, verdict};
+pub use eligible::{Ineligible, ItemPlanning, plan_item, verdict};
+pub use next_step::{Step, Terms, next_step};
 
-const UNCHECKED: &str = "it was made before the admission policy had stood for 10 s, so that nobody has checked whether its \
-    author may do this: nothing was done; make a new BulkUpdate if it is still wanted";
-
-/// How long a watch of targets may be behind before the status says that it is waited for.
+/// How long the cache may be stale before the status says that it is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one pass has decided.
 #[derive(Debug, Default)]
 pub struct Decision {
-    /// What the status is to say; absent where there is nothing to say yet.
+    /// What the status is to report; absent if there is nothing to report yet.
     pub phase: Option<Phase>,
-    /// What became of items that were planned.
+    /// New entries of items.
     pub became: Vec<Become>,
-    /// The items whose targets have to be read.
+    /// The items whose targets must be read.
     pub reads: Vec<usize>,
-    /// The items whose targets are to be written to, as they were seen: each only if the record says so.
+    /// The items whose targets are to be written to, as they were seen. Only those recorded as planned are sent.
     pub writes: Vec<(usize, Arc<Target>)>,
-    /// Whether the next pass has something to do, once this one is on record.
+    /// Whether another pass can make progress once this one is recorded.
     pub again: bool,
-    /// Whether something stands in the way.
-    pub hindered: bool,
+    /// Whether something has to be waited for.
+    pub blocked: bool,
 }
 
 /// Decides what to do about `work`.
@@ -61,21 +58,19 @@ pub fn decide(work: &Work, observation: &Observation, rules: Rules, now: Now) ->
 
 fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
     match plan(work.request(), observation, now, rules) {
-        Planning::Reject(why, message) => {
-            Decision { phase: Some(Phase::Rejected(why, message)), ..Decision::default() }
+        Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
+        // It usually catches up at once; the status reports it only if it does not.
+        Planning::Wait(Obstacle::StaleCache(..)) if !work.has_waited(PATIENCE) => {
+            Decision { blocked: true, ..Decision::default() }
         }
-        // It catches up within a moment; the status says so only where it does not.
-        Planning::Wait(Hindrance::Behind, _) if !work.has_waited(PATIENCE) => {
-            Decision { hindered: true, ..Decision::default() }
-        }
-        Planning::Wait(why, message) => {
-            Decision { phase: Some(Phase::Waiting(why, message)), hindered: true, ..Decision::default() }
+        Planning::Wait(why) => {
+            Decision { phase: Some(Phase::Waiting(why)), blocked: true, ..Decision::default() }
         }
         Planning::Read(unsure) => {
             let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
             Decision { reads, ..Decision::default() }
         }
-        // What is being read about an item belongs to its plan.
+        // Reads still in flight are part of the plan.
         Planning::Planned(_) if work.is_reading() => Decision::default(),
         Planning::Planned(items) => {
             let plan =
@@ -85,105 +80,97 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
     }
 }
 
-/// `remark` belongs to what ends because of the deadline.
+/// `remark` is appended to the message of items that end because of the deadline.
 fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Option<&str>) -> Decision {
     let mut decision = Decision::default();
-    let mut hindrance = observation.unlisted.clone();
+    let mut obstacle = observation.not_listed.map(Obstacle::NotListed);
     for (at, (entry, step)) in
         work.entries().iter().zip(steps(work.entries(), observation, terms)).enumerate()
     {
         match step {
-            Step::Hold(why) => hindrance = hindrance.or(why),
+            Step::Hold(why) => obstacle = obstacle.or(why),
             Step::Read if entry.can_send() => decision.reads.push(at),
             Step::Write(target) if entry.can_send() => decision.writes.push((at, target)),
             Step::Read | Step::Write(_) => {}
-            Step::Become(mut record, rests_on) => {
+            Step::Become(ItemPlan { mut record, based_on }) => {
                 let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
                 if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
                     *message = format!("{message} {remark}").into();
                 }
                 decision.again |= record.result == ItemResult::Planned;
-                decision.became.push(Become { at, record, rests_on });
+                decision.became.push(Become { at, record, based_on });
             }
         }
     }
-    decision.hindered = hindrance.is_some();
-    decision.phase = Some(Phase::Planned(hindrance));
+    decision.blocked = obstacle.is_some();
+    decision.phase = Some(Phase::Planned(obstacle));
     decision
 }
 
-/// What is to be done about a BulkUpdate that has not been planned.
+/// What to do about a BulkUpdate that is not planned yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Planning {
-    /// It is over before it began.
-    Reject(ConditionReason, String),
-    /// It can't be planned yet.
-    Wait(Hindrance, String),
-    /// These items have to be read first.
+    /// Reject it as a whole.
+    Reject(Rejection),
+    /// It cannot be planned yet.
+    Wait(Obstacle),
+    /// Read the targets of these items first.
     Read(Vec<usize>),
-    /// This is the plan: one for each item, in order.
+    /// The plan: one entry per item, in order.
     Planned(Vec<ItemPlan>),
 }
 
-/// Plans a BulkUpdate. The observation has a look for each item.
+/// Plans a BulkUpdate. The observation has a lookup for each item.
 #[must_use]
 pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules) -> Planning {
-    if let Some(message) = too_late(request, now) {
-        return Planning::Reject(ConditionReason::DeadlineExceeded, message);
+    if let Some(rejection) = too_late(request, now) {
+        return Planning::Reject(rejection);
     }
     if let Admission::Missing(why) = &observation.admission {
-        return Planning::Wait(Hindrance::Waiting, why.to_string());
+        return Planning::Wait(Obstacle::Admission(why.clone()));
     }
     if !observation.admission.covers(request.created) {
-        return Planning::Reject(ConditionReason::NotAuthorized, UNCHECKED.into());
+        return Planning::Reject(Rejection::NotAuthorized);
     }
     for kind in Kind::ALL.into_iter().filter(|kind| request.names(*kind)) {
         match observation.gates.of(kind) {
             Gate::Open => {}
-            Gate::Unknown(why) => return Planning::Wait(Hindrance::FlagUnreadable, why.clone()),
-            Gate::Closed(why) => {
-                let reason = if observation.gates.invalid {
-                    ConditionReason::MetaInvalid
-                } else {
-                    ConditionReason::BulkUpdatesDisabled
-                };
-                return Planning::Reject(reason, why.clone());
-            }
+            Gate::Unknown(why) => return Planning::Wait(why.clone()),
+            Gate::Closed(why) => return Planning::Reject(why.clone()),
         }
     }
     let mut unsure = Vec::new();
     let mut planned = Vec::new();
-    let mut hindrance = None;
-    for (at, (item, look)) in request.items.iter().zip(&observation.looks).enumerate() {
-        match plan_item(request, item, look, rules) {
-            Ok(Some(entry)) => planned.push(entry),
-            Ok(None) => unsure.push(at),
-            Err(hinders) => hindrance = hindrance.or(Some(hinders)),
+    let mut obstacle = None;
+    for (at, (item, lookup)) in request.items.iter().zip(&observation.lookups).enumerate() {
+        match plan_item(request, item, lookup, rules) {
+            ItemPlanning::Planned(plan) => planned.push(plan),
+            ItemPlanning::Read => unsure.push(at),
+            ItemPlanning::Wait(why) => obstacle = obstacle.or(Some(why)),
         }
     }
-    match hindrance {
+    match obstacle {
         _ if !unsure.is_empty() => Planning::Read(unsure),
-        Some((hindrance, why)) => Planning::Wait(hindrance, why),
+        Some(why) => Planning::Wait(why),
         None => Planning::Planned(planned),
     }
 }
 
-fn too_late(request: &Request, now: Now) -> Option<String> {
-    let (what, deadline) = if request.not_after_has_passed(now) {
-        ("notAfter has passed", request.not_after.unwrap_or_default())
+fn too_late(request: &Request, now: Now) -> Option<Rejection> {
+    let (deadline, time) = if request.not_after_has_passed(now) {
+        (MissedDeadline::NotAfter, request.not_after.unwrap_or_default())
     } else if now.earliest >= request.starting_deadline {
-        let what = "startingDeadlineSeconds after its creation it had not been planned";
-        (what, request.starting_deadline)
+        (MissedDeadline::Starting, request.starting_deadline)
     } else {
         return None;
     };
-    let remark = now.remark(deadline).map(|remark| format!(" ({remark})")).unwrap_or_default();
-    Some(format!("{what}{remark}: nothing was done; make a new BulkUpdate if it is still wanted"))
+    Some(Rejection::TooLate { deadline, remark: now.remark(time) })
 }
 
-/// The steps of one that was planned, an entry for each item.
+/// The next step of each item of a planned BulkUpdate.
 #[must_use]
 pub fn steps(entries: &[Entry], observation: &Observation, terms: Terms<'_>) -> Vec<Step> {
-    let each = entries.iter().zip(&observation.looks);
-    each.map(|(entry, look)| carry_on(terms, entry, look, observation.gates.of(entry.item.kind))).collect()
+    let each = entries.iter().zip(&observation.lookups);
+    each.map(|(entry, lookup)| next_step(terms, entry, lookup, observation.gates.of(entry.item.kind)))
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! Events about BulkUpdates: sent in the background, at best effort, and none twice within five minutes.
+//! Events about BulkUpdates: published in the background at best effort, and not repeated within five minutes.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -26,20 +26,20 @@ use crate::{
 /// The longest note of an event (the API's own limit is 1024 bytes).
 const LONGEST_NOTE: usize = 1000;
 
-/// How long an event may take, the time in which it waits for others included: it is told at best effort.
+/// How long one event may take, waiting included: it is published at best effort.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many events are sent at once: each has a connection, and a thousand BulkUpdates may end together.
+/// How many events are published concurrently: each takes a connection, and a thousand BulkUpdates may end together.
 const AT_ONCE: usize = 4;
 
-/// How long one event stands for all of its object and reason, in seconds: whoever edits an object over and over fills no
-/// namespace with events. Its name says which they are, so that none has to be remembered.
+/// How long an event is not repeated for the same object and reason, in seconds: editing an object over and over must
+/// not flood the namespace. This is encoded in its name, so nothing has to be remembered.
 const STANDS_FOR: i64 = 300;
 
-/// The longest name of an object that leaves room behind it: a dot and 16 digits, of 253 characters.
+/// The longest part of the object's name in the event's name, which has 253 characters: a dot and 16 digits follow.
 const LONGEST_NAME: usize = 236;
 
-/// Sends events; none is kept afterwards.
+/// Publishes events; keeps none.
 pub struct Events {
     client: Client,
     clock: Clock,
@@ -47,9 +47,9 @@ pub struct Events {
     places: Arc<Semaphore>,
 }
 
-/// A BulkUpdate, as far as it can be named.
+/// A reference to a BulkUpdate, as far as its identity is known.
 #[must_use]
-pub fn about(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
+pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
     ObjectReference {
         api_version: Some(api_version()),
         kind: Some("BulkUpdate".into()),
@@ -61,13 +61,13 @@ pub fn about(namespace: Option<String>, name: Option<String>, uid: Option<String
 }
 
 impl Events {
-    /// Sends them by `client`, in tasks of `tracker`.
+    /// With this client, in tasks of `tracker`.
     #[must_use]
     pub fn new(client: Client, clock: Clock, tracker: TaskTracker) -> Self {
         Self { client, clock, tracker, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Sends one, in the background: no work waits for it.
+    /// Publishes one in the background: no work waits for it.
     pub fn publish(&self, regarding: ObjectReference, type_: EventType, reason: &str, note: &str) {
         let event = event(regarding, type_, reason, note, self.clock.now().earliest);
         let (client, places) = (self.client.clone(), Arc::clone(&self.places));
@@ -80,22 +80,22 @@ impl Events {
             };
             match tokio::time::timeout(EVENT_TIMEOUT, send).await {
                 Ok(Ok(_)) => {}
-                // One of the same name stands for it.
+                // Published already.
                 Ok(Err(failure)) if failure.is_conflict() => {}
-                Ok(Err(failure)) => warn!(%failure, reason = event.reason, "an event could not be written"),
-                Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
+                Ok(Err(failure)) => warn!(%failure, reason = event.reason, "cannot publish an event"),
+                Err(_) => warn!(reason = event.reason, "timed out publishing an event"),
             }
         });
     }
 }
 
-/// The name of an event: the object's, as far as there is room and if it has one, and what tells it from others.
+/// The name of an event: the object's name, if it has a usable one and cut to fit, and a hash of the rest.
 fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
     let mut others = DefaultHasher::new();
     (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);
-    let named = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
-    let named = named.get(..LONGEST_NAME).unwrap_or(named).trim_end_matches(['.', '-']);
-    format!("{named}.{:016x}", others.finish())
+    let identity = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
+    let identity = identity.get(..LONGEST_NAME).unwrap_or(identity).trim_end_matches(['.', '-']);
+    format!("{identity}.{:016x}", others.finish())
 }
 
 /// The event about an object.
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     fn about(name: Option<&str>) -> ObjectReference {
-        super::about(Some("team-a".into()), name.map(Into::into), Some("u".into()))
+        super::reference(Some("team-a".into()), name.map(Into::into), Some("u".into()))
     }
 
     #[test]
@@ -150,9 +150,9 @@ mod tests {
         ] {
             let event = event(about(name), EventType::Warning, "Unreadable", &"y".repeat(2000), now);
             assert_eq!(event.metadata.namespace.as_deref(), Some("team-a"));
-            let named = event.metadata.name.unwrap();
-            assert!(is_dns_subdomain(&named) && named.len() == prefix.len() + 17, "{named}");
-            assert!(named.starts_with(&format!("{prefix}.")), "{named}");
+            let identity = event.metadata.name.unwrap();
+            assert!(is_dns_subdomain(&identity) && identity.len() == prefix.len() + 17, "{identity}");
+            assert!(identity.starts_with(&format!("{prefix}.")), "{identity}");
             assert_eq!(event.regarding, Some(about(name)));
             assert_eq!((event.type_.as_deref(), event.event_time), (Some("Warning"), Some(MicroTime(now))));
             assert!(event.note.is_some_and(|note| note.len() <= LONGEST_NOTE));

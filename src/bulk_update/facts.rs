@@ -1,29 +1,33 @@
-//! What decisions rest on: what was seen of the targets, the flag, the deadlines and the settings.
+//! The facts that decisions are based on: targets, flag, deadlines, settings.
 
 use std::sync::Arc;
 
 use crate::{
-    api::Kind,
+    api::{ConditionReason, Kind},
     bulk_update::request::{Request, Start},
-    client::clock::Now,
-    observed::{admission::Admission, target::Target},
+    client::{Failure, clock::Now},
+    observed::{
+        admission::{Admission, NotInForce},
+        target::Target,
+    },
 };
 
 /// What is known of an item's target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// From the index: it may be behind, so it can start a write (which is guarded), but refuse nothing.
+    /// From the cache, which may be stale: enough to start a write, which is guarded, but never to refuse an item.
     Cached(Option<Arc<Target>>),
     /// Read from the API server.
     Live(Option<Arc<Target>>),
-    /// The same, and the watch of targets has not come that far: whether it has seen this object before is not known yet.
+    /// Read from the API server, while the watch has not caught up: whether it saw this object before is not known
+    /// yet.
     Ahead(Arc<Target>),
-    /// It could not be read; why.
-    Failed(String),
+    /// It could not be read.
+    Failed(Obstacle),
 }
 
 impl Lookup {
-    /// The object that was seen, and whether that was live.
+    /// The object, and whether it was read live.
     #[must_use]
     pub const fn object(&self) -> (Option<&Arc<Target>>, bool) {
         match self {
@@ -35,30 +39,28 @@ impl Lookup {
     }
 }
 
-/// The flag, as far as one kind goes.
+/// The capability flag for one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// On, read no longer ago than the guarantee says.
+    /// On, and read recently enough.
     Open,
-    /// Off, and why.
-    Closed(String),
-    /// It can't be read; why.
-    Unknown(String),
+    /// Off, or invalid.
+    Closed(Rejection),
+    /// It cannot be read.
+    Unknown(Obstacle),
 }
 
-/// The flag for both kinds.
+/// The capability flag for both kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gates {
     /// For executions.
     pub executions: Gate,
     /// For deployments.
     pub deployments: Gate,
-    /// Whether the flag's text is invalid, which closes both.
-    pub invalid: bool,
 }
 
 impl Gates {
-    /// That of one kind.
+    /// The flag for one kind.
     #[must_use]
     pub const fn of(&self, kind: Kind) -> &Gate {
         match kind {
@@ -68,30 +70,138 @@ impl Gates {
     }
 }
 
-/// Why something waits: the reason of its conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hindrance {
-    /// The flag can't be read.
-    FlagUnreadable,
-    /// Something else can't be read.
-    Waiting,
-    /// The watch of targets is behind.
-    Behind,
+/// Why a BulkUpdate has to wait. The text is the message of its conditions meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The capability flag cannot be read.
+    #[error("cannot read {flag}: {failure}")]
+    Flag {
+        /// Which key of which ConfigMap.
+        flag: String,
+        /// Why it cannot be read.
+        failure: Failure,
+    },
+    /// The admission policy is not in force, or that is not known.
+    #[error(transparent)]
+    Admission(NotInForce),
+    /// The first list of a kind has not succeeded yet.
+    #[error("cannot list {} yet; the operator's log says why", .0.plural())]
+    NotListed(Kind),
+    /// A target cannot be read.
+    #[error("cannot read {} {id}: {why}", .kind.name())]
+    Read {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: Arc<str>,
+        /// Why it cannot be read.
+        why: Box<str>,
+    },
+    /// A target cannot be written to.
+    #[error("cannot write to {} {id}: {why}", .kind.name())]
+    Write {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: Arc<str>,
+        /// Why it cannot be written to.
+        why: Box<str>,
+    },
+    /// A target was read without a uid, so it may or may not be the object that was planned.
+    #[error("{} {id} has no uid", .0.name(), id = .1)]
+    NoUid(Kind, Arc<str>),
+    /// The cache is stale: whether the target is older than the BulkUpdate is known once the watch has caught up.
+    #[error(
+        "{} {id} was created in the same second as the BulkUpdate; waiting for the watch of {} to show which was first",
+        .0.name(), .0.plural(), id = .1
+    )]
+    StaleCache(Kind, Arc<str>),
 }
 
-/// The deadlines that end the writing, as they stand now.
+impl Obstacle {
+    /// The reason of the conditions.
+    #[must_use]
+    pub const fn reason(&self) -> ConditionReason {
+        match self {
+            Self::Flag { .. } => ConditionReason::FlagUnreadable,
+            _ => ConditionReason::Waiting,
+        }
+    }
+}
+
+/// Why a BulkUpdate is rejected as a whole. The text is the message of its conditions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The flag is off for a kind that it names.
+    #[error("bulk updates of {} are disabled in ConfigMap {config_map}", .kind.plural())]
+    Disabled {
+        /// The kind.
+        kind: Kind,
+        /// Namespace and name of the flag's ConfigMap.
+        config_map: String,
+    },
+    /// The flag is invalid, which counts as off for both kinds.
+    #[error("invalid {flag}: {why}")]
+    InvalidFlag {
+        /// Which key of which ConfigMap.
+        flag: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A deadline passed before it was planned.
+    #[error("{deadline}{}: nothing was done; create a new BulkUpdate if it is still wanted",
+        remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default())]
+    TooLate {
+        /// Which deadline.
+        deadline: MissedDeadline,
+        /// A note where this machine's clock disagrees with the API server's.
+        remark: Option<String>,
+    },
+    /// The admission policy was not in force, or not long enough, when it was created.
+    #[error(
+        "it was created before the admission policy had been in force for 10 s, so its author's permissions were never checked: \
+        nothing was done; create a new BulkUpdate if it is still wanted"
+    )]
+    NotAuthorized,
+}
+
+/// A deadline that passed before a BulkUpdate was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum MissedDeadline {
+    /// `notAfter`.
+    #[strum(to_string = "notAfter has passed")]
+    NotAfter,
+    /// `startingDeadlineSeconds` after its creation.
+    #[strum(to_string = "it was not planned within startingDeadlineSeconds of its creation")]
+    Starting,
+}
+
+impl Rejection {
+    /// The reason of the conditions.
+    #[must_use]
+    pub const fn reason(&self) -> ConditionReason {
+        match self {
+            Self::Disabled { .. } => ConditionReason::BulkUpdatesDisabled,
+            Self::InvalidFlag { .. } => ConditionReason::MetaInvalid,
+            Self::TooLate { .. } => ConditionReason::DeadlineExceeded,
+            Self::NotAuthorized => ConditionReason::NotAuthorized,
+        }
+    }
+}
+
+/// The deadline that has passed, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
-    /// None has passed.
+    /// None.
     Ahead,
-    /// `activeDeadlineSeconds` has passed: nothing is written, and nothing is waited for.
+    /// `activeDeadlineSeconds`: no more writes, and items that have not settled fail.
     Active,
-    /// `notAfter` has passed: nothing is written.
+    /// `notAfter`: no more writes.
     NotAfter,
 }
 
 impl Deadline {
-    /// Which one has passed at `now`, for what was planned at `start`.
+    /// The deadline that has passed at `now` for a plan made at `start`.
     #[must_use]
     pub fn at(request: &Request, start: Start, now: Now) -> Self {
         if request.active_deadline_in(start, now).is_some_and(|left| left.is_zero()) {
@@ -103,12 +213,12 @@ impl Deadline {
         }
     }
 
-    /// That this machine's clock would have said otherwise, where that is so.
+    /// A note where this machine's clock disagrees with the API server's about this deadline.
     #[must_use]
     pub fn remark(self, request: &Request, start: Start, now: Now) -> Option<String> {
         let deadline = match self {
             Self::Ahead => None,
-            // Within this process no clock was asked.
+            // Measured by the monotonic clock: no wall clock is involved.
             Self::Active if start.instant.is_some() => None,
             Self::Active => request.active_deadline(start.time),
             Self::NotAfter => request.not_after,
@@ -117,7 +227,7 @@ impl Deadline {
     }
 }
 
-/// What the operator's settings say about who is eligible.
+/// The operator's settings about eligibility.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Whether COMPLETED Executions may be deleted (`--delete-completed`), which the AI API does not allow.
@@ -127,13 +237,12 @@ pub struct Rules {
 /// What one pass decides on.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// Whether authors are checked.
+    /// Whether authors' permissions are checked.
     pub admission: Admission,
-    /// The flag.
+    /// The capability flag.
     pub gates: Gates,
-    /// What is known of each item's target.
-    pub looks: Vec<Lookup>,
-    /// That a kind which the request names has not been listed yet: nothing is planned, and what was planned is read item by
-    /// item.
-    pub unlisted: Option<String>,
+    /// What is known of each item's target, in the order of the items.
+    pub lookups: Vec<Lookup>,
+    /// A kind that has not been listed yet: nothing is planned, and planned items are read one by one.
+    pub not_listed: Option<Kind>,
 }

@@ -1,4 +1,4 @@
-//! What the tests are made of.
+//! Fixtures of the unit tests.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,10 +11,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
     bulk_update::{
-        Crowd, Events,
+        Events, Writers,
         context::Context,
-        facts::{Lookup, Rules},
-        request::{Item, Request, blank},
+        facts::{Lookup, Obstacle, Rejection, Rules},
+        request::{Item, Request, item_status},
         work::{Entry, Progress},
     },
     client::{clock::Clock, slots::Slots},
@@ -42,13 +42,13 @@ pub(super) const RESULTS: [ItemResult; 6] = [
     ItemResult::Failed,
 ];
 
-/// With an API server that does not answer.
+/// A context whose API server does not answer.
 pub(super) fn context() -> Arc<Context> {
     context_of(Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap())
 }
 
-/// With an API server that answers each request (by its method and path) with a status and a body, and the list of what
-/// it was asked.
+/// A context whose API server answers each request (method and path) with a status and a body, and the list of
+/// requests.
 pub(super) fn answering(
     answer: impl Fn(&str, &str) -> (u16, Value) + Send + Sync + 'static,
 ) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
@@ -76,14 +76,14 @@ fn context_of(client: Client) -> Arc<Context> {
         health: Arc::default(),
         slots: Slots::new(1),
         rules: Rules::default(),
-        writing: Crowd::default(),
+        writers: Writers::default(),
         tracker,
         shutdown: CancellationToken::new(),
         client,
     })
 }
 
-/// So many seconds after the BulkUpdate was made.
+/// This many seconds after the BulkUpdate was created.
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_268_800 + seconds).unwrap()
 }
@@ -99,7 +99,7 @@ pub(super) fn bulk(spec: &Value) -> BulkUpdate {
     .unwrap()
 }
 
-/// One item, and nothing else said.
+/// One item and no options.
 pub(super) fn spec(kind: Kind, verb: TargetStatus) -> Value {
     json!({kind.plural(): [{"id": ID, "targetStatus": verb}]})
 }
@@ -108,7 +108,7 @@ pub(super) fn request(kind: Kind, verb: TargetStatus) -> Request {
     Request::from(&bulk(&spec(kind, verb)))
 }
 
-/// The operator's own, without a template, an hour older than the BulkUpdate.
+/// Managed by the operator, without a template, an hour older than the BulkUpdate.
 pub(super) fn target(state: State) -> Target {
     Target {
         uid: MEANT.into(),
@@ -124,22 +124,32 @@ pub(super) fn target(state: State) -> Target {
     }
 }
 
-/// As the index has it.
+/// From the cache.
 pub(super) fn cached(object: Option<Target>) -> Lookup {
     Lookup::Cached(object.map(Arc::new))
 }
 
-/// As it was read.
+/// Read live.
 pub(super) fn live(object: Option<Target>) -> Lookup {
     Lookup::Live(object.map(Arc::new))
 }
 
-/// As it was read, where its watch is behind.
+/// Read live, while the watch has not caught up.
 pub(super) fn ahead(object: Target) -> Lookup {
     Lookup::Ahead(Arc::new(object))
 }
 
-/// One that the verb takes.
+/// The target cannot be read.
+pub(super) fn unread(why: &str) -> Obstacle {
+    Obstacle::Read { kind: Kind::Execution, id: ID.into(), why: why.into() }
+}
+
+/// The flag is off.
+pub(super) fn off() -> Rejection {
+    Rejection::Disabled { kind: Kind::Execution, config_map: "ai-api-system/ai-api-meta".into() }
+}
+
+/// One that the operation applies to.
 pub(super) fn eligible(verb: TargetStatus) -> Target {
     target(match verb {
         TargetStatus::Stopped => State::Running,
@@ -148,7 +158,7 @@ pub(super) fn eligible(verb: TargetStatus) -> Target {
 }
 
 pub(super) fn record(item: &Item, result: ItemResult) -> ItemStatus {
-    ItemStatus { uid: Some(MEANT.into()), ..blank(item, result) }
+    ItemStatus { uid: Some(MEANT.into()), ..item_status(item, result) }
 }
 
 pub(super) fn entry(item: &Item, result: ItemResult) -> Entry {

@@ -1,8 +1,9 @@
-//! Carrying out BulkUpdates: observe, decide, record, apply, report, settle.
+//! Reconciles BulkUpdates: observe, decide, record, apply, report, settle.
 //!
-//! What is known of one is pure (`request`, `facts`, `work`, `decide`, `status`); each step that sends or waits has a file.
+//! Pure: `request`, `facts`, `work`, `decide`, `status`. Each step that sends requests or waits has a file of its own.
 
 mod apply;
+mod cleanup;
 pub mod context;
 pub mod decide;
 mod events;
@@ -10,9 +11,8 @@ pub mod facts;
 mod finished;
 #[cfg(test)]
 mod fixtures;
-mod named;
+mod identity;
 mod observe;
-mod over;
 mod pass;
 mod record;
 mod registry;
@@ -27,5 +27,5 @@ pub mod unreadable;
 pub mod work;
 
 pub use self::{
-    context::Context, events::Events, facts::Rules, registry::Registry, stored::Stored, throttle::Crowd,
+    context::Context, events::Events, facts::Rules, registry::Registry, stored::Stored, throttle::Writers,
 };

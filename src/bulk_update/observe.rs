@@ -1,4 +1,4 @@
-//! First step: what decisions rest on. The flag, read live where something may be written; the index; live reads.
+//! First step: what decisions are based on. The flag, read live before anything is written; the cache; live reads.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::{
     bulk_update::{
         context::Context,
         decide::PATIENCE,
-        facts::{Gate, Gates, Lookup, Observation},
+        facts::{Gate, Gates, Lookup, Observation, Obstacle, Rejection},
         work::Work,
     },
     observed::{flag::Flags, index::Following},
@@ -15,59 +15,59 @@ use crate::{
 
 /// Observes everything that a pass needs.
 pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> Observation {
-    let unlisted = unlisted(ctx, work).await;
+    let not_listed = not_listed(ctx, work).await;
     for change in following.mailbox().take() {
         work.seen(&change);
     }
     let gates = gates(ctx, work).await;
-    let looks = match &unlisted {
-        Some(why) if work.start().is_none() => {
-            work.entries().iter().map(|_| Lookup::Failed(why.clone())).collect()
+    let lookups = match not_listed {
+        Some(kind) if work.start().is_none() => {
+            work.entries().iter().map(|_| Lookup::Failed(Obstacle::NotListed(kind))).collect()
         }
         _ => {
             let request = Arc::clone(work.request());
-            work.looks(|item| ctx.index.get(item.kind, &request.namespace, &item.id))
+            work.lookups(|item| ctx.index.get(item.kind, &request.namespace, &item.id))
         }
     };
-    Observation { admission: ctx.policies.admission(), gates, looks, unlisted }
+    Observation { admission: ctx.policies.admission(), gates, lookups, not_listed }
 }
 
-/// That a kind which the request names has not been listed yet, within patience.
-async fn unlisted(ctx: &Context, work: &Work) -> Option<String> {
+/// A kind that the request names and whose first list has not succeeded yet, after a grace period.
+async fn not_listed(ctx: &Context, work: &Work) -> Option<Kind> {
     for kind in Kind::ALL.into_iter().filter(|kind| work.request().names(*kind)) {
         let patience = PATIENCE.saturating_sub(work.since().elapsed());
         if tokio::time::timeout(patience, ctx.index.listed(kind)).await.is_err() {
-            return Some(format!("{} can't be listed yet; the operator's log says why", kind.plural()));
+            return Some(kind);
         }
     }
     if work.start().is_none() {
-        // What they have to say is asked for by itself.
+        // Whether the policy is in force is decided on its own.
         let patience = PATIENCE.saturating_sub(work.since().elapsed());
         let _ = tokio::time::timeout(patience, ctx.policies.listed()).await;
     }
     None
 }
 
-/// The flag: live before planning, and no older than a second while anything is still to be written.
+/// The flag: read live before planning, and no older than a second while writes are still to be sent.
 async fn gates(ctx: &Context, work: &Work) -> Gates {
     if work.start().is_some() && !work.any(ItemResult::Planned) {
-        return Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+        return Gates { executions: Gate::Open, deployments: Gate::Open };
     }
     let read = ctx.flag.read_since(work.since()).await;
     if let Err(failure) = &read {
         ctx.metrics.failed("configmaps", failure);
     }
+    let flag = || ctx.flag.place();
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
-        Ok(Flags::Invalid(why)) => Gate::Closed(format!("invalid {}: {why}", ctx.flag.place())),
-        Ok(Flags::Valid { .. }) => {
-            Gate::Closed(format!("{} is not true in {}", kind.plural(), ctx.flag.place()))
+        Ok(Flags::Invalid(why)) => {
+            Gate::Closed(Rejection::InvalidFlag { flag: flag(), why: why.to_string() })
         }
-        Err(failure) => Gate::Unknown(format!("can't read {}: {failure}", ctx.flag.place())),
+        Ok(Flags::Valid { .. }) => {
+            let (namespace, name) = ctx.flag.key();
+            Gate::Closed(Rejection::Disabled { kind, config_map: format!("{namespace}/{name}") })
+        }
+        Err(failure) => Gate::Unknown(Obstacle::Flag { flag: flag(), failure: failure.clone() }),
     };
-    Gates {
-        executions: gate(Kind::Execution),
-        deployments: gate(Kind::Deployment),
-        invalid: matches!(read, Ok(Flags::Invalid(_))),
-    }
+    Gates { executions: gate(Kind::Execution), deployments: gate(Kind::Deployment) }
 }

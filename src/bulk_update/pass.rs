@@ -1,4 +1,4 @@
-//! The life of one BulkUpdate, pass by pass: observe, decide, record, apply, report, settle.
+//! Reconciles one BulkUpdate, pass by pass: observe, decide, record, apply, report, settle.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use tracing::{Instrument, info_span, warn};
 use crate::{
     api::BulkUpdate,
     bulk_update::{
-        apply::{self, Flight, Wanted},
+        apply::{self, InFlight, Outgoing},
         context::{Context, Latest},
         decide::{Decision, decide},
+        finished::Finished,
         observe,
-        over::Over,
         record::{self, Recorded},
         report,
         request::Request,
@@ -25,37 +25,37 @@ use crate::{
     telemetry::health::Pulse,
 };
 
-// Most of its time it waits, as perhaps a thousand others do: what it needs otherwise is in boxes, and goes with them.
-/// Carries out one BulkUpdate, which was first seen like this, to its end; or until it is deleted, or the process ends. Gives back
-/// what is left to be known of it if its end is on record.
-pub async fn carry_out(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Over> {
+// Most of the time the task waits, as perhaps a thousand others do, so large futures are boxed and dropped before.
+/// Reconciles one BulkUpdate, first seen like this, until it finishes, is deleted, or the process shuts down. Returns
+/// what to keep of it if its completion is on record.
+pub async fn run(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Finished> {
     let pulse = ctx.health.pulse();
-    let made_at = latest.current.borrow_and_update().made_at;
+    let creation_version = latest.current.borrow_and_update().creation_version;
     let _unplanned = {
         let request = Request::from(&*bulk);
         ctx.metrics.taken_up(&request.uid, request.created, bulk.status.as_ref())
     };
     if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
-        // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
-        // stands there now. (Where there is none, the writing of the plan finds that out.)
-        bulk = Box::pin(read_again(&ctx, &mut latest, &Request::from(&*bulk), &pulse)).await?;
+        // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only
+        // if a live read shows it. (Without a plan, writing it finds that out.)
+        bulk = Box::pin(read_current(&ctx, &mut latest, &Request::from(&*bulk), &pulse)).await?;
     }
     loop {
         if latest.stopped() || bulk.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let mut work = Work::take_up(&bulk, made_at);
+        let mut work = Work::new(&bulk, creation_version);
         drop(bulk);
-        if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work, &pulse).await == End::Over {
-            return work.over();
+        if work.is_finished() || run_passes(&ctx, &mut latest, &mut work, &pulse).await == End::Finished {
+            return work.finished();
         }
-        bulk = Box::pin(read_again(&ctx, &mut latest, work.request(), &pulse)).await?;
+        bulk = Box::pin(read_current(&ctx, &mut latest, work.request(), &pulse)).await?;
     }
 }
 
-/// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,
-/// or nothing new may be begun.
-async fn read_again(
+/// Reads the BulkUpdate until that succeeds: nothing is done based on an older state. `None` if it is gone or no new
+/// work may be started.
+async fn read_current(
     ctx: &Context,
     latest: &mut Latest,
     request: &Request,
@@ -70,7 +70,7 @@ async fn read_again(
         let why = match answer {
             Ok(Stored { bulk: live, .. }) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
             Ok(Stored { bulk: live, flaw: None }) => return Some(Box::new(live)),
-            // The watch says so as well, unless it is mended by then.
+            // The watch reports it as well, unless it was corrected meanwhile.
             Ok(Stored { flaw: Some(why), .. }) => Failure::NoAnswer(why),
             Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
@@ -78,7 +78,7 @@ async fn read_again(
                 failure
             }
         };
-        warn!(bulk_update = %request.full_name(), %why, "can't be read; trying again");
+        warn!(bulk_update = %request.full_name(), %why, "cannot read the BulkUpdate; retrying");
         tokio::select! {
             () = tokio::time::sleep(why.wait(attempt)) => {}
             () = latest.until_stopped() => break,
@@ -88,31 +88,31 @@ async fn read_again(
     None
 }
 
-/// How a series of passes has ended.
+/// How a series of passes ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// There is nothing more to do in this process.
-    Over,
-    /// Somebody else has changed the record: begin anew with what stands there now.
-    Overtaken,
+    /// Nothing more to do in this process.
+    Finished,
+    /// Somebody else changed the record: start again from the current state.
+    Superseded,
 }
 
-async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
+async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
     let following = ctx.index.follow(&work.request().namespace, work.request().targets());
-    let mut flight = Flight::new(ctx, latest);
-    let mut hindered = 0;
+    let mut in_flight = InFlight::new(ctx, latest);
+    let mut blocked = 0;
     loop {
         pulse.beat();
         if latest.stopped() {
-            flight.drain(work).await;
-            Box::pin(record::record_last(ctx, work, pulse)).await;
-            return End::Over;
+            in_flight.drain(work).await;
+            Box::pin(record::record_final(ctx, work, pulse)).await;
+            return End::Finished;
         }
-        // What can't be written yet is not planned yet either: a plan rests on what is known when it is.
+        // While its status cannot be written it is not planned either: a plan must be based on current facts.
         if work.start().is_none() && work.throttle().held_back().is_some() {
             let decided = (Instant::now(), ctx.clock.now());
-            let waiting = Waiting { following: &following, hindered, to_record: true, decided };
-            settle::settle(ctx, latest, work, &mut flight, waiting).await;
+            let waiting = Waiting { following: &following, blocked, to_record: true, decided };
+            settle::settle(ctx, latest, work, &mut in_flight, waiting).await;
             continue;
         }
         let observation = tokio::select! {
@@ -121,9 +121,9 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
         };
         let decided = (Instant::now(), ctx.clock.now());
         let decision = info_span!("decide").in_scope(|| decide(work, &observation, ctx.rules, decided.1));
-        // Whatever is kept from here on is kept for as long as it has to wait.
+        // Not kept in memory while the task waits.
         drop(observation);
-        let Decision { phase, became, reads, writes, again, hindered: is_hindered } = decision;
+        let Decision { phase, became, reads, writes, again, blocked: is_blocked } = decision;
         work.decided(phase.as_ref(), became);
         let recorded = match phase {
             Some(phase) => {
@@ -131,30 +131,30 @@ async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, 
             }
             None => Recorded::Unchanged,
         };
-        if matches!(recorded, Recorded::Overtaken) {
-            flight.drain(work).await;
-            // It is being deleted, perhaps, and only lingers: what was done is told all the same.
-            Box::pin(record::record_last(ctx, work, pulse)).await;
-            return End::Overtaken;
+        if matches!(recorded, Recorded::Superseded) {
+            in_flight.drain(work).await;
+            // It may be terminating and still there because of finalizers: what was done is recorded all the same.
+            Box::pin(record::record_final(ctx, work, pulse)).await;
+            return End::Superseded;
         }
-        let wanted = Wanted::of(work, reads, writes);
-        let idle = wanted.is_empty() && flight.is_empty();
-        apply::apply(work, &mut flight, wanted).instrument(info_span!("apply")).await;
+        let wanted = Outgoing::of(work, reads, writes);
+        let idle = wanted.is_empty() && in_flight.is_empty();
+        apply::apply(work, &mut in_flight, wanted).instrument(info_span!("apply")).await;
         let (goes_on, to_record) = match &recorded {
             Recorded::Written(_) => (again, false),
             Recorded::Adopted(_) => (true, false),
-            recorded => (false, matches!(recorded, Recorded::Later)),
+            recorded => (false, matches!(recorded, Recorded::Deferred)),
         };
         if let Recorded::Written(before) | Recorded::Adopted(before) = recorded {
             info_span!("report").in_scope(|| report::report(ctx, work, &before));
         }
-        if work.is_over() {
-            return End::Over;
+        if work.is_finished() {
+            return End::Finished;
         }
-        hindered = if is_hindered { hindered + 1 } else { 0 };
+        blocked = if is_blocked { blocked + 1 } else { 0 };
         if idle && !goes_on {
-            let waiting = Waiting { following: &following, hindered, to_record, decided };
-            let settle = settle::settle(ctx, latest, work, &mut flight, waiting);
+            let waiting = Waiting { following: &following, blocked, to_record, decided };
+            let settle = settle::settle(ctx, latest, work, &mut in_flight, waiting);
             settle.instrument(info_span!("settle")).await;
         }
     }

@@ -1,5 +1,5 @@
-//! Third step: the status, written before any effect and whenever there is something to tell. One write a pass at most,
-//! none when nothing has changed.
+//! Third step: the status, written before any effect and whenever there is something to report. At most one write per
+//! pass, none if nothing changed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     api::{BulkUpdateStatus, ItemResult, ItemStatus, READY},
     bulk_update::{
         context::Context,
-        named::Named,
+        identity::Identity,
         report,
         request::Request,
         resource,
@@ -22,26 +22,26 @@ use crate::{
     telemetry::health::Pulse,
 };
 
-/// How long the last status is tried: a part of the time that a stop may take.
-const LAST_RECORD: Duration = Duration::from_secs(10);
+/// How long the final status is retried: a part of the time for a graceful shutdown.
+const FINAL_RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What became of the record.
+/// The outcome.
 #[derive(Debug)]
 pub enum Recorded {
-    /// There was nothing to write.
+    /// Nothing to write.
     Unchanged,
-    /// There is something, which can wait or has to: for the next report, or for another attempt.
-    Later,
-    /// Written; what stood there before.
+    /// Not written: it can wait for the next report, or has to wait for a retry.
+    Deferred,
+    /// Written; with the status before.
     Written(BulkUpdateStatus),
-    /// Not this one: an earlier one of this process, that got no answer, was found to stand there; and what stood there
-    /// before it. There may be more to tell by now.
+    /// Not written: an earlier status of this process, which got no answer, turned out to be stored. With the status
+    /// before that. There may be more to report.
     Adopted(BulkUpdateStatus),
-    /// Somebody else has changed the status or the request: what is known here does not count any more.
-    Overtaken,
+    /// Somebody else changed the status or the request: the state of this process is out of date.
+    Superseded,
 }
 
-/// Writes the status if it is due. What is proposed and does not get there was never planned.
+/// Writes the status if that is due. A proposed plan that is not written never took effect.
 pub async fn record(ctx: &Arc<Context>, work: &mut Work, phase: Phase, pulse: &Pulse) -> Recorded {
     let proposed = matches!(phase, Phase::Proposed(_));
     let recorded = if_due(ctx, work, phase, pulse).await;
@@ -57,16 +57,16 @@ async fn if_due(ctx: &Arc<Context>, work: &mut Work, phase: Phase, pulse: &Pulse
         return Recorded::Unchanged;
     }
     if work.throttle().held_back().is_some()
-        || !(work.throttle().due(ctx.others(work)) || must_stand_first(work, &wanted))
+        || !(work.throttle().due(ctx.others(work)) || is_urgent(work, &wanted))
     {
-        return Recorded::Later;
+        return Recorded::Deferred;
     }
-    write_or_put_off(ctx, work, phase, wanted, pulse).await
+    write_or_defer(ctx, work, phase, wanted, pulse).await
 }
 
-/// Records what is known before the work is laid down unfinished. At best effort: what can't be recorded now is read
-/// off the objects by whoever takes it up again.
-pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
+/// Writes the final status before the work is given up unfinished, at best effort: what is not recorded now is derived
+/// from the objects by the next process.
+pub async fn record_final(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
     if work.start().is_none() {
         return;
     }
@@ -75,30 +75,30 @@ pub async fn record_last(ctx: &Arc<Context>, work: &mut Work, pulse: &Pulse) {
             if let Some(time) = work.throttle().held_back() {
                 sleep_until(time).await;
             }
-            let phase = Phase::Last;
+            let phase = Phase::Final;
             let wanted = status(work, &phase, ctx.clock.now());
             if wanted == *work.on_api_server() {
                 return;
             }
-            match write_or_put_off(ctx, work, phase, wanted, pulse).await {
-                Recorded::Written(_) | Recorded::Adopted(_) | Recorded::Later => {}
-                Recorded::Unchanged | Recorded::Overtaken => return,
+            match write_or_defer(ctx, work, phase, wanted, pulse).await {
+                Recorded::Written(_) | Recorded::Adopted(_) | Recorded::Deferred => {}
+                Recorded::Unchanged | Recorded::Superseded => return,
             }
         }
     };
-    if tokio::time::timeout(LAST_RECORD, attempts).await.is_err() {
-        warn!("the last status of a BulkUpdate could not be written");
+    if tokio::time::timeout(FINAL_RECORD_TIMEOUT, attempts).await.is_err() {
+        warn!("timed out writing the final status of a BulkUpdate");
     }
 }
 
-async fn write_or_put_off(
+async fn write_or_defer(
     ctx: &Arc<Context>,
     work: &mut Work,
     phase: Phase,
     wanted: BulkUpdateStatus,
     pulse: &Pulse,
 ) -> Recorded {
-    // A status takes a slot like any other request: a thousand plans at once are no reason to flood the API server.
+    // Status writes take a slot like all requests: a thousand plans at once must not flood the API server.
     let _slot = pulse.in_line(ctx.slots.acquire(&work.request().namespace, &work.request().uid)).await;
     if matches!(&phase, Phase::Proposed(plan) if plan.writes()) {
         work.plan_is_sent();
@@ -111,28 +111,28 @@ async fn write_or_put_off(
         Err(failure) => {
             ctx.metrics.failed("bulkupdates", &failure);
             if work.not_recorded(&failure) {
-                warn!(bulk_update = %work.request().full_name(), %failure, "the status can't be written; trying again");
+                warn!(bulk_update = %work.request().full_name(), %failure, "cannot write the status; retrying");
             }
-            // No condition can say so.
+            // No condition can report this.
             if failure.is_too_large() {
                 report::too_large(ctx, work.request(), &failure);
             }
-            Recorded::Later
+            Recorded::Deferred
         }
     }
 }
 
-/// The plan is being written. Its first write rests on a reading of the flag begun no sooner than that; it is begun at once,
-/// for that write would wait for it. (A plan whose writing fails again and again does without.)
+/// The first write of a plan needs the flag as read after the plan was sent; this reads it ahead, in parallel.
+/// (Skipped while writing the plan keeps failing.)
 fn read_flag_ahead(ctx: &Arc<Context>, since: Instant) {
     let ctx = Arc::clone(ctx);
-    // Whoever rests on it asks for it again, and is told then if it has failed.
+    // The write reads it again and gets the error then.
     ctx.tracker.clone().spawn(async move { ctx.flag.read_since(since).await });
 }
 
-/// Whether others wait for this to stand there: the writes for their plan, people and tools for the end or for another
-/// reason.
-fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
+/// Whether the status must not wait for the next report: writes depend on the plan, people and tools on the reason of
+/// Ready.
+fn is_urgent(work: &Work, wanted: &BulkUpdateStatus) -> bool {
     let reason = |s: &BulkUpdateStatus| s.condition(READY).map(|c| c.reason.clone());
     let planned = |e: &&Entry| e.result() == Some(ItemResult::Planned);
     reason(wanted) != reason(work.on_api_server())
@@ -142,8 +142,8 @@ fn must_stand_first(work: &Work, wanted: &BulkUpdateStatus) -> bool {
         })
 }
 
-/// Writes `wanted` on the condition that nobody else has written or has deleted the BulkUpdate (unless this is the last
-/// record of it).
+/// Writes `wanted` unless somebody else wrote the status or deleted the BulkUpdate (the final status is written to a
+/// terminating one, too).
 async fn write(
     ctx: &Context,
     work: &mut Work,
@@ -152,43 +152,43 @@ async fn write(
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
-        match resource::replace(ctx, work.named(), &wanted).await {
+        match resource::replace(ctx, work.identity(), &wanted).await {
             Ok(version) => return Ok(Recorded::Written(work.recorded(phase, wanted, version))),
-            Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
-            // The first conflict is ordinary; what keeps conflicting is not tried at full speed, with a slot in hand.
+            Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
+            // A single conflict is normal; repeated ones are retried with back-off, without holding the slot.
             Err(failure) if failure.is_conflict() && conflicts > 0 => return Err(failure),
             Err(failure) if failure.is_conflict() => conflicts += 1,
             Err(failure) => {
-                // Also one that was refused may have been carried out: what stands between may say so.
+                // A proxy may refuse what the API server carried out.
                 work.sent_without_answer(wanted);
                 return Err(failure);
             }
         }
         let live = match resource::get(ctx, work.request()).await {
             Ok(live) => live,
-            Err(failure) if failure.is_not_found() => return Ok(Recorded::Overtaken),
+            Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             Err(failure) => return Err(failure),
         };
-        let Stored { bulk: live, flaw: None } = live else { return Ok(Recorded::Overtaken) };
+        let Stored { bulk: live, flaw: None } = live else { return Ok(Recorded::Superseded) };
         let asked = Request::from(&live);
         if asked.uid != work.request().uid
             || !asked.same_items(work.request())
-            || (live.metadata.deletion_timestamp.is_some() && phase != Phase::Last)
+            || (live.metadata.deletion_timestamp.is_some() && phase != Phase::Final)
         {
-            return Ok(Recorded::Overtaken);
+            return Ok(Recorded::Superseded);
         }
         let stands = live.status.unwrap_or_default();
-        // A write of this process that got no answer has taken hold.
-        let own = stands == wanted || work.took_hold(&stands);
+        // An unanswered write of this process was applied.
+        let own = stands == wanted || work.was_applied(&stands);
         if !own && stands != *work.on_api_server() {
-            return Ok(Recorded::Overtaken);
+            return Ok(Recorded::Superseded);
         }
-        // Only from here on: with this guard, what somebody else has written could be overwritten.
-        work.found(Named::from(&live.metadata), live.metadata.generation);
+        // Not earlier: with this guard another writer's status could be overwritten.
+        work.found(Identity::from(&live.metadata), live.metadata.generation);
         if own {
             return Ok(Recorded::Adopted(work.adopted(stands)));
         }
-        // Something else has changed, such as a label or the TTL.
+        // Something else changed, such as a label or the TTL.
         wanted = status(work, &phase, ctx.clock.now());
     }
 }

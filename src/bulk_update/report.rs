@@ -1,16 +1,16 @@
-//! Fifth step: events for people and tools, lines for the log, after what they speak of is on record.
+//! Fifth step: events, log lines and metrics, after what they report is on record.
 
 use kube::runtime::events::EventType;
 use tracing::info;
 
 use crate::{
     api::{ACCEPTED, BulkUpdateStatus, READY},
-    bulk_update::{context::Context, events::about, request::Request, work::Work},
+    bulk_update::{context::Context, events::reference, request::Request, work::Work},
     client::Failure,
     telemetry::metrics::StatusWritten,
 };
 
-/// Tells what a status write has changed; `before` is what stood there before it.
+/// Reports what a status write changed; `before` is the status before.
 pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
     let (request, after) = (work.request(), work.on_api_server());
     ctx.metrics.recorded(&StatusWritten {
@@ -32,7 +32,7 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         let reason = after.condition(ACCEPTED).map(|c| c.reason.clone()).unwrap_or_default();
         info!(bulk_update = %request.full_name(), uid = %request.uid, requester, reason,
             message = message(ACCEPTED), "rejected");
-        tell(ctx, request, EventType::Warning, "Rejected", &format!("{}{by}", message(ACCEPTED)));
+        publish(ctx, request, EventType::Warning, "Rejected", &format!("{}{by}", message(ACCEPTED)));
         return;
     }
     if before.start_time.is_none() && after.start_time.is_some() {
@@ -44,7 +44,7 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         );
         info!(bulk_update = %request.full_name(), uid = %request.uid, requester, dry_run = request.dry_run,
             total = summary.total, planned = summary.planned, refused = summary.refused, "accepted");
-        tell(ctx, request, EventType::Normal, "Accepted", &note);
+        publish(ctx, request, EventType::Normal, "Accepted", &note);
     }
     if ended {
         let summary = after.summary.unwrap_or_default();
@@ -52,12 +52,12 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         info!(bulk_update = %request.full_name(), uid = %request.uid, ready,
             settled = summary.settled, refused = summary.refused, failed = summary.failed, "finished");
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
-        tell(ctx, request, type_, "Finished", &message(READY));
+        publish(ctx, request, type_, "Cleanup", &message(READY));
     }
 }
 
-/// Whether one that was never planned has ended because of `startingDeadlineSeconds`. A `notAfter` that has passed is as it was meant
-/// to be. (It may have passed up to a second before the status says so.)
+/// Whether one that was never planned ended because of `startingDeadlineSeconds`. A `notAfter` that passed is
+/// intended. (It may pass up to a second before the status shows it.)
 fn expired(request: &Request, status: &BulkUpdateStatus) -> bool {
     let end = status.completion_time.as_ref().map(|end| end.0);
     end.is_some_and(|end| {
@@ -65,18 +65,18 @@ fn expired(request: &Request, status: &BulkUpdateStatus) -> bool {
     })
 }
 
-/// Tells that an object is so large that there is no room for a status.
+/// Reports that the object is too large for a status.
 pub fn too_large(ctx: &Context, request: &Request, failure: &Failure) {
     let note = format!(
-        "there is no room for its status, so that nothing more is done for it: {failure}; take away labels, annotations, \
-        finalizers, ownerReferences or managedFields, or make a smaller BulkUpdate"
+        "the object is too large for a status, so nothing more is done for it: {failure}; remove labels, annotations, \
+        finalizers, ownerReferences or managedFields, or create a smaller BulkUpdate"
     );
-    tell(ctx, request, EventType::Warning, "FailedUpdateStatus", &note);
+    publish(ctx, request, EventType::Warning, "FailedUpdateStatus", &note);
 }
 
-fn tell(ctx: &Context, request: &Request, type_: EventType, reason: &str, note: &str) {
+fn publish(ctx: &Context, request: &Request, type_: EventType, reason: &str, note: &str) {
     let (namespace, name) = (Some(request.namespace.clone()), Some(request.name.clone()));
-    ctx.events.publish(about(namespace, name, Some(request.uid.to_string())), type_, reason, note);
+    ctx.events.publish(reference(namespace, name, Some(request.uid.to_string())), type_, reason, note);
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A BulkUpdate on the API server: what names it in one version, and the requests about it.
+//! Requests about a BulkUpdate itself.
 
 use kube::{Resource, core::TypeMeta};
 use serde::{
@@ -9,64 +9,73 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, bare_metadata},
-    bulk_update::{context::Context, named::Named, request::Request, stored::Stored},
+    bulk_update::{context::Context, identity::Identity, request::Request, stored::Stored},
     client::{Failure, requests},
     decode,
 };
 
-/// Writes a status under the guard of the resource version in `named`; gives back the new version. It replaces the status and
-/// leaves all else: the API server takes that from what stands there, so that the spec need not be sent.
+/// Writes the status, guarded by the resource version in `identity`, and returns the new resource version. A PUT
+/// replaces the status and nothing else: the API server keeps the stored spec, so it need not be sent.
 ///
-/// To Kubernetes 1.33, whoever owns a label (or an annotation, and so on) that is missing where a status is replaced does not own it
-/// any more, and could not take it away again. Users may fill those as they like, so that they are not kept to be sent along:
-/// where there are any, the status is patched instead. Elsewhere a patch would cost the API server a third more time, and
-/// statuses are the most that a BulkUpdate adds to the writes it asks for.
+/// On Kubernetes 1.33 a PUT of the status without the object's labels (annotations, and so on) takes the ownership of
+/// these fields away from their managers. They may be large, so they are not kept in memory to be sent along: where
+/// there are any, the status is patched instead. Elsewhere PUT is used because a patch takes the API server a third
+/// more time, and status writes are most of a BulkUpdate's overhead.
 ///
 /// # Errors
+///
 /// [`Failure`].
-pub async fn replace(ctx: &Context, named: &Named, status: &BulkUpdateStatus) -> Result<Box<str>, Failure> {
-    if named.shared {
-        return patch(ctx, named, &whole(status)).await;
+pub async fn replace(
+    ctx: &Context,
+    identity: &Identity,
+    status: &BulkUpdateStatus,
+) -> Result<Box<str>, Failure> {
+    if identity.shared {
+        return patch(ctx, identity, &whole(status)).await;
     }
     let metadata = Metadata {
-        name: Some(&named.name),
-        namespace: Some(&named.namespace),
-        uid: Some(&named.uid),
-        resource_version: &named.resource_version,
+        name: Some(&identity.name),
+        namespace: Some(&identity.namespace),
+        uid: Some(&identity.uid),
+        resource_version: &identity.resource_version,
     };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
     let Written(version) =
-        requests::replace(&ctx.client, url(&named.namespace), &named.name, Some("status"), &object).await?;
+        requests::replace(&ctx.client, url(&identity.namespace), &identity.name, Some("status"), &object)
+            .await?;
     Ok(version)
 }
 
-/// Changes a part of a status, under the same guard; gives back the new version. What is null in `status` is removed.
+/// Patches a part of the status, with the same guard, and returns the new resource version. Fields that are null in
+/// `status` are removed.
 ///
 /// # Errors
+///
 /// [`Failure`].
-pub async fn patch(ctx: &Context, named: &Named, status: &Value) -> Result<Box<str>, Failure> {
-    let metadata = Metadata { resource_version: &named.resource_version, ..Metadata::default() };
+pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Box<str>, Failure> {
+    let metadata = Metadata { resource_version: &identity.resource_version, ..Metadata::default() };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
     let Written(version) =
-        requests::patch_status(&ctx.client, url(&named.namespace), &named.name, &object).await?;
+        requests::patch_status(&ctx.client, url(&identity.namespace), &identity.name, &object).await?;
     Ok(version)
 }
 
-/// Deletes it.
+/// Deletes it, guarded by its uid and resource version.
 ///
 /// # Errors
+///
 /// [`Failure`].
-pub async fn delete(ctx: &Context, named: &Named) -> Result<(), Failure> {
-    let (uid, version) = (&named.uid, &named.resource_version);
-    let url = url(&named.namespace);
-    requests::delete::<IgnoredAny>(&ctx.client, url, &named.name, uid, version).await.map(drop)
+pub async fn delete(ctx: &Context, identity: &Identity) -> Result<(), Failure> {
+    let (uid, version) = (&identity.uid, &identity.resource_version);
+    let url = url(&identity.namespace);
+    requests::delete::<IgnoredAny>(&ctx.client, url, &identity.name, uid, version).await.map(drop)
 }
 
 fn url(namespace: &str) -> String {
     BulkUpdate::url_path(&(), Some(namespace))
 }
 
-/// A status as a patch that leaves nothing of what stood there before: what it does not have is removed.
+/// The status as a merge patch that removes every field it does not have.
 pub(super) fn whole(status: &BulkUpdateStatus) -> Value {
     let mut whole = json!({
         "conditions": null, "startTime": null, "completionTime": null, "summary": null, "executions": null,
@@ -78,7 +87,7 @@ pub(super) fn whole(status: &BulkUpdateStatus) -> Value {
     whole
 }
 
-/// A BulkUpdate as its status is written.
+/// The body of a status write.
 #[derive(Debug, Serialize)]
 struct Body<'a, S> {
     #[serde(flatten)]
@@ -99,8 +108,8 @@ struct Metadata<'a> {
     resource_version: &'a str,
 }
 
-/// The version that a write has left, of an answer that may hold anything else. An answer without one is none: the next write
-/// would go out without a guard.
+/// The resource version in the answer to a write, whatever else the answer holds. An answer without one is an error,
+/// or the next write would have no guard.
 struct Written(Box<str>);
 
 impl<'de> Deserialize<'de> for Written {
@@ -114,9 +123,10 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// Reads a BulkUpdate from the API server.
+/// Reads it: a quorum read.
 ///
 /// # Errors
+///
 /// [`Failure`].
 pub async fn get(ctx: &Context, request: &Request) -> Result<Stored, Failure> {
     requests::get(&ctx.client, url(&request.namespace), &request.name).await

@@ -1,4 +1,4 @@
-//! Last step: waiting, until there is a reason for another pass.
+//! Last step: waits until there is a reason for another pass.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     api::{ItemResult, time::until},
     bulk_update::{
-        apply::Flight,
+        apply::InFlight,
         context::{Context, Latest},
         work::Work,
     },
@@ -15,31 +15,31 @@ use crate::{
     observed::index::Following,
 };
 
-/// The longest wait without a look at the API server's clock, which may have been set.
+/// The longest wait without another look at the API server's clock, which may be set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The longest wait, with something to report, without a look at how many others are being written.
+/// The longest wait, with something to report, without another look at how many others are being written.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
-/// What a pass has left to wait for.
+/// What a pass leaves to wait for.
 #[derive(Clone, Copy)]
 pub struct Waiting<'a> {
-    /// What watches bring of its targets.
+    /// Changes of its targets.
     pub following: &'a Following,
-    /// How many passes in a row something has stood in the way.
-    pub hindered: u32,
-    /// Whether there is something to write into the status.
+    /// How many passes in a row were blocked.
+    pub blocked: u32,
+    /// Whether there is something to report.
     pub to_record: bool,
-    /// When the pass has decided, by either clock: what has become due since is due now.
+    /// When the pass decided, by either clock: whatever became due since then is due now.
     pub decided: (Instant, Now),
 }
 
-/// Waits for an answer, a change, or the next time that matters.
+/// Waits for an answer, a change, or the next deadline.
 pub async fn settle(
     ctx: &Context,
     latest: &mut Latest,
     work: &mut Work,
-    flight: &mut Flight,
+    in_flight: &mut InFlight,
     waiting: Waiting<'_>,
 ) {
     let mut flag = ctx.flag.changes();
@@ -47,7 +47,7 @@ pub async fn settle(
     let watches_flag = work.start().is_none() || work.any(ItemResult::Planned);
     let next = next_time(work, waiting, ctx.others(work), ctx.clock.now());
     tokio::select! {
-        Some(_) = flight.take_in_next(work) => {}
+        Some(_) = in_flight.next_answer(work) => {}
         () = waiting.following.mailbox().arrived() => {}
         () = latest.changed() => {}
         () = ctx.shutdown.cancelled() => {}
@@ -57,19 +57,19 @@ pub async fn settle(
     }
 }
 
-/// When there is a reason for another pass, if nothing else brings one about. Deadlines that had passed when the pass decided are
-/// none.
+/// The time of the next pass if nothing else triggers one. Deadlines that had passed when the pass decided do not
+/// count.
 fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Instant {
     let start = Instant::now();
     let (decided, decided_at) = waiting.decided;
     let after = |left: Duration| start + left.min(LONGEST_WAIT) + Duration::from_millis(1);
     let request = work.request();
     let mut times = vec![start + LONGEST_WAIT];
-    if waiting.hindered > 0 {
-        times.push(start + backoff(waiting.hindered));
+    if waiting.blocked > 0 {
+        times.push(start + backoff(waiting.blocked));
     }
     if waiting.to_record {
-        // Others may be done sooner than that.
+        // Others may finish sooner.
         times.extend(work.throttle().next(others).map(|time| time.min(start + LONGEST_LOOK)));
     }
     if !request.not_after_has_passed(decided_at) {
@@ -114,13 +114,13 @@ mod tests {
         let decided = Instant::now();
         let index = Index::new([]);
         let following = &index.follow("", []);
-        let waiting = |at| Waiting { following, hindered: 0, to_record: false, decided: (decided, at) };
+        let waiting = |at| Waiting { following, blocked: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
             let mut bulk = bulk.clone();
             let start_time = start.map(Time);
             bulk.status = start_time
                 .map(|start| BulkUpdateStatus { start_time: Some(start), ..BulkUpdateStatus::default() });
-            let work = Work::take_up(&bulk, None);
+            let work = Work::new(&bulk, None);
             let wait = |decided: i64, now: i64| {
                 next_time(&work, waiting(at(decided).into()), 0, at(now).into()) - Instant::now()
             };
@@ -130,10 +130,10 @@ mod tests {
             // It has passed while the status was written.
             assert_eq!(wait(10, 11), Duration::from_millis(1), "{start:?}");
         }
-        let mut work = Work::take_up(&bulk, None);
+        let mut work = Work::new(&bulk, None);
         let waiting = waiting(at(12).into());
-        let hindered = Waiting { hindered: 3, ..waiting };
-        assert_eq!(next_time(&work, hindered, 0, at(12).into()) - Instant::now(), backoff(3));
+        let blocked = Waiting { blocked: 3, ..waiting };
+        assert_eq!(next_time(&work, blocked, 0, at(12).into()) - Instant::now(), backoff(3));
         // What has become due while the status was written is due at once; what was due before that was decided on.
         work.entry_mut(0).progress.not_before = Some(decided + Duration::from_millis(100));
         tokio::time::advance(Duration::from_millis(150)).await;

@@ -1,4 +1,4 @@
-//! What the status says: conditions and counts, made from what is known of the items. Pure.
+//! What the status says: conditions and counts, derived from the items. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
         Reason, STALLED, Summary,
     },
     bulk_update::{
-        facts::Hindrance,
+        facts::{Obstacle, Rejection},
         work::{Phase, Work},
     },
     client::clock::Now,
@@ -30,8 +30,8 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
         Phase::Proposed(plan) => Some(plan.start()),
         _ => work.start(),
     };
-    // The API server keeps whole seconds, and what it gives back is compared with this. What is known of the present narrows
-    // down with time, but nothing ends before it begins.
+    // Whole seconds, as the API server stores them, because what it returns is compared with this. The estimate of the
+    // present gets narrower with time; an end is never before the start.
     let now = start.map_or(now.to_record(), |start| start.time.max(now.to_record()));
     let before = work.on_api_server();
     let mut status = BulkUpdateStatus {
@@ -41,40 +41,40 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
         ..BulkUpdateStatus::default()
     };
     let words = match phase {
-        Phase::Waiting(why, message) => waiting(*why, message),
-        Phase::Rejected(why, message) => {
+        Phase::Waiting(why) => waiting(why),
+        Phase::Rejected(why) => {
             status.completion_time.get_or_insert(Time(now));
-            rejected(*why, message)
+            rejected(why)
         }
         Phase::Proposed(plan) => {
             let kinds = work.entries().iter().map(|entry| entry.item.kind);
             carried_out(&mut status, &kinds.zip(plan.records()).collect(), None, work, now)
         }
-        Phase::Planned(_) | Phase::Last => {
-            let hindrance = match phase {
+        Phase::Planned(_) | Phase::Final => {
+            let obstacle = match phase {
                 Phase::Planned(why) => why.clone().or_else(|| work.waits_for()),
                 _ => None,
             };
             let known =
                 work.entries().iter().filter_map(|entry| Some((entry.item.kind, entry.record.as_ref()?)));
-            carried_out(&mut status, &known.collect(), hindrance.as_deref(), work, now)
+            carried_out(&mut status, &known.collect(), obstacle.as_ref(), work, now)
         }
     };
-    status.conditions = Moment { before, generation: work.generation(), now }.conditions(&words);
+    status.conditions = ConditionBuilder { before, generation: work.generation(), now }.conditions(&words);
     status
 }
 
-/// The entries of the items, each with its kind.
+/// The items' entries, each with its kind.
 type Records<'a> = Vec<(Kind, &'a ItemStatus)>;
 
-/// What there is to be said of a plan and what became of it; it is over once nothing is planned or scheduled any more.
+/// The part about the items; completed once none is planned or scheduled any more.
 fn carried_out(
     status: &mut BulkUpdateStatus,
     records: &Records<'_>,
-    hindrance: Option<&str>,
+    obstacle: Option<&Obstacle>,
     work: &Work,
     now: Timestamp,
-) -> Words {
+) -> Conditions {
     let summary = summary(records);
     status.summary = Some(summary);
     status.executions = items(records, Kind::Execution);
@@ -83,45 +83,43 @@ fn carried_out(
         status.completion_time.get_or_insert(Time(now));
         finished(summary, records, work.request().dry_run)
     } else {
-        underway(summary, hindrance)
+        underway(summary, obstacle)
     }
 }
 
-/// What stands in the conditions: those that are there, each with status, reason and message.
-struct Words {
+/// The conditions to be set, each with status, reason and message.
+struct Conditions {
     accepted: (&'static str, ConditionReason, String),
     ready: (bool, ConditionReason, String),
     reconciling: bool,
     stalled: bool,
 }
 
-fn waiting(why: Hindrance, message: &str) -> Words {
-    let reason = match why {
-        Hindrance::FlagUnreadable => ConditionReason::FlagUnreadable,
-        Hindrance::Waiting | Hindrance::Behind => ConditionReason::Waiting,
-    };
-    Words {
-        accepted: ("Unknown", reason, message.to_owned()),
-        ready: (false, reason, message.to_owned()),
+fn waiting(why: &Obstacle) -> Conditions {
+    let (reason, message) = (why.reason(), why.to_string());
+    Conditions {
+        accepted: ("Unknown", reason, message.clone()),
+        ready: (false, reason, message),
         reconciling: true,
         stalled: false,
     }
 }
 
-fn rejected(why: ConditionReason, message: &str) -> Words {
-    Words {
-        accepted: ("False", why, message.to_owned()),
-        ready: (false, why, message.to_owned()),
+fn rejected(why: &Rejection) -> Conditions {
+    let (reason, message) = (why.reason(), why.to_string());
+    Conditions {
+        accepted: ("False", reason, message.clone()),
+        ready: (false, reason, message),
         reconciling: false,
         stalled: true,
     }
 }
 
 fn accepted() -> (&'static str, ConditionReason, String) {
-    ("True", ConditionReason::Planned, "every item was decided on, and the plan is on record".to_owned())
+    ("True", ConditionReason::Planned, "every item was decided, and the plan is recorded".to_owned())
 }
 
-fn underway(summary: Summary, hindrance: Option<&str>) -> Words {
+fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Conditions {
     let done = summary.total - summary.planned - summary.scheduled;
     let (reason, message) = if summary.planned > 0 {
         (
@@ -132,16 +130,16 @@ fn underway(summary: Summary, hindrance: Option<&str>) -> Words {
         (
             ConditionReason::Settling,
             format!(
-                "{done} of {} items are done; the others were accepted and have yet to take hold",
+                "{done} of {} items are finished; the others were accepted and have not taken effect yet",
                 summary.total
             ),
         )
     };
-    let message = hindrance.map_or(message.clone(), |why| format!("{message}; waiting: {why}"));
-    Words { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
+    let message = obstacle.map_or(message.clone(), |why| format!("{message}; waiting: {why}"));
+    Conditions { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
 }
 
-fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Words {
+fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Conditions {
     let total = summary.total;
     let plural = if total == 1 { "" } else { "s" };
     let bad = summary.refused + summary.failed > 0;
@@ -169,10 +167,10 @@ fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Words {
             format!("of {total} item{plural}: {} settled, {}", summary.settled, parts.join(", "))
         }
     };
-    Words { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
+    Conditions { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
 }
 
-/// How often each reason stands at items of this result: `NotFound 2, WrongState`.
+/// How many items with this result have each reason: `NotFound 2, WrongState`.
 fn reasons(records: &Records<'_>, result: ItemResult) -> String {
     let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
     for (_, record) in records {
@@ -210,16 +208,16 @@ fn summary(records: &Records<'_>) -> Summary {
     summary
 }
 
-/// When a status is made, of which generation, and what stood there before.
+/// Builds conditions for one point in time and generation.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment<'a> {
+pub(super) struct ConditionBuilder<'a> {
     pub(super) before: &'a BulkUpdateStatus,
     pub(super) generation: i64,
     pub(super) now: Timestamp,
 }
 
-impl Moment<'_> {
-    /// A condition; it has been so since it was first said.
+impl ConditionBuilder<'_> {
+    /// A condition; its transition time is kept if its status did not change.
     #[must_use]
     pub(super) fn condition(
         &self,
@@ -242,7 +240,7 @@ impl Moment<'_> {
         }
     }
 
-    fn conditions(&self, words: &Words) -> Vec<Condition> {
+    fn conditions(&self, words: &Conditions) -> Vec<Condition> {
         let (status, reason, message) = &words.accepted;
         let mut list = vec![self.condition(ACCEPTED, status, *reason, message)];
         let (ready, reason, message) = &words.ready;

@@ -10,31 +10,32 @@ use tokio::time::Instant;
 
 use crate::client::Failure;
 
-/// How long after a report of progress the next one may come: at first, and later, where only few are being written.
+/// The shortest interval between two progress reports: the first one, and the longest with few writers.
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// How long it takes for each other BulkUpdate that is being written, if that is longer. To the API server, the status of a
-/// hundred items costs as much as a dozen writes to targets: a hundred that report each ten seconds would take an
-/// eighth of what two cores can do.
-const FOR_EACH_OTHER: Duration = Duration::from_millis(500);
+/// The interval for each other BulkUpdate that is being written, if that is longer. For the API server, a status of a
+/// hundred items costs as much as a dozen writes to targets: a hundred that report every ten seconds would take an
+/// eighth of two cores.
+const INTERVAL_PER_WRITER: Duration = Duration::from_millis(500);
 
-/// The longest that this comes to.
-const IN_A_CROWD: Duration = Duration::from_mins(1);
+/// The longest such interval.
+const LONGEST_SHARED_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Who sends requests about targets: what statuses may cost is shared round the namespaces first, as the slots are, so that a
-/// BulkUpdate beside a tenant's thousand reports as if there were but one. A clone counts the same.
+/// The BulkUpdates that are sending requests about targets. The budget for status writes is shared between namespaces
+/// first, as slots are, so that a BulkUpdate next to a tenant's thousand reports as if there were one other. Clones
+/// share the count.
 #[derive(Clone, Debug, Default)]
-pub struct Crowd(Arc<Mutex<HashMap<Box<str>, usize>>>);
+pub struct Writers(Arc<Mutex<HashMap<Box<str>, usize>>>);
 
-impl Crowd {
-    /// One more of this namespace does, until what this gives back is dropped.
+impl Writers {
+    /// Counts one more in this namespace until the guard is dropped.
     #[must_use]
-    pub fn enter(&self, namespace: &str) -> Writing {
+    pub fn enter(&self, namespace: &str) -> WriterGuard {
         *self.namespaces().entry(namespace.into()).or_default() += 1;
-        Writing { crowd: self.clone(), namespace: namespace.into() }
+        WriterGuard { crowd: self.clone(), namespace: namespace.into() }
     }
 
-    /// With how many others one of this namespace that is not among them shares: as many as there would be if each namespace
+    /// How many others a BulkUpdate of this namespace, not counted itself, shares with: as many as if each namespace
     /// had as many as its own.
     #[must_use]
     pub fn others(&self, namespace: &str) -> usize {
@@ -49,14 +50,14 @@ impl Crowd {
     }
 }
 
-/// One that sends requests about targets.
+/// Counts one while it is held.
 #[derive(Debug)]
-pub struct Writing {
-    crowd: Crowd,
+pub struct WriterGuard {
+    crowd: Writers,
     namespace: Box<str>,
 }
 
-impl Drop for Writing {
+impl Drop for WriterGuard {
     fn drop(&mut self) {
         let mut namespaces = self.crowd.namespaces();
         if let Some(writing) = namespaces.get_mut(&self.namespace) {
@@ -68,44 +69,44 @@ impl Drop for Writing {
     }
 }
 
-/// When status writes are due that only report progress: after 1 s, then ever more rarely up to every 10 s, and more rarely
-/// still where many BulkUpdates are being written; and when one that failed is tried again.
+/// When progress reports are due: after 1 s, then at doubling intervals up to 10 s, and longer ones with many writers;
+/// and when a failed write is retried.
 #[derive(Debug, Default)]
 pub struct Throttle {
     last: Option<Instant>,
     interval: Duration,
     failed: u32,
-    /// The kind of the last failure, if the last one has failed.
+    /// The class of the last failure, if the last write failed.
     why: Option<&'static str>,
     not_before: Option<Instant>,
 }
 
 impl Throttle {
-    /// When the next one may go out, while so many others are being written.
+    /// When the next status may be written, with this many other writers.
     #[must_use]
     pub fn next(&self, others: usize) -> Option<Instant> {
         self.held_back().or_else(|| self.due_at(others))
     }
 
-    /// Whether progress may be reported now, while so many others are being written.
+    /// Whether progress may be reported now, with this many other writers.
     #[must_use]
     pub fn due(&self, others: usize) -> bool {
         self.due_at(others).is_none_or(|due| due <= Instant::now())
     }
 
-    /// Until when a failed write has to wait still.
+    /// Until when a failed write backs off.
     #[must_use]
     pub fn held_back(&self) -> Option<Instant> {
         self.not_before.filter(|time| *time > Instant::now())
     }
 
-    /// Whether the last one has failed.
+    /// Whether the last write failed.
     #[must_use]
     pub fn failing(&self) -> bool {
         self.failed > 0
     }
 
-    /// One was written.
+    /// A status was written.
     pub fn written(&mut self) {
         let (shortest, longest) = INTERVALS;
         self.interval = (self.interval * 2).clamp(shortest, longest);
@@ -115,7 +116,7 @@ impl Throttle {
         self.not_before = None;
     }
 
-    /// One failed. Whether that is news: the one before it has not, or for another reason.
+    /// A write failed. Returns whether the reason is new.
     pub fn failed(&mut self, failure: &Failure) -> bool {
         self.failed += 1;
         self.not_before = Some(Instant::now() + failure.wait(self.failed));
@@ -123,8 +124,8 @@ impl Throttle {
     }
 
     fn due_at(&self, others: usize) -> Option<Instant> {
-        let others = FOR_EACH_OTHER.saturating_mul(others.try_into().unwrap_or(u32::MAX));
-        self.last.map(|last| last + self.interval.max(others.min(IN_A_CROWD)))
+        let others = INTERVAL_PER_WRITER.saturating_mul(others.try_into().unwrap_or(u32::MAX));
+        self.last.map(|last| last + self.interval.max(others.min(LONGEST_SHARED_INTERVAL)))
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_tenants_thousand_count_as_one_to_another_tenant() {
-        let crowd = Crowd::default();
+        let crowd = Writers::default();
         assert_eq!((crowd.others("small"), crowd.others("large")), (0, 0));
         let large: Vec<_> = (0..1000).map(|_| crowd.enter("large")).collect();
         assert_eq!((crowd.others("small"), crowd.others("large")), (1, 1000));

@@ -1,4 +1,4 @@
-//! BulkUpdates that can't be read: their conditions say so, and nothing is done for them.
+//! BulkUpdates that cannot be read: their conditions say so, and nothing is done for them.
 
 use std::sync::Arc;
 
@@ -12,36 +12,34 @@ use tracing::{info, warn};
 
 use crate::{
     api::{ACCEPTED, BulkUpdateStatus, ConditionReason, READY, STALLED, time::whole_seconds},
-    bulk_update::{context::Context, named::Named, resource, status::Moment, stored::Stored},
+    bulk_update::{context::Context, identity::Identity, resource, status::ConditionBuilder, stored::Stored},
     client::{Next, backoff},
 };
 
-/// What is told to whom it belongs, of one of which this can't be read. Its start is on record if it was planned.
+/// The message for users. `planned`: it was planned while it could be read.
 #[must_use]
-pub fn told(why: &str, planned: bool) -> String {
+pub fn message(why: &str, planned: bool) -> String {
     if planned {
         format!(
-            "it can't be read any more, so nothing more is done for it: {why}; what was recorded of its items stands; correct it, or \
+            "it cannot be read any more, so nothing more is done for it: {why}; its items stay as recorded; correct it, or \
              delete it and create another"
         )
     } else {
-        format!(
-            "it can't be read, so nothing is done for it: {why}; delete it and create another without that"
-        )
+        format!("it cannot be read, so nothing is done for it: {why}; delete it and create a valid one")
     }
 }
 
-/// What its status has to say, where it said `before`.
+/// Its status, which was `before`.
 ///
-/// One that was never planned is over: what is corrected later is another request. One that was planned has no end, for it is
-/// not known what is to become of its items, and they are left as they were recorded.
+/// One that was never planned is completed: a corrected spec would be another request. One that was planned has no
+/// end, since the outcome of its items is not known: they stay as they were recorded.
 #[must_use]
 pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timestamp) -> BulkUpdateStatus {
     // The API server keeps whole seconds.
     let now = whole_seconds(now);
     let planned = before.start_time.is_some();
-    let message = told(why, planned);
-    let moment = Moment { before, generation, now };
+    let message = message(why, planned);
+    let moment = ConditionBuilder { before, generation, now };
     let says =
         |type_: &str, status: &str| moment.condition(type_, status, ConditionReason::Unreadable, &message);
     let accepted = match before.condition(ACCEPTED).filter(|accepted| can_be_written(accepted)) {
@@ -51,7 +49,7 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     };
     let mut after = before.clone();
     after.observed_generation = generation;
-    // Of what else stands there the schema may refuse what it once let in, and with it all of this.
+    // Other conditions may violate the schema by now, which would get the whole write refused.
     after.conditions = vec![accepted, says(READY, "False"), says(STALLED, "True")];
     if !planned {
         after.completion_time.get_or_insert(Time(now));
@@ -59,12 +57,12 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     after
 }
 
-/// Whether the schema lets in a condition of the operator's own as it was read, whatever has let it in then.
+/// Whether the schema allows a condition of the operator's as it was read.
 fn can_be_written(condition: &Condition) -> bool {
     !condition.reason.is_empty() && ["True", "False", "Unknown"].contains(&&*condition.status)
 }
 
-/// The same as a merge patch that leaves all else as it is; `None` if it says so already.
+/// The same as a merge patch that leaves everything else as it is; `None` if there is nothing to change.
 fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
     let before = stored.bulk.status.clone().unwrap_or_default();
     let generation = stored.bulk.metadata.generation.unwrap_or_default();
@@ -74,7 +72,7 @@ fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
     }
     let mut status = json!({"observedGeneration": generation, "conditions": after.conditions});
     if before.start_time.is_some() {
-        // It stands there, unless what stands there is no status at all.
+        // It is there already, unless the status is not an object.
         status["startTime"] = json!(after.start_time);
     } else {
         status["completionTime"] = json!(after.completion_time);
@@ -82,22 +80,22 @@ fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
     Some(status)
 }
 
-/// The writing of its conditions; it ends when this is dropped.
+/// The task that writes its conditions; dropping it aborts that.
 #[derive(Debug)]
 pub struct Report(
     #[expect(dead_code, reason = "holding it keeps the task alive")] Option<AbortOnDropHandle<()>>,
 );
 
 impl Report {
-    /// Has it written what there is to be said of one that can't be read for this reason. `earlier` is how many times that was
-    /// done before: if somebody else keeps writing something else, this is not answered at full speed.
+    /// Starts writing that it cannot be read because of this. `earlier`: how often that was done before, for back-off
+    /// if somebody else keeps changing the status.
     #[must_use]
     pub fn begin(ctx: &Arc<Context>, stored: &Stored, why: &str, now: Timestamp, earlier: u32) -> Self {
-        if !stored.is_named() || stored.bulk.metadata.deletion_timestamp.is_some() {
+        if !stored.is_addressable() || stored.bulk.metadata.deletion_timestamp.is_some() {
             return Self(None);
         }
         let Some(status) = patch(stored, why, now) else { return Self(None) };
-        let task = Box::new((Named::from(&stored.bulk.metadata), status));
+        let task = Box::new((Identity::from(&stored.bulk.metadata), status));
         let ctx = Arc::clone(ctx);
         let tracker = ctx.tracker.clone();
         Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
@@ -115,30 +113,29 @@ impl Report {
     }
 }
 
-/// Writes it, however often that has to be tried. If the object has changed, the watch brings it, and what there is to be said
-/// is decided anew.
-async fn persist(ctx: &Context, named: &Named, status: &Value) {
-    let name = named.full_name();
+/// Retries until it succeeds. If the object changed, the watch delivers the change and this is decided again.
+async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
+    let name = identity.full_name();
     for attempt in 1.. {
         let written = {
-            let _slot = ctx.slots.acquire(&named.namespace, &named.uid).await;
-            resource::patch(ctx, named, status).await
+            let _slot = ctx.slots.acquire(&identity.namespace, &identity.uid).await;
+            resource::patch(ctx, identity, status).await
         };
         let Err(failure) = written else {
-            info!(bulk_update = name, uid = %named.uid, "its conditions say that it can't be read");
+            info!(bulk_update = name, uid = %identity.uid, "its conditions report that it cannot be read");
             return;
         };
         match failure.next() {
             Next::ReadAgain => return,
             Next::GiveUp => {
                 ctx.metrics.failed("bulkupdates", &failure);
-                warn!(bulk_update = name, %failure, "the status can't be written: only an event says that it can't be read");
+                warn!(bulk_update = name, %failure, "cannot write the status; only an event reports that the BulkUpdate cannot be read");
                 return;
             }
             Next::Retry | Next::RetryForbidden => {
                 ctx.metrics.failed("bulkupdates", &failure);
                 if attempt == 1 {
-                    warn!(bulk_update = name, %failure, "the status can't be written; trying again");
+                    warn!(bulk_update = name, %failure, "cannot write the status; retrying");
                 }
                 tokio::time::sleep(failure.wait(attempt)).await;
             }

@@ -1,11 +1,11 @@
-//! The state of one BulkUpdate between two passes. It changes by what happens, and by nothing else: [`Work::seen`],
-//! [`Work::decided`], [`Work::recorded`], [`Work::sent_write`] and [`Work::sent_read`], [`Work::answered`].
+//! The state of one BulkUpdate between two passes. Private: it changes only by the events [`Work::seen`],
+//! [`Work::decided`], [`Work::recorded`], [`Work::sent_write`], [`Work::sent_read`] and [`Work::answered`].
 
 mod entry;
+mod lookup;
 mod outcome;
 mod plan;
 pub mod progress;
-mod seen;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, TargetStatus},
     bulk_update::{
-        facts::Lookup,
-        named::Named,
-        over::Over,
+        facts::{Lookup, Obstacle},
+        finished::Finished,
+        identity::Identity,
         request::{Item, Request, Start},
         throttle::Throttle,
         work::entry::{find, position, sharing},
@@ -32,73 +32,73 @@ pub use self::{
     entry::Entry,
     outcome::{about, accepted_delete, accepted_stop},
     plan::{Become, Intent, ItemPlan, Phase, Plan},
-    progress::{LONGEST_MESSAGE, Open, Progress, Read},
+    progress::{LONGEST_MESSAGE, Progress, Read, UnresolvedWrite},
 };
 
-/// Of how many items it is kept what their last failure said: one of them is told at a time.
-const MOST_TOLD: usize = 2;
+/// How many items keep the text of their last error: the status reports one at a time.
+const MOST_ERRORS_KEPT: usize = 2;
 
 /// One BulkUpdate under way.
 #[derive(Debug)]
 pub struct Work {
     /// What was asked for.
     request: Arc<Request>,
-    /// When it was planned, if it was.
+    /// When it was planned.
     start: Option<Start>,
     /// The items, in the order of the record.
     entries: Vec<Entry>,
     /// The status that the API server is known to have.
     recorded: BulkUpdateStatus,
-    /// What names the BulkUpdate, in the version in which it has that status.
-    named: Named,
+    /// Its identity, at the resource version that has this status.
+    identity: Identity,
     /// The generation of the spec.
     generation: i64,
-    /// Its time to live after the end, in seconds, in that generation.
+    /// `ttlSecondsAfterFinished` of that generation.
     time_to_live: Option<i32>,
-    /// The last status that this process has sent without an answer.
+    /// The last status that was sent and not answered.
     unanswered: Option<BulkUpdateStatus>,
-    /// When this process took it up, or began to record its plan: the flag must have been read since.
+    /// When this process started on it, or began to write its plan: the flag must have been read since.
     since: Instant,
-    /// When this process saw a write accepted last.
+    /// When a write was last accepted.
     last_write: Option<Instant>,
-    /// How many reads are under way.
+    /// How many reads are in flight.
     reading: usize,
     /// When status writes are due.
     throttle: Throttle,
 }
 
-/// What came of a request.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// A read.
+    /// To a read.
     Read(Result<Option<Target>, Failure>),
-    /// A write, and the resource version that guarded it.
+    /// To a write, and the resource version that guarded it.
     Written(Box<str>, Result<Accepted, Failure>),
-    /// A write that was not sent, because something forbade it at the last moment.
+    /// A write that was not sent: a last check forbade it.
     NotSent,
 }
 
-/// What an accepted write has left.
+/// What an accepted write returned.
 #[derive(Debug)]
 pub enum Accepted {
     /// The object as it is now.
     Left(Target),
-    /// Nothing: it is gone.
+    /// Nothing: the object is gone.
     Gone,
 }
 
 impl Work {
-    /// Takes up a BulkUpdate as it stands on the API server, from the start or from where an earlier process left it. `made_at` is the
-    /// resource version at which it was created, where that is known.
+    /// Starts on a BulkUpdate as it is on the API server, new or continued from an earlier process. `creation_version`
+    /// is the resource version at which it was created, if known.
     #[must_use]
-    pub fn take_up(bulk: &BulkUpdate, made_at: Option<u64>) -> Self {
-        let request = Request { made_at, ..Request::from(bulk) };
+    pub fn new(bulk: &BulkUpdate, creation_version: Option<u64>) -> Self {
+        let request = Request { creation_version, ..Request::from(bulk) };
         let recorded = sharing(&request, bulk.status.clone().unwrap_or_default());
         let start = recorded.start_time.as_ref().map(|t| t.0);
         let mut entries: Vec<_> =
-            request.items.iter().map(|item| Entry::take_up(&request, item, &recorded, start)).collect();
+            request.items.iter().map(|item| Entry::new(&request, item, &recorded, start)).collect();
         if start.is_some() {
-            // A reorder of the request changes nothing: the record keeps its order.
+            // The record keeps its order when the request is reordered.
             entries.sort_by_key(|e| position(&e.item, &recorded));
         }
         Self {
@@ -106,7 +106,7 @@ impl Work {
             start: start.map(Start::from),
             entries,
             recorded,
-            named: Named::from(&bulk.metadata),
+            identity: Identity::from(&bulk.metadata),
             time_to_live: bulk.spec.ttl_seconds_after_finished,
             generation: bulk.metadata.generation.unwrap_or_default(),
             unanswered: None,
@@ -123,7 +123,7 @@ impl Work {
         &self.request
     }
 
-    /// When it was planned; absent before that is on record.
+    /// When it was planned; absent until the plan is on record.
     #[must_use]
     pub const fn start(&self) -> Option<Start> {
         self.start
@@ -141,10 +141,10 @@ impl Work {
         &self.recorded
     }
 
-    /// What names the BulkUpdate, in the version in which it has that status.
+    /// Its identity, at the resource version that has this status.
     #[must_use]
-    pub const fn named(&self) -> &Named {
-        &self.named
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The generation of the spec.
@@ -153,13 +153,13 @@ impl Work {
         self.generation
     }
 
-    /// When this process took it up, or began to record its plan: the flag must have been read since.
+    /// When this process started on it, or began to write its plan: the flag must have been read since.
     #[must_use]
     pub const fn since(&self) -> Instant {
         self.since
     }
 
-    /// When this process saw a write accepted last.
+    /// When a write was last accepted.
     #[must_use]
     pub const fn last_write(&self) -> Option<Instant> {
         self.last_write
@@ -171,38 +171,38 @@ impl Work {
         &self.throttle
     }
 
-    /// Whether reads are under way.
+    /// Whether reads are in flight.
     #[must_use]
     pub const fn is_reading(&self) -> bool {
         self.reading > 0
     }
 
-    /// Whether the end is on record.
+    /// Whether its completion is on record.
     #[must_use]
-    pub const fn is_over(&self) -> bool {
+    pub const fn is_finished(&self) -> bool {
         self.recorded.completion_time.is_some()
     }
 
-    /// What is left to be known of it, if its end is on record.
+    /// What to keep of it, if its completion is on record.
     #[must_use]
-    pub fn over(&self) -> Option<Over> {
-        Over::of(self.named.clone(), Some(self.generation), &self.recorded, self.time_to_live)
+    pub fn finished(&self) -> Option<Finished> {
+        Finished::of(self.identity.clone(), Some(self.generation), &self.recorded, self.time_to_live)
     }
 
-    /// Whether an item is in this state.
+    /// Whether an item has this result.
     #[must_use]
     pub fn any(&self, result: ItemResult) -> bool {
         self.entries.iter().any(|e| e.result() == Some(result))
     }
 
-    /// Whether planning has waited for so long, or longer, since something was read.
+    /// Whether planning has waited at least this long since a target was read.
     #[must_use]
     pub fn has_waited(&self, time: Duration) -> bool {
         self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
     }
 
-    /// What an item waits for, where that is a request which has to be tried again.
-    pub fn waits_for(&self) -> Option<String> {
+    /// What an item waits for, if that is a request to be retried.
+    pub fn waits_for(&self) -> Option<Obstacle> {
         self.entries.iter().find_map(Entry::waits_for)
     }
 
@@ -212,12 +212,12 @@ impl Work {
         find(item, &self.recorded)
     }
 
-    /// The last status that was sent without an answer, if it is this one: it has taken hold.
-    pub fn took_hold(&mut self, stands: &BulkUpdateStatus) -> bool {
+    /// Whether the last status that was sent and not answered is this one, so it was applied.
+    pub fn was_applied(&mut self, stands: &BulkUpdateStatus) -> bool {
         self.unanswered.take_if(|sent| sent == stands).is_some()
     }
 
-    /// Those of the writes that the record intends: to this very object, as planned.
+    /// Those of the writes that the record intends: to the very object that is on record as planned.
     #[must_use]
     pub fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
         let Some(start) = self.start.filter(|_| !self.request.dry_run) else { return Vec::new() };
@@ -228,17 +228,17 @@ impl Work {
         writes.into_iter().filter_map(intent).collect()
     }
 
-    /// What is known of each item's target, with what the index has of it.
-    pub fn looks(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Lookup> {
-        let look = |entry: &mut Entry| {
+    /// What is known of each item's target, given what the cache has.
+    pub fn lookups(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Lookup> {
+        let lookup = |entry: &mut Entry| {
             let indexed = indexed(&entry.item);
             entry.share(indexed.as_ref());
-            entry.look(indexed)
+            entry.lookup(indexed)
         };
-        self.entries.iter_mut().map(look).collect()
+        self.entries.iter_mut().map(lookup).collect()
     }
 
-    /// A watch has brought a change of a target.
+    /// A watch reported a change of a target.
     pub fn seen(&mut self, change: &Change) {
         let entries = self.entries.iter_mut();
         for entry in entries.filter(|e| e.item.kind == change.kind && *e.item.id == *change.name) {
@@ -250,25 +250,24 @@ impl Work {
         }
     }
 
-    /// A pass has decided this.
+    /// A pass decided this.
     pub fn decided(&mut self, phase: Option<&Phase>, became: Vec<Become>) {
         if self.start.is_some() {
             self.entries.iter_mut().for_each(Entry::decided);
         } else if let Some(Phase::Waiting(..)) = phase {
             self.entries.iter_mut().for_each(Entry::planning_waits);
         }
-        for Become { at, record, rests_on } in became {
-            self.entries[at].becomes(record, rests_on);
+        for Become { at, record, based_on } in became {
+            self.entries[at].becomes(record, based_on);
         }
     }
 
-    /// The plan is about to be written: the flag has to be read from now on.
+    /// The plan is about to be written: from now on the flag must be read again.
     pub fn plan_is_sent(&mut self) {
         self.since = Instant::now();
     }
 
-    /// This status was written, in this version, and with it what it says: a plan is one from now on. Gives back what stood there
-    /// before.
+    /// This status was written, as this resource version. A proposed plan takes effect now. Returns the status before.
     pub fn recorded(
         &mut self,
         phase: Phase,
@@ -277,39 +276,39 @@ impl Work {
     ) -> BulkUpdateStatus {
         if let Phase::Proposed(Plan { start, items }) = phase {
             self.start = Some(start);
-            for (entry, (record, rests_on)) in self.entries.iter_mut().zip(items) {
-                entry.becomes(record, rests_on);
+            for (entry, plan) in self.entries.iter_mut().zip(items) {
+                entry.becomes(plan.record, plan.based_on);
             }
         }
-        self.named.resource_version = version;
+        self.identity.resource_version = version;
         self.unanswered = None;
         self.throttle.written();
         std::mem::replace(&mut self.recorded, status)
     }
 
-    /// This status got no answer, or one that does not tell whether it was written.
+    /// This status was sent; whether it was written is not known.
     pub fn sent_without_answer(&mut self, status: BulkUpdateStatus) {
         self.unanswered = Some(status);
     }
 
-    /// A status could not be written. Whether that is news.
+    /// A status could not be written. Returns whether the reason is new.
     pub fn not_recorded(&mut self, failure: &Failure) -> bool {
         self.throttle.failed(failure)
     }
 
-    /// The plan is not on record, so that there is none: it is made anew, if there is still time for it, of what is read then.
+    /// The proposed plan is not on record, so it never took effect. The next one is based on new reads.
     pub fn not_planned(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.progress = Progress::default());
     }
 
-    /// The BulkUpdate was found in another version, in which nothing that matters is different.
-    pub fn found(&mut self, named: Named, generation: Option<i64>) {
-        self.named = named;
+    /// The BulkUpdate was read at another resource version, with no relevant difference.
+    pub fn found(&mut self, identity: Identity, generation: Option<i64>) {
+        self.identity = identity;
         self.generation = generation.unwrap_or_default();
     }
 
-    /// A status of this process' own stands there, whose write got no answer; gives back what stood there before. If it is the plan,
-    /// it is the one to be carried out: no write was sent before it was known to stand.
+    /// A status that this process sent without getting an answer was found on the API server. Returns the status
+    /// before. If it has the plan, that takes effect now: no write was sent before.
     pub fn adopted(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
         if self.recorded.start_time.is_none() {
             self.start = stands.start_time.as_ref().map(|t| t.0.into());
@@ -323,13 +322,13 @@ impl Work {
         std::mem::replace(&mut self.recorded, stands)
     }
 
-    /// A read of an item's target goes out.
+    /// A read of an item's target is sent.
     pub fn sent_read(&mut self, at: usize) -> &Item {
         self.reading += 1;
         self.sent(at)
     }
 
-    /// A write goes out.
+    /// A write is sent.
     pub fn sent_write(&mut self, intent: &Intent) -> &Item {
         self.sent(intent.at())
     }
@@ -340,19 +339,19 @@ impl Work {
         &entry.item
     }
 
-    /// A request about an item was answered. Whether that asks for a new decision.
+    /// A request about an item was answered. Returns whether a new decision is needed.
     pub fn answered(&mut self, at: usize, answer: Answer) -> bool {
         let entry = &mut self.entries[at];
         match answer {
             Answer::Read(answer) => {
                 entry.read(answer);
                 self.reading -= 1;
-                self.keep_few_words();
+                self.limit_errors();
             }
             Answer::NotSent => entry.progress.in_flight = false,
             Answer::Written(guard, Err(failure)) => {
                 entry.write_failed(&failure, &guard);
-                self.keep_few_words();
+                self.limit_errors();
             }
             Answer::Written(_, Ok(accepted)) => {
                 let Some(record) = entry.record.clone() else { return true };
@@ -375,13 +374,13 @@ impl Work {
         true
     }
 
-    /// Of the many items that may fail for one reason, the words of the first few are kept.
-    fn keep_few_words(&mut self) {
-        let told = self.entries.iter_mut().filter(|entry| entry.progress.has_words());
-        told.skip(MOST_TOLD).for_each(|entry| entry.progress.forget_words());
+    /// Many items may fail for the same reason: only the first few keep the text.
+    fn limit_errors(&mut self) {
+        let with_error = self.entries.iter_mut().filter(|entry| entry.progress.has_error());
+        with_error.skip(MOST_ERRORS_KEPT).for_each(|entry| entry.progress.forget_error());
     }
 
-    /// One in the middle of it.
+    /// For tests: one whose items are in any state.
     #[cfg(test)]
     pub(super) fn midway(mut self, start: Start, entries: Vec<Entry>) -> Self {
         let items = entries.iter().map(|entry| entry.item.clone()).collect();
@@ -389,7 +388,7 @@ impl Work {
         Self { start: Some(start), entries, ..self }
     }
 
-    /// An item in the middle of it.
+    /// For tests: an item in any state.
     #[cfg(test)]
     pub(super) fn entry_mut(&mut self, at: usize) -> &mut Entry {
         &mut self.entries[at]

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    bulk_update::{Context, Crowd, Events, Registry, Rules},
+    bulk_update::{Context, Events, Registry, Rules, Writers},
     client::{clock::Clock, slots::Slots},
     controller::{
         feeds::{self, scopes},
@@ -106,7 +106,7 @@ fn context(
         clock,
         metrics,
         health,
-        writing: Crowd::default(),
+        writers: Writers::default(),
         tracker,
         shutdown,
         client,

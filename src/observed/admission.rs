@@ -48,10 +48,10 @@ pub enum Admission {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotInForce {
     /// One of the two was never listed.
-    #[error("the {0} {POLICY} can't be listed yet; the operator's log says why{UNCHECKED}")]
+    #[error("the {0} {POLICY} cannot be listed yet; the operator's log says why{UNCHECKED}")]
     NotListed(Part),
     /// The watch of one of the two has failed for longer than [`BLIND`].
-    #[error("the {0} {POLICY} can't be watched any more; the operator's log says why{UNCHECKED}")]
+    #[error("the {0} {POLICY} cannot be watched any more; the operator's log says why{UNCHECKED}")]
     NotWatched(Part),
     /// One of the two does not exist, or is being deleted.
     #[error("the {0} {POLICY} is missing{UNCHECKED}")]
@@ -102,7 +102,7 @@ pub enum Part {
 /// An object that is there.
 #[derive(Clone, Debug)]
 struct Found {
-    /// Since when it has been as it is; absent if its uid or generation can't be read.
+    /// Since when it has been as it is; absent if its uid or generation cannot be read.
     entry: Option<Entry>,
     /// Why it does not check what the shipped one checks, if it does not.
     flaw: Option<Flaw>,
@@ -174,7 +174,7 @@ impl Policies {
             let both = self.both();
             !self.required || (both.policy.listed && both.binding.listed)
         };
-        // The sender is part of self, so waiting can't fail.
+        // The sender is part of self, so waiting cannot fail.
         let _ = self.changes().wait_for(listed).await;
     }
 

@@ -43,7 +43,7 @@ pub enum Flags {
         /// Whether Deployments may be updated in bulk.
         deployments: bool,
     },
-    /// It can't be parsed, which counts as false for both; why.
+    /// It cannot be parsed, which counts as false for both; why.
     Invalid(String),
 }
 
@@ -171,7 +171,7 @@ impl CapabilityFlag {
     /// switches it off. Concurrent callers share one request.
     ///
     /// # Errors
-    /// When the ConfigMap can't be read; that it does not exist is not an error.
+    /// When the ConfigMap cannot be read; that it does not exist is not an error.
     pub async fn read_since(&self, since: Instant) -> Result<Flags, Failure> {
         let wanted = Instant::now();
         let _one_at_a_time = self.reading.lock().await;

@@ -152,7 +152,7 @@ impl Index {
     /// Waits until a kind has been listed once in every scope.
     pub async fn listed(&self, kind: Kind) {
         let listed = |unlisted: &HashSet<Scope>| unlisted.iter().all(|scope| scope.kind != kind);
-        // The sender is part of self, so waiting can't fail.
+        // The sender is part of self, so waiting cannot fail.
         let _ = self.unlisted.subscribe().wait_for(listed).await;
     }
 

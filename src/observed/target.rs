@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// An Execution or Deployment as the API server sends it. Decoding can't fail, whatever its metadata, spec and status contain:
+/// An Execution or Deployment as the API server sends it. Decoding cannot fail, whatever its metadata, spec and status contain:
 /// one bad object must not break a list.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -95,7 +95,7 @@ pub struct Target {
     pub created: i64,
     /// The lowest resource version at which this uid was ever seen: it was created at that version, or before.
     pub first_seen: u64,
-    /// `status.state`, or why it can't be read.
+    /// `status.state`, or why it cannot be read.
     pub state: Result<State, Unreadable>,
     /// Whether `status.targetStatus` is STOPPED.
     pub stop_asked: bool,
@@ -109,7 +109,7 @@ pub struct Target {
     pub terminating: bool,
 }
 
-/// Why an object can't be understood, in at most 80 bytes.
+/// Why an object cannot be understood, in at most 80 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(Box<str>);
@@ -159,7 +159,7 @@ impl From<&Observed> for Target {
         };
         let uid = meta.uid.clone().unwrap_or_default();
         let state = match malformed {
-            // Without a uid it can't be told from another object of its name, so it is not written to.
+            // Without a uid it cannot be told from another object of its name, so it is not written to.
             _ if uid.is_empty() => Err("metadata.uid is missing or invalid".into()),
             Some(malformed) => Err(malformed.to_string().as_str().into()),
             None => Ok(status.state.unwrap_or(State::Unknown)),
@@ -202,7 +202,7 @@ pub async fn read(
     }
 }
 
-/// The object in the answer to a read. It may have no uid: then its state can't be read.
+/// The object in the answer to a read. It may have no uid: then its state cannot be read.
 ///
 /// # Errors
 /// When the answer is not this object, as a proxy in between may answer: that counts as no answer.
@@ -212,7 +212,7 @@ pub fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
     if meta.name.as_deref() == Some(name) && !version.is_empty() {
         return Ok(Target::from(object));
     }
-    Err(Failure::NoAnswer("an answer that can't be read: it is not the object".into()))
+    Err(Failure::NoAnswer("an answer that cannot be read: it is not the object".into()))
 }
 
 /// The object in the answer to a write.
@@ -222,7 +222,7 @@ pub fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
 pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
     match found(name, object)? {
         target if target.uid.is_empty() => {
-            Err(Failure::NoAnswer("an answer that can't be read: it has no uid".into()))
+            Err(Failure::NoAnswer("an answer that cannot be read: it has no uid".into()))
         }
         target => Ok(target),
     }

@@ -288,7 +288,7 @@ impl Means {
                 let why = message.strip_prefix("invalid bulkUpdates of ConfigMap bad-flags/ai-api-meta: ");
                 why.is_some_and(|why| why.trim().len() > 3)
             }
-            _ => message.contains("is not true in bulkUpdates of ConfigMap bad-flags/ai-api-meta"),
+            _ => message.contains("are disabled in ConfigMap bad-flags/ai-api-meta"),
         };
         let on = match (self, kind) {
             (Self::Says(on, _), Kind::Execution) | (Self::Says(_, on), Kind::Deployment) => on,

@@ -336,7 +336,7 @@ def test_400_while_the_flag_is_off(of, cluster, flags):
         with pytest.raises(AIAPIInvalidRequestException) as raised:
             ask()
         failed(raised, AIAPIInvalidRequestException, 400, "BulkUpdatesDisabled",
-               f"{of.plural} is not true in bulkUpdates")
+               f"bulk updates of {of.plural} are disabled in ConfigMap")
     assert cluster.state(of.kind, running) == "RUNNING"
     assert cluster.state(of.kind, stopped) == "STOPPED"
     # The other kind does not need it, and neither does reading.

@@ -23,13 +23,13 @@ use ai_api_operator::{
     },
     bulk_update::{
         decide::verdict,
-        facts::{Hindrance, Rules},
+        facts::{MissedDeadline, Obstacle, Rejection, Rules},
         request::Request,
         status::status,
         unreadable,
         work::{Phase, Work},
     },
-    client::{clock::Clock, leadership::Leadership},
+    client::{Failure, clock::Clock, leadership::Leadership},
     observed::target::Target,
     server::probes,
     telemetry::{health::Health, metrics::Metrics},
@@ -262,20 +262,31 @@ fn conditions() -> Conditions {
     };
     let results: Vec<ItemResult> = words("result");
     // A new one has to be added to its list: the match does not compile before it is looked at.
-    for why in [Hindrance::FlagUnreadable, Hindrance::Waiting, Hindrance::Behind] {
+    let (kind, flag) = (Kind::Execution, String::new());
+    let failure = Failure::NoAnswer(String::new());
+    for why in [Obstacle::Flag { flag: flag.clone(), failure }, Obstacle::NotListed(kind)] {
         match why {
-            Hindrance::FlagUnreadable | Hindrance::Waiting | Hindrance::Behind => {
-                add(&work(&[], false), &Phase::Waiting(why, String::new()));
-            }
+            Obstacle::Flag { .. }
+            | Obstacle::Admission(_)
+            | Obstacle::NotListed(_)
+            | Obstacle::Read { .. }
+            | Obstacle::Write { .. }
+            | Obstacle::NoUid(..)
+            | Obstacle::StaleCache(..) => add(&work(&[], false), &Phase::Waiting(why)),
         }
     }
     for why in [
-        ConditionReason::BulkUpdatesDisabled,
-        ConditionReason::MetaInvalid,
-        ConditionReason::DeadlineExceeded,
-        ConditionReason::NotAuthorized,
+        Rejection::Disabled { kind, config_map: flag.clone() },
+        Rejection::InvalidFlag { flag, why: String::new() },
+        Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: None },
+        Rejection::NotAuthorized,
     ] {
-        add(&work(&[], false), &Phase::Rejected(why, String::new()));
+        match why {
+            Rejection::Disabled { .. }
+            | Rejection::InvalidFlag { .. }
+            | Rejection::TooLate { .. }
+            | Rejection::NotAuthorized => add(&work(&[], false), &Phase::Rejected(why)),
+        }
     }
     for bits in 1..1_usize << results.len() {
         let set: Vec<_> = (0..results.len()).filter(|n| bits & (1 << n) != 0).map(|n| results[n]).collect();
@@ -317,7 +328,7 @@ fn work(results: &[ItemResult], dry_run: bool) -> Work {
         executions: Some(recorded.collect()),
         ..BulkUpdateStatus::default()
     });
-    Work::take_up(&bulk, None)
+    Work::new(&bulk, None)
 }
 
 fn item(id: &str, target_status: TargetStatus) -> BulkUpdateItem {

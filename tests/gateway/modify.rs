@@ -150,11 +150,11 @@ async fn with_the_flag_off_the_answer_says_which() {
         world.own(kind, "running-1", "RUNNING").await;
         world.own(kind, "running-2", "RUNNING").await;
     }
-    let place = "bulkUpdates of ConfigMap gw-off/ai-api-meta";
+    let place = "ConfigMap gw-off/ai-api-meta";
     let stop = json!({"targetStatus": "STOPPED"});
     for (off, on) in [(Kind::Execution, Kind::Deployment), (Kind::Deployment, Kind::Execution)] {
         world.flag(Some(&json!({on.plural(): true}).to_string())).await;
-        let says = format!("{} is not true in {place}", off.plural());
+        let says = format!("bulk updates of {} are disabled in {place}", off.plural());
         let body = json!({off.plural(): [item("running-1", "STOPPED")]});
         for answer in [
             caller.patch(&all(off), &body).await,

@@ -202,7 +202,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             let bulk = format!("bu/{}", name("planned"));
             world.kubectl_ok(&["label", &bulk, "seen=yes"], "");
             world.set_status(kind, "managed-1", json!({"state": "STOPPED"})).await;
-            logged(world, "the status can't be written; trying again").await;
+            logged(world, "cannot write the status; retrying").await;
             Some("after a conflict the record is not written".into())
         }
         ("bulkupdates", "delete") => {
@@ -210,7 +210,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             let mut spec = one("no-such-name", "STOPPED");
             spec["ttlSecondsAfterFinished"] = json!(0);
             world.submit(&name("expires"), spec).await;
-            logged(world, "it can't be deleted after its TTL; trying again").await;
+            logged(world, "cannot delete it after its TTL; retrying").await;
             Some("what has finished is not deleted after its TTL".into())
         }
         ("bulkupdates/status", "update" | "patch") => {
@@ -232,7 +232,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
         ("events", "create") => {
             roles.without(world, Some(right)).await;
             world.carry_out(&name("untold"), one("no-such-name", "STOPPED")).await;
-            logged(world, "an event could not be written").await;
+            logged(world, "cannot publish an event").await;
             Some("there are no events".into())
         }
         ("configmaps", "get") => {

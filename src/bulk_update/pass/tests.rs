@@ -1,4 +1,4 @@
-//! What goes from one pass to the next.
+//! What one pass leaves to the next.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,20 +13,20 @@ use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, READY, TargetStatus},
     bulk_update::{
         Context, Rules, Stored,
-        apply::{self, Flight, Wanted},
+        apply::{self, InFlight, Outgoing},
+        cleanup::Cleanup,
         context::{Current, Latest},
         decide::{Decision, PATIENCE, decide},
-        facts::{Gate, Gates, Hindrance, Lookup, Observation},
+        facts::{Gate, Gates, Lookup, Observation, Obstacle},
         finished::Finished,
-        fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec},
+        fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec, unread},
         observe,
-        over::Over,
-        pass::{carry_out, read_again},
+        pass::{read_current, run},
         record::Recorded,
         request::Request,
         resource,
         status::status,
-        work::{Accepted, Answer, Phase, Plan, Progress, Work},
+        work::{Accepted, Answer, ItemPlan, Phase, Plan, Progress, Work},
     },
     client::Failure,
     observed::{
@@ -41,10 +41,10 @@ fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
     (sender, Latest { current, shutdown: ctx.shutdown.clone() })
 }
 
-/// One of a single item, whose plan is on record.
+/// A BulkUpdate of one item whose plan is on record.
 fn planned(verb: TargetStatus) -> BulkUpdate {
     let mut bulk = bulk(&spec(Kind::Execution, verb));
-    let work = Work::take_up(&bulk, None);
+    let work = Work::new(&bulk, None);
     bulk.status = Some(status(&work, &proposed(&work, at(0)), at(0).into()));
     bulk
 }
@@ -52,8 +52,9 @@ fn planned(verb: TargetStatus) -> BulkUpdate {
 /// The plan for its only item.
 fn proposed(work: &Work, time: Timestamp) -> Phase {
     let item = &work.request().items[0];
-    let items = vec![(record(item, ItemResult::Planned), Some(eligible(item.target).into()))];
-    Phase::Proposed(Plan::new(work.entries(), items, time.into()))
+    let based_on = Some(eligible(item.target).into());
+    let plan = ItemPlan { record: record(item, ItemResult::Planned), based_on };
+    Phase::Proposed(Plan::new(work.entries(), vec![plan], time.into()))
 }
 
 fn refused(code: u16) -> Failure {
@@ -67,7 +68,7 @@ async fn what_was_deleted_is_not_read_again_for_ever() {
     let request = Request::from(&bulk);
     let (sender, mut latest) = latest(&ctx);
     let pulse = ctx.health.pulse();
-    let reading = read_again(&ctx, &mut latest, &request, &pulse);
+    let reading = read_current(&ctx, &mut latest, &request, &pulse);
     let deleted = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         sender.send_modify(|current| current.stopped = true);
@@ -77,7 +78,7 @@ async fn what_was_deleted_is_not_read_again_for_ever() {
     assert!(matches!(ended, Ok(None)), "it is still being read");
 }
 
-/// A watch that goes back in time shows a plan whose BulkUpdate is over, is being deleted, is gone, or is another by now.
+/// A stale watch may show the plan of a BulkUpdate that has finished, is terminating, is gone, or was replaced.
 #[tokio::test]
 async fn an_old_plan_is_not_carried_out() {
     let old = planned(TargetStatus::Deleted);
@@ -99,7 +100,7 @@ async fn an_old_plan_is_not_carried_out() {
     ] {
         let (ctx, asked) = answering(move |_, _| answer.clone());
         let (_sender, latest) = latest(&ctx);
-        let carried_out = carry_out(Arc::clone(&ctx), latest, Box::new(old.clone()));
+        let carried_out = run(Arc::clone(&ctx), latest, Box::new(old.clone()));
         let ended = tokio::time::timeout(Duration::from_secs(5), carried_out).await;
         assert_eq!(ended.map(|end| end.is_some()), Ok(ends), "{what}");
         let only = "GET /apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly";
@@ -108,19 +109,19 @@ async fn an_old_plan_is_not_carried_out() {
 }
 
 fn work_of(bulk: &BulkUpdate) -> Work {
-    let mut work = Work::take_up(bulk, None);
+    let mut work = Work::new(bulk, None);
     work.entry_mut(0).progress = Progress::default();
     work
 }
 
-fn seen(look: Lookup) -> Observation {
-    let gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
-    Observation { gates, looks: vec![look], admission: Admission::NotRequired, unlisted: None }
+fn seen(lookup: Lookup) -> Observation {
+    let gates = Gates { executions: Gate::Open, deployments: Gate::Open };
+    Observation { gates, lookups: vec![lookup], admission: Admission::NotRequired, not_listed: None }
 }
 
-/// Decides on this, and says what the message of Ready says is waited for.
-fn pass(work: &mut Work, look: Lookup) -> Option<String> {
-    let Decision { phase, became, .. } = decide(work, &seen(look), Rules::default(), at(1).into());
+/// Runs a pass and returns what the message of Ready waits for.
+fn pass(work: &mut Work, lookup: Lookup) -> Option<String> {
+    let Decision { phase, became, .. } = decide(work, &seen(lookup), Rules::default(), at(1).into());
     work.decided(phase.as_ref(), became);
     let status = status(work, &phase.unwrap(), at(1).into());
     let message = &status.condition(READY).unwrap().message;
@@ -131,7 +132,7 @@ fn pass(work: &mut Work, look: Lookup) -> Option<String> {
 async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
     let target = || eligible(TargetStatus::Stopped);
     let mut work = work_of(&planned(TargetStatus::Stopped));
-    let told = "Execution churn-model-v3 can't be written to: 503: not now";
+    let told = "cannot write to Execution churn-model-v3: 503: not now";
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None);
     work.entry_mut(0).write_failed(&refused(CONFLICT), "10");
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None, "one conflict is ordinary");
@@ -142,7 +143,7 @@ async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
         }
         tokio::time::advance(Duration::from_secs(10)).await;
         work.entry_mut(0).read(Err(refused(500)));
-        let unread = "Execution churn-model-v3 can't be read: 500: not now";
+        let unread = "cannot read Execution churn-model-v3: 500: not now";
         for _ in 0..3 {
             assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), Some(unread));
         }
@@ -176,16 +177,16 @@ async fn what_was_not_sent_yet_is_not_sent_any_more_once_the_record_is_overtaken
     let (ctx, asked) = switched_on();
     let bulk = planned(TargetStatus::Stopped);
     let (_sender, latest) = latest(&ctx);
-    let (mut work, mut flight) = (work_of(&bulk), Flight::new(&ctx, &latest));
-    let wanted = Wanted::of(&work, Vec::new(), vec![(0, eligible(TargetStatus::Stopped).into())]);
+    let (mut work, mut in_flight) = (work_of(&bulk), InFlight::new(&ctx, &latest));
+    let wanted = Outgoing::of(&work, Vec::new(), vec![(0, eligible(TargetStatus::Stopped).into())]);
     tokio::select! {
         biased;
-        () = apply::apply(&mut work, &mut flight, wanted) => panic!("it did not wait"),
+        () = apply::apply(&mut work, &mut in_flight, wanted) => panic!("it did not wait"),
         () = std::future::ready(()) => {}
     }
-    assert!(!flight.is_empty());
-    flight.drain(&mut work).await;
-    assert!(flight.is_empty());
+    assert!(!in_flight.is_empty());
+    in_flight.drain(&mut work).await;
+    assert!(in_flight.is_empty());
     assert_eq!(*asked.lock().unwrap(), ["GET /api/v1/namespaces/ai-api-system/configmaps/ai-api-meta"]);
     assert!(!work.entries()[0].progress.in_flight);
 }
@@ -195,16 +196,15 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let (ctx, _) = switched_on();
     let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
     let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
-    let mut work = Work::take_up(&planned(TargetStatus::Stopped), None);
+    let mut work = Work::new(&planned(TargetStatus::Stopped), None);
     let following = ctx.index.follow(&work.request().namespace, work.request().targets());
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
     assert!(decision.reads == [0] && decision.writes.is_empty(), "{decision:?}");
-    let why = "executions can't be listed yet; the operator's log says why".to_owned();
-    assert_eq!(decision.phase, Some(Phase::Planned(Some(why))));
-    assert!(decision.hindered);
-    // What was not planned waits.
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+    assert_eq!(decision.phase, Some(Phase::Planned(Some(Obstacle::NotListed(Kind::Execution)))));
+    assert!(decision.blocked);
+    // One that is not planned waits.
+    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
     assert!(decision.reads.is_empty() && matches!(decision.phase, Some(Phase::Waiting(..))), "{decision:?}");
@@ -220,7 +220,7 @@ fn with_status(bulk: &BulkUpdate, status: &BulkUpdateStatus) -> Value {
 
 const CONFLICT: u16 = 409;
 
-/// With an API server that has this, and takes nothing.
+/// An API server that has this and answers every write with a conflict.
 fn conflicting(stands: Value) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
     answering(move |method, _| match method {
         "GET" => (200, stands.clone()),
@@ -234,13 +234,13 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
         "GET" => (200, json!({"metadata": {}, "data": {"bulkUpdates": "executions: true"}})),
         _ => (200, json!({"metadata": {"resourceVersion": "8"}})),
     });
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     ctx.flag.read_since(work.since()).await.unwrap();
     let begun = Instant::now();
     let phase = proposed(&work, at(1));
     let recorded = crate::bulk_update::record::record(&ctx, &mut work, phase, &ctx.health.pulse()).await;
     assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
-    // It is read at once, and the write finds it there.
+    // It is read ahead; the write uses the result.
     ctx.tracker.close();
     ctx.tracker.wait().await;
     ctx.flag.read_since(work.since()).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_status_that_keeps_conflicting_is_put_off() {
     work.entry_mut(0).becomes(failed, None);
     let recorded =
         crate::bulk_update::record::record(&ctx, &mut work, Phase::Planned(None), &ctx.health.pulse()).await;
-    assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
+    assert!(matches!(recorded, Recorded::Deferred), "{recorded:?}");
     assert!(work.throttle().held_back().is_some());
     let methods: Vec<_> = asked.lock().unwrap().iter().map(|asked| asked[..3].to_owned()).collect();
     assert_eq!(methods, ["PUT", "GET", "PUT"]);
@@ -272,8 +272,8 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
     let mut work = work_of(&bulk);
     let message = |work: &Work| work.on_api_server().condition(READY).map(|c| c.message.clone());
     let before = message(&work);
-    // Sent, carried out, and not answered.
-    let first = status(&work, &Phase::Planned(Some("something".into())), at(1).into());
+    // Sent and carried out, but not answered.
+    let first = status(&work, &Phase::Planned(Some(unread("something"))), at(1).into());
     let stands = with_status(&bulk, &first);
     work.sent_without_answer(first.clone());
     let (ctx, _) = conflicting(stands);
@@ -292,20 +292,22 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_that_takes_long() {
-    let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Deleted)), Some(10));
+    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Deleted)), Some(10));
     let read = Target { created: at(0).as_second(), first_seen: 12, ..eligible(TargetStatus::Deleted) };
     let decide = |work: &Work, indexed: Option<Target>| {
-        let look = work.entries()[0].look(indexed.map(Arc::new));
-        decide(work, &seen(look), Rules::default(), at(1).into())
+        let lookup = work.entries()[0].lookup(indexed.map(Arc::new));
+        decide(work, &seen(lookup), Rules::default(), at(1).into())
     };
     work.entry_mut(0).read(Ok(Some(read.clone())));
     let decision = decide(&work, None);
-    assert!(decision.hindered && decision.phase.is_none() && decision.reads.is_empty(), "{decision:?}");
+    assert!(decision.blocked && decision.phase.is_none() && decision.reads.is_empty(), "{decision:?}");
     tokio::time::advance(PATIENCE).await;
     let decision = decide(&work, None);
-    let Some(Phase::Waiting(Hindrance::Behind, why)) = &decision.phase else { panic!("{decision:?}") };
-    assert!(decision.hindered && why.contains("the watch of executions"), "{why}");
-    // It comes up, and has seen the object before.
+    let Some(Phase::Waiting(why @ Obstacle::StaleCache(..))) = &decision.phase else {
+        panic!("{decision:?}")
+    };
+    assert!(decision.blocked && why.to_string().contains("the watch of executions"), "{why}");
+    // The watch catches up and shows that it saw the object before.
     let decision = decide(&work, Some(Target { first_seen: 8, ..read }));
     assert!(matches!(&decision.phase, Some(Phase::Proposed(plan)) if plan.writes()), "{decision:?}");
 }
@@ -324,15 +326,15 @@ async fn where_others_own_metadata_the_status_is_patched_and_nothing_of_the_old_
         object["metadata"][field] = value;
         let stored: Stored = serde_json::from_value(object).unwrap();
         let (ctx, asked) = answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
-        let mut work = Work::take_up(&stored.bulk, None);
-        let rejected = Phase::Waiting(Hindrance::Waiting, "why".into());
+        let mut work = Work::new(&stored.bulk, None);
+        let rejected = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, rejected, &ctx.health.pulse()).await;
         assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
         let method = if field == "managedFields" { "PUT" } else { "PATCH" };
         let path = "/apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly/status";
         assert_eq!(*asked.lock().unwrap(), [format!("{method} {path}")], "{field}");
-        assert_eq!(&*work.named().resource_version, "8");
+        assert_eq!(&*work.identity().resource_version, "8");
     }
     let status = BulkUpdateStatus { observed_generation: 3, ..BulkUpdateStatus::default() };
     let expected = json!({"observedGeneration": 3, "conditions": [], "startTime": null, "completionTime": null,
@@ -351,16 +353,16 @@ async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_gu
         json!({"metadata": {"resourceVersion": 8}}),
     ] {
         let (ctx, _) = answering(move |_, _| (200, answer.clone()));
-        let mut work = Work::take_up(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
-        let waiting = Phase::Waiting(Hindrance::Waiting, "why".into());
+        let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+        let waiting = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, waiting, &ctx.health.pulse()).await;
-        assert!(matches!(recorded, Recorded::Later), "{recorded:?}");
-        assert_eq!(&*work.named().resource_version, "7");
+        assert!(matches!(recorded, Recorded::Deferred), "{recorded:?}");
+        assert_eq!(&*work.identity().resource_version, "7");
     }
 }
 
-/// It may have ended as late as the end of the second that is on record.
+/// It may have ended as late as the end of the recorded second.
 #[tokio::test]
 async fn the_time_to_live_counts_from_the_end_of_the_second_on_record() {
     let deleted = Arc::new(Mutex::new(None));
@@ -373,7 +375,7 @@ async fn the_time_to_live_counts_from_the_end_of_the_second_on_record() {
     let mut bulk = planned(TargetStatus::Deleted);
     bulk.spec.ttl_seconds_after_finished = Some(1);
     bulk.status.as_mut().unwrap().completion_time = Some(Time(Timestamp::from_second(second - 1).unwrap()));
-    let finished = Finished::take_up(&ctx, Over::read(&bulk).unwrap());
+    let finished = Cleanup::spawn(&ctx, Finished::read(&bulk).unwrap());
     ctx.tracker.close();
     tokio::time::timeout(Duration::from_secs(5), ctx.tracker.wait()).await.expect("it is never deleted");
     drop(finished);

@@ -1,4 +1,4 @@
-//! One item of a BulkUpdate under way, and what happens to it.
+//! One item of a BulkUpdate under way.
 
 use std::{iter, sync::Arc, time::Duration};
 
@@ -8,15 +8,16 @@ use tokio::time::Instant;
 use crate::{
     api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind},
     bulk_update::{
+        facts::Obstacle,
         request::{Item, Request, without_record},
-        work::progress::{LONGEST_MESSAGE, Open, Progress, Read},
+        work::progress::{LONGEST_MESSAGE, Progress, Read, UnresolvedWrite},
     },
     client::Failure,
     decode::text::shortened,
     observed::target::Target,
 };
 
-/// How long an answer holds while planning waits for another.
+/// How long the answer to a read stays valid while planning waits for something else.
 pub(super) const ANSWER_HOLDS: Duration = Duration::from_secs(10);
 
 /// One item under way.
@@ -24,30 +25,30 @@ pub(super) const ANSWER_HOLDS: Duration = Duration::from_secs(10);
 pub struct Entry {
     /// What was asked for.
     pub item: Item,
-    /// What became of it so far; absent until planned.
+    /// Its entry in the status; absent until planned.
     pub record: Option<ItemStatus>,
     /// What only this process knows.
     pub progress: Progress,
 }
 
 impl Entry {
-    pub(super) fn take_up(
+    pub(super) fn new(
         request: &Request,
         item: &Item,
         recorded: &BulkUpdateStatus,
         start: Option<Timestamp>,
     ) -> Self {
-        // Whatever a status says, a dry run has planned no write.
+        // A dry run plans no write, whatever its status says.
         let fits = |record: &&ItemStatus| {
             !(request.dry_run && matches!(record.result, ItemResult::Planned | ItemResult::Scheduled))
         };
         let record =
             start.map(|_| find(item, recorded).filter(fits).cloned().unwrap_or_else(|| without_record(item)));
-        // An earlier process may have sent the write and not lived to see the answer.
+        // An earlier process may have sent the write without seeing the answer.
         let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
         let mut progress = Progress::default();
         if open {
-            (progress.open, progress.must_read) = (Open::Unknown, true);
+            (progress.unresolved, progress.must_read) = (UnresolvedWrite::Unknown, true);
         }
         Self { item: item.clone(), record, progress }
     }
@@ -58,31 +59,31 @@ impl Entry {
         !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
     }
 
-    /// Where the item is.
+    /// Its result so far.
     #[must_use]
     pub fn result(&self) -> Option<ItemResult> {
         self.record.as_ref().map(|r| r.result)
     }
 
-    /// Whether it was planned and is not at its end.
+    /// Whether it was planned and has not finished.
     #[must_use]
     pub fn is_underway(&self) -> bool {
         matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled))
     }
 
-    /// What an item that is not at its end waits for, where that is a request which has to be tried again.
+    /// What an unfinished item waits for, if that is a request to be retried.
     #[must_use]
-    pub fn waits_for(&self) -> Option<String> {
+    pub fn waits_for(&self) -> Option<Obstacle> {
         let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
-        let read = failed.read.as_ref().map(|why| self.cannot_be("read", why));
-        read.or_else(|| failed.write.as_ref().map(|why| self.cannot_be("written to", why)))
+        let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
+        match (&failed.read, &failed.write) {
+            (Some(why), _) => Some(Obstacle::Read { kind, id, why: why.clone() }),
+            (None, Some(why)) => Some(Obstacle::Write { kind, id, why: why.clone() }),
+            (None, None) => None,
+        }
     }
 
-    pub(super) fn cannot_be(&self, done: &str, why: &str) -> String {
-        format!("{} {} can't be {done}: {why}", self.item.kind.name(), self.item.id)
-    }
-
-    /// The entry as it is kept: with texts that are held already, and no longer than they may be.
+    /// The entry as it is kept: sharing texts that are in memory already, and within the bounds.
     #[must_use]
     pub fn kept(&self, record: ItemStatus) -> ItemStatus {
         let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
@@ -92,14 +93,14 @@ impl Entry {
         ItemStatus { message, uid, ..record }
     }
 
-    /// Gives the item this entry. A new object to rest on makes a new plan of it; of one that is at its end nothing else is kept.
-    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Arc<Target>>) {
+    /// Sets the item's entry. With `based_on` it is a new plan. What else is known of a finished item is dropped.
+    pub fn becomes(&mut self, record: ItemStatus, based_on: Option<Arc<Target>>) {
         let underway = matches!(record.result, ItemResult::Planned | ItemResult::Scheduled);
-        if rests_on.is_some() || self.record.is_none() || !underway {
+        if based_on.is_some() || self.record.is_none() || !underway {
             self.progress = Progress::default();
         }
-        if underway && rests_on.is_some() {
-            self.progress.seen = rests_on;
+        if underway && based_on.is_some() {
+            self.progress.seen = based_on;
         }
         self.record = Some(self.kept(record));
     }
@@ -122,21 +123,21 @@ impl Entry {
         progress.answer = Some(Box::new((read, Instant::now())));
     }
 
-    /// Planning has to wait for something else: what was read long ago is read again before it refuses anything.
+    /// Planning has to wait: an answer that has become too old is dropped, so that nothing is refused because of it.
     pub fn planning_waits(&mut self) {
         if self.age_of_answer().is_some_and(|age| age > ANSWER_HOLDS) {
             self.progress.answer = None;
         }
     }
 
-    /// What a live read has answered has been decided on.
+    /// The answer to a live read was used in a decision.
     pub fn decided(&mut self) {
         if self.progress.answer.is_some() {
             self.progress.answer = None;
         }
     }
 
-    /// A write was accepted, and has left this of the object.
+    /// A write was accepted and returned this.
     pub fn accepted(&mut self, left: Option<Target>) {
         self.progress.in_flight = false;
         self.progress.write_succeeded();
@@ -150,19 +151,19 @@ impl Entry {
     }
 }
 
-/// Where the record has an item: in the list of its kind, those that it lacks last.
+/// The item's position in the record, in the list of its kind; items that it lacks come last.
 pub(super) fn position(item: &Item, status: &BulkUpdateStatus) -> (Kind, usize) {
     let list = status.items(item.kind);
     (item.kind, list.iter().position(|s| s.id == item.id).unwrap_or(usize::MAX))
 }
 
-/// A record counts only if it says what the request says.
+/// The item's entry in a status, if that agrees with the request.
 pub(super) fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
     let list = status.items(item.kind);
     list.iter().find(|s| s.id == item.id && s.target_status == item.target)
 }
 
-/// A status as it was read, with the texts of its items held once, however many know of them.
+/// The status with the texts of its items shared with the request.
 pub(super) fn sharing(request: &Request, mut status: BulkUpdateStatus) -> BulkUpdateStatus {
     for item in &request.items {
         for entry in status.items_mut(item.kind).iter_mut().filter(|entry| entry.id == item.id) {

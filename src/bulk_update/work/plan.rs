@@ -1,43 +1,53 @@
-//! From a plan to the right to write: what is not on record is not intended.
+//! From a plan to the right to write: only what is on record is intended.
 
 use std::sync::Arc;
 
 use crate::{
-    api::{ConditionReason, ItemResult, ItemStatus},
-    bulk_update::{facts::Hindrance, request::Start, work::entry::Entry},
+    api::{ItemResult, ItemStatus},
+    bulk_update::{
+        facts::{Obstacle, Rejection},
+        request::Start,
+        work::entry::Entry,
+    },
     observed::target::Target,
 };
 
-/// The entry of an item, and the object that it rests on.
-pub type ItemPlan = (ItemStatus, Option<Arc<Target>>);
+/// What to do about one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemPlan {
+    /// Its entry in the status.
+    pub record: ItemStatus,
+    /// The object that the plan is based on.
+    pub based_on: Option<Arc<Target>>,
+}
 
-/// Where a BulkUpdate is, as the conditions tell it.
+/// How far a BulkUpdate is, as its conditions report it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Phase {
-    /// It can't be planned yet; why.
-    Waiting(Hindrance, String),
-    /// It is over before it began; why.
-    Rejected(ConditionReason, String),
-    /// This is the plan. It is one from when it is on record.
+    /// It cannot be planned yet.
+    Waiting(Obstacle),
+    /// It was rejected as a whole.
+    Rejected(Rejection),
+    /// A plan that takes effect once it is on record.
     Proposed(Plan),
-    /// It is planned; why it does not go on, if it does not.
-    Planned(Option<String>),
+    /// It is planned; with what it waits for, if anything.
+    Planned(Option<Obstacle>),
     /// It is planned, and this process does nothing more for it.
-    Last,
+    Final,
 }
 
-/// What became of an item that was planned.
+/// The new entry of a planned item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Become {
-    /// The item's place.
+    /// The item's index.
     pub at: usize,
-    /// Its entry.
+    /// Its entry in the status.
     pub record: ItemStatus,
-    /// The object that a new plan rests on, if it is one.
-    pub rests_on: Option<Arc<Target>>,
+    /// The object that a new plan is based on, if it is one.
+    pub based_on: Option<Arc<Target>>,
 }
 
-/// What is to be done about each item of a BulkUpdate, which nothing follows from as long as it is not on record.
+/// What to do about each item of a BulkUpdate. It has no effect until it is on record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub(super) start: Start,
@@ -45,13 +55,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// With an entry for each item, in order.
+    /// With one plan per item, in order.
     #[must_use]
     pub fn new(entries: &[Entry], items: Vec<ItemPlan>, start: Start) -> Self {
         let kept = entries.iter().zip(items);
         Self {
             start,
-            items: kept.map(|(entry, (record, rests_on))| (entry.kept(record), rests_on)).collect(),
+            items: kept.map(|(entry, plan)| ItemPlan { record: entry.kept(plan.record), ..plan }).collect(),
         }
     }
 
@@ -63,17 +73,17 @@ impl Plan {
 
     /// The entries.
     pub fn records(&self) -> impl Iterator<Item = &ItemStatus> {
-        self.items.iter().map(|(record, _)| record)
+        self.items.iter().map(|plan| &plan.record)
     }
 
-    /// Whether anything is to be written to.
+    /// Whether it intends any write.
     #[must_use]
     pub fn writes(&self) -> bool {
         self.records().any(|record| record.result == ItemResult::Planned)
     }
 }
 
-/// A write to one object, of which the record says that it is intended. Only a record makes one.
+/// A write to one object that the record intends. Only a recorded entry makes one.
 #[derive(Clone, Debug)]
 pub struct Intent {
     at: usize,
@@ -82,13 +92,13 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// That of the item at this place, whose record this is, if it says that just this object is to be written to.
+    /// For the item at this index, if its recorded entry plans a write to this very object.
     pub(super) fn on(record: &ItemStatus, at: usize, target: Arc<Target>, start: Start) -> Option<Self> {
         let intended = record.result == ItemResult::Planned && record.uid.as_deref() == Some(&*target.uid);
         intended.then_some(Self { at, target, start })
     }
 
-    /// The item's place.
+    /// The item's index.
     #[must_use]
     pub const fn at(&self) -> usize {
         self.at

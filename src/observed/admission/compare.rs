@@ -9,7 +9,7 @@ use crate::decode::text::cut;
 /// The name of the policy, and of its binding.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
 
-/// The manifests in the installation: so what the operator accepts can't drift from what is installed.
+/// The manifests in the installation: so what the operator accepts cannot drift from what is installed.
 const MANIFESTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cluster/admission.yaml"));
 
 /// How much of an expression a message shows, in bytes.
@@ -34,9 +34,9 @@ pub enum Flaw {
     NoDeny,
     #[error("its validationActions have {0}, which this version does not know")]
     UnknownAction(String),
-    #[error("its uid and generation can't be read")]
+    #[error("its uid and generation cannot be read")]
     NoIdentity,
-    #[error("the shipped one can't be read")]
+    #[error("the shipped one cannot be read")]
     NotShipped,
 }
 

@@ -32,7 +32,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// That of an object; `None` if its uid or generation can't be read.
+    /// That of an object; `None` if its uid or generation cannot be read.
     #[must_use]
     pub fn of(object: &Lenient) -> Option<Self> {
         Self::new(object.text("uid")?, object.generation()?)
@@ -99,7 +99,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The one in an annotation. What can't be parsed counts as not recorded.
+    /// The one in an annotation. What cannot be parsed counts as not recorded.
     #[must_use]
     pub fn read(annotation: &str) -> Self {
         if annotation.len() > LONGEST_RECORD {

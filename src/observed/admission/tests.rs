@@ -91,9 +91,9 @@ impl Told {
 fn the_younger_of_the_two_counts_and_either_missing_is_missing() {
     let (policy, binding) = (object(Part::Policy, "p", 1, 100), object(Part::Binding, "b", 1, 50));
     let told = Told::with(None);
-    assert!(told.missing().contains("Policy bulkupdates.aiapi.dev can't be listed yet"));
+    assert!(told.missing().contains("Policy bulkupdates.aiapi.dev cannot be listed yet"));
     told.list(200, Part::Policy, Some(&policy));
-    assert!(told.missing().contains("Binding bulkupdates.aiapi.dev can't be listed yet"));
+    assert!(told.missing().contains("Binding bulkupdates.aiapi.dev cannot be listed yet"));
     told.list(200, Part::Binding, None);
     assert!(told.missing().contains("Binding bulkupdates.aiapi.dev is missing"));
     let told = Told::with(None);
@@ -229,7 +229,7 @@ fn what_checks_less_than_the_shipped_one_is_as_good_as_missing() {
         let mut nameless = serde_json::to_value(&binding).unwrap();
         nameless["metadata"][field] = odd;
         told.sees(200, Part::Binding, &from_value(nameless).unwrap());
-        assert!(told.missing().contains("its uid and generation can't be read"), "{}", told.missing());
+        assert!(told.missing().contains("its uid and generation cannot be read"), "{}", told.missing());
     }
 }
 
@@ -293,7 +293,7 @@ async fn while_either_is_not_watched_nothing_is_known_and_what_is_on_record_stay
     for part in [Part::Policy, Part::Binding] {
         let told = Told::with(None);
         told.policies.set_watched(part, false);
-        assert!(told.missing().contains("can't be listed yet"), "it says why nothing is known yet");
+        assert!(told.missing().contains("cannot be listed yet"), "it says why nothing is known yet");
         told.policies.set_watched(part, true);
         told.list(200, Part::Policy, Some(&policy));
         told.list(200, Part::Binding, Some(&binding));
@@ -307,12 +307,12 @@ async fn while_either_is_not_watched_nothing_is_known_and_what_is_on_record_stay
         }
         assert_eq!(told.since(), 200);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(told.missing().contains("can't be watched any more"), "{}", told.missing());
+        assert!(told.missing().contains("cannot be watched any more"), "{}", told.missing());
         told.policies.note(at(340).into());
         assert_eq!((told.accepted(), told.record()), (None, record));
         // A list alone is no watch.
         told.list(341, part, Some(if part == Part::Policy { &policy } else { &binding }));
-        assert!(told.missing().contains("can't be watched any more"));
+        assert!(told.missing().contains("cannot be watched any more"));
         told.policies.set_watched(part, true);
         assert_eq!(told.since(), 200);
         told.policies.note(at(342).into());

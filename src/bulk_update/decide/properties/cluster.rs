@@ -1,4 +1,4 @@
-//! A cluster without a network or a clock, and the operator at work in it, one step at a time.
+//! A cluster without a network or a clock, and the operator on it, one step at a time.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, Reason, State, TargetStatus},
     bulk_update::{
-        apply::Wanted,
+        apply::Outgoing,
         decide::{Decision, decide, is_older},
         facts::{Deadline, Gate, Gates, Observation, Rules},
         fixtures::{OWN, at, bulk},
@@ -25,7 +25,7 @@ use crate::{
 
 pub(super) const ITEMS: usize = 3;
 
-/// The version at which the BulkUpdate was created; the objects that there are at first are older.
+/// The version at which the BulkUpdate was created; the first objects are older.
 const MADE_AT: u64 = 200;
 
 #[derive(Clone, Debug)]
@@ -50,13 +50,13 @@ pub(super) struct Cluster {
     events: Vec<VecDeque<Event>>,
     index: Vec<Option<Arc<Target>>>,
     work: Work,
-    flight: Vec<Wanted>,
+    in_flight: Vec<Outgoing>,
     lost: Vec<Write>,
-    /// What this BulkUpdate has done.
+    /// The writes of this BulkUpdate that were applied.
     landed: Vec<Box<str>>,
 }
 
-/// The item's place in the spec; the record may have them in another order, but here it has not.
+/// The item's index in the spec.
 fn slot(work: &Work, at: usize) -> usize {
     work.entries()[at].item.id.trim_start_matches("item-").parse().unwrap()
 }
@@ -65,7 +65,7 @@ impl Cluster {
     pub(super) fn new(spec: &Value, rules: Rules, objects: Vec<(Option<Target>, Option<State>)>) -> Self {
         let bulk = bulk(spec);
         let mut cluster = Self {
-            work: Work::take_up(&bulk, Some(MADE_AT)),
+            work: Work::new(&bulk, Some(MADE_AT)),
             bulk,
             rules,
             now: 0,
@@ -74,7 +74,7 @@ impl Cluster {
             objects: vec![None; ITEMS],
             events: vec![VecDeque::new(); ITEMS],
             index: vec![None; ITEMS],
-            flight: Vec::new(),
+            in_flight: Vec::new(),
             lost: Vec::new(),
             landed: Vec::new(),
         };
@@ -101,7 +101,7 @@ impl Cluster {
         Now { instant: Duration::from_secs(self.now.unsigned_abs()), ..at(self.now).into() }
     }
 
-    /// Puts this in the place of what stands there. What is kept here has been first seen when it was created.
+    /// Replaces the object. One that stays here was first seen when it was created.
     fn put(&mut self, slot: usize, object: Option<Target>) {
         self.version += 1;
         let before = self.objects[slot].as_ref();
@@ -145,7 +145,7 @@ impl Cluster {
         self.work.entry_mut(at)
     }
 
-    /// The index and the followers take in one event, as the watches bring it.
+    /// The cache and the followers process one event, as the watches deliver it.
     fn see(&mut self, slot: usize) -> bool {
         let Some(event) = self.events[slot].pop_front() else { return false };
         match event {
@@ -178,7 +178,7 @@ impl Cluster {
     }
 
     fn pass(&mut self, can_record: bool) {
-        if self.work.is_over() {
+        if self.work.is_finished() {
             return;
         }
         for at in 0..ITEMS {
@@ -186,11 +186,11 @@ impl Cluster {
         }
         let places: Vec<_> = (0..ITEMS).map(|at| slot(&self.work, at)).collect();
         let indexed: Vec<_> = places.into_iter().map(|slot| self.index[slot].clone()).collect();
-        let looks = self.work.entries().iter().zip(indexed).map(|(entry, indexed)| entry.look(indexed));
-        let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
+        let lookups = self.work.entries().iter().zip(indexed).map(|(entry, indexed)| entry.lookup(indexed));
+        let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone() };
         let admission = Admission::NotRequired;
         let now = self.time();
-        let seen = Observation { admission, gates, looks: looks.collect(), unlisted: None };
+        let seen = Observation { admission, gates, lookups: lookups.collect(), not_listed: None };
         let Decision { phase, became, reads, writes, .. } = decide(&self.work, &seen, self.rules, now);
         self.work.decided(phase.as_ref(), became);
         match phase {
@@ -202,19 +202,19 @@ impl Cluster {
             Some(Phase::Proposed(_)) => self.work.not_planned(),
             _ => {}
         }
-        for wanted in Wanted::of(&self.work, reads, writes) {
+        for wanted in Outgoing::of(&self.work, reads, writes) {
             self.send(wanted);
         }
     }
 
-    fn send(&mut self, wanted: Wanted) {
+    fn send(&mut self, wanted: Outgoing) {
         let place = match &wanted {
-            Wanted::Read(place) => *place,
-            Wanted::Write(intent) => intent.at(),
+            Outgoing::Read(place) => *place,
+            Outgoing::Write(intent) => intent.at(),
         };
         let entry = &self.work.entries()[place];
         assert!(!entry.progress.in_flight, "two requests about one item");
-        if let Wanted::Write(intent) = &wanted {
+        if let Outgoing::Write(intent) = &wanted {
             assert_eq!(Deadline::at(self.work.request(), intent.start(), self.time()), Deadline::Ahead);
             assert_eq!(self.flag, Gate::Open);
             let item = &entry.item;
@@ -226,24 +226,24 @@ impl Cluster {
         } else {
             self.work.sent_read(place);
         }
-        self.flight.push(wanted);
+        self.in_flight.push(wanted);
     }
 
     fn answer(&mut self, which: usize, fate: Fate) {
-        if self.flight.is_empty() {
+        if self.in_flight.is_empty() {
             return;
         }
         let failure = match fate {
             Fate::Refused(code) => Failure::Refused { code, message: "no".into(), retry_after: None },
             _ => Failure::NoAnswer("reset".into()),
         };
-        let wanted = self.flight.remove(which % self.flight.len());
+        let wanted = self.in_flight.remove(which % self.in_flight.len());
         let (place, answer) = match wanted {
-            Wanted::Read(place) => {
+            Outgoing::Read(place) => {
                 let object = shown(self.objects[slot(&self.work, place)].as_ref());
                 (place, Answer::Read(if matches!(fate, Fate::Answered) { Ok(object) } else { Err(failure) }))
             }
-            Wanted::Write(intent) => {
+            Outgoing::Write(intent) => {
                 let place = intent.at();
                 let write = Write { at: place, guard: Arc::clone(intent.target()) };
                 let version = write.guard.resource_version.clone();
@@ -272,7 +272,7 @@ impl Cluster {
             return refused(409);
         }
         let item = &self.work.entries()[write.at].item;
-        let request = Request { made_at: Some(MADE_AT), ..Request::clone(self.work.request()) };
+        let request = Request { creation_version: Some(MADE_AT), ..Request::clone(self.work.request()) };
         let meant = item.uid.is_some() || is_older(&request, &object);
         assert!(meant && may(item, request.created, &object, self.rules), "not to be written to: {object:?}");
         assert!(!self.landed.contains(&object.uid), "written to twice: {object:?}");
@@ -294,13 +294,13 @@ impl Cluster {
     }
 
     fn crash(&mut self) {
-        for wanted in std::mem::take(&mut self.flight) {
-            if let Wanted::Write(intent) = wanted {
+        for wanted in std::mem::take(&mut self.in_flight) {
+            if let Outgoing::Write(intent) = wanted {
                 self.lost.push(Write { at: intent.at(), guard: Arc::clone(intent.target()) });
             }
         }
         self.relist();
-        self.work = Work::take_up(&self.bulk, None);
+        self.work = Work::new(&self.bulk, None);
     }
 
     pub(super) fn act(&mut self, action: Action) {
@@ -323,19 +323,19 @@ impl Cluster {
         }
     }
 
-    /// Nothing stands in the way any more.
+    /// Nothing prevents progress any more.
     pub(super) fn finish(&mut self, flag: Gate) {
         self.flag = flag;
         for turn in 0..40 {
             self.pass(true);
-            if self.work.is_over() {
+            if self.work.is_finished() {
                 break;
             }
-            while !self.flight.is_empty() {
+            while !self.in_flight.is_empty() {
                 self.answer(0, Fate::Answered);
             }
             for slot in 0..ITEMS {
-                // Those who run the objects do as they were asked; in the end everything is deleted.
+                // The controllers of the objects do as requested; in the end everything is deleted.
                 match &self.objects[slot] {
                     Some(t) if t.terminating || turn > 20 => self.put(slot, None),
                     Some(t) if t.state == Ok(State::Stopping) && turn > 5 => {
@@ -346,7 +346,7 @@ impl Cluster {
                 while self.see(slot) {}
             }
         }
-        assert!(self.work.is_over(), "no end: {:#?}", self.work);
+        assert!(self.work.is_finished(), "no end: {:#?}", self.work);
         while let Some(write) = self.lost.pop() {
             let _ = self.land(&write);
         }
@@ -366,13 +366,13 @@ impl Cluster {
             accounted += usize::from(landed);
             let stop = record.target_status == TargetStatus::Stopped;
             let gone = self.objects.iter().flatten().all(|t| Some(&*t.uid) != uid);
-            // One that was there when the request was made, and is not touched by it.
+            // An object that existed when the request was made and was not affected.
             let meant = |t: &Target| {
                 let request = self.work.request();
                 entry.item.uid.is_none() && t.created < request.created.as_second() && Some(&*t.uid) != uid
             };
             let missed = self.objects[slot(&self.work, at)].as_ref().is_some_and(meant);
-            // The object does not always tell whether a stop without an answer was carried out.
+            // The object does not always show whether an unanswered stop was applied.
             let untold =
                 stop && matches!(record.reason, Some(Reason::Gone | Reason::Replaced | Reason::Unreadable));
             let true_to_it = match (record.result, record.reason) {

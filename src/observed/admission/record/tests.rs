@@ -41,7 +41,7 @@ fn generation_1_counts_since_its_creation_and_any_other_that_is_not_recorded_sin
         let found = (since(1, Some(100), record.as_ref()), since(2, Some(100), record.as_ref()));
         assert_eq!(found, (first, second), "{record:?}");
     }
-    // A creation that can't be read, or is to come, is none.
+    // A creation that cannot be read, or is to come, is none.
     for created in [None, Some(1001), Some(i64::from(u32::MAX))] {
         assert_eq!(since(1, created, None), 1000);
         assert_eq!(since(1, created, Some(&recorded("a", 1, 700))), 700);

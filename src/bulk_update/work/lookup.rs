@@ -1,26 +1,27 @@
-//! What an item's decision rests on: the newer of what was read and what the index has.
+//! What the decision about an item is based on: the newer of what was read and what the cache has.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
     bulk_update::{
-        facts::Lookup,
+        facts::{Lookup, Obstacle},
         work::{Entry, Read},
     },
     observed::target::{Target, not_older},
 };
 
 impl Entry {
-    /// What to decide on: an answer that just came, else the newer of the index and what was last seen. What the index has
-    /// got since the answer is as good as one.
+    /// An answer that was not used yet, else the newer of the cache and what was last seen. What the cache received
+    /// since the answer is as good as the answer.
     #[must_use]
-    pub fn look(&self, indexed: Option<Arc<Target>>) -> Lookup {
+    pub fn lookup(&self, indexed: Option<Arc<Target>>) -> Lookup {
         match self.answer() {
-            // One that failed is tried again when it is time.
+            // Due for a retry.
             Some(Read::Failed) if self.can_send() => {}
             Some(Read::Failed) => {
-                let why = self.progress.failed.read.as_deref();
-                return Lookup::Failed(self.cannot_be("read", why.unwrap_or("trying again")));
+                let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
+                let why = self.progress.failed.read.clone().unwrap_or_else(|| "retrying".into());
+                return Lookup::Failed(Obstacle::Read { kind, id, why });
             }
             Some(Read::Object(Some(read))) => return compared(read, indexed),
             Some(Read::Object(None)) => return Lookup::Live(None),
@@ -35,7 +36,7 @@ impl Entry {
         })
     }
 
-    /// Where the index has the object as it was seen, or newer, it is not held twice.
+    /// If the cache has the object as it was seen, or newer, it is not kept twice.
     pub fn share(&mut self, indexed: Option<&Arc<Target>>) {
         let (Some(seen), Some(indexed)) = (&self.progress.seen, indexed) else { return };
         if seen.uid == indexed.uid && not_older(&indexed.resource_version, &seen.resource_version) {
@@ -47,7 +48,7 @@ impl Entry {
         self.progress.answer.as_deref().map(|(read, _)| read)
     }
 
-    /// A watch has said that the object of this uid was deleted.
+    /// A watch reported that the object with this uid was deleted.
     pub fn deleted(&mut self, uid: &str) {
         self.may_be_gone(Some(uid));
         if self.record.as_ref().and_then(|record| record.uid.as_deref()) == Some(uid) {
@@ -56,7 +57,7 @@ impl Entry {
         }
     }
 
-    /// A new list does not have it.
+    /// A new list does not contain it.
     pub fn vanished(&mut self) {
         self.may_be_gone(None);
         if self.is_underway() {
@@ -64,8 +65,7 @@ impl Entry {
         }
     }
 
-    /// A watch has said that the object of this uid was deleted, or a new list does not have it: what was read before does not
-    /// count any more for a plan.
+    /// The object may be gone: an earlier read is not used for a plan any more.
     pub fn may_be_gone(&mut self, uid: Option<&str>) {
         let of_it = |target: &Target| uid.is_none_or(|uid| uid == &*target.uid);
         if self.record.is_none() && matches!(self.answer(), Some(Read::Object(Some(t))) if of_it(t)) {
@@ -74,14 +74,14 @@ impl Entry {
         }
     }
 
-    /// How long ago that was read on which a plan waits to be made.
+    /// The age of the answer that planning waits with.
     #[must_use]
     pub fn age_of_answer(&self) -> Option<Duration> {
         self.progress.answer.as_deref().map(|(_, time)| time.elapsed())
     }
 }
 
-/// What an answer says, beside what the index has.
+/// The answer to a read, compared with the cache.
 fn compared(read: &Arc<Target>, indexed: Option<Arc<Target>>) -> Lookup {
     match indexed {
         Some(indexed) if is_newer(&indexed, read) => Lookup::Live(Some(indexed.seen_before(Some(read)))),

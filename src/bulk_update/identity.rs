@@ -1,23 +1,23 @@
-//! What names a BulkUpdate.
+//! The identity of a BulkUpdate.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// What names a BulkUpdate, in one version of it.
+/// The identity of a BulkUpdate at one resource version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct Identity {
     /// Its namespace.
     pub namespace: Box<str>,
     /// Its name.
     pub name: Box<str>,
     /// Its uid.
     pub uid: Box<str>,
-    /// The version.
+    /// The resource version: the guard of the next write.
     pub resource_version: Box<str>,
-    /// Whether others own some of its metadata: labels, annotations, finalizers, owners or the prefix of its name.
+    /// Whether others may own parts of its metadata: labels, annotations, finalizers, owners or `generateName`.
     pub shared: bool,
 }
 
-impl From<&ObjectMeta> for Named {
+impl From<&ObjectMeta> for Identity {
     fn from(metadata: &ObjectMeta) -> Self {
         let text = |field: &Option<String>| field.clone().unwrap_or_default().into();
         Self {
@@ -34,8 +34,8 @@ impl From<&ObjectMeta> for Named {
     }
 }
 
-impl Named {
-    /// Whether all of it could be read: otherwise there is nothing that a request could be about.
+impl Identity {
+    /// Whether all four could be read: without them no request can be addressed to it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         [&self.namespace, &self.name, &self.uid, &self.resource_version].iter().all(|text| !text.is_empty())
