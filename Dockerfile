@@ -17,8 +17,9 @@ RUN grep -q "\"$(rustc --version | cut -d' ' -f2)\"" /toolchain/rust-toolchain.t
 # Static, with glibc and not musl, whose malloc slows threads down. glibc from 2.34 looks names up in /etc/hosts and DNS
 # by itself. To name the target keeps build scripts and macros, which can't be static, out of this.
 COPY Cargo.toml Cargo.lock ./
-# cargo does not go on without the bench that Cargo.toml names.
-COPY benches benches
+# cargo reads the manifest of each crate of the workspace, and builds none of these two.
+COPY benches/Cargo.toml benches/
+COPY tests/support/Cargo.toml tests/support/
 # The binary has the admission policy in it that it compares the cluster's with.
 COPY deploy/cluster/admission.yaml deploy/cluster/
 COPY docs/openapi.yaml docs/

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use ai_api_operator::api::is_dns_subdomain;
 use serde_json::Value;
+use support::World;
 
 use super::{
     judge::Known,
     send::{Created, list, would_take_a_status},
     tally::Tally,
 };
-use crate::support::World;
 
 /// Who may go without an answer in the status: what neither the operator nor anybody else can write a status of.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use ai_api_operator::api::Kind;
 use proptest::{option, prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::{Value, json};
+use support::{World, operator::LONG_LEASE};
 
 use super::{
     hostile,
@@ -12,7 +13,6 @@ use super::{
     send::{delete, edited, get, patch, post, refusal},
     tally::Tally,
 };
-use crate::support::{World, operator::LONG_LEASE};
 
 /// What is sent as the ConfigMap, and what its text means.
 #[derive(Clone, Debug)]

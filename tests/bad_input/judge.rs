@@ -10,6 +10,7 @@ use ai_api_operator::api::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use support::World;
 
 use super::{
     PATIENCE,
@@ -19,7 +20,6 @@ use super::{
     tally::Tally,
     writes::Asked,
 };
-use crate::support::World;
 
 /// What is known of all BulkUpdates and targets that ever were there.
 #[derive(Debug, Default)]
@@ -131,6 +131,7 @@ impl Known {
     }
 
     /// Whether this one has its answer, in its status or elsewhere.
+    #[allow(clippy::too_many_arguments, reason = "what it has to remember, it is handed")]
     async fn look<'a>(
         &mut self,
         world: &World,

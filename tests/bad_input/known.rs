@@ -1,6 +1,7 @@
 //! What was thought of, and not left to chance: in a namespace of its own, and quickly.
 
 use serde_json::{Value, json};
+use support::{World, operator::LONG_LEASE};
 
 use super::{
     CRDS, answered,
@@ -12,7 +13,6 @@ use super::{
     tally::Tally,
     watches,
 };
-use crate::support::{World, operator::LONG_LEASE};
 
 fn one_of(id: &str) -> Value {
     json!({"executions": [{"id": id, "targetStatus": "DELETED"}]})

@@ -8,9 +8,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod excuse;
 mod flag;
 mod hostile;
@@ -35,13 +32,13 @@ use std::{
 
 use ai_api_operator::api::{ItemResult, Kind};
 use serde_json::json;
+use support::{World, count, operator::LONG_LEASE, until, within};
 use tokio::sync::RwLock;
 
-use self::{
+use crate::{
     inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION, Inputs, Round, Sort},
     judge::Known,
     send::{Created, Way, clear_bulk_updates, create, path, would_take},
-    support::{World, count, operator::LONG_LEASE, until, within},
     tally::Tally,
 };
 
@@ -152,7 +149,7 @@ async fn loosened(
     answered(world, "forged", made, known, tally).await;
 
     for sort in SORTS {
-        world.put_back(&crd(sort));
+        world.plane.put_back(&crd(sort));
         until_it_takes_loose_specs(world, sort, false).await;
     }
     world.plane.until_watched().await;

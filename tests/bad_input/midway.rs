@@ -3,6 +3,7 @@
 use futures::{StreamExt, stream};
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
+use support::{World, until_ok};
 
 use super::{
     inputs::{BULK_UPDATE, Input, Sort, named, pick},
@@ -12,7 +13,6 @@ use super::{
     send::{Created, create, edited, get, list, patch, path},
     tally::Tally,
 };
-use crate::support::{World, until_ok};
 
 /// A patch of a target and one of its BulkUpdate, for each pair.
 #[derive(Debug)]

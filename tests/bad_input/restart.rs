@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::is_dns_subdomain;
 use serde_json::Value;
+use support::{World, operator::LONG_LEASE, until, until_ok};
 
 use super::{
     a_well_formed_one_is_served,
@@ -13,7 +14,6 @@ use super::{
     tally::Tally,
     watches::none_has_failed,
 };
-use crate::support::{World, operator::LONG_LEASE, until, until_ok};
 
 /// What stands in a status once it is over, and is never changed any more.
 type End = [Value; 4];

@@ -7,13 +7,13 @@ use http::Request;
 use http_body_util::BodyExt;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+use support::World;
 
 use super::{
     inputs::{BULK_UPDATE, Input, Sort},
     lenient,
     tally::Tally,
 };
-use crate::support::World;
 
 /// How many requests are under way at once.
 const IN_FLIGHT: usize = 24;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::{Value, json};
+use support::{World, etcd};
 
 use super::{
     hostile::{mutated, odd},
@@ -14,7 +15,6 @@ use super::{
     send::{Created, Way, get, path},
     tally::Tally,
 };
-use crate::support::{World, etcd};
 
 /// An object, and the name by which the API server finds it, whatever stands in its metadata.
 #[derive(Clone, Debug)]

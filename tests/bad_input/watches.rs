@@ -1,6 +1,6 @@
 //! What must hold of every list and watch of the operator: no object makes one fail.
 
-use crate::support::{World, until};
+use support::{World, until};
 
 use super::judge::Known;
 

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS};
 use serde_json::Value;
+use support::World;
 
 use super::{
     judge::{Known, all_items},
     send::Way,
 };
-use crate::support::World;
 
 /// What a BulkUpdate asks for, as far as anybody can read it.
 #[derive(Clone, Debug)]

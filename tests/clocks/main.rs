@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -19,7 +16,7 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
-use support::{World, audit::Request, gateway::Gateway, outcome, until, within};
+use support::{World, audit::Request, built, gateway::Gateway, outcome, until, within};
 
 const KIND: Kind = Kind::Execution;
 
@@ -33,7 +30,7 @@ const VALID_AFTER: Duration = Duration::from_secs(3700 - 3600 + 2);
 /// What is preloaded to shift a process' clock.
 fn library() -> &'static Path {
     static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shift.so");
+        let built = built::folder().join("shift.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clocks/shift.c");
         let mut cc = Command::new("cc");
         cc.args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"]).arg(&built).arg(source);

@@ -6,12 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod architecture;
+mod fields;
 mod imports;
 mod links;
+mod rights_used;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     path::Path,
     process::Command,
 };
@@ -35,11 +36,9 @@ use ai_api_operator::{
     telemetry::{health::Health, metrics::Metrics},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use serde_json::Value;
 use strum::VariantArray;
 
-const BEGIN: &str =
-    "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
+const BEGIN: &str = "<!-- Generated from the types. To update it: UPDATE_DOCS=1 cargo test --test docs -->\n";
 const END: &str = "<!-- End of the generated part. -->\n";
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -53,7 +52,7 @@ fn read(name: &str) -> String {
 #[test]
 fn the_field_reference_is_what_the_types_say() {
     let (name, text) = ("docs/api.md", read("docs/api.md"));
-    is_generated(name, &text, (BEGIN, END), &field_reference());
+    is_generated(name, &text, (BEGIN, END), &fields::field_reference());
 }
 
 /// Whether what stands between the two marks of a document is what is wanted; with `UPDATE_DOCS=1` it is written there.
@@ -68,121 +67,6 @@ fn is_generated(name: &str, text: &str, (begin, end): (&str, &str), wanted: &str
             "{name} is not what the code says: UPDATE_DOCS=1 cargo test --test docs"
         );
     }
-}
-
-/// A section for each kind.
-fn field_reference() -> String {
-    let mut text = String::new();
-    for crd in crds().unwrap().iter().map(|crd| serde_json::to_value(crd).unwrap()) {
-        let names = &crd["spec"]["names"];
-        let version = &crd["spec"]["versions"][0];
-        let schema = &version["schema"]["openAPIV3Schema"];
-        let plain = |value: &Value| value.as_str().unwrap().to_owned();
-        write!(
-            text,
-            "\n## {kind}\n\n{about}\n\n`apiVersion: {group}/{version}`, `kind: {kind}`; namespaced; short name `{short}`.\n",
-            kind = plain(&names["kind"]),
-            about = plain(&schema["description"]),
-            group = plain(&crd["spec"]["group"]),
-            version = plain(&version["name"]),
-            short = plain(&names["shortNames"][0]),
-        )
-        .unwrap();
-        for rule in whole_rules(schema) {
-            write!(text, "\nChecked by the API server: {rule}.\n").unwrap();
-        }
-        for (property, required) in [("spec", true), ("status", false)] {
-            let part = &schema["properties"][property];
-            assert_eq!(is_required(schema, property), required, "{property}");
-            write!(text, "\n### {property}\n\n").unwrap();
-            if property == "status" {
-                write!(text, "Default: `{}`.\n\n", part["default"]).unwrap();
-            }
-            text += "| field | type | bounds | meaning |\n|---|---|---|---|\n";
-            rows(&mut text, "", part);
-            for rule in whole_rules(part) {
-                write!(text, "\nChecked by the API server: {rule}.\n").unwrap();
-            }
-        }
-    }
-    text + "\n"
-}
-
-/// The sentences of the rules about several fields together. Those about setting and unsetting are the other half of
-/// "immutable", which the fields' rows say.
-fn whole_rules(schema: &Value) -> impl Iterator<Item = String> {
-    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
-    let messages = rules.filter(|rule| !rule["rule"].as_str().unwrap().contains("oldSelf"));
-    messages.map(|rule| rule["message"].as_str().unwrap().to_owned())
-}
-
-/// A row for each field, and for each field of the objects in it.
-fn rows(text: &mut String, path: &str, schema: &Value) {
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        let path = format!("{path}{name}");
-        let item = &field["items"];
-        let bounds = bounds(field, is_required(schema, name));
-        let about = field["description"].as_str().unwrap_or_default();
-        let immutable = about.ends_with(" Immutable.");
-        assert_eq!(immutable, bounds.iter().any(|bound| bound == "immutable"), "{path}");
-        let row =
-            [&format!("`{path}`"), type_of(field), &bounds.join("; "), about.trim_end_matches(" Immutable.")];
-        writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | ")).unwrap();
-        // Conditions are Kubernetes' own type.
-        if name != "conditions" {
-            rows(text, &format!("{path}[]."), item);
-            rows(text, &format!("{path}."), field);
-        }
-    }
-}
-
-fn is_required(schema: &Value, name: &str) -> bool {
-    schema["required"].as_array().is_some_and(|required| required.contains(&name.into()))
-}
-
-fn type_of(field: &Value) -> &str {
-    match (field["type"].as_str().unwrap(), field["format"].as_str()) {
-        ("array", _) => "list",
-        ("string", Some("date-time")) => "time",
-        (type_, _) => type_,
-    }
-}
-
-fn bounds(field: &Value, required: bool) -> Vec<String> {
-    let mut bounds = Vec::new();
-    if required {
-        bounds.push("required".to_owned());
-    }
-    if let Some(words) = field["enum"].as_array() {
-        let words = words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`"));
-        bounds.push(format!("one of {}", words.collect::<Vec<_>>().join(", ")));
-    }
-    for (unit, least, most) in [
-        ("characters", "minLength", "maxLength"),
-        ("items", "minItems", "maxItems"),
-        ("", "minimum", "maximum"),
-    ] {
-        let range = match (field[least].as_f64(), field[most].as_f64()) {
-            (None, None) => continue,
-            (Some(least), Some(most)) => format!("{least} to {most} {unit}"),
-            (Some(least), None) => format!("at least {least} {unit}"),
-            (None, Some(most)) => format!("at most {most} {unit}"),
-        };
-        bounds.push(range.trim().to_owned());
-    }
-    if let Some(pattern) = field["pattern"].as_str().filter(|_| type_of(field) != "time") {
-        bounds.push(format!("`{pattern}`"));
-    }
-    for key in field["x-kubernetes-list-map-keys"].as_array().into_iter().flatten() {
-        bounds.push(format!("each `{}` once", key.as_str().unwrap()));
-    }
-    let rules = field["x-kubernetes-validations"].as_array().into_iter().flatten();
-    // A rule that holds for every value only has the API server look at the type, which is in the reference.
-    for rule in rules.filter(|rule| rule["rule"] != "self == self") {
-        assert_eq!(rule["rule"], "self == oldSelf", "say in the reference what this rule means");
-        bounds.push("immutable".to_owned());
-    }
-    bounds
 }
 
 /// The cells of a table's rows below a heading, without code marks.
@@ -235,7 +119,7 @@ fn every_result_and_reason_of_an_item_is_described() {
     for row in rows {
         assert!(row[1].split(", ").all(|result| results.contains(result)), "{row:?}");
     }
-    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## What became of an item")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## The result of an item")), reasons);
 }
 
 /// What stands in the conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling
@@ -353,13 +237,13 @@ fn every_condition_is_described() {
     assert!(section.contains("reason `Planned`"), "that of Accepted is described");
 
     let reasons: BTreeSet<_> = conditions.into_keys().collect();
-    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## Where a BulkUpdate is")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## The reason of Ready")), reasons);
 }
 
 #[test]
 fn the_table_of_states_is_what_is_decided() {
     let said = |state: &str| if state.starts_with("yes") { "yes" } else { "no" };
-    let rows = table(&read("docs/use.md"), "## Who can be stopped or deleted");
+    let rows = table(&read("docs/use.md"), "## Which states can be stopped or deleted");
     let mut seen = BTreeSet::new();
     for row in &rows {
         for word in row[0].split(", ") {

@@ -18,13 +18,13 @@ use kube::{
     api::{ApiResource, DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
+use support::{World, audit, control_plane::ControlPlane, policy_in_force, until};
 
 use crate::{
     fault::{Call, Change, Resource},
     guards,
     history::{Followed, History},
     plan::Plan,
-    support::{World, audit, control_plane::ControlPlane, policy_in_force, until},
 };
 
 /// What keeps an object that somebody has deleted.
@@ -179,7 +179,7 @@ impl Cluster {
             plurals.len() == 3
         };
         let seen = growth.wait_for(all);
-        tokio::time::timeout(crate::support::DEADLINE, seen).await.unwrap().unwrap();
+        tokio::time::timeout(support::DEADLINE, seen).await.unwrap().unwrap();
     }
 }
 

@@ -2,12 +2,12 @@
 
 use ai_api_operator::api::{BulkUpdateStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use support::audit::Request;
 
 use crate::{
     fault::{Change, Resource},
     history::Version,
     judge::{Bulk, Case, kind_of, verb_of},
-    support::audit::Request,
 };
 
 /// How long after it was called off a write may still come in: the reading of the flag may be a second old.

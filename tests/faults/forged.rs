@@ -4,6 +4,7 @@ use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
+use support::audit::Request;
 
 use crate::{
     authors,
@@ -16,7 +17,6 @@ use crate::{
     operator::TIMING,
     plan::Plan,
     scenario::SCENARIOS,
-    support::audit::Request,
     truth,
 };
 

@@ -19,14 +19,12 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-
-use crate::{
-    fault::{Guard, Resource},
-    support::{
-        World,
-        control_plane::{ControlPlane, apply},
-    },
+use support::{
+    World,
+    control_plane::{ControlPlane, apply},
 };
+
+use crate::fault::{Guard, Resource};
 
 /// The shipped name, of both.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";

@@ -8,6 +8,7 @@ use ai_api_operator::api::{
 };
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
+use support::audit::Request;
 
 use crate::{
     authors,
@@ -18,7 +19,6 @@ use crate::{
     history::Version,
     leases,
     plan::Plan,
-    support::audit::Request,
     truth,
 };
 
@@ -353,9 +353,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// In peace: a write for each item that is written, a read for each that is refused or has not settled in time, and five
-    /// more requests at most.
-    /// Where two ask for the same, the second one looks at what the first has done.
+    /// Without faults: a write for each item that is written, a read for each that is refused or not settled in time, five others.
     fn cost(&mut self, bulks: &[Bulk]) {
         let [bulk] = bulks else { return };
         if !self.plan.is_in_peace() || self.plan.scenario.outcomes.is_empty() {

@@ -1,8 +1,9 @@
 //! Whether only the one that leads has written: by the API server's audit log, in which each life of the operator has a name.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use support::audit::Request;
 
-use crate::{fault::Change, history::Version, judge::Case, operator::TIMING, support::audit::Request};
+use crate::{fault::Change, history::Version, judge::Case, operator::TIMING};
 
 /// How long a request may be on its way from the fence to the API server. It is shorter than the time from the renew deadline to
 /// the end of the Lease, so that no late one comes after another has taken the Lease.

@@ -1,7 +1,7 @@
 //! Every fault at every place. The operator runs in this process, with the shipped rights and against a real API server,
 //! but for the faults; what really happened is told by an observer of its own. A plan's name says what goes wrong where:
 //! `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. Those that `make test` does not
-//! run are marked as ignored; `make test-faults` runs them.
+//! run are marked as ignored; `make test-faults` runs them, and `FAULTS_SELECTION=pairs make test-faults` a selection of them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -25,9 +25,8 @@ mod operator;
 mod plan;
 mod run;
 mod scenario;
+mod selection;
 mod shipped;
-#[path = "../support/mod.rs"]
-mod support;
 mod tally;
 mod truth;
 mod unlogged;
@@ -61,10 +60,11 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(AT_ONCE);
     // A plan that is named needs no other scenario.
     let named = arguments.filter.as_ref().and_then(|filter| filter.split('/').nth(1));
-    let about_the_judge = arguments.filter.as_ref().is_some_and(|filter| filter.starts_with("judge/"));
+    let of_no_plan = |filter: &String| ["judge/", "selection/"].iter().any(|start| filter.starts_with(start));
+    let of_no_plan = arguments.filter.as_ref().is_some_and(of_no_plan);
     let scenarios: Vec<_> = match SCENARIOS.iter().find(|scenario| Some(scenario.name) == named) {
         Some(one) => vec![one],
-        None => SCENARIOS.iter().filter(|_| !about_the_judge).collect(),
+        None => SCENARIOS.iter().filter(|_| !of_no_plan).collect(),
     };
     let learnt = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| learn(scenario))));
     let share = Share::asked_for();
@@ -75,6 +75,11 @@ fn main() -> ExitCode {
         plans.extend(
             of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_in_peace() && !plan.shipped), plan)),
         );
+    }
+    if selection::is_asked_for() {
+        let chosen = selection::pairs(plans.iter().map(|(_, plan)| plan));
+        println!("selected: {} of {} plans, besides the quick ones", chosen.len(), plans.len());
+        plans.retain(|(_, plan)| plan.quick || chosen.contains(&plan.name));
     }
     // Those that wait longest until they can begin come last.
     plans.sort_by_key(|(_, plan)| plan.guard.is_some());
@@ -89,7 +94,7 @@ fn main() -> ExitCode {
         runs && arguments.filter.as_ref().is_none_or(named) && !arguments.skip.iter().any(named)
     };
     let chosen: Vec<_> = plans.iter().map(|(_, plan)| plan).filter(selected).collect();
-    if chosen.is_empty() && arguments.filter.is_some() && !about_the_judge {
+    if chosen.is_empty() && arguments.filter.is_some() && !of_no_plan {
         eprintln!("there is no plan of the name {:?} to run", arguments.filter);
         return ExitCode::FAILURE;
     }
@@ -103,7 +108,7 @@ fn main() -> ExitCode {
         let test = move || wrong.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
         Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
     };
-    let trials = forged::trials().chain(plans.into_iter().map(trial)).collect();
+    let trials = forged::trials().chain(selection::trials()).chain(plans.into_iter().map(trial)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let enough = TALLY.lock().unwrap().conclude();
     if enough { conclusion.exit_code() } else { ExitCode::FAILURE }

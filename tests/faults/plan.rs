@@ -5,12 +5,12 @@ mod views;
 use std::collections::HashMap;
 
 use ai_api_operator::api::Kind;
+use support::audit::Request;
 
 use crate::{
     fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
     scenario::{Reaction, Scenario},
     shipped,
-    support::audit::Request,
 };
 
 /// A run of a scenario with what goes wrong in it.

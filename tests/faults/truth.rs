@@ -2,12 +2,12 @@
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use support::audit::Request;
 
 use crate::{
     fault::{Call, Change, Fault, Place},
     history::Version,
     judge::{Bulk, Case, may, outcome},
-    support::audit::Request,
 };
 
 /// What any status of this BulkUpdate said that was not so.
@@ -94,7 +94,7 @@ impl Case<'_> {
     /// Whether the operator's DELETE of this object was accepted. The audit log has the answer, unless the one who
     /// asked had died by then.
     fn deleted_by_operator(&self, uid: &str) -> bool {
-        let precondition = |r: &crate::support::audit::Request| {
+        let precondition = |r: &support::audit::Request| {
             r.body.pointer("/preconditions/uid").and_then(|u| u.as_str()) == Some(uid)
         };
         self.requests.iter().any(|r| r.verb == "delete" && r.succeeded() && precondition(r))

@@ -4,18 +4,16 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
+use support::{
+    control_plane::{ControlPlane, PROJECT},
+    gateway::apply_manifests,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::{
-    gateway,
-    support::{
-        control_plane::{ControlPlane, PROJECT},
-        gateway::apply_manifests,
-    },
-};
+use crate::gateway;
 
 #[tokio::test]
 async fn metrics_and_probes_say_what_goes_on() {

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod bad_requests;
 mod callers;
 mod frame;
 mod modify;
+mod operator;
 mod read;
+mod tls;
 
 use ai_api_operator::api::{BulkUpdate, Kind};
 use kube::api::ListParams;

@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use ai_api_operator::api::Kind;
 use kube::ResourceExt;
 use serde_json::json;
+use support::{operator::LONG_LEASE, until};
 
-use crate::{
-    OTHER, all, bulk_updates, gateway, item, made, state,
-    support::{operator::LONG_LEASE, until},
-};
+use crate::{OTHER, all, bulk_updates, gateway, item, made, state};
 
 #[tokio::test]
 async fn mixed_outcomes_come_in_the_order_of_the_request() {

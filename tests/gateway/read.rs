@@ -2,11 +2,9 @@
 
 use ai_api_operator::api::Kind;
 use serde_json::json;
+use support::{until, until_ok};
 
-use crate::{
-    all, bulk_updates, gateway,
-    support::{self, until, until_ok},
-};
+use crate::{all, bulk_updates, gateway};
 
 #[tokio::test]
 async fn objects_are_read_listed_filtered_and_counted() {

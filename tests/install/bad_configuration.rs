@@ -2,8 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{World, until};
 use serde_json::json;
+use support::{World, until};
 
 /// Runs it until it ends by itself; gives back the lines of its log that are no more than news, and the last one.
 fn told(mut command: Command) -> (Option<i32>, String) {

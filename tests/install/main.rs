@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod bad_configuration;
+mod cluster;
 mod rbac;
-#[path = "../support/mod.rs"]
-mod support;
 mod telemetry;

@@ -1,11 +1,11 @@
 //! The operator's rights are as small as they can be: without any one of them something fails. That none is granted for
-//! nothing is what `tests/rights_used.rs` looks for in the audit logs of all tests.
+//! nothing is what `tests/docs/rights_used.rs` looks for in the audit logs of all tests.
 
 use std::process::Stdio;
 
-use crate::support::{World, conditions, outcome, until};
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, conditions, outcome, until};
 
 /// One verb that a shipped role grants.
 #[derive(Clone, Debug, PartialEq)]

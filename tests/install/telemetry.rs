@@ -15,15 +15,14 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
-
-use crate::support::{
+use support::{
     World,
     operator::{LONG_LEASE, samples},
     until, within,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
 };
 
 #[tokio::test]
@@ -41,7 +40,7 @@ async fn metrics_tell_what_was_done() {
     world.flag(None).await;
     world.carry_out("rejected", spec).await;
     let all = json!({"executions": [{"id": "no-such-name", "targetStatus": "STOPPED"}]});
-    world.flag(Some(crate::support::ON)).await;
+    world.flag(Some(support::ON)).await;
     world.carry_out("missing", all).await;
     until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
     assert_eq!(world.operator.probe("/livez").await, (200, "ok".to_owned()));

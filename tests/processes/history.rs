@@ -10,8 +10,7 @@ use std::{
 
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
-
-use crate::support::DEADLINE;
+use support::DEADLINE;
 
 /// One change of an object of the group `aiapi.dev`.
 #[derive(Clone, Debug)]

@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod gateway_server;
 mod history;
 mod replicas;
 mod round;
 mod servers;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::time::Duration;
 
@@ -16,7 +15,16 @@ use ai_api_operator::api::{ItemResult, Kind};
 use kube::api::DeleteParams;
 use round::{ELIGIBLE, Round, id};
 use serde_json::json;
-use support::{audit::Request, count, within};
+use support::{audit::Request, control_plane::ControlPlane, count, within};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Each test holds this guard: it takes down servers that all share. A failed one may have left a server down.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let guard = ALONE.lock().await;
+    ControlPlane::get().up();
+    guard
+}
 
 /// The time that Kubernetes gives a Pod to end.
 const GRACE: Duration = Duration::from_secs(30);

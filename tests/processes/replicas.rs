@@ -9,15 +9,13 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-
-use crate::{
-    round::Round,
-    support::{
-        audit::Request,
-        operator::{LONG_LEASE, Operator},
-        until, within,
-    },
+use support::{
+    audit::Request,
+    operator::{LONG_LEASE, Operator},
+    until, within,
 };
+
+use crate::round::Round;
 
 const IN_FLIGHT: [&str; 2] = ["--max-in-flight", "2"];
 

@@ -1,10 +1,9 @@
 //! The API server and etcd are killed, or held, in the middle of a round: what was sent to them by then is carried out,
 //! or not, or later, and nobody tells the operator which.
 
-use crate::{
-    round::Round,
-    support::{control_plane::ControlPlane, operator::LONG_LEASE},
-};
+use support::{control_plane::ControlPlane, operator::LONG_LEASE};
+
+use crate::round::Round;
 
 /// How many requests have got no answer, or one that tells of the server's own troubles, by the operator's log.
 fn open(log: &str) -> usize {

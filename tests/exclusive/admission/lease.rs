@@ -1,0 +1,106 @@
+//! What others may write into the Lease, the policy and the binding beside what the operator needs: it must not blind it, nor
+//! end it, and the Lease keeps it.
+
+use ai_api_operator::api::Kind;
+use serde_json::{Value, json};
+use support::{World, outcome, until};
+
+use super::{BINDING, POLICY, accepted, in_force};
+use crate::alone;
+
+const LEASE: &str = "lease/ai-api-operator";
+
+/// The operator runs, leads and knows policy and binding: a BulkUpdate that is made now is carried out.
+async fn serves(world: &World, name: &str) {
+    world.own(Kind::Execution, name, "STOPPED").await;
+    let status =
+        world.carry_out(name, json!({"executions": [{"id": name, "targetStatus": "DELETED"}]})).await;
+    assert_eq!(outcome(&status, Kind::Execution, name), "Settled", "{name}: {status:?}");
+}
+
+/// When the Lease was renewed last.
+fn renewed(world: &World) -> String {
+    world.kubectl_ok(&["get", LEASE, "-o", "jsonpath={.spec.renewTime}"], "")
+}
+
+/// Changes metadata by what is no business of the operator's.
+fn spoil(world: &World, object: &str, room: usize) {
+    let file = world.plane.folder.join("spoil.json");
+    let patch = |metadata: &Value| {
+        std::fs::write(&file, json!({"metadata": metadata}).to_string()).unwrap();
+        world.kubectl_ok(&["patch", object, "--type=merge", "--patch-file", file.to_str().unwrap()], "");
+    };
+    // Those of the operator would take a part of the room.
+    let annotations = json!({"of": "x".repeat(room), "aiapi.dev/admission-record": null,
+        "aiapi.dev/admission-accepted": null});
+    patch(
+        &json!({"labels": {"of": "others"}, "annotations": annotations, "finalizers": ["of.others/forever"]}),
+    );
+    let group = if object == LEASE { "coordination.k8s.io" } else { "admissionregistration.k8s.io" };
+    // One of an owner who changes nothing keeps its time.
+    patch(&json!({"managedFields": [{"manager": "a", "operation": "Update", "time": "9999-12-31T23:59:59Z",
+        "apiVersion": format!("{group}/v1"), "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:of": {}}}}}]}));
+    let kept = world.kubectl_ok(
+        &["get", object, "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields}"],
+        "",
+    );
+    assert!(kept.contains("9999-12-31T23:59:59Z"), "{object}: {kept}");
+}
+
+#[tokio::test]
+async fn what_others_write_there_neither_blinds_nor_ends_it() {
+    let _alone = alone().await;
+    let mut world = World::new("admission-lease").await;
+    in_force(&world, true).await;
+    world.operator.start(&["--require-admission-policy"]);
+    accepted(&world).await;
+    serves(&world, "unspoilt").await;
+
+    // Its own annotations still have a place beside those of others on the Lease.
+    for (object, room) in [(POLICY, 250_000), (BINDING, 250_000), (LEASE, 250_000)] {
+        spoil(&world, object, room);
+    }
+    serves(&world, "spoilt-1").await;
+    let before = renewed(&world);
+    until("it renews the Lease", || async { renewed(&world) != before }).await;
+    let metadata: Value =
+        serde_json::from_str(&world.kubectl_ok(&["get", LEASE, "-o", "jsonpath={.metadata}"], "")).unwrap();
+    assert_eq!(metadata["labels"]["of"], "others");
+    assert_eq!(metadata["finalizers"], json!(["of.others/forever"]));
+    assert_eq!(metadata["annotations"]["of"].as_str().unwrap().len(), 250_000);
+    accepted(&world).await;
+
+    // A start finds all that.
+    assert!(world.operator.stop().success());
+    world.operator.start(&["--require-admission-policy"]);
+    serves(&world, "spoilt-2").await;
+    accepted(&world).await;
+
+    // Odd values in the spec, as far as the API server takes them; and no room for anything else.
+    let spec = json!({"spec": {"leaseDurationSeconds": i32::MAX, "leaseTransitions": i32::MAX,
+        "renewTime": "9999-12-31T23:59:59.999999Z", "acquireTime": "0001-01-01T00:00:00.000000Z"}});
+    world.kubectl_ok(&["patch", LEASE, "--type=merge", "-p", &spec.to_string()], "");
+    serves(&world, "odd-1").await;
+    until("it renews the Lease", || async { !renewed(&world).starts_with("9999") }).await;
+    assert!(world.operator.stop().success());
+    world.kubectl_ok(&["patch", LEASE, "--type=merge", "-p", &spec.to_string()], "");
+    world.operator.start(&["--require-admission-policy"]);
+    serves(&world, "odd-2").await;
+    spoil(&world, LEASE, (256 << 10) - "of".len());
+    let before = renewed(&world);
+    until("it renews the Lease", || async { renewed(&world) != before }).await;
+    serves(&world, "full-1").await;
+    assert!(world.operator.is_running());
+    assert!(world.operator.log().contains("the Lease can't hold the record of the admission policy"));
+    assert!(world.operator.stop().success());
+    world.operator.start(&["--require-admission-policy"]);
+    // Policy and binding were never changed, so that they count since their creation.
+    serves(&world, "full-2").await;
+
+    for object in [POLICY, BINDING, LEASE] {
+        world.kubectl_ok(
+            &["patch", object, "--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#],
+            "",
+        );
+    }
+}

@@ -1,0 +1,30 @@
+//! Tests that change what the whole cluster shares: CRDs and the admission policy. They run one at a time, and in a program of
+//! their own, so that no other test runs beside them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod admission;
+mod not_served;
+mod unreadable;
+
+use support::control_plane::ControlPlane;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Each test holds this guard. It starts with CRDs and policy as shipped, and need not restore them.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let guard = ALONE.lock().await;
+    let plane = ControlPlane::get();
+    for crd in ["executions.aiapi.dev", "deployments.aiapi.dev", "bulkupdates.aiapi.dev"] {
+        let (ok, generation) =
+            plane.kubectl(&["get", "crd", crd, "-o", "jsonpath={.metadata.generation}"], "");
+        assert!(ok, "{generation}");
+        // Generation 1: never changed.
+        if generation != "1" {
+            plane.put_back(crd);
+        }
+    }
+    plane.until_watched().await;
+    admission::put_back(plane);
+    guard
+}
