@@ -1,9 +1,9 @@
 //! Bulk updates of the AI API on any Kubernetes cluster: `BulkUpdate` resources that stop or delete up to 100
 //! Executions and Deployments each.
 
-// A printing macro ends the process where its output is gone: a full disk, a closed pipe.
+// Printing macros panic if the output cannot be written: a full disk, a closed pipe.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
-// A test may be as long as its story.
+// Tests may be long.
 #![cfg_attr(not(test), deny(clippy::too_many_lines))]
 
 pub mod api;

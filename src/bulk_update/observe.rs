@@ -60,9 +60,7 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
     let flag = || ctx.flag.place();
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
-        Ok(Flags::Invalid(why)) => {
-            Gate::Closed(Rejection::InvalidFlag { flag: flag(), why: why.to_string() })
-        }
+        Ok(Flags::Invalid(why)) => Gate::Closed(Rejection::InvalidFlag { flag: flag(), why: why.clone() }),
         Ok(Flags::Valid { .. }) => {
             let (namespace, name) = ctx.flag.key();
             Gate::Closed(Rejection::Disabled { kind, config_map: format!("{namespace}/{name}") })

@@ -1,10 +1,10 @@
-//! Who leads: a Lease of coordination.k8s.io, which one replica holds and renews, and the others watch.
+//! Leader election: a Lease of coordination.k8s.io, which one replica holds and renews, and the others watch.
 //!
-//! After client-go's `leaderelection`, with its defaults. Each change of the Lease carries the resourceVersion that it
-//! rests on, so that of two who reach for it one gets it. When another's has lapsed is measured from when it was seen to
-//! change last, by this machine's clock: no two clocks are compared.
+//! After client-go's `leaderelection`, with its defaults. Each change of the Lease carries the resourceVersion that it is based
+//! on, so that of two replicas that try to acquire it one succeeds. Another's Lease expires when this process has not seen it
+//! change for long enough, by this machine's clock: no two clocks are compared.
 //!
-//! The one that leads also keeps notes in annotations of the Lease, in the same guarded writes.
+//! The leader also keeps notes in annotations of the Lease, in the same guarded writes.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -31,8 +31,9 @@ use crate::{
         requests,
     },
     decode::object::Lenient,
+    misconfigured::Misconfigured,
     observed::admission::record::Notes,
-    telemetry::health::{Health, UNLISTED},
+    telemetry::health::{Health, NotReady},
 };
 
 mod lease;
@@ -40,7 +41,7 @@ mod lease;
 /// The name of the Lease.
 pub const LEASE: &str = FIELD_MANAGER;
 
-/// How long, and how often; the command line describes each.
+/// The times of the election; the command line describes each.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// How long others wait for a renewal before they take over; whole seconds.
@@ -55,55 +56,70 @@ impl Timing {
     /// Whether the times fit together.
     ///
     /// # Errors
-    /// What does not.
-    pub fn check(&self) -> Result<(), &'static str> {
+    /// Which of them does not.
+    pub fn check(&self) -> Result<(), Misconfigured> {
         let Self { lease_duration, renew_deadline, retry_period } = self;
-        if lease_duration.as_secs() < 1 || lease_duration.subsec_nanos() > 0 {
-            Err("the lease duration has to be whole seconds, one at least")
+        let problem = if lease_duration.as_secs() < 1 || lease_duration.subsec_nanos() > 0 {
+            "the lease duration has to be a whole number of seconds, at least one"
         } else if renew_deadline >= lease_duration {
-            Err("the renew deadline has to be shorter than the lease duration")
+            "the renew deadline has to be shorter than the lease duration"
         } else if retry_period.is_zero() || retry_period >= renew_deadline {
-            Err("the retry period has to be shorter than the renew deadline, and longer than nothing")
+            "the retry period has to be shorter than the renew deadline, and longer than 0s"
         } else {
-            Ok(())
-        }
+            return Ok(());
+        };
+        Err(Misconfigured(problem.into()))
     }
 }
 
-/// Who stands for election, and where.
+/// What one replica brings to the election.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// The namespace of the Lease.
     pub namespace: String,
-    /// The name of this replica, which no other process has.
+    /// The identity of this replica, which no other process has.
     pub identity: String,
     /// How long a Lease lasts, and how often it is renewed.
     pub timing: Timing,
 }
 
-/// One replica's part in it.
+/// The election, from the side of one replica.
 pub struct Election {
     client: Client,
     candidate: Candidate,
     leadership: Leadership,
     notes: watch::Receiver<Notes>,
-    /// Whether the last write had to do without the notes.
+    /// Whether the notes were left out of the last write.
     without_notes: AtomicBool,
 }
 
-/// How an attempt to get or renew the Lease has ended.
+/// The outcome of an attempt to acquire or renew the Lease.
 enum Attempt {
-    /// It is held by this process.
+    /// This process holds it.
     Held(Box<Lenient>),
-    /// It is held by another.
+    /// Another holds it.
     Taken(String),
-    /// Not known.
+    /// It is not known who holds it.
     Failed(Failure),
 }
 
+/// Why this replica is not the leader any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The renew deadline has passed without an attempt.
+    #[error("it was not renewed in time")]
+    Late,
+    /// The renew deadline has passed, and the last attempt failed.
+    #[error("it could not be renewed: {0}")]
+    NotRenewed(Failure),
+    /// Another replica holds it.
+    #[error("{0} has taken it")]
+    Taken(String),
+}
+
 impl Election {
-    /// One for this candidate; `leadership` holds while this process leads, and `notes` are what it keeps there
-    /// then. `client` must be one that [`crate::client::leadership::Fence`] lets through.
+    /// One for this candidate; `leadership` holds while this process leads, and `notes` are kept in the Lease during that time.
+    /// `client` must not be fenced by [`crate::client::leadership::Fence`].
     #[must_use]
     pub const fn new(
         client: Client,
@@ -114,22 +130,22 @@ impl Election {
         Self { client, candidate, leadership, notes, without_notes: AtomicBool::new(false) }
     }
 
-    /// Waits until this process leads; gives back the Lease. While another leads, all that this one can do for BulkUpdates is
-    /// ready, as `health` tells.
+    /// Waits until this process holds the Lease. Until then it is ready for as long as it can read the Lease, from then on once
+    /// everything is listed. Every error is retried, so this never fails.
     pub async fn acquire(&self, health: &Health) -> Lenient {
         let resource = ApiResource::erase::<Lease>(&());
         let api = Api::<Lenient>::namespaced_with(self.client.clone(), &self.candidate.namespace, &resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={LEASE}"));
-        // Only what wakes this up; what is decided on is read.
-        let mut news = std::pin::pin!(watcher(api, config).default_backoff());
+        // An event is a reason to read the Lease, so that a released one is acquired at once.
+        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
         let mut seen: Option<(String, Duration)> = None;
-        let mut told = String::new();
+        let mut logged = String::new();
         loop {
-            let mut begun = now();
+            let mut started = now();
             let attempt = match self.get().await {
-                // An attempt that got no answer has taken hold.
+                // An earlier attempt without an answer has succeeded.
                 Ok(lease) if holder(&lease) == self.candidate.identity => {
-                    begun = now();
+                    started = now();
                     self.replace(self.renewed(lease)).await
                 }
                 Ok(lease) => {
@@ -139,51 +155,51 @@ impl Election {
                         _ => seen.insert((version, now())).1,
                     };
                     if is_free(&lease, now().saturating_sub(since), self.candidate.timing.lease_duration) {
-                        begun = now();
+                        started = now();
                         self.replace(taken_over(self.renewed(lease), &self.candidate.identity)).await
                     } else {
                         Attempt::Taken(holder(&lease).to_owned())
                     }
                 }
                 Err(failure) if failure.is_not_found() => {
-                    begun = now();
+                    started = now();
                     self.create().await
                 }
                 Err(failure) => Attempt::Failed(failure),
             };
             let waits_for = match attempt {
                 Attempt::Held(lease) => {
-                    self.leadership.extend(begun + self.candidate.timing.renew_deadline);
-                    health.is_ready(Err(UNLISTED.into()));
-                    info!(identity = self.candidate.identity, "leads");
+                    self.leadership.extend(started + self.candidate.timing.renew_deadline);
+                    health.set_ready(Err(NotReady::Unlisted));
+                    info!(identity = self.candidate.identity, "acquired the Lease: this replica leads");
                     return *lease;
                 }
                 Attempt::Taken(holder) => {
-                    health.is_ready(Ok(()));
+                    health.set_ready(Ok(()));
                     format!("{holder} leads")
                 }
-                // What can't lead in another's place is no standby.
+                // A replica that could not take over is no standby.
                 Attempt::Failed(failure) => {
-                    let trouble = format!("the Lease can't be read or taken: {failure}");
-                    health.is_ready(Err(trouble.clone()));
-                    trouble
+                    let why = NotReady::NoLease(failure);
+                    health.set_ready(Err(why.clone()));
+                    why.to_string()
                 }
             };
-            if waits_for != told {
+            if waits_for != logged {
                 info!(lease = %format_args!("{}/{LEASE}", self.candidate.namespace), "waiting to lead: {waits_for}");
-                told = waits_for;
+                logged = waits_for;
             }
             tokio::select! {
                 () = tokio::time::sleep(self.candidate.timing.retry_period) => {}
-                Some(_) = news.next() => {}
+                Some(_) = events.next() => {}
             }
         }
     }
 
-    /// Renews the Lease for as long as that works, at once where the notes have changed; says why it does not any more. From
-    /// then on the leadership does not hold.
-    pub async fn keep(&self, lease: &mut Lenient) -> String {
-        let mut trouble = String::from("it was not renewed in time");
+    /// Renews the Lease for as long as that works, and at once when the notes have changed. Returns why it does not work any more;
+    /// the leadership does not hold from then on.
+    pub async fn keep(&self, lease: &mut Lenient) -> Lost {
+        let mut why = Lost::Late;
         let mut notes = self.notes.clone();
         loop {
             tokio::select! {
@@ -193,37 +209,35 @@ impl Election {
             if !self.leadership.holds() {
                 break;
             }
-            let begun = now();
-            // One that hangs leaves time for another.
+            let started = now();
+            // An attempt that hangs leaves time for another one.
             let patience = self.leadership.left().min(self.candidate.timing.renew_deadline / 2);
-            match tokio::time::timeout(patience, self.renew(lease)).await {
-                Ok(Attempt::Held(renewed)) => {
+            let late = |_| Attempt::Failed(Failure::NoAnswer(format!("none within {patience:?}")));
+            match tokio::time::timeout(patience, self.renew(lease)).await.unwrap_or_else(late) {
+                Attempt::Held(renewed) => {
                     *lease = *renewed;
-                    self.leadership.extend(begun + self.candidate.timing.renew_deadline);
+                    self.leadership.extend(started + self.candidate.timing.renew_deadline);
                 }
-                Ok(Attempt::Taken(holder)) => {
-                    trouble = format!("{holder} has taken it");
+                Attempt::Taken(holder) => {
+                    why = Lost::Taken(holder);
                     break;
                 }
-                Ok(Attempt::Failed(failure)) => {
+                Attempt::Failed(failure) => {
                     warn!(%failure, "the Lease could not be renewed; trying again");
-                    trouble = format!("it could not be renewed: {failure}");
-                }
-                Err(_) => {
-                    warn!("the Lease could not be renewed within {patience:?}; trying again");
-                    "it could not be renewed: no answer".clone_into(&mut trouble);
+                    why = Lost::NotRenewed(failure);
                 }
             }
         }
         self.leadership.end();
-        trouble
+        why
     }
 
-    /// Lets another take over at once, if this process holds the Lease. At best effort: else it lapses.
+    /// Releases the Lease, if this process holds it, so that another replica can take over at once. If that fails, the Lease
+    /// expires.
     pub async fn release(&self) {
         self.leadership.end();
         let release = async {
-            // It is read, for the answer to what was sent last may not have been waited for.
+            // It is read again: the last write may have had no answer yet.
             match self.get().await {
                 Ok(live) if holder(&live) == self.candidate.identity => self.replace(freed(live)).await,
                 Ok(live) => Attempt::Taken(holder(&live).to_owned()),
@@ -233,20 +247,20 @@ impl Election {
         match tokio::time::timeout(self.candidate.timing.retry_period, release).await {
             Ok(Attempt::Held(_)) => info!("the Lease is released"),
             Ok(Attempt::Taken(_)) => {}
-            _ => warn!("the Lease could not be released: another has to wait until it lapses"),
+            _ => warn!("the Lease could not be released: the next leader has to wait until it expires"),
         }
     }
 
     async fn renew(&self, lease: &Lenient) -> Attempt {
         match self.replace(self.renewed(lease.clone())).await {
-            // Somebody has changed or deleted it, or a renewal without an answer has taken hold.
+            // Somebody has changed or deleted it, or a renewal without an answer has succeeded.
             Attempt::Failed(failure) if failure.is_conflict() || failure.is_not_found() => {
                 match self.get().await {
                     Ok(live) if holder(&live) == self.candidate.identity => {
                         self.replace(self.renewed(live)).await
                     }
                     Ok(live) => Attempt::Taken(holder(&live).to_owned()),
-                    // Who is quicker has it.
+                    // The first one to create it holds it.
                     Err(failure) if failure.is_not_found() => self.create().await,
                     Err(failure) => Attempt::Failed(failure),
                 }
@@ -274,14 +288,14 @@ impl Election {
         .await
     }
 
-    /// The resourceVersion in it is the guard.
+    /// The guard is the resourceVersion in it.
     async fn replace(&self, lease: Lenient) -> Attempt {
         self.write(lease, async |lease| requests::replace(&self.client, self.url(), LEASE, None, lease).await)
             .await
     }
 
-    /// Writes the Lease with the notes; without them, where the API server will not have it: there is a limit to all annotations
-    /// of an object together, which those of others may reach, and to lead matters more.
+    /// Writes the Lease with the notes, or without them if the API server refuses that: the annotations of an object have a limit in
+    /// all, which those of others may have reached, and leading is more important.
     async fn write(
         &self,
         mut lease: Lenient,
@@ -299,8 +313,8 @@ impl Election {
         let known = self.without_notes.swap(refused, Ordering::Relaxed);
         if refused {
             if let (Err(failure), false) = (&answer, known) {
-                warn!(%failure, "the Lease can't hold the record of the admission policy and is kept without it: after a \
-                    restart the policy may count as changed just now; remove annotations of others from the Lease");
+                warn!(%failure, "the Lease is written without the record of the admission policy, because the API server \
+                    refuses it: after a restart the policy may count as just changed; remove other annotations from the Lease");
             }
             for (name, _) in &notes {
                 lease.annotate(name, None);
@@ -315,13 +329,13 @@ impl Election {
     }
 }
 
-/// An answer that is no Lease is none.
+/// An answer that is not the Lease is no answer.
 fn a_lease(answer: Lenient) -> Result<Lenient, Failure> {
     let has = |field: &str| answer.text(field).is_some_and(|text| !text.is_empty());
     if answer.text("name") == Some(LEASE) && has("resourceVersion") {
         Ok(answer)
     } else {
-        Err(Failure::NoAnswer("an answer that can't be read: it is not the Lease".into()))
+        Err(Failure::NoAnswer("an answer that cannot be read: it is not the Lease".into()))
     }
 }
 

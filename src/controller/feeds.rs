@@ -1,6 +1,7 @@
-//! What the watches bring, to where it is kept: targets, the flag, the admission policy, and what of it makes this replica ready.
+//! The informers of the operator: each event goes to the cache of targets, the flag, the admission policy or the registry, and
+//! once all have listed, this replica is ready.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use futures::{
     Stream, StreamExt,
@@ -10,7 +11,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use kube::{
-    Api,
+    Api, Resource,
     core::ApiResource,
     runtime::watcher::{self, Event},
 };
@@ -20,24 +21,24 @@ use tracing::{info, warn};
 use crate::{
     api::Kind,
     bulk_update::{Context, Stored},
-    controller::watches::{News, watch, watch_with_news},
+    controller::watches::{News, watch},
     decode::object::Lenient,
     observed::{
-        admission::{NotInForce, POLICY, Part},
+        admission::{POLICY, Part},
         flag::FlagMap,
         index::Scope,
         target::Observed,
     },
 };
 
-/// How many objects a list asks for at once: what is decoded at a time stays small.
+/// How many objects a page of a list has: little is decoded at a time.
 const PAGE: u32 = 100;
 
 /// The same for BulkUpdates, which may have 40 kB each.
 const BULK_UPDATES_PAGE: u32 = 20;
 
-/// Starts them all; each runs for as long as the operator does. Gives back what the watches of BulkUpdates bring, each with the
-/// namespace that it watches.
+/// Starts them all; each runs for as long as the operator does. Returns the events of BulkUpdates, each with the namespace that
+/// its informer watches.
 pub fn start(
     ctx: &Arc<Context>,
     namespaces: Vec<Option<String>>,
@@ -49,16 +50,12 @@ pub fn start(
     tasks.spawn(follow_flag(Arc::clone(ctx)));
     ctx.metrics.admission(!ctx.policies.required());
     if ctx.policies.required() {
-        let [policy, binding] = [
-            (Part::Policy, ApiResource::erase::<ValidatingAdmissionPolicy>(&())),
-            (Part::Binding, ApiResource::erase::<ValidatingAdmissionPolicyBinding>(&())),
-        ];
-        tasks.spawn(follow_admission(Arc::clone(ctx), policy, "validatingadmissionpolicies"));
-        tasks.spawn(follow_admission(Arc::clone(ctx), binding, "validatingadmissionpolicybindings"));
-        tasks.spawn(tell_admission(Arc::clone(ctx)));
+        tasks.spawn(follow_admission::<ValidatingAdmissionPolicy>(Arc::clone(ctx), Part::Policy));
+        tasks.spawn(follow_admission::<ValidatingAdmissionPolicyBinding>(Arc::clone(ctx), Part::Binding));
+        tasks.spawn(report_admission(Arc::clone(ctx)));
     }
     let listed = Arc::new(Semaphore::new(0));
-    tasks.spawn(tell_readiness(Arc::clone(ctx), Arc::clone(&listed), namespaces.len()));
+    tasks.spawn(report_readiness(Arc::clone(ctx), Arc::clone(&listed), namespaces.len()));
     let ctx = Arc::clone(ctx);
     stream::select_all(
         namespaces.into_iter().map(move |namespace| bulk_updates(&ctx, namespace, Arc::clone(&listed))),
@@ -71,7 +68,7 @@ pub fn scopes(namespaces: &[Option<String>]) -> Vec<Scope> {
     namespaces.iter().flat_map(of).collect()
 }
 
-/// What the watch of BulkUpdates brings; `listed` gets a permit once it has listed them all.
+/// The events of BulkUpdates; `listed` gets a permit once all were listed.
 fn bulk_updates(
     ctx: &Context,
     namespace: Option<String>,
@@ -81,32 +78,27 @@ fn bulk_updates(
         Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
         None => Api::all(ctx.client.clone()),
     };
+    let config = watcher::Config::default().page_size(BULK_UPDATES_PAGE);
     let mut first = true;
-    watch(
-        &ctx.health,
-        &ctx.metrics,
-        api,
-        watcher::Config::default().page_size(BULK_UPDATES_PAGE),
-        "bulkupdates",
-    )
-    .inspect(move |event| {
+    let events = watch(&ctx.health, &ctx.metrics, api, config, "bulkupdates").filter_map(move |news| {
+        let News::Event(event) = news else { return ready(None) };
         if first && matches!(event, Event::InitDone) {
             first = false;
             listed.add_permits(1);
         }
-    })
-    .map(move |event| (namespace.clone(), event))
-    .boxed()
+        ready(Some((namespace.clone(), event)))
+    });
+    events.boxed()
 }
 
-/// The one object of that name.
+/// Only the object of that name.
 fn named(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-/// It is ready when all was listed once (`lists` gets a permit for each watch of BulkUpdates). That the admission policy is
-/// missing or new makes it no less so: to take this replica out of service would mend neither, and an upgrade changes them.
-async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: usize) {
+/// The leader is ready once everything was listed (`lists` gets a permit for each informer of BulkUpdates). A missing or new
+/// admission policy does not change that: taking this replica out of service would not help, and an upgrade changes the policy.
+async fn report_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: usize) {
     for kind in Kind::ALL {
         ctx.index.listed(kind).await;
     }
@@ -114,22 +106,22 @@ async fn tell_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: us
     // It is never closed.
     let _ = lists.acquire_many(namespaces.try_into().unwrap_or(u32::MAX)).await;
     info!("ready: everything was listed");
-    ctx.health.is_ready(Ok(()));
+    ctx.health.set_ready(Ok(()));
     std::future::pending::<()>().await;
 }
 
-/// Says whether BulkUpdates that are made from now on are accepted, in the log, the metrics and the Lease.
-async fn tell_admission(ctx: Arc<Context>) {
-    let tell = |state: Result<(), NotInForce>| {
+/// Reports whether BulkUpdates that are created from now on are accepted: in the log, the metrics and the Lease.
+async fn report_admission(ctx: Arc<Context>) {
+    let report = ctx.policies.follow(&ctx.clock, |state| {
         ctx.metrics.admission(state.is_ok());
         match state {
             Ok(()) => {
-                info!("the admission policy is in force: BulkUpdates that are made from now on are accepted");
+                info!("the admission policy is in force: BulkUpdates created from now on are accepted");
             }
-            Err(why) => warn!(why = why.to_string(), "BulkUpdates that are made now are not accepted"),
+            Err(why) => warn!(%why, "BulkUpdates created now are not accepted"),
         }
-    };
-    ctx.policies.follow(&ctx.clock, tell).await;
+    });
+    report.await;
 }
 
 async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
@@ -142,21 +134,25 @@ async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
     let config = watcher::Config::default().page_size(PAGE);
     let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, scope.kind.plural()));
     let mut unreadable = 0u64;
-    while let Some(event) = events.next().await {
+    while let Some(news) = events.next().await {
+        let News::Event(event) = news else { continue };
         let Some((object, target)) = ctx.index.take_in(&scope, event) else { continue };
         let (namespace, name) = object.key();
         if let Err(why) = &target.state {
             unreadable += 1;
             ctx.metrics.unreadable(scope.kind.plural());
-            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), why = why.to_string(), unreadable,
-                "unreadable: it is neither stopped nor deleted");
+            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), %why, unreadable,
+                "unreadable: this target is neither stopped nor deleted");
         }
     }
 }
 
-async fn follow_admission(ctx: Arc<Context>, (part, resource): (Part, ApiResource), name: &'static str) {
-    let api = Api::<Lenient>::all_with(ctx.client.clone(), &resource);
-    let mut news = std::pin::pin!(watch_with_news(&ctx.health, &ctx.metrics, api, named(POLICY), name));
+async fn follow_admission<K>(ctx: Arc<Context>, part: Part)
+where
+    K: Resource<DynamicType = ()> + k8s_openapi::Resource,
+{
+    let api = Api::<Lenient>::all_with(ctx.client.clone(), &ApiResource::erase::<K>(&()));
+    let mut news = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, named(POLICY), K::URL_PATH_SEGMENT));
     while let Some(news) = news.next().await {
         match news {
             News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
@@ -170,7 +166,9 @@ async fn follow_flag(ctx: Arc<Context>) {
     let (namespace, name) = ctx.flag.key();
     let api = Api::<FlagMap>::namespaced(ctx.client.clone(), namespace);
     let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, named(name), "configmaps"));
-    while let Some(event) = events.next().await {
-        ctx.flag.take_in(&event);
+    while let Some(news) = events.next().await {
+        if let News::Event(event) = news {
+            ctx.flag.take_in(&event);
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! The operator as a process: who leads, what is checked before anything is done, its watches, its tasks, its end.
+//! The operator as a process: preflight checks, leader election, informers, graceful shutdown.
 //!
-//! What becomes of a BulkUpdate is decided elsewhere.
+//! Nothing about a BulkUpdate is decided here.
 
 pub mod election;
 mod feeds;

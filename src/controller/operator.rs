@@ -1,4 +1,4 @@
-//! The operator at work: its tasks and their end.
+//! The operator of one leader: its tasks, and their graceful shutdown.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,25 +18,25 @@ use crate::{
     telemetry::{health::Health, metrics::Metrics},
 };
 
-/// How long a stop may take in all: less than the 30 s that Kubernetes gives a Pod.
-const LONGEST_STOP: Duration = Duration::from_secs(25);
+/// How long a graceful shutdown may take: less than the 30 s that Kubernetes gives a Pod.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(25);
 
 /// What the parts of a replica share.
 pub struct Shared {
-    /// The API server's time, by which deadlines go; the client has to be connected through it.
+    /// The API server's time, by which deadlines are judged; the client has to be connected through it.
     pub clock: Clock,
     /// The admission policy.
     pub policies: Policies,
-    /// What is counted.
+    /// The operator's metrics.
     pub metrics: Metrics,
     /// Whether lists, watches and reconciles make progress.
     pub health: Arc<Health>,
 }
 
-/// Runs the operator until `shutdown`, then lets what is under way come to an end.
+/// Runs the operator until `shutdown`, then waits for the writes in flight.
 ///
 /// # Errors
-/// When a task ends that should run for as long as the operator does, and when the stop takes longer than 25 s.
+/// When a task ends before `shutdown`, and when the graceful shutdown takes longer than 25 s.
 pub async fn run(
     client: Client,
     settings: Settings,
@@ -63,21 +63,21 @@ pub async fn run(
             if let Some(Err(error)) = ended {
                 return Err(error.into());
             }
-            anyhow::bail!("a watch has ended, which must not happen while the operator runs");
+            anyhow::bail!("a watch has ended although the operator is running; this is a bug");
         }
         ended = &mut registry => {
             ended?;
-            anyhow::bail!("the watch of bulkupdates has ended, which must not happen while the operator runs");
+            anyhow::bail!("the watch of bulkupdates has ended although the operator is running; this is a bug");
         }
     }
-    info!("stopping: what is under way is waited for, and nothing new is begun");
+    info!("shutting down: nothing new is started, and writes in flight are waited for");
     let end = async {
         registry.await?;
         ctx.tracker.close();
         ctx.tracker.wait().await;
         anyhow::Ok(())
     };
-    tokio::time::timeout(LONGEST_STOP, end).await??;
+    tokio::time::timeout(LONGEST_SHUTDOWN, end).await??;
     info!("stopped");
     Ok(())
 }
@@ -90,7 +90,7 @@ fn context(
     shutdown: CancellationToken,
 ) -> Arc<Context> {
     let Shared { clock, policies, metrics, health } = shared;
-    metrics.counts_targets_of(&index);
+    metrics.count_targets_of(&index);
     let tracker = TaskTracker::new();
     Arc::new(Context {
         index,

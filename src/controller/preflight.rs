@@ -1,5 +1,5 @@
-//! What can be known to be wrong before anything is done: missing custom resources, rights and namespaces. Each is told
-//! in one sentence that says what to do.
+//! The preflight checks: custom resources, permissions and namespaces that are missing. Each problem is one sentence that says
+//! what to do.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,14 @@ use k8s_openapi::{
     api::{
         authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
         coordination::v1::Lease,
-        core::v1::ObjectReference,
         events::v1::Event,
     },
     apimachinery::pkg::apis::meta::v1::{APIResourceList, MicroTime},
     jiff::Timestamp,
 };
-use kube::{
-    Client, Resource,
-    api::{ObjectMeta, PostParams},
-    core::request,
-};
+use kube::{Client, Resource, api::PostParams, core::request};
 use serde::de::IgnoredAny;
+use serde_json::json;
 use tracing::warn;
 
 use crate::{
@@ -29,115 +25,69 @@ use crate::{
     observed::admission::POLICY,
 };
 
-/// Where a right is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Within {
-    /// In each namespace that is watched, or in all.
-    Watched,
-    /// In the operator's own namespace.
-    Own,
-    /// The resource has no namespaces.
-    Cluster,
+/// Why a check has failed.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(
+        "CustomResourceDefinitions are missing: {}; install them with: \
+         ai-api-operator crds | kubectl apply --server-side -f -",
+        .0.join(", ")
+    )]
+    Resources(Vec<String>),
+    #[error("permissions are missing: {}; grant what the roles in deploy/base grant{hint}", .missing.join(", "))]
+    Permissions { missing: Vec<String>, hint: &'static str },
+    #[error("the namespace {namespace} does not exist: create it, or name another one with {flag}")]
+    Namespace { namespace: String, flag: &'static str },
+    /// The API server could not tell.
+    #[error(transparent)]
+    Unknown(#[from] Failure),
 }
 
-/// A resource, and what the operator does with it.
-struct Rights {
-    group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    name: Option<String>,
-    within: Within,
-    verbs: &'static [&'static str],
-}
-
-/// All that `deploy/base` grants.
-fn rights(settings: &Settings) -> Vec<Rights> {
-    let right = |group, resource, within, verbs| Rights {
-        group,
-        resource,
-        subresource: "",
-        name: None,
-        within,
-        verbs,
-    };
-    let status =
-        |resource, verbs| Rights { subresource: "status", ..right(GROUP, resource, Within::Watched, verbs) };
-    let bulk_updates = "bulkupdates";
-    let mut rights = vec![
-        right(GROUP, bulk_updates, Within::Watched, &["get", "list", "watch", "delete"]),
-        status(bulk_updates, &["update", "patch"]),
-        right("events.k8s.io", "events", Within::Watched, &["create"]),
-        Rights {
-            name: Some(settings.meta_configmap.clone()),
-            ..right("", "configmaps", Within::Own, &["get", "list", "watch"])
-        },
-        right("coordination.k8s.io", "leases", Within::Own, &["create"]),
-        Rights {
-            name: Some(LEASE.into()),
-            ..right("coordination.k8s.io", "leases", Within::Own, &["get", "list", "watch", "update"])
-        },
-    ];
-    for kind in Kind::ALL {
-        rights.push(right(GROUP, kind.plural(), Within::Watched, &["get", "list", "watch", "delete"]));
-        rights.push(status(kind.plural(), &["patch"]));
-    }
-    if settings.require_admission_policy {
-        for resource in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
-            let group = "admissionregistration.k8s.io";
-            rights.push(Rights {
-                name: Some(POLICY.into()),
-                ..right(group, resource, Within::Cluster, &["list", "watch"])
-            });
-        }
-    }
-    rights
-}
-
-/// Looks for what is missing. Waits for an API server that can't answer, not for one that does not take the credentials.
+/// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials is not.
 ///
 /// # Errors
 /// [`Misconfigured`].
 pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
     cluster.reach().await?;
-    for attempt in 1.. {
-        let failure = match checked(client, settings).await {
-            Ok(found) => return found,
-            Err(failure) => failure,
-        };
+    let mut attempt = 0;
+    while let Err(problem) = run(client, settings).await {
+        let Problem::Unknown(failure) = problem else { return Err(Misconfigured(problem.to_string())) };
         cluster.permit(&failure)?;
-        warn!(%failure, "the API server can't say yet whether all is installed; trying again");
+        attempt += 1;
+        warn!(%failure, "the preflight checks cannot be completed yet; trying again");
         tokio::time::sleep(failure.wait(attempt)).await;
     }
     Ok(())
 }
 
-async fn checked(client: &Client, settings: &Settings) -> Result<Result<(), Misconfigured>, Failure> {
+async fn run(client: &Client, settings: &Settings) -> Result<(), Problem> {
     let missing = missing_resources(client).await?;
     if !missing.is_empty() {
-        return Ok(Err(Misconfigured(format!(
-            "not installed: the CustomResourceDefinition{} {}; install what is missing with: \
-             ai-api-operator crds | kubectl apply --server-side -f -",
-            if missing.len() == 1 { "" } else { "s" },
-            missing.join(", ")
-        ))));
+        return Err(Problem::Resources(missing));
     }
-    let missing = missing_rights(client, settings).await?;
+    let mut missing = Vec::new();
+    for permission in permissions(settings) {
+        missing.extend(denied(client, permission).await?);
+    }
     if !missing.is_empty() {
-        return Ok(Err(Misconfigured(format!(
-            "this user may not {}; grant it what the roles in deploy/base grant{}",
-            missing.join(", "),
-            // Nobody has rights in a namespace that is not there, unless they have them everywhere.
-            if settings.watch_namespaces.is_empty() { "" } else { " (or is there no such namespace?)" }
-        ))));
+        // Permissions by Roles cannot exist in a namespace that does not exist.
+        let hint = if settings.watch_namespaces.is_empty() {
+            ""
+        } else {
+            ", or correct the names of the namespaces"
+        };
+        return Err(Problem::Permissions { missing, hint });
     }
-    for (namespace, own) in
-        settings.watch_namespaces.iter().map(|n| (n, false)).chain([(&settings.namespace, true)])
-    {
-        if let Some(why) = no_namespace(client, namespace, own).await? {
-            return Ok(Err(Misconfigured(why)));
-        }
+    for namespace in &settings.watch_namespaces {
+        let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": generated_name(),
+            "action": "Check", "reason": "Check", "type": "Normal", "eventTime": MicroTime(Timestamp::now()),
+            "regarding": {"namespace": namespace},
+            "reportingController": FIELD_MANAGER, "reportingInstance": FIELD_MANAGER});
+        check_namespace::<Event>(client, namespace, &event, "--watch-namespace").await?;
     }
-    Ok(Ok(()))
+    let lease =
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": generated_name()});
+    check_namespace::<Lease>(client, &settings.namespace, &lease, "--namespace").await
 }
 
 async fn missing_resources(client: &Client) -> Result<Vec<String>, Failure> {
@@ -154,49 +104,53 @@ async fn missing_resources(client: &Client) -> Result<Vec<String>, Failure> {
     Ok(wanted.filter(|name| !served.contains(*name)).map(|name| format!("{name}.{GROUP}")).collect())
 }
 
-async fn missing_rights(client: &Client, settings: &Settings) -> Result<Vec<String>, Failure> {
-    let watched: Vec<_> = if settings.watch_namespaces.is_empty() {
-        vec![None]
-    } else {
-        settings.watch_namespaces.iter().map(Some).collect()
+/// All that `deploy/base` grants.
+fn permissions(settings: &Settings) -> Vec<ResourceAttributes> {
+    let own = [Some(settings.namespace.clone())];
+    let watched: Vec<_> = match &*settings.watch_namespaces {
+        [] => vec![None],
+        namespaces => namespaces.iter().cloned().map(Some).collect(),
     };
-    let mut missing = Vec::new();
-    for right in rights(settings) {
-        let namespaces = match right.within {
-            Within::Watched => watched.clone(),
-            Within::Own => vec![Some(&settings.namespace)],
-            Within::Cluster => vec![None],
-        };
-        for namespace in namespaces {
-            for verb in right.verbs {
-                if let Some(why) = may_not(client, verb, &right, namespace).await? {
-                    missing.push(in_words(verb, &right, namespace) + &why);
-                }
+    let mut permissions = Vec::new();
+    let mut needs =
+        |namespaces: &[Option<String>], group: &str, resource: &str, name: &str, verbs: &[&str]| {
+            let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+            for (namespace, verb) in namespaces.iter().flat_map(|n| verbs.iter().map(move |verb| (n, verb))) {
+                permissions.push(ResourceAttributes {
+                    verb: Some((*verb).into()),
+                    group: Some(group.into()),
+                    resource: Some(resource.into()),
+                    subresource: Some(subresource.into()),
+                    name: Some(name.into()),
+                    namespace: namespace.clone(),
+                    ..ResourceAttributes::default()
+                });
             }
+        };
+    needs(&watched, GROUP, "bulkupdates", "", &["get", "list", "watch", "delete"]);
+    needs(&watched, GROUP, "bulkupdates/status", "", &["update", "patch"]);
+    needs(&watched, "events.k8s.io", "events", "", &["create"]);
+    needs(&own, "", "configmaps", &settings.meta_configmap, &["get", "list", "watch"]);
+    needs(&own, "coordination.k8s.io", "leases", "", &["create"]);
+    needs(&own, "coordination.k8s.io", "leases", LEASE, &["get", "list", "watch", "update"]);
+    for kind in Kind::ALL.map(Kind::plural) {
+        needs(&watched, GROUP, kind, "", &["get", "list", "watch", "delete"]);
+        needs(&watched, GROUP, &format!("{kind}/status"), "", &["patch"]);
+    }
+    if settings.require_admission_policy {
+        for resource in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
+            needs(&[None], "admissionregistration.k8s.io", resource, POLICY, &["list", "watch"]);
         }
     }
-    Ok(missing)
+    permissions
 }
 
-/// Whether a right is missing; and what kept the API server from finding it, if anything did.
-async fn may_not(
-    client: &Client,
-    verb: &str,
-    right: &Rights,
-    namespace: Option<&String>,
-) -> Result<Option<String>, Failure> {
-    let asked = ResourceAttributes {
-        verb: Some(verb.into()),
-        group: Some(right.group.into()),
-        resource: Some(right.resource.into()),
-        subresource: Some(right.subresource.into()),
-        name: right.name.clone(),
-        namespace: namespace.cloned(),
-        ..ResourceAttributes::default()
-    };
+/// The permission in words if it is missing, with what kept the API server from finding it, if anything did.
+async fn denied(client: &Client, permission: ResourceAttributes) -> Result<Option<String>, Failure> {
+    let words = in_words(&permission);
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(asked),
+            resource_attributes: Some(permission),
             ..SelfSubjectAccessReviewSpec::default()
         },
         ..SelfSubjectAccessReview::default()
@@ -205,64 +159,49 @@ async fn may_not(
     let answer: SelfSubjectAccessReview =
         requests::create(client, url, &review, &PostParams::default()).await?;
     let status = answer.status.unwrap_or_default();
-    let trouble = status.evaluation_error.map(|error| format!(" ({error})")).unwrap_or_default();
-    Ok((!status.allowed).then_some(trouble))
+    let error = status.evaluation_error.map(|error| format!(" ({error})")).unwrap_or_default();
+    Ok((!status.allowed).then(|| words + &error))
 }
 
-/// `delete executions.aiapi.dev`, and where.
-fn in_words(verb: &str, right: &Rights, namespace: Option<&String>) -> String {
-    let group = if right.group.is_empty() { String::new() } else { format!(".{}", right.group) };
-    let subresource =
-        if right.subresource.is_empty() { String::new() } else { format!("/{}", right.subresource) };
-    let name = right.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-    let place = match (right.within, namespace) {
-        (Within::Cluster, _) => String::new(),
-        (_, Some(namespace)) => format!(" in namespace {namespace}"),
-        (_, None) => " in all namespaces".to_owned(),
+/// Such as `delete executions.aiapi.dev in namespace team-a`.
+fn in_words(permission: &ResourceAttributes) -> String {
+    let part = |before: &str, part: &Option<String>| match part.as_deref() {
+        None | Some("") => String::new(),
+        Some(part) => format!("{before}{part}"),
     };
-    format!("{verb} {}{group}{subresource}{name}{place}", right.resource)
+    let place = match &permission.namespace {
+        Some(namespace) => format!(" in namespace {namespace}"),
+        None => " cluster-wide".to_owned(),
+    };
+    let ResourceAttributes { verb, resource, group, subresource, name, .. } = permission;
+    let resource = part(" ", resource) + &part(".", group) + &part("/", subresource);
+    part("", verb) + &resource + &part(" ", name) + &place
 }
 
-/// Why nothing can be made in a namespace, if so. To read namespaces would take one more right; what is made on trial in one
-/// that does not exist is refused as well.
-async fn no_namespace(client: &Client, namespace: &str, own: bool) -> Result<Option<String>, Failure> {
-    let on_trial = PostParams { dry_run: true, ..PostParams::default() };
-    let metadata = ObjectMeta { generate_name: Some(format!("{FIELD_MANAGER}-")), ..ObjectMeta::default() };
-    let tried = if own {
-        let lease = Lease { metadata, ..Lease::default() };
-        requests::create::<IgnoredAny>(client, Lease::url_path(&(), Some(namespace)), &lease, &on_trial)
-            .await
-            .map(drop)
-    } else {
-        let event = Event {
-            metadata,
-            action: Some("Check".into()),
-            event_time: Some(MicroTime(Timestamp::now())),
-            reason: Some("Check".into()),
-            regarding: Some(ObjectReference {
-                namespace: Some(namespace.into()),
-                ..ObjectReference::default()
-            }),
-            reporting_controller: Some(FIELD_MANAGER.into()),
-            reporting_instance: Some(FIELD_MANAGER.into()),
-            type_: Some("Normal".into()),
-            ..Event::default()
-        };
-        requests::create::<IgnoredAny>(client, Event::url_path(&(), Some(namespace)), &event, &on_trial)
-            .await
-            .map(drop)
-    };
-    let flag = if own { "--namespace" } else { "--watch-namespace" };
-    match tried {
-        Ok(()) => Ok(None),
-        Err(failure) if failure.is_not_found() => Ok(Some(format!(
-            "the namespace {namespace} does not exist: create it, or name another with {flag}"
-        ))),
-        Err(failure) if failure.next() == Next::Retry => Err(failure),
-        // It is there, and will not take just this.
+fn generated_name() -> serde_json::Value {
+    json!({"generateName": format!("{FIELD_MANAGER}-")})
+}
+
+/// Creates the object in the namespace as a dry run, which is refused where the namespace does not exist. To read the namespace
+/// itself would take one more permission.
+async fn check_namespace<K: Resource<DynamicType = ()>>(
+    client: &Client,
+    namespace: &str,
+    object: &serde_json::Value,
+    flag: &'static str,
+) -> Result<(), Problem> {
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let url = K::url_path(&(), Some(namespace));
+    match requests::create::<IgnoredAny>(client, url, object, &dry_run).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_not_found() => {
+            Err(Problem::Namespace { namespace: namespace.to_owned(), flag })
+        }
+        Err(failure) if failure.next() == Next::Retry => Err(failure.into()),
+        // The namespace exists, and something refuses this object.
         Err(failure) => {
-            warn!(namespace, %failure, "nothing can be made here on trial");
-            Ok(None)
+            warn!(namespace, %failure, "a dry-run create in this namespace was refused");
+            Ok(())
         }
     }
 }

@@ -1,7 +1,7 @@
-//! One replica of the operator: it runs the preflight checks, waits until it leads, and then does the operator's work, for
-//! as long as it leads.
+//! One replica of the operator: it runs the preflight checks, waits for the Lease, and runs the operator for as long as it is
+//! the leader.
 
-use std::sync::Arc;
+use std::{net::TcpListener, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,13 +22,12 @@ use crate::{
         operator::{self, Shared},
         preflight, settings,
     },
-    decode::object::Lenient,
     observed::admission::{Policies, nothing_accepted, record::RECORD},
     server::{
         BindAddress, listen,
         probes::{self, Probes},
     },
-    telemetry::{health::Health, listen::Listen, metrics::Metrics},
+    telemetry::{health::Health, metrics::Metrics, watch_progress::WatchProgress},
 };
 
 /// A replica's settings; the command line describes each.
@@ -38,9 +37,9 @@ pub struct Settings {
     pub controller: settings::Settings,
     /// Where metrics and probes are served.
     pub metrics_bind_address: BindAddress,
-    /// Of the election.
+    /// The times of the election.
     pub timing: Timing,
-    /// Its name in the election: no other process has it.
+    /// Its identity in the election, which no other process has.
     pub identity: String,
 }
 
@@ -52,8 +51,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     run_through(cluster, settings, &Identity::new(), shutdown).await
 }
 
-/// As [`run`], all of its requests and answers passing through `layer` last, below the fence and the time-outs: that is where
-/// tests make networks and servers fail.
+/// As [`run`], with a `layer` below the fence and the time-outs, where tests make networks and servers fail.
 ///
 /// # Errors
 /// As [`run`].
@@ -68,28 +66,17 @@ where
 {
     let (health, leadership, metrics) =
         (Arc::new(Health::default()), Leadership::default(), Metrics::default());
-    // The Lease is renewed over connections of its own, and not fenced.
     let clock = Clock::default();
+    // The Lease is renewed over connections of its own, and not fenced.
     let beneath = Stack::new(layer.clone(), clock.clone());
     let aside = cluster.client_through(&beneath)?;
-    let through = Stack::new(beneath, Stack::new(Listen(Arc::clone(&health)), Fence(leadership.clone())));
-    let client = cluster.client_through(&through)?;
+    let above = Stack::new(WatchProgress(Arc::clone(&health)), Fence(leadership.clone()));
+    let client = cluster.client_through(&Stack::new(beneath, above))?;
 
     let listener = listen(settings.metrics_bind_address)?;
     info!(metrics_address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "metrics and probes are served");
-    let mut registry = probes::registry();
-    metrics.register(&mut registry);
-    clock.register(&mut registry);
-    let probes = {
-        let (refreshed, refreshing, leader) = (metrics.clone(), Arc::clone(&health), leadership.clone());
-        let time = clock.clone();
-        let (living, readied) = (Arc::clone(&health), Arc::clone(&health));
-        Probes {
-            refresh: move || refreshed.refresh(&refreshing, &leader, &time),
-            live: move || living.check(),
-            ready: move || readied.ready(),
-        }
-    };
+    let probes =
+        serve_probes(listener, metrics.clone(), Arc::clone(&health), leadership.clone(), clock.clone());
     let work = async {
         tokio::select! {
             checked = preflight::check(&cluster, &aside, &settings.controller) => checked?,
@@ -102,46 +89,50 @@ where
             timing: settings.timing,
         };
         let election = Election::new(aside.clone(), candidate, leadership.clone(), kept);
-        // It accepts nothing before it has read what is on record.
-        let shared = |policies| Shared { clock, policies, metrics, health: Arc::clone(&health) };
-        Box::pin(lead(election, &health, shutdown, async |lease: &Lenient, shutdown| {
-            let required = settings.controller.require_admission_policy;
-            let policies = Policies::new(required, lease.annotation(RECORD), notes);
-            Box::pin(operator::run(client, settings.controller, shared(policies), shutdown)).await
-        }))
-        .await
+        let mut lease = tokio::select! {
+            lease = election.acquire(&health) => lease,
+            () = shutdown.cancelled() => {
+                election.release().await;
+                return Ok(());
+            }
+        };
+        let required = settings.controller.require_admission_policy;
+        let policies = Policies::new(required, lease.annotation(RECORD), notes);
+        let shared = Shared { clock, policies, metrics, health: Arc::clone(&health) };
+        tokio::select! {
+            ended = Box::pin(operator::run(client, settings.controller, shared, shutdown.clone())) => ended?,
+            why = election.keep(&mut lease) => {
+                shutdown.cancel();
+                anyhow::bail!("lost the Lease: {why}");
+            }
+        }
+        election.release().await;
+        Ok(())
     };
     tokio::select! {
-        ended = work => ended,
-        ended = probes::serve(listener, registry, probes) => {
+        ended = Box::pin(work) => ended,
+        ended = probes => {
             ended?;
-            anyhow::bail!("metrics and probes are not served any more");
+            anyhow::bail!("the server of metrics and probes has stopped");
         }
     }
 }
 
-/// Waits until this process leads, and does the work for as long as it does.
-async fn lead(
-    election: Election,
-    health: &Health,
-    shutdown: CancellationToken,
-    work: impl AsyncFnOnce(&Lenient, CancellationToken) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let mut lease = tokio::select! {
-        lease = election.acquire(health) => lease,
-        () = shutdown.cancelled() => {
-            election.release().await;
-            return Ok(());
-        }
+async fn serve_probes(
+    listener: TcpListener,
+    metrics: Metrics,
+    health: Arc<Health>,
+    leadership: Leadership,
+    clock: Clock,
+) -> std::io::Result<()> {
+    let mut registry = probes::registry();
+    metrics.register(&mut registry);
+    clock.register(&mut registry);
+    let (live, ready) = (Arc::clone(&health), Arc::clone(&health));
+    let probes = Probes {
+        refresh: move || metrics.refresh(&health, &leadership, &clock),
+        live: move || live.check(),
+        ready: move || ready.ready(),
     };
-    let taken = lease.clone();
-    tokio::select! {
-        ended = work(&taken, shutdown.clone()) => ended?,
-        why = election.keep(&mut lease) => {
-            shutdown.cancel();
-            anyhow::bail!("lost the Lease: {why}");
-        }
-    }
-    election.release().await;
-    Ok(())
+    probes::serve(listener, registry, probes).await
 }

@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings of the operator.
 
 /// The operator's settings; the command line describes each.
 #[derive(Clone, Debug)]
@@ -9,7 +9,7 @@ pub struct Settings {
     pub meta_configmap: String,
     /// The namespaces to watch; all if empty.
     pub watch_namespaces: Vec<String>,
-    /// How many requests may be under way at once; those of the watches, the flag and the events aside.
+    /// How many requests may be in flight at once; those of the watches, the flag and the events do not count.
     pub max_in_flight: usize,
     /// Whether COMPLETED Executions may be deleted.
     pub delete_completed: bool,

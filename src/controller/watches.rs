@@ -1,6 +1,6 @@
-//! Lists and watches: each goes on for ever, fails by itself, and is tried again ever more rarely.
+//! Informers: each lists and watches one resource until the process ends, and retries failures with a back-off of its own.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Chain;
 use futures::{
@@ -24,65 +24,30 @@ use crate::{
     },
 };
 
-/// How long to wait, at the most, before what has failed for the first time is tried again; doubled with each failure.
+/// The back-off after the first failure, at most; doubled with each further failure.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait.
+/// The longest back-off.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// How often it is looked whether a watch that has failed works again, which only bookmarks may show, and kube keeps these to itself.
-const LOOKS: Duration = Duration::from_secs(1);
+/// How often to check whether a watch that has failed works again: a bookmark may be all that shows it, and kube does not pass
+/// bookmarks on.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What there is to know of a list and watch.
+/// What an informer reports.
 #[derive(Clone, Debug)]
 pub enum News<K> {
-    /// What it has brought.
+    /// An event of its list or watch.
     Event(Event<K>),
-    /// It fails: what it has brought may be out of date.
+    /// It fails: the cache may be stale.
     Fails,
     /// It works again, after it has failed.
     Works,
 }
 
-/// What is listed and watched in `api`, from now on and for ever; `resource` names it in logs and metrics. Each has a back-off
-/// of its own: one that fails holds up no other. It has to show signs of life from now on.
+/// Lists and watches `api` without end; `resource` names it in logs and metrics. From now on it has to make progress, or the
+/// process is not live.
 pub fn watch<K>(
-    health: &Arc<Health>,
-    metrics: &Metrics,
-    api: Api<K>,
-    config: watcher::Config,
-    resource: &'static str,
-) -> impl Stream<Item = Event<K>> + Send + use<K>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    events(watch_with_news(health, metrics, api, config, resource))
-}
-
-/// The same, for those who have to know whether it works.
-pub fn watch_with_news<K>(
-    health: &Arc<Health>,
-    metrics: &Metrics,
-    api: Api<K>,
-    config: watcher::Config,
-    resource: &'static str,
-) -> impl Stream<Item = News<K>> + Send + use<K>
-where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    follow(health, metrics, api, config, resource)
-}
-
-fn events<K: Send>(news: impl Stream<Item = News<K>> + Send) -> impl Stream<Item = Event<K>> + Send {
-    news.filter_map(|news| {
-        ready(match news {
-            News::Event(event) => Some(event),
-            News::Fails | News::Works => None,
-        })
-    })
-}
-
-fn follow<K>(
     health: &Arc<Health>,
     metrics: &Metrics,
     api: Api<K>,
@@ -95,68 +60,82 @@ where
     let config = config.timeout(WATCH_LASTS.as_secs().try_into().unwrap_or(u32::MAX));
     let path = api.resource_url().to_owned();
     health.expect(&path);
-    let (health, metrics) = (Arc::clone(health), metrics.clone());
-    let begin = move || watcher(api.clone(), config.clone()).boxed();
-    let watched =
-        Watched { events: begin(), trouble: Trouble::new(resource, metrics), pause: None, held: None };
-    stream::unfold((watched, begin), move |(mut watched, begin)| {
-        let (health, path) = (Arc::clone(&health), path.clone());
-        async move {
-            if let Some(wait) = watched.pause.take() {
-                sleep(wait).await;
-                watched.trouble.tried_again = Instant::now();
-            }
-            if let Some(event) = watched.held.take() {
-                return Some((News::Event(event), (watched, begin)));
-            }
-            loop {
-                let next = tokio::select! {
-                    biased;
-                    next = watched.events.next() => next?,
-                    () = sleep(LOOKS), if watched.trouble.ongoing() => {
-                        if health.watched_since(&path, watched.trouble.tried_again) {
-                            watched.trouble.recovered();
-                            return Some((News::Works, (watched, begin)));
-                        }
-                        continue;
-                    }
-                };
-                return match next {
-                    // A list is no progress before a watch goes on from it: to begin one, or to come to its last page but
-                    // one, may succeed each time.
-                    Ok(event @ (Event::Apply(_) | Event::Delete(_))) if watched.trouble.ongoing() => {
-                        watched.trouble.recovered();
-                        watched.held = Some(event);
-                        Some((News::Works, (watched, begin)))
-                    }
-                    Ok(event) => Some((News::Event(event), (watched, begin))),
-                    Err(error) => {
-                        let wait = watched.trouble.failed(&error).max(health.retry_after(&path));
-                        if wants_another_list(&error) {
-                            watched.events = begin();
-                        }
-                        watched.pause = Some(wait);
-                        Some((News::Fails, (watched, begin)))
-                    }
-                };
-            }
-        }
+    let start = Box::new(move || watcher(api.clone(), config.clone()).boxed());
+    let failures = Failures {
+        resource,
+        metrics: metrics.clone(),
+        count: 0,
+        logged: String::new(),
+        last_retry: Instant::now(),
+    };
+    let health = Arc::clone(health);
+    let informer = Informer { events: start(), start, path, health, failures, wait: None, held: None };
+    stream::unfold(informer, async |mut informer| {
+        let news = informer.next().await?;
+        Some((news, informer))
     })
 }
 
-/// A list and watch, and what is wrong with it.
-struct Watched<K> {
-    events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
-    trouble: Trouble,
-    /// How long to wait before it is tried again.
-    pause: Option<Duration>,
-    /// What has shown that it works again, and is told next.
+type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
+
+struct Informer<K> {
+    events: Events<K>,
+    /// Starts it with a new list.
+    start: Box<dyn Fn() -> Events<K> + Send>,
+    path: String,
+    health: Arc<Health>,
+    failures: Failures,
+    /// How long to wait before it is retried.
+    wait: Option<Duration>,
+    /// The event that has shown that it works again, which is reported next.
     held: Option<Event<K>>,
 }
 
-/// Whether to begin the watch where it was would fail again and again: what is refused is the place. kube does that only
-/// where the API server says so within a watch, and not where it, or what stands before it, refuses the watch as such.
-fn wants_another_list(error: &watcher::Error) -> bool {
+impl<K> Informer<K> {
+    async fn next(&mut self) -> Option<News<K>> {
+        if let Some(wait) = self.wait.take() {
+            sleep(wait).await;
+            self.failures.last_retry = Instant::now();
+        }
+        if let Some(event) = self.held.take() {
+            return Some(News::Event(event));
+        }
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = self.events.next() => next?,
+                () = sleep(CHECK_INTERVAL), if self.failures.ongoing() => {
+                    if self.health.watched_since(&self.path, self.failures.last_retry) {
+                        self.failures.recovered();
+                        return Some(News::Works);
+                    }
+                    continue;
+                }
+            };
+            return Some(match next {
+                // A list is no progress before a watch continues from it: to start one, or to get all pages but the last, may
+                // succeed each time.
+                Ok(event @ (Event::Apply(_) | Event::Delete(_))) if self.failures.ongoing() => {
+                    self.failures.recovered();
+                    self.held = Some(event);
+                    News::Works
+                }
+                Ok(event) => News::Event(event),
+                Err(error) => {
+                    self.wait = Some(self.failures.failed(&error).max(self.health.retry_after(&self.path)));
+                    if wants_new_list(&error) {
+                        self.events = (self.start)();
+                    }
+                    News::Fails
+                }
+            });
+        }
+    }
+}
+
+/// Whether the watch would be refused again and again if it were restarted at the same resourceVersion. kube starts with a new
+/// list only if an event of the watch says so, and not if the API server, or a proxy, refuses the watch itself.
+fn wants_new_list(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
             (400..500).contains(&status.code) && !matches!(status.code, 401 | 403 | 408 | 429)
@@ -165,29 +144,25 @@ fn wants_another_list(error: &watcher::Error) -> bool {
     }
 }
 
-/// The failures of one list and watch since it has worked last.
-struct Trouble {
+/// The failures of one informer since it has worked last.
+struct Failures {
     resource: &'static str,
     metrics: Metrics,
-    failures: u32,
+    count: u32,
     /// The reason that was logged last.
     logged: String,
-    tried_again: Instant,
+    last_retry: Instant,
 }
 
-impl Trouble {
-    fn new(resource: &'static str, metrics: Metrics) -> Self {
-        Self { resource, metrics, failures: 0, logged: String::new(), tried_again: Instant::now() }
-    }
-
+impl Failures {
     fn ongoing(&self) -> bool {
-        self.failures > 0
+        self.count > 0
     }
 
-    /// Notes a failure, and says how long to wait before it is tried again. It is logged if it is another than the last one.
+    /// Counts a failure, and logs it if the reason is not that of the last one. Returns how long to wait before the retry.
     fn failed(&mut self, error: &watcher::Error) -> Duration {
         self.metrics.watch_failed(self.resource);
-        self.failures += 1;
+        self.count += 1;
         let reason = reason(error);
         if reason != self.logged {
             let error = with_causes(error);
@@ -198,25 +173,24 @@ impl Trouble {
             );
             self.logged = reason;
         }
-        wait(self.failures, fastrand::f64())
+        wait(self.count, fastrand::f64())
     }
 
-    /// It works.
     fn recovered(&mut self) {
-        info!(resource = self.resource, failures = self.failures, "the watch works again");
-        self.failures = 0;
+        info!(resource = self.resource, failures = self.count, "the watch works again");
+        self.count = 0;
         self.logged.clear();
     }
 }
 
-/// How long to wait after so many failures in a row: at random, so that not all ask at the same moment, between half and the
-/// whole of what doubles from a second up to a minute.
+/// The back-off after so many failures in a row: it doubles from a second up to a minute, and between half of that and all
+/// of it is waited, at random, so that not all informers retry at the same moment.
 fn wait(failures: u32, random: f64) -> Duration {
     let doubled = SHORTEST_WAIT.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
     doubled.min(LONGEST_WAIT).mul_f64(0.5 + random / 2.0)
 }
 
-/// What tells failures apart: numbers, such as times and ports, do not.
+/// The reason of a failure without numbers, such as times and ports, so that equal failures have equal reasons.
 fn reason(error: &watcher::Error) -> String {
     let refusal = Chain::new(error).find_map(|cause| match cause.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => Some(&**status),

@@ -15,7 +15,7 @@ pub mod state;
 mod tls;
 mod upstream;
 
-use std::{net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
 use axum_server::Handle;
 use tokio::{sync::Semaphore, time::Instant};
@@ -97,7 +97,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     let readiness = shutdown.clone();
     let answers = Probes {
         refresh: || {},
-        live: || Ok(()),
+        live: || Ok::<_, Infallible>(()),
         ready: move || if readiness.is_cancelled() { Err("stopping".to_owned()) } else { Ok(()) },
     };
     let places = Arc::clone(&gateway.places);

@@ -1,6 +1,6 @@
 //! Metrics and probes over HTTP, the same for each process: `/metrics`, `/livez`, `/readyz`.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{fmt::Display, net::TcpListener, sync::Arc};
 
 use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
@@ -8,12 +8,15 @@ use prometheus_client::{metrics::info::Info, registry::Registry};
 
 use crate::server::{FewConnections, SHORT_HEAD, bounded};
 
+/// The content type of `OpenMetrics`.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// A registry of metrics that has the version in it already.
 #[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("aiapi_build", "The version that runs", version);
+    registry.register("aiapi_build", "The version that is running", version);
     registry
 }
 
@@ -21,25 +24,27 @@ pub fn registry() -> Registry {
 pub struct Probes<Refresh, Live, Ready> {
     /// Is called before the metrics are read.
     pub refresh: Refresh,
-    /// Whether it gets on. If not, a restart may help.
+    /// Liveness: whether it makes progress. If not, a restart may help.
     pub live: Live,
-    /// Whether work may be sent here.
+    /// Readiness: whether it can do its part.
     pub ready: Ready,
 }
 
-/// Serves the metrics and the probes for ever.
+/// Serves the metrics and the probes until the process ends.
 ///
 /// # Errors
-/// When the listener can't be used any more.
-pub async fn serve<Refresh, Live, Ready>(
+/// When the listener fails.
+pub async fn serve<Refresh, Live, NotLive, Ready, NotReady>(
     listener: TcpListener,
     registry: Registry,
     probes: Probes<Refresh, Live, Ready>,
 ) -> std::io::Result<()>
 where
     Refresh: Fn() + Clone + Send + Sync + 'static,
-    Live: Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
-    Ready: Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+    Live: Fn() -> Result<(), NotLive> + Clone + Send + Sync + 'static,
+    NotLive: Display,
+    Ready: Fn() -> Result<(), NotReady> + Clone + Send + Sync + 'static,
+    NotReady: Display,
 {
     let registry = Arc::new(registry);
     let Probes { refresh, live, ready } = probes;
@@ -51,15 +56,15 @@ where
         .route("/metrics", get(metrics))
         .route("/livez", get(async move || answer(live())))
         .route("/readyz", get(async move || answer(ready())));
-    // Anybody in the cluster may ask: what is read of a request, and how many may be under way, is little.
+    // Anybody in the cluster can send requests here: their size and number are bounded.
     let server = axum_server::from_tcp(listener)?.acceptor(FewConnections::default());
     bounded(server, SHORT_HEAD).serve(router.into_make_service()).await
 }
 
-fn answer(probed: Result<(), String>) -> (StatusCode, String) {
+fn answer(probed: Result<(), impl Display>) -> (StatusCode, String) {
     match probed {
         Ok(()) => (StatusCode::OK, "ok".into()),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string()),
     }
 }
 
@@ -70,6 +75,5 @@ fn metrics(registry: &Registry) -> impl IntoResponse + use<> {
         Ok(()) => StatusCode::OK,
         Err(std::fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    (status, [(header::CONTENT_TYPE, content_type)], text)
+    (status, [(header::CONTENT_TYPE, OPEN_METRICS)], text)
 }

@@ -1,4 +1,4 @@
-//! Liveness: are the watches and the passes over BulkUpdates making progress?
+//! Liveness and readiness: are watches and reconciles making progress, and can this replica do its part?
 
 #[cfg(test)]
 mod tests;
@@ -12,82 +12,107 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// How long a watch lasts before it is started again: the longest that the API server may have nothing to say.
+use crate::client::Failure;
+
+/// How long a watch lasts before it is restarted: the longest time without any event or bookmark.
 pub const WATCH_LASTS: Duration = Duration::from_mins(1);
 
-/// How long a watch may be silent, its first list included. One that is refused, or whose connection is, is not: to restart
-/// would mend nothing, and it is tried again at least every minute and a half. One that gets no answer at all is.
+/// How long a watch may be silent, its first list included. A refused request or connection is not silence: a restart would not
+/// help, and it is retried at least every minute and a half. A request without any answer is.
 pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
-/// How long one pass over a BulkUpdate may take: it waits a minute at the most, and each of its requests takes 10 s at the
-/// most. The time that it stands in line for a slot does not count, as long as the line moves.
-pub const LONGEST_PASS: Duration = Duration::from_mins(20);
+/// How long one reconcile of a BulkUpdate may take: it waits for a minute at most, and each of its requests takes 10 s at most.
+/// The time in which it waits for a slot does not count, as long as others get theirs.
+pub const LONGEST_RECONCILE: Duration = Duration::from_mins(20);
 
-/// What is missing at first.
-pub const UNLISTED: &str = "not everything was listed yet";
+/// Why this replica is not ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It does not know everything yet.
+    #[default]
+    #[error("not everything was listed yet")]
+    Unlisted,
+    /// It could not take over from the leader.
+    #[error("the Lease cannot be read or acquired: {0}")]
+    NoLease(Failure),
+}
 
-/// The signs of life; one for the whole operator.
+/// Why a restart may help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotLive {
+    /// A watch is silent.
+    #[error("the watch of {path} has made no progress for {silence:?}")]
+    Watch {
+        /// The path of its URL.
+        path: String,
+        /// Since its last event, bookmark or failure.
+        silence: Duration,
+    },
+    /// A reconcile takes too long.
+    #[error("a reconcile of a BulkUpdate has made no progress for {0:?}")]
+    Reconcile(Duration),
+}
+
+/// Liveness and readiness of the whole operator.
 #[derive(Debug)]
 pub struct Health {
-    ready: Mutex<Result<(), String>>,
-    signs: Mutex<Signs>,
+    ready: Mutex<Result<(), NotReady>>,
+    progress: Mutex<Progress>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { ready: Mutex::new(Err(UNLISTED.into())), signs: Mutex::default() }
+        Self { ready: Mutex::new(Err(NotReady::default())), progress: Mutex::default() }
     }
 }
 
 #[derive(Debug, Default)]
-struct Signs {
+struct Progress {
     /// By the path that is listed and watched.
     watches: HashMap<String, Watch>,
-    /// Of each BulkUpdate under way, by a number of its own.
-    passes: HashMap<u64, Pass>,
-    /// How many numbers were given out.
-    numbers: u64,
-    /// When anybody's turn in the line for a slot came last.
-    last_turn: Option<Instant>,
+    /// Of each BulkUpdate that has not finished, by the number of its [`Pulse`].
+    reconciles: HashMap<u64, Reconcile>,
+    /// The last number that was given out.
+    last_number: u64,
+    /// When any reconcile got a slot last.
+    last_slot: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Watch {
+    /// When it made progress or failed last.
     last_activity: Instant,
-    /// When the last event, bookmark, or page of a list arrived, or a watch ended as it should.
+    /// When it made progress last: an event, a bookmark, a page of a list, or the regular end of a watch.
+    last_progress: Option<Instant>,
+    /// The same of a watch alone, without the list before it.
     last_event: Option<Instant>,
-    /// The same of a watch alone, not of the list before it.
-    last_watched: Option<Instant>,
-    /// How many pages of the present list have arrived, and how many of any list since the last event of a watch.
-    pages: (u32, u32),
-    /// The API server has asked that it is not asked before.
+    /// How many pages of the current list have arrived.
+    pages: u32,
+    /// The most pages of any list since the last event of a watch.
+    most_pages: u32,
+    /// The API server's `Retry-After`.
     not_before: Option<Instant>,
 }
 
 impl Watch {
     fn new() -> Self {
-        Self {
-            last_activity: Instant::now(),
-            last_event: None,
-            last_watched: None,
-            pages: (0, 0),
-            not_before: None,
-        }
+        let (last_progress, last_event, not_before) = (None, None, None);
+        Self { last_activity: Instant::now(), last_progress, last_event, pages: 0, most_pages: 0, not_before }
     }
 
-    fn event(&mut self) {
+    fn made_progress(&mut self) {
         self.last_activity = Instant::now();
-        self.last_event = Some(self.last_activity);
+        self.last_progress = Some(self.last_activity);
     }
 }
 
 #[derive(Debug)]
-struct Pass {
+struct Reconcile {
     since: Instant,
-    in_line: bool,
+    waits_for_slot: bool,
 }
 
-/// The sign of life of one BulkUpdate under way, until it is dropped.
+/// The liveness of one BulkUpdate that has not finished; dropped when nothing is done for it any more.
 #[derive(Debug)]
 pub struct Pulse {
     health: Arc<Health>,
@@ -95,86 +120,81 @@ pub struct Pulse {
 }
 
 impl Health {
-    /// From now on this replica can do its part, or can't; why.
-    pub fn is_ready(&self, ready: Result<(), String>) {
+    /// Sets whether this replica can do its part.
+    pub fn set_ready(&self, ready: Result<(), NotReady>) {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
     }
 
-    /// Whether this replica can do its part.
+    /// Readiness: whether this replica can do its part.
     ///
     /// # Errors
     /// What is missing.
-    pub fn ready(&self) -> Result<(), String> {
+    pub fn ready(&self) -> Result<(), NotReady> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on the list and watch of this path has to show signs of life.
+    /// From now on the list and watch of this path has to make progress.
     pub fn expect(&self, path: &str) {
         self.watch(path, |_| ());
     }
 
-    /// A sign of life that says nothing else: a refusal, a connection that failed.
-    pub(super) fn active(&self, path: &str) {
-        self.watch(path, |watch| watch.last_activity = Instant::now());
-    }
-
-    /// The API server has refused, and may have asked to be left alone for some time.
-    pub(super) fn refused(&self, path: &str, retry_after: Option<Duration>) {
+    /// A request or its answer has failed, which is not silence; the API server may have asked to wait for so long.
+    pub(super) fn failed(&self, path: &str, retry_after: Option<Duration>) {
         self.watch(path, |watch| {
             watch.last_activity = Instant::now();
-            watch.not_before = retry_after.map(|wait| Instant::now() + wait);
-        });
-    }
-
-    /// A list starts.
-    pub(super) fn list_started(&self, path: &str) {
-        self.watch(path, |watch| watch.pages.0 = 0);
-    }
-
-    /// A page of a list has arrived in whole. One that has arrived before, in a list that did not come to its end, is no
-    /// progress.
-    pub(super) fn page_arrived(&self, path: &str) {
-        self.watch(path, |watch| {
-            let (now, furthest) = &mut watch.pages;
-            *now += 1;
-            if now > furthest {
-                *furthest = *now;
-                watch.event();
+            if let Some(wait) = retry_after {
+                watch.not_before = Some(Instant::now() + wait);
             }
         });
     }
 
-    /// A watch has brought an event or a bookmark, or has ended as it should.
-    pub(super) fn watch_event(&self, path: &str) {
+    /// A list was requested from its first page on.
+    pub(super) fn list_started(&self, path: &str) {
+        self.watch(path, |watch| watch.pages = 0);
+    }
+
+    /// A page of a list has arrived completely. It is no progress if an earlier list, which failed later on, had come that far.
+    pub(super) fn page_arrived(&self, path: &str) {
         self.watch(path, |watch| {
-            watch.event();
-            watch.last_watched = Some(Instant::now());
-            watch.pages.1 = 0;
+            watch.pages += 1;
+            if watch.pages > watch.most_pages {
+                watch.most_pages = watch.pages;
+                watch.made_progress();
+            }
         });
     }
 
-    /// Whether the watch of this path has brought an event or a bookmark since then, or has ended as it should. (The list
-    /// before it does not count.)
-    #[must_use]
-    pub fn watched_since(&self, path: &str, since: Instant) -> bool {
-        self.signs().watches.get(path).and_then(|watch| watch.last_watched).is_some_and(|time| time > since)
+    /// A watch has brought an event or a bookmark, or has ended regularly.
+    pub(super) fn watch_event(&self, path: &str) {
+        self.watch(path, |watch| {
+            watch.made_progress();
+            watch.last_event = watch.last_progress;
+            watch.most_pages = 0;
+        });
     }
 
-    /// How long the API server has asked to wait, still, before this path is asked for again.
+    /// Whether the watch of this path has brought an event or a bookmark since then, or has ended regularly. (The list before
+    /// it does not count.)
+    #[must_use]
+    pub fn watched_since(&self, path: &str, since: Instant) -> bool {
+        self.progress().watches.get(path).and_then(|watch| watch.last_event).is_some_and(|time| time > since)
+    }
+
+    /// How much longer the API server wants no request for this path.
     #[must_use]
     pub fn retry_after(&self, path: &str) -> Duration {
-        let not_before = self.signs().watches.get(path).and_then(|watch| watch.not_before);
+        let not_before = self.progress().watches.get(path).and_then(|watch| watch.not_before);
         not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(Instant::now()))
     }
 
-    /// When the watches of each resource brought something last, if it is `now`; of several, the one that has been silent
-    /// longest counts.
+    /// When the watches of each resource made progress last, if it is `now`. Of several, the one that has been silent longest
+    /// counts.
     #[must_use]
     pub fn last_events(&self, now: Timestamp) -> HashMap<String, Timestamp> {
         let mut last = HashMap::new();
-        for (path, watch) in &self.signs().watches {
-            let Some(event) = watch.last_event else { continue };
-            let since = SignedDuration::try_from(event.elapsed()).unwrap_or_default();
+        for (path, watch) in &self.progress().watches {
+            let Some(progress) = watch.last_progress else { continue };
+            let since = SignedDuration::try_from(progress.elapsed()).unwrap_or_default();
             let time = now.saturating_sub(since).unwrap_or(now);
             let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
             last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(time)).or_insert(time);
@@ -182,86 +202,77 @@ impl Health {
         last
     }
 
-    /// A BulkUpdate is under way from now on.
+    /// From now on the reconciles of one more BulkUpdate have to make progress.
     #[must_use]
     pub fn pulse(self: &Arc<Self>) -> Pulse {
-        let mut signs = self.signs();
-        signs.numbers += 1;
-        let number = signs.numbers;
-        signs.passes.insert(number, Pass { since: Instant::now(), in_line: false });
-        Pulse { health: Arc::clone(self), number }
+        let mut progress = self.progress();
+        progress.last_number += 1;
+        let pulse = Pulse { health: Arc::clone(self), number: progress.last_number };
+        progress.reconciles.insert(pulse.number, Reconcile { since: Instant::now(), waits_for_slot: false });
+        pulse
     }
 
-    /// How many BulkUpdates are under way.
+    /// How many BulkUpdates have not finished.
     #[must_use]
     pub fn underway(&self) -> usize {
-        self.signs().passes.len()
+        self.progress().reconciles.len()
     }
 
-    /// Whether all makes progress.
+    /// Liveness: whether watches and reconciles make progress.
     ///
     /// # Errors
-    /// What does not, in words for whoever looks at the probe.
-    pub fn check(&self) -> Result<(), String> {
-        let signs = self.signs();
-        for (path, Watch { last_activity, .. }) in &signs.watches {
-            if last_activity.elapsed() > LONGEST_SILENCE {
-                return Err(format!(
-                    "nothing was heard of the watch of {path} for {:?}",
-                    last_activity.elapsed()
-                ));
+    /// What does not.
+    pub fn check(&self) -> Result<(), NotLive> {
+        let progress = self.progress();
+        for (path, watch) in &progress.watches {
+            let silence = watch.last_activity.elapsed();
+            if silence > LONGEST_SILENCE {
+                return Err(NotLive::Watch { path: path.clone(), silence });
             }
         }
-        let stands_since = |pass: &Pass| match signs.last_turn.filter(|_| pass.in_line) {
-            Some(turn) => pass.since.max(turn),
-            None => pass.since,
+        let since = |reconcile: &Reconcile| match progress.last_slot.filter(|_| reconcile.waits_for_slot) {
+            Some(slot) => reconcile.since.max(slot),
+            None => reconcile.since,
         };
-        match signs.passes.values().map(|pass| stands_since(pass).elapsed()).max() {
-            Some(longest) if longest > LONGEST_PASS => {
-                Err(format!("a BulkUpdate has made no progress for {longest:?}"))
-            }
+        match progress.reconciles.values().map(|reconcile| since(reconcile).elapsed()).max() {
+            Some(longest) if longest > LONGEST_RECONCILE => Err(NotLive::Reconcile(longest)),
             _ => Ok(()),
         }
     }
 
-    fn watch<T>(&self, path: &str, note: impl FnOnce(&mut Watch) -> T) -> T {
-        let mut signs = self.signs();
-        match signs.watches.get_mut(path) {
-            Some(watch) => note(watch),
-            None => note(signs.watches.entry(path.to_owned()).or_insert_with(Watch::new)),
-        }
+    fn watch(&self, path: &str, note: impl FnOnce(&mut Watch)) {
+        note(self.progress().watches.entry(path.to_owned()).or_insert_with(Watch::new));
     }
 
-    fn signs(&self) -> MutexGuard<'_, Signs> {
-        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Pulse {
-    /// It makes progress.
+    /// The reconcile makes progress.
     pub fn beat(&self) {
-        self.is(false);
+        self.set(false);
     }
 
-    /// Waits for its turn in the line for a slot: however long that takes, it does not stand still as long as others have
-    /// theirs.
-    pub async fn in_line<T>(&self, turn: impl Future<Output = T>) -> T {
-        self.is(true);
-        let slot = turn.await;
-        self.is(false);
-        self.health.signs().last_turn = Some(Instant::now());
+    /// Waits for a slot: however long that takes, it counts as progress as long as others get theirs.
+    pub async fn in_line<T>(&self, slot: impl Future<Output = T>) -> T {
+        self.set(true);
+        let slot = slot.await;
+        self.set(false);
+        self.health.progress().last_slot = Some(Instant::now());
         slot
     }
 
-    fn is(&self, in_line: bool) {
-        if let Some(pass) = self.health.signs().passes.get_mut(&self.number) {
-            *pass = Pass { since: Instant::now(), in_line };
+    fn set(&self, waits_for_slot: bool) {
+        if let Some(reconcile) = self.health.progress().reconciles.get_mut(&self.number) {
+            *reconcile = Reconcile { since: Instant::now(), waits_for_slot };
         }
     }
 }
 
 impl Drop for Pulse {
     fn drop(&mut self) {
-        self.health.signs().passes.remove(&self.number);
+        self.health.progress().reconciles.remove(&self.number);
     }
 }

@@ -1,28 +1,18 @@
-//! Lines of the log: one for each event, whatever stands in its fields. Users and servers have a say in some of them, and what begins a
-//! line of its own reads as if the operator had said it.
+//! Log lines: each event is one line, whatever its fields contain. Users and servers write some of them, and a line of their own
+//! would look as if the operator had logged it.
 
 use std::io::{Result, Write};
 
-/// Writes each event, which comes in one piece, as one line.
+/// Writes each event, which arrives in one piece, as one line.
 #[derive(Debug, Default)]
 pub struct OneLine<W>(pub W);
 
 impl<W: Write> Write for OneLine<W> {
     fn write(&mut self, event: &[u8]) -> Result<usize> {
-        let (text, end) = match event.strip_suffix(b"\n") {
-            Some(text) => (text, &b"\n"[..]),
-            None => (event, &b""[..]),
-        };
-        let mut line = Vec::with_capacity(event.len());
-        for byte in text {
-            match byte {
-                b'\n' => line.extend_from_slice(b"\\n"),
-                b'\r' => line.extend_from_slice(b"\\r"),
-                other => line.push(*other),
-            }
-        }
-        line.extend_from_slice(end);
-        self.0.write_all(&line)?;
+        let text = String::from_utf8_lossy(event);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let line = text.replace('\n', "\\n").replace('\r', "\\r") + "\n";
+        self.0.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 

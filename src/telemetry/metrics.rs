@@ -12,8 +12,8 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use labels::{
-    ASIDE, Election, Item, OUTCOMES, OfKind, Outcome, RESOURCES, RESULTS, RETRIES, Reason, Resource, VERBS,
-    Verb, Write,
+    Labels, OUTCOMES, RESOURCES, RESULTS, RETRIES, VERBS, WATCHED_BESIDES, of_item, of_kind, of_resource,
+    of_verb, of_write,
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -33,208 +33,150 @@ use crate::{
 pub use labels::verb;
 pub use unplanned::Unplanned;
 
-/// The upper bounds of the histograms, in seconds. A creationTimestamp has whole seconds, so that nothing finer can be said.
+/// The upper bounds of the histograms, in seconds. A creationTimestamp has whole seconds, so nothing finer is known.
 const SECONDS: [f64; 11] = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
 
-/// All of them; one for the whole operator. A clone counts into the same.
+/// Seconds since the creation of a BulkUpdate.
 #[derive(Clone, Debug)]
+struct SinceCreation(Histogram);
+
+impl Default for SinceCreation {
+    fn default() -> Self {
+        Self(Histogram::new(SECONDS))
+    }
+}
+
+/// All metrics of the operator. A clone counts into the same.
+#[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    finished: Family<Outcome, Counter>,
+    finished: Family<Labels<1>, Counter>,
     expired: Counter,
     policy_in_force: Gauge,
-    items: Family<Item, Counter>,
-    outcome_unknown: Family<Verb, Counter>,
+    items: Family<Labels<3>, Counter>,
+    outcome_unknown: Family<Labels<2>, Counter>,
     unplanned: unplanned::Waiting,
     oldest_unplanned: Gauge,
-    planned_after: Histogram,
-    written_after: Histogram,
-    ended_after: Histogram,
+    planned_after: SinceCreation,
+    written_after: SinceCreation,
+    ended_after: SinceCreation,
     underway: Gauge,
     in_flight: Gauge,
-    writes: Family<Write, Counter>,
-    retries: Family<Reason, Counter>,
-    conflicts: Family<Resource, Counter>,
-    unreadable: Family<Resource, Counter>,
-    watch_restarts: Family<Resource, Counter>,
-    heard_last: Family<Resource, Gauge<f64, AtomicU64>>,
-    targets: Family<OfKind, Gauge>,
-    leads: Family<Election, Gauge>,
+    writes: Family<Labels<3>, Counter>,
+    retries: Family<Labels<1>, Counter>,
+    conflicts: Family<Labels<1>, Counter>,
+    unreadable: Family<Labels<1>, Counter>,
+    watch_restarts: Family<Labels<1>, Counter>,
+    last_watch_event: Family<Labels<1>, Gauge<f64, AtomicU64>>,
+    targets: Family<Labels<1>, Gauge>,
+    leads: Family<Labels<1>, Gauge>,
     index: Arc<OnceLock<Arc<Index>>>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let histogram = || Histogram::new(SECONDS);
-        Self {
-            finished: Family::default(),
-            expired: Counter::default(),
-            policy_in_force: Gauge::default(),
-            items: Family::default(),
-            outcome_unknown: Family::default(),
-            unplanned: unplanned::Waiting::default(),
-            oldest_unplanned: Gauge::default(),
-            planned_after: histogram(),
-            written_after: histogram(),
-            ended_after: histogram(),
-            underway: Gauge::default(),
-            in_flight: Gauge::default(),
-            writes: Family::default(),
-            retries: Family::default(),
-            conflicts: Family::default(),
-            unreadable: Family::default(),
-            watch_restarts: Family::default(),
-            heard_last: Family::default(),
-            targets: Family::default(),
-            leads: Family::default(),
-            index: Arc::default(),
-        }
-    }
-}
-
 impl Metrics {
-    /// Gives each its name and its words.
+    /// Registers all of them, each with its name and help.
     pub fn register(&self, registry: &mut Registry) {
-        self.register_bulk_updates(registry);
-        self.register_requests(registry);
-        registry.register(
-            "aiapi_admission_policy_in_force",
-            "Whether this replica accepts BulkUpdates that are created now, as far as the admission policy goes",
-            self.policy_in_force.clone(),
-        );
-        registry.register("aiapi_index_targets", "Targets that are known", self.targets.clone());
-        registry.register("leader_election_master_status", "Whether this replica leads", self.leads.clone());
-        self.begin_at_zero();
-    }
+        for (name, help, histogram) in [
+            ("aiapi_bulkupdate_plan_duration", "From creation to plan; whole seconds", &self.planned_after),
+            (
+                "aiapi_bulkupdate_apply_duration",
+                "From creation to the last accepted write",
+                &self.written_after,
+            ),
+            ("aiapi_bulkupdate_duration", "From creation to the end, rejections included", &self.ended_after),
+        ] {
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.0.clone());
+        }
+        for (name, help, counter) in [
+            ("aiapi_bulkupdates_finished", "Finished BulkUpdates, by their outcome", &self.finished),
+            ("aiapi_retries", "Requests that are retried, or looked up, by the reason", &self.retries),
+            ("aiapi_conflicts", "Writes refused because the object had changed", &self.conflicts),
+            ("aiapi_unreadable", "Objects seen that cannot be understood", &self.unreadable),
+            ("aiapi_watch_restarts", "Watches that failed and were restarted", &self.watch_restarts),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        let expired = "BulkUpdates that were rejected because startingDeadlineSeconds had passed";
+        registry.register("aiapi_bulkupdates_expired", expired, self.expired.clone());
+        registry.register("aiapi_bulkupdate_items", "Items of finished BulkUpdates", self.items.clone());
+        let unknown = "Items that failed as OutcomeUnknown";
+        registry.register("aiapi_bulkupdate_items_outcome_unknown", unknown, self.outcome_unknown.clone());
+        registry.register("aiapi_writes", "Writes to targets", self.writes.clone());
 
-    fn register_bulk_updates(&self, registry: &mut Registry) {
-        let mut bulk = |name, help, metric: &Histogram| {
-            registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
-        };
-        bulk("aiapi_bulkupdate_plan_duration", "From creation to plan; whole seconds", &self.planned_after);
-        bulk(
-            "aiapi_bulkupdate_apply_duration",
-            "From creation to the last accepted write",
-            &self.written_after,
-        );
-        bulk("aiapi_bulkupdate_duration", "From creation to the end, rejections included", &self.ended_after);
-        registry.register(
-            "aiapi_bulkupdates_finished",
-            "BulkUpdates that came to their end, by the reason of their condition Ready",
-            self.finished.clone(),
-        );
-        registry.register(
-            "aiapi_bulkupdates_expired",
-            "BulkUpdates that were rejected because startingDeadlineSeconds had passed before they were planned",
-            self.expired.clone(),
-        );
-        registry.register(
-            "aiapi_bulkupdate_items",
-            "Items at the end of their BulkUpdate",
-            self.items.clone(),
-        );
-        registry.register(
-            "aiapi_bulkupdate_items_outcome_unknown",
-            "Items that failed as OutcomeUnknown",
-            self.outcome_unknown.clone(),
-        );
+        let accepts = "Whether BulkUpdates created now are accepted, as far as the admission policy goes";
+        for (name, help, gauge) in [
+            ("aiapi_admission_policy_in_force", accepts, &self.policy_in_force),
+            ("aiapi_bulkupdates_underway", "BulkUpdates that have not finished", &self.underway),
+            ("aiapi_writes_in_flight", "Writes to targets without an answer yet", &self.in_flight),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register("aiapi_index_targets", "Targets in the cache", self.targets.clone());
+        registry.register("leader_election_master_status", "Whether this replica leads", self.leads.clone());
         registry.register_with_unit(
             "aiapi_bulkupdates_oldest_unplanned_timestamp",
-            "When the oldest BulkUpdate was created that waits to be planned; 0 if none does",
+            "When the oldest BulkUpdate that waits to be planned was created; 0 if none waits",
             Unit::Seconds,
             self.oldest_unplanned.clone(),
         );
-        registry.register("aiapi_bulkupdates_underway", "BulkUpdates under way", self.underway.clone());
-    }
-
-    fn register_requests(&self, registry: &mut Registry) {
-        registry.register(
-            "aiapi_writes_in_flight",
-            "Writes to targets without an answer yet",
-            self.in_flight.clone(),
-        );
-        registry.register("aiapi_writes", "Writes to targets", self.writes.clone());
-        registry.register(
-            "aiapi_retries",
-            "Requests that are tried again, or looked up, by what came of them",
-            self.retries.clone(),
-        );
-        registry.register(
-            "aiapi_conflicts",
-            "Writes that were refused because the object had changed",
-            self.conflicts.clone(),
-        );
-        registry.register(
-            "aiapi_unreadable",
-            "Objects seen that can't be understood",
-            self.unreadable.clone(),
-        );
-        registry.register(
-            "aiapi_watch_restarts",
-            "Watches that failed and were begun anew",
-            self.watch_restarts.clone(),
-        );
         registry.register_with_unit(
             "aiapi_watch_last_event_timestamp",
-            "When a watch was heard of last, bookmarks included",
+            "When a watch made progress last, bookmarks included",
             Unit::Seconds,
-            self.heard_last.clone(),
+            self.last_watch_event.clone(),
         );
+        self.start_at_zero();
     }
 
-    /// A counter that comes into being with its first event hides that one from `increase()` and `rate()`: it has to have
-    /// been seen at 0.
-    fn begin_at_zero(&self) {
+    /// `increase()` and `rate()` miss the first event of a counter that starts with it: it has to be seen at 0 before.
+    fn start_at_zero(&self) {
         for outcome in ConditionReason::FINAL {
-            drop(self.finished.get_or_create(&Outcome { outcome: outcome.to_string() }));
+            drop(self.finished.get_or_create(&[("outcome", outcome.to_string().into())]));
         }
         for (kind, target) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|target| (kind, target))) {
-            let (kind, verb) = (kind.name(), verb(target));
             for result in RESULTS {
-                drop(self.items.get_or_create(&Item { kind, verb, result: result.into() }));
+                drop(self.items.get_or_create(&of_item(kind, target, result)));
             }
-            drop(self.outcome_unknown.get_or_create(&Verb { kind, verb }));
+            drop(self.outcome_unknown.get_or_create(&of_verb(kind, target)));
             for outcome in OUTCOMES {
-                drop(self.writes.get_or_create(&Write { kind, verb, outcome }));
+                drop(self.writes.get_or_create(&of_write(kind, target, outcome)));
             }
         }
         for reason in RETRIES {
-            drop(self.retries.get_or_create(&Reason { reason }));
+            drop(self.retries.get_or_create(&[("reason", reason.into())]));
         }
         for resource in RESOURCES {
             for counted in [&self.conflicts, &self.unreadable, &self.watch_restarts] {
-                drop(counted.get_or_create(&Resource { resource: resource.to_owned() }));
+                drop(counted.get_or_create(&of_resource(resource)));
             }
         }
-        for resource in ASIDE {
-            drop(self.watch_restarts.get_or_create(&Resource { resource: resource.to_owned() }));
+        for resource in WATCHED_BESIDES {
+            drop(self.watch_restarts.get_or_create(&of_resource(resource)));
         }
     }
 
-    /// Takes over what is known elsewhere and needed only when somebody looks.
+    /// Takes over what is kept elsewhere; called before the metrics are read.
     pub fn refresh(&self, health: &Health, leadership: &Leadership, clock: &Clock) {
         self.underway.set(health.underway().try_into().unwrap_or(i64::MAX));
         self.oldest_unplanned.set(self.unplanned.oldest().map_or(0, Timestamp::as_second));
         for (resource, time) in health.last_events(clock.now().earliest) {
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
             let seconds = time.as_millisecond() as f64 / 1000.0;
-            self.heard_last.get_or_create(&Resource { resource }).set(seconds);
+            self.last_watch_event.get_or_create(&of_resource(resource)).set(seconds);
         }
         for kind in Kind::ALL {
             let known = self.index.get().map_or(0, |index| index.len(kind));
-            self.targets
-                .get_or_create(&OfKind { kind: kind.name() })
-                .set(known.try_into().unwrap_or(i64::MAX));
+            self.targets.get_or_create(&of_kind(kind)).set(known.try_into().unwrap_or(i64::MAX));
         }
-        self.leads.get_or_create(&Election { name: FIELD_MANAGER }).set(leadership.holds().into());
+        self.leads.get_or_create(&[("name", FIELD_MANAGER.into())]).set(leadership.holds().into());
     }
 
-    /// From now on it is told how many targets this index has. There is one for each process.
-    pub fn counts_targets_of(&self, index: &Arc<Index>) {
+    /// From now on the targets in this index are counted; there is one index for each process.
+    pub fn count_targets_of(&self, index: &Arc<Index>) {
         let _ = self.index.set(Arc::clone(index));
     }
 
-    /// A BulkUpdate is taken up. It waits to be planned until [`Self::recorded`] says otherwise, or what this gives back is
-    /// dropped.
+    /// The operator starts to work on a BulkUpdate. It waits to be planned until [`Self::recorded`] says otherwise, or the
+    /// return value is dropped.
     #[must_use]
     pub fn taken_up(&self, uid: &str, created: Timestamp, status: Option<&BulkUpdateStatus>) -> Unplanned {
         let waits = status.is_none_or(|s| s.start_time.is_none() && s.completion_time.is_none());
@@ -250,27 +192,26 @@ impl Metrics {
         let planned = |status: &BulkUpdateStatus| status.summary.map_or(0, |summary| summary.planned);
         if let Some(time) = written.last_write.filter(|_| planned(before) > 0 && planned(after) == 0) {
             let since = SignedDuration::try_from(time.elapsed()).unwrap_or_default();
-            self.written_after.observe(seconds(now.saturating_sub(since).unwrap_or(*now)));
+            self.written_after.0.observe(seconds(now.saturating_sub(since).unwrap_or(*now)));
         }
         if let (None, Some(start)) = (&before.start_time, &after.start_time) {
-            self.planned_after.observe(seconds(start.0));
+            self.planned_after.0.observe(seconds(start.0));
         }
         if after.start_time.is_some() || after.completion_time.is_some() {
             self.unplanned.end(written.uid);
         }
         let (None, Some(end)) = (&before.completion_time, &after.completion_time) else { return };
-        self.ended_after.observe(seconds(end.0));
+        self.ended_after.0.observe(seconds(end.0));
         let outcome = after.condition(READY).map(|c| c.reason.clone()).unwrap_or_default();
         if outcome == <&str>::from(ConditionReason::DeadlineExceeded) && written.expired {
             self.expired.inc();
         }
-        self.finished.get_or_create(&Outcome { outcome }).inc();
+        self.finished.get_or_create(&[("outcome", outcome.into())]).inc();
         for kind in Kind::ALL {
             for ItemStatus { target_status, result, reason, .. } in after.items(kind) {
-                let (kind, verb) = (kind.name(), verb(*target_status));
-                self.items.get_or_create(&Item { kind, verb, result: (*result).into() }).inc();
+                self.items.get_or_create(&of_item(kind, *target_status, *result)).inc();
                 if *reason == Some(ItemReason::OutcomeUnknown) {
-                    self.outcome_unknown.get_or_create(&Verb { kind, verb }).inc();
+                    self.outcome_unknown.get_or_create(&of_verb(kind, *target_status)).inc();
                 }
             }
         }
@@ -281,7 +222,7 @@ impl Metrics {
         self.policy_in_force.set(accepts.into());
     }
 
-    /// A write to a target goes out; it is in flight until what this gives back is dropped.
+    /// A write to a target is sent; it is in flight until the return value is dropped.
     #[must_use]
     pub fn write_begins(&self) -> InFlight {
         self.in_flight.inc();
@@ -290,51 +231,44 @@ impl Metrics {
 
     /// A write to a target was answered, or not.
     pub fn written<T>(&self, kind: Kind, target: TargetStatus, outcome: &Result<T, Failure>) {
-        let outcome = match outcome {
-            Ok(_) => "accepted",
-            Err(failure) if failure.is_conflict() => "conflict",
-            Err(Failure::NotSent(_)) => "not_sent",
-            Err(failure) if failure.outcome_unknown() => "unanswered",
-            Err(_) => "refused",
-        };
-        self.writes.get_or_create(&Write { kind: kind.name(), verb: verb(target), outcome }).inc();
+        self.writes.get_or_create(&of_write(kind, target, labels::outcome(outcome))).inc();
     }
 
-    /// A request about this resource did not succeed.
-    pub fn failed(&self, resource: &str, failure: &Failure) {
+    /// A request about this resource has failed.
+    pub fn failed(&self, resource: &'static str, failure: &Failure) {
         if failure.is_conflict() {
-            self.conflicts.get_or_create(&Resource { resource: resource.to_owned() }).inc();
+            self.conflicts.get_or_create(&of_resource(resource)).inc();
         }
         if failure.next() != Next::GiveUp {
-            self.retries.get_or_create(&Reason { reason: failure.reason() }).inc();
+            self.retries.get_or_create(&[("reason", failure.reason().into())]).inc();
         }
     }
 
-    /// An object of this resource can't be understood.
-    pub fn unreadable(&self, resource: &str) {
-        self.unreadable.get_or_create(&Resource { resource: resource.to_owned() }).inc();
+    /// An object of this resource cannot be understood.
+    pub fn unreadable(&self, resource: &'static str) {
+        self.unreadable.get_or_create(&of_resource(resource)).inc();
     }
 
     /// A watch of this resource has failed.
-    pub fn watch_failed(&self, resource: &str) {
-        self.watch_restarts.get_or_create(&Resource { resource: resource.to_owned() }).inc();
+    pub fn watch_failed(&self, resource: &'static str) {
+        self.watch_restarts.get_or_create(&of_resource(resource)).inc();
     }
 }
 
-/// What the metrics have to know of a status that was written.
+/// A status that was written, as far as the metrics need it.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusWritten<'a> {
     /// The uid of the BulkUpdate.
     pub uid: &'a str,
     /// When it was created.
     pub created: Timestamp,
-    /// When this process saw a write for it accepted last.
+    /// When the last write to a target was accepted, if by this process.
     pub last_write: Option<tokio::time::Instant>,
-    /// What stood there before.
+    /// The status before.
     pub before: &'a BulkUpdateStatus,
-    /// What was written.
+    /// The status that was written.
     pub after: &'a BulkUpdateStatus,
-    /// Whether it has ended because `startingDeadlineSeconds` had passed.
+    /// Whether it has finished because `startingDeadlineSeconds` had passed.
     pub expired: bool,
     /// When, by the API server's clock.
     pub now: Timestamp,

@@ -1,9 +1,9 @@
-//! What the process says of itself: log lines, metrics, liveness, traces.
+//! What the process reports about itself: log lines, metrics, liveness, traces.
 //!
 //! It is handed times and counts, and never the state of a BulkUpdate.
 
 pub mod health;
-pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod traces;
+pub mod watch_progress;

@@ -1,7 +1,7 @@
-//! Traces over OTLP, where `OTEL_EXPORTER_OTLP_ENDPOINT` says where to: a span for each BulkUpdate, with its steps. The
+//! Traces over OTLP, if `OTEL_EXPORTER_OTLP_ENDPOINT` is set: a span for each BulkUpdate, with its steps. The
 //! variables are those of the OpenTelemetry specification.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -20,54 +20,49 @@ use crate::{api::FIELD_MANAGER, misconfigured::Misconfigured};
 /// How long one export may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends what has ended, in batches, from a thread of its own.
+/// Sends finished spans in batches, from a thread of its own.
 #[derive(Clone, Debug)]
 pub struct Traces(SdkTracerProvider);
 
-/// The exporter's thread is none of the runtime's, which the connections belong to.
+/// Sends on the runtime: the exporter calls it from a thread that has none, and the client needs one.
+#[derive(Debug)]
 struct OnRuntime {
-    client: Arc<HyperClient<HttpsConnector<HttpConnector>>>,
+    client: HyperClient<HttpsConnector<HttpConnector>>,
     runtime: Handle,
-}
-
-impl fmt::Debug for OnRuntime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnRuntime").finish_non_exhaustive()
-    }
 }
 
 #[async_trait::async_trait]
 impl HttpClient for OnRuntime {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = Arc::clone(&self.client);
+        let client = self.client.clone();
         self.runtime.spawn(async move { client.send_bytes(request).await }).await?
     }
 }
 
 impl Traces {
-    /// Begins to trace if the environment says where to. Has to be called on a runtime.
+    /// Starts to trace if the environment says where to. Has to be called on a runtime.
     ///
     /// # Errors
-    /// [`Misconfigured`]: what the environment says can't be used.
-    pub fn begin() -> Result<Option<Self>, Misconfigured> {
+    /// [`Misconfigured`]: the environment has something that cannot be used.
+    pub fn start() -> Result<Option<Self>, Misconfigured> {
         let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
         if names.iter().all(|name| std::env::var(name).unwrap_or_default().is_empty()) {
             return Ok(None);
         }
         let connector = HttpsConnectorBuilder::new()
             .with_native_roots()
-            .map_err(|error| Misconfigured(format!("traces can't be sent: {error}")))?
+            .map_err(|error| Misconfigured(format!("traces cannot be sent: {error}")))?
             .https_or_http()
             .enable_http1()
             .build();
-        let client = Arc::new(HyperClient::new(connector, TIMEOUT, None));
+        let client = HyperClient::new(connector, TIMEOUT, None);
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(OnRuntime { client, runtime: Handle::current() })
             .build()
             .map_err(|error| {
                 Misconfigured(format!(
-                    "traces can't be sent as OTEL_EXPORTER_OTLP_ENDPOINT and its like say: {error}"
+                    "traces cannot be sent as the variables OTEL_EXPORTER_OTLP_ENDPOINT etc. say: {error}"
                 ))
             })?;
         let resource = Resource::builder().with_service_name(FIELD_MANAGER).build();
@@ -76,15 +71,15 @@ impl Traces {
         )))
     }
 
-    /// What makes the spans.
+    /// Creates the spans.
     #[must_use]
     pub fn tracer(&self) -> SdkTracer {
         self.0.tracer(FIELD_MANAGER)
     }
 
-    /// Sends what is left.
+    /// Sends the spans that are left.
     pub async fn end(self) {
-        // It waits for its thread, which waits for the runtime.
+        // It waits for the exporter's thread, which waits for the runtime.
         let ended = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(Duration::from_secs(2)));
         if let Ok(Err(error)) = ended.await {
             tracing::warn!(%error, "the last traces could not be sent");

@@ -47,7 +47,7 @@ async fn what_is_not_served_is_not_gone() {
     let last = log.lines().last().unwrap_or_default();
     assert_eq!(operator.status.code(), Some(2), "{log}");
     assert!(
-        last.contains("not installed: the CustomResourceDefinition executions.aiapi.dev;")
+        last.contains("CustomResourceDefinitions are missing: executions.aiapi.dev;")
             && last.contains("ai-api-operator crds | kubectl apply --server-side -f -"),
         "{log}"
     );

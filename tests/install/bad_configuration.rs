@@ -107,10 +107,10 @@ async fn times_addresses_and_namespaces() {
     );
     let mut log = of(&world, &[]);
     log.env("RUST_LOG", "info,ai_api_operator=loud");
-    expect(log, &["RUST_LOG can't be understood"]);
+    expect(log, &["RUST_LOG is invalid"]);
     let mut traces = of(&world, &[]);
     traces.env("OTEL_EXPORTER_OTLP_ENDPOINT", "not a url");
-    expect(traces, &["traces can't be sent", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
+    expect(traces, &["traces cannot be sent", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn rights_that_are_missing_are_named() {
     expect(
         of(&world, &["--watch-namespace", "no-rights", "--require-admission-policy"]),
         &[
-            "this user may not",
+            "permissions are missing: ",
             "get bulkupdates.aiapi.dev in namespace no-rights",
             "delete executions.aiapi.dev in namespace no-rights",
             "patch deployments.aiapi.dev/status in namespace no-rights",
@@ -150,5 +150,5 @@ async fn rights_that_are_missing_are_named() {
             "deploy/base",
         ],
     );
-    expect(of(&world, &[]), &["list executions.aiapi.dev in all namespaces"]);
+    expect(of(&world, &[]), &["list executions.aiapi.dev cluster-wide"]);
 }

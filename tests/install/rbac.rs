@@ -152,7 +152,7 @@ async fn without_any_one_of_its_rights_it_does_not_start_and_names_it() {
         let output = command.stdin(Stdio::null()).output().unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
         let last = log.lines().last().unwrap_or_default();
-        let wanted = format!("this user may not {}", named(right));
+        let wanted = format!("permissions are missing: {}", named(right));
         assert!(output.status.code() == Some(2) && last.contains(&wanted), "{wanted}: {log}");
         println!("{}", last.split("ERROR ").nth(1).unwrap());
     }

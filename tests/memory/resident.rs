@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
-    telemetry::health::UNLISTED,
+    telemetry::health::NotReady,
 };
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ async fn begin(world: &mut World) -> Started {
     world.operator.start_with(&[], &[("AI_API_REQUIRE_ADMISSION_POLICY", "true")]);
     until("everything is listed", || async {
         let (code, why) = world.operator.probe("/readyz").await;
-        code == 200 || (code == 503 && !why.contains(UNLISTED))
+        code == 200 || (code == 503 && !why.contains(&NotReady::Unlisted.to_string()))
     })
     .await;
     Started { now: resident(world), peak: memory(world.operator.pid(), "VmHWM") }

@@ -1,4 +1,7 @@
-//! The Lease as a document: what is read of it and changed in it. All else that stands there is kept as it is.
+//! The Lease as a document: the fields that are read and changed. All others are kept as they are.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -7,32 +10,33 @@ use serde_json::Value;
 
 use crate::decode::object::Lenient;
 
-/// The longest that a Lease is left to a holder that does not renew it, whatever stands there: the longest that can be set.
+/// How long a Lease is left to a holder that does not renew it, at most, whatever its duration says: the longest that the
+/// command line accepts.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// Who holds it; nobody, if that is empty.
+/// The identity of the holder; empty if nobody holds it.
 pub fn holder(lease: &Lenient) -> &str {
     lease.spec["holderIdentity"].as_str().unwrap_or_default()
 }
 
-/// Whether a Lease that has not changed for so long may be taken; `own` is how long this process would hold it, which counts
-/// where the Lease says nothing that makes sense.
+/// Whether a Lease that has not changed for so long may be acquired; `own` is the duration of this process, which counts if that
+/// in the Lease makes no sense.
 pub fn is_free(lease: &Lenient, unchanged: Duration, own: Duration) -> bool {
     let duration = lease.spec["leaseDurationSeconds"].as_u64().filter(|seconds| *seconds > 0);
     let duration = duration.map_or(own, Duration::from_secs).min(LONGEST);
     holder(lease).is_empty() || unchanged > duration
 }
 
-/// Renewed now, for so long.
+/// Renews it now, for so long.
 pub fn renewed(mut lease: Lenient, duration: Duration) -> Lenient {
     set(&mut lease, "renewTime", micro_time().into());
     set(&mut lease, "leaseDurationSeconds", duration.as_secs().into());
     lease
 }
 
-/// Held by another from now on.
+/// Makes this process the holder from now on.
 pub fn taken_over(mut lease: Lenient, identity: &str) -> Lenient {
-    // A new one is taken from nobody.
+    // A new Lease had no holder.
     let transitions = if lease.text("resourceVersion").is_some() {
         let count = lease.spec["leaseTransitions"].as_i64().unwrap_or_default().max(0);
         count.saturating_add(1).min(i32::MAX.into())
@@ -45,7 +49,7 @@ pub fn taken_over(mut lease: Lenient, identity: &str) -> Lenient {
     lease
 }
 
-/// Held by nobody.
+/// Removes the holder.
 pub fn freed(mut lease: Lenient) -> Lenient {
     set(&mut lease, "holderIdentity", Value::Null);
     set(&mut lease, "renewTime", micro_time().into());
@@ -64,67 +68,4 @@ fn set(lease: &mut Lenient, field: &str, value: Value) {
 /// Now, as Kubernetes writes a `MicroTime`.
 fn micro_time() -> String {
     format!("{:.6}", Timestamp::now())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{from_value, json};
-
-    use super::*;
-
-    fn lease(spec: &Value) -> Lenient {
-        from_value(json!({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": spec})).unwrap()
-    }
-
-    #[test]
-    fn a_lease_is_free_when_nobody_holds_it_or_it_has_not_changed_for_its_duration() {
-        let seconds = Duration::from_secs;
-        let own = seconds(15);
-        assert!(is_free(&lease(&Value::Null), seconds(0), own));
-        assert!(is_free(&lease(&json!({"leaseDurationSeconds": 15})), seconds(0), own));
-        assert!(is_free(&lease(&json!({"holderIdentity": "", "leaseDurationSeconds": 15})), seconds(0), own));
-        let held = |duration: Value| lease(&json!({"holderIdentity": "a", "leaseDurationSeconds": duration}));
-        assert!(!is_free(&held(json!(20)), seconds(20), own));
-        assert!(is_free(&held(json!(20)), Duration::from_millis(20_001), own));
-        // What makes no sense is as long as one's own; and none is for ever.
-        for odd in [json!(null), json!(0), json!(-7), json!("x"), json!(1.5), json!([])] {
-            assert!(!is_free(&held(odd.clone()), own, own), "{odd}");
-            assert!(is_free(&held(odd.clone()), Duration::from_millis(15_001), own), "{odd}");
-        }
-        for huge in [json!(i32::MAX), json!(i64::MAX), json!(u64::MAX)] {
-            assert!(!is_free(&held(huge.clone()), LONGEST, own), "{huge}");
-            assert!(is_free(&held(huge.clone()), LONGEST + seconds(1), own), "{huge}");
-        }
-    }
-
-    #[test]
-    fn what_is_taken_renewed_and_freed_keeps_what_is_of_others() {
-        let found =
-            lease(&json!({"holderIdentity": "a", "strategy": "x", "renewTime": "9999-12-31T23:59:59Z",
-            "leaseTransitions": 7}));
-        let taken = taken_over(renewed(found, Duration::from_secs(15)), "b");
-        assert_eq!(holder(&taken), "b");
-        let spec = &taken.spec;
-        assert_eq!((&spec["strategy"], &spec["leaseTransitions"]), (&json!("x"), &json!(8)));
-        assert_eq!(spec["leaseDurationSeconds"], 15);
-        let time = spec["renewTime"].as_str().unwrap();
-        assert!(time.len() == "2026-01-01T00:00:00.000000Z".len(), "{time}");
-        assert!(time.parse::<Timestamp>().unwrap() > "2026-01-01T00:00:00Z".parse().unwrap(), "{time}");
-        let freed = freed(taken);
-        assert_eq!((holder(&freed), &freed.spec["strategy"]), ("", &json!("x")));
-        for (count, next) in [
-            (json!(null), 1),
-            (json!(-5), 1),
-            (json!("x"), 1),
-            (json!(i32::MAX), i64::from(i32::MAX)),
-            (json!(i64::MAX), i64::from(i32::MAX)),
-        ] {
-            let taken = taken_over(lease(&json!({"leaseTransitions": count})), "b");
-            assert_eq!(taken.spec["leaseTransitions"], next, "{count}");
-        }
-        let odd = renewed(lease(&json!([1])), Duration::from_secs(1));
-        assert_eq!(odd.spec["leaseDurationSeconds"], 1);
-        // The first one to have it takes it from nobody.
-        assert_eq!(taken_over(Lenient::new("v1", "Lease", "a"), "b").spec["leaseTransitions"], 0);
-    }
 }

@@ -1,4 +1,4 @@
-//! The Lease, and an API server that is made up: what it answers, and when, is the point.
+//! The election against a fake API server, which controls what is answered, and when.
 
 use std::sync::{
     Arc, Mutex,
@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 
 use super::*;
 
-/// An API server with one Lease, which can be made not to answer, to refuse, and to let two read before either writes.
+/// A fake API server with one Lease. It can stay silent, refuse, and let two replicas read before either writes.
 struct Server {
     lease: Mutex<Value>,
     silent: AtomicBool,
@@ -45,7 +45,7 @@ impl Server {
             std::future::pending::<()>().await;
         }
         if head.uri.query().is_some_and(|query| query.contains("limit") || query.contains("watch")) {
-            return (500, json!({"message": "nothing wakes it up"}));
+            return (500, json!({"message": "lists and watches fail"}));
         }
         let gone = json!({"message": "no such Lease", "details": {"name": LEASE}});
         if head.method == http::Method::GET {
@@ -66,7 +66,7 @@ impl Server {
         match (lease.is_null(), head.method == http::Method::POST) {
             (true, true) => *lease = json!({"metadata": {"resourceVersion": "0"}}),
             (true, false) => return (404, gone),
-            (false, true) => return (409, json!({"message": "it is there"})),
+            (false, true) => return (409, json!({"message": "it exists already"})),
             (false, false) => {}
         }
         let guard = &new["metadata"]["resourceVersion"];
@@ -92,7 +92,7 @@ impl Server {
         (election, leadership)
     }
 
-    /// One with notes.
+    /// As [`Self::election`], with notes.
     fn noting(self: &Arc<Self>, identity: &str, millis: u64) -> (Election, Leadership, watch::Sender<Notes>) {
         let server = Arc::clone(self);
         let service = tower::service_fn(move |request: http::Request<Body>| {
@@ -140,7 +140,7 @@ async fn a_standby_is_ready_for_as_long_as_it_can_read_the_lease() {
         let minute = Duration::from_mins(1);
         assert!(tokio::time::timeout(minute, election.acquire(&health)).await.is_err(), "it leads");
     };
-    // It is held by one that renews it: each read finds another version.
+    // Its holder renews it: each read finds another version.
     let renewed = async |reads: usize| {
         while server.reads.load(Ordering::Relaxed) < reads {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -153,8 +153,8 @@ async fn a_standby_is_ready_for_as_long_as_it_can_read_the_lease() {
         assert_eq!(health.ready(), Ok(()));
         server.broken.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let why = health.ready().unwrap_err();
-        assert!(why.contains("the Lease can't be read or taken") && why.contains("overloaded"), "{why}");
+        let why = health.ready().unwrap_err().to_string();
+        assert!(why.contains("the Lease cannot be read or acquired") && why.contains("overloaded"), "{why}");
         server.broken.store(false, Ordering::Relaxed);
         renewed(10).await;
         assert_eq!(health.ready(), Ok(()));
@@ -165,14 +165,14 @@ async fn a_standby_is_ready_for_as_long_as_it_can_read_the_lease() {
 #[tokio::test]
 async fn it_leads_for_as_long_as_it_can_renew() {
     let server = Server::with(None);
-    // Nobody else reads here.
+    // Only one replica reads here.
     server.reads.store(2, Ordering::Relaxed);
     let (election, leadership) = server.election("a", 2000);
     let mut lease = election.acquire(&Health::default()).await;
     let renewed_often = tokio::time::timeout(Duration::from_secs(4), election.keep(&mut lease)).await;
     assert!(renewed_often.is_err() && leadership.holds(), "{renewed_often:?}");
     server.silent.store(true, Ordering::Relaxed);
-    let why = election.keep(&mut lease).await;
+    let why = election.keep(&mut lease).await.to_string();
     assert!(why.contains("could not be renewed"), "{why}");
     assert!(!leadership.holds());
 }
@@ -185,10 +185,10 @@ async fn it_does_not_lead_any_more_when_another_has_taken_the_lease_or_once_it_i
     let mut lease = election.acquire(&Health::default()).await;
     *server.lease.lock().unwrap() = json!({"kind": "Lease", "metadata": {"name": LEASE, "resourceVersion": "7"},
         "spec": {"holderIdentity": "b", "leaseDurationSeconds": 15}});
-    assert_eq!(election.keep(&mut lease).await, "b has taken it");
+    assert_eq!(election.keep(&mut lease).await, Lost::Taken("b".into()));
     assert!(!leadership.holds());
 
-    // What is another's is not released.
+    // The Lease of another replica is not released.
     election.release().await;
     assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], "b");
     let server = Server::with(None);
@@ -223,7 +223,7 @@ async fn a_lease_that_is_gone_is_made_anew_by_who_renews_it() {
     assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], "a");
 }
 
-/// What the Lease says under this name.
+/// The annotation of the Lease.
 fn annotation(server: &Server, name: &str) -> Value {
     server.lease.lock().unwrap()["metadata"]["annotations"][name].clone()
 }
@@ -257,13 +257,13 @@ async fn notes_are_kept_at_once_and_what_others_write_there_stays() {
         lease["spec"]["renewTime"] = json!("9999-12-31T23:59:59.999999Z");
         lease["spec"]["new"] = json!({"field": 1});
     }
-    // It looks by itself once in 100 s.
+    // Without a change of the notes it renews once in 100 s.
     let (election, leadership, notes) = server.noting("a", 500_000);
     let mut lease = election.acquire(&Health::default()).await;
     assert!(leadership.holds());
     assert_eq!((lease.annotation("record"), lease.annotation("accepted")), (Some("old"), None));
     assert_eq!(annotation(&server, "record"), "old");
-    assert_eq!(annotation(&server, "accepted"), Value::Null, "the last one's word does not count");
+    assert_eq!(annotation(&server, "accepted"), Value::Null, "what the last leader accepted does not count");
     assert_eq!(server.lease.lock().unwrap()["spec"]["new"], json!({"field": 1}));
 
     for value in ["1", "2"] {
@@ -271,7 +271,7 @@ async fn notes_are_kept_at_once_and_what_others_write_there_stays() {
         keeps_until(&election, &mut lease, value, || annotation(&server, "record") == value).await;
         assert_eq!(annotation(&server, "accepted"), "yes");
     }
-    // Somebody else's change is a conflict at first.
+    // After somebody else's change, the first write is a conflict.
     {
         let mut lease = server.lease.lock().unwrap();
         lease["metadata"]["annotations"] = json!({"of": "others", "new": "too", "record": "forged"});
@@ -282,7 +282,7 @@ async fn notes_are_kept_at_once_and_what_others_write_there_stays() {
     let now = server.lease.lock().unwrap()["metadata"].clone();
     assert_eq!(now["annotations"], json!({"of": "others", "new": "too", "record": "3"}));
     assert_eq!(now["labels"], json!({"of": "others"}));
-    // What has become known last is there for the next one.
+    // The last notes are kept for the next leader.
     notes.send_replace(vec![("record", Some("4".into())), ("accepted", None)]);
     election.release().await;
     assert_eq!(annotation(&server, "record"), "4");
@@ -308,7 +308,7 @@ async fn it_leads_on_where_there_is_no_room_for_notes() {
     assert!(leadership.holds());
     assert_eq!(annotation(&server, "of"), full);
     assert_eq!(annotation(&server, "record"), Value::Null);
-    // Once there is room again they are there again.
+    // Once there is room again, they are written again.
     {
         let mut lease = server.lease.lock().unwrap();
         lease["metadata"]["annotations"] = Value::Null;

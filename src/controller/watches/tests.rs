@@ -1,4 +1,4 @@
-//! The API server is played here: a real one can't be made to fail like this for an hour.
+//! A fake API server: a real one cannot be made to fail like this for an hour.
 
 use std::sync::Mutex;
 
@@ -19,32 +19,33 @@ use tower::{BoxError, Layer, timeout::TimeoutLayer, util::BoxService};
 use super::*;
 use crate::{
     server::probes,
-    telemetry::{health::LONGEST_SILENCE, listen::Listen},
+    telemetry::{health::LONGEST_SILENCE, watch_progress::WatchProgress},
 };
 
 /// How the API server answers.
 enum Reply {
     /// With this status, and perhaps a time to wait.
     Refused(u16, Option<u64>),
-    /// With a page of a list, after which there is another, or not.
+    /// With a page of a list, the last one or not.
     Page { more: bool },
-    /// With these lines of a watch, after which it comes to its end, at once or after a minute.
+    /// With these lines of a watch, which ends at once or after a minute.
     Lines(Vec<Value>, bool),
     /// With nothing, ever.
     Silence,
 }
 
-/// A watch that is played, and what it has asked for: when, and the query.
-struct Played {
+/// An informer of a fake API server.
+struct Fake {
+    /// When each request was made, and its query.
     asked: Arc<Mutex<Vec<(Instant, String)>>>,
-    /// What was told of it, but for lists.
-    told: Mutex<Vec<&'static str>>,
+    /// What it has reported, except for lists.
+    reported: Mutex<Vec<&'static str>>,
     health: Arc<Health>,
     metrics: Metrics,
     client: Client,
 }
 
-impl Played {
+impl Fake {
     /// With a server that answers the n-th request by its query.
     fn by(reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
         let (asked, health) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Health>::default());
@@ -76,21 +77,21 @@ impl Played {
                 }
             }
         };
-        let wire = Listen(Arc::clone(&health)).layer(BoxService::new(tower::service_fn(answer)));
+        let wire = WatchProgress(Arc::clone(&health)).layer(BoxService::new(tower::service_fn(answer)));
         let service = TimeoutLayer::new(Duration::from_secs(30)).layer(wire);
         Self {
             asked,
-            told: Mutex::default(),
+            reported: Mutex::default(),
             health,
             metrics: Metrics::default(),
             client: Client::new(service, "default"),
         }
     }
 
-    /// Watches for so long, by a clock that is wound; gives back when each request was made, and its query.
+    /// Watches for so long of simulated time; returns the requests.
     async fn watch(&self, time: Duration) -> Vec<(Instant, String)> {
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), "default");
-        let watched = follow(&self.health, &self.metrics, api, watcher::Config::default(), "configmaps");
+        let watched = watch(&self.health, &self.metrics, api, watcher::Config::default(), "configmaps");
         let mut news = std::pin::pin!(watched);
         let end = Instant::now() + time;
         while let Ok(Some(news)) = timeout_at(end, news.next()).await {
@@ -100,7 +101,7 @@ impl Played {
                 News::Fails => "fails",
                 News::Works => "works",
             };
-            self.told.lock().unwrap().push(word);
+            self.reported.lock().unwrap().push(word);
         }
         self.asked.lock().unwrap().clone()
     }
@@ -170,36 +171,36 @@ async fn what_fails_for_an_hour_is_tried_again_every_minute_at_the_most() {
             }),
         ];
     for (what, server) in servers {
-        let played = Played::by(server);
-        let asked = played.watch(AN_HOUR).await;
-        let attempts = played.failures();
-        // They come every 30 to 60 s at last, and one that hangs takes 30 s besides.
+        let fake = Fake::by(server);
+        let asked = fake.watch(AN_HOUR).await;
+        let attempts = fake.failures();
+        // In the end there is one every 30 to 60 s, and one that hangs takes 30 s more.
         assert!((35..=130).contains(&attempts), "{what}: {attempts} attempts in an hour");
         assert!(asked.len() <= 2 * attempts + 2, "{what}: {} requests for {attempts} attempts", asked.len());
         let last = asked.last().unwrap().0.elapsed();
         assert!(last <= Duration::from_secs(95), "{what}: none for {last:?}");
         let silent = what.contains("hangs");
-        assert_eq!(played.health.check().is_err(), silent, "{what}: {:?}", played.health.check());
+        assert_eq!(fake.health.check().is_err(), silent, "{what}: {:?}", fake.health.check());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_hangs_from_the_start_makes_it_not_live() {
-    let played = Played::by(|_, _| Silence);
-    played.watch(LONGEST_SILENCE).await;
-    assert_eq!(played.health.check(), Ok(()));
-    played.watch(Duration::from_millis(1)).await;
-    let why = played.health.check().unwrap_err();
+    let fake = Fake::by(|_, _| Silence);
+    fake.watch(LONGEST_SILENCE).await;
+    assert_eq!(fake.health.check(), Ok(()));
+    fake.watch(Duration::from_millis(1)).await;
+    let why = fake.health.check().unwrap_err().to_string();
     assert!(why.contains("/api/v1/namespaces/default/configmaps"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_the_place_is_refused_it_begins_with_another_list() {
     for (code, lists) in [(410, true), (400, true), (403, false), (429, false), (500, false)] {
-        let played = Played::by(
+        let fake = Fake::by(
             move |_, query| if is_watch(query) { Refused(code, None) } else { Page { more: false } },
         );
-        let asked = played.watch(Duration::from_mins(10)).await;
+        let asked = fake.watch(Duration::from_mins(10)).await;
         let of_watch = asked.iter().filter(|(_, query)| is_watch(query)).count();
         assert!(of_watch > 5);
         assert_eq!(asked.len() - of_watch, if lists { of_watch } else { 1 }, "{code}");
@@ -208,17 +209,17 @@ async fn where_the_place_is_refused_it_begins_with_another_list() {
 
 #[tokio::test(start_paused = true)]
 async fn it_is_not_asked_again_before_the_time_that_the_server_has_asked_for() {
-    let played = Played::by(|_, _| Refused(429, Some(20)));
-    let asked = played.watch(Duration::from_mins(3)).await;
+    let fake = Fake::by(|_, _| Refused(429, Some(20)));
+    let asked = fake.watch(Duration::from_mins(3)).await;
     for pair in asked.windows(2) {
         assert!(pair[1].0 - pair[0].0 >= Duration::from_secs(20), "{asked:?}");
     }
-    // Not for as long as it likes.
-    let played = Played::by(|_, _| Refused(429, Some(86400)));
-    assert!(played.watch(Duration::from_mins(10)).await.len() > 5);
+    // But not for any length of time.
+    let fake = Fake::by(|_, _| Refused(429, Some(86400)));
+    assert!(fake.watch(Duration::from_mins(10)).await.len() > 5);
 }
 
-/// What is logged in this thread.
+/// The log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -237,14 +238,14 @@ impl Log {
     fn lines(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let lines = text.lines().filter(|line| line.contains("watch"));
-        let told = |line: &str| {
+        let reason = |line: &str| {
             ["works again", "Reason500", "Reason503"]
                 .into_iter()
                 .find(|what| line.contains(what))
                 .unwrap_or("?")
                 .to_owned()
         };
-        lines.map(told).collect()
+        lines.map(reason).collect()
     }
 }
 
@@ -254,17 +255,17 @@ async fn each_change_of_the_reason_is_logged_once_and_the_recovery_as_well() {
     let writer = log.clone();
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _until_the_end = tracing::subscriber::set_default(lines);
-    let played = Played::by(|number, query| match number {
+    let fake = Fake::by(|number, query| match number {
         0..4 | 8..12 => Refused(500, None),
         4..8 => Refused(503, None),
-        // A quiet one: kube keeps to itself that it works.
+        // Only a bookmark, which kube does not pass on, shows that it works.
         _ if is_watch(query) => Lines(vec![event("BOOKMARK", &config_map("9"))], true),
         _ => Page { more: false },
     });
-    played.watch(AN_HOUR).await;
+    fake.watch(AN_HOUR).await;
     assert_eq!(log.lines(), ["Reason500", "Reason503", "Reason500", "works again"]);
-    assert_eq!(played.failures(), 12);
-    assert_eq!(played.health.check(), Ok(()));
+    assert_eq!(fake.failures(), 12);
+    assert_eq!(fake.health.check(), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -272,12 +273,12 @@ async fn once_it_has_worked_it_is_tried_again_at_once() {
     for worked in
         [vec![event("MODIFIED", &config_map("9"))], vec![event("BOOKMARK", &config_map("9"))], vec![]]
     {
-        let played = Played::by(move |number, query| match (number, is_watch(query)) {
+        let fake = Fake::by(move |number, query| match (number, is_watch(query)) {
             (0..8 | 10, _) => Refused(500, None),
             (_, true) => Lines(worked.clone(), true),
             (_, false) => Page { more: false },
         });
-        let asked = played.watch(AN_HOUR).await;
+        let asked = fake.watch(AN_HOUR).await;
         let waited = |number: usize| asked[number].0 - asked[number - 1].0;
         assert!(waited(8) > Duration::from_secs(25), "{:?}", waited(8));
         // The watch lasts a minute, and the next one is refused, which is the first failure again.
@@ -298,18 +299,18 @@ fn waits_double_from_a_second_up_to_a_minute_and_differ() {
 #[tokio::test(start_paused = true)]
 async fn whether_it_works_is_told() {
     let refused_twice = |then: Vec<Value>| {
-        Played::by(move |n, query| match n {
+        Fake::by(move |n, query| match n {
             _ if !is_watch(query) => Page { more: false },
             1 | 2 => Refused(403, None),
             _ => Lines(then.clone(), true),
         })
     };
-    // By what it brings, before that is told; or, where that is nothing, once it has come to its end.
-    let brings = vec![event("ADDED", &config_map("8"))];
-    for (lines, seconds, then) in [(brings, 30, vec!["event"]), (vec![], 70, vec![])] {
-        let played = refused_twice(lines);
-        played.watch(Duration::from_secs(seconds)).await;
-        let told = [vec!["fails", "fails", "works"], then].concat();
-        assert_eq!(*played.told.lock().unwrap(), told);
+    // By its first event, which is reported after that; or, without events, by its regular end.
+    let events = vec![event("ADDED", &config_map("8"))];
+    for (lines, seconds, then) in [(events, 30, vec!["event"]), (vec![], 70, vec![])] {
+        let fake = refused_twice(lines);
+        fake.watch(Duration::from_secs(seconds)).await;
+        let reports = [vec!["fails", "fails", "works"], then].concat();
+        assert_eq!(*fake.reported.lock().unwrap(), reports);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{advance, timeout};
 use tower::{BoxError, Layer, ServiceExt, util::BoxService};
 
 use super::*;
-use crate::telemetry::listen::{LONGEST_PAGE, Listen, SHORTEST_WATCH};
+use crate::telemetry::watch_progress::{LONGEST_PAGE, SHORTEST_WATCH, WatchProgress};
 
 const EXECUTIONS: &str = "/apis/aiapi.dev/v1alpha1/executions";
 const LIST: &str = "limit=100";
@@ -20,15 +20,15 @@ const WATCH: &str = "watch=true&timeoutSeconds=60";
 async fn a_silent_watch_is_reported_and_one_that_is_active_is_not() {
     let health = Health::default();
     assert_eq!(health.check(), Ok(()));
-    health.active(EXECUTIONS);
+    health.failed(EXECUTIONS, None);
     health.watch_event("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
     advance(LONGEST_SILENCE).await;
     assert_eq!(health.check(), Ok(()));
     health.watch_event(EXECUTIONS);
     advance(Duration::from_millis(1)).await;
-    let why = health.check().unwrap_err();
+    let why = health.check().unwrap_err().to_string();
     assert!(why.contains("namespaces/a/bulkupdates"), "{why}");
-    health.active("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
+    health.failed("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates", None);
     assert_eq!(health.check(), Ok(()));
     let mut resources: Vec<_> = health.last_events(Timestamp::UNIX_EPOCH).into_keys().collect();
     resources.sort();
@@ -38,19 +38,16 @@ async fn a_silent_watch_is_reported_and_one_that_is_active_is_not() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_never_answered_is_reported() {
     let health = Health::default();
-    // While it waits to lead, nothing is expected.
+    // While it waits for the Lease, nothing is expected.
     advance(10 * LONGEST_SILENCE).await;
     assert_eq!(health.check(), Ok(()));
     health.expect(EXECUTIONS);
     advance(LONGEST_SILENCE).await;
     assert_eq!(health.check(), Ok(()));
     advance(Duration::from_millis(1)).await;
-    let why = health.check().unwrap_err();
-    assert!(why.contains(&format!("nothing was heard of the watch of {EXECUTIONS} for")), "{why}");
-    assert!(
-        health.last_events(Timestamp::UNIX_EPOCH).is_empty(),
-        "nothing was told, so that no time can be given"
-    );
+    let why = health.check().unwrap_err().to_string();
+    assert!(why.contains(&format!("the watch of {EXECUTIONS} has made no progress for")), "{why}");
+    assert!(health.last_events(Timestamp::UNIX_EPOCH).is_empty(), "there was no event, so there is no time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,14 +55,14 @@ async fn a_pass_that_does_not_end_is_reported() {
     let health = Arc::new(Health::default());
     let [stuck, other] = [health.pulse(), health.pulse()];
     assert_eq!(health.underway(), 2);
-    advance(LONGEST_PASS).await;
+    advance(LONGEST_RECONCILE).await;
     assert_eq!(health.check(), Ok(()));
     other.beat();
     advance(Duration::from_millis(1)).await;
     assert!(health.check().is_err());
     stuck.beat();
     assert_eq!(health.check(), Ok(()));
-    advance(LONGEST_PASS + Duration::from_millis(1)).await;
+    advance(LONGEST_RECONCILE + Duration::from_millis(1)).await;
     drop([stuck, other]);
     assert_eq!((health.check(), health.underway()), (Ok(()), 0));
 }
@@ -77,27 +74,27 @@ async fn a_pass_may_stand_in_line_for_long_while_the_line_moves() {
     let mut place = Box::pin(waits.in_line(std::future::pending::<()>()));
     for _ in 0..5 {
         assert!(futures::poll!(&mut place).is_pending());
-        advance(LONGEST_PASS).await;
+        advance(LONGEST_RECONCILE).await;
         assert_eq!(health.check(), Ok(()));
-        // Somebody else's turn.
+        // Another one gets a slot.
         other.in_line(std::future::ready(())).await;
     }
     drop(other);
-    advance(LONGEST_PASS + Duration::from_millis(1)).await;
-    assert!(health.check().is_err(), "the line stands still");
+    advance(LONGEST_RECONCILE + Duration::from_millis(1)).await;
+    assert!(health.check().is_err(), "nobody gets a slot");
     drop(place);
     waits.in_line(std::future::ready(())).await;
     assert_eq!(health.check(), Ok(()));
-    // What it does with its turn counts again.
-    advance(LONGEST_PASS + Duration::from_millis(1)).await;
+    // With the slot, its time counts again.
+    advance(LONGEST_RECONCILE + Duration::from_millis(1)).await;
     assert!(health.check().is_err());
 }
 
-/// What a server sends, piece by piece, each after a while, and whether it ends then or hangs.
+/// The pieces that a server sends, each after some time, and whether it ends after them or hangs.
 struct Sends(Vec<(Duration, &'static str)>, bool);
 
-/// Asks for `query` a server that answers like this; gives back what was received, or why it was cut off. Such answers a real
-/// API server can't be made to give.
+/// Sends a request with this query to a fake server that answers like this; returns what was received, or why it was cut off. A
+/// real API server cannot be made to answer like that.
 async fn ask(health: &Arc<Health>, query: &str, status: u16, sends: Sends) -> Result<String, String> {
     let answer = move |_: http::Request<Body>| {
         let Sends(pieces, ends) = &sends;
@@ -112,7 +109,7 @@ async fn ask(health: &Arc<Health>, query: &str, status: u16, sends: Sends) -> Re
     };
     let wire = BoxService::new(tower::service_fn(answer));
     let request = http::Request::get(format!("{EXECUTIONS}?{query}")).body(Body::empty()).unwrap();
-    let response = Listen(Arc::clone(health)).layer(wire).oneshot(request).await.unwrap();
+    let response = WatchProgress(Arc::clone(health)).layer(wire).oneshot(request).await.unwrap();
     // As kube does, which gives up on a watch without a whole event.
     let received = timeout(WATCH_LASTS + Duration::from_secs(5), response.into_body().collect()).await;
     match received {
@@ -137,19 +134,19 @@ async fn what_trickles_or_hangs_is_no_sign_of_life_and_a_page_is_cut_off() {
     ] {
         let health = Arc::new(Health::default());
         health.expect(EXECUTIONS);
-        let begun = Instant::now();
+        let started = Instant::now();
         let received = ask(&health, query, status, sends).await;
         let why = received.unwrap_err();
         let cut_off = query != WATCH;
-        assert_eq!(cut_off, why.contains("did not arrive in whole"), "{query}: {why}");
-        assert!(!cut_off || begun.elapsed() <= LONGEST_PAGE + Duration::from_millis(10));
-        advance(LONGEST_SILENCE.saturating_sub(begun.elapsed()) + Duration::from_millis(1)).await;
-        assert!(health.check().is_err(), "{query}: it was heard of");
+        assert_eq!(cut_off, why.contains("did not arrive completely"), "{query}: {why}");
+        assert!(!cut_off || started.elapsed() <= LONGEST_PAGE + Duration::from_millis(10));
+        advance(LONGEST_SILENCE.saturating_sub(started.elapsed()) + Duration::from_millis(1)).await;
+        assert!(health.check().is_err(), "{query}: it counts as progress");
     }
-    // Who refuses is not silent, but does not keep anybody waiting for the reasons either.
+    // A refusal is not silence, but its body is cut off as well.
     let health = Arc::new(Health::default());
     let why = ask(&health, LIST, 500, Sends(vec![(AT_ONCE, "{")], false)).await.unwrap_err();
-    assert!(why.contains("did not arrive in whole"), "{why}");
+    assert!(why.contains("did not arrive completely"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,16 +154,16 @@ async fn what_arrives_in_whole_is_a_sign_of_life() {
     for (query, sends) in [
         (LIST, Sends(vec![(A_MINUTE / 4, "{"), (A_MINUTE / 4, "}")], true)),
         (WATCH, Sends(vec![(A_MINUTE / 2, "{\"type\": \"BOOKMARK\"}"), (AT_ONCE, "\n")], false)),
-        // It comes to its end in peace.
+        // It ends regularly.
         (WATCH, Sends(vec![(A_MINUTE / 2, "")], true)),
     ] {
         let health = Arc::new(Health::default());
         health.expect(EXECUTIONS);
-        let begun = Instant::now();
+        let started = Instant::now();
         let _ = ask(&health, query, 200, sends).await;
-        advance(LONGEST_SILENCE.saturating_sub(begun.elapsed()) + A_MINUTE / 4).await;
+        advance(LONGEST_SILENCE.saturating_sub(started.elapsed()) + A_MINUTE / 4).await;
         assert_eq!(health.check(), Ok(()), "{query}");
-        assert_eq!(health.watched_since(EXECUTIONS, begun), query == WATCH);
+        assert_eq!(health.watched_since(EXECUTIONS, started), query == WATCH);
         assert_eq!(health.last_events(Timestamp::UNIX_EPOCH).len(), 1);
     }
 }
@@ -183,7 +180,7 @@ async fn a_list_that_never_gets_further_is_silent_and_one_that_does_is_not() {
         advance(LONGEST_SILENCE).await;
         assert_eq!(health.check(), Ok(()), "page {number}");
     }
-    // It is begun again and again, and hangs at its third page, which was there before.
+    // It is restarted again and again, and hangs at its third page, which had arrived before.
     ask(&health, WATCH, 200, Sends(vec![(AT_ONCE, "{}\n")], false)).await.unwrap_err();
     for attempt in 0..4 {
         for query in [LIST, NEXT_PAGE] {
@@ -204,7 +201,7 @@ async fn a_watch_that_ends_at_once_has_failed() {
     let health = Arc::new(Health::default());
     assert!(
         ask(&health, WATCH, 200, Sends(vec![(AT_ONCE, "{}\n")], true)).await.is_ok(),
-        "it has told something"
+        "it has sent an event"
     );
-    assert!(ask(&health, LIST, 200, Sends(vec![], true)).await.is_ok(), "it is no watch");
+    assert!(ask(&health, LIST, 200, Sends(vec![], true)).await.is_ok(), "it is a list");
 }

@@ -56,7 +56,7 @@ fn no_event_makes_a_series_that_was_not_there() {
             metrics.failed(resource, failure);
         }
     }
-    for resource in RESOURCES.into_iter().chain(ASIDE) {
+    for resource in RESOURCES.into_iter().chain(WATCHED_BESIDES) {
         metrics.watch_failed(resource);
     }
     for (kind, target) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|target| (kind, target))) {
@@ -67,7 +67,7 @@ fn no_event_makes_a_series_that_was_not_there() {
     }
     let after = registered(&metrics);
     assert_eq!(series(&before), series(&after));
-    // Nor is one there in which nothing is ever counted.
+    // And each series can be counted into.
     for name in ["writes", "retries", "conflicts", "unreadable", "watch_restarts"] {
         let name = format!("aiapi_{name}_total{{");
         let idle = after.lines().filter(|line| line.starts_with(&name) && line.ends_with(" 0"));
@@ -78,13 +78,13 @@ fn no_event_makes_a_series_that_was_not_there() {
 #[test]
 fn no_metric_lacks_its_help_and_none_was_forgotten() {
     let metrics = Metrics::default();
-    metrics.heard_last.get_or_create(&Resource { resource: RESOURCES[0].to_owned() }).set(1.0);
+    metrics.last_watch_event.get_or_create(&of_resource(RESOURCES[0])).set(1.0);
     let text = registered(&metrics);
-    let told = |mark: &str| -> BTreeSet<_> {
+    let names = |mark: &str| -> BTreeSet<_> {
         let lines = text.lines().filter_map(|line| line.strip_prefix(mark)?.trim_start().split_once(' '));
         lines.filter(|(_, words)| !words.trim_matches(['.', ' ']).is_empty()).map(|(name, _)| name).collect()
     };
-    let (helps, types) = (told("# HELP"), told("# TYPE"));
+    let (helps, types) = (names("# HELP"), names("# TYPE"));
     assert_eq!(helps, types);
     // One for each field that is registered, and the version.
     assert_eq!(types.len(), 20, "{types:?}");
@@ -99,8 +99,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(CREATED + seconds).unwrap()
 }
 
-/// Its status, which was this, comes to that.
-fn comes_to(metrics: &Metrics, status: &mut BulkUpdateStatus, to: Value) {
+/// Records a change of its status.
+fn record(metrics: &Metrics, status: &mut BulkUpdateStatus, to: Value) {
     let before = std::mem::replace(status, serde_json::from_value(to).unwrap());
     metrics.recorded(&StatusWritten {
         uid: "uid-1",
@@ -138,12 +138,12 @@ fn what_waits_to_be_planned_is_shown_by_the_oldest_until_it_is_planned_rejected_
         let _waits = metrics.taken_up("uid-1", at(0), None);
         let younger = metrics.taken_up("uid-2", at(30), None);
         assert_eq!(value(&metrics, oldest), CREATED.to_string());
-        // It says why it waits, and waits on.
-        comes_to(&metrics, &mut status, json!({"conditions": ready("False", "Waiting")}));
+        // Its status says why it waits.
+        record(&metrics, &mut status, json!({"conditions": ready("False", "Waiting")}));
         assert_eq!(value(&metrics, oldest), CREATED.to_string());
-        comes_to(&metrics, &mut status, end);
+        record(&metrics, &mut status, end);
         assert_eq!(value(&metrics, oldest), (CREATED + 30).to_string());
-        // Deleted, or the operator lets go of it.
+        // Deleted, or the operator does not work on it any more.
         drop(younger);
         assert_eq!(value(&metrics, oldest), "0");
     }
@@ -156,8 +156,8 @@ fn what_waits_to_be_planned_is_shown_by_the_oldest_until_it_is_planned_rejected_
 fn what_has_ended_in_another_way_has_not_expired() {
     for (reason, counted) in [("DeadlineExceeded", "1"), ("NotAuthorized", "0"), ("Settled", "0")] {
         let metrics = Metrics::default();
-        let over = json!({"completionTime": at(3601).to_string(), "conditions": ready("False", reason)});
-        comes_to(&metrics, &mut BulkUpdateStatus::default(), over);
+        let finished = json!({"completionTime": at(3601).to_string(), "conditions": ready("False", reason)});
+        record(&metrics, &mut BulkUpdateStatus::default(), finished);
         assert_eq!(value(&metrics, "aiapi_bulkupdates_expired_total"), counted, "{reason}");
     }
 }
@@ -174,12 +174,12 @@ fn an_outcome_that_is_not_known_is_counted_once_at_the_end() {
     let item = |reason: &str| json!([{"id": "item", "targetStatus": "STOPPED", "result": "Failed", "reason": reason}]);
     for (reason, counted) in [("WrongState", "0"), ("OutcomeUnknown", "1")] {
         let mut status = BulkUpdateStatus::default();
-        comes_to(&metrics, &mut status, json!({"startTime": at(1).to_string(), "executions": item(reason)}));
-        let over = json!({"startTime": at(1).to_string(), "completionTime": at(2).to_string(),
+        record(&metrics, &mut status, json!({"startTime": at(1).to_string(), "executions": item(reason)}));
+        let finished = json!({"startTime": at(1).to_string(), "completionTime": at(2).to_string(),
             "executions": item(reason), "conditions": ready("False", "ItemsFailed")});
-        comes_to(&metrics, &mut status, over.clone());
+        record(&metrics, &mut status, finished.clone());
         // A newer generation is observed.
-        comes_to(&metrics, &mut status, over);
+        record(&metrics, &mut status, finished);
         assert_eq!((unknown("stop").as_str(), unknown("delete").as_str()), (counted, "0"), "{reason}");
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 pub(super) struct Waiting(Arc<Mutex<HashMap<Box<str>, Timestamp>>>);
 
 impl Waiting {
-    /// One is taken up; `created` only if it waits.
+    /// The operator starts to work on one; `created` only if it waits.
     pub(super) fn begin(&self, uid: &str, created: Option<Timestamp>) -> Unplanned {
         if let Some(created) = created {
             self.all().insert(uid.into(), created);
@@ -35,7 +35,7 @@ impl Waiting {
     }
 }
 
-/// A BulkUpdate that was taken up; once this is dropped it waits no longer, whatever became of it.
+/// A BulkUpdate that the operator works on; once this is dropped it does not count as waiting.
 #[derive(Debug)]
 pub struct Unplanned {
     waiting: Waiting,
