@@ -1,17 +1,16 @@
 //! The API server's time, by which deadlines and ages are judged.
 //!
-//! Each of its answers carries a `Date` in whole seconds. Between them a monotonic clock counts, so that setting this machine's
-//! clock changes nothing. Its own clock counts only as long as no answer has had a `Date`.
+//! Each of its answers carries a `Date` in whole seconds. In between, a monotonic clock counts, so that setting this machine's
+//! clock changes nothing. This machine's clock is used only until the first `Date`.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, TryFutureExt};
 use http::{
-    HeaderMap, Request, Response, StatusCode,
+    HeaderMap, StatusCode,
     header::{AGE, DATE},
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp, fmt::rfc2822};
@@ -19,23 +18,24 @@ use prometheus_client::{
     metrics::gauge::Gauge,
     registry::{Registry, Unit},
 };
-use tower::{Layer, Service, util::BoxService};
+use tower::{Layer, Service};
 use tracing::{info, warn};
 
-use crate::client::{leadership, wire::Wire};
+use crate::client::{
+    leadership,
+    wire::{Wire, around},
+};
 
-/// How much the machine's clock may differ before this is reported.
+/// How far this machine's clock may be off before it is reported.
 pub const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(5);
 
-/// What an API server gives each of its answers.
+/// The header that an API server sets on each answer of its own.
 const AUDIT_ID: &str = "audit-id";
 
-/// By how much per mille one clock may run faster than the other: what is known gets that much less precise with time.
-const DRIFT_PER_MILLE: i32 = 1;
+/// One clock may run faster than the other by one part in this many: the bounds widen by that with time.
+const DRIFT: i32 = 1000;
 
-const MILLE: i32 = 1000;
-
-/// Tells the API server's time. A clone tells the same.
+/// The API server's time. Clones share what is known.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Arc<Shared>);
 
@@ -48,20 +48,20 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     known: Option<Offset>,
-    /// The last answer, if it contradicts what is known: the next one decides.
+    /// The last answer, if it contradicts what is known. The next one decides.
     rival: Option<Offset>,
-    /// The skew that was reported last.
+    /// The last reported skew.
     reported: SignedDuration,
 }
 
-/// What is known of the present time: the API server's clock is between the first two.
+/// The present time. The API server's clock is between `earliest` and `latest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// It is this late at least.
+    /// The lower bound.
     pub earliest: Timestamp,
-    /// It is this late at most.
+    /// The upper bound.
     pub latest: Timestamp,
-    /// What this machine's clock says.
+    /// This machine's clock.
     pub own: Timestamp,
     /// The same moment by [`leadership::now`], for durations within this process.
     pub instant: Duration,
@@ -75,7 +75,7 @@ impl From<Timestamp> for Now {
 }
 
 impl Now {
-    /// By how much the API server's clock is ahead of this machine's, at least; negative if it is behind.
+    /// How far the API server's clock is ahead of this machine's, at least; negative if it is behind.
     #[must_use]
     pub fn skew(&self) -> SignedDuration {
         let ahead = self.earliest.duration_since(self.own);
@@ -83,7 +83,7 @@ impl Now {
         ahead.max(SignedDuration::ZERO) + behind.min(SignedDuration::ZERO)
     }
 
-    /// For the message of what ends because a deadline has passed: that this machine's clock would have said otherwise.
+    /// For the message about a deadline that has passed: says so if it has not passed by this machine's clock.
     #[must_use]
     pub fn remark(&self, deadline: Timestamp) -> Option<String> {
         let skew = self.skew();
@@ -92,7 +92,7 @@ impl Now {
         })
     }
 
-    /// The time to put on record, in whole seconds. It is never in the future.
+    /// The time for the status, in whole seconds. It is never in the future.
     #[must_use]
     pub fn to_record(&self) -> Timestamp {
         Timestamp::from_second(self.earliest.as_second()).unwrap_or(self.earliest)
@@ -100,7 +100,7 @@ impl Now {
 }
 
 impl Clock {
-    /// What time it is.
+    /// The present time.
     #[must_use]
     pub fn now(&self) -> Now {
         self.state().at(leadership::now(), Timestamp::now())
@@ -122,13 +122,13 @@ impl Clock {
         );
     }
 
-    /// Takes in the head of an answer to a request that was sent at `asked`, by [`leadership::now`].
+    /// Takes in an answer to a request that was sent at `asked`, by [`leadership::now`].
     fn take_in(&self, status: StatusCode, headers: &HeaderMap, asked: Duration) {
-        // What stands before an API server that is away answers in its place, by a clock of its own.
+        // A proxy or load balancer answers for an API server that is down, by its own clock.
         if status.is_server_error() && !headers.contains_key(AUDIT_ID) {
             return;
         }
-        // What has an age comes from a cache.
+        // An answer with an age is from a cache.
         let date = headers.get(DATE).filter(|_| !headers.contains_key(AGE));
         let Some(date) = date.and_then(|value| parse(value.to_str().ok()?)) else { return };
         let (answered, own) = (leadership::now(), Timestamp::now());
@@ -142,8 +142,8 @@ impl Clock {
             if skew.abs() > TOLERATED_SKEW {
                 warn!(
                     seconds,
-                    "the API server's clock is ahead of this machine's by so much (behind, if negative): deadlines go by the \
-                     API server's clock; synchronize this machine's, by which certificates are checked"
+                    "the API server's clock is ahead of this machine's by this many seconds (behind, if negative): deadlines \
+                     go by the API server's clock; synchronize this machine's, by which certificates are checked"
                 );
             } else {
                 info!(seconds, "this machine's clock agrees with the API server's again");
@@ -156,7 +156,7 @@ impl Clock {
     }
 }
 
-/// The HTTP date of a header.
+/// Parses an HTTP date.
 fn parse(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
@@ -168,8 +168,8 @@ impl State {
         Now { earliest, latest, own, instant }
     }
 
-    /// Answers narrow down what is known. One that contradicts it may be from somebody else than the API server, or from another
-    /// API server; two in a row that agree with each other mean that the clock was set.
+    /// Answers narrow the bounds. One that contradicts them may be from something else than the API server, or from another
+    /// replica of it. Two in a row that agree with each other mean that the API server's clock was set.
     fn take_in(&mut self, answer: Offset) {
         let together = |known: Option<Offset>| known.map_or(Some(answer), |known| known.narrowed(answer));
         if let Some(known) = together(self.known) {
@@ -182,7 +182,7 @@ impl State {
     }
 }
 
-/// By how much the API server's clock is ahead of [`leadership::now`]: between `low` and `high`, as known at `at`.
+/// How far the API server's clock is ahead of [`leadership::now`]: between `low` and `high`, at the moment `at`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Offset {
     low: SignedDuration,
@@ -195,7 +195,7 @@ fn signed(duration: Duration) -> SignedDuration {
 }
 
 impl Offset {
-    /// From an answer: at some moment between the two it was less than a second after `date`.
+    /// The bounds by an answer: at some moment between `asked` and `answered` it was less than a second after `date`.
     fn of(date: Timestamp, asked: Duration, answered: Duration) -> Self {
         let date = date.as_duration();
         Self {
@@ -205,20 +205,20 @@ impl Offset {
         }
     }
 
-    /// The same as it is still known at a later moment.
+    /// The bounds at a later moment, wider by the drift.
     fn aged(self, at: Duration) -> Self {
-        let drift = signed(at.saturating_sub(self.at)) * DRIFT_PER_MILLE / MILLE;
+        let drift = signed(at.saturating_sub(self.at)) / DRIFT;
         Self { low: self.low - drift, high: self.high + drift, at: at.max(self.at) }
     }
 
-    /// What is known by both; `None` if they contradict each other.
+    /// The bounds by both; `None` if they contradict each other.
     fn narrowed(self, answer: Self) -> Option<Self> {
         let (known, answer) = (self.aged(answer.at), answer.aged(self.at));
         let (low, high) = (known.low.max(answer.low), known.high.min(answer.high));
         (low <= high).then_some(Self { low, high, at: known.at })
     }
 
-    /// The earliest and the latest that it may be.
+    /// The earliest and the latest possible time.
     fn at(self, instant: Duration) -> Option<(Timestamp, Timestamp)> {
         let Self { low, high, .. } = self.aged(instant);
         let time = |offset: SignedDuration| {
@@ -233,43 +233,13 @@ impl Layer<Wire> for Clock {
     type Service = Wire;
 
     fn layer(&self, wire: Wire) -> Wire {
-        BoxService::new(self.reading(wire))
-    }
-}
-
-impl Clock {
-    /// The same for any way to the API server.
-    #[must_use]
-    pub fn reading<S>(&self, wire: S) -> Reading<S> {
-        Reading { wire, clock: self.clone() }
-    }
-}
-
-/// A way to the API server on which a clock reads the dates of answers.
-#[derive(Clone, Debug)]
-pub struct Reading<S> {
-    wire: S,
-    clock: Clock,
-}
-
-impl<S, A, B> Service<Request<A>> for Reading<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<B>;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response<B>, S::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.wire.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let (clock, asked) = (self.clock.clone(), leadership::now());
-        let answer = self.wire.call(request);
-        async move { answer.await.inspect(|answer| clock.take_in(answer.status(), answer.headers(), asked)) }
-            .boxed()
+        let clock = self.clone();
+        around(wire, move |wire, request| {
+            let (clock, asked) = (clock.clone(), leadership::now());
+            wire.call(request)
+                .inspect_ok(move |answer| clock.take_in(answer.status(), answer.headers(), asked))
+                .boxed()
+        })
     }
 }
 

@@ -1,34 +1,31 @@
-//! Whether this process may write: a right that ends by itself.
+//! Leadership: whether this process may write. It expires by itself.
 //!
-//! A Lease does not fence: who holds it may be suspended, and go on when another holds it. The guards of each write protect
-//! the objects then. Besides, no write leaves this process once the last renewal is older than the renew deadline: not one
-//! that begins then, nor one that has been waiting for a connection since before.
+//! A Lease is no fence: its holder may be suspended, and resume when another process is the leader. Then the guards of each write
+//! protect the objects. In addition, no write leaves this process once the last renewal is older than the renew deadline: neither
+//! one that starts then, nor one that is still waiting for a connection.
 
-use std::{
-    future::poll_fn,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use http::Method;
 use hyper_util::client::legacy::connect::capture_connection;
-use kube::client::{Body, DynBody};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::watch, time::sleep};
-use tower::{BoxError, Layer, Service, util::BoxService};
+use tower::{Layer, Service};
 
-use crate::client::{failure::NotLeader, wire::Wire};
+use crate::client::{
+    failure::NotLeader,
+    wire::{Answer, Request, Wire, around},
+};
 
-/// The clock that counts while the machine is suspended, too: the others' leases go on running in that time.
+/// A clock that also runs while the machine is suspended, since the Lease expires meanwhile.
 #[cfg(target_os = "linux")]
 const CLOCK: ClockId = ClockId::Boottime;
-/// Elsewhere that is what this one does.
+/// On other systems this one does.
 #[cfg(not(target_os = "linux"))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-/// The time since some fixed moment, suspension included.
+/// The time since some fixed moment, including suspension.
 #[must_use]
 pub fn now() -> Duration {
     let time = clock_gettime(CLOCK);
@@ -39,55 +36,54 @@ pub fn now() -> Duration {
     )
 }
 
-/// The right to write, until some moment; shared by all who ask, and nobody's at first.
+/// The right to write until some moment. Clones share it; at first it is not held.
 #[derive(Clone, Debug, Default)]
 pub struct Leadership(Arc<watch::Sender<Duration>>);
 
 impl Leadership {
-    /// Whether it holds now.
+    /// Whether it is held now.
     #[must_use]
     pub fn holds(&self) -> bool {
         !self.left().is_zero()
     }
 
-    /// How long it holds, if it is not extended.
+    /// How long it is held, if it is not extended.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.0.borrow().saturating_sub(now())
     }
 
-    /// From now on it holds until this moment of [`now`]'s clock.
+    /// It is held until this moment by [`now`].
     pub fn extend(&self, until: Duration) {
         self.0.send_replace(until);
     }
 
-    /// It does not hold any more.
+    /// It is not held any more.
     pub fn end(&self) {
         self.extend(Duration::ZERO);
     }
 
-    /// Waits until it does not hold.
+    /// Waits until it is not held.
     pub async fn ended(&self) {
         let mut changes = self.0.subscribe();
         while self.holds() {
             tokio::select! {
-                // The timer's clock may stand still while this one runs, so that it is looked at again.
+                // The timer's clock may stop while the machine is suspended, so check again.
                 () = sleep(self.left()) => {}
-                // The sender is a part of self.
+                // Never an error: the sender is in self.
                 _ = changes.changed() => {}
             }
         }
     }
 }
 
-/// That a write was given up on, because this process may not write any more, when a connection had it already: what has come
-/// of it is not known.
+/// A write was dropped because this process is not the leader any more, after a connection had it: its outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this process does not hold the Lease any more, and the request may have been sent")]
 pub struct CutOff;
 
-/// Lets nothing but reads through while the leadership does not hold, and drops each write that is still under way when it
-/// ends: the last layer before the client that has the connections.
+/// Lets only reads through while the leadership is not held, and drops each write that is in flight when it ends. It is the last
+/// layer before the connections.
 #[derive(Clone, Debug)]
 pub struct Fence(pub Leadership);
 
@@ -95,55 +91,39 @@ impl Layer<Wire> for Fence {
     type Service = Wire;
 
     fn layer(&self, wire: Wire) -> Wire {
-        BoxService::new(Fenced { wire, leadership: self.0.clone() })
+        let leadership = self.0.clone();
+        around(wire, move |wire, request| match *request.method() {
+            Method::GET => wire.call(request),
+            _ if leadership.holds() => fenced(wire, request, leadership.clone()),
+            _ => std::future::ready(Err(NotLeader.into())).boxed(),
+        })
     }
 }
 
-struct Fenced {
-    wire: Wire,
-    leadership: Leadership,
-}
-
-impl Service<http::Request<Body>> for Fenced {
-    type Response = http::Response<Box<DynBody>>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.wire.poll_ready(cx)
+/// Sends a write, and gives it up when the leadership ends.
+fn fenced(wire: &mut Wire, mut request: Request, leadership: Leadership) -> Answer {
+    // Set when the request is about to be handed to a connection.
+    let connection = capture_connection(&mut request);
+    let mut answer = wire.call(request);
+    async move {
+        // Checked before each poll: the end of a name resolution, a handshake or a wait for a connection does not send the
+        // request any more. A request that is dropped while it waits for a connection is not sent; the connection of one that is
+        // being written is closed.
+        let guarded = poll_fn(|cx| {
+            if !leadership.holds() {
+                return Poll::Ready(None);
+            }
+            answer.poll_unpin(cx).map(Some)
+        });
+        let answered = tokio::select! {
+            biased;
+            answered = guarded => answered,
+            () = leadership.ended() => None,
+        };
+        let sent = connection.connection_metadata().is_some();
+        answered.unwrap_or_else(|| Err(if sent { CutOff.into() } else { NotLeader.into() }))
     }
-
-    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        if request.method() == Method::GET {
-            return self.wire.call(request);
-        }
-        let leadership = self.leadership.clone();
-        if !leadership.holds() {
-            return std::future::ready(Err(NotLeader.into())).boxed();
-        }
-        // Is told when a connection is there for the request, in the moment before it gets it.
-        let connection = capture_connection(&mut request);
-        let mut answer = self.wire.call(request);
-        async move {
-            // Looked at each time before the request gets any further: a name that is resolved, a connection that comes
-            // about or gets free, a handshake that ends do not send it any more. One that is dropped while it waits for a
-            // connection is not sent; of one that is being written the connection is closed.
-            let fenced = poll_fn(|cx| {
-                if !leadership.holds() {
-                    return Poll::Ready(None);
-                }
-                answer.poll_unpin(cx).map(Some)
-            });
-            let answered = tokio::select! {
-                biased;
-                answered = fenced => answered,
-                () = leadership.ended() => None,
-            };
-            let sent = connection.connection_metadata().is_some();
-            answered.unwrap_or_else(|| Err(if sent { CutOff.into() } else { NotLeader.into() }))
-        }
-        .boxed()
-    }
+    .boxed()
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! The way to the API server: how it is found, one attempt for each request, what a failed one means, and whether this process
-//! may write at all.
+//! The client of the API server: how the server is found, requests, what a failed one means, leadership, and the server's clock.
 //!
-//! Nothing here knows what is read or written.
+//! Nothing here decides anything about an object.
 
 pub mod clock;
 mod cluster;
@@ -9,17 +8,13 @@ mod connect;
 mod failure;
 pub mod leadership;
 pub mod requests;
-#[cfg(not(test))]
-mod slim;
-#[cfg(test)]
 pub(crate) mod slim;
 pub mod slots;
 mod wire;
 
 pub use self::{
     cluster::{Cluster, find_cluster},
-    connect::{connect, connect_through},
-    failure::{Failure, LONGEST_RETRY_AFTER, Next, backoff, with_causes},
+    failure::{Failure, Next, backoff, with_causes},
     requests::{retry_after, send},
     wire::Wire,
 };

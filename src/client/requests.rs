@@ -1,8 +1,9 @@
-//! Requests to the API server: one attempt each, within a time.
+//! Requests to the API server: one attempt each, with a time-out.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http_body_util::BodyExt;
 use kube::{
     Client,
@@ -15,64 +16,89 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::failure::{Failure, LONGEST_RETRY_AFTER, never_connected, with_causes};
 use crate::{api::FIELD_MANAGER, decode::text::cut};
 
-/// How long one request may take, its answer's body included.
+/// How long one request may take, including the body of its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much is read of an answer that refuses, and how much is kept of its message, in bytes: what stands between here and the
-/// API server may say anything.
+/// How many bytes of a refusal are read: a proxy in between may send anything.
 const LONGEST_REFUSAL: usize = 64 << 10;
+
+/// How many bytes of its message are kept.
 const LONGEST_MESSAGE: usize = 2048;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    #[error("none within {REQUEST_TIMEOUT:?}")]
+    TimedOut,
+    #[error("{}", with_causes(.0))]
+    Failed(kube::Error),
+}
+
+impl From<Unanswered> for Failure {
+    fn from(why: Unanswered) -> Self {
+        match &why {
+            Unanswered::Failed(error) if never_connected(error) => Self::NotSent(why.to_string()),
+            _ => Self::NoAnswer(why.to_string()),
+        }
+    }
+}
 
 /// Sends one request, once.
 ///
 /// # Errors
-/// [`Failure`], for all that is not a success with a body that can be read in whole.
+/// [`Failure`], for anything but a success whose body can be read in full.
 pub async fn send<T: DeserializeOwned>(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, request::Error>,
 ) -> Result<T, Failure> {
     let request =
         request.map_err(|e| Failure::Refused { code: 400, message: e.to_string(), retry_after: None })?;
-    let answer = async {
-        let response = client.send(request.map(Body::from)).await?;
-        let (head, body) = response.into_parts();
-        let body =
-            if head.status.is_success() { body.collect().await?.to_bytes() } else { beginning(body).await? };
-        Ok::<_, kube::Error>((head, body))
-    };
-    let (head, body) = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-        Err(_) => return Err(Failure::NoAnswer(format!("none within {REQUEST_TIMEOUT:?}"))),
-        Ok(Err(error)) if never_connected(&error) => return Err(Failure::NotSent(with_causes(&error))),
-        Ok(Err(error)) => return Err(Failure::NoAnswer(with_causes(&error))),
-        Ok(Ok(answer)) => answer,
-    };
+    let (head, body) = attempt(client, request).await?;
     if head.status.is_success() {
-        return serde_json::from_slice(&body)
-            .map_err(|e| Failure::NoAnswer(format!("an answer that can't be read: {e}")));
+        serde_json::from_slice(&body)
+            .map_err(|e| Failure::NoAnswer(format!("an answer that can't be read: {e}")))
+    } else {
+        Err(refusal(&head, &body))
     }
-    let status: Option<Status> = serde_json::from_slice(&body).ok();
-    let in_body = || Some(u64::from(status.as_ref()?.details.as_ref()?.retry_after_seconds));
-    let asked = retry_after(&head.headers)
-        .or_else(|| in_body().filter(|seconds| *seconds > 0).map(Duration::from_secs));
-    // An object that does not exist is named in the answer.
-    let names_an_object =
-        status.as_ref().and_then(|s| s.details.as_ref()).is_some_and(|details| !details.name.is_empty());
-    let message = match status {
-        Some(status) if !status.message.is_empty() => status.message,
-        _ => String::from_utf8_lossy(&body).trim().to_owned(),
-    };
-    let message = if message.is_empty() { head.status.to_string() } else { cut(&message, LONGEST_MESSAGE) };
-    if head.status == http::StatusCode::NOT_FOUND && !names_an_object {
-        return Err(Failure::NotServed(message));
-    }
-    Err(Failure::Refused {
-        code: head.status.as_u16(),
-        message,
-        retry_after: asked.map(|wait| wait.min(LONGEST_RETRY_AFTER)),
-    })
 }
 
-/// Reads an object: a quorum read, not one from the API server's cache. `url` is that of the collection it is in, here and below.
+/// Sends a request, and reads the answer: in full if it is a success, else the beginning.
+pub(super) async fn attempt(
+    client: &Client,
+    request: http::Request<Vec<u8>>,
+) -> Result<(Parts, Bytes), Unanswered> {
+    let answer = async {
+        let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
+        let body =
+            if head.status.is_success() { body.collect().await?.to_bytes() } else { beginning(body).await? };
+        Ok((head, body))
+    };
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Err(_) => Err(Unanswered::TimedOut),
+        Ok(answer) => answer.map_err(Unanswered::Failed),
+    }
+}
+
+/// What an answer that is no success says.
+pub(super) fn refusal(head: &Parts, body: &[u8]) -> Failure {
+    let status: Status = serde_json::from_slice(body).unwrap_or_default();
+    let in_body = status.details.as_ref().map(|details| u64::from(details.retry_after_seconds));
+    let retry_after = retry_after(&head.headers).or_else(|| bounded(in_body?));
+    let text = String::from_utf8_lossy(body);
+    let message = match (status.message.as_str(), text.trim()) {
+        ("", "") => head.status.to_string(),
+        ("", text) => cut(text, LONGEST_MESSAGE),
+        (message, _) => cut(message, LONGEST_MESSAGE),
+    };
+    // A 404 about an object names it.
+    let names_object = status.details.is_some_and(|details| !details.name.is_empty());
+    if head.status == http::StatusCode::NOT_FOUND && !names_object {
+        return Failure::NotServed(message);
+    }
+    Failure::Refused { code: head.status.as_u16(), message, retry_after }
+}
+
+/// Reads an object live: from etcd, not from the API server's cache. Here and below, `url` is that of its collection.
 ///
 /// # Errors
 /// [`Failure`].
@@ -93,7 +119,7 @@ pub async fn create<T: DeserializeOwned>(
     send(client, body(object).and_then(|body| Request::new(url).create(params, body))).await
 }
 
-/// Replaces an object, or its `subresource`. The guard is the resource version in it.
+/// Replaces an object or its `subresource`. The guard is the resourceVersion in `object`.
 ///
 /// # Errors
 /// [`Failure`].
@@ -112,8 +138,8 @@ pub async fn replace<T: DeserializeOwned>(
     send(client, request).await
 }
 
-/// Changes a part of the status by a merge patch. The guard is the resource version in it: the API server does not check a uid
-/// there, and a resource version is never the same for an object made anew.
+/// Changes a part of the status by a merge patch. The guard is the resourceVersion in `patch`: the API server does not check a uid
+/// there, and an object that is created again never has the same resourceVersion.
 ///
 /// # Errors
 /// [`Failure`].
@@ -127,8 +153,8 @@ pub async fn patch_status<T: DeserializeOwned>(
     send(client, Request::new(url).patch_subresource("status", name, &params, &Patch::Merge(patch))).await
 }
 
-/// Deletes the object of this uid in this version. A uid alone would not do: the API server would read the object again and delete it
-/// as it is now.
+/// Deletes the object with this uid and resourceVersion. The uid alone is not enough: the API server would delete the object even if
+/// it has changed since.
 ///
 /// # Errors
 /// [`Failure`].
@@ -144,8 +170,8 @@ pub async fn delete<T: DeserializeOwned>(
             uid: Some(uid.into()),
             resource_version: Some(resource_version.into()),
         }),
-        // Which is in the background. An API server that is told so in words first takes the finalizers `orphan` and
-        // `foregroundDeletion` away, and then refuses to delete what has no others: its version is another one by then (1.37.2).
+        // That is in the background. If `Background` is written out, the API server first removes the finalizers `orphan` and
+        // `foregroundDeletion`, which changes the resourceVersion, and then refuses the delete (1.37.2).
         propagation_policy: None,
         ..DeleteParams::default()
     };
@@ -156,7 +182,7 @@ fn body(object: &impl Serialize) -> Result<Vec<u8>, request::Error> {
     serde_json::to_vec(object).map_err(request::Error::SerializeBody)
 }
 
-/// What a body begins with.
+/// The first [`LONGEST_REFUSAL`] bytes of a body.
 async fn beginning(mut body: Body) -> kube::Result<Bytes> {
     let mut beginning = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -170,9 +196,12 @@ async fn beginning(mut body: Body) -> kube::Result<Bytes> {
     Ok(beginning.freeze())
 }
 
-/// How long an answer's `Retry-After` asks to wait, in whole seconds; a date, which the API server never sends, is passed over.
+/// How long an answer's `Retry-After` asks to wait, at most 30 seconds. A date, which the API server never sends, is ignored.
 #[must_use]
 pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok();
-    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    bounded(headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?)
+}
+
+fn bounded(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }

@@ -1,8 +1,8 @@
-//! How many requests may be under way at once, and whose turn it is when more are wanted.
+//! Slots: how many requests may be in flight at once, and who is next if more are waiting.
 //!
-//! Free slots go round the namespaces that want one, and within a namespace round its BulkUpdates. The party with the fewest
-//! slots in hand comes first, and of several such the one that has not had its turn in this round: where the requests of one
-//! party take longer than those of others, it does not end up with all the slots.
+//! Free slots go round-robin over the namespaces that wait for one, and within a namespace over its BulkUpdates. Whoever holds the
+//! fewest slots is first, and among several the one that has not had its turn in this round: so a namespace whose requests are slow
+//! does not end up with all the slots.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,20 +14,20 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// The slots of one operator. A clone shares them.
+/// The slots of one operator. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Mutex<State>>);
 
 impl Slots {
-    /// So many slots, all of them free.
+    /// Creates this many free slots.
     #[must_use]
     pub fn new(slots: usize) -> Self {
         Self(Arc::new(Mutex::new(State { free: slots, turns: 0, namespaces: Line::default() })))
     }
 
-    /// Waits for a slot, for a request of the BulkUpdate with this uid in this namespace. It joins the line when it is first
-    /// polled, and leaves it when it is dropped. Joining, leaving and each turn take O(log n) of the parties that wait;
-    /// nothing is kept of a party that neither waits nor has a slot in hand.
+    /// Waits for a slot, for a request of the BulkUpdate with this uid in this namespace. It joins the queue when it is first
+    /// polled, and leaves it when it is dropped. Joining, leaving and each turn take O(log n) of those that wait; nothing is kept
+    /// about a BulkUpdate that neither waits nor holds a slot.
     pub fn acquire(&self, namespace: &str, uid: &str) -> Acquire {
         let party = Party { namespace: namespace.into(), uid: uid.into() };
         Acquire { slots: self.clone(), party, place: None, done: false }
@@ -39,14 +39,14 @@ impl Slots {
     }
 }
 
-/// A BulkUpdate, as far as turns are concerned.
+/// A BulkUpdate that wants slots.
 #[derive(Clone, Debug)]
 struct Party {
     namespace: Arc<str>,
     uid: Arc<str>,
 }
 
-/// The right to have one request under way, until it is dropped.
+/// The right to have one request in flight, until it is dropped.
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
@@ -59,9 +59,9 @@ impl Drop for Slot {
     }
 }
 
-/// A place in the line; see [`Slots::acquire`].
+/// A place in the queue; see [`Slots::acquire`].
 #[derive(Debug)]
-#[must_use = "it joins the line when it is polled"]
+#[must_use = "it joins the queue when it is polled"]
 pub struct Acquire {
     slots: Slots,
     party: Party,
@@ -81,7 +81,7 @@ impl Future for Acquire {
             self.place = place;
         }
         if let Some((_, turn)) = &mut self.place {
-            // The sender is dropped only after it has sent, or with the place.
+            // The sender is dropped only after it has sent, or together with this place.
             if ready!(Pin::new(turn).poll(cx)).is_err() {
                 return Poll::Pending;
             }
@@ -97,7 +97,7 @@ impl Drop for Acquire {
         let Some((number, mut turn)) = self.place.take() else { return };
         let mut state = self.slots.state();
         if turn.try_recv().is_ok() {
-            // Its turn came, and nobody took it.
+            // It got a slot and did not take it.
             state.release(&self.party);
         } else {
             state.leave(&self.party, number);
@@ -107,18 +107,18 @@ impl Drop for Acquire {
 
 #[derive(Debug)]
 struct State {
-    /// Whoever joins while there are any gets one at once, so that nobody waits then.
+    /// While there are any, nobody waits: whoever joins gets one at once.
     free: usize,
-    /// How many turns and places in the line there have been: each has a number of its own.
+    /// The number of the last turn or place in the queue.
     turns: u64,
     namespaces: Line<Line<Waiters>>,
 }
 
-/// Those of one BulkUpdate who wait, by the numbers of their places.
+/// The waiting requests of one BulkUpdate, by the numbers of their places.
 type Waiters = BTreeMap<u64, oneshot::Sender<()>>;
 
 impl State {
-    /// Takes a free slot, or a place in the line.
+    /// Takes a free slot, or a place in the queue.
     fn join(&mut self, party: &Party) -> Option<(u64, oneshot::Receiver<()>)> {
         self.turns += 1;
         let number = self.turns;
@@ -142,7 +142,7 @@ impl State {
         });
     }
 
-    /// Gives a slot back, and the next one its turn.
+    /// Returns a slot, and gives it to the next.
     fn release(&mut self, party: &Party) {
         self.namespaces.change(&party.namespace, |namespace| {
             namespace.held -= 1;
@@ -154,7 +154,7 @@ impl State {
         }
     }
 
-    /// Gives the next one its turn, if there is one.
+    /// Gives a slot to the next that waits, if any.
     fn grant(&mut self) -> bool {
         self.turns += 1;
         let number = self.turns;
@@ -163,7 +163,7 @@ impl State {
             let Some(next) = bulk_updates.next() else { return };
             bulk_updates.take_turn(&next, number, |waiters| {
                 if let Some((_, waiter)) = waiters.pop_first() {
-                    // It is there: who goes away leaves the line first.
+                    // The receiver exists: a request that is dropped leaves the queue first.
                     let _ = waiter.send(());
                 }
             });
@@ -172,7 +172,7 @@ impl State {
     }
 }
 
-/// What may have somebody in it who waits.
+/// Where requests may be waiting.
 trait Waits: Default {
     fn waits(&self) -> bool;
 }
@@ -189,7 +189,7 @@ impl<T: Waits> Waits for Line<T> {
     }
 }
 
-/// Members by name, and the order in which those of them who wait have their turns.
+/// Members by name, and the order in which the waiting ones get their turns.
 #[derive(Debug)]
 struct Line<T> {
     members: HashMap<Arc<str>, Member<T>>,
@@ -204,8 +204,8 @@ impl<T> Default for Line<T> {
     }
 }
 
-/// How many slots a member has in hand, the round in which its next turn is, and a number that no other has: that of its last
-/// turn, or of its place where it has only begun to wait.
+/// How many slots a member holds, the round of its next turn, and a unique number: that of its last turn, or of its place if it has
+/// begun to wait since.
 type Rank = (usize, u64, u64);
 
 #[derive(Debug, Default)]
@@ -227,7 +227,7 @@ impl<T: Waits> Line<T> {
         self.order.first_key_value().map(|(_, name)| Arc::clone(name))
     }
 
-    /// A member wants a turn, in the present round if it has not had one: it goes before those who have.
+    /// A member waits for a turn, in this round unless it has had one: it goes before those that have.
     fn join<R>(&mut self, name: &Arc<str>, number: u64, join: impl FnOnce(&mut T) -> R) -> R {
         let round = self.round;
         self.change(name, |member| {
@@ -239,7 +239,7 @@ impl<T: Waits> Line<T> {
         })
     }
 
-    /// A member has its turn, and its next one in the next round.
+    /// A member has its turn; the next one is in the next round.
     fn take_turn<R>(&mut self, name: &Arc<str>, number: u64, turn: impl FnOnce(&mut T) -> R) -> R {
         let of_member = self.members.get(name).map_or(0, |member| member.round);
         self.round = self.round.max(of_member);
@@ -252,7 +252,7 @@ impl<T: Waits> Line<T> {
         })
     }
 
-    /// Changes a member, and puts it where it belongs then. One that neither waits nor has a slot is forgotten.
+    /// Changes a member, and updates its position. One that neither waits nor holds a slot is removed.
     fn change<R>(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Member<T>) -> R) -> R {
         let member = self.members.entry(Arc::clone(name)).or_default();
         self.order.remove(&member.rank());

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Layer, Service, util::BoxService};
 
 use crate::{
-    client::{LONGEST_RETRY_AFTER, Wire, retry_after},
+    client::{Wire, retry_after},
     telemetry::health::Health,
 };
 
@@ -90,8 +90,7 @@ impl Service<http::Request<Body>> for Tracked {
             let answer = answer.await.inspect_err(|_| health.failed(&path, None))?;
             // That a list or a watch is accepted is no progress: only what follows is.
             let expected = if !answer.status().is_success() {
-                let wait = retry_after(answer.headers()).map(|wait| wait.min(LONGEST_RETRY_AFTER));
-                health.failed(&path, wait);
+                health.failed(&path, retry_after(answer.headers()));
                 Expected::Refusal { deadline }
             } else if asked == Asked::Watch {
                 Expected::Events { any: false, started: Instant::now() }

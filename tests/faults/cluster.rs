@@ -93,7 +93,8 @@ impl Cluster {
         } else {
             None
         };
-        let operators_client = client::connect(operators_config(&world.operator.kubeconfig())).unwrap();
+        let operators_client =
+            client::find_cluster(Some(&world.operator.kubeconfig()), None).unwrap().client().unwrap();
         let (called_off, deleted) = Default::default();
         Arc::new(Self {
             world,

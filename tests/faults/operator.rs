@@ -128,7 +128,8 @@ impl Running {
                         return replica::run_through(config.into(), settings, &through, stop).await;
                     }
                     let clock = Clock::default();
-                    let client = client::connect_through(config, &Stack::new(clock.clone(), through))?;
+                    let cluster = client::Cluster::from(config);
+                    let client = cluster.client_through(&Stack::new(clock.clone(), through))?;
                     let policies = Policies::new(false, None, watch::Sender::default());
                     let shared =
                         Shared { clock, policies, metrics: Metrics::default(), health: Arc::default() };

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::client::{Failure, connect_through, send};
+use crate::client::{Cluster, Failure, send};
 
 #[test]
 fn it_holds_until_its_moment_and_not_once_it_was_ended() {
@@ -28,7 +28,7 @@ async fn without_it_only_reads_go_out() {
     // Nobody listens there, which shows in the failure of what goes out.
     let nowhere = Config::new("http://127.0.0.1:1".parse().unwrap());
     let leadership = Leadership::default();
-    let client = connect_through(nowhere, &Fence(leadership.clone())).unwrap();
+    let client = Cluster::from(nowhere).client_through(&Fence(leadership.clone())).unwrap();
     let ask = async |method: &str| {
         let request = http::Request::builder().method(method).uri("/version").body(vec![]).unwrap();
         match send::<()>(&client, Ok(request)).await {
@@ -94,7 +94,7 @@ impl Stalled {
                 });
             }
         });
-        let client = connect_through(config, &Fence(leadership.clone())).unwrap();
+        let client = Cluster::from(config).client_through(&Fence(leadership.clone())).unwrap();
         Self { client, open, connections, seen }
     }
 

@@ -1,25 +1,20 @@
-//! What is kept of an answer about a custom resource.
+//! Which fields of a custom resource are kept, and how much of each.
 
-use super::machine::Keep::{self, List, Object, Scalar};
+use super::{
+    Slim,
+    machine::Keep::{self, List, Object, Scalar},
+};
 use crate::api::{MAX_ITEMS, REQUESTER};
 
-/// What is kept of answers about a resource of ours for decisions; `None` for any other path.
-#[must_use]
-pub fn for_decisions(path: &str) -> Option<&'static Keep> {
-    match resource(path)? {
-        "executions" | "deployments" => Some(&TARGETS),
-        "bulkupdates" => Some(&BULK_UPDATES),
-        _ => None,
-    }
-}
-
-/// The same for what the AI API shows.
-#[must_use]
-pub fn for_the_ai_api(path: &str) -> Option<&'static Keep> {
-    match resource(path)? {
-        "executions" | "deployments" => Some(&SHOWN),
-        "bulkupdates" => Some(&BULK_UPDATES),
-        _ => None,
+impl Slim {
+    /// What is kept of answers at this path; `None` if it is not about a resource of ours.
+    pub(super) fn keep(self, path: &str) -> Option<&'static Keep> {
+        match (self, resource(path)?) {
+            (Self::ForDecisions, "executions" | "deployments") => Some(&TARGETS),
+            (Self::ForTheAiApi, "executions" | "deployments") => Some(&SHOWN),
+            (Self::ForDecisions | Self::ForTheAiApi, "bulkupdates") => Some(&BULK_UPDATES),
+            _ => None,
+        }
     }
 }
 
@@ -32,40 +27,39 @@ fn resource(path: &str) -> Option<&str> {
     }
 }
 
-/// A word, a time, a number.
+/// A word, a time or a number.
 const WORD: Keep = Scalar(64);
-/// A name of an object, of a field, of a controller: 253 characters at the most.
+/// The name of an object, a field or a controller: 253 characters at most.
 const NAME: Keep = Scalar(260);
-/// Only that it is there, and of which type.
+/// Only whether it is there, and its type.
 const PRESENCE: Keep = Scalar(0);
-/// A sentence of a condition, of 1024 bytes where the operator has written it; in JSON a byte may take six.
+/// The message of a condition: 1024 bytes if the operator wrote it, each of which may take six in JSON.
 const MESSAGE: Keep = Scalar(6 * 1024 + 6);
-/// The same of an item, of 120 bytes.
+/// The message of an item: 120 bytes.
 const ITEM_MESSAGE: Keep = Scalar(6 * 120 + 6);
 
-/// One element more than there may be shows that there are too many.
+/// One more than is allowed, so that a list that is too long is noticed.
 const ITEMS: usize = MAX_ITEMS + 1;
 
-// What the answer to a list has beside its items, a failure, and an event of a watch beside its object. All stand in one place
-// with what an object has, because an answer may be any of them.
+// An answer may be an object, a list, a `Status` or an event of a watch, which is known only once its fields arrive: so the fields
+// of all four are listed together.
 macro_rules! answer {
     ($object:expr, $metadata:expr, $spec:expr, $status:expr) => {
         Object(&[
             // An event of a watch.
-            ("type", WORD),
-            ("object", $object),
+            (&["type"], WORD),
+            (&["object"], $object),
             // A list.
-            ("items", List(usize::MAX, &$object)),
-            // A failure, or that something is gone.
-            ("code", WORD),
-            ("reason", NAME),
-            ("message", MESSAGE),
-            // An object, and those as well.
-            ("apiVersion", WORD),
-            ("kind", WORD),
-            ("metadata", $metadata),
-            ("spec", $spec),
-            ("status", $status),
+            (&["items"], List(usize::MAX, &$object)),
+            // A `Status`.
+            (&["code"], WORD),
+            (&["reason"], NAME),
+            (&["message"], MESSAGE),
+            // An object, a list or a `Status`.
+            (&["apiVersion", "kind"], WORD),
+            (&["metadata"], $metadata),
+            (&["spec"], $spec),
+            (&["status"], $status),
         ])
     };
 }
@@ -73,15 +67,14 @@ macro_rules! answer {
 macro_rules! object {
     ($metadata:expr, $spec:expr, $status:expr) => {
         Object(&[
-            ("apiVersion", WORD),
-            ("kind", WORD),
-            ("metadata", $metadata),
-            ("spec", $spec),
-            ("status", $status),
-            // Of a failure in a watch.
-            ("code", WORD),
-            ("reason", NAME),
-            ("message", MESSAGE),
+            (&["apiVersion", "kind"], WORD),
+            (&["metadata"], $metadata),
+            (&["spec"], $spec),
+            (&["status"], $status),
+            // A `Status` in an event of a watch.
+            (&["code"], WORD),
+            (&["reason"], NAME),
+            (&["message"], MESSAGE),
         ])
     };
 }
@@ -89,109 +82,73 @@ macro_rules! object {
 macro_rules! metadata {
     ($($more:expr)?) => {
         Object(&[
-            ("name", NAME),
-            ("namespace", NAME),
-            ("uid", Scalar(128)),
-            ("resourceVersion", Scalar(128)),
-            ("generation", WORD),
-            ("creationTimestamp", WORD),
-            ("deletionTimestamp", WORD),
-            ("annotations", Object(&[(REQUESTER, Scalar(512))])),
-            ("labels", PRESENCE),
-            ("finalizers", PRESENCE),
-            ("ownerReferences", PRESENCE),
-            ("generateName", PRESENCE),
-            // Of a list.
-            ("continue", Scalar(8192)),
-            ("remainingItemCount", WORD),
+            (&["name", "namespace"], NAME),
+            (&["uid", "resourceVersion"], Scalar(128)),
+            (&["generation", "creationTimestamp", "deletionTimestamp"], WORD),
+            (&["annotations"], Object(&[(&[REQUESTER], Scalar(512))])),
+            (&["labels", "finalizers", "ownerReferences", "generateName"], PRESENCE),
+            // A list.
+            (&["continue"], Scalar(8192)),
+            (&["remainingItemCount"], WORD),
             $($more)?
         ])
     };
 }
 
-/// As [`crate::api::bare_metadata`] takes it; and where a list goes on.
+/// What [`crate::api::bare_metadata`] reads, and the token that continues a list.
 const METADATA: Keep = metadata!();
 
-const TARGET_SPEC: Keep = Object(&[("managedBy", NAME), ("template", PRESENCE)]);
-const TARGET_STATUS: Keep =
-    Object(&[("state", WORD), ("targetStatus", WORD), ("stopRequest", Object(&[("uid", Scalar(128))]))]);
+const STOP_REQUEST: Keep = Object(&[(&["uid"], Scalar(128))]);
+const TARGET_SPEC: Keep = Object(&[(&["managedBy"], NAME), (&["template"], PRESENCE)]);
+const TARGET_STATUS: Keep = Object(&[(&["state", "targetStatus"], WORD), (&["stopRequest"], STOP_REQUEST)]);
 const TARGET: Keep = object!(METADATA, TARGET_SPEC, TARGET_STATUS);
 
-/// Executions and Deployments: what [`crate::observed::target::Target`] is made of.
+/// Executions and Deployments: what [`crate::observed::target::Target`] is read from.
 static TARGETS: Keep = answer!(TARGET, METADATA, TARGET_SPEC, TARGET_STATUS);
 
-/// The same, and when each of the first so many managers has written last.
-const METADATA_WITH_TIMES: Keep = metadata!(("managedFields", List(100, &Object(&[("time", WORD)]))));
+/// The same, and when each of the first hundred field managers wrote last.
+const METADATA_WITH_TIMES: Keep = metadata!((&["managedFields"], List(100, &Object(&[(&["time"], WORD)]))));
 const SHOWN_SPEC: Keep = Object(&[
-    ("managedBy", NAME),
-    ("template", PRESENCE),
-    ("scenarioId", NAME),
-    ("configurationId", NAME),
-    ("configurationName", MESSAGE),
-    ("executableId", NAME),
+    (&["managedBy", "scenarioId", "configurationId", "executableId"], NAME),
+    (&["configurationName"], MESSAGE),
+    (&["template"], PRESENCE),
 ]);
 const SHOWN_STATUS: Keep = Object(&[
-    ("state", WORD),
-    ("targetStatus", WORD),
-    ("stopRequest", Object(&[("uid", Scalar(128))])),
-    ("message", MESSAGE),
-    ("submissionTime", WORD),
-    ("startTime", WORD),
-    ("completionTime", WORD),
+    (&["state", "targetStatus", "submissionTime", "startTime", "completionTime"], WORD),
+    (&["stopRequest"], STOP_REQUEST),
+    (&["message"], MESSAGE),
 ]);
 const SHOWN_OBJECT: Keep = object!(METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
 
 /// Executions and Deployments: what the gateway shows of them.
 static SHOWN: Keep = answer!(SHOWN_OBJECT, METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
 
-const ITEM: Keep = Object(&[("id", Scalar(80)), ("targetStatus", WORD), ("uid", Scalar(128))]);
+const ITEM: Keep = Object(&[(&["id"], Scalar(80)), (&["targetStatus"], WORD), (&["uid"], Scalar(128))]);
 const SPEC: Keep = Object(&[
-    ("executions", List(ITEMS, &ITEM)),
-    ("deployments", List(ITEMS, &ITEM)),
-    ("dryRun", WORD),
-    ("notAfter", WORD),
-    ("startingDeadlineSeconds", WORD),
-    ("activeDeadlineSeconds", WORD),
-    ("ttlSecondsAfterFinished", WORD),
+    (&["executions", "deployments"], List(ITEMS, &ITEM)),
+    (&["dryRun", "notAfter"], WORD),
+    (&["startingDeadlineSeconds", "activeDeadlineSeconds", "ttlSecondsAfterFinished"], WORD),
 ]);
 const RESULT: Keep = Object(&[
-    ("id", Scalar(80)),
-    ("targetStatus", WORD),
-    ("result", WORD),
-    ("reason", WORD),
-    ("message", ITEM_MESSAGE),
-    ("uid", Scalar(128)),
-    ("observedState", WORD),
+    (&["id"], Scalar(80)),
+    (&["uid"], Scalar(128)),
+    (&["targetStatus", "result", "reason", "observedState"], WORD),
+    (&["message"], ITEM_MESSAGE),
 ]);
 const CONDITION: Keep = Object(&[
-    ("type", NAME),
-    ("status", WORD),
-    ("reason", NAME),
-    ("message", MESSAGE),
-    ("observedGeneration", WORD),
-    ("lastTransitionTime", WORD),
+    (&["type", "reason"], NAME),
+    (&["status", "observedGeneration", "lastTransitionTime"], WORD),
+    (&["message"], MESSAGE),
 ]);
+const SUMMARY: Keep =
+    Object(&[(&["total", "planned", "eligible", "scheduled", "settled", "refused", "failed"], WORD)]);
 const STATUS: Keep = Object(&[
-    ("observedGeneration", WORD),
-    ("conditions", List(9, &CONDITION)),
-    ("startTime", WORD),
-    ("completionTime", WORD),
-    (
-        "summary",
-        Object(&[
-            ("total", WORD),
-            ("planned", WORD),
-            ("eligible", WORD),
-            ("scheduled", WORD),
-            ("settled", WORD),
-            ("refused", WORD),
-            ("failed", WORD),
-        ]),
-    ),
-    ("executions", List(ITEMS, &RESULT)),
-    ("deployments", List(ITEMS, &RESULT)),
+    (&["observedGeneration", "startTime", "completionTime"], WORD),
+    (&["conditions"], List(9, &CONDITION)),
+    (&["summary"], SUMMARY),
+    (&["executions", "deployments"], List(ITEMS, &RESULT)),
 ]);
 const BULK_UPDATE: Keep = object!(METADATA, SPEC, STATUS);
 
-/// BulkUpdates: what [`crate::bulk_update::Stored`] is made of.
+/// BulkUpdates: what [`crate::bulk_update::Stored`] is read from.
 static BULK_UPDATES: Keep = answer!(BULK_UPDATE, METADATA, SPEC, STATUS);

@@ -1,12 +1,17 @@
 //! What comes out of answers, whatever they hold and however they arrive.
 
-use http_body_util::{BodyExt, Full, StreamBody};
-use kube::core::{ObjectList, WatchEvent};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use kube::{
+    client::Body,
+    core::{ObjectList, WatchEvent},
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tower::{BoxError, util::BoxService};
 
 use super::{
-    keep::{for_decisions, for_the_ai_api},
+    Slim::{ForDecisions, ForTheAiApi},
     *,
 };
 use crate::{
@@ -35,14 +40,14 @@ fn kept(keep: &'static Keep, text: &str, sizes: &[usize]) -> String {
 
 /// An Execution as the gateway gets it.
 pub(crate) fn for_the_gateway(object: &Value) -> String {
-    kept(for_the_ai_api(EXECUTIONS).unwrap(), &object.to_string(), &[7])
+    kept(ForTheAiApi.keep(EXECUTIONS).unwrap(), &object.to_string(), &[7])
 }
 
 static SMALL: Keep = Keep::Object(&[
-    ("word", Keep::Scalar(4)),
-    ("there", Keep::Scalar(0)),
-    ("list", Keep::List(2, &Keep::Scalar(64))),
-    ("part", Keep::Object(&[("word", Keep::Scalar(4))])),
+    (&["word"], Keep::Scalar(4)),
+    (&["there"], Keep::Scalar(0)),
+    (&["list"], Keep::List(2, &Keep::Scalar(64))),
+    (&["part"], Keep::Object(&[(&["word"], Keep::Scalar(4))])),
 ]);
 
 #[test]
@@ -106,9 +111,9 @@ fn what_is_no_json_or_breaks_off_does_not_become_json() {
 fn reference(keep: &Keep, value: &Value) -> Value {
     match (keep, value) {
         (Keep::Object(members), Value::Object(object)) => {
-            let kept = members
-                .iter()
-                .filter_map(|(name, keep)| Some(((*name).to_owned(), reference(keep, object.get(*name)?))));
+            let each = members.iter().flat_map(|(names, keep)| names.iter().map(move |name| (*name, keep)));
+            let kept =
+                each.filter_map(|(name, keep)| Some((name.to_owned(), reference(keep, object.get(name)?))));
             Value::Object(kept.collect())
         }
         (Keep::List(most, of), Value::Array(list)) => {
@@ -132,7 +137,7 @@ proptest! {
         pretty in any::<bool>(),
     ) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
-        for keep in [for_decisions(BULK_UPDATES), for_decisions(EXECUTIONS), for_the_ai_api(EXECUTIONS)] {
+        for keep in [ForDecisions.keep(BULK_UPDATES), ForDecisions.keep(EXECUTIONS), ForTheAiApi.keep(EXECUTIONS)] {
             let keep = keep.unwrap();
             let out = kept(keep, &text, &sizes);
             let found: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {text}: {out}"));
@@ -156,7 +161,7 @@ proptest! {
     #[test]
     fn what_is_read_of_an_object_is_the_same_without_what_was_left_out(value in any_json()) {
         let text = value.to_string();
-        let slim = |path| kept(for_decisions(path).unwrap(), &text, &[7]);
+        let slim = |path| kept(ForDecisions.keep(path).unwrap(), &text, &[7]);
         let target = |text: &str| Target::from(&serde_json::from_str::<Observed>(text).unwrap());
         let (whole, part) = (target(&text), target(&slim(EXECUTIONS)));
         // What is unreadable stays it. (A list where an object should be is emptied; serde would take its elements for fields.)
@@ -194,7 +199,7 @@ fn fat(name: &str) -> Value {
 fn what_a_page_and_an_event_come_to_does_not_depend_on_what_users_have_written() {
     let page = json!({"kind": "BulkUpdateList", "metadata": {"resourceVersion": "9", "continue": "token"},
         "items": (0..20).map(|n| fat(&format!("bulk-{n}"))).collect::<Vec<_>>()});
-    let out = kept(for_decisions(BULK_UPDATES).unwrap(), &page.to_string(), &[65_536]);
+    let out = kept(ForDecisions.keep(BULK_UPDATES).unwrap(), &page.to_string(), &[65_536]);
     assert!(out.len() < 20 * 8_000, "{}", out.len());
     let list: ObjectList<Stored> = serde_json::from_str(&out).unwrap();
     assert_eq!((list.items.len(), list.metadata.continue_.as_deref()), (20, Some("token")));
@@ -206,7 +211,7 @@ fn what_a_page_and_an_event_come_to_does_not_depend_on_what_users_have_written()
     }
     let event = |object: Value| format!("{{\"type\":\"ADDED\",\"object\":{object}}}\n");
     let events = event(fat("a")) + &event(fat("b"));
-    let out = kept(for_decisions(BULK_UPDATES).unwrap(), &events, &[1000, 17]);
+    let out = kept(ForDecisions.keep(BULK_UPDATES).unwrap(), &events, &[1000, 17]);
     assert!(out.len() < 2 * 8_000, "{}", out.len());
     let names = out.lines().map(|line| match serde_json::from_str(line).unwrap() {
         WatchEvent::<Stored>::Added(stored) => stored.bulk.metadata.name.unwrap(),
@@ -217,7 +222,7 @@ fn what_a_page_and_an_event_come_to_does_not_depend_on_what_users_have_written()
     let mut fat = fat("execution");
     fat["status"] =
         json!({"state": "RUNNING", "message": "x".repeat(500_000), "conditions": vec!["c"; 10_000]});
-    let out = kept(for_decisions(EXECUTIONS).unwrap(), &fat.to_string(), &[8192]);
+    let out = kept(ForDecisions.keep(EXECUTIONS).unwrap(), &fat.to_string(), &[8192]);
     assert!(out.len() < 500, "{out}");
     fat["spec"] = json!({"configurationName": "x".repeat(500_000), "scenarioId": "x".repeat(100_000)});
     let out = for_the_gateway(&fat);
@@ -226,7 +231,7 @@ fn what_a_page_and_an_event_come_to_does_not_depend_on_what_users_have_written()
 
 #[test]
 fn bookmarks_failures_and_what_says_that_something_is_gone_are_understood() {
-    let keep = for_decisions(EXECUTIONS).unwrap();
+    let keep = ForDecisions.keep(EXECUTIONS).unwrap();
     let event = |text: &str| serde_json::from_str::<WatchEvent<Observed>>(&kept(keep, text, &[3])).unwrap();
     let bookmark = r#"{"type":"BOOKMARK","object":{"kind":"Execution","apiVersion":"aiapi.dev/v1alpha1",
         "metadata":{"resourceVersion":"12746","creationTimestamp":null},"spec":{}}}"#;
@@ -260,7 +265,7 @@ fn only_paths_of_the_three_kinds_are_looked_at() {
         ("/apis/apps/v1/deployments", false),
         ("/api/v1/namespaces/a/configmaps/ai-api-meta", false),
     ] {
-        assert_eq!(for_decisions(path).is_some(), ours, "{path}");
+        assert_eq!(ForDecisions.keep(path).is_some(), ours, "{path}");
     }
 }
 
@@ -275,7 +280,7 @@ async fn through(status: u16, headers: &[(&str, &str)], body: Box<DynBody>) -> (
         std::future::ready(Ok::<_, BoxError>(answer.take().expect("one request")))
     });
     let request = http::Request::get(EXECUTIONS).body(Body::empty()).unwrap();
-    let answer = Slim::ForDecisions.layer(BoxService::new(wire)).call(request).await.unwrap();
+    let answer = ForDecisions.layer(BoxService::new(wire)).call(request).await.unwrap();
     let headers = answer.headers().clone();
     (headers, answer.into_body().collect().await.unwrap().to_bytes().to_vec())
 }
@@ -311,7 +316,7 @@ async fn an_answer_that_breaks_off_fails_as_it_would_without() {
         Err("reset".into()),
     ];
     let body: Box<DynBody> = Box::new(StreamBody::new(futures::stream::iter(frames)));
-    let mut body = slim(http::Response::new(body), for_decisions(EXECUTIONS).unwrap()).into_body();
+    let mut body = slimmed(http::Response::new(body), ForDecisions.keep(EXECUTIONS).unwrap()).into_body();
     let mut seen = Vec::new();
     let failed = loop {
         match body.frame().await {

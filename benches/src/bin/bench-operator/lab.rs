@@ -13,7 +13,7 @@ use std::{
 
 use ai_api_operator::{
     api::{BulkUpdate, Kind, TargetStatus},
-    client::{connect, find_cluster},
+    client::find_cluster,
 };
 use futures::{StreamExt, future::join_all};
 use k8s_openapi::jiff::Timestamp;
@@ -349,7 +349,7 @@ pub fn millis(from: Timestamp, to: Timestamp) -> f64 {
 
 /// The client that both the operator and the bare client use: one attempt a request.
 pub fn client(kubeconfig: &Path) -> Client {
-    connect(find_cluster(Some(kubeconfig), None).unwrap()).unwrap()
+    find_cluster(Some(kubeconfig), None).unwrap().client().unwrap()
 }
 
 async fn submit(client: &Client, name: &str, targets: &[Made]) -> Timestamp {

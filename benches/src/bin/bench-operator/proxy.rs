@@ -118,9 +118,9 @@ pub async fn reluctant(lab: &Lab) -> Way {
     let (certificate, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
     let tls = RustlsConfig::from_pem(certificate, key).await.unwrap();
 
-    let mut config = ai_api_operator::client::find_cluster(Some(&lab.bare_kubeconfig), None).unwrap().config;
-    config.auth_info = kube::config::AuthInfo::default();
-    let client = ai_api_operator::client::connect(config).unwrap();
+    let mut cluster = ai_api_operator::client::find_cluster(Some(&lab.bare_kubeconfig), None).unwrap();
+    cluster.config.auth_info = kube::config::AuthInfo::default();
+    let client = cluster.client().unwrap();
     let reluctant = Arc::new(Reluctant { client, writes: AtomicUsize::new(0) });
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
