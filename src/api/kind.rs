@@ -4,13 +4,12 @@ use kube::core::ApiResource;
 
 use crate::api::workload::{Deployment, Execution};
 
-/// The two kinds of target: they differ in names and messages only, so code that serves both takes
-/// this as a value.
+/// The two kinds of target. They differ in names and messages only, so code for both takes the kind as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A training run.
     Execution,
-    /// A model that is served.
+    /// A served model.
     Deployment,
 }
 
@@ -18,7 +17,7 @@ impl Kind {
     /// Both, in the order in which a request lists them.
     pub const ALL: [Self; 2] = [Self::Execution, Self::Deployment];
 
-    /// The kind as it stands in a manifest.
+    /// The kind, as in a manifest.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,7 +35,16 @@ impl Kind {
         }
     }
 
-    /// What the client needs to reach objects of this kind.
+    /// The one of two values that is for this kind.
+    #[must_use]
+    pub fn pick<T>(self, execution: T, deployment: T) -> T {
+        match self {
+            Self::Execution => execution,
+            Self::Deployment => deployment,
+        }
+    }
+
+    /// What kube needs to know of a kind at run time.
     #[must_use]
     pub fn api_resource(self) -> ApiResource {
         match self {

@@ -1,6 +1,6 @@
-//! The few things in an object's metadata that matter, read without ever failing.
+//! The few fields of an object's metadata that matter, read without ever failing.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The annotation with the name of who asked. While the policy is in force, nobody can set it to another's.
+/// The annotation with the name of who asked. While the admission policy is in force, nobody can forge it.
 pub const REQUESTER: &str = "aiapi.dev/requester";
 
 /// The longest uid or resource version that is kept, in bytes. Those of the API server have 36, and 20.
@@ -25,12 +25,12 @@ const LONGEST_TOKEN: usize = 64;
 /// The longest name of a requester that is kept, in bytes: names of users have no bound.
 const LONGEST_REQUESTER: usize = 256;
 
-/// The bare metadata of an object: what it is called, its uid, version and generation, its creation and deletion, and the annotation
-/// that names who asked. What cannot be read is absent; but what is being deleted is being deleted, whenever that began.
-/// What cannot be a name counts as none: names become parts of URLs, where `..` or `a?b` would be another resource's.
+/// The bare metadata of an object: its name, namespace, uid, version and generation, its creation and deletion, and the annotation
+/// with who asked. A field that cannot be read is absent; except that a deletion counts whenever it began. What cannot be a name is
+/// no name: names become parts of URLs, where `..` or `a?b` would address another resource.
 ///
-/// Of labels, annotations, finalizers, owners and `generateName`, which users may fill as they like, it keeps only that there
-/// are any (they are there and empty). It keeps no managed fields.
+/// Of labels, annotations, finalizers, owners and `generateName`, which users may fill as they like, it keeps only whether there
+/// are any (they are present and empty). It keeps no managed fields.
 #[must_use]
 pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
     const NAMES: [&str; 12] = [
@@ -63,7 +63,7 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
         prefix,
     ] = found;
     let short = |raw: Option<&RawValue>, longest| Some(cut(&text(raw?)?, longest));
-    // Cut, it would be another's.
+    // Cut short, it would be the token of something else.
     let token =
         |raw: Option<&RawValue>| text(raw?).filter(|text| text.len() <= LONGEST_TOKEN).map(Cow::into_owned);
     let requester = annotations.and_then(|raw| short(member(raw, REQUESTER), LONGEST_REQUESTER));
@@ -77,7 +77,7 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
         deletion_timestamp: deleted.map(|raw| Time(time(raw).unwrap_or(Timestamp::MIN))),
         annotations: annotations
             .map(|_| requester.map(|name| (REQUESTER.to_owned(), name)).into_iter().collect()),
-        labels: labels.map(|_| std::collections::BTreeMap::new()),
+        labels: labels.map(|_| BTreeMap::new()),
         finalizers: finalizers.map(|_| Vec::new()),
         owner_references: owners.map(|_| Vec::new()),
         generate_name: prefix.map(|_| String::new()),

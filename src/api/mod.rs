@@ -7,6 +7,7 @@ mod kind;
 mod lenient;
 mod metadata;
 mod names;
+mod rules;
 pub mod time;
 mod workload;
 
@@ -29,10 +30,10 @@ use kube::Resource;
 /// The API group of all three kinds.
 pub const GROUP: &str = "aiapi.dev";
 
-/// The name under which the operator writes: in `managedFields`, in events, in audit logs.
+/// The field manager of the operator's writes, and its name in events and audit logs.
 pub const FIELD_MANAGER: &str = "ai-api-operator";
 
-/// The version of the API that the kinds are served under.
+/// The API version of all three kinds.
 #[must_use]
 pub fn api_version() -> String {
     BulkUpdate::api_version(&()).into_owned()

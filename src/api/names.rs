@@ -1,17 +1,17 @@
-//! What Kubernetes takes for a name.
+//! What Kubernetes accepts as a name.
 
 /// Whether `id` can be the name of a Kubernetes object (an RFC 1123 subdomain).
 ///
-/// AI API ids may hold capitals and underscores, which names cannot: such an id names nothing here.
+/// AI API ids may contain capitals and underscores, which names cannot: no object has such an id.
 #[must_use]
 pub fn is_dns_subdomain(id: &str) -> bool {
-    let label = |l: &str| {
-        let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        edge(l.as_bytes().first())
-            && edge(l.as_bytes().last())
-            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.starts_with(alphanumeric)
+            && label.ends_with(alphanumeric)
+            && label.chars().all(|c| alphanumeric(c) || c == '-')
     };
-    id.len() <= 253 && id.split('.').all(label)
+    id.len() <= 253 && id.split('.').all(is_label)
 }
 
 /// Whether it can be the name of a namespace (an RFC 1123 label).

@@ -1,4 +1,4 @@
-//! Times as the API keeps them: whole seconds, between the year 1 and the end of the year 9999.
+//! Times as the API server stores them: whole seconds, from the year 1 to the end of the year 9999.
 
 use std::time::Duration;
 
@@ -10,13 +10,19 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// `seconds` after `time`, or the end of time.
+/// `time`, or the first whole second after it.
+#[must_use]
+pub fn next_second(time: Timestamp) -> Timestamp {
+    later(time, i64::from(time.subsec_nanosecond() > 0))
+}
+
+/// `seconds` after `time`, or the latest time that there is.
 #[must_use]
 pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
 }
 
-/// How long it is from `now` to `time`; zero if that is past.
+/// How long it is from `now` until `time`; zero if that has passed.
 #[must_use]
 pub fn until(time: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(time.duration_since(now)).unwrap_or_default()

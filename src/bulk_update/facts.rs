@@ -6,7 +6,10 @@ use crate::{
     api::{ConditionReason, Kind},
     bulk_update::request::{Request, Start},
     client::{Failure, clock::Now},
-    observed::{admission::Admission, target::Target},
+    observed::{
+        admission::{Admission, NotInForce},
+        target::Target,
+    },
 };
 
 /// What is known of an item's target.
@@ -79,8 +82,8 @@ pub enum Obstacle {
         failure: Failure,
     },
     /// The admission policy is not in force, or that is not known.
-    #[error("{0}")]
-    Admission(String),
+    #[error(transparent)]
+    Admission(NotInForce),
     /// The first list of a kind has not succeeded yet.
     #[error("cannot list {} yet; the operator's log says why", .0.plural())]
     NotListed(Kind),

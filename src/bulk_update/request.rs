@@ -11,7 +11,6 @@ use crate::{
     },
     client::clock::Now,
     decode::text::cut,
-    observed::index::Targets,
 };
 
 /// The default of `startingDeadlineSeconds`.
@@ -163,16 +162,6 @@ fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
     Kind::ALL.into_iter().flat_map(of).collect()
 }
 
-impl Targets for Request {
-    fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    fn names(&self) -> impl Iterator<Item = (Kind, &Arc<str>)> {
-        self.items.iter().map(|item| (item.kind, &item.id))
-    }
-}
-
 impl Request {
     /// Namespace and name, for logs.
     #[must_use]
@@ -184,6 +173,11 @@ impl Request {
     #[must_use]
     pub fn same_items(&self, other: &Self) -> bool {
         self.items.len() == other.items.len() && self.items.iter().all(|item| other.items.contains(item))
+    }
+
+    /// The kinds and names of its targets.
+    pub fn targets(&self) -> impl Iterator<Item = (Kind, Arc<str>)> {
+        self.items.iter().map(|item| (item.kind, Arc::clone(&item.id)))
     }
 
     /// Whether it has an item of this kind.

@@ -9,7 +9,6 @@ use crate::{
     bulk_update::{
         apply::InFlight,
         context::{Context, Latest},
-        request::Request,
         work::Work,
     },
     client::{backoff, clock::Now},
@@ -26,7 +25,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy)]
 pub struct Waiting<'a> {
     /// Changes of its targets.
-    pub following: &'a Following<Request>,
+    pub following: &'a Following,
     /// How many passes in a row were blocked.
     pub blocked: u32,
     /// Whether there is something to report.
@@ -92,8 +91,6 @@ fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Inst
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;
@@ -116,7 +113,7 @@ mod tests {
         let bulk = bulk(&spec);
         let decided = Instant::now();
         let index = Index::new([]);
-        let following = &index.follow(Arc::new(Request::from(&bulk)));
+        let following = &index.follow("", []);
         let waiting = |at| Waiting { following, blocked: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
             let mut bulk = bulk.clone();

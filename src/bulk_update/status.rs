@@ -180,9 +180,9 @@ fn reasons(records: &Records<'_>, result: ItemResult) -> String {
             *counts.entry(reason).or_default() += 1;
         }
     }
-    let words = counts.into_iter().map(|(reason, count)| {
-        if count == 1 { format!("{reason:?}") } else { format!("{reason:?} {count}") }
-    });
+    let words = counts
+        .into_iter()
+        .map(|(reason, count)| if count == 1 { reason.to_string() } else { format!("{reason} {count}") });
     words.collect::<Vec<_>>().join(", ")
 }
 

@@ -69,6 +69,7 @@ impl<'de> Deserialize<'de> for Stored {
         let metadata = bare_metadata(metadata);
         let flaw = missing_identity(&metadata).map(|field| format!("metadata.{field} is missing or invalid"));
         let read = part::<BulkUpdateSpec>(spec, "spec")
+            .map_err(|malformed| malformed.to_string())
             .and_then(|spec| validate(&spec).map(|()| spec).map_err(|why| format!("spec: {why}")));
         let (spec, flaw) = match (read, flaw) {
             (Ok(spec), None) => (spec, None),

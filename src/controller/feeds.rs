@@ -156,8 +156,8 @@ where
     while let Some(news) = news.next().await {
         match news {
             News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
-            News::Fails => ctx.policies.is_watched(part, false),
-            News::Works => ctx.policies.is_watched(part, true),
+            News::Fails => ctx.policies.set_watched(part, false),
+            News::Works => ctx.policies.set_watched(part, true),
         }
     }
 }

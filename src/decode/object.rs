@@ -1,28 +1,54 @@
-//! Objects of which the operator needs a few fields, and whose other content must not be able to break it.
+//! Objects of which the operator needs a few fields, and whose other content must not break it.
 //!
-//! Kubernetes' own types refuse a whole object for one odd value, and with it the list or the event that brought it: a time of
-//! the year 9999 in `managedFields` is enough. These take any JSON, and leave `managedFields` out unread.
+//! Kubernetes' own types reject a whole object for one odd value, and with it the list or the event that brought it: a time in
+//! the year 9999 in `managedFields` is enough. These take any JSON, and skip `managedFields`.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
-use kube::{
-    Resource,
-    core::{ApiResource, DynamicResourceScope},
-};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
-/// An object as the API server sends it: `metadata`, but for `managedFields`, and `spec`.
+/// Implements kube's `Resource` for a type whose kind is only known at run time, as kube's own `DynamicObject` does.
+macro_rules! dynamic_resource {
+    ($type:ty, $($metadata:ident).+) => {
+        impl kube::Resource for $type {
+            type DynamicType = kube::core::ApiResource;
+            type Scope = kube::core::DynamicResourceScope;
+
+            fn kind(resource: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+                resource.kind.as_str().into()
+            }
+            fn group(resource: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+                resource.group.as_str().into()
+            }
+            fn version(resource: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+                resource.version.as_str().into()
+            }
+            fn plural(resource: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+                resource.plural.as_str().into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.$($metadata).+
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.$($metadata).+
+            }
+        }
+    };
+}
+pub(crate) use dynamic_resource;
+
+/// An object as the API server sends it: `metadata` without `managedFields`, and `spec`.
 ///
 /// Written back, it keeps what others have put there. (The API server keeps the `managedFields` of an object that is written
 /// without any.)
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Lenient {
-    /// Absent where the API server says so itself.
+    /// Absent in the items of a list.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[serde(rename = "apiVersion")]
     api_version: Value,
@@ -30,7 +56,7 @@ pub struct Lenient {
     kind: Value,
     #[serde(default)]
     metadata: Metadata,
-    /// `spec`, null where there is none.
+    /// `spec`; null if there is none.
     #[serde(default)]
     pub spec: Value,
 }
@@ -45,7 +71,7 @@ impl Lenient {
         Self { api_version: api_version.into(), kind: kind.into(), metadata, spec: Value::Null }
     }
 
-    /// A text in its metadata, if there is one under this name.
+    /// The string in this field of its metadata, if it is one.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
         self.metadata.fields.get(field)?.as_str()
@@ -69,13 +95,13 @@ impl Lenient {
         self.metadata.fields.get("deletionTimestamp").is_some_and(|time| !time.is_null())
     }
 
-    /// The annotation of this name.
+    /// The annotation with this name.
     #[must_use]
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.metadata.fields.get("annotations")?.get(name)?.as_str()
     }
 
-    /// Sets an annotation, or removes it. The others stay as they are.
+    /// Sets an annotation, or removes it. Others are left alone.
     pub fn annotate(&mut self, name: &str, value: Option<&str>) {
         let annotations = self.metadata.fields.entry("annotations").or_insert(Value::Null);
         match (value, annotations) {
@@ -95,7 +121,7 @@ impl Lenient {
 #[derive(Clone, Debug, Default)]
 struct Metadata {
     fields: Map<String, Value>,
-    /// What kube asks an object for.
+    /// What kube needs of it.
     typed: ObjectMeta,
 }
 
@@ -133,7 +159,7 @@ impl<'de> Visitor<'de> for WithoutManagedFields {
         let mut fields = Map::new();
         while let Some(field) = map.next_key::<String>()? {
             if field == "managedFields" {
-                // Skipped on the wire, however deep it is.
+                // Not decoded, because its depth has no limit.
                 map.next_value::<IgnoredAny>()?;
             } else {
                 fields.insert(field, map.next_value()?);
@@ -143,89 +169,7 @@ impl<'de> Visitor<'de> for WithoutManagedFields {
     }
 }
 
-/// The kind is known at run time only, as with kube's own `DynamicObject`.
-impl Resource for Lenient {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(dt: &ApiResource) -> Cow<'_, str> {
-        dt.kind.as_str().into()
-    }
-    fn group(dt: &ApiResource) -> Cow<'_, str> {
-        dt.group.as_str().into()
-    }
-    fn version(dt: &ApiResource) -> Cow<'_, str> {
-        dt.version.as_str().into()
-    }
-    fn plural(dt: &ApiResource) -> Cow<'_, str> {
-        dt.plural.as_str().into()
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata.typed
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata.typed
-    }
-}
+dynamic_resource!(Lenient, metadata.typed);
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// What the API server sends of an object whose `managedFields` an adversary has written.
-    fn hostile() -> String {
-        let deep = format!("{}{}", "{\"f:a\":".repeat(5000), "{}") + &"}".repeat(5000);
-        let fields = format!(r#"[{{"time":"9999-12-31T23:59:59Z","fieldsV1":{deep}}},{{"time":7}}]"#);
-        format!(
-            r#"{{"kind":"Lease","metadata":{{"name":"a","uid":"u","resourceVersion":"7","generation":3,
-                "creationTimestamp":"9999-12-31T23:59:59Z","managedFields":{fields},
-                "labels":{{"of":"others"}},"annotations":{{"of":"others"}},"finalizers":["of/others"]}},
-                "spec":{{"renewTime":"9999-12-31T23:59:59.999999Z","new":{{"field":1}}}},"status":{deep}}}"#
-        )
-    }
-
-    #[test]
-    fn nothing_in_an_object_fails_it() {
-        let object: Lenient = serde_json::from_str(&hostile()).unwrap();
-        assert_eq!((object.text("uid"), object.generation(), object.created()), (Some("u"), Some(3), None));
-        assert_eq!(object.meta().resource_version.as_deref(), Some("7"));
-        assert!(!object.is_terminating());
-        for text in [
-            json!({}),
-            json!({"metadata": {"generation": "x", "creationTimestamp": 7, "annotations": 7, "uid": [1]}}),
-            json!({"metadata": {"creationTimestamp": "-009999-01-01T00:00:00Z", "annotations": null}}),
-            json!({"metadata": {"deletionTimestamp": "9999-12-31T23:59:59Z"}, "spec": [1], "status": 1}),
-        ] {
-            let object: Lenient = serde_json::from_str(&text.to_string()).unwrap();
-            assert_eq!((object.text("uid"), object.generation()), (None, None), "{text}");
-            assert_eq!(object.is_terminating(), text["metadata"]["deletionTimestamp"].is_string());
-            assert_eq!(object.annotation("a"), None);
-        }
-    }
-
-    #[test]
-    fn written_back_it_keeps_what_is_of_others() {
-        let mut object: Lenient = serde_json::from_str(&hostile()).unwrap();
-        object.annotate("own", Some("1"));
-        object.annotate("away", None);
-        assert_eq!((object.annotation("own"), object.annotation("away")), (Some("1"), None));
-        let written = serde_json::to_value(&object).unwrap();
-        assert_eq!(
-            written,
-            json!({"kind": "Lease", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7", "generation": 3,
-                "creationTimestamp": "9999-12-31T23:59:59Z", "labels": {"of": "others"},
-                "annotations": {"of": "others", "own": "1"}, "finalizers": ["of/others"]},
-                "spec": {"renewTime": "9999-12-31T23:59:59.999999Z", "new": {"field": 1}}})
-        );
-        object.annotate("own", None);
-        assert_eq!(object.annotation("own"), None);
-        let mut odd: Lenient = serde_json::from_value(json!({"metadata": {"annotations": [1]}})).unwrap();
-        odd.annotate("own", Some("1"));
-        assert_eq!(odd.annotation("own"), Some("1"));
-        let mut new = Lenient::new("v1", "ConfigMap", "new");
-        new.annotate("away", None);
-        assert_eq!(new.meta().name.as_deref(), Some("new"));
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
-//! Texts that may be of any length, shortened.
+//! Shortening texts of any length.
 
 use std::sync::Arc;
 
-/// `text`, cut to at most `bytes` bytes as JSON writes it, an ellipsis showing where.
+/// `text`, cut to at most `bytes` bytes as it is written in JSON, with an ellipsis at the end if it was cut.
 #[must_use]
 pub fn cut(text: &str, bytes: usize) -> String {
     let in_json = |c: char| match c {
@@ -23,7 +23,7 @@ pub fn cut(text: &str, bytes: usize) -> String {
     text.to_owned()
 }
 
-/// The same of a text that is shared, which stays so where it is short enough.
+/// The same for a shared text, which stays shared if it is short enough.
 #[must_use]
 pub fn shortened(text: Arc<str>, bytes: usize) -> Arc<str> {
     match cut(&text, bytes) {

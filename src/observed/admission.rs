@@ -1,6 +1,6 @@
-//! Who may ask: a `ValidatingAdmissionPolicy` checks it when a BulkUpdate is created, and without the policy nothing is
-//! planned. This follows the policy and its binding, compares them with the shipped ones, and keeps on record since when each
-//! has been as it is.
+//! The admission policy: a `ValidatingAdmissionPolicy` checks the permissions of a BulkUpdate's author when it is created, and
+//! without the policy nothing is planned. This follows the policy and its binding, compares them with the shipped ones, and
+//! records since when each has been as it is.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,12 +12,12 @@ use kube::runtime::watcher::Event;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    api::time::{later, whole_seconds},
+    api::time::{later, next_second, whole_seconds},
     client::clock::{Clock, Now},
     decode::object::Lenient,
     observed::admission::{
-        compare::Shipped,
-        record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record, next_second},
+        compare::{Flaw, Shipped},
+        record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record},
     },
 };
 
@@ -26,27 +26,51 @@ pub mod record;
 
 pub use self::compare::POLICY;
 
-/// How many seconds after it was created or changed an object is in force on every API server.
+/// How many seconds after its creation or change an object is in force on every API server.
 pub const SPREADS: i64 = 10;
 
-/// How long what a watch has said last counts while it fails. It bridges what is over by itself, such as another API server taking
-/// over.
+/// How long the last state that a watch has brought counts while the watch fails. This covers short outages, such as another API
+/// server taking over.
 pub const BLIND: Duration = Duration::from_secs(30);
 
-/// What the check of authors has to say about BulkUpdates.
+/// Whether and since when authors are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Nobody asks for it: authors are authorized otherwise.
+    /// Not required: authors are authorized in another way.
     NotRequired,
-    /// Policy and binding are there, the younger of the two as it is since then; whole seconds.
+    /// Policy and binding are there, and the younger of the two has been as it is since then; whole seconds.
     Since(Timestamp),
-    /// They are not; why.
-    Missing(String),
+    /// They are not there.
+    Missing(NotInForce),
 }
 
+/// Why BulkUpdates are not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotInForce {
+    /// One of the two was never listed.
+    #[error("the {0} {POLICY} cannot be listed yet; the operator's log says why{UNCHECKED}")]
+    NotListed(Part),
+    /// The watch of one of the two has failed for longer than [`BLIND`].
+    #[error("the {0} {POLICY} cannot be watched any more; the operator's log says why{UNCHECKED}")]
+    NotWatched(Part),
+    /// One of the two does not exist, or is being deleted.
+    #[error("the {0} {POLICY} is missing{UNCHECKED}")]
+    Missing(Part),
+    /// One of the two checks less than the shipped one.
+    #[error("the {0} {POLICY} does not check what the shipped one checks: {1}{UNCHECKED}")]
+    Weaker(Part, Flaw),
+    /// One of the two was created or changed only just now.
+    #[error("the admission policy has not been in force for {SPREADS} s yet")]
+    Recent,
+}
+
+/// What follows from a policy or binding that is not there.
+const UNCHECKED: &str =
+    ": nothing is planned without it, because the author's permissions would not be checked";
+
 impl Admission {
-    /// Whether the author of a BulkUpdate was checked that was made then. Both times have whole seconds: one more makes up
-    /// for what they lack.
+    /// Whether the author of a BulkUpdate that was created then was checked. Both times have whole seconds, so it takes one more
+    /// second to be certain.
     #[must_use]
     pub fn covers(&self, created: Timestamp) -> bool {
         match self {
@@ -56,81 +80,83 @@ impl Admission {
         }
     }
 
-    /// Whether the author of every BulkUpdate that is made from now on is checked.
+    /// Whether the author of every BulkUpdate that is created from now on is checked.
     #[must_use]
     pub fn covers_what_comes(&self, now: Now) -> bool {
-        // As an API server would date what is made now.
+        // The creationTimestamp that it would get now.
         self.covers(whole_seconds(now.earliest))
     }
 }
 
 /// One of the two objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum Part {
     /// The policy.
+    #[strum(serialize = "ValidatingAdmissionPolicy")]
     Policy,
     /// Its binding.
+    #[strum(serialize = "ValidatingAdmissionPolicyBinding")]
     Binding,
 }
 
 /// An object that is there.
 #[derive(Clone, Debug)]
-struct There {
-    /// Since when it is as it is; absent where that can't be told.
+struct Found {
+    /// Since when it has been as it is; absent if its uid or generation cannot be read.
     entry: Option<Entry>,
-    /// What it checks less than the shipped one, if anything.
-    flaw: Option<String>,
+    /// Why it does not check what the shipped one checks, if it does not.
+    flaw: Option<Flaw>,
 }
 
-/// One of the two, as its watch has it.
+/// What is known of one of the two.
 #[derive(Debug, Default)]
-struct Seen {
+struct Watched {
     listed: bool,
-    there: Option<There>,
-    /// What a list under way has shown so far.
-    listing: Option<There>,
-    /// What is on record of it: as found at first, then as seen last.
+    found: Option<Found>,
+    /// What a list in progress has brought so far.
+    listing: Option<Found>,
+    /// What is on record of it: what the Lease had at first, then what was last seen.
     recorded: Option<Entry>,
-    /// When it was seen last that there is none: whatever shows one that is older shows the past.
+    /// When it was last seen to be absent: a view that shows an older one is stale.
     missed: Option<Timestamp>,
-    /// Since when its watch fails, if it does.
+    /// Since when its watch has been failing, if it is.
     fails: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    policy: Seen,
-    binding: Seen,
+struct Both {
+    policy: Watched,
+    binding: Watched,
 }
 
-/// Follows policy and binding; one for the whole operator.
+/// Follows policy and binding; there is one for the whole process.
 #[derive(Debug)]
 pub struct Policies {
     required: bool,
-    shipped: Result<Shipped, String>,
-    known: Mutex<Known>,
+    shipped: Option<Shipped>,
+    both: Mutex<Both>,
     changed: watch::Sender<()>,
     notes: watch::Sender<Notes>,
 }
 
-/// What the Lease says before anything is known: an earlier leader's word on what is accepted does not count.
+/// What the Lease says before anything is known: what an earlier leader has accepted does not count.
 #[must_use]
 pub fn nothing_accepted() -> Notes {
     vec![(ACCEPTED, None)]
 }
 
 impl Policies {
-    /// Without anything seen yet; `required` is whether planning waits for them. `recorded` is the annotation [`RECORD`], and
+    /// Nothing is known yet. `required` is whether planning waits for them, `recorded` the value of the annotation [`RECORD`];
     /// what is to be kept in the Lease goes to `notes`.
     #[must_use]
     pub fn new(required: bool, recorded: Option<&str>, notes: watch::Sender<Notes>) -> Self {
         let record = recorded.map(Record::read).unwrap_or_default();
-        let seen = |recorded| Seen { recorded, ..Seen::default() };
-        let known = Known { policy: seen(record.policy), binding: seen(record.binding) };
+        let watched = |recorded| Watched { recorded, ..Watched::default() };
+        let both = Both { policy: watched(record.policy), binding: watched(record.binding) };
         Self {
             required,
             shipped: Shipped::read(),
-            known: Mutex::new(known),
+            both: Mutex::new(both),
             changed: watch::Sender::default(),
             notes,
         }
@@ -144,115 +170,105 @@ impl Policies {
 
     /// Waits until both were listed once, if they are required.
     pub async fn listed(&self) {
-        let mut changes = self.changes();
-        while self.required && !self.both_listed() {
-            // The sender is a part of self, so that waiting can't fail.
-            let _ = changes.changed().await;
-        }
+        let listed = |(): &()| {
+            let both = self.both();
+            !self.required || (both.policy.listed && both.binding.listed)
+        };
+        // The sender is part of self, so waiting cannot fail.
+        let _ = self.changes().wait_for(listed).await;
     }
 
-    fn both_listed(&self) -> bool {
-        let known = self.known();
-        known.policy.listed && known.binding.listed
-    }
-
-    /// What can be said now.
+    /// Whether and since when authors are checked, as known now.
     #[must_use]
     pub fn admission(&self) -> Admission {
-        if self.required { self.known().admission() } else { Admission::NotRequired }
+        if self.required { self.both().admission() } else { Admission::NotRequired }
     }
 
-    /// Takes in what a watch says of one of them, which is known by `now`.
+    /// Takes in an event of the watch of one of them.
     pub fn take_in(&self, part: Part, event: Event<Lenient>, now: Now) {
         {
-            let mut known = self.known();
-            let seen = known.of(part);
+            let mut both = self.both();
+            let watched = both.of(part);
             match event {
-                Event::Init => seen.listing = None,
-                Event::InitApply(object) => seen.listing = self.look(part, &object, seen, now),
+                Event::Init => watched.listing = None,
+                Event::InitApply(object) => watched.listing = self.assess(part, &object, watched, now),
                 Event::InitDone => {
-                    seen.listed = true;
-                    let listing = seen.listing.take();
-                    seen.set(listing, now);
+                    watched.listed = true;
+                    let listing = watched.listing.take();
+                    watched.set(listing, now);
                 }
                 Event::Apply(object) => {
-                    let there = self.look(part, &object, seen, now);
-                    seen.set(there, now);
+                    let found = self.assess(part, &object, watched, now);
+                    watched.set(found, now);
                 }
-                Event::Delete(_) => seen.set(None, now),
+                Event::Delete(_) => watched.set(None, now),
             }
         }
         self.note(now);
         self.changed.send_replace(());
     }
 
-    /// Takes in whether the watch of one of them works. What is recorded of it stays: when it works again, it brings whatever has
+    /// Takes in whether the watch of one of them works. What is recorded of it stays: once the watch works again, it brings what has
     /// changed.
-    pub fn is_watched(&self, part: Part, works: bool) {
+    pub fn set_watched(&self, part: Part, works: bool) {
         {
-            let mut known = self.known();
-            let seen = known.of(part);
-            seen.fails = if works { None } else { seen.fails.or_else(|| Some(Instant::now())) };
+            let mut both = self.both();
+            let watched = both.of(part);
+            watched.fails = if works { None } else { watched.fails.or_else(|| Some(Instant::now())) };
         }
         self.changed.send_replace(());
     }
 
-    /// What an object is worth; nothing, if it is on its way out.
-    fn look(&self, part: Part, object: &Lenient, seen: &Seen, now: Now) -> Option<There> {
+    /// Since when an object has been as it is, and what is wrong with it; `None` if it is being deleted.
+    fn assess(&self, part: Part, object: &Lenient, watched: &Watched, now: Now) -> Option<Found> {
         if object.is_terminating() {
             return None;
         }
         let entry = Pair::of(object).map(|pair| {
-            let entry = Entry::of(pair, object.created(), seen.recorded.as_ref(), now);
-            Entry { since: seen.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
+            let entry = Entry::of(pair, object.created(), watched.recorded.as_ref(), now);
+            Entry { since: watched.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
         });
-        let checked = match (&self.shipped, part) {
-            (Err(why), _) => Err(format!("the shipped one, which it is compared with, can't be read: {why}")),
-            (Ok(shipped), Part::Policy) => shipped.check_policy(&object.spec),
-            (Ok(shipped), Part::Binding) => shipped.check_binding(&object.spec),
-        };
-        let nameless = || "its metadata have no uid and generation that can be read".to_owned();
-        Some(There { flaw: checked.err().or_else(|| entry.is_none().then(nameless)), entry })
+        let checked = self.shipped.as_ref().ok_or(Flaw::NotShipped).and_then(|shipped| match part {
+            Part::Policy => shipped.check_policy(&object.spec),
+            Part::Binding => shipped.check_binding(&object.spec),
+        });
+        let flaw = checked.err().or_else(|| entry.is_none().then_some(Flaw::NoIdentity));
+        Some(Found { entry, flaw })
     }
 
-    /// Brings what is kept in the Lease up to date. It tells whether BulkUpdates that are made from now on are accepted.
+    /// Updates what is kept in the Lease. Returns whether BulkUpdates that are created from now on are accepted.
     fn note(&self, now: Now) -> bool {
         if !self.required {
             return true;
         }
-        let known = self.known();
-        let accepts = known.admission().covers_what_comes(now);
-        let accepted = known.both().ok().filter(|_| accepts);
+        let both = self.both();
+        let accepts = both.admission().covers_what_comes(now);
+        let accepted = both.entries().ok().filter(|_| accepts);
         let accepted = accepted.map(|(policy, binding)| format!("{} {}", policy.pair, binding.pair));
-        let record =
-            Record { policy: known.policy.recorded.clone(), binding: known.binding.recorded.clone() };
+        let record = Record { policy: both.policy.recorded.clone(), binding: both.binding.recorded.clone() };
         let notes = vec![(RECORD, record.write()), (ACCEPTED, accepted)];
-        // While it is locked: what is known later is not overtaken.
-        self.notes.send_if_modified(|kept| {
-            let changed = *kept != notes;
-            *kept = notes;
-            changed
-        });
+        // While the lock is held, so that newer notes are not overwritten.
+        self.notes.send_if_modified(|kept| std::mem::replace(kept, notes.clone()) != notes);
         accepts
     }
 
-    /// Keeps the Lease's annotations up to date as time goes by, and tells `tell` what has come of it whenever that is something
-    /// else. It never returns.
-    pub async fn follow(&self, clock: &Clock, mut tell: impl FnMut(Result<(), String>)) {
+    /// Keeps the Lease's annotations up to date as time passes, and calls `report` whenever BulkUpdates begin or cease to be
+    /// accepted, or the reason changes. It never returns.
+    pub async fn follow(&self, clock: &Clock, mut report: impl FnMut(Result<(), NotInForce>)) {
         let mut changes = self.changes();
         self.listed().await;
-        let mut told = None;
+        let mut reported = None;
         loop {
             let accepts = self.note(clock.now());
             let state = match self.admission() {
                 Admission::Missing(why) => Err(why),
                 _ if accepts => Ok(()),
-                _ => Err(format!("the admission policy has not been in force for {SPREADS} s yet")),
+                _ => Err(NotInForce::Recent),
             };
-            let waits_for_time = state.is_err() || self.known().fails();
-            if told.as_ref() != Some(&state) {
-                tell(state.clone());
-                told = Some(state);
+            let waits_for_time = state.is_err() || self.both().fails();
+            if reported.as_ref() != Some(&state) {
+                report(state.clone());
+                reported = Some(state);
             }
             tokio::select! {
                 _ = changes.changed() => {}
@@ -261,29 +277,28 @@ impl Policies {
         }
     }
 
-    /// Is told whenever a watch has said something.
+    /// Notified whenever a watch has brought an event, failed or recovered.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn both(&self) -> MutexGuard<'_, Both> {
+        self.both.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    fn of(&mut self, part: Part) -> &mut Seen {
+impl Both {
+    fn of(&mut self, part: Part) -> &mut Watched {
         match part {
             Part::Policy => &mut self.policy,
             Part::Binding => &mut self.binding,
         }
     }
 
-    /// The entries of both, if both are there and check what they should; else what is wrong.
-    fn both(&self) -> Result<(&Entry, &Entry), String> {
-        let policy = self.policy.entry("ValidatingAdmissionPolicy")?;
-        Ok((policy, self.binding.entry("ValidatingAdmissionPolicyBinding")?))
+    /// The entries of both, if both are there and check what they should.
+    fn entries(&self) -> Result<(&Entry, &Entry), NotInForce> {
+        Ok((self.policy.entry(Part::Policy)?, self.binding.entry(Part::Binding)?))
     }
 
     fn fails(&self) -> bool {
@@ -291,41 +306,33 @@ impl Known {
     }
 
     fn admission(&self) -> Admission {
-        match self.both() {
+        match self.entries() {
             Ok((policy, binding)) => Admission::Since(policy.since.max(binding.since)),
-            Err(why) => Admission::Missing(format!(
-                "{why}: nothing is planned without it, for nobody would know whether authors may do what they ask for"
-            )),
+            Err(why) => Admission::Missing(why),
         }
     }
 }
 
-impl Seen {
-    fn entry(&self, what: &str) -> Result<&Entry, String> {
+impl Watched {
+    fn entry(&self, part: Part) -> Result<&Entry, NotInForce> {
         if self.listed && self.fails.is_some_and(|since| since.elapsed() > BLIND) {
-            return Err(format!(
-                "the {what} {POLICY} can't be watched any more; the operator's log says why"
-            ));
+            return Err(NotInForce::NotWatched(part));
         }
-        match &self.there {
-            Some(There { flaw: Some(flaw), .. }) => {
-                Err(format!("the {what} {POLICY} does not check what the shipped one checks: {flaw}"))
-            }
-            Some(There { entry: Some(entry), flaw: None }) => Ok(entry),
-            None if !self.listed => {
-                Err(format!("the {what} {POLICY} can't be listed yet; the operator's log says why"))
-            }
-            _ => Err(format!("the {what} {POLICY} is missing")),
+        match &self.found {
+            Some(Found { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(part, flaw.clone())),
+            Some(Found { entry: Some(entry), flaw: None }) => Ok(entry),
+            None if !self.listed => Err(NotInForce::NotListed(part)),
+            _ => Err(NotInForce::Missing(part)),
         }
     }
 
-    /// What is gone leaves no record: under its uid nothing comes back.
-    fn set(&mut self, there: Option<There>, now: Now) {
-        self.recorded = there.as_ref().and_then(|there| there.entry.clone());
+    /// Sets what was found, if anything. What is gone is not recorded: its uid never comes back.
+    fn set(&mut self, found: Option<Found>, now: Now) {
+        self.recorded = found.as_ref().and_then(|found| found.entry.clone());
         if self.recorded.is_none() {
             self.missed = Some(next_second(now.latest));
         }
-        self.there = there;
+        self.found = found;
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the operator remembers of Executions and Deployments: just what decisions need, fed by watches, and who
-//! waits for which of them.
+//! The cache of Executions and Deployments: just what decisions need of them, fed by watches, and which BulkUpdates
+//! follow which of them.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -28,7 +28,7 @@ type Name = Box<str>;
 /// A kind, and a namespace.
 type Place = (Kind, Name);
 
-/// See the module's description. Cheap to share; no call blocks for longer than a look-up.
+/// The cache, and who follows what in it. No call blocks for longer than a look-up.
 #[derive(Debug)]
 pub struct Index {
     inner: Mutex<Inner>,
@@ -38,22 +38,23 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Inner {
     targets: HashMap<Place, HashMap<Name, Entry>>,
-    /// The names that are followed, each with the number of a mailbox.
+    /// The names that are followed, each with the number of the follower's mailbox.
     followed: HashMap<Place, BTreeSet<(Arc<str>, u64)>>,
     mailboxes: HashMap<u64, Arc<Mailbox>>,
-    /// How many mailboxes there were.
+    /// How many mailboxes there have been.
     numbers: u64,
+    /// How many lists each scope has begun.
     lists: HashMap<Scope, u32>,
 }
 
 #[derive(Debug)]
 struct Entry {
     target: Arc<Target>,
-    /// The number of the list in which it was last seen: a list that ends without it means that it is gone.
+    /// The number of the list in which it was last seen: if a list ends without it, it is gone.
     list: u32,
 }
 
-/// What has happened to followed targets since the follower last looked.
+/// What has happened to followed targets since the follower last took it.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     changes: Mutex<Vec<Change>>,
@@ -74,16 +75,16 @@ pub struct Change {
 /// What happened to a followed target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The index has something newer about it.
+    /// The index has a newer version of it.
     Updated,
-    /// The object of this uid was deleted: a watch said so.
+    /// A watch has brought a DELETED event for this uid.
     Deleted(Name),
-    /// A new list does not have it; what became of it was not seen.
+    /// A new list does not have it; when it went was not seen.
     Vanished,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere ends the process; until then the data is whole, for no change is made in halves.
+    // A panic elsewhere ends the process; until then the data is consistent, because nothing here panics halfway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -107,25 +108,17 @@ impl Mailbox {
     }
 }
 
-/// What can be followed: targets of one namespace.
-pub trait Targets {
-    /// Their namespace.
-    fn namespace(&self) -> &str;
-
-    /// Their kinds and names, the same each time.
-    fn names(&self) -> impl Iterator<Item = (Kind, &Arc<str>)>;
-}
-
-/// Ends the following when it is dropped.
+/// Follows targets until it is dropped.
 #[derive(Debug)]
-pub struct Following<T: Targets> {
+pub struct Following {
     index: Arc<Index>,
     mailbox: Arc<Mailbox>,
     number: u64,
-    targets: Arc<T>,
+    namespace: Name,
+    targets: Box<[(Kind, Arc<str>)]>,
 }
 
-impl<T: Targets> Following<T> {
+impl Following {
     /// Where changes arrive.
     #[must_use]
     pub fn mailbox(&self) -> &Mailbox {
@@ -133,12 +126,12 @@ impl<T: Targets> Following<T> {
     }
 }
 
-impl<T: Targets> Drop for Following<T> {
+impl Drop for Following {
     fn drop(&mut self) {
         let mut inner = lock(&self.index.inner);
         inner.mailboxes.remove(&self.number);
-        for (kind, name) in self.targets.names() {
-            let place = (kind, self.targets.namespace().into());
+        for (kind, name) in &self.targets {
+            let place = (*kind, self.namespace.clone());
             if let Some(names) = inner.followed.get_mut(&place) {
                 names.remove(&(Arc::clone(name), self.number));
                 if names.is_empty() {
@@ -156,21 +149,21 @@ impl Index {
         Arc::new(Self { inner: Mutex::default(), unlisted: watch::Sender::new(scopes.into_iter().collect()) })
     }
 
-    /// Waits until a kind has been listed once, in every scope.
+    /// Waits until a kind has been listed once in every scope.
     pub async fn listed(&self, kind: Kind) {
         let listed = |unlisted: &HashSet<Scope>| unlisted.iter().all(|scope| scope.kind != kind);
-        // The sender is a part of self, so that waiting can't fail.
+        // The sender is part of self, so waiting cannot fail.
         let _ = self.unlisted.subscribe().wait_for(listed).await;
     }
 
-    /// How many targets of a kind are known.
+    /// How many targets of a kind it has.
     #[must_use]
     pub fn len(&self, kind: Kind) -> usize {
         let inner = lock(&self.inner);
         inner.targets.iter().filter(|((of, _), _)| *of == kind).map(|(_, names)| names.len()).sum()
     }
 
-    /// What is known under a name.
+    /// The target with this name, if it has one.
     #[must_use]
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Target>> {
         let inner = lock(&self.inner);
@@ -178,24 +171,29 @@ impl Index {
         Some(Arc::clone(&entry.target))
     }
 
-    /// Follows these from now on.
+    /// Follows the targets of these kinds and names in a namespace from now on.
     #[must_use]
-    pub fn follow<T: Targets>(self: &Arc<Self>, targets: Arc<T>) -> Following<T> {
+    pub fn follow(
+        self: &Arc<Self>,
+        namespace: &str,
+        targets: impl IntoIterator<Item = (Kind, Arc<str>)>,
+    ) -> Following {
+        let targets: Box<[_]> = targets.into_iter().collect();
         let mailbox = Arc::new(Mailbox::default());
         let mut inner = lock(&self.inner);
         inner.numbers += 1;
         let number = inner.numbers;
         inner.mailboxes.insert(number, Arc::clone(&mailbox));
-        for (kind, name) in targets.names() {
-            let names = inner.followed.entry((kind, targets.namespace().into())).or_default();
+        for (kind, name) in &targets {
+            let names = inner.followed.entry((*kind, namespace.into())).or_default();
             names.insert((Arc::clone(name), number));
         }
         drop(inner);
-        Following { index: Arc::clone(self), mailbox, number, targets }
+        Following { index: Arc::clone(self), mailbox, number, namespace: namespace.into(), targets }
     }
 
-    /// Takes in what a watch of `scope` says. Returns the object that is new or changed, if one is, and what was
-    /// read of it.
+    /// Takes in an event of the watch of `scope`. Returns the object that is new or changed, if one is, and what was read
+    /// of it.
     pub fn take_in(&self, scope: &Scope, event: Event<Observed>) -> Option<(Observed, Arc<Target>)> {
         let mut inner = lock(&self.inner);
         match event {
@@ -230,14 +228,14 @@ impl Inner {
         if let Some(known) = known {
             known.list = list;
             known.target = Arc::clone(&known.target).seen_before(Some(&target));
-            // A watch that goes back in time takes nothing back.
+            // A watch that goes back in time does not replace a newer version.
             if known.target == target || !not_older(&target.resource_version, &known.target.resource_version)
             {
                 return None;
             }
         }
         names.insert(name.into(), Entry { target: Arc::clone(&target), list });
-        self.tell(scope.kind, namespace, name, &What::Updated);
+        self.notify(scope.kind, namespace, name, &What::Updated);
         Some(target)
     }
 
@@ -253,7 +251,7 @@ impl Inner {
                 self.targets.remove(&key);
             }
         }
-        self.tell(kind, namespace, name, &What::Deleted(uid));
+        self.notify(kind, namespace, name, &What::Deleted(uid));
     }
 
     /// After a list: what it did not have is gone, whether it was known here or not.
@@ -277,7 +275,7 @@ impl Inner {
         }
     }
 
-    fn tell(&self, kind: Kind, namespace: &str, name: &str, what: &What) {
+    fn notify(&self, kind: Kind, namespace: &str, name: &str, what: &What) {
         let Some(names) = self.followed.get(&(kind, namespace.into())) else { return };
         let name: Arc<str> = name.into();
         for (name, follower) in names.range((Arc::clone(&name), 0)..=(name, u64::MAX)) {

@@ -1,4 +1,4 @@
-//! What is known of the cluster: targets and the cache of them, the flag, the admission policy.
+//! What is known of the cluster: targets and their cache, the flag, the admission policy.
 //!
 //! It is fed by watches and live reads, and decides nothing.
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use support::{World, conditions, control_plane::ControlPlane, until, within};
 
 /// What stands in the log and in the conditions.
-const BLIND: &str = "can't be watched any more";
+const BLIND: &str = "cannot be watched any more";
 
 /// A watch lasts a minute and then is refused, and as long it may take until one is tried again; between these come the thirty
 /// seconds.

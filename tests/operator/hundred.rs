@@ -46,12 +46,12 @@ spec:
     let edited = manifest.replace("STOPPED}", "DELETED}");
     let (ok, message) = world.kubectl(&["apply", "-f", "-"], &edited);
     assert!(
-        !ok && message.contains("the items can't be changed after creation: make a new BulkUpdate"),
+        !ok && message.contains("the items cannot be changed after creation: create a new BulkUpdate"),
         "{message}"
     );
     let second = ["apply", "--server-side", "--field-manager=second", "--force-conflicts", "-f", "-"];
     let (ok, message) = world.kubectl(&second, &edited);
-    assert!(!ok && message.contains("the items can't be changed"), "{message}");
+    assert!(!ok && message.contains("the items cannot be changed"), "{message}");
     assert_eq!(
         world.kubectl_ok(&second, &manifest).trim(),
         "bulkupdate.aiapi.dev/nightly-cleanup serverside-applied"

@@ -175,12 +175,12 @@ fn what_was_asked_for_can_not_be_changed_afterwards() {
         spec[field] = changed[field].clone();
         let (ok, message) = replace("fixed", &spec);
         assert!(
-            !ok && message.contains("can't be changed after creation: make a new BulkUpdate"),
+            !ok && message.contains("cannot be changed after creation: create a new BulkUpdate"),
             "{field}: {message}"
         );
         spec.as_object_mut().unwrap().remove(field);
         let (ok, message) = replace("fixed", &spec);
-        let sentence = format!("{field} can't be set or unset after creation: make a new BulkUpdate");
+        let sentence = format!("{field} cannot be set or unset after creation: create a new BulkUpdate");
         assert!(!ok && message.contains(&sentence), "unset {field}: {message}");
 
         // The other way round: made without, it can't be given.
@@ -208,9 +208,9 @@ fn who_runs_it_can_not_be_changed_afterwards() {
     };
     for kind in ["Execution", "Deployment"] {
         for (name, before, after, sentence) in [
-            ("changed", json!({"managedBy": "a"}), json!({"managedBy": "b"}), "managedBy can't be changed"),
-            ("unset", json!({"managedBy": "a"}), json!({}), "managedBy can't be set or unset"),
-            ("set-later", json!({}), json!({"managedBy": "b"}), "managedBy can't be set or unset"),
+            ("changed", json!({"managedBy": "a"}), json!({"managedBy": "b"}), "managedBy cannot be changed"),
+            ("unset", json!({"managedBy": "a"}), json!({}), "managedBy cannot be set or unset"),
+            ("set-later", json!({}), json!({"managedBy": "b"}), "managedBy cannot be set or unset"),
         ] {
             let (ok, message) = apply(&manifest(kind, name, &before));
             assert!(ok, "{message}");

@@ -9,7 +9,7 @@ use crate::{
         request::{Item, Request, item_status},
         work::{ItemPlan, about},
     },
-    observed::target::Target,
+    observed::target::{Target, Unreadable},
 };
 
 /// What to do about one item that is not planned yet.
@@ -90,7 +90,7 @@ pub enum Ineligible {
     /// It is terminating.
     Terminating,
     /// Its state is not one that the operator knows.
-    Unreadable(Box<str>),
+    Unreadable(Unreadable),
     /// A stop was requested already.
     StopPending,
     /// The operation does not apply to its state.

@@ -16,7 +16,10 @@ use crate::{
         status::status,
         work::{Entry, ItemPlan, Phase, Progress, UnresolvedWrite, Work},
     },
-    observed::{admission::Admission, target::Target},
+    observed::{
+        admission::{Admission, NotInForce, Part},
+        target::Target,
+    },
 };
 
 const UIDS: [&str; 3] = [MEANT, OTHER, "uid-of-a-third"];
@@ -31,7 +34,7 @@ fn config(times: u32) -> ProptestConfig {
 fn admissions() -> impl Strategy<Value = Admission> {
     prop_oneof![
         Just(Admission::NotRequired),
-        Just(Admission::Missing("it is not there".into())),
+        Just(Admission::Missing(NotInForce::Missing(Part::Policy))),
         (-20..5i64).prop_map(|seconds| Admission::Since(at(seconds))),
     ]
 }
@@ -43,7 +46,7 @@ fn uid() -> impl Strategy<Value = &'static str> {
 fn targets() -> impl Strategy<Value = Target> {
     let state = prop_oneof![
         8 => select(&State::ALL[..]).prop_map(Ok),
-        1 => Just(Err(Box::from("what is PAUSED?"))),
+        1 => Just(Err("what is PAUSED?".into())),
     ];
     let asker = option::weighted(0.3, select(&[OWN, "another"][..]));
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.2));

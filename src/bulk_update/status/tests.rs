@@ -11,6 +11,7 @@ use crate::{
         request::Request,
     },
     client::Failure,
+    observed::admission::{NotInForce, Part},
 };
 
 const PLANNED: Phase = Phase::Planned(None);
@@ -64,11 +65,12 @@ fn message(status: &BulkUpdateStatus) -> &str {
 
 #[test]
 fn what_cannot_be_planned_yet_says_why() {
+    let gone = NotInForce::Missing(Part::Policy);
     let failure = Failure::NoAnswer("busy".into());
     let flag = Obstacle::Flag { flag: "the flag".into(), failure };
     for (why, reason, text) in [
         (flag, "FlagUnreadable", "cannot read the flag: no answer: busy"),
-        (Obstacle::Admission("it is gone".into()), "Waiting", "it is gone"),
+        (Obstacle::Admission(gone.clone()), "Waiting", &gone.to_string()),
     ] {
         let work = unplanned(&json!({}));
         let status = status(&work, &Phase::Waiting(why), at(1).into());

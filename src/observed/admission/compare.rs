@@ -1,19 +1,44 @@
 //! Whether a policy or a binding in the cluster checks at least what the shipped one checks: compared with it field by field.
 //!
-//! A field that this version does not know counts against it, because it may leave requests out.
+//! A field that this version does not know counts against it, because it may exempt requests.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::decode::text::cut;
 
 /// The name of the policy, and of its binding.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
 
-/// The manifests that the operator is shipped with: what it accepts can't drift from what it installs.
+/// The manifests in the installation: so what the operator accepts cannot drift from what is installed.
 const MANIFESTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cluster/admission.yaml"));
 
 /// How much of an expression a message shows, in bytes.
 const SHOWN: usize = 60;
+
+/// Why a policy or a binding does not check what the shipped one checks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    #[error("its {0} has the field {1}, which this version does not know")]
+    UnknownField(&'static str, String),
+    #[error("its {0} is not {1}")]
+    Differs(String, &'static str),
+    #[error("it has {0}")]
+    Has(&'static str),
+    #[error("its variable {0} is not the shipped one")]
+    Variable(String),
+    #[error("it lacks the shipped validation {0}")]
+    Validation(String),
+    #[error("its {0}.resourceRules have no rule for {1}")]
+    Rule(&'static str, String),
+    #[error("its validationActions lack Deny")]
+    NoDeny,
+    #[error("its validationActions have {0}, which this version does not know")]
+    UnknownAction(String),
+    #[error("its uid and generation cannot be read")]
+    NoIdentity,
+    #[error("the shipped one cannot be read")]
+    NotShipped,
+}
 
 /// The shipped policy.
 #[derive(Clone, Debug)]
@@ -21,27 +46,20 @@ pub struct Shipped {
     policy: Value,
 }
 
-/// What is wrong with an object; nothing, where it checks at least what the shipped one checks.
-type Checked = Result<(), String>;
-
 impl Shipped {
-    /// The one in this binary.
-    ///
-    /// # Errors
-    /// When it can't be read, which a test excludes.
-    pub fn read() -> Result<Self, String> {
-        let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).map_err(|e| e.to_string())?;
-        let policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy");
-        policy
-            .map(|mut policy| Self { policy: policy["spec"].take() })
-            .ok_or_else(|| "it is not there".into())
+    /// The one in this binary. (A test makes sure that it can be read.)
+    #[must_use]
+    pub fn read() -> Option<Self> {
+        let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).ok()?;
+        let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;
+        Some(Self { policy: policy["spec"].take() })
     }
 
-    /// Whether this `spec` of a `ValidatingAdmissionPolicy` refuses whatever the shipped one refuses.
+    /// Checks that this `spec` of a `ValidatingAdmissionPolicy` refuses whatever the shipped one refuses.
     ///
     /// # Errors
-    /// The first reason why it does not, as a clause about it.
-    pub fn check_policy(&self, spec: &Value) -> Checked {
+    /// The first [`Flaw`].
+    pub fn check_policy(&self, spec: &Value) -> Result<(), Flaw> {
         let known = [
             "auditAnnotations",
             "failurePolicy",
@@ -52,93 +70,91 @@ impl Shipped {
             "variables",
         ];
         knows("spec", spec, &known)?;
-        // What is absent is Fail.
-        if !spec["failurePolicy"].is_null() && spec["failurePolicy"] != "Fail" {
-            return Err("its failurePolicy is not Fail".into());
+        if !is_default(&spec["failurePolicy"], "Fail") {
+            return Err(Flaw::Differs("failurePolicy".into(), "Fail"));
         }
         if !spec["paramKind"].is_null() {
-            return Err("it has a paramKind".into());
+            return Err(Flaw::Has("a paramKind"));
         }
         if !is_empty_list(&spec["matchConditions"]) {
-            return Err("it has matchConditions".into());
+            return Err(Flaw::Has("matchConditions"));
         }
         let constraints = &spec["matchConstraints"];
         matches("matchConstraints", constraints)?;
         self.rules_cover("matchConstraints", &constraints["resourceRules"])?;
         for variable in list(&self.policy["variables"]) {
             let name = &variable["name"];
-            let known = ["expression", "name"];
-            let as_shipped = |live: &&Value| {
-                live["expression"] == variable["expression"] && unknown_field(live, &known).is_none()
+            let as_shipped = |live: &Value| {
+                live["expression"] == variable["expression"]
+                    && unknown_field(live, &["expression", "name"]).is_none()
             };
-            // A second one of the same name would hide the first.
+            // A second one with the same name would hide the first.
             let mut named = list(&spec["variables"]).iter().filter(|live| live["name"] == *name);
-            if !(named.next().is_some_and(|live| as_shipped(&live)) && named.next().is_none()) {
-                return Err(format!("its variable {} is not the shipped one", shown(name)));
+            if !(named.next().is_some_and(as_shipped) && named.next().is_none()) {
+                return Err(Flaw::Variable(shown(name)));
             }
         }
         for validation in list(&self.policy["validations"]) {
             let expression = &validation["expression"];
             let known = ["expression", "message", "messageExpression", "reason"];
-            let there = list(&spec["validations"])
-                .iter()
-                .any(|live| live["expression"] == *expression && unknown_field(live, &known).is_none());
-            if !there {
-                return Err(format!("it lacks the shipped validation {}", shown(expression)));
+            let as_shipped =
+                |live: &Value| live["expression"] == *expression && unknown_field(live, &known).is_none();
+            if !list(&spec["validations"]).iter().any(as_shipped) {
+                return Err(Flaw::Validation(shown(expression)));
             }
         }
         Ok(())
     }
 
-    /// Whether this `spec` of a `ValidatingAdmissionPolicyBinding` puts the policy into force wherever the shipped one does.
+    /// Checks that this `spec` of a `ValidatingAdmissionPolicyBinding` puts the policy in force wherever the shipped one does.
     ///
     /// # Errors
-    /// As [`Self::check_policy`].
-    pub fn check_binding(&self, spec: &Value) -> Checked {
+    /// The first [`Flaw`].
+    pub fn check_binding(&self, spec: &Value) -> Result<(), Flaw> {
         knows("spec", spec, &["matchResources", "paramRef", "policyName", "validationActions"])?;
         if spec["policyName"] != POLICY {
-            return Err(format!("it does not bind {POLICY}"));
+            return Err(Flaw::Differs("policyName".into(), POLICY));
         }
         let actions = list(&spec["validationActions"]);
         if !actions.iter().any(|action| action == "Deny") {
-            return Err("its validationActions lack Deny".into());
+            return Err(Flaw::NoDeny);
         }
         if let Some(action) =
             actions.iter().find(|a| !["Audit", "Deny", "Warn"].iter().any(|known| *a == known))
         {
-            return Err(format!(
-                "its validationActions have {}, which this version does not know",
-                shown(action)
-            ));
+            return Err(Flaw::UnknownAction(shown(action)));
         }
         if !spec["paramRef"].is_null() {
-            return Err("it has a paramRef".into());
+            return Err(Flaw::Has("a paramRef"));
         }
         let resources = &spec["matchResources"];
         matches("matchResources", resources)?;
-        // Without rules it is for all that the policy is for.
+        // Without rules of its own it matches all that the policy matches.
         if is_empty_list(&resources["resourceRules"]) {
             return Ok(());
         }
         self.rules_cover("matchResources", &resources["resourceRules"])
     }
 
-    /// Whether these rules match each request that the shipped ones match.
-    fn rules_cover(&self, place: &str, live: &Value) -> Checked {
+    /// Checks that these rules match each request that the shipped ones match.
+    fn rules_cover(&self, place: &'static str, live: &Value) -> Result<(), Flaw> {
         for shipped in list(&self.policy["matchConstraints"]["resourceRules"]) {
             for (group, version, resource, operation) in combinations(shipped) {
-                let covered = list(live).iter().any(|rule| {
+                let subresources = format!("{resource}/*");
+                let covers = |rule: &Value| {
+                    let has = |field: &str, words: &[&str]| {
+                        list(&rule[field]).iter().any(|entry| words.iter().any(|word| entry == word))
+                    };
                     is_unlimited(rule)
-                        && (names(rule, "resources", resource) || names_with_subresources(rule, resource))
-                        && names(rule, "apiGroups", group)
-                        && names(rule, "apiVersions", version)
-                        && names(rule, "operations", operation)
-                });
-                if !covered {
-                    return Err(format!(
-                        "its {place}.resourceRules have no rule for {operation} of every one of {resource}.{group} in \
-                         apiVersion {version}"
-                    ));
+                        && has("resources", &["*", "*/*", resource, &subresources])
+                        && has("apiGroups", &["*", group])
+                        && has("apiVersions", &["*", version])
+                        && has("operations", &["*", operation])
+                };
+                if !list(live).iter().any(covers) {
+                    let rule =
+                        format!("{operation} of every one of {resource}.{group} in apiVersion {version}");
+                    return Err(Flaw::Rule(place, rule));
                 }
             }
         }
@@ -146,28 +162,28 @@ impl Shipped {
     }
 }
 
-/// What `matchConstraints` and `matchResources` have in common, their rules aside.
-fn matches(place: &str, matches: &Value) -> Checked {
+/// Checks what `matchConstraints` and `matchResources` have in common, except their rules.
+fn matches(place: &'static str, matches: &Value) -> Result<(), Flaw> {
     let known =
         ["excludeResourceRules", "matchPolicy", "namespaceSelector", "objectSelector", "resourceRules"];
     knows(place, matches, &known)?;
-    // What is absent is Equivalent. Exact is narrower: it leaves out requests that come through another group or version.
-    if !matches["matchPolicy"].is_null() && matches["matchPolicy"] != "Equivalent" {
-        return Err(format!("its {place}.matchPolicy is not Equivalent"));
+    // Exact is narrower: it does not match requests through another group or version.
+    if !is_default(&matches["matchPolicy"], "Equivalent") {
+        return Err(Flaw::Differs(format!("{place}.matchPolicy"), "Equivalent"));
     }
+    let is_everything = |selector: &Value| {
+        unknown_field(selector, &["matchExpressions", "matchLabels"]).is_none()
+            && is_empty_list(&selector["matchExpressions"])
+            && (selector["matchLabels"].is_null() || selector["matchLabels"] == json!({}))
+    };
+    let not_empty = |field| Err(Flaw::Differs(format!("{place}.{field}"), "empty"));
     for selector in ["namespaceSelector", "objectSelector"] {
-        let found = &matches[selector];
-        let known = ["matchExpressions", "matchLabels"];
-        let selects = unknown_field(found, &known).is_some()
-            || !is_empty_list(&found["matchExpressions"])
-            || !(found["matchLabels"].is_null()
-                || found["matchLabels"].as_object().is_some_and(serde_json::Map::is_empty));
-        if selects {
-            return Err(format!("its {place}.{selector} is not empty"));
+        if !is_everything(&matches[selector]) {
+            return not_empty(selector);
         }
     }
     if !is_empty_list(&matches["excludeResourceRules"]) {
-        return Err(format!("its {place}.excludeResourceRules are not empty"));
+        return not_empty("excludeResourceRules");
     }
     Ok(())
 }
@@ -188,7 +204,7 @@ fn combinations(rule: &Value) -> Vec<(&str, &str, &str, &str)> {
     all
 }
 
-/// Whether a rule is for objects of every name in every namespace.
+/// Whether a rule matches objects of every name in every namespace.
 fn is_unlimited(rule: &Value) -> bool {
     let known = ["apiGroups", "apiVersions", "operations", "resourceNames", "resources", "scope"];
     unknown_field(rule, &known).is_none()
@@ -196,35 +212,24 @@ fn is_unlimited(rule: &Value) -> bool {
         && (rule["scope"].is_null() || rule["scope"] == "*" || rule["scope"] == "Namespaced")
 }
 
-/// Whether a list of a rule has this entry, or one that stands for all.
-fn names(rule: &Value, field: &str, wanted: &str) -> bool {
-    list(&rule[field]).iter().any(|entry| entry == "*" || entry == wanted)
-}
-
-/// Whether a rule is for this resource and its subresources.
-fn names_with_subresources(rule: &Value, resource: &str) -> bool {
-    let with_subresources = format!("{resource}/*");
-    list(&rule["resources"]).iter().any(|entry| entry == "*/*" || *entry == with_subresources)
-}
-
 fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn is_empty_list(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+    value.is_null() || *value == json!([])
 }
 
-fn knows(place: &str, object: &Value, known: &[&str]) -> Checked {
-    match unknown_field(object, known) {
-        Some(field) => {
-            Err(format!("its {place} has the field {}, which this version does not know", cut(field, SHOWN)))
-        }
-        None => Ok(()),
-    }
+/// Whether a field has the value that it also has if it is absent.
+fn is_default(value: &Value, default: &str) -> bool {
+    value.is_null() || value == default
 }
 
-/// A field that is set and not among these; what is no object has one as well.
+fn knows(place: &'static str, object: &Value, known: &[&str]) -> Result<(), Flaw> {
+    unknown_field(object, known).map_or(Ok(()), |field| Err(Flaw::UnknownField(place, cut(field, SHOWN))))
+}
+
+/// A field that is set and is not among these; what is not an object has one as well.
 fn unknown_field<'a>(object: &'a Value, known: &[&str]) -> Option<&'a str> {
     match object {
         Value::Null => None,
@@ -232,13 +237,13 @@ fn unknown_field<'a>(object: &'a Value, known: &[&str]) -> Option<&'a str> {
             let set = fields.iter().filter(|(_, value)| !value.is_null());
             set.map(|(field, _)| field.as_str()).find(|field| !known.contains(field))
         }
-        _ => Some("(no object)"),
+        _ => Some("(not an object)"),
     }
 }
 
-/// A text, short enough for a message.
+/// A string, short enough for a message.
 fn shown(value: &Value) -> String {
-    cut(value.as_str().unwrap_or("(no text)"), SHOWN)
+    cut(value.as_str().unwrap_or("(not a string)"), SHOWN)
 }
 
 #[cfg(test)]

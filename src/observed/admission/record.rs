@@ -1,28 +1,28 @@
-//! The operator's own record of which policy and binding it has seen, and since when, which it keeps in annotations of its
-//! Lease: what the API server keeps on an object does not tell when its spec was changed last.
+//! The operator's own record of which policy and binding it has seen, and since when, in annotations of its Lease: an object
+//! itself does not tell when its spec was last changed.
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::{client::clock::Now, decode::object::Lenient};
+use crate::{api::time::next_second, client::clock::Now, decode::object::Lenient};
 
-/// What the one that leads keeps in annotations of the Lease: each with its value, or that it is not there.
+/// What the leader keeps in annotations of the Lease: the names with their values; `None` if it is to be absent.
 pub type Notes = Vec<(&'static str, Option<String>)>;
 
-/// The annotation with the record: JSON, uid, generation and time of each of the two.
+/// The annotation with the record: JSON, with uid, generation and time of policy and binding.
 pub const RECORD: &str = "aiapi.dev/admission-record";
 
-/// The annotation that names the policy and the binding for which BulkUpdates are accepted, as
-/// `UID/GENERATION UID/GENERATION`; absent while they are not.
+/// The annotation that names the policy and the binding under which BulkUpdates are accepted, as
+/// `UID/GENERATION UID/GENERATION`; absent while none are accepted.
 pub const ACCEPTED: &str = "aiapi.dev/admission-accepted";
 
-/// The longest annotation that is read, in bytes; what the operator writes is shorter.
+/// The longest annotation that is read, in bytes; the operator writes shorter ones.
 const LONGEST_RECORD: usize = 1024;
 
 /// The longest uid, in bytes: those of the API server have 36.
 const LONGEST_UID: usize = 64;
 
-/// One state of one object: a change of its spec makes another of it, and none ever comes back.
+/// One state of one object: each change of its spec makes another, and none ever comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     /// `metadata.uid`.
@@ -32,15 +32,15 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// That of an object; none, where it can't be told from others.
+    /// That of an object; `None` if its uid or generation cannot be read.
     #[must_use]
     pub fn of(object: &Lenient) -> Option<Self> {
         Self::new(object.text("uid")?, object.generation()?)
     }
 
     fn new(uid: &str, generation: i64) -> Option<Self> {
-        let sound = !uid.is_empty() && uid.len() <= LONGEST_UID && generation >= 1;
-        sound.then(|| Self { uid: uid.into(), generation })
+        let valid = !uid.is_empty() && uid.len() <= LONGEST_UID && generation >= 1;
+        valid.then(|| Self { uid: uid.into(), generation })
     }
 }
 
@@ -51,19 +51,19 @@ impl std::fmt::Display for Pair {
     }
 }
 
-/// That an object has been as it is for some time.
+/// Since when an object has been as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Which.
+    /// The object, as it is.
     pub pair: Pair,
-    /// Since then at least; whole seconds.
+    /// At least since then; whole seconds.
     pub since: Timestamp,
 }
 
 impl Entry {
-    /// That of an object that is seen now: since its creation, if its spec was never changed, since then if that is on record,
-    /// else since now. What is in doubt makes it later. It is never earlier than its creation, nor than what was on record
-    /// before it: whatever shows an earlier state shows the past.
+    /// The entry of an object that is seen now: since the recorded time if it is on record as it is, since its creation if its
+    /// spec was never changed, else since now. Doubt makes it later. It is never earlier than its creation, nor than what was
+    /// on record before: a view that shows an earlier state is stale.
     #[must_use]
     pub fn of(pair: Pair, created: Option<Timestamp>, recorded: Option<&Self>, now: Now) -> Self {
         let now = next_second(now.latest);
@@ -89,7 +89,7 @@ impl Entry {
     }
 }
 
-/// The record of both.
+/// The record of policy and binding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// Of the policy.
@@ -99,7 +99,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The one in an annotation. What can't be understood of it was not recorded.
+    /// The one in an annotation. What cannot be parsed counts as not recorded.
     #[must_use]
     pub fn read(annotation: &str) -> Self {
         if annotation.len() > LONGEST_RECORD {
@@ -112,116 +112,13 @@ impl Record {
     /// The annotation, if there is anything to record.
     #[must_use]
     pub fn write(&self) -> Option<String> {
-        let mut parts = serde_json::Map::new();
-        for (part, entry) in [("policy", &self.policy), ("binding", &self.binding)] {
-            if let Some(entry) = entry {
-                parts.insert(part.into(), entry.write());
-            }
-        }
+        let parts = [("policy", &self.policy), ("binding", &self.binding)];
+        let parts =
+            parts.into_iter().filter_map(|(part, entry)| Some((part.to_owned(), entry.as_ref()?.write())));
+        let parts: Map<_, _> = parts.collect();
         (!parts.is_empty()).then(|| Value::Object(parts).to_string())
     }
 }
 
-/// `time`, or the first whole second after it: BulkUpdates have whole seconds too, and none may seem to be later than it is.
-#[must_use]
-pub fn next_second(time: Timestamp) -> Timestamp {
-    let second = time.as_second() + i64::from(time.subsec_nanosecond() > 0);
-    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn pair(uid: &str, generation: i64) -> Pair {
-        Pair::new(uid, generation).unwrap()
-    }
-
-    #[test]
-    fn generation_1_counts_since_its_creation_and_any_other_that_is_not_recorded_since_now() {
-        let latest = Timestamp::from_millisecond(999_001).unwrap();
-        let now = Now { earliest: at(990), latest, ..Now::from(latest) };
-        let recorded = |uid: &str, generation, since| Entry { pair: pair(uid, generation), since: at(since) };
-        let since = |generation, created: Option<i64>, recorded: Option<&Entry>| {
-            let entry = Entry::of(pair("a", generation), created.map(at), recorded, now);
-            assert_eq!(entry.pair, pair("a", generation));
-            entry.since.as_second()
-        };
-        for (record, first, second) in [
-            (None, 100, 1000),
-            // As recorded, but never before it was created.
-            (Some(recorded("a", 2, 500)), 1000, 500),
-            (Some(recorded("a", 2, 50)), 1000, 100),
-            (Some(recorded("a", 1, 500)), 500, 1000),
-            (Some(recorded("a", 1, 50)), 100, 1000),
-            // What another state of it was says nothing, except that this one is later, or a view of the past.
-            (Some(recorded("a", 3, 500)), 1000, 1000),
-            // So does another object, such as the one that was there before.
-            (Some(recorded("b", 2, 50)), 100, 1000),
-            (Some(recorded("b", 2, 500)), 500, 1000),
-            (Some(recorded("b", 1, 500)), 500, 1000),
-            // A record from the future is none.
-            (Some(recorded("a", 1, 1001)), 100, 1000),
-            (Some(recorded("a", 2, 1001)), 1000, 1000),
-            (Some(recorded("b", 2, i64::from(u32::MAX) * 20)), 100, 1000),
-        ] {
-            let found = (since(1, Some(100), record.as_ref()), since(2, Some(100), record.as_ref()));
-            assert_eq!(found, (first, second), "{record:?}");
-        }
-        // A creation that can't be read, or is to come, is none.
-        for created in [None, Some(1001), Some(i64::from(u32::MAX))] {
-            assert_eq!(since(1, created, None), 1000);
-            assert_eq!(since(1, created, Some(&recorded("a", 1, 700))), 700);
-            assert_eq!(since(2, created, Some(&recorded("a", 2, 700))), 700);
-            assert_eq!(since(2, created, None), 1000);
-        }
-    }
-
-    #[test]
-    fn a_record_is_read_as_it_was_written_and_what_is_wrong_with_it_was_not_recorded() {
-        let uid = "d7a1f7a2-0f0c-4a3e-9f55-1f2f6f6f0c11";
-        let whole = Record {
-            policy: Some(Entry { pair: pair(uid, i64::MAX), since: at(253_402_207_199) }),
-            binding: Some(Entry { pair: pair(&"b".repeat(LONGEST_UID), 1), since: at(5) }),
-        };
-        let written = whole.write().unwrap();
-        assert!(written.len() < 400, "{written}");
-        assert_eq!(Record::read(&written), whole);
-        assert_eq!(Record::default().write(), None);
-        let part = Record { policy: None, ..whole.clone() };
-        assert_eq!(Record::read(&part.write().unwrap()), part);
-
-        for garbage in ["", "{", "[]", "7", "null", "\"a\"", "{\"policy\": 7}", &"[".repeat(1000)] {
-            assert_eq!(Record::read(garbage), Record::default(), "{garbage}");
-        }
-        let too_long = written.replacen('{', &format!("{{{}", " ".repeat(LONGEST_RECORD)), 1);
-        assert_eq!(Record::read(&too_long), Record::default());
-        // One that is wrong spoils no other.
-        let entry = json!({"uid": "a", "generation": 2, "since": "2026-01-01T00:00:00.5Z"});
-        for (field, odd) in [
-            ("uid", json!("")),
-            ("uid", json!("u".repeat(LONGEST_UID + 1))),
-            ("uid", json!(7)),
-            ("generation", json!(0)),
-            ("generation", json!(-1)),
-            ("generation", json!(1.5)),
-            ("generation", json!(u64::MAX)),
-            ("generation", json!("2")),
-            ("since", json!("yesterday")),
-            ("since", json!("9999-12-31T23:59:59Z")),
-            ("since", json!(null)),
-        ] {
-            let mut policy = entry.clone();
-            policy[field] = odd.clone();
-            let read = Record::read(&json!({"policy": policy, "binding": entry}).to_string());
-            assert_eq!(read.policy, None, "{field}: {odd}");
-            // Rounded up: never earlier.
-            let since = "2026-01-01T00:00:01Z".parse().unwrap();
-            assert_eq!(read.binding, Some(Entry { pair: pair("a", 2), since }));
-        }
-    }
-}
+mod tests;

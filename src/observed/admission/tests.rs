@@ -1,4 +1,4 @@
-//! What the watches of policy and binding come to.
+//! What follows from the watches of policy and binding.
 
 use serde_json::{Value, from_value, json};
 
@@ -69,7 +69,7 @@ impl Told {
 
     fn missing(&self) -> String {
         match self.policies.admission() {
-            Admission::Missing(why) => why,
+            Admission::Missing(why) => why.to_string(),
             other => panic!("{other:?}"),
         }
     }
@@ -91,9 +91,9 @@ impl Told {
 fn the_younger_of_the_two_counts_and_either_missing_is_missing() {
     let (policy, binding) = (object(Part::Policy, "p", 1, 100), object(Part::Binding, "b", 1, 50));
     let told = Told::with(None);
-    assert!(told.missing().contains("Policy bulkupdates.aiapi.dev can't be listed yet"));
+    assert!(told.missing().contains("Policy bulkupdates.aiapi.dev cannot be listed yet"));
     told.list(200, Part::Policy, Some(&policy));
-    assert!(told.missing().contains("Binding bulkupdates.aiapi.dev can't be listed yet"));
+    assert!(told.missing().contains("Binding bulkupdates.aiapi.dev cannot be listed yet"));
     told.list(200, Part::Binding, None);
     assert!(told.missing().contains("Binding bulkupdates.aiapi.dev is missing"));
     let told = Told::with(None);
@@ -229,7 +229,7 @@ fn what_checks_less_than_the_shipped_one_is_as_good_as_missing() {
         let mut nameless = serde_json::to_value(&binding).unwrap();
         nameless["metadata"][field] = odd;
         told.sees(200, Part::Binding, &from_value(nameless).unwrap());
-        assert!(told.missing().contains("no uid and generation that can be read"), "{}", told.missing());
+        assert!(told.missing().contains("its uid and generation cannot be read"), "{}", told.missing());
     }
 }
 
@@ -275,10 +275,10 @@ async fn what_is_accepted_is_told_as_time_goes_by() {
         assert_eq!(told.accepted().as_deref(), Some("a/1 a/1"));
         let now = Timestamp::now().as_second();
         told.sees(now, Part::Policy, &object(Part::Policy, "a", 2, now - 100));
-        let why = said.recv().await.unwrap().unwrap_err();
+        let why = said.recv().await.unwrap().unwrap_err().to_string();
         assert!(why.contains("has not been in force for 10 s yet"), "{why}");
         told.hears(now, Part::Policy, Event::Delete(policy.clone()));
-        assert!(said.recv().await.unwrap().unwrap_err().contains("is missing"));
+        assert!(said.recv().await.unwrap().unwrap_err().to_string().contains("is missing"));
         assert_eq!(told.accepted(), None);
     };
     tokio::select! {
@@ -292,9 +292,9 @@ async fn while_either_is_not_watched_nothing_is_known_and_what_is_on_record_stay
     let (policy, binding) = (object(Part::Policy, "p", 3, 100), object(Part::Binding, "b", 1, 50));
     for part in [Part::Policy, Part::Binding] {
         let told = Told::with(None);
-        told.policies.is_watched(part, false);
-        assert!(told.missing().contains("can't be listed yet"), "it says why nothing is known yet");
-        told.policies.is_watched(part, true);
+        told.policies.set_watched(part, false);
+        assert!(told.missing().contains("cannot be listed yet"), "it says why nothing is known yet");
+        told.policies.set_watched(part, true);
         told.list(200, Part::Policy, Some(&policy));
         told.list(200, Part::Binding, Some(&binding));
         told.hears(300, Part::Policy, Event::Init);
@@ -302,18 +302,18 @@ async fn while_either_is_not_watched_nothing_is_known_and_what_is_on_record_stay
         assert!(accepted.is_some());
         // Failures that follow one another count from the first.
         for _ in 0..3 {
-            told.policies.is_watched(part, false);
+            told.policies.set_watched(part, false);
             tokio::time::advance(BLIND / 3).await;
         }
         assert_eq!(told.since(), 200);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(told.missing().contains("can't be watched any more"), "{}", told.missing());
+        assert!(told.missing().contains("cannot be watched any more"), "{}", told.missing());
         told.policies.note(at(340).into());
         assert_eq!((told.accepted(), told.record()), (None, record));
         // A list alone is no watch.
         told.list(341, part, Some(if part == Part::Policy { &policy } else { &binding }));
-        assert!(told.missing().contains("can't be watched any more"));
-        told.policies.is_watched(part, true);
+        assert!(told.missing().contains("cannot be watched any more"));
+        told.policies.set_watched(part, true);
         assert_eq!(told.since(), 200);
         told.policies.note(at(342).into());
         assert_eq!(told.accepted(), accepted);

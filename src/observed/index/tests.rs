@@ -1,4 +1,4 @@
-//! What the index knows and whom it tells.
+//! What the index has, and which followers it notifies.
 
 use std::time::Duration;
 
@@ -43,24 +43,11 @@ fn of(uid: &str, version: &str) -> (String, String) {
     (uid.into(), version.into())
 }
 
-#[derive(Debug)]
-struct Named(&'static str, Vec<(Kind, Arc<str>)>);
-
-impl Targets for Named {
-    fn namespace(&self) -> &str {
-        self.0
-    }
-
-    fn names(&self) -> impl Iterator<Item = (Kind, &Arc<str>)> {
-        self.1.iter().map(|(kind, name)| (*kind, name))
-    }
+fn follow(index: &Arc<Index>, namespace: &str, names: &[(Kind, &str)]) -> Following {
+    index.follow(namespace, names.iter().map(|(kind, name)| (*kind, (*name).into())))
 }
 
-fn named(namespace: &'static str, names: &[(Kind, &str)]) -> Arc<Named> {
-    Arc::new(Named(namespace, names.iter().map(|(kind, name)| (*kind, (*name).into())).collect()))
-}
-
-fn told(following: &Following<Named>) -> Vec<(Kind, String, What)> {
+fn told(following: &Following) -> Vec<(Kind, String, What)> {
     let changes = following.mailbox().take();
     changes.into_iter().map(|c| (c.kind, c.name.to_string(), c.what)).collect()
 }
@@ -132,7 +119,7 @@ fn an_unreadable_object_is_known_as_such_and_the_others_go_on() {
 #[test]
 fn a_deletion_removes_that_object_and_no_other_under_the_name() {
     let index = index();
-    let following = index.follow(named(NS, &[(Kind::Execution, "a")]));
+    let following = follow(&index, NS, &[(Kind::Execution, "a")]);
     let delete = |uid| index.take_in(&all(), Event::Delete(object(NS, "a", uid, "20")));
     apply(&index, "u", "9");
     assert!(delete("another").is_none());
@@ -156,8 +143,7 @@ fn a_new_list_drops_what_it_lacks_in_its_own_scope_only() {
     let names = |kind, namespace| -> Vec<_> {
         ["a", "b"].into_iter().filter(|name| index.get(kind, namespace, name).is_some()).collect()
     };
-    let followed = |kind| named(NS, &["a", "b", "never-seen"].map(|name| (kind, name)));
-    let following = kinds.map(|kind| index.follow(followed(kind)));
+    let following = kinds.map(|kind| follow(&index, NS, &["a", "b", "never-seen"].map(|name| (kind, name))));
     // It is not over until it is over, and what is unchanged stays without a word.
     let one = scope(Kind::Execution, Some(NS));
     index.take_in(&one, Event::Init);
@@ -207,9 +193,9 @@ fn what_came_between_two_lists_is_dropped_with_the_second() {
 #[test]
 fn followers_are_told_just_what_they_follow() {
     let index = index();
-    let one = index.follow(named(NS, &[(Kind::Execution, "a"), (Kind::Deployment, "b")]));
-    let two = index.follow(named(NS, &[(Kind::Execution, "b")]));
-    let elsewhere = index.follow(named("team-b", &[(Kind::Execution, "a")]));
+    let one = follow(&index, NS, &[(Kind::Execution, "a"), (Kind::Deployment, "b")]);
+    let two = follow(&index, NS, &[(Kind::Execution, "b")]);
+    let elsewhere = follow(&index, "team-b", &[(Kind::Execution, "a")]);
     apply(&index, "u", "9");
     for _ in 0..3 {
         index.take_in(&all(), Event::Apply(object(NS, "b", "u", "9")));
@@ -228,7 +214,7 @@ fn followers_are_told_just_what_they_follow() {
 #[test]
 fn the_same_news_twice_are_one() {
     let index = index();
-    let following = index.follow(named(NS, &[(Kind::Execution, "a")]));
+    let following = follow(&index, NS, &[(Kind::Execution, "a")]);
     for version in ["1", "2", "3"] {
         apply(&index, "u", version);
     }
@@ -241,8 +227,7 @@ fn the_same_news_twice_are_one() {
 #[test]
 fn who_lets_go_is_told_no_more_and_leaves_nothing_behind() {
     let index = index();
-    let follow = || index.follow(named(NS, &[(Kind::Execution, "a")]));
-    let (one, two) = (follow(), follow());
+    let [one, two] = [(); 2].map(|()| follow(&index, NS, &[(Kind::Execution, "a")]));
     let mailbox = Arc::clone(&one.mailbox);
     drop(one);
     apply(&index, "u", "9");
@@ -256,7 +241,7 @@ fn who_lets_go_is_told_no_more_and_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn news_wake_the_follower_also_when_they_came_before_it_waited() {
     let index = index();
-    let following = index.follow(named(NS, &[(Kind::Execution, "a")]));
+    let following = follow(&index, NS, &[(Kind::Execution, "a")]);
     let woken =
         async || tokio::time::timeout(Duration::from_secs(1), following.mailbox().arrived()).await.is_ok();
     assert!(!woken().await);

@@ -79,5 +79,5 @@ pub(super) fn of_write(kind: Kind, target: TargetStatus, outcome: &'static str) 
 
 pub(super) fn of_item(kind: Kind, target: TargetStatus, result: ItemResult) -> Labels<3> {
     let [kind, verb] = of_verb(kind, target);
-    [kind, verb, ("result", format!("{result:?}").into())]
+    [kind, verb, ("result", <&str>::from(result).into())]
 }

@@ -76,7 +76,7 @@ async fn only_what_checks_as_much_as_the_shipped_one_counts() {
         (
             &policy,
             json!({"matchConstraints": {"excludeResourceRules": exclude}}),
-            "excludeResourceRules are not",
+            "excludeResourceRules is not empty",
         ),
         (&policy, rule("scope", &json!("Cluster")), no_create),
         (&policy, rule("operations", &json!(["CREATE"])), "have no rule for UPDATE"),
@@ -95,7 +95,7 @@ async fn only_what_checks_as_much_as_the_shipped_one_counts() {
         (
             &binding,
             json!({"matchResources": {"excludeResourceRules": exclude}}),
-            "excludeResourceRules are not",
+            "excludeResourceRules is not empty",
         ),
         (
             &binding,

@@ -14,7 +14,7 @@ use crate::{
         request::{Request, Start},
     },
     client::clock::Now,
-    observed::admission::Admission,
+    observed::admission::{Admission, NotInForce, Part},
 };
 
 const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open };
@@ -120,8 +120,9 @@ fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_n
     let lookups = lookups(&request, live);
     let planned =
         |admission| plan(&request, &seen(&lookups, admission, &OPEN), at(1).into(), Rules::default());
-    let missing = Admission::Missing("it is gone".into());
-    assert_eq!(planned(missing.clone()), Planning::Wait(Obstacle::Admission("it is gone".into())));
+    let gone = NotInForce::Missing(Part::Policy);
+    let missing = Admission::Missing(gone.clone());
+    assert_eq!(planned(missing.clone()), Planning::Wait(Obstacle::Admission(gone)));
     // In whole seconds: an object of the tenth second after the policy may have been created before it was in force
     // everywhere.
     for seconds in [-10, -9, 0, 5] {
