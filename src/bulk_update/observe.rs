@@ -8,13 +8,14 @@ use crate::{
         context::Context,
         decide::PATIENCE,
         facts::{Gate, Gates, Lookup, Observation, Obstacle, Rejection},
+        request::Request,
         work::Work,
     },
     observed::{flag::Flags, index::Following},
 };
 
 /// Observes everything that a pass needs.
-pub async fn observe(ctx: &Context, work: &mut Work, following: &Following) -> Observation {
+pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Request>) -> Observation {
     let not_listed = not_listed(ctx, work).await;
     for change in following.mailbox().take() {
         work.seen(&change);

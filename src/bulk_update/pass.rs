@@ -98,7 +98,7 @@ enum End {
 }
 
 async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
-    let following = ctx.index.follow(&work.request().namespace, work.request().targets());
+    let following = ctx.index.follow(&work.request().namespace, Arc::clone(work.request()), Request::targets);
     let mut in_flight = InFlight::new(ctx, latest);
     let mut blocked = 0;
     loop {

@@ -176,8 +176,9 @@ impl Request {
     }
 
     /// The kinds and names of its targets.
-    pub fn targets(&self) -> impl Iterator<Item = (Kind, Arc<str>)> {
-        self.items.iter().map(|item| (item.kind, Arc::clone(&item.id)))
+    #[must_use]
+    pub fn targets(&self) -> Vec<(Kind, Arc<str>)> {
+        self.items.iter().map(|item| (item.kind, Arc::clone(&item.id))).collect()
     }
 
     /// Whether it has an item of this kind.

@@ -9,6 +9,7 @@ use crate::{
     bulk_update::{
         apply::InFlight,
         context::{Context, Latest},
+        request::Request,
         work::Work,
     },
     client::{backoff, clock::Now},
@@ -25,7 +26,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy)]
 pub struct Waiting<'a> {
     /// Changes of its targets.
-    pub following: &'a Following,
+    pub following: &'a Following<Request>,
     /// How many passes in a row were blocked.
     pub blocked: u32,
     /// Whether there is something to report.
@@ -113,7 +114,7 @@ mod tests {
         let bulk = bulk(&spec);
         let decided = Instant::now();
         let index = Index::new([]);
-        let following = &index.follow("", []);
+        let following = &index.follow("", Arc::new(Request::from(&bulk)), Request::targets);
         let waiting = |at| Waiting { following, blocked: 0, to_record: false, decided: (decided, at) };
         for start in [None, Some(at(0))] {
             let mut bulk = bulk.clone();

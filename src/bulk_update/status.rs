@@ -188,7 +188,9 @@ fn reasons(records: &Records<'_>, result: ItemResult) -> String {
 
 fn items(records: &Records<'_>, kind: Kind) -> Option<Vec<ItemStatus>> {
     let of_kind = records.iter().filter(|(of, _)| *of == kind);
-    let list: Vec<_> = of_kind.map(|(_, record)| ItemStatus::clone(record)).collect();
+    let mut list: Vec<_> = of_kind.map(|(_, record)| ItemStatus::clone(record)).collect();
+    // It is kept for as long as the BulkUpdate is under way.
+    list.shrink_to_fit();
     (!list.is_empty()).then_some(list)
 }
 

@@ -110,15 +110,17 @@ impl Mailbox {
 
 /// Follows targets until it is dropped.
 #[derive(Debug)]
-pub struct Following {
+pub struct Following<T> {
     index: Arc<Index>,
     mailbox: Arc<Mailbox>,
     number: u64,
     namespace: Name,
-    targets: Box<[(Kind, Arc<str>)]>,
+    /// Whose targets these are: they are taken from it again at the end, so that they are not kept twice.
+    follower: Arc<T>,
+    targets: fn(&T) -> Vec<(Kind, Arc<str>)>,
 }
 
-impl Following {
+impl<T> Following<T> {
     /// Where changes arrive.
     #[must_use]
     pub fn mailbox(&self) -> &Mailbox {
@@ -126,14 +128,14 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl<T> Drop for Following<T> {
     fn drop(&mut self) {
         let mut inner = lock(&self.index.inner);
         inner.mailboxes.remove(&self.number);
-        for (kind, name) in &self.targets {
-            let place = (*kind, self.namespace.clone());
+        for (kind, name) in (self.targets)(&self.follower) {
+            let place = (kind, self.namespace.clone());
             if let Some(names) = inner.followed.get_mut(&place) {
-                names.remove(&(Arc::clone(name), self.number));
+                names.remove(&(name, self.number));
                 if names.is_empty() {
                     inner.followed.remove(&place);
                 }
@@ -171,25 +173,24 @@ impl Index {
         Some(Arc::clone(&entry.target))
     }
 
-    /// Follows the targets of these kinds and names in a namespace from now on.
+    /// Follows the targets of `follower`, their kinds and names, in a namespace from now on.
     #[must_use]
-    pub fn follow(
+    pub fn follow<T>(
         self: &Arc<Self>,
         namespace: &str,
-        targets: impl IntoIterator<Item = (Kind, Arc<str>)>,
-    ) -> Following {
-        let targets: Box<[_]> = targets.into_iter().collect();
+        follower: Arc<T>,
+        targets: fn(&T) -> Vec<(Kind, Arc<str>)>,
+    ) -> Following<T> {
         let mailbox = Arc::new(Mailbox::default());
         let mut inner = lock(&self.inner);
         inner.numbers += 1;
         let number = inner.numbers;
         inner.mailboxes.insert(number, Arc::clone(&mailbox));
-        for (kind, name) in &targets {
-            let names = inner.followed.entry((*kind, namespace.into())).or_default();
-            names.insert((Arc::clone(name), number));
+        for (kind, name) in targets(&follower) {
+            inner.followed.entry((kind, namespace.into())).or_default().insert((name, number));
         }
         drop(inner);
-        Following { index: Arc::clone(self), mailbox, number, namespace: namespace.into(), targets }
+        Following { index: Arc::clone(self), mailbox, number, namespace: namespace.into(), follower, targets }
     }
 
     /// Takes in an event of the watch of `scope`. Returns the object that is new or changed, if one is, and what was read

@@ -197,7 +197,7 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
     let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
     let mut work = Work::new(&planned(TargetStatus::Stopped), None);
-    let following = ctx.index.follow(&work.request().namespace, work.request().targets());
+    let following = ctx.index.follow(&work.request().namespace, Arc::clone(work.request()), Request::targets);
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
     assert!(decision.reads == [0] && decision.writes.is_empty(), "{decision:?}");

@@ -43,11 +43,12 @@ fn of(uid: &str, version: &str) -> (String, String) {
     (uid.into(), version.into())
 }
 
-fn follow(index: &Arc<Index>, namespace: &str, names: &[(Kind, &str)]) -> Following {
-    index.follow(namespace, names.iter().map(|(kind, name)| (*kind, (*name).into())))
+fn follow(index: &Arc<Index>, namespace: &str, names: &[(Kind, &str)]) -> Following<Vec<(Kind, Arc<str>)>> {
+    let names = names.iter().map(|(kind, name)| (*kind, (*name).into())).collect();
+    index.follow(namespace, Arc::new(names), Vec::clone)
 }
 
-fn told(following: &Following) -> Vec<(Kind, String, What)> {
+fn told<T>(following: &Following<T>) -> Vec<(Kind, String, What)> {
     let changes = following.mailbox().take();
     changes.into_iter().map(|c| (c.kind, c.name.to_string(), c.what)).collect()
 }
