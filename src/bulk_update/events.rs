@@ -93,9 +93,9 @@ impl Events {
 fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
     let mut others = DefaultHasher::new();
     (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);
-    let identity = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
-    let identity = identity.get(..LONGEST_NAME).unwrap_or(identity).trim_end_matches(['.', '-']);
-    format!("{identity}.{:016x}", others.finish())
+    let prefix = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
+    let prefix = prefix.get(..LONGEST_NAME).unwrap_or(prefix).trim_end_matches(['.', '-']);
+    format!("{prefix}.{:016x}", others.finish())
 }
 
 /// The event about an object.

@@ -52,7 +52,7 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         info!(bulk_update = %request.full_name(), uid = %request.uid, ready,
             settled = summary.settled, refused = summary.refused, failed = summary.failed, "finished");
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
-        publish(ctx, request, type_, "Cleanup", &message(READY));
+        publish(ctx, request, type_, "Finished", &message(READY));
     }
 }
 

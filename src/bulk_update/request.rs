@@ -230,7 +230,7 @@ pub fn item_status(item: &Item, result: ItemResult) -> ItemStatus {
 pub fn without_record(item: &Item) -> ItemStatus {
     ItemStatus {
         reason: Some(Reason::OutcomeUnknown),
-        message: Some("the status had no record of this item; lookup at the object".into()),
+        message: Some("the status has no record of this item; check the object".into()),
         ..item_status(item, ItemResult::Failed)
     }
 }

@@ -92,6 +92,8 @@ fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Inst
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     use super::*;

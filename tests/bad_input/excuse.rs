@@ -61,7 +61,7 @@ impl Reported {
             events.iter().filter_map(text).collect()
         };
         let log = world.operator.log();
-        let lines = log.lines().filter(|line| line.contains("the status can't be written"));
+        let lines = log.lines().filter(|line| line.contains("cannot write the status"));
         Self { names: texts("name"), uids: texts("uid"), log: lines.map(str::to_owned).collect() }
     }
 

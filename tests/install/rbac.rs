@@ -221,7 +221,7 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             let text = format!("rbac/{}", name("unrecorded"));
             until("the status is not written", || async {
                 let log = world.operator.log();
-                log.lines().any(|line| line.contains(&text) && line.contains("the status can't be written"))
+                log.lines().any(|line| line.contains(&text) && line.contains("cannot write the status"))
             })
             .await;
             let labels = if right.verb == "patch" { " of what has labels" } else { "" };

@@ -294,7 +294,7 @@ async fn of_one_that_leaves_no_room_for_a_status_an_event_speaks() {
             && events.contains("too large")
     })
     .await;
-    assert_eq!(world.operator.log().matches("the status can't be written").count(), 1);
+    assert_eq!(world.operator.log().matches("cannot write the status").count(), 1);
     assert!(world.writes().is_empty(), "nothing is written without a plan on record");
     // The others are served, and it is too, once there is room.
     world.carry_out("small", stop("exec-1")).await;

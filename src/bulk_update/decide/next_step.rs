@@ -175,7 +175,7 @@ impl Planned<'_> {
                 _ if !open => self.fails(reason, message),
                 _ => self.fails(
                     Reason::OutcomeUnknown,
-                    Some("a write may have been sent and got no answer; lookup at the object".into()),
+                    Some("a write may have been sent and got no answer; check the object".into()),
                 ),
             };
         }
