@@ -56,7 +56,7 @@ pub async fn send<T: DeserializeOwned>(
     let (head, body) = attempt(client, request).await?;
     if head.status.is_success() {
         serde_json::from_slice(&body)
-            .map_err(|e| Failure::NoAnswer(format!("an answer that can't be read: {e}")))
+            .map_err(|e| Failure::NoAnswer(format!("an answer that cannot be read: {e}")))
     } else {
         Err(refusal(&head, &body))
     }

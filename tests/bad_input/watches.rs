@@ -31,7 +31,7 @@ pub fn each_failure_was_a_changed_crd(log: &str) {
 }
 
 fn failures(log: &str) -> Vec<&str> {
-    let bad = |line: &&str| line.contains("a watch failed") || line.contains("an answer that can't be read");
+    let bad = |line: &&str| line.contains("a watch failed") || line.contains("an answer that cannot be read");
     log.lines().filter(bad).collect()
 }
 

@@ -29,29 +29,6 @@ fn each_was_written_once(world: &World) {
 }
 
 #[tokio::test]
-async fn what_is_applied_in_one_file_is_found_fifty_times_over() {
-    let world = World::running("at-once").await;
-    for n in 0..50 {
-        let manifest = |kind: &str, spec: Value| {
-            json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": format!("new-{n}")},
-                "spec": spec})
-        };
-        let items = json!([{"id": format!("new-{n}"), "targetStatus": "DELETED"}]);
-        let file = json!({"apiVersion": "v1", "kind": "List", "items": [
-            manifest("Execution", json!({})),
-            manifest("Deployment", json!({})),
-            manifest("BulkUpdate", json!({"executions": items, "deployments": items})),
-        ]})
-        .to_string();
-        world.kubectl_ok(&["apply", "-f", "-"], &file);
-    }
-    for n in 0..50 {
-        let status = world.finished(&format!("new-{n}")).await;
-        assert_eq!(count(&status, ItemResult::Settled), 2, "{status:#?}");
-    }
-}
-
-#[tokio::test]
 async fn not_after_rejects_what_is_made_too_late() {
     let world = World::running("not-after").await;
     let items = running(&world, 1).await;

@@ -13,6 +13,5 @@ mod lifecycle;
 mod manifests;
 mod odd_objects;
 mod rights;
-mod same_second;
 mod states;
 mod upgrade;

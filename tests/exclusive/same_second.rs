@@ -1,7 +1,7 @@
 //! Which objects a BulkUpdate means that were created in the same second as it: timestamps have whole seconds, and a
 //! wrong delete can't be undone.
 
-use ai_api_operator::api::{BulkUpdateStatus, Kind};
+use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use futures::{StreamExt, future::join_all};
 use kube::{
     Client, ResourceExt,
@@ -9,7 +9,9 @@ use kube::{
     runtime::{WatchStreamExt, watcher, watcher::watcher as watch},
 };
 use serde_json::{Value, json};
-use support::{World, item, outcome};
+use support::{World, count, item, outcome};
+
+use crate::alone;
 
 /// How many rounds of each kind have to come about within one second.
 const ROUNDS: usize = 50;
@@ -58,6 +60,7 @@ async fn keep_status(client: Client, namespace: String) {
 // kubectl is waited for without giving way to the controller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
+    let _alone = alone().await;
     let world = World::running("in-one-file").await;
     let controller = tokio::spawn(keep_status(world.client.clone(), world.namespace.clone()));
     let mut counted = 0;
@@ -155,6 +158,7 @@ fn are_refused(status: &BulkUpdateStatus, made: &[(String, String)]) -> usize {
 
 #[tokio::test]
 async fn what_is_created_later_in_the_same_second_is_not_touched() {
+    let _alone = alone().await;
     let world = World::running("later").await;
     let (mut made, mut touched_in_all, mut refused) = (0, Vec::new(), 0);
     for round in 0..MOST_ROUNDS {
@@ -175,6 +179,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched() {
 
 #[tokio::test]
 async fn what_is_created_later_in_the_same_second_is_not_touched_by_an_operator_that_was_away() {
+    let _alone = alone().await;
     let mut world = World::new("away").await;
     let (mut rounds, mut late) = (Vec::new(), 0);
     for round in 0..MOST_ROUNDS {
@@ -195,5 +200,29 @@ async fn what_is_created_later_in_the_same_second_is_not_touched_by_an_operator_
     assert_eq!(touched, Vec::<String>::new(), "{} of {late}", touched.len());
     for (status, made) in statuses.iter().zip(&rounds) {
         assert_eq!(are_refused(status, made), made.len());
+    }
+}
+
+#[tokio::test]
+async fn what_is_applied_in_one_file_is_found_fifty_times_over() {
+    let _alone = alone().await;
+    let world = World::running("at-once").await;
+    for n in 0..50 {
+        let manifest = |kind: &str, spec: Value| {
+            json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": format!("new-{n}")},
+                "spec": spec})
+        };
+        let items = json!([{"id": format!("new-{n}"), "targetStatus": "DELETED"}]);
+        let file = json!({"apiVersion": "v1", "kind": "List", "items": [
+            manifest("Execution", json!({})),
+            manifest("Deployment", json!({})),
+            manifest("BulkUpdate", json!({"executions": items, "deployments": items})),
+        ]})
+        .to_string();
+        world.kubectl_ok(&["apply", "-f", "-"], &file);
+    }
+    for n in 0..50 {
+        let status = world.finished(&format!("new-{n}")).await;
+        assert_eq!(count(&status, ItemResult::Settled), 2, "{status:#?}");
     }
 }
