@@ -91,7 +91,7 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
     until("it renews the Lease", || async { renewed(&world) != before }).await;
     serves(&world, "full-1").await;
     assert!(world.operator.is_running());
-    assert!(world.operator.log().contains("the Lease can't hold the record of the admission policy"));
+    assert!(world.operator.log().contains("the Lease is written without the record of the admission policy"));
     assert!(world.operator.stop().success());
     world.operator.start(&["--require-admission-policy"]);
     // Policy and binding were never changed, so that they count since their creation.
