@@ -167,7 +167,10 @@ async fn with_the_flag_off_the_answer_says_which() {
     world.flag(Some("execution: true")).await;
     let body = json!({"executions": [item("running-1", "STOPPED")]});
     let (code, message) = caller.patch(&all(Kind::Execution), &body).await.error(400);
-    assert!(code == "MetaInvalid" && message.starts_with(&format!("invalid {place}: ")), "{code} {message}");
+    assert!(
+        code == "MetaInvalid" && message.starts_with(&format!("invalid bulkUpdates of {place}: ")),
+        "{code} {message}"
+    );
     assert_eq!(state(&world, Kind::Execution, "running-1").await.as_deref(), Some("RUNNING"));
 }
 
