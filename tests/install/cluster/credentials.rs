@@ -179,7 +179,7 @@ async fn who_is_impersonated_is_who_asks() {
         json!({"token": token, "as": "system:serviceaccount:a:b", "as-groups": ["system:authenticated"]});
     let config = kubeconfig(&json!({"server": server, "certificate-authority": authority}), &user);
     let (code, line) = Given::kubeconfig(file(&folder, "config", config.to_string())).ends();
-    assert!(code == Some(2) && line.contains("this user may not"), "{line}");
+    assert!(code == Some(2) && line.contains("permissions are missing"), "{line}");
 }
 
 /// A token that is renewed in its file is taken up: at once where the last one is not accepted any more.
