@@ -213,7 +213,7 @@ impl Operator {
     /// which is what tests/processes/replicas.rs is about.
     pub fn free_lease(&self) {
         let of = ["--namespace", &self.namespace, "--request-timeout=2s"];
-        let delete = ["delete", "lease", "ai-api-operator", "--ignore-not-found"];
+        let delete = ["delete", "lease", "ai-api-operator", "--ignore-not-found", "--wait=false"];
         self.plane.kubectl(&[of.as_slice(), &delete].concat(), "");
     }
 
