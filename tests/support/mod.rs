@@ -141,10 +141,12 @@ impl World {
         Self { namespace: tenant.to_owned(), ..self }
     }
 
-    /// The same with the operator running.
+    /// The same with the operator running, and its watches: a BulkUpdate that only its first list brings was not seen to be
+    /// created, so that nothing from the same second counts as older.
     pub async fn running(name: &str) -> Self {
         let mut world = Self::new(name).await;
         world.operator.start(&[]);
+        until("readiness", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
         world
     }
 
