@@ -13,7 +13,7 @@ use super::{
     tally::Tally,
     watches::none_has_failed,
 };
-use crate::support::{World, operator::LONG_LEASE, until, until_ok};
+use crate::support::{World, operator::LONG_LEASE, until_ok};
 
 /// What stands in a status once it is over, and is never changed any more.
 type End = [Value; 4];
@@ -36,7 +36,7 @@ pub async fn on_top_of_what_is_there(
     known.targets(&targets);
     known.bulk_updates(&bulk_updates);
     world.operator.start(&LONG_LEASE);
-    until("it is ready again", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    world.operator.until_ready().await;
     knows_all_targets(world).await;
     a_well_formed_one_is_served(world, round, known, tally).await;
     known.until_each_has_its_answer(world, &bulk_updates, tally).await;

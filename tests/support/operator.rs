@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{DEADLINE, control_plane::ControlPlane, signal};
+use super::{DEADLINE, control_plane::ControlPlane, signal, until};
 
 /// How an operator is started that keeps its Lease whatever happens: one that is held, or whose API server is, would lose it
 /// after ten seconds, and end. That is what tests/processes/replicas.rs is about.
@@ -246,6 +246,11 @@ impl Operator {
     pub async fn probe(&self, path: &str) -> (u16, String) {
         let Some(address) = self.metrics_address() else { return (0, String::new()) };
         probe(&address, path).await
+    }
+
+    /// Waits until it is ready.
+    pub async fn until_ready(&self) {
+        until("it is ready", || async { self.probe("/readyz").await.0 == 200 }).await;
     }
 
     /// The samples of a scrape, by name and labels.
