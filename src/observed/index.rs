@@ -108,6 +108,9 @@ impl Mailbox {
     }
 }
 
+/// Reads from a follower the kinds and names of its targets.
+pub type TargetsOf<T> = fn(&T) -> Vec<(Kind, Arc<str>)>;
+
 /// Follows targets until it is dropped.
 #[derive(Debug)]
 pub struct Following<T> {
@@ -117,7 +120,7 @@ pub struct Following<T> {
     namespace: Name,
     /// Whose targets these are: they are taken from it again at the end, so that they are not kept twice.
     follower: Arc<T>,
-    targets: fn(&T) -> Vec<(Kind, Arc<str>)>,
+    targets: TargetsOf<T>,
 }
 
 impl<T> Following<T> {
@@ -179,7 +182,7 @@ impl Index {
         self: &Arc<Self>,
         namespace: &str,
         follower: Arc<T>,
-        targets: fn(&T) -> Vec<(Kind, Arc<str>)>,
+        targets: TargetsOf<T>,
     ) -> Following<T> {
         let mailbox = Arc::new(Mailbox::default());
         let mut inner = lock(&self.inner);

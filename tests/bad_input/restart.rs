@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::is_dns_subdomain;
 use serde_json::Value;
-use support::{World, operator::LONG_LEASE, until, until_ok};
+use support::{World, operator::LONG_LEASE, until_ok};
 
 use super::{
     a_well_formed_one_is_served,
@@ -36,7 +36,7 @@ pub async fn on_top_of_what_is_there(
     known.targets(&targets);
     known.bulk_updates(&bulk_updates);
     world.operator.start(&LONG_LEASE);
-    until("it is ready again", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    world.operator.until_ready().await;
     knows_all_targets(world).await;
     a_well_formed_one_is_served(world, round, known, tally).await;
     known.until_each_has_its_answer(world, &bulk_updates, tally).await;

@@ -69,7 +69,7 @@ impl Shifted {
     }
 
     async fn is_ready(&mut self) {
-        until("readiness", || async { self.world.operator.probe("/readyz").await.0 == 200 }).await;
+        self.world.operator.until_ready().await;
         self.tell("readiness", "it comes");
         let of_lease = r"jsonpath={.metadata.annotations.aiapi\.dev/admission-accepted}";
         until("the policy is accepted", || async {

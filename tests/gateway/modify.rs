@@ -179,7 +179,7 @@ async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
     let (mut world, _gateway, caller) = gateway("gw-hung-up").await;
     assert!(world.operator.stop().success());
     world.operator.start(&LONG_LEASE);
-    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    world.operator.until_ready().await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.operator.signal("STOP");
     let patch = tokio::spawn({

@@ -272,7 +272,7 @@ async fn without_any_one_of_its_rights_something_fails_while_it_runs() {
             Some(feature) => {
                 println!("{:60} {feature}", named(right));
                 roles.without(&world, None).await;
-                until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+                world.operator.until_ready().await;
             }
             None => at_the_start.push(named(right)),
         }

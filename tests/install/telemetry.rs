@@ -42,7 +42,7 @@ async fn metrics_tell_what_was_done() {
     let all = json!({"executions": [{"id": "no-such-name", "targetStatus": "STOPPED"}]});
     world.flag(Some(support::ON)).await;
     world.carry_out("missing", all).await;
-    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    world.operator.until_ready().await;
     assert_eq!(world.operator.probe("/livez").await, (200, "ok".to_owned()));
 
     // An end is seen in its status before it is counted.
@@ -136,7 +136,7 @@ async fn a_watch_that_is_swallowed_makes_it_not_live() {
     std::fs::write(&kubeconfig, text.replace(&server, &swallow.address)).unwrap();
     // From then on the renewals of the Lease hear nothing either, and that would end the process first.
     world.operator.start(&LONG_LEASE);
-    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    world.operator.until_ready().await;
     swallow.swallows.store(true, Ordering::Relaxed);
     let since = std::time::Instant::now();
     let dead = || async { world.operator.probe("/livez").await.0 == 503 };

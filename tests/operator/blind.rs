@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ai_api_operator::api::Kind;
 use serde_json::json;
-use support::{World, conditions, control_plane::ControlPlane, until, within};
+use support::{World, conditions, control_plane::ControlPlane, within};
 
 /// What stands in the log and in the conditions.
 const BLIND: &str = "cannot be watched any more";
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_mins(4);
 async fn who_may_not_watch_the_policy_any_more_plans_nothing() {
     let mut world = World::new("admission-blind").await;
     world.operator.start(&["--require-admission-policy"]);
-    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    world.operator.until_ready().await;
     assert!(!world.operator.log().contains(BLIND));
     world.kubectl_ok(&["delete", "clusterrolebinding", "test-admission-blind-admission"], "");
     let blind = within(PATIENCE, Duration::from_secs(1), || async { world.operator.log().contains(BLIND) });

@@ -74,7 +74,7 @@ async fn anything_but_true_rejects_for_good_and_says_why() {
 async fn an_unreadable_flag_is_waited_for_and_the_conditions_say_so() {
     let world = world_with_one("flag-unreadable").await;
     // It needs the right for its Lease, too.
-    until("it is ready", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+    world.operator.until_ready().await;
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-operator"], "");
     let plane = support::control_plane::ControlPlane::get();
     until("the right is gone", || async {

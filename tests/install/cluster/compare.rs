@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use support::{DEADLINE, control_plane::ControlPlane, signal};
+use support::{DEADLINE, control_plane::ControlPlane, operator::output};
 
 /// What both are given.
 #[derive(Clone, Debug, Default)]
@@ -123,14 +123,7 @@ impl Given {
         command.arg("controller");
         self.set(&mut command);
         command.env("AI_API_METRICS_BIND_ADDRESS", "127.0.0.1:0");
-        let process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let pid = process.id();
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || tell.send(process.wait_with_output().unwrap()));
-        let output = told.recv_timeout(DEADLINE).unwrap_or_else(|_| {
-            signal(pid, "KILL");
-            panic!("it has not ended within {DEADLINE:?}")
-        });
+        let output = output(&mut command);
         let log = String::from_utf8(output.stderr).unwrap();
         (output.status.code(), log.lines().last().unwrap_or_default().to_owned())
     }

@@ -117,11 +117,7 @@ async fn servers_certificates() {
             json!({"certificate-authority-data": "%"}),
             Neither(&["certificate-authority-data", "base64"]),
         ),
-        (
-            "base64 of rubbish",
-            json!({"certificate-authority-data": "QUFB"}),
-            Neither(&["holds no "]),
-        ),
+        ("base64 of rubbish", json!({"certificate-authority-data": "QUFB"}), Neither(&["holds no "])),
         ("none", json!({}), Neither(&["the system's certificate authorities"])),
         ("none wanted", json!({"insecure-skip-tls-verify": true}), Works),
     ] {

@@ -169,7 +169,7 @@ impl World {
     pub async fn running(name: &str) -> Self {
         let mut world = Self::new(name).await;
         world.operator.start(&[]);
-        until("readiness", || async { world.operator.probe("/readyz").await.0 == 200 }).await;
+        world.operator.until_ready().await;
         world
     }
 

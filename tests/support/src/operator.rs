@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{DEADLINE, built, control_plane::ControlPlane, signal};
+use super::{DEADLINE, built, control_plane::ControlPlane, signal, until};
 
 /// Arguments of an operator that is to keep its Lease: if it or its API server is suspended, it would lose the Lease after ten
 /// seconds and exit, which is what tests/processes/replicas.rs tests.
@@ -246,6 +246,11 @@ impl Operator {
     pub async fn probe(&self, path: &str) -> (u16, String) {
         let Some(address) = self.metrics_address() else { return (0, String::new()) };
         probe(&address, path).await
+    }
+
+    /// Waits until it is ready.
+    pub async fn until_ready(&self) {
+        until("it is ready", || async { self.probe("/readyz").await.0 == 200 }).await;
     }
 
     /// The samples of a scrape, by name and labels.
