@@ -10,7 +10,7 @@ pub mod api;
 pub mod bulk_update;
 pub mod client;
 pub mod controller;
-pub mod decode;
+mod decode;
 pub mod gateway;
 pub mod misconfigured;
 pub mod observed;

@@ -131,7 +131,6 @@ pub struct BulkUpdateSpec {
 
 impl BulkUpdateSpec {
     /// The list of one kind; empty if it is absent.
-    #[must_use]
     pub fn items(&self, kind: Kind) -> &[BulkUpdateItem] {
         kind.pick(&self.executions, &self.deployments).as_deref().unwrap_or_default()
     }
@@ -170,7 +169,6 @@ pub enum TargetStatus {
 
 impl TargetStatus {
     /// The word in a request.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }
@@ -236,19 +234,16 @@ impl Default for BulkUpdateStatus {
 
 impl BulkUpdateStatus {
     /// The entries of one kind; empty if there are none.
-    #[must_use]
     pub fn items(&self, kind: Kind) -> &[ItemStatus] {
         kind.pick(&self.executions, &self.deployments).as_deref().unwrap_or_default()
     }
 
     /// The same, mutable.
-    #[must_use]
     pub fn items_mut(&mut self, kind: Kind) -> &mut [ItemStatus] {
         kind.pick(&mut self.executions, &mut self.deployments).as_deref_mut().unwrap_or_default()
     }
 
     /// The condition of this type, if it is present.
-    #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.type_ == type_)
     }

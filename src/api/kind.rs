@@ -18,7 +18,6 @@ impl Kind {
     pub const ALL: [Self; 2] = [Self::Execution, Self::Deployment];
 
     /// The kind, as in a manifest.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Execution => "Execution",
@@ -27,7 +26,6 @@ impl Kind {
     }
 
     /// The plural: the resource in a URL, the field of a request, the field of the flag.
-    #[must_use]
     pub const fn plural(self) -> &'static str {
         match self {
             Self::Execution => "executions",
@@ -36,7 +34,6 @@ impl Kind {
     }
 
     /// The one of two values that is for this kind.
-    #[must_use]
     pub fn pick<T>(self, execution: T, deployment: T) -> T {
         match self {
             Self::Execution => execution,
@@ -45,7 +42,6 @@ impl Kind {
     }
 
     /// What kube needs to know of a kind at run time.
-    #[must_use]
     pub fn api_resource(self) -> ApiResource {
         match self {
             Self::Execution => ApiResource::erase::<Execution>(&()),

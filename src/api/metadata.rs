@@ -31,7 +31,6 @@ const LONGEST_REQUESTER: usize = 256;
 ///
 /// Of labels, annotations, finalizers, owners and `generateName`, which users may fill as they like, it keeps only whether there
 /// are any (they are present and empty). It keeps no managed fields.
-#[must_use]
 pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
     const NAMES: [&str; 12] = [
         "name",

@@ -34,7 +34,6 @@ pub const GROUP: &str = "aiapi.dev";
 pub const FIELD_MANAGER: &str = "ai-api-operator";
 
 /// The API version of all three kinds.
-#[must_use]
 pub fn api_version() -> String {
     BulkUpdate::api_version(&()).into_owned()
 }

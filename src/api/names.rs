@@ -3,7 +3,6 @@
 /// Whether `id` can be the name of a Kubernetes object (an RFC 1123 subdomain).
 ///
 /// AI API ids may contain capitals and underscores, which names cannot: no object has such an id.
-#[must_use]
 pub fn is_dns_subdomain(id: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label = |label: &str| {
@@ -15,7 +14,6 @@ pub fn is_dns_subdomain(id: &str) -> bool {
 }
 
 /// Whether it can be the name of a namespace (an RFC 1123 label).
-#[must_use]
 pub fn is_dns_label(name: &str) -> bool {
     name.len() <= 63 && !name.contains('.') && is_dns_subdomain(name)
 }

@@ -179,7 +179,6 @@ impl State {
     ];
 
     /// The word in `status.state`.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }

@@ -36,7 +36,6 @@ pub enum Outgoing {
 
 impl Outgoing {
     /// These reads, and those of the writes that the record intends, in the order of the items.
-    #[must_use]
     pub fn of(work: &Work, reads: Vec<usize>, writes: Vec<(usize, Arc<Target>)>) -> Vec<Self> {
         let writes = work.intents(writes).into_iter().map(Self::Write);
         let mut wanted: Vec<_> = reads.into_iter().map(Self::Read).chain(writes).collect();
@@ -58,14 +57,12 @@ pub struct InFlight {
 
 impl InFlight {
     /// None, for a BulkUpdate that was last seen like this.
-    #[must_use]
     pub fn new(ctx: &Arc<Context>, latest: &Latest) -> Self {
         let (ctx, latest) = (Arc::clone(ctx), latest.clone());
         Self { ctx, latest, requests: JoinSet::new(), called_off: CancellationToken::new() }
     }
 
     /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }

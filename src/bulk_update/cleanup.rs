@@ -27,7 +27,6 @@ pub struct Cleanup(
 
 impl Cleanup {
     /// Starts the next chore of a finished BulkUpdate, as it was last seen.
-    #[must_use]
     pub fn spawn(ctx: &Arc<Context>, over: Finished) -> Self {
         let Finished { identity, generation, unacknowledged, end, time_to_live, terminating } = over;
         if terminating || !identity.is_complete() {

@@ -51,13 +51,11 @@ pub struct Context {
 impl Context {
     /// How many other BulkUpdates it shares the budget for status writes with. Zero for one that only waits for its
     /// items to settle: it reports at its own interval.
-    #[must_use]
     pub fn others(&self, work: &Work) -> usize {
         if work.any(ItemResult::Planned) { self.writers.others(&work.request().namespace) } else { 0 }
     }
 
     /// The author, if the admission policy was in force when it was created.
-    #[must_use]
     pub fn requester<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let admission = self.policies.admission();
         let vouches = matches!(admission, Admission::Since(_)) && admission.covers(request.created);
@@ -87,7 +85,6 @@ pub struct Latest {
 
 impl Latest {
     /// Whether no new work may be started.
-    #[must_use]
     pub fn stopped(&self) -> bool {
         self.current.borrow().stopped || self.shutdown.is_cancelled()
     }

@@ -46,7 +46,6 @@ pub struct Decision {
 }
 
 /// Decides what to do about `work`.
-#[must_use]
 pub fn decide(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
     let Some(start) = work.start() else { return propose(work, observation, rules, now) };
     let request = work.request();
@@ -121,7 +120,6 @@ pub enum Planning {
 }
 
 /// Plans a BulkUpdate. The observation has a lookup for each item.
-#[must_use]
 pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules) -> Planning {
     if let Some(rejection) = too_late(request, now) {
         return Planning::Reject(rejection);
@@ -168,7 +166,6 @@ fn too_late(request: &Request, now: Now) -> Option<Rejection> {
 }
 
 /// The next step of each item of a planned BulkUpdate.
-#[must_use]
 pub fn steps(entries: &[Entry], observation: &Observation, terms: Terms<'_>) -> Vec<Step> {
     let each = entries.iter().zip(&observation.lookups);
     each.map(|(entry, lookup)| next_step(terms, entry, lookup, observation.gates.of(entry.item.kind)))

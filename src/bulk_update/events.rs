@@ -48,7 +48,6 @@ pub struct Events {
 }
 
 /// A reference to a BulkUpdate, as far as its identity is known.
-#[must_use]
 pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
     ObjectReference {
         api_version: Some(api_version()),
@@ -62,7 +61,6 @@ pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<St
 
 impl Events {
     /// With this client, in tasks of `tracker`.
-    #[must_use]
     pub fn new(client: Client, clock: Clock, tracker: TaskTracker) -> Self {
         Self { client, clock, tracker, places: Arc::new(Semaphore::new(AT_ONCE)) }
     }

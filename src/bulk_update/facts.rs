@@ -28,7 +28,6 @@ pub enum Lookup {
 
 impl Lookup {
     /// The object, and whether it was read live.
-    #[must_use]
     pub const fn object(&self) -> (Option<&Arc<Target>>, bool) {
         match self {
             Self::Cached(target) => (target.as_ref(), false),
@@ -61,7 +60,6 @@ pub struct Gates {
 
 impl Gates {
     /// The flag for one kind.
-    #[must_use]
     pub const fn of(&self, kind: Kind) -> &Gate {
         match kind {
             Kind::Execution => &self.executions,
@@ -120,7 +118,6 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// The reason of the conditions.
-    #[must_use]
     pub const fn reason(&self) -> ConditionReason {
         match self {
             Self::Flag { .. } => ConditionReason::FlagUnreadable,
@@ -178,7 +175,6 @@ pub enum MissedDeadline {
 
 impl Rejection {
     /// The reason of the conditions.
-    #[must_use]
     pub const fn reason(&self) -> ConditionReason {
         match self {
             Self::Disabled { .. } => ConditionReason::BulkUpdatesDisabled,
@@ -202,7 +198,6 @@ pub enum Deadline {
 
 impl Deadline {
     /// The deadline that has passed at `now` for a plan made at `start`.
-    #[must_use]
     pub fn at(request: &Request, start: Start, now: Now) -> Self {
         if request.active_deadline_in(start, now).is_some_and(|left| left.is_zero()) {
             Self::Active
@@ -214,7 +209,6 @@ impl Deadline {
     }
 
     /// A note where this machine's clock disagrees with the API server's about this deadline.
-    #[must_use]
     pub fn remark(self, request: &Request, start: Start, now: Now) -> Option<String> {
         let deadline = match self {
             Self::Ahead => None,

@@ -23,7 +23,6 @@ pub struct Finished {
 
 impl Finished {
     /// At this resource version, with this status. `None` if it has not finished.
-    #[must_use]
     pub fn of(
         identity: Identity,
         generation: Option<i64>,
@@ -37,7 +36,6 @@ impl Finished {
     }
 
     /// The same from a BulkUpdate as it was read. `None` if it has not finished.
-    #[must_use]
     pub fn read(bulk: &BulkUpdate) -> Option<Self> {
         let (metadata, ttl) = (&bulk.metadata, bulk.spec.ttl_seconds_after_finished);
         let over = Self::of(Identity::from(metadata), metadata.generation, bulk.status.as_ref()?, ttl)?;
@@ -45,14 +43,12 @@ impl Finished {
     }
 
     /// Whether this generation was seen and its status reports it.
-    #[must_use]
     pub fn speaks_of(&self, generation: Option<i64>) -> bool {
         self.generation == generation && self.unacknowledged.is_none()
     }
 }
 
 /// The finished status `before`, acknowledging a newer generation of the spec.
-#[must_use]
 pub fn with_generation(before: &BulkUpdateStatus, generation: i64) -> BulkUpdateStatus {
     let mut status = before.clone();
     status.observed_generation = generation;

@@ -36,13 +36,11 @@ impl From<&ObjectMeta> for Identity {
 
 impl Identity {
     /// Whether all four could be read: without them no request can be addressed to it.
-    #[must_use]
     pub fn is_complete(&self) -> bool {
         [&self.namespace, &self.name, &self.uid, &self.resource_version].iter().all(|text| !text.is_empty())
     }
 
     /// Namespace and name, for logs.
-    #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }

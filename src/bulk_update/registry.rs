@@ -83,7 +83,6 @@ enum Next {
 
 impl Registry {
     /// An empty one.
-    #[must_use]
     pub fn new(ctx: Arc<Context>) -> Self {
         Self { ctx, tracked: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
     }

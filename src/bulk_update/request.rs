@@ -126,7 +126,7 @@ pub enum InvalidSpec {
 /// Whether a spec can be carried out.
 ///
 /// # Errors
-/// [`InvalidSpec`].
+/// The first violation.
 pub fn validate(spec: &BulkUpdateSpec) -> Result<(), InvalidSpec> {
     let total: usize = Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum();
     if !(1..=MAX_ITEMS).contains(&total) {
@@ -164,37 +164,31 @@ fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
 
 impl Request {
     /// Namespace and name, for logs.
-    #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 
     /// Whether it asks for the same as `other`, the items in any order.
-    #[must_use]
     pub fn same_items(&self, other: &Self) -> bool {
         self.items.len() == other.items.len() && self.items.iter().all(|item| other.items.contains(item))
     }
 
     /// The kinds and names of its targets.
-    #[must_use]
     pub fn targets(&self) -> Vec<(Kind, Arc<str>)> {
         self.items.iter().map(|item| (item.kind, Arc::clone(&item.id))).collect()
     }
 
     /// Whether it has an item of this kind.
-    #[must_use]
     pub fn names(&self, kind: Kind) -> bool {
         self.items.iter().any(|item| item.kind == kind)
     }
 
     /// When items that have not settled fail, by the recorded start.
-    #[must_use]
     pub fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
         self.active_deadline_seconds.map(|seconds| later(start, seconds.saturating_add(START_IN_DOUBT)))
     }
 
     /// How long until then; zero when it has passed. The process that made the plan counts by its monotonic clock.
-    #[must_use]
     pub fn active_deadline_in(&self, start: Start, now: Now) -> Option<Duration> {
         let Some(instant) = start.instant else {
             return self.active_deadline(start.time).map(|end| until(end, now.earliest));
@@ -204,14 +198,12 @@ impl Request {
     }
 
     /// Whether `notAfter` may have passed.
-    #[must_use]
     pub fn not_after_has_passed(&self, now: Now) -> bool {
         self.not_after.is_some_and(|end| now.latest > end)
     }
 }
 
 /// An item's entry with nothing known of its target yet.
-#[must_use]
 pub fn item_status(item: &Item, result: ItemResult) -> ItemStatus {
     ItemStatus {
         id: Arc::clone(&item.id),
@@ -226,7 +218,6 @@ pub fn item_status(item: &Item, result: ItemResult) -> ItemStatus {
 
 /// The entry of an item whose record is missing or does not match the request: without a plan on record nothing is
 /// written, whoever removed it.
-#[must_use]
 pub fn without_record(item: &Item) -> ItemStatus {
     ItemStatus {
         reason: Some(Reason::OutcomeUnknown),

@@ -21,10 +21,6 @@ use crate::{
 /// these fields away from their managers. They may be large, so they are not kept in memory to be sent along: where
 /// there are any, the status is patched instead. Elsewhere PUT is used because a patch takes the API server a third
 /// more time, and status writes are most of a BulkUpdate's overhead.
-///
-/// # Errors
-///
-/// [`Failure`].
 pub async fn replace(
     ctx: &Context,
     identity: &Identity,
@@ -48,10 +44,6 @@ pub async fn replace(
 
 /// Patches a part of the status, with the same guard, and returns the new resource version. Fields that are null in
 /// `status` are removed.
-///
-/// # Errors
-///
-/// [`Failure`].
 pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Box<str>, Failure> {
     let metadata = Metadata { resource_version: &identity.resource_version, ..Metadata::default() };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
@@ -61,10 +53,6 @@ pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result
 }
 
 /// Deletes it, guarded by its uid and resource version.
-///
-/// # Errors
-///
-/// [`Failure`].
 pub async fn delete(ctx: &Context, identity: &Identity) -> Result<(), Failure> {
     let (uid, version) = (&identity.uid, &identity.resource_version);
     let url = url(&identity.namespace);
@@ -124,10 +112,6 @@ impl<'de> Deserialize<'de> for Written {
 }
 
 /// Reads it: a quorum read.
-///
-/// # Errors
-///
-/// [`Failure`].
 pub async fn get(ctx: &Context, request: &Request) -> Result<Stored, Failure> {
     requests::get(&ctx.client, url(&request.namespace), &request.name).await
 }

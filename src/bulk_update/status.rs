@@ -24,7 +24,6 @@ use crate::{
 pub(super) const LONGEST_MESSAGE: usize = 1024;
 
 /// The status of `work` in `phase`.
-#[must_use]
 pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
     let start = match phase {
         Phase::Proposed(plan) => Some(plan.start()),
@@ -220,7 +219,6 @@ pub(super) struct ConditionBuilder<'a> {
 
 impl ConditionBuilder<'_> {
     /// A condition; its transition time is kept if its status did not change.
-    #[must_use]
     pub(super) fn condition(
         &self,
         type_: &str,

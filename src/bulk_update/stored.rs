@@ -41,7 +41,6 @@ pub struct Stored {
 
 impl Stored {
     /// Whether its conditions can be written: name, namespace and resource version can be read (a uid is not needed).
-    #[must_use]
     pub fn is_addressable(&self) -> bool {
         matches!(missing_identity(&self.bulk.metadata), None | Some(UID))
     }

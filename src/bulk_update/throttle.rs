@@ -29,7 +29,6 @@ pub struct Writers(Arc<Mutex<HashMap<Box<str>, usize>>>);
 
 impl Writers {
     /// Counts one more in this namespace until the guard is dropped.
-    #[must_use]
     pub fn enter(&self, namespace: &str) -> WriterGuard {
         *self.namespaces().entry(namespace.into()).or_default() += 1;
         WriterGuard { crowd: self.clone(), namespace: namespace.into() }
@@ -37,7 +36,6 @@ impl Writers {
 
     /// How many others a BulkUpdate of this namespace, not counted itself, shares with: as many as if each namespace
     /// had as many as its own.
-    #[must_use]
     pub fn others(&self, namespace: &str) -> usize {
         let namespaces = self.namespaces();
         let own = namespaces.get(namespace).copied().unwrap_or_default();
@@ -83,25 +81,21 @@ pub struct Throttle {
 
 impl Throttle {
     /// When the next status may be written, with this many other writers.
-    #[must_use]
     pub fn next(&self, others: usize) -> Option<Instant> {
         self.held_back().or_else(|| self.due_at(others))
     }
 
     /// Whether progress may be reported now, with this many other writers.
-    #[must_use]
     pub fn due(&self, others: usize) -> bool {
         self.due_at(others).is_none_or(|due| due <= Instant::now())
     }
 
     /// Until when a failed write backs off.
-    #[must_use]
     pub fn held_back(&self) -> Option<Instant> {
         self.not_before.filter(|time| *time > Instant::now())
     }
 
     /// Whether the last write failed.
-    #[must_use]
     pub fn failing(&self) -> bool {
         self.failed > 0
     }

@@ -17,7 +17,6 @@ use crate::{
 };
 
 /// The message for users. `planned`: it was planned while it could be read.
-#[must_use]
 pub fn message(why: &str, planned: bool) -> String {
     if planned {
         format!(
@@ -33,7 +32,6 @@ pub fn message(why: &str, planned: bool) -> String {
 ///
 /// One that was never planned is completed: a corrected spec would be another request. One that was planned has no
 /// end, since the outcome of its items is not known: they stay as they were recorded.
-#[must_use]
 pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timestamp) -> BulkUpdateStatus {
     // The API server keeps whole seconds.
     let now = whole_seconds(now);
@@ -89,7 +87,6 @@ pub struct Report(
 impl Report {
     /// Starts writing that it cannot be read because of this. `earlier`: how often that was done before, for back-off
     /// if somebody else keeps changing the status.
-    #[must_use]
     pub fn begin(ctx: &Arc<Context>, stored: &Stored, why: &str, now: Timestamp, earlier: u32) -> Self {
         if !stored.is_addressable() || stored.bulk.metadata.deletion_timestamp.is_some() {
             return Self(None);

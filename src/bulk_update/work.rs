@@ -90,7 +90,6 @@ pub enum Accepted {
 impl Work {
     /// Starts on a BulkUpdate as it is on the API server, new or continued from an earlier process. `creation_version`
     /// is the resource version at which it was created, if known.
-    #[must_use]
     pub fn new(bulk: &BulkUpdate, creation_version: Option<u64>) -> Self {
         let request = Request { creation_version, ..Request::from(bulk) };
         let recorded = sharing(&request, bulk.status.clone().unwrap_or_default());
@@ -118,85 +117,71 @@ impl Work {
     }
 
     /// What was asked for.
-    #[must_use]
     pub const fn request(&self) -> &Arc<Request> {
         &self.request
     }
 
     /// When it was planned; absent until the plan is on record.
-    #[must_use]
     pub const fn start(&self) -> Option<Start> {
         self.start
     }
 
     /// The items, in the order of the record.
-    #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// The status that the API server is known to have.
-    #[must_use]
     pub const fn on_api_server(&self) -> &BulkUpdateStatus {
         &self.recorded
     }
 
     /// Its identity, at the resource version that has this status.
-    #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// The generation of the spec.
-    #[must_use]
     pub const fn generation(&self) -> i64 {
         self.generation
     }
 
     /// When this process started on it, or began to write its plan: the flag must have been read since.
-    #[must_use]
     pub const fn since(&self) -> Instant {
         self.since
     }
 
     /// When a write was last accepted.
-    #[must_use]
     pub const fn last_write(&self) -> Option<Instant> {
         self.last_write
     }
 
     /// When status writes are due.
-    #[must_use]
     pub const fn throttle(&self) -> &Throttle {
         &self.throttle
     }
 
     /// Whether reads are in flight.
-    #[must_use]
     pub const fn is_reading(&self) -> bool {
         self.reading > 0
     }
 
     /// Whether its completion is on record.
-    #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.recorded.completion_time.is_some()
     }
 
     /// What to keep of it, if its completion is on record.
-    #[must_use]
     pub fn finished(&self) -> Option<Finished> {
         Finished::of(self.identity.clone(), Some(self.generation), &self.recorded, self.time_to_live)
     }
 
     /// Whether an item has this result.
-    #[must_use]
     pub fn any(&self, result: ItemResult) -> bool {
         self.entries.iter().any(|e| e.result() == Some(result))
     }
 
     /// Whether planning has waited at least this long since a target was read.
-    #[must_use]
     pub fn has_waited(&self, time: Duration) -> bool {
         self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
     }
@@ -207,7 +192,6 @@ impl Work {
     }
 
     /// The recorded entry of an item.
-    #[must_use]
     pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
         find(item, &self.recorded)
     }
@@ -218,7 +202,6 @@ impl Work {
     }
 
     /// Those of the writes that the record intends: to the very object that is on record as planned.
-    #[must_use]
     pub fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
         let Some(start) = self.start.filter(|_| !self.request.dry_run) else { return Vec::new() };
         let intent = |(at, target)| {

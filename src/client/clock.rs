@@ -76,7 +76,6 @@ impl From<Timestamp> for Now {
 
 impl Now {
     /// How far the API server's clock is ahead of this machine's, at least; negative if it is behind.
-    #[must_use]
     pub fn skew(&self) -> SignedDuration {
         let ahead = self.earliest.duration_since(self.own);
         let behind = self.latest.duration_since(self.own);
@@ -84,7 +83,6 @@ impl Now {
     }
 
     /// For the message about a deadline that has passed: says so if it has not passed by this machine's clock.
-    #[must_use]
     pub fn remark(&self, deadline: Timestamp) -> Option<String> {
         let skew = self.skew();
         (skew > TOLERATED_SKEW && self.own < deadline).then(|| {
@@ -93,7 +91,6 @@ impl Now {
     }
 
     /// The time for the status, in whole seconds. It is never in the future.
-    #[must_use]
     pub fn to_record(&self) -> Timestamp {
         Timestamp::from_second(self.earliest.as_second()).unwrap_or(self.earliest)
     }
@@ -101,13 +98,11 @@ impl Now {
 
 impl Clock {
     /// The present time.
-    #[must_use]
     pub fn now(&self) -> Now {
         self.state().at(leadership::now(), Timestamp::now())
     }
 
     /// Whether any answer had a `Date`.
-    #[must_use]
     pub fn is_set(&self) -> bool {
         self.state().known.is_some()
     }

@@ -267,7 +267,6 @@ impl Cluster {
     }
 
     /// The same cluster without credentials.
-    #[must_use]
     pub fn anonymous(&self) -> Self {
         let mut cluster = Self { token: None, anonymous: true, ..self.clone() };
         cluster.config.auth_info = AuthInfo::default();

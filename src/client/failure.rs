@@ -56,7 +56,6 @@ pub enum Next {
 
 impl Failure {
     /// What to do next.
-    #[must_use]
     pub const fn next(&self) -> Next {
         match self {
             Self::Refused { code: 404 | 409, .. } => Next::ReadAgain,
@@ -71,7 +70,6 @@ impl Failure {
     }
 
     /// The label in metrics.
-    #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NotServed(_) => "not_served",
@@ -88,7 +86,6 @@ impl Failure {
     }
 
     /// Whether a write that failed like this may have been carried out, or may still be.
-    #[must_use]
     pub const fn outcome_unknown(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
@@ -98,19 +95,16 @@ impl Failure {
     }
 
     /// Whether there is no such object.
-    #[must_use]
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }
 
     /// Whether the object has changed since it was read.
-    #[must_use]
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { code: 409, .. })
     }
 
     /// Whether the object would be larger than what the API server, or etcd behind it, takes.
-    #[must_use]
     pub fn is_too_large(&self) -> bool {
         match self {
             Self::Refused { code: 413, .. } => true,
@@ -120,7 +114,6 @@ impl Failure {
     }
 
     /// How long the server asks to wait.
-    #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
@@ -129,14 +122,12 @@ impl Failure {
     }
 
     /// How long to wait before attempt `attempt` (the first retry is 1): what the server asks for, else the back-off.
-    #[must_use]
     pub fn wait(&self, attempt: u32) -> Duration {
         self.retry_after().unwrap_or_else(|| backoff(attempt))
     }
 }
 
 /// The back-off before attempt `attempt`: it doubles from 100 ms to 10 s.
-#[must_use]
 pub fn backoff(attempt: u32) -> Duration {
     let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
     Duration::from_millis(100).saturating_mul(doubled).min(LONGEST_BACKOFF)

@@ -26,7 +26,6 @@ const CLOCK: ClockId = ClockId::Boottime;
 const CLOCK: ClockId = ClockId::Monotonic;
 
 /// The time since some fixed moment, including suspension.
-#[must_use]
 pub fn now() -> Duration {
     let time = clock_gettime(CLOCK);
     // Neither is ever negative.
@@ -42,13 +41,11 @@ pub struct Leadership(Arc<watch::Sender<Duration>>);
 
 impl Leadership {
     /// Whether it is held now.
-    #[must_use]
     pub fn holds(&self) -> bool {
         !self.left().is_zero()
     }
 
     /// How long it is held, if it is not extended.
-    #[must_use]
     pub fn left(&self) -> Duration {
         self.0.borrow().saturating_sub(now())
     }

@@ -7,7 +7,7 @@ mod cluster;
 mod connect;
 mod failure;
 pub mod leadership;
-pub mod requests;
+pub(crate) mod requests;
 pub(crate) mod slim;
 pub mod slots;
 mod wire;

@@ -99,17 +99,11 @@ pub(super) fn refusal(head: &Parts, body: &[u8]) -> Failure {
 }
 
 /// Reads an object live: from etcd, not from the API server's cache. Here and below, `url` is that of its collection.
-///
-/// # Errors
-/// [`Failure`].
 pub async fn get<T: DeserializeOwned>(client: &Client, url: String, name: &str) -> Result<T, Failure> {
     send(client, Request::new(url).get(name, &GetParams::default())).await
 }
 
 /// Creates an object.
-///
-/// # Errors
-/// [`Failure`].
 pub async fn create<T: DeserializeOwned>(
     client: &Client,
     url: String,
@@ -120,9 +114,6 @@ pub async fn create<T: DeserializeOwned>(
 }
 
 /// Replaces an object or its `subresource`. The guard is the resourceVersion in `object`.
-///
-/// # Errors
-/// [`Failure`].
 pub async fn replace<T: DeserializeOwned>(
     client: &Client,
     url: String,
@@ -140,9 +131,6 @@ pub async fn replace<T: DeserializeOwned>(
 
 /// Changes a part of the status by a merge patch. The guard is the resourceVersion in `patch`: the API server does not check a uid
 /// there, and an object that is created again never has the same resourceVersion.
-///
-/// # Errors
-/// [`Failure`].
 pub async fn patch_status<T: DeserializeOwned>(
     client: &Client,
     url: String,
@@ -155,9 +143,6 @@ pub async fn patch_status<T: DeserializeOwned>(
 
 /// Deletes the object with this uid and resourceVersion. The uid alone is not enough: the API server would delete the object even if
 /// it has changed since.
-///
-/// # Errors
-/// [`Failure`].
 pub async fn delete<T: DeserializeOwned>(
     client: &Client,
     url: String,
@@ -197,7 +182,6 @@ async fn beginning(mut body: Body) -> kube::Result<Bytes> {
 }
 
 /// How long an answer's `Retry-After` asks to wait, at most 30 seconds. A date, which the API server never sends, is ignored.
-#[must_use]
 pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     bounded(headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?)
 }

@@ -20,7 +20,6 @@ pub struct Slots(Arc<Mutex<State>>);
 
 impl Slots {
     /// Creates this many free slots.
-    #[must_use]
     pub fn new(slots: usize) -> Self {
         Self(Arc::new(Mutex::new(State { free: slots, turns: 0, namespaces: Line::default() })))
     }

@@ -120,7 +120,6 @@ pub enum Lost {
 impl Election {
     /// One for this candidate; `leadership` holds while this process leads, and `notes` are kept in the Lease during that time.
     /// `client` must not be fenced by [`crate::client::leadership::Fence`].
-    #[must_use]
     pub const fn new(
         client: Client,
         candidate: Candidate,

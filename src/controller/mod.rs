@@ -5,9 +5,9 @@
 pub mod election;
 mod feeds;
 pub mod operator;
-pub mod preflight;
+mod preflight;
 pub mod replica;
 mod settings;
-pub mod watches;
+mod watches;
 
 pub use self::settings::Settings;

@@ -44,9 +44,6 @@ enum Problem {
 }
 
 /// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials is not.
-///
-/// # Errors
-/// [`Misconfigured`].
 pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
     cluster.reach().await?;
     let mut attempt = 0;

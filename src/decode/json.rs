@@ -15,7 +15,6 @@ use serde_json::value::RawValue;
 
 /// The members of a JSON object with these names; null counts as absent, and of two with the same name the last counts. `None` if
 /// it is not an object.
-#[must_use]
 pub fn members<'a, const N: usize>(raw: &'a RawValue, names: [&str; N]) -> Option<[Option<&'a RawValue>; N]> {
     let mut document = serde_json::Deserializer::from_str(raw.get());
     let found = document.deserialize_map(Members(names)).ok()?;
@@ -48,26 +47,22 @@ impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// One member, as in [`members`].
-#[must_use]
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     let [found] = members(raw, [name])?;
     found
 }
 
 /// The elements of a list; `None` if it is not a list.
-#[must_use]
 pub fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(raw.get()).ok()
 }
 
 /// A string; `None` if it is something else.
-#[must_use]
 pub fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|text| text.0)
 }
 
 /// A string that holds a time, as in [`moment`].
-#[must_use]
 pub fn time(raw: &RawValue) -> Option<Timestamp> {
     moment(&text(raw)?)
 }
@@ -76,14 +71,12 @@ pub fn time(raw: &RawValue) -> Option<Timestamp> {
 const FIRST: i64 = -62_135_596_800;
 
 /// The time itself, or the first moment of the year 1 if it is earlier: the API server accepts no year with a sign.
-#[must_use]
 pub fn writable(time: Timestamp) -> Timestamp {
     Timestamp::from_second(FIRST).map_or(time, |first| time.max(first))
 }
 
 /// A time of RFC 3339. The last hours of the year 9999 are beyond what a [`Timestamp`] holds and count as its maximum; what is
 /// before the year 1 counts as the first moment of that year. `None` if there is no such time, such as the 30th of February.
-#[must_use]
 pub fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(writable(time));
@@ -104,9 +97,6 @@ pub struct Malformed {
 }
 
 /// A part of an object as a type; fields that the type does not have are skipped.
-///
-/// # Errors
-/// [`Malformed`].
 pub fn part<T: Default + DeserializeOwned>(raw: Option<&RawValue>, name: &str) -> Result<T, Malformed> {
     let Some(raw) = raw else { return Ok(T::default()) };
     // serde would accept a list of the values of the fields.

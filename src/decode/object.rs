@@ -63,7 +63,6 @@ pub struct Lenient {
 
 impl Lenient {
     /// A new object of this kind, without a spec.
-    #[must_use]
     pub fn new(api_version: &str, kind: &str, name: &str) -> Self {
         let mut metadata = Metadata::default();
         metadata.fields.insert("name".into(), name.into());
@@ -72,31 +71,26 @@ impl Lenient {
     }
 
     /// The string in this field of its metadata, if it is one.
-    #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
         self.metadata.fields.get(field)?.as_str()
     }
 
     /// `metadata.generation`, if it is a number.
-    #[must_use]
     pub fn generation(&self) -> Option<i64> {
         self.metadata.fields.get("generation")?.as_i64()
     }
 
     /// `metadata.creationTimestamp`, if it can be read.
-    #[must_use]
     pub fn created(&self) -> Option<Timestamp> {
         self.text("creationTimestamp")?.parse().ok()
     }
 
     /// Whether it has a deletionTimestamp, whatever that says.
-    #[must_use]
     pub fn is_terminating(&self) -> bool {
         self.metadata.fields.get("deletionTimestamp").is_some_and(|time| !time.is_null())
     }
 
     /// The annotation with this name.
-    #[must_use]
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.metadata.fields.get("annotations")?.get(name)?.as_str()
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 /// `text`, cut to at most `bytes` bytes as it is written in JSON, with an ellipsis at the end if it was cut.
-#[must_use]
 pub fn cut(text: &str, bytes: usize) -> String {
     let in_json = |c: char| match c {
         '"' | '\\' => 2,
@@ -24,7 +23,6 @@ pub fn cut(text: &str, bytes: usize) -> String {
 }
 
 /// The same for a shared text, which stays shared if it is short enough.
-#[must_use]
 pub fn shortened(text: Arc<str>, bytes: usize) -> Arc<str> {
     match cut(&text, bytes) {
         same if *same == *text => text,

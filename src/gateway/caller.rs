@@ -69,9 +69,6 @@ fn only<'a>(
 }
 
 /// The Authorization to pass on, rebuilt from the caller's token, which is not checked.
-///
-/// # Errors
-/// When there is none, or it is no bearer token.
 pub fn bearer(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let invalid = || {
         let message =

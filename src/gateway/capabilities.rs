@@ -8,7 +8,6 @@ use crate::{api::Kind, observed::flag::Flags};
 const AI_API_VERSION: &str = "2.42.0";
 
 /// The body of `GET /lm/meta`. Nothing is left out: what is missing counts as true, says the AI API.
-#[must_use]
 pub fn capabilities(flags: &Flags) -> Value {
     json!({
         "runtimeIdentifier": "ai-api-operator",

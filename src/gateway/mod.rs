@@ -3,17 +3,17 @@
 //!
 //! Nothing here decides about a target, and nothing but the objects is shared with the operator.
 
-pub mod caller;
-pub mod capabilities;
-pub mod invocation;
+mod caller;
+mod capabilities;
+mod invocation;
 mod metrics;
-pub mod middleware;
-pub mod modification;
-pub mod objects;
-pub mod problem;
+mod middleware;
+mod modification;
+mod objects;
+mod problem;
 mod routes;
-pub mod state;
-pub mod submit;
+mod state;
+mod submit;
 mod tls;
 mod upstream;
 

@@ -21,23 +21,16 @@ use crate::{
 pub const AN_ID: &str = "an id has 4 to 64 letters, digits, dots, dashes and underscores";
 
 /// Whether it is an id of the AI API.
-#[must_use]
 pub fn is_id(id: &str) -> bool {
     (4..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 /// Checks an id, which was found at `place`.
-///
-/// # Errors
-/// A bad request, if it is none of the AI API.
 pub fn check_id(place: &str, id: &str) -> Result<(), Problem> {
     if is_id(id) { Ok(()) } else { bad_request(format!("{place} is invalid: {AN_ID}")) }
 }
 
 /// Reads the body of a bulk PATCH of one kind.
-///
-/// # Errors
-/// A bad request that says what is wrong, and where.
 pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
     #[derive(Deserialize)]
     #[serde(expecting = "an object")]
@@ -85,9 +78,6 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
 }
 
 /// Checks the body of a PATCH of one object, which can only ask for a stop.
-///
-/// # Errors
-/// A bad request that says what is wrong, and where.
 pub fn check_stop(kind: Kind, body: &[u8]) -> Result<(), Problem> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", expecting = "an object")]
@@ -142,20 +132,17 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 /// The AI API's message for an accepted modification.
-#[must_use]
 pub fn scheduled(kind: Kind) -> String {
     format!("{} modification scheduled", kind.name())
 }
 
 /// Why a BulkUpdate was rejected as a whole; `None` if it was not.
-#[must_use]
 pub fn rejected(status: &BulkUpdateStatus) -> Option<Problem> {
     let accepted = status.condition(ACCEPTED).filter(|c| c.status == "False")?;
     Some(Problem::new(Code::Rejected(accepted.reason.clone()), &accepted.message))
 }
 
 /// The answer to a bulk PATCH: an entry for each item, in the order of the request.
-#[must_use]
 pub fn answer(kind: Kind, ids: &[String], status: &BulkUpdateStatus, of: &Invocation) -> Value {
     let entries = ids.iter().map(|id| match outcome(kind, id, status) {
         Ok(()) => json!({"id": id, "message": scheduled(kind)}),
@@ -165,9 +152,6 @@ pub fn answer(kind: Kind, ids: &[String], status: &BulkUpdateStatus, of: &Invoca
 }
 
 /// The outcome of one item.
-///
-/// # Errors
-/// Why it was not carried out, or may not have been.
 pub fn outcome(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Problem> {
     let Some(entry) = status.items(kind).iter().find(|entry| *entry.id == *id) else {
         let message = format!("the BulkUpdate's status has no entry for {id}: check the state of the object");

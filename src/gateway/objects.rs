@@ -139,9 +139,6 @@ impl Filter {
 }
 
 /// Reads one object, as the AI API shows it.
-///
-/// # Errors
-/// When there is no such object, or it cannot be read.
 pub async fn get(caller: &Caller, kind: Kind, id: &str, status_only: bool) -> Result<Value, Problem> {
     let none = || Problem::no_object(kind, id);
     if !is_dns_subdomain(id) {
@@ -210,9 +207,6 @@ impl List {
 }
 
 /// Counts the objects that the filter takes.
-///
-/// # Errors
-/// When they cannot be read.
 pub async fn count(caller: Caller, kind: Kind, filter: &Filter) -> Result<usize, Failure> {
     let mut count = 0;
     let mut pages = Pages::new(caller, kind);

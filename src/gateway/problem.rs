@@ -72,7 +72,6 @@ impl fmt::Display for Code {
 
 impl Code {
     /// The HTTP status of an answer about the whole request, or its only item.
-    #[must_use]
     pub fn status(&self) -> StatusCode {
         let is = |reason: &String, other: ConditionReason| *reason == other.to_string();
         match self {
@@ -98,25 +97,21 @@ impl Code {
 
 impl Problem {
     /// One that does not say when to try again.
-    #[must_use]
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), retry_after: None }
     }
 
     /// There is no such object.
-    #[must_use]
     pub fn no_object(kind: Kind, id: &str) -> Self {
         Self::new(Code::NoObject(kind), format!("{} {id} does not exist", kind.name()))
     }
 
     /// The same, to be tried again after this time.
-    #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
 
     /// The error object. The AI API's own clients need `requestId` and `target`, although its schema does not.
-    #[must_use]
     pub fn json(&self, of: &Invocation) -> Value {
         json!({"code": self.code.to_string(), "message": self.message, "requestId": &*of.id,
             "target": &*of.target, "details": {}})
@@ -124,9 +119,6 @@ impl Problem {
 }
 
 /// Refuses an invalid request.
-///
-/// # Errors
-/// Always.
 pub fn bad_request<T>(message: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::new(StatusCode::BAD_REQUEST, message))
 }

@@ -53,9 +53,6 @@ const REQUEST_ID: &str = "aiapi.dev/request-id";
 
 /// Has the items of one kind carried out, and returns the status of their BulkUpdate. It continues if the caller hangs up: a
 /// BulkUpdate that is not planned is then withdrawn, too.
-///
-/// # Errors
-/// When the whole was not carried out, or its outcome is not known.
 pub async fn submit(
     caller: &Caller,
     kind: Kind,

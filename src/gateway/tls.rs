@@ -27,9 +27,6 @@ pub struct Certificate {
 
 impl Certificate {
     /// Loads it.
-    ///
-    /// # Errors
-    /// When a file cannot be read, or the two are not a certificate and its key.
     pub async fn load(chain: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
         let files = [chain, key];
         let loaded = read(&files)?;

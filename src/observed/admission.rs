@@ -71,7 +71,6 @@ const UNCHECKED: &str =
 impl Admission {
     /// Whether the author of a BulkUpdate that was created then was checked. Both times have whole seconds, so it takes one more
     /// second to be certain.
-    #[must_use]
     pub fn covers(&self, created: Timestamp) -> bool {
         match self {
             Self::NotRequired => true,
@@ -81,7 +80,6 @@ impl Admission {
     }
 
     /// Whether the author of every BulkUpdate that is created from now on is checked.
-    #[must_use]
     pub fn covers_what_comes(&self, now: Now) -> bool {
         // The creationTimestamp that it would get now.
         self.covers(whole_seconds(now.earliest))
@@ -140,7 +138,6 @@ pub struct Policies {
 }
 
 /// What the Lease says before anything is known: what an earlier leader has accepted does not count.
-#[must_use]
 pub fn nothing_accepted() -> Notes {
     vec![(ACCEPTED, None)]
 }
@@ -148,7 +145,6 @@ pub fn nothing_accepted() -> Notes {
 impl Policies {
     /// Nothing is known yet. `required` is whether planning waits for them, `recorded` the value of the annotation [`RECORD`];
     /// what is to be kept in the Lease goes to `notes`.
-    #[must_use]
     pub fn new(required: bool, recorded: Option<&str>, notes: watch::Sender<Notes>) -> Self {
         let record = recorded.map(Record::read).unwrap_or_default();
         let watched = |recorded| Watched { recorded, ..Watched::default() };
@@ -163,7 +159,6 @@ impl Policies {
     }
 
     /// Whether planning waits for them.
-    #[must_use]
     pub const fn required(&self) -> bool {
         self.required
     }
@@ -179,7 +174,6 @@ impl Policies {
     }
 
     /// Whether and since when authors are checked, as known now.
-    #[must_use]
     pub fn admission(&self) -> Admission {
         if self.required { self.both().admission() } else { Admission::NotRequired }
     }
@@ -278,7 +272,6 @@ impl Policies {
     }
 
     /// Notified whenever a watch has brought an event, failed or recovered.
-    #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }

@@ -64,7 +64,6 @@ impl Flags {
     }
 
     /// Whether it is on for a kind.
-    #[must_use]
     pub fn on(&self, kind: Kind) -> bool {
         match self {
             Self::Valid { executions, deployments } => kind.pick(*executions, *deployments),
@@ -142,7 +141,6 @@ pub struct CapabilityFlag {
 
 impl CapabilityFlag {
     /// The flag in the ConfigMap `name` in `namespace`.
-    #[must_use]
     pub fn new(client: Client, namespace: String, name: String) -> Self {
         let sources = Sources { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
         Self {
@@ -156,13 +154,11 @@ impl CapabilityFlag {
     }
 
     /// Where the flag is, for messages.
-    #[must_use]
     pub fn place(&self) -> String {
         format!("{KEY} of ConfigMap {}/{}", self.namespace, self.name)
     }
 
     /// Namespace and name of the ConfigMap.
-    #[must_use]
     pub fn key(&self) -> (&str, &str) {
         (&self.namespace, &self.name)
     }
@@ -218,7 +214,6 @@ impl CapabilityFlag {
     }
 
     /// Notified whenever the watch has brought a change.
-    #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }

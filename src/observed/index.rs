@@ -125,7 +125,6 @@ pub struct Following<T> {
 
 impl<T> Following<T> {
     /// Where changes arrive.
-    #[must_use]
     pub fn mailbox(&self) -> &Mailbox {
         &self.mailbox
     }
@@ -149,7 +148,6 @@ impl<T> Drop for Following<T> {
 
 impl Index {
     /// An empty index that `scopes` will feed.
-    #[must_use]
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Arc<Self> {
         Arc::new(Self { inner: Mutex::default(), unlisted: watch::Sender::new(scopes.into_iter().collect()) })
     }
@@ -162,14 +160,12 @@ impl Index {
     }
 
     /// How many targets of a kind it has.
-    #[must_use]
     pub fn len(&self, kind: Kind) -> usize {
         let inner = lock(&self.inner);
         inner.targets.iter().filter(|((of, _), _)| *of == kind).map(|(_, names)| names.len()).sum()
     }
 
     /// The target with this name, if it has one.
-    #[must_use]
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Target>> {
         let inner = lock(&self.inner);
         let entry = inner.targets.get(&(kind, namespace.into()))?.get(name)?;
@@ -177,7 +173,6 @@ impl Index {
     }
 
     /// Follows the targets of `follower`, their kinds and names, in a namespace from now on.
-    #[must_use]
     pub fn follow<T>(
         self: &Arc<Self>,
         namespace: &str,

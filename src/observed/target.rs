@@ -55,26 +55,22 @@ fn modified(metadata: &RawValue) -> Option<Timestamp> {
 
 impl Observed {
     /// Namespace and name.
-    #[must_use]
     pub fn key(&self) -> (&str, &str) {
         let ObjectMeta { namespace, name, .. } = &self.metadata;
         (namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default())
     }
 
     /// The string in this field of its spec, if it is one.
-    #[must_use]
     pub fn spec_text(&self, name: &str) -> Option<Cow<'_, str>> {
         json::text(json::member(self.spec.as_deref()?, name)?)
     }
 
     /// The string in this field of its status, if it is one.
-    #[must_use]
     pub fn status_text(&self, name: &str) -> Option<Cow<'_, str>> {
         json::text(json::member(self.status.as_deref()?, name)?)
     }
 
     /// Whether it is a `Status`, which the API server answers to a DELETE if the object is gone at once.
-    #[must_use]
     pub fn is_status(&self) -> bool {
         self.kind.as_deref() == Some("Status")
     }
@@ -180,7 +176,6 @@ impl From<&Observed> for Target {
 }
 
 /// The URL of the objects of a kind in a namespace.
-#[must_use]
 pub fn url(kind: Kind, namespace: &str) -> String {
     Observed::url_path(&kind.api_resource(), Some(namespace))
 }
@@ -229,20 +224,17 @@ pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
 }
 
 /// The resource version of an object as a number. The API server guarantees that it can be compared as one.
-#[must_use]
 pub fn version_number(meta: &ObjectMeta) -> Option<u64> {
     meta.resource_version.as_ref()?.parse().ok()
 }
 
 impl Target {
     /// Its resource version as a number, if it is one.
-    #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.resource_version.parse().ok()
     }
 
     /// The same with the lower `first_seen` of the two, if `other` is the same object.
-    #[must_use]
     pub fn seen_before(mut self: Arc<Self>, other: Option<&Self>) -> Arc<Self> {
         let before = other.filter(|other| other.uid == self.uid).map_or(u64::MAX, |other| other.first_seen);
         if before < self.first_seen {
@@ -254,7 +246,6 @@ impl Target {
 
 /// Whether resource version `a` is at least as new as `b`. They are etcd revisions, numbers that grow; one that is not a
 /// number counts as new, because every write has a precondition anyway.
-#[must_use]
 pub fn not_older(a: &str, b: &str) -> bool {
     match (a.parse::<u64>(), b.parse::<u64>()) {
         (Ok(a), Ok(b)) => a >= b,

@@ -12,7 +12,6 @@ use crate::server::{FewConnections, SHORT_HEAD, bounded};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A registry of metrics that has the version in it already.
-#[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);

@@ -175,13 +175,11 @@ impl Health {
 
     /// Whether the watch of this path has brought an event or a bookmark since then, or has ended regularly. (The list before
     /// it does not count.)
-    #[must_use]
     pub fn watched_since(&self, path: &str, since: Instant) -> bool {
         self.progress().watches.get(path).and_then(|watch| watch.last_event).is_some_and(|time| time > since)
     }
 
     /// How much longer the API server wants no request for this path.
-    #[must_use]
     pub fn retry_after(&self, path: &str) -> Duration {
         let not_before = self.progress().watches.get(path).and_then(|watch| watch.not_before);
         not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(Instant::now()))
@@ -189,7 +187,6 @@ impl Health {
 
     /// When the watches of each resource made progress last, if it is `now`. Of several, the one that has been silent longest
     /// counts.
-    #[must_use]
     pub fn last_events(&self, now: Timestamp) -> HashMap<String, Timestamp> {
         let mut last = HashMap::new();
         for (path, watch) in &self.progress().watches {
@@ -203,7 +200,6 @@ impl Health {
     }
 
     /// From now on the reconciles of one more BulkUpdate have to make progress.
-    #[must_use]
     pub fn pulse(self: &Arc<Self>) -> Pulse {
         let mut progress = self.progress();
         progress.last_number += 1;
@@ -213,7 +209,6 @@ impl Health {
     }
 
     /// How many BulkUpdates have not finished.
-    #[must_use]
     pub fn underway(&self) -> usize {
         self.progress().reconciles.len()
     }

@@ -177,7 +177,6 @@ impl Metrics {
 
     /// The operator starts to work on a BulkUpdate. It waits to be planned until [`Self::recorded`] says otherwise, or the
     /// return value is dropped.
-    #[must_use]
     pub fn taken_up(&self, uid: &str, created: Timestamp, status: Option<&BulkUpdateStatus>) -> Unplanned {
         let waits = status.is_none_or(|s| s.start_time.is_none() && s.completion_time.is_none());
         self.unplanned.begin(uid, waits.then_some(created))
@@ -223,7 +222,6 @@ impl Metrics {
     }
 
     /// A write to a target is sent; it is in flight until the return value is dropped.
-    #[must_use]
     pub fn write_begins(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())

@@ -6,4 +6,4 @@ pub mod health;
 pub mod log;
 pub mod metrics;
 pub mod traces;
-pub mod watch_progress;
+pub(crate) mod watch_progress;

@@ -72,7 +72,6 @@ impl Traces {
     }
 
     /// Creates the spans.
-    #[must_use]
     pub fn tracer(&self) -> SdkTracer {
         self.0.tracer(FIELD_MANAGER)
     }

@@ -24,7 +24,6 @@ pub enum ItemPlanning {
 }
 
 /// Plans one item.
-#[must_use]
 pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) -> ItemPlanning {
     if !is_dns_subdomain(&item.id) {
         return ItemPlanning::Planned(refused(item, None, &Ineligible::NotAName));
@@ -113,7 +112,6 @@ pub enum Takes {
 
 impl Ineligible {
     /// The reason in the item's status.
-    #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
             Self::NotAName | Self::NotFound => Reason::NotFound,
@@ -128,7 +126,6 @@ impl Ineligible {
     }
 
     /// The message in the item's status, where there is more to say than the reason.
-    #[must_use]
     pub fn message(&self) -> Option<String> {
         match self {
             Self::NotAName => Some("the id is not a valid Kubernetes object name".into()),

@@ -39,7 +39,6 @@ pub struct Terms<'a> {
 }
 
 /// The next step of one item.
-#[must_use]
 pub fn next_step(terms: Terms<'_>, entry: &Entry, lookup: &Lookup, gate: &Gate) -> Step {
     let Some(record) = &entry.record else {
         return Step::Hold(None);

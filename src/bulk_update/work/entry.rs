@@ -54,25 +54,21 @@ impl Entry {
     }
 
     /// Whether a request about it may be sent now.
-    #[must_use]
     pub fn can_send(&self) -> bool {
         !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
     }
 
     /// Its result so far.
-    #[must_use]
     pub fn result(&self) -> Option<ItemResult> {
         self.record.as_ref().map(|r| r.result)
     }
 
     /// Whether it was planned and has not finished.
-    #[must_use]
     pub fn is_underway(&self) -> bool {
         matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled))
     }
 
     /// What an unfinished item waits for, if that is a request to be retried.
-    #[must_use]
     pub fn waits_for(&self) -> Option<Obstacle> {
         let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
         let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
@@ -84,7 +80,6 @@ impl Entry {
     }
 
     /// The entry as it is kept: sharing texts that are in memory already, and within the bounds.
-    #[must_use]
     pub fn kept(&self, record: ItemStatus) -> ItemStatus {
         let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
         let uid =

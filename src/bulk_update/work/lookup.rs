@@ -13,7 +13,6 @@ use crate::{
 impl Entry {
     /// An answer that was not used yet, else the newer of the cache and what was last seen. What the cache received
     /// since the answer is as good as the answer.
-    #[must_use]
     pub fn lookup(&self, indexed: Option<Arc<Target>>) -> Lookup {
         match self.answer() {
             // Due for a retry.
@@ -75,7 +74,6 @@ impl Entry {
     }
 
     /// The age of the answer that planning waits with.
-    #[must_use]
     pub fn age_of_answer(&self) -> Option<Duration> {
         self.progress.answer.as_deref().map(|(_, time)| time.elapsed())
     }

@@ -6,7 +6,6 @@ use crate::{
 };
 
 /// `entry` with what was seen of the target.
-#[must_use]
 pub fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
     ItemStatus {
         uid: Some((*target.uid).into()),
@@ -16,13 +15,11 @@ pub fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
 }
 
 /// The entry of an item whose deletion was accepted and whose object has finalizers.
-#[must_use]
 pub fn accepted_delete(record: &ItemStatus, target: &Target) -> ItemStatus {
     ItemStatus { result: ItemResult::Scheduled, ..about(record.clone(), target) }
 }
 
 /// The entry of an item whose stop was accepted: settled if the object already says so.
-#[must_use]
 pub fn accepted_stop(record: &ItemStatus, target: &Target) -> ItemStatus {
     let entry = about(record.clone(), target);
     match target.state {

@@ -56,7 +56,6 @@ pub struct Plan {
 
 impl Plan {
     /// With one plan per item, in order.
-    #[must_use]
     pub fn new(entries: &[Entry], items: Vec<ItemPlan>, start: Start) -> Self {
         let kept = entries.iter().zip(items);
         Self {
@@ -66,7 +65,6 @@ impl Plan {
     }
 
     /// When it was made.
-    #[must_use]
     pub const fn start(&self) -> Start {
         self.start
     }
@@ -77,7 +75,6 @@ impl Plan {
     }
 
     /// Whether it intends any write.
-    #[must_use]
     pub fn writes(&self) -> bool {
         self.records().any(|record| record.result == ItemResult::Planned)
     }
@@ -99,19 +96,16 @@ impl Intent {
     }
 
     /// The item's index.
-    #[must_use]
     pub const fn at(&self) -> usize {
         self.at
     }
 
     /// The object, as it was seen.
-    #[must_use]
     pub const fn target(&self) -> &Arc<Target> {
         &self.target
     }
 
     /// When the BulkUpdate was planned.
-    #[must_use]
     pub const fn start(&self) -> Start {
         self.start
     }

@@ -91,7 +91,6 @@ enum Escape {
 
 impl Machine {
     /// Keeps `root` of each document.
-    #[must_use]
     pub const fn new(root: &'static Keep) -> Self {
         Self { root, within: Vec::new(), state: State::Value(Some(root)), pending: Vec::new() }
     }

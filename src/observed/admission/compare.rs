@@ -48,7 +48,6 @@ pub struct Shipped {
 
 impl Shipped {
     /// The one in this binary. (A test makes sure that it can be read.)
-    #[must_use]
     pub fn read() -> Option<Self> {
         let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).ok()?;
         let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;
@@ -56,9 +55,6 @@ impl Shipped {
     }
 
     /// Checks that this `spec` of a `ValidatingAdmissionPolicy` refuses whatever the shipped one refuses.
-    ///
-    /// # Errors
-    /// The first [`Flaw`].
     pub fn check_policy(&self, spec: &Value) -> Result<(), Flaw> {
         let known = [
             "auditAnnotations",
@@ -107,9 +103,6 @@ impl Shipped {
     }
 
     /// Checks that this `spec` of a `ValidatingAdmissionPolicyBinding` puts the policy in force wherever the shipped one does.
-    ///
-    /// # Errors
-    /// The first [`Flaw`].
     pub fn check_binding(&self, spec: &Value) -> Result<(), Flaw> {
         knows("spec", spec, &["matchResources", "paramRef", "policyName", "validationActions"])?;
         if spec["policyName"] != POLICY {

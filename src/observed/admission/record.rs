@@ -33,7 +33,6 @@ pub struct Pair {
 
 impl Pair {
     /// That of an object; `None` if its uid or generation cannot be read.
-    #[must_use]
     pub fn of(object: &Lenient) -> Option<Self> {
         Self::new(object.text("uid")?, object.generation()?)
     }
@@ -64,7 +63,6 @@ impl Entry {
     /// The entry of an object that is seen now: since the recorded time if it is on record as it is, since its creation if its
     /// spec was never changed, else since now. Doubt makes it later. It is never earlier than its creation, nor than what was
     /// on record before: a view that shows an earlier state is stale.
-    #[must_use]
     pub fn of(pair: Pair, created: Option<Timestamp>, recorded: Option<&Self>, now: Now) -> Self {
         let now = next_second(now.latest);
         let created = created.filter(|time| *time <= now);
@@ -100,7 +98,6 @@ pub struct Record {
 
 impl Record {
     /// The one in an annotation. What cannot be parsed counts as not recorded.
-    #[must_use]
     pub fn read(annotation: &str) -> Self {
         if annotation.len() > LONGEST_RECORD {
             return Self::default();
@@ -110,7 +107,6 @@ impl Record {
     }
 
     /// The annotation, if there is anything to record.
-    #[must_use]
     pub fn write(&self) -> Option<String> {
         let parts = [("policy", &self.policy), ("binding", &self.binding)];
         let parts =

@@ -52,7 +52,6 @@ pub(super) const fn outcome<T>(outcome: &Result<T, Failure>) -> &'static str {
 }
 
 /// The value of the label `verb`.
-#[must_use]
 pub const fn verb(target: TargetStatus) -> &'static str {
     match target {
         TargetStatus::Stopped => "stop",
