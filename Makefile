@@ -24,13 +24,29 @@ down: ## stop the control plane of `make up`
 demo: ## show the operator at work, on a control plane of its own
 	@dev/demo
 
+# Test programs mostly wait, and each has a control plane of its own, so three run side by side: first the short ones, whose
+# results show that it goes on, then the longest.
+short := docs
+long := processes exclusive install operator faults
+programs := $(short) $(long) $(filter-out $(short) $(long),$(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+side_by_side := --jobs 3 --keep-going --output-sync=target
+
 .PHONY: test
 test: ## all tests, including those against a real API server
 	@dev/check/prerequisites
 	@dev/control-plane/build >/dev/null
-	cargo test --locked
+	cargo test --locked --no-run
+	@echo "Three test programs at a time; each prints its results when it is finished. All take about a quarter of an hour."
+	@$(MAKE) $(side_by_side) unit-tests $(programs:%=program-%)
 	@# What the others have left tells whether a right is granted for nothing.
 	cargo test --locked --test docs -- --ignored rights_used
+
+.PHONY: unit-tests
+unit-tests:
+	cargo test --locked --lib --bins
+
+program-%:
+	cargo test --locked --test $* -- $(arguments)
 
 .PHONY: test-faults
 test-faults: ## the faults that `make test` leaves out: more than 6600 plans, half an hour on two cores; FAULTS_SHARE=1/2 is half of them, FAULTS_SELECTION=pairs some 900
@@ -38,7 +54,7 @@ test-faults: ## the faults that `make test` leaves out: more than 6600 plans, ha
 	cargo test --locked --test faults -- --ignored
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-on_oldest := --test exclusive --test gateway --test install --test operator
+on_oldest := exclusive operator install gateway
 not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::
 
 .PHONY: test-oldest
@@ -46,7 +62,8 @@ test-oldest: export AI_API_TEST_KUBERNETES := 1.33
 test-oldest: ## the tests against an API server, on the oldest supported Kubernetes
 	@dev/check/prerequisites
 	@"$$(dev/control-plane/build)/kube-apiserver" --version
-	cargo test --locked $(on_oldest) -- $(not_on_oldest)
+	cargo test --locked --no-run
+	@$(MAKE) $(side_by_side) arguments='$(not_on_oldest)' $(on_oldest:%=program-%)
 
 .PHONY: test-install
 test-install: ## install with Kustomize and with Helm, and carry out a BulkUpdate
