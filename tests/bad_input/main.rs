@@ -1,10 +1,10 @@
-//! Bad input from the cluster: thousands of objects that chance has made from the CRDs' schemas, and against them, with
-//! whatever may stand in their metadata, are sent to the API server while the operator runs, and while it does not; some are
-//! put into etcd beneath it. The operator neither panics nor stops serving the others; no list or watch of it fails; every
-//! BulkUpdate has conditions that say where it is; and it begins again on top of all of that. A program of its own, because it
-//! changes the CRDs.
+//! Bad input from the cluster: thousands of random objects, made from the CRDs' schemas and against them, with all
+//! kinds of metadata, are sent to the API server while the operator runs, and while it does not; some are written
+//! directly into etcd. The operator does not panic and keeps serving the others; none of its lists and watches fails;
+//! every BulkUpdate has conditions that say what state it is in; and the operator can be restarted with all of these
+//! objects present. A program of its own, because it changes the CRDs.
 //!
-//! `BAD_INPUT_SEED` makes the inputs of an earlier run again, `BAD_INPUT_COUNT` sets their number.
+//! `BAD_INPUT_SEED` repeats the inputs of an earlier run, `BAD_INPUT_COUNT` sets their number.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -44,10 +44,10 @@ use crate::{
 
 const SORTS: [Sort; 3] = [EXECUTION, DEPLOYMENT, BULK_UPDATE];
 
-/// How long anything may take: a watch that fails while a CRD is changed is begun again a minute later at the latest.
+/// How long anything may take: a watch that fails while a CRD is changed is restarted after a minute at the latest.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Whoever rests on the CRDs as they are reads this; it is written by who changes them.
+/// Held for reading while the CRDs must not change, and for writing to change them.
 static CRDS: RwLock<()> = RwLock::const_new(());
 
 fn setting(name: &str, default: impl FnOnce() -> u64) -> u64 {
@@ -83,7 +83,7 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
 
     let (flag_world, flag_tally) = flags.await.unwrap();
     tally.merge(flag_tally);
-    // A change of a CRD ends all watches of it, those of this test too.
+    // A change of a CRD ends all watches of it, those of this test included.
     let changes = CRDS.write().await;
     loosened(&world, loose, forged, &mut known, &mut tally).await;
     serve(&world, "after", Round { targets: Vec::new(), bulk_updates: after }, &mut known, &mut tally).await;
@@ -119,7 +119,7 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
     tally.shows_enough(total, writes);
 }
 
-/// Objects that the schema does not allow, as a change of it leaves behind; then the schema is put back.
+/// Objects that the schema does not allow, as after a schema change; then the schema is restored.
 async fn loosened(
     world: &World,
     loose: Round,
@@ -127,7 +127,7 @@ async fn loosened(
     known: &mut Known,
     tally: &mut Tally,
 ) {
-    // The status of BulkUpdates is the operator's own, and keeps its schema for now.
+    // Only the operator writes the status of BulkUpdates, so its schema stays for now.
     for sort in SORTS {
         let parts: &[&str] = if sort == BULK_UPDATE { &["spec"] } else { &["spec", "status"] };
         world.loosen(&crd(sort), parts);
@@ -139,7 +139,7 @@ async fn loosened(
     let probe = format!("{}/well-formed-loose/status", path(world, BULK_UPDATE));
     let loose_status = || would_take(world, "PATCH", &probe, json!({"status": 7}).to_string());
     until("the loosened status", loose_status).await;
-    // It sees nothing of them until somebody else has had their say.
+    // The operator is not running until somebody else has written to them.
     world.operator.signal("STOP");
     let mut made = create(world, forged, tally).await;
     world.operator.signal("CONT");
@@ -170,7 +170,7 @@ async fn until_it_takes_loose_specs(world: &World, sort: Sort, takes: bool) {
         .await;
 }
 
-/// Sends a round, with a well-formed BulkUpdate in its midst.
+/// Sends a round, with a well-formed BulkUpdate in the middle.
 async fn serve(world: &World, name: &str, round: Round, known: &mut Known, tally: &mut Tally) {
     let begun = Instant::now();
     known.targets(&create(world, round.targets, tally).await);
@@ -181,7 +181,7 @@ async fn serve(world: &World, name: &str, round: Round, known: &mut Known, tally
     println!("{name}: sent in {sent:?}, over after {:?}", begun.elapsed());
 }
 
-/// A well-formed BulkUpdate is served beside these, and each of these has its answer.
+/// A well-formed BulkUpdate is served beside these, and each of these gets its answer.
 async fn answered(world: &World, name: &str, made: Vec<Created>, known: &mut Known, tally: &mut Tally) {
     let (bulk_updates, targets): (Vec<_>, Vec<_>) =
         made.into_iter().partition(|made| made.sort == BULK_UPDATE);

@@ -1,4 +1,4 @@
-//! The clocks of operator and gateway, which may be wrong: each promise about time goes by the API server's.
+//! Wrong clocks of operator and gateway: each promise about time is based on the API server's clock.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -20,14 +20,14 @@ use support::{World, audit::Request, built, gateway::Gateway, outcome, until, wi
 
 const KIND: Kind = Kind::Execution;
 
-/// Whose state another controller keeps, which here never does anything.
+/// Its state is kept by another controller, which never does anything here.
 const OTHER: &str = "pipelines.example.com/runner";
 
-/// How old a certificate has to be that is valid by the clock that is furthest behind: the API server dates its own one an hour
-/// back.
+/// How old a certificate has to be to be valid by the clock that is furthest behind: the API server backdates its own
+/// one by an hour.
 const VALID_AFTER: Duration = Duration::from_secs(3700 - 3600 + 2);
 
-/// What is preloaded to shift a process' clock.
+/// The library that is preloaded to shift a process' clock.
 fn library() -> &'static Path {
     static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
         let built = built::folder().join("shift.so");
@@ -40,7 +40,7 @@ fn library() -> &'static Path {
     &LIBRARY
 }
 
-/// A world in which the clocks of operator and gateway are wrong by so many seconds.
+/// A world in which the clocks of operator and gateway are wrong by this many seconds.
 struct Shifted {
     world: World,
     seconds: i64,
@@ -95,7 +95,7 @@ impl Shifted {
         self.tell("the Lease", "it is renewed, and nobody else takes it");
     }
 
-    /// Of a target that runs, stopped under this condition.
+    /// For a running target, stopped under this condition.
     async fn stop(&self, name: &str, more: Value) -> BulkUpdateStatus {
         self.world.own(KIND, name, "RUNNING").await;
         let mut spec = json!({"executions": [{"id": name, "targetStatus": "STOPPED"}]});
@@ -107,7 +107,7 @@ impl Shifted {
         let status = self.stop("starting-deadline", json!({"startingDeadlineSeconds": 5})).await;
         assert_eq!(outcome(&status, KIND, "starting-deadline"), "Settled", "{status:#?}");
         self.tell("startingDeadlineSeconds: 5", "carried out");
-        // What is written down is comparable with what the API server writes.
+        // Recorded times are comparable with those that the API server writes.
         let target = self.world.find(KIND, "starting-deadline").await.unwrap();
         let stopped: Timestamp =
             target.data["status"]["stopRequest"]["time"].as_str().unwrap().parse().unwrap();
@@ -128,13 +128,14 @@ impl Shifted {
         let accepted = status.condition("Accepted").unwrap();
         assert_eq!((&*accepted.status, &*accepted.reason), ("False", "DeadlineExceeded"));
         assert_eq!(self.world.find(KIND, "not-after-past").await.unwrap().data["status"]["state"], "RUNNING");
-        // By its own clock it would not have passed: that is told, and only then.
+        // By its own clock it would not have passed: then, and only then, this is reported.
         let told = accepted.message.contains("by the API server's clock");
         assert_eq!(told, self.seconds < 0, "{}", accepted.message);
         self.tell("notAfter", format_args!("kept: {}", accepted.message));
     }
 
-    /// When the API server got a request of anybody's about a BulkUpdate that `is_it`; its audit log tells, a moment later.
+    /// When the API server received a matching request about a BulkUpdate from any user; its audit log has it a moment
+    /// later.
     async fn received(&self, name: &str, is_it: impl Fn(&Request) -> bool) -> Timestamp {
         let found = || {
             let all = self.world.requests_of_all();
@@ -156,7 +157,7 @@ impl Shifted {
         self.world.next_second().await;
         let begin = Timestamp::now();
         for (name, part) in names.iter().zip(0..) {
-            // At every part of a second.
+            // At various fractions of a second.
             let time = begin + SignedDuration::from_millis(110 * part);
             until("the next part of a second", || std::future::ready(Timestamp::now() >= time)).await;
             let spec =
@@ -165,7 +166,7 @@ impl Shifted {
         }
         for name in &names {
             let status = self.world.finished(name).await;
-            // On a busy machine a second may not do for the write.
+            // On a busy machine a second may not be enough for the write.
             let outcome = outcome(&status, KIND, name);
             assert!(
                 ["Failed NotSettledInTime", "Failed DeadlineExceeded"].contains(&&*outcome),
@@ -185,7 +186,8 @@ impl Shifted {
         self.stop("time-to-live", json!({"ttlSecondsAfterFinished": 2})).await;
         let gone = async || self.world.bulk_updates().get_opt("time-to-live").await.unwrap().is_none();
         until("the TTL", gone).await;
-        // Whatever it was answered: the watch may tell first that the object is gone, and then nobody waits for the answer.
+        // Whatever the answer: the watch may report first that the object is gone, and then nobody waits for the
+        // answer.
         let deleted = self.received("time-to-live", |r| r.verb == "delete").await;
         let took = deleted.duration_since(self.created("time-to-live").await);
         assert!(took >= SignedDuration::from_secs(2), "it was deleted {took:?} after its creation");

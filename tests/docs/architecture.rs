@@ -12,7 +12,7 @@ const MARKS: (&str, &str) = (
     "<!-- End of the code map. -->\n",
 );
 
-/// What is about tests alone.
+/// Modules that are only about tests.
 const OF_TESTS: [&str; 3] = ["tests", "properties", "fixtures"];
 
 #[test]
@@ -26,7 +26,7 @@ fn code_map() -> String {
         parts.any(|part| OF_TESTS.contains(&part))
     };
     let mut files: Vec<_> = files_below("src").into_iter().filter(|file| !is_of_tests(file)).collect();
-    // A module stands before those in its folder.
+    // A module comes before those in its folder.
     files.sort_by_key(|file| file.trim_end_matches(".rs").trim_end_matches("/mod").to_owned());
     let mut map = "\n| module | what it is |\n|---|---|\n".to_owned();
     for file in files {

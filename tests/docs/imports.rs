@@ -1,4 +1,4 @@
-//! How the modules of src/ hang together: no circle of imports, none that goes upward, no long file.
+//! The imports between the modules of src/: no cycle, none that goes upward, no long file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +43,7 @@ fn modules() -> BTreeMap<Vec<String>, String> {
     modules.collect()
 }
 
-/// What one file names, as absolute paths. What is only there for tests is left out.
+/// The absolute paths that one file names, except in code that is only for tests.
 struct Named<'a> {
     module: &'a [String],
     paths: Vec<Vec<String>>,
@@ -100,7 +100,7 @@ impl<'ast> Visit<'ast> for Named<'_> {
         }
     }
 
-    /// Who may see an item is no import.
+    /// A visibility is not an import.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
@@ -136,7 +136,7 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn no_module_imports_from_what_imports_from_it() {
     let mut left = imports();
-    // What imports nothing that is left is in no circle, nor is what nothing that is left imports.
+    // A module that imports no remaining module is in no cycle, nor is one that no remaining module imports.
     loop {
         let all: BTreeSet<_> = left.keys().cloned().collect();
         let imported: BTreeSet<_> = left.values().flatten().cloned().collect();

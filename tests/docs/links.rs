@@ -1,4 +1,4 @@
-//! Every link, anchor and path leads to what is there, every command is run by something, and the README stays short.
+//! Every link, anchor and path has a target that exists, every command is run by something, and the README stays short.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use crate::{
     path, read,
 };
 
-/// The folders that have text of our own, besides the documents.
+/// The folders with text of our own, besides the documents.
 const FOLDERS: [&str; 9] = [".ci", ".github", "benches", "crds", "deploy", "dev", "examples", "src", "tests"];
 
 /// The languages of blocks.
@@ -79,7 +79,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The text of a line that is, or is not, between code marks.
+/// The parts of a line that are, or are not, between code marks.
 fn in_code(line: &str, in_code: bool) -> impl Iterator<Item = &str> {
     line.split('`').enumerate().filter(move |(n, _)| (n % 2 == 1) == in_code).map(|(_, part)| part)
 }

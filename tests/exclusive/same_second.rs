@@ -1,5 +1,5 @@
-//! Which objects a BulkUpdate means that were created in the same second as it: timestamps have whole seconds, and a
-//! wrong delete can't be undone.
+//! Which objects a BulkUpdate means that were created in the same second: timestamps have whole seconds, and a wrong
+//! delete can't be undone.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use futures::{StreamExt, future::join_all};
@@ -13,17 +13,17 @@ use support::{World, count, item, outcome};
 
 use crate::alone;
 
-/// How many rounds of each kind have to come about within one second.
+/// How many rounds of each kind have to happen within one second.
 const ROUNDS: usize = 50;
 
-/// How many are tried at most.
+/// The maximum number of attempts.
 const MOST_ROUNDS: usize = 200;
 
-/// How many more targets a file has between those that are looked at and the BulkUpdate: the controller has a status to write
-/// meanwhile.
+/// How many more targets a file has between those that are checked and the BulkUpdate: meanwhile the controller has to
+/// write a status.
 const BETWEEN: usize = 2;
 
-/// How many targets are created after a BulkUpdate in each round: the operator looks at them one after the other.
+/// How many targets are created after a BulkUpdate in each round: the operator reads them one after the other.
 const LATER: usize = 8;
 
 fn created(object: &impl ResourceExt) -> i64 {
@@ -34,7 +34,8 @@ fn deleted(id: &str) -> Value {
     json!({"id": id, "targetStatus": "DELETED"})
 }
 
-/// Somebody else's controller: it writes a status as soon as it sees an object, which often is after the BulkUpdate was created.
+/// Somebody else's controller: it writes a status as soon as it sees an object, which often is after the BulkUpdate was
+/// created.
 async fn keep_status(client: Client, namespace: String) {
     let targets = |kind: Kind| {
         kube::Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &kind.api_resource())
@@ -48,7 +49,7 @@ async fn keep_status(client: Client, namespace: String) {
                 if object.data["status"]["state"] == "UNKNOWN" {
                     let state = if object.name_any().starts_with("stop") { "RUNNING" } else { "STOPPED" };
                     let patch = Patch::Merge(json!({"status": {"state": state}}));
-                    // It may be gone by now.
+                    // It may already be gone.
                     let _ = api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await;
                 }
             }
@@ -57,7 +58,7 @@ async fn keep_status(client: Client, namespace: String) {
     join_all(each).await;
 }
 
-// kubectl is waited for without giving way to the controller.
+// kubectl is waited for without yielding to the controller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
     let _alone = alone().await;
@@ -98,10 +99,10 @@ async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
     panic!("only {counted} of {MOST_ROUNDS} rounds fell into one second");
 }
 
-/// Creates a BulkUpdate and then what it names; gives back name and uid of what was created in the same second.
+/// Creates a BulkUpdate and then its targets; returns name and uid of those created in the same second.
 async fn create_too_late(world: &World, round: usize) -> Vec<(String, String)> {
     let ids: Vec<_> = (0..LATER).map(|k| format!("later-{round}-{k}")).collect();
-    // Half of the names belonged to an object that was older.
+    // Half of the names belonged to an older object.
     for id in ids.iter().step_by(2) {
         world.own(Kind::Execution, id, "STOPPED").await;
         world.targets(Kind::Execution).delete(id, &DeleteParams::default()).await.unwrap();
@@ -123,7 +124,7 @@ async fn create_too_late(world: &World, round: usize) -> Vec<(String, String)> {
     in_the_same_second
 }
 
-/// Which of these are not there any more as they were.
+/// Which of these are gone or changed.
 async fn touched(world: &World, made: &[(String, String)]) -> Vec<String> {
     let mut touched = Vec::new();
     for (id, uid) in made {

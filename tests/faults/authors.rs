@@ -1,4 +1,4 @@
-//! Whether authors were checked: where the admission policy is required, nothing is planned that it did not cover.
+//! Checks authorization: where the admission policy is required, nothing is planned unless the policy covered it.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -9,10 +9,11 @@ use crate::{
     judge::{Bulk, Case},
 };
 
-/// How long after the observer the operator may see that the policy or its binding has changed.
+/// How much later than the observer the operator may see a change of the policy or its binding.
 const SEEN_BY_THE_OPERATOR: SignedDuration = SignedDuration::from_millis(800);
 
-/// What was planned although nobody had checked who asked for it, and what was refused although somebody had.
+/// BulkUpdates that were planned without their author being checked, and BulkUpdates that were rejected although
+/// checked.
 pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
     let mut wrong = Vec::new();
     if !case.plan.shipped {
@@ -47,7 +48,7 @@ fn versions<'a>(case: &'a Case<'_>, guard: Resource) -> impl DoubleEndedIterator
     case.shipped.iter().filter(move |v| v.plural == guard.plural())
 }
 
-/// Whether it had been in force for long enough, unchanged, when the BulkUpdate was made.
+/// Whether it had been in force long enough, unchanged, when the BulkUpdate was created.
 fn covers(case: &Case<'_>, guard: Resource, bulk: &Bulk) -> bool {
     let made = bulk.versions[0].0;
     let mut since: Option<(Timestamp, &Version)> = None;
@@ -59,7 +60,7 @@ fn covers(case: &Case<'_>, guard: Resource, bulk: &Bulk) -> bool {
             {
                 Some((time, version))
             }
-            // One that was never changed has been so since it was made.
+            // Generation 1: unchanged since its creation.
             _ if generation(version) == 1 => Some((version.created().parse().unwrap(), version)),
             _ => Some((version.seen, version)),
         };
@@ -73,7 +74,7 @@ fn generation(version: &Version) -> u64 {
     version.object["metadata"]["generation"].as_u64().unwrap_or_default()
 }
 
-/// Whether it was there when a status was written, or a moment before.
+/// Whether it existed when a status was written, or shortly before.
 fn stood_at(case: &Case<'_>, guard: Resource, revision: u64) -> bool {
     let Some(written) = case.versions.iter().find(|v| v.revision == revision) else { return false };
     let (earlier, later): (Vec<_>, Vec<_>) =

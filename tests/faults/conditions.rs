@@ -1,4 +1,4 @@
-//! Whether the conditions of a status say what its items say, and whether what it waits for or was rejected for was so.
+//! Checks that the conditions of a status match its items, and that what it waits for or was rejected for was true.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ use crate::{
     judge::{Bulk, Case},
 };
 
-/// How long it takes from the plan to the first report.
+/// The time between the plan and the first report.
 const TO_THE_NEXT_REPORT: SignedDuration = SignedDuration::from_millis(1500);
 
-/// How long it may take from the API server to the observer.
+/// The delay between the API server and the observer.
 const TO_THE_OBSERVER: SignedDuration = SignedDuration::from_millis(500);
 
-/// What any conditions of this BulkUpdate said that was not so.
+/// All conditions of this BulkUpdate that were not true.
 pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut since = HashMap::new();
@@ -46,8 +46,8 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     wrong
 }
 
-/// While something stands in the way for longer than it takes to the next report, the message says what; and it does not
-/// say so before.
+/// While something is blocked for longer than the interval between reports, the message names the cause, and not before
+/// it occurs.
 fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
     let aside = |place: &Place| matches!(place, Place::Nth(call, _) | Place::InTheMiddle(call) if call.is_in_the_background());
     let mut lasting = case.plan.strikes.iter().filter(|strike| strike.lasts != Lasts::Once);
@@ -70,7 +70,7 @@ fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
         return Some(format!("nothing stood in the way, and it says: {message}"));
     }
     let ([began, ended], strike) = case.lasted.zip(strike)?;
-    // What can't be written can't tell.
+    // A status that cannot be written cannot report anything.
     let can_tell = !matches!(strike.place, Place::Nth(Call::Record, _));
     let why = match strike.fault {
         Fault::Answer { code, .. } if code != 409 => format!("made up: {code}"),
@@ -91,7 +91,7 @@ fn words(status: &BulkUpdateStatus) -> Vec<String> {
     status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
 }
 
-/// What the conditions have to be; nothing if what they are can't be.
+/// The expected conditions; none if the present ones are impossible.
 fn expected(case: &Case<'_>, bulk: &BulkUpdate, status: &BulkUpdateStatus) -> Option<Vec<String>> {
     let over = status.completion_time.is_some();
     let ready = &status.condition("Ready")?.reason;
@@ -138,12 +138,12 @@ fn counted(status: &BulkUpdateStatus) -> Summary {
     summary
 }
 
-/// The flag is always well-formed here, and there is always time to begin, unless the operator can't see anything until
+/// The flag is always well-formed here, and there is always time to begin, unless the operator sees nothing until
 /// `notAfter` has passed.
 fn may_be_rejected(case: &Case<'_>, reason: &str) -> bool {
     match reason {
         "BulkUpdatesDisabled" => case.plan.switches_off(),
-        // Whether that is so of this one, `authors` looks.
+        // `authors` checks whether that is true.
         "NotAuthorized" => case.plan.guard.is_some(),
         "DeadlineExceeded" => case.plan.scenario.name == "not-after" && !case.plan.is_in_peace(),
         _ => false,

@@ -1,5 +1,5 @@
-//! What must not be sent, judged on the wire at the moment when it is sent: afterwards nobody could tell what the
-//! operator knew by then.
+//! What must not be sent, judged on the wire when it is sent: afterwards it is unknown what the operator knew at that
+//! time.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,22 +18,22 @@ use crate::{
 /// The conduct of one operator over all its lives.
 pub struct Conduct {
     inner: Mutex<Inner>,
-    /// The targets that a read has shown (or shown not to be there), one after the other.
+    /// The targets that a read has shown (or shown to be missing), in order.
     looked_at: watch::Sender<Vec<String>>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// Whether there is one BulkUpdate only, so that who writes again is who wrote before.
+    /// Whether there is only one BulkUpdate, so that consecutive writes come from the same one.
     alone: bool,
-    /// The objects of which it can't know whether the last write to them was carried out.
+    /// The objects for which it cannot know whether the last write was carried out.
     open: HashSet<String>,
     /// The objects that it has to read because a write met a conflict.
     conflicts: HashSet<String>,
-    /// Until when the server has asked a life to wait.
+    /// The time until which the server has asked a life to wait.
     not_before: HashMap<(usize, Call, String), Instant>,
     called_off: bool,
-    /// Only this kind is.
+    /// Applies to this kind only.
     called_off_for: Option<Resource>,
     wrong: Vec<String>,
 }
@@ -54,7 +54,7 @@ impl Conduct {
         }
         let early =
             inner.not_before.remove(&(life, call, path.to_owned())).is_some_and(|time| Instant::now() < time);
-        // Each BulkUpdate waits for itself; what they share is the reading of the flag.
+        // Each BulkUpdate waits for itself; they share only the reading of the flag.
         if early && (inner.alone || call == Call::ReadFlag) {
             inner.wrong.push(format!("{call} of {path} before the time that Retry-After says"));
         }
@@ -79,14 +79,14 @@ impl Conduct {
         }
     }
 
-    /// A fault strikes one of its requests.
+    /// A fault hits one of its requests.
     pub fn is_struck(&self, life: usize, call: Call, path: &str, fault: Fault) {
         let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && fault.leaves_the_outcome_open() {
             inner.open.insert(path.to_owned());
         }
-        // kube's watcher has a back-off of its own, and does not see the header. Each event is sent once. The Lease would be lost
-        // by waiting.
+        // kube's watcher has its own back-off and ignores the header. Events are sent once. Waiting would lose the
+        // Lease.
         let heedless =
             matches!(call, Call::List(_) | Call::Watch(_) | Call::Event) || call.is_in_the_background();
         if let Fault::Answer { retry_after: Some(seconds), .. } = fault
@@ -97,7 +97,7 @@ impl Conduct {
         }
     }
 
-    /// It is given an answer.
+    /// It gets an answer.
     pub fn is_told(&self, call: Call, path: &str, code: u16) {
         let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && code == 409 {
@@ -111,7 +111,7 @@ impl Conduct {
         inner.called_off |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
     }
 
-    /// Waits until it has looked at the target, however often it had before.
+    /// Waits until it has read the target, in addition to earlier reads.
     pub async fn looks_again_at(&self, path: &str) {
         let count = |looked_at: &Vec<String>| looked_at.iter().filter(|p| *p == path).count();
         let mut looked_at = self.looked_at.subscribe();
@@ -120,8 +120,8 @@ impl Conduct {
         let _ = looked_at.wait_for(|now| count(now) > before).await;
     }
 
-    /// It has seen that nothing more is to be written, in what `resource` says; the BulkUpdate that is gone is the only one,
-    /// or the others go on.
+    /// It has seen that nothing more may be written because of `resource`: the only BulkUpdate is gone, or the flag is
+    /// off. With several BulkUpdates, the others go on.
     pub fn sees_that_it_is_called_off(&self, resource: Resource) {
         let mut inner = self.inner.lock().unwrap();
         inner.called_off |= inner.alone || resource != Resource::BulkUpdates;

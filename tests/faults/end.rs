@@ -1,4 +1,4 @@
-//! Whether what has to end has ended: nothing is done after the end, after a deadline, or long after the flag was switched off.
+//! Checks that work ends: nothing is done after the end, after a deadline, or long after the flag was switched off.
 
 use ai_api_operator::api::{BulkUpdateStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -10,19 +10,19 @@ use crate::{
     judge::{Bulk, Case, kind_of, verb_of},
 };
 
-/// How long after it was called off a write may still come in: the reading of the flag may be a second old.
+/// How late a write may arrive after cancellation: the reading of the flag may be a second old.
 const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
 
-/// How long after the observer the operator may see something.
+/// How much later than the observer the operator may see something.
 const SEEN_BY_THE_OPERATOR: SignedDuration = SignedDuration::from_millis(800);
 
-/// How long a request may be on its way.
+/// How long a request may be in transit.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_millis(700);
 
-/// What was done that should not have been done any more.
+/// Everything that was done too late.
 pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
     let mut wrong = Vec::new();
-    // One that the harness sends late tells nothing about when it was sent.
+    // For a request that the harness delays, the time of arrival says nothing about when it was sent.
     if !case.plan.has_late_request() {
         wrong.extend(called_off(case));
         for bulk in bulks {
@@ -41,7 +41,7 @@ fn received(request: &Request) -> Timestamp {
 
 fn called_off(case: &Case<'_>) -> Vec<String> {
     let Some(time) = case.called_off else { return Vec::new() };
-    // Only the flag is looked at again; that a BulkUpdate is deleted has to be seen.
+    // Only the flag is read again; the deletion of a BulkUpdate has to be seen in a watch.
     if !case.plan.switches_off() && case.plan.hides_what_happens_in_the_middle() {
         return Vec::new();
     }
@@ -58,13 +58,13 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     let (_, status) = bulk.last();
     let mut ends = Vec::new();
     if let (Some(seconds), Some(start)) = (spec.active_deadline_seconds, &status.start_time) {
-        // The start on record may be two seconds early: it has whole seconds, and so has the clock.
+        // The recorded start may be two seconds early: it has whole seconds, and so has the clock.
         ends.push((start.0 + SignedDuration::from_secs(i64::from(seconds) + 2), "activeDeadlineSeconds"));
     }
     if let Some(time) = &spec.not_after {
         ends.push((time.0, "notAfter"));
     }
-    // Its deletion has to be seen.
+    // Its deletion has to be seen in a watch.
     let watched = case.plan.view.is_none_or(|(_, resource)| resource != Resource::BulkUpdates);
     let goes = |v: &&Version| v.uid == bulk.uid && (v.deleted || v.terminating());
     if let Some(gone) = case.versions.iter().find(goes).filter(|_| watched) {
@@ -72,7 +72,7 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     }
     let sets_the_end = |r: &&Request| {
         let guard = r.guard().and_then(|guard| guard.parse().ok());
-        // Another one may have the name.
+        // Another object may have the name.
         let stood = bulk.versions.iter().any(|(revision, ..)| Some(*revision) == guard);
         let of_this = r.is_record() && stood;
         let over = r.body.pointer("/status/completionTime").is_some_and(|time| !time.is_null());
@@ -84,7 +84,7 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     ends
 }
 
-/// Writes to targets after a deadline or the end, whatever became of them.
+/// Writes to targets after a deadline or the end, whatever the answer.
 fn written_too_late(case: &Case<'_>, bulk: &Bulk, alone: bool) -> Vec<String> {
     let for_it = |r: &&Request| {
         let by = r.body.pointer("/status/stopRequest/uid").and_then(|uid| uid.as_str());
@@ -99,7 +99,7 @@ fn written_too_late(case: &Case<'_>, bulk: &Bulk, alone: bool) -> Vec<String> {
     wrong
 }
 
-/// The status of what is over stays as it is, but for the generation.
+/// The status of a finished BulkUpdate does not change, except for the generation.
 fn told_after_the_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let mut wrong = Vec::new();
     let Some(end) = bulk.end().filter(|_| !case.plan.changes().any(|c| c == Change::WidenStatus)) else {

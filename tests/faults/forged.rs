@@ -1,4 +1,4 @@
-//! Whether the judge would notice: histories made up by hand, with a lie in each, and what has to be said of it.
+//! Tests of the judge: handmade histories with one lie each, and what the judge has to say about it.
 
 use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -20,7 +20,7 @@ use crate::{
     truth,
 };
 
-/// What may be wrong, and what comes of it.
+/// The problems found.
 type Judgement = fn() -> Result<(), Failed>;
 
 const JUDGEMENTS: [(&str, Judgement); 4] = [
@@ -38,12 +38,12 @@ fn expect(what: &str, is: bool, wanted: bool) -> Result<(), Failed> {
     if is == wanted { Ok(()) } else { Err(format!("{what}: {is}").into()) }
 }
 
-/// One that ran what is shipped, in peace.
+/// A plan of the shipped setup without faults.
 fn plan() -> Plan {
     Plan { shipped: true, ..Plan::in_peace(&SCENARIOS[0]) }
 }
 
-/// A moment, counted in milliseconds from an hour ago.
+/// A time, in milliseconds from an hour ago.
 fn at(millis: i64) -> Timestamp {
     let begin = Timestamp::from_second(1_900_000_000).unwrap();
     begin + SignedDuration::from_millis(millis)
@@ -76,7 +76,7 @@ fn in_state(revision: u64, state: &str) -> Version {
     version("executions", "stop-me", revision, 0, json!({"status": {"state": state}}))
 }
 
-/// A BulkUpdate as it was made, and with a status.
+/// A BulkUpdate as it was created, and with a status.
 #[allow(clippy::needless_pass_by_value, reason = "it is made on the spot")]
 fn bulk(revision: u64, millis: i64, status: Value) -> Version {
     let spec = json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED"}], "dryRun": true});
@@ -91,20 +91,20 @@ fn says(result: &str) -> Value {
         "summary": {"total": 1, "planned": 0, "eligible": 1, "scheduled": 0, "settled": 0, "refused": 0, "failed": 0}})
 }
 
-/// What was eligible until the operator was shown otherwise, and what was not any more when it began to look.
+/// Eligible until the operator was shown otherwise, and no longer eligible when it started its pass.
 fn plans_rest_on_what_was_shown() -> Result<(), Failed> {
     let plan = plan();
     for (result, word) in [(ItemResult::Planned, "Planned"), (ItemResult::Eligible, "Eligible")] {
         let (eligible, done) = (in_state(10, "RUNNING"), in_state(11, "COMPLETED"));
         let status = bulk(20, 0, says(word));
         for (shown, live, wanted) in [
-            // A watch that is behind, or held back.
+            // A watch that is behind, or delayed.
             (vec![&eligible], None, true),
-            // It had been told otherwise.
+            // It had been shown otherwise.
             (vec![&eligible, &done], None, false),
-            // A watch that is taken back in time.
+            // A watch that goes back in time.
             (vec![&done, &eligible], None, true),
-            // A live read that came before.
+            // An earlier live read.
             (vec![&done], Some(&eligible), true),
             // It was never shown.
             (vec![], None, false),
@@ -128,7 +128,7 @@ fn plans_rest_on_what_was_shown() -> Result<(), Failed> {
             let is = truth::claim_is_true(&case, &bulks[0], Kind::Execution, &item, status.revision);
             expect(&format!("{word} after {revisions:?}"), is, wanted)?;
         }
-        // Where no operator has said so, it has to have been so since the BulkUpdate was made.
+        // If it was not the operator that wrote it, it has to be true since the BulkUpdate was created.
         let bases = Bases::new(true);
         for (made, wanted) in [(10, true), (15, false)] {
             let mut case = Case::of(&plan, &bases, None);
@@ -160,7 +160,7 @@ fn request(agent: &str, verb: &str, resource: &str, millis: i64) -> Request {
     }
 }
 
-/// Writes of one that leads, of one that never did, of one whose renewal is old, and of one whose Lease another has taken.
+/// Writes by a leader, by a replica that never led, by one whose last renewal is old, and by one whose Lease was taken.
 fn only_the_leader_writes() -> Result<(), Failed> {
     let plan = plan();
     let bases = Bases::new(true);
@@ -191,7 +191,7 @@ fn only_the_leader_writes() -> Result<(), Failed> {
     expect("nobody leads", leases::of(&case).is_empty(), false)
 }
 
-/// A policy that was there all the time, and one that was weak, missing, young or changed when the BulkUpdate was made.
+/// A policy that was always in force, and one that was weak, missing, young or changed when the BulkUpdate was created.
 fn nothing_is_planned_unchecked() -> Result<(), Failed> {
     let bases = Bases::new(true);
     let guard = |resource: Resource, revision, millis, rest| {
@@ -237,7 +237,7 @@ fn nothing_is_planned_unchecked() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A stop of which the audit log does not tell: then what rests on that log shows nothing.
+/// A stop that is missing from the audit log: then what is based on that log shows nothing.
 fn the_accounts_agree() -> Result<(), Failed> {
     let plan = plan();
     let bases = Bases::new(true);

@@ -1,5 +1,5 @@
-//! The judgement over one plan, from the observer's history and the API server's audit log. It knows the rules in words
-//! of its own, and does not believe the operator's status: that is judged too.
+//! The judge of one plan, based on the observer's history and the API server's audit log. It implements the rules
+//! independently of the operator, and does not trust the operator's status: that is judged too.
 
 use std::collections::HashMap;
 
@@ -29,18 +29,18 @@ pub struct Case<'a> {
     pub called_off: Option<Timestamp>,
     /// The objects that others have deleted, by uid.
     pub others_deleted: Vec<String>,
-    /// What the plans rest on.
+    /// What the plans are based on.
     pub bases: &'a Bases,
-    /// The Lease and what checks authors, where what is shipped runs.
+    /// The Lease, the admission policy and its binding, where the shipped setup runs.
     pub shipped: Vec<Version>,
-    /// The lives that were held, and the paths of the requests that were under way then.
+    /// The lives that were held, and the paths of the requests that were in flight then.
     pub held: Vec<(String, String)>,
-    /// When a fault that lasts has struck first and last.
+    /// When a fault that lasts hit the first and the last request.
     pub lasted: Option<[Timestamp; 2]>,
     pub wrong: Vec<String>,
 }
 
-/// A BulkUpdate and all that was ever seen of it.
+/// A BulkUpdate and all versions of it that were seen.
 pub struct Bulk {
     pub uid: String,
     pub created: String,
@@ -48,13 +48,13 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// The last status, and the revision that it came with.
+    /// The last status, and its revision.
     pub fn last(&self) -> (u64, BulkUpdateStatus) {
         let (revision, _, bulk) = self.versions.last().unwrap();
         (*revision, bulk.status.clone().unwrap_or_default())
     }
 
-    /// The revision in which it ended.
+    /// The revision at which it finished.
     pub fn end(&self) -> Option<u64> {
         let over = |bulk: &BulkUpdate| bulk.status.as_ref().is_some_and(|s| s.completion_time.is_some());
         self.versions.iter().find(|(_, _, bulk)| over(bulk)).map(|(revision, ..)| *revision)
@@ -69,7 +69,7 @@ impl Bulk {
         })
     }
 
-    /// Whether it asks for this to be done to this very object.
+    /// Whether it asks for this action on this very object.
     fn asks(&self, kind: Kind, id: &str, uid: &str, verb: TargetStatus) -> bool {
         let spec = &self.versions[0].2.spec;
         let item = spec.items(kind).iter().find(|i| i.id == id && i.target_status == verb);
@@ -162,7 +162,7 @@ impl<'a> Case<'a> {
         self.plan.changes().any(|c| c == Change::WidenStatus) && !bulk.has_its_items(status)
     }
 
-    /// All that does not hold.
+    /// All violations.
     pub fn judged(mut self) -> Vec<String> {
         let bulks = self.bulk_updates();
         self.guards();
@@ -182,9 +182,10 @@ impl<'a> Case<'a> {
         self.wrong
     }
 
-    /// Every destructive request carries its guard, whatever became of it, and is of a kind that the operator may send.
+    /// Every destructive request carries its precondition, whatever the answer, and is of a kind that the operator may
+    /// send.
     fn guards(&mut self) {
-        // The deletion at the end of a BulkUpdate's TTL is one like any other.
+        // The deletion of a BulkUpdate after its TTL is like any other.
         let destroys = |r: &&Request| r.is_target_write() || r.verb == "delete";
         for r in self.requests.clone().iter().filter(destroys) {
             let uid = r.body.pointer("/preconditions/uid");
@@ -202,7 +203,7 @@ impl<'a> Case<'a> {
             if r.guard().is_none() {
                 self.say(format!("a status without a guard: {}", r.body));
             }
-            // What got no answer may have been written.
+            // A write without an answer may have been carried out.
             if r.code >= 500 {
                 last.remove(&*r.name);
             }
@@ -223,15 +224,15 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether an object was there when the BulkUpdate was created.
+    /// Whether an object existed when the BulkUpdate was created.
     pub fn is_older(&self, object: &Version, bulk: &Bulk) -> bool {
         let first = self.versions.iter().filter(|v| v.uid == object.uid).map(|v| v.revision).min();
         let before = first.is_some_and(|first| first < bulk.versions[0].0);
         object.created() < &*bulk.created || (object.created() == bulk.created && before)
     }
 
-    /// The audit log, on which other judgements rest, tells of each change that the observer has seen, if not always what was
-    /// answered: who asked may have died by then.
+    /// The audit log, on which other checks are based, has each change that the observer has seen, though not always
+    /// its answer: the client may have died by then.
     pub fn accounts_agree(&self) -> Vec<String> {
         let mut seen: HashMap<&str, (bool, bool)> = HashMap::new();
         let mut unknown = Vec::new();
@@ -252,7 +253,8 @@ impl<'a> Case<'a> {
         unknown
     }
 
-    /// Every accepted write hit an object that was eligible and planned on record; none was hit twice.
+    /// Every accepted write is to an object that was eligible and had been planned in a stored status; none is made
+    /// twice.
     fn writes(&mut self, bulks: &[Bulk]) {
         let mut hit: Vec<(String, String)> = Vec::new();
         for r in self.requests.clone().iter().filter(|r| r.is_target_write() && r.succeeded()) {
@@ -291,7 +293,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Nothing is gone that nobody deleted or planned to delete; no stop without its BulkUpdate.
+    /// No object is gone unless somebody deleted it or its deletion was planned; no stop without its BulkUpdate.
     fn deletions(&mut self, bulks: &[Bulk]) {
         let targets: Vec<_> = self.versions.iter().filter(|v| v.plural != "bulkupdates").cloned().collect();
         for gone in targets.iter().filter(|v| v.deleted) {
@@ -325,7 +327,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Where nobody but the operator changed anything, it ends as it does in peace.
+    /// Where only the operator changed anything, the outcome is the same as without faults.
     fn as_in_peace(&mut self, bulks: &[Bulk]) {
         if !self.plan.is_calm() {
             return;
@@ -353,7 +355,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Without faults: a write for each item that is written, a read for each that is refused or not settled in time, five others.
+    /// Without faults: a write for each item that is written, a read for each that is refused or not settled in time,
+    /// and five others.
     fn cost(&mut self, bulks: &[Bulk]) {
         let [bulk] = bulks else { return };
         if !self.plan.is_in_peace() || self.plan.scenario.outcomes.is_empty() {
@@ -372,7 +375,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The target whose write was answered with a made-up final refusal.
+    /// The target whose write got a made-up final refusal.
     fn refused_for_good(&self) -> Option<String> {
         let final_refusal = |fault| matches!(fault, Fault::Answer { code: 410, passed_on: false, .. });
         let strike = self.plan.strikes.iter().find(|strike| final_refusal(strike.fault))?;

@@ -1,7 +1,8 @@
-//! Every fault at every place. The operator runs in this process, with the shipped rights and against a real API server,
-//! but for the faults; what really happened is told by an observer of its own. A plan's name says what goes wrong where:
-//! `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. Those that `make test` does not
-//! run are marked as ignored; `make test-faults` runs them, and `FAULTS_SELECTION=pairs make test-faults` a selection of them.
+//! Every fault at every place. The operator runs in this process, with the shipped rights and against a real API
+//! server, except for the faults; an observer of its own records what really happened. A plan's name says what goes
+//! wrong where: `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. Those that `make test`
+//! does not run are marked as ignored; `make test-faults` runs them, and `FAULTS_SELECTION=pairs make test-faults` a
+//! selection of them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -46,19 +47,19 @@ use plan::{Learnt, Plan};
 use scenario::{SCENARIOS, Scenario};
 use tally::{Shown, TALLY};
 
-/// Where everything but the operator runs.
+/// Where everything except the operator runs.
 static OUTSIDE: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// Most plans wait most of the time.
+/// Most plans spend most of their time waiting.
 const AT_ONCE: usize = 12;
 
-/// How often a plan is run whose fault does not strike, where that is a matter of luck.
+/// How often a plan is run whose fault does not occur, where that depends on timing.
 const ATTEMPTS: usize = 3;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    // A plan that is named needs no other scenario.
+    // Naming a plan runs only its scenario.
     let named = arguments.filter.as_ref().and_then(|filter| filter.split('/').nth(1));
     let of_no_plan = |filter: &String| ["judge/", "selection/"].iter().any(|start| filter.starts_with(start));
     let of_no_plan = arguments.filter.as_ref().is_some_and(of_no_plan);
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     let mut plans = Vec::new();
     for (scenario, (learnt, wrong)) in scenarios.iter().zip(learnt) {
         let of_scenario = plan::of(scenario, &learnt).into_iter().filter(|plan| share.has(&plan.name));
-        // If all is not well in the run that the places come from, there may be more of them.
+        // If the run without faults fails, there may be more places than it shows.
         plans.extend(
             of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_in_peace() && !plan.shipped), plan)),
         );
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
         println!("selected: {} of {} plans, besides the quick ones", chosen.len(), plans.len());
         plans.retain(|(_, plan)| plan.quick || chosen.contains(&plan.name));
     }
-    // Those that wait longest until they can begin come last.
+    // Plans that wait longest before they can begin come last.
     plans.sort_by_key(|(_, plan)| plan.guard.is_some());
     for (number, (_, plan)) in plans.iter_mut().enumerate().filter(|(_, (_, plan))| plan.guard.is_some()) {
         plan.own_policy = Some(format!("own-{number}.{}", guards::POLICY));
@@ -114,7 +115,7 @@ fn main() -> ExitCode {
     if enough { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
-/// A part of the plans, by their names: `FAULTS_SHARE=1/2` is one half, and `2/2` the other.
+/// A share of the plans, by their names: `FAULTS_SHARE=1/2` is one half, and `2/2` the other.
 struct Share {
     part: u64,
     of: u64,
@@ -136,14 +137,15 @@ impl Share {
     }
 }
 
-/// What a run in peace sends, and what went wrong in it. Of two runs, for a slow one may read the flag once more.
+/// What a run without faults sends, and what went wrong in it. There are two runs, because a slow one may read the flag
+/// once more.
 async fn learn(scenario: &'static Scenario) -> (Learnt, Option<String>) {
     let [one, other] = [run::run(&Plan::in_peace(scenario)).await, run::run(&Plan::in_peace(scenario)).await];
     (one.learnt.in_common(&other.learnt), one.wrong.or(other.wrong))
 }
 
 fn attempt(plan: &Plan) -> Result<Completion, Failed> {
-    // Where what is sent is determined, a fault that does not strike has found something that should not be so.
+    // Where the requests are deterministic, a fault that does not occur indicates a bug.
     let attempts = if plan.is_a_matter_of_luck() { ATTEMPTS } else { 1 };
     let mut account = String::new();
     for _ in 0..attempts {

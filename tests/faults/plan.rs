@@ -1,4 +1,4 @@
-//! Which plans there are: every fault at every place that a run in peace has shown.
+//! Which plans there are: every fault at every place that a run without faults has shown.
 
 mod views;
 
@@ -13,7 +13,7 @@ use crate::{
     shipped,
 };
 
-/// A run of a scenario with what goes wrong in it.
+/// A run of a scenario with its faults.
 #[derive(Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Plan {
@@ -21,32 +21,33 @@ pub struct Plan {
     pub scenario: &'static Scenario,
     pub strikes: Vec<Strike>,
     pub view: Option<(View, Resource)>,
-    /// What somebody does to every target while the view is wrong, before the BulkUpdate is made.
+    /// What somebody does to every target while the view is wrong, before the BulkUpdate is created.
     pub unseen: Option<Change>,
-    /// Whether it belongs to the part that `make test` runs.
+    /// Whether `make test` runs it.
     pub quick: bool,
-    /// Whether the second crash of a pair is sure to find something left to strike.
+    /// Whether the second crash of a pair is sure to find a request to hit.
     pub strikes_twice: bool,
-    /// Whether what is shipped runs: two replicas, which take turns by the Lease, serve all namespaces, and plan nothing that
-    /// the admission policy does not cover. Else one process, without Lease, fence and policy, serves one namespace.
+    /// Whether it runs the shipped setup: two replicas with leader election, which serve all namespaces and plan
+    /// nothing that the admission policy does not cover. Otherwise one process, without Lease, fence and policy, serves
+    /// one namespace.
     pub shipped: bool,
-    /// What somebody does to the admission policy or its binding before the BulkUpdate is made; what is not put back by then is
-    /// put back afterwards.
+    /// What somebody does to the admission policy or its binding before the BulkUpdate is created; if it is not
+    /// restored by then, it is restored afterwards.
     pub guard: Option<Guard>,
-    /// Whether no operator runs while that is done and the BulkUpdate is made.
+    /// Whether no operator runs while that is done and the BulkUpdate is created.
     pub away: bool,
-    /// The name of the policy and the binding that it has for itself alone.
+    /// The name of its own policy and binding.
     pub own_policy: Option<String>,
 }
 
-/// What a run in peace has sent.
+/// What a run without faults has sent.
 pub struct Learnt {
     pub counts: HashMap<Call, usize>,
     pub writes: usize,
 }
 
 impl Learnt {
-    /// What two runs have both sent.
+    /// The requests that both runs have sent.
     pub fn in_common(&self, other: &Self) -> Self {
         let both = |(call, count): (&Call, &usize)| Some((*call, *count.min(other.counts.get(call)?)));
         Self { counts: self.counts.iter().filter_map(both).collect(), writes: self.writes.min(other.writes) }
@@ -93,31 +94,32 @@ impl Plan {
         self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_)))
     }
 
-    /// Whether somebody else is quicker.
+    /// Whether somebody else makes a change first.
     pub fn is_a_race(&self) -> bool {
         self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Race(_)))
     }
 
-    /// Whether the operator is made to crash in two lives.
+    /// Whether the operator crashes in two lives.
     pub fn is_a_pair(&self) -> bool {
         self.strikes.len() == 2 && self.strikes.iter().any(|strike| strike.life > 0)
     }
 
-    /// Whether this view shows the operator, at its end, what it has not shown before: then what is made later rests on it.
+    /// Whether this view, when it ends, shows the operator something new: then what is created later is based on it.
     pub fn view_ends_before_the_bulk_update(&self) -> bool {
         let on_guards = |(_, resource): &(View, Resource)| Resource::GUARDS.contains(resource);
         let hides = |(view, _): &(View, Resource)| matches!(view, View::Hold | View::Lose | View::Back);
         self.view.filter(on_guards).is_some_and(|view| hides(&view))
     }
 
-    /// How many requests have to be struck (or, in a view, whether any event met it), or the plan has shown nothing. The
-    /// second crash of a pair may have nothing left to strike.
+    /// How many requests have to be hit (or, in a view, events affected) for the plan to show anything. The second
+    /// crash of a pair may have no request to hit.
     pub fn bound(&self) -> usize {
         let bound = self.strikes.iter().filter(|strike| strike.life == 0 || self.strikes_twice);
         bound.map(|strike| strike.lasts.at_least()).sum::<usize>() + usize::from(self.view.is_some())
     }
 
-    /// Whether what is sent, and not only when, is a matter of luck: then so is whether there is anything to strike.
+    /// Whether the set of requests, and not only their order, depends on timing: then so does whether there is anything
+    /// to hit.
     pub fn is_a_matter_of_luck(&self) -> bool {
         self.scenario.outcomes.is_empty() && self.scenario.max_in_flight > 1
     }
@@ -128,7 +130,7 @@ impl Plan {
         self.strikes.iter().any(|s| silent(s) || s.lasts == HALF_A_MINUTE)
     }
 
-    /// Whether a write to a target may come in long after it was sent.
+    /// Whether a write to a target may arrive long after it was sent.
     pub fn has_late_request(&self) -> bool {
         self.strikes.iter().any(|strike| {
             let of_a_target = matches!(strike.place, Place::Nth(call, _) if call.is_target_write());
@@ -136,7 +138,7 @@ impl Plan {
         })
     }
 
-    /// Whether the harness may have sent this request, after its operator had.
+    /// Whether the harness may have sent this request on behalf of its operator.
     pub fn is_sent_late(&self, request: &Request) -> bool {
         self.strikes
             .iter()
@@ -150,8 +152,8 @@ impl Plan {
             })
     }
 
-    /// Whether nobody but the operator does anything but what the scenario says, and whatever fails leaves it the time that it
-    /// has in peace.
+    /// Whether only the operator acts, apart from the scenario itself, and the faults leave it as much time as it has
+    /// without them.
     pub fn is_calm(&self) -> bool {
         let counts = |change| {
             !matches!(
@@ -189,12 +191,12 @@ impl Plan {
         reaction || self.changes().any(off)
     }
 
-    /// Whether what it watches is wrong only from its first record on; before that it would not see its BulkUpdate.
+    /// Whether its watches are wrong only from its first record on; before that it would not see its BulkUpdate.
     pub fn view_begins_at_the_record(&self) -> bool {
         self.hides_what_happens_in_the_middle() && self.view == Some((View::Hold, Resource::BulkUpdates))
     }
 
-    /// Whether the operator can't see in its watch what is done in the middle.
+    /// Whether the operator's watch hides the change in the middle.
     pub fn hides_what_happens_in_the_middle(&self) -> bool {
         match (self.scenario.reaction, self.view) {
             (Reaction::InTheMiddle(_, told_by), Some((View::Hold | View::Before, resource))) => {
@@ -248,10 +250,10 @@ pub const RACES: [Change; 16] = [
     Change::FlagOff,
 ];
 
-/// Whether the fault means anything there.
+/// Whether the fault makes sense there.
 pub fn fits(fault: Fault, call: Call) -> bool {
     match fault {
-        // Reads may be lost; that they come late means nothing.
+        // Reads may be lost; delaying them makes no difference.
         Fault::Late(_) => call.is_write(),
         Fault::Silence { passed_on } | Fault::Answer { passed_on, .. } if !call.is_write() => !passed_on,
         _ => true,
@@ -281,13 +283,14 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     }
     for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
         for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
-            // What was carried out is not sent again: more than this there is nothing to strike in the second life.
+            // What was carried out is not sent again: beyond this, the second life sends nothing to hit.
             let left = learnt.writes - first + usize::from(a == Moment::Before);
             for second in 1..=left {
                 let crash =
                     |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
                 let strikes = vec![crash(0, first, a), crash(1, second, b)];
-                // The end, at least, is left to be told; unless nothing is told of what was deleted. Reports may be fewer.
+                // At least the end remains to be reported, unless the BulkUpdate was deleted. There may be fewer
+                // reports.
                 let strikes_twice = second == 1 && !scenario.deletes_its_bulk_update();
                 plans.push(Plan { strikes_twice, ..Plan::strike("crash", scenario, strikes, plain) });
             }
@@ -295,7 +298,7 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     }
     for (call, place) in places().filter(|_| !scenario.in_short) {
         for fault in answers().into_iter().filter(|fault| fits(*fault, call)) {
-            // Those that take long are few.
+            // There are few slow ones.
             let slow = matches!(fault, Fault::Silence { .. }) && !call.is_write();
             let strike = Strike::once(place, fault);
             plans.push(Plan::strike("answers", scenario, vec![strike], plain && !slow));
@@ -306,7 +309,7 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     {
         // Where one kind is switched off, the other is not.
         let off = matches!(scenario.reaction, Reaction::InTheMiddle(Change::DeploymentsOff, _));
-        // There has to be somebody whom a forged status could strike.
+        // A forged status needs an object that it could affect.
         let bystander = scenario.targets.iter().any(|target| target.name == "bystander");
         let fits = |change: &Change| match change {
             Change::FlagOff => !off,
@@ -329,14 +332,15 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     plans
 }
 
-/// What fails for a while: four requests in a row, or three seconds long. Silence is for two, which takes 20 seconds.
+/// What fails for a while: four requests in a row, or for three seconds. Silence is for two requests, which takes 20
+/// seconds.
 fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     let mut plans = Vec::new();
     for call in [Call::Record, Call::Stop, Call::Delete, Call::ReadTarget, Call::ReadFlag] {
         for nth in 1..=learnt.counts.get(&call).copied().unwrap_or_default() {
             let place = Place::Nth(call, nth);
             let answer = |code| Fault::Answer { code, retry_after: None, passed_on: false };
-            // A read meets no conflict.
+            // A read cannot conflict.
             let codes = [409, 429, 503].into_iter().filter(|code| *code != 409 || call.is_write());
             let answers =
                 codes.flat_map(|code| [Lasts::Requests(4), Lasts::Seconds(3)].map(|l| (answer(code), l)));

@@ -1,4 +1,4 @@
-//! The course of one plan: a namespace of its own, the operator in as many lives as it takes, and the judgement.
+//! Runs one plan: a namespace of its own, the operator in as many lives as it takes, and the judge.
 
 mod course;
 mod guard;
@@ -31,62 +31,62 @@ use crate::{
     view::Views,
 };
 
-/// How long a plan may take: less than the minute after which the operator looks again at all that it waits for, so that a
-/// lost wake-up is seen.
+/// How long a plan may take: less than the minute after which the operator rechecks everything that it waits for, so
+/// that a lost wake-up is noticed.
 const DEADLINE: Duration = Duration::from_secs(45);
 
-/// How long it may take where nothing is answered, which takes the operator ten seconds each time, or where something fails
-/// for half a minute.
+/// The same where requests get no answer, which takes the operator ten seconds each, or where something fails for half
+/// a minute.
 const LONG_DEADLINE: Duration = Duration::from_secs(75);
 
-/// How long is waited for the operator's watches, which a fault may hold up.
+/// How long to wait for the operator's watches, which a fault may delay.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The same where another replica may have to lead first.
+/// The same where another replica may have to become the leader first.
 const PATIENCE_TO_LEAD: Duration = Duration::from_secs(12);
 
-/// How long a BulkUpdate waits for the admission policy, before it is put back.
+/// How long a BulkUpdate waits for the admission policy before it is restored.
 const WAITS: Duration = Duration::from_millis(1500);
 
-/// How many lives an operator may have in one plan. More, and it does not get on by itself.
+/// How many lives an operator may have in one plan. If it needs more, it makes no progress by itself.
 const MOST_LIVES: usize = 12;
 
-/// How long an operator sends nothing that is not about to.
+/// How long an operator without pending work sends nothing.
 const CALM: Duration = Duration::from_millis(300);
 
-/// The same where it may be waiting before it tries again.
+/// The same where it may be in a back-off.
 const CALM_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
 
-/// How long a wrong view lasts, if the BulkUpdate does not end before.
+/// How long a wrong view lasts, if the BulkUpdate does not finish before.
 const VIEW_LASTS: Duration = Duration::from_millis(1500);
 
-/// The same where it shows an old BulkUpdate, which may not come to its end as long as nothing else is seen.
+/// The same where it shows an old BulkUpdate, which may not finish as long as nothing newer is seen.
 const OLD_VIEW_LASTS: Duration = Duration::from_secs(5);
 
-/// How many requests a life may send at most, watches and events included; in peace they are 10 to 18. More, and it is
-/// spinning.
+/// The maximum of requests in one life, including watches and events; without faults there are 10 to 18. More indicates
+/// a hot loop.
 const REQUESTS_A_LIFE: usize = 30;
 
-/// How many more for each BulkUpdate but the first.
+/// How many more for each additional BulkUpdate.
 const REQUESTS_FOR_ANOTHER: usize = 20;
 
-/// The same where a fault lasts: in 3 seconds of growing waits each of six retries takes a look, in 20 seconds without an
-/// answer the flag is read each second.
+/// The same for a lasting fault: in 3 seconds of back-off, each of six retries reads the object; in 20 seconds without
+/// answers, the flag is read each second.
 const REQUESTS_WHERE_IT_LASTS: usize = 45;
 
-/// What came of a plan.
+/// The outcome of a plan.
 pub struct Course {
     /// What was sent in the first life.
     pub learnt: Learnt,
     /// What went wrong, and the operator's log.
     pub wrong: Option<String>,
-    /// In one line.
+    /// A one-line summary.
     pub account: String,
-    /// How many requests were struck; and whether any event met the view.
+    /// How many requests were hit by faults, or whether any event was affected by the view.
     pub struck: usize,
-    /// How many of the strikes have changed nothing.
+    /// How many of the faults have changed nothing.
     pub in_vain: usize,
-    /// How many requests the busiest life has sent.
+    /// The maximum number of requests in one life.
     pub most_requests: usize,
 }
 
@@ -98,7 +98,7 @@ struct Runner<'a> {
     lives: Vec<Arc<Life>>,
     log: Log,
     running: Vec<Running>,
-    /// How many replicas have ended and are not started again yet.
+    /// How many replicas have ended and have not been restarted yet.
     ended: usize,
     /// Whether a replica has lost the Lease.
     lost: bool,
@@ -156,7 +156,7 @@ pub async fn run(plan: &Plan) -> Course {
     wrong.extend(ended.err());
     wrong.extend(runner.shared.conduct.wrong());
     wrong.extend(runner.nothing_came_of_it());
-    // Whoever loses the Lease ends at once, before it has told of all that it has sent.
+    // A replica that loses the Lease ends at once, before it has logged everything that it has sent.
     wrong.extend(unlogged::of(plan, &runner.lives, &runner.log).filter(|_| !runner.lost));
     if has_panicked(&namespace) {
         wrong.push("a panic".into());
@@ -164,10 +164,10 @@ pub async fn run(plan: &Plan) -> Course {
     let busiest = runner.lives.iter().max_by_key(|life| life.sent()).unwrap();
     let most_requests = busiest.sent();
     let takes_long = |fault| matches!(fault, Fault::Silence { .. });
-    // What is made at the same moment is read again and again until its watch has come that far.
+    // Objects created at the same moment are read repeatedly until the watch has caught up.
     let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault))
         || !plan.scenario.at_the_same_moment.is_empty();
-    // A watch that is closed is begun anew.
+    // A watch that was closed is restarted.
     let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
     let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);
     let allowed = if lasts { REQUESTS_WHERE_IT_LASTS } else { REQUESTS_A_LIFE };
@@ -204,7 +204,7 @@ fn told(bulk: &BulkUpdate) -> String {
 }
 
 impl Runner<'_> {
-    /// Starts it: two replicas, where what is shipped runs, of which the first one leads.
+    /// Starts it: with the shipped setup, two replicas, the first of which leads.
     async fn start_all(&mut self) -> Result<(), String> {
         self.start();
         self.synced().await?;
@@ -228,7 +228,7 @@ impl Runner<'_> {
         self.running.push(Running::start(&self.cluster, life, self.plan, self.log.clone()));
     }
 
-    /// Asks all to end, and waits for that.
+    /// Asks all replicas to end, and waits for that.
     async fn stop_all(&mut self) -> Result<(), String> {
         self.ended = 0;
         let ends = join_all(self.running.drain(..).map(Running::stop)).await;
@@ -242,12 +242,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Whether a replica may end so by itself: it is started again then.
+    /// Whether a replica may exit like this by itself; it is restarted then.
     fn may_be(&self, error: &str) -> bool {
         self.plan.shipped && error.contains("lost the Lease")
     }
 
-    /// The one that leads, if there are two.
+    /// The leader, if there are two replicas.
     fn leading(&self) -> &Arc<Life> {
         let leader = self.cluster.leader();
         let leading = self.running.iter().find(|running| running.life.name() == leader);
@@ -268,7 +268,8 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// What was meant to happen beside the faults and did not: then the plan shows less than it says.
+    /// Events that the plan needs, besides its faults, and that did not happen: then the plan shows less than its name
+    /// says.
     fn nothing_came_of_it(&self) -> Option<String> {
         let stopped = self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
         let middle = self.shared.in_the_middle.as_ref();
@@ -283,7 +284,7 @@ impl Runner<'_> {
 
     /// Waits until the operator sends nothing any more.
     async fn until_calm(&mut self) -> Result<(), String> {
-        // What was answered with a failure may be tried again a moment later.
+        // Failed requests may be retried a moment later.
         let retries =
             |strike: &Strike| !(strike.fault.ends_a_life() || matches!(strike.fault, Fault::Race(_)));
         let deleted = self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted);
@@ -303,7 +304,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Waits until something happens, and starts the operator again if that is its death.
+    /// Waits until something happens, and restarts the operator if it has died.
     async fn wait_a_while(&mut self) -> Result<(), String> {
         if self.ended > 0 && self.running.iter().any(|running| running.life.name() == self.cluster.leader()) {
             self.ended -= 1;
@@ -329,7 +330,7 @@ impl Runner<'_> {
         if self.lives.len() >= MOST_LIVES {
             return Err(format!("{MOST_LIVES} lives and no end"));
         }
-        // As the kubelet does it; but the one that waits has its turn first, so that it is known which one leads next.
+        // As the kubelet restarts it; but the standby takes over first, so that it is known which one leads next.
         if self.running.is_empty() {
             self.start();
         } else {
@@ -338,8 +339,8 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Whether every BulkUpdate has come to its end, and all that it has deleted is known to be gone: the observer watches
-    /// each resource by itself, and may see the end first.
+    /// Whether every BulkUpdate has finished, and everything that it has deleted is known to be gone: the observer
+    /// watches each resource separately, and may see the end first.
     fn is_over(&self) -> bool {
         self.has_ended() && self.all_deletions_are_seen()
     }
@@ -368,7 +369,7 @@ impl Runner<'_> {
             })
     }
 
-    /// What others do as things happen.
+    /// The actions of others, triggered by what happens.
     async fn react(&mut self) {
         let versions = self.cluster.history.versions();
         let scenario = self.plan.scenario;

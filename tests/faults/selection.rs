@@ -29,8 +29,8 @@ pub fn pairs<'a>(plans: impl Iterator<Item = &'a Plan> + Clone) -> HashSet<Strin
     cover(quick.iter().map(|plan| &*plan.name), others.iter().map(|plan| &*plan.name))
 }
 
-/// A greedy cover: enough of `others` that together with `anyway` they show everything. The next one is always the one that adds
-/// the most; of several, one whose scenario was chosen the fewest times so far; of these, the first.
+/// A greedy cover: enough of `others` that together with `anyway` they show everything. The next one is always the one
+/// that adds the most; on a tie, one whose scenario was chosen the fewest times so far, and then the first.
 fn cover<'a>(
     anyway: impl Iterator<Item = &'a str>,
     others: impl Iterator<Item = &'a str>,
@@ -58,7 +58,8 @@ fn scenario(name: &str) -> &str {
     name.split('/').nth(1).unwrap_or_default()
 }
 
-/// What a plan shows, taken from its name: family and scenario, and family and fault and place, in the first life or a later one.
+/// What a plan shows, from its name: family and scenario, and family, fault and place, in the first life or a later
+/// one.
 fn shows(name: &str) -> Vec<String> {
     let mut parts = name.splitn(3, '/');
     let family = parts.next().unwrap_or_default();
@@ -90,7 +91,7 @@ fn likely() -> Vec<Plan> {
         .collect()
 }
 
-/// What a plan consists of, independent of its name.
+/// The parts of a plan, without using its name.
 fn made_of(plan: &Plan) -> BTreeSet<String> {
     let family = plan.name.split('/').next().unwrap_or_default();
     let mut parts = BTreeSet::from([format!("{family} {}", plan.scenario.name)]);

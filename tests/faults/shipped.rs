@@ -1,5 +1,6 @@
-//! The plans in which what is shipped runs: two replicas with Lease and fence, all namespaces, the admission policy in force. What
-//! strikes it is about the Lease and the policy; besides, the leader crashes, is held or asked to end, and the other goes on.
+//! The plans that run the shipped setup: two replicas with Lease and fence, all namespaces, the admission policy in
+//! force. Their faults are about the Lease and the policy; besides, the leader crashes, is held or asked to end, and
+//! the other replica takes over.
 
 use crate::{
     fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
@@ -10,7 +11,7 @@ use crate::{
 /// What somebody does to the Lease.
 const ABOUT_THE_LEASE: [Change; 3] = [Change::TakeLease, Change::FreeLease, Change::DeleteLease];
 
-/// The scenarios in which the leader crashes, is held or asked to end, and no more.
+/// The scenarios in which only the leader crashes, is held or asked to end.
 const IN_SHORT: [&str; 7] =
     ["both-kinds", "dry-run", "ttl", "flag-off", "deleted-midway", "two-bulk-updates", "one-kind-off"];
 
@@ -59,7 +60,7 @@ fn crashes(scenario: &'static Scenario, learnt: &Learnt, quick: bool) -> Vec<Pla
         }
     }
     if quick {
-        // Before there is anything to do, and while that is looked at.
+        // Before there is anything to do, and while the targets are read.
         let others = [
             Call::ReadLease,
             Call::CreateLease,
@@ -80,7 +81,7 @@ fn crashes(scenario: &'static Scenario, learnt: &Learnt, quick: bool) -> Vec<Pla
     plans
 }
 
-/// The leader crashes, and so does the one that goes on.
+/// The leader crashes, and then its successor.
 fn pairs(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     let mut plans = Vec::new();
     for first in 1..learnt.writes {
@@ -95,7 +96,7 @@ fn pairs(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     plans
 }
 
-/// What strikes the writes in the other families, and what others do meanwhile.
+/// Faults of writes that the other families have, and what others do in the meantime.
 fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (call, place) in writes(learnt) {
@@ -121,7 +122,7 @@ fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     plans
 }
 
-/// The first stop has to wait for so many seconds: there is a middle.
+/// The first stop has to wait for so many seconds, so that something can happen in the middle.
 const fn busy(seconds: u32) -> Strike {
     let fault = Fault::Answer { code: 429, retry_after: Some(seconds), passed_on: false };
     Strike::once(Place::Nth(Call::Stop, 1), fault)
@@ -150,10 +151,10 @@ fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
 /// The leader is cut off from the Lease.
 const LOST: Fault = Fault::Answer { code: 503, retry_after: None, passed_on: false };
 
-/// It can't know that its renewals take hold.
+/// It can't know that its renewals are committed.
 const LOST_AND_RENEWED: Fault = Fault::Silence { passed_on: true };
 
-/// Somebody takes the Lease, and it can't be read or made.
+/// Somebody takes the Lease, and it can't be read or created.
 fn leases(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (_, place) in writes(learnt) {
@@ -184,7 +185,7 @@ const fn is_about_writes(fault: Fault) -> bool {
     )
 }
 
-/// What befalls the one that takes over.
+/// Faults of the replica that takes over.
 fn takeovers(scenario: &'static Scenario) -> Vec<Plan> {
     let crash = Strike::once(Place::Nth(Call::Stop, 1), Fault::Crash(Moment::Committed));
     let take = Place::Nth(Call::RenewLease, 1);
@@ -227,8 +228,8 @@ fn lists(scenario: &'static Scenario) -> Vec<Plan> {
     plans
 }
 
-/// The policy or its binding is weakened, deleted or made again; while it is watched, while that watch shows something else,
-/// while nobody watches, and with another leader when it is put back.
+/// The policy or its binding is weakened, deleted or created again: while it is watched, while that watch shows
+/// something else, while no operator runs, and with another leader when it is restored.
 fn guards(scenario: &'static Scenario) -> Vec<Plan> {
     let mut plans = Vec::new();
     for resource in Resource::GUARDS {

@@ -1,5 +1,5 @@
-//! How many plans have shown what they are for. One whose fault has found no place to strike shows nothing: it is counted as
-//! that, and too many of them are a failure.
+//! How many plans had any effect. A plan whose fault never occurs shows nothing: it is counted separately, and too many
+//! of them are a failure.
 
 use std::{
     collections::BTreeMap,
@@ -8,13 +8,12 @@ use std::{
 
 use crate::plan::Plan;
 
-/// Of how many plans one may find no place for its fault.
+/// One in so many plans may have a fault that does not occur.
 const ONE_IN: usize = 50;
 
 pub static TALLY: LazyLock<Mutex<Tally>> = LazyLock::new(Mutex::default);
 
-/// Of how many pairs of crashes the second one may find nothing left to strike, and of how many races somebody may change
-/// nothing.
+/// One in so many pairs of crashes may have no second crash, and one in so many races may have changed nothing.
 const EMPTY_ONE_IN: usize = 5;
 
 #[derive(Default)]
@@ -22,9 +21,10 @@ pub struct Tally {
     struck: usize,
     /// By family and scenario.
     not_struck: BTreeMap<String, usize>,
-    /// Pairs of crashes of which both have struck, and those whose second one found nothing left to strike.
+    /// Pairs of crashes that both occurred, and those whose second crash did not.
     pairs: [usize; 2],
-    /// Races in which somebody else has changed something, and those in which it was so already or not there any more.
+    /// Races in which somebody else has changed something, and those in which the change had already been made or the
+    /// object was gone.
     races: [usize; 2],
     most_requests: (usize, String),
 }
@@ -38,7 +38,7 @@ pub enum Shown {
 }
 
 impl Tally {
-    /// All has struck that was bound to; `strikes` of all, of which some were in vain.
+    /// All required faults have occurred; `strikes` in total, some of which changed nothing.
     pub fn struck(&mut self, plan: &Plan, strikes: usize, in_vain: usize) -> Shown {
         if plan.is_in_peace() {
             return Shown::All;
@@ -66,14 +66,14 @@ impl Tally {
         *self.not_struck.entry(group.to_owned()).or_default() += 1;
     }
 
-    /// A life has sent so many.
+    /// The number of requests of one life.
     pub fn requests(&mut self, name: &str, most: usize) {
         if most > self.most_requests.0 {
             self.most_requests = (most, name.to_owned());
         }
     }
 
-    /// Says what was counted, and whether it is good enough.
+    /// Prints the counts, and returns whether they are acceptable.
     pub fn conclude(&self) -> bool {
         let not: usize = self.not_struck.values().sum();
         let groups: Vec<_> = self.not_struck.iter().map(|(group, n)| format!("{n} of {group}")).collect();
@@ -94,7 +94,7 @@ impl Tally {
             ("were pairs without a second strike", empty_pairs, pairs + empty_pairs, EMPTY_ONE_IN),
             ("were races that changed nothing", empty_races, races + empty_races, EMPTY_ONE_IN),
         ];
-        // One alone says nothing about the others.
+        // One plan alone says nothing about the others.
         let too_many = too_many.iter().filter(|(_, n, all, one_in)| n * one_in > *all && *all > 1);
         too_many
             .inspect(|(what, _, _, one_in)| println!("more than one plan in {one_in} {what}: FAILED"))

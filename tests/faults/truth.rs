@@ -1,4 +1,4 @@
-//! Whether a status says what happened: no more, and no less.
+//! Checks that a status reports exactly what happened.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -10,7 +10,7 @@ use crate::{
     judge::{Bulk, Case, may, outcome},
 };
 
-/// What any status of this BulkUpdate said that was not so.
+/// All untrue statements in any status of this BulkUpdate.
 pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let mut wrong = Vec::new();
     for (revision, _, version) in &bulk.versions {
@@ -29,7 +29,7 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
         return wrong;
     }
     wrong.extend(shape(bulk, &status));
-    // What was in flight when it was deleted is told as well, if it lingers.
+    // What was in flight when it was deleted is reported as well, if a finalizer keeps it.
     let lingers =
         case.versions.iter().rfind(|v| v.uid == bulk.uid).is_some_and(|v| !v.deleted && v.terminating());
     if status.completion_time.is_some() || (lingers && status.summary.is_some() && !case.plan.crashes()) {
@@ -44,7 +44,7 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     wrong
 }
 
-/// Every item once, in order, and counts that sum.
+/// Every item once, in order, and counts that add up.
 fn shape(bulk: &Bulk, status: &BulkUpdateStatus) -> Vec<String> {
     let mut wrong = Vec::new();
     let Some(summary) = status.summary else {
@@ -69,7 +69,7 @@ impl Case<'_> {
         self.versions.iter().filter(move |v| v.plural == kind.plural() && v.name == id)
     }
 
-    /// What stood under a name from the creation of the BulkUpdate to a revision.
+    /// The versions under a name from the creation of the BulkUpdate to a revision.
     fn stood<'a>(&'a self, kind: Kind, id: &'a str, from: u64, to: u64) -> Vec<Option<&'a Version>> {
         let mut before = None;
         let mut stood = Vec::new();
@@ -85,14 +85,14 @@ impl Case<'_> {
         stood
     }
 
-    /// The revision from which on it says that this BulkUpdate has stopped it.
+    /// The revision from which on it names this BulkUpdate as the one that stopped it.
     fn stopped_by(&self, bulk: &Bulk, uid: &str, until: u64) -> Option<u64> {
         let mut versions = self.versions.iter().filter(|v| v.uid == uid && v.revision < until);
         versions.find(|v| v.stopped_by() == bulk.uid).map(|v| v.revision)
     }
 
-    /// Whether the operator's DELETE of this object was accepted. The audit log has the answer, unless the one who
-    /// asked had died by then.
+    /// Whether the operator's DELETE of this object was accepted. The audit log has the answer, unless the client had
+    /// died by then.
     fn deleted_by_operator(&self, uid: &str) -> bool {
         let precondition = |r: &support::audit::Request| {
             r.body.pointer("/preconditions/uid").and_then(|u| u.as_str()) == Some(uid)
@@ -101,10 +101,10 @@ impl Case<'_> {
     }
 }
 
-/// Whether what is said of an item was so before it was said.
+/// Whether the outcome of an item was true when it was reported.
 ///
-/// What is planned, or eligible, may rest on what a watch showed long ago; see [`crate::basis`] for how long. What somebody
-/// else has written there has to have been so since the BulkUpdate was made.
+/// A planned or eligible item may be based on what a watch showed long ago; see [`crate::basis`] for how long. What
+/// somebody else has written there has to be true since the BulkUpdate was created.
 pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
     let stop = item.target_status == TargetStatus::Stopped;
     let uid = item.uid.as_deref().unwrap_or_default();
@@ -122,7 +122,7 @@ pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus
         ItemResult::Scheduled if stop => case.stopped_by(bulk, uid, said).is_some(),
         ItemResult::Scheduled => of_uid.any(|v| v.terminating() || v.deleted),
         ItemResult::Settled if stop => {
-            // What it was before it was stopped settles nothing.
+            // Its state before it was stopped settles nothing.
             let ended = |v: &Version| v.deleted || ["STOPPED", "COMPLETED", "DEAD"].contains(&v.state());
             let stop = case.stopped_by(bulk, uid, said);
             stop.is_some_and(|stop| of_uid.any(|v| v.revision >= stop && ended(v)))
@@ -155,7 +155,7 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
     match reason {
         Reason::NotFound | Reason::Gone => stood.iter().any(Option::is_none),
         Reason::Replaced => some(&|v| meant.is_some_and(|uid| uid != v.uid)),
-        // Of the same second it may be in doubt, where something has happened to the operator or to what it sees.
+        // With the same second it may be in doubt, if a fault has affected the operator or its watches.
         Reason::CreatedLater => some(&|v| {
             let in_doubt = strikes().next().is_some() || case.plan.view.is_some();
             v.created() >= &*bulk.created && (in_doubt || !case.is_older(v, bulk))
@@ -164,7 +164,7 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),
         Reason::BulkUpdatesDisabled => case.plan.switches_off_for(kind) && case.called_off.is_some(),
-        // It was looked at last; or that could not be done.
+        // It was read last, or that was not possible.
         Reason::NotSettledInTime => {
             in_time(active)
                 && (was_read(case, bulk, kind, &item.id, version.seen) || strikes().next().is_some())
@@ -173,7 +173,7 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         Reason::OutcomeUnknown => {
             let disabled = case.plan.switches_off_for(kind) && case.called_off.is_some();
             let over = disabled || in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0));
-            // Somebody may have taken away the record of what was planned.
+            // Somebody may have removed the record of the plan.
             let forged = case.plan.changes().any(|change| change == Change::WidenStatus);
             forged
                 || over
@@ -184,7 +184,7 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
                             Place::InTheMiddle(_) => strike.fault.ends_a_life(),
                         };
                         let fault = strike.fault;
-                        // Whoever starts does not know what the one before has sent.
+                        // After a restart, the operator does not know what the previous process has sent.
                         write && (fault.leaves_the_outcome_open() || fault.ends_a_life())
                     })
         }
@@ -192,12 +192,12 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
             let place = matches!(strike.place, Place::Nth(Call::Stop | Call::Delete, _));
             place && matches!(strike.fault, Fault::Answer { code: 410, .. })
         }),
-        // The schema lets no unreadable object in, and one 403 is not given up on.
+        // The schema admits no unreadable object, and a single 403 is retried.
         Reason::Unreadable | Reason::Forbidden => false,
     }
 }
 
-/// Whether the reason speaks against the object that there is (or is not), which has to be seen live.
+/// Whether the reason is about the live object (or its absence), which has to be read.
 fn about_the_object(reason: Reason) -> bool {
     matches!(
         reason,
@@ -221,15 +221,14 @@ fn was_read(case: &Case<'_>, bulk: &Bulk, kind: Kind, id: &str, until: Timestamp
     })
 }
 
-/// What was done at the end and is not told.
+/// What was done by the end and is not reported.
 fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> Option<String> {
     let told = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
         || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
     if told {
         return None;
     }
-    // Who has deleted what was stopped has taken away what the answer that got lost would have said; what a finalizer
-    // keeps says it still.
+    // Deleting a stopped object removes the evidence of the lost answer; if a finalizer keeps it, the evidence stays.
     let deletes = case.plan.changes().any(|c| matches!(c, Change::Delete | Change::Recreate));
     let done = case.of_name(kind, &item.id).any(|v| match item.target_status {
         TargetStatus::Stopped => {

@@ -1,4 +1,4 @@
-//! Watches that show the operator something else than what is so.
+//! Watches that show the operator something that is not true.
 
 use std::{
     collections::HashMap,
@@ -21,24 +21,24 @@ use crate::{
     plan::Plan,
 };
 
-/// What the API server says when a watch is too far behind.
+/// The API server's answer when a watch is too far behind.
 const GONE: &str = concat!(
     r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
     r#""message":"too old resource version","reason":"Expired","code":410}}"#,
     "\n"
 );
 
-/// How long a change is waited for in a watch.
+/// How long to wait for a change to appear in a watch.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long it may take from the wire to what the operator knows.
+/// How long it may take from the wire to the operator's caches.
 const TAKES_IN: Duration = Duration::from_millis(100);
 
-/// Whether the fault is on.
+/// Whether the fault is active.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     NotYet,
-    /// On, since this resource version.
+    /// Active, since this resource version.
     On(String),
     Over,
 }
@@ -47,7 +47,7 @@ enum Phase {
 pub struct Views {
     view: Option<(View, Resource)>,
     begins_at_the_record: bool,
-    /// After how many records it begins, if that is when.
+    /// The number of records after which it begins, if it begins there.
     begins_after_records: Option<usize>,
     records: AtomicUsize,
     /// The revision of the first BulkUpdate that was shown, and the event.
@@ -56,7 +56,7 @@ pub struct Views {
     expired: AtomicUsize,
     /// The newest revision that each watch has shown.
     shown: watch::Sender<HashMap<Resource, u64>>,
-    /// How many events met the fault.
+    /// How many events were affected by the fault.
     met: Mutex<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Views {
         })
     }
 
-    /// From now on; `present` is the present resource version.
+    /// Activates it; `present` is the present resource version.
     pub fn begin(&self, present: String) {
         self.phase.send_replace(Phase::On(present));
     }
@@ -95,7 +95,7 @@ impl Views {
         *self.met.lock().unwrap()
     }
 
-    /// A list as it was at the time when the fault began, where that is the fault.
+    /// A list as it was when the fault began, if the fault is about lists.
     pub fn rewritten(&self, call: Call, head: &Parts) -> Parts {
         let mut head = head.clone();
         if call == Call::Record && self.begins_at_the_record && *self.phase.borrow() == Phase::NotYet {
@@ -117,8 +117,8 @@ impl Views {
         head
     }
 
-    /// Waits until the operator has been shown what is as new as `revision`, and has had time to take it in; in vain, if
-    /// the watch has to be begun anew.
+    /// Waits until the operator has been shown everything up to `revision`, and has had time to process it; times out
+    /// if the watch has to be restarted.
     pub async fn have_shown(&self, resource: Resource, revision: u64) -> bool {
         let mut shown = self.shown.subscribe();
         let new = |shown: &HashMap<Resource, u64>| shown.get(&resource).is_some_and(|r| *r >= revision);
@@ -142,7 +142,7 @@ impl Views {
         });
     }
 
-    /// The answer to a watch, with its faults; `shown` is told of each event that comes through.
+    /// The answer to a watch, with its faults; `shown` is called with each event that passes.
     pub fn seen_through(
         self: &Arc<Self>,
         call: Call,
@@ -220,7 +220,7 @@ impl Watched {
             }
             if self.view.is_some_and(View::goes_back) && self.on() && !self.lost {
                 self.lost = true;
-                // The watch that follows the list of the past stands still.
+                // The watch that follows the old list makes no progress.
                 if self.views.expired.fetch_add(1, Ordering::Relaxed) == 0 {
                     self.ended = true;
                     return Some(GONE.into());

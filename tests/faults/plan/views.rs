@@ -1,4 +1,4 @@
-//! The plans in which the operator sees something else than what is so.
+//! The plans in which the operator's watches show something that is not true.
 
 use ai_api_operator::api::Kind;
 
@@ -8,7 +8,7 @@ use crate::{
     scenario::{Reaction, Scenario},
 };
 
-/// It is shown the BulkUpdate as it was made: while it lives, or when it starts after a crash at a record.
+/// It is shown the BulkUpdate as it was created: while it runs, or when it starts after a crash at a record.
 fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec<Plan> {
     let name = format!("view/{}/{}-bulkupdates", scenario.name, view.word());
     let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::in_peace(scenario) };
@@ -41,7 +41,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
     for view in View::ALL {
         for resource in Resource::WORK {
-            // Only there something is waited for that could be forgotten.
+            // Only this one waits for something that could be forgotten.
             if view == View::Forget {
                 if scenario.name == "deadlines" && resource == Resource::Executions {
                     let name = format!("view/{}/forget-executions", scenario.name);
@@ -50,7 +50,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 }
                 continue;
             }
-            // What is old of a target has a resource version that says so.
+            // An old version of a target has an old resource version.
             if matches!(view, View::Before | View::Again) {
                 if resource == Resource::BulkUpdates {
                     plans.extend(old_bulk_updates(scenario, view, quick));
@@ -65,7 +65,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
             };
             let seen = match resource {
                 Resource::Deployments => scenario.targets.iter().any(|t| t.kind == Kind::Deployment),
-                // Nobody changes the flag but who switches it off; seen late, that has to be read in time.
+                // Only switching it off changes the flag; if the watch is late, it has to be read in time.
                 Resource::ConfigMaps => view == View::Hold && told_by == Some(Resource::ConfigMaps),
                 // In a dry run nobody changes a target.
                 Resource::Executions => scenario.name != "dry-run",

@@ -1,4 +1,4 @@
-//! What happens in a plan, one after the other.
+//! The steps of a plan, in order.
 
 use std::{sync::Arc, time::Instant};
 
@@ -29,13 +29,14 @@ impl Runner<'_> {
                 }
             }
         }
-        // It is shown the past by now, or nothing of the Lease, which is renewed all the time; or what follows would be no fault.
+        // By now it is shown the past, or nothing of the Lease, which is renewed all the time; otherwise the following
+        // would be no fault.
         let at_once = matches!(self.plan.view, Some((View::Back, _) | (_, Resource::Leases)));
         if at_once {
             self.until_met(1).await?;
         }
         self.guard_changes().await?;
-        // Of what is of the same second as the BulkUpdate, a life that finds it there can't know whether it is older.
+        // If an object has the same second as the BulkUpdate, an operator that starts later can't know which is older.
         self.cluster.world.next_second().await;
         let cluster = Arc::clone(&self.cluster);
         let bulks =
@@ -63,22 +64,22 @@ impl Runner<'_> {
             self.until_calm().await?;
         }
         if self.plan.shows_an_old_bulk_update() {
-            // Where it has died of its last record, it is the next life that sees it.
+            // If it has died at its last record, the next life sees it.
             if self.plan.strikes.iter().any(|strike| strike.fault.ends_a_life()) {
                 self.until_met(1).await?;
             }
             self.sees_an_old_bulk_update().await?;
         }
         self.views.end();
-        // What it must not do any more, it may do only now.
+        // If it does anything that it must not do any more, it is now.
         self.until_calm().await?;
         if self.plan.scenario.reaction == Reaction::Recreate && !self.reacted {
-            // To what came between the last look and the end, of which one that was deleted midway does not tell.
+            // Changes between the last pass and the end. A BulkUpdate that was deleted midway does not report them.
             self.react().await;
             self.until_calm().await?;
         }
         self.stop_all().await?;
-        // Another life finds nothing to do any more.
+        // Another life finds nothing to do.
         self.start();
         self.synced().await?;
         self.until_calm().await?;
@@ -98,7 +99,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits until so many events have met what the plan shows instead; in vain, if there are none.
+    /// Waits until so many events were affected by the view; may time out if there are none.
     pub async fn until_met(&mut self, events: usize) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
         while self.views.met() < events && Instant::now() < end {
@@ -107,10 +108,11 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// It is shown that what is over was not yet planned, and does not do it again.
+    /// It is shown a finished BulkUpdate as not yet planned, and does not carry it out again.
     async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
         let life = Arc::clone(&self.lives[self.lives.len() - 1]);
-        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
+        // An operator that starts with an old list can't know, nor can one that has forgotten a deleted object: no plan
+        // can be recorded.
         let gone = || self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
         if self.lives.len() > 1 || gone() {
             return Ok(());
