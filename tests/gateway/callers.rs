@@ -1,4 +1,4 @@
-//! Who may do what, and what of a request reaches the cluster.
+//! Callers' permissions, and which parts of a request reach the cluster.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ async fn a_caller_without_rights_gets_403_and_nothing_changes() {
             }
         }
     }
-    // The right to create BulkUpdates gives no other.
+    // The right to create BulkUpdates includes no other.
     let creator = gateway.caller_with(&world, "creator", "create get watch").await;
     world.kubectl_ok(
         &["patch", "role", "creator", "--type=json", "-p", r#"[{"op": "remove", "path": "/rules/1"}]"#],
@@ -131,7 +131,7 @@ async fn nothing_of_a_request_but_its_token_speaks_to_the_cluster() {
     answer.ok(202);
     assert_ne!(answer.id(), "mine");
     caller.send("GET", &path, &headers, "").await.ok(200);
-    // What others have sent stands there as they have sent it, which need not be text.
+    // Requests of others are logged as they were sent, which need not be UTF-8.
     let log = std::fs::read(world.plane.audit_log()).unwrap();
     let lines: Vec<Value> = String::from_utf8_lossy(&log)
         .lines()

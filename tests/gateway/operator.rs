@@ -1,5 +1,5 @@
-//! The operator is absent, paused or killed while a request is in progress: what the answer says, and that nothing happens
-//! afterwards that it did not say.
+//! The operator is absent, paused or killed while a request is in progress: what the answer says, and that nothing else
+//! happens afterwards.
 
 use ai_api_operator::api::{ItemResult, Kind};
 use kube::{
@@ -30,7 +30,7 @@ async fn running(world: &World, count: usize) -> Vec<String> {
     ids
 }
 
-/// Sends it in the background, and waits until it has become a BulkUpdate; gives back the name of that.
+/// Sends it in the background, and waits until it has become a BulkUpdate; returns its name.
 async fn begin(world: &World, caller: &Caller, body: Value) -> (tokio::task::JoinHandle<Answer>, String) {
     let caller = caller.clone();
     let answer = tokio::spawn(async move { caller.patch(PATH, &body).await });
@@ -56,7 +56,7 @@ async fn state(world: &World, name: &str) -> Value {
     world.find(KIND, name).await.unwrap().data["status"]["state"].clone()
 }
 
-/// Waits until the operator has reconciled all that was created before.
+/// Waits until the operator has reconciled everything that was created before.
 async fn canary(world: &World) {
     world.own(KIND, "canary", "RUNNING").await;
     world.carry_out("canary", stop(&["canary".into()])).await;
@@ -145,7 +145,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     let begins =
         format!("the outcome of BulkUpdate gw-mid-way/{name} is not known: it is still being carried out.");
     assert!(message.starts_with(&begins), "{message}");
-    // The API server may complete a request whose sender is gone; it then logs a 504.
+    // The API server may complete a request whose client has disconnected; it then logs a 504.
     let sent = |world: &World| world.requests().into_iter().filter(audit::Request::is_target_write).count();
     let (written, before) = (world.writes().len(), sent(&world));
     assert!(before < 100, "there was no middle");

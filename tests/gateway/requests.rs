@@ -1,4 +1,4 @@
-//! What every request passes through, and what the gateway ships with.
+//! What applies to every request, and what the gateway ships with.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ async fn written(address: &str, bytes: &str) -> TcpStream {
     stream
 }
 
-/// All that comes back, until the gateway closes the connection.
+/// Everything that is received until the gateway closes the connection.
 async fn all_of(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer));
@@ -123,7 +123,7 @@ async fn head_is_get_without_a_body() {
         for name in ["content-type", "content-length"] {
             assert_eq!(head.header(name), get.header(name), "{path}: {name}");
         }
-        // The length of a list is known at its end only.
+        // The length of a list is only known at its end.
         assert_eq!(get.header("content-length").is_empty(), path == "/v2/lm/executions", "{path}");
     }
 }

@@ -18,7 +18,7 @@ const PATH: &str = "/v2/lm/executions";
 struct Certificate {
     chain: PathBuf,
     key: PathBuf,
-    /// What a client has to trust.
+    /// The certificate that a client has to trust.
     root: Vec<u8>,
 }
 
@@ -143,7 +143,7 @@ async fn no_token_is_in_the_log_at_any_level() {
         assert!(log.contains(" TRACE ") && log.contains("answered"), "it is verbose");
         assert!(!tls || log.contains("h2::"), "HTTP/2 is verbose");
         for token in [&caller.token, &gateway.token] {
-            // The last part is the signature, without which the others are worth nothing; but none is to be there.
+            // The last part is the signature, without which the others are useless; but none may be logged.
             for part in token.split('.') {
                 assert!(part.len() > 40);
                 let line = log.lines().find(|line| line.contains(part));

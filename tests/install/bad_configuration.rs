@@ -1,11 +1,11 @@
-//! What is wrong with how the operator was started or installed is told in one line, and ends it with exit code 2.
+//! Errors in the configuration or installation are reported in one line, and end the operator with exit code 2.
 
 use std::process::{Command, Output};
 
 use serde_json::json;
 use support::{World, operator::output, until};
 
-/// Runs it until it ends by itself; gives back the lines of its log that are no more than news, and the last one.
+/// Runs it until it exits; returns the log lines at info level and below, and the last one.
 fn told(mut command: Command) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = output(&mut command);
     let log = String::from_utf8(stderr).unwrap();
@@ -100,7 +100,7 @@ async fn times_addresses_and_namespaces() {
         expect(of(&world, &[nothing]), &["names no namespace", "--watch-namespace"]);
     }
 
-    // With the right in every namespace it can tell that there is none of that name.
+    // With the right in every namespace it can see that the namespace does not exist.
     expect(
         of(&world, &["--watch-namespace", "bad-configuration", "--watch-namespace", "nowhere"]),
         &["the namespace nowhere does not exist", "--watch-namespace"],

@@ -45,7 +45,7 @@ async fn metrics_tell_what_was_done() {
     world.operator.until_ready().await;
     assert_eq!(world.operator.probe("/livez").await, (200, "ok".to_owned()));
 
-    // An end is seen in its status before it is counted.
+    // An end is visible in the status before it is counted.
     let last = r#"aiapi_bulkupdates_finished_total{outcome="ItemsRefused"} 2"#;
     until("the last one is counted", || async { world.operator.probe("/metrics").await.1.contains(last) })
         .await;
@@ -87,8 +87,8 @@ async fn metrics_tell_what_was_done() {
     assert!(world.operator.stop().success());
 }
 
-/// A way to the API server that can be made to swallow all that comes from there: what stands between a cluster and its
-/// API server does so at times, and nobody can make the API server itself do it.
+/// A connection to the API server that can be made to drop everything from there: middleboxes between a cluster and its
+/// API server do so at times, and the API server itself cannot be made to do it.
 struct Swallow {
     swallows: Arc<AtomicBool>,
     address: String,
@@ -134,7 +134,7 @@ async fn a_watch_that_is_swallowed_makes_it_not_live() {
     let swallow = Swallow::new(server.clone()).await;
     // The certificate is for 127.0.0.1, whatever the port.
     std::fs::write(&kubeconfig, text.replace(&server, &swallow.address)).unwrap();
-    // From then on the renewals of the Lease hear nothing either, and that would end the process first.
+    // From then on the renewals of the Lease get no answers either, and that would end the process first.
     world.operator.start(&LONG_LEASE);
     world.operator.until_ready().await;
     swallow.swallows.store(true, Ordering::Relaxed);

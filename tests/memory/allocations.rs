@@ -1,4 +1,4 @@
-//! What the operator allocates for each target and each item: counted, so that no time is in it.
+//! What the operator allocates for each target and each item: counted, so independent of time.
 
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
@@ -72,7 +72,7 @@ fn a_target_and_an_item_allocate_little() {
     assert!(matches!(&plan, Planning::Planned(items) if items.len() == 100), "{plan:?}");
     println!("allocations of each item: {looking:.2} to look, {planning:.2} to plan");
 
-    // What they were on 64 bits when this was written, and a tenth.
+    // The values on 64 bits when this was written, plus a tenth.
     assert!(kept <= 258.0, "{kept} bytes are kept of each target");
     assert!(looking <= 1.1, "{looking} allocations to look at an item");
     assert!(planning <= 1.1, "{planning} allocations to plan an item");

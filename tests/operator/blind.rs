@@ -1,4 +1,4 @@
-//! Policy and binding can't be watched any more: what they said last does not count for ever.
+//! Policy and binding cannot be watched any more: what was seen last expires.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use ai_api_operator::api::Kind;
 use serde_json::json;
 use support::{World, conditions, control_plane::ControlPlane, within};
 
-/// What stands in the log and in the conditions.
+/// The text in the log and in the conditions.
 const BLIND: &str = "cannot be watched any more";
 
-/// A watch lasts a minute and then is refused, and as long it may take until one is tried again; between these come the thirty
+/// A watch lasts a minute and then is refused, and the next attempt may be as long after; between these come the thirty
 /// seconds.
 const PATIENCE: Duration = Duration::from_mins(4);
 

@@ -103,7 +103,7 @@ async fn who_owns_a_label_still_owns_it_after_the_status_was_written() {
     world.finished("owned").await;
     let metadata = world.bulk_updates().get("owned").await.unwrap().metadata;
     assert_eq!((metadata.labels.unwrap().len(), metadata.annotations.unwrap().len()), (1, 1));
-    // Who takes a label out of Git takes it away.
+    // Removing a label from Git removes it from the object.
     apply(json!({"name": "owned"}));
     let metadata = world.bulk_updates().get("owned").await.unwrap().metadata;
     assert_eq!((metadata.labels, metadata.annotations), (None, None));
@@ -145,7 +145,7 @@ async fn deleting_a_bulk_update_stops_it() {
     world.submit("regretted", json!({"executions": items})).await;
     until("some writes", || async { world.writes().len() >= 5 }).await;
     world.bulk_updates().delete("regretted", &DeleteParams::default()).await.unwrap();
-    // While as many others are carried out, which take turns with it, it would go on if it did not stop.
+    // Others that are carried out take turns with it, so it would continue for a while if it did not stop.
     let mut others = Vec::new();
     for n in 0..100 {
         let id = format!("another-{n}");
@@ -206,7 +206,7 @@ async fn killed_on_the_way_it_goes_on_where_it_was() {
     let status = world.finished("resumed").await;
     assert_eq!(count(&status, ItemResult::Settled), 100);
     each_was_written_once(&world);
-    // The API server may carry out what it was asked by a caller that is gone by now; it then notes a 504.
+    // The API server may carry out requests of a client that has disconnected; it then logs a 504.
     let cut_off = world.requests().into_iter().filter(|r| r.is_target_write() && r.code == 504);
     let landed: HashSet<_> = world.writes().into_iter().chain(cut_off).map(|w| w.name).collect();
     assert_eq!(landed.len(), 100);
@@ -258,7 +258,7 @@ async fn a_small_one_is_not_held_up_behind_large_ones() {
     }
 }
 
-/// Counted in turns, by the API server's audit log: how long they take says nothing.
+/// Counted in turns, by the API server's audit log: independent of time.
 #[tokio::test]
 async fn a_tenant_with_one_has_as_many_turns_as_a_tenant_with_many() {
     const CROWD: usize = 60;
@@ -298,7 +298,7 @@ async fn only_the_namespaces_that_it_is_told_are_watched() {
         running(world, 1).await;
     }
     let items = json!([{"id": "running-0", "targetStatus": "STOPPED"}]);
-    // Named twice is as good as once.
+    // Naming it twice is the same as once.
     first.operator.start(&["--watch-namespace", "watched-2", "--watch-namespace", "watched-1,watched-2"]);
     third.submit("unheard", json!({"executions": items})).await;
     for world in [&first, &second] {

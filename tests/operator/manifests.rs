@@ -1,4 +1,5 @@
-//! What the API server itself refuses, each with a sentence, and what it takes; and what the shipped roles give to people.
+//! What the API server itself refuses, each with a message, and what it accepts; and what the shipped roles give to
+//! people.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -183,7 +184,7 @@ fn what_was_asked_for_can_not_be_changed_afterwards() {
         let sentence = format!("{field} cannot be set or unset after creation: create a new BulkUpdate");
         assert!(!ok && message.contains(&sentence), "unset {field}: {message}");
 
-        // The other way round: made without, it can't be given.
+        // The other way round: created without it, it cannot be set.
         let name = format!("without-{}", field.to_lowercase());
         let (ok, message) = apply(&manifest("BulkUpdate", &name, &spec));
         assert!(ok, "{message}");
@@ -255,7 +256,7 @@ fn people_without_rights_get_nowhere() {
     assert!(!ok && message.contains("forbidden"), "{message}");
 }
 
-/// All that is shipped: what Kustomize makes, and the examples.
+/// Everything that is shipped: what Kustomize makes, and the examples.
 fn shipped() -> Vec<Value> {
     let mut all = Vec::new();
     for folder in ["base", "gateway", "overlays/requester", "overlays/single-namespace"] {
@@ -276,13 +277,13 @@ fn texts(list: &Value) -> BTreeSet<String> {
 
 const AGGREGATED: &str = "rbac.authorization.k8s.io/aggregate-to-";
 
-/// The Kubernetes roles that a role becomes a part of.
+/// The Kubernetes roles into which a role is aggregated.
 fn aggregated(role: &Value) -> BTreeSet<&str> {
     let labels = role["metadata"]["labels"].as_object().into_iter().flatten();
     labels.filter_map(|(label, value)| label.strip_prefix(AGGREGATED).filter(|_| value == "true")).collect()
 }
 
-/// What a role grants: resource and verb, of the group `aiapi.dev` and no other.
+/// What a role grants: resource and verb, of the group `aiapi.dev` only.
 fn granted(role: &Value) -> BTreeSet<(String, String)> {
     let name = &role["metadata"]["name"];
     assert!(role.get("aggregationRule").is_none(), "{name} grows by what others add to it");
@@ -312,7 +313,7 @@ fn people_are_given_no_more_than_to_see_to_ask_and_what_is_asked_for() {
         shipped.iter().filter(move |object| kinds.iter().any(|kind| object["kind"] == *kind))
     };
     let name = |role: &Value| role["metadata"]["name"].as_str().unwrap().to_owned();
-    // What a ServiceAccount is bound to is the operator's or the gateway's; all else is there to be given to people.
+    // Roles bound to a ServiceAccount are the operator's or the gateway's; all others are for people.
     let mut of_programs = BTreeSet::new();
     for binding in of_kind(["RoleBinding", "ClusterRoleBinding"]) {
         for subject in binding["subjects"].as_array().unwrap() {

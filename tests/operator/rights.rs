@@ -1,4 +1,4 @@
-//! Requests that the API server refuses: rights taken away, policies, and what the status says then.
+//! Requests that the API server refuses: missing rights, policies, and what the status says then.
 
 use ai_api_operator::api::{ItemResult, Kind};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn take_away(world: &World, verb: &str, resource: &str) {
     world.kubectl_ok(&["replace", "--force", "-f", "-"], &binding.to_string());
 }
 
-/// Waits until the authorizer knows it.
+/// Waits until the authorizer has seen it.
 async fn until_it_may_not(world: &World, verb: &str, resource: &str) {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let resource = format!("{resource}.aiapi.dev");
@@ -71,7 +71,7 @@ async fn a_write_that_stays_forbidden_fails_and_the_others_go_on() {
     let expected = ["Accepted True Planned", "Ready False ItemsFailed", "Stalled True ItemsFailed"];
     assert_eq!(conditions(&status), expected);
 
-    // With a deadline nearer than the 10 s for which it is tried, that comes first.
+    // A deadline that is nearer than the 10 s of retries comes first.
     let mut hurried = spec;
     hurried["executions"] = json!([{"id": "stopped-1", "targetStatus": "DELETED"}]);
     hurried["activeDeadlineSeconds"] = json!(1);
@@ -110,7 +110,7 @@ async fn nothing_is_written_while_the_status_can_not_be() {
     take_away(&world, "update", "bulkupdates/status");
     until_it_may_not(&world, "update", "bulkupdates/status").await;
     world.submit("waits", json!({"executions": [{"id": "stopped-1", "targetStatus": "DELETED"}]})).await;
-    // It is tried again and again, and told once.
+    // It is retried, and logged once.
     until("a plan that is refused again", || async {
         world.requests().iter().filter(|r| r.is_record() && r.code == 403).count() >= 3
     })

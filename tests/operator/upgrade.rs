@@ -1,4 +1,4 @@
-//! A newer operator finishes what an older one has planned: for each version that was released (and the one to come),
+//! A newer operator finishes what an older one has planned: for each released version (and the next one),
 //! `tests/planned_by` has what it leaves behind in the middle of a BulkUpdate.
 
 use std::{collections::HashMap, fs, path::Path};
@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use support::{World, conditions, outcome};
 
-/// Puts the uids where the names of the objects stand.
+/// Replaces the names of the objects by their uids.
 fn with_uids(entries: &mut Value, uids: &HashMap<String, String>) {
     for entry in entries.as_array_mut().unwrap() {
         let uid = &uids[entry["uid"].as_str().unwrap()];

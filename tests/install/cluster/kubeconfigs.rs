@@ -1,4 +1,4 @@
-//! Which files are read, and what they say together.
+//! Which files are read, and how they are merged.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -13,7 +13,7 @@ use super::{
     file, folder, kubeconfig,
 };
 
-/// The control plane's.
+/// The control plane's kubeconfig.
 fn whole() -> Value {
     let (server, authority, token) = admin();
     kubeconfig(&json!({"server": server, "certificate-authority": authority}), &json!({"token": token}))
@@ -35,7 +35,7 @@ fn lists_and_places() {
     let context = file(&folder, "context", json!({"current-context": "main"}).to_string());
     let other_context = file(&folder, "other", json!({"current-context": "elsewhere"}).to_string());
     let without_context = file(&folder, "without", changed(|c| c["current-context"] = json!("")));
-    // The first that has a name wins, with all that it says of it.
+    // The first entry of a name wins, with all of its fields.
     let first = changed(|c| {
         c["current-context"] = json!("");
         c["users"][0]["user"] = json!({"token": "wrong"});
@@ -256,7 +256,7 @@ fn contents() {
             changed(|c| c["contexts"][0]["context"]["namespace"] = json!("Not a name")).into_bytes(),
             KubectlAlone(&[path, "Not a name"]),
         ),
-        // kubectl would ask for a name and a password.
+        // kubectl would prompt for a name and a password.
         (
             "no user of that name",
             changed(|c| c["users"][0]["name"] = json!("x")).into_bytes(),
@@ -279,7 +279,7 @@ fn contents() {
     }
 }
 
-/// Root may read everything: this says only something where the tests are run by somebody else.
+/// Root may read everything: this only shows something if another user runs the tests.
 #[test]
 fn one_that_may_not_be_read() {
     let folder = folder("unreadable");

@@ -93,7 +93,7 @@ impl ControlPlane {
         }
     }
 
-    /// Restores a CRD to what is shipped.
+    /// Restores a CRD as shipped.
     pub fn put_back(&self, crd: &str) {
         let (ok, output) = self.kubectl(&["replace", "-f", &format!("{PROJECT}/crds/{crd}.yaml")], "");
         assert!(ok, "{output}");

@@ -65,8 +65,8 @@ pub struct World {
     pub plane: &'static ControlPlane,
     /// The second in which the last target was created.
     last_target: AtomicI64,
-    /// The length of the audit log before this world existed. All before that belongs to other tests; reading it again and again
-    /// is too slow for a test that waits for a moment in the middle of something.
+    /// The length of the audit log before this world existed. Everything before belongs to other tests; reading it
+    /// repeatedly is too slow for a test that waits for a moment in the middle of something.
     since: u64,
 }
 
@@ -164,8 +164,8 @@ impl World {
         Self { namespace: tenant.to_owned(), ..self }
     }
 
-    /// The same with the operator running, and its watches: a BulkUpdate that only its first list brings was not seen to be
-    /// created, so that nothing from the same second counts as older.
+    /// The same with the operator running, and its watches: if only its first list shows a BulkUpdate, its creation was
+    /// not seen, so nothing from the same second counts as older.
     pub async fn running(name: &str) -> Self {
         let mut world = Self::new(name).await;
         world.operator.start(&[]);

@@ -1,4 +1,4 @@
-//! What may stand between a cluster and its API server: a long way, and something that puts off writes.
+//! Proxies between a cluster and its API server: one with a long delay, and one that answers some writes with 429.
 
 use std::{
     fs,
@@ -39,14 +39,14 @@ pub struct Way {
     pub bare: PathBuf,
 }
 
-/// Where the API server is, by a kubeconfig.
+/// The API server's address, from a kubeconfig.
 fn server(kubeconfig: &Path) -> String {
     let config: Value = serde_saphyr::from_str(&fs::read_to_string(kubeconfig).unwrap()).unwrap();
     config["clusters"][0]["cluster"]["server"].as_str().unwrap().to_owned()
 }
 
 impl Way {
-    /// Kubeconfigs that lead there instead.
+    /// Kubeconfigs with the proxy's address.
     fn to(lab: &Lab, name: &str, address: SocketAddr, authority: Option<&Path>) -> Self {
         let file = |of: &Path| {
             let text = fs::read_to_string(of).unwrap();
@@ -64,7 +64,7 @@ impl Way {
     }
 }
 
-/// One whose answers take so much longer; what is in them does not matter.
+/// One that delays answers by this long; their content does not matter.
 pub async fn slow(lab: &Lab, by: Duration) -> Way {
     let server = server(&lab.bare_kubeconfig).trim_start_matches("https://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,7 +82,7 @@ pub async fn slow(lab: &Lab, by: Duration) -> Way {
     way
 }
 
-/// Passes on what comes in, each piece so much later.
+/// Forwards what it receives, each piece with this delay.
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) {
     let (pieces, mut due) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let write = tokio::spawn(async move {
@@ -103,14 +103,14 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) 
     let _ = write.await;
 }
 
-/// Passes requests on, but for every third write.
+/// Forwards requests, except every third write.
 struct Reluctant {
-    /// With nobody's credentials: those of a request go through.
+    /// Without credentials of its own: those of a request are forwarded.
     client: Client,
     writes: AtomicUsize,
 }
 
-/// One that answers 429 to every third write to objects of ours, and asks to wait a second, as the API server does.
+/// Answers 429 to every third write to objects of ours, with a Retry-After of one second, as the API server does.
 pub async fn reluctant(lab: &Lab) -> Way {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let authority = lab.world.plane.folder.join("reluctant.crt");

@@ -1,4 +1,4 @@
-//! How much memory it takes to follow objects that users have filled as far as they may: during the start, and after it.
+//! How much memory it takes to watch objects that users have filled to their limits: during the start, and after it.
 
 use std::{
     collections::HashSet,
@@ -24,24 +24,24 @@ const GROUP: &str = "sizes";
 
 const NAMESPACE: &str = "sizes";
 
-/// What a BulkUpdate and a target have in their annotations, in bytes.
+/// The size of the annotations of a BulkUpdate and a target, in bytes.
 const OF_A_BULK_UPDATE: usize = 250_000;
 const OF_A_TARGET: usize = 10_000;
 
-/// The most that may be kept of a target, of a BulkUpdate under way, and of one that is over, in kB; and what lists may take
-/// besides, in MiB.
+/// The most that may be kept for a target, for an active BulkUpdate, and for a finished one, in kB; and what lists may
+/// take in addition, in MiB.
 const A_TARGET: f64 = 1.0;
 const UNDER_WAY: f64 = 64.0;
 const OVER: f64 = 4.0;
 const IN_FLIGHT: f64 = 32.0;
 
-/// What a process takes, in MiB.
+/// The memory of a process, in MiB.
 struct Taken {
     steady: f64,
     peak: f64,
 }
 
-/// As many of a kind as are in the way of the operator, all alike.
+/// Identical objects of one kind that load the operator.
 struct Stock {
     plural: &'static str,
     count: usize,
@@ -52,7 +52,7 @@ impl Stock {
         etcd::key(self.plural, NAMESPACE, &format!("sizes-{at:0>26}"))
     }
 
-    /// Makes them from one, which need not be there.
+    /// Creates them from one, which need not exist.
     async fn fill(&self, lab: &Lab, mut object: Value, annotation: usize) {
         object["metadata"]["annotations"] = json!({"example.com/note": "x".repeat(annotation)});
         object["metadata"]["namespace"] = NAMESPACE.into();
@@ -70,7 +70,7 @@ impl Stock {
     }
 }
 
-/// Measures all three; takes away what it makes.
+/// Measures all three; deletes what it creates.
 pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     lab.namespace(NAMESPACE).await;
@@ -107,11 +107,11 @@ async fn waiting(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     lab.world.put_back_binding(binding);
 }
 
-/// BulkUpdates that are over.
+/// Finished BulkUpdates.
 async fn finished(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let operator = Process::start(lab).await;
     let made = lab.make(NAMESPACE, 100, Work::Deletes).await;
-    // etcd was compacted a moment ago, and the watch of BulkUpdates begins again: of one that a list brings, it is not known
+    // etcd was compacted a moment ago, and the watch of BulkUpdates restarts: for one that a list shows, it is unknown
     // whether targets of the same second are older.
     tokio::time::sleep(Duration::from_secs(1)).await;
     lab.carry_out(&[&made]).await;
@@ -143,7 +143,7 @@ async fn targets(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     stock.take_away(lab).await;
 }
 
-/// What a BulkUpdate looks like that has just been made.
+/// A newly created BulkUpdate.
 async fn template(lab: &Lab, spec: Value) -> Value {
     let bulks: Api<BulkUpdate> = Api::namespaced(lab.admin.clone(), NAMESPACE);
     let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": "template"},
@@ -154,7 +154,7 @@ async fn template(lab: &Lab, spec: Value) -> Value {
     object
 }
 
-/// Waits until the operator has written the status of so many BulkUpdates since.
+/// Waits until the operator has written the status of this many BulkUpdates since.
 async fn recorded(lab: &Lab, from: u64, number: usize) {
     let all = within(Duration::from_mins(10), Duration::from_secs(1), || async {
         let requests = lab.world.plane.requests_since(from, &lab.world.operator.user);
@@ -171,7 +171,7 @@ async fn start(lab: &Lab) -> Taken {
     taken
 }
 
-/// What it takes, once that has not grown for a second.
+/// Its memory, once that has not grown for a second.
 async fn settled(operator: &Process<'_>) -> Taken {
     let mut last = 0.0;
     loop {

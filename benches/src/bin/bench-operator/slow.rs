@@ -1,4 +1,4 @@
-//! A slow API server, and one that puts off writes.
+//! A slow API server, and one that answers writes with 429.
 
 use std::time::{Duration, Instant};
 
