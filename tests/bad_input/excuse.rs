@@ -82,22 +82,22 @@ impl Known {
         tally: &mut Tally,
     ) -> bool {
         let name = &made.name;
-        let told = match excuse {
+        let is_reported = match excuse {
             // Without a uid there is nothing that an event could refer to.
             Excuse::Nameless => made.uid().is_empty() || reported.uids.contains(made.uid()),
             Excuse::Astray => false,
             Excuse::Unwritable => reported.names.contains(name),
         };
         let counts = match excuse {
-            Excuse::Nameless if told => &mut tally.nameless,
+            Excuse::Nameless if is_reported => &mut tally.nameless,
             Excuse::Astray => &mut tally.astray,
             // A readable one waits until its status can be written.
-            Excuse::Unwritable if told || reported.has_failed(name) => &mut tally.unwritable,
+            Excuse::Unwritable if is_reported || reported.has_failed(name) => &mut tally.unwritable,
             _ => return false,
         };
         *counts += 1;
         // Without a name and a uid it cannot be distinguished from another such object.
-        if told && (!made.uid().is_empty() || matches!(excuse, Excuse::Unwritable)) {
+        if is_reported && (!made.uid().is_empty() || matches!(excuse, Excuse::Unwritable)) {
             self.found += 1;
             self.unanswered += 1;
         }

@@ -225,7 +225,7 @@ fn by_chance() -> BoxedStrategy<Text> {
 }
 
 /// Stores each text, and sends a request after it.
-pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
+pub async fn each_text_has_its_effect(texts: Vec<Text>) -> (World, Tally) {
     let mut world = World::new("bad-flags").await;
     world.operator.start(&LONG_LEASE);
     let mut tally = Tally::default();
@@ -235,7 +235,7 @@ pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
     let path = "/api/v1/namespaces/bad-flags/configmaps";
     let mut wrong = Vec::new();
     for (n, Text { body, means, edit }) in texts.into_iter().enumerate() {
-        take_away(&world, &format!("{path}/ai-api-meta")).await;
+        remove(&world, &format!("{path}/ai-api-meta")).await;
         let answer = post(&world.client, path, body.clone()).await;
         tally.sent("ConfigMap", answer.code);
         let means = match answer.code {
@@ -271,7 +271,7 @@ pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
 }
 
 /// Deletes it, even if it has finalizers.
-async fn take_away(world: &World, path: &str) {
+async fn remove(world: &World, path: &str) {
     let answer = delete(&world.client, path).await;
     if answer.code == 200 && get(&world.client, path).await.code == 200 {
         let free = json!({"metadata": {"finalizers": null}}).to_string();

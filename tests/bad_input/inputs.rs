@@ -317,7 +317,7 @@ fn object(sort: Sort, spec: BoxedStrategy<Value>, care: Care) -> BoxedStrategy<V
         .boxed()
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "it is what prop_map hands over")]
+#[allow(clippy::needless_pass_by_value, reason = "prop_map passes it by value")]
 fn to_bytes(value: Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }

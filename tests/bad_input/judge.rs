@@ -131,7 +131,7 @@ impl Known {
     }
 
     /// Whether this one has its answer, in its status or elsewhere.
-    #[allow(clippy::too_many_arguments, reason = "what it has to remember, it is handed")]
+    #[allow(clippy::too_many_arguments, reason = "it keeps no state of its own")]
     async fn look<'a>(
         &mut self,
         world: &World,
@@ -149,8 +149,8 @@ impl Known {
             found = answer.body;
             now = (answer.code == 200).then_some(&found);
         }
-        let told = self.take_in(world, made, judge(made, now), tally).await;
-        let (Err(why), Some(now), Way::Stored) = (&told, now, made.way) else { return told };
+        let verdict = self.take_in(world, made, judge(made, now), tally).await;
+        let (Err(why), Some(now), Way::Stored) = (&verdict, now, made.way) else { return verdict };
         let excuse = match excuses.remove(&*made.name) {
             Some(known) => known,
             None => Excuse::of(world, made, now).await,
@@ -176,7 +176,7 @@ impl Known {
             Verdict::NotYet(why) => return Err(why),
             Verdict::Unreadable => {
                 if may_be_carried_out(made) {
-                    return Err(format!("it can be read: {}", made.object));
+                    return Err(format!("it is readable: {}", made.object));
                 }
                 self.found += 1;
                 tally.unreadable += 1;
@@ -288,7 +288,7 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
             return Verdict::Terminating;
         }
         let expires = made.object["spec"]["ttlSecondsAfterFinished"].is_number();
-        assert!(expires, "it is gone, and nobody has deleted it: {}", made.object);
+        assert!(expires, "it is gone, although nobody has deleted it: {}", made.object);
         return Verdict::Expired;
     };
     // Any end that is recorded there counts.
@@ -306,7 +306,7 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
         if begun.is_null() || *begun == before["startTime"] {
             return Verdict::Terminating;
         }
-        return Verdict::NotYet(format!("it was begun although it is being deleted: {now}"));
+        return Verdict::NotYet(format!("it was started although it is being deleted: {now}"));
     }
     match answer(now, made.way) {
         Ok(verdict) => verdict,
@@ -343,7 +343,7 @@ fn answer(object: &Value, way: Way) -> Result<Verdict, String> {
         let ends = status.completion_time.is_some() || status.start_time.is_some();
         let says_so = accepted.status != "True" || status.start_time.is_some();
         if !ends || !says_so || ready.status != "False" {
-            return Err(format!("unreadable, and neither at an end nor planned: {}", now["status"]));
+            return Err(format!("unreadable, and neither finished nor planned: {}", now["status"]));
         }
         return Ok(Verdict::Unreadable);
     }

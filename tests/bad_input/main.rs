@@ -6,7 +6,7 @@
 //!
 //! `BAD_INPUT_SEED` repeats the inputs of an earlier run, `BAD_INPUT_COUNT` sets their number.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod excuse;
 mod flag;
@@ -61,7 +61,7 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
     println!("BAD_INPUT_SEED={seed} BAD_INPUT_COUNT={total}");
     let inputs = inputs::generate(seed, total);
     let Inputs { strict, loose, forged, after, midway, stored: [stored, unseen], meanwhile, flags } = inputs;
-    let flags = tokio::spawn(flag::each_text_is_heeded(flags));
+    let flags = tokio::spawn(flag::each_text_has_its_effect(flags));
 
     let mut world = World::new("bad-input").await;
     world.operator.start(&LONG_LEASE);
@@ -108,11 +108,11 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
 
     let writes = known.the_operator_wrote_once_what_was_asked_for(&world);
     for mut world in [world, flag_world] {
-        assert!(world.operator.is_running(), "it has ended:\n{}", world.operator.log());
+        assert!(world.operator.is_running(), "the operator has ended:\n{}", world.operator.log());
         let log = world.operator.log();
         assert!(!log.contains("panicked"), "{log}");
         let forged = log.lines().find(|line| !line.starts_with("20"));
-        assert_eq!(forged, None, "a line of the log that somebody else has written");
+        assert_eq!(forged, None, "a forged log line");
         watches::each_failure_was_a_changed_crd(&log);
     }
     println!("{tally}; writes to targets: {writes}");
@@ -149,7 +149,7 @@ async fn loosened(
     answered(world, "forged", made, known, tally).await;
 
     for sort in SORTS {
-        world.plane.put_back(&crd(sort));
+        world.plane.restore_crd(&crd(sort));
         until_it_takes_loose_specs(world, sort, false).await;
     }
     world.plane.until_watched().await;
@@ -178,7 +178,7 @@ async fn serve(world: &World, name: &str, round: Round, known: &mut Known, tally
     let made = create(world, round.bulk_updates, tally).await;
     let sent = begun.elapsed();
     answered(world, name, made, known, tally).await;
-    println!("{name}: sent in {sent:?}, over after {:?}", begun.elapsed());
+    println!("{name}: sent in {sent:?}, finished after {:?}", begun.elapsed());
 }
 
 /// A well-formed BulkUpdate is served beside these, and each of these gets its answer.
@@ -206,7 +206,7 @@ async fn a_well_formed_one_is_served(world: &World, round: &str, known: &mut Kno
     });
     if !settled.await {
         let now = world.bulk_updates().get(&name).await.unwrap();
-        panic!("it is not served: {:?} {:?}", now.spec, now.status);
+        panic!("it is not carried out: {:?} {:?}", now.spec, now.status);
     }
     tally.slowest = tally.slowest.max(begun.elapsed());
     tally.well_formed += 1;

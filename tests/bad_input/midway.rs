@@ -84,7 +84,7 @@ impl Pair {
     }
 
     /// Releases the target: it stops, or its finalizer is removed.
-    async fn let_go(&self, world: &World) {
+    async fn release(&self, world: &World) {
         let [target, _] = self.paths(world);
         let answer = if self.stops {
             let stopped = json!({"status": {"state": "STOPPED"}}).to_string();
@@ -139,7 +139,7 @@ pub async fn edit(
 impl Edited {
     /// Releases the targets, and waits until all have succeeded.
     pub async fn settle(self, world: &World, known: &mut Known, tally: &mut Tally) {
-        stream::iter(&self.pairs).for_each_concurrent(16, |pair| pair.let_go(world)).await;
+        stream::iter(&self.pairs).for_each_concurrent(16, |pair| pair.release(world)).await;
         until_all(world, &self.bulk_updates, "Settled").await;
         known.until_each_has_its_answer(world, &self.bulk_updates, tally).await;
         for pair in self.pairs.iter().filter(|pair| !pair.stops) {

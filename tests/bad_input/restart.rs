@@ -45,7 +45,11 @@ pub async fn on_top_of_what_is_there(
     let now = self::ends(world).await;
     for (uid, end) in &ends {
         // It may have expired.
-        assert!(now.get(uid).is_none_or(|now| now == end), "{uid} was over: {end:?}, and now {:?}", now[uid]);
+        assert!(
+            now.get(uid).is_none_or(|now| now == end),
+            "{uid} had finished: {end:?}, and now it is {:?}",
+            now[uid]
+        );
     }
     tally.found_again += ends.len();
 }

@@ -39,7 +39,7 @@ impl Schemas {
             Some("string") => self.strings(schema),
             Some("integer") => self.integers(schema),
             Some("boolean") => any::<bool>().prop_map(Value::from).boxed(),
-            other => panic!("the schemas have a type that this doesn't know: {other:?}"),
+            other => panic!("unknown type in a schema: {other:?}"),
         };
         match self.care {
             Care::Keeps => fit,
@@ -128,7 +128,7 @@ impl Schemas {
                 pattern.map_or(Just("soon".to_owned()).boxed(), |p| string_regex(&p).unwrap().boxed());
             prop_oneof![30 => dates(), strays => by_pattern].boxed()
         } else {
-            assert!(schema["pattern"].is_null(), "a pattern that this doesn't know: {schema}");
+            assert!(schema["pattern"].is_null(), "unknown pattern: {schema}");
             texts(min, max)
         };
         let over = prop_oneof![Just(String::new()), texts(max + 1, max + 1)];

@@ -118,18 +118,18 @@ impl Tally {
             ("finished BulkUpdates", self.finished, bulk_updates / 2),
             ("BulkUpdates rejected as a whole", all(&self.rejected), bulk_updates / 50),
             ("unreadable BulkUpdates", self.unreadable, count / 200),
-            ("BulkUpdates that can't be named", self.nameless, count / 1000),
+            ("BulkUpdates without a usable name", self.nameless, count / 1000),
             ("BulkUpdates without a status", self.unwritable, count / 1000),
             ("BulkUpdates that wait", all(&self.waiting), count / 200),
             ("refused items", all(&self.refused), count / 4),
             ("reasons of refusals", self.refused.len(), 5),
             ("failed items", all(&self.failed), count / 200),
             ("reasons of failures", self.failed.len(), 3),
-            ("BulkUpdates found over", self.found_again, count / 50),
+            ("BulkUpdates found finished", self.found_again, count / 50),
             ("writes to targets", writes, count / 20),
         ];
         let few: Vec<_> = floors.iter().filter(|(_, found, least)| found < least).collect();
-        assert!(few.is_empty(), "too few to show anything: {few:?}");
+        assert!(few.is_empty(), "too few for the run to show anything: {few:?}");
     }
 }
 

@@ -49,11 +49,11 @@ impl Asked {
     /// A status that reports outcomes has one entry for each item, in order. (Items that somebody else has written are
     /// kept as they are.)
     pub fn has_an_answer_for_each(&self, status: &BulkUpdateStatus, way: Way) -> Result<(), String> {
-        let told = all_items(status).map(|(kind, item)| (kind, &*item.id, item.target_status.word()));
+        let reported = all_items(status).map(|(kind, item)| (kind, &*item.id, item.target_status.word()));
         let asked = self.items.iter().map(|(kind, id, verb)| (*kind, &**id, verb.as_str()));
-        let (mut told, mut asked): (Vec<_>, Vec<_>) = (told.collect(), asked.collect());
+        let (mut reported, mut asked): (Vec<_>, Vec<_>) = (reported.collect(), asked.collect());
         if way != Way::Sent {
-            told.sort_unstable();
+            reported.sort_unstable();
             asked.sort_unstable();
         }
         // In etcd the spec of a finished one may have been replaced.
@@ -61,7 +61,7 @@ impl Asked {
         let ready = status.condition("Ready").is_some_and(|ready| ready.status == "True");
         let all_good = all_items(status)
             .all(|(_, item)| matches!(item.result, ItemResult::Settled | ItemResult::Eligible));
-        if (told != asked && !replaced) || ready != all_good {
+        if (reported != asked && !replaced) || ready != all_good {
             return Err(format!("{self:?} has {status:?}"));
         }
         Ok(())
@@ -86,21 +86,21 @@ impl Known {
             let at = |verb| asked.get(&(&*request.resource, &*request.name, verb)).unwrap_or(&none);
             writes += 1;
             let key = (request.resource.clone(), request.name.clone());
-            assert!(!self.unreadable.contains(&key), "nobody can tell what it is: {request:?}");
+            assert!(!self.unreadable.contains(&key), "it is unknown what it is: {request:?}");
             let text = |at: &str| request.body.pointer(at).and_then(Value::as_str).map(str::to_owned);
             let by = text("/status/stopRequest/uid");
             let of = match (request.verb.as_str(), by) {
                 ("delete", _) => {
-                    assert!(!at("DELETED").is_empty(), "nobody asked for {request:?}");
+                    assert!(!at("DELETED").is_empty(), "no BulkUpdate asked for {request:?}");
                     text("/preconditions/uid").unwrap()
                 }
                 ("patch", Some(by)) => {
-                    assert!(at("STOPPED").contains(&&*by), "nobody asked for {request:?}");
+                    assert!(at("STOPPED").contains(&&*by), "no BulkUpdate asked for {request:?}");
                     by
                 }
                 _ => panic!("the operator never sends such a write: {request:?}"),
             };
-            assert!(done.insert((request.verb.clone(), key, of)), "that was done before: {request:?}");
+            assert!(done.insert((request.verb.clone(), key, of)), "it was done before: {request:?}");
         }
         writes
     }

@@ -1,6 +1,6 @@
 //! Wrong clocks of operator and gateway: each promise about time is based on the API server's clock.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::{
     path::{Path, PathBuf},
@@ -64,20 +64,20 @@ impl Shifted {
         self.world.operator.start_with(&["--require-admission-policy=true"], &environment);
     }
 
-    fn tell(&self, what: &str, how: impl std::fmt::Display) {
+    fn print(&self, what: &str, how: impl std::fmt::Display) {
         println!("clock shifted by {:+} s: {what}: {how}", self.seconds);
     }
 
     async fn is_ready(&mut self) {
         self.world.operator.until_ready().await;
-        self.tell("readiness", "it comes");
+        self.print("readiness", "ready");
         let of_lease = r"jsonpath={.metadata.annotations.aiapi\.dev/admission-accepted}";
         until("the policy is accepted", || async {
             !self.world.kubectl_ok(&["get", "lease", "ai-api-operator", "-o", of_lease], "").is_empty()
         })
         .await;
         assert!(self.world.operator.is_running());
-        self.tell("the admission policy", "it is accepted, and with it what is made from now on");
+        self.print("the admission policy", "accepted, and so is what is created from now on");
     }
 
     async fn keeps_its_lease(&self) {
@@ -92,7 +92,7 @@ impl Shifted {
             until("a renewal", || async { seen().await.0 != before.0 }).await;
             assert_eq!(seen().await.1, first.1, "{renewal}");
         }
-        self.tell("the Lease", "it is renewed, and nobody else takes it");
+        self.print("the Lease", "renewed, and not taken by another");
     }
 
     /// For a running target, stopped under this condition.
@@ -106,7 +106,7 @@ impl Shifted {
     async fn short_starting_deadline(&self) {
         let status = self.stop("starting-deadline", json!({"startingDeadlineSeconds": 5})).await;
         assert_eq!(outcome(&status, KIND, "starting-deadline"), "Settled", "{status:#?}");
-        self.tell("startingDeadlineSeconds: 5", "carried out");
+        self.print("startingDeadlineSeconds: 5", "carried out");
         // Recorded times are comparable with those that the API server writes.
         let target = self.world.find(KIND, "starting-deadline").await.unwrap();
         let stopped: Timestamp =
@@ -115,9 +115,12 @@ impl Shifted {
         let created = target.creation_timestamp().unwrap().0;
         for (what, time) in [("startTime", start), ("completionTime", end), ("stopRequest.time", stopped)] {
             let since = time.duration_since(created);
-            assert!((-2..=60).contains(&since.as_secs()), "{what} is {time}, and its target is of {created}");
+            assert!(
+                (-2..=60).contains(&since.as_secs()),
+                "{what} is {time}, and its target was created at {created}"
+            );
         }
-        self.tell("startTime, completionTime, stopRequest.time", "the API server's");
+        self.print("startTime, completionTime, stopRequest.time", "the API server's");
     }
 
     async fn not_after(&self) {
@@ -129,9 +132,9 @@ impl Shifted {
         assert_eq!((&*accepted.status, &*accepted.reason), ("False", "DeadlineExceeded"));
         assert_eq!(self.world.find(KIND, "not-after-past").await.unwrap().data["status"]["state"], "RUNNING");
         // By its own clock it would not have passed: then, and only then, this is reported.
-        let told = accepted.message.contains("by the API server's clock");
-        assert_eq!(told, self.seconds < 0, "{}", accepted.message);
-        self.tell("notAfter", format_args!("kept: {}", accepted.message));
+        let reported = accepted.message.contains("by the API server's clock");
+        assert_eq!(reported, self.seconds < 0, "{}", accepted.message);
+        self.print("notAfter", format_args!("kept: {}", accepted.message));
     }
 
     /// When the API server received a matching request about a BulkUpdate from any user; its audit log has it a moment
@@ -179,7 +182,7 @@ impl Shifted {
             let took = over.duration_since(self.created(name).await);
             assert!(took >= SignedDuration::from_secs(1), "it ended {took:?} after its creation");
         }
-        self.tell("activeDeadlineSeconds: 1", "never early, and not late by the shift");
+        self.print("activeDeadlineSeconds: 1", "never early, and not late by the shift");
     }
 
     async fn ttl(&self) {
@@ -191,7 +194,7 @@ impl Shifted {
         let deleted = self.received("time-to-live", |r| r.verb == "delete").await;
         let took = deleted.duration_since(self.created("time-to-live").await);
         assert!(took >= SignedDuration::from_secs(2), "it was deleted {took:?} after its creation");
-        self.tell("ttlSecondsAfterFinished: 2", "deleted, and not early");
+        self.print("ttlSecondsAfterFinished: 2", "deleted, and not early");
     }
 
     fn skew_in(&self, metrics: &str) {
@@ -202,11 +205,12 @@ impl Shifted {
         assert!((skew - expected).abs() <= 2.0, "{line}");
     }
 
-    fn is_told(&self, log: &str, of: &str, metrics: &str) {
+    fn reports_the_skew(&self, log: &str, of: &str, metrics: &str) {
         self.skew_in(metrics);
-        let told = log.lines().filter(|l| l.contains("WARN") && l.contains("the API server's clock")).count();
-        assert_eq!(told, 1, "{log}");
-        self.tell("the skew", format_args!("a metric and one line in the log of the {of}"));
+        let reported =
+            log.lines().filter(|l| l.contains("WARN") && l.contains("the API server's clock")).count();
+        assert_eq!(reported, 1, "{log}");
+        self.print("the skew", format_args!("a metric and one line in the log of the {of}"));
     }
 
     async fn gateway(&self) {
@@ -223,9 +227,9 @@ impl Shifted {
         let left =
             made.spec.not_after.as_ref().unwrap().0.duration_since(made.creation_timestamp().unwrap().0);
         assert!((43..=46).contains(&left.as_secs()), "{left:?}");
-        self.tell("the gateway", "carried out, with a notAfter by the API server's clock");
+        self.print("the gateway", "carried out, with a notAfter by the API server's clock");
         let metrics = gateway.probe("/metrics").await.text;
-        self.is_told(&gateway.log(), "gateway", &metrics);
+        self.reports_the_skew(&gateway.log(), "gateway", &metrics);
     }
 
     async fn keeps_every_promise(&mut self) {
@@ -236,7 +240,7 @@ impl Shifted {
         self.active_deadline().await;
         self.ttl().await;
         let metrics = self.world.operator.probe("/metrics").await.1;
-        self.is_told(&self.world.operator.log(), "operator", &metrics);
+        self.reports_the_skew(&self.world.operator.log(), "operator", &metrics);
         self.gateway().await;
     }
 }
@@ -269,7 +273,7 @@ async fn an_hour_behind() {
     let certificate = shifted.world.plane.folder.join("certs/apiserver.crt");
     let made = std::fs::metadata(certificate).unwrap().modified().unwrap();
     let valid = async || SystemTime::now() > made + VALID_AFTER;
-    assert!(!valid().await, "it shows nothing: the control plane has run for too long");
+    assert!(!valid().await, "this test needs a younger control plane");
     shifted.start();
     until("it says what is wrong", || async {
         let log = shifted.world.operator.log();
@@ -278,7 +282,7 @@ async fn an_hour_behind() {
     .await;
     let log = shifted.world.operator.log();
     let line = log.lines().find(|l| l.contains("not valid yet")).unwrap();
-    shifted.tell("TLS, with a certificate that is not valid yet", line);
+    shifted.print("TLS, with a certificate that is not valid yet", line);
     if shifted.world.operator.is_running() {
         shifted.world.operator.kill();
     } else {

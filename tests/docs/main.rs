@@ -3,7 +3,7 @@
 //!
 //! With `UPDATE_DOCS=1` the generated parts of docs/api.md and docs/architecture.md are updated.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod architecture;
 mod commands;
@@ -94,7 +94,7 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
 
 fn first_cells(rows: &[Vec<String>]) -> BTreeSet<String> {
     let cells: BTreeSet<_> = rows.iter().map(|row| row[0].clone()).collect();
-    assert_eq!(cells.len(), rows.len(), "each stands there once: {rows:?}");
+    assert_eq!(cells.len(), rows.len(), "each is listed once: {rows:?}");
     cells
 }
 
@@ -340,16 +340,16 @@ fn every_metric_is_described_with_its_labels() {
     let monitoring = read("docs/monitoring.md");
     let rows = table(&monitoring, "## Metrics");
     assert_eq!(first_cells(&rows), labels.keys().cloned().collect());
-    let told: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
-    let told = told.join(" ");
-    let words: BTreeSet<_> = told.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
+    let cells: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
+    let text = cells.join(" ");
+    let words: BTreeSet<_> = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
     for row in &rows {
         let documented: BTreeSet<_> =
             row[1].split(", ").filter(|label| !label.is_empty()).map(ToOwned::to_owned).collect();
         assert_eq!(documented, labels[&row[0]].keys().cloned().collect(), "{}", row[0]);
         // The version differs each time.
         for value in labels[&row[0]].iter().filter(|(label, _)| *label != "version").flat_map(|(_, v)| v) {
-            assert!(words.contains(value.as_str()), "{} has {value}, which the table does not tell", row[0]);
+            assert!(words.contains(value.as_str()), "{} has {value}; the table lacks it", row[0]);
         }
     }
 

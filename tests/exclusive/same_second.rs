@@ -175,7 +175,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched() {
         }
     }
     assert_eq!(touched_in_all, Vec::<String>::new(), "{} of {made}", touched_in_all.len());
-    assert!(refused >= ROUNDS, "of {made} only {refused} were there when they were looked at");
+    assert!(refused >= ROUNDS, "only {refused} of {made} existed when they were read");
 }
 
 #[tokio::test]

@@ -62,15 +62,15 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
         assert!(log.contains(&format!("target=Execution/unreadable/{id}")), "{id}: {log}");
     }
 
-    conditions_tell(&world, &bulk_updates).await;
+    conditions_say_so(&world, &bulk_updates).await;
 }
 
 /// The conditions of an unreadable BulkUpdate: one that was never planned, and one that was.
-async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>) {
+async fn conditions_say_so(world: &World, bulk_updates: &kube::Api<DynamicObject>) {
     // Its conditions say so, and waiting for its end does not time out.
-    let told =
+    let output =
         world.kubectl_ok(&["wait", "bu/bad", "--for=jsonpath={.status.completionTime}", "--timeout=30s"], "");
-    assert!(told.contains("condition met"), "{told}");
+    assert!(output.contains("condition met"), "{output}");
     let bad = bulk_updates.get("bad").await.unwrap();
     let status: BulkUpdateStatus = serde_json::from_value(bad.data["status"].clone()).unwrap();
     let expected = ["Accepted False Unreadable", "Ready False Unreadable", "Stalled True Unreadable"];

@@ -30,7 +30,7 @@ pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
             if !covered {
                 wrong.push(format!("planned at {revision}, and nobody had checked who asked for it"));
             }
-            if !Resource::GUARDS.into_iter().all(|guard| stood_at(case, guard, *revision)) {
+            if !Resource::GUARDS.into_iter().all(|guard| existed_at(case, guard, *revision)) {
                 wrong.push(format!("planned at {revision}, without the policy or its binding"));
             }
         }
@@ -75,7 +75,7 @@ fn generation(version: &Version) -> u64 {
 }
 
 /// Whether it existed when a status was written, or shortly before.
-fn stood_at(case: &Case<'_>, guard: Resource, revision: u64) -> bool {
+fn existed_at(case: &Case<'_>, guard: Resource, revision: u64) -> bool {
     let Some(written) = case.versions.iter().find(|v| v.revision == revision) else { return false };
     let (earlier, later): (Vec<_>, Vec<_>) =
         versions(case, guard).partition(|v| v.seen < written.seen - SEEN_BY_THE_OPERATOR);

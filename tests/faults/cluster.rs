@@ -47,11 +47,11 @@ pub struct Cluster {
     pub empty_at: String,
     operators_client: Client,
     /// When the flag was switched off or the BulkUpdate deleted.
-    called_off: Mutex<Option<Timestamp>>,
+    cancelled: Mutex<Option<Timestamp>>,
     /// The objects that others have deleted, by uid.
     deleted: Mutex<Vec<String>>,
     /// How many BulkUpdates others have deleted and created again.
-    pub made_anew: AtomicUsize,
+    pub recreated: AtomicUsize,
 }
 
 impl Cluster {
@@ -65,7 +65,7 @@ impl Cluster {
             World::new(name).await
         };
         if plan.own_policy.is_some() {
-            guards::let_see(&world, &policy).await;
+            guards::allow_own_policy(&world, &policy).await;
         }
         let review = json!({"spec": {"user": world.operator.user, "resourceAttributes":
             {"namespace": world.namespace, "verb": "list", "group": "aiapi.dev", "resource": "executions"}}});
@@ -95,7 +95,7 @@ impl Cluster {
         };
         let operators_client =
             client::find_cluster(Some(&world.operator.kubeconfig()), None).unwrap().client().unwrap();
-        let (called_off, deleted) = Default::default();
+        let (cancelled, deleted) = Default::default();
         Arc::new(Self {
             world,
             shipped,
@@ -103,9 +103,9 @@ impl Cluster {
             history,
             empty_at,
             operators_client,
-            called_off,
+            cancelled,
             deleted,
-            made_anew: AtomicUsize::new(0),
+            recreated: AtomicUsize::new(0),
         })
     }
 
@@ -122,12 +122,12 @@ impl Cluster {
         ControlPlane::get().tail(&self.world.operator.user)
     }
 
-    pub fn called_off(&self) -> Option<Timestamp> {
-        *self.called_off.lock().unwrap()
+    pub fn cancelled(&self) -> Option<Timestamp> {
+        *self.cancelled.lock().unwrap()
     }
 
-    fn call_off(&self) {
-        self.called_off.lock().unwrap().get_or_insert_with(Timestamp::now);
+    fn cancel(&self) {
+        self.cancelled.lock().unwrap().get_or_insert_with(Timestamp::now);
     }
 
     pub fn others_deleted(&self) -> Vec<String> {
@@ -148,7 +148,7 @@ impl Cluster {
 
     pub async fn switch_off(&self) {
         self.world.flag(Some("{}")).await;
-        self.call_off();
+        self.cancel();
     }
 
     /// Removes the bindings that every request would be checked against.

@@ -31,13 +31,13 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
                 wrong.push(format!("at {revision} it says {found:?}, which should be {expected:?}"));
             }
         } else {
-            wrong.push(format!("at {revision} it says {found:?}, and it is not so"));
+            wrong.push(format!("at {revision} it says {found:?}, which is not true"));
         }
         for condition in &status.conditions {
             let (is, when) = (condition.status.clone(), condition.last_transition_time.clone());
             let before = since.insert(condition.type_.clone(), (is.clone(), when.clone()));
             if before.is_some_and(|(was, then)| was == is && then != when) {
-                wrong.push(format!("at {revision} {} has changed its time alone", condition.type_));
+                wrong.push(format!("at {revision} {} has changed only its time", condition.type_));
             }
         }
         since.retain(|type_, _| status.condition(type_).is_some());
@@ -50,13 +50,13 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
 /// it occurs.
 fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
     let aside = |place: &Place| matches!(place, Place::Nth(call, _) | Place::InTheMiddle(call) if call.is_in_the_background());
-    let mut lasting = case.plan.strikes.iter().filter(|strike| strike.lasts != Lasts::Once);
-    let strike = lasting.find(|strike| !aside(&strike.place));
-    if strike.is_none() && !case.plan.is_in_peace() {
+    let mut lasting = case.plan.injections.iter().filter(|injection| injection.lasts != Lasts::Once);
+    let injection = lasting.find(|injection| !aside(&injection.place));
+    if injection.is_none() && !case.plan.is_undisturbed() {
         return None;
     }
     let seen = |revision| case.versions.iter().find(|v| v.revision == revision).map(|v| v.seen);
-    let told: Vec<_> = bulk
+    let reports: Vec<_> = bulk
         .versions
         .iter()
         .filter_map(|(revision, _, version)| {
@@ -66,13 +66,14 @@ fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
         })
         .collect();
     let before = |time: Timestamp| case.lasted.is_none_or(|[began, _]| time < began);
-    if let Some((_, message, _)) = told.iter().find(|(time, m, _)| before(*time) && m.contains("waiting:")) {
-        return Some(format!("nothing stood in the way, and it says: {message}"));
+    if let Some((_, message, _)) = reports.iter().find(|(time, m, _)| before(*time) && m.contains("waiting:"))
+    {
+        return Some(format!("nothing was blocked, and it says: {message}"));
     }
-    let ([began, ended], strike) = case.lasted.zip(strike)?;
+    let ([began, ended], injection) = case.lasted.zip(injection)?;
     // A status that cannot be written cannot report anything.
-    let can_tell = !matches!(strike.place, Place::Nth(Call::Record, _));
-    let why = match strike.fault {
+    let can_report = !matches!(injection.place, Place::Nth(Call::Record, _));
+    let why = match injection.fault {
         Fault::Answer { code, .. } if code != 409 => format!("made up: {code}"),
         _ => String::new(),
     };
@@ -82,8 +83,8 @@ fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
             && (!planned || message.contains("waiting:"))
             && message.contains(&why)
     };
-    (can_tell && ended.duration_since(began) > TO_THE_NEXT_REPORT && !told.iter().any(says))
-        .then(|| format!("from {began} to {ended} it did not say what it waits for: {told:?}"))
+    (can_report && ended.duration_since(began) > TO_THE_NEXT_REPORT && !reports.iter().any(says))
+        .then(|| format!("from {began} to {ended} the status did not say what it waits for: {reports:?}"))
 }
 
 /// `Ready=False Applying`, and so on.
@@ -145,13 +146,13 @@ fn may_be_rejected(case: &Case<'_>, reason: &str) -> bool {
         "BulkUpdatesDisabled" => case.plan.switches_off(),
         // `authors` checks whether that is true.
         "NotAuthorized" => case.plan.guard.is_some(),
-        "DeadlineExceeded" => case.plan.scenario.name == "not-after" && !case.plan.is_in_peace(),
+        "DeadlineExceeded" => case.plan.scenario.name == "not-after" && !case.plan.is_undisturbed(),
         _ => false,
     }
 }
 
 fn may_wait(case: &Case<'_>, reason: &str) -> bool {
-    let struck = |place: &Place, calls: &[Call]| match place {
+    let affects = |place: &Place, calls: &[Call]| match place {
         Place::Nth(call, _) => calls.contains(call),
         Place::Write(_) | Place::InTheMiddle(_) => false,
     };
@@ -167,6 +168,6 @@ fn may_wait(case: &Case<'_>, reason: &str) -> bool {
     };
     calls.extend(watched.iter().copied().flat_map(of));
     case.plan.guard.is_some_and(|_| reason == "Waiting")
-        || case.plan.strikes.iter().any(|strike| struck(&strike.place, &calls))
+        || case.plan.injections.iter().any(|injection| affects(&injection.place, &calls))
         || case.plan.view.is_some_and(|(_, resource)| watched.contains(&resource))
 }

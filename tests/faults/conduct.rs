@@ -32,17 +32,17 @@ struct Inner {
     conflicts: HashSet<String>,
     /// The time until which the server has asked a life to wait.
     not_before: HashMap<(usize, Call, String), Instant>,
-    called_off: bool,
+    cancelled: bool,
     /// Applies to this kind only.
-    called_off_for: Option<Resource>,
+    cancelled_for: Option<Resource>,
     wrong: Vec<String>,
 }
 
 impl Conduct {
     pub fn of(plan: &Plan) -> Arc<Self> {
         let one_kind = plan.switches_off() && !plan.switches_off_for(Kind::Execution);
-        let called_off_for = one_kind.then_some(Resource::Deployments);
-        let inner = Inner { alone: plan.is_alone(), called_off_for, ..Inner::default() };
+        let cancelled_for = one_kind.then_some(Resource::Deployments);
+        let inner = Inner { alone: plan.is_alone(), cancelled_for, ..Inner::default() };
         Arc::new(Self { inner: Mutex::new(inner), looked_at: watch::Sender::default() })
     }
 
@@ -50,7 +50,7 @@ impl Conduct {
     pub fn asks(&self, life: usize, call: Call, path: &str) {
         let mut inner = self.inner.lock().unwrap();
         if call == Call::Unknown {
-            inner.wrong.push(format!("a request that it has no business to send: {path}"));
+            inner.wrong.push(format!("a request that the operator must not send: {path}"));
         }
         let early =
             inner.not_before.remove(&(life, call, path.to_owned())).is_some_and(|time| Instant::now() < time);
@@ -62,17 +62,17 @@ impl Conduct {
             Call::Stop | Call::Delete => {
                 if inner.alone && inner.open.contains(path) {
                     inner.wrong.push(format!(
-                        "{call} of {path} again, and the outcome of the last one was not looked up"
+                        "{call} of {path} again, without reading the object after a lost answer"
                     ));
                 }
                 if inner.alone && inner.conflicts.contains(path) {
-                    inner.wrong.push(format!("{call} of {path} again after a conflict, without a look"));
-                }
-                let other = |kind: Resource| path.rsplit('/').nth(1) != Some(kind.word());
-                if inner.called_off && !inner.called_off_for.is_some_and(other) {
                     inner
                         .wrong
-                        .push(format!("{call} of {path}, and it had been seen that it was called off"));
+                        .push(format!("{call} of {path} again after a conflict, without reading the object"));
+                }
+                let other = |kind: Resource| path.rsplit('/').nth(1) != Some(kind.word());
+                if inner.cancelled && !inner.cancelled_for.is_some_and(other) {
+                    inner.wrong.push(format!("{call} of {path} after the cancellation had been seen"));
                 }
             }
             _ => {}
@@ -80,7 +80,7 @@ impl Conduct {
     }
 
     /// A fault hits one of its requests.
-    pub fn is_struck(&self, life: usize, call: Call, path: &str, fault: Fault) {
+    pub fn on_fault(&self, life: usize, call: Call, path: &str, fault: Fault) {
         let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && fault.leaves_the_outcome_open() {
             inner.open.insert(path.to_owned());
@@ -98,7 +98,7 @@ impl Conduct {
     }
 
     /// It gets an answer.
-    pub fn is_told(&self, call: Call, path: &str, code: u16) {
+    pub fn on_answer(&self, call: Call, path: &str, code: u16) {
         let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && code == 409 {
             inner.conflicts.insert(path.to_owned());
@@ -108,7 +108,7 @@ impl Conduct {
             inner.conflicts.remove(path);
             self.looked_at.send_modify(|looked_at| looked_at.push(path.to_owned()));
         }
-        inner.called_off |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
+        inner.cancelled |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
     }
 
     /// Waits until it has read the target, in addition to earlier reads.
@@ -122,9 +122,9 @@ impl Conduct {
 
     /// It has seen that nothing more may be written because of `resource`: the only BulkUpdate is gone, or the flag is
     /// off. With several BulkUpdates, the others go on.
-    pub fn sees_that_it_is_called_off(&self, resource: Resource) {
+    pub fn on_cancellation(&self, resource: Resource) {
         let mut inner = self.inner.lock().unwrap();
-        inner.called_off |= inner.alone || resource != Resource::BulkUpdates;
+        inner.cancelled |= inner.alone || resource != Resource::BulkUpdates;
     }
 
     pub fn wrong(&self) -> Vec<String> {

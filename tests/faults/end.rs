@@ -24,13 +24,13 @@ pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
     let mut wrong = Vec::new();
     // For a request that the harness delays, the time of arrival says nothing about when it was sent.
     if !case.plan.has_late_request() {
-        wrong.extend(called_off(case));
+        wrong.extend(cancelled(case));
         for bulk in bulks {
             wrong.extend(written_too_late(case, bulk, bulks.len() == 1));
         }
     }
     for bulk in bulks {
-        wrong.extend(told_after_the_end(case, bulk));
+        wrong.extend(changes_after_end(case, bulk));
     }
     wrong
 }
@@ -39,8 +39,8 @@ fn received(request: &Request) -> Timestamp {
     request.received.parse().unwrap()
 }
 
-fn called_off(case: &Case<'_>) -> Vec<String> {
-    let Some(time) = case.called_off else { return Vec::new() };
+fn cancelled(case: &Case<'_>) -> Vec<String> {
+    let Some(time) = case.cancelled else { return Vec::new() };
     // Only the flag is read again; the deletion of a BulkUpdate has to be seen in a watch.
     if !case.plan.switches_off() && case.plan.hides_what_happens_in_the_middle() {
         return Vec::new();
@@ -49,7 +49,7 @@ fn called_off(case: &Case<'_>) -> Vec<String> {
     let off = |r: &&Request| whole || case.plan.switches_off_for(kind_of(&r.resource));
     let writes = case.requests.iter().filter(|r| r.is_target_write()).filter(off);
     let late = writes.filter(|r| received(r) > time + EMERGENCY_STOP);
-    late.map(|r| format!("{:?} of {} at {}, called off at {time}", verb_of(r), r.name, r.received)).collect()
+    late.map(|r| format!("{:?} of {} at {}, cancelled at {time}", verb_of(r), r.name, r.received)).collect()
 }
 
 /// From when on nothing may be written for a BulkUpdate, and why.
@@ -73,8 +73,8 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     let sets_the_end = |r: &&Request| {
         let guard = r.guard().and_then(|guard| guard.parse().ok());
         // Another object may have the name.
-        let stood = bulk.versions.iter().any(|(revision, ..)| Some(*revision) == guard);
-        let of_this = r.is_record() && stood;
+        let guarded = bulk.versions.iter().any(|(revision, ..)| Some(*revision) == guard);
+        let of_this = r.is_record() && guarded;
         let over = r.body.pointer("/status/completionTime").is_some_and(|time| !time.is_null());
         of_this && over && r.succeeded()
     };
@@ -100,7 +100,7 @@ fn written_too_late(case: &Case<'_>, bulk: &Bulk, alone: bool) -> Vec<String> {
 }
 
 /// The status of a finished BulkUpdate does not change, except for the generation.
-fn told_after_the_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
+fn changes_after_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let mut wrong = Vec::new();
     let Some(end) = bulk.end().filter(|_| !case.plan.changes().any(|c| c == Change::WidenStatus)) else {
         return wrong;

@@ -88,7 +88,7 @@ impl Guard {
     }
 
     /// Whether authors are checked again afterwards.
-    pub const fn is_put_back(self) -> bool {
+    pub const fn is_restored(self) -> bool {
         matches!(self, Self::Renewed(_) | Self::WeakForAMoment(_))
     }
 }
@@ -191,21 +191,21 @@ impl fmt::Display for Place {
 
 /// One fault at one place, in one life of the operator (the first is 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strike {
+pub struct Injection {
     pub life: usize,
     pub place: Place,
     pub fault: Fault,
     pub lasts: Lasts,
 }
 
-impl Strike {
+impl Injection {
     /// One request of the first life.
     pub const fn once(place: Place, fault: Fault) -> Self {
         Self { life: 0, place, fault, lasts: Lasts::Once }
     }
 }
 
-impl fmt::Display for Strike {
+impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.fault)?;
         match self.lasts {

@@ -40,7 +40,7 @@ fn expect(what: &str, is: bool, wanted: bool) -> Result<(), Failed> {
 
 /// A plan of the shipped setup without faults.
 fn plan() -> Plan {
-    Plan { shipped: true, ..Plan::in_peace(&SCENARIOS[0]) }
+    Plan { shipped: true, ..Plan::without_faults(&SCENARIOS[0]) }
 }
 
 /// A time, in milliseconds from an hour ago.
@@ -77,7 +77,7 @@ fn in_state(revision: u64, state: &str) -> Version {
 }
 
 /// A BulkUpdate as it was created, and with a status.
-#[allow(clippy::needless_pass_by_value, reason = "it is made on the spot")]
+#[allow(clippy::needless_pass_by_value, reason = "created in place")]
 fn bulk(revision: u64, millis: i64, status: Value) -> Version {
     let spec = json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED"}], "dryRun": true});
     let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "spec": spec, "status": status,
@@ -137,7 +137,7 @@ fn plans_rest_on_what_was_shown() -> Result<(), Failed> {
             let bulks = case.bulk_updates();
             let item = status.bulk().status.unwrap().items(Kind::Execution)[0].clone();
             let is = truth::claim_is_true(&case, &bulks[0], Kind::Execution, &item, status.revision);
-            expect(&format!("{word}, said by somebody, made at {made}"), is, wanted)?;
+            expect(&format!("{word}, written by somebody else, created at {made}"), is, wanted)?;
         }
     }
     Ok(())
@@ -221,7 +221,7 @@ fn nothing_is_planned_unchecked() -> Result<(), Failed> {
             true,
         ),
         (
-            "it was put back afterwards",
+            "it was restored afterwards",
             vec![always, policy(10, 19_000, exempts), policy(16, 21_000, back)],
             false,
         ),
@@ -250,6 +250,6 @@ fn the_accounts_agree() -> Result<(), Failed> {
         !case.accounts_agree().is_empty()
     };
     let sent = Request { name: "stop-me".into(), ..request("life-0", "patch", "executions", 0) };
-    expect("it tells", judged(vec![sent]), false)?;
-    expect("it does not", judged(Vec::new()), true)
+    expect("it is logged", judged(vec![sent]), false)?;
+    expect("it is not logged", judged(Vec::new()), true)
 }

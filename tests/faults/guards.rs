@@ -69,7 +69,7 @@ pub async fn make(names: &[String]) {
 }
 
 /// Lets the operator of a world see its own policy too: the shipped role is for the shipped name.
-pub async fn let_see(world: &World, name: &str) {
+pub async fn allow_own_policy(world: &World, name: &str) {
     let plurals = Resource::GUARDS.map(Resource::plural);
     let role = format!("test-{}-own", world.home);
     let rules = json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": plurals,
@@ -126,13 +126,13 @@ pub async fn change(client: &Client, name: &str, guard: Guard) {
         }
         Guard::Weak(_) | Guard::WeakForAMoment(_) => patch(client, name, resource, weaken).await,
     }
-    if guard.is_put_back() {
-        put_back(client, name, guard).await;
+    if guard.is_restored() {
+        restore(client, name, guard).await;
     }
 }
 
 /// Restores it.
-pub async fn put_back(client: &Client, name: &str, guard: Guard) {
+pub async fn restore(client: &Client, name: &str, guard: Guard) {
     let resource = guard.resource();
     match guard {
         Guard::Gone(_) | Guard::Renewed(_) => put(client, name, resource).await,

@@ -26,7 +26,7 @@ pub struct Case<'a> {
     pub plan: &'a Plan,
     pub versions: Vec<Version>,
     pub requests: Vec<Request>,
-    pub called_off: Option<Timestamp>,
+    pub cancelled: Option<Timestamp>,
     /// The objects that others have deleted, by uid.
     pub others_deleted: Vec<String>,
     /// What the plans are based on.
@@ -107,7 +107,7 @@ impl<'a> Case<'a> {
         Self {
             versions: versions.collect(),
             requests: cluster.audit(),
-            called_off: cluster.called_off(),
+            cancelled: cluster.cancelled(),
             others_deleted: cluster.others_deleted(),
             shipped: cluster.shipped.iter().flat_map(|shipped| shipped.versions()).collect(),
             ..Self::of(plan, bases, lasted)
@@ -120,7 +120,7 @@ impl<'a> Case<'a> {
             plan,
             versions: Vec::new(),
             requests: Vec::new(),
-            called_off: None,
+            cancelled: None,
             others_deleted: Vec::new(),
             bases,
             shipped: Vec::new(),
@@ -177,7 +177,7 @@ impl<'a> Case<'a> {
         for problem in others.concat().into_iter().chain(self.accounts_agree()) {
             self.say(problem);
         }
-        self.as_in_peace(&bulks);
+        self.as_without_faults(&bulks);
         self.cost(&bulks);
         self.wrong
     }
@@ -245,7 +245,7 @@ impl<'a> Case<'a> {
                 let sent =
                     |r: &&Request| r.verb == verb && r.resource == version.plural && r.name == version.name;
                 if !self.requests.iter().any(|r| sent(&r)) {
-                    unknown.push(format!("the audit log does not tell of the {verb} of {}", version.name));
+                    unknown.push(format!("the audit log lacks the {verb} of {}", version.name));
                 }
             }
             *before = now;
@@ -263,7 +263,10 @@ impl<'a> Case<'a> {
             let of_object = |v: &&Version| v.plural == r.resource && v.name == r.name;
             let Some(before) = self.versions.iter().find(|v| of_object(v) && v.revision == guard).cloned()
             else {
-                self.say(format!("{verb:?} of {} rests on a version that nobody saw: {guard}", r.name));
+                self.say(format!(
+                    "{verb:?} of {} is based on a version that was never seen: {guard}",
+                    r.name
+                ));
                 continue;
             };
             let effect = self.versions.iter().filter(of_object).map(|v| v.revision).find(|v| *v > guard);
@@ -279,11 +282,11 @@ impl<'a> Case<'a> {
             };
             let meant: Vec<_> = bulks.iter().filter(is_meant).collect();
             if meant.is_empty() {
-                self.say(format!("{verb:?} of {}, for which nobody asked", r.name));
+                self.say(format!("{verb:?} of {}; no BulkUpdate asked for it", r.name));
             }
             let planned = |b: &Bulk| b.had_planned(kind, &r.name, &before.uid, effect);
             if !meant.into_iter().any(planned) {
-                self.say(format!("{verb:?} of {} before the plan was on record", r.name));
+                self.say(format!("{verb:?} of {} before the plan was recorded", r.name));
             }
             let key = (before.uid.clone(), asker.unwrap_or("deleted").to_owned());
             if hit.contains(&key) {
@@ -303,7 +306,7 @@ impl<'a> Case<'a> {
                     && b.had_planned(kind, &gone.name, &gone.uid, gone.revision)
             });
             if !planned && !self.was_deleted_by_others(&gone.uid) {
-                self.say(format!("{} is gone, which nobody had planned", gone.name));
+                self.say(format!("{} is gone, without a plan to delete it", gone.name));
             }
         }
         for (at, version) in targets.iter().enumerate().filter(|(_, v)| !v.stopped_by().is_empty()) {
@@ -328,7 +331,7 @@ impl<'a> Case<'a> {
     }
 
     /// Where only the operator changed anything, the outcome is the same as without faults.
-    fn as_in_peace(&mut self, bulks: &[Bulk]) {
+    fn as_without_faults(&mut self, bulks: &[Bulk]) {
         if !self.plan.is_calm() {
             return;
         }
@@ -339,7 +342,7 @@ impl<'a> Case<'a> {
                 let found = outcome(status.items(*kind).iter().find(|i| *i.id == **id));
                 let refused = refused.as_deref() == Some(*id) && found == "Failed WriteFailed";
                 if found != *expected && found != format!("{expected} Gone") && !refused {
-                    self.say(format!("{id}: {found}, in peace it is {expected}"));
+                    self.say(format!("{id}: {found}, without faults it is {expected}"));
                 }
             }
         }
@@ -359,7 +362,7 @@ impl<'a> Case<'a> {
     /// and five others.
     fn cost(&mut self, bulks: &[Bulk]) {
         let [bulk] = bulks else { return };
-        if !self.plan.is_in_peace() || self.plan.scenario.outcomes.is_empty() {
+        if !self.plan.is_undisturbed() || self.plan.scenario.outcomes.is_empty() {
             return;
         }
         let (_, status) = bulk.last();
@@ -371,15 +374,15 @@ impl<'a> Case<'a> {
             self.requests.iter().filter(|r| r.resource == "bulkupdates" && r.verb == "delete").count();
         let others = self.requests.iter().filter(|r| r.is_overhead()).count();
         if others > 5 + refused + expired {
-            self.say(format!("{others} requests beside the writes, {refused} items refused or not settled"));
+            self.say(format!("{others} requests besides the writes, {refused} items refused or not settled"));
         }
     }
 
     /// The target whose write got a made-up final refusal.
     fn refused_for_good(&self) -> Option<String> {
         let final_refusal = |fault| matches!(fault, Fault::Answer { code: 410, passed_on: false, .. });
-        let strike = self.plan.strikes.iter().find(|strike| final_refusal(strike.fault))?;
-        let verb = match strike.place {
+        let injection = self.plan.injections.iter().find(|injection| final_refusal(injection.fault))?;
+        let verb = match injection.place {
             Place::Nth(Call::Stop, _) => TargetStatus::Stopped,
             Place::Nth(Call::Delete, _) => TargetStatus::Deleted,
             _ => return None,

@@ -18,7 +18,7 @@ pub fn of(case: &Case<'_>) -> Vec<String> {
     }
     let renewals: Vec<_> = case.requests.iter().filter(|r| is_renewal(r)).collect();
     if renewals.is_empty() {
-        wrong.push("nobody has ever taken the Lease".to_owned());
+        wrong.push("no replica ever took the Lease".to_owned());
     }
     // For requests that the harness delays, the time of arrival says nothing about when they were sent.
     let writes = case.requests.iter().filter(|r| is_write(r) && !case.plan.is_sent_late(r));

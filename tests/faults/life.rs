@@ -26,7 +26,7 @@ use crate::{
     basis::{Bases, Observed},
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Lasts, Late, Place, Resource, Strike},
+    fault::{Call, Change, Fault, Injection, Lasts, Late, Place, Resource},
     view::Views,
 };
 
@@ -46,7 +46,7 @@ pub struct Life {
     pub shutdown: CancellationToken,
     cluster: Arc<Cluster>,
     views: Arc<Views>,
-    strikes: Vec<Strike>,
+    injections: Vec<Injection>,
     seen: Mutex<Seen>,
     /// How many requests were answered, of any kind.
     answered: watch::Sender<usize>,
@@ -96,9 +96,9 @@ struct Seen {
     /// How often each kind of request had been sent at the first write to a target.
     before_the_middle: Option<HashMap<Call, usize>>,
     answered: Vec<(Call, String)>,
-    struck: Vec<String>,
+    hits: Vec<String>,
     /// How many of them have changed nothing: the change had already been made, or the object is gone.
-    in_vain: usize,
+    without_effect: usize,
     /// When a fault that lasts hit its first and last request, of one kind.
     lasted: HashMap<Call, [Timestamp; 2]>,
     /// The paths of the requests that have no answer yet.
@@ -109,7 +109,7 @@ struct Seen {
 }
 
 impl Life {
-    pub fn new(number: usize, shared: Shared, strikes: Vec<Strike>) -> Arc<Self> {
+    pub fn new(number: usize, shared: Shared, injections: Vec<Injection>) -> Arc<Self> {
         let Shared { cluster, views, conduct, bases, in_the_middle } = shared;
         Arc::new(Self {
             number,
@@ -117,7 +117,7 @@ impl Life {
             shutdown: CancellationToken::new(),
             cluster,
             views,
-            strikes,
+            injections,
             seen: Mutex::default(),
             answered: watch::Sender::default(),
             dying: AtomicBool::new(false),
@@ -155,13 +155,13 @@ impl Life {
     }
 
     /// The faults that occurred, in words.
-    pub fn struck(&self) -> Vec<String> {
-        self.seen.lock().unwrap().struck.clone()
+    pub fn hits(&self) -> Vec<String> {
+        self.seen.lock().unwrap().hits.clone()
     }
 
     /// How many of the faults have changed nothing.
-    pub fn in_vain(&self) -> usize {
-        self.seen.lock().unwrap().in_vain
+    pub fn without_effect(&self) -> usize {
+        self.seen.lock().unwrap().without_effect
     }
 
     /// When a lasting fault of requests for BulkUpdates hit the first and the last request.
@@ -210,8 +210,8 @@ impl Life {
             seen.before_the_middle.as_ref().map(|counts| counts.get(&call).copied().unwrap_or_default());
         let lasted = seen.lasted.get(&call).copied();
         let now = Timestamp::now();
-        let strikes = |strike: &&Strike| {
-            let (first, is) = match strike.place {
+        let applies = |injection: &&Injection| {
+            let (first, is) = match injection.place {
                 Place::Nth(kind, n) if kind == call => (n, nth),
                 Place::Write(n) if call.is_write() => (n, write),
                 Place::InTheMiddle(kind) if kind == call => match before_the_middle {
@@ -220,7 +220,7 @@ impl Life {
                 },
                 _ => return false,
             };
-            match strike.lasts {
+            match injection.lasts {
                 Lasts::Once => is == first,
                 Lasts::Requests(n) => (first..first + n).contains(&is),
                 Lasts::Seconds(n) => {
@@ -229,13 +229,13 @@ impl Life {
                 }
             }
         };
-        let strike = self.strikes.iter().find(strikes)?;
-        if strike.lasts != Lasts::Once {
+        let injection = self.injections.iter().find(applies)?;
+        if injection.lasts != Lasts::Once {
             seen.lasted.insert(call, [lasted.map_or(now, |[began, _]| began), now]);
         }
-        seen.struck.push(format!("{} at {call}-{nth} {}", strike.fault, last(path)));
-        self.conduct.is_struck(self.number, call, path, strike.fault);
-        Some(strike.fault)
+        seen.hits.push(format!("{} at {call}-{nth} {}", injection.fault, last(path)));
+        self.conduct.on_fault(self.number, call, path, injection.fault);
+        Some(injection.fault)
     }
 
     fn answer(&self, call: Call, path: &str) {

@@ -4,7 +4,7 @@
 //! does not run are marked as ignored; `make test-faults` runs them, and `FAULTS_SELECTION=pairs make test-faults` a
 //! selection of them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod answer;
 mod authors;
@@ -43,7 +43,7 @@ use futures::future::join_all;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
-use plan::{Learnt, Plan};
+use plan::{Baseline, Plan};
 use scenario::{SCENARIOS, Scenario};
 use tally::{Shown, TALLY};
 
@@ -67,14 +67,14 @@ fn main() -> ExitCode {
         Some(one) => vec![one],
         None => SCENARIOS.iter().filter(|_| !of_no_plan).collect(),
     };
-    let learnt = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| learn(scenario))));
+    let baseline = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| run_baseline(scenario))));
     let share = Share::asked_for();
     let mut plans = Vec::new();
-    for (scenario, (learnt, wrong)) in scenarios.iter().zip(learnt) {
-        let of_scenario = plan::of(scenario, &learnt).into_iter().filter(|plan| share.has(&plan.name));
+    for (scenario, (baseline, wrong)) in scenarios.iter().zip(baseline) {
+        let of_scenario = plan::of(scenario, &baseline).into_iter().filter(|plan| share.has(&plan.name));
         // If the run without faults fails, there may be more places than it shows.
         plans.extend(
-            of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_in_peace() && !plan.shipped), plan)),
+            of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_undisturbed() && !plan.shipped), plan)),
         );
     }
     if selection::is_asked_for() {
@@ -139,14 +139,15 @@ impl Share {
 
 /// What a run without faults sends, and what went wrong in it. There are two runs, because a slow one may read the flag
 /// once more.
-async fn learn(scenario: &'static Scenario) -> (Learnt, Option<String>) {
-    let [one, other] = [run::run(&Plan::in_peace(scenario)).await, run::run(&Plan::in_peace(scenario)).await];
-    (one.learnt.in_common(&other.learnt), one.wrong.or(other.wrong))
+async fn run_baseline(scenario: &'static Scenario) -> (Baseline, Option<String>) {
+    let [one, other] =
+        [run::run(&Plan::without_faults(scenario)).await, run::run(&Plan::without_faults(scenario)).await];
+    (one.baseline.in_common(&other.baseline), one.wrong.or(other.wrong))
 }
 
 fn attempt(plan: &Plan) -> Result<Completion, Failed> {
     // Where the requests are deterministic, a fault that does not occur indicates a bug.
-    let attempts = if plan.is_a_matter_of_luck() { ATTEMPTS } else { 1 };
+    let attempts = if plan.depends_on_timing() { ATTEMPTS } else { 1 };
     let mut account = String::new();
     for _ in 0..attempts {
         let course = OUTSIDE.block_on(run::run(plan));
@@ -155,19 +156,19 @@ fn attempt(plan: &Plan) -> Result<Completion, Failed> {
         if let Some(wrong) = course.wrong {
             return Err(wrong.into());
         }
-        if course.struck >= plan.bound() {
+        if course.hits >= plan.bound() {
             println!("{}: {}", plan.name, course.account);
-            return Ok(match tally.struck(plan, course.struck, course.in_vain) {
+            return Ok(match tally.effective(plan, course.hits, course.without_effect) {
                 Shown::All => Completion::Completed,
                 Shown::Less(why) => Completion::ignored_with(why),
             });
         }
         account = course.account;
     }
-    let never = "the fault never struck: what it is meant for did not happen";
-    if !plan.is_a_matter_of_luck() {
+    let never = "the fault did not occur: the situation for it did not arise";
+    if !plan.depends_on_timing() {
         return Err(format!("{never}: {account}").into());
     }
-    TALLY.lock().unwrap().not_struck(plan);
+    TALLY.lock().unwrap().ineffective(plan);
     Ok(Completion::ignored_with(never))
 }

@@ -110,7 +110,7 @@ impl Running {
         };
         let identity = life.name();
         let config = cluster.operators_config();
-        let (tell, ended) = oneshot::channel();
+        let (sender, ended) = oneshot::channel();
         let (through, stop, dead) = (Through(Arc::clone(&life)), life.shutdown.clone(), life.dead.clone());
         let work = move || {
             let make = move || log.clone();
@@ -143,7 +143,7 @@ impl Running {
             // Everything that it was about to do is dropped with it.
             runtime.shutdown_background();
             // The plan may have given up on it.
-            let _ = tell.send(end);
+            let _ = sender.send(end);
         };
         thread::Builder::new().name(namespace).spawn(work).unwrap();
         Self { life, ended }

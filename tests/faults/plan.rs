@@ -8,25 +8,25 @@ use ai_api_operator::api::Kind;
 use support::audit::Request;
 
 use crate::{
-    fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
+    fault::{Call, Change, Fault, Guard, Injection, Lasts, Late, Moment, Place, Resource, View},
     scenario::{Reaction, Scenario},
     shipped,
 };
 
 /// A run of a scenario with its faults.
 #[derive(Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct Plan {
     pub name: String,
     pub scenario: &'static Scenario,
-    pub strikes: Vec<Strike>,
+    pub injections: Vec<Injection>,
     pub view: Option<(View, Resource)>,
     /// What somebody does to every target while the view is wrong, before the BulkUpdate is created.
     pub unseen: Option<Change>,
     /// Whether `make test` runs it.
     pub quick: bool,
     /// Whether the second crash of a pair is sure to find a request to hit.
-    pub strikes_twice: bool,
+    pub hits_twice: bool,
     /// Whether it runs the shipped setup: two replicas with leader election, which serve all namespaces and plan
     /// nothing that the admission policy does not cover. Otherwise one process, without Lease, fence and policy, serves
     /// one namespace.
@@ -41,12 +41,12 @@ pub struct Plan {
 }
 
 /// What a run without faults has sent.
-pub struct Learnt {
+pub struct Baseline {
     pub counts: HashMap<Call, usize>,
     pub writes: usize,
 }
 
-impl Learnt {
+impl Baseline {
     /// The requests that both runs have sent.
     pub fn in_common(&self, other: &Self) -> Self {
         let both = |(call, count): (&Call, &usize)| Some((*call, *count.min(other.counts.get(call)?)));
@@ -55,16 +55,16 @@ impl Learnt {
 }
 
 impl Plan {
-    pub fn in_peace(scenario: &'static Scenario) -> Self {
+    pub fn without_faults(scenario: &'static Scenario) -> Self {
         let name = format!("peace/{}", scenario.name);
         Self {
             name,
             scenario,
-            strikes: Vec::new(),
+            injections: Vec::new(),
             view: None,
             unseen: None,
             quick: true,
-            strikes_twice: false,
+            hits_twice: false,
             shipped: false,
             guard: None,
             away: false,
@@ -73,7 +73,7 @@ impl Plan {
     }
 
     pub fn changes(&self) -> impl Iterator<Item = Change> {
-        let races = self.strikes.iter().filter_map(|strike| match strike.fault {
+        let races = self.injections.iter().filter_map(|injection| match injection.fault {
             Fault::Race(change) => Some(change),
             _ => None,
         });
@@ -86,22 +86,22 @@ impl Plan {
         (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(more)
     }
 
-    pub fn is_in_peace(&self) -> bool {
-        self.strikes.is_empty() && self.view.is_none() && self.guard.is_none()
+    pub fn is_undisturbed(&self) -> bool {
+        self.injections.is_empty() && self.view.is_none() && self.guard.is_none()
     }
 
     pub fn crashes(&self) -> bool {
-        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_)))
+        self.injections.iter().any(|injection| matches!(injection.fault, Fault::Crash(_)))
     }
 
     /// Whether somebody else makes a change first.
     pub fn is_a_race(&self) -> bool {
-        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Race(_)))
+        self.injections.iter().any(|injection| matches!(injection.fault, Fault::Race(_)))
     }
 
     /// Whether the operator crashes in two lives.
     pub fn is_a_pair(&self) -> bool {
-        self.strikes.len() == 2 && self.strikes.iter().any(|strike| strike.life > 0)
+        self.injections.len() == 2 && self.injections.iter().any(|injection| injection.life > 0)
     }
 
     /// Whether this view, when it ends, shows the operator something new: then what is created later is based on it.
@@ -114,36 +114,36 @@ impl Plan {
     /// How many requests have to be hit (or, in a view, events affected) for the plan to show anything. The second
     /// crash of a pair may have no request to hit.
     pub fn bound(&self) -> usize {
-        let bound = self.strikes.iter().filter(|strike| strike.life == 0 || self.strikes_twice);
-        bound.map(|strike| strike.lasts.at_least()).sum::<usize>() + usize::from(self.view.is_some())
+        let bound = self.injections.iter().filter(|injection| injection.life == 0 || self.hits_twice);
+        bound.map(|injection| injection.lasts.at_least()).sum::<usize>() + usize::from(self.view.is_some())
     }
 
     /// Whether the set of requests, and not only their order, depends on timing: then so does whether there is anything
     /// to hit.
-    pub fn is_a_matter_of_luck(&self) -> bool {
+    pub fn depends_on_timing(&self) -> bool {
         self.scenario.outcomes.is_empty() && self.scenario.max_in_flight > 1
     }
 
     /// Whether nothing is answered for longer than one request may take, or something fails for half a minute.
     pub fn takes_long(&self) -> bool {
-        let silent = |s: &Strike| matches!(s.fault, Fault::Silence { .. }) && s.lasts != Lasts::Once;
-        self.strikes.iter().any(|s| silent(s) || s.lasts == HALF_A_MINUTE)
+        let silent = |s: &Injection| matches!(s.fault, Fault::Silence { .. }) && s.lasts != Lasts::Once;
+        self.injections.iter().any(|s| silent(s) || s.lasts == HALF_A_MINUTE)
     }
 
     /// Whether a write to a target may arrive long after it was sent.
     pub fn has_late_request(&self) -> bool {
-        self.strikes.iter().any(|strike| {
-            let of_a_target = matches!(strike.place, Place::Nth(call, _) if call.is_target_write());
-            of_a_target && matches!(strike.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))
+        self.injections.iter().any(|injection| {
+            let of_a_target = matches!(injection.place, Place::Nth(call, _) if call.is_target_write());
+            of_a_target && matches!(injection.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))
         })
     }
 
     /// Whether the harness may have sent this request on behalf of its operator.
     pub fn is_sent_late(&self, request: &Request) -> bool {
-        self.strikes
+        self.injections
             .iter()
             .filter(|s| matches!(s.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken)))
-            .any(|strike| match strike.place {
+            .any(|injection| match injection.place {
                 Place::Nth(Call::Record, _) => request.is_record(),
                 Place::Nth(Call::Expire, _) => request.resource == "bulkupdates" && request.verb == "delete",
                 Place::Nth(Call::Stop, _) => request.is_target() && request.verb == "patch",
@@ -167,7 +167,7 @@ impl Plan {
         };
         self.guard.is_none()
             && !self.changes().any(counts)
-            && (self.is_in_peace() || !self.scenario.has_a_deadline())
+            && (self.is_undisturbed() || !self.scenario.has_a_deadline())
     }
 
     /// Whether the flag is switched off at some time.
@@ -199,17 +199,22 @@ impl Plan {
     /// Whether the operator's watch hides the change in the middle.
     pub fn hides_what_happens_in_the_middle(&self) -> bool {
         match (self.scenario.reaction, self.view) {
-            (Reaction::InTheMiddle(_, told_by), Some((View::Hold | View::Before, resource))) => {
-                told_by == resource
+            (Reaction::InTheMiddle(_, seen_in), Some((View::Hold | View::Before, resource))) => {
+                seen_in == resource
             }
             _ => false,
         }
     }
 
-    pub fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
-        let parts: Vec<_> = strikes.iter().map(Strike::to_string).collect();
+    pub fn with_faults(
+        family: &str,
+        scenario: &'static Scenario,
+        injections: Vec<Injection>,
+        quick: bool,
+    ) -> Self {
+        let parts: Vec<_> = injections.iter().map(Injection::to_string).collect();
         let name = format!("{family}/{}/{}", scenario.name, parts.join("-then-"));
-        Self { name, strikes, quick, ..Self::in_peace(scenario) }
+        Self { name, injections, quick, ..Self::without_faults(scenario) }
     }
 }
 
@@ -261,38 +266,40 @@ pub fn fits(fault: Fault, call: Call) -> bool {
 }
 
 /// All plans of a scenario.
-pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
-    let mut plans = vec![Plan::in_peace(scenario)];
+pub fn of(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
+    let mut plans = vec![Plan::without_faults(scenario)];
     let plain = scenario.name == "three-items";
-    let mut calls: Vec<_> = learnt.counts.iter().map(|(call, n)| (*call, *n)).collect();
+    let mut calls: Vec<_> = baseline.counts.iter().map(|(call, n)| (*call, *n)).collect();
     calls.sort_unstable();
     let places = || calls.iter().flat_map(|(call, n)| (1..=*n).map(|nth| (*call, Place::Nth(*call, nth))));
 
     for (call, place) in places().filter(|(call, _)| *call != Call::Event) {
         for moment in MOMENTS {
-            let strike = Strike::once(place, Fault::Crash(moment));
+            let injection = Injection::once(place, Fault::Crash(moment));
             let quick = plain || call.is_write();
-            plans.push(Plan::strike("crash", scenario, vec![strike], quick));
+            plans.push(Plan::with_faults("crash", scenario, vec![injection], quick));
         }
     }
     for (call, place) in places().filter(|(call, _)| call.is_write()) {
         let overtaken = Some(Fault::Crash(Moment::Overtaken)).filter(|_| call.is_target_write());
         for fault in overtaken.into_iter().chain([Fault::Sigterm]) {
-            plans.push(Plan::strike("crash", scenario, vec![Strike::once(place, fault)], plain));
+            plans.push(Plan::with_faults("crash", scenario, vec![Injection::once(place, fault)], plain));
         }
     }
-    for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
+    for first in 1..=if scenario.in_short { 0 } else { baseline.writes } {
         for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
             // What was carried out is not sent again: beyond this, the second life sends nothing to hit.
-            let left = learnt.writes - first + usize::from(a == Moment::Before);
+            let left = baseline.writes - first + usize::from(a == Moment::Before);
             for second in 1..=left {
-                let crash =
-                    |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
-                let strikes = vec![crash(0, first, a), crash(1, second, b)];
+                let crash = |life, n, moment| Injection {
+                    life,
+                    ..Injection::once(Place::Write(n), Fault::Crash(moment))
+                };
+                let injections = vec![crash(0, first, a), crash(1, second, b)];
                 // At least the end remains to be reported, unless the BulkUpdate was deleted. There may be fewer
                 // reports.
-                let strikes_twice = second == 1 && !scenario.deletes_its_bulk_update();
-                plans.push(Plan { strikes_twice, ..Plan::strike("crash", scenario, strikes, plain) });
+                let hits_twice = second == 1 && !scenario.deletes_its_bulk_update();
+                plans.push(Plan { hits_twice, ..Plan::with_faults("crash", scenario, injections, plain) });
             }
         }
     }
@@ -300,8 +307,8 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
         for fault in answers().into_iter().filter(|fault| fits(*fault, call)) {
             // There are few slow ones.
             let slow = matches!(fault, Fault::Silence { .. }) && !call.is_write();
-            let strike = Strike::once(place, fault);
-            plans.push(Plan::strike("answers", scenario, vec![strike], plain && !slow));
+            let injection = Injection::once(place, fault);
+            plans.push(Plan::with_faults("answers", scenario, vec![injection], plain && !slow));
         }
     }
     for (_, place) in
@@ -317,27 +324,27 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
             _ => true,
         };
         for change in RACES.into_iter().filter(fits) {
-            let strike = Strike::once(place, Fault::Race(change));
-            plans.push(Plan::strike("races", scenario, vec![strike], plain));
+            let injection = Injection::once(place, Fault::Race(change));
+            plans.push(Plan::with_faults("races", scenario, vec![injection], plain));
         }
     }
     if plain {
-        plans.extend(lasting(scenario, learnt));
+        plans.extend(lasting(scenario, baseline));
         plans.extend(crash_loops(scenario));
     }
     if !scenario.in_short {
         plans.extend(views::of(scenario, plain));
     }
-    plans.extend(shipped::of(scenario, learnt));
+    plans.extend(shipped::of(scenario, baseline));
     plans
 }
 
 /// What fails for a while: four requests in a row, or for three seconds. Silence is for two requests, which takes 20
 /// seconds.
-fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+fn lasting(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = Vec::new();
     for call in [Call::Record, Call::Stop, Call::Delete, Call::ReadTarget, Call::ReadFlag] {
-        for nth in 1..=learnt.counts.get(&call).copied().unwrap_or_default() {
+        for nth in 1..=baseline.counts.get(&call).copied().unwrap_or_default() {
             let place = Place::Nth(call, nth);
             let answer = |code| Fault::Answer { code, retry_after: None, passed_on: false };
             // A read cannot conflict.
@@ -353,8 +360,8 @@ fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
                 |(fault, _): &(Fault, Lasts)| call.is_target_write() || !matches!(fault, Fault::Late(_));
             let slow = slow.into_iter().filter(|slow| nth == 1 && fits(slow)).map(|slow| (slow, false));
             for ((fault, lasts), quick) in answers.map(|answer| (answer, true)).chain(slow) {
-                let strike = Strike { lasts, ..Strike::once(place, fault) };
-                plans.push(Plan::strike("answers", scenario, vec![strike], quick));
+                let injection = Injection { lasts, ..Injection::once(place, fault) };
+                plans.push(Plan::with_faults("answers", scenario, vec![injection], quick));
             }
         }
     }
@@ -364,8 +371,8 @@ fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
 /// It dies at the first write of each life, five times.
 fn crash_loops(scenario: &'static Scenario) -> impl Iterator<Item = Plan> {
     MOMENTS.into_iter().map(move |moment| {
-        let crash = |life| Strike { life, ..Strike::once(Place::Write(1), Fault::Crash(moment)) };
+        let crash = |life| Injection { life, ..Injection::once(Place::Write(1), Fault::Crash(moment)) };
         let name = format!("crash/{}/{}-five-times", scenario.name, crash(0));
-        Plan { name, ..Plan::strike("crash", scenario, (0..5).map(crash).collect(), true) }
+        Plan { name, ..Plan::with_faults("crash", scenario, (0..5).map(crash).collect(), true) }
     })
 }

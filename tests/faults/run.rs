@@ -20,12 +20,12 @@ use crate::{
     basis::Bases,
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Lasts, Resource, Strike, View},
+    fault::{Call, Change, Fault, Injection, Lasts, Resource, View},
     history::Version,
     judge::Case,
     life::{InTheMiddle, Life, Shared},
     operator::{End, Log, Running, has_panicked},
-    plan::{Learnt, Plan},
+    plan::{Baseline, Plan},
     scenario::Reaction,
     unlogged,
     view::Views,
@@ -77,15 +77,15 @@ const REQUESTS_WHERE_IT_LASTS: usize = 45;
 /// The outcome of a plan.
 pub struct Course {
     /// What was sent in the first life.
-    pub learnt: Learnt,
+    pub baseline: Baseline,
     /// What went wrong, and the operator's log.
     pub wrong: Option<String>,
     /// A one-line summary.
     pub account: String,
     /// How many requests were hit by faults, or whether any event was affected by the view.
-    pub struck: usize,
+    pub hits: usize,
     /// How many of the faults have changed nothing.
-    pub in_vain: usize,
+    pub without_effect: usize,
     /// The maximum number of requests in one life.
     pub most_requests: usize,
 }
@@ -137,7 +137,7 @@ pub async fn run(plan: &Plan) -> Course {
     let deadline = if plan.takes_long() { LONG_DEADLINE } else { DEADLINE };
     let ended = match timeout(deadline, runner.course()).await {
         Ok(ended) => ended,
-        Err(_) => Err(format!("not over within {deadline:?}")),
+        Err(_) => Err(format!("not finished within {deadline:?}")),
     };
     runner.views.end();
     for running in runner.running.drain(..) {
@@ -149,7 +149,7 @@ pub async fn run(plan: &Plan) -> Course {
     let bases = Arc::clone(&runner.shared.bases);
     let case = Case { held: held.collect(), ..Case::new(plan, &cluster, &bases, lasted) };
     let outcomes: Vec<_> =
-        case.bulk_updates().iter().map(|bulk| told(&bulk.versions.last().unwrap().2)).collect();
+        case.bulk_updates().iter().map(|bulk| summary_of(&bulk.versions.last().unwrap().2)).collect();
     let requests = case.requests.len();
     let written = case.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
     let mut wrong = case.judged();
@@ -165,8 +165,9 @@ pub async fn run(plan: &Plan) -> Course {
     let most_requests = busiest.sent();
     let takes_long = |fault| matches!(fault, Fault::Silence { .. });
     // Objects created at the same moment are read repeatedly until the watch has caught up.
-    let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault))
-        || !plan.scenario.at_the_same_moment.is_empty();
+    let lasts =
+        plan.injections.iter().any(|injection| injection.lasts != Lasts::Once || takes_long(injection.fault))
+            || !plan.scenario.at_the_same_moment.is_empty();
     // A watch that was closed is restarted.
     let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
     let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);
@@ -174,15 +175,15 @@ pub async fn run(plan: &Plan) -> Course {
     if most_requests > allowed + others + closed {
         wrong.push(format!("{most_requests} requests in one life: {:?}", busiest.counts()));
     }
-    let struck: Vec<_> = runner.lives.iter().flat_map(|life| life.struck()).collect();
+    let hits: Vec<_> = runner.lives.iter().flat_map(|life| life.hits()).collect();
     let met = runner.views.met();
     let account = format!(
         "{}: {}; {} lives, {requests} requests, {written} writes to targets, {:.1} s",
-        match (&plan.view, struck.is_empty()) {
+        match (&plan.view, hits.is_empty()) {
             (Some(_), true) => format!("{met} events met the fault"),
-            (Some(_), false) => format!("{met} events met the fault, {}", struck.join(", ")),
+            (Some(_), false) => format!("{met} events met the fault, {}", hits.join(", ")),
             (None, true) => "no fault".into(),
-            (None, false) => struck.join(", "),
+            (None, false) => hits.join(", "),
         },
         outcomes.join("; "),
         runner.lives.len(),
@@ -190,14 +191,14 @@ pub async fn run(plan: &Plan) -> Course {
     );
     cluster.leave().await;
     let first = &runner.lives[0];
-    let learnt = Learnt { counts: first.counts(), writes: first.writes() };
-    let struck = struck.len() + met.min(1);
-    let told = || format!("{account}\n  {}\n{}", wrong.join("\n  "), runner.log.text());
-    let in_vain = runner.lives.iter().map(|life| life.in_vain()).sum();
-    Course { learnt, wrong: (!wrong.is_empty()).then(told), account, struck, in_vain, most_requests }
+    let baseline = Baseline { counts: first.counts(), writes: first.writes() };
+    let hits = hits.len() + met.min(1);
+    let report = || format!("{account}\n  {}\n{}", wrong.join("\n  "), runner.log.text());
+    let without_effect = runner.lives.iter().map(|life| life.without_effect()).sum();
+    Course { baseline, wrong: (!wrong.is_empty()).then(report), account, hits, without_effect, most_requests }
 }
 
-fn told(bulk: &BulkUpdate) -> String {
+fn summary_of(bulk: &BulkUpdate) -> String {
     let status = bulk.status.clone().unwrap_or_default();
     let reason = status.condition("Ready").map_or("not seen", |c| &c.reason);
     format!("{} {reason}", bulk.name_any())
@@ -222,8 +223,8 @@ impl Runner<'_> {
 
     fn start(&mut self) {
         let number = self.lives.len();
-        let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
-        let life = Life::new(number, self.shared.clone(), strikes);
+        let injections = self.plan.injections.iter().filter(|s| s.life == number).copied().collect();
+        let life = Life::new(number, self.shared.clone(), injections);
         self.lives.push(Arc::clone(&life));
         self.running.push(Running::start(&self.cluster, life, self.plan, self.log.clone()));
     }
@@ -274,21 +275,23 @@ impl Runner<'_> {
         let stopped = self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
         let middle = self.shared.in_the_middle.as_ref();
         if middle.is_some_and(|middle| !middle.is_done()) && stopped {
-            return Some("something was stopped, and what was to happen then did not".into());
+            return Some("something was stopped, and the reaction to it did not happen".into());
         }
         let gone = |v: &Version| v.deleted && v.plural == "executions" && v.name != "observer-end";
         let recreates = self.plan.scenario.reaction == Reaction::Recreate;
         (recreates && !self.reacted && self.cluster.history.versions().iter().any(gone))
-            .then(|| "a target is gone, and was not made again".into())
+            .then(|| "a target is gone, and was not created again".into())
     }
 
     /// Waits until the operator sends nothing any more.
     async fn until_calm(&mut self) -> Result<(), String> {
         // Failed requests may be retried a moment later.
-        let retries =
-            |strike: &Strike| !(strike.fault.ends_a_life() || matches!(strike.fault, Fault::Race(_)));
+        let retries = |injection: &Injection| {
+            !(injection.fault.ends_a_life() || matches!(injection.fault, Fault::Race(_)))
+        };
         let deleted = self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted);
-        let calm = if deleted && self.plan.strikes.iter().any(retries) { CALM_AFTER_A_FAILURE } else { CALM };
+        let calm =
+            if deleted && self.plan.injections.iter().any(retries) { CALM_AFTER_A_FAILURE } else { CALM };
         let end = Instant::now() + PATIENCE;
         let mut last = (0, 0, Instant::now());
         while Instant::now() < end {
@@ -341,7 +344,7 @@ impl Runner<'_> {
 
     /// Whether every BulkUpdate has finished, and everything that it has deleted is known to be gone: the observer
     /// watches each resource separately, and may see the end first.
-    fn is_over(&self) -> bool {
+    fn is_finished(&self) -> bool {
         self.has_ended() && self.all_deletions_are_seen()
     }
 
@@ -360,9 +363,9 @@ impl Runner<'_> {
     fn has_ended(&self) -> bool {
         let bulks = self.cluster.history.bulk_updates();
         let wanted = (self.plan.scenario.bulk_updates)();
-        let made_anew = self.cluster.made_anew.load(Ordering::Relaxed);
+        let recreated = self.cluster.recreated.load(Ordering::Relaxed);
         let deletes = wanted.iter().any(|(_, spec)| spec.get("ttlSecondsAfterFinished").is_some());
-        bulks.len() >= wanted.len() + made_anew
+        bulks.len() >= wanted.len() + recreated
             && bulks.iter().all(|bulk| {
                 let ended = !bulk.text("/status/completionTime").is_empty();
                 bulk.deleted || bulk.terminating() || (ended && !deletes)
@@ -389,7 +392,7 @@ impl Runner<'_> {
         }) && (scenario.targets.iter().any(|target| target.kept)
             || self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize)))
         {
-            self.cluster.let_go().await;
+            self.cluster.remove_finalizers().await;
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// Whether a plan and an end are reported.
-    pub fn tells_twice(&self) -> bool {
+    pub fn reports_twice(&self) -> bool {
         self.name != "dry-run" && !self.deletes_its_bulk_update()
     }
 

@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     fault::{Call, Resource},
-    plan::{self, Learnt, Plan},
+    plan::{self, Baseline, Plan},
     scenario::SCENARIOS,
 };
 
@@ -64,10 +64,10 @@ fn shows(name: &str) -> Vec<String> {
     let mut parts = name.splitn(3, '/');
     let family = parts.next().unwrap_or_default();
     let of_scenario = format!("{family} in {}", parts.next().unwrap_or_default());
-    let strikes = parts.next().unwrap_or_default().split("-then-").enumerate();
-    let strikes =
-        strikes.map(|(n, strike)| format!("{family}: {strike}{}", if n == 0 { "" } else { " later" }));
-    [of_scenario].into_iter().chain(strikes).collect()
+    let injections = parts.next().unwrap_or_default().split("-then-").enumerate();
+    let injections = injections
+        .map(|(n, injection)| format!("{family}: {injection}{}", if n == 0 { "" } else { " later" }));
+    [of_scenario].into_iter().chain(injections).collect()
 }
 
 /// Tests of the selection, with the plans that follow from a made-up run without faults.
@@ -87,7 +87,7 @@ fn likely() -> Vec<Plan> {
     let counts: HashMap<_, _> = counts.collect();
     SCENARIOS
         .iter()
-        .flat_map(|scenario| plan::of(scenario, &Learnt { counts: counts.clone(), writes: 6 }))
+        .flat_map(|scenario| plan::of(scenario, &Baseline { counts: counts.clone(), writes: 6 }))
         .collect()
 }
 
@@ -95,11 +95,11 @@ fn likely() -> Vec<Plan> {
 fn made_of(plan: &Plan) -> BTreeSet<String> {
     let family = plan.name.split('/').next().unwrap_or_default();
     let mut parts = BTreeSet::from([format!("{family} {}", plan.scenario.name)]);
-    for strike in &plan.strikes {
-        let lasts = format!("{:?}", strike.lasts);
-        parts.insert(format!("fault {}", strike.fault));
-        parts.insert(format!("place {}", strike.place));
-        parts.insert(format!("{family} {} {lasts} at {}", strike.fault, strike.place));
+    for injection in &plan.injections {
+        let lasts = format!("{:?}", injection.lasts);
+        parts.insert(format!("fault {}", injection.fault));
+        parts.insert(format!("place {}", injection.place));
+        parts.insert(format!("{family} {} {lasts} at {}", injection.fault, injection.place));
     }
     if plan.view.is_some() || plan.unseen.is_some() || plan.guard.is_some() {
         parts.insert(format!("{family} {:?} {:?} {:?} {}", plan.view, plan.unseen, plan.guard, plan.away));

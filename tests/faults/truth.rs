@@ -35,7 +35,7 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     if status.completion_time.is_some() || (lingers && status.summary.is_some() && !case.plan.crashes()) {
         for kind in Kind::ALL {
             for item in status.items(kind) {
-                if let Some(problem) = untold(case, bulk, kind, item, revision) {
+                if let Some(problem) = unreported(case, bulk, kind, item, revision) {
                     wrong.push(problem);
                 }
             }
@@ -52,14 +52,14 @@ fn shape(bulk: &Bulk, status: &BulkUpdateStatus) -> Vec<String> {
         return if empty { wrong } else { vec!["items, and no summary".into()] };
     };
     if !bulk.has_its_items(status) {
-        wrong.push(format!("asked for {:?}, told {status:?}", bulk.versions[0].2.spec));
+        wrong.push(format!("asked for {:?}; status: {status:?}", bulk.versions[0].2.spec));
     }
     let s = summary;
     if s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed != s.total {
-        wrong.push(format!("{summary:?} does not sum"));
+        wrong.push(format!("{summary:?} does not add up"));
     }
     if status.completion_time.is_some() != (s.planned + s.scheduled == 0) {
-        wrong.push("the end and the items do not agree".into());
+        wrong.push("the final reason does not match the items".into());
     }
     wrong
 }
@@ -70,19 +70,25 @@ impl Case<'_> {
     }
 
     /// The versions under a name from the creation of the BulkUpdate to a revision.
-    fn stood<'a>(&'a self, kind: Kind, id: &'a str, from: u64, to: u64) -> Vec<Option<&'a Version>> {
+    fn versions_between<'a>(
+        &'a self,
+        kind: Kind,
+        id: &'a str,
+        from: u64,
+        to: u64,
+    ) -> Vec<Option<&'a Version>> {
         let mut before = None;
-        let mut stood = Vec::new();
+        let mut present = Vec::new();
         for version in self.of_name(kind, id).filter(|v| v.revision < to) {
             let now = (!version.deleted).then_some(version);
             if version.revision <= from {
                 before = now;
             } else {
-                stood.push(now);
+                present.push(now);
             }
         }
-        stood.insert(0, before);
-        stood
+        present.insert(0, before);
+        present
     }
 
     /// The revision from which on it names this BulkUpdate as the one that stopped it.
@@ -112,11 +118,14 @@ pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus
     match item.result {
         ItemResult::Planned | ItemResult::Eligible => {
             let bases = case.bases.of(&bulk.uid, uid);
-            let since: Vec<_> =
-                case.stood(kind, &item.id, bulk.versions[0].0, said).into_iter().flatten().collect();
+            let since: Vec<_> = case
+                .versions_between(kind, &item.id, bulk.versions[0].0, said)
+                .into_iter()
+                .flatten()
+                .collect();
             of_uid.filter(|v| may(v, item.target_status)).any(|v| {
-                let stood = || since.iter().any(|s| s.uid == v.uid && s.revision == v.revision);
-                bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && stood())
+                let existed = || since.iter().any(|s| s.uid == v.uid && s.revision == v.revision);
+                bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && existed())
             })
         }
         ItemResult::Scheduled if stop => case.stopped_by(bulk, uid, said).is_some(),
@@ -134,13 +143,13 @@ pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus
 
 fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
     let from = bulk.versions[0].0;
-    let stood = case.stood(kind, &item.id, from, said);
-    let some = |what: &dyn Fn(&Version) -> bool| stood.iter().flatten().any(|v| what(v));
+    let present = case.versions_between(kind, &item.id, from, said);
+    let some = |what: &dyn Fn(&Version) -> bool| present.iter().flatten().any(|v| what(v));
     let uid = item.uid.as_deref();
     let spec = &bulk.versions[0].2.spec;
     let asked = spec.items(kind).iter().find(|asked| *asked.id == *item.id);
     let meant = asked.and_then(|asked| asked.uid.as_deref()).or(uid);
-    let strikes = || case.plan.strikes.iter();
+    let injections = || case.plan.injections.iter();
     let Some(reason) = item.reason else { return false };
     let Some(version) = case.versions.iter().find(|v| v.uid == bulk.uid && v.revision == said) else {
         return false;
@@ -153,44 +162,44 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         return false;
     }
     match reason {
-        Reason::NotFound | Reason::Gone => stood.iter().any(Option::is_none),
+        Reason::NotFound | Reason::Gone => present.iter().any(Option::is_none),
         Reason::Replaced => some(&|v| meant.is_some_and(|uid| uid != v.uid)),
         // With the same second it may be in doubt, if a fault has affected the operator or its watches.
         Reason::CreatedLater => some(&|v| {
-            let in_doubt = strikes().next().is_some() || case.plan.view.is_some();
+            let in_doubt = injections().next().is_some() || case.plan.view.is_some();
             v.created() >= &*bulk.created && (in_doubt || !case.is_older(v, bulk))
         }),
         Reason::Terminating => some(&Version::terminating),
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),
-        Reason::BulkUpdatesDisabled => case.plan.switches_off_for(kind) && case.called_off.is_some(),
+        Reason::BulkUpdatesDisabled => case.plan.switches_off_for(kind) && case.cancelled.is_some(),
         // It was read last, or that was not possible.
         Reason::NotSettledInTime => {
             in_time(active)
-                && (was_read(case, bulk, kind, &item.id, version.seen) || strikes().next().is_some())
+                && (was_read(case, bulk, kind, &item.id, version.seen) || injections().next().is_some())
         }
         Reason::DeadlineExceeded => in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0)),
         Reason::OutcomeUnknown => {
-            let disabled = case.plan.switches_off_for(kind) && case.called_off.is_some();
+            let disabled = case.plan.switches_off_for(kind) && case.cancelled.is_some();
             let over = disabled || in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0));
             // Somebody may have removed the record of the plan.
             let forged = case.plan.changes().any(|change| change == Change::WidenStatus);
             forged
                 || over
-                    && strikes().any(|strike| {
-                        let write = match strike.place {
-                            Place::Nth(call, _) => call.is_target_write() || strike.fault.ends_a_life(),
+                    && injections().any(|injection| {
+                        let write = match injection.place {
+                            Place::Nth(call, _) => call.is_target_write() || injection.fault.ends_a_life(),
                             Place::Write(_) => true,
-                            Place::InTheMiddle(_) => strike.fault.ends_a_life(),
+                            Place::InTheMiddle(_) => injection.fault.ends_a_life(),
                         };
-                        let fault = strike.fault;
+                        let fault = injection.fault;
                         // After a restart, the operator does not know what the previous process has sent.
                         write && (fault.leaves_the_outcome_open() || fault.ends_a_life())
                     })
         }
-        Reason::WriteFailed => strikes().any(|strike| {
-            let place = matches!(strike.place, Place::Nth(Call::Stop | Call::Delete, _));
-            place && matches!(strike.fault, Fault::Answer { code: 410, .. })
+        Reason::WriteFailed => injections().any(|injection| {
+            let place = matches!(injection.place, Place::Nth(Call::Stop | Call::Delete, _));
+            place && matches!(injection.fault, Fault::Answer { code: 410, .. })
         }),
         // The schema admits no unreadable object, and a single 403 is retried.
         Reason::Unreadable | Reason::Forbidden => false,
@@ -222,10 +231,10 @@ fn was_read(case: &Case<'_>, bulk: &Bulk, kind: Kind, id: &str, until: Timestamp
 }
 
 /// What was done by the end and is not reported.
-fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> Option<String> {
-    let told = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
+fn unreported(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> Option<String> {
+    let reported = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
         || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
-    if told {
+    if reported {
         return None;
     }
     // Deleting a stopped object removes the evidence of the lost answer; if a finalizer keeps it, the evidence stays.
@@ -238,5 +247,5 @@ fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64
         // Another BulkUpdate may have deleted it.
         TargetStatus::Deleted => case.bulk_updates().len() == 1 && case.deleted_by_operator(&v.uid),
     });
-    done.then(|| format!("{} was done, and it is said to be {}", item.id, outcome(Some(item))))
+    done.then(|| format!("{} was done, and the status says {}", item.id, outcome(Some(item))))
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     answer::{lines, of_lines},
-    fault::{Call, Place, Resource, Strike, View},
+    fault::{Call, Injection, Place, Resource, View},
     plan::Plan,
 };
 
@@ -63,12 +63,12 @@ pub struct Views {
 impl Views {
     pub fn of(plan: &Plan) -> Arc<Self> {
         let phase = watch::Sender::new(Phase::NotYet);
-        let after = |strike: &Strike| match strike.place {
+        let after = |injection: &Injection| match injection.place {
             Place::Nth(Call::Record, n) => Some(n),
             _ => None,
         };
         let begins_after_records = matches!(plan.view, Some((View::Before, _)))
-            .then(|| plan.strikes.iter().find_map(after).unwrap_or(1));
+            .then(|| plan.injections.iter().find_map(after).unwrap_or(1));
         Arc::new(Self {
             view: plan.view,
             begins_at_the_record: plan.view_begins_at_the_record(),
@@ -143,16 +143,16 @@ impl Views {
     }
 
     /// The answer to a watch, with its faults; `shown` is called with each event that passes.
-    pub fn seen_through(
+    pub fn filtered(
         self: &Arc<Self>,
         call: Call,
         answer: Response<Box<DynBody>>,
         shown: impl Fn(Resource, &Value) + Send + 'static,
     ) -> Response<Box<DynBody>> {
         if call == Call::Record && answer.status().is_success() {
-            let told = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+            let count = self.records.fetch_add(1, Ordering::Relaxed) + 1;
             let first = self.first.lock().unwrap().as_ref().map(|(revision, _)| *revision);
-            if let (true, Some(first)) = (self.begins_after_records == Some(told), first) {
+            if let (true, Some(first)) = (self.begins_after_records == Some(count), first) {
                 self.begin(first.to_string());
             }
         }

@@ -148,7 +148,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     // The API server may complete a request whose client has disconnected; it then logs a 504.
     let sent = |world: &World| world.requests().into_iter().filter(audit::Request::is_target_write).count();
     let (written, before) = (world.writes().len(), sent(&world));
-    assert!(before < 100, "there was no middle");
+    assert!(before < 100, "it was not in the middle of the work");
     // After the time in the answer nothing is started: what was not written by then fails.
     world.operator.start(&[]);
     let status = world.finished(&name).await;

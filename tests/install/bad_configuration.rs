@@ -6,7 +6,7 @@ use serde_json::json;
 use support::{World, operator::output, until};
 
 /// Runs it until it exits; returns the log lines at info level and below, and the last one.
-fn told(mut command: Command) -> (Option<i32>, String) {
+fn run_to_end(mut command: Command) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = output(&mut command);
     let log = String::from_utf8(stderr).unwrap();
     let mut lines: Vec<_> = log.lines().filter(|line| !line.contains(" INFO ")).collect();
@@ -23,7 +23,7 @@ fn operator(arguments: &[&str]) -> Command {
 }
 
 fn expect(command: Command, words: &[&str]) {
-    let (code, line) = told(command);
+    let (code, line) = run_to_end(command);
     assert_eq!(code, Some(2), "{line}");
     for word in words {
         assert!(line.contains(word), "{word:?} is not in: {line}");

@@ -101,7 +101,8 @@ impl Roles {
         for wanted in self.rights() {
             let missing = right == Some(&wanted);
             if missing || right.is_none() {
-                until("the authorizer knows", || async { may(world, &wanted) != missing }).await;
+                until("the authorizer has seen the change", || async { may(world, &wanted) != missing })
+                    .await;
             }
         }
     }
@@ -225,11 +226,11 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             })
             .await;
             let labels = if right.verb == "patch" { " of what has labels" } else { "" };
-            Some(format!("no plan{labels} is recorded, and nothing is done"))
+            Some(format!("no plan{labels} is recorded, and nothing is carried out"))
         }
         ("events", "create") => {
             roles.without(world, Some(right)).await;
-            world.carry_out(&name("untold"), one("no-such-name", "STOPPED")).await;
+            world.carry_out(&name("no-event"), one("no-such-name", "STOPPED")).await;
             logged(world, "cannot publish an event").await;
             Some("there are no events".into())
         }

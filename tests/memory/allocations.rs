@@ -49,7 +49,7 @@ fn a_target_and_an_item_allocate_little() {
     }
     let change = region.change();
     let kept = (change.bytes_allocated - change.bytes_deallocated) as f64 / TARGETS as f64;
-    println!("kept of each target: {kept:.0} bytes");
+    println!("kept for each target: {kept:.0} bytes");
 
     let items: Vec<_> = (0..100).map(|at| json!({"id": name(at), "targetStatus": "STOPPED"})).collect();
     let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
@@ -74,6 +74,6 @@ fn a_target_and_an_item_allocate_little() {
 
     // The values on 64 bits when this was written, plus a tenth.
     assert!(kept <= 258.0, "{kept} bytes are kept of each target");
-    assert!(looking <= 1.1, "{looking} allocations to look at an item");
+    assert!(looking <= 1.1, "{looking} allocations to read an item");
     assert!(planning <= 1.1, "{planning} allocations to plan an item");
 }

@@ -38,7 +38,7 @@ const SLACK: u64 = 8 << 10;
 async fn what_users_write_into_their_objects_takes_no_memory() {
     let _alone = ALONE.lock().await;
     let mut world = World::new("memory").await;
-    let binding = world.take_away_binding();
+    let binding = world.delete_binding();
     let empty = begin(&mut world).await.now;
 
     make_targets(&world, "large", LARGE, 250_000).await;
@@ -68,13 +68,13 @@ async fn what_users_write_into_their_objects_takes_no_memory() {
 
     // They were created while nobody checked their authors, and are rejected.
     let from = world.plane.audited();
-    world.put_back_binding(binding);
+    world.restore_binding(binding);
     until_each_is(&world, from, "NotAuthorized").await;
     let over = targets + BULK_UPDATES * OVER;
     let last = begin(&mut world).await;
-    println!("{} kB after a start with as many that are over, {} kB at the most", last.now, last.peak);
-    at_most("at the most, in a start with those that are over", last.peak, empty + over + IN_FLIGHT + SLACK);
-    at_most("after a start with those that are over", last.now, empty + over + SLACK);
+    println!("{} kB after a start with as many finished ones, {} kB at the most", last.now, last.peak);
+    at_most("at the most, in a start with the finished ones", last.peak, empty + over + IN_FLIGHT + SLACK);
+    at_most("after a start with the finished ones", last.now, empty + over + SLACK);
 }
 
 fn at_most(when: &str, found: u64, bound: u64) {

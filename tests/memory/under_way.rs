@@ -111,9 +111,9 @@ fn a_bulk_update_has_a_bound_in_each_state_that_lasts() {
             left: Some(|| left("Failed")),
             ..STATE
         },
-        State { what: "is over", left: Some(over), at_most: OVER, ..STATE },
+        State { what: "is finished", left: Some(over), at_most: OVER, ..STATE },
         State {
-            what: "is over, and to be deleted in a day",
+            what: "is finished, and to be deleted in a day",
             left: Some(over),
             time_to_live: Some(86_400),
             at_most: OVER,
@@ -128,7 +128,7 @@ fn a_bulk_update_has_a_bound_in_each_state_that_lasts() {
             println!("{}: {:.1} kB of {:.0}", state.what, kept / 1024.0, state.at_most / 1024.0);
             beyond.extend((kept > state.at_most).then_some(state.what));
         }
-        assert!(beyond.is_empty(), "they take more memory than they may: {beyond:?}");
+        assert!(beyond.is_empty(), "they take more memory than allowed: {beyond:?}");
     };
     runtime.unwrap().block_on(measure);
 }

@@ -28,7 +28,7 @@ async fn plan_and_kill(world: &mut World, more: Value) {
     world.submit("planned", json!({"executions": items})).await;
     until("some writes", || async { world.writes().len() >= 3 }).await;
     world.operator.kill();
-    assert!(world.writes().len() < FIRST, "there was no middle");
+    assert!(world.writes().len() < FIRST, "it was not in the middle of the work");
     let status = recorded(world).await;
     for entry in &status.items(KIND)[FIRST..] {
         assert_eq!(entry.result, ItemResult::Planned, "{entry:?}");
@@ -192,16 +192,16 @@ async fn stopped(world: &World) -> usize {
 #[tokio::test]
 async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does_not_have_neither() {
     let mut world = World::new("tampered").await;
-    world.own(KIND, "struck-out", "RUNNING").await;
+    world.own(KIND, "removed", "RUNNING").await;
     world.own(KIND, "swapped", "STOPPED").await;
     world.own(KIND, "smuggled-in", "STOPPED").await;
-    plan_and_kill(&mut world, json!([stop("struck-out"), delete("swapped")])).await;
+    plan_and_kill(&mut world, json!([stop("removed"), delete("swapped")])).await;
     let mut status = recorded(&world).await;
     let list = status.executions.as_mut().unwrap();
     let mut smuggled = list.last().unwrap().clone();
     smuggled.id = "smuggled-in".into();
     smuggled.uid = world.find(KIND, "smuggled-in").await.unwrap().metadata.uid.map(Into::into);
-    list.retain(|e| *e.id != *"struck-out");
+    list.retain(|e| *e.id != *"removed");
     list.iter_mut().find(|e| *e.id == *"swapped").unwrap().target_status =
         ai_api_operator::api::TargetStatus::Stopped;
     list.push(smuggled);
@@ -210,12 +210,12 @@ async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does
 
     world.operator.start(&[]);
     let status = world.finished("planned").await;
-    for id in ["struck-out", "swapped"] {
+    for id in ["removed", "swapped"] {
         assert_eq!(outcome(&status, KIND, id), "Failed OutcomeUnknown");
         let message = item(&status, KIND, id).message.clone().unwrap();
         assert_eq!(&*message, "the status has no record of this item; check the object");
     }
-    for (id, state) in [("struck-out", "RUNNING"), ("swapped", "STOPPED"), ("smuggled-in", "STOPPED")] {
+    for (id, state) in [("removed", "RUNNING"), ("swapped", "STOPPED"), ("smuggled-in", "STOPPED")] {
         assert_eq!(world.find(KIND, id).await.unwrap().data["status"]["state"], state);
     }
     assert!(status.items(KIND).iter().all(|e| *e.id != *"smuggled-in"));

@@ -129,7 +129,7 @@ async fn switched_off_on_the_way_it_stops_the_writing() {
     println!("{settled} settled, {failed} failed, {late} writes after the answer to the switch");
     assert_eq!(settled, world.writes().len());
     assert_eq!(settled + failed, 100);
-    assert!(settled < 100, "there was no middle");
+    assert!(settled < 100, "it was not in the middle of the work");
     for item in status.items(Kind::Execution).iter().filter(|i| i.result == ItemResult::Failed) {
         assert_eq!(item.reason, Some(Reason::BulkUpdatesDisabled));
         assert_eq!(

@@ -200,7 +200,7 @@ async fn killed_on_the_way_it_goes_on_where_it_was() {
     until("some writes", || async { world.writes().len() >= 10 }).await;
     world.operator.kill();
     let before = world.writes().len();
-    assert!(0 < before && before < 100, "there was no middle: {before}");
+    assert!(0 < before && before < 100, "it was not in the middle of the work: {before}");
     println!("killed after {before} of 100 writes");
     world.operator.start(&[]);
     let status = world.finished("resumed").await;
@@ -222,7 +222,7 @@ async fn asked_to_end_it_records_what_it_has_done_and_exits_cleanly() {
     assert!(world.operator.stop().success(), "{}", world.operator.log());
     let status = world.bulk_updates().get("drained").await.unwrap().status.unwrap();
     assert_eq!(count(&status, ItemResult::Settled), world.writes().len());
-    assert!(status.completion_time.is_none(), "there was no middle");
+    assert!(status.completion_time.is_none(), "it was not in the middle of the work");
     let lines = world.operator.log();
     assert!(
         lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|l| l["level"].is_string()))
@@ -284,13 +284,13 @@ async fn a_tenant_with_one_has_as_many_turns_as_a_tenant_with_many() {
     let first = writes.iter().position(of_lone).unwrap();
     let last = writes.iter().rposition(of_lone).unwrap();
     let between = (last + 1 - first) - LONE;
-    println!("{between} writes of the crowd beside {LONE}; {first} came before");
-    assert!(writes.len() < CROWD * 10 + LONE, "the crowd was done");
-    assert!(between <= 2 * LONE, "{between} writes of the crowd beside {LONE}");
+    println!("{between} writes of the crowd during {LONE} others; {first} came before");
+    assert!(writes.len() < CROWD * 10 + LONE, "the crowd had finished");
+    assert!(between <= 2 * LONE, "{between} writes of the crowd during {LONE} others");
 }
 
 #[tokio::test]
-async fn only_the_namespaces_that_it_is_told_are_watched() {
+async fn only_the_configured_namespaces_are_watched() {
     let mut first = World::new("watched-1").await;
     let second = World::new("watched-2").await;
     let third = World::new("watched-3").await;

@@ -286,7 +286,7 @@ fn aggregated(role: &Value) -> BTreeSet<&str> {
 /// What a role grants: resource and verb, of the group `aiapi.dev` only.
 fn granted(role: &Value) -> BTreeSet<(String, String)> {
     let name = &role["metadata"]["name"];
-    assert!(role.get("aggregationRule").is_none(), "{name} grows by what others add to it");
+    assert!(role.get("aggregationRule").is_none(), "{name} is an aggregated role");
     let mut granted = BTreeSet::new();
     for rule in role["rules"].as_array().unwrap() {
         assert_eq!(texts(&rule["apiGroups"]), BTreeSet::from(["aiapi.dev".to_owned()]), "{name}");
@@ -317,7 +317,7 @@ fn people_are_given_no_more_than_to_see_to_ask_and_what_is_asked_for() {
     let mut of_programs = BTreeSet::new();
     for binding in of_kind(["RoleBinding", "ClusterRoleBinding"]) {
         for subject in binding["subjects"].as_array().unwrap() {
-            assert_eq!(subject["kind"], "ServiceAccount", "nobody is given anything unasked: {binding}");
+            assert_eq!(subject["kind"], "ServiceAccount", "nobody gets a role by default: {binding}");
         }
         of_programs.insert((binding["roleRef"]["kind"].to_string(), binding["roleRef"]["name"].to_string()));
     }

@@ -29,7 +29,7 @@ async fn status(world: &World, name: &str) -> BulkUpdateStatus {
 /// Its status at the end. Earlier content need not be readable.
 async fn over(world: &World, name: &str) -> BulkUpdateStatus {
     let request = || http::Request::get(path(world, "bulkupdates", name)).body(Vec::new()).unwrap();
-    until(&format!("{name} is over"), || async {
+    until(&format!("{name} is finished"), || async {
         world.client.request::<Value>(request()).await.unwrap()["status"]["completionTime"].is_string()
     })
     .await;
@@ -207,12 +207,12 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
             ("started", json!({"startTime": time})),
             ("recorded", json!({"startTime": time, "executions": [planned]})),
             (
-                "told",
+                "reported",
                 json!({"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "",
                 "lastTransitionTime": time}], "observedGeneration": i64::MAX}),
             ),
         ] {
-            let id = if name == "told" { "asked" } else { "held" };
+            let id = if name == "reported" { "asked" } else { "held" };
             let name = format!("{name}-{n}");
             world.submit(&name, stop(id)).await;
             patch(&world, "bulkupdates", &format!("{name}/status"), &json!({"status": status})).await;
@@ -223,7 +223,7 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
         let reason = item(&status, Kind::Execution, "held").reason.map(|reason| format!("{reason:?}"));
         assert_eq!(reason.as_deref(), Some("OutcomeUnknown"), "{time}: {status:?}");
         // One without a uid is corrected: the object is older than the request, and is decided on again.
-        for name in ["recorded", "told"] {
+        for name in ["recorded", "reported"] {
             is_ready(&world, &format!("{name}-{n}"), "Settling").await;
         }
         world.operator.stop();

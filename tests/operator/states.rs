@@ -58,7 +58,7 @@ async fn every_state(kind: Kind, namespace: &str) {
                 assert_eq!(field("targetStatus"), Some("STOPPED".into()), "{id}");
             }
             "Scheduled" => {
-                assert_eq!(field("state"), Some(state.word().into()), "{id}: it is another's field");
+                assert_eq!(field("state"), Some(state.word().into()), "{id}: the field has another owner");
                 assert_eq!(field("targetStatus"), Some("STOPPED".into()), "{id}");
                 assert_eq!(now.unwrap().data["status"]["stopRequest"]["bulkUpdate"], "all", "{id}");
             }

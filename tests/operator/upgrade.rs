@@ -70,7 +70,7 @@ async fn finish(version: &str, left: &Value) {
     written.sort();
     let wanted =
         [("delete", "planned-delete"), ("patch", "planned-stop")].map(|(v, n)| (v.to_owned(), n.to_owned()));
-    assert_eq!(written, wanted, "{version}: what was sent by then is not sent again");
+    assert_eq!(written, wanted, "{version}: earlier writes are not repeated");
     assert!(world.operator.stop().success());
 }
 
@@ -85,5 +85,5 @@ async fn what_any_version_has_planned_is_finished() {
         versions.push(version);
     }
     let present = env!("CARGO_PKG_VERSION").to_owned();
-    assert!(versions.contains(&present), "tests/planned_by lacks what {present} leaves behind");
+    assert!(versions.contains(&present), "tests/planned_by lacks {present}");
 }

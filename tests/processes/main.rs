@@ -1,7 +1,7 @@
 //! Faults of real processes: the operator, the API server and etcd are killed, held and restarted in the middle of a
 //! round of 100 items. The time of a fault is defined by the progress of the round, never by the clock.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod gateway_server;
 mod history;
@@ -48,7 +48,7 @@ async fn killed_at_moments_from_the_first_request_to_the_last_write() {
         in_the_middle += usize::from(round.hold_after(more).await);
         round.kill_the_leader(&TWO);
     }
-    assert!(in_the_middle > 2, "there was hardly a middle: {in_the_middle}");
+    assert!(in_the_middle > 2, "it was hardly in the middle of the work: {in_the_middle}");
     round.judge(1300).await;
 }
 
@@ -70,7 +70,7 @@ async fn a_crash_loop_ends_where_one_life_would_have_ended() {
         }
         lives += 1;
     }
-    assert!(lives > 1, "there was no middle");
+    assert!(lives > 1, "it was not in the middle of the work");
     round.start("2");
     round.judge(1700).await;
 }
@@ -82,7 +82,7 @@ async fn paused_for_longer_than_its_requests_may_take_while_others_change_what_w
     round.start("4");
     round.hold_after(10).await;
     round.note("SIGSTOP");
-    meddle(&mut round).await;
+    change_last_items(&mut round).await;
     // The passing of time is the condition itself: when it continues, the time-outs of a request, 10 s, and of the
     // start of a watch, 30 s, have passed.
     tokio::time::sleep(Duration::from_secs(32)).await;
@@ -90,13 +90,13 @@ async fn paused_for_longer_than_its_requests_may_take_while_others_change_what_w
 }
 
 /// Changes the last items in every possible way.
-async fn meddle(round: &mut Round) {
+async fn change_last_items(round: &mut Round) {
     const KIND: Kind = Kind::Deployment;
     let (stops, deletes) = ([40, 42, 44, 46, 48].map(id), [41, 43, 45, 47].map(id));
     for name in stops.iter().chain(&deletes) {
         let object = round.world.find(KIND, name).await;
         let touched = object.is_none_or(|o| !o.data["status"]["stopRequest"].is_null());
-        assert!(!touched, "there was no middle");
+        assert!(!touched, "it was not in the middle of the work");
     }
     for (name, status, outcome) in [
         (&stops[0], json!({"state": "STOPPED"}), "Failed WrongState"),
@@ -131,7 +131,7 @@ async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_o
     assert!(terminate(&mut round).await, "it did not end by itself");
     let settled = count(&round.status().await, ItemResult::Settled);
     assert_eq!(settled, round.written(), "what was done is on record");
-    assert!(settled < ELIGIBLE, "there was no middle");
+    assert!(settled < ELIGIBLE, "it was not in the middle of the work");
 
     // If the API server does not answer any more, nothing can be recorded; and requests sent by then may or may not be
     // carried out afterwards.

@@ -31,7 +31,7 @@ async fn in_the_middle(name: &str, of_first: &[&str], of_second: &[&str]) -> (Ro
     second.start(&[&IN_FLIGHT, of_second].concat());
     until("the second waits", || async { second.log().contains("waiting to lead") }).await;
     round.submit().await;
-    assert!(round.hold_after(10).await, "there was no middle");
+    assert!(round.hold_after(10).await, "it was not in the middle of the work");
     (round, second)
 }
 
@@ -122,7 +122,7 @@ async fn a_leader_that_was_paused_and_takes_itself_for_the_leader_still_is_held_
     round.note("SIGSTOP of the leader");
     // It would keep its Lease for an hour: the admin removes it.
     round.world.operator.free_lease();
-    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP and a Lease that is taken away").await;
+    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP and a Lease that is deleted").await;
     std::mem::swap(&mut round.world.operator, &mut second);
     round.over("round").await;
     let paused = round.mark();

@@ -165,7 +165,7 @@ impl Round {
         let mut standby = self.world.operator.another(&self.world.client).await;
         standby.start(arguments);
         self.standby = Some(standby);
-        self.stands_by().await;
+        self.until_standby().await;
     }
 
     /// Kills the leader, and deletes its Lease; then the other one leads, and the killed one is restarted.
@@ -178,7 +178,7 @@ impl Round {
     }
 
     /// Waits until the second replica is on standby.
-    async fn stands_by(&self) {
+    async fn until_standby(&self) {
         let standby = self.standby.as_ref().unwrap();
         until("the second waits", || async { standby.log().contains("waiting to lead") }).await;
     }

@@ -21,7 +21,7 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
     let plane = ControlPlane::get();
     round.submit().await;
     round.start("4");
-    assert!(round.hold_after(10).await, "there was no middle");
+    assert!(round.hold_after(10).await, "it was not in the middle of the work");
     round.go_on();
     plane.kill("kube-apiserver").await;
     round.note("SIGKILL of kube-apiserver");
@@ -29,7 +29,7 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
     // Without this it would finish before the API server is seen again, and there has to be a second time.
     round.world.operator.signal("STOP");
     plane.up();
-    assert!(round.hold_after(8).await, "there was no middle");
+    assert!(round.hold_after(8).await, "it was not in the middle of the work");
     round.go_on();
     plane.kill("kube-apiserver").await;
     round.kill();
@@ -53,7 +53,7 @@ async fn etcd_is_killed() {
     round.submit().await;
     for first in [true, false] {
         if !round.hold_after(8).await {
-            assert!(!first, "there was no middle");
+            assert!(!first, "it was not in the middle of the work");
             break;
         }
         round.go_on();
@@ -71,7 +71,7 @@ async fn etcd_carries_out_writes_after_the_operator_has_given_them_up() {
     let mut round = Round::new("held-etcd").await;
     round.submit().await;
     round.start("4");
-    assert!(round.hold_after(15).await, "there was no middle");
+    assert!(round.hold_after(15).await, "it was not in the middle of the work");
     round.go_on();
     let held = round.world.plane.hold("etcd");
     round.note("SIGSTOP of etcd");

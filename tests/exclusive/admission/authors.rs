@@ -74,7 +74,7 @@ fn the_requester(world: &World) {
     let (taken, said) = create_as(world, "does-all", &forged);
     assert!(!taken && said.contains("says who asked, which is does-all"), "{said}");
     forged["metadata"]["annotations"] = json!({"aiapi.dev/requester": "does-all"});
-    assert!(create_as(world, "does-all", &forged).0, "one's own name is true");
+    assert!(create_as(world, "does-all", &forged).0, "the author's own name is allowed");
     for value in ["aiapi.dev/requester=other", "aiapi.dev/requester-"] {
         let (taken, said) = world.kubectl(&["annotate", "--overwrite", "bu/forged", value], "");
         assert!(!taken && said.contains("cannot be set, changed or removed later"), "{said}");

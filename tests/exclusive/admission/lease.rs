@@ -24,8 +24,8 @@ fn renewed(world: &World) -> String {
 }
 
 /// Adds metadata that do not concern the operator.
-fn spoil(world: &World, object: &str, room: usize) {
-    let file = world.plane.folder.join("spoil.json");
+fn fill(world: &World, object: &str, room: usize) {
+    let file = world.plane.folder.join("fill.json");
     let patch = |metadata: &Value| {
         std::fs::write(&file, json!({"metadata": metadata}).to_string()).unwrap();
         world.kubectl_ok(&["patch", object, "--type=merge", "--patch-file", file.to_str().unwrap()], "");
@@ -54,13 +54,13 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
     in_force(&world, true).await;
     world.operator.start(&["--require-admission-policy"]);
     accepted(&world).await;
-    serves(&world, "unspoilt").await;
+    serves(&world, "unfilled").await;
 
     // There is still space for its own annotations beside those of others on the Lease.
     for (object, room) in [(POLICY, 250_000), (BINDING, 250_000), (LEASE, 250_000)] {
-        spoil(&world, object, room);
+        fill(&world, object, room);
     }
-    serves(&world, "spoilt-1").await;
+    serves(&world, "filled-1").await;
     let before = renewed(&world);
     until("it renews the Lease", || async { renewed(&world) != before }).await;
     let metadata: Value =
@@ -73,7 +73,7 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
     // A restart with all of that.
     assert!(world.operator.stop().success());
     world.operator.start(&["--require-admission-policy"]);
-    serves(&world, "spoilt-2").await;
+    serves(&world, "filled-2").await;
     accepted(&world).await;
 
     // Odd values in the spec, as far as the API server accepts them; and no space for anything else.
@@ -86,7 +86,7 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
     world.kubectl_ok(&["patch", LEASE, "--type=merge", "-p", &spec.to_string()], "");
     world.operator.start(&["--require-admission-policy"]);
     serves(&world, "odd-2").await;
-    spoil(&world, LEASE, (256 << 10) - "of".len());
+    fill(&world, LEASE, (256 << 10) - "of".len());
     let before = renewed(&world);
     until("it renews the Lease", || async { renewed(&world) != before }).await;
     serves(&world, "full-1").await;

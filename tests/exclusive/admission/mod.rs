@@ -15,7 +15,7 @@ use support::{
 };
 
 /// Restores the shipped policy and its binding.
-pub fn put_back(plane: &ControlPlane) {
+pub fn restore(plane: &ControlPlane) {
     let generations = [POLICY, BINDING].map(|object| {
         plane.kubectl(&["get", object, "--ignore-not-found", "-o", "jsonpath={.metadata.generation}"], "").1
     });
@@ -102,7 +102,7 @@ pub fn patch(world: &World, object: &str, spec: &Value) {
 pub async fn in_force(world: &World, wanted: bool) {
     grant(world, "nobody", &[("create", "bulkupdates")]);
     let stop = bulk("trial", &json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]}));
-    until("the policy is in force, or not", || async {
+    until("the policy has changed", || async {
         let (taken, said) =
             world.kubectl(&["create", "--as=nobody", "--dry-run=server", "-f", "-"], &stop.to_string());
         taken != wanted && (taken || said.contains("nobody may not stop executions.aiapi.dev"))

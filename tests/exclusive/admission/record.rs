@@ -16,9 +16,9 @@ fn delete(id: &str) -> Value {
 }
 
 /// Creates a BulkUpdate as a user who must not, as soon as the policy does not check.
-async fn slips_in(world: &World, name: &str) {
+async fn rejected_if_unchecked(world: &World, name: &str) {
     let bulk = bulk(name, &delete("exec-1"));
-    until("nobody checks the author", || async { create_as(world, UNCHECKED, &bulk).0 }).await;
+    until("authors are not checked", || async { create_as(world, UNCHECKED, &bulk).0 }).await;
 }
 
 /// It is rejected, and the target still exists.
@@ -50,7 +50,7 @@ async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shippe
 
     // While the operator is watching.
     exempt(&world, true);
-    slips_in(&world, "looked-on").await;
+    rejected_if_unchecked(&world, "looked-on").await;
     let status = world.ready_reason("looked-on", "Waiting").await;
     let message = &status.condition("Ready").unwrap().message;
     assert!(message.contains("it has matchConditions"), "{message}");
@@ -60,7 +60,7 @@ async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shippe
     // From beginning to end while the operator is stopped.
     assert!(world.operator.stop().success());
     exempt(&world, true);
-    slips_in(&world, "away").await;
+    rejected_if_unchecked(&world, "away").await;
     exempt(&world, false);
     in_force(&world, true).await;
     world.operator.start(&["--require-admission-policy"]);
@@ -68,7 +68,7 @@ async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shippe
 
     // It stops while somebody is exempted.
     exempt(&world, true);
-    slips_in(&world, "went-away").await;
+    rejected_if_unchecked(&world, "went-away").await;
     world.ready_reason("went-away", "Waiting").await;
     assert!(world.operator.stop().success());
     exempt(&world, false);
@@ -78,13 +78,13 @@ async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shippe
     // The same with the binding, changed or created again.
     assert!(world.operator.stop().success());
     patch(&world, BINDING, &json!({"validationActions": ["Audit"]}));
-    slips_in(&world, "audited").await;
+    rejected_if_unchecked(&world, "audited").await;
     patch(&world, BINDING, &json!({"validationActions": ["Deny"]}));
     world.operator.start(&["--require-admission-policy"]);
     is_rejected(&world, "audited").await;
     assert!(world.operator.stop().success());
     world.kubectl_ok(&["delete", BINDING], "");
-    slips_in(&world, "unbound").await;
+    rejected_if_unchecked(&world, "unbound").await;
     put(&world);
     world.operator.start(&["--require-admission-policy"]);
     is_rejected(&world, "unbound").await;

@@ -76,7 +76,7 @@ impl Cluster {
             }
             Change::DeploymentsOff => {
                 self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
-                self.call_off();
+                self.cancel();
                 true
             }
             Change::DeleteBulkUpdate
@@ -105,12 +105,12 @@ impl Cluster {
                 }
                 Change::RecreateBulkUpdate => {
                     // Before its deletion can be seen.
-                    self.made_anew.fetch_add(1, Ordering::Relaxed);
+                    self.recreated.fetch_add(1, Ordering::Relaxed);
                     let deleted = api.delete(&name, &DeleteParams::default()).await.is_ok();
                     if deleted {
                         self.world.submit_at_once(&name, json!(bulk.spec)).await;
                     } else {
-                        self.made_anew.fetch_sub(1, Ordering::Relaxed);
+                        self.recreated.fetch_sub(1, Ordering::Relaxed);
                     }
                     deleted
                 }
@@ -124,7 +124,7 @@ impl Cluster {
             };
         }
         if changed && matches!(change, Change::DeleteBulkUpdate | Change::KeepBulkUpdate) {
-            self.call_off();
+            self.cancel();
         }
         changed
     }
@@ -158,7 +158,7 @@ impl Cluster {
                 && !head.uri.path().contains("/namespaces/");
         let mut uri = head.uri.to_string();
         if everywhere {
-            assert!(!uri.contains("fieldSelector"), "it selects already: {uri}");
+            assert!(!uri.contains("fieldSelector"), "it already has a field selector: {uri}");
             let mark = if uri.contains('?') { '&' } else { '?' };
             uri = format!("{uri}{mark}fieldSelector=metadata.namespace%3D{}", self.world.namespace);
         } else if Resource::GUARDS.contains(&resource) {
@@ -221,7 +221,7 @@ impl Cluster {
     }
 
     /// Removes the finalizers that others have set.
-    pub async fn let_go(&self) {
+    pub async fn remove_finalizers(&self) {
         for kind in Kind::ALL {
             let list = self.world.targets(kind).list(&kube::api::ListParams::default()).await.unwrap();
             for object in list.items.iter().filter(|o| o.metadata.deletion_timestamp.is_some()) {

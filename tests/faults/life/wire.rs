@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl Life {
-    #[allow(clippy::too_many_lines, reason = "what may happen to a request, in its order")]
+    #[allow(clippy::too_many_lines, reason = "the steps of a request, in order")]
     async fn carry(
         self: Arc<Self>,
         wire: Arc<tokio::sync::Mutex<Wire>>,
@@ -55,7 +55,7 @@ impl Life {
                 let (cluster, of) = (Arc::clone(&self.cluster), path.clone());
                 let changed = self.outside.spawn(async move { cluster.change(change, call, &of).await });
                 if !changed.await? {
-                    self.seen.lock().unwrap().in_vain += 1;
+                    self.seen.lock().unwrap().without_effect += 1;
                 }
                 pass_on().await?
             }
@@ -121,11 +121,11 @@ impl Life {
                 made_up(504, None)
             }
         };
-        self.conduct.is_told(call, &path, answer.status().as_u16());
+        self.conduct.on_answer(call, &path, answer.status().as_u16());
         if let Some((resource, revision)) = self.interrupted(call, &path).await?
             && self.views.have_shown(resource, revision).await
         {
-            self.conduct.sees_that_it_is_called_off(resource);
+            self.conduct.on_cancellation(resource);
         }
         let answer = match (call, fault) {
             // Half of a list shows nothing.
@@ -137,7 +137,7 @@ impl Life {
             _ => answer,
         };
         let life = Arc::clone(&self);
-        let answer = self.views.seen_through(call, answer, move |resource, event| {
+        let answer = self.views.filtered(call, answer, move |resource, event| {
             // A DELETED event shows a state that did not exist before.
             if event["type"] != "DELETED" {
                 life.is_shown(resource, &event["object"]);

@@ -42,10 +42,10 @@ impl Runner<'_> {
         let bulks =
             (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));
         tokio::join!(join_all(bulks), make::targets(&self.cluster, scenario.at_the_same_moment));
-        self.guard_is_put_back().await?;
+        self.restore_guard().await?;
         let since = Instant::now();
         let mut begun = false;
-        while !self.is_over() {
+        while !self.is_finished() {
             self.wait_a_while().await?;
             self.react().await;
             let stopped = || self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
@@ -65,7 +65,7 @@ impl Runner<'_> {
         }
         if self.plan.shows_an_old_bulk_update() {
             // If it has died at its last record, the next life sees it.
-            if self.plan.strikes.iter().any(|strike| strike.fault.ends_a_life()) {
+            if self.plan.injections.iter().any(|injection| injection.fault.ends_a_life()) {
                 self.until_met(1).await?;
             }
             self.sees_an_old_bulk_update().await?;
@@ -95,7 +95,7 @@ impl Runner<'_> {
         if more.is_empty() {
             Ok(())
         } else {
-            Err(format!("all was over, and another life has sent {more:?}"))
+            Err(format!("everything had finished, and another life has sent {more:?}"))
         }
     }
 
@@ -120,7 +120,7 @@ impl Runner<'_> {
         let end = Instant::now() + PATIENCE;
         while !self.log.text().contains("finished bulk_update=") {
             if Instant::now() > end {
-                return Err("it has come to an end, of which the log does not tell".into());
+                return Err("it has finished, and the log does not say so".into());
             }
             self.wait_a_while().await?;
         }
@@ -135,6 +135,6 @@ impl Runner<'_> {
         if gone || more.is_empty() {
             return Ok(());
         }
-        Err(format!("what was over has begun anew: {more:?}"))
+        Err(format!("a finished BulkUpdate was started again: {more:?}"))
     }
 }

@@ -20,7 +20,7 @@ impl Runner<'_> {
         let of_it = || shipped.versions().into_iter().filter(|v| v.plural == plural).collect::<Vec<_>>();
         let before = of_it().len();
         guards::change(&self.cluster.world.client, &self.cluster.policy, guard).await;
-        let changes = 1 + usize::from(guard.is_put_back());
+        let changes = 1 + usize::from(guard.is_restored());
         shipped.growth().wait_for(|_| of_it().len() >= before + changes).await.map_err(|e| e.to_string())?;
         let newest = of_it().last().unwrap().revision;
         if self.plan.view_ends_before_the_bulk_update() {
@@ -35,18 +35,18 @@ impl Runner<'_> {
                 return Ok(());
             }
         }
-        Err("it was not shown what became of the admission policy".into())
+        Err("it was not shown the state of the admission policy".into())
     }
 
     /// Restores the policy or binding, once the BulkUpdate waits for it.
-    pub async fn guard_is_put_back(&mut self) -> Result<(), String> {
+    pub async fn restore_guard(&mut self) -> Result<(), String> {
         let Some(guard) = self.plan.guard else { return Ok(()) };
         let end = Instant::now() + WAITS;
-        while !self.plan.away && !guard.is_put_back() && Instant::now() < end && !self.waits() {
+        while !self.plan.away && !guard.is_restored() && Instant::now() < end && !self.waits() {
             self.wait_a_while().await?;
         }
-        if !guard.is_put_back() {
-            guards::put_back(&self.cluster.world.client, &self.cluster.policy, guard).await;
+        if !guard.is_restored() {
+            guards::restore(&self.cluster.world.client, &self.cluster.policy, guard).await;
         }
         if self.plan.away {
             self.start_all().await?;

@@ -87,12 +87,12 @@ impl Given {
         command.env("AI_API_METRICS_BIND_ADDRESS", "127.0.0.1:0").env("AI_API_BIND_ADDRESS", "127.0.0.1:0");
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(process.stderr.take().unwrap());
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let end = Instant::now() + DEADLINE;
         let mut ended = Vec::new();
         loop {
-            let line = told.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let line = receiver.recv_timeout(end.saturating_duration_since(Instant::now()));
             let outcome = match line {
                 Ok(line) if line.contains("the API server answers") => Outcome::Works,
                 // If a server refuses only after the handshake, it may have closed the connection before its alert is
@@ -145,7 +145,7 @@ impl Given {
             (Expected::Works, Outcome::Works) => &[][..],
             (Expected::Neither(words) | Expected::KubectlAlone(words), Outcome::Ends(Some(2), _))
             | (Expected::Waits(words), Outcome::Waits(_)) => words,
-            _ => panic!("{row}: {outcome:?}, expected was {expected:?}; kubectl: {said}"),
+            _ => panic!("{row}: {outcome:?}, expected {expected:?}; kubectl: {said}"),
         };
         for word in words {
             assert!(shown.contains(word), "{row}: {word:?} is not in: {shown}");

@@ -206,8 +206,8 @@ async fn a_token_is_renewed_while_it_runs() {
     world.kubectl_ok(&["delete", "serviceaccount", "ai-api-operator"], "");
     world.kubectl_ok(&["create", "serviceaccount", "ai-api-operator"], "");
     until("it is refused", || async { world.operator.log().contains("401") }).await;
-    let anew = support::operator::token_of(&world.client, &world.namespace, "ai-api-operator").await;
-    file(&folder, "token", format!("{anew}\n"));
+    let new_token = support::operator::token_of(&world.client, &world.namespace, "ai-api-operator").await;
+    file(&folder, "token", format!("{new_token}\n"));
     assert!(world.operator.is_running());
     world.own(ai_api_operator::api::Kind::Execution, "stopped-1", "STOPPED").await;
     world.carry_out("delete", json!({"executions": [{"id": "stopped-1", "targetStatus": "DELETED"}]})).await;

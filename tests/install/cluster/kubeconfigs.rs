@@ -134,10 +134,10 @@ fn lists_and_places() {
 fn contents() {
     let folder = folder("contents");
     let (_, authority, token) = admin();
-    let beside = folder.join("beside");
-    std::fs::create_dir(&beside).unwrap();
-    std::fs::copy(&authority, beside.join("ca.crt")).unwrap();
-    file(&beside, "token", &token);
+    let subfolder = folder.join("subfolder");
+    std::fs::create_dir(&subfolder).unwrap();
+    std::fs::copy(&authority, subfolder.join("ca.crt")).unwrap();
+    file(&subfolder, "token", &token);
     let text = whole().to_string();
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let path = folder.join("config").display().to_string();
@@ -185,8 +185,8 @@ fn contents() {
         (
             "relative paths",
             changed(|c| {
-                c["clusters"][0]["cluster"]["certificate-authority"] = json!("beside/ca.crt");
-                c["users"][0]["user"] = json!({"tokenFile": "beside/../beside/token"});
+                c["clusters"][0]["cluster"]["certificate-authority"] = json!("subfolder/ca.crt");
+                c["users"][0]["user"] = json!({"tokenFile": "subfolder/../subfolder/token"});
             })
             .into_bytes(),
             Works,

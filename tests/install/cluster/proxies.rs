@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The control plane under a name that only a proxy can resolve, and other fields of its cluster.
-#[allow(clippy::needless_pass_by_value, reason = "it is made on the spot")]
+#[allow(clippy::needless_pass_by_value, reason = "created in place")]
 fn behind(more: Value) -> Value {
     let (_, authority, token) = admin();
     let mut cluster = json!({"server": "https://kubernetes.invalid:6443", "tls-server-name": "kubernetes.default",

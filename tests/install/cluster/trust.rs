@@ -238,10 +238,10 @@ async fn clients_certificates() {
         |client: &str| api_server(&Tls { chain: &good.certificate, key: &good.key, client: Some(client) });
     let files = |certificate: &str, key: &str| {
         // Each has a folder of its own.
-        let beside = new_folder(&folder);
-        file(&beside, "client.crt", certificate);
-        file(&beside, "client.key", key);
-        json!({"client-certificate": beside.join("client.crt"), "client-key": beside.join("client.key")})
+        let subfolder = new_folder(&folder);
+        file(&subfolder, "client.crt", certificate);
+        file(&subfolder, "client.key", key);
+        json!({"client-certificate": subfolder.join("client.crt"), "client-key": subfolder.join("client.key")})
     };
     let crt = "/client.crt";
 

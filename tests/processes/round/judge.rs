@@ -27,9 +27,9 @@ impl Round {
         let changes = history::read(&self.world.plane.folder, &self.world.namespace, self.since, last);
         let made = changes.iter().find(|c| c.resource == "bulkupdates" && c.name == NAME).unwrap().revision;
         let elsewhere = history::read(&self.world.plane.folder, &self.next_door, 0, last);
-        assert!(elsewhere.len() >= 8, "there is nobody next door: {elsewhere:#?}");
-        let struck: Vec<_> = elsewhere.iter().filter(|c| c.revision > made).collect();
-        assert!(struck.is_empty(), "targets of another namespace have changed: {struck:#?}");
+        assert!(elsewhere.len() >= 8, "the other namespace has no targets: {elsewhere:#?}");
+        let foreign: Vec<_> = elsewhere.iter().filter(|c| c.revision > made).collect();
+        assert!(foreign.is_empty(), "targets of another namespace have changed: {foreign:#?}");
         let status = self.status().await;
         let own = self.judge_history(&changes);
         self.judge_status(&status);
@@ -44,7 +44,7 @@ impl Round {
         assert!(requests.len() <= most, "{} requests, more than {most}", requests.len());
         let known = log.matches("outcome=accepted").count() - 1;
         println!(
-            "{}: {}; starts: {}, requests: {}, changes of targets: {own}, of them unknown to who made them: {}",
+            "{}: {}; starts: {}, requests: {}, changes of targets: {own}, of which the operator does not know: {}",
             self.world.namespace,
             self.faults.join(", "),
             self.starts,
@@ -58,9 +58,9 @@ impl Round {
         let (round, targets): (Vec<_>, Vec<_>) = changes.iter().partition(|c| c.resource == "bulkupdates");
         let round: Vec<_> = round.into_iter().filter(|c| c.name == NAME).collect();
         let made = round[0];
-        let is_over =
+        let is_finished =
             |c: &&&Change| c.after.as_ref().is_some_and(|bulk| !bulk["status"]["completionTime"].is_null());
-        let end = round.iter().find(is_over).unwrap().revision;
+        let end = round.iter().find(is_finished).unwrap().revision;
         assert_eq!(round.last().unwrap().revision, end, "the BulkUpdate changed after its end");
 
         let mut own = 0;
@@ -82,9 +82,9 @@ impl Round {
             assert!(change.revision < end, "{resource}/{name} changed after the end");
             judge_change(change, made.uid(), &round);
             // The record may say so from then on, and not before.
-            let told = round.iter().filter(|r| r.revision < change.revision);
-            for record in told.filter_map(|r| recorded(r.after.as_ref()?, resource, name)) {
-                assert_eq!(record["result"], "Planned", "{resource}/{name} was told before it was done");
+            let earlier = round.iter().filter(|r| r.revision < change.revision);
+            for record in earlier.filter_map(|r| recorded(r.after.as_ref()?, resource, name)) {
+                assert_eq!(record["result"], "Planned", "{resource}/{name} was reported before it was done");
             }
         }
         own
@@ -156,8 +156,8 @@ fn judge_requests(requests: &[Request]) {
             *accepted.entry((&write.resource, &write.name)).or_default() += 1;
         }
     }
-    assert!(!accepted.is_empty(), "the audit log does not tell of any write");
+    assert!(!accepted.is_empty(), "the audit log has no write");
     for (target, times) in accepted {
-        assert_eq!(times, 1, "{target:?} was written to so often");
+        assert_eq!(times, 1, "{target:?} was written to more than once");
     }
 }

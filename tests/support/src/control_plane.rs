@@ -94,7 +94,7 @@ impl ControlPlane {
     }
 
     /// Restores a CRD as shipped.
-    pub fn put_back(&self, crd: &str) {
+    pub fn restore_crd(&self, crd: &str) {
         let (ok, output) = self.kubectl(&["replace", "-f", &format!("{PROJECT}/crds/{crd}.yaml")], "");
         assert!(ok, "{output}");
     }

@@ -1,12 +1,7 @@
 //! What the tests against a real API server share: one control plane for each test program, and for each test its own
 //! [`World`]: a namespace with the shipped RBAC, and an operator that runs as the ServiceAccount in it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::missing_panics_doc,
-    reason = "a test that can't go on has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a panic fails the test")]
 #![allow(
     missing_docs,
     clippy::missing_errors_doc,
@@ -335,7 +330,7 @@ impl World {
     }
 
     /// Deletes the binding of the admission policy, without which no BulkUpdate is planned where the policy is required.
-    pub fn take_away_binding(&self) -> Value {
+    pub fn delete_binding(&self) -> Value {
         let binding = ["validatingadmissionpolicybinding", "bulkupdates.aiapi.dev"];
         let json = self.kubectl_ok(&[&["get", "-o", "json"], binding.as_slice()].concat(), "");
         self.kubectl_ok(&[&["delete"], binding.as_slice()].concat(), "");
@@ -343,7 +338,7 @@ impl World {
     }
 
     /// Creates it again.
-    pub fn put_back_binding(&self, mut binding: Value) {
+    pub fn restore_binding(&self, mut binding: Value) {
         for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
             binding["metadata"].as_object_mut().unwrap().remove(field);
         }

@@ -29,8 +29,8 @@ pub const LONG_LEASE: [&str; 2] = ["--leader-elect-lease-duration=1h", "--leader
 pub fn output(command: &mut Command) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let id = child.id();
-    let (tell, ended) = mpsc::channel();
-    thread::spawn(move || tell.send(child.wait_with_output()));
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
     if let Ok(output) = ended.recv_timeout(DEADLINE) {
         return output.unwrap();
     }

@@ -74,7 +74,7 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
     }
     let name =
         "1 item arriving while 50 times 100 are under way: to completion; bare: one write, nothing else";
-    figures.beside(GROUP, name, "ms", (&waited, &bare), None);
+    figures.compared(GROUP, name, "ms", (&waited, &bare), None);
     let goal = Some(at_most(Of::Highest, 0.5));
     figures.alone(GROUP, "share of the crowd that was done when it came", "of 1", &begun, None);
     figures.alone(GROUP, "share of the crowd that was done at its end", "of 1", &done, goal);
@@ -119,6 +119,6 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
     }
     let took = [millis(began, ended)];
     let name = "the 1,000 stopped by their controller: to completion; bare: its writes";
-    figures.beside(GROUP, name, "ms", (&took, &[millis(began, settled)]), None);
+    figures.compared(GROUP, name, "ms", (&took, &[millis(began, settled)]), None);
     lab.clear(&slow).await;
 }

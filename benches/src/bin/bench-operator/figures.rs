@@ -144,12 +144,12 @@ pub struct Figures {
 
 impl Figures {
     pub fn new(began: Instant, file: &'static str) -> Self {
-        eprintln!("(the table stands at the end; these are its rows as they come in)");
+        eprintln!("(rows as they are measured; the table is at the end)");
         Self { began, file, all: Vec::new(), seconds: BTreeMap::new() }
     }
 
     /// Adds a figure that the bare client has too.
-    pub fn beside(
+    pub fn compared(
         &mut self,
         group: &'static str,
         name: impl Into<String>,
@@ -197,7 +197,7 @@ impl Figures {
         values: &[f64],
         goal: Option<Goal>,
     ) {
-        self.beside(group, name, unit, (values, &[]), goal);
+        self.compared(group, name, unit, (values, &[]), goal);
     }
 
     /// Records how long a group has taken.

@@ -287,7 +287,7 @@ impl Lab {
 
     /// Deletes the BulkUpdates of a namespace.
     pub async fn clear(&self, namespace: &str) {
-        take_away(&Api::<BulkUpdate>::namespaced(self.admin.clone(), namespace), 20).await;
+        delete_all(&Api::<BulkUpdate>::namespaced(self.admin.clone(), namespace), 20).await;
     }
 
     /// Deletes its targets, too.
@@ -296,7 +296,7 @@ impl Lab {
         for kind in Kind::ALL {
             let resource = kind.api_resource();
             let targets: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), namespace, &resource);
-            take_away(&targets, 500).await;
+            delete_all(&targets, 500).await;
         }
     }
 }
@@ -327,7 +327,7 @@ fn last_write(requests: &[Request]) -> Timestamp {
 }
 
 /// Deletes all of a kind, a limited number at a time: all at once would exceed the time-out of a request.
-async fn take_away<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, at_once: u32) {
+async fn delete_all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, at_once: u32) {
     let few = ListParams::default().limit(at_once);
     while !api.list_metadata(&few).await.unwrap().items.is_empty() {
         api.delete_collection(&DeleteParams::background(), &few).await.unwrap();

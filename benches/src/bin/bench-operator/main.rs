@@ -7,7 +7,7 @@
 //! sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and
 //! after; `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the measurement")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
 #![allow(clippy::too_many_arguments, reason = "a figure is made of that many numbers and names")]
 

@@ -70,7 +70,7 @@ impl Starts {
 
     fn add(&self, figures: &mut Figures, with: &str, goals: (Option<Goal>, Option<Goal>)) {
         let name = format!("{with}: start to ready; bare: the list in pages");
-        figures.beside(GROUP, name, "ms", (&self.ready, &self.list), None);
+        figures.compared(GROUP, name, "ms", (&self.ready, &self.list), None);
         figures.alone(GROUP, format!("{with}: RSS when ready"), "MiB", &self.synced, None);
         figures.alone(GROUP, format!("{with}: RSS soon after"), "MiB", &self.steady, goals.0);
         figures.alone(GROUP, format!("{with}: RSS at the most"), "MiB", &self.peak, goals.1);

@@ -64,7 +64,7 @@ impl Stock {
         etcd::put(lab.world.plane, (0..self.count).map(of)).await;
     }
 
-    async fn take_away(self, lab: &Lab) {
+    async fn delete_all(self, lab: &Lab) {
         etcd::remove(lab.world.plane, (0..self.count).map(|at| self.key(at))).await;
         etcd::compact(lab.world.plane).await;
     }
@@ -84,7 +84,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
 
 /// BulkUpdates that wait, because the admission policy's binding is missing.
 async fn waiting(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
-    let binding = lab.world.take_away_binding();
+    let binding = lab.world.delete_binding();
     let items: Vec<_> = (0..100)
         .map(|at| json!({"id": format!("3f2c1b7e-5d0a-4c1f-9a47-{at:0>12}"), "targetStatus": "STOPPED"}))
         .collect();
@@ -103,8 +103,8 @@ async fn waiting(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let bound = kib(UNDER_WAY) * stock.count as f64;
     add(figures, &format!("{with}, none of which has a status yet"), nothing, &first, bound);
     add(figures, &with, nothing, &again, bound);
-    stock.take_away(lab).await;
-    lab.world.put_back_binding(binding);
+    stock.delete_all(lab).await;
+    lab.world.restore_binding(binding);
 }
 
 /// Finished BulkUpdates.
@@ -127,7 +127,7 @@ async fn finished(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let taken = start(lab).await;
     let with = format!("{} finished BulkUpdates of 100 items, 250 kB of annotations each", stock.count);
     add(figures, &with, nothing, &taken, kib(OVER) * stock.count as f64);
-    stock.take_away(lab).await;
+    stock.delete_all(lab).await;
 }
 
 async fn targets(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
@@ -140,7 +140,7 @@ async fn targets(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let taken = start(lab).await;
     let with = format!("{} targets of 10 kB each", stock.count);
     add(figures, &with, nothing, &taken, kib(A_TARGET) * stock.count as f64);
-    stock.take_away(lab).await;
+    stock.delete_all(lab).await;
 }
 
 /// A newly created BulkUpdate.

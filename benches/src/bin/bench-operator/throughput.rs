@@ -128,7 +128,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let all = rounds(lab, &operator, &variants, 100, IN_FLIGHT).await;
     for (rates, word) in all.iter().zip(["one namespace", "twenty namespaces"]) {
         let mut add = |what: &str, unit, values: &[f64], bare: &[f64], goal| {
-            figures.beside(
+            figures.compared(
                 GROUP,
                 format!("10,000 deletes in 100 at once, {word}: {what}"),
                 unit,
@@ -142,8 +142,8 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
         let with_creating = &rates.with_creating;
         add("to the last write, creating the 100 included", "items/s", with_creating, &rates.bare, None);
         add("creating the 100", "ms", &rates.creating, &[], None);
-        let beside = (&rates.server_cpu, &rates.bare_server_cpu);
-        add("CPU of API server and etcd", "s/1,000 items", beside.0, beside.1, None);
+        let servers = (&rates.server_cpu, &rates.bare_server_cpu);
+        add("CPU of API server and etcd", "s/1,000 items", servers.0, servers.1, None);
         add("CPU", "s/1,000 items", &rates.cpu, &rates.bare_cpu, None);
         add("other requests", "each", &rates.requests, &[], None);
         add("RSS after it", "MiB", &rates.resident, &[], None);
@@ -165,7 +165,7 @@ pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
         let operator = Process::start_with(lab, &kubeconfig, &["--max-in-flight", &of]).await;
         let all = rounds(lab, &operator, &[&namespace], 8, in_flight).await;
         let name = format!("800 deletes in 8 at once, {in_flight} in flight: to the last completion");
-        figures.beside("in flight", name, "items/s", (&all[0].to_completion, &all[0].bare), None);
+        figures.compared("in flight", name, "items/s", (&all[0].to_completion, &all[0].bare), None);
         operator.stop();
     }
     lab.clear(&namespace[0]).await;
