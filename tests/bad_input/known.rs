@@ -21,7 +21,7 @@ fn one_of(id: &str) -> Value {
 /// Metadata that anybody with the right to patch objects can write block nothing: neither work in progress nor later
 /// objects, neither a running operator nor a restarted one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn metadata_that_users_write_harms_nobody() {
+async fn metadata_from_users_does_no_harm() {
     let _crds = CRDS.read().await;
     let mut world = World::new("odd-metadata").await;
     world.operator.start(&LONG_LEASE);
@@ -77,7 +77,7 @@ async fn patched_before_they_are_seen(world: &World, tally: &mut Tally) -> Vec<C
 /// Objects that only etcd accepts, however they were stored, do no harm either, and get an answer wherever the API
 /// server accepts a status.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_stands_in_etcd_harms_nobody_and_is_answered() {
+async fn odd_objects_in_etcd_do_no_harm_and_get_an_answer() {
     let _crds = CRDS.read().await;
     let mut world = World::new("odd-store").await;
     world.operator.start(&LONG_LEASE);

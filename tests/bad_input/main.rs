@@ -55,7 +55,7 @@ fn setting(name: &str, default: impl FnOnce() -> u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where_each_is() {
+async fn bad_input_is_answered_and_the_others_are_served() {
     let seed = setting("BAD_INPUT_SEED", || UNIX_EPOCH.elapsed().unwrap().as_secs());
     let total = usize::try_from(setting("BAD_INPUT_COUNT", || 15_000)).unwrap();
     println!("BAD_INPUT_SEED={seed} BAD_INPUT_COUNT={total}");

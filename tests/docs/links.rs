@@ -114,7 +114,7 @@ fn resolved(document: &str, link: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_to_what_is_there() {
+fn every_link_has_a_target() {
     let mut flaws = Vec::new();
     let mut seen = 0;
     for (document, text) in documents() {
@@ -134,7 +134,7 @@ fn every_link_leads_to_what_is_there() {
 }
 
 #[test]
-fn every_path_in_a_document_is_there() {
+fn every_path_in_a_document_exists() {
     let is_path = |text: &str| {
         let known = |folder: &&str| text.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
         FOLDERS.iter().chain(&["docs"]).any(known)
@@ -150,7 +150,7 @@ fn every_path_in_a_document_is_there() {
 }
 
 #[test]
-fn every_mention_of_a_document_is_of_one_that_is_there() {
+fn every_document_that_is_mentioned_exists() {
     let mut flaws = Vec::new();
     let mut seen = 0;
     let files = FOLDERS.iter().flat_map(|folder| files_below(folder)).chain(files_at_the_top());

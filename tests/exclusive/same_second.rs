@@ -60,7 +60,7 @@ async fn keep_status(client: Client, namespace: String) {
 
 // kubectl is waited for without yielding to the controller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
+async fn targets_applied_in_the_same_file_are_changed_in_fifty_rounds() {
     let _alone = alone().await;
     let world = World::running("in-one-file").await;
     let controller = tokio::spawn(keep_status(world.client.clone(), world.namespace.clone()));
@@ -205,7 +205,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched_by_an_operator_
 }
 
 #[tokio::test]
-async fn what_is_applied_in_one_file_is_found_fifty_times_over() {
+async fn targets_applied_in_the_same_file_are_found_in_fifty_rounds() {
     let _alone = alone().await;
     let world = World::running("at-once").await;
     for n in 0..50 {

@@ -109,7 +109,7 @@ async fn two_callers_at_once_never_see_each_others_namespace() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_request_but_its_token_speaks_to_the_cluster() {
+async fn only_the_token_of_a_request_reaches_the_cluster() {
     let (world, _gateway, caller) = gateway("gw-headers").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     // Passed on, the first two would be refused: the caller has no right to impersonate.

@@ -63,7 +63,7 @@ async fn canary(world: &World) {
 }
 
 #[tokio::test]
-async fn without_an_operator_it_is_503_and_nothing_is_left() {
+async fn without_an_operator_it_is_503_and_leaves_no_bulk_update() {
     let mut world = World::new("gw-away").await;
     let ids = running(&world, 2).await;
     let gateway = Gateway::start(&world).await;
@@ -164,7 +164,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
 }
 
 #[tokio::test]
-async fn somebody_who_deletes_the_bulk_update_keeps_it_from_being_carried_out() {
+async fn deleting_the_bulk_update_before_the_plan_prevents_it() {
     let mut world = World::new("gw-deleted").await;
     let ids = running(&world, 1).await;
     let gateway = Gateway::start(&world).await;
@@ -179,7 +179,7 @@ async fn somebody_who_deletes_the_bulk_update_keeps_it_from_being_carried_out() 
 }
 
 #[tokio::test]
-async fn without_the_right_to_take_it_back_or_to_watch_the_answer_is_the_truth_all_the_same() {
+async fn without_the_right_to_withdraw_or_watch_the_answer_is_still_true() {
     let mut world = World::new("gw-few-rights").await;
     let ids = running(&world, 1).await;
     let gateway = Gateway::start(&world).await;

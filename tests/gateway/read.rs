@@ -97,7 +97,7 @@ async fn a_long_list_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn meta_says_what_the_flag_says() {
+async fn meta_matches_the_flag() {
     let (world, _gateway, caller) = gateway("gw-meta").await;
     for (text, executions, deployments) in [
         (r#"{"executions": true, "deployments": true}"#, true, true),

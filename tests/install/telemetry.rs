@@ -26,7 +26,7 @@ use tokio::{
 };
 
 #[tokio::test]
-async fn metrics_tell_what_was_done() {
+async fn metrics_count_what_was_done() {
     let mut world = World::running("metrics").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
@@ -126,7 +126,7 @@ impl Swallow {
 }
 
 #[tokio::test]
-async fn a_watch_that_is_swallowed_makes_it_not_live() {
+async fn a_silent_watch_fails_liveness() {
     let mut world = World::new("swallowed").await;
     let kubeconfig = world.operator.kubeconfig();
     let text = std::fs::read_to_string(&kubeconfig).unwrap();

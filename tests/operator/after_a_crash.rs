@@ -190,7 +190,7 @@ async fn stopped(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does_not_have_neither() {
+async fn items_missing_from_the_status_or_the_spec_are_not_carried_out() {
     let mut world = World::new("tampered").await;
     world.own(KIND, "removed", "RUNNING").await;
     world.own(KIND, "swapped", "STOPPED").await;

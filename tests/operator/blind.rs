@@ -14,7 +14,7 @@ const BLIND: &str = "cannot be watched any more";
 const PATIENCE: Duration = Duration::from_mins(4);
 
 #[tokio::test]
-async fn who_may_not_watch_the_policy_any_more_plans_nothing() {
+async fn an_operator_that_may_no_longer_watch_the_policy_plans_nothing() {
     let mut world = World::new("admission-blind").await;
     world.operator.start(&["--require-admission-policy"]);
     world.operator.until_ready().await;

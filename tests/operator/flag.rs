@@ -12,7 +12,7 @@ async fn world_with_one(name: &str) -> World {
 }
 
 #[tokio::test]
-async fn anything_but_true_rejects_for_good_and_says_why() {
+async fn anything_but_true_rejects_permanently_and_says_why() {
     let world = world_with_one("flag-off").await;
     let executions = json!({"executions": [{"id": "running-1", "targetStatus": "STOPPED"}]});
     let both = json!({"executions": [{"id": "running-1", "targetStatus": "STOPPED"}],
@@ -109,7 +109,7 @@ async fn an_unreadable_flag_is_waited_for_and_the_conditions_say_so() {
 
 /// One write at a time, so that it can be switched off in the middle.
 #[tokio::test]
-async fn switched_off_on_the_way_it_stops_the_writing() {
+async fn switching_the_flag_off_midway_stops_the_writes() {
     let mut world = World::new("flag-mid-way").await;
     let mut items = Vec::new();
     for n in 0..100 {

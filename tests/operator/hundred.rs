@@ -231,7 +231,7 @@ async fn completed_executions_are_deleted_only_if_the_admin_allows_it() {
 }
 
 #[tokio::test]
-async fn events_tell_what_was_accepted_rejected_and_finished() {
+async fn events_report_acceptance_rejection_and_the_end() {
     let world = World::running("events").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     let spec = json!({"executions": [{"id": "running-1", "targetStatus": "STOPPED"}]});

@@ -254,7 +254,7 @@ fn a_namespace_that_would_move_a_rolebinding_is_refused() {
 }
 
 #[tokio::test]
-async fn whoever_the_operator_is_gets_its_rights_and_nobody_else() {
+async fn a_renamed_operator_gets_its_rights_and_nobody_else_does() {
     let plane = ControlPlane::get();
     let overlays = Overlays::new("renamed");
     for (own, watched, more, account) in [

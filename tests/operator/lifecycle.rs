@@ -45,7 +45,7 @@ async fn not_after_rejects_what_is_made_too_late() {
 }
 
 #[tokio::test]
-async fn what_was_not_planned_in_time_never_is() {
+async fn a_missed_starting_deadline_rejects() {
     let mut world = World::new("starting-deadline").await;
     let items = running(&world, 1).await;
     let bulk = world.submit("late", json!({"executions": items, "startingDeadlineSeconds": 1})).await;
@@ -89,7 +89,7 @@ async fn a_delete_settles_when_the_finalizers_are_gone() {
 }
 
 #[tokio::test]
-async fn who_owns_a_label_still_owns_it_after_the_status_was_written() {
+async fn field_managers_keep_their_labels_after_a_status_write() {
     let world = World::running("owners").await;
     let items = running(&world, 1).await;
     let apply = |metadata: Value| {
@@ -192,7 +192,7 @@ async fn one_that_lingers_while_it_is_deleted_keeps_its_record() {
 }
 
 #[tokio::test]
-async fn killed_on_the_way_it_goes_on_where_it_was() {
+async fn killed_in_the_middle_it_resumes() {
     let mut world = World::new("killed").await;
     let items = running(&world, 100).await;
     world.operator.start(&["--max-in-flight", "1"]);
@@ -213,7 +213,7 @@ async fn killed_on_the_way_it_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn asked_to_end_it_records_what_it_has_done_and_exits_cleanly() {
+async fn on_sigterm_it_records_what_it_has_done_and_exits_cleanly() {
     let mut world = World::new("drained").await;
     let items = running(&world, 100).await;
     world.operator.start(&["--max-in-flight", "1", "--log-format", "json"]);

@@ -150,7 +150,7 @@ fn accepted_manifests() {
 }
 
 #[test]
-fn what_was_asked_for_can_not_be_changed_afterwards() {
+fn the_items_are_immutable() {
     let all = json!({
         "executions": [{"id": "item-1", "targetStatus": "STOPPED"}, {"id": "item-2", "targetStatus": "DELETED"}],
         "deployments": items(1), "dryRun": true, "notAfter": "2026-12-31T00:00:00Z",
@@ -203,7 +203,7 @@ fn what_was_asked_for_can_not_be_changed_afterwards() {
 }
 
 #[test]
-fn who_runs_it_can_not_be_changed_afterwards() {
+fn managed_by_is_immutable() {
     let replace = |kind: &str, name: &str, spec: Value| {
         ControlPlane::get().kubectl(&["replace", "-f", "-"], &manifest(kind, name, &spec))
     };
@@ -225,7 +225,7 @@ fn who_runs_it_can_not_be_changed_afterwards() {
 }
 
 #[test]
-fn an_object_that_nobody_has_seen_yet_says_so() {
+fn an_object_without_a_status_says_so() {
     let plane = ControlPlane::get();
     for (kind, spec) in
         [("Execution", json!({})), ("Deployment", json!({})), ("BulkUpdate", json!({"executions": items(1)}))]
@@ -251,7 +251,7 @@ fn an_object_that_nobody_has_seen_yet_says_so() {
 }
 
 #[test]
-fn people_without_rights_get_nowhere() {
+fn users_without_rights_are_refused() {
     let (ok, message) = ControlPlane::get().kubectl_as("alice", &["get", "bu"], "");
     assert!(!ok && message.contains("forbidden"), "{message}");
 }
@@ -307,7 +307,7 @@ fn rights(of: &[(&str, &str)]) -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn people_are_given_no_more_than_to_see_to_ask_and_what_is_asked_for() {
+fn user_roles_grant_only_reading_requesting_and_what_is_requested() {
     let shipped = shipped();
     let of_kind = |kinds: [&'static str; 2]| {
         shipped.iter().filter(move |object| kinds.iter().any(|kind| object["kind"] == *kind))

@@ -74,7 +74,7 @@ fn odd() -> Value {
 }
 
 #[tokio::test]
-async fn odd_metadata_stops_and_blinds_nothing_while_it_runs_and_after_a_restart() {
+async fn odd_metadata_blocks_nothing_while_it_runs_and_after_a_restart() {
     let mut world = World::running("odd-metadata").await;
     let managed = json!({"managedBy": OTHER});
     for id in ["settles-1", "settles-2"] {
@@ -193,7 +193,7 @@ async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_se
 }
 
 #[tokio::test]
-async fn whatever_stands_in_a_status_it_comes_to_an_end() {
+async fn any_content_of_a_status_leads_to_an_end() {
     let mut world = World::new("odd-status").await;
     let managed = json!({"managedBy": OTHER});
     let planned = json!({"id": "held", "targetStatus": "STOPPED", "result": "Planned"});
@@ -256,7 +256,7 @@ async fn largest(mut beyond: usize, holds: impl AsyncFn(usize) -> bool) -> usize
 }
 
 #[tokio::test]
-async fn of_one_that_leaves_no_room_for_a_status_an_event_speaks() {
+async fn an_object_too_large_for_a_status_is_reported_in_an_event() {
     let mut world = World::new("large").await;
     world.own(Kind::Execution, "exec-1", "RUNNING").await;
     world.next_second().await;

@@ -122,7 +122,7 @@ async fn nothing_is_written_while_the_status_can_not_be() {
 }
 
 #[tokio::test]
-async fn a_write_that_a_policy_refuses_fails_with_the_servers_words() {
+async fn a_write_refused_by_a_policy_fails_with_the_servers_message() {
     let world = World::running("policy").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.own(Kind::Execution, "running-2", "RUNNING").await;

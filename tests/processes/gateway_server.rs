@@ -59,7 +59,7 @@ async fn is_consistent(world: &World, bulk: &str, id: &str) {
 }
 
 #[tokio::test]
-async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was_not_said() {
+async fn an_api_server_that_does_not_answer_is_reported_with_an_unknown_outcome() {
     let _alone = alone().await;
     let mut world = World::new("gw-server").await;
     world.operator.start(&LONG_LEASE);

@@ -123,7 +123,7 @@ async fn change_last_items(round: &mut Round) {
 }
 
 #[tokio::test]
-async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_objects() {
+async fn after_sigterm_the_record_is_complete_and_without_an_api_server_the_objects_decide() {
     let mut round = Round::new("terminated").await;
     round.submit().await;
     round.start("3");

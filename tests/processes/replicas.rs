@@ -86,7 +86,7 @@ fn second_ended(round: &mut Round) -> bool {
 }
 
 #[tokio::test]
-async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
+async fn a_leader_paused_until_another_leads_writes_nothing_and_exits() {
     let (mut round, mut second) = in_the_middle("leader-paused", &[], &[]).await;
     let first = token_of_the_leader(&round);
     round.note("SIGSTOP of the leader");
@@ -116,7 +116,7 @@ async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
 }
 
 #[tokio::test]
-async fn a_leader_that_was_paused_and_takes_itself_for_the_leader_still_is_held_by_the_guards() {
+async fn a_paused_leader_that_still_believes_it_leads_is_stopped_by_preconditions() {
     let (mut round, mut second) = in_the_middle("leader-deluded", &SELDOM, &[]).await;
     let first = token_of_the_leader(&round);
     round.note("SIGSTOP of the leader");
@@ -154,7 +154,7 @@ fn ended_with_an_error(operator: &mut Operator) -> bool {
 }
 
 #[tokio::test]
-async fn a_leader_whose_lease_is_given_to_another_ends() {
+async fn a_leader_whose_lease_is_taken_exits() {
     let mut round = Round::new("leader-deposed").await;
     round.start_with(&IN_FLIGHT);
     round.logged("it leads", |log| log.contains(" leads identity=")).await;

@@ -48,7 +48,7 @@ fn fill(world: &World, object: &str, room: usize) {
 }
 
 #[tokio::test]
-async fn what_others_write_there_neither_blinds_nor_ends_it() {
+async fn metadata_of_others_neither_blinds_nor_ends_it() {
     let _alone = alone().await;
     let mut world = World::new("admission-lease").await;
     in_force(&world, true).await;

@@ -37,7 +37,7 @@ fn exempt(world: &World, exempted: bool) {
 }
 
 #[tokio::test]
-async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shipped_again() {
+async fn an_unchecked_authors_bulk_update_is_rejected_after_the_policy_is_restored() {
     let _alone = alone().await;
     let mut world = World::new("admission-record").await;
     for (user, targets) in [(UNCHECKED, "nothings"), ("does-all", "executions")] {

@@ -52,7 +52,7 @@ fn a_closed_pipe_ends_it_in_silence_and_a_full_disk_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_does_not_keep_it_from_its_work() {
+async fn an_unwritable_log_does_not_stop_the_operator() {
     for (name, format) in [("full-disk", "text"), ("closed-log", "json")] {
         let world = World::new(name).await;
         let mut command = world.operator.command();
