@@ -13,7 +13,7 @@ use serde_json::Value;
 use support::World;
 
 use super::{
-    PATIENCE,
+    TIMEOUT,
     excuse::{Excuse, Reported},
     inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION},
     send::{Created, Way, get, list, path},
@@ -124,7 +124,7 @@ impl Known {
             for why in &mut late {
                 *why = why.chars().take(3000).collect();
             }
-            assert!(progress.elapsed() < PATIENCE, "{} have no answer: {}", open.len(), late.join("; "));
+            assert!(progress.elapsed() < TIMEOUT, "{} have no answer: {}", open.len(), late.join("; "));
             // Listing thousands of objects takes the API server long enough.
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -187,7 +187,7 @@ impl Known {
             Verdict::Settling(items) => {
                 // If somebody has written that it was done, the operator believes that, too.
                 for (kind, item) in items.iter().filter(|_| made.way == Way::Sent) {
-                    self.is_to_be_waited_for(world, *kind, item).await?;
+                    self.must_be_waited_for(world, *kind, item).await?;
                 }
                 tally.waiting("Settling");
             }
@@ -234,7 +234,7 @@ impl Known {
     }
 
     /// An item that is waited for has a target that another controller has to stop, or that finalizers keep.
-    async fn is_to_be_waited_for(
+    async fn must_be_waited_for(
         &mut self,
         world: &World,
         kind: Kind,

@@ -45,7 +45,7 @@ use crate::{
 const SORTS: [Sort; 3] = [EXECUTION, DEPLOYMENT, BULK_UPDATE];
 
 /// How long anything may take: a watch that fails while a CRD is changed is restarted after a minute at the latest.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Held for reading while the CRDs must not change, and for writing to change them.
 static CRDS: RwLock<()> = RwLock::const_new(());
@@ -131,7 +131,7 @@ async fn loosened(
     for sort in SORTS {
         let parts: &[&str] = if sort == BULK_UPDATE { &["spec"] } else { &["spec", "status"] };
         world.loosen(&crd(sort), parts);
-        until_it_takes_loose_specs(world, sort, true).await;
+        until_loose_specs_are_accepted(world, sort, true).await;
     }
     serve(world, "loose", loose, known, tally).await;
 
@@ -150,7 +150,7 @@ async fn loosened(
 
     for sort in SORTS {
         world.plane.restore_crd(&crd(sort));
-        until_it_takes_loose_specs(world, sort, false).await;
+        until_loose_specs_are_accepted(world, sort, false).await;
     }
     world.plane.until_watched().await;
 }
@@ -160,7 +160,7 @@ fn crd(sort: Sort) -> String {
 }
 
 /// The schema in force changes a moment after the CRD has.
-async fn until_it_takes_loose_specs(world: &World, sort: Sort, takes: bool) {
+async fn until_loose_specs_are_accepted(world: &World, sort: Sort, takes: bool) {
     let object = format!(
         r#"{{"apiVersion": "aiapi.dev/v1alpha1", "kind": "{}", "metadata": {{"name": "probe"}}, "spec": {}}}"#,
         sort.kind, sort.loose_spec
@@ -200,7 +200,7 @@ async fn a_well_formed_one_is_served(world: &World, round: &str, known: &mut Kno
         "deployments": [{"id": name, "targetStatus": "DELETED"}]});
     let made = world.submit(&name, spec).await;
     known.request(made.metadata.uid.clone().unwrap(), &serde_json::to_value(&made).unwrap());
-    let settled = within(PATIENCE, Duration::from_millis(100), || async {
+    let settled = within(TIMEOUT, Duration::from_millis(100), || async {
         let status = world.bulk_updates().get(&name).await.unwrap().status.unwrap_or_default();
         count(&status, ItemResult::Settled) == 2 && status.completion_time.is_some()
     });

@@ -43,7 +43,7 @@ const NO_TIMES: [&str; 8] = [
 const DEEP: [(&str, usize); 4] = [("$DEEP90", 90), ("$DEEP130", 130), ("$DEEP900", 900), ("$DEEP2000", 2000)];
 
 /// The maximum size of all annotations of an object together, in bytes.
-pub const MOST_ANNOTATIONS: usize = 256 << 10;
+pub const MAX_ANNOTATIONS: usize = 256 << 10;
 
 /// Replaces the placeholders by nested objects.
 pub fn nested(mut text: String) -> String {
@@ -144,7 +144,7 @@ pub fn known_patches() -> Vec<Value> {
     let owner = |n| json!({"apiVersion": "v1", "kind": "Pod", "name": format!("p{n}"), "uid": format!("u{n}"), "controller": n == 0});
     patches.extend([
         json!({"metadata": {"ownerReferences": (0..200).map(owner).collect::<Vec<_>>()}}),
-        json!({"metadata": {"annotations": {"example.com/note": "x".repeat(MOST_ANNOTATIONS - 100)}}}),
+        json!({"metadata": {"annotations": {"example.com/note": "x".repeat(MAX_ANNOTATIONS - 100)}}}),
         json!({"metadata": {"annotations": many(5000)}}),
         json!({"metadata": {"labels": many(2000)}}),
     ]);
@@ -226,9 +226,9 @@ fn annotations() -> BoxedStrategy<Value> {
     // Very long values are rare: everything has to fit into etcd.
     let text = prop_oneof![
         40 => texts(0, 300),
-        1 => Just("x".repeat(MOST_ANNOTATIONS - 100)),
+        1 => Just("x".repeat(MAX_ANNOTATIONS - 100)),
         1 => texts(80_000, 80_000),
-        1 => Just("x".repeat(MOST_ANNOTATIONS + 1)),
+        1 => Just("x".repeat(MAX_ANNOTATIONS + 1)),
     ];
     prop_oneof![
         20 => text.prop_map(|text| json!({"example.com/note": text})),

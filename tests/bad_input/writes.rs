@@ -86,7 +86,7 @@ impl Known {
             let at = |verb| asked.get(&(&*request.resource, &*request.name, verb)).unwrap_or(&none);
             writes += 1;
             let key = (request.resource.clone(), request.name.clone());
-            assert!(!self.unreadable.contains(&key), "it is unknown what it is: {request:?}");
+            assert!(!self.unreadable.contains(&key), "the target is unknown: {request:?}");
             let text = |at: &str| request.body.pointer(at).and_then(Value::as_str).map(str::to_owned);
             let by = text("/status/stopRequest/uid");
             let of = match (request.verb.as_str(), by) {

@@ -41,7 +41,7 @@ fn first_sentence(file: &str) -> String {
     let lines = text.lines().map_while(|line| line.strip_prefix("//! "));
     let described = lines.collect::<Vec<_>>().join(" ");
     let sentence = described.split(". ").next().unwrap().trim_end_matches('.');
-    assert!(!sentence.is_empty(), "{file} says nothing about itself");
+    assert!(!sentence.is_empty(), "{file} has no description");
     sentence.replace("[`", "`").replace("`]", "`").replace('|', "\\|")
 }
 

@@ -195,5 +195,5 @@ fn every_document_with_commands_is_run() {
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").lines().count();
-    assert!(lines <= 150, "{lines} lines: what goes further belongs into docs/");
+    assert!(lines <= 150, "{lines} lines: details belong in docs/");
 }

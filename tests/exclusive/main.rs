@@ -1,6 +1,6 @@
 //! Tests that change what the whole cluster shares: CRDs and the admission policy; and tests about the same second,
 //! which need an API server that is not so busy that it ends slow watches. They run one at a time, and in a program of
-//! their own, so that no other test runs beside them.
+//! their own, so that no other test runs at the same time.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 

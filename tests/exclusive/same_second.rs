@@ -17,7 +17,7 @@ use crate::alone;
 const ROUNDS: usize = 50;
 
 /// The maximum number of attempts.
-const MOST_ROUNDS: usize = 200;
+const MAX_ROUNDS: usize = 200;
 
 /// How many more targets a file has between those that are checked and the BulkUpdate: meanwhile the controller has to
 /// write a status.
@@ -65,7 +65,7 @@ async fn targets_applied_in_the_same_file_are_changed_in_fifty_rounds() {
     let world = World::running("in-one-file").await;
     let controller = tokio::spawn(keep_status(world.client.clone(), world.namespace.clone()));
     let mut counted = 0;
-    for n in 0..MOST_ROUNDS {
+    for n in 0..MAX_ROUNDS {
         let (stop, delete) = (format!("stop-{n}"), format!("delete-{n}"));
         let manifest = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
         let spec = json!({"executions": [{"id": stop, "targetStatus": "STOPPED"}, deleted(&delete)],
@@ -96,7 +96,7 @@ async fn targets_applied_in_the_same_file_are_changed_in_fifty_rounds() {
             return;
         }
     }
-    panic!("only {counted} of {MOST_ROUNDS} rounds fell into one second");
+    panic!("only {counted} of {MAX_ROUNDS} rounds fell into one second");
 }
 
 /// Creates a BulkUpdate and then its targets; returns name and uid of those created in the same second.
@@ -162,7 +162,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched() {
     let _alone = alone().await;
     let world = World::running("later").await;
     let (mut made, mut touched_in_all, mut refused) = (0, Vec::new(), 0);
-    for round in 0..MOST_ROUNDS {
+    for round in 0..MAX_ROUNDS {
         let late = create_too_late(&world, round).await;
         let status = world.finished(&format!("bulk-{round}")).await;
         made += late.len();
@@ -183,7 +183,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched_by_an_operator_
     let _alone = alone().await;
     let mut world = World::new("away").await;
     let (mut rounds, mut late) = (Vec::new(), 0);
-    for round in 0..MOST_ROUNDS {
+    for round in 0..MAX_ROUNDS {
         rounds.push(create_too_late(&world, round).await);
         late += rounds[round].len();
         if late >= ROUNDS * LATER {

@@ -18,7 +18,7 @@ use ai_api_operator::api::Kind;
 use serde_json::Value;
 
 /// How long the answer to a live read stays valid while a plan waits for another one.
-const ANSWER_HOLDS: Duration = Duration::from_secs(11);
+const ANSWER_VALIDITY: Duration = Duration::from_secs(11);
 
 /// What one life of the operator has been shown of targets: uids and resource versions.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl Observed {
         let of_uid = |shown: &&(String, u64)| shown.0 == uid;
         let (before, since) = self.by_watches.split_at(begin.copied().unwrap_or_default());
         let oldest = before.iter().rfind(of_uid).or_else(|| since.iter().find(of_uid));
-        let holds = |(time, of, _): &&(Instant, String, u64)| of == uid && time.elapsed() < ANSWER_HOLDS;
+        let holds = |(time, of, _): &&(Instant, String, u64)| of == uid && time.elapsed() < ANSWER_VALIDITY;
         let read = self.by_reads.iter().filter(holds).map(|(_, _, revision)| *revision).collect();
         Basis { oldest: oldest.map(|(_, revision)| *revision), read }
     }

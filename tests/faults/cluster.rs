@@ -31,7 +31,7 @@ use crate::{
 pub const FINALIZER: &str = "example.com/keep";
 
 /// How long a replica may take to finish its work once it leads.
-const TO_BE_THROUGH: Duration = Duration::from_secs(2);
+const TO_FINISH: Duration = Duration::from_secs(2);
 
 /// The name of the Lease.
 pub const LEASE: &str = "ai-api-operator";

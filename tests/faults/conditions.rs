@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// The time between the plan and the first report.
-const TO_THE_NEXT_REPORT: SignedDuration = SignedDuration::from_millis(1500);
+const REPORT_DELAY: SignedDuration = SignedDuration::from_millis(1500);
 
 /// The delay between the API server and the observer.
-const TO_THE_OBSERVER: SignedDuration = SignedDuration::from_millis(500);
+const OBSERVER_DELAY: SignedDuration = SignedDuration::from_millis(500);
 
 /// All conditions of this BulkUpdate that were not true.
 pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     let mut since = HashMap::new();
     for (revision, _, version) in &bulk.versions {
         let status = version.status.clone().unwrap_or_default();
@@ -28,22 +28,22 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
         let found = words(&status);
         if let Some(expected) = expected(case, version, &status) {
             if found != expected {
-                wrong.push(format!("at {revision} it says {found:?}, which should be {expected:?}"));
+                violations.push(format!("at {revision} it says {found:?}, which should be {expected:?}"));
             }
         } else {
-            wrong.push(format!("at {revision} it says {found:?}, which is not true"));
+            violations.push(format!("at {revision} it says {found:?}, which is not true"));
         }
         for condition in &status.conditions {
             let (is, when) = (condition.status.clone(), condition.last_transition_time.clone());
             let before = since.insert(condition.type_.clone(), (is.clone(), when.clone()));
             if before.is_some_and(|(was, then)| was == is && then != when) {
-                wrong.push(format!("at {revision} {} has changed only its time", condition.type_));
+                violations.push(format!("at {revision} {} has changed only its time", condition.type_));
             }
         }
         since.retain(|type_, _| status.condition(type_).is_some());
     }
-    wrong.extend(unexplained(case, bulk));
-    wrong
+    violations.extend(unexplained(case, bulk));
+    violations
 }
 
 /// While something is blocked for longer than the interval between reports, the message names the cause, and not before
@@ -79,11 +79,11 @@ fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
     };
     let says = |(time, message, planned): &(Timestamp, String, bool)| {
         began <= *time
-            && *time <= ended + TO_THE_OBSERVER
+            && *time <= ended + OBSERVER_DELAY
             && (!planned || message.contains("waiting:"))
             && message.contains(&why)
     };
-    (can_report && ended.duration_since(began) > TO_THE_NEXT_REPORT && !reports.iter().any(says))
+    (can_report && ended.duration_since(began) > REPORT_DELAY && !reports.iter().any(says))
         .then(|| format!("from {began} to {ended} the status did not say what it waits for: {reports:?}"))
 }
 

@@ -35,7 +35,7 @@ struct Inner {
     cancelled: bool,
     /// Applies to this kind only.
     cancelled_for: Option<Resource>,
-    wrong: Vec<String>,
+    violations: Vec<String>,
 }
 
 impl Conduct {
@@ -50,29 +50,29 @@ impl Conduct {
     pub fn asks(&self, life: usize, call: Call, path: &str) {
         let mut inner = self.inner.lock().unwrap();
         if call == Call::Unknown {
-            inner.wrong.push(format!("a request that the operator must not send: {path}"));
+            inner.violations.push(format!("a request that the operator must not send: {path}"));
         }
         let early =
             inner.not_before.remove(&(life, call, path.to_owned())).is_some_and(|time| Instant::now() < time);
         // Each BulkUpdate waits for itself; they share only the reading of the flag.
         if early && (inner.alone || call == Call::ReadFlag) {
-            inner.wrong.push(format!("{call} of {path} before the time that Retry-After says"));
+            inner.violations.push(format!("{call} of {path} before the time that Retry-After says"));
         }
         match call {
             Call::Stop | Call::Delete => {
                 if inner.alone && inner.open.contains(path) {
-                    inner.wrong.push(format!(
+                    inner.violations.push(format!(
                         "{call} of {path} again, without reading the object after a lost answer"
                     ));
                 }
                 if inner.alone && inner.conflicts.contains(path) {
                     inner
-                        .wrong
+                        .violations
                         .push(format!("{call} of {path} again after a conflict, without reading the object"));
                 }
                 let other = |kind: Resource| path.rsplit('/').nth(1) != Some(kind.word());
                 if inner.cancelled && !inner.cancelled_for.is_some_and(other) {
-                    inner.wrong.push(format!("{call} of {path} after the cancellation had been seen"));
+                    inner.violations.push(format!("{call} of {path} after the cancellation had been seen"));
                 }
             }
             _ => {}
@@ -127,7 +127,7 @@ impl Conduct {
         inner.cancelled |= inner.alone || resource != Resource::BulkUpdates;
     }
 
-    pub fn wrong(&self) -> Vec<String> {
-        self.inner.lock().unwrap().wrong.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.inner.lock().unwrap().violations.clone()
     }
 }

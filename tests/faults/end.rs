@@ -14,25 +14,25 @@ use crate::{
 const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
 
 /// How much later than the observer the operator may see something.
-const SEEN_BY_THE_OPERATOR: SignedDuration = SignedDuration::from_millis(800);
+const OPERATOR_DELAY: SignedDuration = SignedDuration::from_millis(800);
 
 /// How long a request may be in transit.
-const ON_ITS_WAY: SignedDuration = SignedDuration::from_millis(700);
+const IN_TRANSIT: SignedDuration = SignedDuration::from_millis(700);
 
 /// Everything that was done too late.
 pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     // For a request that the harness delays, the time of arrival says nothing about when it was sent.
     if !case.plan.has_late_request() {
-        wrong.extend(cancelled(case));
+        violations.extend(cancelled(case));
         for bulk in bulks {
-            wrong.extend(written_too_late(case, bulk, bulks.len() == 1));
+            violations.extend(written_too_late(case, bulk, bulks.len() == 1));
         }
     }
     for bulk in bulks {
-        wrong.extend(changes_after_end(case, bulk));
+        violations.extend(changes_after_end(case, bulk));
     }
-    wrong
+    violations
 }
 
 fn received(request: &Request) -> Timestamp {
@@ -68,7 +68,7 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     let watched = case.plan.view.is_none_or(|(_, resource)| resource != Resource::BulkUpdates);
     let goes = |v: &&Version| v.uid == bulk.uid && (v.deleted || v.terminating());
     if let Some(gone) = case.versions.iter().find(goes).filter(|_| watched) {
-        ends.push((gone.seen + SEEN_BY_THE_OPERATOR, "its deletion"));
+        ends.push((gone.seen + OPERATOR_DELAY, "its deletion"));
     }
     let sets_the_end = |r: &&Request| {
         let guard = r.guard().and_then(|guard| guard.parse().ok());
@@ -90,20 +90,25 @@ fn written_too_late(case: &Case<'_>, bulk: &Bulk, alone: bool) -> Vec<String> {
         let by = r.body.pointer("/status/stopRequest/uid").and_then(|uid| uid.as_str());
         r.is_target_write() && by.map_or(alone && verb_of(r) == TargetStatus::Deleted, |uid| uid == bulk.uid)
     };
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (end, what) in ends(case, bulk) {
-        for r in case.requests.iter().filter(for_it).filter(|r| received(r) > end + ON_ITS_WAY) {
-            wrong.push(format!("{:?} of {} at {}, after {what} at {end}", verb_of(r), r.name, r.received));
+        for r in case.requests.iter().filter(for_it).filter(|r| received(r) > end + IN_TRANSIT) {
+            violations.push(format!(
+                "{:?} of {} at {}, after {what} at {end}",
+                verb_of(r),
+                r.name,
+                r.received
+            ));
         }
     }
-    wrong
+    violations
 }
 
 /// The status of a finished BulkUpdate does not change, except for the generation.
 fn changes_after_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     let Some(end) = bulk.end().filter(|_| !case.plan.changes().any(|c| c == Change::WidenStatus)) else {
-        return wrong;
+        return violations;
     };
     let still = |status: &BulkUpdateStatus| {
         let mut status = status.clone();
@@ -115,15 +120,15 @@ fn changes_after_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let ended = at_end.2.status.clone().unwrap_or_default();
     for (revision, _, later) in bulk.versions.iter().filter(|(r, ..)| *r > end) {
         if still(&later.status.clone().unwrap_or_default()) != still(&ended) {
-            wrong.push(format!("the status changed after the end, at {revision}"));
+            violations.push(format!("the status changed after the end, at {revision}"));
         }
     }
     for item in Kind::ALL.into_iter().flat_map(|kind| ended.items(kind)) {
         let open = [Some(Reason::OutcomeUnknown), Some(Reason::NotSettledInTime)].contains(&item.reason);
         let mut stopped = case.versions.iter().filter(|v| *v.name == *item.id && v.stopped_by() == bulk.uid);
         if !open && stopped.next().is_some_and(|first| first.revision > end) {
-            wrong.push(format!("{} was stopped after the end", item.id));
+            violations.push(format!("{} was stopped after the end", item.id));
         }
     }
-    wrong
+    violations
 }

@@ -37,7 +37,7 @@ pub struct Case<'a> {
     pub held: Vec<(String, String)>,
     /// When a fault that lasts hit the first and the last request.
     pub lasted: Option<[Timestamp; 2]>,
-    pub wrong: Vec<String>,
+    pub violations: Vec<String>,
 }
 
 /// A BulkUpdate and all versions of it that were seen.
@@ -126,7 +126,7 @@ impl<'a> Case<'a> {
             shipped: Vec::new(),
             held: Vec::new(),
             lasted,
-            wrong: Vec::new(),
+            violations: Vec::new(),
         }
     }
 
@@ -136,8 +136,8 @@ impl<'a> Case<'a> {
     }
 
     fn say(&mut self, what: String) {
-        if !self.wrong.contains(&what) {
-            self.wrong.push(what);
+        if !self.violations.contains(&what) {
+            self.violations.push(what);
         }
     }
 
@@ -179,7 +179,7 @@ impl<'a> Case<'a> {
         }
         self.as_without_faults(&bulks);
         self.cost(&bulks);
-        self.wrong
+        self.violations
     }
 
     /// Every destructive request carries its precondition, whatever the answer, and is of a kind that the operator may

@@ -8,29 +8,29 @@ use crate::{fault::Change, history::Version, judge::Case, operator::TIMING};
 
 /// How long a request may be in transit from the fence to the API server. It is shorter than the time from the renew
 /// deadline to the end of the Lease, so that no late request arrives after another replica has taken the Lease.
-const ON_ITS_WAY: SignedDuration = SignedDuration::from_millis(700);
+const IN_TRANSIT: SignedDuration = SignedDuration::from_millis(700);
 
 /// What was written by a replica that did not lead.
 pub fn of(case: &Case<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     if !case.plan.shipped {
-        return wrong;
+        return violations;
     }
     let renewals: Vec<_> = case.requests.iter().filter(|r| is_renewal(r)).collect();
     if renewals.is_empty() {
-        wrong.push("no replica ever took the Lease".to_owned());
+        violations.push("no replica ever took the Lease".to_owned());
     }
     // For requests that the harness delays, the time of arrival says nothing about when they were sent.
     let writes = case.requests.iter().filter(|r| is_write(r) && !case.plan.is_sent_late(r));
     for write in writes.filter(|r| !was_held(case, r)) {
         if let Some(why) = why_not(case, &renewals, write) {
-            wrong.push(format!(
+            violations.push(format!(
                 "{} of {} by {} at {}: {why}",
                 write.verb, write.name, write.agent, write.received
             ));
         }
     }
-    wrong
+    violations
 }
 
 fn is_write(request: &Request) -> bool {
@@ -67,16 +67,16 @@ fn why_not(case: &Case<'_>, renewals: &[&Request], write: &Request) -> Option<St
         return Some("it has never held the Lease".into());
     };
     let renewed = time(&last.received);
-    if received > renewed + duration(TIMING.renew_deadline) + ON_ITS_WAY {
+    if received > renewed + duration(TIMING.renew_deadline) + IN_TRANSIT {
         return Some(format!("its last renewal was at {renewed}"));
     }
     // When somebody takes the Lease away by hand, this is noticed at the next renewal.
-    let notices = duration(TIMING.retry_period) + ON_ITS_WAY;
+    let notices = duration(TIMING.retry_period) + IN_TRANSIT;
     let others = before.filter(|r| r.agent != write.agent && time(&r.received) > renewed);
     if let Some(other) = others.into_iter().find(|r| received > time(&r.answered) + notices) {
         return Some(format!("{} has taken the Lease at {}", other.agent, other.answered));
     }
-    let freed = released(case, &write.agent).filter(|released| received > *released + ON_ITS_WAY);
+    let freed = released(case, &write.agent).filter(|released| received > *released + IN_TRANSIT);
     freed.map(|released| format!("it has released the Lease at {released}"))
 }
 

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How long an operator is held at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 /// How long a request may be delayed that is carried out after its 504.
 const LATEST: Duration = Duration::from_secs(1);
@@ -265,7 +265,7 @@ impl Life {
             let _ = go_on.send(());
         });
         // No other replica may come to lead, which the judge of the plan notices.
-        let _ = held.recv_timeout(LONGEST_PAUSE);
+        let _ = held.recv_timeout(MAX_PAUSE);
     }
 
     /// It is shown the content of a watch or a list.

@@ -70,11 +70,12 @@ fn main() -> ExitCode {
     let baseline = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| run_baseline(scenario))));
     let share = Share::asked_for();
     let mut plans = Vec::new();
-    for (scenario, (baseline, wrong)) in scenarios.iter().zip(baseline) {
+    for (scenario, (baseline, violations)) in scenarios.iter().zip(baseline) {
         let of_scenario = plan::of(scenario, &baseline).into_iter().filter(|plan| share.has(&plan.name));
         // If the run without faults fails, there may be more places than it shows.
         plans.extend(
-            of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_undisturbed() && !plan.shipped), plan)),
+            of_scenario
+                .map(|plan| (violations.clone().filter(|_| plan.is_undisturbed() && !plan.shipped), plan)),
         );
     }
     if selection::is_asked_for() {
@@ -103,10 +104,10 @@ fn main() -> ExitCode {
     if !(arguments.list || own.is_empty()) {
         OUTSIDE.block_on(guards::make(&own));
     }
-    let trial = |(wrong, plan): (Option<String>, Plan)| {
+    let trial = |(violations, plan): (Option<String>, Plan)| {
         let (name, quick) = (plan.name.clone(), plan.quick);
         let family = name.split('/').next().unwrap_or_default().to_owned();
-        let test = move || wrong.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
+        let test = move || violations.map_or_else(|| attempt(&plan), |violations| Err(violations.into()));
         Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
     };
     let trials = forged::trials().chain(selection::trials()).chain(plans.into_iter().map(trial)).collect();
@@ -142,7 +143,7 @@ impl Share {
 async fn run_baseline(scenario: &'static Scenario) -> (Baseline, Option<String>) {
     let [one, other] =
         [run::run(&Plan::without_faults(scenario)).await, run::run(&Plan::without_faults(scenario)).await];
-    (one.baseline.in_common(&other.baseline), one.wrong.or(other.wrong))
+    (one.baseline.in_common(&other.baseline), one.violations.or(other.violations))
 }
 
 fn attempt(plan: &Plan) -> Result<Completion, Failed> {
@@ -153,8 +154,8 @@ fn attempt(plan: &Plan) -> Result<Completion, Failed> {
         let course = OUTSIDE.block_on(run::run(plan));
         let mut tally = TALLY.lock().unwrap();
         tally.requests(&plan.name, course.most_requests);
-        if let Some(wrong) = course.wrong {
-            return Err(wrong.into());
+        if let Some(violations) = course.violations {
+            return Err(violations.into());
         }
         if course.hits >= plan.bound() {
             println!("{}: {}", plan.name, course.account);

@@ -40,46 +40,46 @@ const DEADLINE: Duration = Duration::from_secs(45);
 const LONG_DEADLINE: Duration = Duration::from_secs(75);
 
 /// How long to wait for the operator's watches, which a fault may delay.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The same where another replica may have to become the leader first.
-const PATIENCE_TO_LEAD: Duration = Duration::from_secs(12);
+const TIMEOUT_TO_LEAD: Duration = Duration::from_secs(12);
 
 /// How long a BulkUpdate waits for the admission policy before it is restored.
 const WAITS: Duration = Duration::from_millis(1500);
 
 /// How many lives an operator may have in one plan. If it needs more, it makes no progress by itself.
-const MOST_LIVES: usize = 12;
+const MAX_LIVES: usize = 12;
 
 /// How long an operator without pending work sends nothing.
-const CALM: Duration = Duration::from_millis(300);
+const QUIET: Duration = Duration::from_millis(300);
 
 /// The same where it may be in a back-off.
-const CALM_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
+const QUIET_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
 
 /// How long a wrong view lasts, if the BulkUpdate does not finish before.
-const VIEW_LASTS: Duration = Duration::from_millis(1500);
+const VIEW_DURATION: Duration = Duration::from_millis(1500);
 
 /// The same where it shows an old BulkUpdate, which may not finish as long as nothing newer is seen.
-const OLD_VIEW_LASTS: Duration = Duration::from_secs(5);
+const OLD_VIEW_DURATION: Duration = Duration::from_secs(5);
 
 /// The maximum of requests in one life, including watches and events; without faults there are 10 to 18. More indicates
 /// a hot loop.
-const REQUESTS_A_LIFE: usize = 30;
+const REQUESTS_PER_LIFE: usize = 30;
 
 /// How many more for each additional BulkUpdate.
-const REQUESTS_FOR_ANOTHER: usize = 20;
+const REQUESTS_PER_BULK_UPDATE: usize = 20;
 
 /// The same for a lasting fault: in 3 seconds of back-off, each of six retries reads the object; in 20 seconds without
 /// answers, the flag is read each second.
-const REQUESTS_WHERE_IT_LASTS: usize = 45;
+const REQUESTS_WITH_LASTING_FAULT: usize = 45;
 
 /// The outcome of a plan.
 pub struct Course {
     /// What was sent in the first life.
     pub baseline: Baseline,
     /// What went wrong, and the operator's log.
-    pub wrong: Option<String>,
+    pub violations: Option<String>,
     /// A one-line summary.
     pub account: String,
     /// How many requests were hit by faults, or whether any event was affected by the view.
@@ -152,14 +152,14 @@ pub async fn run(plan: &Plan) -> Course {
         case.bulk_updates().iter().map(|bulk| summary_of(&bulk.versions.last().unwrap().2)).collect();
     let requests = case.requests.len();
     let written = case.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
-    let mut wrong = case.judged();
-    wrong.extend(ended.err());
-    wrong.extend(runner.shared.conduct.wrong());
-    wrong.extend(runner.nothing_came_of_it());
+    let mut violations = case.judged();
+    violations.extend(ended.err());
+    violations.extend(runner.shared.conduct.violations());
+    violations.extend(runner.nothing_came_of_it());
     // A replica that loses the Lease ends at once, before it has logged everything that it has sent.
-    wrong.extend(unlogged::of(plan, &runner.lives, &runner.log).filter(|_| !runner.lost));
+    violations.extend(unlogged::of(plan, &runner.lives, &runner.log).filter(|_| !runner.lost));
     if has_panicked(&namespace) {
-        wrong.push("a panic".into());
+        violations.push("a panic".into());
     }
     let busiest = runner.lives.iter().max_by_key(|life| life.sent()).unwrap();
     let most_requests = busiest.sent();
@@ -169,19 +169,19 @@ pub async fn run(plan: &Plan) -> Course {
         plan.injections.iter().any(|injection| injection.lasts != Lasts::Once || takes_long(injection.fault))
             || !plan.scenario.at_the_same_moment.is_empty();
     // A watch that was closed is restarted.
-    let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
-    let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);
-    let allowed = if lasts { REQUESTS_WHERE_IT_LASTS } else { REQUESTS_A_LIFE };
+    let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.affected() } else { 0 };
+    let others = REQUESTS_PER_BULK_UPDATE * outcomes.len().saturating_sub(1);
+    let allowed = if lasts { REQUESTS_WITH_LASTING_FAULT } else { REQUESTS_PER_LIFE };
     if most_requests > allowed + others + closed {
-        wrong.push(format!("{most_requests} requests in one life: {:?}", busiest.counts()));
+        violations.push(format!("{most_requests} requests in one life: {:?}", busiest.counts()));
     }
     let hits: Vec<_> = runner.lives.iter().flat_map(|life| life.hits()).collect();
-    let met = runner.views.met();
+    let affected = runner.views.affected();
     let account = format!(
         "{}: {}; {} lives, {requests} requests, {written} writes to targets, {:.1} s",
         match (&plan.view, hits.is_empty()) {
-            (Some(_), true) => format!("{met} events met the fault"),
-            (Some(_), false) => format!("{met} events met the fault, {}", hits.join(", ")),
+            (Some(_), true) => format!("{affected} events were affected"),
+            (Some(_), false) => format!("{affected} events were affected, {}", hits.join(", ")),
             (None, true) => "no fault".into(),
             (None, false) => hits.join(", "),
         },
@@ -192,10 +192,17 @@ pub async fn run(plan: &Plan) -> Course {
     cluster.leave().await;
     let first = &runner.lives[0];
     let baseline = Baseline { counts: first.counts(), writes: first.writes() };
-    let hits = hits.len() + met.min(1);
-    let report = || format!("{account}\n  {}\n{}", wrong.join("\n  "), runner.log.text());
+    let hits = hits.len() + affected.min(1);
+    let report = || format!("{account}\n  {}\n{}", violations.join("\n  "), runner.log.text());
     let without_effect = runner.lives.iter().map(|life| life.without_effect()).sum();
-    Course { baseline, wrong: (!wrong.is_empty()).then(report), account, hits, without_effect, most_requests }
+    Course {
+        baseline,
+        violations: (!violations.is_empty()).then(report),
+        account,
+        hits,
+        without_effect,
+        most_requests,
+    }
 }
 
 fn summary_of(bulk: &BulkUpdate) -> String {
@@ -214,7 +221,7 @@ impl Runner<'_> {
         }
         self.start();
         let standby = Arc::clone(&self.running[self.running.len() - 1].life);
-        let end = Instant::now() + PATIENCE_TO_LEAD;
+        let end = Instant::now() + TIMEOUT_TO_LEAD;
         while !standby.was_answered(Call::Watch(Resource::Leases)) && Instant::now() < end {
             self.wait_a_while().await?;
         }
@@ -258,7 +265,7 @@ impl Runner<'_> {
     /// Waits until all watches have begun, or until one is late.
     async fn synced(&mut self) -> Result<(), String> {
         let guards: &[Resource] = if self.plan.shipped { &Resource::GUARDS } else { &[] };
-        let end = Instant::now() + if self.plan.shipped { PATIENCE_TO_LEAD } else { PATIENCE };
+        let end = Instant::now() + if self.plan.shipped { TIMEOUT_TO_LEAD } else { TIMEOUT };
         while Instant::now() < end {
             let begun = |r: &Resource| self.leading().was_answered(Call::Watch(*r));
             if Resource::WORK.iter().chain(guards).all(begun) {
@@ -284,15 +291,15 @@ impl Runner<'_> {
     }
 
     /// Waits until the operator sends nothing any more.
-    async fn until_calm(&mut self) -> Result<(), String> {
+    async fn until_quiet(&mut self) -> Result<(), String> {
         // Failed requests may be retried a moment later.
         let retries = |injection: &Injection| {
             !(injection.fault.ends_a_life() || matches!(injection.fault, Fault::Race(_)))
         };
         let deleted = self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted);
         let calm =
-            if deleted && self.plan.injections.iter().any(retries) { CALM_AFTER_A_FAILURE } else { CALM };
-        let end = Instant::now() + PATIENCE;
+            if deleted && self.plan.injections.iter().any(retries) { QUIET_AFTER_A_FAILURE } else { QUIET };
+        let end = Instant::now() + TIMEOUT;
         let mut last = (0, 0, Instant::now());
         while Instant::now() < end {
             let sent = self.lives.iter().map(|life| life.sent()).sum();
@@ -330,8 +337,8 @@ impl Runner<'_> {
             End::Ended(Err(error)) if self.may_be(&error) => self.lost = true,
             End::Ended(end) => return Err(format!("the operator has ended: {end:?}")),
         }
-        if self.lives.len() >= MOST_LIVES {
-            return Err(format!("{MOST_LIVES} lives and no end"));
+        if self.lives.len() >= MAX_LIVES {
+            return Err(format!("{MAX_LIVES} lives and no end"));
         }
         // As the kubelet restarts it; but the standby takes over first, so that it is known which one leads next.
         if self.running.is_empty() {

@@ -12,13 +12,13 @@ use crate::{
 
 /// All untrue statements in any status of this BulkUpdate.
 pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (revision, _, version) in &bulk.versions {
         let status = version.status.clone().unwrap_or_default();
         for kind in Kind::ALL {
             for item in status.items(kind) {
                 if !claim_is_true(case, bulk, kind, item, *revision) {
-                    wrong.push(format!("at {revision} it says of {}: {}", item.id, outcome(Some(item))));
+                    violations.push(format!("at {revision} it says of {}: {}", item.id, outcome(Some(item))));
                 }
             }
         }
@@ -26,9 +26,9 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let (revision, status) = bulk.last();
     // What somebody has written into it at the very end stays.
     if bulk.end().is_some() && case.is_forged(bulk, &status) {
-        return wrong;
+        return violations;
     }
-    wrong.extend(shape(bulk, &status));
+    violations.extend(shape(bulk, &status));
     // What was in flight when it was deleted is reported as well, if a finalizer keeps it.
     let lingers =
         case.versions.iter().rfind(|v| v.uid == bulk.uid).is_some_and(|v| !v.deleted && v.terminating());
@@ -36,32 +36,32 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
         for kind in Kind::ALL {
             for item in status.items(kind) {
                 if let Some(problem) = unreported(case, bulk, kind, item, revision) {
-                    wrong.push(problem);
+                    violations.push(problem);
                 }
             }
         }
     }
-    wrong
+    violations
 }
 
 /// Every item once, in order, and counts that add up.
 fn shape(bulk: &Bulk, status: &BulkUpdateStatus) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     let Some(summary) = status.summary else {
         let empty = Kind::ALL.into_iter().all(|kind| status.items(kind).is_empty());
-        return if empty { wrong } else { vec!["items, and no summary".into()] };
+        return if empty { violations } else { vec!["items, and no summary".into()] };
     };
     if !bulk.has_its_items(status) {
-        wrong.push(format!("asked for {:?}; status: {status:?}", bulk.versions[0].2.spec));
+        violations.push(format!("asked for {:?}; status: {status:?}", bulk.versions[0].2.spec));
     }
     let s = summary;
     if s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed != s.total {
-        wrong.push(format!("{summary:?} does not add up"));
+        violations.push(format!("{summary:?} does not add up"));
     }
     if status.completion_time.is_some() != (s.planned + s.scheduled == 0) {
-        wrong.push("the final reason does not match the items".into());
+        violations.push("the final reason does not match the items".into());
     }
-    wrong
+    violations
 }
 
 impl Case<'_> {

@@ -29,10 +29,10 @@ const GONE: &str = concat!(
 );
 
 /// How long to wait for a change to appear in a watch.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long it may take from the wire to the operator's caches.
-const TAKES_IN: Duration = Duration::from_millis(100);
+const TO_PROCESS: Duration = Duration::from_millis(100);
 
 /// Whether the fault is active.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Views {
     /// The newest revision that each watch has shown.
     shown: watch::Sender<HashMap<Resource, u64>>,
     /// How many events were affected by the fault.
-    met: Mutex<usize>,
+    affected: Mutex<usize>,
 }
 
 impl Views {
@@ -78,7 +78,7 @@ impl Views {
             phase,
             expired: AtomicUsize::new(0),
             shown: watch::Sender::default(),
-            met: Mutex::default(),
+            affected: Mutex::default(),
         })
     }
 
@@ -91,8 +91,8 @@ impl Views {
         self.phase.send_replace(Phase::Over);
     }
 
-    pub fn met(&self) -> usize {
-        *self.met.lock().unwrap()
+    pub fn affected(&self) -> usize {
+        *self.affected.lock().unwrap()
     }
 
     /// A list as it was when the fault began, if the fault is about lists.
@@ -105,7 +105,7 @@ impl Views {
             && view.goes_back()
             && call == Call::List(resource)
         {
-            *self.met.lock().unwrap() += 1;
+            *self.affected.lock().unwrap() += 1;
             let query = head.uri.query().unwrap_or_default();
             let others =
                 query.split('&').filter(|part| !part.is_empty() && !part.starts_with("resourceVersion"));
@@ -122,8 +122,8 @@ impl Views {
     pub async fn have_shown(&self, resource: Resource, revision: u64) -> bool {
         let mut shown = self.shown.subscribe();
         let new = |shown: &HashMap<Resource, u64>| shown.get(&resource).is_some_and(|r| *r >= revision);
-        let seen = tokio::time::timeout(PATIENCE, shown.wait_for(new)).await.is_ok_and(|seen| seen.is_ok());
-        tokio::time::sleep(TAKES_IN).await;
+        let seen = tokio::time::timeout(TIMEOUT, shown.wait_for(new)).await.is_ok_and(|seen| seen.is_ok());
+        tokio::time::sleep(TO_PROCESS).await;
         seen
     }
 
@@ -242,7 +242,7 @@ impl Watched {
             if !self.on() || line.contains(r#""type":"BOOKMARK""#) {
                 return Some(line);
             }
-            *self.views.met.lock().unwrap() += 1;
+            *self.views.affected.lock().unwrap() += 1;
             match view {
                 View::Hold => {
                     while self.on() {

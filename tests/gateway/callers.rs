@@ -42,7 +42,7 @@ async fn a_caller_without_rights_gets_403_and_nothing_changes() {
         "",
     );
     let can = ["auth", "can-i", "stop", "executions.aiapi.dev", "--as", &creator.user];
-    until("the right is gone", || async { !world.kubectl(&can, "").0 }).await;
+    until("the right is revoked", || async { !world.kubectl(&can, "").0 }).await;
     let (code, message) = creator.patch(&path, &body).await.error(403);
     assert_eq!(code, "Forbidden");
     let why = format!("{} may not stop executions.aiapi.dev in namespace gw-rights", creator.user);

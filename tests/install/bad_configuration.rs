@@ -123,7 +123,7 @@ async fn an_own_namespace_that_does_not_exist() {
         "subjects": [{"kind": "ServiceAccount", "name": "ai-api-operator", "namespace": world.namespace}]});
     world.kubectl_ok(&["apply", "-f", "-"], &role.to_string());
     let can = ["auth", "can-i", "create", "leases", "-n", "nowhere", "--as", &world.operator.user];
-    until("the right is there", || async { world.kubectl(&can, "").0 }).await;
+    until("the right is granted", || async { world.kubectl(&can, "").0 }).await;
     let mut command = operator(&["--namespace", "nowhere", "--metrics-bind-address", "127.0.0.1:0"]);
     command.arg("--kubeconfig").arg(world.operator.kubeconfig());
     expect(command, &["the namespace nowhere does not exist", "--namespace"]);
@@ -135,7 +135,7 @@ async fn rights_that_are_missing_are_named() {
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-operator"], "");
     world.kubectl_ok(&["delete", "clusterrolebinding", "test-no-rights"], "");
     let can = ["auth", "can-i", "list", "executions.aiapi.dev", "--as", &world.operator.user];
-    until("the right is gone", || async { !world.kubectl(&can, "").0 }).await;
+    until("the right is revoked", || async { !world.kubectl(&can, "").0 }).await;
     expect(
         of(&world, &["--watch-namespace", "no-rights", "--require-admission-policy"]),
         &[

@@ -158,7 +158,7 @@ async fn without_any_one_of_its_rights_it_does_not_start_and_names_it() {
 }
 
 /// What fails at runtime without this right; the others are only used at the start.
-async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<String> {
+async fn failure_without(world: &mut World, roles: &Roles, right: &Right) -> Option<String> {
     let number = right.rule.to_string() + &right.verb + &right.resource.replace('/', "-");
     let name = |what: &str| format!("{what}-{number}");
     let kind = if right.resource.starts_with("deployments") { Kind::Deployment } else { Kind::Execution };
@@ -269,7 +269,7 @@ async fn without_any_one_of_its_rights_something_fails_while_it_runs() {
     until("BulkUpdates are accepted", accepts).await;
     let mut at_the_start = Vec::new();
     for right in &roles.rights() {
-        match what_fails(&mut world, &roles, right).await {
+        match failure_without(&mut world, &roles, right).await {
             Some(feature) => {
                 println!("{:60} {feature}", named(right));
                 roles.without(&world, None).await;

@@ -11,7 +11,7 @@ const BLIND: &str = "cannot be watched any more";
 
 /// A watch lasts a minute and then is refused, and the next attempt may be as long after; between these come the thirty
 /// seconds.
-const PATIENCE: Duration = Duration::from_mins(4);
+const TIMEOUT: Duration = Duration::from_mins(4);
 
 #[tokio::test]
 async fn an_operator_that_may_no_longer_watch_the_policy_plans_nothing() {
@@ -20,7 +20,7 @@ async fn an_operator_that_may_no_longer_watch_the_policy_plans_nothing() {
     world.operator.until_ready().await;
     assert!(!world.operator.log().contains(BLIND));
     world.kubectl_ok(&["delete", "clusterrolebinding", "test-admission-blind-admission"], "");
-    let blind = within(PATIENCE, Duration::from_secs(1), || async { world.operator.log().contains(BLIND) });
+    let blind = within(TIMEOUT, Duration::from_secs(1), || async { world.operator.log().contains(BLIND) });
     assert!(blind.await, "{}", world.operator.log());
 
     world.own(Kind::Execution, "exec-1", "STOPPED").await;
@@ -32,7 +32,7 @@ async fn an_operator_that_may_no_longer_watch_the_policy_plans_nothing() {
     assert!(message.contains(BLIND) && message.contains("bulkupdates.aiapi.dev"), "{message}");
 
     ControlPlane::get().install_operator(&world.client, &world.namespace).await;
-    let sees = within(PATIENCE, Duration::from_secs(1), || async {
+    let sees = within(TIMEOUT, Duration::from_secs(1), || async {
         let bulk = world.bulk_updates().get("waits").await.unwrap();
         let ready = bulk.status.and_then(|status| status.condition("Ready").cloned());
         ready.is_some_and(|ready| !ready.message.contains(BLIND))

@@ -77,7 +77,7 @@ async fn an_unreadable_flag_is_waited_for_and_the_conditions_say_so() {
     world.operator.until_ready().await;
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-operator"], "");
     let plane = support::control_plane::ControlPlane::get();
-    until("the right is gone", || async {
+    until("the right is revoked", || async {
         let can = [
             "auth",
             "can-i",

@@ -271,7 +271,7 @@ async fn events_report_acceptance_rejection_and_the_end() {
     }
 }
 
-/// It has no workload, and no BulkUpdate asked for it: whoever wrote STOPPING there is responsible.
+/// It has no workload, and no BulkUpdate asked for it: that is up to the writer of the STOPPING.
 #[tokio::test]
 async fn a_target_without_work_that_is_stopping_is_left_alone() {
     let mut world = World::new("left-alone").await;

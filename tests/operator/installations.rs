@@ -211,7 +211,7 @@ async fn two_operators_side_by_side_each_serve_their_own_namespace() {
     let (ok, output) = plane.kubectl(&["delete", "-k", &gone, "--wait=false"], "");
     assert!(ok, "{output}");
     let left = ["list", "bulkupdates.aiapi.dev", "-n", "team-one"];
-    until("its rights are gone", || {
+    until("its rights are revoked", || {
         std::future::ready(!may("system:serviceaccount:ai-api-one:ai-api-operator", &left))
     })
     .await;
@@ -324,7 +324,7 @@ fn the_shipped_pods_are_restricted_and_leave_their_user_to_the_cluster() {
         let spec = &deployment["spec"]["template"]["spec"];
         let (ok, output) = admitted(spec.clone());
         assert!(ok, "{folder}: {output}");
-        // And it is that very check that admits it.
+        // It is that check that admits it.
         for (part, without) in [
             ("/securityContext", "seccompProfile"),
             ("/securityContext", "runAsNonRoot"),

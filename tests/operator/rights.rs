@@ -33,12 +33,12 @@ fn revoke(world: &World, verb: &str, resource: &str) {
 }
 
 /// Waits until the authorizer has seen it.
-async fn until_it_may_not(world: &World, verb: &str, resource: &str) {
+async fn until_revoked(world: &World, verb: &str, resource: &str) {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let resource = format!("{resource}.aiapi.dev");
     let subresource = format!("--subresource={subresource}");
     let can = ["auth", "can-i", verb, &resource, &subresource, "--as", &world.operator.user];
-    until("the right is gone", || async { !world.kubectl(&can, "").0 }).await;
+    until("the right is revoked", || async { !world.kubectl(&can, "").0 }).await;
 }
 
 async fn restore(world: &World) {
@@ -54,7 +54,7 @@ async fn a_write_that_stays_forbidden_fails_and_the_others_go_on() {
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
     revoke(&world, "delete", "executions");
-    until_it_may_not(&world, "delete", "executions").await;
+    until_revoked(&world, "delete", "executions").await;
     let spec = json!({"executions": [
         {"id": "running-1", "targetStatus": "STOPPED"}, {"id": "stopped-1", "targetStatus": "DELETED"},
         {"id": "not-there", "targetStatus": "DELETED"}]});
@@ -86,7 +86,7 @@ async fn a_write_that_stays_forbidden_fails_and_the_others_go_on() {
 async fn a_refusal_that_can_not_be_confirmed_waits() {
     let world = World::running("unconfirmed").await;
     revoke(&world, "get", "executions");
-    until_it_may_not(&world, "get", "executions").await;
+    until_revoked(&world, "get", "executions").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
     let spec = json!({"executions": [
         {"id": "not-there", "targetStatus": "DELETED"}, {"id": "stopped-1", "targetStatus": "DELETED"}]});
@@ -108,7 +108,7 @@ async fn nothing_is_written_while_the_status_can_not_be() {
     let world = World::running("no-status").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
     revoke(&world, "update", "bulkupdates/status");
-    until_it_may_not(&world, "update", "bulkupdates/status").await;
+    until_revoked(&world, "update", "bulkupdates/status").await;
     world.submit("waits", json!({"executions": [{"id": "stopped-1", "targetStatus": "DELETED"}]})).await;
     // It is retried, and logged once.
     until("a plan that is refused again", || async {

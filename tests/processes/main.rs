@@ -128,16 +128,16 @@ async fn after_sigterm_the_record_is_complete_and_without_an_api_server_the_obje
     round.submit().await;
     round.start("3");
     round.hold_after(10).await;
-    assert!(terminate(&mut round).await, "it did not end by itself");
+    assert!(terminate(&mut round).await, "it did not exit by itself");
     let settled = count(&round.status().await, ItemResult::Settled);
-    assert_eq!(settled, round.written(), "what was done is on record");
+    assert_eq!(settled, round.written(), "what was done is recorded");
     assert!(settled < ELIGIBLE, "it was not in the middle of the work");
 
     // If the API server does not answer any more, nothing can be recorded; and requests sent by then may or may not be
     // carried out afterwards.
     round.start("3");
     round.hold_after(10).await;
-    round.go_on();
+    round.resume();
     let held = round.world.plane.hold("kube-apiserver");
     let ended = terminate(&mut round).await;
     drop(held);

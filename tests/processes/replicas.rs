@@ -20,7 +20,7 @@ use crate::round::Round;
 const IN_FLIGHT: [&str; 2] = ["--max-in-flight", "2"];
 
 /// Arguments of a replica that keeps its Lease for long, and hardly ever checks it.
-const SELDOM: [&str; 3] = [LONG_LEASE[0], LONG_LEASE[1], "--leader-elect-retry-period=40m"];
+const RARE_POLLING: [&str; 3] = [LONG_LEASE[0], LONG_LEASE[1], "--leader-elect-retry-period=40m"];
 
 /// A round in its middle, with a second replica on standby, each started with its own arguments.
 async fn in_the_middle(name: &str, of_first: &[&str], of_second: &[&str]) -> (Round, Operator) {
@@ -41,7 +41,7 @@ fn token_of_the_leader(round: &Round) -> String {
 }
 
 /// Waits until the other one leads and has written; prints how long that took.
-async fn goes_on(round: &Round, second: &Operator, first: &str, since: Instant, what: &str) {
+async fn assert_takes_over(round: &Round, second: &Operator, first: &str, since: Instant, what: &str) {
     until("the second leads", || async { second.log().contains(" leads identity=") }).await;
     let leads = since.elapsed();
     let written = || async {
@@ -57,7 +57,7 @@ async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() 
     let first = token_of_the_leader(&round);
     round.world.operator.die();
     round.note("SIGKILL of the leader");
-    goes_on(&round, &second, &first, Instant::now(), "SIGKILL").await;
+    assert_takes_over(&round, &second, &first, Instant::now(), "SIGKILL").await;
     std::mem::swap(&mut round.world.operator, &mut second);
     round.judge(500).await;
 }
@@ -65,15 +65,15 @@ async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() 
 #[tokio::test]
 async fn the_leader_is_asked_to_end_and_the_other_goes_on_at_once() {
     // The second one polls so rarely that only its watch can notify it.
-    let (mut round, mut second) = in_the_middle("leader-terminated", &[], &SELDOM).await;
+    let (mut round, mut second) = in_the_middle("leader-terminated", &[], &RARE_POLLING).await;
     let first = token_of_the_leader(&round);
     round.note("SIGTERM of the leader");
     round.world.operator.signal("TERM");
     let since = Instant::now();
-    round.go_on();
+    round.resume();
     until("the first ends", || std::future::ready(second_ended(&mut round))).await;
     assert!(round.world.operator.log().contains("the Lease is released"), "{}", round.world.operator.log());
-    goes_on(&round, &second, &first, since, "SIGTERM").await;
+    assert_takes_over(&round, &second, &first, since, "SIGTERM").await;
     std::mem::swap(&mut round.world.operator, &mut second);
     round.judge(500).await;
 }
@@ -91,7 +91,7 @@ async fn a_leader_paused_until_another_leads_writes_nothing_and_exits() {
     let first = token_of_the_leader(&round);
     round.note("SIGSTOP of the leader");
     let stopped = Timestamp::now();
-    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP").await;
+    assert_takes_over(&round, &second, &first, Instant::now(), "SIGSTOP").await;
     let paused = round.mark();
     std::mem::swap(&mut round.world.operator, &mut second);
     second.signal("CONT");
@@ -117,12 +117,12 @@ async fn a_leader_paused_until_another_leads_writes_nothing_and_exits() {
 
 #[tokio::test]
 async fn a_paused_leader_that_still_believes_it_leads_is_stopped_by_preconditions() {
-    let (mut round, mut second) = in_the_middle("leader-deluded", &SELDOM, &[]).await;
+    let (mut round, mut second) = in_the_middle("leader-deluded", &RARE_POLLING, &[]).await;
     let first = token_of_the_leader(&round);
     round.note("SIGSTOP of the leader");
     // It would keep its Lease for an hour: the admin removes it.
     round.world.operator.free_lease();
-    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP and a Lease that is deleted").await;
+    assert_takes_over(&round, &second, &first, Instant::now(), "SIGSTOP and a Lease that is deleted").await;
     std::mem::swap(&mut round.world.operator, &mut second);
     round.over("round").await;
     let paused = round.mark();

@@ -24,7 +24,7 @@ const NAME: &str = "round";
 pub const ELIGIBLE: usize = 96;
 
 /// The maximum duration: the API server's own restart and the longest back-offs included.
-const TO_THE_END: Duration = Duration::from_mins(3);
+const ROUND_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The expected outcome of an item.
 #[derive(Clone, Debug)]
@@ -193,14 +193,14 @@ impl Round {
     /// runs.
     pub fn kill(&mut self) {
         if self.starts.is_multiple_of(2) {
-            self.go_on();
+            self.resume();
         }
         self.world.operator.kill();
         self.note("SIGKILL");
     }
 
     /// Lets the operator run (SIGCONT).
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         self.world.operator.signal("CONT");
     }
 
@@ -237,13 +237,13 @@ impl Round {
             let requests = self.requests();
             (came, over) = (moment(&requests), requests.iter().any(is_end));
             if !(came || over) {
-                self.go_on();
+                self.resume();
             }
             std::future::ready(came || over)
         };
         assert!(
-            within(TO_THE_END, Duration::from_millis(2), step).await,
-            "not within {TO_THE_END:?}: {what}"
+            within(ROUND_TIMEOUT, Duration::from_millis(2), step).await,
+            "not within {ROUND_TIMEOUT:?}: {what}"
         );
         !over
     }
@@ -264,7 +264,7 @@ impl Round {
         let over = || async {
             api.get(name).await.is_ok_and(|b| b.status.is_some_and(|s| s.completion_time.is_some()))
         };
-        let over = within(TO_THE_END, Duration::from_millis(100), over).await;
+        let over = within(ROUND_TIMEOUT, Duration::from_millis(100), over).await;
         assert!(over, "{name}: {:#?}\n{}", api.get(name).await, self.world.operator.log());
         api.get(name).await.unwrap().resource_version().unwrap().parse().unwrap()
     }

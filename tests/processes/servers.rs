@@ -22,7 +22,7 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
     round.submit().await;
     round.start("4");
     assert!(round.hold_after(10).await, "it was not in the middle of the work");
-    round.go_on();
+    round.resume();
     plane.kill("kube-apiserver").await;
     round.note("SIGKILL of kube-apiserver");
     one_is_open(&round, 0).await;
@@ -30,7 +30,7 @@ async fn the_api_server_is_killed_and_the_operator_with_it_the_second_time() {
     round.world.operator.signal("STOP");
     plane.up();
     assert!(round.hold_after(8).await, "it was not in the middle of the work");
-    round.go_on();
+    round.resume();
     plane.kill("kube-apiserver").await;
     round.kill();
     round.note("SIGKILL of kube-apiserver");
@@ -56,7 +56,7 @@ async fn etcd_is_killed() {
             assert!(!first, "it was not in the middle of the work");
             break;
         }
-        round.go_on();
+        round.resume();
         let before = open(&round.world.operator.log());
         plane.kill("etcd").await;
         round.note("SIGKILL of etcd");
@@ -72,7 +72,7 @@ async fn etcd_carries_out_writes_after_the_operator_has_given_them_up() {
     round.submit().await;
     round.start("4");
     assert!(round.hold_after(15).await, "it was not in the middle of the work");
-    round.go_on();
+    round.resume();
     let held = round.world.plane.hold("etcd");
     round.note("SIGSTOP of etcd");
     one_is_open(&round, 0).await;

@@ -104,7 +104,7 @@ async fn measure() {
         })
         .await;
         let left = executions.list(&ListParams::default()).await.unwrap().items.len();
-        assert_eq!(left, 0, "{left} Executions are left that were said to be scheduled for deletion");
+        assert_eq!(left, 0, "{left} Executions remain that were reported as scheduled for deletion");
         let row = |p| (percentile(&create, p), percentile(&answered, p));
         let ((c50, g50), (c99, g99)) = (row(50), row(99));
         println!(

@@ -205,7 +205,7 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     assert_eq!(conditions(&status), expected);
     assert!(world.find(Kind::Execution, "exec-9").await.is_some(), "nothing is done for it");
 
-    // So is what is created in the first ten seconds; the Lease shows when they are over.
+    // So is what is created in the first ten seconds; the Lease shows when they have passed.
     world.kubectl_ok(&["delete", BINDING], "");
     put(&world);
     in_force(&world, true).await;

@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Cluster, LEASE, TO_BE_THROUGH, kept_by_others, labels};
+use super::{Cluster, LEASE, TO_FINISH, kept_by_others, labels};
 use crate::{
     fault::{Call, Change, Resource},
     guards,
@@ -147,7 +147,7 @@ impl Cluster {
             let over = |bulk: &Version| !bulk.text("/status/completionTime").is_empty() || bulk.deleted;
             self.history.bulk_updates().iter().all(over)
         };
-        let _ = tokio::time::timeout(TO_BE_THROUGH, self.history.growth().wait_for(through)).await;
+        let _ = tokio::time::timeout(TO_FINISH, self.history.growth().wait_for(through)).await;
     }
 
     /// Restricts requests about all namespaces to the plan's own: plans run side by side.

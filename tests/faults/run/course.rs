@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use futures::future::join_all;
 
-use super::{OLD_VIEW_LASTS, PATIENCE, Runner, VIEW_LASTS};
+use super::{OLD_VIEW_DURATION, Runner, TIMEOUT, VIEW_DURATION};
 use crate::{
     fault::{Call, Change, Resource, View},
     make,
@@ -33,7 +33,7 @@ impl Runner<'_> {
         // would be no fault.
         let at_once = matches!(self.plan.view, Some((View::Back, _) | (_, Resource::Leases)));
         if at_once {
-            self.until_met(1).await?;
+            self.until_affected(1).await?;
         }
         self.guard_changes().await?;
         // If an object has the same second as the BulkUpdate, an operator that starts later can't know which is older.
@@ -54,35 +54,35 @@ impl Runner<'_> {
                 self.views.begin(self.cluster.empty_at.clone());
             } else if !forgets
                 && since.elapsed()
-                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_LASTS } else { VIEW_LASTS }
+                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_DURATION } else { VIEW_DURATION }
                 && !self.plan.hides_what_happens_in_the_middle()
             {
                 self.views.end();
             }
         }
         if self.plan.hides_what_happens_in_the_middle() {
-            self.until_calm().await?;
+            self.until_quiet().await?;
         }
         if self.plan.shows_an_old_bulk_update() {
             // If it has died at its last record, the next life sees it.
             if self.plan.injections.iter().any(|injection| injection.fault.ends_a_life()) {
-                self.until_met(1).await?;
+                self.until_affected(1).await?;
             }
             self.sees_an_old_bulk_update().await?;
         }
         self.views.end();
         // If it does anything that it must not do any more, it is now.
-        self.until_calm().await?;
+        self.until_quiet().await?;
         if self.plan.scenario.reaction == Reaction::Recreate && !self.reacted {
             // Changes between the last pass and the end. A BulkUpdate that was deleted midway does not report them.
             self.react().await;
-            self.until_calm().await?;
+            self.until_quiet().await?;
         }
         self.stop_all().await?;
         // Another life finds nothing to do.
         self.start();
         self.synced().await?;
-        self.until_calm().await?;
+        self.until_quiet().await?;
         let life = Arc::clone(&self.running[0].life);
         self.stop_all().await?;
         for life in &self.lives {
@@ -100,9 +100,9 @@ impl Runner<'_> {
     }
 
     /// Waits until so many events were affected by the view; may time out if there are none.
-    pub async fn until_met(&mut self, events: usize) -> Result<(), String> {
-        let end = Instant::now() + PATIENCE;
-        while self.views.met() < events && Instant::now() < end {
+    pub async fn until_affected(&mut self, events: usize) -> Result<(), String> {
+        let end = Instant::now() + TIMEOUT;
+        while self.views.affected() < events && Instant::now() < end {
             self.wait_a_while().await?;
         }
         Ok(())
@@ -117,7 +117,7 @@ impl Runner<'_> {
         if self.lives.len() > 1 || gone() {
             return Ok(());
         }
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while !self.log.text().contains("finished bulk_update=") {
             if Instant::now() > end {
                 return Err("it has finished, and the log does not say so".into());
@@ -125,8 +125,8 @@ impl Runner<'_> {
             self.wait_a_while().await?;
         }
         let before = life.counts();
-        self.until_met(1).await?;
-        self.until_calm().await?;
+        self.until_affected(1).await?;
+        self.until_quiet().await?;
         let after = life.counts();
         let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
         let more: Vec<_> =

@@ -26,7 +26,7 @@ impl Runner<'_> {
         if self.plan.view_ends_before_the_bulk_update() {
             // The operator's watch may be later than the one that reports changes here.
             let hidden = if matches!(self.plan.view, Some((View::Lose, _))) { changes } else { 1 };
-            self.until_met(hidden).await?;
+            self.until_affected(hidden).await?;
             self.views.end();
         }
         // A watch that has to be restarted waits first.

@@ -12,7 +12,7 @@ use crate::history::{self, Change};
 impl Round {
     /// Waits for the end and judges it. `most` is the maximum number of requests.
     pub async fn judge(mut self, most: usize) {
-        self.go_on();
+        self.resume();
         self.over(NAME).await;
         let at_the_end = self.requests();
         // When a restarted operator has carried out another one, nothing more can come of this one.

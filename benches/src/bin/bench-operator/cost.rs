@@ -62,10 +62,10 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let name =
         "100 items, mixed: requests beyond the 100 writes, by the audit log; events, watches, Lease aside";
     figures.alone(GROUP, name, "each", &requests, goal);
-    let name = "the same, by apiserver_request_total, of whoever";
+    let name = "the same, by apiserver_request_total, of all clients";
     figures.alone(GROUP, name, "each", &counted, None);
     for (request, number) in &by_verb {
-        let name = format!("by apiserver_request_total, of whoever: {request}");
+        let name = format!("by apiserver_request_total, of all clients: {request}");
         figures.alone(GROUP, name, "for each item", &[*number], None);
     }
     let goal = Some(at_most(Of::Highest, 40_000.0));

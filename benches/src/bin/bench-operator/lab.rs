@@ -37,7 +37,7 @@ use crate::bare::{self, Made, side_by_side};
 pub const IN_FLIGHT: usize = 16;
 
 /// The same for creating objects, which is not measured.
-const MAKING: usize = 32;
+const CREATES_IN_FLIGHT: usize = 32;
 
 /// How long a busy machine may take for anything.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -174,7 +174,7 @@ impl Lab {
             "configurationName": "nightly training", "executableId": "churn-training"});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let spec = Arc::new(spec);
-        side_by_side(0..number, MAKING, |_, at| {
+        side_by_side(0..number, CREATES_IN_FLIGHT, |_, at| {
             let (client, namespace, spec) = (self.admin.clone(), Arc::clone(&namespace), Arc::clone(&spec));
             // As long as a UUID.
             let name = format!("{prefix}-{at:0>width$}", width = 35 - prefix.len());

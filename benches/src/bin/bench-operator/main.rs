@@ -9,7 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the measurement")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
-#![allow(clippy::too_many_arguments, reason = "a figure is made of that many numbers and names")]
+#![allow(clippy::too_many_arguments, reason = "a figure has that many values")]
 
 mod bare;
 mod cost;

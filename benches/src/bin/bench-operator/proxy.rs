@@ -104,16 +104,16 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) 
 }
 
 /// Forwards requests, except every third write.
-struct Reluctant {
+struct Throttling {
     /// Without credentials of its own: those of a request are forwarded.
     client: Client,
     writes: AtomicUsize,
 }
 
 /// Answers 429 to every third write to objects of ours, with a Retry-After of one second, as the API server does.
-pub async fn reluctant(lab: &Lab) -> Way {
+pub async fn throttling(lab: &Lab) -> Way {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let authority = lab.world.plane.folder.join("reluctant.crt");
+    let authority = lab.world.plane.folder.join("throttling.crt");
     fs::write(&authority, made.cert.pem()).unwrap();
     let (certificate, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
     let tls = RustlsConfig::from_pem(certificate, key).await.unwrap();
@@ -121,21 +121,21 @@ pub async fn reluctant(lab: &Lab) -> Way {
     let mut cluster = ai_api_operator::client::find_cluster(Some(&lab.bare_kubeconfig), None).unwrap();
     cluster.config.auth_info = kube::config::AuthInfo::default();
     let client = cluster.client().unwrap();
-    let reluctant = Arc::new(Reluctant { client, writes: AtomicUsize::new(0) });
+    let throttling = Arc::new(Throttling { client, writes: AtomicUsize::new(0) });
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let way = Way::to(lab, "reluctant", listener.local_addr().unwrap(), Some(&authority));
-    let routes = Router::new().fallback(answer).with_state(reluctant);
+    let way = Way::to(lab, "throttling", listener.local_addr().unwrap(), Some(&authority));
+    let routes = Router::new().fallback(answer).with_state(throttling);
     let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
     tokio::spawn(server.serve(routes.into_make_service()));
     way
 }
 
-async fn answer(State(reluctant): State<Arc<Reluctant>>, request: Request) -> Response {
+async fn answer(State(throttling): State<Arc<Throttling>>, request: Request) -> Response {
     let ours = request.uri().path().starts_with("/apis/aiapi.dev/");
     if ours
         && !matches!(*request.method(), Method::GET)
-        && reluctant.writes.fetch_add(1, Ordering::Relaxed) % 3 == 2
+        && throttling.writes.fetch_add(1, Ordering::Relaxed) % 3 == 2
     {
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429,
             "reason": "TooManyRequests", "message": "please try again later", "details": {"retryAfterSeconds": 1}});
@@ -151,7 +151,7 @@ async fn answer(State(reluctant): State<Arc<Reluctant>>, request: Request) -> Re
     head.extensions.clear();
     head.version = http::Version::HTTP_11;
     let request = http::Request::from_parts(head, kube::client::Body::from(body.to_vec()));
-    match reluctant.client.send(request).await {
+    match throttling.client.send(request).await {
         Ok(answer) => answer.map(Body::new),
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }
