@@ -3,8 +3,8 @@
 //!
 //! - ```` ```sh ```` runs as a whole.
 //! - ```` ```console ````: a line that begins with `$ ` is a command, which continues after a backslash, within single
-//! quotes, and up to an `END`. The other lines are its output. `...` matches any lines; blanks, ages, times and uids
-//! may differ.
+//!   quotes, and up to an `END`. The other lines are its output. `...` matches any lines; blanks, ages, times and uids
+//!   may differ.
 //! - ```` ```yaml ````: the API server accepts it, if it is of our group. Nothing is created.
 //!
 //! A comment on the line before a block changes that: `not run: WHY`, `has to fail`, `same as: FILE`, `output of: COMMAND`,

@@ -2,10 +2,11 @@
 //! the number of objects in the cluster. `make bench` runs it: it prints a table and writes target/bench/operator.json
 //! (operator-part.json, if it does not measure everything). It asserts no times.
 //!
-//! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput, sizes; all
-//! but in-flight and sizes if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS` (100000, of scale and
-//! sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and
-//! after; `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
+//! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput,
+//! sizes; all but in-flight and sizes if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS`
+//! (100000, of scale and sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of
+//! sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and after;
+//! `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the measurement")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
