@@ -1,9 +1,10 @@
-//! The commands of the documents do what the documents say: they run in one shell, in their order, as a reader would type
+//! The commands of the documents do what the documents say: they run in one shell, in order, as a reader would type
 //! them.
 //!
 //! - ```` ```sh ```` runs as a whole.
-//! - ```` ```console ````: a line that begins with `$ ` is a command, which goes on after a backslash, within single quotes, and
-//!   up to an `END`. The other lines are what it prints. `...` stands for any lines; blanks, ages, times and uids may differ.
+//! - ```` ```console ````: a line that begins with `$ ` is a command, which continues after a backslash, within single
+//!   quotes, and up to an `END`. The other lines are its output. `...` matches any lines; blanks, ages, times and uids
+//!   may differ.
 //! - ```` ```yaml ````: the API server accepts it, if it is of our group. Nothing is created.
 //!
 //! A comment on the line before a block changes that: `not run: WHY`, `has to fail`, `same as: FILE`, `output of: COMMAND`,
@@ -20,7 +21,7 @@ use std::{
 
 use crate::{path, read};
 
-/// What dev/check/documents runs: each continues where the one before has ended.
+/// The documents that dev/check/documents runs: each continues where the previous one ended.
 const DOCUMENTS: [&str; 15] = [
     "README.md",
     "docs/getting-started.md",
@@ -39,7 +40,7 @@ const DOCUMENTS: [&str; 15] = [
     "docs/uninstall.md",
 ];
 
-/// What dev/check/clients runs.
+/// The documents that dev/check/clients runs.
 const GATEWAY: [&str; 1] = ["docs/gateway.md"];
 
 /// A block of code of a document.
@@ -85,7 +86,7 @@ pub fn run() -> BTreeSet<String> {
     DOCUMENTS.iter().chain(&GATEWAY).map(ToString::to_string).collect()
 }
 
-/// One or more commands, and what they have to print.
+/// One or more commands, and their expected output.
 #[derive(Debug, PartialEq)]
 struct Step {
     at: String,
@@ -120,7 +121,7 @@ fn is_unfinished(command: &str) -> bool {
     }
 }
 
-/// What a script of the repository prints. It runs once, however many blocks are of it.
+/// The output of a script of the repository. It runs once, however many blocks show it.
 fn output_of<'a>(script: &str, outputs: &'a mut HashMap<String, String>) -> &'a str {
     outputs.entry(script.to_owned()).or_insert_with(|| {
         let output = Command::new(path(script)).stderr(Stdio::inherit()).output().unwrap();
@@ -130,7 +131,7 @@ fn output_of<'a>(script: &str, outputs: &'a mut HashMap<String, String>) -> &'a 
     })
 }
 
-/// What a block has to be run for. What needs no shell is checked here.
+/// The step for a block. What needs no shell is checked here.
 fn steps(block: &Block<'_>, outputs: &mut HashMap<String, String>) -> Vec<Step> {
     let at = &block.at;
     let (directive, argument) = block.directive.split_once(": ").unwrap_or((block.directive, ""));
@@ -169,7 +170,7 @@ fn steps(block: &Block<'_>, outputs: &mut HashMap<String, String>) -> Vec<Step> 
     Vec::new()
 }
 
-/// What runs the steps. Each leaves what it prints in a file, and the last one its number in the file `last`.
+/// The shell script of the steps. Each leaves its output in a file, and the last one its number in the file `last`.
 fn script(steps: &[Step], printed: &Path) -> String {
     let printed = printed.display();
     // What the documents start in the background ends with the shell.
@@ -202,7 +203,7 @@ fn fits(wanted: &[String], printed: &[String]) -> bool {
     }
 }
 
-/// A line without what differs from run to run.
+/// A line without the parts that differ from run to run.
 fn plain(line: &str) -> String {
     let is_age = |word: &str| {
         let parts: Vec<_> = word.split_inclusive(['s', 'm', 'h']).collect();
@@ -261,7 +262,7 @@ fn run_documents(documents: &[&str]) {
     fs::write(&file, script(&all, &printed)).unwrap();
     let status = Command::new("bash").arg(&file).current_dir(&folder).stdin(Stdio::null()).status().unwrap();
     let output = |number: usize| fs::read_to_string(printed.join(number.to_string())).unwrap_or_default();
-    // A wrong output explains a failure that comes later.
+    // A wrong output explains a later failure.
     let last: usize = fs::read_to_string(printed.join("last")).unwrap().trim().parse().unwrap();
     for (number, step) in all.iter().enumerate().take(last + usize::from(status.success())) {
         if let Some(wanted) = &step.prints {

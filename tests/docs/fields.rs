@@ -43,8 +43,8 @@ pub fn field_reference() -> String {
     text + "\n"
 }
 
-/// The sentences of the rules about several fields together. Those about setting and unsetting are the other half of
-/// "immutable", which the fields' rows say.
+/// The messages of the rules about several fields together. Those about setting and unsetting belong to "immutable",
+/// which the fields' rows say.
 fn whole_rules(schema: &Value) -> impl Iterator<Item = String> {
     let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
     let messages = rules.filter(|rule| !rule["rule"].as_str().unwrap().contains("oldSelf"));
@@ -112,7 +112,7 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
         bounds.push(format!("each `{}` once", key.as_str().unwrap()));
     }
     let rules = field["x-kubernetes-validations"].as_array().into_iter().flatten();
-    // A rule that holds for every value only has the API server look at the type, which is in the reference.
+    // A rule that holds for every value only makes the API server check the type, which is in the reference.
     for rule in rules.filter(|rule| rule["rule"] != "self == self") {
         assert_eq!(rule["rule"], "self == oldSelf", "say in the reference what this rule means");
         bounds.push("immutable".to_owned());

@@ -1,4 +1,4 @@
-//! How the modules of src/ hang together: no circle of imports, none that goes upward, no long file.
+//! The imports between the modules of src/: no cycle, none that goes upward, no long file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,7 @@ const LAYERS: [&str; 11] = [
 ];
 
 /// The most lines of a file, its tests aside.
-const MOST_LINES: usize = 400;
+const MAX_LINES: usize = 400;
 
 /// `bulk_update::work` and its text. The crate itself is the empty path.
 fn modules() -> BTreeMap<Vec<String>, String> {
@@ -43,7 +43,7 @@ fn modules() -> BTreeMap<Vec<String>, String> {
     modules.collect()
 }
 
-/// What one file names, as absolute paths. What is only there for tests is left out.
+/// The absolute paths that one file names, except in code that is only for tests.
 struct Named<'a> {
     module: &'a [String],
     paths: Vec<Vec<String>>,
@@ -100,7 +100,7 @@ impl<'ast> Visit<'ast> for Named<'_> {
         }
     }
 
-    /// Who may see an item is no import.
+    /// A visibility is not an import.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
@@ -134,9 +134,9 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn no_module_imports_from_what_imports_from_it() {
+fn there_is_no_import_cycle() {
     let mut left = imports();
-    // What imports nothing that is left is in no circle, nor is what nothing that is left imports.
+    // A module that imports no remaining module is in no cycle, nor is one that no remaining module imports.
     loop {
         let all: BTreeSet<_> = left.keys().cloned().collect();
         let imported: BTreeSet<_> = left.values().flatten().cloned().collect();
@@ -170,6 +170,6 @@ fn no_file_is_long() {
     for (module, text) in modules() {
         let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
         let lines = code.lines().count();
-        assert!(lines <= MOST_LINES, "{}: {lines} lines", module.join("::"));
+        assert!(lines <= MAX_LINES, "{}: {lines} lines", module.join("::"));
     }
 }

@@ -1,4 +1,4 @@
-//! Every link, anchor and path leads to what is there, every command is run by something, and the README stays short.
+//! Every link, anchor and path has a target that exists, every command is run by something, and the README stays short.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use crate::{
     path, read,
 };
 
-/// The folders that have text of our own, besides the documents.
+/// The folders with text of our own, besides the documents.
 const FOLDERS: [&str; 9] = [".ci", ".github", "benches", "crds", "deploy", "dev", "examples", "src", "tests"];
 
 /// The languages of blocks.
@@ -79,7 +79,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The text of a line that is, or is not, between code marks.
+/// The parts of a line that are, or are not, between code marks.
 fn in_code(line: &str, in_code: bool) -> impl Iterator<Item = &str> {
     line.split('`').enumerate().filter(move |(n, _)| (n % 2 == 1) == in_code).map(|(_, part)| part)
 }
@@ -114,7 +114,7 @@ fn resolved(document: &str, link: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_to_what_is_there() {
+fn every_link_has_a_target() {
     let mut flaws = Vec::new();
     let mut seen = 0;
     for (document, text) in documents() {
@@ -134,7 +134,7 @@ fn every_link_leads_to_what_is_there() {
 }
 
 #[test]
-fn every_path_in_a_document_is_there() {
+fn every_path_in_a_document_exists() {
     let is_path = |text: &str| {
         let known = |folder: &&str| text.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
         FOLDERS.iter().chain(&["docs"]).any(known)
@@ -150,7 +150,7 @@ fn every_path_in_a_document_is_there() {
 }
 
 #[test]
-fn every_mention_of_a_document_is_of_one_that_is_there() {
+fn every_document_that_is_mentioned_exists() {
     let mut flaws = Vec::new();
     let mut seen = 0;
     let files = FOLDERS.iter().flat_map(|folder| files_below(folder)).chain(files_at_the_top());
@@ -195,5 +195,5 @@ fn every_document_with_commands_is_run() {
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").lines().count();
-    assert!(lines <= 150, "{lines} lines: what goes further belongs into docs/");
+    assert!(lines <= 150, "{lines} lines: details belong in docs/");
 }

@@ -3,7 +3,7 @@
 //!
 //! With `UPDATE_DOCS=1` the generated parts of docs/api.md and docs/architecture.md are updated.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod architecture;
 mod commands;
@@ -56,7 +56,7 @@ fn the_field_reference_is_what_the_types_say() {
     is_generated(name, &text, (BEGIN, END), &fields::field_reference());
 }
 
-/// Whether what stands between the two marks of a document is what is wanted; with `UPDATE_DOCS=1` it is written there.
+/// Checks what is between the two marks of a document; with `UPDATE_DOCS=1` it is updated.
 fn is_generated(name: &str, text: &str, (begin, end): (&str, &str), wanted: &str) {
     let (before, rest) = text.split_once(begin).expect("the document marks where the generated part begins");
     let (generated, after) = rest.split_once(end).expect("the document marks where it ends");
@@ -94,7 +94,7 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
 
 fn first_cells(rows: &[Vec<String>]) -> BTreeSet<String> {
     let cells: BTreeSet<_> = rows.iter().map(|row| row[0].clone()).collect();
-    assert_eq!(cells.len(), rows.len(), "each stands there once: {rows:?}");
+    assert_eq!(cells.len(), rows.len(), "each is listed once: {rows:?}");
     cells
 }
 
@@ -123,8 +123,8 @@ fn every_result_and_reason_of_an_item_is_described() {
     assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## The result of an item")), reasons);
 }
 
-/// What stands in the conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling
-/// and Stalled, and Accepted's reason.
+/// The conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling and Stalled, and
+/// Accepted's reason.
 type Conditions = BTreeMap<String, ([String; 4], String)>;
 
 /// All that the status can say, over every phase and every set of results.
@@ -146,7 +146,7 @@ fn conditions() -> Conditions {
         );
     };
     let results: Vec<ItemResult> = words("result");
-    // A new one has to be added to its list: the match does not compile before it is looked at.
+    // A new one has to be added to its list: this match does not compile without it.
     let (kind, flag) = (Kind::Execution, String::new());
     let failure = Failure::NoAnswer(String::new());
     for why in [Obstacle::Flag { flag: flag.clone(), failure }, Obstacle::NotListed(kind)] {
@@ -175,7 +175,7 @@ fn conditions() -> Conditions {
     }
     for bits in 1..1_usize << results.len() {
         let set: Vec<_> = (0..results.len()).filter(|n| bits & (1 << n) != 0).map(|n| results[n]).collect();
-        // A dry run has nothing but Eligible and Refused, and only it has Eligible.
+        // A dry run has only Eligible and Refused, and only a dry run has Eligible.
         let dry_run = set.contains(&ItemResult::Eligible);
         if !dry_run || set.iter().all(|r| matches!(r, ItemResult::Eligible | ItemResult::Refused)) {
             add(&work(&set, dry_run), &Phase::Planned(None));
@@ -187,13 +187,13 @@ fn conditions() -> Conditions {
     let row = ["Accepted", "Ready", "Reconciling", "Stalled"].map(said);
     let unreadable = ConditionReason::Unreadable.to_string();
     all.insert(unreadable, (row, status.condition("Accepted").unwrap().reason.clone()));
-    // Planned is a reason of Accepted alone.
+    // Planned is only a reason of Accepted.
     let of_ready = ConditionReason::VARIANTS.iter().filter(|reason| **reason != ConditionReason::Planned);
     assert!(all.keys().eq(of_ready.map(ToString::to_string).collect::<BTreeSet<_>>().iter()), "{all:?}");
     all
 }
 
-/// A BulkUpdate that was planned, with an item of each of these results.
+/// A planned BulkUpdate, with an item of each of these results.
 fn work(results: &[ItemResult], dry_run: bool) -> Work {
     let items = results.iter().enumerate().map(|(n, _)| item(&format!("item-{n}"), TargetStatus::Stopped));
     let executions = Some(items.collect());
@@ -230,7 +230,7 @@ fn every_condition_is_described() {
         conditions.iter().map(|(reason, (row, _))| (reason.clone(), row.to_vec())).collect();
     assert_eq!(documented, said);
 
-    // Accepted has the same reason as Ready, and one of its own where it is True.
+    // Accepted has the same reason as Ready, and its own where it is True.
     for (ready, (row, accepted)) in &conditions {
         assert_eq!(accepted, if row[0] == "True" { "Planned" } else { ready });
     }
@@ -333,27 +333,27 @@ fn every_metric_is_described_with_its_labels() {
             }
         }
     }
-    // It is not there before the first watch.
+    // It is missing before the first watch.
     let resource = BTreeMap::from([("resource".to_owned(), BTreeSet::new())]);
     labels.insert("aiapi_watch_last_event_timestamp_seconds".into(), resource);
 
     let monitoring = read("docs/monitoring.md");
     let rows = table(&monitoring, "## Metrics");
     assert_eq!(first_cells(&rows), labels.keys().cloned().collect());
-    let told: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
-    let told = told.join(" ");
-    let words: BTreeSet<_> = told.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
+    let cells: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
+    let text = cells.join(" ");
+    let words: BTreeSet<_> = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
     for row in &rows {
         let documented: BTreeSet<_> =
             row[1].split(", ").filter(|label| !label.is_empty()).map(ToOwned::to_owned).collect();
         assert_eq!(documented, labels[&row[0]].keys().cloned().collect(), "{}", row[0]);
-        // The version is another each time.
+        // The version differs each time.
         for value in labels[&row[0]].iter().filter(|(label, _)| *label != "version").flat_map(|(_, v)| v) {
-            assert!(words.contains(value.as_str()), "{} has {value}, which the table does not tell", row[0]);
+            assert!(words.contains(value.as_str()), "{} has {value}; the table lacks it", row[0]);
         }
     }
 
-    // A BulkUpdate ends with what the conditions say, and with nothing else. One that can't be read is counted as such.
+    // The outcome of a BulkUpdate is one of the conditions' reasons. An unreadable one is counted as such.
     let ends = conditions().into_iter().filter(|(_, (row, _))| row[2] != "True").map(|(reason, _)| reason);
     let read = ends.filter(|reason| *reason != ConditionReason::Unreadable.to_string());
     assert_eq!(labels["aiapi_bulkupdates_finished_total"]["outcome"], read.collect());

@@ -1,4 +1,4 @@
-//! No right is granted that is never used: reads the audit logs that all the other tests have left.
+//! No right is granted that is never used: reads the audit logs of all the other tests.
 
 use std::{
     collections::BTreeSet,
@@ -32,14 +32,14 @@ fn granted() -> BTreeSet<Right> {
 }
 
 fn read(log: &Path, used: &mut BTreeSet<Right>) {
-    // A request's body stands there as it was sent, which need not be text.
+    // A request's body is logged as it was sent, which need not be UTF-8.
     for line in BufReader::new(File::open(log).unwrap()).split(b'\n').map(Result::unwrap) {
         let line = String::from_utf8_lossy(&line);
         if !line.contains(":ai-api-operator\"") {
             continue;
         }
         let entry: Value = serde_json::from_str(&line).unwrap();
-        // What is tried at the start is no use yet.
+        // Preflight checks do not count as use.
         let for_real = !entry["requestURI"].as_str().unwrap_or_default().contains("dryRun=All");
         let allowed = for_real && entry["annotations"]["authorization.k8s.io/decision"] == "allow";
         let who = entry["user"]["username"].as_str().unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Tests that change what the whole cluster shares: CRDs and the admission policy; and tests about the same second, which need an
-//! API server that is not so busy that it ends slow watches. They run one at a time, and in a program of their own, so that no
-//! other test runs beside them.
+//! Tests that change what the whole cluster shares: CRDs and the admission policy; and tests about the same second,
+//! which need an API server that is not so busy that it ends slow watches. They run one at a time, and in a program of
+//! their own, so that no other test runs at the same time.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod admission;
 mod not_served;
@@ -23,10 +23,10 @@ async fn alone() -> MutexGuard<'static, ()> {
         assert!(ok, "{generation}");
         // Generation 1: never changed.
         if generation != "1" {
-            plane.put_back(crd);
+            plane.restore_crd(crd);
         }
     }
     plane.until_watched().await;
-    admission::put_back(plane);
+    admission::restore(plane);
     guard
 }

@@ -30,7 +30,7 @@ async fn what_is_not_served_is_not_gone() {
             {"id": "running-1", "targetStatus": "DELETED"}]}),
         )
         .await;
-    // The refusal of one can't be confirmed, so that there is no plan and no write.
+    // The refusal of one cannot be confirmed, so there is no plan and no write.
     let status = world.ready_reason("meanwhile", "Waiting").await;
     let message = &status.condition("Ready").unwrap().message;
     assert!(
@@ -39,7 +39,7 @@ async fn what_is_not_served_is_not_gone() {
             && message.contains("no answer about the object"),
         "{message}"
     );
-    // To begin without it is a mistake in the installation.
+    // A start without it is reported as an installation error.
     let operator = output(&mut world.operator.command());
     let log = String::from_utf8(operator.stderr).unwrap();
     let last = log.lines().last().unwrap_or_default();

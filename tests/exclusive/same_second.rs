@@ -1,5 +1,5 @@
-//! Which objects a BulkUpdate means that were created in the same second as it: timestamps have whole seconds, and a
-//! wrong delete can't be undone.
+//! Which objects a BulkUpdate means that were created in the same second: timestamps have whole seconds, and a wrong
+//! delete can't be undone.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use futures::{StreamExt, future::join_all};
@@ -13,17 +13,17 @@ use support::{World, count, item, outcome};
 
 use crate::alone;
 
-/// How many rounds of each kind have to come about within one second.
+/// How many rounds of each kind have to happen within one second.
 const ROUNDS: usize = 50;
 
-/// How many are tried at most.
-const MOST_ROUNDS: usize = 200;
+/// The maximum number of attempts.
+const MAX_ROUNDS: usize = 200;
 
-/// How many more targets a file has between those that are looked at and the BulkUpdate: the controller has a status to write
-/// meanwhile.
+/// How many more targets a file has between those that are checked and the BulkUpdate: meanwhile the controller has to
+/// write a status.
 const BETWEEN: usize = 2;
 
-/// How many targets are created after a BulkUpdate in each round: the operator looks at them one after the other.
+/// How many targets are created after a BulkUpdate in each round: the operator reads them one after the other.
 const LATER: usize = 8;
 
 fn created(object: &impl ResourceExt) -> i64 {
@@ -34,7 +34,8 @@ fn deleted(id: &str) -> Value {
     json!({"id": id, "targetStatus": "DELETED"})
 }
 
-/// Somebody else's controller: it writes a status as soon as it sees an object, which often is after the BulkUpdate was created.
+/// Somebody else's controller: it writes a status as soon as it sees an object, which often is after the BulkUpdate was
+/// created.
 async fn keep_status(client: Client, namespace: String) {
     let targets = |kind: Kind| {
         kube::Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &kind.api_resource())
@@ -48,7 +49,7 @@ async fn keep_status(client: Client, namespace: String) {
                 if object.data["status"]["state"] == "UNKNOWN" {
                     let state = if object.name_any().starts_with("stop") { "RUNNING" } else { "STOPPED" };
                     let patch = Patch::Merge(json!({"status": {"state": state}}));
-                    // It may be gone by now.
+                    // It may already be gone.
                     let _ = api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await;
                 }
             }
@@ -57,14 +58,14 @@ async fn keep_status(client: Client, namespace: String) {
     join_all(each).await;
 }
 
-// kubectl is waited for without giving way to the controller.
+// kubectl is waited for without yielding to the controller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
+async fn targets_applied_in_the_same_file_are_changed_in_fifty_rounds() {
     let _alone = alone().await;
     let world = World::running("in-one-file").await;
     let controller = tokio::spawn(keep_status(world.client.clone(), world.namespace.clone()));
     let mut counted = 0;
-    for n in 0..MOST_ROUNDS {
+    for n in 0..MAX_ROUNDS {
         let (stop, delete) = (format!("stop-{n}"), format!("delete-{n}"));
         let manifest = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
         let spec = json!({"executions": [{"id": stop, "targetStatus": "STOPPED"}, deleted(&delete)],
@@ -95,13 +96,13 @@ async fn what_is_applied_in_one_file_is_carried_out_fifty_times_over() {
             return;
         }
     }
-    panic!("only {counted} of {MOST_ROUNDS} rounds fell into one second");
+    panic!("only {counted} of {MAX_ROUNDS} rounds fell into one second");
 }
 
-/// Creates a BulkUpdate and then what it names; gives back name and uid of what was created in the same second.
+/// Creates a BulkUpdate and then its targets; returns name and uid of those created in the same second.
 async fn create_too_late(world: &World, round: usize) -> Vec<(String, String)> {
     let ids: Vec<_> = (0..LATER).map(|k| format!("later-{round}-{k}")).collect();
-    // Half of the names belonged to an object that was older.
+    // Half of the names belonged to an older object.
     for id in ids.iter().step_by(2) {
         world.own(Kind::Execution, id, "STOPPED").await;
         world.targets(Kind::Execution).delete(id, &DeleteParams::default()).await.unwrap();
@@ -123,7 +124,7 @@ async fn create_too_late(world: &World, round: usize) -> Vec<(String, String)> {
     in_the_same_second
 }
 
-/// Which of these are not there any more as they were.
+/// Which of these are gone or changed.
 async fn touched(world: &World, made: &[(String, String)]) -> Vec<String> {
     let mut touched = Vec::new();
     for (id, uid) in made {
@@ -161,7 +162,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched() {
     let _alone = alone().await;
     let world = World::running("later").await;
     let (mut made, mut touched_in_all, mut refused) = (0, Vec::new(), 0);
-    for round in 0..MOST_ROUNDS {
+    for round in 0..MAX_ROUNDS {
         let late = create_too_late(&world, round).await;
         let status = world.finished(&format!("bulk-{round}")).await;
         made += late.len();
@@ -174,7 +175,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched() {
         }
     }
     assert_eq!(touched_in_all, Vec::<String>::new(), "{} of {made}", touched_in_all.len());
-    assert!(refused >= ROUNDS, "of {made} only {refused} were there when they were looked at");
+    assert!(refused >= ROUNDS, "only {refused} of {made} existed when they were read");
 }
 
 #[tokio::test]
@@ -182,7 +183,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched_by_an_operator_
     let _alone = alone().await;
     let mut world = World::new("away").await;
     let (mut rounds, mut late) = (Vec::new(), 0);
-    for round in 0..MOST_ROUNDS {
+    for round in 0..MAX_ROUNDS {
         rounds.push(create_too_late(&world, round).await);
         late += rounds[round].len();
         if late >= ROUNDS * LATER {
@@ -204,7 +205,7 @@ async fn what_is_created_later_in_the_same_second_is_not_touched_by_an_operator_
 }
 
 #[tokio::test]
-async fn what_is_applied_in_one_file_is_found_fifty_times_over() {
+async fn targets_applied_in_the_same_file_are_found_in_fifty_rounds() {
     let _alone = alone().await;
     let world = World::running("at-once").await;
     for n in 0..50 {

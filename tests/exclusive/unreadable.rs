@@ -1,5 +1,4 @@
-//! Objects that this version can't decode, put there behind its back by a CRD loosened for the purpose: one bad object
-//! harms only itself.
+//! Objects that this version cannot decode, stored by means of a loosened CRD: one bad object harms only itself.
 
 use ai_api_operator::api::{BulkUpdateStatus, Kind};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
@@ -63,15 +62,15 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
         assert!(log.contains(&format!("target=Execution/unreadable/{id}")), "{id}: {log}");
     }
 
-    conditions_tell(&world, &bulk_updates).await;
+    conditions_say_so(&world, &bulk_updates).await;
 }
 
-/// What the conditions say of a BulkUpdate that can't be read: of one that was never planned, and of one that was.
-async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>) {
-    // It is told by its conditions, and nobody waits for its end in vain.
-    let told =
+/// The conditions of an unreadable BulkUpdate: one that was never planned, and one that was.
+async fn conditions_say_so(world: &World, bulk_updates: &kube::Api<DynamicObject>) {
+    // Its conditions say so, and waiting for its end does not time out.
+    let output =
         world.kubectl_ok(&["wait", "bu/bad", "--for=jsonpath={.status.completionTime}", "--timeout=30s"], "");
-    assert!(told.contains("condition met"), "{told}");
+    assert!(output.contains("condition met"), "{output}");
     let bad = bulk_updates.get("bad").await.unwrap();
     let status: BulkUpdateStatus = serde_json::from_value(bad.data["status"].clone()).unwrap();
     let expected = ["Accepted False Unreadable", "Ready False Unreadable", "Stalled True Unreadable"];
@@ -95,7 +94,7 @@ async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>)
             .await
             .unwrap();
     };
-    // What is corrected afterwards is another request: it is over.
+    // A correction is another request: this one has finished.
     edit("bad", "STOPPED").await;
     world
         .bulk_until("bad", "the new generation is acknowledged", |b| {
@@ -105,7 +104,7 @@ async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>)
     let untouched = world.find(Kind::Execution, "managed-1").await.unwrap();
     assert_eq!(untouched.data["status"]["targetStatus"], json!(null));
 
-    // One that was planned keeps its record while it can't be read, and goes on once it can.
+    // A planned one keeps its record while it is unreadable, and continues when it is readable again.
     world.submit("midway", json!({"executions": [{"id": "managed-1", "targetStatus": "STOPPED"}]})).await;
     world.ready_reason("midway", "Settling").await;
     for _ in 0..3 {
@@ -127,7 +126,7 @@ async fn conditions_tell(world: &World, bulk_updates: &kube::Api<DynamicObject>)
         edit("midway", "STOPPED").await;
         world.ready_reason("midway", "Settling").await;
     }
-    // For all three times there is one (or two, if five minutes were over in between).
+    // All three times are one event (or two, if five minutes passed in between).
     until("the event about it", || async { events_of("midway").contains("Unreadable ") }).await;
     let events = events_of("midway");
     assert!(events.matches("Unreadable ").count() <= 2, "{events}");

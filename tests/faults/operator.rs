@@ -1,5 +1,4 @@
-//! The operator in this process, one life at a time: what dies with it are its tasks, its memory and its connections, as
-//! with SIGKILL.
+//! The operator in this process, one life at a time: its tasks, memory and connections die with it, as with SIGKILL.
 
 use std::{
     collections::HashSet,
@@ -31,8 +30,8 @@ use crate::{
     plan::Plan,
 };
 
-/// The times of the election, short so that many plans can have their turn, and long enough for a busy machine; that between the renew deadline and the end of the
-/// Lease is long enough for a request to be on its way.
+/// The timings of the election: short, so that many plans fit into the time, and long enough for a busy machine.
+/// Between the renew deadline and the end of the Lease there is enough time for a request in transit.
 pub const TIMING: Timing = Timing {
     lease_duration: Duration::from_secs(5),
     renew_deadline: Duration::from_secs(4),
@@ -44,7 +43,7 @@ pub const TIMING: Timing = Timing {
 pub enum End {
     /// By a fault.
     Killed,
-    /// By itself, or because it was asked to.
+    /// By itself, or on request.
     Ended(Result<(), String>),
 }
 
@@ -53,7 +52,7 @@ pub struct Running {
     ended: oneshot::Receiver<End>,
 }
 
-/// The threads in which something has panicked.
+/// The threads that have panicked.
 static PANICS: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
 /// Whether the operator of a plan has panicked.
@@ -74,7 +73,7 @@ fn note_panics() {
     });
 }
 
-/// What the operators have logged: each thread has a log of its own.
+/// The operators' logs: each thread has a log of its own.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -96,7 +95,7 @@ impl std::io::Write for Log {
 }
 
 impl Running {
-    /// Starts it on a thread of its own, named as its namespace.
+    /// Starts it on a thread of its own, named after its namespace.
     pub fn start(cluster: &Arc<Cluster>, life: Arc<Life>, plan: &Plan, log: Log) -> Self {
         note_panics();
         let namespace = cluster.world.home.clone();
@@ -111,7 +110,7 @@ impl Running {
         };
         let identity = life.name();
         let config = cluster.operators_config();
-        let (tell, ended) = oneshot::channel();
+        let (sender, ended) = oneshot::channel();
         let (through, stop, dead) = (Through(Arc::clone(&life)), life.shutdown.clone(), life.dead.clone());
         let work = move || {
             let make = move || log.clone();
@@ -141,10 +140,10 @@ impl Running {
                     end = work => End::Ended(end.map_err(|e| format!("{e:#}"))),
                 }
             });
-            // All that it was about to do is dropped with it.
+            // Everything that it was about to do is dropped with it.
             runtime.shutdown_background();
             // The plan may have given up on it.
-            let _ = tell.send(end);
+            let _ = sender.send(end);
         };
         thread::Builder::new().name(namespace).spawn(work).unwrap();
         Self { life, ended }

@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     fault::{Call, Resource},
-    plan::{self, Learnt, Plan},
+    plan::{self, Baseline, Plan},
     scenario::SCENARIOS,
 };
 
@@ -29,8 +29,8 @@ pub fn pairs<'a>(plans: impl Iterator<Item = &'a Plan> + Clone) -> HashSet<Strin
     cover(quick.iter().map(|plan| &*plan.name), others.iter().map(|plan| &*plan.name))
 }
 
-/// A greedy cover: enough of `others` that together with `anyway` they show everything. The next one is always the one that adds
-/// the most; of several, one whose scenario was chosen the fewest times so far; of these, the first.
+/// A greedy cover: enough of `others` that together with `anyway` they show everything. The next one is always the one
+/// that adds the most; on a tie, one whose scenario was chosen the fewest times so far, and then the first.
 fn cover<'a>(
     anyway: impl Iterator<Item = &'a str>,
     others: impl Iterator<Item = &'a str>,
@@ -58,15 +58,16 @@ fn scenario(name: &str) -> &str {
     name.split('/').nth(1).unwrap_or_default()
 }
 
-/// What a plan shows, taken from its name: family and scenario, and family and fault and place, in the first life or a later one.
+/// What a plan shows, from its name: family and scenario, and family, fault and place, in the first life or a later
+/// one.
 fn shows(name: &str) -> Vec<String> {
     let mut parts = name.splitn(3, '/');
     let family = parts.next().unwrap_or_default();
     let of_scenario = format!("{family} in {}", parts.next().unwrap_or_default());
-    let strikes = parts.next().unwrap_or_default().split("-then-").enumerate();
-    let strikes =
-        strikes.map(|(n, strike)| format!("{family}: {strike}{}", if n == 0 { "" } else { " later" }));
-    [of_scenario].into_iter().chain(strikes).collect()
+    let injections = parts.next().unwrap_or_default().split("-then-").enumerate();
+    let injections = injections
+        .map(|(n, injection)| format!("{family}: {injection}{}", if n == 0 { "" } else { " later" }));
+    [of_scenario].into_iter().chain(injections).collect()
 }
 
 /// Tests of the selection, with the plans that follow from a made-up run without faults.
@@ -86,19 +87,19 @@ fn likely() -> Vec<Plan> {
     let counts: HashMap<_, _> = counts.collect();
     SCENARIOS
         .iter()
-        .flat_map(|scenario| plan::of(scenario, &Learnt { counts: counts.clone(), writes: 6 }))
+        .flat_map(|scenario| plan::of(scenario, &Baseline { counts: counts.clone(), writes: 6 }))
         .collect()
 }
 
-/// What a plan consists of, independent of its name.
+/// The parts of a plan, without using its name.
 fn made_of(plan: &Plan) -> BTreeSet<String> {
     let family = plan.name.split('/').next().unwrap_or_default();
     let mut parts = BTreeSet::from([format!("{family} {}", plan.scenario.name)]);
-    for strike in &plan.strikes {
-        let lasts = format!("{:?}", strike.lasts);
-        parts.insert(format!("fault {}", strike.fault));
-        parts.insert(format!("place {}", strike.place));
-        parts.insert(format!("{family} {} {lasts} at {}", strike.fault, strike.place));
+    for injection in &plan.injections {
+        let lasts = format!("{:?}", injection.lasts);
+        parts.insert(format!("fault {}", injection.fault));
+        parts.insert(format!("place {}", injection.place));
+        parts.insert(format!("{family} {} {lasts} at {}", injection.fault, injection.place));
     }
     if plan.view.is_some() || plan.unseen.is_some() || plan.guard.is_some() {
         parts.insert(format!("{family} {:?} {:?} {:?} {}", plan.view, plan.unseen, plan.guard, plan.away));

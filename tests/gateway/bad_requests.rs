@@ -243,7 +243,7 @@ fn queries() -> Vec<Bad> {
 }
 
 #[tokio::test]
-async fn a_bad_request_gets_its_status_and_a_sentence_and_nothing_comes_of_it() {
+async fn a_bad_request_gets_its_status_and_a_message_and_has_no_effect() {
     let world = World::running("gw-bad").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.own(Kind::Deployment, "running-1", "RUNNING").await;
@@ -294,7 +294,7 @@ async fn a_bad_request_gets_its_status_and_a_sentence_and_nothing_comes_of_it() 
 }
 
 #[tokio::test]
-async fn a_header_that_stands_there_twice_is_refused() {
+async fn a_duplicate_header_is_refused() {
     let world = World::new("gw-twice").await;
     let gateway = Gateway::start(&world).await;
     let caller = gateway.caller(&world, "caller").await;

@@ -1,4 +1,4 @@
-//! Who may do what, and what of a request reaches the cluster.
+//! Callers' permissions, and which parts of a request reach the cluster.
 
 use std::collections::HashSet;
 
@@ -35,14 +35,14 @@ async fn a_caller_without_rights_gets_403_and_nothing_changes() {
             }
         }
     }
-    // The right to create BulkUpdates gives no other.
+    // The right to create BulkUpdates includes no other.
     let creator = gateway.caller_with(&world, "creator", "create get watch").await;
     world.kubectl_ok(
         &["patch", "role", "creator", "--type=json", "-p", r#"[{"op": "remove", "path": "/rules/1"}]"#],
         "",
     );
     let can = ["auth", "can-i", "stop", "executions.aiapi.dev", "--as", &creator.user];
-    until("the right is gone", || async { !world.kubectl(&can, "").0 }).await;
+    until("the right is revoked", || async { !world.kubectl(&can, "").0 }).await;
     let (code, message) = creator.patch(&path, &body).await.error(403);
     assert_eq!(code, "Forbidden");
     let why = format!("{} may not stop executions.aiapi.dev in namespace gw-rights", creator.user);
@@ -109,7 +109,7 @@ async fn two_callers_at_once_never_see_each_others_namespace() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_request_but_its_token_speaks_to_the_cluster() {
+async fn only_the_token_of_a_request_reaches_the_cluster() {
     let (world, _gateway, caller) = gateway("gw-headers").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     // Passed on, the first two would be refused: the caller has no right to impersonate.
@@ -131,7 +131,7 @@ async fn nothing_of_a_request_but_its_token_speaks_to_the_cluster() {
     answer.ok(202);
     assert_ne!(answer.id(), "mine");
     caller.send("GET", &path, &headers, "").await.ok(200);
-    // What others have sent stands there as they have sent it, which need not be text.
+    // Requests of others are logged as they were sent, which need not be UTF-8.
     let log = std::fs::read(world.plane.audit_log()).unwrap();
     let lines: Vec<Value> = String::from_utf8_lossy(&log)
         .lines()

@@ -1,6 +1,6 @@
-//! The AI API over HTTP: what callers get, and that the cluster says the same.
+//! The AI API over HTTP: what callers get, and that the cluster agrees.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod bad_requests;
 mod callers;

@@ -175,7 +175,7 @@ async fn with_the_flag_off_the_answer_says_which() {
 }
 
 #[tokio::test]
-async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
+async fn an_unplanned_request_is_withdrawn_although_the_caller_has_disconnected() {
     let (mut world, _gateway, caller) = gateway("gw-hung-up").await;
     assert!(world.operator.stop().success());
     world.operator.start(&LONG_LEASE);

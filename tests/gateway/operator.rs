@@ -1,5 +1,5 @@
-//! The operator is absent, paused or killed while a request is in progress: what the answer says, and that nothing happens
-//! afterwards that it did not say.
+//! The operator is absent, paused or killed while a request is in progress: what the answer says, and that nothing else
+//! happens afterwards.
 
 use ai_api_operator::api::{ItemResult, Kind};
 use kube::{
@@ -30,7 +30,7 @@ async fn running(world: &World, count: usize) -> Vec<String> {
     ids
 }
 
-/// Sends it in the background, and waits until it has become a BulkUpdate; gives back the name of that.
+/// Sends it in the background, and waits until it has become a BulkUpdate; returns its name.
 async fn begin(world: &World, caller: &Caller, body: Value) -> (tokio::task::JoinHandle<Answer>, String) {
     let caller = caller.clone();
     let answer = tokio::spawn(async move { caller.patch(PATH, &body).await });
@@ -56,14 +56,14 @@ async fn state(world: &World, name: &str) -> Value {
     world.find(KIND, name).await.unwrap().data["status"]["state"].clone()
 }
 
-/// Waits until the operator has reconciled all that was created before.
+/// Waits until the operator has reconciled everything that was created before.
 async fn canary(world: &World) {
     world.own(KIND, "canary", "RUNNING").await;
     world.carry_out("canary", stop(&["canary".into()])).await;
 }
 
 #[tokio::test]
-async fn without_an_operator_it_is_503_and_nothing_is_left() {
+async fn without_an_operator_it_is_503_and_leaves_no_bulk_update() {
     let mut world = World::new("gw-away").await;
     let ids = running(&world, 2).await;
     let gateway = Gateway::start(&world).await;
@@ -145,10 +145,10 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
     let begins =
         format!("the outcome of BulkUpdate gw-mid-way/{name} is not known: it is still being carried out.");
     assert!(message.starts_with(&begins), "{message}");
-    // The API server may complete a request whose sender is gone; it then logs a 504.
+    // The API server may complete a request whose client has disconnected; it then logs a 504.
     let sent = |world: &World| world.requests().into_iter().filter(audit::Request::is_target_write).count();
     let (written, before) = (world.writes().len(), sent(&world));
-    assert!(before < 100, "there was no middle");
+    assert!(before < 100, "it was not in the middle of the work");
     // After the time in the answer nothing is started: what was not written by then fails.
     world.operator.start(&[]);
     let status = world.finished(&name).await;
@@ -164,7 +164,7 @@ async fn killed_after_the_plan_it_is_504_that_names_it_and_its_status_tells_the_
 }
 
 #[tokio::test]
-async fn somebody_who_deletes_the_bulk_update_keeps_it_from_being_carried_out() {
+async fn deleting_the_bulk_update_before_the_plan_prevents_it() {
     let mut world = World::new("gw-deleted").await;
     let ids = running(&world, 1).await;
     let gateway = Gateway::start(&world).await;
@@ -179,7 +179,7 @@ async fn somebody_who_deletes_the_bulk_update_keeps_it_from_being_carried_out() 
 }
 
 #[tokio::test]
-async fn without_the_right_to_take_it_back_or_to_watch_the_answer_is_the_truth_all_the_same() {
+async fn without_the_right_to_withdraw_or_watch_the_answer_is_still_true() {
     let mut world = World::new("gw-few-rights").await;
     let ids = running(&world, 1).await;
     let gateway = Gateway::start(&world).await;

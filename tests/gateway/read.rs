@@ -97,7 +97,7 @@ async fn a_long_list_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn meta_says_what_the_flag_says() {
+async fn meta_matches_the_flag() {
     let (world, _gateway, caller) = gateway("gw-meta").await;
     for (text, executions, deployments) in [
         (r#"{"executions": true, "deployments": true}"#, true, true),
@@ -132,7 +132,7 @@ async fn meta_says_what_the_flag_says() {
     let token = format!("Bearer {}", caller.token);
     let meta = caller.raw("GET", "/v2/lm/meta", &[("Authorization", &token)], "").await.unwrap().ok(200);
     assert_eq!(meta["runtimeIdentifier"], "ai-api-operator");
-    // Where the gateway may not read the flag, it does not guess.
+    // If the gateway may not read the flag, it does not guess.
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-gateway"], "");
     until("no right to read the flag", || async { caller.get("/v2/lm/meta").await.status == 503 }).await;
     let (code, message) = caller.get("/v2/lm/meta").await.error(503);

@@ -1,4 +1,4 @@
-//! What every request passes through, and what the gateway ships with.
+//! What applies to every request, and what the gateway ships with.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use tokio::{
 use crate::gateway;
 
 #[tokio::test]
-async fn metrics_and_probes_say_what_goes_on() {
+async fn metrics_and_probes_are_served() {
     let (_world, gateway, caller) = gateway("gw-metrics").await;
     caller.get("/v2/lm/executions/not-there").await.error(404);
     caller.get("/nowhere").await.error(404);
@@ -35,7 +35,7 @@ async fn metrics_and_probes_say_what_goes_on() {
 }
 
 #[tokio::test]
-async fn the_manifests_are_taken_by_a_real_api_server() {
+async fn a_real_api_server_accepts_the_manifests() {
     let plane = ControlPlane::get();
     let (ok, message) = apply_manifests(plane, &format!("{PROJECT}/deploy/gateway"));
     assert!(ok, "{message}");
@@ -64,7 +64,7 @@ async fn written(address: &str, bytes: &str) -> TcpStream {
     stream
 }
 
-/// All that comes back, until the gateway closes the connection.
+/// Everything that is received until the gateway closes the connection.
 async fn all_of(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer));
@@ -73,7 +73,7 @@ async fn all_of(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn so_many_requests_at_once_and_no_more_and_a_body_that_does_not_come_is_not_waited_for() {
+async fn concurrent_requests_are_limited_and_a_missing_body_times_out() {
     let (world, gateway, caller) = gateway("gw-many").await;
     world.own(ai_api_operator::api::Kind::Execution, "running-1", "RUNNING").await;
     let head = format!(
@@ -123,14 +123,14 @@ async fn head_is_get_without_a_body() {
         for name in ["content-type", "content-length"] {
             assert_eq!(head.header(name), get.header(name), "{path}: {name}");
         }
-        // The length of a list is known at its end only.
+        // The length of a list is only known at its end.
         assert_eq!(get.header("content-length").is_empty(), path == "/v2/lm/executions", "{path}");
     }
 }
 
 /// What is not an HTTP request gets no id, no log line and no body: only a status, and the connection is closed.
 #[tokio::test]
-async fn what_is_no_http_is_refused_with_a_status_alone() {
+async fn what_is_not_http_gets_only_a_status() {
     let (_world, gateway, caller) = gateway("gw-no-http").await;
     let long = "x".repeat(80_000);
     for (bytes, status) in [

@@ -18,7 +18,7 @@ const PATH: &str = "/v2/lm/executions";
 struct Certificate {
     chain: PathBuf,
     key: PathBuf,
-    /// What a client has to trust.
+    /// The certificate that a client has to trust.
     root: Vec<u8>,
 }
 
@@ -57,7 +57,7 @@ async fn connects(caller: &Caller) -> bool {
 }
 
 #[tokio::test]
-async fn over_tls_it_speaks_http_2_and_takes_up_a_new_certificate() {
+async fn over_tls_it_speaks_http_2_and_reloads_its_certificate() {
     let world = World::running("gw-tls").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     let first = Certificate::make(&world.plane.folder, "gw-tls");
@@ -143,7 +143,7 @@ async fn no_token_is_in_the_log_at_any_level() {
         assert!(log.contains(" TRACE ") && log.contains("answered"), "it is verbose");
         assert!(!tls || log.contains("h2::"), "HTTP/2 is verbose");
         for token in [&caller.token, &gateway.token] {
-            // The last part is the signature, without which the others are worth nothing; but none is to be there.
+            // The last part is the signature, without which the others are useless; but none may be logged.
             for part in token.split('.') {
                 assert!(part.len() > 40);
                 let line = log.lines().find(|line| line.contains(part));
@@ -154,7 +154,7 @@ async fn no_token_is_in_the_log_at_any_level() {
 }
 
 #[tokio::test]
-async fn asked_to_end_it_answers_what_is_under_way_and_takes_nothing_new() {
+async fn on_sigterm_it_finishes_requests_in_flight_and_accepts_no_new_ones() {
     let world = World::running("gw-end").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     let mut gateway = Gateway::start(&world).await;

@@ -1,4 +1,4 @@
-//! What the operator allocates for each target and each item: counted, so that no time is in it.
+//! What the operator allocates for each target and each item: counted, so independent of time.
 
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
@@ -49,7 +49,7 @@ fn a_target_and_an_item_allocate_little() {
     }
     let change = region.change();
     let kept = (change.bytes_allocated - change.bytes_deallocated) as f64 / TARGETS as f64;
-    println!("kept of each target: {kept:.0} bytes");
+    println!("kept for each target: {kept:.0} bytes");
 
     let items: Vec<_> = (0..100).map(|at| json!({"id": name(at), "targetStatus": "STOPPED"})).collect();
     let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
@@ -72,8 +72,8 @@ fn a_target_and_an_item_allocate_little() {
     assert!(matches!(&plan, Planning::Planned(items) if items.len() == 100), "{plan:?}");
     println!("allocations of each item: {looking:.2} to look, {planning:.2} to plan");
 
-    // What they were on 64 bits when this was written, and a tenth.
+    // The values on 64 bits when this was written, plus a tenth.
     assert!(kept <= 258.0, "{kept} bytes are kept of each target");
-    assert!(looking <= 1.1, "{looking} allocations to look at an item");
+    assert!(looking <= 1.1, "{looking} allocations to read an item");
     assert!(planning <= 1.1, "{planning} allocations to plan an item");
 }

@@ -1,7 +1,7 @@
-//! How much memory the operator takes: allocations, counted in this process, and the resident memory of the built binary. One
-//! test at a time, so that nothing else allocates meanwhile.
+//! How much memory the operator uses: allocations, counted in this process, and the resident memory of the built
+//! binary. One test at a time, so that nothing else allocates meanwhile.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
 
 mod allocations;

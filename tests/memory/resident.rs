@@ -1,5 +1,6 @@
-//! How much the operator keeps in memory does not depend on what users write into their objects. Resident memory, as the kernel
-//! counts it: a bound, and no time. `make bench` measures the same with a thousand times as much (benches/src/bin/bench-operator/sizes.rs).
+//! The operator's memory does not depend on what users write into their objects. Resident memory, as counted by the
+//! kernel: a bound, independent of time. `make bench` measures the same with a thousand times as much
+//! (benches/src/bin/bench-operator/sizes.rs).
 
 use std::{collections::HashSet, time::Duration};
 
@@ -22,22 +23,22 @@ const LARGE: u64 = 200;
 /// Targets of ten kB.
 const TARGETS: u64 = 2000;
 
-/// The most that is kept for a target, for a BulkUpdate that is under way, and for one that is over, in kB.
+/// The most that is kept for a target, for an active BulkUpdate, and for a finished one, in kB.
 const A_TARGET: u64 = 1;
 const UNDER_WAY: u64 = 64;
 const OVER: u64 = 4;
 
-/// The most that lists may take besides, in kB.
+/// The most that lists may take in addition, in kB.
 const IN_FLIGHT: u64 = 32 << 10;
 
-/// What allocator, connections and tasks take, however many objects there are, in kB.
+/// What allocator, connections and tasks take, independent of the number of objects, in kB.
 const SLACK: u64 = 8 << 10;
 
 #[tokio::test]
 async fn what_users_write_into_their_objects_takes_no_memory() {
     let _alone = ALONE.lock().await;
     let mut world = World::new("memory").await;
-    let binding = world.take_away_binding();
+    let binding = world.delete_binding();
     let empty = begin(&mut world).await.now;
 
     make_targets(&world, "large", LARGE, 250_000).await;
@@ -65,22 +66,22 @@ async fn what_users_write_into_their_objects_takes_no_memory() {
     at_most("at the most, in a start", again.peak, empty + waiting + IN_FLIGHT + SLACK);
     at_most("after another start", again.now, empty + waiting + SLACK);
 
-    // They were made while nobody checked their authors, and are rejected.
+    // They were created while nobody checked their authors, and are rejected.
     let from = world.plane.audited();
-    world.put_back_binding(binding);
+    world.restore_binding(binding);
     until_each_is(&world, from, "NotAuthorized").await;
     let over = targets + BULK_UPDATES * OVER;
     let last = begin(&mut world).await;
-    println!("{} kB after a start with as many that are over, {} kB at the most", last.now, last.peak);
-    at_most("at the most, in a start with those that are over", last.peak, empty + over + IN_FLIGHT + SLACK);
-    at_most("after a start with those that are over", last.now, empty + over + SLACK);
+    println!("{} kB after a start with as many finished ones, {} kB at the most", last.now, last.peak);
+    at_most("at the most, in a start with the finished ones", last.peak, empty + over + IN_FLIGHT + SLACK);
+    at_most("after a start with the finished ones", last.now, empty + over + SLACK);
 }
 
 fn at_most(when: &str, found: u64, bound: u64) {
     assert!(found <= bound, "{found} kB {when}, which is more than {bound} kB");
 }
 
-/// In kB, once all was listed.
+/// In kB, once everything was listed.
 struct Started {
     now: u64,
     peak: u64,
@@ -104,7 +105,7 @@ fn resident(world: &World) -> u64 {
     memory(world.operator.pid(), "VmRSS")
 }
 
-/// Makes Executions with so many bytes of annotations.
+/// Creates Executions with this many bytes of annotations.
 async fn make_targets(world: &World, name: &str, count: u64, bytes: usize) {
     world.own(Kind::Execution, name, "RUNNING").await;
     multiply(world, "executions", name, count, bytes).await;
@@ -120,7 +121,7 @@ async fn make_bulk_updates(world: &World) {
     multiply(world, "bulkupdates", "waits", BULK_UPDATES, 250_000).await;
 }
 
-/// Makes as many of an object as that, with so many bytes of annotations, as quickly as etcd takes them.
+/// Creates this many copies of an object, with this many bytes of annotations, as fast as etcd accepts them.
 async fn multiply(world: &World, plural: &str, name: &str, count: u64, bytes: usize) {
     let key = |name: &str| etcd::key(plural, &world.namespace, name);
     let mut object = etcd::get(world.plane, &key(name)).await.unwrap();
@@ -134,7 +135,7 @@ async fn multiply(world: &World, plural: &str, name: &str, count: u64, bytes: us
     etcd::put(world.plane, (1..count).map(of)).await;
 }
 
-/// Waits until the operator has put this reason on record for each since the audit log was so long.
+/// Waits until the operator has recorded this reason for each, from this offset in the audit log.
 async fn until_each_is(world: &World, from: u64, reason: &str) {
     let all = || async {
         let mut requests = world.plane.requests_since(from, &world.operator.user);

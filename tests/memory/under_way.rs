@@ -1,5 +1,5 @@
-//! How much memory a BulkUpdate takes at its largest, in each of the states in which it may stay: counted as it is allocated,
-//! with an API server that answers as it is told to.
+//! The maximum memory of a BulkUpdate in each state in which it may stay: counted as it is allocated, with a fake API
+//! server.
 
 use std::{
     sync::{
@@ -30,17 +30,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{ALLOCATOR, ALONE};
 
-/// What all of them share is divided among so many.
+/// The shared part is divided by this number.
 const BULK_UPDATES: usize = 10;
 
-/// What an allocator adds to each allocation: glibc a word, and up to a multiple of two.
+/// The overhead of an allocation: with glibc a word, and rounding up.
 const OVERHEAD: i64 = 16;
 
-/// What may be kept of one that is under way and of one that is over, in bytes.
+/// The most that may be kept for an active one and for a finished one, in bytes.
 const UNDER_WAY: f64 = 64.0 * 1024.0;
 const OVER: f64 = 4.0 * 1024.0;
 
-/// One state, and how it comes about.
+/// One state, and how it is reached.
 #[derive(Clone, Copy)]
 struct State {
     what: &'static str,
@@ -48,9 +48,9 @@ struct State {
     unchecked: bool,
     /// The state of its targets, if the index knows them.
     targets: Option<&'static str>,
-    /// Whether the watch of targets comes up with what was written.
+    /// Whether the watch of targets shows what was written.
     watched: bool,
-    /// Its status, where an earlier process has left one: that of each item but the first, which is scheduled.
+    /// The status that an earlier process has left, if any: that of each item except the first, which is scheduled.
     left: Option<fn() -> Value>,
     time_to_live: Option<u32>,
     /// The answers about targets, and the flag.
@@ -111,9 +111,9 @@ fn a_bulk_update_has_a_bound_in_each_state_that_lasts() {
             left: Some(|| left("Failed")),
             ..STATE
         },
-        State { what: "is over", left: Some(over), at_most: OVER, ..STATE },
+        State { what: "is finished", left: Some(over), at_most: OVER, ..STATE },
         State {
-            what: "is over, and to be deleted in a day",
+            what: "is finished, and to be deleted in a day",
             left: Some(over),
             time_to_live: Some(86_400),
             at_most: OVER,
@@ -128,12 +128,12 @@ fn a_bulk_update_has_a_bound_in_each_state_that_lasts() {
             println!("{}: {:.1} kB of {:.0}", state.what, kept / 1024.0, state.at_most / 1024.0);
             beyond.extend((kept > state.at_most).then_some(state.what));
         }
-        assert!(beyond.is_empty(), "they take more memory than they may: {beyond:?}");
+        assert!(beyond.is_empty(), "they take more memory than allowed: {beyond:?}");
     };
     runtime.unwrap().block_on(measure);
 }
 
-/// How many bytes are kept of one that is in this state.
+/// The number of bytes kept for one in this state.
 async fn kept(state: &State) -> f64 {
     let scope = Scope { kind: Kind::Execution, namespace: None };
     let index = Index::new([]);
@@ -212,7 +212,7 @@ fn context(state: State, index: &Arc<Index>) -> Arc<Context> {
     })
 }
 
-/// As long as the schema takes it. What comes before the dash says which BulkUpdate it belongs to.
+/// The longest that the schema accepts. The part before the dash says which BulkUpdate it belongs to.
 fn id(bulk: usize, at: usize) -> String {
     format!("{bulk:0>20}-{at:0>43}")
 }
@@ -275,7 +275,7 @@ fn over() -> Value {
     status
 }
 
-/// The target of this path, or of this name.
+/// The target of this path, or with this name.
 fn object(path: &str, version: &str, state: &str) -> Value {
     let name = last_of(path);
     json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution",
@@ -284,7 +284,7 @@ fn object(path: &str, version: &str, state: &str) -> Value {
         "spec": {}, "status": {"state": state}})
 }
 
-/// It is there still, because of a finalizer.
+/// It still exists, because of a finalizer.
 fn deleted(_: &str, path: &str) -> (u16, Value) {
     let mut object = object(path, "30000000", "DEAD");
     object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
@@ -300,7 +300,7 @@ fn flag() -> (u16, Value) {
     (200, json!({"metadata": {"uid": "u", "resourceVersion": "1"}, "data": data}))
 }
 
-/// As whatever stands before the API server may refuse.
+/// A refusal by something between the operator and the API server.
 fn refused(path: &str) -> (u16, Value) {
     (500, json!({"kind": "Status", "code": 500, "message": format!("{path}: {}", "m".repeat(3000))}))
 }

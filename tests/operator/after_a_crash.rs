@@ -1,5 +1,5 @@
-//! What becomes of planned items when the world has moved on while the operator was away: each row of the table of
-//! planned items, brought about by hand between a SIGKILL and a new start.
+//! Planned items when objects have changed while the operator was down: each row of the table of planned items,
+//! arranged by hand between a SIGKILL and a restart.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use k8s_openapi::jiff::Timestamp;
@@ -9,10 +9,10 @@ use support::{World, conditions, count, item, outcome, until};
 
 const KIND: Kind = Kind::Execution;
 
-/// Stops that are written first, one at a time, so that the operator is killed before it comes to the others.
+/// Stops that are written first, one at a time, so that the operator is killed before it reaches the others.
 const FIRST: usize = 60;
 
-/// Has the operator plan `FIRST` stops and then `items`, and kills it before it comes to those.
+/// Lets the operator plan `FIRST` stops and then `items`, and kills it before it reaches those.
 async fn plan_and_kill(world: &mut World, more: Value) {
     let mut items = Vec::new();
     for n in 0..FIRST {
@@ -28,7 +28,7 @@ async fn plan_and_kill(world: &mut World, more: Value) {
     world.submit("planned", json!({"executions": items})).await;
     until("some writes", || async { world.writes().len() >= 3 }).await;
     world.operator.kill();
-    assert!(world.writes().len() < FIRST, "there was no middle");
+    assert!(world.writes().len() < FIRST, "it was not in the middle of the work");
     let status = recorded(world).await;
     for entry in &status.items(KIND)[FIRST..] {
         assert_eq!(entry.result, ItemResult::Planned, "{entry:?}");
@@ -111,8 +111,7 @@ async fn each_planned_item_becomes_what_its_object_says() {
     world.set_status(KIND, "stop-wrong-state", json!({"state": "COMPLETED"})).await;
     world.set_status(KIND, "delete-wrong-state", json!({"state": "RUNNING"})).await;
     world.set_status(KIND, "stop-pending", json!({"targetStatus": "STOPPED"})).await;
-    // A plan made on a cache that was behind names an older object: it can't be timed from outside, so the record is
-    // made to look so.
+    // A plan from a stale cache names an older object: this cannot be timed from outside, so the record is edited.
     let mut status = recorded(&world).await;
     let lists = status.executions.as_mut().unwrap();
     for entry in lists.iter_mut().filter(|e| e.id.ends_with("corrected")) {
@@ -173,7 +172,7 @@ async fn with_the_flag_off_it_says_what_it_does_not_know() {
     let before = world.writes().len();
     world.operator.start(&[]);
     let status = world.finished("planned").await;
-    // What had been done is seen on the objects; what had not might yet be, by a request of the killed process.
+    // What had been done is visible on the objects; the rest might still be done by a request of the killed process.
     assert_eq!(count(&status, ItemResult::Settled), done);
     for entry in status.items(KIND).iter().filter(|e| e.result != ItemResult::Settled) {
         assert_eq!(outcome(&status, KIND, &entry.id), "Failed OutcomeUnknown");
@@ -191,18 +190,18 @@ async fn stopped(world: &World) -> usize {
 }
 
 #[tokio::test]
-async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does_not_have_neither() {
+async fn items_missing_from_the_status_or_the_spec_are_not_carried_out() {
     let mut world = World::new("tampered").await;
-    world.own(KIND, "struck-out", "RUNNING").await;
+    world.own(KIND, "removed", "RUNNING").await;
     world.own(KIND, "swapped", "STOPPED").await;
     world.own(KIND, "smuggled-in", "STOPPED").await;
-    plan_and_kill(&mut world, json!([stop("struck-out"), delete("swapped")])).await;
+    plan_and_kill(&mut world, json!([stop("removed"), delete("swapped")])).await;
     let mut status = recorded(&world).await;
     let list = status.executions.as_mut().unwrap();
     let mut smuggled = list.last().unwrap().clone();
     smuggled.id = "smuggled-in".into();
     smuggled.uid = world.find(KIND, "smuggled-in").await.unwrap().metadata.uid.map(Into::into);
-    list.retain(|e| *e.id != *"struck-out");
+    list.retain(|e| *e.id != *"removed");
     list.iter_mut().find(|e| *e.id == *"swapped").unwrap().target_status =
         ai_api_operator::api::TargetStatus::Stopped;
     list.push(smuggled);
@@ -211,12 +210,12 @@ async fn what_the_status_does_not_have_is_not_carried_out_and_what_the_spec_does
 
     world.operator.start(&[]);
     let status = world.finished("planned").await;
-    for id in ["struck-out", "swapped"] {
+    for id in ["removed", "swapped"] {
         assert_eq!(outcome(&status, KIND, id), "Failed OutcomeUnknown");
         let message = item(&status, KIND, id).message.clone().unwrap();
         assert_eq!(&*message, "the status has no record of this item; check the object");
     }
-    for (id, state) in [("struck-out", "RUNNING"), ("swapped", "STOPPED"), ("smuggled-in", "STOPPED")] {
+    for (id, state) in [("removed", "RUNNING"), ("swapped", "STOPPED"), ("smuggled-in", "STOPPED")] {
         assert_eq!(world.find(KIND, id).await.unwrap().data["status"]["state"], state);
     }
     assert!(status.items(KIND).iter().all(|e| *e.id != *"smuggled-in"));

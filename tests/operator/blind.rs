@@ -1,4 +1,4 @@
-//! Policy and binding can't be watched any more: what they said last does not count for ever.
+//! Policy and binding cannot be watched any more: what was seen last expires.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use ai_api_operator::api::Kind;
 use serde_json::json;
 use support::{World, conditions, control_plane::ControlPlane, within};
 
-/// What stands in the log and in the conditions.
+/// The text in the log and in the conditions.
 const BLIND: &str = "cannot be watched any more";
 
-/// A watch lasts a minute and then is refused, and as long it may take until one is tried again; between these come the thirty
+/// A watch lasts a minute and then is refused, and the next attempt may be as long after; between these come the thirty
 /// seconds.
-const PATIENCE: Duration = Duration::from_mins(4);
+const TIMEOUT: Duration = Duration::from_mins(4);
 
 #[tokio::test]
-async fn who_may_not_watch_the_policy_any_more_plans_nothing() {
+async fn an_operator_that_may_no_longer_watch_the_policy_plans_nothing() {
     let mut world = World::new("admission-blind").await;
     world.operator.start(&["--require-admission-policy"]);
     world.operator.until_ready().await;
     assert!(!world.operator.log().contains(BLIND));
     world.kubectl_ok(&["delete", "clusterrolebinding", "test-admission-blind-admission"], "");
-    let blind = within(PATIENCE, Duration::from_secs(1), || async { world.operator.log().contains(BLIND) });
+    let blind = within(TIMEOUT, Duration::from_secs(1), || async { world.operator.log().contains(BLIND) });
     assert!(blind.await, "{}", world.operator.log());
 
     world.own(Kind::Execution, "exec-1", "STOPPED").await;
@@ -32,7 +32,7 @@ async fn who_may_not_watch_the_policy_any_more_plans_nothing() {
     assert!(message.contains(BLIND) && message.contains("bulkupdates.aiapi.dev"), "{message}");
 
     ControlPlane::get().install_operator(&world.client, &world.namespace).await;
-    let sees = within(PATIENCE, Duration::from_secs(1), || async {
+    let sees = within(TIMEOUT, Duration::from_secs(1), || async {
         let bulk = world.bulk_updates().get("waits").await.unwrap();
         let ready = bulk.status.and_then(|status| status.condition("Ready").cloned());
         ready.is_some_and(|ready| !ready.message.contains(BLIND))

@@ -1,4 +1,4 @@
-//! What a BulkUpdate costs, as far as no time is in it: requests, and the bytes of its status. `make bench` measures the rest.
+//! What a BulkUpdate costs, apart from time: requests, and the bytes of its status. `make bench` measures the rest.
 
 use ai_api_operator::api::{ItemResult, Kind};
 use serde_json::{Value, json};
@@ -8,17 +8,17 @@ use support::{
     count,
 };
 
-/// The most bytes that the status of a hundred items may have.
+/// The maximum size of the status of a hundred items, in bytes.
 const LARGEST_STATUS: usize = 40_000;
 
-/// What the items of a request ask for: the state of each target, and the word.
+/// The items of a request: the state of each target, and the targetStatus.
 const SORTS: [(&str, &[(&str, &str)]); 3] = [
     ("stops", &[("RUNNING", "STOPPED")]),
     ("deletes", &[("STOPPED", "DELETED")]),
     ("mixed", &[("PENDING", "STOPPED"), ("UNKNOWN", "DELETED")]),
 ];
 
-/// Makes targets of both kinds, with ids as long as they can be; gives back what asks for them.
+/// Creates targets of both kinds, with ids of the maximum length; returns the items for them.
 async fn items(world: &World, prefix: &str, number: usize, sorts: &[(&str, &str)]) -> Value {
     let mut spec = json!({});
     for at in 0..number {

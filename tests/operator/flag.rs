@@ -12,7 +12,7 @@ async fn world_with_one(name: &str) -> World {
 }
 
 #[tokio::test]
-async fn anything_but_true_rejects_for_good_and_says_why() {
+async fn anything_but_true_rejects_permanently_and_says_why() {
     let world = world_with_one("flag-off").await;
     let executions = json!({"executions": [{"id": "running-1", "targetStatus": "STOPPED"}]});
     let both = json!({"executions": [{"id": "running-1", "targetStatus": "STOPPED"}],
@@ -46,7 +46,7 @@ async fn anything_but_true_rejects_for_good_and_says_why() {
         assert_eq!(status.condition("Ready").unwrap().message, message, "{text}");
         assert_eq!((status.start_time, status.summary, status.executions), (None, None, None), "{text}");
     }
-    // Text that is no YAML at all; the library's words for it are not ours to pin.
+    // Text that is not YAML at all; the library's message for it is not ours to pin.
     world.flag(Some("{executions: ")).await;
     let status = world.carry_out("no-yaml", executions.clone()).await;
     assert_eq!(status.condition("Ready").unwrap().reason, "MetaInvalid");
@@ -73,11 +73,11 @@ async fn anything_but_true_rejects_for_good_and_says_why() {
 #[tokio::test]
 async fn an_unreadable_flag_is_waited_for_and_the_conditions_say_so() {
     let world = world_with_one("flag-unreadable").await;
-    // It needs the right for its Lease, too.
+    // It also needs the right for its Lease.
     world.operator.until_ready().await;
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-operator"], "");
     let plane = support::control_plane::ControlPlane::get();
-    until("the right is gone", || async {
+    until("the right is revoked", || async {
         let can = [
             "auth",
             "can-i",
@@ -107,9 +107,9 @@ async fn an_unreadable_flag_is_waited_for_and_the_conditions_say_so() {
     assert_eq!(count(&status, ItemResult::Settled), 1);
 }
 
-/// One write at a time, so that there is a middle to switch it off in.
+/// One write at a time, so that it can be switched off in the middle.
 #[tokio::test]
-async fn switched_off_on_the_way_it_stops_the_writing() {
+async fn switching_the_flag_off_midway_stops_the_writes() {
     let mut world = World::new("flag-mid-way").await;
     let mut items = Vec::new();
     for n in 0..100 {
@@ -129,7 +129,7 @@ async fn switched_off_on_the_way_it_stops_the_writing() {
     println!("{settled} settled, {failed} failed, {late} writes after the answer to the switch");
     assert_eq!(settled, world.writes().len());
     assert_eq!(settled + failed, 100);
-    assert!(settled < 100, "there was no middle");
+    assert!(settled < 100, "it was not in the middle of the work");
     for item in status.items(Kind::Execution).iter().filter(|i| i.result == ItemResult::Failed) {
         assert_eq!(item.reason, Some(Reason::BulkUpdatesDisabled));
         assert_eq!(
@@ -141,6 +141,6 @@ async fn switched_off_on_the_way_it_stops_the_writing() {
         conditions(&status),
         ["Accepted True Planned", "Ready False ItemsFailed", "Stalled True ItemsFailed"]
     );
-    // Those in flight when it was seen may land, and the watch sees it at once.
+    // Writes in flight when it was seen may still arrive, and the watch sees it at once.
     assert!(late <= 8, "{late}");
 }

@@ -70,7 +70,7 @@ async fn hundred_items(world: &World) -> Value {
     for kind in Kind::ALL {
         let mut items = Vec::new();
         for n in 0..50 {
-            // As long as an id can be: the largest status that such a request has.
+            // The maximum length of an id: the largest status that such a request has.
             let id = format!("{:0>64}", format!("{}{n}", kind.plural()));
             let (state, target) = if n % 2 == 0 { ("RUNNING", "STOPPED") } else { ("STOPPED", "DELETED") };
             world.own(kind, &id, state).await;
@@ -186,7 +186,7 @@ async fn an_item_of_each_refusal() {
         "of 7 items: 0 settled, 7 refused (NotFound 2, Replaced, CreatedLater, Terminating, StopPending, WrongState)"
     );
     assert!(writes(&world).is_empty());
-    // Each that the index suggests was confirmed by one read; what can't be a name needs none.
+    // Each item that the index suggests was confirmed by one read; an invalid name needs none.
     let reads = world.requests().into_iter().filter(|r| r.is_target() && r.verb == "get");
     let mut read: Vec<_> = reads.map(|r| r.name).collect();
     read.sort();
@@ -231,7 +231,7 @@ async fn completed_executions_are_deleted_only_if_the_admin_allows_it() {
 }
 
 #[tokio::test]
-async fn events_tell_what_was_accepted_rejected_and_finished() {
+async fn events_report_acceptance_rejection_and_the_end() {
     let world = World::running("events").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     let spec = json!({"executions": [{"id": "running-1", "targetStatus": "STOPPED"}]});
@@ -271,7 +271,7 @@ async fn events_tell_what_was_accepted_rejected_and_finished() {
     }
 }
 
-/// Nothing runs for it, and nobody asked: whoever wrote STOPPING there will know.
+/// It has no workload, and no BulkUpdate asked for it: that is up to the writer of the STOPPING.
 #[tokio::test]
 async fn a_target_without_work_that_is_stopping_is_left_alone() {
     let mut world = World::new("left-alone").await;
@@ -286,7 +286,7 @@ async fn a_target_without_work_that_is_stopping_is_left_alone() {
         let items = json!([{"id": "stopping", "targetStatus": verb}]);
         json!({"executions": items, "deployments": items})
     };
-    // It is there at the start, and seen with the flag off, and with the flag on.
+    // It exists at the start, and is seen with the flag off, and with the flag on.
     world.flag(None).await;
     world.operator.start(&[]);
     let status = world.carry_out("off", named("STOPPED")).await;
@@ -298,7 +298,7 @@ async fn a_target_without_work_that_is_stopping_is_left_alone() {
             assert_eq!(outcome(&status, kind, "stopping"), "Refused WrongState");
         }
     }
-    // It becomes one while the operator runs, and is seen by then.
+    // It gets into this state while the operator runs, which has seen it by then.
     for kind in Kind::ALL {
         world.own(kind, "stopping-later", "STOPPING").await;
         world.own(kind, "last", "RUNNING").await;

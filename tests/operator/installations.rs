@@ -1,5 +1,5 @@
-//! Several operators in one cluster, made from the shipped manifests, and what is refused on the way; and that the shipped Pods
-//! need nothing that a strict cluster refuses.
+//! Several operators in one cluster, installed from the shipped manifests, and which installations are refused; and
+//! that the shipped Pods need nothing that a strict cluster refuses.
 
 use std::{
     fs::{self, File},
@@ -20,7 +20,7 @@ use support::{
     until,
 };
 
-/// Folders with overlays of a user's own, beside a copy of this repository's manifests.
+/// Folders with a user's own overlays, beside a copy of this repository's manifests.
 struct Overlays(PathBuf);
 
 impl Overlays {
@@ -40,7 +40,7 @@ impl Overlays {
         Self(folder)
     }
 
-    /// A kustomization of this text; gives back its folder.
+    /// A kustomization with this content; returns its folder.
     fn kustomization(&self, name: &str, text: &str) -> String {
         let folder = self.0.join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -48,7 +48,7 @@ impl Overlays {
         folder.to_str().unwrap().to_owned()
     }
 
-    /// The component single-namespace for another namespace, as the documentation says that one makes it.
+    /// The component single-namespace for another namespace, made as documented.
     fn component_for(&self, watched: &str) -> String {
         let from = self.0.join("deploy/components/single-namespace");
         let to = self.0.join(format!("deploy/components/for-{watched}"));
@@ -61,7 +61,7 @@ impl Overlays {
         format!("../deploy/components/for-{watched}")
     }
 
-    /// An operator in a namespace of its own that serves another one; `more` is what else its kustomization says.
+    /// An operator in a namespace of its own that serves another one; `more` is added to its kustomization.
     fn operator(&self, own: &str, watched: &str, more: &str) -> String {
         let below = format!("{own}-below");
         let text = format!("namespace: {own}\nresources: [../deploy/installation]\n{more}");
@@ -112,7 +112,7 @@ impl Installation {
         let arguments = arguments.as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
         let operator = Operator::new(plane, &client, own).await;
         let log = plane.folder.join(format!("{own}.installed.log"));
-        // `command` has begun with `controller`.
+        // `command` starts with `controller`.
         let process = operator
             .command()
             .env_remove("AI_API_REQUIRE_ADMISSION_POLICY")
@@ -188,7 +188,7 @@ async fn two_operators_side_by_side_each_serve_their_own_namespace() {
             allowed.iter().filter(|request| request.is_target_write() && request.succeeded()).collect();
         assert_eq!(stops.len(), 1, "{stops:#?}");
         assert_eq!(stops[0].namespace, mine.watched);
-        // Its own namespaces, and what has none: the policy, and whether it may.
+        // Its own namespaces, and cluster-wide requests: the policy, and access reviews.
         let places = ["", &mine.own, &mine.watched];
         let elsewhere: Vec<_> =
             requests.iter().filter(|request| !places.contains(&request.namespace.as_str())).collect();
@@ -205,19 +205,19 @@ async fn two_operators_side_by_side_each_serve_their_own_namespace() {
             }
         }
     }
-    // The first one leaves, and takes nothing with it that the second one needs.
+    // The first one is uninstalled, and removes nothing that the second one needs.
     let gone = one.overlay.clone();
     drop(one);
     let (ok, output) = plane.kubectl(&["delete", "-k", &gone, "--wait=false"], "");
     assert!(ok, "{output}");
     let left = ["list", "bulkupdates.aiapi.dev", "-n", "team-one"];
-    until("its rights are gone", || {
+    until("its rights are revoked", || {
         std::future::ready(!may("system:serviceaccount:ai-api-one:ai-api-operator", &left))
     })
     .await;
     assert!(two.accepts().await, "{}", two.log());
     two.carries_out("second").await;
-    // It learns of a policy that goes by its own binding to the right to see it.
+    // It learns that a policy is gone by its own binding to the right to see it.
     let policies = "validatingadmissionpolicies.admissionregistration.k8s.io/bulkupdates.aiapi.dev";
     for verb in ["list", "watch"] {
         assert!(may(&two.user, &[verb, policies]), "{verb}");
@@ -243,7 +243,7 @@ fn a_namespace_that_would_move_a_rolebinding_is_refused() {
         let (ok, output) = built(&overlays.kustomization(name, text));
         assert!(!ok && output.contains(sentence), "{name}: {output}");
     }
-    // Not what is right: below it, or none at all.
+    // Wrong placements: below it, or missing.
     for folder in [
         overlays.operator("mine", "team-mine", ""),
         overlays.kustomization("none", "resources: [../deploy/overlays/single-namespace]\n"),
@@ -254,7 +254,7 @@ fn a_namespace_that_would_move_a_rolebinding_is_refused() {
 }
 
 #[tokio::test]
-async fn whoever_the_operator_is_gets_its_rights_and_nobody_else() {
+async fn a_renamed_operator_gets_its_rights_and_nobody_else_does() {
     let plane = ControlPlane::get();
     let overlays = Overlays::new("renamed");
     for (own, watched, more, account) in [
@@ -275,7 +275,7 @@ async fn whoever_the_operator_is_gets_its_rights_and_nobody_else() {
             (vec!["delete", "executions.aiapi.dev", "-n", watched], true),
             (vec!["update", "bulkupdates.aiapi.dev", "--subresource=status", "-n", watched], true),
             (vec!["get", "configmaps/ai-api-meta", "-n", own], true),
-            // What the operator asks for by name is called the same everywhere.
+            // Objects that the operator refers to by name have the same name everywhere.
             (vec!["update", "leases.coordination.k8s.io/ai-api-operator", "-n", own], true),
             (
                 vec![
@@ -289,14 +289,14 @@ async fn whoever_the_operator_is_gets_its_rights_and_nobody_else() {
             (vec!["get", "configmaps/another", "-n", own], false),
             (vec!["update", "leases.coordination.k8s.io/ai-api-operator", "-n", watched], false),
         ] {
-            // What was bound a moment ago the authorizer learns of from a watch.
+            // The authorizer learns of new bindings from a watch.
             until(&format!("{user}: {right:?} {wanted}"), || {
                 std::future::ready(may(&user, &right) == wanted)
             })
             .await;
         }
     }
-    // The operator of deploy/base has kept what it had.
+    // The operator of deploy/base is unchanged.
     let base = "system:serviceaccount:ai-api-system:ai-api-operator";
     assert!(may(base, &["delete", "executions.aiapi.dev", "-n", "team-plain"]));
     assert!(may(
@@ -312,7 +312,7 @@ fn the_shipped_pods_are_restricted_and_leave_their_user_to_the_cluster() {
         "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
     let (ok, output) = plane.kubectl(&["create", "-f", "-"], &namespace.to_string());
     assert!(ok, "{output}");
-    // The template as a Pod: of a Deployment the API server only warns.
+    // The template as a Pod: for a Deployment the API server only warns.
     let admitted = |mut spec: Value| {
         spec["serviceAccountName"] = json!("default");
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": "strict"}, "spec": spec});
@@ -324,7 +324,7 @@ fn the_shipped_pods_are_restricted_and_leave_their_user_to_the_cluster() {
         let spec = &deployment["spec"]["template"]["spec"];
         let (ok, output) = admitted(spec.clone());
         assert!(ok, "{folder}: {output}");
-        // And it is that very check that admits it.
+        // It is that check that admits it.
         for (part, without) in [
             ("/securityContext", "seccompProfile"),
             ("/securityContext", "runAsNonRoot"),
@@ -343,13 +343,13 @@ fn the_shipped_pods_are_restricted_and_leave_their_user_to_the_cluster() {
         for id in ["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"] {
             assert!(!text.contains(id), "{folder} has {id}");
         }
-        // So whoever runs it reads what is mounted as others do.
+        // So the operator, as another user, reads mounted files as others do.
         for volume in spec["volumes"].as_array().into_iter().flatten() {
             let mode = volume["secret"]["defaultMode"].as_u64().unwrap();
             assert_eq!(mode & 0o004, 0o004, "{folder}: {volume}");
         }
     }
-    // Without an id, kubelet has the image's word that it is not root's: that has to be a number.
+    // Without an id, kubelet needs a numeric user in the image to verify that it is not root.
     let dockerfile = fs::read_to_string(Path::new(PROJECT).join("Dockerfile")).unwrap();
     let user = dockerfile.lines().rfind(|line| line.starts_with("USER ")).unwrap();
     let id: u32 = user["USER ".len()..].split(':').next().unwrap().parse().unwrap();

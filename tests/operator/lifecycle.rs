@@ -45,7 +45,7 @@ async fn not_after_rejects_what_is_made_too_late() {
 }
 
 #[tokio::test]
-async fn what_was_not_planned_in_time_never_is() {
+async fn a_missed_starting_deadline_rejects() {
     let mut world = World::new("starting-deadline").await;
     let items = running(&world, 1).await;
     let bulk = world.submit("late", json!({"executions": items, "startingDeadlineSeconds": 1})).await;
@@ -89,7 +89,7 @@ async fn a_delete_settles_when_the_finalizers_are_gone() {
 }
 
 #[tokio::test]
-async fn who_owns_a_label_still_owns_it_after_the_status_was_written() {
+async fn field_managers_keep_their_labels_after_a_status_write() {
     let world = World::running("owners").await;
     let items = running(&world, 1).await;
     let apply = |metadata: Value| {
@@ -103,7 +103,7 @@ async fn who_owns_a_label_still_owns_it_after_the_status_was_written() {
     world.finished("owned").await;
     let metadata = world.bulk_updates().get("owned").await.unwrap().metadata;
     assert_eq!((metadata.labels.unwrap().len(), metadata.annotations.unwrap().len()), (1, 1));
-    // Who takes a label out of Git takes it away.
+    // Removing a label from Git removes it from the object.
     apply(json!({"name": "owned"}));
     let metadata = world.bulk_updates().get("owned").await.unwrap().metadata;
     assert_eq!((metadata.labels, metadata.annotations), (None, None));
@@ -145,7 +145,7 @@ async fn deleting_a_bulk_update_stops_it() {
     world.submit("regretted", json!({"executions": items})).await;
     until("some writes", || async { world.writes().len() >= 5 }).await;
     world.bulk_updates().delete("regretted", &DeleteParams::default()).await.unwrap();
-    // While as many others are carried out, which take turns with it, it would go on if it did not stop.
+    // Others that are carried out take turns with it, so it would continue for a while if it did not stop.
     let mut others = Vec::new();
     for n in 0..100 {
         let id = format!("another-{n}");
@@ -192,7 +192,7 @@ async fn one_that_lingers_while_it_is_deleted_keeps_its_record() {
 }
 
 #[tokio::test]
-async fn killed_on_the_way_it_goes_on_where_it_was() {
+async fn killed_in_the_middle_it_resumes() {
     let mut world = World::new("killed").await;
     let items = running(&world, 100).await;
     world.operator.start(&["--max-in-flight", "1"]);
@@ -200,20 +200,20 @@ async fn killed_on_the_way_it_goes_on_where_it_was() {
     until("some writes", || async { world.writes().len() >= 10 }).await;
     world.operator.kill();
     let before = world.writes().len();
-    assert!(0 < before && before < 100, "there was no middle: {before}");
+    assert!(0 < before && before < 100, "it was not in the middle of the work: {before}");
     println!("killed after {before} of 100 writes");
     world.operator.start(&[]);
     let status = world.finished("resumed").await;
     assert_eq!(count(&status, ItemResult::Settled), 100);
     each_was_written_once(&world);
-    // The API server may carry out what it was asked by a caller that is gone by now; it then notes a 504.
+    // The API server may carry out requests of a client that has disconnected; it then logs a 504.
     let cut_off = world.requests().into_iter().filter(|r| r.is_target_write() && r.code == 504);
     let landed: HashSet<_> = world.writes().into_iter().chain(cut_off).map(|w| w.name).collect();
     assert_eq!(landed.len(), 100);
 }
 
 #[tokio::test]
-async fn asked_to_end_it_records_what_it_has_done_and_exits_cleanly() {
+async fn on_sigterm_it_records_what_it_has_done_and_exits_cleanly() {
     let mut world = World::new("drained").await;
     let items = running(&world, 100).await;
     world.operator.start(&["--max-in-flight", "1", "--log-format", "json"]);
@@ -222,7 +222,7 @@ async fn asked_to_end_it_records_what_it_has_done_and_exits_cleanly() {
     assert!(world.operator.stop().success(), "{}", world.operator.log());
     let status = world.bulk_updates().get("drained").await.unwrap().status.unwrap();
     assert_eq!(count(&status, ItemResult::Settled), world.writes().len());
-    assert!(status.completion_time.is_none(), "there was no middle");
+    assert!(status.completion_time.is_none(), "it was not in the middle of the work");
     let lines = world.operator.log();
     assert!(
         lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|l| l["level"].is_string()))
@@ -258,7 +258,7 @@ async fn a_small_one_is_not_held_up_behind_large_ones() {
     }
 }
 
-/// Counted in turns, by the API server's audit log: how long they take says nothing.
+/// Counted in turns, by the API server's audit log: independent of time.
 #[tokio::test]
 async fn a_tenant_with_one_has_as_many_turns_as_a_tenant_with_many() {
     const CROWD: usize = 60;
@@ -284,13 +284,13 @@ async fn a_tenant_with_one_has_as_many_turns_as_a_tenant_with_many() {
     let first = writes.iter().position(of_lone).unwrap();
     let last = writes.iter().rposition(of_lone).unwrap();
     let between = (last + 1 - first) - LONE;
-    println!("{between} writes of the crowd beside {LONE}; {first} came before");
-    assert!(writes.len() < CROWD * 10 + LONE, "the crowd was done");
-    assert!(between <= 2 * LONE, "{between} writes of the crowd beside {LONE}");
+    println!("{between} writes of the crowd during {LONE} others; {first} came before");
+    assert!(writes.len() < CROWD * 10 + LONE, "the crowd had finished");
+    assert!(between <= 2 * LONE, "{between} writes of the crowd during {LONE} others");
 }
 
 #[tokio::test]
-async fn only_the_namespaces_that_it_is_told_are_watched() {
+async fn only_the_configured_namespaces_are_watched() {
     let mut first = World::new("watched-1").await;
     let second = World::new("watched-2").await;
     let third = World::new("watched-3").await;
@@ -298,7 +298,7 @@ async fn only_the_namespaces_that_it_is_told_are_watched() {
         running(world, 1).await;
     }
     let items = json!([{"id": "running-0", "targetStatus": "STOPPED"}]);
-    // Named twice is as good as once.
+    // Naming it twice is the same as once.
     first.operator.start(&["--watch-namespace", "watched-2", "--watch-namespace", "watched-1,watched-2"]);
     third.submit("unheard", json!({"executions": items})).await;
     for world in [&first, &second] {

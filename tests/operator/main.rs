@@ -1,7 +1,8 @@
-//! The operator against a real API server. The tests run in parallel on one control plane, each in its own namespaces, with an
-//! operator that watches only those. Tests that change what all share, such as CRDs, belong to `tests/exclusive`.
+//! The operator against a real API server. The tests run in parallel on one control plane, each in its own namespaces,
+//! with an operator that watches only those. Tests that change cluster-wide objects, such as CRDs, belong to
+//! `tests/exclusive`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod after_a_crash;
 mod blind;

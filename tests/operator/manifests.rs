@@ -1,4 +1,5 @@
-//! What the API server itself refuses, each with a sentence, and what it takes; and what the shipped roles give to people.
+//! What the API server itself refuses, each with a message, and what it accepts; and what the shipped roles give to
+//! people.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -149,7 +150,7 @@ fn accepted_manifests() {
 }
 
 #[test]
-fn what_was_asked_for_can_not_be_changed_afterwards() {
+fn the_items_are_immutable() {
     let all = json!({
         "executions": [{"id": "item-1", "targetStatus": "STOPPED"}, {"id": "item-2", "targetStatus": "DELETED"}],
         "deployments": items(1), "dryRun": true, "notAfter": "2026-12-31T00:00:00Z",
@@ -183,7 +184,7 @@ fn what_was_asked_for_can_not_be_changed_afterwards() {
         let sentence = format!("{field} cannot be set or unset after creation: create a new BulkUpdate");
         assert!(!ok && message.contains(&sentence), "unset {field}: {message}");
 
-        // The other way round: made without, it can't be given.
+        // The other way round: created without it, it cannot be set.
         let name = format!("without-{}", field.to_lowercase());
         let (ok, message) = apply(&manifest("BulkUpdate", &name, &spec));
         assert!(ok, "{message}");
@@ -202,7 +203,7 @@ fn what_was_asked_for_can_not_be_changed_afterwards() {
 }
 
 #[test]
-fn who_runs_it_can_not_be_changed_afterwards() {
+fn managed_by_is_immutable() {
     let replace = |kind: &str, name: &str, spec: Value| {
         ControlPlane::get().kubectl(&["replace", "-f", "-"], &manifest(kind, name, &spec))
     };
@@ -224,7 +225,7 @@ fn who_runs_it_can_not_be_changed_afterwards() {
 }
 
 #[test]
-fn an_object_that_nobody_has_seen_yet_says_so() {
+fn an_object_without_a_status_says_so() {
     let plane = ControlPlane::get();
     for (kind, spec) in
         [("Execution", json!({})), ("Deployment", json!({})), ("BulkUpdate", json!({"executions": items(1)}))]
@@ -250,12 +251,12 @@ fn an_object_that_nobody_has_seen_yet_says_so() {
 }
 
 #[test]
-fn people_without_rights_get_nowhere() {
+fn users_without_rights_are_refused() {
     let (ok, message) = ControlPlane::get().kubectl_as("alice", &["get", "bu"], "");
     assert!(!ok && message.contains("forbidden"), "{message}");
 }
 
-/// All that is shipped: what Kustomize makes, and the examples.
+/// Everything that is shipped: what Kustomize makes, and the examples.
 fn shipped() -> Vec<Value> {
     let mut all = Vec::new();
     for folder in ["base", "gateway", "overlays/requester", "overlays/single-namespace"] {
@@ -276,16 +277,16 @@ fn texts(list: &Value) -> BTreeSet<String> {
 
 const AGGREGATED: &str = "rbac.authorization.k8s.io/aggregate-to-";
 
-/// The Kubernetes roles that a role becomes a part of.
+/// The Kubernetes roles into which a role is aggregated.
 fn aggregated(role: &Value) -> BTreeSet<&str> {
     let labels = role["metadata"]["labels"].as_object().into_iter().flatten();
     labels.filter_map(|(label, value)| label.strip_prefix(AGGREGATED).filter(|_| value == "true")).collect()
 }
 
-/// What a role grants: resource and verb, of the group `aiapi.dev` and no other.
+/// What a role grants: resource and verb, of the group `aiapi.dev` only.
 fn granted(role: &Value) -> BTreeSet<(String, String)> {
     let name = &role["metadata"]["name"];
-    assert!(role.get("aggregationRule").is_none(), "{name} grows by what others add to it");
+    assert!(role.get("aggregationRule").is_none(), "{name} is an aggregated role");
     let mut granted = BTreeSet::new();
     for rule in role["rules"].as_array().unwrap() {
         assert_eq!(texts(&rule["apiGroups"]), BTreeSet::from(["aiapi.dev".to_owned()]), "{name}");
@@ -306,17 +307,17 @@ fn rights(of: &[(&str, &str)]) -> BTreeSet<(String, String)> {
 }
 
 #[test]
-fn people_are_given_no_more_than_to_see_to_ask_and_what_is_asked_for() {
+fn user_roles_grant_only_reading_requesting_and_what_is_requested() {
     let shipped = shipped();
     let of_kind = |kinds: [&'static str; 2]| {
         shipped.iter().filter(move |object| kinds.iter().any(|kind| object["kind"] == *kind))
     };
     let name = |role: &Value| role["metadata"]["name"].as_str().unwrap().to_owned();
-    // What a ServiceAccount is bound to is the operator's or the gateway's; all else is there to be given to people.
+    // Roles bound to a ServiceAccount are the operator's or the gateway's; all others are for people.
     let mut of_programs = BTreeSet::new();
     for binding in of_kind(["RoleBinding", "ClusterRoleBinding"]) {
         for subject in binding["subjects"].as_array().unwrap() {
-            assert_eq!(subject["kind"], "ServiceAccount", "nobody is given anything unasked: {binding}");
+            assert_eq!(subject["kind"], "ServiceAccount", "nobody gets a role by default: {binding}");
         }
         of_programs.insert((binding["roleRef"]["kind"].to_string(), binding["roleRef"]["name"].to_string()));
     }

@@ -1,5 +1,5 @@
-//! What users can store in objects that are valid all the same: no list, watch or answer fails for it, and every BulkUpdate has
-//! its answer.
+//! Odd but valid objects that users can store: no list, watch or answer fails because of them, and every BulkUpdate
+//! gets its answer.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn path(world: &World, plural: &str, name: &str) -> String {
     format!("/apis/aiapi.dev/v1alpha1/namespaces/{}/{plural}/{name}", world.namespace)
 }
 
-/// Changes what anybody may change who may patch the object.
+/// Changes fields that anybody who may patch the object can change.
 async fn patch(world: &World, plural: &str, name: &str, patch: &Value) {
     let request = http::Request::patch(path(world, plural, name))
         .header("content-type", "application/merge-patch+json")
@@ -19,24 +19,24 @@ async fn patch(world: &World, plural: &str, name: &str, patch: &Value) {
     world.client.request::<Value>(request.unwrap()).await.unwrap();
 }
 
-/// Its status, whatever its metadata hold.
+/// Its status, whatever its metadata contain.
 async fn status(world: &World, name: &str) -> BulkUpdateStatus {
     let request = http::Request::get(path(world, "bulkupdates", name)).body(Vec::new()).unwrap();
     let object: Value = world.client.request(request).await.unwrap();
     serde_json::from_value(object["status"].clone()).unwrap()
 }
 
-/// Its status at the end. What stands there before need not be readable.
+/// Its status at the end. Earlier content need not be readable.
 async fn over(world: &World, name: &str) -> BulkUpdateStatus {
     let request = || http::Request::get(path(world, "bulkupdates", name)).body(Vec::new()).unwrap();
-    until(&format!("{name} is over"), || async {
+    until(&format!("{name} is finished"), || async {
         world.client.request::<Value>(request()).await.unwrap()["status"]["completionTime"].is_string()
     })
     .await;
     status(world, name).await
 }
 
-/// Waits until it says so. What else stands there need not be readable.
+/// Waits until it says so. Other content need not be readable.
 async fn is_ready(world: &World, name: &str, reason: &str) {
     let request = || http::Request::get(path(world, "bulkupdates", name)).body(Vec::new()).unwrap();
     until_ok(&format!("{name} is {reason}"), || async {
@@ -57,7 +57,7 @@ fn stop(id: &str) -> Value {
     json!({"executions": [{"id": id, "targetStatus": "STOPPED"}]})
 }
 
-/// Metadata that the client library can't decode, or that would fill up the operator.
+/// Metadata that the client library cannot decode, or that would fill up the operator.
 fn odd() -> Value {
     let entry = |n: usize, time: &str| {
         json!({"manager": format!("m{n}"), "operation": "Update", "apiVersion": "aiapi.dev/v1alpha1", "time": time,
@@ -74,7 +74,7 @@ fn odd() -> Value {
 }
 
 #[tokio::test]
-async fn odd_metadata_stops_and_blinds_nothing_while_it_runs_and_after_a_restart() {
+async fn odd_metadata_blocks_nothing_while_it_runs_and_after_a_restart() {
     let mut world = World::running("odd-metadata").await;
     let managed = json!({"managedBy": OTHER});
     for id in ["settles-1", "settles-2"] {
@@ -85,13 +85,13 @@ async fn odd_metadata_stops_and_blinds_nothing_while_it_runs_and_after_a_restart
     patch(&world, "bulkupdates", "settling", &odd()).await;
     patch(&world, "executions", "settles-1", &odd()).await;
     patch(&world, "executions", "settles-2", &odd()).await;
-    // What is odd is served, and what is not as well.
+    // Odd objects are served, and ordinary ones as well.
     world.submit("odd-target", stop("settles-2")).await;
     ready(&world, "odd-target", "Settling").await;
     world.own(Kind::Execution, "plain-1", "RUNNING").await;
     world.submit("plain-1", stop("plain-1")).await;
     ready(&world, "plain-1", "Settled").await;
-    // A watch brings it, and the odd BulkUpdate's status is written.
+    // A watch shows it, and the odd BulkUpdate's status is written.
     world.set_status(Kind::Execution, "settles-1", json!({"state": "STOPPED"})).await;
     assert_eq!(count(&ready(&world, "settling", "Settled").await, ItemResult::Settled), 1);
 
@@ -105,7 +105,7 @@ async fn odd_metadata_stops_and_blinds_nothing_while_it_runs_and_after_a_restart
     for name in ["odd-target", "unseen"] {
         assert_eq!(count(&ready(&world, name, "Settled").await, ItemResult::Settled), 1, "{name}");
     }
-    // What others own of its metadata they still own.
+    // Other field managers still own their metadata.
     let request = http::Request::get(path(&world, "bulkupdates", "unseen")).body(Vec::new()).unwrap();
     let object: Value = world.client.request(request).await.unwrap();
     assert_eq!(object["metadata"]["annotations"], odd()["metadata"]["annotations"]);
@@ -193,13 +193,13 @@ async fn what_the_schema_takes_is_answered_and_the_rest_is_refused_by_the_api_se
 }
 
 #[tokio::test]
-async fn whatever_stands_in_a_status_it_comes_to_an_end() {
+async fn any_content_of_a_status_leads_to_an_end() {
     let mut world = World::new("odd-status").await;
     let managed = json!({"managedBy": OTHER});
     let planned = json!({"id": "held", "targetStatus": "STOPPED", "result": "Planned"});
     let times = ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00+12:00", "2026-01-01T00:00:00.123456789Z"];
     for (n, time) in times.iter().enumerate() {
-        // Two, for a stop of one BulkUpdate's is another's StopPending.
+        // Two, because a stop of one BulkUpdate is StopPending for the other.
         for id in ["held", "asked"] {
             world.target(Kind::Execution, id, managed.clone(), json!({"state": "RUNNING"})).await;
         }
@@ -207,12 +207,12 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
             ("started", json!({"startTime": time})),
             ("recorded", json!({"startTime": time, "executions": [planned]})),
             (
-                "told",
+                "reported",
                 json!({"conditions": [{"type": "Ready", "status": "False", "reason": "r", "message": "",
                 "lastTransitionTime": time}], "observedGeneration": i64::MAX}),
             ),
         ] {
-            let id = if name == "told" { "asked" } else { "held" };
+            let id = if name == "reported" { "asked" } else { "held" };
             let name = format!("{name}-{n}");
             world.submit(&name, stop(id)).await;
             patch(&world, "bulkupdates", &format!("{name}/status"), &json!({"status": status})).await;
@@ -222,8 +222,8 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
         let status = over(&world, &format!("started-{n}")).await;
         let reason = item(&status, Kind::Execution, "held").reason.map(|reason| format!("{reason:?}"));
         assert_eq!(reason.as_deref(), Some("OutcomeUnknown"), "{time}: {status:?}");
-        // One without a uid is corrected: the object is older than the request, and is decided on anew.
-        for name in ["recorded", "told"] {
+        // One without a uid is corrected: the object is older than the request, and is decided on again.
+        for name in ["recorded", "reported"] {
             is_ready(&world, &format!("{name}-{n}"), "Settling").await;
         }
         world.operator.stop();
@@ -233,7 +233,7 @@ async fn whatever_stands_in_a_status_it_comes_to_an_end() {
     }
 }
 
-/// As many labels as that, with a note of that length, on a BulkUpdate.
+/// This many labels, and a note of this length, on a BulkUpdate.
 fn with_labels(count: usize, note: usize) -> Value {
     let label = |n: usize| (format!("{}.example.com/l{n}", "x".repeat(40)), "v".repeat(60).into());
     let labels: serde_json::Map<_, Value> = (0..count).map(label).collect();
@@ -241,7 +241,7 @@ fn with_labels(count: usize, note: usize) -> Value {
     json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": metadata, "spec": stop("exec-1")})
 }
 
-/// The largest number for which it holds, which it does for 0 and for none above the largest.
+/// The largest number for which it holds, given that it holds for 0 and for none above the largest.
 async fn largest(mut beyond: usize, holds: impl AsyncFn(usize) -> bool) -> usize {
     let mut known = 0;
     while beyond - known > 1 {
@@ -256,7 +256,7 @@ async fn largest(mut beyond: usize, holds: impl AsyncFn(usize) -> bool) -> usize
 }
 
 #[tokio::test]
-async fn of_one_that_leaves_no_room_for_a_status_an_event_speaks() {
+async fn an_object_too_large_for_a_status_is_reported_in_an_event() {
     let mut world = World::new("large").await;
     world.own(Kind::Execution, "exec-1", "RUNNING").await;
     world.next_second().await;
@@ -296,7 +296,7 @@ async fn of_one_that_leaves_no_room_for_a_status_an_event_speaks() {
     .await;
     assert_eq!(world.operator.log().matches("cannot write the status").count(), 1);
     assert!(world.writes().is_empty(), "nothing is written without a plan on record");
-    // The others are served, and it is too, once there is room.
+    // The others are served, and it is too, once there is space.
     world.carry_out("small", stop("exec-1")).await;
     patch(&world, "bulkupdates", "large", &json!({"metadata": {"labels": null}})).await;
     let status = over(&world, "large").await;

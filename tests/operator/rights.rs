@@ -1,11 +1,11 @@
-//! Requests that the API server refuses: rights taken away, policies, and what the status says then.
+//! Requests that the API server refuses: missing rights, policies, and what the status says then.
 
 use ai_api_operator::api::{ItemResult, Kind};
 use serde_json::{Value, json};
 use support::{World, conditions, count, item, outcome, until};
 
 /// Gives the operator the shipped role without this verb on these resources of the group.
-fn take_away(world: &World, verb: &str, resource: &str) {
+fn revoke(world: &World, verb: &str, resource: &str) {
     let role = world.kubectl_ok(&["get", "clusterrole", "ai-api-operator", "-o", "json"], "");
     let role: Value = serde_json::from_str(&role).unwrap();
     let mut rules = Vec::new();
@@ -32,16 +32,16 @@ fn take_away(world: &World, verb: &str, resource: &str) {
     world.kubectl_ok(&["replace", "--force", "-f", "-"], &binding.to_string());
 }
 
-/// Waits until the authorizer knows it.
-async fn until_it_may_not(world: &World, verb: &str, resource: &str) {
+/// Waits until the authorizer has seen it.
+async fn until_revoked(world: &World, verb: &str, resource: &str) {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let resource = format!("{resource}.aiapi.dev");
     let subresource = format!("--subresource={subresource}");
     let can = ["auth", "can-i", verb, &resource, &subresource, "--as", &world.operator.user];
-    until("the right is gone", || async { !world.kubectl(&can, "").0 }).await;
+    until("the right is revoked", || async { !world.kubectl(&can, "").0 }).await;
 }
 
-async fn give_back(world: &World) {
+async fn restore(world: &World) {
     let binding = format!("test-{}", world.namespace);
     world.kubectl_ok(&["delete", "clusterrolebinding", &binding], "");
     let plane = support::control_plane::ControlPlane::get();
@@ -53,8 +53,8 @@ async fn a_write_that_stays_forbidden_fails_and_the_others_go_on() {
     let world = World::running("forbidden").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
-    take_away(&world, "delete", "executions");
-    until_it_may_not(&world, "delete", "executions").await;
+    revoke(&world, "delete", "executions");
+    until_revoked(&world, "delete", "executions").await;
     let spec = json!({"executions": [
         {"id": "running-1", "targetStatus": "STOPPED"}, {"id": "stopped-1", "targetStatus": "DELETED"},
         {"id": "not-there", "targetStatus": "DELETED"}]});
@@ -71,7 +71,7 @@ async fn a_write_that_stays_forbidden_fails_and_the_others_go_on() {
     let expected = ["Accepted True Planned", "Ready False ItemsFailed", "Stalled True ItemsFailed"];
     assert_eq!(conditions(&status), expected);
 
-    // With a deadline nearer than the 10 s for which it is tried, that comes first.
+    // A deadline that is nearer than the 10 s of retries comes first.
     let mut hurried = spec;
     hurried["executions"] = json!([{"id": "stopped-1", "targetStatus": "DELETED"}]);
     hurried["activeDeadlineSeconds"] = json!(1);
@@ -85,8 +85,8 @@ async fn a_write_that_stays_forbidden_fails_and_the_others_go_on() {
 #[tokio::test]
 async fn a_refusal_that_can_not_be_confirmed_waits() {
     let world = World::running("unconfirmed").await;
-    take_away(&world, "get", "executions");
-    until_it_may_not(&world, "get", "executions").await;
+    revoke(&world, "get", "executions");
+    until_revoked(&world, "get", "executions").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
     let spec = json!({"executions": [
         {"id": "not-there", "targetStatus": "DELETED"}, {"id": "stopped-1", "targetStatus": "DELETED"}]});
@@ -97,7 +97,7 @@ async fn a_refusal_that_can_not_be_confirmed_waits() {
     let message = &status.condition("Ready").unwrap().message;
     assert!(message.starts_with("cannot read Execution not-there: 403"), "{message}");
     assert!(world.find(Kind::Execution, "stopped-1").await.is_some(), "nothing is written without a plan");
-    give_back(&world).await;
+    restore(&world).await;
     let status = world.finished("waits").await;
     assert_eq!(outcome(&status, Kind::Execution, "not-there"), "Refused NotFound");
     assert_eq!(outcome(&status, Kind::Execution, "stopped-1"), "Settled");
@@ -107,22 +107,22 @@ async fn a_refusal_that_can_not_be_confirmed_waits() {
 async fn nothing_is_written_while_the_status_can_not_be() {
     let world = World::running("no-status").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;
-    take_away(&world, "update", "bulkupdates/status");
-    until_it_may_not(&world, "update", "bulkupdates/status").await;
+    revoke(&world, "update", "bulkupdates/status");
+    until_revoked(&world, "update", "bulkupdates/status").await;
     world.submit("waits", json!({"executions": [{"id": "stopped-1", "targetStatus": "DELETED"}]})).await;
-    // It is tried again and again, and told once.
+    // It is retried, and logged once.
     until("a plan that is refused again", || async {
         world.requests().iter().filter(|r| r.is_record() && r.code == 403).count() >= 3
     })
     .await;
     assert_eq!(world.operator.log().matches("cannot write the status; retrying").count(), 1);
     assert!(world.requests().iter().all(|r| !r.is_target_write()));
-    give_back(&world).await;
+    restore(&world).await;
     assert_eq!(count(&world.finished("waits").await, ItemResult::Settled), 1);
 }
 
 #[tokio::test]
-async fn a_write_that_a_policy_refuses_fails_with_the_servers_words() {
+async fn a_write_refused_by_a_policy_fails_with_the_servers_message() {
     let world = World::running("policy").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.own(Kind::Execution, "running-2", "RUNNING").await;
@@ -154,6 +154,6 @@ async fn a_write_that_a_policy_refuses_fails_with_the_servers_words() {
     assert!(message.starts_with("422: ") && message.len() <= 120 && message.ends_with('…'), "{message}");
     assert!(
         world.operator.log().contains("because this message has to be longer than fits"),
-        "whole in the log"
+        "the log has the full message"
     );
 }

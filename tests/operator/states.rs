@@ -6,7 +6,8 @@ use support::{World, outcome};
 
 const OTHER: &str = "pipelines.example.com/runner";
 
-/// What the table says about an item of this state. Another's stop is a request, so that it stays Scheduled.
+/// What the table says about an item in this state. A stop of a managed target is a request, so the item stays
+/// Scheduled.
 fn expected(state: State, verb: &str, other: bool) -> &'static str {
     match (verb, state) {
         ("STOPPED", State::Pending | State::Running) if other => "Scheduled",
@@ -26,8 +27,8 @@ async fn every_state(kind: Kind, namespace: &str) {
     let mut cases = Vec::new();
     for other in [false, true] {
         for state in State::ALL {
-            // A STOPPING of the operator's own is taken to STOPPED whenever it is seen, so that it may be
-            // either by the time it is decided on; a test of its own looks at it.
+            // The operator takes a STOPPING of its own to STOPPED whenever it sees it, so it may be either by the time
+            // it is decided on; another test checks it.
             if state == State::Stopping && !other {
                 continue;
             }
@@ -57,7 +58,7 @@ async fn every_state(kind: Kind, namespace: &str) {
                 assert_eq!(field("targetStatus"), Some("STOPPED".into()), "{id}");
             }
             "Scheduled" => {
-                assert_eq!(field("state"), Some(state.word().into()), "{id}: it is another's field");
+                assert_eq!(field("state"), Some(state.word().into()), "{id}: the field has another owner");
                 assert_eq!(field("targetStatus"), Some("STOPPED".into()), "{id}");
                 assert_eq!(now.unwrap().data["status"]["stopRequest"]["bulkUpdate"], "all", "{id}");
             }
@@ -68,7 +69,7 @@ async fn every_state(kind: Kind, namespace: &str) {
         }
     }
 
-    // The other controller does what it was asked for, in either of the ways in which that may end.
+    // The other controller does as requested, with either of the two possible outcomes.
     for (state, end) in [(State::Pending, json!("STOPPED")), (State::Running, json!("DEAD"))] {
         world.set_status(kind, &name(state, "STOPPED", true), json!({"state": end})).await;
     }

@@ -1,4 +1,4 @@
-//! A newer operator finishes what an older one has planned: for each version that was released (and the one to come),
+//! A newer operator finishes what an older one has planned: for each released version (and the next one),
 //! `tests/planned_by` has what it leaves behind in the middle of a BulkUpdate.
 
 use std::{collections::HashMap, fs, path::Path};
@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use support::{World, conditions, outcome};
 
-/// Puts the uids where the names of the objects stand.
+/// Replaces the names of the objects by their uids.
 fn with_uids(entries: &mut Value, uids: &HashMap<String, String>) {
     for entry in entries.as_array_mut().unwrap() {
         let uid = &uids[entry["uid"].as_str().unwrap()];
@@ -70,7 +70,7 @@ async fn finish(version: &str, left: &Value) {
     written.sort();
     let wanted =
         [("delete", "planned-delete"), ("patch", "planned-stop")].map(|(v, n)| (v.to_owned(), n.to_owned()));
-    assert_eq!(written, wanted, "{version}: what was sent by then is not sent again");
+    assert_eq!(written, wanted, "{version}: earlier writes are not repeated");
     assert!(world.operator.stop().success());
 }
 
@@ -85,5 +85,5 @@ async fn what_any_version_has_planned_is_finished() {
         versions.push(version);
     }
     let present = env!("CARGO_PKG_VERSION").to_owned();
-    assert!(versions.contains(&present), "tests/planned_by lacks what {present} leaves behind");
+    assert!(versions.contains(&present), "tests/planned_by lacks {present}");
 }

@@ -59,7 +59,7 @@ async fn is_consistent(world: &World, bulk: &str, id: &str) {
 }
 
 #[tokio::test]
-async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was_not_said() {
+async fn an_api_server_that_does_not_answer_is_reported_with_an_unknown_outcome() {
     let _alone = alone().await;
     let mut world = World::new("gw-server").await;
     world.operator.start(&LONG_LEASE);
@@ -118,7 +118,7 @@ async fn an_api_server_that_does_not_answer_is_told_and_nothing_happens_that_was
     world.plane.up();
     assert_eq!(bulk_updates(&world).await.len(), before);
     assert_eq!(state(&world, "running-5").await, "RUNNING");
-    // The operator takes a while to follow a restarted server: nothing of the gateway's may depend on that.
+    // The operator takes a while to follow a restarted server: the gateway must not depend on that.
     world.own(KIND, "canary", "RUNNING").await;
     world.carry_out("canary", stop("canary")).await;
     // The gateway and its connections have survived it.

@@ -23,17 +23,17 @@ const NAME: &str = "round";
 /// How many of its items are eligible.
 pub const ELIGIBLE: usize = 96;
 
-/// How long it may take to the end: the API server's own restart and the longest back-offs included.
-const TO_THE_END: Duration = Duration::from_mins(3);
+/// The maximum duration: the API server's own restart and the longest back-offs included.
+const ROUND_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// What has to become of an item.
+/// The expected outcome of an item.
 #[derive(Clone, Debug)]
 struct Expected {
     /// Result and reason.
     outcome: &'static str,
     /// How often the operator changes the object.
     own: usize,
-    /// How often others change what has its name.
+    /// How often others change an object of its name.
     foreign: usize,
 }
 
@@ -41,19 +41,19 @@ pub struct Round {
     pub world: World,
     /// A second replica, if there is one: it leads when the operator of the world has ended.
     pub standby: Option<Operator>,
-    /// A namespace with targets of the same names, for which nobody asks.
+    /// A namespace with targets of the same names, which no BulkUpdate names.
     next_door: String,
-    /// What is asked for.
+    /// The items of the BulkUpdate.
     spec: Value,
     /// By resource and name.
     expected: BTreeMap<(String, String), Expected>,
-    /// The uid that each name had when the BulkUpdate was made.
+    /// The uid that each name had when the BulkUpdate was created.
     uids: BTreeMap<(String, String), String>,
-    /// The revision at which it all began, and how long the audit log was.
+    /// The revision at the start, and the length of the audit log.
     since: u64,
     logged: u64,
     starts: usize,
-    /// What was done to it, for the line that it prints.
+    /// The faults so far, for the line that it prints.
     faults: Vec<String>,
     /// These tests take down what all of them share.
     _alone: MutexGuard<'static, ()>,
@@ -64,13 +64,13 @@ const REFUSED: Expected = Expected { outcome: "Refused WrongState", own: 0, fore
 const BYSTANDER: Expected = Expected { outcome: "", own: 0, foreign: 0 };
 
 impl Round {
-    /// A namespace with the targets; the operator does not run yet. It will run as it is shipped.
+    /// A namespace with the targets; the operator does not run yet. It will run as shipped.
     pub async fn new(namespace: &str) -> Self {
         Self::of(namespace, true).await
     }
 
-    /// The same with an operator that runs as most other tests run it: for its own namespace alone, and without the admission
-    /// policy.
+    /// The same with an operator that runs as in most other tests: for its own namespace only, and without the
+    /// admission policy.
     pub async fn in_one_namespace(namespace: &str) -> Self {
         Self::of(namespace, false).await
     }
@@ -130,7 +130,7 @@ impl Round {
         round
     }
 
-    /// Makes the BulkUpdate.
+    /// Creates the BulkUpdate.
     pub async fn submit(&self) {
         self.world.submit(NAME, self.spec.clone()).await;
     }
@@ -142,7 +142,7 @@ impl Round {
         self.expected.insert(key, expected);
     }
 
-    /// Says that a third party changes a target `times` times, and what has to become of its item then.
+    /// Records that a third party changes a target `times` times, and the expected outcome of its item.
     pub fn foreign(&mut self, kind: Kind, id: &str, times: usize, outcome: &'static str) {
         let key = (kind.plural().to_owned(), id.to_owned());
         self.expected.insert(key, Expected { outcome, own: 0, foreign: times });
@@ -153,22 +153,22 @@ impl Round {
         self.world.plane.audited()
     }
 
-    /// Starts the operator; it leads whatever happens.
+    /// Starts the operator; it leads in any case.
     pub fn start(&mut self, max_in_flight: &str) {
         self.start_with(&[&["--max-in-flight", max_in_flight], LONG_LEASE.as_slice()].concat());
     }
 
-    /// Starts a second replica beside the operator, both with the times of the Lease that are shipped.
+    /// Starts a second replica beside the operator, both with the shipped timings of the Lease.
     pub async fn start_two(&mut self, arguments: &[&str]) {
         self.start_with(arguments);
         self.logged("the first leads", |log| log.contains(" leads identity=")).await;
         let mut standby = self.world.operator.another(&self.world.client).await;
         standby.start(arguments);
         self.standby = Some(standby);
-        self.stands_by().await;
+        self.until_standby().await;
     }
 
-    /// Kills the leader, and frees its Lease; the other leads then, and the one that was killed is started again.
+    /// Kills the leader, and deletes its Lease; then the other one leads, and the killed one is restarted.
     pub fn kill_the_leader(&mut self, arguments: &[&str]) {
         self.kill();
         let standby = self.standby.as_mut().unwrap();
@@ -177,8 +177,8 @@ impl Round {
         standby.start(arguments);
     }
 
-    /// Waits until the second replica waits to lead.
-    async fn stands_by(&self) {
+    /// Waits until the second replica is on standby.
+    async fn until_standby(&self) {
         let standby = self.standby.as_ref().unwrap();
         until("the second waits", || async { standby.log().contains("waiting to lead") }).await;
     }
@@ -189,45 +189,46 @@ impl Round {
         self.world.operator.start(arguments);
     }
 
-    /// Kills the operator: every other time while it is held, with answers that it has not read, else in motion.
+    /// Kills the operator: every other time while it is held, with answers that it has not read, otherwise while it
+    /// runs.
     pub fn kill(&mut self) {
         if self.starts.is_multiple_of(2) {
-            self.go_on();
+            self.resume();
         }
         self.world.operator.kill();
         self.note("SIGKILL");
     }
 
     /// Lets the operator run (SIGCONT).
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         self.world.operator.signal("CONT");
     }
 
-    /// Keeps in mind what was done, and how far the round was.
+    /// Records a fault, and the progress of the round.
     pub fn note(&mut self, what: &str) {
         self.faults.push(format!("{what} at {}", self.written()));
     }
 
-    /// What the operator has asked for in this round.
+    /// The operator's requests in this round.
     pub fn requests(&self) -> Vec<Request> {
         self.world.plane.requests_since(self.logged, &self.world.operator.user)
     }
 
-    /// How many writes to targets have been answered with a success.
+    /// How many writes to targets have succeeded.
     pub fn written(&self) -> usize {
         self.requests().iter().filter(|r| r.is_target_write() && r.succeeded()).count()
     }
 
-    /// As [`Self::hold_at`], when so many writes more than at the beginning of this have been answered.
+    /// As [`Self::hold_at`], when this many more writes have been answered.
     pub async fn hold_after(&self, more: usize) -> bool {
         let writes = self.written() + more;
         self.hold_at(&format!("{writes} writes"), |_| self.written() >= writes).await
             && self.written() < ELIGIBLE
     }
 
-    /// Lets the operator run in small steps up to a moment in what it has asked for, and holds it there (SIGSTOP). Looking
-    /// takes time, and on a busy machine a round that went on meanwhile would be over. Says whether the moment came
-    /// before the end.
+    /// Lets the operator run in small steps until its requests meet a condition, and holds it there (SIGSTOP). Checking
+    /// takes time, and on a busy machine a round that was not held meanwhile would be finished. Returns whether the
+    /// condition was met before the end.
     pub async fn hold_at(&self, what: &str, moment: impl Fn(&[Request]) -> bool) -> bool {
         let is_end = |r: &Request| r.body["status"]["completionTime"].is_string() && r.succeeded();
         let (mut came, mut over) = (false, false);
@@ -236,23 +237,23 @@ impl Round {
             let requests = self.requests();
             (came, over) = (moment(&requests), requests.iter().any(is_end));
             if !(came || over) {
-                self.go_on();
+                self.resume();
             }
             std::future::ready(came || over)
         };
         assert!(
-            within(TO_THE_END, Duration::from_millis(2), step).await,
-            "not within {TO_THE_END:?}: {what}"
+            within(ROUND_TIMEOUT, Duration::from_millis(2), step).await,
+            "not within {ROUND_TIMEOUT:?}: {what}"
         );
         !over
     }
 
-    /// Waits until the operator's log is as `condition` wants it.
+    /// Waits until the operator's log meets `condition`.
     pub async fn logged(&self, what: &str, condition: impl Fn(&str) -> bool) {
         until(what, || async { condition(&self.world.operator.log()) }).await;
     }
 
-    /// The status as it is on record.
+    /// The stored status.
     pub async fn status(&self) -> BulkUpdateStatus {
         self.world.bulk_updates().get(NAME).await.unwrap().status.unwrap()
     }
@@ -263,7 +264,7 @@ impl Round {
         let over = || async {
             api.get(name).await.is_ok_and(|b| b.status.is_some_and(|s| s.completion_time.is_some()))
         };
-        let over = within(TO_THE_END, Duration::from_millis(100), over).await;
+        let over = within(ROUND_TIMEOUT, Duration::from_millis(100), over).await;
         assert!(over, "{name}: {:#?}\n{}", api.get(name).await, self.world.operator.log());
         api.get(name).await.unwrap().resource_version().unwrap().parse().unwrap()
     }

@@ -3,7 +3,7 @@
 //!
 //! On a control plane of its own, whose etcd runs without fsync and whose API server keeps an audit log.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the measurement")]
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ fn good(item: usize) -> bool {
     !item.is_multiple_of(ITEMS / (ITEMS - GOOD))
 }
 
-/// Times as many calls as there are requests, [`CALLERS`] at once; in milliseconds, sorted.
+/// The durations of as many calls as there are requests, [`CALLERS`] at once; in milliseconds, sorted.
 async fn timed<F: Future<Output = ()>>(call: impl Fn(u32) -> F) -> (Duration, Vec<f64>) {
     let began = Instant::now();
     let one = |at| {
@@ -104,7 +104,7 @@ async fn measure() {
         })
         .await;
         let left = executions.list(&ListParams::default()).await.unwrap().items.len();
-        assert_eq!(left, 0, "{left} Executions are left that were said to be scheduled for deletion");
+        assert_eq!(left, 0, "{left} Executions remain that were reported as scheduled for deletion");
         let row = |p| (percentile(&create, p), percentile(&answered, p));
         let ((c50, g50), (c99, g99)) = (row(50), row(99));
         println!(
@@ -136,7 +136,7 @@ async fn measure() {
     );
 }
 
-/// Makes those of a round that are to exist.
+/// Creates the targets of a round.
 async fn make_executions(executions: &Api<Execution>, round: usize) {
     let wanted = (0..REQUESTS).flat_map(|request| (0..ITEMS).map(move |item| (request, item)));
     stream::iter(wanted.filter(|(_, item)| good(*item)))
@@ -147,7 +147,7 @@ async fn make_executions(executions: &Api<Execution>, round: usize) {
         .await;
 }
 
-/// An entry for each item, in the order of the request, and as it must be.
+/// Checks that there is an entry for each item, in the order of the request, with the expected content.
 fn check(round: usize, request: u32, answer: &Value) {
     let entries = answer["executions"].as_array().unwrap();
     assert_eq!(entries.len(), ITEMS);

@@ -1,4 +1,4 @@
-//! Who may ask, what they are told, and that nothing is planned without the check.
+//! Who may create BulkUpdates, what the refusals say, and that nothing is planned without the check.
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use support::{World, conditions, outcome, until, until_ok};
 use super::{BINDING, POLICY, accepted, bulk, create_as, grant, in_force, put};
 use crate::alone;
 
-/// What each of them may ask, and what they are told.
+/// What each of them may do, and the refusals.
 async fn users_rights_and_requests(world: &World) {
     let verbs = "create get";
     grant(world, "creator", &[(verbs, "bulkupdates")]);
@@ -29,7 +29,7 @@ async fn users_rights_and_requests(world: &World) {
         ("delete", "executions", json!({"executions": item("DELETED")})),
         ("stop", "deployments", json!({"deployments": item("STOPPED")})),
         ("delete", "deployments", json!({"deployments": item("DELETED")})),
-        // A dry run tells states.
+        // A dry run discloses states.
         ("stop", "executions", json!({"executions": item("STOPPED"), "dryRun": true})),
     ];
     let may = |user: &str, verb: &str, of: &str| match user {
@@ -67,21 +67,21 @@ async fn users_rights_and_requests(world: &World) {
     assert!(!taken && said.contains("cannot create resource \"bulkupdates\""), "{said}");
 }
 
-/// The annotation with who asked can only tell the truth.
+/// The annotation with the requester can only be true.
 fn the_requester(world: &World) {
     let mut forged = bulk("forged", &json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]}));
     forged["metadata"]["annotations"] = json!({"aiapi.dev/requester": "somebody-else"});
     let (taken, said) = create_as(world, "does-all", &forged);
     assert!(!taken && said.contains("says who asked, which is does-all"), "{said}");
     forged["metadata"]["annotations"] = json!({"aiapi.dev/requester": "does-all"});
-    assert!(create_as(world, "does-all", &forged).0, "one's own name is true");
+    assert!(create_as(world, "does-all", &forged).0, "the author's own name is allowed");
     for value in ["aiapi.dev/requester=other", "aiapi.dev/requester-"] {
         let (taken, said) = world.kubectl(&["annotate", "--overwrite", "bu/forged", value], "");
         assert!(!taken && said.contains("cannot be set, changed or removed later"), "{said}");
     }
 }
 
-/// Whoever may only patch BulkUpdates has none deleted by its TTL, and may change all else that can be changed.
+/// A user who may only patch BulkUpdates cannot have any deleted by its TTL, and may change all else that is mutable.
 async fn the_time_to_live(world: &World) {
     grant(world, "patches", &[("get patch", "bulkupdates")]);
     grant(world, "patches-and-deletes", &[("get patch delete", "bulkupdates")]);
@@ -114,7 +114,8 @@ async fn the_time_to_live(world: &World) {
     assert!(patch("patches-and-deletes", "with-ttl", json!(50)).0);
 }
 
-/// With the component that stamps who asked, which takes Kubernetes 1.36, nobody can claim to be another, nor hide.
+/// With the component that stamps the requester, which needs Kubernetes 1.36, nobody can claim to be another user, or
+/// hide.
 async fn the_stamp(world: &World) {
     let (_, version) = world.kubectl(&["version", "-o", "json"], "");
     let version: Value = serde_json::from_str(&version).unwrap();
@@ -163,7 +164,7 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     the_time_to_live(&world).await;
     the_stamp(&world).await;
 
-    // Without the binding nobody is checked, as whoever has only the right to create can see.
+    // Without the binding nobody is checked; the user with only the right to create shows this.
     world.kubectl_ok(&["delete", BINDING], "");
     in_force(&world, false).await;
     world.own(Kind::Execution, "exec-9", "STOPPED").await;
@@ -191,20 +192,20 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
         if message.contains("its validationActions lack Deny") { Ok(()) } else { Err(message) }
     })
     .await;
-    // Nor does it count from when it was made: until it denies, it has checked nobody.
+    // Nor does its creation count: until it denies, it has checked nobody.
     world.kubectl_ok(
         &["patch", BINDING, "--type=merge", "-p", r#"{"spec": {"validationActions": ["Deny"]}}"#],
         "",
     );
 
-    // What was made before is rejected, though the policy stands now.
+    // What was created before is rejected, although the policy is in force now.
     let status = world.finished("unchecked").await;
     let expected =
         ["Accepted False NotAuthorized", "Ready False NotAuthorized", "Stalled True NotAuthorized"];
     assert_eq!(conditions(&status), expected);
     assert!(world.find(Kind::Execution, "exec-9").await.is_some(), "nothing is done for it");
 
-    // So is what is made in the first ten seconds; and the Lease says when they are over.
+    // So is what is created in the first ten seconds; the Lease shows when they have passed.
     world.kubectl_ok(&["delete", BINDING], "");
     put(&world);
     in_force(&world, true).await;
@@ -229,7 +230,7 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     })
     .await;
 
-    // With the policy gone, what is planned goes on, and nothing more is planned. The replica works all the same.
+    // Without the policy, planned work continues, and nothing more is planned. The replica stays ready.
     world.own(Kind::Execution, "exec-8", "STOPPED").await;
     world.kubectl_ok(&["delete", POLICY], "");
     until("the Lease says so", || async { super::says_accepted(&world).is_empty() }).await;
@@ -241,7 +242,7 @@ async fn authors_are_checked_and_without_the_check_nothing_is_planned() {
     let status = world.finished("without").await;
     assert_eq!(conditions(&status)[1], "Ready False NotAuthorized");
 
-    // Those who authorize otherwise do without.
+    // Clusters with another way of authorization do without.
     world.kubectl_ok(&["delete", POLICY, BINDING], "");
     assert!(world.operator.stop().success());
     world.operator.start(&["--require-admission-policy=false"]);

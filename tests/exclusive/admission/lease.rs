@@ -1,5 +1,5 @@
-//! What others may write into the Lease, the policy and the binding beside what the operator needs: it must not blind it, nor
-//! end it, and the Lease keeps it.
+//! What others may write into the Lease, the policy and the binding in addition to the operator's data: it must neither
+//! blind nor end the operator, and it stays in the Lease.
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::alone;
 
 const LEASE: &str = "lease/ai-api-operator";
 
-/// The operator runs, leads and knows policy and binding: a BulkUpdate that is made now is carried out.
+/// The operator runs, leads and has accepted policy and binding: a new BulkUpdate is carried out.
 async fn serves(world: &World, name: &str) {
     world.own(Kind::Execution, name, "STOPPED").await;
     let status =
@@ -18,26 +18,26 @@ async fn serves(world: &World, name: &str) {
     assert_eq!(outcome(&status, Kind::Execution, name), "Settled", "{name}: {status:?}");
 }
 
-/// When the Lease was renewed last.
+/// When the Lease was last renewed.
 fn renewed(world: &World) -> String {
     world.kubectl_ok(&["get", LEASE, "-o", "jsonpath={.spec.renewTime}"], "")
 }
 
-/// Changes metadata by what is no business of the operator's.
-fn spoil(world: &World, object: &str, room: usize) {
-    let file = world.plane.folder.join("spoil.json");
+/// Adds metadata that do not concern the operator.
+fn fill(world: &World, object: &str, room: usize) {
+    let file = world.plane.folder.join("fill.json");
     let patch = |metadata: &Value| {
         std::fs::write(&file, json!({"metadata": metadata}).to_string()).unwrap();
         world.kubectl_ok(&["patch", object, "--type=merge", "--patch-file", file.to_str().unwrap()], "");
     };
-    // Those of the operator would take a part of the room.
+    // The operator's own annotations would take a part of the space.
     let annotations = json!({"of": "x".repeat(room), "aiapi.dev/admission-record": null,
         "aiapi.dev/admission-accepted": null});
     patch(
         &json!({"labels": {"of": "others"}, "annotations": annotations, "finalizers": ["of.others/forever"]}),
     );
     let group = if object == LEASE { "coordination.k8s.io" } else { "admissionregistration.k8s.io" };
-    // One of an owner who changes nothing keeps its time.
+    // An owner who changes nothing keeps its timestamp.
     patch(&json!({"managedFields": [{"manager": "a", "operation": "Update", "time": "9999-12-31T23:59:59Z",
         "apiVersion": format!("{group}/v1"), "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {"f:of": {}}}}}]}));
     let kept = world.kubectl_ok(
@@ -48,19 +48,19 @@ fn spoil(world: &World, object: &str, room: usize) {
 }
 
 #[tokio::test]
-async fn what_others_write_there_neither_blinds_nor_ends_it() {
+async fn metadata_of_others_neither_blinds_nor_ends_it() {
     let _alone = alone().await;
     let mut world = World::new("admission-lease").await;
     in_force(&world, true).await;
     world.operator.start(&["--require-admission-policy"]);
     accepted(&world).await;
-    serves(&world, "unspoilt").await;
+    serves(&world, "unfilled").await;
 
-    // Its own annotations still have a place beside those of others on the Lease.
+    // There is still space for its own annotations beside those of others on the Lease.
     for (object, room) in [(POLICY, 250_000), (BINDING, 250_000), (LEASE, 250_000)] {
-        spoil(&world, object, room);
+        fill(&world, object, room);
     }
-    serves(&world, "spoilt-1").await;
+    serves(&world, "filled-1").await;
     let before = renewed(&world);
     until("it renews the Lease", || async { renewed(&world) != before }).await;
     let metadata: Value =
@@ -70,13 +70,13 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
     assert_eq!(metadata["annotations"]["of"].as_str().unwrap().len(), 250_000);
     accepted(&world).await;
 
-    // A start finds all that.
+    // A restart with all of that.
     assert!(world.operator.stop().success());
     world.operator.start(&["--require-admission-policy"]);
-    serves(&world, "spoilt-2").await;
+    serves(&world, "filled-2").await;
     accepted(&world).await;
 
-    // Odd values in the spec, as far as the API server takes them; and no room for anything else.
+    // Odd values in the spec, as far as the API server accepts them; and no space for anything else.
     let spec = json!({"spec": {"leaseDurationSeconds": i32::MAX, "leaseTransitions": i32::MAX,
         "renewTime": "9999-12-31T23:59:59.999999Z", "acquireTime": "0001-01-01T00:00:00.000000Z"}});
     world.kubectl_ok(&["patch", LEASE, "--type=merge", "-p", &spec.to_string()], "");
@@ -86,7 +86,7 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
     world.kubectl_ok(&["patch", LEASE, "--type=merge", "-p", &spec.to_string()], "");
     world.operator.start(&["--require-admission-policy"]);
     serves(&world, "odd-2").await;
-    spoil(&world, LEASE, (256 << 10) - "of".len());
+    fill(&world, LEASE, (256 << 10) - "of".len());
     let before = renewed(&world);
     until("it renews the Lease", || async { renewed(&world) != before }).await;
     serves(&world, "full-1").await;
@@ -94,7 +94,7 @@ async fn what_others_write_there_neither_blinds_nor_ends_it() {
     assert!(world.operator.log().contains("the Lease is written without the record of the admission policy"));
     assert!(world.operator.stop().success());
     world.operator.start(&["--require-admission-policy"]);
-    // Policy and binding were never changed, so that they count since their creation.
+    // Policy and binding were never changed, so they count from their creation.
     serves(&world, "full-2").await;
 
     for object in [POLICY, BINDING, LEASE] {

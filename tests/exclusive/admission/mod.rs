@@ -1,4 +1,5 @@
-//! Who may ask: the shipped admission policy on a real API server, and an operator that plans nothing without it.
+//! Authorization of authors: the shipped admission policy on a real API server, and an operator that plans nothing
+//! without it.
 
 mod authors;
 mod lease;
@@ -13,12 +14,12 @@ use support::{
     until, until_ok,
 };
 
-/// Makes the policy and its binding what is shipped.
-pub fn put_back(plane: &ControlPlane) {
+/// Restores the shipped policy and its binding.
+pub fn restore(plane: &ControlPlane) {
     let generations = [POLICY, BINDING].map(|object| {
         plane.kubectl(&["get", object, "--ignore-not-found", "-o", "jsonpath={.metadata.generation}"], "").1
     });
-    // One that was never changed spares the ten seconds.
+    // One that was never changed saves the ten seconds.
     if generations != ["1", "1"] {
         plane.kubectl(&["delete", "--ignore-not-found", POLICY, BINDING], "");
         apply(plane);
@@ -31,13 +32,13 @@ fn apply(plane: &ControlPlane) {
     assert!(ok, "{output}");
 }
 
-/// What the Lease says is accepted; empty, if nothing is.
+/// The policy and binding that the Lease records as accepted; empty if there are none.
 pub fn says_accepted(world: &World) -> String {
     let path = r"jsonpath={.metadata.annotations.aiapi\.dev/admission-accepted}";
     world.kubectl_ok(&["get", "lease", "ai-api-operator", "--ignore-not-found", "-o", path], "")
 }
 
-/// Waits until the Lease names policy and binding as they are now.
+/// Waits until the Lease records the present policy and binding.
 pub async fn accepted(world: &World) {
     until_ok("policy and binding are accepted", || async {
         let pair = "jsonpath={.metadata.uid}/{.metadata.generation}";
@@ -48,7 +49,7 @@ pub async fn accepted(world: &World) {
     .await;
 }
 
-/// Lets a user do these verbs on these resources of the group, in the world's namespace.
+/// Grants a user these verbs on these resources of the group, in the world's namespace.
 pub fn grant(world: &World, user: &str, rules: &[(&str, &str)]) {
     let rules: Vec<_> = rules
         .iter()
@@ -71,7 +72,7 @@ fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
-/// Creates a BulkUpdate as somebody; gives back whether it was taken, and what was said.
+/// Creates a BulkUpdate as a user; returns whether it was accepted, and the message.
 pub fn create_as(world: &World, user: &str, manifest: &Value) -> (bool, String) {
     world.kubectl(&["create", "--as", user, "-f", "-"], &manifest.to_string())
 }
@@ -87,21 +88,21 @@ pub const POLICY: &str = "validatingadmissionpolicy/bulkupdates.aiapi.dev";
 /// Its binding.
 pub const BINDING: &str = "validatingadmissionpolicybinding/bulkupdates.aiapi.dev";
 
-/// Puts policy and binding there (again).
+/// Creates policy and binding (again).
 pub fn put(world: &World) {
     apply(world.plane);
 }
 
-/// A merge patch of the policy or the binding, as somebody would make it who owns nothing of it.
+/// A merge patch of the policy or the binding, by a user who owns no field of it.
 pub fn patch(world: &World, object: &str, spec: &Value) {
     world.kubectl_ok(&["patch", object, "--type=merge", "-p", &json!({"spec": spec}).to_string()], "");
 }
 
-/// Waits until the API server checks authors, or does not any more.
+/// Waits until the API server checks authors, or no longer does.
 pub async fn in_force(world: &World, wanted: bool) {
     grant(world, "nobody", &[("create", "bulkupdates")]);
     let stop = bulk("trial", &json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]}));
-    until("the policy is in force, or not", || async {
+    until("the policy has changed", || async {
         let (taken, said) =
             world.kubectl(&["create", "--as=nobody", "--dry-run=server", "-f", "-"], &stop.to_string());
         taken != wanted && (taken || said.contains("nobody may not stop executions.aiapi.dev"))

@@ -1,4 +1,4 @@
-//! Policies and bindings beside the shipped ones, as a real API server keeps them: which count, and which do not.
+//! Policies and bindings that differ from the shipped ones, as a real API server stores them: which ones count.
 
 use serde_json::{Value, json};
 use support::{World, until, until_ok};
@@ -14,7 +14,7 @@ fn get(world: &World, object: &str) -> Value {
     object
 }
 
-/// Puts the object there with this change of its spec, as a merge patch says it.
+/// Creates the object with this change of its spec, a merge patch.
 fn replace(world: &World, object: &Value, change: &Value) {
     let mut object = object.clone();
     merge(&mut object["spec"], change);
@@ -30,7 +30,7 @@ fn merge(value: &mut Value, change: &Value) {
     }
 }
 
-/// The shipped rule with something else in it.
+/// The shipped rule with one field replaced.
 fn rule(field: &str, value: &Value) -> Value {
     let mut rule = json!({"apiGroups": ["aiapi.dev"], "apiVersions": ["*"], "resources": ["bulkupdates"],
         "operations": ["CREATE", "UPDATE"]});
@@ -45,7 +45,7 @@ async fn only_what_checks_as_much_as_the_shipped_one_counts() {
     let mut world = World::new("admission-neighbours").await;
     in_force(&world, true).await;
     world.operator.start(&["--require-admission-policy"]);
-    // As the API server's defaults have made it.
+    // With the API server's defaults.
     accepted(&world).await;
 
     let [policy, binding] = [POLICY, BINDING].map(|object| get(&world, object));
@@ -105,11 +105,11 @@ async fn only_what_checks_as_much_as_the_shipped_one_counts() {
     ] {
         replace(&world, object, &change);
         if object == &binding {
-            // Of two that are flawed the policy is named.
+            // If both are weak, the policy is named.
             replace(&world, &policy, &json!({}));
         }
         if !submitted {
-            // From the first on it is said why it waits.
+            // From the start the message says why it waits.
             until("it is not accepted", || async { says_accepted(&world).is_empty() }).await;
             world.submit("waits", json!({"executions": [{"id": "exec-1", "targetStatus": "STOPPED"}]})).await;
             submitted = true;

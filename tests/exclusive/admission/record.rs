@@ -1,5 +1,5 @@
-//! The operator's own record of policy and binding: what was made while they did not check everybody is not carried out, whoever
-//! changed what while nobody looked.
+//! The operator's own record of policy and binding: what was created while they did not check everybody is not carried
+//! out, whoever changed them while no operator was watching.
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
@@ -8,28 +8,28 @@ use support::{World, outcome, until};
 use super::{BINDING, POLICY, accepted, bulk, create_as, grant, in_force, patch, put};
 use crate::alone;
 
-/// One who may create BulkUpdates, and stop or delete nothing.
+/// A user who may create BulkUpdates, and stop or delete nothing.
 const UNCHECKED: &str = "creator";
 
 fn delete(id: &str) -> Value {
     json!({"executions": [{"id": id, "targetStatus": "DELETED"}]})
 }
 
-/// Creates a BulkUpdate as somebody who must not, as soon as nobody checks that.
-async fn slips_in(world: &World, name: &str) {
+/// Creates a BulkUpdate as a user who must not, as soon as the policy does not check.
+async fn rejected_if_unchecked(world: &World, name: &str) {
     let bulk = bulk(name, &delete("exec-1"));
-    until("nobody checks the author", || async { create_as(world, UNCHECKED, &bulk).0 }).await;
+    until("authors are not checked", || async { create_as(world, UNCHECKED, &bulk).0 }).await;
 }
 
-/// It is rejected, and the target is still there.
+/// It is rejected, and the target still exists.
 async fn is_rejected(world: &World, name: &str) {
     let status = world.finished(name).await;
     assert_eq!(status.condition("Ready").unwrap().reason, "NotAuthorized", "{name}");
     assert!(world.find(Kind::Execution, "exec-1").await.is_some(), "{name}");
 }
 
-/// Somebody is exempted from the policy, or is not any more: an update that only takes fields away gives no entry of
-/// managedFields another time.
+/// Exempts somebody from the policy, or reverts that: an update that only removes fields adds no new entry to
+/// managedFields.
 fn exempt(world: &World, exempted: bool) {
     let expression = format!("request.userInfo.username != '{UNCHECKED}'");
     let conditions = json!([{"name": "exempted", "expression": expression}]);
@@ -37,7 +37,7 @@ fn exempt(world: &World, exempted: bool) {
 }
 
 #[tokio::test]
-async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shipped_again() {
+async fn an_unchecked_authors_bulk_update_is_rejected_after_the_policy_is_restored() {
     let _alone = alone().await;
     let mut world = World::new("admission-record").await;
     for (user, targets) in [(UNCHECKED, "nothings"), ("does-all", "executions")] {
@@ -48,48 +48,48 @@ async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shippe
     world.operator.start(&["--require-admission-policy"]);
     accepted(&world).await;
 
-    // While the operator looks on.
+    // While the operator is watching.
     exempt(&world, true);
-    slips_in(&world, "looked-on").await;
+    rejected_if_unchecked(&world, "looked-on").await;
     let status = world.ready_reason("looked-on", "Waiting").await;
     let message = &status.condition("Ready").unwrap().message;
     assert!(message.contains("it has matchConditions"), "{message}");
     exempt(&world, false);
     is_rejected(&world, "looked-on").await;
 
-    // While it is away, from beginning to end.
+    // From beginning to end while the operator is stopped.
     assert!(world.operator.stop().success());
     exempt(&world, true);
-    slips_in(&world, "away").await;
+    rejected_if_unchecked(&world, "away").await;
     exempt(&world, false);
     in_force(&world, true).await;
     world.operator.start(&["--require-admission-policy"]);
     is_rejected(&world, "away").await;
 
-    // It goes away while somebody is exempted.
+    // It stops while somebody is exempted.
     exempt(&world, true);
-    slips_in(&world, "went-away").await;
+    rejected_if_unchecked(&world, "went-away").await;
     world.ready_reason("went-away", "Waiting").await;
     assert!(world.operator.stop().success());
     exempt(&world, false);
     world.operator.start(&["--require-admission-policy"]);
     is_rejected(&world, "went-away").await;
 
-    // With the binding it is the same, changed or made again.
+    // The same with the binding, changed or created again.
     assert!(world.operator.stop().success());
     patch(&world, BINDING, &json!({"validationActions": ["Audit"]}));
-    slips_in(&world, "audited").await;
+    rejected_if_unchecked(&world, "audited").await;
     patch(&world, BINDING, &json!({"validationActions": ["Deny"]}));
     world.operator.start(&["--require-admission-policy"]);
     is_rejected(&world, "audited").await;
     assert!(world.operator.stop().success());
     world.kubectl_ok(&["delete", BINDING], "");
-    slips_in(&world, "unbound").await;
+    rejected_if_unchecked(&world, "unbound").await;
     put(&world);
     world.operator.start(&["--require-admission-policy"]);
     is_rejected(&world, "unbound").await;
 
-    // What was accepted once is on record: neither a restart nor another replica begins the ten seconds again.
+    // What was accepted once is recorded: neither a restart nor another replica waits ten seconds again.
     accepted(&world).await;
     assert!(world.operator.stop().success());
     let (taken, said) = create_as(&world, "does-all", &bulk("over-a-restart", &delete("exec-1")));
@@ -109,7 +109,7 @@ async fn what_an_unchecked_author_has_made_is_rejected_although_all_is_as_shippe
     assert_eq!(outcome(&world.finished("of-another-replica").await, Kind::Execution, "exec-2"), "Settled");
     accepted(&world).await;
 
-    // A Lease that was deleted, or whose record is garbage, makes it later, and nothing else.
+    // A Lease that was deleted, or whose record is garbage, only causes a delay.
     let lease =
         ["annotate", "--overwrite", "lease/ai-api-operator", "aiapi.dev/admission-record={\"policy\": 7"];
     let generations = [POLICY, BINDING]

@@ -1,4 +1,4 @@
-//! The documented wait after an upgrade that changes the policy waits for what it says.
+//! The documented wait after an upgrade that changes the policy is sufficient.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn documented() -> String {
     blocks.into_iter().find(|block| block.contains("kubectl wait")).unwrap().to_owned()
 }
 
-/// Does as documented.
+/// Runs the documented commands.
 fn waits(world: &World) {
     let wait = documented().replace("ai-api-system", &world.namespace);
     // Nobody runs this Deployment here.
@@ -43,11 +43,11 @@ async fn after_an_upgrade_the_documented_wait_waits_until_bulk_updates_are_carri
     world.own(Kind::Execution, "exec-1", "STOPPED").await;
     let delete = json!({"executions": [{"id": "exec-1", "targetStatus": "DELETED"}]});
 
-    // After the installation. (Where the rollout is over there is a Lease.)
+    // After the installation. (After the rollout there is a Lease.)
     world.operator.start(&["--require-admission-policy"]);
     until("it leads", || async { world.operator.log().contains(" leads identity=") }).await;
     waits(&world);
-    // The next version's policy says more than the last one's.
+    // The next version's policy has more rules.
     let spec = world.kubectl_ok(&["get", POLICY, "-o", "jsonpath={.spec.validations}"], "");
     let mut validations: Vec<serde_json::Value> = serde_json::from_str(&spec).unwrap();
     validations.push(json!({"expression": "object.metadata.name != 'forbidden'"}));
@@ -55,7 +55,7 @@ async fn after_an_upgrade_the_documented_wait_waits_until_bulk_updates_are_carri
     let before = says_accepted(&world);
     patch(&world, POLICY, &json!({"validations": validations}));
     world.operator.start(&["--require-admission-policy"]);
-    // Who does not wait is rejected, which shows that there was something to wait for.
+    // A request that does not wait is rejected, which shows that there was something to wait for.
     let early = create_as(&world, "does-all", &bulk("early", &delete));
     assert!(early.0, "{}", early.1);
     waits(&world);
@@ -64,6 +64,6 @@ async fn after_an_upgrade_the_documented_wait_waits_until_bulk_updates_are_carri
     assert!(taken, "{said}");
     assert_eq!(outcome(&world.finished("in-time").await, Kind::Execution, "exec-1"), "Settled");
     assert_eq!(world.finished("early").await.condition("Ready").unwrap().reason, "NotAuthorized");
-    // While another leads it is ready all the same, and waiting again takes no time.
+    // A standby is ready too, and waiting again takes no time.
     waits(&world);
 }

@@ -10,7 +10,7 @@ use std::{
 
 use support::{DEADLINE, control_plane::ControlPlane, operator::output};
 
-/// What both are given.
+/// The configuration of both.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     pub variables: Vec<(&'static str, String)>,
@@ -19,25 +19,25 @@ pub struct Given {
     pub folder: Option<PathBuf>,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The API server answers.
     Works,
-    /// It ends at once, with this code and this line.
+    /// It exits, with this code and this line.
     Ends(Option<i32>, String),
-    /// It goes on trying; the first line that says so.
+    /// It keeps retrying; the first line that says so.
     Waits(String),
 }
 
-/// What is expected of both.
+/// The expected outcome of both.
 #[derive(Clone, Copy, Debug)]
 pub enum Expected<'a> {
     /// Both reach the API server.
     Works,
-    /// The operator ends at once with exit code 2 and one sentence that has these words in it; kubectl fails as well.
+    /// The operator exits with code 2 and one sentence with these words; kubectl fails as well.
     Neither(&'a [&'a str]),
-    /// The same, where kubectl gets an answer.
+    /// The same, but kubectl gets an answer.
     KubectlAlone(&'a [&'a str]),
     /// The operator waits, and says why; kubectl fails.
     Waits(&'a [&'a str]),
@@ -67,7 +67,7 @@ impl Given {
         }
     }
 
-    /// Whether kubectl gets an answer, and what it says.
+    /// Whether kubectl gets an answer, and its output.
     pub fn kubectl(&self) -> (bool, String) {
         let mut command = Command::new(&ControlPlane::get().kubectl);
         command.args(["get", "--raw", "/version", "--request-timeout=10s"]);
@@ -87,16 +87,16 @@ impl Given {
         command.env("AI_API_METRICS_BIND_ADDRESS", "127.0.0.1:0").env("AI_API_BIND_ADDRESS", "127.0.0.1:0");
         let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(process.stderr.take().unwrap());
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let end = Instant::now() + DEADLINE;
         let mut ended = Vec::new();
         loop {
-            let line = told.recv_timeout(end.saturating_duration_since(Instant::now()));
+            let line = receiver.recv_timeout(end.saturating_duration_since(Instant::now()));
             let outcome = match line {
                 Ok(line) if line.contains("the API server answers") => Outcome::Works,
-                // Where a server refuses only after the handshake, it may have closed the connection before its alert is read:
-                // the next attempt reads it.
+                // If a server refuses only after the handshake, it may have closed the connection before its alert is
+                // read: the next attempt reads it.
                 Ok(line) if line.contains("connection was not ready") => continue,
                 Ok(line) if line.contains("cannot be reached yet") => Outcome::Waits(line),
                 Ok(line) => {
@@ -104,7 +104,7 @@ impl Given {
                     continue;
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    // What is no more than news is no answer, and what an exec plugin says is its own.
+                    // Info lines are not an outcome, and the output of an exec plugin is its own.
                     ended.retain(|line| !line.contains(" INFO ") && !line.starts_with("plugin:"));
                     assert_eq!(ended.len(), 1, "one sentence is enough: {ended:#?}");
                     return Outcome::Ends(process.wait().unwrap().code(), ended.remove(0));
@@ -145,7 +145,7 @@ impl Given {
             (Expected::Works, Outcome::Works) => &[][..],
             (Expected::Neither(words) | Expected::KubectlAlone(words), Outcome::Ends(Some(2), _))
             | (Expected::Waits(words), Outcome::Waits(_)) => words,
-            _ => panic!("{row}: {outcome:?}, expected was {expected:?}; kubectl: {said}"),
+            _ => panic!("{row}: {outcome:?}, expected {expected:?}; kubectl: {said}"),
         };
         for word in words {
             assert!(shown.contains(word), "{row}: {word:?} is not in: {shown}");

@@ -1,4 +1,4 @@
-//! Who the operator is: tokens, names, plugins, impersonation.
+//! The operator's identity: tokens, names, plugins, impersonation.
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
@@ -62,7 +62,7 @@ fn tokens() {
             Neither(&["401", "the token of user \"main\"", &config]),
         ),
         ("inline, umlaut", json!({"token": "sekrät"}), Neither(&[&config, "the token of user \"main\""])),
-        // The file counts; the token stands in for one that cannot be read.
+        // The file wins; the token is used if the file cannot be read.
         ("both", json!({"token": "hidden", "tokenFile": "token"}), Works),
         (
             "both, wrong in the file",
@@ -71,7 +71,7 @@ fn tokens() {
         ),
         ("both, no file", json!({"token": token, "tokenFile": gone}), Works),
         ("with a name", json!({"token": token, "username": "a"}), Neither(&[&config, "both a token and"])),
-        // Of which an API server knows nothing: to it this is nobody.
+        // An API server does not know these: the request is anonymous.
         ("a name and a password", json!({"username": "a", "password": "hidden"}), Works),
         ("a password alone is nothing", json!({"password": "hidden", "tokenFile": "token"}), Works),
         ("an auth-provider", json!({"auth-provider": {"name": "gcp"}}), Neither(&[&config, "auth-provider"])),
@@ -90,7 +90,7 @@ fn tokens() {
     }
 }
 
-/// Nobody may ask for the version. What follows tells that the operator is nobody.
+/// Anonymous users may not read the version. The following shows that the operator is anonymous.
 #[test]
 fn nobody() {
     let folder = folder("nobody");
@@ -169,7 +169,7 @@ fn plugins() {
     }
 }
 
-/// It is the impersonated user whose rights count: without them the operator ends and names what is missing.
+/// The impersonated user's rights count: without them the operator exits and names what is missing.
 #[tokio::test]
 async fn who_is_impersonated_is_who_asks() {
     let _world = World::new("impersonation").await;
@@ -182,7 +182,7 @@ async fn who_is_impersonated_is_who_asks() {
     assert!(code == Some(2) && line.contains("permissions are missing"), "{line}");
 }
 
-/// A token that is renewed in its file is taken up: at once where the last one is not accepted any more.
+/// A token that is renewed in its file is picked up: at once where the old one is not accepted any more.
 #[tokio::test]
 async fn a_token_is_renewed_while_it_runs() {
     let mut world = World::new("renewed-token").await;
@@ -202,12 +202,12 @@ async fn a_token_is_renewed_while_it_runs() {
     world.operator.start(&[]);
     let ready = async |world: &World| world.operator.probe("/readyz").await.0 == 200;
     until("it is ready", || ready(&world)).await;
-    // The ServiceAccount is made anew: its tokens end, whether they have expired or not.
+    // The ServiceAccount is created again: its old tokens become invalid, whether they have expired or not.
     world.kubectl_ok(&["delete", "serviceaccount", "ai-api-operator"], "");
     world.kubectl_ok(&["create", "serviceaccount", "ai-api-operator"], "");
     until("it is refused", || async { world.operator.log().contains("401") }).await;
-    let anew = support::operator::token_of(&world.client, &world.namespace, "ai-api-operator").await;
-    file(&folder, "token", format!("{anew}\n"));
+    let new_token = support::operator::token_of(&world.client, &world.namespace, "ai-api-operator").await;
+    file(&folder, "token", format!("{new_token}\n"));
     assert!(world.operator.is_running());
     world.own(ai_api_operator::api::Kind::Execution, "stopped-1", "STOPPED").await;
     world.carry_out("delete", json!({"executions": [{"id": "stopped-1", "targetStatus": "DELETED"}]})).await;

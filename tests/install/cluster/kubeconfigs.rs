@@ -1,4 +1,4 @@
-//! Which files are read, and what they say together.
+//! Which files are read, and how they are merged.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -13,7 +13,7 @@ use super::{
     file, folder, kubeconfig,
 };
 
-/// The control plane's.
+/// The control plane's kubeconfig.
 fn whole() -> Value {
     let (server, authority, token) = admin();
     kubeconfig(&json!({"server": server, "certificate-authority": authority}), &json!({"token": token}))
@@ -35,7 +35,7 @@ fn lists_and_places() {
     let context = file(&folder, "context", json!({"current-context": "main"}).to_string());
     let other_context = file(&folder, "other", json!({"current-context": "elsewhere"}).to_string());
     let without_context = file(&folder, "without", changed(|c| c["current-context"] = json!("")));
-    // The first that has a name wins, with all that it says of it.
+    // The first entry of a name wins, with all of its fields.
     let first = changed(|c| {
         c["current-context"] = json!("");
         c["users"][0]["user"] = json!({"token": "wrong"});
@@ -134,10 +134,10 @@ fn lists_and_places() {
 fn contents() {
     let folder = folder("contents");
     let (_, authority, token) = admin();
-    let beside = folder.join("beside");
-    std::fs::create_dir(&beside).unwrap();
-    std::fs::copy(&authority, beside.join("ca.crt")).unwrap();
-    file(&beside, "token", &token);
+    let subfolder = folder.join("subfolder");
+    std::fs::create_dir(&subfolder).unwrap();
+    std::fs::copy(&authority, subfolder.join("ca.crt")).unwrap();
+    file(&subfolder, "token", &token);
     let text = whole().to_string();
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let path = folder.join("config").display().to_string();
@@ -185,8 +185,8 @@ fn contents() {
         (
             "relative paths",
             changed(|c| {
-                c["clusters"][0]["cluster"]["certificate-authority"] = json!("beside/ca.crt");
-                c["users"][0]["user"] = json!({"tokenFile": "beside/../beside/token"});
+                c["clusters"][0]["cluster"]["certificate-authority"] = json!("subfolder/ca.crt");
+                c["users"][0]["user"] = json!({"tokenFile": "subfolder/../subfolder/token"});
             })
             .into_bytes(),
             Works,
@@ -256,7 +256,7 @@ fn contents() {
             changed(|c| c["contexts"][0]["context"]["namespace"] = json!("Not a name")).into_bytes(),
             KubectlAlone(&[path, "Not a name"]),
         ),
-        // kubectl would ask for a name and a password.
+        // kubectl would prompt for a name and a password.
         (
             "no user of that name",
             changed(|c| c["users"][0]["name"] = json!("x")).into_bytes(),
@@ -279,7 +279,7 @@ fn contents() {
     }
 }
 
-/// Root may read everything: this says only something where the tests are run by somebody else.
+/// Root may read everything: this only shows something if another user runs the tests.
 #[test]
 fn one_that_may_not_be_read() {
     let folder = folder("unreadable");

@@ -1,5 +1,5 @@
-//! It finds the cluster as kubectl does, or says why not: the same kubeconfig, files and variables are given to
-//! `kubectl get --raw /version` and to the operator, row by row.
+//! The operator finds the cluster as kubectl does, or says why not: the same kubeconfig, files and variables are given
+//! to `kubectl get --raw /version` and to the operator, row by row.
 //!
 //! | what | works as with kubectl | is refused with a sentence | is waited out |
 //! |---|---|---|---|
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use support::{built, control_plane::ControlPlane};
 
-/// A folder of this test's own, empty at first.
+/// This test's own folder, initially empty.
 fn folder(name: &str) -> PathBuf {
     let folder = built::folder().join("cluster-files").join(name);
     let _ = std::fs::remove_dir_all(&folder);
@@ -40,7 +40,7 @@ fn file(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-/// The admin's kubeconfig, taken apart: the server's URL, the file of its authority, the token.
+/// The parts of the admin's kubeconfig: the server's URL, the file of its authority, the token.
 fn admin() -> (String, String, String) {
     let text = std::fs::read_to_string(ControlPlane::get().admin_kubeconfig()).unwrap();
     let config: Value = serde_saphyr::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! What is printed where nobody reads it, or where there is no room.
+//! Output that nobody reads, or for which there is no space.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use super::folder;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ai-api-operator");
 
-/// Runs it in a shell; gives back its own exit code and what it says on standard error.
+/// Runs it in a shell; returns its own exit code and its standard error.
 fn shell(line: &str) -> (i32, String) {
     let script = format!("set -o pipefail; {line}");
     let output =
@@ -22,7 +22,7 @@ fn shell(line: &str) -> (i32, String) {
 #[test]
 fn a_closed_pipe_ends_it_in_silence_and_a_full_disk_with_a_sentence() {
     for arguments in ["crds", "--help", "controller --help", "gateway --help", "--version", "help"] {
-        // That the reader is gone is certain only once it has ended.
+        // Only when the reader has exited, it is certain that the pipe is closed.
         let closed = format!(
             "mkfifo $$.pipe; (exec <$$.pipe) & exec 3>$$.pipe; wait; rm $$.pipe; $BIN {arguments} >&3"
         );
@@ -52,7 +52,7 @@ fn a_closed_pipe_ends_it_in_silence_and_a_full_disk_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_does_not_keep_it_from_its_work() {
+async fn an_unwritable_log_does_not_stop_the_operator() {
     for (name, format) in [("full-disk", "text"), ("closed-log", "json")] {
         let world = World::new(name).await;
         let mut command = world.operator.command();

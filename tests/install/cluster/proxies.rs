@@ -1,4 +1,4 @@
-//! The way through a proxy. `NO_PROXY` itself is a table of unit tests, in src/client/cluster/proxy.rs.
+//! Connections through a proxy. `NO_PROXY` itself is a table of unit tests, in src/client/cluster/proxy.rs.
 
 use serde_json::{Value, json};
 
@@ -12,8 +12,8 @@ use super::{
     servers::{Kind, Proxy, Tls},
 };
 
-/// The control plane under a name that only a proxy knows, and what else its cluster says.
-#[allow(clippy::needless_pass_by_value, reason = "it is made on the spot")]
+/// The control plane under a name that only a proxy can resolve, and other fields of its cluster.
+#[allow(clippy::needless_pass_by_value, reason = "created in place")]
 fn behind(more: Value) -> Value {
     let (_, authority, token) = admin();
     let mut cluster = json!({"server": "https://kubernetes.invalid:6443", "tls-server-name": "kubernetes.default",
@@ -79,7 +79,7 @@ async fn proxies_of_the_environment() {
     by_name().with("HTTPS_PROXY", format!("socks5://127.0.0.1:{}", socks.port)).compare("SOCKS5", Works);
     by_name().with("HTTPS_PROXY", format!("socks5h://127.0.0.1:{}", socks.port)).compare("SOCKS5h", Works);
     assert!(socks.used() >= 4);
-    // Loopback addresses are reached past it.
+    // Loopback addresses bypass it.
     let (server, authority, token) = admin();
     let local = given(kubeconfig(
         &json!({"server": server, "certificate-authority": authority}),
@@ -128,7 +128,7 @@ async fn proxies_of_a_kubeconfig() {
         let mut cluster = more;
         cluster["proxy-url"] = json!(given);
         let given = Given::kubeconfig(file(&folder, "config", behind(cluster).to_string()));
-        // It counts, whatever the environment says.
+        // It wins over the environment.
         given.with("NO_PROXY", "*").with("HTTPS_PROXY", "http://127.0.0.1:1").compare(row, expected);
     };
     let at = |scheme: &str, credentials: &str, proxy: &Proxy| {
@@ -164,12 +164,13 @@ async fn proxies_of_a_kubeconfig() {
         ("malformed", "http://pro xy".into(), Neither(&[config, "proxy-url"])),
         ("away", "http://127.0.0.1:1".into(), Waits(&[config, "refused"])),
         ("what is behind it is away", at("http", "", &away), Waits(&[config, "tunnel error: unsuccessful"])),
-        // The HTTP library does not tell it from that.
+        // The HTTP library does not distinguish them.
         ("it forbids the way", at("http", "", &forbids), Waits(&[config, "tunnel error: unsuccessful"])),
     ] {
         compare(row, &given, json!({}), expected);
     }
-    // The certificate of a proxy is looked at as the server's is; so is the name, which can't be changed for one of the two.
+    // The certificate of a proxy is verified as the server's is; so is the name, which can't be changed for one of the
+    // two.
     let trusting =
         json!({"certificate-authority": both, "tls-server-name": null, "server": "https://127.0.0.1:6443"});
     compare("https", &at("https", "", &over_tls), trusting, Works);

@@ -1,4 +1,4 @@
-//! What a client may meet: a server that answers like an API server over TLS of all kinds, and proxies.
+//! Servers for clients to connect to: one that answers like an API server over TLS of all kinds, and proxies.
 
 use std::{
     net::SocketAddr,
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// What a server presents, in PEM, and the client certificate that it asks for.
+/// The certificate of a server, in PEM, and the client certificate that it asks for.
 pub struct Tls<'a> {
     pub chain: &'a str,
     pub key: &'a str,
@@ -55,7 +55,7 @@ fn server_config(tls: &Tls) -> ServerConfig {
     let key = PrivateKeyDer::from_pem_slice(tls.key.as_bytes()).unwrap();
     let mut config =
         builder.clone().with_single_cert(certificates(tls.chain), key.clone_key()).unwrap_or_else(|_| {
-            // One that rustls itself would not present.
+            // A certificate that rustls itself would not present.
             let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
             let certified = rustls::sign::CertifiedKey::new(certificates(tls.chain), key);
             builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)))
@@ -72,7 +72,7 @@ fn listener() -> (std::net::TcpListener, u16) {
     (listener, port)
 }
 
-/// Answers every GET with a version, and 401 to the token `wrong`. Gives back its port.
+/// Answers every GET with a version, and 401 to the token `wrong`. Returns its port.
 pub fn api_server(tls: &Tls) -> u16 {
     let (listener, port) = listener();
     let config = RustlsConfig::from_config(Arc::new(server_config(tls)));
@@ -86,7 +86,7 @@ pub fn api_server(tls: &Tls) -> u16 {
     port
 }
 
-/// Answers everything like this, over plain HTTP. Gives back its port.
+/// Answers everything like this, over plain HTTP. Returns its port.
 pub fn plain_server(status: u16, header: Option<(&'static str, &'static str)>, body: &'static str) -> u16 {
     let (listener, port) = listener();
     let answer = async move || {
@@ -101,29 +101,29 @@ pub fn plain_server(status: u16, header: Option<(&'static str, &'static str)>, b
     port
 }
 
-/// What kind of proxy.
+/// The kind of proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Http,
-    /// Wants the name u and this password.
+    /// Requires the name u and this password.
     HttpWithPassword(&'static str),
-    /// Answers 503, as where what is behind it is away.
+    /// Answers 503, as if the destination were unavailable.
     HttpAway,
-    /// Answers 403, as where the server is none of those that are permitted.
+    /// Answers 403, as if the destination were not permitted.
     HttpForbids,
     Socks5,
-    /// Wants a name and a password.
+    /// Requires a name and a password.
     Socks5WithPassword,
 }
 
-/// A proxy, to whose clients everything is one server.
+/// A proxy that connects all clients to one server.
 pub struct Proxy {
     pub port: u16,
     used: Arc<AtomicUsize>,
 }
 
 impl Proxy {
-    /// One that leads to this port, over TLS itself if so.
+    /// One that connects to this port; with `tls`, it is reached over TLS.
     pub fn new(kind: Kind, to: u16, tls: Option<&Tls>) -> Self {
         let (listener, port) = listener();
         let used = Arc::new(AtomicUsize::new(0));
@@ -146,13 +146,13 @@ impl Proxy {
         proxy
     }
 
-    /// How many connections have come since this was asked last.
+    /// How many connections were made since the last call.
     pub fn used(&self) -> usize {
         self.used.swap(0, Ordering::SeqCst)
     }
 }
 
-/// Leads one connection on.
+/// Forwards one connection.
 async fn through(kind: Kind, mut near: impl AsyncRead + AsyncWrite + Unpin, far: SocketAddr) -> Option<()> {
     match kind {
         Kind::Http | Kind::HttpWithPassword(_) | Kind::HttpAway | Kind::HttpForbids => {

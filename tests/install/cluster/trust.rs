@@ -1,4 +1,4 @@
-//! Certificates of all kinds, of servers and of clients; and servers that are none.
+//! Certificates of all kinds, of servers and of clients; and servers without TLS.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use super::{
     servers::{Tls, api_server, plain_server},
 };
 
-/// An authority of X.509 version 1, and its key: `openssl x509 -req` makes such ones of old, and rcgen makes none.
+/// An authority of X.509 version 1, and its key: older versions of `openssl x509 -req` make these, and rcgen cannot.
 const V1: &str = include_str!("v1.pem");
 
 /// A certificate and its key, in PEM.
@@ -41,7 +41,7 @@ fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
     (Issuer::new(params, key), pem)
 }
 
-/// A certificate for 127.0.0.1, changed like this.
+/// A certificate for 127.0.0.1 with this change.
 fn signed(by: &Issuer<'static, KeyPair>, change: impl FnOnce(&mut CertificateParams)) -> Made {
     let mut params = params("server");
     params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
@@ -63,7 +63,7 @@ fn at(folder: &Path, row: &str, port: u16, cluster: Value, user: &Value, expecte
     }
     let given = Given::kubeconfig(file(folder, "config", kubeconfig(&cluster, user).to_string()));
     given.compare(row, expected);
-    // The gateway's own connection is the same.
+    // The gateway's own connection behaves the same.
     if matches!(expected, Neither(_)) {
         given.compare_as(&format!("gateway, {row}"), expected, &["gateway", "--plain-http"]);
     }
@@ -186,7 +186,7 @@ async fn servers_certificates() {
     );
 }
 
-/// What the tool makes of this text.
+/// The output of the tool for this input.
 fn of_openssl(folder: &Path, arguments: &[&str], text: &str) -> String {
     let input = file(folder, "openssl-input.pem", text);
     let output =
@@ -195,7 +195,7 @@ fn of_openssl(folder: &Path, arguments: &[&str], text: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A certificate for a client that signed itself, and its key as openssl makes both.
+/// A self-signed client certificate, and its key, as openssl makes both.
 fn client(folder: &Path, algorithm: &[&str]) -> Made {
     let [key, certificate] = ["new.key", "new.crt"].map(|name| folder.join(name));
     let output = std::process::Command::new("openssl")
@@ -220,7 +220,7 @@ fn client(folder: &Path, algorithm: &[&str]) -> Made {
     Made { certificate: read(certificate), key: read(key) }
 }
 
-/// A new folder within.
+/// A new subfolder.
 fn new_folder(folder: &Path) -> PathBuf {
     let path = folder.join(uuid::Uuid::new_v4().to_string());
     std::fs::create_dir(&path).unwrap();
@@ -238,10 +238,10 @@ async fn clients_certificates() {
         |client: &str| api_server(&Tls { chain: &good.certificate, key: &good.key, client: Some(client) });
     let files = |certificate: &str, key: &str| {
         // Each has a folder of its own.
-        let beside = new_folder(&folder);
-        file(&beside, "client.crt", certificate);
-        file(&beside, "client.key", key);
-        json!({"client-certificate": beside.join("client.crt"), "client-key": beside.join("client.key")})
+        let subfolder = new_folder(&folder);
+        file(&subfolder, "client.crt", certificate);
+        file(&subfolder, "client.key", key);
+        json!({"client-certificate": subfolder.join("client.crt"), "client-key": subfolder.join("client.key")})
     };
     let crt = "/client.crt";
 
@@ -319,7 +319,7 @@ async fn servers_that_are_none_or_away() {
     let folder = folder("servers");
     let version = r#"{"major": "1", "minor": "33", "gitVersion": "v1.33.0"}"#;
     let plain = plain_server(200, None, version);
-    // It is closed again at once.
+    // The listener is closed again at once.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (issuer, ca) = authority("authority");

@@ -1,4 +1,4 @@
-//! The judgement of a round, by an observer that does not ask the operator: etcd's history and the audit log.
+//! The judge of a round, which does not ask the operator: etcd's history and the audit log.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use super::{BYSTANDER, NAME, Round, id};
 use crate::history::{self, Change};
 
 impl Round {
-    /// Waits for the end and judges it. `most` is how many requests it may have taken.
+    /// Waits for the end and judges it. `most` is the maximum number of requests.
     pub async fn judge(mut self, most: usize) {
-        self.go_on();
+        self.resume();
         self.over(NAME).await;
         let at_the_end = self.requests();
-        // Whatever might still come has come when a restarted operator has carried out another one.
+        // When a restarted operator has carried out another one, nothing more can come of this one.
         self.standby = None;
         self.world.operator.kill();
         self.world.operator.start(&[]);
@@ -27,9 +27,9 @@ impl Round {
         let changes = history::read(&self.world.plane.folder, &self.world.namespace, self.since, last);
         let made = changes.iter().find(|c| c.resource == "bulkupdates" && c.name == NAME).unwrap().revision;
         let elsewhere = history::read(&self.world.plane.folder, &self.next_door, 0, last);
-        assert!(elsewhere.len() >= 8, "there is nobody next door: {elsewhere:#?}");
-        let struck: Vec<_> = elsewhere.iter().filter(|c| c.revision > made).collect();
-        assert!(struck.is_empty(), "targets of another namespace have changed: {struck:#?}");
+        assert!(elsewhere.len() >= 8, "the other namespace has no targets: {elsewhere:#?}");
+        let foreign: Vec<_> = elsewhere.iter().filter(|c| c.revision > made).collect();
+        assert!(foreign.is_empty(), "targets of another namespace have changed: {foreign:#?}");
         let status = self.status().await;
         let own = self.judge_history(&changes);
         self.judge_status(&status);
@@ -44,7 +44,7 @@ impl Round {
         assert!(requests.len() <= most, "{} requests, more than {most}", requests.len());
         let known = log.matches("outcome=accepted").count() - 1;
         println!(
-            "{}: {}; starts: {}, requests: {}, changes of targets: {own}, of them unknown to who made them: {}",
+            "{}: {}; starts: {}, requests: {}, changes of targets: {own}, of which the operator does not know: {}",
             self.world.namespace,
             self.faults.join(", "),
             self.starts,
@@ -53,14 +53,14 @@ impl Round {
         );
     }
 
-    /// What was done, by etcd's account; gives back how many changes the operator has made.
+    /// What was done, according to etcd; returns how many changes the operator has made.
     fn judge_history(&self, changes: &[Change]) -> usize {
         let (round, targets): (Vec<_>, Vec<_>) = changes.iter().partition(|c| c.resource == "bulkupdates");
         let round: Vec<_> = round.into_iter().filter(|c| c.name == NAME).collect();
         let made = round[0];
-        let is_over =
+        let is_finished =
             |c: &&&Change| c.after.as_ref().is_some_and(|bulk| !bulk["status"]["completionTime"].is_null());
-        let end = round.iter().find(is_over).unwrap().revision;
+        let end = round.iter().find(is_finished).unwrap().revision;
         assert_eq!(round.last().unwrap().revision, end, "the BulkUpdate changed after its end");
 
         let mut own = 0;
@@ -81,16 +81,16 @@ impl Round {
             assert_eq!(change.uid(), uid, "{resource}/{name}");
             assert!(change.revision < end, "{resource}/{name} changed after the end");
             judge_change(change, made.uid(), &round);
-            // From then on the record may say so, and not before.
-            let told = round.iter().filter(|r| r.revision < change.revision);
-            for record in told.filter_map(|r| recorded(r.after.as_ref()?, resource, name)) {
-                assert_eq!(record["result"], "Planned", "{resource}/{name} was told before it was done");
+            // The record may say so from then on, and not before.
+            let earlier = round.iter().filter(|r| r.revision < change.revision);
+            for record in earlier.filter_map(|r| recorded(r.after.as_ref()?, resource, name)) {
+                assert_eq!(record["result"], "Planned", "{resource}/{name} was reported before it was done");
             }
         }
         own
     }
 
-    /// What the operator tells, against what has to have happened.
+    /// What the operator reports, compared with what has to have happened.
     fn judge_status(&self, status: &BulkUpdateStatus) {
         let mut counts = (0, 0, 0);
         for kind in Kind::ALL {
@@ -100,7 +100,7 @@ impl Round {
                 let key = (kind.plural().to_owned(), id.clone());
                 let outcome = support::outcome(status, kind, &id);
                 let expected = &self.expected[&key];
-                // Where no answer came, the object is found gone, and nobody can know who did it.
+                // If there was no answer, the object is found gone, and it is unknown who deleted it.
                 let gone = outcome == "Settled Gone" && n % 2 == 1 && expected.own == 1;
                 assert!(gone || outcome == expected.outcome, "{key:?} is {outcome}, not {expected:?}");
                 assert_eq!(item(status, kind, &id).uid.as_deref(), Some(&*self.uids[&key]));
@@ -119,7 +119,7 @@ impl Round {
     }
 }
 
-/// One change that the operator has made: allowed by the state before it, and intended by the record before it.
+/// One change that the operator has made: allowed by the state before it, and planned in the record before it.
 fn judge_change(change: &Change, bulk_uid: &str, round: &[&Change]) {
     let before = change.before.as_ref().unwrap();
     let state = before["status"]["state"].as_str().unwrap();
@@ -142,7 +142,7 @@ fn recorded<'a>(bulk: &'a Value, resource: &str, name: &str) -> Option<&'a Value
     bulk["status"][resource].as_array()?.iter().find(|entry| entry["id"] == name)
 }
 
-/// Each write carries its guard, whatever came of it.
+/// Each write carries its precondition, whatever the answer.
 fn judge_requests(requests: &[Request]) {
     let mut accepted = BTreeMap::<_, usize>::new();
     for write in requests.iter().filter(|r| r.is_target_write()) {
@@ -156,8 +156,8 @@ fn judge_requests(requests: &[Request]) {
             *accepted.entry((&write.resource, &write.name)).or_default() += 1;
         }
     }
-    assert!(!accepted.is_empty(), "the audit log does not tell of any write");
+    assert!(!accepted.is_empty(), "the audit log has no write");
     for (target, times) in accepted {
-        assert_eq!(times, 1, "{target:?} was written to so often");
+        assert_eq!(times, 1, "{target:?} was written to more than once");
     }
 }

@@ -93,8 +93,8 @@ impl ControlPlane {
         }
     }
 
-    /// Restores a CRD to what is shipped.
-    pub fn put_back(&self, crd: &str) {
+    /// Restores a CRD as shipped.
+    pub fn restore_crd(&self, crd: &str) {
         let (ok, output) = self.kubectl(&["replace", "-f", &format!("{PROJECT}/crds/{crd}.yaml")], "");
         assert!(ok, "{output}");
     }

@@ -177,7 +177,7 @@ impl Gateway {
         }
     }
 
-    /// What is answered where metrics and probes are.
+    /// The answer at the address of metrics and probes.
     pub async fn probe(&self, path: &str) -> Answer {
         let request = Request::get(format!("http://{}{path}", self.metrics)).body(Full::default()).unwrap();
         send(&http_client(None), request).await.unwrap()

@@ -1,12 +1,7 @@
 //! What the tests against a real API server share: one control plane for each test program, and for each test its own
 //! [`World`]: a namespace with the shipped RBAC, and an operator that runs as the ServiceAccount in it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::missing_panics_doc,
-    reason = "a test that can't go on has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a panic fails the test")]
 #![allow(
     missing_docs,
     clippy::missing_errors_doc,
@@ -65,8 +60,8 @@ pub struct World {
     pub plane: &'static ControlPlane,
     /// The second in which the last target was created.
     last_target: AtomicI64,
-    /// The length of the audit log before this world existed. All before that belongs to other tests; reading it again and again
-    /// is too slow for a test that waits for a moment in the middle of something.
+    /// The length of the audit log before this world existed. Everything before belongs to other tests; reading it
+    /// repeatedly is too slow for a test that waits for a moment in the middle of something.
     since: u64,
 }
 
@@ -164,8 +159,8 @@ impl World {
         Self { namespace: tenant.to_owned(), ..self }
     }
 
-    /// The same with the operator running, and its watches: a BulkUpdate that only its first list brings was not seen to be
-    /// created, so that nothing from the same second counts as older.
+    /// The same with the operator running, and its watches: if only its first list shows a BulkUpdate, its creation was
+    /// not seen, so nothing from the same second counts as older.
     pub async fn running(name: &str) -> Self {
         let mut world = Self::new(name).await;
         world.operator.start(&[]);
@@ -335,7 +330,7 @@ impl World {
     }
 
     /// Deletes the binding of the admission policy, without which no BulkUpdate is planned where the policy is required.
-    pub fn take_away_binding(&self) -> Value {
+    pub fn delete_binding(&self) -> Value {
         let binding = ["validatingadmissionpolicybinding", "bulkupdates.aiapi.dev"];
         let json = self.kubectl_ok(&[&["get", "-o", "json"], binding.as_slice()].concat(), "");
         self.kubectl_ok(&[&["delete"], binding.as_slice()].concat(), "");
@@ -343,7 +338,7 @@ impl World {
     }
 
     /// Creates it again.
-    pub fn put_back_binding(&self, mut binding: Value) {
+    pub fn restore_binding(&self, mut binding: Value) {
         for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
             binding["metadata"].as_object_mut().unwrap().remove(field);
         }

@@ -25,12 +25,12 @@ use super::{DEADLINE, built, control_plane::ControlPlane, signal, until};
 /// seconds and exit, which is what tests/processes/replicas.rs tests.
 pub const LONG_LEASE: [&str; 2] = ["--leader-elect-lease-duration=1h", "--leader-elect-renew-deadline=50m"];
 
-/// Runs it until it ends by itself, which it has to within the deadline.
+/// Runs it until it exits by itself, within the deadline.
 pub fn output(command: &mut Command) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let id = child.id();
-    let (tell, ended) = mpsc::channel();
-    thread::spawn(move || tell.send(child.wait_with_output()));
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
     if let Ok(output) = ended.recv_timeout(DEADLINE) {
         return output.unwrap();
     }
@@ -209,8 +209,8 @@ impl Operator {
         self.free_lease();
     }
 
-    /// Deletes its Lease, as an admin may who knows that it is dead. Otherwise the next one would have to wait until it expires,
-    /// which is what tests/processes/replicas.rs tests.
+    /// Deletes its Lease, as an admin may who knows that it is dead. Otherwise the next one would have to wait until it
+    /// expires, which is what tests/processes/replicas.rs tests.
     pub fn free_lease(&self) {
         let of = ["--namespace", &self.namespace, "--request-timeout=2s"];
         let delete = ["delete", "lease", "ai-api-operator", "--ignore-not-found", "--wait=false"];

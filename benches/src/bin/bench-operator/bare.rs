@@ -1,4 +1,4 @@
-//! A client that does nothing but write: the same guarded writes as the operator's, as many at once, and no more.
+//! A client that only writes: the same guarded writes as the operator's, as many at once, and nothing else.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-/// A target as it was made, and what is to be done to it.
+/// A target as it was created, and the action on it.
 #[derive(Clone, Debug)]
 pub struct Made {
     pub kind: Kind,
@@ -29,7 +29,7 @@ pub struct Made {
     pub verb: TargetStatus,
 }
 
-/// Does what is to be done to each; gives back how long that took, in milliseconds.
+/// Carries out each action; returns how long that took, in milliseconds.
 pub async fn write(client: &Client, targets: &[Made], in_flight: usize) -> f64 {
     let began = Instant::now();
     side_by_side(targets.iter().cloned(), in_flight, |slots, made| {
@@ -65,7 +65,7 @@ async fn write_one(client: &Client, made: &Made) -> Result<Value, Failure> {
     send(client, request).await
 }
 
-/// Makes an object of a kind, with a spec and, where it is to have one, a state; gives back the object.
+/// Creates an object of a kind, with a spec and an optional state; returns the object.
 pub async fn create(
     client: &Client,
     (kind, namespace, name): (Kind, &str, &str),
@@ -81,7 +81,7 @@ pub async fn create(
     set_state(client, (kind, namespace, name), state).await
 }
 
-/// Calls for each, `in_flight` at once; gives back what came of it, in their order.
+/// Calls for each, `in_flight` at once; returns the results, in their order.
 pub async fn side_by_side<T, R, F>(
     each: impl IntoIterator<Item = T>,
     in_flight: usize,
@@ -94,7 +94,7 @@ where
     let slots = Arc::new(Semaphore::new(in_flight));
     let mut tasks = JoinSet::new();
     for (at, each) in each.into_iter().enumerate() {
-        // Not more tasks than slots, or a hundred thousand would stand there at once.
+        // Not more tasks than slots; otherwise there would be a hundred thousand at once.
         let slot = Arc::clone(&slots).acquire_owned().await.unwrap();
         let call = call(Arc::clone(&slots), each);
         tasks.spawn(async move {
@@ -108,7 +108,7 @@ where
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Tries again what the server puts off, after the time that it says; its slot goes to another meanwhile.
+/// Retries what the server rejects with 429, after the time that it says; its slot is free meanwhile.
 async fn patiently<R, F>(slots: &Semaphore, call: impl Fn() -> F) -> R
 where
     F: Future<Output = Result<R, Failure>>,
@@ -126,7 +126,7 @@ where
     }
 }
 
-/// Sets a target's state, as the controller does that runs it; gives back the object.
+/// Sets a target's state, as its controller does; returns the object.
 pub async fn set_state(client: &Client, (kind, namespace, name): (Kind, &str, &str), state: &str) -> Value {
     let url = Observed::url_path(&kind.api_resource(), Some(namespace));
     let patch = Patch::Merge(json!({"status": {"state": state}}));

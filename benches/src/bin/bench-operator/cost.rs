@@ -1,5 +1,5 @@
-//! What one BulkUpdate costs: requests, by the operator's lines in the audit log and by the API server's own counters; bytes
-//! of status; CPU.
+//! The cost of one BulkUpdate: requests, by the operator's lines in the audit log and by the API server's own counters;
+//! bytes of status; CPU.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -32,7 +32,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
         let mut of_server = 0.0;
         for (request, number) in counters(&lab.admin).await {
             let delta = number - before.get(&request).copied().unwrap_or_default();
-            // The create is the bench's own.
+            // The bench itself sends the create.
             if delta == 0.0 || request == "POST bulkupdates" {
                 continue;
             }
@@ -53,7 +53,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
         written.push(bytes.iter().sum());
         statuses.push(bytes.len() as f64);
     }
-    // One alone takes no more than a tick or two.
+    // A single one takes no more than a tick or two.
     let cpu = [(operator.cpu() - cpu) / (runs * ITEMS) as f64 * 1000.0];
     let goal = Some(at_most(Of::Highest, 5.0));
     for (name, took) in PHASES.iter().zip(&phases) {
@@ -62,10 +62,10 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let name =
         "100 items, mixed: requests beyond the 100 writes, by the audit log; events, watches, Lease aside";
     figures.alone(GROUP, name, "each", &requests, goal);
-    let name = "the same, by apiserver_request_total, of whoever";
+    let name = "the same, by apiserver_request_total, of all clients";
     figures.alone(GROUP, name, "each", &counted, None);
     for (request, number) in &by_verb {
-        let name = format!("by apiserver_request_total, of whoever: {request}");
+        let name = format!("by apiserver_request_total, of all clients: {request}");
         figures.alone(GROUP, name, "for each item", &[*number], None);
     }
     let goal = Some(at_most(Of::Highest, 40_000.0));
@@ -80,7 +80,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     figures.took(GROUP, began);
 }
 
-/// Where the time of one BulkUpdate goes, from its create's answer on, by the API server's own account.
+/// Where the time of one BulkUpdate goes after its creation, by the audit log.
 const PHASES: [&str; 7] = [
     "the create's answer to the plan's arrival",
     "the API server writes the plan",
@@ -108,7 +108,7 @@ fn timeline(run: &Run) -> Vec<f64> {
     moments.windows(2).map(|pair| millis(pair[0], pair[1])).collect()
 }
 
-/// What the operator sends requests about.
+/// The objects of the operator's requests.
 const OF_THE_OPERATOR: [&str; 6] =
     ["bulkupdates", "configmaps", "deployments", "events", "executions", "leases"];
 
@@ -120,8 +120,8 @@ fn is_counted(request: &str) -> bool {
         && !matches!(verb, "WATCH" | "LIST")
 }
 
-/// How many requests the API server has answered, by verb and resource; its own and those of the bench besides, but where the
-/// operator has none of the kind.
+/// How many requests the API server has answered, by verb and resource. Its own and those of the bench are included,
+/// except for kinds of requests that the operator does not send.
 async fn counters(admin: &Client) -> BTreeMap<String, f64> {
     let request = http::Request::get("/metrics").body(vec![]).unwrap();
     let text = admin.request_text(request).await.unwrap();

@@ -30,7 +30,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     figures.took(GROUP, began);
 }
 
-/// One item arrives while 50 BulkUpdates of 100 are under way in the same namespace.
+/// One item arrives while 50 BulkUpdates of 100 are active in the same namespace.
 async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Process<'_>) {
     let namespace = lab.namespace("fairness").await;
     let (mut waited, mut bare, mut begun, mut done) = (vec![], vec![], vec![], vec![]);
@@ -46,7 +46,8 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
         }
         bare.push(alone / bares.len() as f64);
         let groups: Vec<_> = crowd.chunks(100).collect();
-        // It looks up when all of the crowd are there, and the one comes when each of them has its plan and writes.
+        // The operator resumes when all of the crowd exist, and the single one is created when each of them has its
+        // plan and writes.
         operator.signal("STOP");
         lab.submit_all(&groups).await;
         let from = lab.audited();
@@ -55,7 +56,7 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
         let name = lab.new_name("single");
         let created = lab.submit(&name, single).await;
         let ended = lab.end_of(&namespace, &name).await;
-        // The crowd has shown what it was there for; what is left of it serves the next round.
+        // The crowd has served its purpose; the rest of it is for the next round.
         lab.clear(&namespace).await;
         lab.spread().await;
         let requests = lab.audit(from, 0, 0).await;
@@ -73,13 +74,13 @@ async fn a_single_one_in_a_crowd(lab: &Lab, figures: &mut Figures, operator: &Pr
     }
     let name =
         "1 item arriving while 50 times 100 are under way: to completion; bare: one write, nothing else";
-    figures.beside(GROUP, name, "ms", (&waited, &bare), None);
+    figures.compared(GROUP, name, "ms", (&waited, &bare), None);
     let goal = Some(at_most(Of::Highest, 0.5));
     figures.alone(GROUP, "share of the crowd that was done when it came", "of 1", &begun, None);
     figures.alone(GROUP, "share of the crowd that was done at its end", "of 1", &done, goal);
 }
 
-/// 1,000 targets of another controller's that never stop, and fast ones in another namespace.
+/// 1,000 targets of another controller that never stop, and fast ones in another namespace.
 async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: &Process<'_>) {
     let (slow, fast) = (lab.namespace("slow").await, lab.namespace("fast").await);
     let targets = lab.make_with(&slow, 1000, Work::Stops, json!({"managedBy": "example.com/slow"})).await;
@@ -94,7 +95,7 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
     figures.in_turns(GROUP, name, (&all.last_write, &all.bare), None);
     figures.in_turns(GROUP, "the same: to completion", (&all.completion, &all.bare), None);
 
-    // Nothing happens: what does waiting cost?
+    // Nothing happens: the cost of waiting.
     let (from, cpu) = (lab.audited(), operator.cpu());
     tokio::time::sleep(Duration::from_secs(5)).await;
     let requests = lab.audit(from, 0, 0).await;
@@ -118,6 +119,6 @@ async fn fast_ones_beside_slow_ones(lab: &Lab, figures: &mut Figures, operator: 
     }
     let took = [millis(began, ended)];
     let name = "the 1,000 stopped by their controller: to completion; bare: its writes";
-    figures.beside(GROUP, name, "ms", (&took, &[millis(began, settled)]), None);
+    figures.compared(GROUP, name, "ms", (&took, &[millis(began, settled)]), None);
     lab.clear(&slow).await;
 }

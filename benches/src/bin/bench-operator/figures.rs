@@ -1,4 +1,4 @@
-//! What was measured: each figure beside the bare client's of the same round, as a table and as JSON.
+//! The results: each figure beside the bare client's of the same round, as a table and as JSON.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
 
@@ -7,7 +7,7 @@ use support::built;
 
 use crate::machine::Machine;
 
-/// What of a figure is to keep to a limit.
+/// Which value of a figure has a limit.
 #[derive(Clone, Copy)]
 pub enum Of {
     /// The median of the ratios to the bare client.
@@ -18,7 +18,7 @@ pub enum Of {
     Highest,
 }
 
-/// What a figure is to reach.
+/// The goal of a figure.
 #[derive(Clone, Copy)]
 pub struct Goal {
     of: Of,
@@ -48,20 +48,20 @@ pub struct Figure {
     goal: Option<Goal>,
 }
 
-/// How many rounds make a ratio where the one who begins changes from round to round: two, if there are enough. Whoever begins
-/// may meet with the API server's collection of the garbage that making the targets has left.
+/// How many rounds make a ratio where the order alternates from round to round: two, if there are enough. Whoever goes
+/// first may be slowed down by the API server's garbage collection after the targets were created.
 const fn in_turns(rounds: usize) -> usize {
     if rounds >= 10 { 2 } else { 1 }
 }
 
 impl Figure {
-    /// How many times the bare client's it is.
+    /// The ratio to the bare client's.
     fn ratios(&self) -> Vec<f64> {
         let parts = self.values.chunks(self.together).zip(self.bare.chunks(self.together));
         parts.map(|(values, bare)| values.iter().sum::<f64>() / bare.iter().sum::<f64>()).collect()
     }
 
-    /// What the goal is about.
+    /// The value that the goal is about.
     fn reached_value(&self) -> Option<f64> {
         self.goal.map(|goal| match goal.of {
             Of::Ratio => percentile(&self.ratios(), 50),
@@ -144,12 +144,12 @@ pub struct Figures {
 
 impl Figures {
     pub fn new(began: Instant, file: &'static str) -> Self {
-        eprintln!("(the table stands at the end; these are its rows as they come in)");
+        eprintln!("(rows as they are measured; the table is at the end)");
         Self { began, file, all: Vec::new(), seconds: BTreeMap::new() }
     }
 
     /// Adds a figure that the bare client has too.
-    pub fn beside(
+    pub fn compared(
         &mut self,
         group: &'static str,
         name: impl Into<String>,
@@ -160,7 +160,7 @@ impl Figures {
         self.add(group, name.into(), unit, both, 1, goal);
     }
 
-    /// The same, where the one who begins changes from round to round; in milliseconds. Gives back the median of the ratios.
+    /// The same, where the order alternates from round to round; in milliseconds. Returns the median of the ratios.
     pub fn in_turns(
         &mut self,
         group: &'static str,
@@ -188,7 +188,7 @@ impl Figures {
         &self.all[self.all.len() - 1]
     }
 
-    /// Adds one that it has not.
+    /// Adds one that the bare client does not have.
     pub fn alone(
         &mut self,
         group: &'static str,
@@ -197,10 +197,10 @@ impl Figures {
         values: &[f64],
         goal: Option<Goal>,
     ) {
-        self.beside(group, name, unit, (values, &[]), goal);
+        self.compared(group, name, unit, (values, &[]), goal);
     }
 
-    /// Notes how long a group has taken.
+    /// Records how long a group has taken.
     pub fn took(&mut self, group: &'static str, since: Instant) {
         self.seconds.insert(group, since.elapsed().as_secs_f64().round());
     }
@@ -228,7 +228,7 @@ impl Figures {
     }
 }
 
-/// The percentile, between the two values that it lies between; 0 is the lowest.
+/// The percentile, interpolated between two values; 0 is the lowest.
 fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -238,7 +238,7 @@ fn percentile(values: &[f64], percent: usize) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * part
 }
 
-/// With three digits that count.
+/// With three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),

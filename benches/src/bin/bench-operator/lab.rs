@@ -1,4 +1,5 @@
-//! What is measured in: a control plane, the operator's ServiceAccount, the bare client's, and a watch of how BulkUpdates end.
+//! The environment: a control plane, the operator's ServiceAccount, the bare client's, and a watch of how BulkUpdates
+//! end.
 
 use std::{
     collections::HashMap,
@@ -32,11 +33,11 @@ use tokio::sync::watch;
 
 use crate::bare::{self, Made, side_by_side};
 
-/// How many requests are under way at once: the operator's default, and the bare client's.
+/// How many requests are in flight at once: the operator's default, and the bare client's.
 pub const IN_FLIGHT: usize = 16;
 
-/// How many are, when objects are made that are not measured.
-const MAKING: usize = 32;
+/// The same for creating objects, which is not measured.
+const CREATES_IN_FLIGHT: usize = 32;
 
 /// How long a busy machine may take for anything.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -44,10 +45,10 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// The bare client's name in the audit log.
 const BARE: &str = "system:serviceaccount:bare:ai-api-operator";
 
-/// How many namespaces share what is many.
+/// How many namespaces share large numbers of objects.
 pub const CROWD: usize = 20;
 
-/// What is to be done to targets.
+/// The action on targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     Stops,
@@ -77,7 +78,7 @@ struct Ends {
     more: watch::Sender<()>,
 }
 
-/// What came of some BulkUpdates.
+/// The outcome of some BulkUpdates.
 pub struct Run {
     /// When the first was sent.
     pub began: Timestamp,
@@ -85,7 +86,7 @@ pub struct Run {
     pub created: Vec<Timestamp>,
     /// When each was seen to have ended.
     pub ended: Vec<Timestamp>,
-    /// What the operator has asked for in this time, or is known to by now.
+    /// The operator's requests in this time, as far as they are known by now.
     pub requests: Vec<Request>,
 }
 
@@ -101,7 +102,7 @@ impl Lab {
         let built = built::operator();
         let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
         let rounds = number("AI_API_BENCH_ROUNDS").unwrap_or(5);
-        // More would leave more than the thousand finished BulkUpdates that are measured with.
+        // More would exceed the thousand finished BulkUpdates of the measurement.
         assert!((1..=5).contains(&rounds), "AI_API_BENCH_ROUNDS: {rounds} is not from 1 to 5");
         Self {
             bare: client(&bare_kubeconfig),
@@ -117,7 +118,7 @@ impl Lab {
         }
     }
 
-    /// Whether its etcd waits for the disk.
+    /// Whether its etcd uses fsync.
     pub fn fsync() -> bool {
         std::env::var_os("AI_API_TEST_FSYNC").is_some_and(|value| !value.is_empty())
     }
@@ -131,7 +132,7 @@ impl Lab {
         *self.spent.lock().unwrap() += seconds;
     }
 
-    /// A name that was not given before.
+    /// A name that was not used before.
     pub fn new_name(&self, of: &str) -> String {
         format!("{of}-{}", self.made.fetch_add(1, Ordering::Relaxed))
     }
@@ -147,20 +148,20 @@ impl Lab {
         self.stock.lock().unwrap().get(namespace).map_or(0, Vec::len)
     }
 
-    /// Makes so many more.
+    /// Creates this many more.
     pub async fn stock_up(&self, namespace: &str, number: usize) {
         let made = self.make(namespace, number, Work::Deletes).await;
         self.stock.lock().unwrap().entry(namespace.to_owned()).or_default().extend(made);
     }
 
-    /// Takes some out of the stock: to make them takes longer than to delete them.
+    /// Takes some out of the stock: creating them takes longer than deleting them.
     pub fn take(&self, namespace: &str, number: usize) -> Vec<Made> {
         let mut stock = self.stock.lock().unwrap();
         let stock = stock.get_mut(namespace).unwrap();
         stock.split_off(stock.len().checked_sub(number).unwrap())
     }
 
-    /// Makes targets, both kinds in turn; those to be deleted are UNKNOWN, those to be stopped RUNNING.
+    /// Creates targets, both kinds in turn; those to be deleted are UNKNOWN, those to be stopped RUNNING.
     pub async fn make(&self, namespace: &str, number: usize, work: Work) -> Vec<Made> {
         self.make_with(namespace, number, work, json!({})).await
     }
@@ -173,7 +174,7 @@ impl Lab {
             "configurationName": "nightly training", "executableId": "churn-training"});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let spec = Arc::new(spec);
-        side_by_side(0..number, MAKING, |_, at| {
+        side_by_side(0..number, CREATES_IN_FLIGHT, |_, at| {
             let (client, namespace, spec) = (self.admin.clone(), Arc::clone(&namespace), Arc::clone(&spec));
             // As long as a UUID.
             let name = format!("{prefix}-{at:0>width$}", width = 35 - prefix.len());
@@ -192,12 +193,12 @@ impl Lab {
         .await
     }
 
-    /// Gives the operator's watches time to tell it what was made.
+    /// Gives the operator's watches time to show it what was created.
     pub async fn spread(&self) {
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
 
-    /// Creates a BulkUpdate for these targets; gives back when the API server had answered.
+    /// Creates a BulkUpdate for these targets; returns when the API server had answered.
     pub async fn submit(&self, name: &str, targets: &[Made]) -> Timestamp {
         submit(&self.admin, name, targets).await
     }
@@ -221,7 +222,8 @@ impl Lab {
         Run { began, created, ended, requests: self.audit(from, writes, groups.len()).await }
     }
 
-    /// Creates BulkUpdates of these targets at once; gives back what their names begin with, and when each create was answered.
+    /// Creates BulkUpdates of these targets at once; returns the prefix of their names, and when each create was
+    /// answered.
     pub async fn submit_all(&self, groups: &[&[Made]]) -> (String, Vec<Timestamp>) {
         let name = self.new_name("bulk");
         let created = side_by_side(groups.iter().enumerate(), IN_FLIGHT, |_, (at, group)| {
@@ -232,18 +234,18 @@ impl Lab {
         (name, created)
     }
 
-    /// Where the audit log ends now.
+    /// The present end of the audit log.
     pub fn audited(&self) -> u64 {
         self.world.plane.audited()
     }
 
-    /// When the last of so many accepted writes of the bare client's was answered, of those since.
+    /// When the last of this many accepted writes of the bare client since then was answered.
     pub async fn last_write_of_bare(&self, from: u64, writes: usize) -> Timestamp {
         last_write(&self.requests_of(BARE, from, writes, 0).await)
     }
 
-    /// What the operator has asked for since; waits until so many accepted writes to targets are among it, and so many
-    /// ends of BulkUpdates: a line is written after its answer.
+    /// The operator's requests since then; waits until this many accepted writes to targets are among them, and this
+    /// many ends of BulkUpdates: a line is written after its answer.
     pub async fn audit(&self, from: u64, writes: usize, ends: usize) -> Vec<Request> {
         self.requests_of(&self.world.operator.user, from, writes, ends).await
     }
@@ -261,7 +263,7 @@ impl Lab {
         panic!("the audit log has less than {writes} accepted writes and {ends} ends of {user}");
     }
 
-    /// Waits until a BulkUpdate has ended; gives back when that was seen.
+    /// Waits until a BulkUpdate has ended; returns when that was seen.
     pub async fn end_of(&self, namespace: &str, name: &str) -> Timestamp {
         let key = (namespace.to_owned(), name.to_owned());
         let mut more = self.ends.more.subscribe();
@@ -283,18 +285,18 @@ impl Lab {
         bulks.list_metadata(&ListParams::default()).await.unwrap().items.len()
     }
 
-    /// Takes away the BulkUpdates of a namespace.
+    /// Deletes the BulkUpdates of a namespace.
     pub async fn clear(&self, namespace: &str) {
-        take_away(&Api::<BulkUpdate>::namespaced(self.admin.clone(), namespace), 20).await;
+        delete_all(&Api::<BulkUpdate>::namespaced(self.admin.clone(), namespace), 20).await;
     }
 
-    /// Takes away its targets, too.
+    /// Deletes its targets, too.
     pub async fn clear_all(&self, namespace: &str) {
         self.clear(namespace).await;
         for kind in Kind::ALL {
             let resource = kind.api_resource();
             let targets: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), namespace, &resource);
-            take_away(&targets, 500).await;
+            delete_all(&targets, 500).await;
         }
     }
 }
@@ -324,20 +326,20 @@ fn last_write(requests: &[Request]) -> Timestamp {
     accepted(requests).map(|r| moment(&r.answered)).max().unwrap()
 }
 
-/// Takes away all of a kind, so many at a time: all at once take longer than a request may.
-async fn take_away<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, at_once: u32) {
+/// Deletes all of a kind, a limited number at a time: all at once would exceed the time-out of a request.
+async fn delete_all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, at_once: u32) {
     let few = ListParams::default().limit(at_once);
     while !api.list_metadata(&few).await.unwrap().items.is_empty() {
         api.delete_collection(&DeleteParams::background(), &few).await.unwrap();
     }
 }
 
-/// Whether it has put the end of a BulkUpdate on record.
+/// Whether it has recorded the end of a BulkUpdate.
 pub fn is_an_end(request: &Request) -> bool {
     request.is_record() && request.succeeded() && request.body["status"]["completionTime"].is_string()
 }
 
-/// A moment of the audit log's.
+/// A time in the audit log.
 pub fn moment(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
@@ -361,15 +363,15 @@ async fn submit(client: &Client, name: &str, targets: &[Made]) -> Timestamp {
     Timestamp::now()
 }
 
-/// The namespaces that share what is many.
+/// The namespaces that share large numbers of objects.
 pub async fn crowd(lab: &Lab) -> Vec<String> {
     let names = (0..CROWD).map(async |number| lab.namespace(&format!("crowd-{number}")).await);
     join_all(names).await
 }
 
-/// What a BulkUpdate of these targets asks for.
+/// The items of a BulkUpdate of these targets.
 pub fn spec(targets: &[Made]) -> Value {
-    // Finished, it is to be deleted a day later.
+    // It is to be deleted a day after it has finished.
     let mut spec = json!({"ttlSecondsAfterFinished": 86_400});
     for kind in Kind::ALL {
         let of_kind = targets.iter().filter(|made| made.kind == kind);

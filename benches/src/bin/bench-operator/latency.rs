@@ -1,4 +1,4 @@
-//! One BulkUpdate by itself: how long until the last write, and until its end can be seen.
+//! One BulkUpdate by itself: how long until the last write, and until its end is visible.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::{
 
 const GROUP: &str = "latency";
 
-/// What one BulkUpdate took, and what the bare client took for the same, in milliseconds.
+/// The durations of one BulkUpdate, and of the bare client for the same, in milliseconds.
 #[derive(Default)]
 pub struct Latencies {
     pub last_write: Vec<f64>,
@@ -22,12 +22,12 @@ pub struct Latencies {
     pub bare: Vec<f64>,
 }
 
-/// Carries out half of the targets as one BulkUpdate and the others by a bare client, which begins in every other round. Gives
-/// back what the operator took to the last write and to completion, and the bare client to the last write. Both writes are
-/// those of the audit log: what an answer takes on its way back is in neither.
+/// Carries out half of the targets as one BulkUpdate and the others by a bare client, which goes first in every other
+/// round. Returns the operator's time to the last write and to completion, and the bare client's to the last write. The
+/// times of both are those of the audit log: they do not include the way of an answer back.
 async fn one_round(lab: &Lab, client: &Client, targets: &[Made], round: usize) -> [f64; 3] {
     let (mut operators, mut bares) = targets.split_at(targets.len() / 2);
-    // Where the halves are not alike, such as a stop and a delete, each has either.
+    // If the halves differ, such as a stop and a delete, each has both.
     if round / 2 % 2 == 1 {
         std::mem::swap(&mut operators, &mut bares);
     }
@@ -57,7 +57,7 @@ pub async fn rounds(
     rounds: usize,
 ) -> Latencies {
     let mut all = Latencies::default();
-    // What a first round has to make ready, such as connections, is not counted.
+    // The first round, with its set-up such as connections, does not count.
     for round in 0..=rounds {
         let targets = lab.make(namespace, 2 * number, work).await;
         lab.spread().await;

@@ -1,4 +1,4 @@
-//! Where it was measured, and how busy that was with other things.
+//! The machine, and how busy it was with other things.
 
 use std::{fs, process::Command};
 
@@ -20,7 +20,7 @@ pub struct Machine {
     others: f64,
 }
 
-/// How busy the machine and the bench's own processes were up to a moment, in seconds of a core.
+/// How busy the machine and the bench's own processes have been so far, in seconds of a core.
 pub struct Moment {
     load: String,
     all: f64,

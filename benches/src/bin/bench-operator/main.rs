@@ -1,15 +1,16 @@
-//! The operator beside a bare client that makes the same writes, on one control plane: how long, how many, at what cost,
-//! with how much in the cluster. `make bench` runs it: it prints a table and writes target/bench/operator.json
-//! (operator-part.json, if it does not measure all). It asserts no time.
+//! The operator beside a bare client that makes the same writes, on one control plane: duration, throughput, cost, and
+//! the number of objects in the cluster. `make bench` runs it: it prints a table and writes target/bench/operator.json
+//! (operator-part.json, if it does not measure everything). It asserts no times.
 //!
-//! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput, sizes; all
-//! but in-flight and sizes if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS` (100000, of scale and
-//! sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and
-//! after; `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
+//! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput,
+//! sizes; all but in-flight and sizes if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS`
+//! (100000, of scale and sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of
+//! sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and after;
+//! `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the measurement")]
 #![allow(clippy::cast_precision_loss, reason = "the numbers are small")]
-#![allow(clippy::too_many_arguments, reason = "a figure is made of that many numbers and names")]
+#![allow(clippy::too_many_arguments, reason = "a figure has that many values")]
 
 mod bare;
 mod cost;
@@ -35,7 +36,7 @@ fn main() {
     tokio::runtime::Runtime::new().unwrap().block_on(measure());
 }
 
-/// What there is to measure.
+/// The groups of measurements.
 const GROUPS: [&str; 8] =
     ["scale", "latency", "cost", "in-flight", "slow", "fairness", "throughput", "sizes"];
 
@@ -71,7 +72,7 @@ async fn measure() {
     if let Some(few) = few {
         scale::measure_many(&lab, &mut figures, few).await;
     }
-    // It takes away what that has made.
+    // It deletes what that has created.
     if wanted("throughput") {
         throughput::measure(&lab, &mut figures).await;
     }

@@ -1,4 +1,4 @@
-//! The operator as its own process, and what it takes.
+//! The operator as its own process, and its resource usage.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use crate::lab::Lab;
 pub struct Process<'a> {
     lab: &'a Lab,
     child: Child,
-    /// From its start to the moment when /readyz says yes, in milliseconds.
+    /// From its start until /readyz succeeds, in milliseconds.
     pub ready_after: f64,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Process<'a> {
         Self::start_so(lab, kubeconfig, &arguments).await
     }
 
-    /// Starts it as it is shipped: it requires the admission policy.
+    /// Starts it as shipped: it requires the admission policy.
     pub async fn start_as_shipped(lab: &'a Lab) -> Self {
         Self::start_so(lab, &lab.world.operator.kubeconfig(), &[]).await
     }
@@ -75,12 +75,12 @@ impl<'a> Process<'a> {
         this
     }
 
-    /// How much memory it has, in MiB.
+    /// Its memory, in MiB.
     pub fn resident(&self) -> f64 {
         self.mebibytes("VmRSS")
     }
 
-    /// How much it has had at the most, in MiB.
+    /// Its peak memory, in MiB.
     pub fn peak(&self) -> f64 {
         self.mebibytes("VmHWM")
     }
@@ -99,7 +99,7 @@ impl<'a> Process<'a> {
         signal(self.child.id(), name);
     }
 
-    /// Ends it in good order: it gives up its Lease, and the next one need not wait.
+    /// Terminates it gracefully: it releases its Lease, and the next one need not wait.
     pub fn stop(self) {
         drop(self);
     }
@@ -110,7 +110,7 @@ impl Drop for Process<'_> {
         if self.child.try_wait().unwrap().is_none() {
             self.lab.spend(self.cpu());
             self.signal("TERM");
-            // It may be held, where something has failed meanwhile.
+            // It may be suspended, if something has failed meanwhile.
             self.signal("CONT");
             self.child.wait().unwrap();
         }
@@ -123,6 +123,6 @@ pub fn cpu_seconds(pid: &str) -> f64 {
     // The name of the program, in brackets, may hold blanks.
     let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<f64>().unwrap();
-    // Linux counts in hundredths for whoever reads this.
+    // For user space, Linux counts in hundredths of a second.
     (ticks(11) + ticks(12)) / 100.0
 }

@@ -1,4 +1,4 @@
-//! What may stand between a cluster and its API server: a long way, and something that puts off writes.
+//! Proxies between a cluster and its API server: one with a long delay, and one that answers some writes with 429.
 
 use std::{
     fs,
@@ -39,14 +39,14 @@ pub struct Way {
     pub bare: PathBuf,
 }
 
-/// Where the API server is, by a kubeconfig.
+/// The API server's address, from a kubeconfig.
 fn server(kubeconfig: &Path) -> String {
     let config: Value = serde_saphyr::from_str(&fs::read_to_string(kubeconfig).unwrap()).unwrap();
     config["clusters"][0]["cluster"]["server"].as_str().unwrap().to_owned()
 }
 
 impl Way {
-    /// Kubeconfigs that lead there instead.
+    /// Kubeconfigs with the proxy's address.
     fn to(lab: &Lab, name: &str, address: SocketAddr, authority: Option<&Path>) -> Self {
         let file = |of: &Path| {
             let text = fs::read_to_string(of).unwrap();
@@ -64,7 +64,7 @@ impl Way {
     }
 }
 
-/// One whose answers take so much longer; what is in them does not matter.
+/// One that delays answers by this long; their content does not matter.
 pub async fn slow(lab: &Lab, by: Duration) -> Way {
     let server = server(&lab.bare_kubeconfig).trim_start_matches("https://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,7 +82,7 @@ pub async fn slow(lab: &Lab, by: Duration) -> Way {
     way
 }
 
-/// Passes on what comes in, each piece so much later.
+/// Forwards what it receives, each piece with this delay.
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) {
     let (pieces, mut due) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let write = tokio::spawn(async move {
@@ -103,17 +103,17 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, later: Duration) 
     let _ = write.await;
 }
 
-/// Passes requests on, but for every third write.
-struct Reluctant {
-    /// With nobody's credentials: those of a request go through.
+/// Forwards requests, except every third write.
+struct Throttling {
+    /// Without credentials of its own: those of a request are forwarded.
     client: Client,
     writes: AtomicUsize,
 }
 
-/// One that answers 429 to every third write to objects of ours, and asks to wait a second, as the API server does.
-pub async fn reluctant(lab: &Lab) -> Way {
+/// Answers 429 to every third write to objects of ours, with a Retry-After of one second, as the API server does.
+pub async fn throttling(lab: &Lab) -> Way {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let authority = lab.world.plane.folder.join("reluctant.crt");
+    let authority = lab.world.plane.folder.join("throttling.crt");
     fs::write(&authority, made.cert.pem()).unwrap();
     let (certificate, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
     let tls = RustlsConfig::from_pem(certificate, key).await.unwrap();
@@ -121,21 +121,21 @@ pub async fn reluctant(lab: &Lab) -> Way {
     let mut cluster = ai_api_operator::client::find_cluster(Some(&lab.bare_kubeconfig), None).unwrap();
     cluster.config.auth_info = kube::config::AuthInfo::default();
     let client = cluster.client().unwrap();
-    let reluctant = Arc::new(Reluctant { client, writes: AtomicUsize::new(0) });
+    let throttling = Arc::new(Throttling { client, writes: AtomicUsize::new(0) });
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let way = Way::to(lab, "reluctant", listener.local_addr().unwrap(), Some(&authority));
-    let routes = Router::new().fallback(answer).with_state(reluctant);
+    let way = Way::to(lab, "throttling", listener.local_addr().unwrap(), Some(&authority));
+    let routes = Router::new().fallback(answer).with_state(throttling);
     let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
     tokio::spawn(server.serve(routes.into_make_service()));
     way
 }
 
-async fn answer(State(reluctant): State<Arc<Reluctant>>, request: Request) -> Response {
+async fn answer(State(throttling): State<Arc<Throttling>>, request: Request) -> Response {
     let ours = request.uri().path().starts_with("/apis/aiapi.dev/");
     if ours
         && !matches!(*request.method(), Method::GET)
-        && reluctant.writes.fetch_add(1, Ordering::Relaxed) % 3 == 2
+        && throttling.writes.fetch_add(1, Ordering::Relaxed) % 3 == 2
     {
         let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429,
             "reason": "TooManyRequests", "message": "please try again later", "details": {"retryAfterSeconds": 1}});
@@ -151,7 +151,7 @@ async fn answer(State(reluctant): State<Arc<Reluctant>>, request: Request) -> Re
     head.extensions.clear();
     head.version = http::Version::HTTP_11;
     let request = http::Request::from_parts(head, kube::client::Body::from(body.to_vec()));
-    match reluctant.client.send(request).await {
+    match throttling.client.send(request).await {
         Ok(answer) => answer.map(Body::new),
         Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     }

@@ -1,4 +1,4 @@
-//! With how many targets and finished BulkUpdates in the cluster: memory, start-up, latency.
+//! Memory, start-up and latency, by the number of targets and finished BulkUpdates in the cluster.
 
 use std::{
     sync::Arc,
@@ -27,7 +27,7 @@ use crate::{
 
 const GROUP: &str = "scale";
 
-/// How many finished BulkUpdates there are to be.
+/// How many finished BulkUpdates there should be.
 const FINISHED: usize = 1000;
 
 /// How many targets are named.
@@ -37,11 +37,11 @@ const NAMED: usize = 100;
 const PAGE: u32 = 100;
 const BULK_UPDATES_PAGE: u32 = 20;
 
-/// Each namespace of the crowd but the first gets a part of this size of what is made, for measuring with one namespace takes
-/// most.
+/// Each namespace of the crowd except the first gets this fraction of the objects, because measurements in one
+/// namespace need most of them.
 const PARTS: usize = 60;
 
-/// What starts of the operator came to.
+/// The results of starts of the operator.
 #[derive(Default)]
 struct Starts {
     ready: Vec<f64>,
@@ -52,7 +52,7 @@ struct Starts {
 }
 
 impl Starts {
-    /// Starts the operator so many times, and the bare client's list of the same beside it.
+    /// Starts the operator this many times, and each time has the bare client list the same objects.
     async fn of(lab: &Lab, times: usize) -> Self {
         let mut all = Self::default();
         for _ in 0..times {
@@ -70,14 +70,14 @@ impl Starts {
 
     fn add(&self, figures: &mut Figures, with: &str, goals: (Option<Goal>, Option<Goal>)) {
         let name = format!("{with}: start to ready; bare: the list in pages");
-        figures.beside(GROUP, name, "ms", (&self.ready, &self.list), None);
+        figures.compared(GROUP, name, "ms", (&self.ready, &self.list), None);
         figures.alone(GROUP, format!("{with}: RSS when ready"), "MiB", &self.synced, None);
         figures.alone(GROUP, format!("{with}: RSS soon after"), "MiB", &self.steady, goals.0);
         figures.alone(GROUP, format!("{with}: RSS at the most"), "MiB", &self.peak, goals.1);
     }
 }
 
-/// Lists what the operator lists, page after page, and decodes only what leads to the next; in milliseconds.
+/// Lists what the operator lists, page by page, and decodes only the continue token; in milliseconds.
 async fn list(client: &Client) -> f64 {
     let began = Instant::now();
     let urls = [
@@ -113,7 +113,7 @@ pub async fn number(client: &Client) -> usize {
     number
 }
 
-/// The latency of 100 named targets, in how many times the bare client's.
+/// The latency of 100 named targets, as a ratio to the bare client's.
 async fn named(lab: &Lab, figures: &mut Figures, with: &str, rounds: usize) -> (f64, f64) {
     let operator = Process::start(lab).await;
     let all = latency::rounds(lab, &lab.bare, "many", NAMED, Work::Mixed, rounds).await;
@@ -138,7 +138,7 @@ pub async fn measure_few(lab: &Lab, figures: &mut Figures) -> (f64, f64) {
     latency
 }
 
-/// With finished BulkUpdates lying around: those that throughput has left, and as many more as are missing.
+/// With finished BulkUpdates: those that throughput has left, and as many more as are missing.
 pub async fn measure_finished(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     lab.namespace("many").await;
@@ -159,14 +159,14 @@ pub async fn measure_finished(lab: &Lab, figures: &mut Figures) {
     figures.took("scale, finished", began);
 }
 
-/// With many. The latency with few is what theirs is held against.
+/// With many targets. Their latency is compared with that of few.
 pub async fn measure_many(lab: &Lab, figures: &mut Figures, few: (f64, f64)) {
     let began = Instant::now();
     lab.namespace("many").await;
     let limits = |steady, peak| (Some(at_most(Of::Highest, steady)), Some(at_most(Of::Highest, peak)));
     let sizes = [
         (10_000, "10,000 targets", lab.rounds, lab.rounds, limits(25.0, 40.0)),
-        // A start takes ten seconds then, and the bare client's list of the same as many.
+        // A start takes ten seconds then, and so does the bare client's list of the same objects.
         (100_000, "100,000 targets", 1, 2 * lab.rounds, limits(64.0, 96.0)),
     ];
     for (targets, with, starts, rounds, goals) in sizes {
@@ -192,7 +192,7 @@ fn most() -> usize {
     std::env::var("AI_API_BENCH_TARGETS").map_or(100_000, |text| text.parse().unwrap())
 }
 
-/// Makes as many targets as are missing.
+/// Creates as many targets as are missing.
 async fn fill(lab: &Lab, targets: usize) {
     let there = number(&lab.admin).await;
     let missing = targets.checked_sub(there).unwrap_or_else(|| panic!("{there} targets, not {targets}"));
@@ -202,7 +202,7 @@ async fn fill(lab: &Lab, targets: usize) {
     }
 }
 
-/// Makes BulkUpdates of 100 items that have ended, as the operator leaves them.
+/// Creates finished BulkUpdates of 100 items, as the operator leaves them.
 async fn finish(lab: &Lab, number: usize) {
     if number == 0 {
         return;

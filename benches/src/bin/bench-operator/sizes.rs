@@ -1,4 +1,4 @@
-//! How much memory it takes to follow objects that users have filled as far as they may: during the start, and after it.
+//! How much memory it takes to watch objects that users have filled to their limits: during the start, and after it.
 
 use std::{
     collections::HashSet,
@@ -24,24 +24,24 @@ const GROUP: &str = "sizes";
 
 const NAMESPACE: &str = "sizes";
 
-/// What a BulkUpdate and a target have in their annotations, in bytes.
+/// The size of the annotations of a BulkUpdate and a target, in bytes.
 const OF_A_BULK_UPDATE: usize = 250_000;
 const OF_A_TARGET: usize = 10_000;
 
-/// The most that may be kept of a target, of a BulkUpdate under way, and of one that is over, in kB; and what lists may take
-/// besides, in MiB.
+/// The most that may be kept for a target, for an active BulkUpdate, and for a finished one, in kB; and what lists may
+/// take in addition, in MiB.
 const A_TARGET: f64 = 1.0;
 const UNDER_WAY: f64 = 64.0;
 const OVER: f64 = 4.0;
 const IN_FLIGHT: f64 = 32.0;
 
-/// What a process takes, in MiB.
+/// The memory of a process, in MiB.
 struct Taken {
     steady: f64,
     peak: f64,
 }
 
-/// As many of a kind as are in the way of the operator, all alike.
+/// Identical objects of one kind that load the operator.
 struct Stock {
     plural: &'static str,
     count: usize,
@@ -52,7 +52,7 @@ impl Stock {
         etcd::key(self.plural, NAMESPACE, &format!("sizes-{at:0>26}"))
     }
 
-    /// Makes them from one, which need not be there.
+    /// Creates them from one, which need not exist.
     async fn fill(&self, lab: &Lab, mut object: Value, annotation: usize) {
         object["metadata"]["annotations"] = json!({"example.com/note": "x".repeat(annotation)});
         object["metadata"]["namespace"] = NAMESPACE.into();
@@ -64,13 +64,13 @@ impl Stock {
         etcd::put(lab.world.plane, (0..self.count).map(of)).await;
     }
 
-    async fn take_away(self, lab: &Lab) {
+    async fn delete_all(self, lab: &Lab) {
         etcd::remove(lab.world.plane, (0..self.count).map(|at| self.key(at))).await;
         etcd::compact(lab.world.plane).await;
     }
 }
 
-/// Measures all three; takes away what it makes.
+/// Measures all three; deletes what it creates.
 pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     lab.namespace(NAMESPACE).await;
@@ -84,7 +84,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
 
 /// BulkUpdates that wait, because the admission policy's binding is missing.
 async fn waiting(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
-    let binding = lab.world.take_away_binding();
+    let binding = lab.world.delete_binding();
     let items: Vec<_> = (0..100)
         .map(|at| json!({"id": format!("3f2c1b7e-5d0a-4c1f-9a47-{at:0>12}"), "targetStatus": "STOPPED"}))
         .collect();
@@ -103,15 +103,15 @@ async fn waiting(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let bound = kib(UNDER_WAY) * stock.count as f64;
     add(figures, &format!("{with}, none of which has a status yet"), nothing, &first, bound);
     add(figures, &with, nothing, &again, bound);
-    stock.take_away(lab).await;
-    lab.world.put_back_binding(binding);
+    stock.delete_all(lab).await;
+    lab.world.restore_binding(binding);
 }
 
-/// BulkUpdates that are over.
+/// Finished BulkUpdates.
 async fn finished(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let operator = Process::start(lab).await;
     let made = lab.make(NAMESPACE, 100, Work::Deletes).await;
-    // etcd was compacted a moment ago, and the watch of BulkUpdates begins again: of one that a list brings, it is not known
+    // etcd was compacted a moment ago, and the watch of BulkUpdates restarts: for one that a list shows, it is unknown
     // whether targets of the same second are older.
     tokio::time::sleep(Duration::from_secs(1)).await;
     lab.carry_out(&[&made]).await;
@@ -127,7 +127,7 @@ async fn finished(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let taken = start(lab).await;
     let with = format!("{} finished BulkUpdates of 100 items, 250 kB of annotations each", stock.count);
     add(figures, &with, nothing, &taken, kib(OVER) * stock.count as f64);
-    stock.take_away(lab).await;
+    stock.delete_all(lab).await;
 }
 
 async fn targets(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
@@ -140,10 +140,10 @@ async fn targets(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     let taken = start(lab).await;
     let with = format!("{} targets of 10 kB each", stock.count);
     add(figures, &with, nothing, &taken, kib(A_TARGET) * stock.count as f64);
-    stock.take_away(lab).await;
+    stock.delete_all(lab).await;
 }
 
-/// What a BulkUpdate looks like that has just been made.
+/// A newly created BulkUpdate.
 async fn template(lab: &Lab, spec: Value) -> Value {
     let bulks: Api<BulkUpdate> = Api::namespaced(lab.admin.clone(), NAMESPACE);
     let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": "template"},
@@ -154,7 +154,7 @@ async fn template(lab: &Lab, spec: Value) -> Value {
     object
 }
 
-/// Waits until the operator has written the status of so many BulkUpdates since.
+/// Waits until the operator has written the status of this many BulkUpdates since.
 async fn recorded(lab: &Lab, from: u64, number: usize) {
     let all = within(Duration::from_mins(10), Duration::from_secs(1), || async {
         let requests = lab.world.plane.requests_since(from, &lab.world.operator.user);
@@ -171,7 +171,7 @@ async fn start(lab: &Lab) -> Taken {
     taken
 }
 
-/// What it takes, once that has not grown for a second.
+/// Its memory, once that has not grown for a second.
 async fn settled(operator: &Process<'_>) -> Taken {
     let mut last = 0.0;
     loop {

@@ -1,4 +1,4 @@
-//! A slow API server, and one that puts off writes.
+//! A slow API server, and one that answers writes with 429.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let slow = proxy::slow(lab, Duration::from_millis(50)).await;
     rounds(lab, figures, &slow, "50 ms away", 100).await;
-    let reluctant = proxy::reluctant(lab).await;
-    rounds(lab, figures, &reluctant, "429 to every third write", 4).await;
+    let throttling = proxy::throttling(lab).await;
+    rounds(lab, figures, &throttling, "429 to every third write", 4).await;
     figures.took(GROUP, began);
 }
 

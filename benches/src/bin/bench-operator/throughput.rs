@@ -16,7 +16,7 @@ const GROUP: &str = "throughput";
 /// Items in each BulkUpdate.
 const EACH: usize = 100;
 
-/// What one round came to: items a second, and CPU seconds for each 1,000 items.
+/// The result of one round: items per second, and CPU seconds per 1,000 items.
 #[derive(Default)]
 struct Rates {
     to_last_write: Vec<f64>,
@@ -32,13 +32,13 @@ struct Rates {
     resident: Vec<f64>,
 }
 
-/// How many writes the bare client makes beside so many BulkUpdates. Fewer would not do: the API server has times of its own, of
-/// seconds, in which it collects its garbage and takes half as many writes, and those would hit the operator alone.
+/// How many writes the bare client makes beside so many BulkUpdates. Fewer would not do: for some seconds at a time,
+/// the API server collects garbage and accepts half as many writes, and that would affect the operator alone.
 fn share(bulks: usize) -> usize {
     bulks * EACH * 3 / 4
 }
 
-/// Makes all that the rounds take, before the first one: the API server has something to do with it for a while.
+/// Creates the objects of all rounds before the first one: the API server is busy with them for a while.
 async fn stock_up(lab: &Lab, variants: &[&[String]], bulks: usize) {
     let mut needed = BTreeMap::from([(variants[0][0].as_str(), share(bulks))]);
     for namespaces in variants {
@@ -51,8 +51,8 @@ async fn stock_up(lab: &Lab, variants: &[&[String]], bulks: usize) {
     }
 }
 
-/// Rounds in which each of the variants (the namespaces that share the items) is carried out, with so many BulkUpdates, and the
-/// bare client nearly as much in one go. Who comes first changes.
+/// Rounds in which each of the variants (the namespaces that share the items) is carried out, with this many
+/// BulkUpdates, and nearly as many writes by the bare client in one go. The order alternates.
 async fn rounds(
     lab: &Lab,
     operator: &Process<'_>,
@@ -65,7 +65,7 @@ async fn rounds(
         // The last turn is the bare client's.
         let turns = variants.len() + 1;
         for turn in (0..turns).map(|turn| (turn + round) % turns) {
-            // The last events of the one before are still to come.
+            // The last events of the previous one are still to come.
             lab.spread().await;
             match variants.get(turn) {
                 Some(namespaces) => all[turn].of_operator(lab, operator, namespaces, bulks).await,
@@ -82,7 +82,7 @@ impl Rates {
         let targets: Vec<_> = namespaces.iter().flat_map(|of| lab.take(of, each)).collect();
         let (items, mut spent) = (targets.len() as f64, (0.0, 0.0));
         let groups: Vec<_> = targets.chunks(EACH).collect();
-        // It looks up when all of them are there: to create them is somebody else's work, which the bare client does not have.
+        // It resumes when all of them exist: creating them is work that the bare client does not have.
         operator.signal("STOP");
         let run = lab
             .carry_out_while(&groups, async || {
@@ -91,7 +91,7 @@ impl Rates {
             })
             .await;
         let all_there = *run.created.iter().max().unwrap();
-        // Else it has lost its Lease.
+        // Otherwise it has lost its Lease.
         assert!(millis(run.began, all_there) < 8000.0, "to create them took too long");
         self.cpu.push((operator.cpu() - spent.0) / items * 1000.0);
         self.server_cpu.push((server_seconds(lab) - spent.1) / items * 1000.0);
@@ -128,7 +128,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     let all = rounds(lab, &operator, &variants, 100, IN_FLIGHT).await;
     for (rates, word) in all.iter().zip(["one namespace", "twenty namespaces"]) {
         let mut add = |what: &str, unit, values: &[f64], bare: &[f64], goal| {
-            figures.beside(
+            figures.compared(
                 GROUP,
                 format!("10,000 deletes in 100 at once, {word}: {what}"),
                 unit,
@@ -142,8 +142,8 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
         let with_creating = &rates.with_creating;
         add("to the last write, creating the 100 included", "items/s", with_creating, &rates.bare, None);
         add("creating the 100", "ms", &rates.creating, &[], None);
-        let beside = (&rates.server_cpu, &rates.bare_server_cpu);
-        add("CPU of API server and etcd", "s/1,000 items", beside.0, beside.1, None);
+        let servers = (&rates.server_cpu, &rates.bare_server_cpu);
+        add("CPU of API server and etcd", "s/1,000 items", servers.0, servers.1, None);
         add("CPU", "s/1,000 items", &rates.cpu, &rates.bare_cpu, None);
         add("other requests", "each", &rates.requests, &[], None);
         add("RSS after it", "MiB", &rates.resident, &[], None);
@@ -154,7 +154,7 @@ pub async fn measure(lab: &Lab, figures: &mut Figures) {
     figures.took(GROUP, began);
 }
 
-/// The same with another number in flight, of the bare client's too: what --max-in-flight is about.
+/// The same with another number in flight, for the bare client too: the effect of --max-in-flight.
 pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
     let began = Instant::now();
     let namespace = [lab.namespace("in-flight").await];
@@ -165,7 +165,7 @@ pub async fn measure_in_flight(lab: &Lab, figures: &mut Figures) {
         let operator = Process::start_with(lab, &kubeconfig, &["--max-in-flight", &of]).await;
         let all = rounds(lab, &operator, &[&namespace], 8, in_flight).await;
         let name = format!("800 deletes in 8 at once, {in_flight} in flight: to the last completion");
-        figures.beside("in flight", name, "items/s", (&all[0].to_completion, &all[0].bare), None);
+        figures.compared("in flight", name, "items/s", (&all[0].to_completion, &all[0].bare), None);
         operator.stop();
     }
     lab.clear(&namespace[0]).await;
