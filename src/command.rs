@@ -1,13 +1,10 @@
 //! The subcommands and flags of the command line.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use ai_api_operator::{
     api::{is_dns_label, is_dns_subdomain},
-    controller::{self, election::Timing, replica},
+    controller::{self, Timing, replica},
     gateway,
     misconfigured::Misconfigured,
     server::BindAddress,
@@ -15,9 +12,6 @@ use ai_api_operator::{
 use clap::{
     Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Resettable,
 };
-
-/// The longest duration of a flag.
-const LONGEST_DURATION: Duration = Duration::from_hours(24);
 
 /// Where a Pod finds the name of its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -33,13 +27,9 @@ pub struct Arguments {
 impl Arguments {
     /// Parses the command line and the environment. An empty variable counts as unset, as for kubectl: templates set it if they have
     /// no value.
-    ///
-    /// # Errors
-    /// When the command line is invalid, or asks for the help or the version.
     pub fn of_process() -> Result<Self, clap::Error> {
         let ignore_empty_variable = |argument: Arg| {
-            let empty =
-                argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+            let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
             if empty { argument.env(Resettable::Reset) } else { argument }
         };
         let command = Self::command().mut_subcommands(|command| command.mut_args(ignore_empty_variable));
@@ -100,13 +90,8 @@ pub struct ControllerArguments {
     pub cluster: ClusterArguments,
 
     /// A namespace to watch; repeatable, or a comma-separated list [default: all].
-    #[arg(
-        long = "watch-namespace",
-        env = "AI_API_WATCH_NAMESPACE",
-        value_name = "NAME",
-        value_delimiter = ',',
-        value_parser = namespace_name
-    )]
+    #[arg(long = "watch-namespace", env = "AI_API_WATCH_NAMESPACE", value_name = "NAME", value_delimiter = ',',
+          value_parser = namespace_name)]
     pub watch_namespaces: Vec<String>,
 
     /// How many requests may be in flight at once, for all BulkUpdates together.
@@ -176,10 +161,9 @@ pub enum LogFormat {
 }
 
 impl ClusterArguments {
-    /// The operator's own namespace.
     pub fn namespace(&self, of_context: &str) -> String {
         let set = |name: &str| Some(name.trim().to_owned()).filter(|name| !name.is_empty());
-        let of_pod = || std::fs::read_to_string(Path::new(POD_NAMESPACE)).ok();
+        let of_pod = || std::fs::read_to_string(POD_NAMESPACE).ok();
         self.namespace
             .as_deref()
             .and_then(set)
@@ -189,8 +173,6 @@ impl ClusterArguments {
 }
 
 impl ControllerArguments {
-    /// # Errors
-    /// When the times of the election do not fit together, or the list of namespaces contains none.
     pub fn settings(self, namespace: String) -> Result<replica::Settings, Misconfigured> {
         let timing = Timing {
             lease_duration: self.leader_elect_lease_duration,
@@ -224,11 +206,9 @@ fn identity() -> String {
 fn duration(text: &str) -> Result<Duration, &'static str> {
     // A longer text could overflow in the parser, and is too long for a Lease anyway.
     let sensible = text.len() <= 10 && !text.starts_with('-');
-    let parsed = Some(text).filter(|_| sensible).and_then(|text| text.parse::<kube::core::Duration>().ok());
-    parsed
-        .map(Duration::from)
-        .filter(|duration| *duration <= LONGEST_DURATION)
-        .ok_or("expected a duration such as 15s or 1m30s, a day at the most")
+    let parsed = sensible.then(|| text.parse::<kube::core::Duration>().ok()).flatten().map(Duration::from);
+    let expected = "expected a duration such as 15s or 1m30s, a day at the most";
+    parsed.filter(|duration| *duration <= Duration::from_hours(24)).ok_or(expected)
 }
 
 /// The name of an object, as the API server accepts it.
@@ -263,9 +243,10 @@ fn distinct(mut names: Vec<String>) -> Result<Vec<String>, Misconfigured> {
     names.sort();
     names.dedup();
     if given && names.is_empty() {
-        let problem = "--watch-namespace (AI_API_WATCH_NAMESPACE) names no namespace: name at least one, or leave it out to \
-            watch all of them";
-        return Err(Misconfigured(problem.into()));
+        let names_none = "--watch-namespace (AI_API_WATCH_NAMESPACE) names no namespace";
+        return Err(Misconfigured(format!(
+            "{names_none}: name at least one, or leave it out to watch all of them"
+        )));
     }
     Ok(names)
 }

@@ -16,7 +16,7 @@ use ai_api_operator::{
     controller::replica,
     gateway,
     misconfigured::Misconfigured,
-    telemetry::{log::OneLine, traces::Traces},
+    telemetry::{OneLine, Traces},
 };
 use anyhow::Context;
 use command::{
@@ -24,17 +24,16 @@ use command::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tower::layer::util::Identity;
 use tracing::{Level, error, info};
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter,
     filter::{FilterExt, Targets, filter_fn},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
+    prelude::*,
 };
 
 /// The exit code of a process that was started or installed wrongly: a restart changes nothing.
 const MISCONFIGURED: u8 = 2;
-
 /// The exit code after a closed pipe (128 + SIGPIPE), as in `ai-api-operator crds | head -1`: kubectl has the same.
 const CLOSED_PIPE: u8 = 141;
 
@@ -45,9 +44,7 @@ fn main() -> ExitCode {
             print_error(in_one_line(&error));
             return ExitCode::from(MISCONFIGURED);
         }
-        Err(help_or_version) => {
-            return printed(help_or_version.print().and_then(|()| io::stdout().flush()));
-        }
+        Err(help) => return printed(help.print().and_then(|()| io::stdout().flush())),
     };
     let ended = match arguments.command {
         Command::Controller(arguments) => run_controller(arguments),
@@ -136,7 +133,13 @@ async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
         let traces = traces?;
         let (cluster, namespace) = find_cluster(&arguments.cluster)?;
         // Boxed, because they are large.
-        let ended = Box::pin(replica::run(cluster, arguments.settings(namespace)?, until_signal()?)).await;
+        let ended = Box::pin(replica::run(
+            cluster,
+            arguments.settings(namespace)?,
+            &Identity::new(),
+            until_signal()?,
+        ))
+        .await;
         if let Some(traces) = traces {
             traces.end().await;
         }
@@ -188,8 +191,7 @@ fn crds(arguments: &CrdsArguments) -> anyhow::Result<String> {
         match &arguments.out_dir {
             None => printed.push_str(&yaml),
             Some(folder) => {
-                let name = crd.metadata.name.unwrap_or_default();
-                let path = folder.join(format!("{name}.yaml"));
+                let path = folder.join(format!("{}.yaml", crd.metadata.name.unwrap_or_default()));
                 std::fs::write(&path, yaml)
                     .with_context(|| format!("{} cannot be written", path.display()))?;
             }

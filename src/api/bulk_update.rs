@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::api::{
     conditions::Reason,
@@ -19,7 +20,6 @@ use crate::api::{
 
 /// The most items in one request, both lists together (a limit of the AI API).
 pub const MAX_ITEMS: usize = 100;
-
 /// What a BulkUpdate tells its users to do where a field cannot be changed.
 const ANOTHER: &str = "create a new BulkUpdate";
 
@@ -60,10 +60,8 @@ const ANOTHER: &str = "create a new BulkUpdate";
     validation = Rule::new(
         "(has(self.executions) ? size(self.executions) : 0) + (has(self.deployments) ? size(self.deployments) : 0) <= 100")
         .message("a BulkUpdate takes at most 100 items, executions and deployments together: split it"),
-    validation = as_created("executions", ANOTHER),
-    validation = as_created("deployments", ANOTHER),
-    validation = as_created("dryRun", ANOTHER),
-    validation = as_created("notAfter", ANOTHER),
+    validation = as_created("executions", ANOTHER), validation = as_created("deployments", ANOTHER),
+    validation = as_created("dryRun", ANOTHER), validation = as_created("notAfter", ANOTHER),
     validation = as_created("startingDeadlineSeconds", ANOTHER),
     validation = as_created("activeDeadlineSeconds", ANOTHER)
 )]
@@ -72,19 +70,13 @@ pub struct BulkUpdateSpec {
     /// The Executions to stop or delete, each id once. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
-    #[x_kube(
-        merge_strategy = ListMerge::Map(vec!["id".into()]),
-        validation = immutable("the items", ANOTHER)
-    )]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]), validation = immutable("the items", ANOTHER))]
     pub executions: Option<Vec<BulkUpdateItem>>,
 
     /// The Deployments (deployments.aiapi.dev) to stop or delete, each id once. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
-    #[x_kube(
-        merge_strategy = ListMerge::Map(vec!["id".into()]),
-        validation = immutable("the items", ANOTHER)
-    )]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]), validation = immutable("the items", ANOTHER))]
     pub deployments: Option<Vec<BulkUpdateItem>>,
 
     /// Only decide and report what would be done to each item; write nothing to the targets. Immutable.
@@ -102,10 +94,8 @@ pub struct BulkUpdateSpec {
     ))]
     // The API server accepts a list in place of a string with a format, and then rejects every write of the status, unless a rule
     // has evaluated the field at creation.
-    #[x_kube(
-        validation = Rule::new("self == self").message("notAfter is a text, such as 2026-12-31T00:00:00Z"),
-        validation = immutable("notAfter", ANOTHER)
-    )]
+    #[x_kube(validation = Rule::new("self == self").message("notAfter is a text, such as 2026-12-31T00:00:00Z"),
+        validation = immutable("notAfter", ANOTHER))]
     pub not_after: Option<Time>,
 
     /// How many seconds after its creation the BulkUpdate may be planned; later it is rejected and never carried
@@ -156,9 +146,7 @@ pub struct BulkUpdateItem {
 }
 
 /// What an item asks for, in the words of the AI API.
-#[derive(
-    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr,
-)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]
@@ -298,9 +286,7 @@ pub struct ItemStatus {
 }
 
 /// How far an item is, or how it ended.
-#[derive(
-    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr,
-)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[allow(missing_docs, reason = "Summary describes each; documented variants would change the CRD")]
 pub enum ItemResult {
     Planned,

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
 /// The condition that says whether it was planned.
 pub const ACCEPTED: &str = "Accepted";
@@ -13,45 +14,22 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 
 /// The reason of a condition.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumString, IntoStaticStr, VariantArray)]
+#[allow(missing_docs, reason = "docs/api.md describes each")]
 pub enum ConditionReason {
-    /// It cannot be planned yet, because the flag cannot be read.
     FlagUnreadable,
-    /// It cannot be planned yet, because something else cannot be read.
     Waiting,
-    /// The flag is off for a kind that it names.
     BulkUpdatesDisabled,
-    /// The flag's text cannot be parsed.
     MetaInvalid,
-    /// `startingDeadlineSeconds` or `notAfter` has passed.
     DeadlineExceeded,
-    /// Its author's permissions were never checked.
     NotAuthorized,
-    /// The plan is on record.
     Planned,
-    /// Some items have not been written to yet.
     Applying,
-    /// Every item was written to, and some have not settled yet.
     Settling,
-    /// Every item has settled.
     Settled,
-    /// Some items were refused, and every other one has settled.
     ItemsRefused,
-    /// An item has failed.
     ItemsFailed,
-    /// A dry run in which every item is eligible.
     DryRun,
-    /// It cannot be read.
     Unreadable,
 }
 
@@ -70,23 +48,9 @@ impl ConditionReason {
 }
 
 /// Why an item was refused or failed, or how it settled.
-#[derive(
-    JsonSchema,
-    Serialize,
-    Deserialize,
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    strum::Display,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "docs/api.md describes each; documented variants would change the CRD")]
+#[derive(Display, IntoStaticStr, VariantArray)]
 pub enum Reason {
     NotFound,
     Replaced,

@@ -4,10 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::api::{
-    bulk_update::BulkUpdate,
-    workload::{Deployment, Execution},
-};
+use crate::api::{bulk_update::BulkUpdate, workload};
 
 /// The three definitions, in the order in which they are installed.
 ///
@@ -17,8 +14,8 @@ pub fn crds() -> serde_json::Result<Vec<CustomResourceDefinition>> {
     // With these defaults the status of an object that the operator has not seen yet is correct: kstatus takes a BulkUpdate
     // for InProgress, and an Execution shows UNKNOWN.
     [
-        (Execution::crd(), json!({"state": "UNKNOWN"})),
-        (Deployment::crd(), json!({"state": "UNKNOWN"})),
+        (workload::Execution::crd(), json!({"state": "UNKNOWN"})),
+        (workload::Deployment::crd(), json!({"state": "UNKNOWN"})),
         (BulkUpdate::crd(), json!({"observedGeneration": -1})),
     ]
     .into_iter()
@@ -28,10 +25,7 @@ pub fn crds() -> serde_json::Result<Vec<CustomResourceDefinition>> {
 
 /// Adds what cannot be derived: the default of `status`, the bounds of conditions, and that null means absent, as in
 /// Kubernetes' own types (the API server prunes a null if the schema does not call the field nullable).
-fn finish(
-    crd: CustomResourceDefinition,
-    default_status: Value,
-) -> serde_json::Result<CustomResourceDefinition> {
+fn finish(crd: CustomResourceDefinition, default: Value) -> serde_json::Result<CustomResourceDefinition> {
     const STATUS: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
     let mut crd = serde_json::to_value(crd)?;
     each_schema(&mut crd, &mut |schema| {
@@ -49,7 +43,7 @@ fn finish(
         each_schema(status, &mut |schema| {
             schema.remove("default");
         });
-        status["default"] = default_status;
+        status["default"] = default;
     }
     if let Some(condition) = crd.pointer_mut(&format!("{STATUS}/properties/conditions/items/properties")) {
         condition["type"]["maxLength"] = json!(316);

@@ -18,11 +18,8 @@ impl Kind {
     pub const ALL: [Self; 2] = [Self::Execution, Self::Deployment];
 
     /// The kind, as in a manifest.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Execution => "Execution",
-            Self::Deployment => "Deployment",
-        }
+    pub fn name(self) -> &'static str {
+        self.pick("Execution", "Deployment")
     }
 
     /// The plural: the resource in a URL, the field of a request, the field of the flag.

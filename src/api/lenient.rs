@@ -7,19 +7,12 @@ use serde_json::Number;
 use crate::decode::json::moment;
 
 /// An optional time; one that is out of range becomes the nearest that is in range.
-///
-/// # Errors
-/// When it is not a string, or there is no such time.
 pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    let time = moment(&text).ok_or_else(|| D::Error::custom("there is no such time"))?;
-    Ok(Some(Time(time)))
+    moment(&text).map(|time| Some(Time(time))).ok_or_else(|| D::Error::custom("there is no such time"))
 }
 
 /// An optional number of seconds; one that is out of range becomes the nearest that is in range.
-///
-/// # Errors
-/// When it is not a whole number.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
     let whole = number.as_f64().filter(|number| number.fract() == 0.0);

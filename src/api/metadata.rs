@@ -18,10 +18,8 @@ use crate::{
 
 /// The annotation with the name of who asked. While the admission policy is in force, nobody can forge it.
 pub const REQUESTER: &str = "aiapi.dev/requester";
-
 /// The longest uid or resource version that is kept, in bytes. Those of the API server have 36, and 20.
 const LONGEST_TOKEN: usize = 64;
-
 /// The longest name of a requester that is kept, in bytes: names of users have no bound.
 const LONGEST_REQUESTER: usize = 256;
 
@@ -47,20 +45,8 @@ pub fn bare_metadata(raw: Option<&RawValue>) -> ObjectMeta {
         "generateName",
     ];
     let Some(found) = raw.and_then(|raw| members(raw, NAMES)) else { return ObjectMeta::default() };
-    let [
-        name,
-        namespace,
-        uid,
-        version,
-        generation,
-        created,
-        deleted,
-        annotations,
-        labels,
-        finalizers,
-        owners,
-        prefix,
-    ] = found;
+    let [name, namespace, uid, version, generation, created, deleted, annotations, others @ ..] = found;
+    let [labels, finalizers, owners, prefix] = others;
     let short = |raw: Option<&RawValue>, longest| Some(cut(&text(raw?)?, longest));
     // Cut short, it would be the token of something else.
     let token =

@@ -29,7 +29,6 @@ use kube::Resource;
 
 /// The API group of all three kinds.
 pub const GROUP: &str = "aiapi.dev";
-
 /// The field manager of the operator's writes, and its name in events and audit logs.
 pub const FIELD_MANAGER: &str = "ai-api-operator";
 

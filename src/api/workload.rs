@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::api::rules::{as_created, immutable};
 
@@ -21,16 +22,8 @@ macro_rules! workload {
         #[doc = $doc]
         #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
         #[kube(
-            group = "aiapi.dev",
-            version = "v1alpha1",
-            kind = $kind,
-            plural = $plural,
-            shortname = $short,
-            category = "ai",
-            namespaced,
-            status = "WorkloadStatus",
-            derive = "PartialEq",
-            doc = $doc,
+            group = "aiapi.dev", version = "v1alpha1", kind = $kind, plural = $plural, shortname = $short,
+            category = "ai", namespaced, status = "WorkloadStatus", derive = "PartialEq", doc = $doc,
             printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
             printcolumn(name = "Target", type_ = "string", json_path = ".status.targetStatus"),
             printcolumn(name = "Managed By", type_ = "string", json_path = ".spec.managedBy", priority = 1),
@@ -73,22 +66,16 @@ macro_rules! workload {
     };
 }
 
-workload!(
-    "Execution",
-    ExecutionSpec,
-    "executions",
-    "aiexec",
+workload! {
+    "Execution", ExecutionSpec, "executions", "aiexec",
     "An Execution is one training run of an AI platform, named by its AI API id, and its state.",
     "The scenario that the Execution belongs to, as the AI API reports it."
-);
-workload!(
-    "Deployment",
-    DeploymentSpec,
-    "deployments",
-    "aideploy",
+}
+workload! {
+    "Deployment", DeploymentSpec, "deployments", "aideploy",
     "A Deployment is one model that an AI platform serves, named by its AI API id, and its state. With kubectl, use deployments.aiapi.dev or aideploy: plain deployments means apps/v1.",
     "The scenario that the Deployment belongs to, as the AI API reports it."
-);
+}
 
 /// The state of an Execution or Deployment, written by the operator and by the controller that runs it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -150,12 +137,11 @@ pub struct StopRequest {
 }
 
 /// The states of the AI API.
-#[derive(
-    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr,
-)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]
+#[derive(VariantArray)]
 pub enum State {
     Unknown,
     Pending,
@@ -168,15 +154,7 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Unknown,
-        Self::Pending,
-        Self::Running,
-        Self::Completed,
-        Self::Dead,
-        Self::Stopping,
-        Self::Stopped,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The word in `status.state`.
     pub fn word(self) -> &'static str {

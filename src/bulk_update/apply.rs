@@ -1,7 +1,7 @@
 //! Fourth step: the requests about targets. Every write is guarded; they are sent concurrently, as many as there are
 //! slots.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{
@@ -17,7 +17,7 @@ use crate::{
         context::{Context, Latest},
         facts::Deadline,
         request::{Item, Request},
-        work::{Accepted, Answer, Intent, Work},
+        work::{Answer, Intent, Work},
     },
     client::{Failure, requests, slots::Slot},
     observed::target::{self, Observed, Target},
@@ -25,12 +25,10 @@ use crate::{
     telemetry::metrics,
 };
 
-/// A request to be sent.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
-    /// Read the target of the item at this index.
+    /// With the index of the item.
     Read(usize),
-    /// Write to this object.
     Write(Intent),
 }
 
@@ -47,7 +45,6 @@ impl Outgoing {
     }
 }
 
-/// The requests of one BulkUpdate that are in flight.
 pub struct InFlight {
     ctx: Arc<Context>,
     latest: Latest,
@@ -56,13 +53,11 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// None, for a BulkUpdate that was last seen like this.
     pub fn new(ctx: &Arc<Context>, latest: &Latest) -> Self {
         let (ctx, latest) = (Arc::clone(ctx), latest.clone());
         Self { ctx, latest, requests: JoinSet::new(), called_off: CancellationToken::new() }
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
@@ -96,15 +91,15 @@ pub async fn apply(work: &mut Work, in_flight: &mut InFlight, wanted: Vec<Outgoi
     // One place in the queue for slots at a time, kept while this pass waits. Given up between passes, when the status
     // may need a slot.
     let place = || ctx.slots.acquire(&request.namespace, &request.uid);
-    let mut slots = place();
+    let mut slots = pin!(place());
     let mut look_again = false;
     // Reads that were sent together are decided on together, so that their corrections take one status write.
     while !queue.is_empty() || !(in_flight.is_empty() || (look_again && !work.is_reading())) {
         tokio::select! {
             biased;
             Some(again) = in_flight.next_answer(work) => look_again |= again,
-            slot = &mut slots, if !queue.is_empty() => {
-                slots = place();
+            slot = slots.as_mut(), if !queue.is_empty() => {
+                slots.set(place());
                 if let Some(wanted) = queue.pop_front() {
                     start(work, in_flight, slot, wanted);
                 }
@@ -181,7 +176,12 @@ async fn write(ctx: &Context, request: &Request, item: &Item, target: &Target) -
     Answer::Written(target.resource_version.clone(), outcome)
 }
 
-async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
+async fn stop(
+    ctx: &Context,
+    request: &Request,
+    item: &Item,
+    target: &Target,
+) -> Result<Option<Target>, Failure> {
     let mut status = json!({
         "targetStatus": "STOPPED",
         "stopRequest": {
@@ -198,16 +198,21 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
     let url = target::url(item.kind, &request.namespace);
     let answer = requests::patch_status(&ctx.client, url, &item.id, &patch).await?;
-    target::answered(&item.id, &answer).map(Accepted::Left)
+    target::answered(&item.id, &answer).map(Some)
 }
 
-async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
+async fn delete(
+    ctx: &Context,
+    request: &Request,
+    item: &Item,
+    target: &Target,
+) -> Result<Option<Target>, Failure> {
     let url = target::url(item.kind, &request.namespace);
     let (uid, version) = (&target.uid, &target.resource_version);
     let answer: Observed = requests::delete(&ctx.client, url, &item.id, uid, version).await?;
     // The API server answers with the object if it has finalizers, else with a Status.
     if answer.is_status() {
-        return Ok(Accepted::Gone);
+        return Ok(None);
     }
-    target::answered(&item.id, &answer).map(Accepted::Left)
+    target::answered(&item.id, &answer).map(Some)
 }

@@ -61,13 +61,10 @@ impl Cleanup {
 
 /// The next chore. The event of its change brings the one after that.
 enum Chore {
-    /// Report this generation, with these conditions.
     Acknowledge(i64, Vec<Condition>),
-    /// Delete it: `ttlSecondsAfterFinished` has passed.
     Expire,
 }
 
-/// Waits for this time by the API server's clock.
 async fn wait_for(clock: &Clock, time: Timestamp) {
     loop {
         let left = until(time, clock.now().earliest);
@@ -99,7 +96,6 @@ async fn persist(ctx: &Context, identity: &Identity, chore: &Chore) {
     }
 }
 
-/// How long to wait before attempt `attempt`.
 fn wait(failure: &Failure, attempt: u32) -> Duration {
     match failure.next() {
         Next::Retry => failure.wait(attempt),

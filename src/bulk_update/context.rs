@@ -51,12 +51,12 @@ pub struct Context {
 impl Context {
     /// How many other BulkUpdates it shares the budget for status writes with. Zero for one that only waits for its
     /// items to settle: it reports at its own interval.
-    pub fn others(&self, work: &Work) -> usize {
+    pub(super) fn others(&self, work: &Work) -> usize {
         if work.any(ItemResult::Planned) { self.writers.others(&work.request().namespace) } else { 0 }
     }
 
     /// The author, if the admission policy was in force when it was created.
-    pub fn requester<'a>(&self, request: &'a Request) -> Option<&'a str> {
+    pub(super) fn requester<'a>(&self, request: &'a Request) -> Option<&'a str> {
         let admission = self.policies.admission();
         let vouches = matches!(admission, Admission::Since(_)) && admission.covers(request.created);
         request.requester.as_deref().filter(|_| vouches)
@@ -66,9 +66,7 @@ impl Context {
 /// What was last seen of a BulkUpdate that is under way. Its spec and status are held by its task and not kept twice.
 #[derive(Clone, Debug, Default)]
 pub struct Current {
-    /// Its resource version.
     pub resource_version: Box<str>,
-    /// The generation of its spec.
     pub generation: Option<i64>,
     /// Whether it was deleted, is terminating, or cannot be read any more: no write may start.
     pub stopped: bool,
@@ -84,12 +82,10 @@ pub struct Latest {
 }
 
 impl Latest {
-    /// Whether no new work may be started.
     pub fn stopped(&self) -> bool {
         self.current.borrow().stopped || self.shutdown.is_cancelled()
     }
 
-    /// Waits until it was deleted, is terminating, or cannot be read any more.
     pub async fn until_stopped(&mut self) {
         while !self.current.borrow_and_update().stopped {
             self.changed().await;

@@ -12,17 +12,15 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     api::{ItemResult, Kind, Reason},
     bulk_update::{
-        facts::{Deadline, Gate, MissedDeadline, Observation, Obstacle, Rejection, Rules},
+        facts::{Deadline, Gate, Observation, Obstacle, Rejection, Rules},
         request::{Request, Start},
-        work::{Become, Entry, ItemPlan, Phase, Plan, Work},
+        work::{Entry, ItemPlan, Phase, Plan, Work},
     },
     client::clock::Now,
     observed::{admission::Admission, target::Target},
 };
 
-#[cfg(test)]
-use eligible::is_older;
-pub use eligible::{Ineligible, ItemPlanning, plan_item, verdict};
+pub use eligible::{ItemPlanning, plan_item, verdict};
 pub use next_step::{Step, Terms, next_step};
 
 /// How long the cache may be stale before the status says that it is waited for.
@@ -33,37 +31,32 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Decision {
     /// What the status is to report; absent if there is nothing to report yet.
     pub phase: Option<Phase>,
-    /// New entries of items.
-    pub became: Vec<Become>,
-    /// The items whose targets must be read.
+    /// New entries, each with the index of its item.
+    pub became: Vec<(usize, ItemPlan)>,
     pub reads: Vec<usize>,
     /// The items whose targets are to be written to, as they were seen. Only those recorded as planned are sent.
     pub writes: Vec<(usize, Arc<Target>)>,
     /// Whether another pass can make progress once this one is recorded.
     pub again: bool,
-    /// Whether something has to be waited for.
     pub blocked: bool,
 }
 
-/// Decides what to do about `work`.
 pub fn decide(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
     let Some(start) = work.start() else { return propose(work, observation, rules, now) };
     let request = work.request();
     let deadline = Deadline::at(request, start, now);
-    let terms = Terms { request, deadline, rules };
     let remark = deadline.remark(request, start, now);
-    go_on(work, observation, terms, remark.as_deref())
+    go_on(work, observation, Terms { request, deadline, rules }, remark.as_deref())
 }
 
 fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
     match plan(work.request(), observation, now, rules) {
         Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
         // It usually catches up at once; the status reports it only if it does not.
-        Planning::Wait(Obstacle::StaleCache(..)) if !work.has_waited(PATIENCE) => {
-            Decision { blocked: true, ..Decision::default() }
-        }
         Planning::Wait(why) => {
-            Decision { phase: Some(Phase::Waiting(why)), blocked: true, ..Decision::default() }
+            let hidden = matches!(why, Obstacle::StaleCache(..)) && !work.has_waited(PATIENCE);
+            let phase = (!hidden).then_some(Phase::Waiting(why));
+            Decision { phase, blocked: true, ..Decision::default() }
         }
         Planning::Read(unsure) => {
             let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
@@ -72,9 +65,9 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
         // Reads still in flight are part of the plan.
         Planning::Planned(_) if work.is_reading() => Decision::default(),
         Planning::Planned(items) => {
-            let plan =
-                Plan::new(work.entries(), items, Start { time: now.to_record(), instant: Some(now.instant) });
-            Decision { phase: Some(Phase::Proposed(plan)), again: true, ..Decision::default() }
+            let start = Start { time: now.to_record(), instant: Some(now.instant) };
+            let phase = Some(Phase::Proposed(Plan::new(work.entries(), items, start)));
+            Decision { phase, again: true, ..Decision::default() }
         }
     }
 }
@@ -83,21 +76,21 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
 fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Option<&str>) -> Decision {
     let mut decision = Decision::default();
     let mut obstacle = observation.not_listed.map(Obstacle::NotListed);
-    for (at, (entry, step)) in
-        work.entries().iter().zip(steps(work.entries(), observation, terms)).enumerate()
-    {
+    let steps = steps(work.entries(), observation, terms);
+    for (at, (entry, step)) in work.entries().iter().zip(steps).enumerate() {
         match step {
             Step::Hold(why) => obstacle = obstacle.or(why),
             Step::Read if entry.can_send() => decision.reads.push(at),
             Step::Write(target) if entry.can_send() => decision.writes.push((at, target)),
             Step::Read | Step::Write(_) => {}
-            Step::Become(ItemPlan { mut record, based_on }) => {
+            Step::Become(mut plan) => {
+                let record = &mut plan.record;
                 let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
                 if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
                     *message = format!("{message} {remark}").into();
                 }
                 decision.again |= record.result == ItemResult::Planned;
-                decision.became.push(Become { at, record, based_on });
+                decision.became.push((at, plan));
             }
         }
     }
@@ -156,18 +149,19 @@ pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules
 
 fn too_late(request: &Request, now: Now) -> Option<Rejection> {
     let (deadline, time) = if request.not_after_has_passed(now) {
-        (MissedDeadline::NotAfter, request.not_after.unwrap_or_default())
+        ("notAfter has passed", request.not_after.unwrap_or_default())
     } else if now.earliest >= request.starting_deadline {
-        (MissedDeadline::Starting, request.starting_deadline)
+        let missed = "it was not planned within startingDeadlineSeconds of its creation";
+        (missed, request.starting_deadline)
     } else {
         return None;
     };
-    Some(Rejection::TooLate { deadline, remark: now.remark(time) })
+    Some(Rejection::TooLate(deadline, now.remark(time)))
 }
 
 /// The next step of each item of a planned BulkUpdate.
 pub fn steps(entries: &[Entry], observation: &Observation, terms: Terms<'_>) -> Vec<Step> {
     let each = entries.iter().zip(&observation.lookups);
-    each.map(|(entry, lookup)| next_step(terms, entry, lookup, observation.gates.of(entry.item.kind)))
-        .collect()
+    let gate = |entry: &Entry| observation.gates.of(entry.item.kind);
+    each.map(|(entry, lookup)| next_step(terms, entry, lookup, gate(entry))).collect()
 }

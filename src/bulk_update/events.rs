@@ -47,7 +47,6 @@ pub struct Events {
     places: Arc<Semaphore>,
 }
 
-/// A reference to a BulkUpdate, as far as its identity is known.
 pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
     ObjectReference {
         api_version: Some(api_version()),
@@ -96,7 +95,6 @@ fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
     format!("{prefix}.{:016x}", others.finish())
 }
 
-/// The event about an object.
 fn event(
     regarding: ObjectReference,
     type_: EventType,

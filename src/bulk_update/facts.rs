@@ -12,17 +12,13 @@ use crate::{
     },
 };
 
-/// What is known of an item's target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// From the cache, which may be stale: enough to start a write, which is guarded, but never to refuse an item.
     Cached(Option<Arc<Target>>),
-    /// Read from the API server.
     Live(Option<Arc<Target>>),
-    /// Read from the API server, while the watch has not caught up: whether it saw this object before is not known
-    /// yet.
+    /// Read live, while the watch has not caught up: whether it saw this object before is not known yet.
     Ahead(Arc<Target>),
-    /// It could not be read.
     Failed(Obstacle),
 }
 
@@ -59,8 +55,7 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// The flag for one kind.
-    pub const fn of(&self, kind: Kind) -> &Gate {
+    pub(super) const fn of(&self, kind: Kind) -> &Gate {
         match kind {
             Kind::Execution => &self.executions,
             Kind::Deployment => &self.deployments,
@@ -71,14 +66,9 @@ impl Gates {
 /// Why a BulkUpdate has to wait. The text is the message of its conditions meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
-    /// The capability flag cannot be read.
-    #[error("cannot read {flag}: {failure}")]
-    Flag {
-        /// Which key of which ConfigMap.
-        flag: String,
-        /// Why it cannot be read.
-        failure: Failure,
-    },
+    /// The capability flag (a key of a ConfigMap) cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Flag(String, Failure),
     /// The admission policy is not in force, or that is not known.
     #[error(transparent)]
     Admission(NotInForce),
@@ -86,25 +76,11 @@ pub enum Obstacle {
     #[error("cannot list {} yet; the operator's log says why", .0.plural())]
     NotListed(Kind),
     /// A target cannot be read.
-    #[error("cannot read {} {id}: {why}", .kind.name())]
-    Read {
-        /// Its kind.
-        kind: Kind,
-        /// Its id.
-        id: Arc<str>,
-        /// Why it cannot be read.
-        why: Box<str>,
-    },
+    #[error("cannot read {} {id}: {why}", .0.name(), id = .1, why = .2)]
+    Read(Kind, Arc<str>, Box<str>),
     /// A target cannot be written to.
-    #[error("cannot write to {} {id}: {why}", .kind.name())]
-    Write {
-        /// Its kind.
-        kind: Kind,
-        /// Its id.
-        id: Arc<str>,
-        /// Why it cannot be written to.
-        why: Box<str>,
-    },
+    #[error("cannot write to {} {id}: {why}", .0.name(), id = .1, why = .2)]
+    Write(Kind, Arc<str>, Box<str>),
     /// A target was read without a uid, so it may or may not be the object that was planned.
     #[error("{} {id} has no uid", .0.name(), id = .1)]
     NoUid(Kind, Arc<str>),
@@ -117,10 +93,9 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// The reason of the conditions.
-    pub const fn reason(&self) -> ConditionReason {
+    pub(super) const fn reason(&self) -> ConditionReason {
         match self {
-            Self::Flag { .. } => ConditionReason::FlagUnreadable,
+            Self::Flag(..) => ConditionReason::FlagUnreadable,
             _ => ConditionReason::Waiting,
         }
     }
@@ -129,31 +104,16 @@ impl Obstacle {
 /// Why a BulkUpdate is rejected as a whole. The text is the message of its conditions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The flag is off for a kind that it names.
-    #[error("bulk updates of {} are disabled in ConfigMap {config_map}", .kind.plural())]
-    Disabled {
-        /// The kind.
-        kind: Kind,
-        /// Namespace and name of the flag's ConfigMap.
-        config_map: String,
-    },
-    /// The flag is invalid, which counts as off for both kinds.
-    #[error("invalid {flag}: {why}")]
-    InvalidFlag {
-        /// Which key of which ConfigMap.
-        flag: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A deadline passed before it was planned.
+    /// The flag in this ConfigMap (`namespace/name`) is off for a kind that it names.
+    #[error("bulk updates of {} are disabled in ConfigMap {config_map}", .0.plural(), config_map = .1)]
+    Disabled(Kind, String),
+    /// The flag (a key of a ConfigMap) is invalid, and why, which counts as off for both kinds.
+    #[error("invalid {0}: {1}")]
+    InvalidFlag(String, String),
+    /// A deadline passed before it was planned; with a note where this machine's clock disagrees with the API server's.
     #[error("{deadline}{}: nothing was done; create a new BulkUpdate if it is still wanted",
-        remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default())]
-    TooLate {
-        /// Which deadline.
-        deadline: MissedDeadline,
-        /// A note where this machine's clock disagrees with the API server's.
-        remark: Option<String>,
-    },
+        .1.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default(), deadline = .0)]
+    TooLate(&'static str, Option<String>),
     /// The admission policy was not in force, or not long enough, when it was created.
     #[error(
         "it was created before the admission policy had been in force for 10 s, so its author's permissions were never checked: \
@@ -162,24 +122,12 @@ pub enum Rejection {
     NotAuthorized,
 }
 
-/// A deadline that passed before a BulkUpdate was planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
-pub enum MissedDeadline {
-    /// `notAfter`.
-    #[strum(to_string = "notAfter has passed")]
-    NotAfter,
-    /// `startingDeadlineSeconds` after its creation.
-    #[strum(to_string = "it was not planned within startingDeadlineSeconds of its creation")]
-    Starting,
-}
-
 impl Rejection {
-    /// The reason of the conditions.
-    pub const fn reason(&self) -> ConditionReason {
+    pub(super) const fn reason(&self) -> ConditionReason {
         match self {
-            Self::Disabled { .. } => ConditionReason::BulkUpdatesDisabled,
-            Self::InvalidFlag { .. } => ConditionReason::MetaInvalid,
-            Self::TooLate { .. } => ConditionReason::DeadlineExceeded,
+            Self::Disabled(..) => ConditionReason::BulkUpdatesDisabled,
+            Self::InvalidFlag(..) => ConditionReason::MetaInvalid,
+            Self::TooLate(..) => ConditionReason::DeadlineExceeded,
             Self::NotAuthorized => ConditionReason::NotAuthorized,
         }
     }
@@ -188,7 +136,6 @@ impl Rejection {
 /// The deadline that has passed, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
-    /// None.
     Ahead,
     /// `activeDeadlineSeconds`: no more writes, and items that have not settled fail.
     Active,
@@ -197,7 +144,6 @@ pub enum Deadline {
 }
 
 impl Deadline {
-    /// The deadline that has passed at `now` for a plan made at `start`.
     pub fn at(request: &Request, start: Start, now: Now) -> Self {
         if request.active_deadline_in(start, now).is_some_and(|left| left.is_zero()) {
             Self::Active

@@ -7,7 +7,6 @@ use crate::{
     bulk_update::identity::Identity,
 };
 
-/// What is kept of a BulkUpdate that has finished.
 #[derive(Clone, Debug)]
 pub struct Finished {
     pub identity: Identity,
@@ -17,12 +16,10 @@ pub struct Finished {
     pub unacknowledged: Option<Vec<Condition>>,
     pub end: Timestamp,
     pub time_to_live: Option<i32>,
-    /// Whether it is terminating.
     pub terminating: bool,
 }
 
 impl Finished {
-    /// At this resource version, with this status. `None` if it has not finished.
     pub fn of(
         identity: Identity,
         generation: Option<i64>,
@@ -35,7 +32,7 @@ impl Finished {
         Some(Self { identity, generation, unacknowledged, end, time_to_live, terminating: false })
     }
 
-    /// The same from a BulkUpdate as it was read. `None` if it has not finished.
+    /// `None` if it has not finished.
     pub fn read(bulk: &BulkUpdate) -> Option<Self> {
         let (metadata, ttl) = (&bulk.metadata, bulk.spec.ttl_seconds_after_finished);
         let over = Self::of(Identity::from(metadata), metadata.generation, bulk.status.as_ref()?, ttl)?;

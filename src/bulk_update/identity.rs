@@ -5,11 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// The identity of a BulkUpdate at one resource version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Its namespace.
     pub namespace: Box<str>,
-    /// Its name.
     pub name: Box<str>,
-    /// Its uid.
     pub uid: Box<str>,
     /// The resource version: the guard of the next write.
     pub resource_version: Box<str>,
@@ -40,7 +37,6 @@ impl Identity {
         [&self.namespace, &self.name, &self.uid, &self.resource_version].iter().all(|text| !text.is_empty())
     }
 
-    /// Namespace and name, for logs.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }

@@ -4,10 +4,10 @@
 
 mod apply;
 mod cleanup;
-pub mod context;
-pub mod decide;
+mod context;
+mod decide;
 mod events;
-pub mod facts;
+mod facts;
 mod finished;
 #[cfg(test)]
 mod fixtures;
@@ -17,15 +17,24 @@ mod pass;
 mod record;
 mod registry;
 mod report;
-pub mod request;
+mod request;
 mod resource;
 mod settle;
-pub mod status;
-pub mod stored;
+mod status;
+mod stored;
 mod throttle;
 pub mod unreadable;
-pub mod work;
+mod work;
 
 pub use self::{
-    context::Context, events::Events, facts::Rules, registry::Registry, stored::Stored, throttle::Writers,
+    context::Context,
+    decide::{Planning, plan, verdict},
+    events::Events,
+    facts::{Gate, Gates, Observation, Obstacle, Rejection, Rules},
+    registry::Registry,
+    request::Request,
+    status::status,
+    stored::Stored,
+    throttle::Writers,
+    work::{Phase, Work},
 };

@@ -14,7 +14,6 @@ use crate::{
     observed::{flag::Flags, index::Following},
 };
 
-/// Observes everything that a pass needs.
 pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Request>) -> Observation {
     let not_listed = not_listed(ctx, work).await;
     for change in following.mailbox().take() {
@@ -35,16 +34,15 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Reque
 
 /// A kind that the request names and whose first list has not succeeded yet, after a grace period.
 async fn not_listed(ctx: &Context, work: &Work) -> Option<Kind> {
+    let patience = || PATIENCE.saturating_sub(work.since().elapsed());
     for kind in Kind::ALL.into_iter().filter(|kind| work.request().names(*kind)) {
-        let patience = PATIENCE.saturating_sub(work.since().elapsed());
-        if tokio::time::timeout(patience, ctx.index.listed(kind)).await.is_err() {
+        if tokio::time::timeout(patience(), ctx.index.listed(kind)).await.is_err() {
             return Some(kind);
         }
     }
     if work.start().is_none() {
         // Whether the policy is in force is decided on its own.
-        let patience = PATIENCE.saturating_sub(work.since().elapsed());
-        let _ = tokio::time::timeout(patience, ctx.policies.listed()).await;
+        let _ = tokio::time::timeout(patience(), ctx.policies.listed()).await;
     }
     None
 }
@@ -61,12 +59,12 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
     let flag = || ctx.flag.place();
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
-        Ok(Flags::Invalid(why)) => Gate::Closed(Rejection::InvalidFlag { flag: flag(), why: why.clone() }),
+        Ok(Flags::Invalid(why)) => Gate::Closed(Rejection::InvalidFlag(flag(), why.clone())),
         Ok(Flags::Valid { .. }) => {
             let (namespace, name) = ctx.flag.key();
-            Gate::Closed(Rejection::Disabled { kind, config_map: format!("{namespace}/{name}") })
+            Gate::Closed(Rejection::Disabled(kind, format!("{namespace}/{name}")))
         }
-        Err(failure) => Gate::Unknown(Obstacle::Flag { flag: flag(), failure: failure.clone() }),
+        Err(failure) => Gate::Unknown(Obstacle::Flag(flag(), failure.clone())),
     };
     Gates { executions: gate(Kind::Execution), deployments: gate(Kind::Deployment) }
 }

@@ -25,10 +25,8 @@ use crate::{
 /// How long the final status is retried: a part of the time for a graceful shutdown.
 const FINAL_RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The outcome.
 #[derive(Debug)]
 pub enum Recorded {
-    /// Nothing to write.
     Unchanged,
     /// Not written: it can wait for the next report, or has to wait for a retry.
     Deferred,

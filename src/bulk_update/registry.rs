@@ -71,13 +71,9 @@ enum State {
 /// What follows once its task has ended.
 #[derive(Debug)]
 enum Next {
-    /// It cannot be read any more.
     Unreadable(Box<Stored>),
-    /// It can be read again.
     Again(Box<BulkUpdate>),
-    /// It has finished.
     Over(Finished),
-    /// It is terminating.
     Terminating,
 }
 
@@ -114,8 +110,10 @@ impl Registry {
             Event::InitApply(stored) | Event::Apply(stored) => {
                 let list = self.list(scope);
                 // A finished one is left alone whatever is wrong with it; one without an identity is always reported.
-                if stored.flaw.is_some() && !(is_finished(&stored.bulk) && stored.is_addressable()) {
-                    self.unreadable(stored, list);
+                if stored.flaw.is_some()
+                    && !(Finished::read(&stored.bulk).is_some() && stored.is_addressable())
+                {
+                    self.unreadable(&stored, list);
                 } else {
                     self.apply(Box::new(stored.bulk), list, listed);
                 }
@@ -174,11 +172,7 @@ impl Registry {
                     current.send_modify(|current| current.stopped |= terminating);
                     return;
                 }
-                current.send_modify(|current| {
-                    current.stopped |= terminating;
-                    current.resource_version = version(&bulk.metadata).into();
-                    current.generation = bulk.metadata.generation;
-                });
+                current.send_modify(|current| current.saw(&bulk.metadata, terminating));
                 *next = match Finished::read(&bulk) {
                     Some(over) => Some(Box::new(Next::Over(over))),
                     None if terminating => Some(Box::new(Next::Terminating)),
@@ -209,7 +203,6 @@ impl Registry {
         self.tracked.get_mut(key)
     }
 
-    /// Starts what is not tracked yet.
     fn begin(&mut self, key: &Key, bulk: Box<BulkUpdate>, creation_version: Option<u64>) -> State {
         if let Some(over) = Finished::read(&bulk) {
             return State::Finished { rest: Some(Cleanup::spawn(&self.ctx, over)) };
@@ -219,19 +212,14 @@ impl Registry {
         }
         let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
         let span = span(&ctx, &bulk);
-        let seen = Current {
-            resource_version: version(&bulk.metadata).into(),
-            generation: bulk.metadata.generation,
-            stopped: false,
-            creation_version,
-        };
+        let mut seen = Current { creation_version, ..Current::default() };
+        seen.saw(&bulk.metadata, false);
         let (current, receiver) = watch::channel(seen);
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
         let task = async move { (key, Box::pin(run(ctx, latest, bulk)).instrument(span).await) };
         State::Underway { task: self.tasks.spawn(task).id(), current, next: None }
     }
 
-    /// A task ended.
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let (id, (key, over)) = crate::tasks::resume_panic(ended);
         let Some(known) = self.tracked.get_mut(&key) else { return };
@@ -242,27 +230,24 @@ impl Registry {
         }
         let (next, generation) = (next.take(), current.borrow().generation);
         let creation_version = known.creation_version;
-        let state = match next.map(|next| *next) {
-            Some(Next::Unreadable(stored)) => self.report(&stored, 0),
-            Some(Next::Again(bulk)) => self.begin(&key, bulk, creation_version),
-            Some(Next::Over(over)) => State::Finished { rest: Some(Cleanup::spawn(&self.ctx, over)) },
-            Some(Next::Terminating) => State::Terminated,
-            None => match over {
-                // The event of its completion is still to come, or was lost. Changes in a newer generation, such as
-                // another TTL, come with an event.
-                Some(over) => {
-                    let same = over.speaks_of(generation);
-                    State::Finished { rest: same.then(|| Cleanup::spawn(&self.ctx, over)) }
-                }
-                None => State::Terminated,
-            },
+        let state = match (next.map(|next| *next), over) {
+            (Some(Next::Unreadable(stored)), _) => self.report(&stored, 0),
+            (Some(Next::Again(bulk)), _) => self.begin(&key, bulk, creation_version),
+            (Some(Next::Over(over)), _) => State::Finished { rest: Some(Cleanup::spawn(&self.ctx, over)) },
+            (Some(Next::Terminating), _) | (None, None) => State::Terminated,
+            // The event of its completion is still to come, or was lost. Changes in a newer generation, such as
+            // another TTL, come with an event.
+            (None, Some(over)) => {
+                let same = over.speaks_of(generation);
+                State::Finished { rest: same.then(|| Cleanup::spawn(&self.ctx, over)) }
+            }
         };
         if let Some(known) = self.tracked.get_mut(&key) {
             known.state = state;
         }
     }
 
-    fn unreadable(&mut self, stored: Stored, list: u32) {
+    fn unreadable(&mut self, stored: &Stored, list: u32) {
         let metadata = &stored.bulk.metadata;
         let key = key(metadata);
         let uid: Box<str> = metadata.uid.clone().unwrap_or_default().into();
@@ -272,7 +257,7 @@ impl Registry {
             match &mut known.state {
                 State::Unreadable { earlier, .. } => {
                     let earlier = earlier.saturating_add(1);
-                    let state = self.report(&stored, earlier);
+                    let state = self.report(stored, earlier);
                     self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
                     return;
                 }
@@ -281,22 +266,14 @@ impl Registry {
                     if is_older(metadata, &current.borrow().resource_version) {
                         return;
                     }
-                    current.send_modify(|current| {
-                        current.stopped = true;
-                        current.resource_version = version(metadata).into();
-                        current.generation = metadata.generation;
-                    });
+                    current.send_modify(|current| current.saw(metadata, true));
                     if terminating {
                         *next = Some(Box::new(Next::Terminating));
                         return;
                     }
+                    *next = Some(Box::new(Next::Unreadable(Box::new(stored.clone()))));
                     if !reported {
-                        self.publish(&key, &stored);
-                    }
-                    if let Some(Tracked { state: State::Underway { next, .. }, .. }) =
-                        self.tracked.get_mut(&key)
-                    {
-                        *next = Some(Box::new(Next::Unreadable(Box::new(stored))));
+                        self.publish(&key, stored);
                     }
                     return;
                 }
@@ -306,13 +283,12 @@ impl Registry {
         let state = if terminating {
             State::Terminated
         } else {
-            self.publish(&key, &stored);
-            self.report(&stored, 0)
+            self.publish(&key, stored);
+            self.report(stored, 0)
         };
         self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
     }
 
-    /// Writes its conditions.
     fn report(&self, stored: &Stored, earlier: u32) -> State {
         let why = stored.flaw.as_deref().unwrap_or_default();
         let report = Report::begin(&self.ctx, stored, why, self.ctx.clock.now().to_record(), earlier);
@@ -326,19 +302,17 @@ impl Registry {
         let why = stored.flaw.as_deref().unwrap_or_default();
         warn!(bulk_update = %format_args!("{}/{}", key.0, key.1), error = why, unreadable = self.unreadable,
             "a BulkUpdate cannot be read; nothing is done for it");
-        let ObjectMeta { namespace, name, uid, .. } = &stored.bulk.metadata;
+        let ObjectMeta { namespace, name, uid, .. } = stored.bulk.metadata.clone();
         if namespace.is_none() {
             return;
         }
         let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
-        let (namespace, name, uid) = (namespace.clone(), name.clone(), uid.clone());
         let note = message(why, planned);
         let regarding = reference(namespace, name, uid);
         self.ctx.events.publish(regarding, EventType::Warning, ConditionReason::Unreadable.into(), &note);
     }
 }
 
-/// The span of its trace.
 fn span(ctx: &Context, bulk: &BulkUpdate) -> Span {
     let request = Request::from(bulk);
     info_span!("bulk_update", k8s.namespace.name = request.namespace, bulk_update = request.name,
@@ -354,8 +328,12 @@ fn created_at(bulk: &BulkUpdate) -> Option<u64> {
     version_number(&bulk.metadata).filter(|_| unseen && bulk.metadata.generation == Some(1))
 }
 
-fn is_finished(bulk: &BulkUpdate) -> bool {
-    bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+impl Current {
+    fn saw(&mut self, metadata: &ObjectMeta, stop: bool) {
+        self.stopped |= stop;
+        self.resource_version = version(metadata).into();
+        self.generation = metadata.generation;
+    }
 }
 
 fn version(metadata: &ObjectMeta) -> &str {

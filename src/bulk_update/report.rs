@@ -24,19 +24,16 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
     });
     let requester = ctx.requester(request);
     let by = requester.map(|name| format!("; requested by {name}")).unwrap_or_default();
-    let message = |type_| after.condition(type_).map(|c| c.message.clone()).unwrap_or_default();
-    let accepted = after.condition(ACCEPTED).map(|c| c.status.as_str());
     let ended = before.completion_time.is_none() && after.completion_time.is_some();
 
-    if ended && accepted == Some("False") {
-        let reason = after.condition(ACCEPTED).map(|c| c.reason.clone()).unwrap_or_default();
-        info!(bulk_update = %request.full_name(), uid = %request.uid, requester, reason,
-            message = message(ACCEPTED), "rejected");
-        publish(ctx, request, EventType::Warning, "Rejected", &format!("{}{by}", message(ACCEPTED)));
+    if let Some(rejected) = after.condition(ACCEPTED).filter(|c| ended && c.status == "False") {
+        info!(bulk_update = %request.full_name(), uid = %request.uid, requester, reason = rejected.reason,
+            message = rejected.message, "rejected");
+        publish(ctx, request, EventType::Warning, "Rejected", &format!("{}{by}", rejected.message));
         return;
     }
+    let summary = after.summary.unwrap_or_default();
     if before.start_time.is_none() && after.start_time.is_some() {
-        let summary = after.summary.unwrap_or_default();
         let plural = if summary.total == 1 { "" } else { "s" };
         let note = format!(
             "{} item{plural}: {} planned, {} eligible, {} refused{by}",
@@ -47,12 +44,12 @@ pub fn report(ctx: &Context, work: &Work, before: &BulkUpdateStatus) {
         publish(ctx, request, EventType::Normal, "Accepted", &note);
     }
     if ended {
-        let summary = after.summary.unwrap_or_default();
-        let ready = after.condition(READY).is_some_and(|c| c.status == "True");
+        let (ready, message) =
+            after.condition(READY).map(|c| (c.status == "True", c.message.as_str())).unwrap_or_default();
         info!(bulk_update = %request.full_name(), uid = %request.uid, ready,
             settled = summary.settled, refused = summary.refused, failed = summary.failed, "finished");
         let type_ = if ready { EventType::Normal } else { EventType::Warning };
-        publish(ctx, request, type_, "Finished", &message(READY));
+        publish(ctx, request, type_, "Finished", message);
     }
 }
 

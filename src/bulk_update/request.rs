@@ -29,26 +29,22 @@ const LONGEST_UID: usize = 64;
 /// What was asked for, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// The namespace of the BulkUpdate and of its targets.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid: the key of all work for it.
-    pub uid: Box<str>,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: Box<str>,
     /// When it was created, in whole seconds.
-    pub created: Timestamp,
+    pub(super) created: Timestamp,
     /// The resource version at which it was created; absent if the running watch did not see that.
-    pub creation_version: Option<u64>,
+    pub(super) creation_version: Option<u64>,
     /// The author, from the annotation that the admission policy protects; at most 256 bytes.
-    pub requester: Option<String>,
-    /// Only decide and report.
-    pub dry_run: bool,
+    pub(super) requester: Option<String>,
+    pub(super) dry_run: bool,
     /// After this, nothing is planned or written.
-    pub not_after: Option<Timestamp>,
+    pub(super) not_after: Option<Timestamp>,
     /// It is rejected unless it is planned before this. Counted from the end of the second in which it was created.
-    pub starting_deadline: Timestamp,
+    pub(super) starting_deadline: Timestamp,
     /// Items that have not settled this many seconds after the start fail.
-    pub active_deadline_seconds: Option<i64>,
+    pub(super) active_deadline_seconds: Option<i64>,
     /// Executions, then Deployments, each in the order of the request.
     pub items: Vec<Item>,
 }
@@ -56,11 +52,9 @@ pub struct Request {
 /// One item of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Which list it is in.
     pub kind: Kind,
-    /// The id: the name of the target.
+    /// The name of the target.
     pub id: Arc<str>,
-    /// What is asked for.
     pub target: TargetStatus,
     /// The uid the target must have, if the request gives one.
     pub uid: Option<Arc<str>>,
@@ -92,7 +86,6 @@ impl From<&BulkUpdate> for Request {
     }
 }
 
-/// When a BulkUpdate was planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     /// As recorded, truncated to a second: not later than the actual time.
@@ -112,21 +105,14 @@ impl From<Timestamp> for Start {
 /// apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSpec {
-    /// No item, or more than a hundred.
     #[error("it must have 1 to {MAX_ITEMS} items, executions and deployments together")]
     Items,
-    /// An id with other characters, or too short or long.
     #[error("an id must have 4 to 64 letters, digits, dots, dashes and underscores")]
     Id,
-    /// Two items of a list with the same id.
     #[error("an id occurs twice in a list")]
     Twice,
 }
 
-/// Whether a spec can be carried out.
-///
-/// # Errors
-/// The first violation.
 pub fn validate(spec: &BulkUpdateSpec) -> Result<(), InvalidSpec> {
     let total: usize = Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum();
     if !(1..=MAX_ITEMS).contains(&total) {
@@ -163,33 +149,31 @@ fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
 }
 
 impl Request {
-    /// Namespace and name, for logs.
-    pub fn full_name(&self) -> String {
+    /// For logs.
+    pub(super) fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// Whether it asks for the same as `other`, the items in any order.
-    pub fn same_items(&self, other: &Self) -> bool {
+    /// The items may be in any order.
+    pub(super) fn same_items(&self, other: &Self) -> bool {
         self.items.len() == other.items.len() && self.items.iter().all(|item| other.items.contains(item))
     }
 
-    /// The kinds and names of its targets.
-    pub fn targets(&self) -> Vec<(Kind, Arc<str>)> {
+    pub(super) fn targets(&self) -> Vec<(Kind, Arc<str>)> {
         self.items.iter().map(|item| (item.kind, Arc::clone(&item.id))).collect()
     }
 
-    /// Whether it has an item of this kind.
-    pub fn names(&self, kind: Kind) -> bool {
+    pub(super) fn names(&self, kind: Kind) -> bool {
         self.items.iter().any(|item| item.kind == kind)
     }
 
     /// When items that have not settled fail, by the recorded start.
-    pub fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
+    pub(super) fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
         self.active_deadline_seconds.map(|seconds| later(start, seconds.saturating_add(START_IN_DOUBT)))
     }
 
     /// How long until then; zero when it has passed. The process that made the plan counts by its monotonic clock.
-    pub fn active_deadline_in(&self, start: Start, now: Now) -> Option<Duration> {
+    pub(super) fn active_deadline_in(&self, start: Start, now: Now) -> Option<Duration> {
         let Some(instant) = start.instant else {
             return self.active_deadline(start.time).map(|end| until(end, now.earliest));
         };
@@ -197,8 +181,7 @@ impl Request {
         Some(Duration::from_secs(seconds).saturating_sub(now.instant.saturating_sub(instant)))
     }
 
-    /// Whether `notAfter` may have passed.
-    pub fn not_after_has_passed(&self, now: Now) -> bool {
+    pub(super) fn not_after_has_passed(&self, now: Now) -> bool {
         self.not_after.is_some_and(|end| now.latest > end)
     }
 }

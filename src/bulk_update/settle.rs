@@ -25,7 +25,6 @@ const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// What a pass leaves to wait for.
 #[derive(Clone, Copy)]
 pub struct Waiting<'a> {
-    /// Changes of its targets.
     pub following: &'a Following<Request>,
     /// How many passes in a row were blocked.
     pub blocked: u32,

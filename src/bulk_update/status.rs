@@ -13,7 +13,7 @@ use crate::{
         Reason, STALLED, Summary,
     },
     bulk_update::{
-        facts::{Obstacle, Rejection},
+        facts::Obstacle,
         work::{Phase, Work},
     },
     client::clock::Now,
@@ -26,7 +26,7 @@ pub(super) const LONGEST_MESSAGE: usize = 1024;
 /// The status of `work` in `phase`.
 pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
     let start = match phase {
-        Phase::Proposed(plan) => Some(plan.start()),
+        Phase::Proposed(plan) => Some(plan.start),
         _ => work.start(),
     };
     // Whole seconds, as the API server stores them, because what it returns is compared with this. The estimate of the
@@ -40,10 +40,10 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
         ..BulkUpdateStatus::default()
     };
     let words = match phase {
-        Phase::Waiting(why) => waiting(why),
+        Phase::Waiting(why) => not_planned("Unknown", why.reason(), why.to_string()),
         Phase::Rejected(why) => {
             status.completion_time.get_or_insert(Time(now));
-            rejected(why)
+            not_planned("False", why.reason(), why.to_string())
         }
         Phase::Proposed(plan) => {
             let kinds = work.entries().iter().map(|entry| entry.item.kind);
@@ -63,7 +63,6 @@ pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
     status
 }
 
-/// The items' entries, each with its kind.
 type Records<'a> = Vec<(Kind, &'a ItemStatus)>;
 
 /// The part about the items; completed once none is planned or scheduled any more.
@@ -86,7 +85,6 @@ fn carried_out(
     }
 }
 
-/// The conditions to be set, each with status, reason and message.
 struct Conditions {
     accepted: (&'static str, ConditionReason, String),
     ready: (bool, ConditionReason, String),
@@ -94,24 +92,10 @@ struct Conditions {
     stalled: bool,
 }
 
-fn waiting(why: &Obstacle) -> Conditions {
-    let (reason, message) = (why.reason(), why.to_string());
-    Conditions {
-        accepted: ("Unknown", reason, message.clone()),
-        ready: (false, reason, message),
-        reconciling: true,
-        stalled: false,
-    }
-}
-
-fn rejected(why: &Rejection) -> Conditions {
-    let (reason, message) = (why.reason(), why.to_string());
-    Conditions {
-        accepted: ("False", reason, message.clone()),
-        ready: (false, reason, message),
-        reconciling: false,
-        stalled: true,
-    }
+fn not_planned(accepted: &'static str, reason: ConditionReason, message: String) -> Conditions {
+    let stalled = accepted == "False";
+    let accepted = (accepted, reason, message.clone());
+    Conditions { accepted, ready: (false, reason, message), reconciling: !stalled, stalled }
 }
 
 fn accepted() -> (&'static str, ConditionReason, String) {
@@ -119,22 +103,17 @@ fn accepted() -> (&'static str, ConditionReason, String) {
 }
 
 fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Conditions {
-    let done = summary.total - summary.planned - summary.scheduled;
-    let (reason, message) = if summary.planned > 0 {
-        (
-            ConditionReason::Applying,
-            format!("{} of {} items are still to be written", summary.planned, summary.total),
-        )
+    let Summary { total, planned, scheduled, .. } = summary;
+    let (reason, mut message) = if planned > 0 {
+        (ConditionReason::Applying, format!("{planned} of {total} items are still to be written"))
     } else {
-        (
-            ConditionReason::Settling,
-            format!(
-                "{done} of {} items are finished; the others were accepted and have not taken effect yet",
-                summary.total
-            ),
-        )
+        let done = total - planned - scheduled;
+        let others = "the others were accepted and have not taken effect yet";
+        (ConditionReason::Settling, format!("{done} of {total} items are finished; {others}"))
     };
-    let message = obstacle.map_or(message.clone(), |why| format!("{message}; waiting: {why}"));
+    if let Some(why) = obstacle {
+        message = format!("{message}; waiting: {why}");
+    }
     Conditions { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
 }
 
@@ -148,23 +127,17 @@ fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Condition
         (.., true) => ConditionReason::DryRun,
         (.., false) => ConditionReason::Settled,
     };
-    let mut parts = Vec::new();
-    for (result, count, verb) in
-        [(ItemResult::Failed, summary.failed, "failed"), (ItemResult::Refused, summary.refused, "refused")]
-    {
-        if count > 0 {
-            parts.push(format!("{count} {verb} ({})", reasons(records, result)));
-        }
-    }
+    let part = |count: i32, verb, result| {
+        (count > 0).then(|| format!("{count} {verb} ({})", reasons(records, result)))
+    };
+    let failed = part(summary.failed, "failed", ItemResult::Failed);
+    let refused = part(summary.refused, "refused", ItemResult::Refused);
+    let parts = failed.into_iter().chain(refused).collect::<Vec<_>>().join(", ");
     let message = match (bad, dry_run) {
         (false, true) => format!("dry run: {total} item{plural} would be carried out"),
         (false, false) => format!("{total} item{plural} settled"),
-        (true, true) => {
-            format!("dry run of {total} item{plural}: {} eligible, {}", summary.eligible, parts.join(", "))
-        }
-        (true, false) => {
-            format!("of {total} item{plural}: {} settled, {}", summary.settled, parts.join(", "))
-        }
+        (true, true) => format!("dry run of {total} item{plural}: {} eligible, {parts}", summary.eligible),
+        (true, false) => format!("of {total} item{plural}: {} settled, {parts}", summary.settled),
     };
     Conditions { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
 }
@@ -172,17 +145,12 @@ fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Condition
 /// How many items with this result have each reason: `NotFound 2, WrongState`.
 fn reasons(records: &Records<'_>, result: ItemResult) -> String {
     let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
-    for (_, record) in records {
-        if record.result == result
-            && let Some(reason) = record.reason
-        {
-            *counts.entry(reason).or_default() += 1;
-        }
+    let with_result = records.iter().filter(|(_, record)| record.result == result);
+    for reason in with_result.filter_map(|(_, record)| record.reason) {
+        *counts.entry(reason).or_default() += 1;
     }
-    let words = counts
-        .into_iter()
-        .map(|(reason, count)| if count == 1 { reason.to_string() } else { format!("{reason} {count}") });
-    words.collect::<Vec<_>>().join(", ")
+    let word = |(reason, count)| if count == 1 { format!("{reason}") } else { format!("{reason} {count}") };
+    counts.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn items(records: &Records<'_>, kind: Kind) -> Option<Vec<ItemStatus>> {

@@ -1,12 +1,9 @@
 //! A BulkUpdate as the API server returns it, whatever that is.
 
-use std::{borrow::Cow, sync::Arc};
-
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
     jiff::Timestamp,
 };
-use kube::Resource;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -18,15 +15,16 @@ use crate::{
     bulk_update::{request::validate, status, work::LONGEST_MESSAGE},
     decode::{
         json::{self, part},
-        text::cut,
+        object::dynamic_resource,
+        text::{cut, shortened},
     },
 };
 
 /// The most conditions that are kept; the operator has four.
 const MOST_CONDITIONS: usize = 8;
 
-/// The longest message of a condition that is kept, and the longest of other texts of a status, in bytes.
-const LONGEST_TEXTS: (usize, usize) = (status::LONGEST_MESSAGE, 128);
+/// The longest text of a status that is kept, other than messages, in bytes.
+const LONGEST_TEXT: usize = 128;
 
 /// A BulkUpdate as it was read. Decoding never fails, whatever its metadata, spec and status contain: one bad object
 /// must not break a list, a watch or an answer.
@@ -114,25 +112,22 @@ fn read_status(raw: &RawValue, created: Option<&Time>) -> BulkUpdateStatus {
     };
     // Whole seconds, as the API server stores them, because what the operator writes is compared with this.
     let time = |raw: &RawValue| json::time(raw).map(whole_seconds).map(Time);
-    let items = |raw: Option<&RawValue>| {
-        Some(readable::<ItemStatus>(raw?, MAX_ITEMS).map(shortened_item).collect::<Vec<_>>())
-    };
+    let items = |raw: &RawValue| readable(raw, MAX_ITEMS).map(shortened_item).collect();
     BulkUpdateStatus {
         observed_generation: generation.and_then(|raw| raw.get().parse().ok()).unwrap_or(-1),
         conditions: conditions
             .into_iter()
-            .flat_map(|raw| readable::<Condition>(raw, MOST_CONDITIONS))
+            .flat_map(|raw| readable(raw, MOST_CONDITIONS))
             .map(shortened_condition)
             .collect(),
         start_time: started.map(|raw| time(raw).unwrap_or(start)),
         completion_time: completed.map(|raw| time(raw).unwrap_or(Time(whole_seconds(Timestamp::MAX)))),
         summary: summary.and_then(|raw| serde_json::from_str(raw.get()).ok()),
-        executions: items(executions),
-        deployments: items(deployments),
+        executions: executions.map(items),
+        deployments: deployments.map(items),
     }
 }
 
-/// The elements of a list that can be read, up to a limit.
 fn readable<T: DeserializeOwned>(raw: &RawValue, most: usize) -> impl Iterator<Item = T> {
     let elements = json::elements(raw).unwrap_or_default().into_iter().take(most);
     elements.filter_map(|element| serde_json::from_str(element.get()).ok())
@@ -140,50 +135,25 @@ fn readable<T: DeserializeOwned>(raw: &RawValue, most: usize) -> impl Iterator<I
 
 /// As short as the operator itself would have written it.
 fn shortened_item(item: ItemStatus) -> ItemStatus {
-    let (_, longest) = LONGEST_TEXTS;
-    let short = |text: Arc<str>, longest| cut(&text, longest).into();
     ItemStatus {
-        id: short(item.id, longest),
-        uid: item.uid.map(|uid| short(uid, longest)),
-        message: item.message.map(|message| short(message, LONGEST_MESSAGE)),
+        id: shortened(item.id, LONGEST_TEXT),
+        uid: item.uid.map(|uid| shortened(uid, LONGEST_TEXT)),
+        message: item.message.map(|message| shortened(message, LONGEST_MESSAGE)),
         ..item
     }
 }
 
 fn shortened_condition(mut condition: Condition) -> Condition {
-    let (message, other) = LONGEST_TEXTS;
     for text in [&mut condition.type_, &mut condition.reason, &mut condition.status] {
-        *text = cut(text, other);
+        *text = cut(text, LONGEST_TEXT);
     }
-    condition.message = cut(&condition.message, message);
+    condition.message = cut(&condition.message, status::LONGEST_MESSAGE);
     // It stays where the status of the condition does, and is written back.
     condition.last_transition_time.0 = json::writable(condition.last_transition_time.0);
     condition
 }
 
-impl Resource for Stored {
-    type DynamicType = ();
-    type Scope = <BulkUpdate as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        BulkUpdate::kind(&())
-    }
-    fn group((): &()) -> Cow<'_, str> {
-        BulkUpdate::group(&())
-    }
-    fn version((): &()) -> Cow<'_, str> {
-        BulkUpdate::version(&())
-    }
-    fn plural((): &()) -> Cow<'_, str> {
-        BulkUpdate::plural(&())
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.bulk.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.bulk.metadata
-    }
-}
+dynamic_resource!(Stored, bulk.metadata);
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,6 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// eighth of two cores.
 const INTERVAL_PER_WRITER: Duration = Duration::from_millis(500);
 
-/// The longest such interval.
 const LONGEST_SHARED_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The BulkUpdates that are sending requests about targets. The budget for status writes is shared between namespaces
@@ -29,14 +28,14 @@ pub struct Writers(Arc<Mutex<HashMap<Box<str>, usize>>>);
 
 impl Writers {
     /// Counts one more in this namespace until the guard is dropped.
-    pub fn enter(&self, namespace: &str) -> WriterGuard {
+    pub(super) fn enter(&self, namespace: &str) -> WriterGuard {
         *self.namespaces().entry(namespace.into()).or_default() += 1;
         WriterGuard { crowd: self.clone(), namespace: namespace.into() }
     }
 
     /// How many others a BulkUpdate of this namespace, not counted itself, shares with: as many as if each namespace
     /// had as many as its own.
-    pub fn others(&self, namespace: &str) -> usize {
+    pub(super) fn others(&self, namespace: &str) -> usize {
         let namespaces = self.namespaces();
         let own = namespaces.get(namespace).copied().unwrap_or_default();
         let all = namespaces.len() + usize::from(own == 0);
@@ -48,7 +47,6 @@ impl Writers {
     }
 }
 
-/// Counts one while it is held.
 #[derive(Debug)]
 pub struct WriterGuard {
     crowd: Writers,
@@ -85,7 +83,6 @@ impl Throttle {
         self.held_back().or_else(|| self.due_at(others))
     }
 
-    /// Whether progress may be reported now, with this many other writers.
     pub fn due(&self, others: usize) -> bool {
         self.due_at(others).is_none_or(|due| due <= Instant::now())
     }
@@ -95,12 +92,10 @@ impl Throttle {
         self.not_before.filter(|time| *time > Instant::now())
     }
 
-    /// Whether the last write failed.
     pub fn failing(&self) -> bool {
         self.failed > 0
     }
 
-    /// A status was written.
     pub fn written(&mut self) {
         let (shortest, longest) = INTERVALS;
         self.interval = (self.interval * 2).clamp(shortest, longest);

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The message for users. `planned`: it was planned while it could be read.
-pub fn message(why: &str, planned: bool) -> String {
+pub(super) fn message(why: &str, planned: bool) -> String {
     if planned {
         format!(
             "it cannot be read any more, so nothing more is done for it: {why}; its items stay as recorded; correct it, or \
@@ -80,14 +80,20 @@ fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
 
 /// The task that writes its conditions; dropping it aborts that.
 #[derive(Debug)]
-pub struct Report(
+pub(super) struct Report(
     #[expect(dead_code, reason = "holding it keeps the task alive")] Option<AbortOnDropHandle<()>>,
 );
 
 impl Report {
     /// Starts writing that it cannot be read because of this. `earlier`: how often that was done before, for back-off
     /// if somebody else keeps changing the status.
-    pub fn begin(ctx: &Arc<Context>, stored: &Stored, why: &str, now: Timestamp, earlier: u32) -> Self {
+    pub(super) fn begin(
+        ctx: &Arc<Context>,
+        stored: &Stored,
+        why: &str,
+        now: Timestamp,
+        earlier: u32,
+    ) -> Self {
         if !stored.is_addressable() || stored.bulk.metadata.deletion_timestamp.is_some() {
             return Self(None);
         }
@@ -122,21 +128,19 @@ async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
             info!(bulk_update = name, uid = %identity.uid, "its conditions report that it cannot be read");
             return;
         };
-        match failure.next() {
-            Next::ReadAgain => return,
-            Next::GiveUp => {
-                ctx.metrics.failed("bulkupdates", &failure);
-                warn!(bulk_update = name, %failure, "cannot write the status; only an event reports that the BulkUpdate cannot be read");
-                return;
-            }
-            Next::Retry | Next::RetryForbidden => {
-                ctx.metrics.failed("bulkupdates", &failure);
-                if attempt == 1 {
-                    warn!(bulk_update = name, %failure, "cannot write the status; retrying");
-                }
-                tokio::time::sleep(failure.wait(attempt)).await;
-            }
+        let next = failure.next();
+        if next == Next::ReadAgain {
+            return;
         }
+        ctx.metrics.failed("bulkupdates", &failure);
+        if next == Next::GiveUp {
+            warn!(bulk_update = name, %failure, "cannot write the status; only an event reports that the BulkUpdate cannot be read");
+            return;
+        }
+        if attempt == 1 {
+            warn!(bulk_update = name, %failure, "cannot write the status; retrying");
+        }
+        tokio::time::sleep(failure.wait(attempt)).await;
     }
 }
 

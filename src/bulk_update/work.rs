@@ -31,7 +31,7 @@ use crate::{
 pub use self::{
     entry::Entry,
     outcome::{about, accepted_delete, accepted_stop},
-    plan::{Become, Intent, ItemPlan, Phase, Plan},
+    plan::{Intent, ItemPlan, Phase, Plan},
     progress::{LONGEST_MESSAGE, Progress, Read, UnresolvedWrite},
 };
 
@@ -41,50 +41,33 @@ const MOST_ERRORS_KEPT: usize = 2;
 /// One BulkUpdate under way.
 #[derive(Debug)]
 pub struct Work {
-    /// What was asked for.
     request: Arc<Request>,
-    /// When it was planned.
+    /// When it was planned; absent until the plan is on record.
     start: Option<Start>,
-    /// The items, in the order of the record.
+    /// In the order of the record.
     entries: Vec<Entry>,
     /// The status that the API server is known to have.
     recorded: BulkUpdateStatus,
     /// Its identity, at the resource version that has this status.
     identity: Identity,
-    /// The generation of the spec.
     generation: i64,
-    /// `ttlSecondsAfterFinished` of that generation.
     time_to_live: Option<i32>,
     /// The last status that was sent and not answered.
     unanswered: Option<BulkUpdateStatus>,
     /// When this process started on it, or began to write its plan: the flag must have been read since.
     since: Instant,
-    /// When a write was last accepted.
     last_write: Option<Instant>,
-    /// How many reads are in flight.
     reading: usize,
-    /// When status writes are due.
     throttle: Throttle,
 }
 
-/// The answer to a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// To a read.
     Read(Result<Option<Target>, Failure>),
-    /// To a write, and the resource version that guarded it.
-    Written(Box<str>, Result<Accepted, Failure>),
+    /// To a write, and the resource version that guarded it. Without an object, that is gone.
+    Written(Box<str>, Result<Option<Target>, Failure>),
     /// A write that was not sent: a last check forbade it.
     NotSent,
-}
-
-/// What an accepted write returned.
-#[derive(Debug)]
-pub enum Accepted {
-    /// The object as it is now.
-    Left(Target),
-    /// Nothing: the object is gone.
-    Gone,
 }
 
 impl Work {
@@ -121,88 +104,74 @@ impl Work {
         &self.request
     }
 
-    /// When it was planned; absent until the plan is on record.
-    pub const fn start(&self) -> Option<Start> {
+    pub(super) const fn start(&self) -> Option<Start> {
         self.start
     }
 
-    /// The items, in the order of the record.
-    pub fn entries(&self) -> &[Entry] {
+    pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The status that the API server is known to have.
-    pub const fn on_api_server(&self) -> &BulkUpdateStatus {
+    pub(super) const fn on_api_server(&self) -> &BulkUpdateStatus {
         &self.recorded
     }
 
-    /// Its identity, at the resource version that has this status.
-    pub const fn identity(&self) -> &Identity {
+    pub(super) const fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The generation of the spec.
-    pub const fn generation(&self) -> i64 {
+    pub(super) const fn generation(&self) -> i64 {
         self.generation
     }
 
-    /// When this process started on it, or began to write its plan: the flag must have been read since.
-    pub const fn since(&self) -> Instant {
+    pub(super) const fn since(&self) -> Instant {
         self.since
     }
 
-    /// When a write was last accepted.
-    pub const fn last_write(&self) -> Option<Instant> {
+    pub(super) const fn last_write(&self) -> Option<Instant> {
         self.last_write
     }
 
-    /// When status writes are due.
-    pub const fn throttle(&self) -> &Throttle {
+    pub(super) const fn throttle(&self) -> &Throttle {
         &self.throttle
     }
 
-    /// Whether reads are in flight.
-    pub const fn is_reading(&self) -> bool {
+    pub(super) const fn is_reading(&self) -> bool {
         self.reading > 0
     }
 
-    /// Whether its completion is on record.
-    pub const fn is_finished(&self) -> bool {
+    pub(super) const fn is_finished(&self) -> bool {
         self.recorded.completion_time.is_some()
     }
 
-    /// What to keep of it, if its completion is on record.
-    pub fn finished(&self) -> Option<Finished> {
+    pub(super) fn finished(&self) -> Option<Finished> {
         Finished::of(self.identity.clone(), Some(self.generation), &self.recorded, self.time_to_live)
     }
 
-    /// Whether an item has this result.
-    pub fn any(&self, result: ItemResult) -> bool {
+    pub(super) fn any(&self, result: ItemResult) -> bool {
         self.entries.iter().any(|e| e.result() == Some(result))
     }
 
     /// Whether planning has waited at least this long since a target was read.
-    pub fn has_waited(&self, time: Duration) -> bool {
+    pub(super) fn has_waited(&self, time: Duration) -> bool {
         self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
     }
 
-    /// What an item waits for, if that is a request to be retried.
-    pub fn waits_for(&self) -> Option<Obstacle> {
+    pub(super) fn waits_for(&self) -> Option<Obstacle> {
         self.entries.iter().find_map(Entry::waits_for)
     }
 
-    /// The recorded entry of an item.
-    pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
+    pub(super) fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
         find(item, &self.recorded)
     }
 
     /// Whether the last status that was sent and not answered is this one, so it was applied.
-    pub fn was_applied(&mut self, stands: &BulkUpdateStatus) -> bool {
+    pub(super) fn was_applied(&mut self, stands: &BulkUpdateStatus) -> bool {
         self.unanswered.take_if(|sent| sent == stands).is_some()
     }
 
     /// Those of the writes that the record intends: to the very object that is on record as planned.
-    pub fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
+    pub(super) fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
         let Some(start) = self.start.filter(|_| !self.request.dry_run) else { return Vec::new() };
         let intent = |(at, target)| {
             let entry: &Entry = self.entries.get(at)?;
@@ -221,8 +190,7 @@ impl Work {
         self.entries.iter_mut().map(lookup).collect()
     }
 
-    /// A watch reported a change of a target.
-    pub fn seen(&mut self, change: &Change) {
+    pub(super) fn seen(&mut self, change: &Change) {
         let entries = self.entries.iter_mut();
         for entry in entries.filter(|e| e.item.kind == change.kind && *e.item.id == *change.name) {
             match &change.what {
@@ -233,25 +201,24 @@ impl Work {
         }
     }
 
-    /// A pass decided this.
-    pub fn decided(&mut self, phase: Option<&Phase>, became: Vec<Become>) {
+    pub(super) fn decided(&mut self, phase: Option<&Phase>, became: Vec<(usize, ItemPlan)>) {
         if self.start.is_some() {
             self.entries.iter_mut().for_each(Entry::decided);
         } else if let Some(Phase::Waiting(..)) = phase {
             self.entries.iter_mut().for_each(Entry::planning_waits);
         }
-        for Become { at, record, based_on } in became {
-            self.entries[at].becomes(record, based_on);
+        for (at, plan) in became {
+            self.entries[at].becomes(plan.record, plan.based_on);
         }
     }
 
     /// The plan is about to be written: from now on the flag must be read again.
-    pub fn plan_is_sent(&mut self) {
+    pub(super) fn plan_is_sent(&mut self) {
         self.since = Instant::now();
     }
 
     /// This status was written, as this resource version. A proposed plan takes effect now. Returns the status before.
-    pub fn recorded(
+    pub(super) fn recorded(
         &mut self,
         phase: Phase,
         status: BulkUpdateStatus,
@@ -270,29 +237,29 @@ impl Work {
     }
 
     /// This status was sent; whether it was written is not known.
-    pub fn sent_without_answer(&mut self, status: BulkUpdateStatus) {
+    pub(super) fn sent_without_answer(&mut self, status: BulkUpdateStatus) {
         self.unanswered = Some(status);
     }
 
     /// A status could not be written. Returns whether the reason is new.
-    pub fn not_recorded(&mut self, failure: &Failure) -> bool {
+    pub(super) fn not_recorded(&mut self, failure: &Failure) -> bool {
         self.throttle.failed(failure)
     }
 
     /// The proposed plan is not on record, so it never took effect. The next one is based on new reads.
-    pub fn not_planned(&mut self) {
+    pub(super) fn not_planned(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.progress = Progress::default());
     }
 
     /// The BulkUpdate was read at another resource version, with no relevant difference.
-    pub fn found(&mut self, identity: Identity, generation: Option<i64>) {
+    pub(super) fn found(&mut self, identity: Identity, generation: Option<i64>) {
         self.identity = identity;
         self.generation = generation.unwrap_or_default();
     }
 
     /// A status that this process sent without getting an answer was found on the API server. Returns the status
     /// before. If it has the plan, that takes effect now: no write was sent before.
-    pub fn adopted(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
+    pub(super) fn adopted(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
         if self.recorded.start_time.is_none() {
             self.start = stands.start_time.as_ref().map(|t| t.0.into());
             for entry in &mut self.entries {
@@ -305,14 +272,12 @@ impl Work {
         std::mem::replace(&mut self.recorded, stands)
     }
 
-    /// A read of an item's target is sent.
-    pub fn sent_read(&mut self, at: usize) -> &Item {
+    pub(super) fn sent_read(&mut self, at: usize) -> &Item {
         self.reading += 1;
         self.sent(at)
     }
 
-    /// A write is sent.
-    pub fn sent_write(&mut self, intent: &Intent) -> &Item {
+    pub(super) fn sent_write(&mut self, intent: &Intent) -> &Item {
         self.sent(intent.at())
     }
 
@@ -323,7 +288,7 @@ impl Work {
     }
 
     /// A request about an item was answered. Returns whether a new decision is needed.
-    pub fn answered(&mut self, at: usize, answer: Answer) -> bool {
+    pub(super) fn answered(&mut self, at: usize, answer: Answer) -> bool {
         let entry = &mut self.entries[at];
         match answer {
             Answer::Read(answer) => {
@@ -333,22 +298,20 @@ impl Work {
             }
             Answer::NotSent => entry.progress.in_flight = false,
             Answer::Written(guard, Err(failure)) => {
-                entry.write_failed(&failure, &guard);
+                entry.progress.write_failed(&failure, &guard);
                 self.limit_errors();
             }
             Answer::Written(_, Ok(accepted)) => {
                 let Some(record) = entry.record.clone() else { return true };
-                let (record, left) = match (accepted, entry.item.target) {
-                    (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
-                    (Accepted::Left(target), TargetStatus::Stopped) => {
+                let record = match (&accepted, entry.item.target) {
+                    (None, _) => ItemStatus { result: ItemResult::Settled, ..record },
+                    (Some(target), TargetStatus::Stopped) => {
                         entry.progress.written = target.version();
-                        (accepted_stop(&record, &target), Some(target))
+                        accepted_stop(&record, target)
                     }
-                    (Accepted::Left(target), TargetStatus::Deleted) => {
-                        (accepted_delete(&record, &target), Some(target))
-                    }
+                    (Some(target), TargetStatus::Deleted) => accepted_delete(&record, target),
                 };
-                entry.accepted(left);
+                entry.accepted(accepted);
                 entry.becomes(record, None);
                 self.last_write = Some(Instant::now());
                 return false;
@@ -361,20 +324,6 @@ impl Work {
     fn limit_errors(&mut self) {
         let with_error = self.entries.iter_mut().filter(|entry| entry.progress.has_error());
         with_error.skip(MOST_ERRORS_KEPT).for_each(|entry| entry.progress.forget_error());
-    }
-
-    /// For tests: one whose items are in any state.
-    #[cfg(test)]
-    pub(super) fn midway(mut self, start: Start, entries: Vec<Entry>) -> Self {
-        let items = entries.iter().map(|entry| entry.item.clone()).collect();
-        Arc::make_mut(&mut self.request).items = items;
-        Self { start: Some(start), entries, ..self }
-    }
-
-    /// For tests: an item in any state.
-    #[cfg(test)]
-    pub(super) fn entry_mut(&mut self, at: usize) -> &mut Entry {
-        &mut self.entries[at]
     }
 }
 

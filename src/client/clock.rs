@@ -37,11 +37,8 @@ const DRIFT: i32 = 1000;
 
 /// The API server's time. Clones share what is known.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+pub struct Clock {
+    state: Arc<Mutex<State>>,
     skew: Gauge<f64, AtomicU64>,
 }
 
@@ -77,9 +74,8 @@ impl From<Timestamp> for Now {
 impl Now {
     /// How far the API server's clock is ahead of this machine's, at least; negative if it is behind.
     pub fn skew(&self) -> SignedDuration {
-        let ahead = self.earliest.duration_since(self.own);
-        let behind = self.latest.duration_since(self.own);
-        ahead.max(SignedDuration::ZERO) + behind.min(SignedDuration::ZERO)
+        let ahead = self.earliest.duration_since(self.own).max(SignedDuration::ZERO);
+        ahead + self.latest.duration_since(self.own).min(SignedDuration::ZERO)
     }
 
     /// For the message about a deadline that has passed: says so if it has not passed by this machine's clock.
@@ -113,7 +109,7 @@ impl Clock {
             "aiapi_clock_skew",
             "How far the API server's clock is ahead of this process' own, at least; negative if it is behind",
             Unit::Seconds,
-            self.0.skew.clone(),
+            self.skew.clone(),
         );
     }
 
@@ -125,35 +121,32 @@ impl Clock {
         }
         // An answer with an age is from a cache.
         let date = headers.get(DATE).filter(|_| !headers.contains_key(AGE));
+        let parse = |date| rfc2822::DateTimeParser::new().parse_timestamp(date).ok();
         let Some(date) = date.and_then(|value| parse(value.to_str().ok()?)) else { return };
         let (answered, own) = (leadership::now(), Timestamp::now());
         let mut state = self.state();
         state.take_in(Offset::of(date, asked, answered));
         let skew = state.at(answered, own).skew();
-        self.0.skew.set(skew.as_secs_f64());
-        if (skew - state.reported).abs() > TOLERATED_SKEW {
-            state.reported = skew;
-            let seconds = skew.as_secs();
-            if skew.abs() > TOLERATED_SKEW {
-                warn!(
-                    seconds,
-                    "the API server's clock is ahead of this machine's by this many seconds (behind, if negative): deadlines \
-                     go by the API server's clock; synchronize this machine's, by which certificates are checked"
-                );
-            } else {
-                info!(seconds, "this machine's clock agrees with the API server's again");
-            }
+        self.skew.set(skew.as_secs_f64());
+        if (skew - state.reported).abs() <= TOLERATED_SKEW {
+            return;
+        }
+        state.reported = skew;
+        let seconds = skew.as_secs();
+        if skew.abs() > TOLERATED_SKEW {
+            warn!(
+                seconds,
+                "the API server's clock is ahead of this machine's by this many seconds (behind, if negative): deadlines go by \
+                 the API server's clock; synchronize this machine's, by which certificates are checked"
+            );
+        } else {
+            info!(seconds, "this machine's clock agrees with the API server's again");
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Parses an HTTP date.
-fn parse(text: &str) -> Option<Timestamp> {
-    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 
 impl State {
@@ -166,11 +159,9 @@ impl State {
     /// Answers narrow the bounds. One that contradicts them may be from something else than the API server, or from another
     /// replica of it. Two in a row that agree with each other mean that the API server's clock was set.
     fn take_in(&mut self, answer: Offset) {
-        let together = |known: Option<Offset>| known.map_or(Some(answer), |known| known.narrowed(answer));
-        if let Some(known) = together(self.known) {
-            *self = Self { known: Some(known), rival: None, ..*self };
-        } else if let Some(known) = self.rival.and_then(|rival| rival.narrowed(answer)) {
-            *self = Self { known: Some(known), rival: None, ..*self };
+        let known = self.known.map_or(Some(answer), |known| known.narrowed(answer));
+        if let Some(known) = known.or_else(|| self.rival?.narrowed(answer)) {
+            (self.known, self.rival) = (Some(known), None);
         } else {
             self.rival = Some(answer);
         }
@@ -193,11 +184,8 @@ impl Offset {
     /// The bounds by an answer: at some moment between `asked` and `answered` it was less than a second after `date`.
     fn of(date: Timestamp, asked: Duration, answered: Duration) -> Self {
         let date = date.as_duration();
-        Self {
-            low: date - signed(answered),
-            high: date + SignedDuration::from_secs(1) - signed(asked),
-            at: answered,
-        }
+        let high = date + SignedDuration::from_secs(1) - signed(asked);
+        Self { low: date - signed(answered), high, at: answered }
     }
 
     /// The bounds at a later moment, wider by the drift.
@@ -213,12 +201,10 @@ impl Offset {
         (low <= high).then_some(Self { low, high, at: known.at })
     }
 
-    /// The earliest and the latest possible time.
     fn at(self, instant: Duration) -> Option<(Timestamp, Timestamp)> {
         let Self { low, high, .. } = self.aged(instant);
-        let time = |offset: SignedDuration| {
-            Timestamp::from_duration(offset.checked_add(SignedDuration::try_from(instant).ok()?)?).ok()
-        };
+        let instant = SignedDuration::try_from(instant).ok()?;
+        let time = |offset: SignedDuration| Timestamp::from_duration(offset.checked_add(instant)?).ok();
         Some((time(low)?, time(high)?))
     }
 }

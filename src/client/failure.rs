@@ -87,11 +87,7 @@ impl Failure {
 
     /// Whether a write that failed like this may have been carried out, or may still be.
     pub const fn outcome_unknown(&self) -> bool {
-        match self {
-            Self::NoAnswer(_) => true,
-            Self::NotServed(_) | Self::NotSent(_) => false,
-            Self::Refused { code, .. } => *code >= 500,
-        }
+        matches!(self, Self::NoAnswer(_) | Self::Refused { code: 500.., .. })
     }
 
     /// Whether there is no such object.
@@ -148,7 +144,6 @@ pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// The time by this machine's clock.
 pub(super) fn own_time() -> impl Display {
     Timestamp::now().strftime("%FT%TZ")
 }

@@ -27,12 +27,8 @@ const CLOCK: ClockId = ClockId::Monotonic;
 
 /// The time since some fixed moment, including suspension.
 pub fn now() -> Duration {
-    let time = clock_gettime(CLOCK);
-    // Neither is ever negative.
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
+    // It is never negative.
+    Duration::try_from(clock_gettime(CLOCK)).unwrap_or_default()
 }
 
 /// The right to write until some moment. Clones share it; at first it is not held.

@@ -25,7 +25,6 @@ const LONGEST_REFUSAL: usize = 64 << 10;
 /// How many bytes of its message are kept.
 const LONGEST_MESSAGE: usize = 2048;
 
-/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unanswered {
     #[error("none within {REQUEST_TIMEOUT:?}")]
@@ -54,12 +53,11 @@ pub async fn send<T: DeserializeOwned>(
     let request =
         request.map_err(|e| Failure::Refused { code: 400, message: e.to_string(), retry_after: None })?;
     let (head, body) = attempt(client, request).await?;
-    if head.status.is_success() {
-        serde_json::from_slice(&body)
-            .map_err(|e| Failure::NoAnswer(format!("an answer that cannot be read: {e}")))
-    } else {
-        Err(refusal(&head, &body))
+    if !head.status.is_success() {
+        return Err(refusal(&head, &body));
     }
+    serde_json::from_slice(&body)
+        .map_err(|e| Failure::NoAnswer(format!("an answer that cannot be read: {e}")))
 }
 
 /// Sends a request, and reads the answer: in full if it is a success, else the beginning.
@@ -69,14 +67,11 @@ pub(super) async fn attempt(
 ) -> Result<(Parts, Bytes), Unanswered> {
     let answer = async {
         let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
-        let body =
-            if head.status.is_success() { body.collect().await?.to_bytes() } else { beginning(body).await? };
-        Ok((head, body))
+        let whole = head.status.is_success();
+        Ok((head, if whole { body.collect().await?.to_bytes() } else { beginning(body).await? }))
     };
-    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-        Err(_) => Err(Unanswered::TimedOut),
-        Ok(answer) => answer.map_err(Unanswered::Failed),
-    }
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, answer).await;
+    answer.map_err(|_| Unanswered::TimedOut)?.map_err(Unanswered::Failed)
 }
 
 /// What an answer that is no success says.
@@ -87,8 +82,7 @@ pub(super) fn refusal(head: &Parts, body: &[u8]) -> Failure {
     let text = String::from_utf8_lossy(body);
     let message = match (status.message.as_str(), text.trim()) {
         ("", "") => head.status.to_string(),
-        ("", text) => cut(text, LONGEST_MESSAGE),
-        (message, _) => cut(message, LONGEST_MESSAGE),
+        ("", said) | (said, _) => cut(said, LONGEST_MESSAGE),
     };
     // A 404 about an object names it.
     let names_object = status.details.is_some_and(|details| !details.name.is_empty());
@@ -103,7 +97,6 @@ pub async fn get<T: DeserializeOwned>(client: &Client, url: String, name: &str) 
     send(client, Request::new(url).get(name, &GetParams::default())).await
 }
 
-/// Creates an object.
 pub async fn create<T: DeserializeOwned>(
     client: &Client,
     url: String,

@@ -16,12 +16,10 @@ use tower::{Layer, Service};
 use self::machine::{Keep, Machine};
 use crate::client::wire::{Response, Wire, around};
 
-/// Strips successful answers about Executions, Deployments and BulkUpdates.
+/// Strips successful answers about Executions, Deployments and BulkUpdates, except for what decisions need or the AI API shows.
 #[derive(Clone, Copy, Debug)]
 pub enum Slim {
-    /// Keeps what decisions need.
     ForDecisions,
-    /// Keeps what the AI API shows.
     ForTheAiApi,
 }
 
@@ -55,20 +53,14 @@ fn slimmed(mut answer: Response, keep: &'static Keep) -> Response {
         let frames = BodyStream::new(body).map(Some).chain(stream::iter([None]));
         let kept = frames.filter_map(move |frame| {
             let mut out = Vec::new();
-            let passed = match frame.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(piece))) => {
-                    machine.push(&piece, &mut out);
-                    None
-                }
-                Some(Ok(Err(other))) => Some(Ok(other)),
-                Some(Err(error)) => Some(Err(error)),
-                None => {
-                    machine.end(&mut out);
-                    None
-                }
-            };
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(piece))) => machine.push(&piece, &mut out),
+                Some(Ok(Err(other))) => return ready(Some(Ok(other))),
+                Some(Err(error)) => return ready(Some(Err(error))),
+                None => machine.end(&mut out),
+            }
             // A piece of which nothing is kept makes no frame.
-            ready(passed.or_else(|| (!out.is_empty()).then(|| Ok(Frame::data(out.into())))))
+            ready((!out.is_empty()).then(|| Ok(Frame::data(out.into()))))
         });
         Box::new(StreamBody::new(kept)) as Box<DynBody>
     })

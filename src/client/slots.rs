@@ -6,10 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
 };
 
 use tokio::sync::oneshot;
@@ -27,9 +24,19 @@ impl Slots {
     /// Waits for a slot, for a request of the BulkUpdate with this uid in this namespace. It joins the queue when it is first
     /// polled, and leaves it when it is dropped. Joining, leaving and each turn take O(log n) of those that wait; nothing is kept
     /// about a BulkUpdate that neither waits nor holds a slot.
-    pub fn acquire(&self, namespace: &str, uid: &str) -> Acquire {
+    pub fn acquire(&self, namespace: &str, uid: &str) -> impl Future<Output = Slot> + Send + use<> {
+        let slots = self.clone();
         let party = Party { namespace: namespace.into(), uid: uid.into() };
-        Acquire { slots: self.clone(), party, place: None, done: false }
+        async move {
+            let place = slots.state().join(&party);
+            let mut slot = Slot { slots, party, place };
+            if let Some((_, turn)) = &mut slot.place {
+                // Never an error: the sender is dropped only after it has sent, or when this place is given up.
+                let _ = turn.await;
+            }
+            slot.place = None;
+            slot
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -39,7 +46,7 @@ impl Slots {
 }
 
 /// A BulkUpdate that wants slots.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Party {
     namespace: Arc<str>,
     uid: Arc<str>,
@@ -50,56 +57,22 @@ struct Party {
 pub struct Slot {
     slots: Slots,
     party: Party,
+    place: Option<Place>,
 }
+
+/// The place in the queue of one that still waits: its number, and what says that its turn has come.
+type Place = (u64, oneshot::Receiver<()>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.state().release(&self.party);
-    }
-}
-
-/// A place in the queue; see [`Slots::acquire`].
-#[derive(Debug)]
-#[must_use = "it joins the queue when it is polled"]
-pub struct Acquire {
-    slots: Slots,
-    party: Party,
-    place: Option<(u64, oneshot::Receiver<()>)>,
-    done: bool,
-}
-
-impl Future for Acquire {
-    type Output = Slot;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Slot> {
-        if self.done {
-            return Poll::Pending;
-        }
-        if self.place.is_none() {
-            let place = self.slots.state().join(&self.party);
-            self.place = place;
-        }
-        if let Some((_, turn)) = &mut self.place {
-            // The sender is dropped only after it has sent, or together with this place.
-            if ready!(Pin::new(turn).poll(cx)).is_err() {
-                return Poll::Pending;
-            }
-        }
-        self.place = None;
-        self.done = true;
-        Poll::Ready(Slot { slots: self.slots.clone(), party: self.party.clone() })
-    }
-}
-
-impl Drop for Acquire {
-    fn drop(&mut self) {
-        let Some((number, mut turn)) = self.place.take() else { return };
         let mut state = self.slots.state();
-        if turn.try_recv().is_ok() {
-            // It got a slot and did not take it.
-            state.release(&self.party);
+        if let Some((number, turn)) = &mut self.place
+            && turn.try_recv().is_err()
+        {
+            state.leave(&self.party, *number);
         } else {
-            state.leave(&self.party, number);
+            // It has got a slot, whether it took it or not.
+            state.release(&self.party);
         }
     }
 }
@@ -118,7 +91,7 @@ type Waiters = BTreeMap<u64, oneshot::Sender<()>>;
 
 impl State {
     /// Takes a free slot, or a place in the queue.
-    fn join(&mut self, party: &Party) -> Option<(u64, oneshot::Receiver<()>)> {
+    fn join(&mut self, party: &Party) -> Option<Place> {
         self.turns += 1;
         let number = self.turns;
         if self.free > 0 {
@@ -157,17 +130,13 @@ impl State {
     fn grant(&mut self) -> bool {
         self.turns += 1;
         let number = self.turns;
-        let Some(next) = self.namespaces.next() else { return false };
-        self.namespaces.take_turn(&next, number, |bulk_updates| {
-            let Some(next) = bulk_updates.next() else { return };
-            bulk_updates.take_turn(&next, number, |waiters| {
-                if let Some((_, waiter)) = waiters.pop_first() {
-                    // The receiver exists: a request that is dropped leaves the queue first.
-                    let _ = waiter.send(());
-                }
-            });
+        let granted = self.namespaces.next(number, |bulk_updates| {
+            bulk_updates.next(number, |waiters| {
+                // The receiver exists: a request that is dropped leaves the queue first.
+                waiters.pop_first().map(|(_, waiter)| waiter.send(()))
+            })
         });
-        true
+        granted.is_some()
     }
 }
 
@@ -189,18 +158,12 @@ impl<T: Waits> Waits for Line<T> {
 }
 
 /// Members by name, and the order in which the waiting ones get their turns.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line<T> {
     members: HashMap<Arc<str>, Member<T>>,
     order: BTreeMap<Rank, Arc<str>>,
     /// The round of the last turn.
     round: u64,
-}
-
-impl<T> Default for Line<T> {
-    fn default() -> Self {
-        Self { members: HashMap::new(), order: BTreeMap::new(), round: 0 }
-    }
 }
 
 /// How many slots a member holds, the round of its next turn, and a unique number: that of its last turn, or of its place if it has
@@ -222,8 +185,10 @@ impl<T> Member<T> {
 }
 
 impl<T: Waits> Line<T> {
-    fn next(&self) -> Option<Arc<str>> {
-        self.order.first_key_value().map(|(_, name)| Arc::clone(name))
+    /// The next that waits, if any, has its turn.
+    fn next<R>(&mut self, number: u64, turn: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let name = Arc::clone(self.order.first_key_value()?.1);
+        Some(self.take_turn(&name, number, turn))
     }
 
     /// A member waits for a turn, in this round unless it has had one: it goes before those that have.

@@ -6,15 +6,9 @@ use futures::future::BoxFuture;
 use kube::client::{Body, DynBody};
 use tower::{BoxError, Service, util::BoxService};
 
-/// A request on its way to the API server.
 pub type Request = http::Request<Body>;
-
-/// An answer on its way back.
 pub type Response = http::Response<Box<DynBody>>;
-
-/// An answer that is waited for.
 pub type Answer = BoxFuture<'static, Result<Response, BoxError>>;
-
 /// The way to the API server.
 pub type Wire = BoxService<Request, Response, BoxError>;
 

@@ -38,7 +38,6 @@ use crate::{
 
 mod lease;
 
-/// The name of the Lease.
 pub const LEASE: &str = FIELD_MANAGER;
 
 /// The times of the election; the command line describes each.
@@ -73,13 +72,10 @@ impl Timing {
 }
 
 /// What one replica brings to the election.
-#[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The namespace of the Lease.
     pub namespace: String,
     /// The identity of this replica, which no other process has.
     pub identity: String,
-    /// How long a Lease lasts, and how often it is renewed.
     pub timing: Timing,
 }
 
@@ -93,14 +89,14 @@ pub struct Election {
     without_notes: AtomicBool,
 }
 
-/// The outcome of an attempt to acquire or renew the Lease.
-enum Attempt {
-    /// This process holds it.
-    Held(Box<Lenient>),
-    /// Another holds it.
+/// Why an attempt to acquire, renew or release the Lease has failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHeld {
+    #[error("{0} has taken it")]
     Taken(String),
     /// It is not known who holds it.
-    Failed(Failure),
+    #[error("it could not be renewed: {0}")]
+    Unknown(#[from] Failure),
 }
 
 /// Why this replica is not the leader any more.
@@ -109,17 +105,13 @@ pub enum Lost {
     /// The renew deadline has passed without an attempt.
     #[error("it was not renewed in time")]
     Late,
-    /// The renew deadline has passed, and the last attempt failed.
-    #[error("it could not be renewed: {0}")]
-    NotRenewed(Failure),
-    /// Another replica holds it.
-    #[error("{0} has taken it")]
-    Taken(String),
+    /// The last attempt failed.
+    #[error(transparent)]
+    NotRenewed(#[from] NotHeld),
 }
 
 impl Election {
-    /// One for this candidate; `leadership` holds while this process leads, and `notes` are kept in the Lease during that time.
-    /// `client` must not be fenced by [`crate::client::leadership::Fence`].
+    /// `leadership` holds while this process leads, and `notes` are kept in the Lease during that time. `client` must not be fenced.
     pub const fn new(
         client: Client,
         candidate: Candidate,
@@ -140,45 +132,19 @@ impl Election {
         let mut seen: Option<(String, Duration)> = None;
         let mut logged = String::new();
         loop {
-            let mut started = now();
-            let attempt = match self.get().await {
-                // An earlier attempt without an answer has succeeded.
-                Ok(lease) if holder(&lease) == self.candidate.identity => {
-                    started = now();
-                    self.replace(self.renewed(lease)).await
-                }
-                Ok(lease) => {
-                    let version = lease.meta().resource_version.clone().unwrap_or_default();
-                    let since = match &seen {
-                        Some((known, since)) if *known == version => *since,
-                        _ => seen.insert((version, now())).1,
-                    };
-                    if is_free(&lease, now().saturating_sub(since), self.candidate.timing.lease_duration) {
-                        started = now();
-                        self.replace(taken_over(self.renewed(lease), &self.candidate.identity)).await
-                    } else {
-                        Attempt::Taken(holder(&lease).to_owned())
-                    }
-                }
-                Err(failure) if failure.is_not_found() => {
-                    started = now();
-                    self.create().await
-                }
-                Err(failure) => Attempt::Failed(failure),
-            };
-            let waits_for = match attempt {
-                Attempt::Held(lease) => {
+            let waits_for = match self.try_to_acquire(&mut seen).await {
+                Ok((started, lease)) => {
                     self.leadership.extend(started + self.candidate.timing.renew_deadline);
                     health.set_ready(Err(NotReady::Unlisted));
                     info!(identity = self.candidate.identity, "acquired the Lease: this replica leads");
-                    return *lease;
+                    return lease;
                 }
-                Attempt::Taken(holder) => {
+                Err(NotHeld::Taken(holder)) => {
                     health.set_ready(Ok(()));
                     format!("{holder} leads")
                 }
                 // A replica that could not take over is no standby.
-                Attempt::Failed(failure) => {
+                Err(NotHeld::Unknown(failure)) => {
                     let why = NotReady::NoLease(failure);
                     health.set_ready(Err(why.clone()));
                     why.to_string()
@@ -193,6 +159,33 @@ impl Election {
                 Some(_) = events.next() => {}
             }
         }
+    }
+
+    /// Returns the Lease, and when the write that acquired it was begun; `seen` is its last version, and since when it is known.
+    async fn try_to_acquire(
+        &self,
+        seen: &mut Option<(String, Duration)>,
+    ) -> Result<(Duration, Lenient), NotHeld> {
+        let read = self.get().await;
+        let started = now();
+        let wanted = match read {
+            // An earlier attempt without an answer has succeeded.
+            Ok(lease) if holder(&lease) == self.candidate.identity => self.renewed(lease),
+            Ok(lease) => {
+                let version = lease.meta().resource_version.clone().unwrap_or_default();
+                let since = match seen {
+                    Some((known, since)) if *known == version => *since,
+                    _ => seen.insert((version, now())).1,
+                };
+                if !is_free(&lease, now().saturating_sub(since), self.candidate.timing.lease_duration) {
+                    return Err(NotHeld::Taken(holder(&lease).to_owned()));
+                }
+                self.taken_over(lease)
+            }
+            Err(failure) if failure.is_not_found() => self.new_lease(),
+            Err(failure) => return Err(failure.into()),
+        };
+        Ok((started, self.write(wanted).await?))
     }
 
     /// Renews the Lease for as long as that works, and at once when the notes have changed. Returns why it does not work any more;
@@ -211,19 +204,19 @@ impl Election {
             let started = now();
             // An attempt that hangs leaves time for another one.
             let patience = self.leadership.left().min(self.candidate.timing.renew_deadline / 2);
-            let late = |_| Attempt::Failed(Failure::NoAnswer(format!("none within {patience:?}")));
+            let late = |_| Err(Failure::NoAnswer(format!("none within {patience:?}")).into());
             match tokio::time::timeout(patience, self.renew(lease)).await.unwrap_or_else(late) {
-                Attempt::Held(renewed) => {
-                    *lease = *renewed;
+                Ok(renewed) => {
+                    *lease = renewed;
                     self.leadership.extend(started + self.candidate.timing.renew_deadline);
                 }
-                Attempt::Taken(holder) => {
-                    why = Lost::Taken(holder);
+                Err(taken @ NotHeld::Taken(_)) => {
+                    why = taken.into();
                     break;
                 }
-                Attempt::Failed(failure) => {
+                Err(NotHeld::Unknown(failure)) => {
                     warn!(%failure, "the Lease could not be renewed; trying again");
-                    why = Lost::NotRenewed(failure);
+                    why = NotHeld::Unknown(failure).into();
                 }
             }
         }
@@ -235,36 +228,34 @@ impl Election {
     /// expires.
     pub async fn release(&self) {
         self.leadership.end();
-        let release = async {
-            // It is read again: the last write may have had no answer yet.
-            match self.get().await {
-                Ok(live) if holder(&live) == self.candidate.identity => self.replace(freed(live)).await,
-                Ok(live) => Attempt::Taken(holder(&live).to_owned()),
-                Err(failure) => Attempt::Failed(failure),
-            }
-        };
+        // It is read again: the last write may have had no answer yet.
+        let release = async { Ok(self.write(freed(self.own(self.get().await?)?)).await?) };
         match tokio::time::timeout(self.candidate.timing.retry_period, release).await {
-            Ok(Attempt::Held(_)) => info!("the Lease is released"),
-            Ok(Attempt::Taken(_)) => {}
+            Ok(Ok(_)) => info!("the Lease is released"),
+            Ok(Err(NotHeld::Taken(_))) => {}
             _ => warn!("the Lease could not be released: the next leader has to wait until it expires"),
         }
     }
 
-    async fn renew(&self, lease: &Lenient) -> Attempt {
-        match self.replace(self.renewed(lease.clone())).await {
+    async fn renew(&self, lease: &Lenient) -> Result<Lenient, NotHeld> {
+        match self.write(self.renewed(lease.clone())).await {
             // Somebody has changed or deleted it, or a renewal without an answer has succeeded.
-            Attempt::Failed(failure) if failure.is_conflict() || failure.is_not_found() => {
-                match self.get().await {
-                    Ok(live) if holder(&live) == self.candidate.identity => {
-                        self.replace(self.renewed(live)).await
-                    }
-                    Ok(live) => Attempt::Taken(holder(&live).to_owned()),
-                    // The first one to create it holds it.
-                    Err(failure) if failure.is_not_found() => self.create().await,
-                    Err(failure) => Attempt::Failed(failure),
-                }
-            }
-            other => other,
+            Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
+            answer => return Ok(answer?),
+        }
+        let wanted = match self.get().await {
+            // The first one to create it holds it.
+            Err(failure) if failure.is_not_found() => self.new_lease(),
+            read => self.renewed(self.own(read?)?),
+        };
+        Ok(self.write(wanted).await?)
+    }
+
+    /// The Lease, if this process holds it.
+    fn own(&self, lease: Lenient) -> Result<Lenient, NotHeld> {
+        match holder(&lease) {
+            own if own == self.candidate.identity => Ok(lease),
+            other => Err(NotHeld::Taken(other.to_owned())),
         }
     }
 
@@ -272,39 +263,40 @@ impl Election {
         renewed(lease, self.candidate.timing.lease_duration)
     }
 
+    fn taken_over(&self, lease: Lenient) -> Lenient {
+        taken_over(self.renewed(lease), &self.candidate.identity)
+    }
+
+    fn new_lease(&self) -> Lenient {
+        self.taken_over(Lenient::new(Lease::API_VERSION, Lease::KIND, LEASE))
+    }
+
+    fn url(&self) -> String {
+        Lease::url_path(&(), Some(&self.candidate.namespace))
+    }
+
     async fn get(&self) -> Result<Lenient, Failure> {
         requests::get(&self.client, self.url(), LEASE).await.and_then(a_lease)
     }
 
-    async fn create(&self) -> Attempt {
-        let new = taken_over(
-            self.renewed(Lenient::new(Lease::API_VERSION, Lease::KIND, LEASE)),
-            &self.candidate.identity,
-        );
-        self.write(new, async |lease| {
+    /// Creates the Lease, or replaces the one that this is based on: the guard is the resourceVersion in it.
+    async fn send(&self, lease: &Lenient) -> Result<Lenient, Failure> {
+        let answer = if lease.text("resourceVersion").is_some() {
+            requests::replace(&self.client, self.url(), LEASE, None, lease).await
+        } else {
             requests::create(&self.client, self.url(), lease, &PostParams::default()).await
-        })
-        .await
-    }
-
-    /// The guard is the resourceVersion in it.
-    async fn replace(&self, lease: Lenient) -> Attempt {
-        self.write(lease, async |lease| requests::replace(&self.client, self.url(), LEASE, None, lease).await)
-            .await
+        };
+        answer.and_then(a_lease)
     }
 
     /// Writes the Lease with the notes, or without them if the API server refuses that: the annotations of an object have a limit in
     /// all, which those of others may have reached, and leading is more important.
-    async fn write(
-        &self,
-        mut lease: Lenient,
-        send: impl AsyncFn(&Lenient) -> Result<Lenient, Failure>,
-    ) -> Attempt {
+    async fn write(&self, mut lease: Lenient) -> Result<Lenient, Failure> {
         let notes = self.notes.borrow().clone();
         for (name, value) in &notes {
             lease.annotate(name, value.as_deref());
         }
-        let mut answer = send(&lease).await.and_then(a_lease);
+        let answer = self.send(&lease).await;
         let refused = match &answer {
             Err(failure) if failure.next() == Next::GiveUp => notes.iter().any(|(_, value)| value.is_some()),
             _ => false,
@@ -318,20 +310,17 @@ impl Election {
             for (name, _) in &notes {
                 lease.annotate(name, None);
             }
-            answer = send(&lease).await.and_then(a_lease);
+            return self.send(&lease).await;
         }
-        answer.map_or_else(Attempt::Failed, |lease| Attempt::Held(Box::new(lease)))
-    }
-
-    fn url(&self) -> String {
-        Lease::url_path(&(), Some(&self.candidate.namespace))
+        answer
     }
 }
 
 /// An answer that is not the Lease is no answer.
 fn a_lease(answer: Lenient) -> Result<Lenient, Failure> {
-    let has = |field: &str| answer.text(field).is_some_and(|text| !text.is_empty());
-    if answer.text("name") == Some(LEASE) && has("resourceVersion") {
+    if answer.text("name") == Some(LEASE)
+        && answer.text("resourceVersion").is_some_and(|text| !text.is_empty())
+    {
         Ok(answer)
     } else {
         Err(Failure::NoAnswer("an answer that cannot be read: it is not the Lease".into()))

@@ -11,7 +11,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use kube::{
-    Api, Resource,
+    Api, CustomResourceExt, Resource,
     core::ApiResource,
     runtime::watcher::{self, Event},
 };
@@ -19,12 +19,12 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tracing::{info, warn};
 
 use crate::{
-    api::Kind,
+    api::{BulkUpdate, Kind},
     bulk_update::{Context, Stored},
     controller::watches::{News, watch},
     decode::object::Lenient,
     observed::{
-        admission::{POLICY, Part},
+        admission::{NotInForce, POLICY, Part},
         flag::FlagMap,
         index::Scope,
         target::Observed,
@@ -48,8 +48,8 @@ pub fn start(
         tasks.spawn(follow_targets(Arc::clone(ctx), scope));
     }
     tasks.spawn(follow_flag(Arc::clone(ctx)));
-    ctx.metrics.admission(!ctx.policies.required());
-    if ctx.policies.required() {
+    ctx.metrics.admission(!ctx.policies.required);
+    if ctx.policies.required {
         tasks.spawn(follow_admission::<ValidatingAdmissionPolicy>(Arc::clone(ctx), Part::Policy));
         tasks.spawn(follow_admission::<ValidatingAdmissionPolicyBinding>(Arc::clone(ctx), Part::Binding));
         tasks.spawn(report_admission(Arc::clone(ctx)));
@@ -75,8 +75,8 @@ fn bulk_updates(
     listed: Arc<Semaphore>,
 ) -> BoxStream<'static, (Option<String>, Event<Stored>)> {
     let api: Api<Stored> = match &namespace {
-        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
-        None => Api::all(ctx.client.clone()),
+        Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &BulkUpdate::api_resource()),
+        None => Api::all_with(ctx.client.clone(), &BulkUpdate::api_resource()),
     };
     let config = watcher::Config::default().page_size(BULK_UPDATES_PAGE);
     let mut first = true;
@@ -91,7 +91,6 @@ fn bulk_updates(
     events.boxed()
 }
 
-/// Only the object of that name.
 fn named(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
@@ -112,16 +111,14 @@ async fn report_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: 
 
 /// Reports whether BulkUpdates that are created from now on are accepted: in the log, the metrics and the Lease.
 async fn report_admission(ctx: Arc<Context>) {
-    let report = ctx.policies.follow(&ctx.clock, |state| {
+    let report = |state: Result<(), NotInForce>| {
         ctx.metrics.admission(state.is_ok());
         match state {
-            Ok(()) => {
-                info!("the admission policy is in force: BulkUpdates created from now on are accepted");
-            }
+            Ok(()) => info!("the admission policy is in force: BulkUpdates created from now on are accepted"),
             Err(why) => warn!(%why, "BulkUpdates created now are not accepted"),
         }
-    });
-    report.await;
+    };
+    ctx.policies.follow(&ctx.clock, report).await;
 }
 
 async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
@@ -152,23 +149,23 @@ where
     K: Resource<DynamicType = ()> + k8s_openapi::Resource,
 {
     let api = Api::<Lenient>::all_with(ctx.client.clone(), &ApiResource::erase::<K>(&()));
-    let mut news = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, named(POLICY), K::URL_PATH_SEGMENT));
-    while let Some(news) = news.next().await {
-        match news {
-            News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
-            News::Fails => ctx.policies.set_watched(part, false),
-            News::Works => ctx.policies.set_watched(part, true),
-        }
-    }
+    let news = watch(&ctx.health, &ctx.metrics, api, named(POLICY), K::URL_PATH_SEGMENT);
+    let take_in = async |news| match news {
+        News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
+        News::Fails => ctx.policies.set_watched(part, false),
+        News::Works => ctx.policies.set_watched(part, true),
+    };
+    news.for_each(take_in).await;
 }
 
 async fn follow_flag(ctx: Arc<Context>) {
     let (namespace, name) = ctx.flag.key();
     let api = Api::<FlagMap>::namespaced(ctx.client.clone(), namespace);
-    let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, named(name), "configmaps"));
-    while let Some(news) = events.next().await {
+    let take_in = async |news| {
         if let News::Event(event) = news {
             ctx.flag.take_in(&event);
         }
-    }
+    };
+    let news = watch(&ctx.health, &ctx.metrics, api, named(name), "configmaps");
+    news.for_each(take_in).await;
 }

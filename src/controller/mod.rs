@@ -2,12 +2,11 @@
 //!
 //! Nothing about a BulkUpdate is decided here.
 
-pub mod election;
+mod election;
 mod feeds;
 pub mod operator;
 mod preflight;
 pub mod replica;
-mod settings;
 mod watches;
 
-pub use self::settings::Settings;
+pub use self::{election::Timing, operator::Settings};

@@ -10,16 +10,38 @@ use tracing::info;
 use crate::{
     bulk_update::{Context, Events, Registry, Rules, Writers},
     client::{clock::Clock, slots::Slots},
-    controller::{
-        feeds::{self, scopes},
-        settings::Settings,
-    },
+    controller::feeds::{self, scopes},
     observed::{admission::Policies, flag::CapabilityFlag, index::Index},
     telemetry::{health::Health, metrics::Metrics},
 };
 
 /// How long a graceful shutdown may take: less than the 30 s that Kubernetes gives a Pod.
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(25);
+
+/// The operator's settings; the command line describes each.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator's own namespace, where the flag's ConfigMap is.
+    pub namespace: String,
+    /// The name of that ConfigMap.
+    pub meta_configmap: String,
+    /// The namespaces to watch; all if empty.
+    pub watch_namespaces: Vec<String>,
+    /// How many requests may be in flight at once; those of the watches, the flag and the events do not count.
+    pub max_in_flight: usize,
+    /// Whether COMPLETED Executions may be deleted.
+    pub delete_completed: bool,
+    /// Whether nothing is planned without the admission policy that checks authors.
+    pub require_admission_policy: bool,
+}
+
+impl Settings {
+    /// The namespaces to watch, or `None` for all of them.
+    pub(super) fn namespaces(&self) -> Vec<Option<String>> {
+        let all = self.watch_namespaces.is_empty().then_some(None);
+        all.into_iter().chain(self.watch_namespaces.iter().cloned().map(Some)).collect()
+    }
+}
 
 /// What the parts of a replica share.
 pub struct Shared {
@@ -43,11 +65,7 @@ pub async fn run(
     shared: Shared,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let namespaces: Vec<Option<String>> = if settings.watch_namespaces.is_empty() {
-        vec![None]
-    } else {
-        settings.watch_namespaces.iter().cloned().map(Some).collect()
-    };
+    let namespaces = settings.namespaces();
     let ctx = context(client, &settings, shared, Index::new(scopes(&namespaces)), shutdown.clone());
     let mut tasks = JoinSet::new();
     let bulk_updates = feeds::start(&ctx, namespaces, &mut tasks);
@@ -60,9 +78,7 @@ pub async fn run(
         biased;
         () = shutdown.cancelled() => {}
         ended = tasks.join_next() => {
-            if let Some(Err(error)) = ended {
-                return Err(error.into());
-            }
+            ended.transpose()?;
             anyhow::bail!("a watch has ended although the operator is running; this is a bug");
         }
         ended = &mut registry => {
@@ -85,20 +101,16 @@ pub async fn run(
 fn context(
     client: Client,
     settings: &Settings,
-    shared: Shared,
+    Shared { clock, policies, metrics, health }: Shared,
     index: Arc<Index>,
     shutdown: CancellationToken,
 ) -> Arc<Context> {
-    let Shared { clock, policies, metrics, health } = shared;
     metrics.count_targets_of(&index);
     let tracker = TaskTracker::new();
+    let (namespace, name) = (settings.namespace.clone(), settings.meta_configmap.clone());
     Arc::new(Context {
         index,
-        flag: CapabilityFlag::new(
-            client.clone(),
-            settings.namespace.clone(),
-            settings.meta_configmap.clone(),
-        ),
+        flag: CapabilityFlag::new(client.clone(), namespace, name),
         slots: Slots::new(settings.max_in_flight),
         rules: Rules { delete_completed: settings.delete_completed },
         events: Events::new(client.clone(), clock.clone(), tracker.clone()),

@@ -5,10 +5,7 @@ use std::{net::TcpListener, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tower::{
-    Layer,
-    layer::util::{Identity, Stack},
-};
+use tower::{Layer, layer::util::Stack};
 use tracing::info;
 
 use crate::{
@@ -20,13 +17,10 @@ use crate::{
     controller::{
         election::{Candidate, Election, Timing},
         operator::{self, Shared},
-        preflight, settings,
+        preflight,
     },
     observed::admission::{Policies, nothing_accepted, record::RECORD},
-    server::{
-        BindAddress, listen,
-        probes::{self, Probes},
-    },
+    server::{BindAddress, listen, probes},
     telemetry::{health::Health, metrics::Metrics, watch_progress::WatchProgress},
 };
 
@@ -34,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Those of the operator.
-    pub controller: settings::Settings,
+    pub controller: operator::Settings,
     /// Where metrics and probes are served.
     pub metrics_bind_address: BindAddress,
     /// The times of the election.
@@ -43,30 +37,18 @@ pub struct Settings {
     pub identity: String,
 }
 
-/// Runs until `shutdown`.
+/// Runs until `shutdown`. The `layer` is below the fence and the time-outs, where tests make networks and servers fail.
 ///
 /// # Errors
 /// [`crate::misconfigured::Misconfigured`]; when it loses the Lease; and as [`operator::run`].
-pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    run_through(cluster, settings, &Identity::new(), shutdown).await
-}
-
-/// As [`run`], with a `layer` below the fence and the time-outs, where tests make networks and servers fail.
-///
-/// # Errors
-/// As [`run`].
-pub async fn run_through<L>(
+pub async fn run(
     cluster: Cluster,
     settings: Settings,
-    layer: &L,
+    layer: &(impl Layer<Wire, Service = Wire> + Clone),
     shutdown: CancellationToken,
-) -> anyhow::Result<()>
-where
-    L: Layer<Wire, Service = Wire> + Clone,
-{
-    let (health, leadership, metrics) =
-        (Arc::new(Health::default()), Leadership::default(), Metrics::default());
-    let clock = Clock::default();
+) -> anyhow::Result<()> {
+    let (leadership, metrics, clock) = (Leadership::default(), Metrics::default(), Clock::default());
+    let health = Arc::<Health>::default();
     // The Lease is renewed over connections of its own, and not fenced.
     let beneath = Stack::new(layer.clone(), clock.clone());
     let aside = cluster.client_through(&beneath)?;
@@ -129,10 +111,6 @@ async fn serve_probes(
     metrics.register(&mut registry);
     clock.register(&mut registry);
     let (live, ready) = (Arc::clone(&health), Arc::clone(&health));
-    let probes = Probes {
-        refresh: move || metrics.refresh(&health, &leadership, &clock),
-        live: move || live.check(),
-        ready: move || ready.ready(),
-    };
-    probes::serve(listener, registry, probes).await
+    let refresh = move || metrics.refresh(&health, &leadership, &clock);
+    probes::serve(listener, registry, refresh, move || live.check(), move || ready.ready()).await
 }

@@ -27,11 +27,9 @@ use crate::{
 /// The back-off after the first failure, at most; doubled with each further failure.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest back-off.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// How often to check whether a watch that has failed works again: a bookmark may be all that shows it, and kube does not pass
-/// bookmarks on.
+/// How often to check whether a watch that has failed works again: bookmarks may be all that shows it, and kube keeps them.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What an informer reports.
@@ -60,7 +58,7 @@ where
     let config = config.timeout(WATCH_LASTS.as_secs().try_into().unwrap_or(u32::MAX));
     let path = api.resource_url().to_owned();
     health.expect(&path);
-    let start = Box::new(move || watcher(api.clone(), config.clone()).boxed());
+    let events = watcher(api.clone(), config.clone()).boxed();
     let failures = Failures {
         resource,
         metrics: metrics.clone(),
@@ -69,20 +67,18 @@ where
         last_retry: Instant::now(),
     };
     let health = Arc::clone(health);
-    let informer = Informer { events: start(), start, path, health, failures, wait: None, held: None };
+    let informer = Informer { api, config, path, events, health, failures, wait: None, held: None };
     stream::unfold(informer, async |mut informer| {
         let news = informer.next().await?;
         Some((news, informer))
     })
 }
 
-type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
-
 struct Informer<K> {
-    events: Events<K>,
-    /// Starts it with a new list.
-    start: Box<dyn Fn() -> Events<K> + Send>,
+    api: Api<K>,
+    config: watcher::Config,
     path: String,
+    events: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     health: Arc<Health>,
     failures: Failures,
     /// How long to wait before it is retried.
@@ -91,7 +87,7 @@ struct Informer<K> {
     held: Option<Event<K>>,
 }
 
-impl<K> Informer<K> {
+impl<K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static> Informer<K> {
     async fn next(&mut self) -> Option<News<K>> {
         if let Some(wait) = self.wait.take() {
             sleep(wait).await;
@@ -124,7 +120,7 @@ impl<K> Informer<K> {
                 Err(error) => {
                     self.wait = Some(self.failures.failed(&error).max(self.health.retry_after(&self.path)));
                     if wants_new_list(&error) {
-                        self.events = (self.start)();
+                        self.events = watcher(self.api.clone(), self.config.clone()).boxed();
                     }
                     News::Fails
                 }
@@ -136,12 +132,8 @@ impl<K> Informer<K> {
 /// Whether the watch would be refused again and again if it were restarted at the same resourceVersion. kube starts with a new
 /// list only if an event of the watch says so, and not if the API server, or a proxy, refuses the watch itself.
 fn wants_new_list(error: &watcher::Error) -> bool {
-    match error {
-        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            (400..500).contains(&status.code) && !matches!(status.code, 401 | 403 | 408 | 429)
-        }
-        _ => false,
-    }
+    let watcher::Error::WatchStartFailed(kube::Error::Api(status)) = error else { return false };
+    (400..500).contains(&status.code) && !matches!(status.code, 401 | 403 | 408 | 429)
 }
 
 /// The failures of one informer since it has worked last.
@@ -192,13 +184,12 @@ fn wait(failures: u32, random: f64) -> Duration {
 
 /// The reason of a failure without numbers, such as times and ports, so that equal failures have equal reasons.
 fn reason(error: &watcher::Error) -> String {
-    let refusal = Chain::new(error).find_map(|cause| match cause.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => Some(&**status),
-        _ => cause.downcast_ref::<Status>(),
-    });
     let refusal = match error {
         watcher::Error::WatchError(status) => Some(&**status),
-        _ => refusal,
+        _ => Chain::new(error).find_map(|cause| match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(&**status),
+            _ => cause.downcast_ref::<Status>(),
+        }),
     };
     match refusal {
         Some(status) => format!("{} {}", status.code, status.reason),

@@ -11,16 +11,13 @@ use crate::{
     api::is_dns_label,
     client::clock::Clock,
     gateway::{
-        invocation::Invocation,
         middleware::Permit,
-        problem::{Problem, bad_request},
+        problem::{Invocation, Problem, bad_request},
         state::Gateway,
     },
 };
 
-/// The header with the namespace.
 const RESOURCE_GROUP: &str = "AI-Resource-Group";
-
 /// The longest token, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
@@ -29,11 +26,8 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 pub struct Caller {
     /// Sends requests to the Kubernetes API with the caller's token.
     pub client: Client,
-    /// The namespace that the request is about.
     pub namespace: String,
-    /// The API server's time.
     pub clock: Clock,
-    /// The request.
     pub invocation: Invocation,
     /// Held for as long as anything is done for the request.
     pub permit: Option<Permit>,
@@ -46,7 +40,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         let token = bearer(&parts.headers)?;
         let namespace = resource_group(&parts.headers)?;
         Ok(Self {
-            client: gateway.upstream.client(token, &namespace),
+            client: gateway.client(token, &namespace),
             namespace,
             clock: gateway.clock.clone(),
             invocation: parts.extensions.get().cloned().unwrap_or_default(),
@@ -56,12 +50,8 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
 }
 
 /// The only value of a header; a second one is answered with `status`.
-fn only<'a>(
-    headers: &'a HeaderMap,
-    name: &str,
-    status: StatusCode,
-) -> Result<Option<&'a HeaderValue>, Problem> {
-    let mut values = headers.get_all(name).iter();
+fn only<'a>(all: &'a HeaderMap, name: &str, status: StatusCode) -> Result<Option<&'a HeaderValue>, Problem> {
+    let mut values = all.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
         _ => Err(Problem::new(status, format!("the header {name} is repeated: send it once"))),
@@ -70,11 +60,8 @@ fn only<'a>(
 
 /// The Authorization to pass on, rebuilt from the caller's token, which is not checked.
 pub fn bearer(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
-    let invalid = || {
-        let message =
-            "the header Authorization is missing or invalid: send `Bearer` and a token of the cluster";
-        Problem::new(StatusCode::UNAUTHORIZED, message)
-    };
+    let message = "the header Authorization is missing or invalid: send `Bearer` and a token of the cluster";
+    let invalid = || Problem::new(StatusCode::UNAUTHORIZED, message);
     let value = only(headers, "Authorization", StatusCode::UNAUTHORIZED)?.ok_or_else(invalid)?;
     let (scheme, token) = value.to_str().ok().and_then(|v| v.trim().split_once(' ')).ok_or_else(invalid)?;
     let token = token.trim_start();

@@ -5,18 +5,13 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        histogram::{Histogram, exponential_buckets},
-    },
+    metrics::{counter::Counter, family::Family, histogram},
     registry::Registry,
 };
 
-/// Requests to the AI API.
 pub struct Metrics {
     requests: Family<Answered, Counter>,
-    seconds: Family<Route, Histogram>,
+    seconds: Family<Route, histogram::Histogram>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,10 +28,9 @@ struct Answered {
 }
 
 impl Metrics {
-    /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         // From 1 ms to about a minute.
-        let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
+        let seconds = || histogram::Histogram::new(histogram::exponential_buckets(0.001, 2.0, 17));
         let this = Self { requests: Family::default(), seconds: Family::new_with_constructor(seconds) };
         let registry = registry.sub_registry_with_prefix("aiapi_gateway");
         registry.register("requests", "Requests that were answered", this.requests.clone());
@@ -45,7 +39,6 @@ impl Metrics {
         this
     }
 
-    /// A request was answered.
     pub fn answered(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
         // Callers may send any method, and must not be able to create labels.
         let known = ["GET", "PATCH", "DELETE", "HEAD", "POST", "PUT", "OPTIONS"];

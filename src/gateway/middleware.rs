@@ -10,31 +10,22 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use serde_json::json;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout},
-};
+use tokio::{sync::OwnedSemaphorePermit, time};
 use tracing::info;
 
 use crate::{
-    api::Reason,
     decode::text::cut,
     gateway::{
-        invocation::Invocation,
-        problem::{DEFAULT_RETRY_AFTER, Problem},
+        problem::{DEFAULT_RETRY_AFTER, Invocation, Problem},
         state::Gateway,
     },
 };
 
-/// The header of every answer with the request's id.
 const REQUEST_ID: &str = "X-Request-Id";
-
 /// How many requests may be in progress at once; one more is answered 429.
 pub const MAX_IN_FLIGHT: u32 = 256;
-
 /// How long a request may take in all; longer than [`super::submit`] follows a BulkUpdate.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(85);
-
 /// The longest URL that an error or the log repeats, in bytes.
 const LONGEST_TARGET: usize = 1024;
 
@@ -44,7 +35,7 @@ pub type Permit = Arc<OwnedSemaphorePermit>;
 
 /// Wraps every request.
 pub async fn handle(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
-    let began = Instant::now();
+    let began = time::Instant::now();
     // HTTP/2 names the host as well.
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let invocation = Invocation {
@@ -64,21 +55,17 @@ pub async fn handle(State(gateway): State<Arc<Gateway>>, mut request: Request, n
     if let Ok(id) = HeaderValue::try_from(&*invocation.id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let route = response.extensions().get::<Route>().map_or("none", |route| route.0.as_str());
+    let route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     gateway.metrics.answered(&method, route, response.status(), began.elapsed());
     info!(request_id = &*invocation.id, %method, path, status = response.status().as_u16(),
         milliseconds = began.elapsed().as_millis(), "answered");
     response
 }
 
-/// The route that has answered, for the metrics.
-#[derive(Clone)]
-struct Route(MatchedPath);
-
-/// Records which route has answered; wraps those that match one.
+/// Records which route has answered, for the metrics; wraps those that match one.
 pub async fn record_route(path: MatchedPath, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response.extensions_mut().insert(Route(path));
+    response.extensions_mut().insert(path);
     response
 }
 
@@ -90,8 +77,8 @@ async fn within_limits(gateway: &Gateway, mut request: Request, next: Next) -> R
         return problem.retry_after(DEFAULT_RETRY_AFTER).into_response();
     };
     request.extensions_mut().insert(Permit::new(permit));
-    timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
+    time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
         let message = format!("the request took longer than {REQUEST_TIMEOUT:?}: its outcome is not known");
-        Problem::new(Reason::OutcomeUnknown, message).into_response()
+        Problem::outcome_unknown(message).into_response()
     })
 }

@@ -4,8 +4,6 @@
 //! Nothing here decides about a target, and nothing but the objects is shared with the operator.
 
 mod caller;
-mod capabilities;
-mod invocation;
 mod metrics;
 mod middleware;
 mod modification;
@@ -15,51 +13,32 @@ mod routes;
 mod state;
 mod submit;
 mod tls;
-mod upstream;
 
 use std::{convert::Infallible, io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
-use axum_server::{
-    Handle,
-    tls_rustls::{RustlsAcceptor, RustlsConfig},
-};
+use axum_server::{Handle, tls_rustls::RustlsAcceptor};
 use futures::future::OptionFuture;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::Semaphore, time};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
     client::{Cluster, clock::Clock},
-    gateway::{
-        metrics::Metrics, middleware::MAX_IN_FLIGHT, state::Gateway, tls::Certificate, upstream::Upstream,
-    },
-    misconfigured::Misconfigured,
+    gateway::{metrics::Metrics, middleware::MAX_IN_FLIGHT, state::Gateway, tls::Certificate},
     observed::flag::CapabilityFlag,
-    server::{
-        BindAddress, LONG_HEAD, bounded, listen,
-        probes::{self, Probes},
-    },
+    server::{BindAddress, LONG_HEAD, bounded, listen, probes},
 };
 
 /// How long a graceful shutdown may take: the requests in progress are answered.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How often the flag is read to keep the API server's time known.
-const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
-
 /// The gateway's settings; the command line describes each.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the command line does")]
 pub struct Settings {
-    /// The operator's namespace, where the flag's ConfigMap is.
     pub namespace: String,
-    /// The name of that ConfigMap.
     pub meta_configmap: String,
-    /// Where the AI API is served.
     pub bind_address: BindAddress,
-    /// Where metrics and probes are served.
     pub metrics_bind_address: BindAddress,
     /// The files of the certificate chain and its key; plain HTTP without.
     pub tls: Option<(PathBuf, PathBuf)>,
@@ -69,8 +48,8 @@ pub struct Settings {
 /// has the right to read.
 async fn keep_time(gateway: &Gateway) -> Infallible {
     loop {
-        sleep(if gateway.clock.is_set() { CLOCK_INTERVAL } else { Duration::from_secs(1) }).await;
-        let _ = gateway.flag.read_since(Instant::now()).await;
+        time::sleep(Duration::from_secs(if gateway.clock.is_set() { 60 } else { 1 })).await;
+        let _ = gateway.flag.read_since(time::Instant::now()).await;
     }
 }
 
@@ -80,55 +59,52 @@ async fn keep_time(gateway: &Gateway) -> Infallible {
 /// When it cannot start to serve, its certificate cannot be used, the cluster does not accept the gateway, or a listener fails.
 pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let upstream = Upstream::new(&cluster, &clock)?;
+    // A client certificate of the gateway's own would authenticate every caller.
+    let anonymous = cluster.anonymous().client_through(&clock)?;
     let own = cluster.client_through(&clock)?;
     let mut registry = probes::registry();
     clock.register(&mut registry);
     let gateway = Arc::new(Gateway {
-        upstream,
+        anonymous,
         flag: CapabilityFlag::new(own, settings.namespace, settings.meta_configmap),
         clock,
         in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize)),
         metrics: Metrics::register(&mut registry),
-        started: Instant::now(),
+        started: time::Instant::now(),
     });
     let certificate = OptionFuture::from(settings.tls.map(|(chain, key)| Certificate::load(chain, key)));
-    let certificate = certificate.await.transpose().map_err(|error| Misconfigured(error.to_string()))?;
-    let tls = certificate.as_ref().map(|certificate| certificate.config.clone());
+    let certificate = certificate.await.transpose()?;
+    let tls = certificate.as_ref().map(|certificate| RustlsAcceptor::new(certificate.config.clone()));
     // The first modification needs the API server's time.
-    let _ = gateway.flag.read_since(Instant::now()).await;
+    let _ = gateway.flag.read_since(time::Instant::now()).await;
     let listener = listen(settings.bind_address)?;
     let probes = listen(settings.metrics_bind_address)?;
     info!(address = %listener.local_addr()?, tls = tls.is_some(), metrics_address = %probes.local_addr()?,
         version = env!("CARGO_PKG_VERSION"), "serving the AI API");
 
     let stopping = shutdown.clone();
-    let answers = Probes {
-        refresh: || {},
-        live: || Ok::<_, Infallible>(()),
-        ready: move || if stopping.is_cancelled() { Err("stopping") } else { Ok(()) },
-    };
+    let live = || Ok::<_, Infallible>(());
+    let ready = move || if stopping.is_cancelled() { Err("stopping") } else { Ok(()) };
     tokio::select! {
         ended = serve(Arc::clone(&gateway), tls, listener, &shutdown) => ended?,
         // Callers have tokens of their own, and are answered meanwhile: an API server that is down may come back.
         Err(misconfigured) = cluster.reach() => return Err(misconfigured.into()),
         Some(never) = OptionFuture::from(certificate.map(Certificate::follow)) => match never {},
         never = keep_time(&gateway) => match never {},
-        ended = probes::serve(probes, registry, answers) => {
+        ended = probes::serve(probes, registry, || {}, live, ready) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");
         }
     }
     // Requests whose callers have hung up are finished, too.
-    let _ = timeout(SHUTDOWN_TIMEOUT, gateway.in_flight.acquire_many(MAX_IN_FLIGHT)).await;
+    let _ = time::timeout(SHUTDOWN_TIMEOUT, gateway.in_flight.acquire_many(MAX_IN_FLIGHT)).await;
     info!("stopped");
     Ok(())
 }
 
-/// Serves until `shutdown`, and then answers the requests in progress.
 async fn serve(
     gateway: Arc<Gateway>,
-    tls: Option<RustlsConfig>,
+    tls: Option<RustlsAcceptor>,
     listener: TcpListener,
     shutdown: &CancellationToken,
 ) -> io::Result<()> {
@@ -136,7 +112,7 @@ async fn serve(
     let service = routes::router(gateway).into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let serve = async {
-        match tls.map(RustlsAcceptor::new) {
+        match tls {
             None => bounded(server, LONG_HEAD).serve(service).await,
             Some(acceptor) => bounded(server.acceptor(acceptor), LONG_HEAD).serve(service).await,
         }

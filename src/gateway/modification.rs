@@ -11,16 +11,11 @@ use serde_json::{Value, json};
 use crate::{
     api::{ACCEPTED, BulkUpdateItem, BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS, Reason, TargetStatus},
     decode::text::cut,
-    gateway::{
-        invocation::Invocation,
-        problem::{Code, Problem, bad_request},
-    },
+    gateway::problem::{Code, Invocation, Problem, bad_request},
 };
 
-/// What an id of the AI API looks like.
 pub const AN_ID: &str = "an id has 4 to 64 letters, digits, dots, dashes and underscores";
 
-/// Whether it is an id of the AI API.
 pub fn is_id(id: &str) -> bool {
     (4..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
@@ -49,16 +44,16 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
         _others: Others,
     }
     let Body { executions, deployments, .. } = parse(body)?;
-    let (list, (other, of_other)) = match kind {
-        Kind::Execution => (executions, (Kind::Deployment, deployments)),
-        Kind::Deployment => (deployments, (Kind::Execution, executions)),
+    let (list, unwanted, other) = match kind {
+        Kind::Execution => (executions, deployments, "deployments"),
+        Kind::Deployment => (deployments, executions, "executions"),
     };
-    let (name, other) = (kind.plural(), other.plural());
-    if of_other.is_some() {
-        let message =
-            format!("{other} cannot be modified here: send them to /v2/lm/{other}; nothing was done");
-        return bad_request(message);
+    if unwanted.is_some() {
+        return bad_request(format!(
+            "{other} cannot be modified here: send them to /v2/lm/{other}; nothing was done"
+        ));
     }
+    let name = kind.plural();
     let Some(list) = list else {
         return bad_request(format!("{name} is missing: send a list of objects with id and targetStatus"));
     };
@@ -131,7 +126,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     read.or_else(|why| bad_request(format!("the body is invalid: {}", cut(&why, 200))))
 }
 
-/// The AI API's message for an accepted modification.
 pub fn scheduled(kind: Kind) -> String {
     format!("{} modification scheduled", kind.name())
 }
@@ -151,11 +145,10 @@ pub fn answer(kind: Kind, ids: &[String], status: &BulkUpdateStatus, of: &Invoca
     json!({kind.plural(): entries.collect::<Vec<_>>()})
 }
 
-/// The outcome of one item.
 pub fn outcome(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Problem> {
     let Some(entry) = status.items(kind).iter().find(|entry| *entry.id == *id) else {
         let message = format!("the BulkUpdate's status has no entry for {id}: check the state of the object");
-        return Err(Problem::new(Reason::OutcomeUnknown, message));
+        return Err(Problem::outcome_unknown(message));
     };
     match entry.result {
         ItemResult::Scheduled | ItemResult::Settled => return Ok(()),
@@ -176,7 +169,7 @@ pub fn outcome(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Pr
         Reason::Replaced => Some("another object has the id now".into()),
         _ => None,
     };
-    let code = if reason == Reason::NotFound { missing.code } else { reason.into() };
+    let code = if reason == Reason::NotFound { missing.code } else { Code::Reason(reason) };
     let parts = [about, entry.message.as_deref().map(ToOwned::to_owned)];
     let message = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
     // Without words of anybody's, the reason itself.

@@ -1,12 +1,8 @@
 //! Executions and Deployments as the AI API shows them: one, a list of them, or how many there are.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
-use axum::{
-    BoxError,
-    body::Body,
-    extract::{FromRequestParts, Query},
-};
+use axum::{BoxError, body::Body, extract};
 use futures::{StreamExt, stream};
 use http::request::Parts;
 use k8s_openapi::jiff::Timestamp;
@@ -27,54 +23,41 @@ use crate::{
     observed::target::{self, Observed, Target},
 };
 
-/// Stands for an id that the AI API requires and the object does not have.
-const UNKNOWN: &str = "unknown";
-
 /// The longest `statusMessage`, in bytes.
 const LONGEST_MESSAGE: usize = 256;
-
 /// The most objects in one answer, and how many without `$top`.
 const MAX_TOP: usize = 100_000;
 const DEFAULT_TOP: usize = 10_000;
-
 /// The highest `$skip`.
 const MAX_SKIP: usize = 2_147_483_647;
-
 /// The most `executableIds`.
 const MAX_EXECUTABLES: usize = 1000;
-
 /// How many objects are requested at once: as many lists may be in progress as callers wait for one.
 const PAGE: u32 = 250;
-
 /// What `$select=status` leaves of an object.
 const STATUS: [&str; 5] = ["id", "configurationId", "status", "createdAt", "modifiedAt"];
-
 /// The filter by the schedule that started an execution.
 const SCHEDULE: &str = "executionScheduleId";
-
-/// Which objects are listed or counted: those that have one of these values in each of these fields.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Filter(Vec<(&'static str, Vec<String>)>);
 
 /// The query of a GET.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Which objects.
-    pub filter: Filter,
-    /// Whether only [`STATUS`] is shown of them: `$select=status`.
+    /// Fields, and the values of which an object has one in each.
+    filter: Vec<(&'static str, Vec<String>)>,
+    /// Whether only [`STATUS`] is shown: `$select=status`.
     pub status_only: bool,
     /// How many of those that match are left out at the beginning.
-    pub skip: usize,
+    skip: usize,
     /// The most that are shown.
-    pub top: usize,
+    top: usize,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Selection {
+impl<S: Send + Sync> extract::FromRequestParts<S> for Selection {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match Query::<Vec<_>>::from_request_parts(parts, state).await {
-            Ok(Query(pairs)) => Self::parse(&pairs),
+        match extract::Query::<Vec<_>>::from_request_parts(parts, state).await {
+            Ok(extract::Query(pairs)) => Self::parse(&pairs),
             Err(error) => bad_request(format!("the query is invalid: {error}")),
         }
     }
@@ -103,16 +86,17 @@ impl Selection {
         if let Some(list) = one("executableIds")? {
             let ids: Vec<_> = list.split(',').map(ToOwned::to_owned).collect();
             if ids.len() > MAX_EXECUTABLES || !ids.iter().all(|id| is_id(id)) {
+                let most = MAX_EXECUTABLES;
                 return bad_request(format!(
-                    "executableIds must be a list of 1 to {MAX_EXECUTABLES} ids, separated by commas: {AN_ID}"
+                    "executableIds must be a list of 1 to {most} ids, separated by commas: {AN_ID}"
                 ));
             }
             filter.push(("executableId", ids));
         }
         if let Some(word) = one("status")? {
             if State::ALL.iter().all(|state| state.word() != word) {
-                let words = State::ALL.map(State::word).join(", ");
-                return bad_request(format!("status must be one of {words}"));
+                let words: Vec<_> = State::ALL.iter().map(|state| state.word()).collect();
+                return bad_request(format!("status must be one of {}", words.join(", ")));
             }
             filter.push(("status", vec![word.to_owned()]));
         }
@@ -123,13 +107,11 @@ impl Selection {
             }
         }
         let (top, skip) = (number("top", DEFAULT_TOP, MAX_TOP)?, number("skip", 0, MAX_SKIP)?);
-        Ok(Self { filter: Filter(filter), status_only: select.is_some(), skip, top })
+        Ok(Self { filter, status_only: select.is_some(), skip, top })
     }
-}
 
-impl Filter {
     fn takes(&self, kind: Kind, shown: &Map<String, Value>) -> bool {
-        self.0.iter().all(|(name, wanted)| {
+        self.filter.iter().all(|(name, wanted)| {
             let value = shown.get(*name).and_then(Value::as_str);
             // No execution here is started by a schedule; for deployments the AI API does not have the parameter.
             (kind == Kind::Deployment && *name == SCHEDULE)
@@ -138,7 +120,6 @@ impl Filter {
     }
 }
 
-/// Reads one object, as the AI API shows it.
 pub async fn get(caller: &Caller, kind: Kind, id: &str, status_only: bool) -> Result<Value, Problem> {
     let none = || Problem::no_object(kind, id);
     if !is_dns_subdomain(id) {
@@ -150,20 +131,17 @@ pub async fn get(caller: &Caller, kind: Kind, id: &str, status_only: bool) -> Re
 }
 
 /// Reads a list: what the selection wants of all objects of the kind, in the order of their ids, as JSON. The objects are read
-/// page by page as the caller reads the answer, so that no more than a page of them is held.
-///
-/// # Errors
-/// When the first page cannot be read. If a later one cannot be read, the body breaks off.
+/// page by page as the caller reads the answer, so that no more than a page of them is held. If a page after the first cannot be
+/// read, the body breaks off.
 pub async fn list(caller: Caller, kind: Kind, selection: Selection) -> Result<Body, Problem> {
-    let text = b"{\"resources\":[".into();
-    let mut list = List { pages: Pages::new(caller, kind), selection, matched: 0, count: 0, text };
-    let first = list.piece().await?;
+    let mut pages = Pages::new(caller, kind, selection);
+    let first = pages.json("{\"resources\":[".to_owned()).await?;
     // A caller who reads slowly takes nobody's permit.
-    list.pages.caller.permit = None;
-    let rest = stream::try_unfold(list, async |mut list| match list.piece().await {
-        Ok(piece) => Ok(piece.map(|text| (text, list))),
+    pages.caller.permit = None;
+    let rest = stream::try_unfold(pages, async |mut pages| match pages.json(String::new()).await {
+        Ok(text) => Ok(text.map(|text| (text, pages))),
         Err(failure) => {
-            let request_id = &*list.pages.caller.invocation.id;
+            let request_id = &*pages.caller.invocation.id;
             warn!(request_id, %failure, "a list breaks off, because its next page cannot be read");
             Err(BoxError::from(failure))
         }
@@ -171,47 +149,12 @@ pub async fn list(caller: Caller, kind: Kind, selection: Selection) -> Result<Bo
     Ok(Body::from_stream(stream::iter(first.map(Ok)).chain(rest)))
 }
 
-/// A list that is being read.
-struct List {
-    pages: Pages,
-    selection: Selection,
-    matched: usize,
-    count: usize,
-    text: Vec<u8>,
-}
-
-impl List {
-    /// Its next piece: the JSON of one page. None after the last.
-    async fn piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(page) = self.pages.next().await? else { return Ok(None) };
-        let Selection { filter, status_only, skip, top } = &self.selection;
-        let kind = self.pages.kind;
-        for shown in page.iter().map(|object| show(kind, object)).filter(|shown| filter.takes(kind, shown)) {
-            self.matched += 1;
-            if self.matched > *skip && self.count < *top {
-                if self.count > 0 {
-                    self.text.push(b',');
-                }
-                self.count += 1;
-                self.text.extend(part(shown, *status_only).to_string().into_bytes());
-            }
-        }
-        if self.count == *top {
-            self.pages.next = None;
-        }
-        if self.pages.next.is_none() {
-            self.text.extend(format!("],\"count\":{}}}", self.count).into_bytes());
-        }
-        Ok(Some(std::mem::take(&mut self.text)))
-    }
-}
-
-/// Counts the objects that the filter takes.
-pub async fn count(caller: Caller, kind: Kind, filter: &Filter) -> Result<usize, Failure> {
+/// Counts the objects that match.
+pub async fn count(caller: Caller, kind: Kind, selection: Selection) -> Result<usize, Failure> {
+    let mut pages = Pages::new(caller, kind, selection);
     let mut count = 0;
-    let mut pages = Pages::new(caller, kind);
     while let Some(page) = pages.next().await? {
-        count += page.iter().filter(|object| filter.takes(kind, &show(kind, object))).count();
+        count += page.iter().filter(|object| pages.selection.takes(kind, &show(kind, object))).count();
     }
     Ok(count)
 }
@@ -220,13 +163,16 @@ pub async fn count(caller: Caller, kind: Kind, filter: &Filter) -> Result<usize,
 struct Pages {
     caller: Caller,
     kind: Kind,
-    /// The next page, unless there are no more.
+    selection: Selection,
+    /// None after the last.
     next: Option<ListParams>,
+    /// How many are in the list so far.
+    count: usize,
 }
 
 impl Pages {
-    fn new(caller: Caller, kind: Kind) -> Self {
-        Self { caller, kind, next: Some(ListParams::default().limit(PAGE)) }
+    fn new(caller: Caller, kind: Kind, selection: Selection) -> Self {
+        Self { caller, kind, selection, next: Some(ListParams::default().limit(PAGE)), count: 0 }
     }
 
     async fn next(&mut self) -> Result<Option<Vec<Observed>>, Failure> {
@@ -246,6 +192,30 @@ impl Pages {
         self.next = token.map(|token| params.continue_token(&token));
         Ok(Some(page.items))
     }
+
+    /// `text`, and after it the JSON of the next page of the list.
+    async fn json(&mut self, mut text: String) -> Result<Option<String>, Failure> {
+        let Some(page) = self.next().await? else { return Ok(None) };
+        for shown in page.iter().map(|object| show(self.kind, object)) {
+            if !self.selection.takes(self.kind, &shown) {
+                continue;
+            }
+            if self.selection.skip > 0 {
+                self.selection.skip -= 1;
+            } else if self.count < self.selection.top {
+                text += if self.count > 0 { "," } else { "" };
+                text += &part(shown, self.selection.status_only).to_string();
+                self.count += 1;
+            }
+        }
+        if self.count == self.selection.top {
+            self.next = None;
+        }
+        if self.next.is_none() {
+            let _ = write!(text, "],\"count\":{}}}", self.count);
+        }
+        Ok(Some(text))
+    }
 }
 
 fn part(mut shown: Map<String, Value>, status_only: bool) -> Value {
@@ -253,13 +223,12 @@ fn part(mut shown: Map<String, Value>, status_only: bool) -> Value {
     Value::Object(shown)
 }
 
-/// An object as the AI API shows it.
 fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
     let target = Target::from(object);
     let meta = &object.metadata;
     let created = meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let id = |name| object.spec_text(name).filter(|id| is_id(id));
-    let required_id = |name| Some(id(name).unwrap_or(UNKNOWN.into()));
+    let required_id = |name| Some(id(name).unwrap_or("unknown".into()));
     let (state, message) = match &target.state {
         Ok(state) => (*state, object.status_text("message")),
         Err(why) => (State::Unknown, Some(format!("unreadable: {why}").into())),

@@ -1,31 +1,34 @@
 //! Errors as the AI API reports them: a code, from which the HTTP status follows, and a sentence.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
-use http::{
-    HeaderValue, StatusCode,
-    header::{RETRY_AFTER, WWW_AUTHENTICATE},
-};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
     api::{ConditionReason, Kind, Reason},
     client::Failure,
-    gateway::invocation::Invocation,
 };
 
 /// How long to wait before another attempt, where the Kubernetes API does not say.
 pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// One request to the gateway, as its errors and its log line identify it.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// A uuid made here.
+    pub id: Arc<str>,
+    /// The URL, without the host.
+    pub target: Arc<str>,
+}
+
 /// Why a whole request, or one item of it, did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// For programs.
     pub code: Code,
     /// For people: what is wrong, and what to do.
     pub message: String,
-    /// How long to wait before another attempt.
     pub retry_after: Option<Duration>,
 }
 
@@ -34,7 +37,6 @@ pub struct Problem {
 pub enum Code {
     /// An HTTP status, by Kubernetes' name for it. 503 means that nothing was done, and nothing will be.
     Http(StatusCode),
-    /// There is no object of this kind with the id.
     NoObject(Kind),
     /// Why an item was not carried out; or that the outcome of the whole request is not known.
     Reason(Reason),
@@ -48,18 +50,12 @@ impl From<StatusCode> for Code {
     }
 }
 
-impl From<Reason> for Code {
-    fn from(reason: Reason) -> Self {
-        Self::Reason(reason)
-    }
-}
-
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(StatusCode::PAYLOAD_TOO_LARGE) => f.write_str("RequestEntityTooLarge"),
             Self::Http(status) => {
-                f.write_str(&status.canonical_reason().unwrap_or_default().replace(' ', ""))
+                write!(f, "{}", status.canonical_reason().unwrap_or_default().replace(' ', ""))
             }
             Self::NoObject(Kind::Execution) => f.write_str("01010020"),
             Self::NoObject(Kind::Deployment) => f.write_str("01010016"),
@@ -73,7 +69,6 @@ impl fmt::Display for Code {
 impl Code {
     /// The HTTP status of an answer about the whole request, or its only item.
     pub fn status(&self) -> StatusCode {
-        let is = |reason: &String, other: ConditionReason| *reason == other.to_string();
         match self {
             Self::Http(status) => *status,
             Self::NoObject(_) => StatusCode::NOT_FOUND,
@@ -85,28 +80,33 @@ impl Code {
                 // The object is in the wrong state, deleted, replaced or unreadable.
                 _ => StatusCode::PRECONDITION_FAILED,
             },
-            // The operator was late; the request itself was valid.
-            Self::Rejected(reason) if is(reason, ConditionReason::DeadlineExceeded) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Rejected(reason) if is(reason, ConditionReason::NotAuthorized) => StatusCode::FORBIDDEN,
-            Self::Rejected(_) => StatusCode::BAD_REQUEST,
+            Self::Rejected(reason) => match reason.parse() {
+                // The operator was late; the request itself was valid.
+                Ok(ConditionReason::DeadlineExceeded) => StatusCode::SERVICE_UNAVAILABLE,
+                Ok(ConditionReason::NotAuthorized) => StatusCode::FORBIDDEN,
+                _ => StatusCode::BAD_REQUEST,
+            },
         }
     }
 }
 
 impl Problem {
-    /// One that does not say when to try again.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), retry_after: None }
     }
 
-    /// There is no such object.
+    pub fn outcome_unknown(message: String) -> Self {
+        Self::new(Code::Reason(Reason::OutcomeUnknown), message)
+    }
+
+    pub fn unavailable(message: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
     pub fn no_object(kind: Kind, id: &str) -> Self {
         Self::new(Code::NoObject(kind), format!("{} {id} does not exist", kind.name()))
     }
 
-    /// The same, to be tried again after this time.
     pub fn retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }
@@ -126,9 +126,7 @@ pub fn bad_request<T>(message: impl Into<String>) -> Result<T, Problem> {
 /// What a failed read means to a caller, or a write that the Kubernetes API refused.
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let unavailable = |message: String| {
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(DEFAULT_RETRY_AFTER)
-        };
+        let unavailable = |message| Self::unavailable(message).retry_after(DEFAULT_RETRY_AFTER);
         match failure {
             Failure::Refused { code, message, retry_after } => match code {
                 401 => Self::new(
@@ -157,10 +155,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();
         if response.status() == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(wait) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
+            response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
         response.extensions_mut().insert(self);
         response

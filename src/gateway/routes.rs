@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{
-        DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State,
-        rejection::{BytesRejection, PathRejection},
-    },
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
@@ -21,7 +18,6 @@ use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
     gateway::{
         caller::{Caller, bearer},
-        capabilities::capabilities,
         middleware,
         modification::{self, check_id},
         objects::{self, Selection},
@@ -33,11 +29,8 @@ use crate::{
 
 /// The longest body, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
-
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The description of this API.
 const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
 
 type Answer = Result<Response, Problem>;
@@ -51,10 +44,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         let all = format!("/v2/lm/{}", kind.plural());
         router = router
             .route(&all, collection(kind))
-            .route(
-                &format!("{all}/$count"),
-                get(async move |caller: Caller, selection: Selection| count(caller, kind, &selection).await),
-            )
+            .route(&format!("{all}/$count"), get(async move |caller, query| count(caller, kind, query).await))
             .route(&format!("{all}/{{id}}"), object(kind));
     }
     router
@@ -64,10 +54,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
         })
         .fallback(async || {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "there is no such URL: /openapi.yaml describes those that exist",
-            )
+            let message = "there is no such URL: /openapi.yaml describes those that exist";
+            Problem::new(StatusCode::NOT_FOUND, message)
         })
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(from_fn_with_state(Arc::clone(&gateway), middleware::handle))
@@ -92,7 +80,7 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
     get(async move |caller: Caller, Id(id): Id, selection: Selection| {
         // Some clients encode the dollar.
         if id == "$count" {
-            return count(caller, kind, &selection).await;
+            return count(caller, kind, selection).await;
         }
         check_id("the id in the path", &id)?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
@@ -108,8 +96,8 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
     })
 }
 
-async fn count(caller: Caller, kind: Kind, selection: &Selection) -> Answer {
-    let count = objects::count(caller, kind, &selection.filter).await?;
+async fn count(caller: Caller, kind: Kind, selection: Selection) -> Answer {
+    let count = objects::count(caller, kind, selection).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 
@@ -127,10 +115,31 @@ async fn modify(caller: &Caller, kind: Kind, id: String, target_status: TargetSt
 
 async fn meta(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Answer {
     bearer(&headers)?;
-    let flags = gateway.flag.read_since(gateway.started).await.map_err(|failure| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("cannot read the capability flag: {failure}"))
-    })?;
-    Ok(Json(capabilities(&flags)).into_response())
+    let flags = gateway.flag.read_since(gateway.started).await;
+    let unread = |why| Problem::unavailable(format!("cannot read the capability flag: {why}"));
+    let flags = flags.map_err(unread)?;
+    // Nothing is left out: what is missing counts as true, says the AI API.
+    let capabilities = json!({
+        "multitenant": true,
+        "shareable": false,
+        "staticDeployments": false,
+        "userDeployments": false,
+        "userExecutions": false,
+        "timeToLiveDeployments": false,
+        "executionSchedules": false,
+        "logs": {"executions": false, "deployments": false},
+        "bulkUpdates": {"executions": flags.on(Kind::Execution), "deployments": flags.on(Kind::Deployment)},
+    });
+    let limits = json!({"executions": {"maxRunningCount": -1}, "deployments": {"maxRunningCount": -1}});
+    let body = json!({
+        "runtimeIdentifier": "ai-api-operator",
+        "runtimeApiVersion": env!("CARGO_PKG_VERSION"),
+        "description": "Executions and Deployments on Kubernetes, stopped and deleted in bulk",
+        // The version of which a part is served.
+        "aiApi": {"version": "2.42.0", "capabilities": capabilities, "limits": limits},
+        "extensions": {},
+    });
+    Ok(Json(body).into_response())
 }
 
 /// The id in the path, decoded and not checked yet.
@@ -140,7 +149,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        let path = Path::from_request_parts(parts, state).await;
         path.map(|Path(id)| Self(id)).or_else(|_| bad_request("the id in the path is not UTF-8"))
     }
 }
@@ -160,18 +169,16 @@ impl<const BULK: bool, S: Send + Sync> FromRequest<S> for Body<BULK> {
             let message = format!("the body's Content-Type must be {}", taken.join(" or "));
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
-        let read = timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await.map_err(|_| {
-            Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!("the body did not arrive within {BODY_TIMEOUT:?}"),
-            )
-        })?;
-        read.map(Self).or_else(|rejection: BytesRejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let message = format!("the body is larger than {LONGEST_BODY} bytes");
-                Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message))
+        let (status, message) = match timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+            Ok(Ok(body)) => return Ok(Self(body)),
+            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                (rejection.status(), format!("the body is larger than {LONGEST_BODY} bytes"))
             }
-            _ => bad_request("the body is incomplete"),
-        })
+            Ok(Err(_)) => return bad_request("the body is incomplete"),
+            Err(_) => {
+                (StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {BODY_TIMEOUT:?}"))
+            }
+        };
+        Err(Problem::new(status, message))
     }
 }

@@ -2,10 +2,7 @@
 //! without the policy nothing is planned. This follows the policy and its binding, compares them with the shipped ones, and
 //! records since when each has been as it is.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
@@ -19,6 +16,7 @@ use crate::{
         compare::{Flaw, Shipped},
         record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record},
     },
+    tasks::lock,
 };
 
 mod compare;
@@ -29,8 +27,7 @@ pub use self::compare::POLICY;
 /// How many seconds after its creation or change an object is in force on every API server.
 pub const SPREADS: i64 = 10;
 
-/// How long the last state that a watch has brought counts while the watch fails. This covers short outages, such as another API
-/// server taking over.
+/// How long the last state that a watch has brought counts while the watch fails: it covers another API server taking over.
 pub const BLIND: Duration = Duration::from_secs(30);
 
 /// Whether and since when authors are checked.
@@ -40,23 +37,19 @@ pub enum Admission {
     NotRequired,
     /// Policy and binding are there, and the younger of the two has been as it is since then; whole seconds.
     Since(Timestamp),
-    /// They are not there.
+    /// Why not.
     Missing(NotInForce),
 }
 
 /// Why BulkUpdates are not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotInForce {
-    /// One of the two was never listed.
     #[error("the {0} {POLICY} cannot be listed yet; the operator's log says why{UNCHECKED}")]
     NotListed(Part),
-    /// The watch of one of the two has failed for longer than [`BLIND`].
     #[error("the {0} {POLICY} cannot be watched any more; the operator's log says why{UNCHECKED}")]
     NotWatched(Part),
-    /// One of the two does not exist, or is being deleted.
     #[error("the {0} {POLICY} is missing{UNCHECKED}")]
     Missing(Part),
-    /// One of the two checks less than the shipped one.
     #[error("the {0} {POLICY} does not check what the shipped one checks: {1}{UNCHECKED}")]
     Weaker(Part, Flaw),
     /// One of the two was created or changed only just now.
@@ -69,9 +62,8 @@ const UNCHECKED: &str =
     ": nothing is planned without it, because the author's permissions would not be checked";
 
 impl Admission {
-    /// Whether the author of a BulkUpdate that was created then was checked. Both times have whole seconds, so it takes one more
-    /// second to be certain.
-    pub fn covers(&self, created: Timestamp) -> bool {
+    /// Whether the author of a BulkUpdate that was created then was checked. Both times have whole seconds: hence one more.
+    pub(crate) fn covers(&self, created: Timestamp) -> bool {
         match self {
             Self::NotRequired => true,
             Self::Since(since) => created > later(*since, SPREADS),
@@ -80,7 +72,7 @@ impl Admission {
     }
 
     /// Whether the author of every BulkUpdate that is created from now on is checked.
-    pub fn covers_what_comes(&self, now: Now) -> bool {
+    fn covers_what_comes(&self, now: Now) -> bool {
         // The creationTimestamp that it would get now.
         self.covers(whole_seconds(now.earliest))
     }
@@ -89,10 +81,8 @@ impl Admission {
 /// One of the two objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum Part {
-    /// The policy.
     #[strum(serialize = "ValidatingAdmissionPolicy")]
     Policy,
-    /// Its binding.
     #[strum(serialize = "ValidatingAdmissionPolicyBinding")]
     Binding,
 }
@@ -107,7 +97,7 @@ struct Found {
 }
 
 /// What is known of one of the two.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Watched {
     listed: bool,
     found: Option<Found>,
@@ -121,16 +111,15 @@ struct Watched {
     fails: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
 struct Both {
     policy: Watched,
     binding: Watched,
 }
 
 /// Follows policy and binding; there is one for the whole process.
-#[derive(Debug)]
 pub struct Policies {
-    required: bool,
+    /// Whether planning waits for them.
+    pub(crate) required: bool,
     shipped: Option<Shipped>,
     both: Mutex<Both>,
     changed: watch::Sender<()>,
@@ -149,67 +138,47 @@ impl Policies {
         let record = recorded.map(Record::read).unwrap_or_default();
         let watched = |recorded| Watched { recorded, ..Watched::default() };
         let both = Both { policy: watched(record.policy), binding: watched(record.binding) };
-        Self {
-            required,
-            shipped: Shipped::read(),
-            both: Mutex::new(both),
-            changed: watch::Sender::default(),
-            notes,
-        }
-    }
-
-    /// Whether planning waits for them.
-    pub const fn required(&self) -> bool {
-        self.required
+        let changed = watch::Sender::default();
+        Self { required, shipped: Shipped::read(), both: Mutex::new(both), changed, notes }
     }
 
     /// Waits until both were listed once, if they are required.
     pub async fn listed(&self) {
-        let listed = |(): &()| {
-            let both = self.both();
-            !self.required || (both.policy.listed && both.binding.listed)
-        };
+        let listed = |both: &Both| both.policy.listed && both.binding.listed;
         // The sender is part of self, so waiting cannot fail.
-        let _ = self.changes().wait_for(listed).await;
+        let _ = self.changes().wait_for(|()| !self.required || listed(&lock(&self.both))).await;
     }
 
-    /// Whether and since when authors are checked, as known now.
-    pub fn admission(&self) -> Admission {
-        if self.required { self.both().admission() } else { Admission::NotRequired }
+    pub(crate) fn admission(&self) -> Admission {
+        if self.required { lock(&self.both).admission() } else { Admission::NotRequired }
     }
 
     /// Takes in an event of the watch of one of them.
     pub fn take_in(&self, part: Part, event: Event<Lenient>, now: Now) {
-        {
-            let mut both = self.both();
-            let watched = both.of(part);
-            match event {
-                Event::Init => watched.listing = None,
-                Event::InitApply(object) => watched.listing = self.assess(part, &object, watched, now),
-                Event::InitDone => {
-                    watched.listed = true;
-                    let listing = watched.listing.take();
-                    watched.set(listing, now);
-                }
-                Event::Apply(object) => {
-                    let found = self.assess(part, &object, watched, now);
-                    watched.set(found, now);
-                }
-                Event::Delete(_) => watched.set(None, now),
+        let mut both = lock(&self.both);
+        let watched = both.of(part);
+        match event {
+            Event::Init => watched.listing = None,
+            Event::InitApply(object) => watched.listing = self.assess(part, &object, watched, now),
+            Event::InitDone => {
+                watched.listed = true;
+                let listing = watched.listing.take();
+                watched.set(listing, now);
             }
+            Event::Apply(object) => watched.set(self.assess(part, &object, watched, now), now),
+            Event::Delete(_) => watched.set(None, now),
         }
+        drop(both);
         self.note(now);
         self.changed.send_replace(());
     }
 
-    /// Takes in whether the watch of one of them works. What is recorded of it stays: once the watch works again, it brings what has
-    /// changed.
+    /// Whether the watch of one of them works. What is recorded stays: once the watch works again, it brings what has changed.
     pub fn set_watched(&self, part: Part, works: bool) {
-        {
-            let mut both = self.both();
-            let watched = both.of(part);
-            watched.fails = if works { None } else { watched.fails.or_else(|| Some(Instant::now())) };
-        }
+        let mut both = lock(&self.both);
+        let fails = &mut both.of(part).fails;
+        *fails = if works { None } else { fails.or_else(|| Some(Instant::now())) };
+        drop(both);
         self.changed.send_replace(());
     }
 
@@ -235,7 +204,7 @@ impl Policies {
         if !self.required {
             return true;
         }
-        let both = self.both();
+        let both = lock(&self.both);
         let accepts = both.admission().covers_what_comes(now);
         let accepted = both.entries().ok().filter(|_| accepts);
         let accepted = accepted.map(|(policy, binding)| format!("{} {}", policy.pair, binding.pair));
@@ -259,7 +228,7 @@ impl Policies {
                 _ if accepts => Ok(()),
                 _ => Err(NotInForce::Recent),
             };
-            let waits_for_time = state.is_err() || self.both().fails();
+            let waits_for_time = state.is_err() || lock(&self.both).fails();
             if reported.as_ref() != Some(&state) {
                 report(state.clone());
                 reported = Some(state);
@@ -272,12 +241,8 @@ impl Policies {
     }
 
     /// Notified whenever a watch has brought an event, failed or recovered.
-    pub fn changes(&self) -> watch::Receiver<()> {
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
-    }
-
-    fn both(&self) -> MutexGuard<'_, Both> {
-        self.both.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -299,10 +264,8 @@ impl Both {
     }
 
     fn admission(&self) -> Admission {
-        match self.entries() {
-            Ok((policy, binding)) => Admission::Since(policy.since.max(binding.since)),
-            Err(why) => Admission::Missing(why),
-        }
+        let since = self.entries().map(|(policy, binding)| policy.since.max(binding.since));
+        since.map_or_else(Admission::Missing, Admission::Since)
     }
 }
 

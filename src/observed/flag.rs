@@ -3,11 +3,7 @@
 //! It has two sources. Only a live read can switch it on; a watch can only switch it off earlier than the next read
 //! would.
 
-use std::{
-    error::Error,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{error::Error, sync::Mutex, time::Duration};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Client, Resource, runtime::watcher::Event};
@@ -19,9 +15,9 @@ use crate::{
     client::{Failure, requests},
     decode::{json, text::cut},
     observed::target::not_older,
+    tasks::lock,
 };
 
-/// The key of the flag in the ConfigMap.
 pub const KEY: &str = "bulkUpdates";
 
 /// How old a read may be for a write that has not waited for it.
@@ -36,13 +32,8 @@ const MOST_REPLAYED: usize = 100;
 /// What the ConfigMap says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flags {
-    /// It can be parsed (or does not exist: both false).
-    Valid {
-        /// Whether Executions may be updated in bulk.
-        executions: bool,
-        /// Whether Deployments may be updated in bulk.
-        deployments: bool,
-    },
+    /// Whether each kind may be updated in bulk. If it does not exist, neither may.
+    Valid { executions: bool, deployments: bool },
     /// It cannot be parsed, which counts as false for both; why.
     Invalid(String),
 }
@@ -54,35 +45,21 @@ impl Flags {
         if text.trim().is_empty() {
             return Self::Invalid("it is empty".into());
         }
-        match Fields::parse(text) {
-            Ok(Fields { executions, deployments }) => Self::Valid { executions, deployments },
-            Err(error) => {
-                let error = error.to_string();
-                Self::Invalid(cut(error.lines().next().unwrap_or_default(), LONGEST_COMPLAINT))
-            }
-        }
+        Self::parse_yaml(text).unwrap_or_else(|error| {
+            let error = error.to_string();
+            Self::Invalid(cut(error.lines().next().unwrap_or_default(), LONGEST_COMPLAINT))
+        })
     }
 
-    /// Whether it is on for a kind.
-    pub fn on(&self, kind: Kind) -> bool {
-        match self {
-            Self::Valid { executions, deployments } => kind.pick(*executions, *deployments),
-            Self::Invalid(_) => false,
+    fn parse_yaml(text: &str) -> Result<Self, Box<dyn Error>> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Fields {
+            #[serde(default)]
+            executions: bool,
+            #[serde(default)]
+            deployments: bool,
         }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    #[serde(default)]
-    executions: bool,
-    #[serde(default)]
-    deployments: bool,
-}
-
-impl Fields {
-    fn parse(text: &str) -> Result<Self, Box<dyn Error>> {
         // `yes`, `on` and "true" are strings, a list is not an object, and a flag that allows deletions is no place to guess.
         // Nor is it a place for aliases of aliases: one line of them keeps a parser busy for seconds.
         let options = serde_saphyr::options! {
@@ -91,7 +68,15 @@ impl Fields {
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPLAYED },
         };
         let fields: serde_json::Map<_, _> = serde_saphyr::from_str_with_options(text, options)?;
-        Ok(Self::deserialize(serde_json::Value::Object(fields))?)
+        let Fields { executions, deployments } = Fields::deserialize(serde_json::Value::Object(fields))?;
+        Ok(Self::Valid { executions, deployments })
+    }
+
+    pub fn on(&self, kind: Kind) -> bool {
+        match self {
+            Self::Valid { executions, deployments } => kind.pick(*executions, *deployments),
+            Self::Invalid(_) => false,
+        }
     }
 }
 
@@ -119,7 +104,6 @@ impl<'de> Deserialize<'de> for FlagMap {
     }
 }
 
-#[derive(Debug)]
 struct Sources {
     /// The last live read, and when it was started.
     live: Option<(Instant, Result<Flags, Failure>)>,
@@ -143,32 +127,23 @@ impl CapabilityFlag {
     /// The flag in the ConfigMap `name` in `namespace`.
     pub fn new(client: Client, namespace: String, name: String) -> Self {
         let sources = Sources { live: None, not_before: None, newest: (String::new(), Flags::OFF) };
-        Self {
-            client,
-            namespace,
-            name,
-            sources: Mutex::new(sources),
-            reading: tokio::sync::Mutex::default(),
-            changed: watch::Sender::default(),
-        }
+        let (reading, changed) = Default::default();
+        Self { client, namespace, name, sources: Mutex::new(sources), reading, changed }
     }
 
     /// Where the flag is, for messages.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("{KEY} of ConfigMap {}/{}", self.namespace, self.name)
     }
 
     /// Namespace and name of the ConfigMap.
-    pub fn key(&self) -> (&str, &str) {
+    pub(crate) fn key(&self) -> (&str, &str) {
         (&self.namespace, &self.name)
     }
 
     /// The flag by a live read that was started at `since` or later and is fresh, unless the watch has something newer that
-    /// switches it off. Concurrent callers share one request.
-    ///
-    /// # Errors
-    /// When the ConfigMap cannot be read; that it does not exist is not an error.
-    pub async fn read_since(&self, since: Instant) -> Result<Flags, Failure> {
+    /// switches it off. Concurrent callers share one request. That the ConfigMap does not exist is no failure.
+    pub(crate) async fn read_since(&self, since: Instant) -> Result<Flags, Failure> {
         let wanted = Instant::now();
         let _one_at_a_time = self.reading.lock().await;
         if let Some(cached) = self.cached_since(since.max(oldest(wanted))) {
@@ -177,7 +152,7 @@ impl CapabilityFlag {
         let begun = Instant::now();
         let url = ConfigMap::url_path(&(), Some(&self.namespace));
         let answer = requests::get::<FlagMap>(&self.client, url, &self.name).await;
-        let mut sources = self.sources();
+        let mut sources = lock(&self.sources);
         let read = match answer {
             Ok(FlagMap { metadata, flags }) => {
                 sources.take_in(metadata.resource_version.unwrap_or_default(), flags.clone());
@@ -194,51 +169,45 @@ impl CapabilityFlag {
 
     /// The flag without a request: if it was read at `since` or later, or if the API server has asked to be left alone.
     fn cached_since(&self, since: Instant) -> Option<Result<Flags, Failure>> {
-        let sources = self.sources();
+        let sources = lock(&self.sources);
         let (begun, _) = sources.live.as_ref()?;
         let may_not_ask = sources.not_before.is_some_and(|time| Instant::now() < time);
         (may_not_ask || *begun >= since).then(|| sources.gate())
     }
 
     /// Takes in an event of the watch of the ConfigMap.
-    pub fn take_in(&self, event: &Event<FlagMap>) {
+    pub(crate) fn take_in(&self, event: &Event<FlagMap>) {
         let (map, flags) = match event {
             Event::Apply(map) | Event::InitApply(map) => (map, map.flags.clone()),
             Event::Delete(map) => (map, Flags::OFF),
             Event::Init | Event::InitDone => return,
         };
         let version = map.metadata.resource_version.clone().unwrap_or_default();
-        if self.sources().take_in(version, flags) {
+        if lock(&self.sources).take_in(version, flags) {
             self.changed.send_replace(());
         }
     }
 
     /// Notified whenever the watch has brought a change.
-    pub fn changes(&self) -> watch::Receiver<()> {
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
-    }
-
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// When a read must have been started to count for a caller that has waited since `wanted`. Its result may be as old as its
-/// request: if it was in flight already and took long, it may be from before the flag was switched off. A read that was started
-/// after `wanted` counts however long it took: otherwise, with a server that always takes longer than [`FRESH`], no read
-/// would ever count.
+/// When a read must have been started to count for a caller that has waited since `wanted`: its result may be as old as its
+/// request. One that was started after `wanted` counts however long it took: with a server that always takes longer than
+/// [`FRESH`], no read would ever count otherwise.
 fn oldest(wanted: Instant) -> Instant {
     Instant::now().checked_sub(FRESH).map_or(wanted, |fresh| fresh.min(wanted))
 }
 
 impl Sources {
     fn take_in(&mut self, version: String, flags: Flags) -> bool {
-        let newer = not_older(&version, &self.newest.0);
-        let changed = newer && self.newest.1 != flags;
-        if newer {
-            self.newest = (version, flags);
+        if !not_older(&version, &self.newest.0) {
+            return false;
         }
-        changed
+        let (_, before) = std::mem::replace(&mut self.newest, (version, flags));
+        before != self.newest.1
     }
 
     /// A kind is on only if both sources say so.

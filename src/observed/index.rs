@@ -2,8 +2,8 @@
 //! follow which of them.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
+    sync::{Arc, Mutex},
 };
 
 use kube::runtime::watcher::Event;
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     api::Kind,
     observed::target::{Observed, Target, not_older},
+    tasks::lock,
 };
 
 /// A list and watch of one kind, in one namespace or in all.
@@ -24,38 +25,34 @@ pub struct Scope {
 }
 
 type Name = Box<str>;
-
-/// A kind, and a namespace.
-type Place = (Kind, Name);
+type Namespace = Box<str>;
+type Place = (Kind, Namespace);
 
 /// The cache, and who follows what in it. No call blocks for longer than a look-up.
-#[derive(Debug)]
 pub struct Index {
     inner: Mutex<Inner>,
     unlisted: watch::Sender<HashSet<Scope>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
-    targets: HashMap<Place, HashMap<Name, Entry>>,
+    targets: HashMap<Place, HashMap<Name, Known>>,
     /// The names that are followed, each with the number of the follower's mailbox.
     followed: HashMap<Place, BTreeSet<(Arc<str>, u64)>>,
     mailboxes: HashMap<u64, Arc<Mailbox>>,
-    /// How many mailboxes there have been.
     numbers: u64,
     /// How many lists each scope has begun.
     lists: HashMap<Scope, u32>,
 }
 
-#[derive(Debug)]
-struct Entry {
+struct Known {
     target: Arc<Target>,
     /// The number of the list in which it was last seen: if a list ends without it, it is gone.
     list: u32,
 }
 
 /// What has happened to followed targets since the follower last took it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Mailbox {
     changes: Mutex<Vec<Change>>,
     arrived: Notify,
@@ -64,11 +61,8 @@ pub struct Mailbox {
 /// One change of a followed target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The kind of the target.
     pub kind: Kind,
-    /// Its name.
     pub name: Arc<str>,
-    /// What happened.
     pub what: What,
 }
 
@@ -83,13 +77,7 @@ pub enum What {
     Vanished,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere ends the process; until then the data is consistent, because nothing here panics halfway.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Mailbox {
-    /// Takes what has arrived.
     pub fn take(&self) -> Vec<Change> {
         std::mem::take(&mut *lock(&self.changes))
     }
@@ -98,21 +86,12 @@ impl Mailbox {
     pub async fn arrived(&self) {
         self.arrived.notified().await;
     }
-
-    fn put(&self, change: Change) {
-        let mut changes = lock(&self.changes);
-        if !changes.contains(&change) {
-            changes.push(change);
-        }
-        self.arrived.notify_one();
-    }
 }
 
 /// Reads from a follower the kinds and names of its targets.
 pub type TargetsOf<T> = fn(&T) -> Vec<(Kind, Arc<str>)>;
 
 /// Follows targets until it is dropped.
-#[derive(Debug)]
 pub struct Following<T> {
     index: Arc<Index>,
     mailbox: Arc<Mailbox>,
@@ -124,7 +103,6 @@ pub struct Following<T> {
 }
 
 impl<T> Following<T> {
-    /// Where changes arrive.
     pub fn mailbox(&self) -> &Mailbox {
         &self.mailbox
     }
@@ -135,11 +113,10 @@ impl<T> Drop for Following<T> {
         let mut inner = lock(&self.index.inner);
         inner.mailboxes.remove(&self.number);
         for (kind, name) in (self.targets)(&self.follower) {
-            let place = (kind, self.namespace.clone());
-            if let Some(names) = inner.followed.get_mut(&place) {
-                names.remove(&(name, self.number));
-                if names.is_empty() {
-                    inner.followed.remove(&place);
+            if let Entry::Occupied(mut names) = inner.followed.entry((kind, self.namespace.clone())) {
+                names.get_mut().remove(&(name, self.number));
+                if names.get().is_empty() {
+                    names.remove();
                 }
             }
         }
@@ -173,47 +150,35 @@ impl Index {
     }
 
     /// Follows the targets of `follower`, their kinds and names, in a namespace from now on.
-    pub fn follow<T>(
-        self: &Arc<Self>,
-        namespace: &str,
-        follower: Arc<T>,
-        targets: TargetsOf<T>,
-    ) -> Following<T> {
-        let mailbox = Arc::new(Mailbox::default());
+    pub fn follow<T>(self: &Arc<Self>, ns: &str, follower: Arc<T>, targets: TargetsOf<T>) -> Following<T> {
+        let mailbox = Arc::<Mailbox>::default();
         let mut inner = lock(&self.inner);
         inner.numbers += 1;
         let number = inner.numbers;
         inner.mailboxes.insert(number, Arc::clone(&mailbox));
         for (kind, name) in targets(&follower) {
-            inner.followed.entry((kind, namespace.into())).or_default().insert((name, number));
+            inner.followed.entry((kind, ns.into())).or_default().insert((name, number));
         }
         drop(inner);
-        Following { index: Arc::clone(self), mailbox, number, namespace: namespace.into(), follower, targets }
+        Following { index: Arc::clone(self), mailbox, number, namespace: ns.into(), follower, targets }
     }
 
-    /// Takes in an event of the watch of `scope`. Returns the object that is new or changed, if one is, and what was read
-    /// of it.
+    /// Takes in an event of the watch of `scope`. Returns the object that is new or changed, if one is, and what was read of it.
     pub fn take_in(&self, scope: &Scope, event: Event<Observed>) -> Option<(Observed, Arc<Target>)> {
         let mut inner = lock(&self.inner);
         match event {
-            Event::Init => {
-                *inner.lists.entry(scope.clone()).or_default() += 1;
-                None
-            }
             Event::InitApply(object) | Event::Apply(object) => {
-                inner.apply(scope, &object).map(|target| (object, target))
+                return inner.apply(scope, &object).map(|target| (object, target));
             }
-            Event::Delete(object) => {
-                inner.delete(scope.kind, &object);
-                None
-            }
+            Event::Init => *inner.lists.entry(scope.clone()).or_default() += 1,
+            Event::Delete(object) => inner.delete(scope.kind, &object),
             Event::InitDone => {
                 inner.drop_unlisted(scope);
                 drop(inner);
                 self.unlisted.send_if_modified(|unlisted| unlisted.remove(scope));
-                None
             }
         }
+        None
     }
 }
 
@@ -233,7 +198,7 @@ impl Inner {
                 return None;
             }
         }
-        names.insert(name.into(), Entry { target: Arc::clone(&target), list });
+        names.insert(name.into(), Known { target: Arc::clone(&target), list });
         self.notify(scope.kind, namespace, name, &What::Updated);
         Some(target)
     }
@@ -241,13 +206,12 @@ impl Inner {
     fn delete(&mut self, kind: Kind, object: &Observed) {
         let (namespace, name) = object.key();
         let uid: Name = object.metadata.uid.clone().unwrap_or_default().into();
-        let key = (kind, namespace.into());
-        if let Some(names) = self.targets.get_mut(&key) {
-            if names.get(name).is_some_and(|known| known.target.uid == uid) {
-                names.remove(name);
+        if let Entry::Occupied(mut names) = self.targets.entry((kind, namespace.into())) {
+            if names.get().get(name).is_some_and(|known| known.target.uid == uid) {
+                names.get_mut().remove(name);
             }
-            if names.is_empty() {
-                self.targets.remove(&key);
+            if names.get().is_empty() {
+                names.remove();
             }
         }
         self.notify(kind, namespace, name, &What::Deleted(uid));
@@ -283,9 +247,12 @@ impl Inner {
     }
 
     fn put(&self, follower: u64, change: Change) {
-        if let Some(mailbox) = self.mailboxes.get(&follower) {
-            mailbox.put(change);
+        let Some(mailbox) = self.mailboxes.get(&follower) else { return };
+        let mut changes = lock(&mailbox.changes);
+        if !changes.contains(&change) {
+            changes.push(change);
         }
+        mailbox.arrived.notify_one();
     }
 }
 

@@ -2,7 +2,14 @@
 //!
 //! It is fed by watches and live reads, and decides nothing.
 
-pub mod admission;
-pub mod flag;
-pub mod index;
-pub mod target;
+pub(crate) mod admission;
+pub(crate) mod flag;
+pub(crate) mod index;
+pub(crate) mod target;
+
+pub use self::{
+    admission::{Admission, Policies},
+    flag::CapabilityFlag,
+    index::{Index, Scope},
+    target::{Observed, Target},
+};

@@ -17,14 +17,13 @@ use crate::{
     },
 };
 
-/// An Execution or Deployment as the API server sends it. Decoding cannot fail, whatever its metadata, spec and status contain:
-/// one bad object must not break a list.
+/// An Execution or Deployment as the API server sends it. Decoding cannot fail, whatever it contains: one bad object must not
+/// break a list.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// Its [`bare_metadata`].
-    pub metadata: ObjectMeta,
+    pub(crate) metadata: ObjectMeta,
     /// When it was last written to, according to its managed fields.
-    pub modified: Option<Timestamp>,
+    pub(crate) modified: Option<Timestamp>,
     kind: Option<String>,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
@@ -55,31 +54,29 @@ fn modified(metadata: &RawValue) -> Option<Timestamp> {
 
 impl Observed {
     /// Namespace and name.
-    pub fn key(&self) -> (&str, &str) {
+    pub(crate) fn key(&self) -> (&str, &str) {
         let ObjectMeta { namespace, name, .. } = &self.metadata;
         (namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default())
     }
 
     /// The string in this field of its spec, if it is one.
-    pub fn spec_text(&self, name: &str) -> Option<Cow<'_, str>> {
+    pub(crate) fn spec_text(&self, name: &str) -> Option<Cow<'_, str>> {
         json::text(json::member(self.spec.as_deref()?, name)?)
     }
 
-    /// The string in this field of its status, if it is one.
-    pub fn status_text(&self, name: &str) -> Option<Cow<'_, str>> {
+    pub(crate) fn status_text(&self, name: &str) -> Option<Cow<'_, str>> {
         json::text(json::member(self.status.as_deref()?, name)?)
     }
 
     /// Whether it is a `Status`, which the API server answers to a DELETE if the object is gone at once.
-    pub fn is_status(&self) -> bool {
+    pub(crate) fn is_status(&self) -> bool {
         self.kind.as_deref() == Some("Status")
     }
 }
 
 dynamic_resource!(Observed, metadata);
 
-/// What decisions need to know of an Execution or Deployment, and nothing else: the operator keeps one of these for
-/// each in the cluster.
+/// What decisions need to know of an Execution or Deployment, and nothing else: the operator keeps one for each in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the object")]
 pub struct Target {
@@ -175,33 +172,21 @@ impl From<&Observed> for Target {
     }
 }
 
-/// The URL of the objects of a kind in a namespace.
 pub fn url(kind: Kind, namespace: &str) -> String {
     Observed::url_path(&kind.api_resource(), Some(namespace))
 }
 
 /// Reads one from the API server: a quorum read, not one from the API server's cache.
-///
-/// # Errors
-/// [`Failure`]; that there is no such object is not one.
-pub async fn read(
-    client: &Client,
-    kind: Kind,
-    namespace: &str,
-    name: &str,
-) -> Result<Option<Target>, Failure> {
-    match requests::get(client, url(kind, namespace), name).await.and_then(|answer| found(name, &answer)) {
-        Ok(target) => Ok(Some(target)),
+pub async fn read(client: &Client, kind: Kind, ns: &str, name: &str) -> Result<Option<Target>, Failure> {
+    match requests::get(client, url(kind, ns), name).await.and_then(|answer| found(name, &answer)) {
         Err(failure) if failure.is_not_found() => Ok(None),
-        Err(failure) => Err(failure),
+        read => read.map(Some),
     }
 }
 
-/// The object in the answer to a read. It may have no uid: then its state cannot be read.
-///
-/// # Errors
-/// When the answer is not this object, as a proxy in between may answer: that counts as no answer.
-pub fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
+/// The object in the answer to a read. It may have no uid: then its state cannot be read. What is not this object, as a proxy in
+/// between may answer, counts as no answer.
+fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
     let meta = &object.metadata;
     let version = meta.resource_version.as_deref().unwrap_or_default();
     if meta.name.as_deref() == Some(name) && !version.is_empty() {
@@ -210,17 +195,13 @@ pub fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
     Err(Failure::NoAnswer("an answer that cannot be read: it is not the object".into()))
 }
 
-/// The object in the answer to a write.
-///
-/// # Errors
-/// As [`found`], and when it has no uid: what was written to has one.
+/// The object in the answer to a write, which has a uid.
 pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
-    match found(name, object)? {
-        target if target.uid.is_empty() => {
-            Err(Failure::NoAnswer("an answer that cannot be read: it has no uid".into()))
-        }
-        target => Ok(target),
+    let target = found(name, object)?;
+    if target.uid.is_empty() {
+        return Err(Failure::NoAnswer("an answer that cannot be read: it has no uid".into()));
     }
+    Ok(target)
 }
 
 /// The resource version of an object as a number. The API server guarantees that it can be compared as one.
@@ -229,13 +210,12 @@ pub fn version_number(meta: &ObjectMeta) -> Option<u64> {
 }
 
 impl Target {
-    /// Its resource version as a number, if it is one.
-    pub fn version(&self) -> Option<u64> {
+    pub(crate) fn version(&self) -> Option<u64> {
         self.resource_version.parse().ok()
     }
 
     /// The same with the lower `first_seen` of the two, if `other` is the same object.
-    pub fn seen_before(mut self: Arc<Self>, other: Option<&Self>) -> Arc<Self> {
+    pub(crate) fn seen_before(mut self: Arc<Self>, other: Option<&Self>) -> Arc<Self> {
         let before = other.filter(|other| other.uid == self.uid).map_or(u64::MAX, |other| other.first_seen);
         if before < self.first_seen {
             Arc::make_mut(&mut self).first_seen = before;

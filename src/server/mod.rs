@@ -61,13 +61,9 @@ impl FromStr for BindAddress {
     }
 }
 
-/// Listens at an address.
-///
-/// # Errors
-/// When the system refuses that.
-pub fn listen(address: BindAddress) -> Result<TcpListener, Misconfigured> {
-    listen_by(address, bind)
-        .map_err(|(address, error)| Misconfigured(format!("cannot listen on {address}: {error}")))
+pub(crate) fn listen(address: BindAddress) -> Result<TcpListener, Misconfigured> {
+    let failed = |(address, error)| Misconfigured(format!("cannot listen on {address}: {error}"));
+    listen_by(address, bind).map_err(failed)
 }
 
 fn listen_by<T>(
@@ -87,14 +83,10 @@ fn listen_by<T>(
 /// Whether a listener could not be created because there is no IPv6: the kernel was built or started without it, or it is
 /// switched off by sysctl.
 fn has_no_ipv6(error: &io::Error) -> bool {
-    const ERRORS: [Errno; 5] = [
-        Errno::AFNOSUPPORT,
-        Errno::ADDRNOTAVAIL,
-        Errno::PROTONOSUPPORT,
-        Errno::PFNOSUPPORT,
-        Errno::NOPROTOOPT,
-    ];
-    Errno::from_io_error(error).is_some_and(|error| ERRORS.contains(&error))
+    use Errno as E;
+    Errno::from_io_error(error).is_some_and(|error| {
+        [E::AFNOSUPPORT, E::ADDRNOTAVAIL, E::PROTONOSUPPORT, E::PFNOSUPPORT, E::NOPROTOOPT].contains(&error)
+    })
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

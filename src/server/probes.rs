@@ -2,9 +2,9 @@
 
 use std::{fmt::Display, net::TcpListener, sync::Arc};
 
-use axum::{Router, response::IntoResponse, routing::get};
-use http::{StatusCode, header};
-use prometheus_client::{metrics::info::Info, registry::Registry};
+use axum::{Router, routing::get};
+use http::{StatusCode, header::CONTENT_TYPE};
+use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::Registry};
 
 use crate::server::{FewConnections, SHORT_HEAD, bounded};
 
@@ -19,37 +19,22 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// What a process answers; an error says why not.
-pub struct Probes<Refresh, Live, Ready> {
-    /// Is called before the metrics are read.
-    pub refresh: Refresh,
-    /// Liveness: whether it makes progress. If not, a restart may help.
-    pub live: Live,
-    /// Readiness: whether it can do its part.
-    pub ready: Ready,
-}
-
-/// Serves the metrics and the probes until the process ends.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve<Refresh, Live, NotLive, Ready, NotReady>(
+/// Serves the metrics and the probes until the process ends. `refresh` is called before the metrics are read. `live` says why
+/// the process makes no progress, so that a restart may help; `ready` says why it cannot do its part.
+pub(crate) async fn serve<NotLive: Display + 'static, NotReady: Display + 'static>(
     listener: TcpListener,
     registry: Registry,
-    probes: Probes<Refresh, Live, Ready>,
-) -> std::io::Result<()>
-where
-    Refresh: Fn() + Clone + Send + Sync + 'static,
-    Live: Fn() -> Result<(), NotLive> + Clone + Send + Sync + 'static,
-    NotLive: Display,
-    Ready: Fn() -> Result<(), NotReady> + Clone + Send + Sync + 'static,
-    NotReady: Display,
-{
+    refresh: impl Fn() + Clone + Send + Sync + 'static,
+    live: impl Fn() -> Result<(), NotLive> + Clone + Send + Sync + 'static,
+    ready: impl Fn() -> Result<(), NotReady> + Clone + Send + Sync + 'static,
+) -> std::io::Result<()> {
     let registry = Arc::new(registry);
-    let Probes { refresh, live, ready } = probes;
     let metrics = async move || {
         refresh();
-        metrics(&registry)
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let failed = |std::fmt::Error| StatusCode::INTERNAL_SERVER_ERROR;
+        encode(&mut text, &registry).map_err(failed).map(|()| ([(CONTENT_TYPE, OPEN_METRICS)], text))
     };
     let router = Router::new()
         .route("/metrics", get(metrics))
@@ -65,14 +50,4 @@ fn answer(probed: Result<(), impl Display>) -> (StatusCode, String) {
         Ok(()) => (StatusCode::OK, "ok".into()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string()),
     }
-}
-
-fn metrics(registry: &Registry) -> impl IntoResponse + use<> {
-    let mut text = String::new();
-    // Writing to a String does not fail.
-    let status = match prometheus_client::encoding::text::encode(&mut text, registry) {
-        Ok(()) => StatusCode::OK,
-        Err(std::fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    (status, [(header::CONTENT_TYPE, OPEN_METRICS)], text)
 }

@@ -5,20 +5,20 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use crate::client::Failure;
+use crate::{client::Failure, tasks::lock};
 
 /// How long a watch lasts before it is restarted: the longest time without any event or bookmark.
 pub const WATCH_LASTS: Duration = Duration::from_mins(1);
 
-/// How long a watch may be silent, its first list included. A refused request or connection is not silence: a restart would not
-/// help, and it is retried at least every minute and a half. A request without any answer is.
+/// How long a watch may be silent, its first list included. A request without any answer is silence. A refused one is not: a
+/// restart would not help, and it is retried at least every minute and a half.
 pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 
 /// How long one reconcile of a BulkUpdate may take: it waits for a minute at most, and each of its requests takes 10 s at most.
@@ -26,10 +26,9 @@ pub const LONGEST_SILENCE: Duration = Duration::from_mins(2);
 pub const LONGEST_RECONCILE: Duration = Duration::from_mins(20);
 
 /// Why this replica is not ready.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// It does not know everything yet.
-    #[default]
     #[error("not everything was listed yet")]
     Unlisted,
     /// It could not take over from the leader.
@@ -40,45 +39,29 @@ pub enum NotReady {
 /// Why a restart may help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotLive {
-    /// A watch is silent.
     #[error("the watch of {path} has made no progress for {silence:?}")]
-    Watch {
-        /// The path of its URL.
-        path: String,
-        /// Since its last event, bookmark or failure.
-        silence: Duration,
-    },
-    /// A reconcile takes too long.
+    Watch { path: String, silence: Duration },
     #[error("a reconcile of a BulkUpdate has made no progress for {0:?}")]
     Reconcile(Duration),
 }
 
 /// Liveness and readiness of the whole operator.
-#[derive(Debug)]
-pub struct Health {
-    ready: Mutex<Result<(), NotReady>>,
-    progress: Mutex<Progress>,
-}
+#[derive(Default)]
+pub struct Health(Mutex<Progress>);
 
-impl Default for Health {
-    fn default() -> Self {
-        Self { ready: Mutex::new(Err(NotReady::default())), progress: Mutex::default() }
-    }
-}
-
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Progress {
+    /// Whether this replica can do its part; absent until that was said for the first time.
+    ready: Option<Result<(), NotReady>>,
     /// By the path that is listed and watched.
     watches: HashMap<String, Watch>,
     /// Of each BulkUpdate that has not finished, by the number of its [`Pulse`].
     reconciles: HashMap<u64, Reconcile>,
-    /// The last number that was given out.
     last_number: u64,
     /// When any reconcile got a slot last.
     last_slot: Option<Instant>,
 }
 
-#[derive(Debug)]
 struct Watch {
     /// When it made progress or failed last.
     last_activity: Instant,
@@ -106,31 +89,25 @@ impl Watch {
     }
 }
 
-#[derive(Debug)]
 struct Reconcile {
     since: Instant,
     waits_for_slot: bool,
 }
 
 /// The liveness of one BulkUpdate that has not finished; dropped when nothing is done for it any more.
-#[derive(Debug)]
 pub struct Pulse {
     health: Arc<Health>,
     number: u64,
 }
 
 impl Health {
-    /// Sets whether this replica can do its part.
-    pub fn set_ready(&self, ready: Result<(), NotReady>) {
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = ready;
+    pub(crate) fn set_ready(&self, ready: Result<(), NotReady>) {
+        self.progress().ready = Some(ready);
     }
 
     /// Readiness: whether this replica can do its part.
-    ///
-    /// # Errors
-    /// What is missing.
-    pub fn ready(&self) -> Result<(), NotReady> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn ready(&self) -> Result<(), NotReady> {
+        self.progress().ready.clone().unwrap_or(Err(NotReady::Unlisted))
     }
 
     /// From now on the list and watch of this path has to make progress.
@@ -142,9 +119,7 @@ impl Health {
     pub(super) fn failed(&self, path: &str, retry_after: Option<Duration>) {
         self.watch(path, |watch| {
             watch.last_activity = Instant::now();
-            if let Some(wait) = retry_after {
-                watch.not_before = Some(Instant::now() + wait);
-            }
+            watch.not_before = retry_after.map(|wait| watch.last_activity + wait).or(watch.not_before);
         });
     }
 
@@ -173,9 +148,8 @@ impl Health {
         });
     }
 
-    /// Whether the watch of this path has brought an event or a bookmark since then, or has ended regularly. (The list before
-    /// it does not count.)
-    pub fn watched_since(&self, path: &str, since: Instant) -> bool {
+    /// Whether the watch of this path, without the list before it, has brought an event or a bookmark since then, or has ended regularly.
+    pub(crate) fn watched_since(&self, path: &str, since: Instant) -> bool {
         self.progress().watches.get(path).and_then(|watch| watch.last_event).is_some_and(|time| time > since)
     }
 
@@ -185,9 +159,8 @@ impl Health {
         not_before.map_or(Duration::ZERO, |time| time.saturating_duration_since(Instant::now()))
     }
 
-    /// When the watches of each resource made progress last, if it is `now`. Of several, the one that has been silent longest
-    /// counts.
-    pub fn last_events(&self, now: Timestamp) -> HashMap<String, Timestamp> {
+    /// When the watches of each resource made progress last, if it is `now`: of several, the one that has been silent longest.
+    pub(crate) fn last_events(&self, now: Timestamp) -> HashMap<String, Timestamp> {
         let mut last = HashMap::new();
         for (path, watch) in &self.progress().watches {
             let Some(progress) = watch.last_progress else { continue };
@@ -214,10 +187,7 @@ impl Health {
     }
 
     /// Liveness: whether watches and reconciles make progress.
-    ///
-    /// # Errors
-    /// What does not.
-    pub fn check(&self) -> Result<(), NotLive> {
+    pub(crate) fn check(&self) -> Result<(), NotLive> {
         let progress = self.progress();
         for (path, watch) in &progress.watches {
             let silence = watch.last_activity.elapsed();
@@ -225,14 +195,10 @@ impl Health {
                 return Err(NotLive::Watch { path: path.clone(), silence });
             }
         }
-        let since = |reconcile: &Reconcile| match progress.last_slot.filter(|_| reconcile.waits_for_slot) {
-            Some(slot) => reconcile.since.max(slot),
-            None => reconcile.since,
-        };
-        match progress.reconciles.values().map(|reconcile| since(reconcile).elapsed()).max() {
-            Some(longest) if longest > LONGEST_RECONCILE => Err(NotLive::Reconcile(longest)),
-            _ => Ok(()),
-        }
+        // Without a last slot this is `since` itself: None is less than any time.
+        let since = |r: &Reconcile| progress.last_slot.filter(|_| r.waits_for_slot).max(Some(r.since));
+        let longest = progress.reconciles.values().filter_map(since).map(|since| since.elapsed()).max();
+        longest.filter(|time| *time > LONGEST_RECONCILE).map_or(Ok(()), |time| Err(NotLive::Reconcile(time)))
     }
 
     fn watch(&self, path: &str, note: impl FnOnce(&mut Watch)) {
@@ -240,12 +206,11 @@ impl Health {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
 impl Pulse {
-    /// The reconcile makes progress.
     pub fn beat(&self) {
         self.set(false);
     }

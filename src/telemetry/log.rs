@@ -4,7 +4,6 @@
 use std::io::{Result, Write};
 
 /// Writes each event, which arrives in one piece, as one line.
-#[derive(Debug, Default)]
 pub struct OneLine<W>(pub W);
 
 impl<W: Write> Write for OneLine<W> {

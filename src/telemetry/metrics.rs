@@ -3,17 +3,17 @@
 mod labels;
 #[cfg(test)]
 mod tests;
-mod unplanned;
 
 use std::{
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use labels::{
-    Labels, OUTCOMES, RESOURCES, RESULTS, RETRIES, VERBS, WATCHED_BESIDES, of_item, of_kind, of_resource,
-    of_verb, of_write,
+    Labels, OUTCOMES, RESOURCES, RESULTS, RETRIES, VERBS, WATCHED_BESIDES, of_item, of_resource, of_verb,
+    of_write,
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -27,17 +27,17 @@ use crate::{
     },
     client::{Failure, Next, clock::Clock, leadership::Leadership},
     observed::index::Index,
+    tasks::lock,
     telemetry::health::Health,
 };
 
 pub use labels::verb;
-pub use unplanned::Unplanned;
 
 /// The upper bounds of the histograms, in seconds. A creationTimestamp has whole seconds, so nothing finer is known.
 const SECONDS: [f64; 11] = [1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0];
 
 /// Seconds since the creation of a BulkUpdate.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct SinceCreation(Histogram);
 
 impl Default for SinceCreation {
@@ -46,15 +46,31 @@ impl Default for SinceCreation {
     }
 }
 
+/// When each BulkUpdate that waits to be planned was created, by uid.
+type Waiting = Arc<Mutex<HashMap<Box<str>, Timestamp>>>;
+
+/// Registers metrics, each by its name, its help, and its unit if it has one.
+macro_rules! register {
+    ($registry:ident, $($name:literal: $help:literal, $metric:expr $(, $unit:expr)?;)+) => {
+        $(register!(@$registry, $name, $help, $metric $(, $unit)?);)+
+    };
+    (@$registry:ident, $name:literal, $help:literal, $metric:expr) => {
+        $registry.register($name, $help, $metric.clone());
+    };
+    (@$registry:ident, $name:literal, $help:literal, $metric:expr, $unit:expr) => {
+        $registry.register_with_unit($name, $help, $unit, $metric.clone());
+    };
+}
+
 /// All metrics of the operator. A clone counts into the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Metrics {
     finished: Family<Labels<1>, Counter>,
     expired: Counter,
     policy_in_force: Gauge,
     items: Family<Labels<3>, Counter>,
     outcome_unknown: Family<Labels<2>, Counter>,
-    unplanned: unplanned::Waiting,
+    unplanned: Waiting,
     oldest_unplanned: Gauge,
     planned_after: SinceCreation,
     written_after: SinceCreation,
@@ -75,54 +91,31 @@ pub struct Metrics {
 impl Metrics {
     /// Registers all of them, each with its name and help.
     pub fn register(&self, registry: &mut Registry) {
-        for (name, help, histogram) in [
-            ("aiapi_bulkupdate_plan_duration", "From creation to plan; whole seconds", &self.planned_after),
-            (
-                "aiapi_bulkupdate_apply_duration",
-                "From creation to the last accepted write",
-                &self.written_after,
-            ),
-            ("aiapi_bulkupdate_duration", "From creation to the end, rejections included", &self.ended_after),
-        ] {
-            registry.register_with_unit(name, help, Unit::Seconds, histogram.0.clone());
-        }
-        for (name, help, counter) in [
-            ("aiapi_bulkupdates_finished", "Finished BulkUpdates, by their outcome", &self.finished),
-            ("aiapi_retries", "Requests that are retried, or looked up, by the reason", &self.retries),
-            ("aiapi_conflicts", "Writes refused because the object had changed", &self.conflicts),
-            ("aiapi_unreadable", "Objects seen that cannot be understood", &self.unreadable),
-            ("aiapi_watch_restarts", "Watches that failed and were restarted", &self.watch_restarts),
-        ] {
-            registry.register(name, help, counter.clone());
-        }
-        let expired = "BulkUpdates that were rejected because startingDeadlineSeconds had passed";
-        registry.register("aiapi_bulkupdates_expired", expired, self.expired.clone());
-        registry.register("aiapi_bulkupdate_items", "Items of finished BulkUpdates", self.items.clone());
-        let unknown = "Items that failed as OutcomeUnknown";
-        registry.register("aiapi_bulkupdate_items_outcome_unknown", unknown, self.outcome_unknown.clone());
-        registry.register("aiapi_writes", "Writes to targets", self.writes.clone());
-
-        let accepts = "Whether BulkUpdates created now are accepted, as far as the admission policy goes";
-        for (name, help, gauge) in [
-            ("aiapi_admission_policy_in_force", accepts, &self.policy_in_force),
-            ("aiapi_bulkupdates_underway", "BulkUpdates that have not finished", &self.underway),
-            ("aiapi_writes_in_flight", "Writes to targets without an answer yet", &self.in_flight),
-        ] {
-            registry.register(name, help, gauge.clone());
-        }
-        registry.register("aiapi_index_targets", "Targets in the cache", self.targets.clone());
-        registry.register("leader_election_master_status", "Whether this replica leads", self.leads.clone());
-        registry.register_with_unit(
-            "aiapi_bulkupdates_oldest_unplanned_timestamp",
-            "When the oldest BulkUpdate that waits to be planned was created; 0 if none waits",
-            Unit::Seconds,
-            self.oldest_unplanned.clone(),
-        );
-        registry.register_with_unit(
-            "aiapi_watch_last_event_timestamp",
-            "When a watch made progress last, bookmarks included",
-            Unit::Seconds,
-            self.last_watch_event.clone(),
+        register!(registry,
+            "aiapi_bulkupdate_plan_duration": "From creation to plan; whole seconds", self.planned_after.0, Unit::Seconds;
+            "aiapi_bulkupdate_apply_duration": "From creation to the last accepted write", self.written_after.0, Unit::Seconds;
+            "aiapi_bulkupdate_duration": "From creation to the end, rejections included", self.ended_after.0, Unit::Seconds;
+            "aiapi_bulkupdates_finished": "Finished BulkUpdates, by their outcome", self.finished;
+            "aiapi_retries": "Requests that are retried, or looked up, by the reason", self.retries;
+            "aiapi_conflicts": "Writes refused because the object had changed", self.conflicts;
+            "aiapi_unreadable": "Objects seen that cannot be understood", self.unreadable;
+            "aiapi_watch_restarts": "Watches that failed and were restarted", self.watch_restarts;
+            "aiapi_bulkupdates_expired":
+                "BulkUpdates that were rejected because startingDeadlineSeconds had passed", self.expired;
+            "aiapi_bulkupdate_items": "Items of finished BulkUpdates", self.items;
+            "aiapi_bulkupdate_items_outcome_unknown": "Items that failed as OutcomeUnknown", self.outcome_unknown;
+            "aiapi_writes": "Writes to targets", self.writes;
+            "aiapi_admission_policy_in_force":
+                "Whether BulkUpdates created now are accepted, as far as the admission policy goes", self.policy_in_force;
+            "aiapi_bulkupdates_underway": "BulkUpdates that have not finished", self.underway;
+            "aiapi_writes_in_flight": "Writes to targets without an answer yet", self.in_flight;
+            "aiapi_index_targets": "Targets in the cache", self.targets;
+            "leader_election_master_status": "Whether this replica leads", self.leads;
+            "aiapi_bulkupdates_oldest_unplanned_timestamp":
+                "When the oldest BulkUpdate that waits to be planned was created; 0 if none waits",
+                self.oldest_unplanned, Unit::Seconds;
+            "aiapi_watch_last_event_timestamp":
+                "When a watch made progress last, bookmarks included", self.last_watch_event, Unit::Seconds;
         );
         self.start_at_zero();
     }
@@ -157,7 +150,8 @@ impl Metrics {
     /// Takes over what is kept elsewhere; called before the metrics are read.
     pub fn refresh(&self, health: &Health, leadership: &Leadership, clock: &Clock) {
         self.underway.set(health.underway().try_into().unwrap_or(i64::MAX));
-        self.oldest_unplanned.set(self.unplanned.oldest().map_or(0, Timestamp::as_second));
+        let oldest = lock(&self.unplanned).values().min().copied();
+        self.oldest_unplanned.set(oldest.map_or(0, Timestamp::as_second));
         for (resource, time) in health.last_events(clock.now().earliest) {
             #[allow(clippy::cast_precision_loss, reason = "milliseconds of this era fit")]
             let seconds = time.as_millisecond() as f64 / 1000.0;
@@ -165,7 +159,9 @@ impl Metrics {
         }
         for kind in Kind::ALL {
             let known = self.index.get().map_or(0, |index| index.len(kind));
-            self.targets.get_or_create(&of_kind(kind)).set(known.try_into().unwrap_or(i64::MAX));
+            self.targets
+                .get_or_create(&[("kind", kind.name().into())])
+                .set(known.try_into().unwrap_or(i64::MAX));
         }
         self.leads.get_or_create(&[("name", FIELD_MANAGER.into())]).set(leadership.holds().into());
     }
@@ -175,15 +171,21 @@ impl Metrics {
         let _ = self.index.set(Arc::clone(index));
     }
 
-    /// The operator starts to work on a BulkUpdate. It waits to be planned until [`Self::recorded`] says otherwise, or the
-    /// return value is dropped.
-    pub fn taken_up(&self, uid: &str, created: Timestamp, status: Option<&BulkUpdateStatus>) -> Unplanned {
+    /// The operator starts to work on a BulkUpdate, which waits until it is planned, or the return value is dropped.
+    pub(crate) fn taken_up(
+        &self,
+        uid: &str,
+        created: Timestamp,
+        status: Option<&BulkUpdateStatus>,
+    ) -> Unplanned {
         let waits = status.is_none_or(|s| s.start_time.is_none() && s.completion_time.is_none());
-        self.unplanned.begin(uid, waits.then_some(created))
+        if waits {
+            lock(&self.unplanned).insert(uid.into(), created);
+        }
+        Unplanned { waiting: Arc::clone(&self.unplanned), uid: uid.into() }
     }
 
-    /// A status was written.
-    pub fn recorded(&self, written: &StatusWritten<'_>) {
+    pub(crate) fn recorded(&self, written: &StatusWritten<'_>) {
         let StatusWritten { before, after, now, .. } = written;
         let seconds = |time: Timestamp| {
             Duration::try_from(time.duration_since(written.created)).unwrap_or_default().as_secs_f64()
@@ -197,7 +199,7 @@ impl Metrics {
             self.planned_after.0.observe(seconds(start.0));
         }
         if after.start_time.is_some() || after.completion_time.is_some() {
-            self.unplanned.end(written.uid);
+            lock(&self.unplanned).remove(written.uid);
         }
         let (None, Some(end)) = (&before.completion_time, &after.completion_time) else { return };
         self.ended_after.0.observe(seconds(end.0));
@@ -228,12 +230,12 @@ impl Metrics {
     }
 
     /// A write to a target was answered, or not.
-    pub fn written<T>(&self, kind: Kind, target: TargetStatus, outcome: &Result<T, Failure>) {
+    pub(crate) fn written<T>(&self, kind: Kind, target: TargetStatus, outcome: &Result<T, Failure>) {
         self.writes.get_or_create(&of_write(kind, target, labels::outcome(outcome))).inc();
     }
 
     /// A request about this resource has failed.
-    pub fn failed(&self, resource: &'static str, failure: &Failure) {
+    pub(crate) fn failed(&self, resource: &'static str, failure: &Failure) {
         if failure.is_conflict() {
             self.conflicts.get_or_create(&of_resource(resource)).inc();
         }
@@ -247,24 +249,18 @@ impl Metrics {
         self.unreadable.get_or_create(&of_resource(resource)).inc();
     }
 
-    /// A watch of this resource has failed.
-    pub fn watch_failed(&self, resource: &'static str) {
+    pub(crate) fn watch_failed(&self, resource: &'static str) {
         self.watch_restarts.get_or_create(&of_resource(resource)).inc();
     }
 }
 
 /// A status that was written, as far as the metrics need it.
-#[derive(Clone, Copy, Debug)]
 pub struct StatusWritten<'a> {
-    /// The uid of the BulkUpdate.
     pub uid: &'a str,
-    /// When it was created.
     pub created: Timestamp,
     /// When the last write to a target was accepted, if by this process.
     pub last_write: Option<tokio::time::Instant>,
-    /// The status before.
     pub before: &'a BulkUpdateStatus,
-    /// The status that was written.
     pub after: &'a BulkUpdateStatus,
     /// Whether it has finished because `startingDeadlineSeconds` had passed.
     pub expired: bool,
@@ -273,11 +269,22 @@ pub struct StatusWritten<'a> {
 }
 
 /// A write in flight.
-#[derive(Debug)]
 pub struct InFlight(Gauge);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// A BulkUpdate that the operator works on; once this is dropped it does not count as waiting.
+pub struct Unplanned {
+    waiting: Waiting,
+    uid: Box<str>,
+}
+
+impl Drop for Unplanned {
+    fn drop(&mut self) {
+        lock(&self.waiting).remove(&self.uid);
     }
 }

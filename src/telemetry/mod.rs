@@ -2,8 +2,15 @@
 //!
 //! It is handed times and counts, and never the state of a BulkUpdate.
 
-pub mod health;
-pub mod log;
-pub mod metrics;
-pub mod traces;
+pub(crate) mod health;
+mod log;
+pub(crate) mod metrics;
+mod traces;
 pub(crate) mod watch_progress;
+
+pub use self::{
+    health::{Health, LONGEST_SILENCE, NotReady},
+    log::OneLine,
+    metrics::Metrics,
+    traces::Traces,
+};

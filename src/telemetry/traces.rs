@@ -21,7 +21,6 @@ use crate::{api::FIELD_MANAGER, misconfigured::Misconfigured};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends finished spans in batches, from a thread of its own.
-#[derive(Clone, Debug)]
 pub struct Traces(SdkTracerProvider);
 
 /// Sends on the runtime: the exporter calls it from a thread that has none, and the client needs one.
@@ -49,26 +48,18 @@ impl Traces {
         if names.iter().all(|name| std::env::var(name).unwrap_or_default().is_empty()) {
             return Ok(None);
         }
-        let connector = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .map_err(|error| Misconfigured(format!("traces cannot be sent: {error}")))?
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client = HyperClient::new(connector, TIMEOUT, None);
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_http_client(OnRuntime { client, runtime: Handle::current() })
-            .build()
-            .map_err(|error| {
-                Misconfigured(format!(
-                    "traces cannot be sent as the variables OTEL_EXPORTER_OTLP_ENDPOINT etc. say: {error}"
-                ))
-            })?;
+        let builder = HttpsConnectorBuilder::new().with_native_roots();
+        let builder = builder.map_err(|error| Misconfigured(format!("traces cannot be sent: {error}")))?;
+        let client = HyperClient::new(builder.https_or_http().enable_http1().build(), TIMEOUT, None);
+        let client = OnRuntime { client, runtime: Handle::current() };
+        let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
+        let exporter = exporter.map_err(|error| {
+            let names = "the variables OTEL_EXPORTER_OTLP_ENDPOINT etc.";
+            Misconfigured(format!("traces cannot be sent as {names} say: {error}"))
+        })?;
         let resource = Resource::builder().with_service_name(FIELD_MANAGER).build();
-        Ok(Some(Self(
-            SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build(),
-        )))
+        let provider = SdkTracerProvider::builder().with_resource(resource);
+        Ok(Some(Self(provider.with_batch_exporter(exporter).build())))
     }
 
     /// Creates the spans.

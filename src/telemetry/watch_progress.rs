@@ -1,26 +1,21 @@
 //! Progress of lists and watches, as seen on the wire: kube does not pass bookmarks on, and liveness counts them.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, StreamExt, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use kube::client::{Body, DynBody};
+use kube::client::DynBody;
 use tokio::time::{Instant, timeout_at};
-use tower::{BoxError, Layer, Service, util::BoxService};
+use tower::{BoxError, Layer, Service};
 
 use crate::{
-    client::{Wire, retry_after},
+    client::{Wire, around, retry_after},
     telemetry::health::Health,
 };
 
-/// How long one page of a list may take to arrive completely, counted from its request. A page that trickles is cut off,
-/// and requested again.
+/// How long a page of a list may take to arrive completely, from its request on. One that trickles is cut off and requested again.
 pub const LONGEST_PAGE: Duration = Duration::from_mins(1);
 
 /// A watch that ends sooner than this without having sent anything has failed: kube would restart it at once, again and
@@ -29,77 +24,43 @@ pub const SHORTEST_WATCH: Duration = Duration::from_secs(5);
 
 /// Reports the progress and the failures of lists and watches to [`Health`], bounds the time of each page, and turns a watch
 /// that ends at once into a failed one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WatchProgress(pub Arc<Health>);
 
 impl Layer<Wire> for WatchProgress {
     type Service = Wire;
 
     fn layer(&self, wire: Wire) -> Wire {
-        BoxService::new(Tracked { wire, health: Arc::clone(&self.0) })
-    }
-}
-
-struct Tracked {
-    wire: Wire,
-    health: Arc<Health>,
-}
-
-/// What a request of an informer asks for, by its query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    /// A page of the list that precedes each watch.
-    Page { first: bool },
-    /// The events from then on.
-    Watch,
-}
-
-impl Asked {
-    fn by(query: &str) -> Option<Self> {
-        let has = |start: &str| query.split('&').any(|part| part.starts_with(start));
-        if has("watch=true") {
-            Some(Self::Watch)
-        } else if has("limit=") {
-            Some(Self::Page { first: !has("continue=") })
-        } else {
-            None
-        }
-    }
-}
-
-impl Service<http::Request<Body>> for Tracked {
-    type Response = http::Response<Box<DynBody>>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.wire.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let asked = Asked::by(request.uri().query().unwrap_or_default());
-        let path = request.uri().path().to_owned();
-        let answer = self.wire.call(request);
-        let Some(asked) = asked else { return answer };
-        let health = Arc::clone(&self.health);
-        let deadline = Instant::now() + LONGEST_PAGE;
-        if asked == (Asked::Page { first: true }) {
-            health.list_started(&path);
-        }
-        async move {
-            let answer = answer.await.inspect_err(|_| health.failed(&path, None))?;
-            // That a list or a watch is accepted is no progress: only what follows is.
-            let expected = if !answer.status().is_success() {
-                health.failed(&path, retry_after(answer.headers()));
-                Expected::Refusal { deadline }
-            } else if asked == Asked::Watch {
-                Expected::Events { any: false, started: Instant::now() }
-            } else {
-                Expected::Page { deadline }
-            };
-            Ok(answer.map(|body| Answer { body, expected, path, health }.into_body()))
-        }
-        .boxed()
+        let health = Arc::clone(&self.0);
+        around(wire, move |wire, request| {
+            // What a request of an informer asks for is in its query: the pages of a list, or the events from then on.
+            let query = request.uri().query().unwrap_or_default();
+            let has = |start: &str| query.split('&').any(|part| part.starts_with(start));
+            let (is_watch, is_page, continues) = (has("watch=true"), has("limit="), has("continue="));
+            let path = request.uri().path().to_owned();
+            let answer = wire.call(request);
+            if !is_watch && !is_page {
+                return answer;
+            }
+            let (health, deadline) = (Arc::clone(&health), Instant::now() + LONGEST_PAGE);
+            if !is_watch && !continues {
+                health.list_started(&path);
+            }
+            async move {
+                let answer = answer.await.inspect_err(|_| health.failed(&path, None))?;
+                // That a list or a watch is accepted is no progress: only what follows is.
+                let expected = if !answer.status().is_success() {
+                    health.failed(&path, retry_after(answer.headers()));
+                    Expected::Refusal { deadline }
+                } else if is_watch {
+                    Expected::Events { any: false, started: Instant::now() }
+                } else {
+                    Expected::Page { deadline }
+                };
+                Ok(answer.map(|body| Answer { body, expected, path, health }.into_body()))
+            }
+            .boxed()
+        })
     }
 }
 

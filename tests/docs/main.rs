@@ -23,18 +23,11 @@ use ai_api_operator::{
         BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ConditionReason, ItemResult,
         ItemStatus, Kind, Reason, State, TargetStatus, crds,
     },
-    bulk_update::{
-        decide::verdict,
-        facts::{MissedDeadline, Obstacle, Rejection, Rules},
-        request::Request,
-        status::status,
-        unreadable,
-        work::{Phase, Work},
-    },
+    bulk_update::{Obstacle, Phase, Rejection, Request, Rules, Work, status, unreadable, verdict},
     client::{Failure, clock::Clock, leadership::Leadership},
-    observed::target::Target,
+    observed::Target,
     server::probes,
-    telemetry::{health::Health, metrics::Metrics},
+    telemetry::{Health, Metrics},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use strum::VariantArray;
@@ -149,7 +142,7 @@ fn conditions() -> Conditions {
     // A new one has to be added to its list: this match does not compile without it.
     let (kind, flag) = (Kind::Execution, String::new());
     let failure = Failure::NoAnswer(String::new());
-    for why in [Obstacle::Flag { flag: flag.clone(), failure }, Obstacle::NotListed(kind)] {
+    for why in [Obstacle::Flag(flag.clone(), failure), Obstacle::NotListed(kind)] {
         match why {
             Obstacle::Flag { .. }
             | Obstacle::Admission(_)
@@ -161,9 +154,9 @@ fn conditions() -> Conditions {
         }
     }
     for why in [
-        Rejection::Disabled { kind, config_map: flag.clone() },
-        Rejection::InvalidFlag { flag, why: String::new() },
-        Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: None },
+        Rejection::Disabled(kind, flag.clone()),
+        Rejection::InvalidFlag(flag, String::new()),
+        Rejection::TooLate("notAfter has passed", None),
         Rejection::NotAuthorized,
     ] {
         match why {
@@ -258,7 +251,7 @@ fn the_table_of_states_is_what_is_decided() {
             seen.insert(word.to_owned());
         }
     }
-    assert_eq!(seen, State::ALL.into_iter().map(|state| state.word().to_owned()).collect());
+    assert_eq!(seen, State::ALL.iter().map(|state| state.word().to_owned()).collect());
 }
 
 fn is_eligible(state: State, asked: TargetStatus, kind: Kind) -> bool {

@@ -10,13 +10,12 @@ use std::{
 use ai_api_operator::{
     client::{self, clock::Clock},
     controller::{
-        Settings,
-        election::Timing,
+        Settings, Timing,
         operator::{self, Shared},
         replica,
     },
-    observed::admission::Policies,
-    telemetry::metrics::Metrics,
+    observed::Policies,
+    telemetry::Metrics,
 };
 use tokio::{
     runtime::Builder,
@@ -124,7 +123,7 @@ impl Running {
                         let controller = settings;
                         let settings =
                             replica::Settings { controller, metrics_bind_address, timing: TIMING, identity };
-                        return replica::run_through(config.into(), settings, &through, stop).await;
+                        return replica::run(config.into(), settings, &through, stop).await;
                     }
                     let clock = Clock::default();
                     let cluster = client::Cluster::from(config);

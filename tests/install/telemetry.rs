@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ai_api_operator::{api::Kind, telemetry::health::LONGEST_SILENCE};
+use ai_api_operator::{api::Kind, telemetry::LONGEST_SILENCE};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
     trace::v1::Span,

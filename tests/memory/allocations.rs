@@ -2,16 +2,8 @@
 
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
-    bulk_update::{
-        decide::{Planning, plan},
-        facts::{Gate, Gates, Observation, Rules},
-        work::Work,
-    },
-    observed::{
-        admission::Admission,
-        index::{Index, Scope},
-        target::Observed,
-    },
+    bulk_update::{Gate, Gates, Observation, Planning, Rules, Work, plan},
+    observed::{Admission, Index, Observed, Scope},
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;

@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
-    telemetry::health::NotReady,
+    telemetry::NotReady,
 };
 use kube::api::PostParams;
 use serde_json::{Value, json};

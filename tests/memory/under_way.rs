@@ -11,15 +11,10 @@ use std::{
 
 use ai_api_operator::{
     api::{Kind, MAX_ITEMS},
-    bulk_update::{Events, Registry, Writers, context::Context, facts::Rules, stored::Stored},
+    bulk_update::{Context, Events, Registry, Rules, Stored, Writers},
     client::{clock::Clock, slots::Slots},
-    observed::{
-        admission::Policies,
-        flag::CapabilityFlag,
-        index::{Index, Scope},
-        target::Observed,
-    },
-    telemetry::metrics::Metrics,
+    observed::{CapabilityFlag, Index, Observed, Policies, Scope},
+    telemetry::Metrics,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::{Client, client::Body, runtime::watcher::Event};

@@ -26,7 +26,7 @@ async fn every_state(kind: Kind, namespace: &str) {
     let mut items = Vec::new();
     let mut cases = Vec::new();
     for other in [false, true] {
-        for state in State::ALL {
+        for &state in State::ALL {
             // The operator takes a STOPPING of its own to STOPPED whenever it sees it, so it may be either by the time
             // it is decided on; another test checks it.
             if state == State::Stopping && !other {

@@ -15,15 +15,12 @@ use crate::{
 /// What to do about one item that is not planned yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemPlanning {
-    /// The item's plan.
     Planned(ItemPlan),
-    /// Read the target first.
     Read,
     /// The target cannot be read, or it is not known yet whether it is the one that was meant.
     Wait(Obstacle),
 }
 
-/// Plans one item.
 pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) -> ItemPlanning {
     if !is_dns_subdomain(&item.id) {
         return ItemPlanning::Planned(refused(item, None, &Ineligible::NotAName));
@@ -33,7 +30,8 @@ pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) 
     }
     let (target, live) = lookup.object();
     // Which object is meant is decided here, once; from then on it is identified by its uid.
-    let in_doubt = item.uid.is_none() && target.is_some_and(|target| is_in_doubt(request, target));
+    let in_doubt = item.uid.is_none()
+        && target.is_some_and(|t| t.created == request.created.as_second() && !is_older(request, t));
     if in_doubt && matches!(lookup, Lookup::Ahead(_)) && request.creation_version.is_some() {
         return ItemPlanning::Wait(Obstacle::StaleCache(item.kind, Arc::clone(&item.id)));
     }
@@ -57,11 +55,6 @@ pub(super) fn is_older(request: &Request, target: &Target) -> bool {
             && request.creation_version.is_some_and(|creation_version| target.first_seen < creation_version))
 }
 
-/// Whether it may have existed then, or not.
-fn is_in_doubt(request: &Request, target: &Target) -> bool {
-    target.created == request.created.as_second() && !is_older(request, target)
-}
-
 fn refused(item: &Item, target: Option<&Arc<Target>>, why: &Ineligible) -> ItemPlan {
     let record = item_status(item, ItemResult::Refused);
     let record = ItemStatus { reason: Some(why.reason()), message: why.message().map(Into::into), ..record };
@@ -71,47 +64,24 @@ fn refused(item: &Item, target: Option<&Arc<Target>>, why: &Ineligible) -> ItemP
     }
 }
 
-/// Why an item's target may not be stopped or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ineligible {
     /// The id is not a valid object name.
     NotAName,
-    /// No object has that name.
     NotFound,
-    /// Another object has the name.
     Replaced,
-    /// The object that was planned does not exist any more.
     Gone,
-    /// It was created after the BulkUpdate.
     CreatedLater,
     /// It was created in the same second as the BulkUpdate, and is not known to be older.
     InDoubt,
-    /// It is terminating.
     Terminating,
-    /// Its state is not one that the operator knows.
     Unreadable(Unreadable),
-    /// A stop was requested already.
     StopPending,
-    /// The operation does not apply to its state.
-    WrongState(State, Takes),
-}
-
-/// The states that an operation applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
-pub enum Takes {
-    /// STOP.
-    #[strum(to_string = "only PENDING or RUNNING can be stopped")]
-    Stop,
-    /// DELETE.
-    #[strum(to_string = "only STOPPED, DEAD or UNKNOWN can be deleted")]
-    Delete,
-    /// DELETE of an Execution, with `--delete-completed`.
-    #[strum(to_string = "only STOPPED, DEAD, UNKNOWN or COMPLETED can be deleted")]
-    DeleteCompleted,
+    /// With what the operation applies to.
+    WrongState(State, &'static str),
 }
 
 impl Ineligible {
-    /// The reason in the item's status.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::NotAName | Self::NotFound => Reason::NotFound,
@@ -125,7 +95,6 @@ impl Ineligible {
         }
     }
 
-    /// The message in the item's status, where there is more to say than the reason.
     pub fn message(&self) -> Option<String> {
         match self {
             Self::NotAName => Some("the id is not a valid Kubernetes object name".into()),
@@ -151,37 +120,34 @@ pub fn verdict<'a, T: Borrow<Target>>(
     found: Option<&'a T>,
     rules: Rules,
 ) -> Result<&'a T, Ineligible> {
-    let Some(found) = found else {
-        return Err(Ineligible::NotFound);
-    };
+    let found = found.ok_or(Ineligible::NotFound)?;
     let target: &Target = found.borrow();
     match &item.uid {
         Some(uid) if **uid != *target.uid => return Err(Ineligible::Replaced),
-        None if target.created > request.created.as_second() => {
-            return Err(Ineligible::CreatedLater);
-        }
+        None if target.created > request.created.as_second() => return Err(Ineligible::CreatedLater),
         _ => {}
     }
     if target.terminating {
         return Err(Ineligible::Terminating);
     }
-    let state = match &target.state {
-        Ok(state) => *state,
-        Err(why) => return Err(Ineligible::Unreadable(why.clone())),
+    let state = target.state.clone().map_err(Ineligible::Unreadable)?;
+    let (states, takes): (&[State], _) = match item.target {
+        TargetStatus::Stopped => {
+            (&[State::Pending, State::Running], "only PENDING or RUNNING can be stopped")
+        }
+        TargetStatus::Deleted if rules.delete_completed && item.kind == Kind::Execution => (
+            &[State::Stopped, State::Dead, State::Unknown, State::Completed],
+            "only STOPPED, DEAD, UNKNOWN or COMPLETED can be deleted",
+        ),
+        TargetStatus::Deleted => {
+            (&[State::Stopped, State::Dead, State::Unknown], "only STOPPED, DEAD or UNKNOWN can be deleted")
+        }
     };
-    match item.target {
-        TargetStatus::Stopped => match state {
-            State::Pending | State::Running if target.stop_asked => Err(Ineligible::StopPending),
-            State::Pending | State::Running => Ok(found),
-            _ => Err(Ineligible::WrongState(state, Takes::Stop)),
-        },
-        TargetStatus::Deleted => match state {
-            State::Unknown | State::Stopped | State::Dead => Ok(found),
-            State::Completed if rules.delete_completed && item.kind == Kind::Execution => Ok(found),
-            _ if rules.delete_completed && item.kind == Kind::Execution => {
-                Err(Ineligible::WrongState(state, Takes::DeleteCompleted))
-            }
-            _ => Err(Ineligible::WrongState(state, Takes::Delete)),
-        },
+    if !states.contains(&state) {
+        return Err(Ineligible::WrongState(state, takes));
     }
+    if item.target == TargetStatus::Stopped && target.stop_asked {
+        return Err(Ineligible::StopPending);
+    }
+    Ok(found)
 }

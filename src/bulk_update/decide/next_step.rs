@@ -14,12 +14,10 @@ use crate::{
     observed::target::Target,
 };
 
-/// What to do about one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing for now, and why if something has to be waited for.
     Hold(Option<Obstacle>),
-    /// Read the target first.
     Read,
     /// Write to the target as it was seen.
     Write(Arc<Target>),
@@ -30,22 +28,15 @@ pub enum Step {
 /// What applies to every item of a BulkUpdate.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    /// What was asked for.
     pub request: &'a Request,
-    /// The deadline that has passed, if any.
     pub deadline: Deadline,
-    /// The operator's settings about eligibility.
     pub rules: Rules,
 }
 
-/// The next step of one item.
 pub fn next_step(terms: Terms<'_>, entry: &Entry, lookup: &Lookup, gate: &Gate) -> Step {
-    let Some(record) = &entry.record else {
+    let Some(record) = entry.record.as_ref().filter(|_| !entry.progress.in_flight) else {
         return Step::Hold(None);
     };
-    if entry.progress.in_flight {
-        return Step::Hold(None);
-    }
     let (found, live) = lookup.object();
     if live && found.is_some_and(|found| found.uid.is_empty()) {
         // It may be the object that was planned: it counts neither as that one nor as another.
@@ -79,10 +70,6 @@ impl Planned<'_> {
         becomes(ItemStatus { result, reason, message, ..self.record.clone() })
     }
 
-    fn fails(&self, reason: Reason, message: Option<Arc<str>>) -> Step {
-        self.becomes(ItemResult::Failed, Some(reason), message)
-    }
-
     /// The rows that depend on the object; `None` if none matches.
     fn by_object(&self, lookup: &Lookup) -> Option<Step> {
         if matches!(lookup, Lookup::Failed(_)) {
@@ -114,7 +101,10 @@ impl Planned<'_> {
                 verdict(self.terms.request, self.item(), Some(target), self.terms.rules).err()?
             }
             (None, _) if !live => return Some(Step::Read),
-            (None, Some(other)) if self.cache_was_behind(other) => return Some(self.plan_again(lookup)),
+            // The object that was meant: the plan was based on a stale cache.
+            (None, Some(other)) if self.item().uid.is_none() && is_older(self.terms.request, other) => {
+                return Some(self.plan_again(lookup));
+            }
             (None, _) if !stop => {
                 return Some(self.becomes(ItemResult::Settled, Some(Reason::Gone), None));
             }
@@ -129,11 +119,6 @@ impl Planned<'_> {
         Some(becomes(ItemStatus { result: ItemResult::Failed, reason, message, ..entry }))
     }
 
-    /// Whether the object that now has the name is the one that was meant, and the plan was based on a stale cache.
-    fn cache_was_behind(&self, other: &Target) -> bool {
-        self.item().uid.is_none() && is_older(self.terms.request, other)
-    }
-
     fn plan_again(&self, lookup: &Lookup) -> Step {
         match plan_item(self.terms.request, self.item(), lookup, self.terms.rules) {
             ItemPlanning::Planned(plan) => Step::Become(plan),
@@ -146,13 +131,13 @@ impl Planned<'_> {
     fn by_gate(&self, lookup: &Lookup, gate: &Gate) -> Step {
         let deadline = self.terms.deadline;
         let progress = &self.entry.progress;
-        let end = match (gate, deadline) {
-            (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, Some(why.to_string().into()))),
+        let end: Option<(Reason, Arc<str>)> = match (gate, deadline) {
+            (Gate::Closed(why), _) => Some((Reason::BulkUpdatesDisabled, why.to_string().into())),
             (_, Deadline::Active) => {
-                Some((Reason::DeadlineExceeded, Some("activeDeadlineSeconds had passed".into())))
+                Some((Reason::DeadlineExceeded, "activeDeadlineSeconds had passed".into()))
             }
-            (_, Deadline::NotAfter) => Some((Reason::DeadlineExceeded, Some("notAfter had passed".into()))),
-            _ => progress.failed.refused.clone().map(|(reason, words)| (reason, Some(words))),
+            (_, Deadline::NotAfter) => Some((Reason::DeadlineExceeded, "notAfter had passed".into())),
+            _ => progress.failed.refused.clone(),
         };
         let (target, _) = lookup.object();
         if let Some((reason, message)) = end {
@@ -171,11 +156,11 @@ impl Planned<'_> {
                 Lookup::Failed(why) if (open || (refused && can_be_read)) && deadline == Deadline::Ahead => {
                     Step::Hold(Some(why.clone()))
                 }
-                _ if !open => self.fails(reason, message),
-                _ => self.fails(
-                    Reason::OutcomeUnknown,
-                    Some("a write may have been sent and got no answer; check the object".into()),
-                ),
+                _ if !open => self.becomes(ItemResult::Failed, Some(reason), Some(message)),
+                _ => {
+                    let message = "a write may have been sent and got no answer; check the object".into();
+                    self.becomes(ItemResult::Failed, Some(Reason::OutcomeUnknown), Some(message))
+                }
             };
         }
         match (lookup, gate, target) {
@@ -215,14 +200,12 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, lookup: &Look
             return if current { becomes(now) } else { Step::Read };
         }
     }
-    if matches!(lookup, Lookup::Cached(_)) && (ours.is_none() || progress.must_read) {
-        // Missing from the cache, and no watch reported a deletion.
+    let passed = terms.deadline == Deadline::Active;
+    // Or it is missing from the cache, and no watch reported a deletion.
+    if matches!(lookup, Lookup::Cached(_)) && (ours.is_none() || progress.must_read || passed) {
         return Step::Read;
     }
-    if terms.deadline == Deadline::Active {
-        if matches!(lookup, Lookup::Cached(_)) {
-            return Step::Read;
-        }
+    if passed {
         let message = format!("{} was accepted and may still take effect", entry.item.target.word());
         return becomes(ItemStatus {
             result: ItemResult::Failed,
@@ -231,8 +214,5 @@ fn scheduled(terms: Terms<'_>, entry: &Entry, record: &ItemStatus, lookup: &Look
             ..record.clone()
         });
     }
-    match lookup {
-        Lookup::Failed(why) => Step::Hold(Some(why.clone())),
-        _ => Step::Hold(None),
-    }
+    Step::Hold(if let Lookup::Failed(why) = lookup { Some(why.clone()) } else { None })
 }

@@ -45,7 +45,7 @@ fn uid() -> impl Strategy<Value = &'static str> {
 
 fn targets() -> impl Strategy<Value = Target> {
     let state = prop_oneof![
-        8 => select(&State::ALL[..]).prop_map(Ok),
+        8 => select(State::ALL).prop_map(Ok),
         1 => Just(Err("what is PAUSED?".into())),
     ];
     let asker = option::weighted(0.3, select(&[OWN, "another"][..]));

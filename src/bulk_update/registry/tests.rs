@@ -137,7 +137,7 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
     // One that could not be decoded at first was created then.
     let mut registry = Registry::new(context());
     let unread = Stored { bulk: (*first).clone(), flaw: Some("?".into()) };
-    registry.unreadable(unread, 0);
+    registry.unreadable(&unread, 0);
     registry.apply(first, 0, false);
     assert_eq!(creation_version(&registry), None);
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     bulk_update::{
-        facts::MissedDeadline,
+        facts::Rejection,
         finished::with_generation,
         fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry, off, unread},
         request::Request,
@@ -67,7 +67,7 @@ fn message(status: &BulkUpdateStatus) -> &str {
 fn what_cannot_be_planned_yet_says_why() {
     let gone = NotInForce::Missing(Part::Policy);
     let failure = Failure::NoAnswer("busy".into());
-    let flag = Obstacle::Flag { flag: "the flag".into(), failure };
+    let flag = Obstacle::Flag("the flag".into(), failure);
     for (why, reason, text) in [
         (flag, "FlagUnreadable", "cannot read the flag: no answer: busy"),
         (Obstacle::Admission(gone.clone()), "Waiting", &gone.to_string()),
@@ -92,13 +92,9 @@ fn what_is_rejected_has_an_end_and_no_items() {
             "BulkUpdatesDisabled",
             "bulk updates of executions are disabled in ConfigMap ai-api-system/ai-api-meta",
         ),
+        (Rejection::InvalidFlag(flag(), "typo".into()), "MetaInvalid", "invalid the flag: typo"),
         (
-            Rejection::InvalidFlag { flag: flag(), why: "typo".into() },
-            "MetaInvalid",
-            "invalid the flag: typo",
-        ),
-        (
-            Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: Some("by its clock".into()) },
+            Rejection::TooLate("notAfter has passed", Some("by its clock".into())),
             "DeadlineExceeded",
             "notAfter has passed (by its clock): nothing was done; create a new BulkUpdate if it is still wanted",
         ),

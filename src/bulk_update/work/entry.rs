@@ -20,14 +20,11 @@ use crate::{
 /// How long the answer to a read stays valid while planning waits for something else.
 pub(super) const ANSWER_HOLDS: Duration = Duration::from_secs(10);
 
-/// One item under way.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What was asked for.
     pub item: Item,
     /// Its entry in the status; absent until planned.
     pub record: Option<ItemStatus>,
-    /// What only this process knows.
     pub progress: Progress,
 }
 
@@ -45,9 +42,8 @@ impl Entry {
         let record =
             start.map(|_| find(item, recorded).filter(fits).cloned().unwrap_or_else(|| without_record(item)));
         // An earlier process may have sent the write without seeing the answer.
-        let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
         let mut progress = Progress::default();
-        if open {
+        if record.as_ref().is_some_and(|r| r.result == ItemResult::Planned) {
             (progress.unresolved, progress.must_read) = (UnresolvedWrite::Unknown, true);
         }
         Self { item: item.clone(), record, progress }
@@ -58,7 +54,6 @@ impl Entry {
         !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
     }
 
-    /// Its result so far.
     pub fn result(&self) -> Option<ItemResult> {
         self.record.as_ref().map(|r| r.result)
     }
@@ -71,12 +66,9 @@ impl Entry {
     /// What an unfinished item waits for, if that is a request to be retried.
     pub fn waits_for(&self) -> Option<Obstacle> {
         let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
-        let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
-        match (&failed.read, &failed.write) {
-            (Some(why), _) => Some(Obstacle::Read { kind, id, why: why.clone() }),
-            (None, Some(why)) => Some(Obstacle::Write { kind, id, why: why.clone() }),
-            (None, None) => None,
-        }
+        let (kind, id) = (self.item.kind, || Arc::clone(&self.item.id));
+        let read = failed.read.as_ref().map(|why| Obstacle::Read(kind, id(), why.clone()));
+        read.or_else(|| Some(Obstacle::Write(kind, id(), failed.write.clone()?)))
     }
 
     /// The entry as it is kept: sharing texts that are in memory already, and within the bounds.
@@ -100,7 +92,6 @@ impl Entry {
         self.record = Some(self.kept(record));
     }
 
-    /// A live read was answered.
     pub fn read(&mut self, answer: Result<Option<Target>, Failure>) {
         let progress = &mut *self.progress;
         progress.in_flight = false;
@@ -125,24 +116,19 @@ impl Entry {
         }
     }
 
-    /// The answer to a live read was used in a decision.
     pub fn decided(&mut self) {
         if self.progress.answer.is_some() {
             self.progress.answer = None;
         }
     }
 
-    /// A write was accepted and returned this.
     pub fn accepted(&mut self, left: Option<Target>) {
-        self.progress.in_flight = false;
-        self.progress.write_succeeded();
-        self.progress.seen = left.map(Arc::new);
-    }
-
-    /// A write was refused, or got no answer.
-    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
-        self.progress.in_flight = false;
-        self.progress.write_failed(failure, guard);
+        let progress = &mut *self.progress;
+        progress.in_flight = false;
+        if progress.failed.write.is_some() {
+            progress.failed.write = None;
+        }
+        progress.seen = left.map(Arc::new);
     }
 }
 

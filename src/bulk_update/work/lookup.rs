@@ -18,9 +18,8 @@ impl Entry {
             // Due for a retry.
             Some(Read::Failed) if self.can_send() => {}
             Some(Read::Failed) => {
-                let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
                 let why = self.progress.failed.read.clone().unwrap_or_else(|| "retrying".into());
-                return Lookup::Failed(Obstacle::Read { kind, id, why });
+                return Lookup::Failed(Obstacle::Read(self.item.kind, Arc::clone(&self.item.id), why));
             }
             Some(Read::Object(Some(read))) => return compared(read, indexed),
             Some(Read::Object(None)) => return Lookup::Live(None),
@@ -47,7 +46,6 @@ impl Entry {
         self.progress.answer.as_deref().map(|(read, _)| read)
     }
 
-    /// A watch reported that the object with this uid was deleted.
     pub fn deleted(&mut self, uid: &str) {
         self.may_be_gone(Some(uid));
         if self.record.as_ref().and_then(|record| record.uid.as_deref()) == Some(uid) {
@@ -56,7 +54,6 @@ impl Entry {
         }
     }
 
-    /// A new list does not contain it.
     pub fn vanished(&mut self) {
         self.may_be_gone(None);
         if self.is_underway() {
@@ -73,23 +70,19 @@ impl Entry {
         }
     }
 
-    /// The age of the answer that planning waits with.
     pub fn age_of_answer(&self) -> Option<Duration> {
         self.progress.answer.as_deref().map(|(_, time)| time.elapsed())
     }
 }
 
-/// The answer to a read, compared with the cache.
 fn compared(read: &Arc<Target>, indexed: Option<Arc<Target>>) -> Lookup {
     match indexed {
-        Some(indexed) if is_newer(&indexed, read) => Lookup::Live(Some(indexed.seen_before(Some(read)))),
         Some(indexed) if indexed.resource_version == read.resource_version => {
             Lookup::Live(Some(Arc::clone(read).seen_before(Some(&indexed))))
         }
+        Some(indexed) if not_older(&indexed.resource_version, &read.resource_version) => {
+            Lookup::Live(Some(indexed.seen_before(Some(read))))
+        }
         behind => Lookup::Ahead(Arc::clone(read).seen_before(behind.as_deref())),
     }
-}
-
-fn is_newer(a: &Target, b: &Target) -> bool {
-    a.resource_version != b.resource_version && not_older(&a.resource_version, &b.resource_version)
 }

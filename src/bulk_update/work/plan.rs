@@ -12,12 +12,11 @@ use crate::{
     observed::target::Target,
 };
 
-/// What to do about one item.
+/// An item's new entry in the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemPlan {
-    /// Its entry in the status.
     pub record: ItemStatus,
-    /// The object that the plan is based on.
+    /// The object that a new plan is based on, if it is one.
     pub based_on: Option<Arc<Target>>,
 }
 
@@ -36,21 +35,10 @@ pub enum Phase {
     Final,
 }
 
-/// The new entry of a planned item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Become {
-    /// The item's index.
-    pub at: usize,
-    /// Its entry in the status.
-    pub record: ItemStatus,
-    /// The object that a new plan is based on, if it is one.
-    pub based_on: Option<Arc<Target>>,
-}
-
 /// What to do about each item of a BulkUpdate. It has no effect until it is on record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    pub(super) start: Start,
+    pub start: Start,
     pub(super) items: Vec<ItemPlan>,
 }
 
@@ -64,17 +52,10 @@ impl Plan {
         }
     }
 
-    /// When it was made.
-    pub const fn start(&self) -> Start {
-        self.start
-    }
-
-    /// The entries.
     pub fn records(&self) -> impl Iterator<Item = &ItemStatus> {
         self.items.iter().map(|plan| &plan.record)
     }
 
-    /// Whether it intends any write.
     pub fn writes(&self) -> bool {
         self.records().any(|record| record.result == ItemResult::Planned)
     }
@@ -95,17 +76,14 @@ impl Intent {
         intended.then_some(Self { at, target, start })
     }
 
-    /// The item's index.
     pub const fn at(&self) -> usize {
         self.at
     }
 
-    /// The object, as it was seen.
     pub const fn target(&self) -> &Arc<Target> {
         &self.target
     }
 
-    /// When the BulkUpdate was planned.
     pub const fn start(&self) -> Start {
         self.start
     }

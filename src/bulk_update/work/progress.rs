@@ -27,7 +27,6 @@ const FORBIDDEN_FOR: Duration = Duration::from_secs(10);
 /// The longest error text that is kept for a request to be retried, in bytes.
 const LONGEST_ERROR: usize = 512;
 
-/// What this process knows of an item.
 pub type Progress = OnDemand<ItemProgress>;
 
 /// A box that is allocated on the first write and reads as empty before.
@@ -36,7 +35,6 @@ pub struct OnDemand<T>(Option<Box<T>>);
 
 /// A type with a value that means "nothing known".
 pub trait Empty: Default + 'static {
-    /// That value.
     const EMPTY: &Self;
 }
 
@@ -54,7 +52,6 @@ impl<T: Empty> DerefMut for OnDemand<T> {
     }
 }
 
-/// See [`Progress`].
 #[derive(Clone, Debug, Default)]
 pub struct ItemProgress {
     /// The last write, if its outcome is not known.
@@ -65,7 +62,6 @@ pub struct ItemProgress {
     pub written: Option<u64>,
     /// Whether a watch reported that the planned object was deleted.
     pub gone: bool,
-    /// Whether a request about it is in flight.
     pub in_flight: bool,
     /// The newest version seen other than in the cache.
     pub seen: Option<Arc<Target>>,
@@ -76,7 +72,6 @@ pub struct ItemProgress {
     /// Failed reads since the last successful one, and failed writes in all.
     pub(super) reads_failed: u16,
     pub(super) writes_failed: u16,
-    /// Why they failed.
     pub failed: OnDemand<Failed>,
 }
 
@@ -99,7 +94,6 @@ impl Empty for ItemProgress {
 /// A write whose outcome is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnresolvedWrite {
-    /// There is none.
     #[default]
     None,
     /// It was refused, other than by a conflict. A proxy may refuse what the API server carried out: it has failed
@@ -111,19 +105,14 @@ pub enum UnresolvedWrite {
     Unknown,
 }
 
-/// The answer to a live read.
 #[derive(Clone, Debug)]
 pub enum Read {
-    /// The object, or that there is none.
     Object(Option<Arc<Target>>),
-    /// It could not be read.
     Failed,
 }
 
-/// What is kept of failed requests about an item.
 #[derive(Clone, Debug, Default)]
 pub struct Failed {
-    /// The write was refused for good.
     pub refused: Option<(Reason, Arc<str>)>,
     /// Why the last read failed, until one succeeds.
     pub(super) read: Option<Box<str>>,
@@ -138,7 +127,6 @@ impl Empty for Failed {
 }
 
 impl ItemProgress {
-    /// A read failed.
     pub(super) fn read_failed(&mut self, failure: &Failure) {
         self.must_read = true;
         self.reads_failed = self.reads_failed.saturating_add(1);
@@ -146,7 +134,6 @@ impl ItemProgress {
         self.wait(failure.wait(self.reads_failed.into()));
     }
 
-    /// A read succeeded.
     pub(super) fn read_succeeded(&mut self) {
         (self.must_read, self.reads_failed) = (false, 0);
         if self.failed.read.is_some() {
@@ -155,7 +142,8 @@ impl ItemProgress {
     }
 
     /// A write with this guard failed.
-    pub(super) fn write_failed(&mut self, failure: &Failure, guard: &str) {
+    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
+        self.in_flight = false;
         self.writes_failed = self.writes_failed.saturating_add(1);
         let attempts = self.writes_failed.into();
         if failure.next() != Next::ReadAgain && self.unresolved == UnresolvedWrite::None {
@@ -197,19 +185,10 @@ impl ItemProgress {
         }
     }
 
-    /// A write succeeded.
-    pub(super) fn write_succeeded(&mut self) {
-        if self.failed.write.is_some() {
-            self.failed.write = None;
-        }
-    }
-
-    /// Whether the text of an error is kept.
     pub(super) fn has_error(&self) -> bool {
         self.failed.read.is_some() || self.failed.write.is_some()
     }
 
-    /// Drops the text.
     pub(super) fn forget_error(&mut self) {
         if self.failed.refused.is_none() && self.failed.forbidden_since.is_none() {
             self.failed = OnDemand::default();

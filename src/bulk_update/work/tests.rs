@@ -51,7 +51,7 @@ async fn each_failure_of_a_write_has_its_consequence() {
     ] {
         let mut entry = planned();
         entry.progress.in_flight = true;
-        entry.write_failed(&failure, "10");
+        entry.progress.write_failed(&failure, "10");
         let progress = &entry.progress;
         assert!(!progress.in_flight, "{failure}");
         assert_eq!((progress.must_read, &progress.unresolved), (must_read, &open), "{failure}");
@@ -68,7 +68,7 @@ async fn the_servers_own_time_is_waited_and_then_over() {
         |code| Failure::Refused { code, message: "busy".into(), retry_after: Some(Duration::from_secs(7)) };
     for code in [429, 503] {
         let mut entry = planned();
-        entry.write_failed(&busy(code), "10");
+        entry.progress.write_failed(&busy(code), "10");
         assert_eq!(waits(&entry), Some(Duration::from_secs(7)));
         tokio::time::advance(Duration::from_millis(6999)).await;
         assert!(!entry.can_send());
@@ -82,7 +82,7 @@ async fn only_repeated_conflicts_wait_and_ever_longer() {
     let mut entry = planned();
     for millis in [0, 100, 200, 400] {
         entry.progress.not_before = None;
-        entry.write_failed(&refused(409), "10");
+        entry.progress.write_failed(&refused(409), "10");
         assert_eq!(waits(&entry).unwrap_or_default(), Duration::from_millis(millis));
     }
 }
@@ -92,7 +92,7 @@ async fn a_missing_right_is_waited_for_for_ten_seconds() {
     let mut entry = planned();
     for (passes, given_up) in [(0, false), (9_999, false), (1, true)] {
         tokio::time::advance(Duration::from_millis(passes)).await;
-        entry.write_failed(&refused(403), "10");
+        entry.progress.write_failed(&refused(403), "10");
         assert_eq!(entry.progress.failed.refused.is_some(), given_up);
     }
     assert_eq!(entry.progress.failed.refused, Some((Reason::Forbidden, "403: no".into())));
@@ -100,7 +100,7 @@ async fn a_missing_right_is_waited_for_for_ten_seconds() {
     let mut entry = planned();
     for (passes, failure) in [(0, refused(403)), (6, refused(409)), (6, refused(403)), (6, refused(403))] {
         tokio::time::advance(Duration::from_secs(passes)).await;
-        entry.write_failed(&failure, "10");
+        entry.progress.write_failed(&failure, "10");
         assert_eq!(entry.progress.failed.refused, None);
     }
 }
@@ -110,16 +110,16 @@ fn of_open_writes_the_newest_counts_and_one_of_an_earlier_process_stays_open() {
     let lost = Failure::NoAnswer("reset".into());
     let mut entry = planned();
     for guard in ["10", "10", "12"] {
-        entry.write_failed(&lost, guard);
+        entry.progress.write_failed(&lost, guard);
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(guard.parse().unwrap()));
     }
     // Later answers do not resolve it.
     for code in [409, 429, 422, 403] {
-        entry.write_failed(&refused(code), "13");
+        entry.progress.write_failed(&refused(code), "13");
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(12), "{code}");
     }
     entry.progress.unresolved = UnresolvedWrite::Unknown;
-    entry.write_failed(&lost, "14");
+    entry.progress.write_failed(&lost, "14");
     assert_eq!(entry.progress.unresolved, UnresolvedWrite::Unknown);
 }
 
@@ -199,7 +199,7 @@ async fn of_many_failures_the_first_ones_are_told_and_all_are_tried_again() {
     for entry in work.entries.iter_mut().rev() {
         let planned = record(&entry.item, ItemResult::Planned);
         entry.becomes(planned, Some(target(State::Running).into()));
-        entry.write_failed(&refused(503), "10");
+        entry.progress.write_failed(&refused(503), "10");
     }
     work.limit_errors();
     let told: Vec<_> = work.entries.iter().filter_map(Entry::waits_for).map(|why| why.to_string()).collect();
@@ -505,4 +505,18 @@ async fn how_long_planning_waits_counts_from_what_was_read() {
     assert!(work.has_waited(wait));
     work.entries[1].decided();
     assert!(!work.has_waited(wait));
+}
+
+impl Work {
+    /// One whose items are in any state.
+    pub(in crate::bulk_update) fn midway(mut self, start: Start, entries: Vec<Entry>) -> Self {
+        let items = entries.iter().map(|entry| entry.item.clone()).collect();
+        Arc::make_mut(&mut self.request).items = items;
+        Self { start: Some(start), entries, ..self }
+    }
+
+    /// An item in any state.
+    pub(in crate::bulk_update) fn entry_mut(&mut self, at: usize) -> &mut Entry {
+        &mut self.entries[at]
+    }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with the description of the cluster: each a sentence that says where, what, and what to do.
+//! What is wrong with the description of the cluster, in a sentence that says where, what, and what to do.
 
 use std::io;
 

@@ -13,7 +13,6 @@ use super::{
     url::has_host_and_port,
 };
 
-/// A proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proxy {
     /// As kube takes it: with a port.
@@ -117,31 +116,29 @@ fn bypassed(host: &str, port: u16, exempt: &str) -> bool {
         return true;
     }
     let host = host.to_ascii_lowercase();
-    exempt.split(',').map(|entry| entry.trim().to_ascii_lowercase()).any(|entry| match address {
-        _ if entry == "*" => true,
-        Some(address) => matches_address(&entry, address, port),
-        None => matches_name(&entry, &host, port),
+    exempt.split(',').map(|entry| entry.trim().to_ascii_lowercase()).any(|entry| {
+        if entry == "*" {
+            return true;
+        }
+        if let (Some(address), Ok(network)) = (address, entry.parse::<IpNet>()) {
+            return network.contains(&address);
+        }
+        let (name, only_port) = split_port(&entry);
+        let matches = match address {
+            Some(address) => name.parse().is_ok_and(|entry: IpAddr| entry.to_canonical() == address),
+            None => matches_name(name, &host),
+        };
+        matches && only_port.is_none_or(|text| text.is_empty() || text == port.to_string())
     })
 }
 
-fn matches_address(entry: &str, address: IpAddr, port: u16) -> bool {
-    if let Ok(network) = entry.parse::<IpNet>() {
-        return network.contains(&address);
-    }
-    let (host, only_port) = split_port(entry);
-    host.parse().is_ok_and(|entry: IpAddr| entry.to_canonical() == address) && is_port(only_port, port)
-}
-
-fn matches_name(entry: &str, host: &str, port: u16) -> bool {
-    let (name, only_port) = split_port(entry);
+fn matches_name(name: &str, host: &str) -> bool {
     let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
     // A leading dot excludes the name itself.
-    let matches = if name.starts_with('.') {
-        host.ends_with(name)
-    } else {
-        host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
-    };
-    !name.is_empty() && matches && is_port(only_port, port)
+    if name.starts_with('.') {
+        return host.ends_with(name);
+    }
+    !name.is_empty() && (host == name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')))
 }
 
 /// Host and port of an entry. An IPv6 address has brackets if, and only if, it has a port.
@@ -153,11 +150,6 @@ fn split_port(entry: &str) -> (&str, Option<&str>) {
         Some((host, port)) if !port.contains(':') => (host, Some(port)),
         _ => (entry, None),
     }
-}
-
-/// Whether the port of an entry, of which an empty one means any, is this one.
-fn is_port(entry: Option<&str>, port: u16) -> bool {
-    entry.is_none_or(|text| text.is_empty() || text == port.to_string())
 }
 
 #[cfg(test)]

@@ -13,30 +13,18 @@ use crate::{
     misconfigured::Misconfigured,
 };
 
-/// The outcome of asking for the version.
-#[derive(Debug)]
-enum Reached {
-    /// It is an API server; its version, unless that is forbidden.
-    Yes(Option<String>),
-    /// It may be reachable later.
-    NotYet(Failure),
-}
-
 impl Cluster {
     /// Waits for the API server to answer, through any outage: no connection, no such name, no answer, 5xx.
-    ///
-    /// # Errors
-    /// If one side does not trust the other, the credentials are not accepted, or the server is no API server.
-    pub async fn reach(&self) -> Result<(), Misconfigured> {
+    /// An error if one side does not trust the other, the credentials are not accepted, or the server is no API server.
+    pub(crate) async fn reach(&self) -> Result<(), Misconfigured> {
         let client = self.client()?;
         for attempt in 1.. {
             let failure = match self.ask(&client).await? {
-                Reached::Yes(version) => {
-                    let version = version.unwrap_or_else(|| "unknown".into());
+                Ok(version) => {
                     info!(server = %self.config.cluster_url, version, "the API server answers");
                     break;
                 }
-                Reached::NotYet(failure) => failure,
+                Err(failure) => failure,
             };
             let proxy = self.sources.proxy.as_deref().unwrap_or("none");
             warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; trying again");
@@ -45,34 +33,31 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks for the version, which is usually allowed to everybody.
-    async fn ask(&self, client: &kube::Client) -> Result<Reached, Misconfigured> {
+    /// Asks for the version, which is usually allowed to everybody; a failure may pass.
+    async fn ask(&self, client: &kube::Client) -> Result<Result<String, Failure>, Misconfigured> {
         let request = Request::get("/version").body(Vec::new()).map_err(cannot_connect)?;
         let (head, body) = match attempt(client, request).await {
             Ok(answer) => answer,
             Err(Unanswered::Failed(error)) if let Some(why) = trust::distrust(&error) => {
                 return Err(self.distrusted(&why));
             }
-            Err(unanswered) => return Ok(Reached::NotYet(unanswered.into())),
+            Err(unanswered) => return Ok(Err(unanswered.into())),
         };
         if head.status.is_success() {
-            let version: Info = serde_json::from_slice(&body).map_err(|_| self.no_api_server(head.status))?;
-            return Ok(Reached::Yes(Some(version.git_version)));
+            let version = serde_json::from_slice(&body).map(|info: Info| info.git_version);
+            return version.map(Ok).map_err(|_| self.no_api_server(head.status));
         }
         match judge(head.status.as_u16()) {
-            Answer::Later => Ok(Reached::NotYet(refusal(&head, &body))),
+            Answer::Later => Ok(Err(refusal(&head, &body))),
             // In some clusters it is not allowed to everybody. The permissions are checked next.
-            Answer::Forbidden => Ok(Reached::Yes(None)),
+            Answer::Forbidden => Ok(Ok("unknown".into())),
             Answer::Unauthorized => Err(self.unauthorized()),
             Answer::NoApiServer => Err(self.no_api_server(head.status)),
         }
     }
 
-    /// Whether a later request that failed at startup may succeed later.
-    ///
-    /// # Errors
-    /// If waiting cannot fix it.
-    pub fn permit(&self, failure: &Failure) -> Result<(), Misconfigured> {
+    /// An error if a later request failed at startup so that waiting cannot fix it.
+    pub(crate) fn permit(&self, failure: &Failure) -> Result<(), Misconfigured> {
         let Failure::Refused { code, message, .. } = failure else { return Ok(()) };
         match judge(*code) {
             Answer::Later => Ok(()),
@@ -84,6 +69,33 @@ impl Cluster {
             ))),
         }
     }
+
+    fn distrusted(&self, why: &str) -> Misconfigured {
+        let Sources { server, authority, credentials, .. } = &self.sources;
+        let (url, by_proxy) = (&self.config.cluster_url, self.by_proxy());
+        cannot_connect(format!(
+            "{url} ({server}){by_proxy}: {why}; the certificate authority is {authority}, the credentials are {credentials}"
+        ))
+    }
+
+    fn unauthorized(&self) -> Misconfigured {
+        let Sources { server, credentials, .. } = &self.sources;
+        cannot_connect(format!(
+            "{} ({server}) does not accept the credentials (401 Unauthorized): they are {credentials}; renew or correct them",
+            self.config.cluster_url
+        ))
+    }
+
+    fn no_api_server(&self, status: StatusCode) -> Misconfigured {
+        let (url, server, by_proxy) = (&self.config.cluster_url, &self.sources.server, self.by_proxy());
+        cannot_connect(format!(
+            "{url} ({server}){by_proxy} answers {status} to GET /version as no API server does: correct its URL"
+        ))
+    }
+
+    fn by_proxy(&self) -> String {
+        self.sources.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
+    }
 }
 
 /// What the status of an answer means at startup.
@@ -91,11 +103,8 @@ impl Cluster {
 enum Answer {
     /// An outage.
     Later,
-    /// The credentials are not accepted.
     Unauthorized,
-    /// The credentials are accepted, but lack a permission.
     Forbidden,
-    /// It is no API server, or not its address.
     NoApiServer,
 }
 
@@ -105,42 +114,6 @@ const fn judge(status: u16) -> Answer {
         403 => Answer::Forbidden,
         408 | 409 | 425 | 429 | 500.. => Answer::Later,
         _ => Answer::NoApiServer,
-    }
-}
-
-impl Cluster {
-    /// Its URL, and where that is from.
-    fn named(&self) -> String {
-        format!("{} ({})", self.config.cluster_url, self.sources.server)
-    }
-
-    fn by_proxy(&self) -> String {
-        self.sources.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
-    }
-
-    fn distrusted(&self, why: &str) -> Misconfigured {
-        let Sources { authority, credentials, .. } = &self.sources;
-        cannot_connect(format!(
-            "{}{}: {why}; the certificate authority is {authority}, the credentials are {credentials}",
-            self.named(),
-            self.by_proxy()
-        ))
-    }
-
-    fn unauthorized(&self) -> Misconfigured {
-        cannot_connect(format!(
-            "{} does not accept the credentials (401 Unauthorized): they are {}; renew or correct them",
-            self.named(),
-            self.sources.credentials
-        ))
-    }
-
-    fn no_api_server(&self, status: StatusCode) -> Misconfigured {
-        cannot_connect(format!(
-            "{}{} answers {status} to GET /version as no API server does: correct its URL",
-            self.named(),
-            self.by_proxy()
-        ))
     }
 }
 

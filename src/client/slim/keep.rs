@@ -43,40 +43,24 @@ const ITEMS: usize = MAX_ITEMS + 1;
 
 // An answer may be an object, a list, a `Status` or an event of a watch, which is known only once its fields arrive: so the fields
 // of all four are listed together.
-macro_rules! answer {
-    ($object:expr, $metadata:expr, $spec:expr, $status:expr) => {
+macro_rules! object {
+    ($metadata:expr, $spec:expr, $status:expr $(, $more:expr)*) => {
         Object(&[
-            // An event of a watch.
-            (&["type"], WORD),
-            (&["object"], $object),
-            // A list.
-            (&["items"], List(usize::MAX, &$object)),
-            // A `Status`.
-            (&["code"], WORD),
-            (&["reason"], NAME),
-            (&["message"], MESSAGE),
-            // An object, a list or a `Status`.
             (&["apiVersion", "kind"], WORD),
-            (&["metadata"], $metadata),
-            (&["spec"], $spec),
-            (&["status"], $status),
+            (&["metadata"], $metadata), (&["spec"], $spec), (&["status"], $status),
+            // A `Status`, by itself or in an event of a watch.
+            (&["code"], WORD), (&["reason"], NAME), (&["message"], MESSAGE),
+            $($more),*
         ])
     };
 }
 
-macro_rules! object {
-    ($metadata:expr, $spec:expr, $status:expr) => {
-        Object(&[
-            (&["apiVersion", "kind"], WORD),
-            (&["metadata"], $metadata),
-            (&["spec"], $spec),
-            (&["status"], $status),
-            // A `Status` in an event of a watch.
-            (&["code"], WORD),
-            (&["reason"], NAME),
-            (&["message"], MESSAGE),
-        ])
-    };
+macro_rules! answer {
+    ($($part:expr),*) => {{
+        const OBJECT: Keep = object!($($part),*);
+        // An event of a watch, and a list.
+        object!($($part),*, (&["type"], WORD), (&["object"], OBJECT), (&["items"], List(usize::MAX, &OBJECT)))
+    }};
 }
 
 macro_rules! metadata {
@@ -101,10 +85,9 @@ const METADATA: Keep = metadata!();
 const STOP_REQUEST: Keep = Object(&[(&["uid"], Scalar(128))]);
 const TARGET_SPEC: Keep = Object(&[(&["managedBy"], NAME), (&["template"], PRESENCE)]);
 const TARGET_STATUS: Keep = Object(&[(&["state", "targetStatus"], WORD), (&["stopRequest"], STOP_REQUEST)]);
-const TARGET: Keep = object!(METADATA, TARGET_SPEC, TARGET_STATUS);
 
 /// Executions and Deployments: what [`crate::observed::target::Target`] is read from.
-static TARGETS: Keep = answer!(TARGET, METADATA, TARGET_SPEC, TARGET_STATUS);
+static TARGETS: Keep = answer!(METADATA, TARGET_SPEC, TARGET_STATUS);
 
 /// The same, and when each of the first hundred field managers wrote last.
 const METADATA_WITH_TIMES: Keep = metadata!((&["managedFields"], List(100, &Object(&[(&["time"], WORD)]))));
@@ -118,10 +101,9 @@ const SHOWN_STATUS: Keep = Object(&[
     (&["stopRequest"], STOP_REQUEST),
     (&["message"], MESSAGE),
 ]);
-const SHOWN_OBJECT: Keep = object!(METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
 
 /// Executions and Deployments: what the gateway shows of them.
-static SHOWN: Keep = answer!(SHOWN_OBJECT, METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
+static SHOWN: Keep = answer!(METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
 
 const ITEM: Keep = Object(&[(&["id"], Scalar(80)), (&["targetStatus"], WORD), (&["uid"], Scalar(128))]);
 const SPEC: Keep = Object(&[
@@ -148,7 +130,6 @@ const STATUS: Keep = Object(&[
     (&["summary"], SUMMARY),
     (&["executions", "deployments"], List(ITEMS, &RESULT)),
 ]);
-const BULK_UPDATE: Keep = object!(METADATA, SPEC, STATUS);
 
 /// BulkUpdates: what [`crate::bulk_update::Stored`] is read from.
-static BULK_UPDATES: Keep = answer!(BULK_UPDATE, METADATA, SPEC, STATUS);
+static BULK_UPDATES: Keep = answer!(METADATA, SPEC, STATUS);

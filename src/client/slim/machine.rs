@@ -28,25 +28,16 @@ const LONGEST_NUMBER: usize = 40;
 /// Replaces a longer number: it is out of every range.
 const NO_NUMBER: &[u8] = b"1e999";
 
-/// Within a string that is left out.
-const SKIPPED_TEXT: State = State::Skipped { depth: 0, text: true, escaped: false };
-
 /// Takes JSON in pieces and returns what is kept of it.
 #[derive(Debug)]
 pub struct Machine {
     root: &'static Keep,
-    /// The kept containers around the current position, outermost first.
-    within: Vec<Container>,
+    /// The kept containers around the current position, outermost first; and whether each has output already, so that a comma
+    /// comes before more.
+    within: Vec<(Of, bool)>,
     state: State,
     /// An incomplete name or number.
     pending: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Container {
-    of: Of,
-    /// Whether it has output already, so that a comma comes before more.
-    filled: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +116,11 @@ impl Machine {
             // Line breaks separate the events of a watch.
             (_, b'\n') if self.within.is_empty() => out.push(b'\n'),
             (_, b' ' | b'\t' | b'\r' | b'\n') => {}
-            (State::Value(_) | State::Name | State::After, b']' | b'}') => self.close(byte, out),
+            (State::Value(_) | State::Name | State::After, b']' | b'}') => {
+                self.within.pop();
+                out.push(byte);
+                self.state = State::After;
+            }
             (State::Value(keep), _) => self.begin(keep, byte, out),
             (State::Name, b'"') => self.state = State::InName { escaped: false },
             (State::Colon(keep), b':') => self.state = State::Value(keep),
@@ -139,7 +134,7 @@ impl Machine {
 
     /// What comes after a comma.
     fn next(&mut self) -> State {
-        match self.within.last_mut().map(|container| &mut container.of) {
+        match self.within.last_mut().map(|(of, _)| of) {
             Some(Of::Members(_)) => State::Name,
             Some(Of::Elements(0, _)) => State::Value(None),
             Some(Of::Elements(left, of)) => {
@@ -150,56 +145,44 @@ impl Machine {
         }
     }
 
-    fn close(&mut self, byte: u8, out: &mut Vec<u8>) {
-        self.within.pop();
-        out.push(byte);
-        self.state = State::After;
-    }
-
     /// Takes the first byte of a value.
     fn begin(&mut self, keep: Option<&'static Keep>, byte: u8, out: &mut Vec<u8>) {
-        let nested = State::Skipped { depth: 1, text: false, escaped: false };
-        let Some(keep) = keep else {
-            self.state = match byte {
-                b'"' => SKIPPED_TEXT,
-                b'{' | b'[' => nested,
-                _ => State::Bare { kept: false },
-            };
-            return;
-        };
-        self.comma(out);
-        if matches!(byte, b'"' | b'{' | b'[') {
-            out.push(byte);
-        }
-        self.state = match (keep, byte) {
-            (Keep::Object(members), b'{') => {
-                self.within.push(Container { of: Of::Members(members), filled: false });
-                State::Name
-            }
-            (Keep::List(most, of), b'[') => {
-                self.within.push(Container { of: Of::Elements(*most, of), filled: false });
-                self.next()
-            }
-            (_, b'{' | b'[') => {
-                out.push(if byte == b'{' { b'}' } else { b']' });
-                nested
-            }
-            (Keep::Scalar(most), b'"') => State::Text(*most, Escape::No),
-            (_, b'"') => State::Text(SHORT, Escape::No),
-            _ => {
-                self.pending.push(byte);
-                State::Bare { kept: true }
-            }
-        };
-    }
-
-    /// Writes the comma before an element. (The one before a member is written with its name.)
-    fn comma(&mut self, out: &mut Vec<u8>) {
-        if let Some(Container { of: Of::Elements(..), filled }) = self.within.last_mut()
+        let kept = keep.is_some();
+        // The comma before an element. (The one before a member is written with its name.)
+        if kept
+            && let Some((Of::Elements(..), filled)) = self.within.last_mut()
             && std::mem::replace(filled, true)
         {
             out.push(b',');
         }
+        if kept && matches!(byte, b'"' | b'{' | b'[') {
+            out.push(byte);
+        }
+        self.state = match (keep, byte) {
+            (None, b'"') => State::Skipped { depth: 0, text: true, escaped: false },
+            (Some(Keep::Scalar(most)), b'"') => State::Text(*most, Escape::No),
+            (Some(_), b'"') => State::Text(SHORT, Escape::No),
+            (Some(Keep::Object(members)), b'{') => {
+                self.within.push((Of::Members(members), false));
+                State::Name
+            }
+            (Some(Keep::List(most, of)), b'[') => {
+                self.within.push((Of::Elements(*most, of), false));
+                self.next()
+            }
+            (_, b'{' | b'[') => {
+                if kept {
+                    out.push(if byte == b'{' { b'}' } else { b']' });
+                }
+                State::Skipped { depth: 1, text: false, escaped: false }
+            }
+            _ => {
+                if kept {
+                    self.pending.push(byte);
+                }
+                State::Bare { kept }
+            }
+        };
     }
 
     fn in_name(&mut self, piece: &[u8], mut escaped: bool, out: &mut Vec<u8>) -> usize {
@@ -220,7 +203,7 @@ impl Machine {
     /// Takes the end of a name.
     fn named(&mut self, out: &mut Vec<u8>) {
         let mut keep = None;
-        if let Some(Container { of: Of::Members(members), filled }) = self.within.last_mut() {
+        if let Some((Of::Members(members), filled)) = self.within.last_mut() {
             keep = find(members, &self.pending);
             if keep.is_some() {
                 out.extend_from_slice(if std::mem::replace(filled, true) { b",\"" } else { b"\"" });
@@ -244,7 +227,7 @@ impl Machine {
                 let whole = escape == Escape::No && (byte & 0b1100_0000) != 0b1000_0000;
                 if left == 0 && whole {
                     out.push(b'"');
-                    self.state = SKIPPED_TEXT;
+                    self.state = State::Skipped { depth: 0, text: true, escaped: false };
                     return at;
                 }
             }

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use proptest::prelude::*;
 use tokio::{task::JoinSet, time::sleep};
 
@@ -137,13 +137,13 @@ async fn who_goes_away_takes_nothing_along() {
     let slots = Slots::new(1);
     let held = slots.acquire("a", "1").await;
     // One that waits, and goes.
-    let mut waiting = slots.acquire("a", "2");
+    let mut waiting = slots.acquire("a", "2").boxed();
     assert!((&mut waiting).now_or_never().is_none());
     assert_eq!(slots.state().audit(), (1, 1));
     drop(waiting);
     assert_eq!(slots.state().audit(), (0, 1));
     // One whose turn has come, and that goes before it sees it: the next one has it.
-    let [mut first, mut second] = [slots.acquire("a", "2"), slots.acquire("b", "3")];
+    let [mut first, mut second] = [("a", "2"), ("b", "3")].map(|(a, b)| slots.acquire(a, b).boxed());
     assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
     drop(held);
     drop(first);
@@ -181,8 +181,8 @@ proptest! {
     #[test]
     fn no_slot_is_lost_or_idle_while_somebody_waits(count in 1..5usize, acts in acts()) {
         let slots = Slots::new(count);
-        let mut about: Vec<(Acquire, Option<Slot>)> = Vec::new();
-        let look = |(place, slot): &mut (Acquire, Option<Slot>)| {
+        let mut about: Vec<(BoxFuture<'static, Slot>, Option<Slot>)> = Vec::new();
+        let look = |(place, slot): &mut (BoxFuture<'static, Slot>, Option<Slot>)| {
             if slot.is_none() {
                 *slot = place.now_or_never();
             }
@@ -190,7 +190,7 @@ proptest! {
         for act in acts {
             match act {
                 Act::Join(namespace, uid) => {
-                    about.push((slots.acquire(&namespace.to_string(), &uid.to_string()), None));
+                    about.push((slots.acquire(&namespace.to_string(), &uid.to_string()).boxed(), None));
                     look(about.last_mut().unwrap());
                 }
                 Act::Look(at) if !about.is_empty() => {

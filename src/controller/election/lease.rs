@@ -6,7 +6,7 @@ mod tests;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::decode::object::Lenient;
 
@@ -27,7 +27,6 @@ pub fn is_free(lease: &Lenient, unchanged: Duration, own: Duration) -> bool {
     holder(lease).is_empty() || unchanged > duration
 }
 
-/// Renews it now, for so long.
 pub fn renewed(mut lease: Lenient, duration: Duration) -> Lenient {
     set(&mut lease, "renewTime", micro_time().into());
     set(&mut lease, "leaseDurationSeconds", duration.as_secs().into());
@@ -36,20 +35,16 @@ pub fn renewed(mut lease: Lenient, duration: Duration) -> Lenient {
 
 /// Makes this process the holder from now on.
 pub fn taken_over(mut lease: Lenient, identity: &str) -> Lenient {
+    let count = lease.spec["leaseTransitions"].as_i64().unwrap_or_default().max(0);
     // A new Lease had no holder.
-    let transitions = if lease.text("resourceVersion").is_some() {
-        let count = lease.spec["leaseTransitions"].as_i64().unwrap_or_default().max(0);
-        count.saturating_add(1).min(i32::MAX.into())
-    } else {
-        0
-    };
+    let is_new = lease.text("resourceVersion").is_none();
+    let transitions = if is_new { 0 } else { count.saturating_add(1).min(i32::MAX.into()) };
     set(&mut lease, "holderIdentity", identity.into());
     set(&mut lease, "acquireTime", micro_time().into());
     set(&mut lease, "leaseTransitions", transitions.into());
     lease
 }
 
-/// Removes the holder.
 pub fn freed(mut lease: Lenient) -> Lenient {
     set(&mut lease, "holderIdentity", Value::Null);
     set(&mut lease, "renewTime", micro_time().into());
@@ -57,12 +52,10 @@ pub fn freed(mut lease: Lenient) -> Lenient {
 }
 
 fn set(lease: &mut Lenient, field: &str, value: Value) {
-    match &mut lease.spec {
-        Value::Object(spec) => {
-            spec.insert(field.into(), value);
-        }
-        spec => *spec = Value::Object([(field.to_owned(), value)].into_iter().collect()),
+    if !lease.spec.is_object() {
+        lease.spec = Value::Object(Map::new());
     }
+    lease.spec[field] = value;
 }
 
 /// Now, as Kubernetes writes a `MicroTime`.

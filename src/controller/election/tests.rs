@@ -185,7 +185,7 @@ async fn it_does_not_lead_any_more_when_another_has_taken_the_lease_or_once_it_i
     let mut lease = election.acquire(&Health::default()).await;
     *server.lease.lock().unwrap() = json!({"kind": "Lease", "metadata": {"name": LEASE, "resourceVersion": "7"},
         "spec": {"holderIdentity": "b", "leaseDurationSeconds": 15}});
-    assert_eq!(election.keep(&mut lease).await, Lost::Taken("b".into()));
+    assert_eq!(election.keep(&mut lease).await, NotHeld::Taken("b".into()).into());
     assert!(!leadership.holds());
 
     // The Lease of another replica is not released.

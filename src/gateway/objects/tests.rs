@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     client::{clock::Clock, slim::tests::for_the_gateway},
-    gateway::invocation::Invocation,
+    gateway::problem::Invocation,
 };
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
@@ -18,7 +18,7 @@ fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
 }
 
 fn usual() -> Selection {
-    Selection { filter: Filter::default(), status_only: false, skip: 0, top: DEFAULT_TOP }
+    Selection { filter: Vec::new(), status_only: false, skip: 0, top: DEFAULT_TOP }
 }
 
 #[test]
@@ -37,16 +37,16 @@ fn a_query_is_read_by_both_names_of_its_parameters() {
         ("status", "RUNNING"),
         ("more", "is not looked at"),
     ];
-    let filter = Filter(vec![
+    let filter = vec![
         ("executableId", vec!["exe-1".into(), "exe-2".into()]),
         ("status", vec!["RUNNING".into()]),
         ("configurationId", vec!["conf-1".into()]),
         ("scenarioId", vec!["scen-1".into()]),
         ("executionScheduleId", vec!["schedule-1".into()]),
-    ]);
+    ];
     assert_eq!(parsed(&all), Ok(Selection { filter, ..usual() }));
     for state in State::ALL {
-        let filter = Filter(vec![("status", vec![state.word().into()])]);
+        let filter = vec![("status", vec![state.word().into()])];
         assert_eq!(parsed(&[("status", state.word())]).unwrap().filter, filter);
     }
 }
@@ -203,8 +203,7 @@ fn select_status_leaves_what_the_ai_api_names() {
 
 #[test]
 fn a_filter_takes_what_all_its_parts_take() {
-    let takes =
-        |kind, query: &[(&str, &str)]| parsed(query).unwrap().filter.takes(kind, &show(kind, &full()));
+    let takes = |kind, query: &[(&str, &str)]| parsed(query).unwrap().takes(kind, &show(kind, &full()));
     for kind in Kind::ALL {
         for query in [
             [].as_slice(),
@@ -233,8 +232,8 @@ fn a_filter_takes_what_all_its_parts_take() {
     assert!(!takes(Kind::Execution, &schedule) && takes(Kind::Deployment, &schedule));
     // An object without an executable is of none.
     let bare = show(Kind::Execution, &observed(&json!({"metadata": {"name": "exec-1", "uid": "u"}})));
-    assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().filter.takes(Kind::Execution, &bare));
-    assert!(!parsed(&[("executableIds", "unknown")]).unwrap().filter.takes(Kind::Execution, &bare));
+    assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().takes(Kind::Execution, &bare));
+    assert!(!parsed(&[("executableIds", "unknown")]).unwrap().takes(Kind::Execution, &bare));
 }
 
 /// A caller of an API server that has this many pages of one object each, of which the last one can't be read; and how many

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::decode::text::cut;
 
-/// The name of the policy, and of its binding.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
 
 /// The manifests in the installation: so what the operator accepts cannot drift from what is installed.
@@ -40,14 +39,13 @@ pub enum Flaw {
     NotShipped,
 }
 
-/// The shipped policy.
-#[derive(Clone, Debug)]
+/// The `spec` of the shipped policy.
 pub struct Shipped {
     policy: Value,
 }
 
 impl Shipped {
-    /// The one in this binary. (A test makes sure that it can be read.)
+    /// A test makes sure that it can be read.
     pub fn read() -> Option<Self> {
         let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).ok()?;
         let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;
@@ -66,15 +64,9 @@ impl Shipped {
             "variables",
         ];
         knows("spec", spec, &known)?;
-        if !is_default(&spec["failurePolicy"], "Fail") {
-            return Err(Flaw::Differs("failurePolicy".into(), "Fail"));
-        }
-        if !spec["paramKind"].is_null() {
-            return Err(Flaw::Has("a paramKind"));
-        }
-        if !is_empty_list(&spec["matchConditions"]) {
-            return Err(Flaw::Has("matchConditions"));
-        }
+        must(is_default(&spec["failurePolicy"], "Fail"), || Flaw::Differs("failurePolicy".into(), "Fail"))?;
+        must(spec["paramKind"].is_null(), || Flaw::Has("a paramKind"))?;
+        must(is_empty_list(&spec["matchConditions"]), || Flaw::Has("matchConditions"))?;
         let constraints = &spec["matchConstraints"];
         matches("matchConstraints", constraints)?;
         self.rules_cover("matchConstraints", &constraints["resourceRules"])?;
@@ -86,18 +78,16 @@ impl Shipped {
             };
             // A second one with the same name would hide the first.
             let mut named = list(&spec["variables"]).iter().filter(|live| live["name"] == *name);
-            if !(named.next().is_some_and(as_shipped) && named.next().is_none()) {
-                return Err(Flaw::Variable(shown(name)));
-            }
+            let is_only_one = named.next().is_some_and(as_shipped) && named.next().is_none();
+            must(is_only_one, || Flaw::Variable(shown(name)))?;
         }
         for validation in list(&self.policy["validations"]) {
             let expression = &validation["expression"];
             let known = ["expression", "message", "messageExpression", "reason"];
             let as_shipped =
                 |live: &Value| live["expression"] == *expression && unknown_field(live, &known).is_none();
-            if !list(&spec["validations"]).iter().any(as_shipped) {
-                return Err(Flaw::Validation(shown(expression)));
-            }
+            let is_there = list(&spec["validations"]).iter().any(as_shipped);
+            must(is_there, || Flaw::Validation(shown(expression)))?;
         }
         Ok(())
     }
@@ -105,28 +95,21 @@ impl Shipped {
     /// Checks that this `spec` of a `ValidatingAdmissionPolicyBinding` puts the policy in force wherever the shipped one does.
     pub fn check_binding(&self, spec: &Value) -> Result<(), Flaw> {
         knows("spec", spec, &["matchResources", "paramRef", "policyName", "validationActions"])?;
-        if spec["policyName"] != POLICY {
-            return Err(Flaw::Differs("policyName".into(), POLICY));
-        }
+        must(spec["policyName"] == POLICY, || Flaw::Differs("policyName".into(), POLICY))?;
         let actions = list(&spec["validationActions"]);
-        if !actions.iter().any(|action| action == "Deny") {
-            return Err(Flaw::NoDeny);
+        must(actions.iter().any(|action| action == "Deny"), || Flaw::NoDeny)?;
+        for action in actions {
+            let is_known = action == "Audit" || action == "Deny" || action == "Warn";
+            must(is_known, || Flaw::UnknownAction(shown(action)))?;
         }
-        if let Some(action) =
-            actions.iter().find(|a| !["Audit", "Deny", "Warn"].iter().any(|known| *a == known))
-        {
-            return Err(Flaw::UnknownAction(shown(action)));
-        }
-        if !spec["paramRef"].is_null() {
-            return Err(Flaw::Has("a paramRef"));
-        }
+        must(spec["paramRef"].is_null(), || Flaw::Has("a paramRef"))?;
         let resources = &spec["matchResources"];
         matches("matchResources", resources)?;
-        // Without rules of its own it matches all that the policy matches.
-        if is_empty_list(&resources["resourceRules"]) {
-            return Ok(());
+        match &resources["resourceRules"] {
+            // Without rules of its own it matches all that the policy matches.
+            none if is_empty_list(none) => Ok(()),
+            rules => self.rules_cover("matchResources", rules),
         }
-        self.rules_cover("matchResources", &resources["resourceRules"])
     }
 
     /// Checks that these rules match each request that the shipped ones match.
@@ -144,11 +127,8 @@ impl Shipped {
                         && has("apiVersions", &["*", version])
                         && has("operations", &["*", operation])
                 };
-                if !list(live).iter().any(covers) {
-                    let rule =
-                        format!("{operation} of every one of {resource}.{group} in apiVersion {version}");
-                    return Err(Flaw::Rule(place, rule));
-                }
+                let of = format!("{operation} of every one of {resource}.{group} in apiVersion {version}");
+                must(list(live).iter().any(covers), || Flaw::Rule(place, of))?;
             }
         }
         Ok(())
@@ -161,36 +141,28 @@ fn matches(place: &'static str, matches: &Value) -> Result<(), Flaw> {
         ["excludeResourceRules", "matchPolicy", "namespaceSelector", "objectSelector", "resourceRules"];
     knows(place, matches, &known)?;
     // Exact is narrower: it does not match requests through another group or version.
-    if !is_default(&matches["matchPolicy"], "Equivalent") {
-        return Err(Flaw::Differs(format!("{place}.matchPolicy"), "Equivalent"));
-    }
+    let differs = |field, wanted| Flaw::Differs(format!("{place}.{field}"), wanted);
+    must(is_default(&matches["matchPolicy"], "Equivalent"), || differs("matchPolicy", "Equivalent"))?;
     let is_everything = |selector: &Value| {
         unknown_field(selector, &["matchExpressions", "matchLabels"]).is_none()
             && is_empty_list(&selector["matchExpressions"])
             && (selector["matchLabels"].is_null() || selector["matchLabels"] == json!({}))
     };
-    let not_empty = |field| Err(Flaw::Differs(format!("{place}.{field}"), "empty"));
     for selector in ["namespaceSelector", "objectSelector"] {
-        if !is_everything(&matches[selector]) {
-            return not_empty(selector);
-        }
+        must(is_everything(&matches[selector]), || differs(selector, "empty"))?;
     }
-    if !is_empty_list(&matches["excludeResourceRules"]) {
-        return not_empty("excludeResourceRules");
-    }
-    Ok(())
+    let excluded = &matches["excludeResourceRules"];
+    must(is_empty_list(excluded), || differs("excludeResourceRules", "empty"))
 }
 
 /// Each group, version, resource and operation that a shipped rule names.
 fn combinations(rule: &Value) -> Vec<(&str, &str, &str, &str)> {
-    let words = |field: &str| list(&rule[field]).iter().filter_map(Value::as_str).collect::<Vec<_>>();
+    let words = |field: &str| list(&rule[field]).iter().filter_map(Value::as_str);
     let mut all = Vec::new();
     for group in words("apiGroups") {
         for version in words("apiVersions") {
             for resource in words("resources") {
-                all.extend(
-                    words("operations").into_iter().map(|operation| (group, version, resource, operation)),
-                );
+                all.extend(words("operations").map(|operation| (group, version, resource, operation)));
             }
         }
     }
@@ -203,6 +175,10 @@ fn is_unlimited(rule: &Value) -> bool {
     unknown_field(rule, &known).is_none()
         && is_empty_list(&rule["resourceNames"])
         && (rule["scope"].is_null() || rule["scope"] == "*" || rule["scope"] == "Namespaced")
+}
+
+fn must(holds: bool, or: impl FnOnce() -> Flaw) -> Result<(), Flaw> {
+    if holds { Ok(()) } else { Err(or()) }
 }
 
 fn list(value: &Value) -> &[Value] {

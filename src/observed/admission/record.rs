@@ -22,17 +22,16 @@ const LONGEST_RECORD: usize = 1024;
 /// The longest uid, in bytes: those of the API server have 36.
 const LONGEST_UID: usize = 64;
 
-/// One state of one object: each change of its spec makes another, and none ever comes back.
+/// One state of one object, as `UID/GENERATION`: each change of its spec makes another, and none ever comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// `metadata.uid`.
     pub uid: Box<str>,
-    /// `metadata.generation`, at least 1.
+    /// At least 1.
     pub generation: i64,
 }
 
 impl Pair {
-    /// That of an object; `None` if its uid or generation cannot be read.
+    /// `None` if its uid or generation cannot be read.
     pub fn of(object: &Lenient) -> Option<Self> {
         Self::new(object.text("uid")?, object.generation()?)
     }
@@ -43,7 +42,6 @@ impl Pair {
     }
 }
 
-/// `UID/GENERATION`.
 impl std::fmt::Display for Pair {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}/{}", self.uid, self.generation)
@@ -53,7 +51,6 @@ impl std::fmt::Display for Pair {
 /// Since when an object has been as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The object, as it is.
     pub pair: Pair,
     /// At least since then; whole seconds.
     pub since: Timestamp,
@@ -90,9 +87,7 @@ impl Entry {
 /// The record of policy and binding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Of the policy.
     pub policy: Option<Entry>,
-    /// Of the binding.
     pub binding: Option<Entry>,
 }
 
@@ -108,11 +103,11 @@ impl Record {
 
     /// The annotation, if there is anything to record.
     pub fn write(&self) -> Option<String> {
-        let parts = [("policy", &self.policy), ("binding", &self.binding)];
-        let parts =
-            parts.into_iter().filter_map(|(part, entry)| Some((part.to_owned(), entry.as_ref()?.write())));
-        let parts: Map<_, _> = parts.collect();
-        (!parts.is_empty()).then(|| Value::Object(parts).to_string())
+        let both = [("policy", &self.policy), ("binding", &self.binding)];
+        let entries =
+            both.into_iter().filter_map(|(part, entry)| Some((part.into(), entry.as_ref()?.write())));
+        let entries: Map<_, _> = entries.collect();
+        (!entries.is_empty()).then(|| Value::Object(entries).to_string())
     }
 }
 

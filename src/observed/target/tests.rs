@@ -16,7 +16,7 @@ fn target(spec: &Value, status: &Value) -> Target {
 
 #[test]
 fn every_state_is_read_and_absence_is_unknown() {
-    for state in State::ALL {
+    for &state in State::ALL {
         assert_eq!(target(&json!({}), &json!({"state": state.word()})).state, Ok(state));
     }
     for none in [json!({}), json!(null), json!({"state": null})] {

@@ -59,10 +59,6 @@ pub const fn verb(target: TargetStatus) -> &'static str {
     }
 }
 
-pub(super) fn of_kind(kind: Kind) -> Labels<1> {
-    [("kind", kind.name().into())]
-}
-
 pub(super) fn of_resource(resource: impl Into<Cow<'static, str>>) -> Labels<1> {
     [("resource", resource.into())]
 }

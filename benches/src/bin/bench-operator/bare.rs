@@ -8,7 +8,7 @@ use std::{
 use ai_api_operator::{
     api::{Kind, TargetStatus},
     client::{Failure, send},
-    observed::target::Observed,
+    observed::Observed,
 };
 use kube::{
     Client, Resource,

@@ -8,7 +8,7 @@ use std::{
 use ai_api_operator::{
     api::{BulkUpdate, Kind},
     client::send,
-    observed::target::Observed,
+    observed::Observed,
 };
 use kube::{
     Api, Client, Resource,

@@ -88,7 +88,7 @@ pub(super) fn delete(object: Target) -> Option<Target> {
 fn actions() -> impl Strategy<Value = Action> {
     let slot = || 0..ITEMS;
     let change = prop_oneof![
-        4 => select(&State::ALL[..]).prop_map(Change::State),
+        4 => select(State::ALL).prop_map(Change::State),
         1 => Just(Change::Garble),
         1 => Just(Change::AskToStop),
         1 => Just(Change::Delete),

@@ -12,12 +12,12 @@ use crate::{
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, Reason, State, TargetStatus},
     bulk_update::{
         apply::Outgoing,
-        decide::{Decision, decide, is_older},
+        decide::{Decision, decide, eligible::is_older},
         facts::{Deadline, Gate, Gates, Observation, Rules},
         fixtures::{OWN, at, bulk},
         request::Request,
         status::status,
-        work::{Accepted, Answer, Entry, Phase, Work},
+        work::{Answer, Entry, Phase, Work},
     },
     client::{Failure, clock::Now},
     observed::{admission::Admission, target::Target},
@@ -264,7 +264,7 @@ impl Cluster {
     }
 
     /// A write reaches the API server.
-    fn land(&mut self, write: &Write) -> Result<Accepted, Failure> {
+    fn land(&mut self, write: &Write) -> Result<Option<Target>, Failure> {
         let slot = slot(&self.work, write.at);
         let refused = |code| Err(Failure::Refused { code, message: "no".into(), retry_after: None });
         let Some(object) = self.objects[slot].clone() else { return refused(404) };
@@ -290,7 +290,7 @@ impl Cluster {
             TargetStatus::Deleted => delete(object),
         };
         self.put(slot, left);
-        Ok(self.objects[slot].clone().map_or(Accepted::Gone, Accepted::Left))
+        Ok(self.objects[slot].clone())
     }
 
     fn crash(&mut self) {

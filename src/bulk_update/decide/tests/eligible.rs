@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Ineligible, ItemPlanning, plan_item, verdict},
+        decide::{ItemPlanning, eligible::Ineligible, plan_item, verdict},
         facts::{Lookup, Obstacle, Rules},
         fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target, unread},
         request::{Item, Request},
@@ -94,7 +94,7 @@ fn a_wrong_state_says_which_it_is_and_which_the_verb_takes() {
         _ => "only STOPPED, DEAD or UNKNOWN can be deleted",
     };
     for (kind, verb) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|verb| (kind, verb))) {
-        for (state, rules) in State::ALL.into_iter().flat_map(|s| [(s, STRICT), (s, LENIENT)]) {
+        for (state, rules) in State::ALL.iter().copied().flat_map(|s| [(s, STRICT), (s, LENIENT)]) {
             let (request, target) = (request(kind, verb), target(state));
             if let Err(why) = verdict(&request, &request.items[0], Some(&target), rules) {
                 assert_eq!(why.reason(), Reason::WrongState);
@@ -257,7 +257,7 @@ fn an_id_that_cannot_be_a_name_is_not_found_without_a_look() {
 }
 
 fn every_object() -> impl Iterator<Item = Option<Target>> {
-    let states = State::ALL.into_iter().map(target);
+    let states = State::ALL.iter().copied().map(target);
     let odd: [fn(&mut Target); 4] = [
         |t| t.state = Err("?".into()),
         |t| t.terminating = true,

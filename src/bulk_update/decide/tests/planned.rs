@@ -228,7 +228,7 @@ fn what_is_as_it_was_planned_is_written_to_as_it_was_seen() {
 
 #[test]
 fn what_is_accepted_says_how_far_it_is() {
-    for state in State::ALL {
+    for &state in State::ALL {
         let case = Case::with(TargetStatus::Stopped, |case| {
             case.object = Some(Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) });
         });

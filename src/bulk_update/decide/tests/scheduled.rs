@@ -45,7 +45,7 @@ const LOOKS: [fn(Option<Target>) -> Lookup; 2] = [cached, live];
 #[test]
 fn a_stop_settles_when_it_is_seen_to_have_taken_hold_and_not_before() {
     let stop = scheduled(TargetStatus::Stopped);
-    for (state, lookup) in State::ALL.into_iter().flat_map(|state| LOOKS.map(|lookup| (state, lookup))) {
+    for (state, lookup) in State::ALL.iter().copied().flat_map(|state| LOOKS.map(|lookup| (state, lookup))) {
         let lookup = lookup(Some(stopping(state)));
         for deadline in [Deadline::Ahead, Deadline::NotAfter, Deadline::Active] {
             let found = step(&stop, &lookup, deadline);
@@ -141,7 +141,7 @@ fn an_absence_settles_once_a_live_read_or_a_watch_has_said_so() {
 #[test]
 fn a_deleted_object_that_lingers_stays_scheduled() {
     let item = scheduled(TargetStatus::Deleted);
-    for state in State::ALL {
+    for &state in State::ALL {
         for lookup in LOOKS {
             let lingers = Target { terminating: true, ..target(state) };
             assert_eq!(step(&item, &lookup(Some(lingers)), Deadline::Ahead), Step::Hold(None), "{state:?}");
@@ -197,7 +197,7 @@ fn a_read_that_fails_is_told() {
 #[test]
 fn an_end_stays_what_it_is() {
     let lookups = || {
-        let objects = State::ALL.into_iter().map(|s| Some(target(s))).chain([None]);
+        let objects = State::ALL.iter().copied().map(|s| Some(target(s))).chain([None]);
         objects.flat_map(|o| [cached(o.clone()), live(o)]).chain([Lookup::Failed(unread("503"))])
     };
     for (result, verb) in [ItemResult::Eligible, ItemResult::Settled, ItemResult::Refused, ItemResult::Failed]
