@@ -55,7 +55,7 @@ struct Tracked {
 enum State {
     /// A task reconciles it or is about to end; and what follows then.
     Underway { task: Id, current: watch::Sender<Current>, next: Option<Box<Next>> },
-    /// It has finished; what is left to do for the object itself goes on while `rest` is held.
+    /// It has finished; what is left to do for the object itself continues while `rest` is held.
     Finished { rest: Option<Cleanup> },
     /// It cannot be read (or exceeds the bounds), and no task runs for it. Its conditions are being written, as they
     /// were `earlier` times before.

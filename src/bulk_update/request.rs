@@ -200,7 +200,7 @@ pub fn item_status(item: &Item, result: ItemResult) -> ItemStatus {
 }
 
 /// The entry of an item whose record is missing or does not match the request: without a plan on record nothing is
-/// written, whoever removed it.
+/// written, no matter who removed it.
 pub fn without_record(item: &Item) -> ItemStatus {
     ItemStatus {
         reason: Some(Reason::OutcomeUnknown),

@@ -1,7 +1,7 @@
 //! Slots: how many requests may be in flight at once, and who is next if more are waiting.
 //!
-//! Free slots go round-robin over the namespaces that wait for one, and within a namespace over its BulkUpdates. Whoever holds the
-//! fewest slots is first, and among several the one that has not had its turn in this round: so a namespace whose requests are slow
+//! Free slots go round-robin over the namespaces that wait for one, and within a namespace over its BulkUpdates. The one with the
+//! fewest slots is first, and among several the one that has not had its turn in this round, so a namespace whose requests are slow
 //! does not end up with all the slots.
 
 use std::{
@@ -79,7 +79,7 @@ impl Drop for Slot {
 
 #[derive(Debug)]
 struct State {
-    /// While there are any, nobody waits: whoever joins gets one at once.
+    /// While there are any, no request waits: one that joins gets a slot at once.
     free: usize,
     /// The number of the last turn or place in the queue.
     turns: u64,

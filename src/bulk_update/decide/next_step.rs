@@ -148,7 +148,7 @@ impl Planned<'_> {
                 (UnresolvedWrite::Guarded(_) | UnresolvedWrite::Unknown, _) => true,
             };
             let refused = progress.unresolved == UnresolvedWrite::Rejected;
-            // Whoever may not write may lack the right to read, too.
+            // Without the right to write, the right to read may be missing, too.
             let can_be_read = reason != Reason::Forbidden;
             return match lookup {
                 // The object decides; it is read until that succeeds or a deadline passes.

@@ -132,14 +132,14 @@ fn pass(work: &mut Work, lookup: Lookup) -> Option<String> {
 async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
     let target = || eligible(TargetStatus::Stopped);
     let mut work = work_of(&planned(TargetStatus::Stopped));
-    let told = "cannot write to Execution churn-model-v3: 503: not now";
+    let expected = "cannot write to Execution churn-model-v3: 503: not now";
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None);
     work.entry_mut(0).progress.write_failed(&refused(CONFLICT), "10");
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None, "one conflict is ordinary");
     for _ in 0..3 {
         work.entry_mut(0).progress.write_failed(&refused(503), "10");
         for _ in 0..3 {
-            assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), Some(told));
+            assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), Some(expected));
         }
         tokio::time::advance(Duration::from_secs(10)).await;
         work.entry_mut(0).read(Err(refused(500)));
@@ -149,7 +149,7 @@ async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
         }
         tokio::time::advance(Duration::from_secs(10)).await;
         work.entry_mut(0).read(Ok(Some(target())));
-        assert_eq!(pass(&mut work, live(Some(target()))).as_deref(), Some(told));
+        assert_eq!(pass(&mut work, live(Some(target()))).as_deref(), Some(expected));
     }
     work.entry_mut(0).accepted(None);
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None);

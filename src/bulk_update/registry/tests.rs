@@ -47,7 +47,7 @@ async fn what_is_gone_is_not_taken_up_again_by_an_old_event() {
     registry.apply(bulk("first"), 0, false);
     assert_eq!(registry.tasks.len(), 1, "it was taken up again");
     registry.apply(bulk("second"), 0, false);
-    assert_eq!(registry.tasks.len(), 2, "one made anew under the name is another");
+    assert_eq!(registry.tasks.len(), 2, "an object created again under the same name is another one");
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn the_end_is_known_also_where_its_event_was_lost_but_not_what_has_changed
         registry.apply(at(seen, None), 0, false);
         let task = task(&registry).unwrap();
         registry.ended(Ok((task, (name(), Finished::read(&end)))));
-        let State::Finished { rest } = &registry.tracked[&name()].state else { panic!("it is over") };
+        let State::Finished { rest } = &registry.tracked[&name()].state else { panic!("it has finished") };
         assert_eq!(rest.is_some(), known, "{seen}");
     }
 }

@@ -135,7 +135,7 @@ fn nothing_in_the_metadata_keeps_a_bulk_update_from_being_carried_out() {
 #[test]
 fn what_is_wrong_in_the_spec_is_told_and_its_time_to_live_is_read_all_the_same() {
     let deep = deep();
-    for (path, value, told) in [
+    for (path, value, expected) in [
         (
             "/spec/executions/0/targetStatus",
             "\"EXPLODED\"",
@@ -155,7 +155,7 @@ fn what_is_wrong_in_the_spec_is_told_and_its_time_to_live_is_read_all_the_same()
     ] {
         for Stored { bulk, flaw } in in_each_way(&with(path, value)) {
             let flaw = flaw.unwrap();
-            assert!(flaw.starts_with(told), "{path}: {flaw}");
+            assert!(flaw.starts_with(expected), "{path}: {flaw}");
             assert_eq!(bulk.spec.ttl_seconds_after_finished, Some(60), "{path}");
             assert!(bulk.spec.executions.is_none());
         }

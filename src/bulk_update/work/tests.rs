@@ -202,8 +202,9 @@ async fn of_many_failures_the_first_ones_are_told_and_all_are_tried_again() {
         entry.progress.write_failed(&refused(503), "10");
     }
     work.limit_errors();
-    let told: Vec<_> = work.entries.iter().filter_map(Entry::waits_for).map(|why| why.to_string()).collect();
-    assert_eq!(told, [0, 1].map(|n| format!("cannot write to Execution item-{n}: 503: no")));
+    let reported: Vec<_> =
+        work.entries.iter().filter_map(Entry::waits_for).map(|why| why.to_string()).collect();
+    assert_eq!(reported, [0, 1].map(|n| format!("cannot write to Execution item-{n}: 503: no")));
     for entry in &work.entries {
         assert_eq!(waits(entry), Some(Duration::from_millis(100)));
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(10));

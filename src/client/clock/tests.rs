@@ -20,7 +20,7 @@ fn answer(server: i64, there: u64, instant: u64, back: u64) -> Offset {
     Offset::of(date, ms(instant - there), ms(instant + back))
 }
 
-fn told(state: &State, instant: u64) -> (i64, i64) {
+fn bounds(state: &State, instant: u64) -> (i64, i64) {
     let now = state.at(ms(instant), at(0));
     let since = |time: Timestamp| time.as_millisecond() - at(0).as_millisecond();
     (since(now.earliest), since(now.latest))
@@ -29,12 +29,12 @@ fn told(state: &State, instant: u64) -> (i64, i64) {
 #[test]
 fn one_answer_leaves_a_second_and_the_time_that_it_took() {
     let mut state = State::default();
-    assert_eq!(told(&state, 500), (0, 0), "its own clock, for want of an answer");
+    assert_eq!(bounds(&state, 500), (0, 0), "its own clock, for want of an answer");
     // At 7.3 s by the server's clock, which says 7; asked 200 ms before that, answered 100 ms later.
     state.take_in(answer(7300, 200, 10_000, 100));
-    assert_eq!(told(&state, 10_100), (7000, 8300));
+    assert_eq!(bounds(&state, 10_100), (7000, 8300));
     // A minute later both have moved on by that, and by a thousandth of it apart.
-    assert_eq!(told(&state, 70_100), (67_000 - 60, 68_300 + 60));
+    assert_eq!(bounds(&state, 70_100), (67_000 - 60, 68_300 + 60));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn answers_narrow_it_down() {
     state.take_in(answer(7900, 0, 10_000, 0));
     state.take_in(answer(8050, 0, 10_150, 0));
     // The second began between the two.
-    assert_eq!(told(&state, 10_150), (8000, 8150));
+    assert_eq!(bounds(&state, 10_150), (8000, 8150));
 }
 
 #[test]
@@ -51,15 +51,15 @@ fn one_answer_that_contradicts_changes_nothing_and_two_that_agree_do() {
     for other in [-3_700_000, -2000, 2000, 3_700_000, 200_000_000_000] {
         let mut state = State::default();
         state.take_in(answer(7300, 0, 10_000, 0));
-        let before = told(&state, 10_020);
+        let before = bounds(&state, 10_020);
         state.take_in(answer(7310 + other, 0, 10_010, 0));
-        assert_eq!(told(&state, 10_020), before, "{other}");
+        assert_eq!(bounds(&state, 10_020), before, "{other}");
         // The next one of the first confirms what is known.
         state.take_in(answer(7320, 0, 10_020, 0));
         state.take_in(answer(7330 + other, 0, 10_030, 0));
-        assert!(told(&state, 10_030).1 < 9000, "{other}");
+        assert!(bounds(&state, 10_030).1 < 9000, "{other}");
         state.take_in(answer(7340 + other, 0, 10_040, 0));
-        let (earliest, latest) = told(&state, 10_040);
+        let (earliest, latest) = bounds(&state, 10_040);
         assert!(earliest <= 7340 + other && 7340 + other <= latest && latest - earliest <= 1100, "{other}");
     }
 }
@@ -104,15 +104,15 @@ fn the_skew_is_what_is_certain_of_it() {
     for (earliest, latest, own, skew) in
         [(0, 1000, 0, 0), (0, 1000, 500, 0), (0, 1000, -45_000, 45_000), (0, 1000, 46_000, -45_000)]
     {
-        let told = now(earliest, latest, own).skew();
-        assert_eq!(told, SignedDuration::from_millis(skew), "{own}");
+        let actual = now(earliest, latest, own).skew();
+        assert_eq!(actual, SignedDuration::from_millis(skew), "{own}");
     }
 }
 
 #[test]
 fn a_skew_is_remarked_only_where_it_has_decided() {
-    let told = now(100_000, 101_000, 10_000).remark(at(60_000));
-    assert_eq!(told.as_deref(), Some("by the API server's clock, which is 90 s ahead of the operator's"));
+    let message = now(100_000, 101_000, 10_000).remark(at(60_000));
+    assert_eq!(message.as_deref(), Some("by the API server's clock, which is 90 s ahead of the operator's"));
     // By either clock it has passed; there is none to speak of; this machine's is ahead.
     for (now, deadline) in [
         (now(100_000, 101_000, 10_000), at(5000)),
@@ -142,11 +142,11 @@ proptest! {
             state.take_in(answer(server(instant), there, instant, back));
             prop_assert_eq!(state.rival, None);
             instant += back;
-            let (earliest, latest) = told(&state, instant);
+            let (earliest, latest) = bounds(&state, instant);
             // A millisecond is what the test's own arithmetic loses.
             prop_assert!(earliest <= server(instant) + 1 && server(instant) <= latest + 1);
         }
-        let (earliest, latest) = told(&state, instant + later);
+        let (earliest, latest) = bounds(&state, instant + later);
         let time = server(instant + later);
         prop_assert!(earliest <= time + 1 && time <= latest + 1, "{earliest} {time} {latest}");
     }

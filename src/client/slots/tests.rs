@@ -124,7 +124,7 @@ async fn many_namespaces_have_their_turns_in_rounds() {
     }
     sleep(Duration::from_millis(500)).await;
     let turns = turns.lock().unwrap();
-    // The first turns go to whoever is there first.
+    // The first turns go to those that arrive first.
     for round in turns[5..].chunks_exact(NAMES.len()) {
         let mut round = round.to_vec();
         round.sort_unstable();
@@ -176,8 +176,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whoever comes, looks, and goes, in whatever order: never more than there are slots in hand, none lost, and none free
-    /// while somebody waits; and all who stay have their turn in the end.
+    /// However requests arrive, wait and leave: never more slots are held than there are, none is lost, and none is free
+    /// while a request waits; each that stays gets its turn in the end.
     #[test]
     fn no_slot_is_lost_or_idle_while_somebody_waits(count in 1..5usize, acts in acts()) {
         let slots = Slots::new(count);

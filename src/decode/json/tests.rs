@@ -70,16 +70,16 @@ fn what_is_wrong_in_a_part_is_told_with_its_place() {
     struct Item {
         id: String,
     }
-    let told = |text: &str| part::<Part>(Some(&raw(text)), "spec").unwrap_err().to_string();
+    let message = |text: &str| part::<Part>(Some(&raw(text)), "spec").unwrap_err().to_string();
     assert_eq!(part::<Part>(None, "spec"), Ok(Part::default()));
     for none in ["7", "[]", r#"[[{"id": "x"}]]"#, "\"x\""] {
-        assert_eq!(told(none), "spec: it is not an object");
+        assert_eq!(message(none), "spec: it is not an object");
     }
     assert_eq!(
-        told(r#"{"items": [{"id": 7}]}"#),
+        message(r#"{"items": [{"id": 7}]}"#),
         "spec.items[0].id: invalid type: integer `7`, expected a string"
     );
-    assert_eq!(told(r#"{"items": [{}]}"#), "spec.items[0]: missing field `id`");
+    assert_eq!(message(r#"{"items": [{}]}"#), "spec.items[0]: missing field `id`");
 }
 
 /// Any JSON, as deep and as odd as may be.

@@ -48,7 +48,7 @@ fn follow(index: &Arc<Index>, namespace: &str, names: &[(Kind, &str)]) -> Follow
     index.follow(namespace, Arc::new(names), Vec::clone)
 }
 
-fn told<T>(following: &Following<T>) -> Vec<(Kind, String, What)> {
+fn reported<T>(following: &Following<T>) -> Vec<(Kind, String, What)> {
     let changes = following.mailbox().take();
     changes.into_iter().map(|c| (c.kind, c.name.to_string(), c.what)).collect()
 }
@@ -128,7 +128,7 @@ fn a_deletion_removes_that_object_and_no_other_under_the_name() {
     delete("u");
     assert_eq!(known(&index), None);
     delete("never-seen");
-    let what: Vec<_> = told(&following).into_iter().map(|(.., what)| what).collect();
+    let what: Vec<_> = reported(&following).into_iter().map(|(.., what)| what).collect();
     let deleted = |uid: &str| What::Deleted(uid.into());
     assert_eq!(what, [What::Updated, deleted("another"), deleted("u"), deleted("never-seen")]);
 }
@@ -145,7 +145,7 @@ fn a_new_list_drops_what_it_lacks_in_its_own_scope_only() {
         ["a", "b"].into_iter().filter(|name| index.get(kind, namespace, name).is_some()).collect()
     };
     let following = kinds.map(|kind| follow(&index, NS, &["a", "b", "never-seen"].map(|name| (kind, name))));
-    // It is not over until it is over, and what is unchanged stays without a word.
+    // A list counts only once it is complete; unchanged objects are not reported.
     let one = scope(Kind::Execution, Some(NS));
     index.take_in(&one, Event::Init);
     index.take_in(&one, Event::InitApply(object(NS, "b", "u", "9")));
@@ -155,11 +155,11 @@ fn a_new_list_drops_what_it_lacks_in_its_own_scope_only() {
     assert_eq!(names(Kind::Execution, "team-b"), ["a", "b"]);
     assert_eq!(names(Kind::Deployment, NS), ["a", "b"]);
     // Also what was never seen here: somebody may have seen it otherwise.
-    let mut vanished = told(&following[0]);
+    let mut vanished = reported(&following[0]);
     vanished.sort_by(|a, b| a.1.cmp(&b.1));
     let expected = ["a", "never-seen"].map(|name| (Kind::Execution, name.into(), What::Vanished));
     assert_eq!(vanished, expected);
-    assert_eq!(told(&following[1]), []);
+    assert_eq!(reported(&following[1]), []);
 }
 
 #[test]
@@ -204,12 +204,12 @@ fn followers_are_told_just_what_they_follow() {
     index.take_in(&scope(Kind::Deployment, None), Event::Apply(object(NS, "b", "u", "9")));
     let (a, b) = ("a".to_owned(), "b".to_owned());
     assert_eq!(
-        told(&one),
+        reported(&one),
         [(Kind::Execution, a, What::Updated), (Kind::Deployment, b.clone(), What::Updated)]
     );
-    assert_eq!(told(&two), [(Kind::Execution, b, What::Updated)]);
-    assert_eq!(told(&elsewhere), []);
-    assert_eq!(told(&one), [], "what was taken is not told again");
+    assert_eq!(reported(&two), [(Kind::Execution, b, What::Updated)]);
+    assert_eq!(reported(&elsewhere), []);
+    assert_eq!(reported(&one), [], "what was taken is not reported again");
 }
 
 #[test]
@@ -219,10 +219,10 @@ fn the_same_news_twice_are_one() {
     for version in ["1", "2", "3"] {
         apply(&index, "u", version);
     }
-    assert_eq!(told(&following).len(), 1);
+    assert_eq!(reported(&following).len(), 1);
     // What is older brings none.
     apply(&index, "u", "2");
-    assert_eq!(told(&following), []);
+    assert_eq!(reported(&following), []);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn who_lets_go_is_told_no_more_and_leaves_nothing_behind() {
     drop(one);
     apply(&index, "u", "9");
     assert!(mailbox.take().is_empty());
-    assert_eq!(told(&two).len(), 1);
+    assert_eq!(reported(&two).len(), 1);
     drop(two);
     let inner = lock(&index.inner);
     assert!(inner.followed.is_empty() && inner.mailboxes.is_empty());

@@ -25,7 +25,7 @@ pub(super) enum Change {
     Garble,
     AskToStop,
     Delete,
-    Anew,
+    CreatedAgain,
 }
 
 /// What happens to a request.
@@ -92,7 +92,7 @@ fn actions() -> impl Strategy<Value = Action> {
         1 => Just(Change::Garble),
         1 => Just(Change::AskToStop),
         1 => Just(Change::Delete),
-        1 => Just(Change::Anew),
+        1 => Just(Change::CreatedAgain),
     ];
     let fate = prop_oneof![
         5 => Just(Fate::Answered),

@@ -123,8 +123,8 @@ impl Cluster {
         let now = at(self.now).as_second();
         let object = self.objects[slot].clone();
         let changed = match (change, object) {
-            (Change::Anew, _) => Some(Target {
-                uid: format!("anew-{}", self.version).into(),
+            (Change::CreatedAgain, _) => Some(Target {
+                uid: format!("again-{}", self.version).into(),
                 created: now,
                 ..crate::bulk_update::fixtures::target(State::Running)
             }),

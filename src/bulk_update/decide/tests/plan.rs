@@ -62,13 +62,13 @@ fn a_request_is_planned_item_by_item_in_its_order() {
         let mut lookups = lookups(&request, cached);
         lookups[1] = live(Some(target(State::Running)));
         let Planning::Planned(entries) = made(&request, &lookups, &OPEN, 1) else { panic!("not planned") };
-        let told: Vec<_> = entries
+        let reported: Vec<_> = entries
             .iter()
             .map(|plan| &plan.record)
             .map(|e| (&*e.id, e.target_status, e.result, e.reason))
             .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 ("exec-1", TargetStatus::Stopped, result, None),
                 ("exec-2", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState)),
@@ -246,7 +246,7 @@ fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_
 #[test]
 fn that_the_clocks_differ_is_told_where_it_has_decided() {
     let behind = |seconds| Now { own: at(seconds - 90), ..at(seconds).into() };
-    let told = "by the API server's clock, which is 90 s ahead of the operator's";
+    let expected = "by the API server's clock, which is 90 s ahead of the operator's";
     for more in [json!({"startingDeadlineSeconds": 20}), json!({"notAfter": at(20).to_string()})] {
         let request = request(&more);
         let message =
@@ -254,7 +254,7 @@ fn that_the_clocks_differ_is_told_where_it_has_decided() {
                 Planning::Reject(why) => why.to_string(),
                 other => panic!("{other:?}"),
             };
-        assert!(message(behind(30)).contains(told), "{}", message(behind(30)));
+        assert!(message(behind(30)).contains(expected), "{}", message(behind(30)));
         for now in [behind(200), at(30).into()] {
             assert!(!message(now).contains("clock"), "{}", message(now));
         }
@@ -269,7 +269,7 @@ fn that_the_clocks_differ_is_told_where_it_has_decided() {
     ] {
         assert_eq!(
             deadline.remark(&request, start, behind(30)).as_deref(),
-            remarks.then_some(told),
+            remarks.then_some(expected),
             "{deadline:?}"
         );
     }
