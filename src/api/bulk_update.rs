@@ -94,7 +94,7 @@ pub struct BulkUpdateSpec {
     ))]
     // The API server accepts a list in place of a string with a format, and then rejects every write of the status, unless a rule
     // has evaluated the field at creation.
-    #[x_kube(validation = Rule::new("self == self").message("notAfter is a text, such as 2026-12-31T00:00:00Z"),
+    #[x_kube(validation = Rule::new("self == self").message("notAfter must be a string such as 2026-12-31T00:00:00Z"),
         validation = immutable("notAfter", ANOTHER))]
     pub not_after: Option<Time>,
 
