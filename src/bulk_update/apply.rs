@@ -17,7 +17,7 @@ use crate::{
         context::{Context, Latest},
         facts::Deadline,
         request::{Item, Request},
-        work::{Answer, Intent, Work},
+        work::{Accepted, Answer, Intent, Work},
     },
     client::{Failure, requests, slots::Slot},
     observed::target::{self, Observed, Target},
@@ -176,12 +176,7 @@ async fn write(ctx: &Context, request: &Request, item: &Item, target: &Target) -
     Answer::Written(target.resource_version.clone(), outcome)
 }
 
-async fn stop(
-    ctx: &Context,
-    request: &Request,
-    item: &Item,
-    target: &Target,
-) -> Result<Option<Target>, Failure> {
+async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
     let mut status = json!({
         "targetStatus": "STOPPED",
         "stopRequest": {
@@ -198,21 +193,16 @@ async fn stop(
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
     let url = target::url(item.kind, &request.namespace);
     let answer = requests::patch_status(&ctx.client, url, &item.id, &patch).await?;
-    target::answered(&item.id, &answer).map(Some)
+    target::answered(&item.id, &answer).map(Accepted::Left)
 }
 
-async fn delete(
-    ctx: &Context,
-    request: &Request,
-    item: &Item,
-    target: &Target,
-) -> Result<Option<Target>, Failure> {
+async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
     let url = target::url(item.kind, &request.namespace);
     let (uid, version) = (&target.uid, &target.resource_version);
     let answer: Observed = requests::delete(&ctx.client, url, &item.id, uid, version).await?;
     // The API server answers with the object if it has finalizers, else with a Status.
     if answer.is_status() {
-        return Ok(None);
+        return Ok(Accepted::Gone);
     }
-    target::answered(&item.id, &answer).map(Some)
+    target::answered(&item.id, &answer).map(Accepted::Left)
 }

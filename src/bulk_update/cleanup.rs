@@ -61,6 +61,7 @@ impl Cleanup {
 
 /// The next chore. The event of its change brings the one after that.
 enum Chore {
+    /// Report this generation, with these conditions.
     Acknowledge(i64, Vec<Condition>),
     Expire,
 }
@@ -96,6 +97,7 @@ async fn persist(ctx: &Context, identity: &Identity, chore: &Chore) {
     }
 }
 
+/// How long to wait before attempt `attempt`.
 fn wait(failure: &Failure, attempt: u32) -> Duration {
     match failure.next() {
         Next::Retry => failure.wait(attempt),

@@ -82,10 +82,12 @@ pub struct Latest {
 }
 
 impl Latest {
+    /// Whether no new work may be started, because of a shutdown, too.
     pub fn stopped(&self) -> bool {
         self.current.borrow().stopped || self.shutdown.is_cancelled()
     }
 
+    /// Waits until it was deleted, is terminating, or cannot be read any more.
     pub async fn until_stopped(&mut self) {
         while !self.current.borrow_and_update().stopped {
             self.changed().await;

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     api::{ItemResult, Kind, Reason},
     bulk_update::{
-        facts::{Deadline, Gate, Observation, Obstacle, Rejection, Rules},
+        facts::{Deadline, Gate, MissedDeadline, Observation, Obstacle, Rejection, Rules},
         request::{Request, Start},
         work::{Entry, ItemPlan, Phase, Plan, Work},
     },
@@ -38,6 +38,7 @@ pub struct Decision {
     pub writes: Vec<(usize, Arc<Target>)>,
     /// Whether another pass can make progress once this one is recorded.
     pub again: bool,
+    /// Whether something has to be waited for.
     pub blocked: bool,
 }
 
@@ -149,10 +150,9 @@ pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules
 
 fn too_late(request: &Request, now: Now) -> Option<Rejection> {
     let (deadline, time) = if request.not_after_has_passed(now) {
-        ("notAfter has passed", request.not_after.unwrap_or_default())
+        (MissedDeadline::NotAfter, request.not_after.unwrap_or_default())
     } else if now.earliest >= request.starting_deadline {
-        let missed = "it was not planned within startingDeadlineSeconds of its creation";
-        (missed, request.starting_deadline)
+        (MissedDeadline::Starting, request.starting_deadline)
     } else {
         return None;
     };

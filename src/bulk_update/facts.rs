@@ -113,13 +113,24 @@ pub enum Rejection {
     /// A deadline passed before it was planned; with a note where this machine's clock disagrees with the API server's.
     #[error("{deadline}{}: nothing was done; create a new BulkUpdate if it is still wanted",
         .1.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default(), deadline = .0)]
-    TooLate(&'static str, Option<String>),
+    TooLate(MissedDeadline, Option<String>),
     /// The admission policy was not in force, or not long enough, when it was created.
     #[error(
         "it was created before the admission policy had been in force for 10 s, so its author's permissions were never checked: \
         nothing was done; create a new BulkUpdate if it is still wanted"
     )]
     NotAuthorized,
+}
+
+/// A deadline that passed before a BulkUpdate was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum MissedDeadline {
+    /// `notAfter`.
+    #[strum(to_string = "notAfter has passed")]
+    NotAfter,
+    /// `startingDeadlineSeconds` after its creation.
+    #[strum(to_string = "it was not planned within startingDeadlineSeconds of its creation")]
+    Starting,
 }
 
 impl Rejection {

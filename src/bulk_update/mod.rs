@@ -30,7 +30,7 @@ pub use self::{
     context::Context,
     decide::{Planning, plan, verdict},
     events::Events,
-    facts::{Gate, Gates, Observation, Obstacle, Rejection, Rules},
+    facts::{Gate, Gates, MissedDeadline, Observation, Obstacle, Rejection, Rules},
     registry::Registry,
     request::Request,
     status::status,

@@ -31,6 +31,7 @@ const LONGEST_UID: usize = 64;
 pub struct Request {
     pub(super) namespace: String,
     pub(super) name: String,
+    /// The key of all work for it.
     pub(super) uid: Box<str>,
     /// When it was created, in whole seconds.
     pub(super) created: Timestamp,
@@ -181,6 +182,7 @@ impl Request {
         Some(Duration::from_secs(seconds).saturating_sub(now.instant.saturating_sub(instant)))
     }
 
+    /// Whether `notAfter` may have passed, by the latest time that it can be.
     pub(super) fn not_after_has_passed(&self, now: Now) -> bool {
         self.not_after.is_some_and(|end| now.latest > end)
     }

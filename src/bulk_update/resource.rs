@@ -1,6 +1,5 @@
 //! Requests about a BulkUpdate itself.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::TypeMeta};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -30,25 +29,27 @@ pub async fn replace(
     if identity.shared {
         return patch(ctx, identity, &whole(status)).await;
     }
-    let metadata = ObjectMeta {
-        name: Some(identity.name.to_string()),
-        namespace: Some(identity.namespace.to_string()),
-        uid: Some(identity.uid.to_string()),
-        ..guard(identity)
+    let metadata = Metadata {
+        name: Some(&identity.name),
+        namespace: Some(&identity.namespace),
+        uid: Some(&identity.uid),
+        resource_version: &identity.resource_version,
     };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    let url = url(&identity.namespace);
-    let written = requests::replace(&ctx.client, url, &identity.name, Some("status"), &object).await;
-    written.map(|Written(version)| version)
+    let Written(version) =
+        requests::replace(&ctx.client, url(&identity.namespace), &identity.name, Some("status"), &object)
+            .await?;
+    Ok(version)
 }
 
 /// Patches a part of the status, with the same guard, and returns the new resource version. Fields that are null in
 /// `status` are removed.
 pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Box<str>, Failure> {
-    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata: guard(identity), status };
-    let url = url(&identity.namespace);
-    let written = requests::patch_status(&ctx.client, url, &identity.name, &object).await;
-    written.map(|Written(version)| version)
+    let metadata = Metadata { resource_version: &identity.resource_version, ..Metadata::default() };
+    let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
+    let Written(version) =
+        requests::patch_status(&ctx.client, url(&identity.namespace), &identity.name, &object).await?;
+    Ok(version)
 }
 
 /// Deletes it, guarded by its uid and resource version.
@@ -74,16 +75,25 @@ pub(super) fn whole(status: &BulkUpdateStatus) -> Value {
     whole
 }
 
+/// The body of a status write.
 #[derive(Debug, Serialize)]
 struct Body<'a, S> {
     #[serde(flatten)]
     types: TypeMeta,
-    metadata: ObjectMeta,
+    metadata: Metadata<'a>,
     status: &'a S,
 }
 
-fn guard(identity: &Identity) -> ObjectMeta {
-    ObjectMeta { resource_version: Some(identity.resource_version.to_string()), ..ObjectMeta::default() }
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    resource_version: &'a str,
 }
 
 /// The resource version in the answer to a write, whatever else the answer holds. An answer without one is an error,
@@ -95,8 +105,9 @@ impl<'de> Deserialize<'de> for Written {
         let raw = decode::json::anything(deserializer)?;
         let version = bare_metadata(decode::json::member(&raw, "metadata")).resource_version;
         let version = version.filter(|version| !version.is_empty());
-        let version = version.ok_or_else(|| D::Error::custom("it has no resourceVersion"))?;
-        Ok(Self(version.into()))
+        version
+            .map(|version| Self(version.into()))
+            .ok_or_else(|| D::Error::custom("it has no resourceVersion"))
     }
 }
 

@@ -51,11 +51,13 @@ pub struct Work {
     /// Its identity, at the resource version that has this status.
     identity: Identity,
     generation: i64,
+    /// `ttlSecondsAfterFinished` of that generation.
     time_to_live: Option<i32>,
     /// The last status that was sent and not answered.
     unanswered: Option<BulkUpdateStatus>,
     /// When this process started on it, or began to write its plan: the flag must have been read since.
     since: Instant,
+    /// When a write was last accepted.
     last_write: Option<Instant>,
     reading: usize,
     throttle: Throttle,
@@ -64,10 +66,19 @@ pub struct Work {
 #[derive(Debug)]
 pub enum Answer {
     Read(Result<Option<Target>, Failure>),
-    /// To a write, and the resource version that guarded it. Without an object, that is gone.
-    Written(Box<str>, Result<Option<Target>, Failure>),
+    /// To a write, and the resource version that guarded it.
+    Written(Box<str>, Result<Accepted, Failure>),
     /// A write that was not sent: a last check forbade it.
     NotSent,
+}
+
+/// What an accepted write returned.
+#[derive(Debug)]
+pub enum Accepted {
+    /// The object as it is now.
+    Left(Target),
+    /// Nothing: the object is gone.
+    Gone,
 }
 
 impl Work {
@@ -303,15 +314,17 @@ impl Work {
             }
             Answer::Written(_, Ok(accepted)) => {
                 let Some(record) = entry.record.clone() else { return true };
-                let record = match (&accepted, entry.item.target) {
-                    (None, _) => ItemStatus { result: ItemResult::Settled, ..record },
-                    (Some(target), TargetStatus::Stopped) => {
+                let (record, left) = match (accepted, entry.item.target) {
+                    (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
+                    (Accepted::Left(target), TargetStatus::Stopped) => {
                         entry.progress.written = target.version();
-                        accepted_stop(&record, target)
+                        (accepted_stop(&record, &target), Some(target))
                     }
-                    (Some(target), TargetStatus::Deleted) => accepted_delete(&record, target),
+                    (Accepted::Left(target), TargetStatus::Deleted) => {
+                        (accepted_delete(&record, &target), Some(target))
+                    }
                 };
-                entry.accepted(accepted);
+                entry.accepted(left);
                 entry.becomes(record, None);
                 self.last_write = Some(Instant::now());
                 return false;

@@ -25,6 +25,7 @@ use tracing::info;
 use crate::{
     client::{Cluster, clock::Clock},
     gateway::{metrics::Metrics, middleware::MAX_IN_FLIGHT, state::Gateway, tls::Certificate},
+    misconfigured::Misconfigured,
     observed::flag::CapabilityFlag,
     server::{BindAddress, LONG_HEAD, bounded, listen, probes},
 };
@@ -36,6 +37,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the command line does")]
 pub struct Settings {
+    /// The operator's, where the flag's ConfigMap is.
     pub namespace: String,
     pub meta_configmap: String,
     pub bind_address: BindAddress,
@@ -73,7 +75,7 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
         started: time::Instant::now(),
     });
     let certificate = OptionFuture::from(settings.tls.map(|(chain, key)| Certificate::load(chain, key)));
-    let certificate = certificate.await.transpose()?;
+    let certificate = certificate.await.transpose().map_err(|error| Misconfigured(error.to_string()))?;
     let tls = certificate.as_ref().map(|certificate| RustlsAcceptor::new(certificate.config.clone()));
     // The first modification needs the API server's time.
     let _ = gateway.flag.read_since(time::Instant::now()).await;

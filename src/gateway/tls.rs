@@ -5,10 +5,17 @@ use std::{convert::Infallible, io, path::PathBuf, time::Duration};
 use axum_server::tls_rustls::RustlsConfig;
 use tracing::{info, warn};
 
-use crate::misconfigured::Misconfigured;
-
 /// How often the files are read. Their contents are compared: their times say nothing where Kubernetes swaps a mounted Secret.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a certificate cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{} and {} are not a certificate chain and its key in PEM: {error}", files[0].display(), files[1].display())]
+    Unusable { files: [PathBuf; 2], error: io::Error },
+}
 
 /// A certificate chain and its key, in two PEM files.
 pub struct Certificate {
@@ -19,11 +26,14 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    pub async fn load(chain: PathBuf, key: PathBuf) -> Result<Self, Misconfigured> {
+    /// Loads it.
+    pub async fn load(chain: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
         let files = [chain, key];
         let loaded = read(&files)?;
         let [chain, key] = loaded.clone();
-        let config = RustlsConfig::from_pem(chain, key).await.map_err(|error| unusable(&files, &error))?;
+        let config = RustlsConfig::from_pem(chain, key)
+            .await
+            .map_err(|error| CertificateError::Unusable { files: files.clone(), error })?;
         Ok(Self { config, files, loaded })
     }
 
@@ -37,12 +47,14 @@ impl Certificate {
         }
     }
 
-    async fn reload(&mut self) -> Result<(), Misconfigured> {
+    async fn reload(&mut self) -> Result<(), CertificateError> {
         let new = read(&self.files)?;
         if new != self.loaded {
             let [chain, key] = new.clone();
-            let reloaded = self.config.reload_from_pem(chain, key).await;
-            reloaded.map_err(|error| unusable(&self.files, &error))?;
+            self.config
+                .reload_from_pem(chain, key)
+                .await
+                .map_err(|error| CertificateError::Unusable { files: self.files.clone(), error })?;
             info!("the certificate was reloaded");
             self.loaded = new;
         }
@@ -50,14 +62,9 @@ impl Certificate {
     }
 }
 
-fn read([chain, key]: &[PathBuf; 2]) -> Result<[Vec<u8>; 2], Misconfigured> {
+fn read([chain, key]: &[PathBuf; 2]) -> Result<[Vec<u8>; 2], CertificateError> {
     let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|error| Misconfigured(format!("cannot read {}: {error}", path.display())))
+        std::fs::read(path).map_err(|error| CertificateError::Unreadable { path: path.clone(), error })
     };
     Ok([read(chain)?, read(key)?])
-}
-
-fn unusable([chain, key]: &[PathBuf; 2], error: &io::Error) -> Misconfigured {
-    let (chain, key) = (chain.display(), key.display());
-    Misconfigured(format!("{chain} and {key} are not a certificate chain and its key in PEM: {error}"))
 }

@@ -23,7 +23,9 @@ use ai_api_operator::{
         BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ConditionReason, ItemResult,
         ItemStatus, Kind, Reason, State, TargetStatus, crds,
     },
-    bulk_update::{Obstacle, Phase, Rejection, Request, Rules, Work, status, unreadable, verdict},
+    bulk_update::{
+        MissedDeadline, Obstacle, Phase, Rejection, Request, Rules, Work, status, unreadable, verdict,
+    },
     client::{Failure, clock::Clock, leadership::Leadership},
     observed::Target,
     server::probes,
@@ -156,7 +158,7 @@ fn conditions() -> Conditions {
     for why in [
         Rejection::Disabled(kind, flag.clone()),
         Rejection::InvalidFlag(flag, String::new()),
-        Rejection::TooLate("notAfter has passed", None),
+        Rejection::TooLate(MissedDeadline::NotAfter, None),
         Rejection::NotAuthorized,
     ] {
         match why {

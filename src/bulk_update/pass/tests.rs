@@ -26,7 +26,7 @@ use crate::{
         request::Request,
         resource,
         status::status,
-        work::{Answer, ItemPlan, Phase, Plan, Progress, Work},
+        work::{Accepted, Answer, ItemPlan, Phase, Plan, Progress, Work},
     },
     client::Failure,
     observed::{
@@ -159,7 +159,7 @@ async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
 async fn an_accepted_delete_is_scheduled_at_once_because_there_may_be_no_next_decision() {
     let mut work = work_of(&planned(TargetStatus::Deleted));
     let left = Target { terminating: true, resource_version: "11".into(), ..eligible(TargetStatus::Deleted) };
-    assert!(!work.answered(0, Answer::Written("10".into(), Ok(Some(left)))));
+    assert!(!work.answered(0, Answer::Written("10".into(), Ok(Accepted::Left(left)))));
     assert_eq!(work.entries()[0].result(), Some(ItemResult::Scheduled));
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     bulk_update::{
-        facts::Rejection,
+        facts::{MissedDeadline, Rejection},
         finished::with_generation,
         fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry, off, unread},
         request::Request,
@@ -94,7 +94,7 @@ fn what_is_rejected_has_an_end_and_no_items() {
         ),
         (Rejection::InvalidFlag(flag(), "typo".into()), "MetaInvalid", "invalid the flag: typo"),
         (
-            Rejection::TooLate("notAfter has passed", Some("by its clock".into())),
+            Rejection::TooLate(MissedDeadline::NotAfter, Some("by its clock".into())),
             "DeadlineExceeded",
             "notAfter has passed (by its clock): nothing was done; create a new BulkUpdate if it is still wanted",
         ),

@@ -113,6 +113,7 @@ pub enum Read {
 
 #[derive(Clone, Debug, Default)]
 pub struct Failed {
+    /// The write was refused for good: it is not retried.
     pub refused: Option<(Reason, Arc<str>)>,
     /// Why the last read failed, until one succeeds.
     pub(super) read: Option<Box<str>>,

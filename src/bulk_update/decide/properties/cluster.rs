@@ -17,7 +17,7 @@ use crate::{
         fixtures::{OWN, at, bulk},
         request::Request,
         status::status,
-        work::{Answer, Entry, Phase, Work},
+        work::{Accepted, Answer, Entry, Phase, Work},
     },
     client::{Failure, clock::Now},
     observed::{admission::Admission, target::Target},
@@ -264,7 +264,7 @@ impl Cluster {
     }
 
     /// A write reaches the API server.
-    fn land(&mut self, write: &Write) -> Result<Option<Target>, Failure> {
+    fn land(&mut self, write: &Write) -> Result<Accepted, Failure> {
         let slot = slot(&self.work, write.at);
         let refused = |code| Err(Failure::Refused { code, message: "no".into(), retry_after: None });
         let Some(object) = self.objects[slot].clone() else { return refused(404) };
@@ -290,7 +290,7 @@ impl Cluster {
             TargetStatus::Deleted => delete(object),
         };
         self.put(slot, left);
-        Ok(self.objects[slot].clone())
+        Ok(self.objects[slot].clone().map_or(Accepted::Gone, Accepted::Left))
     }
 
     fn crash(&mut self) {
