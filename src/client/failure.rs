@@ -87,7 +87,11 @@ impl Failure {
 
     /// Whether a write that failed like this may have been carried out, or may still be.
     pub const fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::NoAnswer(_) | Self::Refused { code: 500.., .. })
+        match self {
+            Self::NoAnswer(_) => true,
+            Self::NotServed(_) | Self::NotSent(_) => false,
+            Self::Refused { code, .. } => *code >= 500,
+        }
     }
 
     /// Whether there is no such object.

@@ -105,7 +105,7 @@ pub enum Lost {
     /// The renew deadline has passed without an attempt.
     #[error("it was not renewed in time")]
     Late,
-    /// The last attempt failed.
+    /// The last attempt failed, or found that another replica holds the Lease.
     #[error(transparent)]
     NotRenewed(#[from] NotHeld),
 }

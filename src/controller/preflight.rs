@@ -25,58 +25,66 @@ use crate::{
     observed::admission::POLICY,
 };
 
+/// Why a check has failed.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(
+        "CustomResourceDefinitions are missing: {}; install them with: \
+         ai-api-operator crds | kubectl apply --server-side -f -",
+        .0.join(", ")
+    )]
+    Resources(Vec<String>),
+    #[error("permissions are missing: {}; grant what the roles in deploy/base grant{hint}", .missing.join(", "))]
+    Permissions { missing: Vec<String>, hint: &'static str },
+    #[error("the namespace {namespace} does not exist: create it, or name another one with {flag}")]
+    Namespace { namespace: String, flag: &'static str },
+    /// The API server could not tell.
+    #[error(transparent)]
+    Unknown(#[from] Failure),
+}
+
 /// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials is not.
 pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
     cluster.reach().await?;
     let mut attempt = 0;
-    loop {
-        match problem(client, settings).await {
-            Ok(problem) => return problem.map_or(Ok(()), |problem| Err(Misconfigured(problem))),
-            Err(failure) => {
-                cluster.permit(&failure)?;
-                attempt += 1;
-                warn!(%failure, "the preflight checks cannot be completed yet; trying again");
-                tokio::time::sleep(failure.wait(attempt)).await;
-            }
-        }
+    while let Err(problem) = run(client, settings).await {
+        let Problem::Unknown(failure) = problem else { return Err(Misconfigured(problem.to_string())) };
+        cluster.permit(&failure)?;
+        attempt += 1;
+        warn!(%failure, "the preflight checks cannot be completed yet; trying again");
+        tokio::time::sleep(failure.wait(attempt)).await;
     }
+    Ok(())
 }
 
-/// What is wrong, if anything is; fails if the API server cannot tell.
-async fn problem(client: &Client, settings: &Settings) -> Result<Option<String>, Failure> {
+async fn run(client: &Client, settings: &Settings) -> Result<(), Problem> {
     let missing = missing_resources(client).await?;
     if !missing.is_empty() {
-        let install = "install them with: ai-api-operator crds | kubectl apply --server-side -f -";
-        let missing = missing.join(", ");
-        return Ok(Some(format!("CustomResourceDefinitions are missing: {missing}; {install}")));
+        return Err(Problem::Resources(missing));
     }
     let mut missing = Vec::new();
     for permission in permissions(settings) {
         missing.extend(denied(client, permission).await?);
     }
     if !missing.is_empty() {
-        let missing = missing.join(", ");
         // Permissions by Roles cannot exist in a namespace that does not exist.
-        let or = match &*settings.watch_namespaces {
-            [] => "",
-            _ => ", or correct the names of the namespaces",
+        let hint = if settings.watch_namespaces.is_empty() {
+            ""
+        } else {
+            ", or correct the names of the namespaces"
         };
-        let grant = "grant what the roles in deploy/base grant";
-        return Ok(Some(format!("permissions are missing: {missing}; {grant}{or}")));
+        return Err(Problem::Permissions { missing, hint });
     }
     for namespace in &settings.watch_namespaces {
         let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": generated_name(),
             "action": "Check", "reason": "Check", "type": "Normal", "eventTime": MicroTime(Timestamp::now()),
             "regarding": {"namespace": namespace},
             "reportingController": FIELD_MANAGER, "reportingInstance": FIELD_MANAGER});
-        let absent = absent::<Event>(client, namespace, &event, "--watch-namespace").await?;
-        if absent.is_some() {
-            return Ok(absent);
-        }
+        check_namespace::<Event>(client, namespace, &event, "--watch-namespace").await?;
     }
     let lease =
         json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": generated_name()});
-    absent::<Lease>(client, &settings.namespace, &lease, "--namespace").await
+    check_namespace::<Lease>(client, &settings.namespace, &lease, "--namespace").await
 }
 
 async fn missing_resources(client: &Client) -> Result<Vec<String>, Failure> {
@@ -96,7 +104,10 @@ async fn missing_resources(client: &Client) -> Result<Vec<String>, Failure> {
 /// All that `deploy/base` grants.
 fn permissions(settings: &Settings) -> Vec<ResourceAttributes> {
     let own = [Some(settings.namespace.clone())];
-    let watched = settings.namespaces();
+    let watched: Vec<_> = match &*settings.watch_namespaces {
+        [] => vec![None],
+        namespaces => namespaces.iter().cloned().map(Some).collect(),
+    };
     let mut permissions = Vec::new();
     let mut needs =
         |namespaces: &[Option<String>], group: &str, resource: &str, name: &str, verbs: &[&str]| {
@@ -134,8 +145,13 @@ fn permissions(settings: &Settings) -> Vec<ResourceAttributes> {
 /// The permission in words if it is missing, with what kept the API server from finding it, if anything did.
 async fn denied(client: &Client, permission: ResourceAttributes) -> Result<Option<String>, Failure> {
     let words = in_words(&permission);
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(permission), ..Default::default() };
-    let review = SelfSubjectAccessReview { spec, ..Default::default() };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(permission),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
     let url = SelfSubjectAccessReview::url_path(&(), None);
     let answer: SelfSubjectAccessReview =
         requests::create(client, url, &review, &PostParams::default()).await?;
@@ -146,14 +162,17 @@ async fn denied(client: &Client, permission: ResourceAttributes) -> Result<Optio
 
 /// Such as `delete executions.aiapi.dev in namespace team-a`.
 fn in_words(permission: &ResourceAttributes) -> String {
-    let ResourceAttributes { verb, resource, group, subresource, name, namespace, .. } = permission;
-    let parts = [("", verb), (" ", resource), (".", group), ("/", subresource), (" ", name)];
-    let parts = parts.into_iter().filter_map(|(before, part)| Some((before, part.as_deref()?)));
-    let words: String = parts.filter(|(_, part)| !part.is_empty()).flat_map(<[&str; 2]>::from).collect();
-    match namespace {
-        Some(namespace) => format!("{words} in namespace {namespace}"),
-        None => words + " cluster-wide",
-    }
+    let part = |before: &str, part: &Option<String>| match part.as_deref() {
+        None | Some("") => String::new(),
+        Some(part) => format!("{before}{part}"),
+    };
+    let place = match &permission.namespace {
+        Some(namespace) => format!(" in namespace {namespace}"),
+        None => " cluster-wide".to_owned(),
+    };
+    let ResourceAttributes { verb, resource, group, subresource, name, .. } = permission;
+    let resource = part(" ", resource) + &part(".", group) + &part("/", subresource);
+    part("", verb) + &resource + &part(" ", name) + &place
 }
 
 fn generated_name() -> serde_json::Value {
@@ -162,24 +181,24 @@ fn generated_name() -> serde_json::Value {
 
 /// Creates the object in the namespace as a dry run, which is refused where the namespace does not exist. To read the namespace
 /// itself would take one more permission.
-async fn absent<K: Resource<DynamicType = ()>>(
+async fn check_namespace<K: Resource<DynamicType = ()>>(
     client: &Client,
     namespace: &str,
     object: &serde_json::Value,
-    flag: &str,
-) -> Result<Option<String>, Failure> {
+    flag: &'static str,
+) -> Result<(), Problem> {
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     let url = K::url_path(&(), Some(namespace));
     match requests::create::<IgnoredAny>(client, url, object, &dry_run).await {
-        Ok(_) => Ok(None),
-        Err(failure) if failure.is_not_found() => Ok(Some(format!(
-            "the namespace {namespace} does not exist: create it, or name another one with {flag}"
-        ))),
-        Err(failure) if failure.next() == Next::Retry => Err(failure),
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_not_found() => {
+            Err(Problem::Namespace { namespace: namespace.to_owned(), flag })
+        }
+        Err(failure) if failure.next() == Next::Retry => Err(failure.into()),
         // The namespace exists, and something refuses this object.
         Err(failure) => {
             warn!(namespace, %failure, "a dry-run create in this namespace was refused");
-            Ok(None)
+            Ok(())
         }
     }
 }

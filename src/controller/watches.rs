@@ -29,7 +29,7 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// How often to check whether a watch that has failed works again: bookmarks may be all that shows it, and kube keeps them.
+/// How often to check whether a watch that has failed works again: bookmarks may be all that shows it, and kube does not pass them on.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What an informer reports.

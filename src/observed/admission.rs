@@ -46,8 +46,10 @@ pub enum Admission {
 pub enum NotInForce {
     #[error("the {0} {POLICY} cannot be listed yet; the operator's log says why{UNCHECKED}")]
     NotListed(Part),
+    /// Its watch has failed for longer than [`BLIND`].
     #[error("the {0} {POLICY} cannot be watched any more; the operator's log says why{UNCHECKED}")]
     NotWatched(Part),
+    /// It does not exist, or is being deleted.
     #[error("the {0} {POLICY} is missing{UNCHECKED}")]
     Missing(Part),
     #[error("the {0} {POLICY} does not check what the shipped one checks: {1}{UNCHECKED}")]

@@ -32,7 +32,7 @@ const MOST_REPLAYED: usize = 100;
 /// What the ConfigMap says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flags {
-    /// Whether each kind may be updated in bulk. If it does not exist, neither may.
+    /// Whether each kind may be updated in bulk. If the ConfigMap does not exist, neither may.
     Valid { executions: bool, deployments: bool },
     /// It cannot be parsed, which counts as false for both; why.
     Invalid(String),
@@ -195,7 +195,7 @@ impl CapabilityFlag {
 }
 
 /// When a read must have been started to count for a caller that has waited since `wanted`: its result may be as old as its
-/// request. One that was started after `wanted` counts however long it took: with a server that always takes longer than
+/// request, so one that was in flight already may be from before the flag was switched off. One that was started after `wanted` counts however long it took: with a server that always takes longer than
 /// [`FRESH`], no read would ever count otherwise.
 fn oldest(wanted: Instant) -> Instant {
     Instant::now().checked_sub(FRESH).map_or(wanted, |fresh| fresh.min(wanted))

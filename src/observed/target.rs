@@ -195,7 +195,7 @@ fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
     Err(Failure::NoAnswer("an answer that cannot be read: it is not the object".into()))
 }
 
-/// The object in the answer to a write, which has a uid.
+/// The object in the answer to a write. One without a uid counts as no answer: what was written to has one.
 pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
     let target = found(name, object)?;
     if target.uid.is_empty() {
