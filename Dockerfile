@@ -1,25 +1,26 @@
-# The operator as an image: one static binary, run by a user without a name, and nothing else to run.
-# Each architecture is built on a machine of its own kind (or under emulation): no cross-compiler to keep in step.
+# The operator as an image: one static binary, and a numeric user. Each architecture is built on a machine of its own
+# kind, or under emulation, so there is no cross-compiler to maintain.
 
-# `dev/build-image --local-base` puts another builder here, made of Debian's packages, where no registry is at hand.
+# `dev/release/image --local-base` sets another builder, made from Debian packages, where no registry can be reached.
 ARG BUILDER=docker.io/library/rust:1.95.0-slim-bookworm
 FROM ${BUILDER} AS build
 WORKDIR /build
 
-# It notes in the binary which crates are in it: an SBOM of this image has nothing else to go by.
+# Embeds the list of crates in the binary: an SBOM of this image has no other source.
 RUN cargo install --locked --root /usr/local cargo-auditable@0.7.7
 
-# The toolchain of the tests and the builder's must be the same. Not in /build, where rustup would act on it.
+# The builder must have the toolchain of the tests. Not in /build, where rustup would act on the file.
 COPY rust-toolchain.toml /toolchain/
 RUN grep -q "\"$(rustc --version | cut -d' ' -f2)\"" /toolchain/rust-toolchain.toml || \
-    { echo "rust-toolchain.toml is not of $(rustc --version), the builder's" >&2; exit 1; }
+    { echo "the builder has $(rustc --version), which is not the one in rust-toolchain.toml" >&2; exit 1; }
 
-# Static, with glibc and not musl, whose malloc slows threads down. glibc from 2.34 looks names up in /etc/hosts and DNS
-# by itself. To name the target keeps build scripts and macros, which can't be static, out of this.
+# Static, with glibc: the malloc of musl is slow with threads. From 2.34, glibc resolves names by /etc/hosts and DNS
+# without plugins. With an explicit target, the flag does not apply to build scripts and macros, which cannot be static.
 COPY Cargo.toml Cargo.lock ./
-# cargo does not go on without the bench that Cargo.toml names.
-COPY benches benches
-# The binary has the admission policy in it that it compares the cluster's with.
+# cargo reads the manifest of each crate of the workspace, and builds none of these two.
+COPY benches/Cargo.toml benches/
+COPY tests/support/Cargo.toml tests/support/
+# The binary contains the admission policy, and compares the one in the cluster with it.
 COPY deploy/cluster/admission.yaml deploy/cluster/
 COPY docs/openapi.yaml docs/
 COPY src src
@@ -31,10 +32,10 @@ FROM scratch
 LABEL org.opencontainers.image.title="ai-api-operator" \
       org.opencontainers.image.description="Stops and deletes AI API Executions and Deployments in bulk, on any Kubernetes cluster" \
       org.opencontainers.image.licenses="Apache-2.0"
-# For what names no CA of its own: traces over https, a kubeconfig for a public address. In a cluster the API server's CA
-# comes with the ServiceAccount.
+# For connections without a CA of their own: traces over HTTPS, a kubeconfig for a public address. In a cluster, the CA
+# of the API server comes with the ServiceAccount.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /ai-api-operator /
-# By number: kubelet can't tell that a name is not root's (runAsNonRoot).
+# By number: with a name, kubelet cannot verify runAsNonRoot.
 USER 65532:65532
 ENTRYPOINT ["/ai-api-operator"]

@@ -1,4 +1,4 @@
-# `make` alone prints the manual: the `##` comment of each target.
+# `make` alone prints the `##` comment of each target.
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 dir := target/control-plane
@@ -8,12 +8,12 @@ help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: up
-up: ## start a Kubernetes control plane on this machine and say how to use it
+up: ## start a Kubernetes control plane on this machine
 	@dev/control-plane/up $(dir)
-	@echo "Then"
-	@echo "  kubectl apply --server-side -k deploy/base    # CRDs, RBAC and the operator's Deployment (no node runs it)"
+	@echo "Then:"
+	@echo "  kubectl apply --server-side -k deploy/base    # CRDs, RBAC and the operator's Deployment (there is no node to run it)"
 	@echo "  cargo run -- controller --namespace ai-api-system    # the operator, on this machine"
-	@echo "  kubectl apply -f examples/meta-on.yaml        # switch bulk updates on"
+	@echo "  kubectl apply -f examples/meta-on.yaml        # enable bulk updates"
 	@echo "make down stops it; its data stays in $(dir)."
 
 .PHONY: down
@@ -21,95 +21,117 @@ down: ## stop the control plane of `make up`
 	@dev/control-plane/down $(dir)
 
 .PHONY: demo
-demo: ## show the operator at work on a control plane of its own, from nothing to the outcome
+demo: ## show the operator at work, on a control plane of its own
 	@dev/demo
 
+# Test programs mostly wait, and each has a control plane of its own, so three run side by side: first the short ones, whose
+# results show that it goes on, then the longest.
+short := docs
+long := processes exclusive install operator faults
+programs := $(short) $(long) $(filter-out $(short) $(long),$(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+side_by_side := --jobs 3 --keep-going --output-sync=target
+
 .PHONY: test
-test: ## all tests, those against a real API server included
-	@dev/check-tools
+test: ## all tests, including those against a real API server
+	@dev/check/prerequisites
 	@dev/control-plane/build >/dev/null
-	cargo test --locked
+	cargo test --locked --no-run
+	@echo "Three test programs at a time; each prints its results when it is finished. All take about a quarter of an hour."
+	@$(MAKE) $(side_by_side) unit-tests $(programs:%=program-%)
 	@# What the others have left tells whether a right is granted for nothing.
-	cargo test --locked --test rights_used -- --ignored
+	cargo test --locked --test docs -- --ignored rights_used
+
+.PHONY: unit-tests
+unit-tests:
+	cargo test --locked --lib --bins
+
+program-%:
+	cargo test --locked --test $* -- $(arguments)
 
 .PHONY: test-faults
-test-faults: ## the faults that `make test` leaves out: more than 6600 plans, half an hour on two cores; FAULTS_SHARE=1/2 is half of them
+test-faults: ## the faults that `make test` leaves out: more than 6600 plans, half an hour on two cores; FAULTS_SHARE=1/2 is half of them, FAULTS_SELECTION=pairs some 900
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-not_on_oldest := bad_input clocks docs faults gateway_operator gateway_server install memory processes under_way
-on_oldest := $(filter-out $(not_on_oldest),$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+on_oldest := exclusive operator install gateway
+not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::
 
 .PHONY: test-oldest
 test-oldest: export AI_API_TEST_KUBERNETES := 1.33
-test-oldest: ## the tests against an API server, on the oldest Kubernetes that is supported
-	@dev/check-tools
+test-oldest: ## the tests against an API server, on the oldest supported Kubernetes
+	@dev/check/prerequisites
 	@"$$(dev/control-plane/build)/kube-apiserver" --version
-	cargo test --locked $(addprefix --test ,$(on_oldest))
+	cargo test --locked --no-run
+	@$(MAKE) $(side_by_side) arguments='$(not_on_oldest)' $(on_oldest:%=program-%)
 
 .PHONY: test-install
-test-install: ## install by Kustomize and by Helm, and carry out a BulkUpdate with what that has made
-	@dev/check-install
+test-install: ## install with Kustomize and with Helm, and carry out a BulkUpdate
+	@dev/check/install
 
 .PHONY: test-uninstall
-test-uninstall: ## install, uninstall in the middle of things, and see that nothing is stuck or left
-	@dev/check-tools
-	@dev/check-uninstall
+test-uninstall: ## uninstall while BulkUpdates are in progress, and check that nothing is stuck or left
+	@dev/check/prerequisites
+	@dev/check/uninstall
 
 .PHONY: test-clients
 test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
-	@dev/test-clients
+	@dev/check/clients
+
+# The operator as it is shipped. A panic unwinds in what measures it, so that it ends the processes it has started.
+measure = cargo build --release --locked && \
+  CARGO_PROFILE_RELEASE_PANIC=unwind cargo run --release --locked --package ai-api-benches --bin
 
 .PHONY: bench
 bench: ## the operator as ratios to a bare client in the same run: a table, and target/bench/operator.json; ten minutes
 	@dev/control-plane/build >/dev/null
-	cargo bench --locked --bench operator
+	$(measure) bench-operator
 
 .PHONY: bench-sizes
 bench-sizes: ## the operator's memory with large objects, a thousand BulkUpdates and a hundred thousand targets; five minutes
 	@dev/control-plane/build >/dev/null
-	AI_API_BENCH_GROUPS=sizes cargo bench --locked --bench operator
+	export AI_API_BENCH_GROUPS=sizes && $(measure) bench-operator
 
 .PHONY: bench-gateway
 bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; seven minutes, once it is built
 	@dev/control-plane/build >/dev/null
-	cargo bench --locked --bench gateway
+	$(measure) bench-gateway
 
 .PHONY: mutations
-mutations: ## break the operator on purpose in each way of tests/mutations, and see the test named there go red
+mutations: ## apply each patch of tests/mutations, and check that the test named there fails
 	@dev/control-plane/build >/dev/null
-	dev/mutations
+	dev/check/mutations
 
 .PHONY: mutants
-mutants: ## cargo-mutants over what decides and what sends; two hours on two cores
+mutants: ## cargo-mutants on the decisions and the requests; two hours on two cores
 	@dev/control-plane/build >/dev/null
-	dev/mutants
+	dev/check/mutants
 
 .PHONY: image
 image: ## build the container image, with docker or buildah
-	@dev/build-image
+	@dev/release/image
 
 .PHONY: lint
-lint: ## format, clippy, and cargo-deny: licences, bans, sources
-	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
-	dev/deny licenses bans sources
+lint: ## format, clippy, shellcheck, actionlint, spelling, and cargo-deny: licences, bans, sources
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	dev/check/scripts
+	dev/check/deny licenses bans sources
 
 .PHONY: advisories
-advisories: ## dependencies with known vulnerabilities (cargo-deny); needs the internet, for the database of them
-	dev/deny advisories
+advisories: ## dependencies with known vulnerabilities (cargo-deny); downloads the database from github.com
+	dev/check/deny advisories
 
 .PHONY: manifests
-manifests: ## check deploy/: Kustomize and Helm make the same, a real API server takes it, kubeconform, promtool
-	@dev/check-manifests
+manifests: ## check deploy/: Kustomize and Helm agree, a real API server accepts it, kubeconform, promtool
+	@dev/check/manifests
 
 .PHONY: chart
-chart: ## write anew what the Helm chart takes from the Kustomize manifests
+chart: ## copy the Kustomize manifests into the Helm chart
 	@dev/chart-files
 
 .PHONY: crds
-crds: ## write crds/, and what the Helm chart takes from it, anew from the Rust types
+crds: ## generate crds/, and its copy in the Helm chart, from the Rust types
 	cargo run --locked -- crds --out-dir crds
 	@dev/chart-files
 
@@ -118,11 +140,11 @@ docs: ## update the field reference in docs/api.md and the code map in docs/arch
 	UPDATE_DOCS=1 cargo test --locked --test docs
 
 .PHONY: drift
-drift: ## fail if crds/ is not what the Rust types say
-	@dev/check-drift
+drift: ## fail if crds/ differs from what the Rust types generate
+	@dev/check/drift
 
 .PHONY: crds-compat
-crds-compat: ## fail if crds/ breaks what those of the last release allowed
-	@dev/check-tools
-	@dev/test-check-crds
-	@dev/check-crds
+crds-compat: ## fail if crds/ has breaking changes since the last release
+	@dev/check/prerequisites
+	@dev/check/crds-test
+	@dev/check/crds

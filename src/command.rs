@@ -1,27 +1,19 @@
-//! What the command line takes.
+//! The subcommands and flags of the command line.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use ai_api_operator::{
-    api::{can_be_a_name, can_be_a_namespace},
-    controller,
-    election::Timing,
+    api::{is_dns_label, is_dns_subdomain},
+    controller::{self, Timing, replica},
     gateway,
-    http_server::BindAddress,
-    preflight::Misconfigured,
-    replica,
+    misconfigured::Misconfigured,
+    server::BindAddress,
 };
 use clap::{
     Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Resettable,
 };
 
-/// The longest duration that may be asked for.
-const LONGEST_DURATION: Duration = Duration::from_hours(24);
-
-/// Where a Pod finds its namespace.
+/// Where a Pod finds the name of its namespace.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// Stops and deletes AI API Executions and Deployments in bulk.
@@ -33,18 +25,14 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// What the command line and the environment say. A variable that is empty counts as unset, as it does for kubectl: it is
-    /// what templates make of a value that is not given.
-    ///
-    /// # Errors
-    /// When that is no command, or when the help or the version is asked for.
+    /// Parses the command line and the environment. An empty variable counts as unset, as for kubectl: templates set it if they have
+    /// no value.
     pub fn of_process() -> Result<Self, clap::Error> {
-        let heed_no_empty_variable = |argument: Arg| {
-            let empty =
-                argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+        let ignore_empty_variable = |argument: Arg| {
+            let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
             if empty { argument.env(Resettable::Reset) } else { argument }
         };
-        let command = Self::command().mut_subcommands(|command| command.mut_args(heed_no_empty_variable));
+        let command = Self::command().mut_subcommands(|command| command.mut_args(ignore_empty_variable));
         let mut matches = command.try_get_matches()?;
         Self::from_arg_matches_mut(&mut matches)
     }
@@ -62,12 +50,12 @@ pub enum Command {
 
 #[derive(Args, Debug)]
 pub struct CrdsArguments {
-    /// Write a file for each into this folder instead.
+    /// Write each into a file in this folder instead.
     #[arg(long, value_name = "FOLDER")]
     pub out_dir: Option<PathBuf>,
 }
 
-/// What each process that reaches the cluster takes.
+/// The flags of every process that uses the cluster.
 #[derive(Args, Debug)]
 pub struct ClusterArguments {
     /// The kubeconfig to use [default: as kubectl finds it, else the Pod's ServiceAccount].
@@ -87,7 +75,11 @@ pub struct ClusterArguments {
           value_parser = object_name)]
     pub meta_configmap: String,
 
-    /// How the log, on standard error, is written; RUST_LOG filters it.
+    /// Where metrics and probes are served, over plain HTTP; without an ADDRESS on every one, IPv6 and IPv4.
+    #[arg(long, env = "AI_API_METRICS_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8080")]
+    pub metrics_bind_address: BindAddress,
+
+    /// The format of the log, on standard error; RUST_LOG filters it.
     #[arg(long, env = "AI_API_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }
@@ -97,17 +89,12 @@ pub struct ControllerArguments {
     #[command(flatten)]
     pub cluster: ClusterArguments,
 
-    /// A namespace to watch; may be given several times, or as a list with commas [default: all].
-    #[arg(
-        long = "watch-namespace",
-        env = "AI_API_WATCH_NAMESPACE",
-        value_name = "NAME",
-        value_delimiter = ',',
-        value_parser = namespace_name
-    )]
+    /// A namespace to watch; repeatable, or a comma-separated list [default: all].
+    #[arg(long = "watch-namespace", env = "AI_API_WATCH_NAMESPACE", value_name = "NAME", value_delimiter = ',',
+          value_parser = namespace_name)]
     pub watch_namespaces: Vec<String>,
 
-    /// How many requests may be under way at once, over all together.
+    /// How many requests may be in flight at once, for all BulkUpdates together.
     #[arg(long, env = "AI_API_MAX_IN_FLIGHT", value_name = "NUMBER", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_in_flight: u16,
@@ -116,26 +103,22 @@ pub struct ControllerArguments {
     #[arg(long, env = "AI_API_DELETE_COMPLETED")]
     pub delete_completed: bool,
 
-    /// Plan nothing without the admission policy that checks what authors may do; false where they are authorized otherwise.
+    /// Plan nothing without the admission policy that checks what authors may do; false where they are checked in another way.
     #[arg(long, env = "AI_API_REQUIRE_ADMISSION_POLICY", value_name = "BOOL", default_value_t = true,
           action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub require_admission_policy: bool,
 
-    /// Where metrics and probes are served, over plain HTTP; without an ADDRESS on every one, IPv6 and IPv4.
-    #[arg(long, env = "AI_API_METRICS_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8080")]
-    pub metrics_bind_address: BindAddress,
-
-    /// How long others wait for the leader's renewal before one takes over; whole seconds.
+    /// How long the other replicas wait for a renewal of the Lease before one takes over; whole seconds.
     #[arg(long, env = "AI_API_LEADER_ELECT_LEASE_DURATION", value_name = "DURATION", default_value = "15s",
           value_parser = duration)]
     pub leader_elect_lease_duration: Duration,
 
-    /// How long the leader tries to renew before it gives up and ends; shorter than the lease duration.
+    /// How long the leader tries to renew the Lease before it exits; shorter than the lease duration.
     #[arg(long, env = "AI_API_LEADER_ELECT_RENEW_DEADLINE", value_name = "DURATION", default_value = "10s",
           value_parser = duration)]
     pub leader_elect_renew_deadline: Duration,
 
-    /// How long to wait between two attempts to get or renew the Lease; shorter than the renew deadline.
+    /// How long to wait between two attempts to acquire or renew the Lease; shorter than the renew deadline.
     #[arg(long, env = "AI_API_LEADER_ELECT_RETRY_PERIOD", value_name = "DURATION", default_value = "2s",
           value_parser = duration)]
     pub leader_elect_retry_period: Duration,
@@ -149,10 +132,6 @@ pub struct GatewayArguments {
     /// Where the AI API is served; without an ADDRESS on every one, IPv6 and IPv4.
     #[arg(long, env = "AI_API_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8443")]
     pub bind_address: BindAddress,
-
-    /// Where metrics and probes are served, over plain HTTP; without an ADDRESS on every one, IPv6 and IPv4.
-    #[arg(long, env = "AI_API_METRICS_BIND_ADDRESS", value_name = "ADDRESS:PORT", default_value = ":8080")]
-    pub metrics_bind_address: BindAddress,
 
     /// The certificate chain, in PEM; read again when it changes.
     #[arg(
@@ -168,7 +147,7 @@ pub struct GatewayArguments {
     #[arg(long, env = "AI_API_TLS_PRIVATE_KEY_FILE", value_name = "FILE", requires = "tls_cert_file")]
     pub tls_private_key_file: Option<PathBuf>,
 
-    /// Serve without TLS, for behind something that speaks it: callers send tokens of the cluster's.
+    /// Serve without TLS, behind a proxy that terminates it: callers send tokens of the cluster.
     #[arg(long, env = "AI_API_PLAIN_HTTP", conflicts_with_all = ["tls_cert_file", "tls_private_key_file"])]
     pub plain_http: bool,
 }
@@ -177,15 +156,14 @@ pub struct GatewayArguments {
 pub enum LogFormat {
     /// Lines for people.
     Text,
-    /// A JSON object a line.
+    /// A JSON object per line.
     Json,
 }
 
 impl ClusterArguments {
-    /// The operator's own namespace.
     pub fn namespace(&self, of_context: &str) -> String {
         let set = |name: &str| Some(name.trim().to_owned()).filter(|name| !name.is_empty());
-        let of_pod = || std::fs::read_to_string(Path::new(POD_NAMESPACE)).ok();
+        let of_pod = || std::fs::read_to_string(POD_NAMESPACE).ok();
         self.namespace
             .as_deref()
             .and_then(set)
@@ -195,15 +173,13 @@ impl ClusterArguments {
 }
 
 impl ControllerArguments {
-    /// # Errors
-    /// When the times of the election do not fit together, or a list of namespaces has none.
     pub fn settings(self, namespace: String) -> Result<replica::Settings, Misconfigured> {
         let timing = Timing {
             lease_duration: self.leader_elect_lease_duration,
             renew_deadline: self.leader_elect_renew_deadline,
             retry_period: self.leader_elect_retry_period,
         };
-        timing.check().map_err(|why| Misconfigured(why.into()))?;
+        timing.check()?;
         Ok(replica::Settings {
             controller: controller::Settings {
                 namespace,
@@ -213,46 +189,38 @@ impl ControllerArguments {
                 delete_completed: self.delete_completed,
                 require_admission_policy: self.require_admission_policy,
             },
-            metrics_bind_address: self.metrics_bind_address,
+            metrics_bind_address: self.cluster.metrics_bind_address,
             timing,
             identity: identity(),
         })
     }
 }
 
-/// The machine's name, which is the Pod's there, and what makes each process of it another.
+/// The host name, which is the Pod's name in a Pod, and a UUID: no other process has it.
 fn identity() -> String {
     let uname = rustix::system::uname();
     format!("{}_{}", uname.nodename().to_string_lossy(), uuid::Uuid::new_v4())
 }
 
 /// A duration as Kubernetes writes it, such as `15s` or `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
-    // What is longer could overflow in the parser, and is no time to wait for a Lease.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    // A longer text could overflow in the parser, and is too long for a Lease anyway.
     let sensible = text.len() <= 10 && !text.starts_with('-');
-    let parsed = Some(text).filter(|_| sensible).and_then(|text| text.parse::<kube::core::Duration>().ok());
-    parsed
-        .map(Duration::from)
-        .filter(|duration| *duration <= LONGEST_DURATION)
-        .ok_or_else(|| "a duration such as 15s or 1m30s is needed, a day at the most".to_owned())
+    let parsed = sensible.then(|| text.parse::<kube::core::Duration>().ok()).flatten().map(Duration::from);
+    let expected = "expected a duration such as 15s or 1m30s, a day at the most";
+    parsed.filter(|duration| *duration <= Duration::from_hours(24)).ok_or(expected)
 }
 
-/// The name of an object, as the API server wants it.
-fn object_name(text: &str) -> Result<String, String> {
-    if can_be_a_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a name of lower-case letters, digits, dashes and dots is needed".into())
-    }
+/// The name of an object, as the API server accepts it.
+fn object_name(text: &str) -> Result<String, &'static str> {
+    let expected = "expected a name of lower-case letters, digits, dashes and dots";
+    is_dns_subdomain(text).then(|| text.to_owned()).ok_or(expected)
 }
 
 /// The name of a namespace, or nothing.
-fn namespace_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || can_be_a_namespace(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a namespace's name of lower-case letters, digits and dashes is needed".into())
-    }
+fn namespace_name(text: &str) -> Result<String, &'static str> {
+    let expected = "expected the name of a namespace, of lower-case letters, digits and dashes";
+    (text.is_empty() || is_dns_label(text)).then(|| text.to_owned()).ok_or(expected)
 }
 
 impl GatewayArguments {
@@ -261,23 +229,24 @@ impl GatewayArguments {
             namespace,
             meta_configmap: self.cluster.meta_configmap,
             bind_address: self.bind_address,
-            metrics_bind_address: self.metrics_bind_address,
+            metrics_bind_address: self.cluster.metrics_bind_address,
             tls: self.tls_cert_file.zip(self.tls_private_key_file),
         }
     }
 }
 
-/// The names, each once. Empty ones do not count, but a list of nothing else does not mean every namespace: it is what a
-/// template makes of a variable that is not set.
+/// The names, each once, without empty ones. A list of nothing but empty names does not mean every namespace: templates make it
+/// from a variable that is not set.
 fn distinct(mut names: Vec<String>) -> Result<Vec<String>, Misconfigured> {
     let given = !names.is_empty();
     names.retain(|name| !name.is_empty());
     names.sort();
     names.dedup();
     if given && names.is_empty() {
-        let problem = "--watch-namespace (AI_API_WATCH_NAMESPACE) names no namespace: name one at least, or leave it out to \
-            serve all of them";
-        return Err(Misconfigured(problem.into()));
+        let names_none = "--watch-namespace (AI_API_WATCH_NAMESPACE) names no namespace";
+        return Err(Misconfigured(format!(
+            "{names_none}: name at least one, or leave it out to watch all of them"
+        )));
     }
     Ok(names)
 }

@@ -1,4 +1,4 @@
-//! `BulkUpdate`: up to 100 Executions and Deployments to be stopped or deleted, and what became of each.
+//! `BulkUpdate`: a request to stop or delete up to 100 Executions and Deployments, and the outcome of each.
 
 #![allow(clippy::duplicated_attributes, reason = "it takes the columns of a CRD for attributes that repeat")]
 
@@ -8,14 +8,23 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
-use super::{Kind, lenient};
+use crate::api::{
+    conditions::Reason,
+    kind::Kind,
+    lenient,
+    rules::{as_created, immutable},
+    workload::State,
+};
 
-/// The most items in one request, over both lists together (a limit of the AI API).
+/// The most items in one request, both lists together (a limit of the AI API).
 pub const MAX_ITEMS: usize = 100;
+/// What a BulkUpdate tells its users to do where a field cannot be changed.
+const ANOTHER: &str = "create a new BulkUpdate";
 
 /// A BulkUpdate asks for up to 100 Executions and Deployments of its namespace to be stopped or deleted, once,
-/// and reports for each what became of it.
+/// and reports the outcome of each.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "aiapi.dev",
@@ -27,7 +36,7 @@ pub const MAX_ITEMS: usize = 100;
     namespaced,
     status = "BulkUpdateStatus",
     derive = "PartialEq",
-    doc = "A BulkUpdate asks for up to 100 Executions and Deployments of its namespace to be stopped or deleted, once, and reports for each what became of it.",
+    doc = "A BulkUpdate asks for up to 100 Executions and Deployments of its namespace to be stopped or deleted, once, and reports the outcome of each.",
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -51,82 +60,60 @@ pub const MAX_ITEMS: usize = 100;
     validation = Rule::new(
         "(has(self.executions) ? size(self.executions) : 0) + (has(self.deployments) ? size(self.deployments) : 0) <= 100")
         .message("a BulkUpdate takes at most 100 items, executions and deployments together: split it"),
-    validation = Rule::new("has(self.executions) == has(oldSelf.executions)")
-        .message("executions can't be set or unset after creation: make a new BulkUpdate"),
-    validation = Rule::new("has(self.deployments) == has(oldSelf.deployments)")
-        .message("deployments can't be set or unset after creation: make a new BulkUpdate"),
-    validation = Rule::new("has(self.dryRun) == has(oldSelf.dryRun)")
-        .message("dryRun can't be set or unset after creation: make a new BulkUpdate"),
-    validation = Rule::new("has(self.notAfter) == has(oldSelf.notAfter)")
-        .message("notAfter can't be set or unset after creation: make a new BulkUpdate"),
-    validation = Rule::new("has(self.startingDeadlineSeconds) == has(oldSelf.startingDeadlineSeconds)")
-        .message("startingDeadlineSeconds can't be set or unset after creation: make a new BulkUpdate"),
-    validation = Rule::new("has(self.activeDeadlineSeconds) == has(oldSelf.activeDeadlineSeconds)")
-        .message("activeDeadlineSeconds can't be set or unset after creation: make a new BulkUpdate")
+    validation = as_created("executions", ANOTHER), validation = as_created("deployments", ANOTHER),
+    validation = as_created("dryRun", ANOTHER), validation = as_created("notAfter", ANOTHER),
+    validation = as_created("startingDeadlineSeconds", ANOTHER),
+    validation = as_created("activeDeadlineSeconds", ANOTHER)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BulkUpdateSpec {
     /// The Executions to stop or delete, each id once. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
-    #[x_kube(
-        merge_strategy = ListMerge::Map(vec!["id".into()]),
-        validation = Rule::new("self == oldSelf")
-            .message("the items can't be changed after creation: make a new BulkUpdate")
-    )]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]), validation = immutable("the items", ANOTHER))]
     pub executions: Option<Vec<BulkUpdateItem>>,
 
     /// The Deployments (deployments.aiapi.dev) to stop or delete, each id once. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
-    #[x_kube(
-        merge_strategy = ListMerge::Map(vec!["id".into()]),
-        validation = Rule::new("self == oldSelf")
-            .message("the items can't be changed after creation: make a new BulkUpdate")
-    )]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]), validation = immutable("the items", ANOTHER))]
     pub deployments: Option<Vec<BulkUpdateItem>>,
 
-    /// Only decide and report what would be done to each item, write nothing to the targets. Immutable.
+    /// Only decide and report what would be done to each item; write nothing to the targets. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf")
-        .message("dryRun can't be changed after creation: make a new BulkUpdate"))]
+    #[x_kube(validation = immutable("dryRun", ANOTHER))]
     pub dry_run: Option<bool>,
 
-    /// A point in time (RFC 3339, such as 2026-12-31T00:00:00Z) after which nothing is planned or written any more.
-    /// For requests that live in Git or a backup: created again, they can't hit objects of a later time. From
-    /// 9999-12-30T22:00:00Z on it means never. Immutable.
+    /// A point in time (RFC 3339, such as 2026-12-31T00:00:00Z) after which nothing is planned or written.
+    /// For requests that live in Git or a backup: created again, they cannot affect objects of a later time.
+    /// 9999-12-30T22:00:00Z and later mean never. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::time")]
     #[schemars(extend(
         "pattern" = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
         "maxLength" = 35
     ))]
-    // The API server takes a list for a text that has a format, and then lets nobody write a status any more, unless a rule looks
-    // at it from the first.
-    #[x_kube(
-        validation = Rule::new("self == self").message("notAfter is a text, such as 2026-12-31T00:00:00Z"),
-        validation = Rule::new("self == oldSelf")
-            .message("notAfter can't be changed after creation: make a new BulkUpdate")
-    )]
+    // The API server accepts a list in place of a string with a format, and then rejects every write of the status, unless a rule
+    // has evaluated the field at creation.
+    #[x_kube(validation = Rule::new("self == self").message("notAfter must be a string such as 2026-12-31T00:00:00Z"),
+        validation = immutable("notAfter", ANOTHER))]
     pub not_after: Option<Time>,
 
-    /// How many seconds after its creation the BulkUpdate may still be planned; later it is rejected and never
-    /// carried out. 3600 if absent. Immutable.
+    /// How many seconds after its creation the BulkUpdate may be planned; later it is rejected and never carried
+    /// out. 3600 if absent. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::seconds")]
     #[schemars(range(min = 1, max = i32::MAX))]
-    #[x_kube(validation = Rule::new("self == oldSelf")
-        .message("startingDeadlineSeconds can't be changed after creation: make a new BulkUpdate"))]
+    #[x_kube(validation = immutable("startingDeadlineSeconds", ANOTHER))]
     pub starting_deadline_seconds: Option<i32>,
 
-    /// How many seconds after status.startTime the items may take; what has not settled by then fails. No limit if
-    /// absent. Immutable.
+    /// How many seconds after status.startTime the items have to settle; those that have not settled by then fail. No
+    /// limit if absent. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::seconds")]
     #[schemars(range(min = 1, max = i32::MAX))]
-    #[x_kube(validation = Rule::new("self == oldSelf")
-        .message("activeDeadlineSeconds can't be changed after creation: make a new BulkUpdate"))]
+    #[x_kube(validation = immutable("activeDeadlineSeconds", ANOTHER))]
     pub active_deadline_seconds: Option<i32>,
 
-    /// How many seconds after its end the BulkUpdate itself is deleted (its targets are not touched by that). It is
-    /// kept if absent. May be changed at any time; to set or lower it takes the right to delete BulkUpdates.
+    /// How many seconds after it has finished the BulkUpdate itself is deleted (which does not touch its targets). If
+    /// absent, it is kept. May be changed at any time; setting or lowering it needs permission to delete BulkUpdates.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient::seconds")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub ttl_seconds_after_finished: Option<i32>,
@@ -134,19 +121,14 @@ pub struct BulkUpdateSpec {
 
 impl BulkUpdateSpec {
     /// The list of one kind; empty if it is absent.
-    #[must_use]
     pub fn items(&self, kind: Kind) -> &[BulkUpdateItem] {
-        match kind {
-            Kind::Execution => self.executions.as_deref(),
-            Kind::Deployment => self.deployments.as_deref(),
-        }
-        .unwrap_or_default()
+        kind.pick(&self.executions, &self.deployments).as_deref().unwrap_or_default()
     }
 }
 
-// An item is owned as a whole: it can't be changed after creation, and who owns which of its fields would make up most of
-// what the API server reads and compares at each write of the status.
-/// One Execution or Deployment, and what is to become of it.
+// An item is owned as a whole: it cannot be changed after creation, and ownership of single fields would be most of what the
+// API server reads and compares at each write of the status.
+/// One Execution or Deployment, and what to do with it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
@@ -156,16 +138,17 @@ pub struct BulkUpdateItem {
     pub id: String,
     /// STOPPED stops it, if it is PENDING or RUNNING; DELETED deletes it, if it is STOPPED, DEAD or UNKNOWN.
     pub target_status: TargetStatus,
-    /// The metadata.uid of the object that is meant. If absent, the item means the object that existed when the
-    /// BulkUpdate was created.
+    /// The metadata.uid of the object. If absent, the item means the object that existed when the BulkUpdate was
+    /// created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub uid: Option<String>,
 }
 
-/// What an item asks for: the words of the AI API.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What an item asks for, in the words of the AI API.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]
 pub enum TargetStatus {
     Stopped,
@@ -173,50 +156,46 @@ pub enum TargetStatus {
 }
 
 impl TargetStatus {
-    /// The word that stands in a request.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Stopped => "STOPPED",
-            Self::Deleted => "DELETED",
-        }
+    /// The word in a request.
+    pub fn word(self) -> &'static str {
+        self.into()
     }
 }
 
-/// What became of a BulkUpdate. Only the operator writes it.
+/// The progress and outcome of a BulkUpdate. Only the operator writes it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BulkUpdateStatus {
-    /// The generation of the spec that this status speaks of; -1 until the operator has seen the BulkUpdate.
+    /// The generation of the spec that this status is about; -1 until the operator has seen the BulkUpdate.
     #[serde(default = "unseen")]
     pub observed_generation: i64,
 
-    /// Accepted (planned or rejected), Ready (every item settled), and while they are True: Reconciling (being
-    /// carried out) and Stalled (over, not all as asked).
+    /// Accepted (planned or rejected), Ready (every item settled), and, only while they are True, Reconciling (in
+    /// progress) and Stalled (finished, but not everything was done as asked).
     #[serde(default)]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// When it was planned; absent until then, and where it was rejected.
+    /// When it was planned; absent until then, and if it was rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// When it was over, one way or the other. Once this stands, nothing more is done to any target.
+    /// When it finished, successfully or not. Once this is set, nothing more is done to any target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// How many items are where; absent where it was rejected.
+    /// How many items have each result; absent if it was rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
 
-    /// What became of each of the Executions, in the order of the request.
+    /// The outcome of each Execution, in the order of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub executions: Option<Vec<ItemStatus>>,
 
-    /// What became of each of the Deployments, in the order of the request.
+    /// The outcome of each Deployment, in the order of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -243,54 +222,43 @@ impl Default for BulkUpdateStatus {
 
 impl BulkUpdateStatus {
     /// The entries of one kind; empty if there are none.
-    #[must_use]
     pub fn items(&self, kind: Kind) -> &[ItemStatus] {
-        match kind {
-            Kind::Execution => self.executions.as_deref(),
-            Kind::Deployment => self.deployments.as_deref(),
-        }
-        .unwrap_or_default()
+        kind.pick(&self.executions, &self.deployments).as_deref().unwrap_or_default()
     }
 
-    /// The same, to be changed.
-    #[must_use]
+    /// The same, mutable.
     pub fn items_mut(&mut self, kind: Kind) -> &mut [ItemStatus] {
-        match kind {
-            Kind::Execution => self.executions.as_deref_mut(),
-            Kind::Deployment => self.deployments.as_deref_mut(),
-        }
-        .unwrap_or_default()
+        kind.pick(&mut self.executions, &mut self.deployments).as_deref_mut().unwrap_or_default()
     }
 
-    /// The condition of this type, if it stands there.
-    #[must_use]
+    /// The condition of this type, if it is present.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.type_ == type_)
     }
 }
 
-/// How many items are where. The others sum to `total`.
+/// How many items have each result. The other fields add up to `total`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// All items of the request.
     pub total: i32,
-    /// To be written to: their turn has not come, or the API server has not said yes yet.
+    /// To be written to: it is not their turn yet, or the API server has not accepted the write yet.
     pub planned: i32,
     /// What a dry run would have carried out.
     pub eligible: i32,
-    /// Written to; they have yet to stop or to be gone.
+    /// Written to; not yet seen to be stopped or gone.
     pub scheduled: i32,
     /// Done: stopped or gone.
     pub settled: i32,
-    /// Turned down at planning, and never written to.
+    /// Not eligible when planned, and never written to.
     pub refused: i32,
-    /// Planned, and then not done as asked (or nobody can tell).
+    /// Planned, and then not done as asked (or not known to be).
     pub failed: i32,
 }
 
-// Its texts are shared: the operator knows each of them from several places, for a hundred items of each BulkUpdate under way.
-/// What became of one item.
+// Its texts are shared, because the operator keeps each of them in several places for every item in progress.
+/// The progress or outcome of one item.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemStatus {
@@ -301,24 +269,24 @@ pub struct ItemStatus {
     pub target_status: TargetStatus,
     /// Planned, Eligible (dry run), Scheduled, Settled, Refused or Failed.
     pub result: ItemResult,
-    /// Why it was refused, why it failed, or how it settled where that was not by this BulkUpdate's own doing.
+    /// Why it was refused or failed, or how it settled if not through this BulkUpdate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// A sentence for people, where it says more than the reason.
+    /// A sentence for people, if it says more than the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub message: Option<Arc<str>>,
-    /// The uid of the object that the decision was made about.
+    /// The uid of the object that was decided on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub uid: Option<Arc<str>>,
-    /// The state that the object was last seen in; absent where it was not seen or its state can't be read.
+    /// The state in which the object was last seen; absent if it was not seen or its state cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_state: Option<super::State>,
+    pub observed_state: Option<State>,
 }
 
-/// Where an item is.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How far an item is, or how it ended.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[allow(missing_docs, reason = "Summary describes each; documented variants would change the CRD")]
 pub enum ItemResult {
     Planned,
@@ -327,24 +295,4 @@ pub enum ItemResult {
     Settled,
     Refused,
     Failed,
-}
-
-/// Why an item was refused or failed, or how it settled.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "docs/api.md describes each; documented variants would change the CRD")]
-pub enum Reason {
-    NotFound,
-    Replaced,
-    CreatedLater,
-    Terminating,
-    Unreadable,
-    StopPending,
-    WrongState,
-    Gone,
-    BulkUpdatesDisabled,
-    DeadlineExceeded,
-    WriteFailed,
-    Forbidden,
-    NotSettledInTime,
-    OutcomeUnknown,
 }

@@ -4,18 +4,18 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::{BulkUpdate, Deployment, Execution};
+use crate::api::{bulk_update::BulkUpdate, workload};
 
 /// The three definitions, in the order in which they are installed.
 ///
 /// # Errors
-/// None that the types as they stand can bring about: a test makes all three.
+/// None in practice: a test makes all three.
 pub fn crds() -> serde_json::Result<Vec<CustomResourceDefinition>> {
-    // The defaults make an object that nobody has seen yet tell the truth: kstatus takes a BulkUpdate for
-    // InProgress, and an Execution shows UNKNOWN.
+    // With these defaults the status of an object that the operator has not seen yet is correct: kstatus takes a BulkUpdate
+    // for InProgress, and an Execution shows UNKNOWN.
     [
-        (Execution::crd(), json!({"state": "UNKNOWN"})),
-        (Deployment::crd(), json!({"state": "UNKNOWN"})),
+        (workload::Execution::crd(), json!({"state": "UNKNOWN"})),
+        (workload::Deployment::crd(), json!({"state": "UNKNOWN"})),
         (BulkUpdate::crd(), json!({"observedGeneration": -1})),
     ]
     .into_iter()
@@ -23,13 +23,9 @@ pub fn crds() -> serde_json::Result<Vec<CustomResourceDefinition>> {
     .collect()
 }
 
-/// What the derive can't say: the default of `status`, the bounds of conditions, and that null means absent,
-/// as in Kubernetes' own types (the API server prunes a null where the schema does not call the field
-/// nullable).
-fn finish(
-    crd: CustomResourceDefinition,
-    default_status: Value,
-) -> serde_json::Result<CustomResourceDefinition> {
+/// Adds what cannot be derived: the default of `status`, the bounds of conditions, and that null means absent, as in
+/// Kubernetes' own types (the API server prunes a null if the schema does not call the field nullable).
+fn finish(crd: CustomResourceDefinition, default: Value) -> serde_json::Result<CustomResourceDefinition> {
     const STATUS: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
     let mut crd = serde_json::to_value(crd)?;
     each_schema(&mut crd, &mut |schema| {
@@ -37,17 +33,17 @@ fn finish(
         if let Some(Value::Array(words)) = schema.get_mut("enum") {
             words.retain(|word| !word.is_null());
         }
-        // Doc comments are wrapped for readers of the source; `kubectl explain` wraps by itself.
+        // Doc comments are wrapped for readers of the source; `kubectl explain` wraps lines itself.
         if let Some(Value::String(text)) = schema.get_mut("description") {
             *text = text.replace('\n', " ");
         }
     });
     if let Some(status) = crd.pointer_mut(STATUS) {
-        // One default for the whole: those of single fields would fill in what the operator has removed.
+        // One default for the whole status: defaults of single fields would bring back fields that the operator has removed.
         each_schema(status, &mut |schema| {
             schema.remove("default");
         });
-        status["default"] = default_status;
+        status["default"] = default;
     }
     if let Some(condition) = crd.pointer_mut(&format!("{STATUS}/properties/conditions/items/properties")) {
         condition["type"]["maxLength"] = json!(316);
@@ -59,8 +55,7 @@ fn finish(
     serde_json::from_value(crd)
 }
 
-/// Calls `change` for everything in `value` that says its type, which is what tells a schema from the map of a
-/// schema's properties.
+/// Calls `change` for every schema in `value`: what has a `type`, unlike the map of a schema's properties.
 fn each_schema(value: &mut Value, change: &mut impl FnMut(&mut serde_json::Map<String, Value>)) {
     match value {
         Value::Object(map) => {

@@ -6,27 +6,24 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
-/// `spec.managedBy` of what this operator runs itself; so does an absent one.
+use crate::api::rules::{as_created, immutable};
+
+/// `spec.managedBy` of what this operator runs itself; an absent one means the same.
 pub const OPERATOR: &str = "aiapi.dev/operator";
 
-/// One kind of workload. A macro, because kube derives the resource from the spec, and the two kinds
-/// have the same one.
+/// What users are told to do where a field cannot be changed.
+const AGAIN: &str = "delete the object and create it again";
+
+/// One kind of target. A macro, because kube derives the resource from the spec, and both kinds have the same one.
 macro_rules! workload {
     ($kind:literal, $spec:ident, $plural:literal, $short:literal, $doc:literal, $scenario:literal) => {
         #[doc = $doc]
         #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
         #[kube(
-            group = "aiapi.dev",
-            version = "v1alpha1",
-            kind = $kind,
-            plural = $plural,
-            shortname = $short,
-            category = "ai",
-            namespaced,
-            status = "WorkloadStatus",
-            derive = "PartialEq",
-            doc = $doc,
+            group = "aiapi.dev", version = "v1alpha1", kind = $kind, plural = $plural, shortname = $short,
+            category = "ai", namespaced, status = "WorkloadStatus", derive = "PartialEq", doc = $doc,
             printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
             printcolumn(name = "Target", type_ = "string", json_path = ".status.targetStatus"),
             printcolumn(name = "Managed By", type_ = "string", json_path = ".spec.managedBy", priority = 1),
@@ -36,8 +33,7 @@ macro_rules! workload {
             validation = Rule::new("size(self.metadata.name) >= 4 && size(self.metadata.name) <= 64")
                 .message("the name is the AI API id: it must have 4 to 64 characters")
         )]
-        #[x_kube(validation = Rule::new("has(self.managedBy) == has(oldSelf.managedBy)")
-            .message("managedBy can't be set or unset after creation: delete the object and make it anew"))]
+        #[x_kube(validation = as_created("managedBy", AGAIN))]
         #[serde(rename_all = "camelCase")]
         pub struct $spec {
             #[doc = $scenario]
@@ -45,7 +41,7 @@ macro_rules! workload {
             #[schemars(length(max = 256))]
             pub scenario_id: Option<String>,
 
-            /// The configuration that it was made from, as the AI API reports it.
+            /// The configuration that it was created from, as the AI API reports it.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(length(max = 256))]
             pub configuration_id: Option<String>,
@@ -60,81 +56,73 @@ macro_rules! workload {
             #[schemars(length(max = 256))]
             pub executable_id: Option<String>,
 
-            /// The controller that runs it: aiapi.dev/operator, which is also meant where nothing stands
-            /// here, or another one's name. The state of another's is only ever written by that controller,
-            /// and stopping it means asking it to. Immutable.
+            /// The controller that runs it. aiapi.dev/operator, or absent: this operator. Any other value:
+            /// only that controller writes status.state, and stopping means asking it to. Immutable.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(length(min = 1, max = 253))]
-            #[x_kube(validation = Rule::new("self == oldSelf")
-                .message("managedBy can't be changed after creation: delete the object and make it anew"))]
+            #[x_kube(validation = immutable("managedBy", AGAIN))]
             pub managed_by: Option<String>,
         }
     };
 }
 
-workload!(
-    "Execution",
-    ExecutionSpec,
-    "executions",
-    "aiexec",
+workload! {
+    "Execution", ExecutionSpec, "executions", "aiexec",
     "An Execution is one training run of an AI platform, named by its AI API id, and its state.",
     "The scenario that the Execution belongs to, as the AI API reports it."
-);
-workload!(
-    "Deployment",
-    DeploymentSpec,
-    "deployments",
-    "aideploy",
-    "A Deployment is one model that an AI platform serves, named by its AI API id, and its state. Say deployments.aiapi.dev or aideploy to kubectl: plain deployments means apps/v1.",
+}
+workload! {
+    "Deployment", DeploymentSpec, "deployments", "aideploy",
+    "A Deployment is one model that an AI platform serves, named by its AI API id, and its state. With kubectl, use deployments.aiapi.dev or aideploy: plain deployments means apps/v1.",
     "The scenario that the Deployment belongs to, as the AI API reports it."
-);
+}
 
-/// The state of an Execution or Deployment, written by the operator and by whoever runs it.
+/// The state of an Execution or Deployment, written by the operator and by the controller that runs it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadStatus {
-    /// Where it is in its life: UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING or STOPPED. Only PENDING
-    /// and RUNNING can be stopped; only STOPPED, DEAD and UNKNOWN can be deleted by a BulkUpdate.
+    /// UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING or STOPPED. A BulkUpdate can stop only what is PENDING or
+    /// RUNNING, and delete only what is STOPPED, DEAD or UNKNOWN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
 
-    /// Where it is meant to go: COMPLETED or RUNNING at first, STOPPED once a stop was asked for.
+    /// The desired state: COMPLETED or RUNNING at first, STOPPED once a stop was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_status: Option<WorkloadTargetStatus>,
 
-    /// A sentence for people about the present state.
+    /// A sentence for people about the current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
 
-    /// When it was handed to whoever runs it.
+    /// When it was submitted to the controller that runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submission_time: Option<Time>,
 
-    /// When it began to run.
+    /// When it started to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// When it came to its end.
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Conditions of whoever runs it, in the usual Kubernetes form.
+    /// Conditions set by the controller that runs it, in the usual Kubernetes form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// Which BulkUpdate asked for the stop, if one did.
+    /// Which BulkUpdate requested the stop, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_request: Option<StopRequest>,
 }
 
-/// Who asked for a stop: by it a restarted operator knows its own.
+/// Who requested a stop. A restarted operator recognizes its own stops by it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct StopRequest {
@@ -149,9 +137,11 @@ pub struct StopRequest {
 }
 
 /// The states of the AI API.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]
+#[derive(VariantArray)]
 pub enum State {
     Unknown,
     Pending,
@@ -163,33 +153,16 @@ pub enum State {
 }
 
 impl State {
-    /// All, for tables and tests.
-    pub const ALL: [Self; 7] = [
-        Self::Unknown,
-        Self::Pending,
-        Self::Running,
-        Self::Completed,
-        Self::Dead,
-        Self::Stopping,
-        Self::Stopped,
-    ];
+    /// All of them.
+    pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// The word that stands in `status.state`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Unknown => "UNKNOWN",
-            Self::Pending => "PENDING",
-            Self::Running => "RUNNING",
-            Self::Completed => "COMPLETED",
-            Self::Dead => "DEAD",
-            Self::Stopping => "STOPPING",
-            Self::Stopped => "STOPPED",
-        }
+    /// The word in `status.state`.
+    pub fn word(self) -> &'static str {
+        self.into()
     }
 }
 
-/// The targets of the AI API.
+/// The desired states of the AI API.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs, reason = "the words are the AI API's own; documented variants would change the CRD")]

@@ -1,201 +1,162 @@
-//! Fourth step: the requests about targets. Each write carries its guard; all go out side by side, as many at once as
-//! there are slots.
+//! Fourth step: the requests about targets. Every write is guarded; they are sent concurrently, as many as there are
+//! slots.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
-use kube::{
-    Resource,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
-    core::{Request as ApiRequest, request},
-};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
-use super::{
-    Context, Latest,
-    decide::{Deadline, Start, accepted_delete, accepted_stop},
-    observe,
-    request::{Item, Request},
-    work::Work,
-};
 use crate::{
-    FIELD_MANAGER,
-    api::{ItemResult, ItemStatus, Kind, TargetStatus},
-    client::{Failure, send},
-    metrics,
-    slots::Slot,
-    target::{self, Observed, Target},
+    api::TargetStatus,
+    bulk_update::{
+        context::{Context, Latest},
+        facts::Deadline,
+        request::{Item, Request},
+        work::{Accepted, Answer, Intent, Work},
+    },
+    client::{Failure, requests, slots::Slot},
+    observed::target::{self, Observed, Target},
+    tasks::resume_panic,
+    telemetry::metrics,
 };
 
-/// A request to be sent about the item at this place.
 #[derive(Clone, Debug)]
-pub enum Wanted {
-    /// Read its target.
+pub enum Outgoing {
+    /// With the index of the item.
     Read(usize),
-    /// Write to its target, as it was seen.
-    Write(usize, Arc<Target>),
+    Write(Intent),
 }
 
-/// The requests of one BulkUpdate that have not been answered yet.
-#[derive(Debug, Default)]
-pub struct Flight {
+impl Outgoing {
+    /// These reads, and those of the writes that the record intends, in the order of the items.
+    pub fn of(work: &Work, reads: Vec<usize>, writes: Vec<(usize, Arc<Target>)>) -> Vec<Self> {
+        let writes = work.intents(writes).into_iter().map(Self::Write);
+        let mut wanted: Vec<_> = reads.into_iter().map(Self::Read).chain(writes).collect();
+        wanted.sort_by_key(|wanted| match wanted {
+            Self::Read(at) => *at,
+            Self::Write(intent) => intent.at(),
+        });
+        wanted
+    }
+}
+
+pub struct InFlight {
+    ctx: Arc<Context>,
+    latest: Latest,
     requests: JoinSet<(usize, Answer)>,
     called_off: CancellationToken,
 }
 
-impl Flight {
-    /// Whether there are none.
-    #[must_use]
+impl InFlight {
+    pub fn new(ctx: &Arc<Context>, latest: &Latest) -> Self {
+        let (ctx, latest) = (Arc::clone(ctx), latest.clone());
+        Self { ctx, latest, requests: JoinSet::new(), called_off: CancellationToken::new() }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// Waits for one answer and takes it in; says whether it asks for a new decision. `None` if there is nothing to wait for.
-    pub async fn take_in_next(&mut self, work: &mut Work) -> Option<bool> {
+    /// Waits for one answer and processes it. Returns whether a new decision is needed, or `None` if nothing is in
+    /// flight.
+    pub async fn next_answer(&mut self, work: &mut Work) -> Option<bool> {
         let answered = self.requests.join_next().await?;
-        Some(take_in(work, answered))
+        let (at, answer) = resume_panic(answered);
+        Some(work.answered(at, answer))
     }
 
-    /// Sends nothing more, and waits for what was sent: its outcome belongs into the log, and nothing may be sent beside it.
+    /// Sends nothing more, and waits for what was sent: its outcome must be logged, and nothing may be sent
+    /// concurrently.
     pub async fn drain(&mut self, work: &mut Work) {
         self.called_off.cancel();
-        while self.take_in_next(work).await.is_some() {}
+        while self.next_answer(work).await.is_some() {}
     }
 }
 
-/// What came of a request.
-#[derive(Debug)]
-pub enum Answer {
-    /// A read.
-    Read(Result<Option<Target>, Failure>),
-    /// A write, and the resource version that guarded it.
-    Written(Box<str>, Result<Accepted, Failure>),
-    /// A write that was not sent, because something forbade it at the last moment.
-    NotSent,
-}
+/// How long one pass sends requests before it reports or looks for changes.
+const LONGEST_APPLY: Duration = Duration::from_secs(1);
 
-/// What an accepted write has left.
-#[derive(Debug)]
-pub enum Accepted {
-    /// The object as it is now.
-    Left(Target),
-    /// Nothing: it is gone.
-    Gone,
-}
-
-/// How long one pass sends before it reports, or looks whether there is anything else to do.
-const STINT: Duration = Duration::from_secs(1);
-
-/// Sends what is wanted, and takes in answers until there are none to wait for, one asks for a new decision, or it is
-/// time to report.
-pub async fn apply(
-    ctx: &Arc<Context>,
-    latest: &Latest,
-    work: &mut Work,
-    flight: &mut Flight,
-    wanted: Vec<Wanted>,
-) {
-    let until = Instant::now() + STINT;
-    let request = Arc::clone(&work.request);
-    let _writing = (!wanted.is_empty()).then(|| ctx.writing.enter(&work.request.namespace));
+/// Sends the requests and processes answers until none is left, one needs a new decision, or it is time to report.
+pub async fn apply(work: &mut Work, in_flight: &mut InFlight, wanted: Vec<Outgoing>) {
+    let ctx = Arc::clone(&in_flight.ctx);
+    let until = Instant::now() + LONGEST_APPLY;
+    let request = Arc::clone(work.request());
+    let _writing = (!wanted.is_empty()).then(|| ctx.writers.enter(&request.namespace));
     let mut queue: VecDeque<_> = wanted.into();
-    // One place in the line at a time, kept while this pass waits. It is given up between passes, when the status may want a
-    // slot.
+    // One place in the queue for slots at a time, kept while this pass waits. Given up between passes, when the status
+    // may need a slot.
     let place = || ctx.slots.acquire(&request.namespace, &request.uid);
-    let mut slots = place();
+    let mut slots = pin!(place());
     let mut look_again = false;
-    // Reads sent together are decided on together: what they correct takes one status write.
-    while !queue.is_empty() || !(flight.is_empty() || (look_again && work.reading == 0)) {
+    // Reads that were sent together are decided on together, so that their corrections take one status write.
+    while !queue.is_empty() || !(in_flight.is_empty() || (look_again && !work.is_reading())) {
         tokio::select! {
             biased;
-            Some(again) = flight.take_in_next(work) => look_again |= again,
-            slot = &mut slots, if !queue.is_empty() => {
-                slots = place();
+            Some(again) = in_flight.next_answer(work) => look_again |= again,
+            slot = slots.as_mut(), if !queue.is_empty() => {
+                slots.set(place());
                 if let Some(wanted) = queue.pop_front() {
-                    start(ctx, latest, work, flight, slot, wanted);
+                    start(work, in_flight, slot, wanted);
                 }
             }
             () = sleep_until(until) => return,
         }
-        if latest.stopped() {
+        if in_flight.latest.stopped() {
             return;
         }
     }
 }
 
-fn start(
-    ctx: &Arc<Context>,
-    latest: &Latest,
-    work: &mut Work,
-    flight: &mut Flight,
-    slot: Slot,
-    wanted: Wanted,
-) {
-    let (ctx, latest, request) = (Arc::clone(ctx), latest.clone(), Arc::clone(&work.request));
-    let called_off = flight.called_off.clone();
+fn start(work: &mut Work, in_flight: &mut InFlight, slot: Slot, wanted: Outgoing) {
+    let (ctx, latest) = (Arc::clone(&in_flight.ctx), in_flight.latest.clone());
+    let request = Arc::clone(work.request());
+    let called_off = in_flight.called_off.clone();
     match wanted {
-        Wanted::Read(at) => {
-            work.reading += 1;
-            let entry = &mut work.entries[at];
-            entry.progress.in_flight = true;
-            let item = entry.item.clone();
+        Outgoing::Read(at) => {
+            let item = work.sent_read(at).clone();
             let span = info_span!("read", kind = item.kind.name(), id = &*item.id);
             let ask = async move {
-                let answer = observe::read(&ctx, &request.namespace, &item).await;
+                let answer = target::read(&ctx.client, item.kind, &request.namespace, &item.id).await;
                 if let Err(failure) = &answer {
                     ctx.metrics.failed(item.kind.plural(), failure);
                 }
                 drop(slot);
                 (at, Answer::Read(answer))
             };
-            flight.requests.spawn(ask.instrument(span));
+            in_flight.requests.spawn(ask.instrument(span));
         }
-        Wanted::Write(at, target) => {
-            // Intent before effect, whatever the steps before have done.
-            let intended = work.is_intended(at, &target);
-            let Some(planned) = work.start.filter(|_| intended) else { return };
-            let item = work.entries[at].item.clone();
-            work.entries[at].progress.in_flight = true;
-            let since = work.since;
-            let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %target.uid,
+        Outgoing::Write(intent) => {
+            let since = work.since();
+            let item = work.sent_write(&intent).clone();
+            let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %intent.target().uid,
                 verb = metrics::verb(item.target));
             let ask = async move {
-                let may = || !called_off.is_cancelled() && !latest.stopped();
-                let answer = write(&ctx, may, &request, since, planned, &item, target).await;
+                let flags = ctx.flag.read_since(since).await;
+                // No await from here until the request is sent: these checks hold for the write.
+                let may = flags.is_ok_and(|flags| flags.on(item.kind))
+                    && !called_off.is_cancelled()
+                    && !latest.stopped()
+                    && Deadline::at(&request, intent.start(), ctx.clock.now()) == Deadline::Ahead;
+                let answer =
+                    if may { write(&ctx, &request, &item, intent.target()).await } else { Answer::NotSent };
                 drop(slot);
-                (at, answer)
+                (intent.at(), answer)
             };
-            flight.requests.spawn(ask.instrument(span));
+            in_flight.requests.spawn(ask.instrument(span));
         }
     }
 }
 
-async fn write(
-    ctx: &Context,
-    may: impl Fn() -> bool,
-    request: &Request,
-    since: Instant,
-    start: Start,
-    item: &Item,
-    target: Arc<Target>,
-) -> Answer {
-    let flags = ctx.meta.read_since(since).await;
-    // From here to the sending nothing waits: what is seen now is what the write rests on.
-    let may = flags.is_ok_and(|flags| flags.on(item.kind))
-        && may()
-        && Deadline::at(request, start, ctx.clock.now()) == Deadline::Ahead;
-    if !may {
-        return Answer::NotSent;
-    }
+async fn write(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Answer {
     let in_flight = ctx.metrics.write_begins();
     let outcome = match item.target {
-        TargetStatus::Stopped => stop(ctx, request, item, &target).await,
-        TargetStatus::Deleted => delete(ctx, request, item, &target).await,
+        TargetStatus::Stopped => stop(ctx, request, item, target).await,
+        TargetStatus::Deleted => delete(ctx, request, item, target).await,
     };
     drop(in_flight);
     ctx.metrics.written(item.kind, item.target, &outcome);
@@ -223,89 +184,25 @@ async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) ->
             "uid": request.uid,
             "time": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ctx.clock.now().earliest),
         },
-        "message": format!("BulkUpdate {} asked for a stop", request.name),
+        "message": format!("stop requested by BulkUpdate {}", request.name),
     });
     if !target.managed_by_other {
-        // Without a template nothing runs, so that there is nothing to wait for.
+        // Without a template nothing runs, so there is nothing to wait for.
         status["state"] = if target.has_template { "STOPPING" } else { "STOPPED" }.into();
     }
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
-    let patch = patch_status(item.kind, &request.namespace, &item.id, &patch);
-    let answer = send(&ctx.client, patch).await?;
+    let url = target::url(item.kind, &request.namespace);
+    let answer = requests::patch_status(&ctx.client, url, &item.id, &patch).await?;
     target::answered(&item.id, &answer).map(Accepted::Left)
 }
 
-/// A merge patch of a target's status. The guard is the resource version in it: the API server does not check a uid
-/// there, and a resource version is never the same for an object made anew.
-fn patch_status(
-    kind: Kind,
-    namespace: &str,
-    name: &str,
-    patch: &Value,
-) -> Result<http::Request<Vec<u8>>, request::Error> {
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    let url = Observed::url_path(&kind.api_resource(), Some(namespace));
-    ApiRequest::new(url).patch_subresource("status", name, &params, &Patch::Merge(patch))
-}
-
 async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
-    let params = guarded_delete(&target.uid, &target.resource_version);
-    let url = Observed::url_path(&item.kind.api_resource(), Some(&request.namespace));
-    let answer: Observed = send(&ctx.client, ApiRequest::new(url).delete(&item.id, &params)).await?;
-    // The API server answers with the object if finalizers keep it, else with a Status.
+    let url = target::url(item.kind, &request.namespace);
+    let (uid, version) = (&target.uid, &target.resource_version);
+    let answer: Observed = requests::delete(&ctx.client, url, &item.id, uid, version).await?;
+    // The API server answers with the object if it has finalizers, else with a Status.
     if answer.is_status() {
         return Ok(Accepted::Gone);
     }
     target::answered(&item.id, &answer).map(Accepted::Left)
-}
-
-/// A uid alone would not do: the API server would read the object again and delete it as it is now.
-pub(crate) fn guarded_delete(uid: &str, resource_version: &str) -> DeleteParams {
-    DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: Some(uid.into()),
-            resource_version: Some(resource_version.into()),
-        }),
-        // Which is in the background. An API server that is told so in words first takes the finalizers `orphan` and
-        // `foregroundDeletion` away, and then refuses to delete what has no others: its version is another one by then (1.37.2).
-        propagation_policy: None,
-        ..DeleteParams::default()
-    }
-}
-
-/// Takes in an answer; says whether it asks for a new decision.
-pub(super) fn take_in(work: &mut Work, answered: Result<(usize, Answer), JoinError>) -> bool {
-    let (at, answer) = crate::unpanicked(answered);
-    let entry = &mut work.entries[at];
-    match answer {
-        Answer::Read(answer) => {
-            entry.read(answer);
-            work.reading -= 1;
-            work.keep_few_words();
-        }
-        Answer::NotSent => entry.progress.in_flight = false,
-        Answer::Written(guard, Err(failure)) => {
-            entry.write_failed(&failure, &guard);
-            work.keep_few_words();
-        }
-        Answer::Written(_, Ok(accepted)) => {
-            let Some(record) = entry.record.clone() else { return true };
-            let (record, left) = match (accepted, entry.item.target) {
-                (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
-                (Accepted::Left(target), TargetStatus::Stopped) => {
-                    entry.progress.written = target.version();
-                    (accepted_stop(&record, &target), Some(target))
-                }
-                (Accepted::Left(target), TargetStatus::Deleted) => {
-                    (accepted_delete(&record, &target), Some(target))
-                }
-            };
-            entry.accepted(left);
-            work.last_write = Some(Instant::now());
-            let entry = &mut work.entries[at];
-            entry.becomes(record, None);
-            return false;
-        }
-    }
-    true
 }

@@ -1,286 +1,167 @@
 //! What to do about a BulkUpdate: a pure function of what was observed. No client, no clock.
 
-mod carry_on;
 mod eligible;
+mod next_step;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use carry_on::{Step, accepted_delete, accepted_stop, carry_on, without_record};
-pub use eligible::{Rules, plan_item, verdict};
-
-use eligible::about;
-#[cfg(test)]
-use eligible::is_older;
-
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
-
-use super::{
-    request::{Item, Request},
-    work::Entry,
-};
 use crate::{
-    admission::Admission,
-    api::{ItemStatus, Kind},
-    clock::Now,
-    target::Target,
+    api::{ItemResult, Kind, Reason},
+    bulk_update::{
+        facts::{Deadline, Gate, MissedDeadline, Observation, Obstacle, Rejection, Rules},
+        request::{Request, Start},
+        work::{Entry, ItemPlan, Phase, Plan, Work},
+    },
+    client::clock::Now,
+    observed::{admission::Admission, target::Target},
 };
 
-const UNCHECKED: &str = "it was made before the admission policy had stood for 10 s, so that nobody has checked whether its \
-    author may do this: nothing was done; make a new BulkUpdate if it is still wanted";
+pub use eligible::{ItemPlanning, plan_item, verdict};
+pub use next_step::{Step, Terms, next_step};
 
-/// What is known of an item's target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// From the index: it may be behind, so it can start a write (which is guarded), but refuse nothing.
-    Cached(Option<Arc<Target>>),
-    /// Read from the API server.
-    Live(Option<Arc<Target>>),
-    /// The same, and the watch of targets has not come that far: whether it has seen this object before is not known yet.
-    Ahead(Arc<Target>),
-    /// It could not be read; why.
-    Failed(String),
+/// How long the cache may be stale before the status says that it is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What one pass has decided.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// What the status is to report; absent if there is nothing to report yet.
+    pub phase: Option<Phase>,
+    /// New entries, each with the index of its item.
+    pub became: Vec<(usize, ItemPlan)>,
+    pub reads: Vec<usize>,
+    /// The items whose targets are to be written to, as they were seen. Only those recorded as planned are sent.
+    pub writes: Vec<(usize, Arc<Target>)>,
+    /// Whether another pass can make progress once this one is recorded.
+    pub again: bool,
+    /// Whether something has to be waited for.
+    pub blocked: bool,
 }
 
-impl Look {
-    /// The object that was seen, and whether that was live.
-    #[must_use]
-    pub const fn object(&self) -> (Option<&Arc<Target>>, bool) {
-        match self {
-            Self::Cached(target) => (target.as_ref(), false),
-            Self::Live(target) => (target.as_ref(), true),
-            Self::Ahead(target) => (Some(target), true),
-            Self::Failed(_) => (None, false),
+pub fn decide(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
+    let Some(start) = work.start() else { return propose(work, observation, rules, now) };
+    let request = work.request();
+    let deadline = Deadline::at(request, start, now);
+    let remark = deadline.remark(request, start, now);
+    go_on(work, observation, Terms { request, deadline, rules }, remark.as_deref())
+}
+
+fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
+    match plan(work.request(), observation, now, rules) {
+        Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
+        // It usually catches up at once; the status reports it only if it does not.
+        Planning::Wait(why) => {
+            let hidden = matches!(why, Obstacle::StaleCache(..)) && !work.has_waited(PATIENCE);
+            let phase = (!hidden).then_some(Phase::Waiting(why));
+            Decision { phase, blocked: true, ..Decision::default() }
+        }
+        Planning::Read(unsure) => {
+            let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
+            Decision { reads, ..Decision::default() }
+        }
+        // Reads still in flight are part of the plan.
+        Planning::Planned(_) if work.is_reading() => Decision::default(),
+        Planning::Planned(items) => {
+            let start = Start { time: now.to_record(), instant: Some(now.instant) };
+            let phase = Some(Phase::Proposed(Plan::new(work.entries(), items, start)));
+            Decision { phase, again: true, ..Decision::default() }
         }
     }
 }
 
-/// The flag, as far as one kind goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// On, read no longer ago than the guarantee says.
-    Open,
-    /// Off, and why.
-    Closed(String),
-    /// It can't be read; why.
-    Unknown(String),
-}
-
-/// The flag for both kinds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gates {
-    /// For executions.
-    pub executions: Gate,
-    /// For deployments.
-    pub deployments: Gate,
-    /// Whether the flag's text is invalid, which closes both.
-    pub invalid: bool,
-}
-
-impl Gates {
-    /// That of one kind.
-    #[must_use]
-    pub const fn of(&self, kind: Kind) -> &Gate {
-        match kind {
-            Kind::Execution => &self.executions,
-            Kind::Deployment => &self.deployments,
+/// `remark` is appended to the message of items that end because of the deadline.
+fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Option<&str>) -> Decision {
+    let mut decision = Decision::default();
+    let mut obstacle = observation.not_listed.map(Obstacle::NotListed);
+    let steps = steps(work.entries(), observation, terms);
+    for (at, (entry, step)) in work.entries().iter().zip(steps).enumerate() {
+        match step {
+            Step::Hold(why) => obstacle = obstacle.or(why),
+            Step::Read if entry.can_send() => decision.reads.push(at),
+            Step::Write(target) if entry.can_send() => decision.writes.push((at, target)),
+            Step::Read | Step::Write(_) => {}
+            Step::Become(mut plan) => {
+                let record = &mut plan.record;
+                let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
+                if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
+                    *message = format!("{message} {remark}").into();
+                }
+                decision.again |= record.result == ItemResult::Planned;
+                decision.became.push((at, plan));
+            }
         }
     }
+    decision.blocked = obstacle.is_some();
+    decision.phase = Some(Phase::Planned(obstacle));
+    decision
 }
 
-/// Why a BulkUpdate is rejected as a whole: the reason of its conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// The flag is off for a kind that it names.
-    BulkUpdatesDisabled,
-    /// The flag's text can't be understood.
-    MetaInvalid,
-    /// `startingDeadlineSeconds` or `notAfter` has passed.
-    DeadlineExceeded,
-    /// Nobody has checked whether its author may.
-    NotAuthorized,
-}
-
-impl Rejection {
-    /// The word that stands in the conditions.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::BulkUpdatesDisabled => "BulkUpdatesDisabled",
-            Self::MetaInvalid => "MetaInvalid",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::NotAuthorized => "NotAuthorized",
-        }
-    }
-}
-
-/// What is to be done about a BulkUpdate that has not been planned.
+/// What to do about a BulkUpdate that is not planned yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// It is over before it began.
-    Reject(Rejection, String),
-    /// It can't be planned yet.
-    Wait(Hindrance, String),
-    /// These items have to be read first.
+pub enum Planning {
+    /// Reject it as a whole.
+    Reject(Rejection),
+    /// It cannot be planned yet.
+    Wait(Obstacle),
+    /// Read the targets of these items first.
     Read(Vec<usize>),
-    /// This is the plan: one for each item, in order.
+    /// The plan: one entry per item, in order.
     Planned(Vec<ItemPlan>),
 }
 
-/// The entry of an item, and the object that it rests on.
-pub type ItemPlan = (ItemStatus, Option<Arc<Target>>);
-
-/// Why something waits: the reason of its conditions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hindrance {
-    /// The flag can't be read.
-    FlagUnreadable,
-    /// Something else can't be read.
-    Waiting,
-    /// The watch of targets is behind.
-    Behind,
-}
-
-/// Plans a BulkUpdate. `looks` has an entry for each item.
-#[must_use]
-pub fn plan(
-    request: &Request,
-    looks: &[Look],
-    admission: &Admission,
-    gates: &Gates,
-    now: Now,
-    rules: Rules,
-) -> Plan {
-    if let Some(message) = too_late(request, now) {
-        return Plan::Reject(Rejection::DeadlineExceeded, message);
+/// Plans a BulkUpdate. The observation has a lookup for each item.
+pub fn plan(request: &Request, observation: &Observation, now: Now, rules: Rules) -> Planning {
+    if let Some(rejection) = too_late(request, now) {
+        return Planning::Reject(rejection);
     }
-    if let Admission::Missing(why) = admission {
-        return Plan::Wait(Hindrance::Waiting, why.clone());
+    if let Admission::Missing(why) = &observation.admission {
+        return Planning::Wait(Obstacle::Admission(why.clone()));
     }
-    if !admission.covers(request.created) {
-        return Plan::Reject(Rejection::NotAuthorized, UNCHECKED.into());
+    if !observation.admission.covers(request.created) {
+        return Planning::Reject(Rejection::NotAuthorized);
     }
     for kind in Kind::ALL.into_iter().filter(|kind| request.names(*kind)) {
-        match gates.of(kind) {
+        match observation.gates.of(kind) {
             Gate::Open => {}
-            Gate::Unknown(why) => return Plan::Wait(Hindrance::FlagUnreadable, why.clone()),
-            Gate::Closed(why) => {
-                let reason =
-                    if gates.invalid { Rejection::MetaInvalid } else { Rejection::BulkUpdatesDisabled };
-                return Plan::Reject(reason, why.clone());
-            }
+            Gate::Unknown(why) => return Planning::Wait(why.clone()),
+            Gate::Closed(why) => return Planning::Reject(why.clone()),
         }
     }
     let mut unsure = Vec::new();
     let mut planned = Vec::new();
-    let mut hindrance = None;
-    for (at, (item, look)) in request.items.iter().zip(looks).enumerate() {
-        match plan_item(request, item, look, rules) {
-            Ok(Some(entry)) => planned.push(entry),
-            Ok(None) => unsure.push(at),
-            Err(hinders) => hindrance = hindrance.or(Some(hinders)),
+    let mut obstacle = None;
+    for (at, (item, lookup)) in request.items.iter().zip(&observation.lookups).enumerate() {
+        match plan_item(request, item, lookup, rules) {
+            ItemPlanning::Planned(plan) => planned.push(plan),
+            ItemPlanning::Read => unsure.push(at),
+            ItemPlanning::Wait(why) => obstacle = obstacle.or(Some(why)),
         }
     }
-    match hindrance {
-        _ if !unsure.is_empty() => Plan::Read(unsure),
-        Some((hindrance, why)) => Plan::Wait(hindrance, why),
-        None => Plan::Planned(planned),
+    match obstacle {
+        _ if !unsure.is_empty() => Planning::Read(unsure),
+        Some(why) => Planning::Wait(why),
+        None => Planning::Planned(planned),
     }
 }
 
-fn too_late(request: &Request, now: Now) -> Option<String> {
-    let (what, deadline) = if request.not_after_has_passed(now) {
-        ("notAfter has passed", request.not_after.unwrap_or_default())
+fn too_late(request: &Request, now: Now) -> Option<Rejection> {
+    let (deadline, time) = if request.not_after_has_passed(now) {
+        (MissedDeadline::NotAfter, request.not_after.unwrap_or_default())
     } else if now.earliest >= request.starting_deadline {
-        let what = "startingDeadlineSeconds after its creation it had not been planned";
-        (what, request.starting_deadline)
+        (MissedDeadline::Starting, request.starting_deadline)
     } else {
         return None;
     };
-    let remark = now.remark(deadline).map(|remark| format!(" ({remark})")).unwrap_or_default();
-    Some(format!("{what}{remark}: nothing was done; make a new BulkUpdate if it is still wanted"))
+    Some(Rejection::TooLate(deadline, now.remark(time)))
 }
 
-/// When a BulkUpdate was planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// As it is on record, in whole seconds; it was not before that.
-    pub time: Timestamp,
-    /// The same by [`crate::leadership::now`], in the process that has planned it.
-    pub instant: Option<Duration>,
-}
-
-impl From<Timestamp> for Start {
-    fn from(time: Timestamp) -> Self {
-        Self { time, instant: None }
-    }
-}
-
-/// The deadlines that end the writing, as they stand now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deadline {
-    /// None has passed.
-    Ahead,
-    /// `activeDeadlineSeconds` has passed: nothing is written, and nothing is waited for.
-    Active,
-    /// `notAfter` has passed: nothing is written.
-    NotAfter,
-}
-
-impl Deadline {
-    /// Which one has passed at `now`, for what was planned at `start`.
-    #[must_use]
-    pub fn at(request: &Request, start: Start, now: Now) -> Self {
-        if request.active_deadline_in(start, now).is_some_and(|left| left.is_zero()) {
-            Self::Active
-        } else if request.not_after_has_passed(now) {
-            Self::NotAfter
-        } else {
-            Self::Ahead
-        }
-    }
-
-    /// That this machine's clock would have said otherwise, where that is so.
-    #[must_use]
-    pub fn remark(self, request: &Request, start: Start, now: Now) -> Option<String> {
-        let deadline = match self {
-            Self::Ahead => None,
-            // Within this process no clock was asked.
-            Self::Active if start.instant.is_some() => None,
-            Self::Active => request.active_deadline(start.time),
-            Self::NotAfter => request.not_after,
-        };
-        now.remark(deadline?)
-    }
-}
-
-/// The steps of one that was planned, an entry for each item.
-#[must_use]
-pub fn steps(
-    request: &Request,
-    entries: &[Entry],
-    looks: &[Look],
-    gates: &Gates,
-    deadline: Deadline,
-    rules: Rules,
-) -> Vec<Step> {
-    let each = entries.iter().zip(looks);
-    each.map(|(entry, look)| carry_on(request, entry, look, gates.of(entry.item.kind), deadline, rules))
-        .collect()
-}
-
-/// The entry of an item about which nothing is known yet.
-pub(super) fn blank(item: &Item, result: crate::api::ItemResult) -> ItemStatus {
-    ItemStatus {
-        id: Arc::clone(&item.id),
-        target_status: item.target,
-        result,
-        reason: None,
-        message: None,
-        uid: None,
-        observed_state: None,
-    }
+/// The next step of each item of a planned BulkUpdate.
+pub fn steps(entries: &[Entry], observation: &Observation, terms: Terms<'_>) -> Vec<Step> {
+    let each = entries.iter().zip(&observation.lookups);
+    let gate = |entry: &Entry| observation.gates.of(entry.item.kind);
+    each.map(|(entry, lookup)| next_step(terms, entry, lookup, gate(entry))).collect()
 }

@@ -1,54 +1,27 @@
-//! BulkUpdates that are over: their TTL, and the generation of their status.
-
-use std::{sync::Arc, time::Duration};
+//! What is kept of a BulkUpdate that has finished.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
-use kube::{
-    Resource,
-    core::{Request as ApiRequest, request as api_request},
-};
-use serde::de::IgnoredAny;
-use serde_json::json;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
 
-use super::{
-    Context,
-    apply::guarded_delete,
-    record::{self, Named},
-    request::{later, until},
-    status::with_generation,
-};
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus},
-    client::{Failure, Next, send},
-    clock::Clock,
+    bulk_update::identity::Identity,
 };
 
-/// The longest wait without a look at the API server's clock, which may have been set.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
-
-/// The longest wait between attempts that are refused: what is wrong is an admin's to mend, and a thousand BulkUpdates may have it.
-const LONGEST_REFUSED: Duration = Duration::from_mins(5);
-
-/// What is left to be known of a BulkUpdate that is over.
 #[derive(Clone, Debug)]
-pub struct Over {
-    named: Named,
-    generation: Option<i64>,
-    /// What its status has to say of that generation, where it does not yet: kstatus would take it for one in progress.
-    unacknowledged: Option<Vec<Condition>>,
-    end: Timestamp,
-    time_to_live: Option<i32>,
-    /// Whether it is being deleted.
-    terminating: bool,
+pub struct Finished {
+    pub identity: Identity,
+    pub generation: Option<i64>,
+    /// The conditions its status still has to show for that generation; otherwise kstatus would report it as in
+    /// progress.
+    pub unacknowledged: Option<Vec<Condition>>,
+    pub end: Timestamp,
+    pub time_to_live: Option<i32>,
+    pub terminating: bool,
 }
 
-impl Over {
-    /// Of one in this version, with this status. `None` if it is not over.
-    #[must_use]
+impl Finished {
     pub fn of(
-        named: Named,
+        identity: Identity,
         generation: Option<i64>,
         status: &BulkUpdateStatus,
         time_to_live: Option<i32>,
@@ -56,150 +29,28 @@ impl Over {
         let end = status.completion_time.as_ref()?.0;
         let current = generation.map(|generation| with_generation(status, generation));
         let unacknowledged = current.filter(|current| current != status).map(|current| current.conditions);
-        Some(Self { named, generation, unacknowledged, end, time_to_live, terminating: false })
+        Some(Self { identity, generation, unacknowledged, end, time_to_live, terminating: false })
     }
 
-    /// The same of a BulkUpdate as it was read; `None` if it is not over.
-    #[must_use]
+    /// `None` if it has not finished.
     pub fn read(bulk: &BulkUpdate) -> Option<Self> {
         let (metadata, ttl) = (&bulk.metadata, bulk.spec.ttl_seconds_after_finished);
-        let over = Self::of(Named::from(metadata), metadata.generation, bulk.status.as_ref()?, ttl)?;
+        let over = Self::of(Identity::from(metadata), metadata.generation, bulk.status.as_ref()?, ttl)?;
         Some(Self { terminating: metadata.deletion_timestamp.is_some(), ..over })
     }
 
-    /// Whether it was seen in this generation, and its status speaks of that.
-    #[must_use]
+    /// Whether this generation was seen and its status reports it.
     pub fn speaks_of(&self, generation: Option<i64>) -> bool {
         self.generation == generation && self.unacknowledged.is_none()
     }
 }
 
-/// What is left to do for a BulkUpdate that is over; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Finished(
-    #[expect(dead_code, reason = "holding it keeps the task alive")] Option<AbortOnDropHandle<()>>,
-);
-
-impl Finished {
-    /// Takes up a BulkUpdate that is over, as it was last seen.
-    #[must_use]
-    pub fn take_up(ctx: &Arc<Context>, over: Over) -> Self {
-        let Over { named, generation, unacknowledged, end, time_to_live, terminating } = over;
-        if terminating || !named.is_complete() {
-            return Self(None);
-        }
-        let (time, chore) = match (unacknowledged, time_to_live) {
-            (Some(conditions), _) => {
-                (Timestamp::MIN, Chore::Acknowledge(generation.unwrap_or_default(), conditions))
-            }
-            (None, Some(seconds)) => {
-                let seconds = i64::from(seconds.max(0));
-                // It may have ended as late as the end of that second; at once is at once.
-                (later(end, seconds.saturating_add(i64::from(seconds > 0))), Chore::Expire)
-            }
-            (None, None) => return Self(None),
-        };
-        let (ctx, task) = (Arc::clone(ctx), Box::new((named, chore)));
-        let tracker = ctx.tracker.clone();
-        Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
-            let chore = async {
-                wait_for(&ctx.clock, time).await;
-                // In a box that is made only now: as a part of what waits, perhaps for days, it would be most of its size.
-                Box::pin(persist(&ctx, &task.0, &task.1)).await;
-            };
-            tokio::select! {
-                () = chore => {}
-                () = ctx.shutdown.cancelled() => {}
-            }
-        }))))
+/// The finished status `before`, acknowledging a newer generation of the spec.
+pub fn with_generation(before: &BulkUpdateStatus, generation: i64) -> BulkUpdateStatus {
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    for condition in &mut status.conditions {
+        condition.observed_generation = Some(generation);
     }
-}
-
-/// What is to be done next for a BulkUpdate that is over. Its event brings the one after that.
-enum Chore {
-    /// The status is to say that it speaks of this generation, with these conditions.
-    Acknowledge(i64, Vec<Condition>),
-    /// `ttlSecondsAfterFinished` has passed.
-    Expire,
-}
-
-/// Waits until it is this late by the API server's clock.
-async fn wait_for(clock: &Clock, time: Timestamp) {
-    loop {
-        let left = until(time, clock.now().earliest);
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(LONGEST_WAIT)).await;
-    }
-}
-
-/// Does it, however often that has to be tried. If the object has changed, the watch brings it and this ends; what is to be
-/// done is decided again.
-async fn persist(ctx: &Context, named: &Named, chore: &Chore) {
-    let mut logged = "";
-    for attempt in 1.. {
-        let Err(failure) = attempt_at(ctx, named, chore).await else { return };
-        if failure.is_not_found() {
-            return;
-        }
-        ctx.metrics.failed("bulkupdates", &failure);
-        if failure.reason() != logged && !failure.is_conflict() {
-            logged = failure.reason();
-            let what = match chore {
-                Chore::Acknowledge(..) => "the new generation can't be acknowledged",
-                Chore::Expire => "it can't be deleted after its TTL",
-            };
-            warn!(bulk_update = %named.full_name(), %failure, "{what}; trying again");
-        }
-        tokio::time::sleep(wait(&failure, attempt)).await;
-    }
-}
-
-/// How long to wait before attempt `attempt`.
-fn wait(failure: &Failure, attempt: u32) -> Duration {
-    match failure.next() {
-        Next::Retry => failure.wait(attempt),
-        // A conflict mostly ends with the event of the change; where somebody has taken the end out of the status, it does not.
-        Next::LookAgain | Next::RetryForbidden | Next::GiveUp => {
-            let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
-            Duration::from_secs(1).saturating_mul(doubled).min(LONGEST_REFUSED)
-        }
-    }
-}
-
-async fn attempt_at(ctx: &Context, named: &Named, chore: &Chore) -> Result<(), Failure> {
-    let _slot = ctx.slots.acquire(&named.namespace, &named.uid).await;
-    match chore {
-        Chore::Acknowledge(generation, conditions) => {
-            let status = json!({"observedGeneration": generation, "conditions": conditions});
-            record::patch(ctx, named, &status).await?;
-        }
-        Chore::Expire => {
-            let params = guarded_delete(&named.uid, &named.resource_version);
-            let url = BulkUpdate::url_path(&(), Some(&named.namespace));
-            let delete: Result<_, api_request::Error> = ApiRequest::new(url).delete(&named.name, &params);
-            send::<IgnoredAny>(&ctx.client, delete).await?;
-            info!(bulk_update = %named.full_name(), uid = %named.uid,
-                "deleted, ttlSecondsAfterFinished after its end");
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_refused_is_tried_ever_more_rarely_and_what_may_pass_within_seconds() {
-        let refused = |code| Failure::Refused { code, message: String::new(), retry_after: None };
-        for code in [400, 403, 409, 422] {
-            let waits: Vec<_> = (1..20).map(|attempt| wait(&refused(code), attempt).as_secs()).collect();
-            assert_eq!((waits[0], waits[1], waits[18]), (1, 2, 300), "{code}");
-        }
-        for code in [429, 503] {
-            assert!(wait(&refused(code), 20) <= Duration::from_secs(10), "{code}");
-        }
-    }
+    status
 }

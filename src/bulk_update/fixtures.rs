@@ -1,4 +1,4 @@
-//! What the tests are made of.
+//! Fixtures of the unit tests.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,21 +8,18 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Context, Crowd, Events,
-    decide::{Look, Rules, blank},
-    request::{Item, Request},
-    work::{Entry, Progress},
-};
 use crate::{
-    admission::Policies,
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
-    clock::Clock,
-    index::Index,
-    meta::Meta,
-    metrics::Metrics,
-    slots::Slots,
-    target::Target,
+    bulk_update::{
+        Events, Writers,
+        context::Context,
+        facts::{Lookup, Obstacle, Rejection, Rules},
+        request::{Item, Request, item_status},
+        work::{Entry, Progress},
+    },
+    client::{clock::Clock, slots::Slots},
+    observed::{admission::Policies, flag::CapabilityFlag, index::Index, target::Target},
+    telemetry::metrics::Metrics,
 };
 
 /// The uid of the BulkUpdate.
@@ -45,13 +42,13 @@ pub(super) const RESULTS: [ItemResult; 6] = [
     ItemResult::Failed,
 ];
 
-/// With an API server that does not answer.
+/// A context whose API server does not answer.
 pub(super) fn context() -> Arc<Context> {
     context_of(Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap())
 }
 
-/// With an API server that answers each request (by its method and path) with a status and a body, and the list of what
-/// it was asked.
+/// A context whose API server answers each request (method and path) with a status and a body, and the list of
+/// requests.
 pub(super) fn answering(
     answer: impl Fn(&str, &str) -> (u16, Value) + Send + Sync + 'static,
 ) -> (Arc<Context>, Arc<Mutex<Vec<String>>>) {
@@ -68,24 +65,25 @@ pub(super) fn answering(
 }
 
 fn context_of(client: Client) -> Arc<Context> {
+    let (clock, tracker) = (Clock::default(), TaskTracker::new());
     Arc::new(Context {
+        events: Events::new(client.clone(), clock.clone(), tracker.clone()),
         index: Index::new([]),
-        meta: Meta::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
+        flag: CapabilityFlag::new(client.clone(), "ai-api-system".into(), "ai-api-meta".into()),
         policies: Policies::new(false, None, watch::Sender::default()),
-        clock: Clock::default(),
+        clock,
         metrics: Metrics::default(),
         health: Arc::default(),
         slots: Slots::new(1),
         rules: Rules::default(),
-        events: Events::default(),
-        writing: Crowd::default(),
-        tracker: TaskTracker::new(),
+        writers: Writers::default(),
+        tracker,
         shutdown: CancellationToken::new(),
         client,
     })
 }
 
-/// So many seconds after the BulkUpdate was made.
+/// This many seconds after the BulkUpdate was created.
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_268_800 + seconds).unwrap()
 }
@@ -101,7 +99,7 @@ pub(super) fn bulk(spec: &Value) -> BulkUpdate {
     .unwrap()
 }
 
-/// One item, and nothing else said.
+/// One item and no options.
 pub(super) fn spec(kind: Kind, verb: TargetStatus) -> Value {
     json!({kind.plural(): [{"id": ID, "targetStatus": verb}]})
 }
@@ -110,7 +108,7 @@ pub(super) fn request(kind: Kind, verb: TargetStatus) -> Request {
     Request::from(&bulk(&spec(kind, verb)))
 }
 
-/// The operator's own, without a template, an hour older than the BulkUpdate.
+/// Managed by the operator, without a template, an hour older than the BulkUpdate.
 pub(super) fn target(state: State) -> Target {
     Target {
         uid: MEANT.into(),
@@ -126,22 +124,32 @@ pub(super) fn target(state: State) -> Target {
     }
 }
 
-/// As the index has it.
-pub(super) fn cached(object: Option<Target>) -> Look {
-    Look::Cached(object.map(Arc::new))
+/// From the cache.
+pub(super) fn cached(object: Option<Target>) -> Lookup {
+    Lookup::Cached(object.map(Arc::new))
 }
 
-/// As it was read.
-pub(super) fn live(object: Option<Target>) -> Look {
-    Look::Live(object.map(Arc::new))
+/// Read live.
+pub(super) fn live(object: Option<Target>) -> Lookup {
+    Lookup::Live(object.map(Arc::new))
 }
 
-/// As it was read, where its watch is behind.
-pub(super) fn ahead(object: Target) -> Look {
-    Look::Ahead(Arc::new(object))
+/// Read live, while the watch has not caught up.
+pub(super) fn ahead(object: Target) -> Lookup {
+    Lookup::Ahead(Arc::new(object))
 }
 
-/// One that the verb takes.
+/// The target cannot be read.
+pub(super) fn unread(why: &str) -> Obstacle {
+    Obstacle::Read(Kind::Execution, ID.into(), why.into())
+}
+
+/// The flag is off.
+pub(super) fn off() -> Rejection {
+    Rejection::Disabled(Kind::Execution, "ai-api-system/ai-api-meta".into())
+}
+
+/// One that the operation applies to.
 pub(super) fn eligible(verb: TargetStatus) -> Target {
     target(match verb {
         TargetStatus::Stopped => State::Running,
@@ -150,7 +158,7 @@ pub(super) fn eligible(verb: TargetStatus) -> Target {
 }
 
 pub(super) fn record(item: &Item, result: ItemResult) -> ItemStatus {
-    ItemStatus { uid: Some(MEANT.into()), ..blank(item, result) }
+    ItemStatus { uid: Some(MEANT.into()), ..item_status(item, result) }
 }
 
 pub(super) fn entry(item: &Item, result: ItemResult) -> Entry {

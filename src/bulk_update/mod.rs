@@ -1,352 +1,40 @@
-//! Carrying out BulkUpdates: observe, decide, record, apply, report, settle.
+//! Reconciles BulkUpdates: observe, decide, record, apply, report, settle.
+//!
+//! Pure: `request`, `facts`, `work`, `decide`, `status`. Each step that sends requests or waits has a file of its own.
 
-pub mod apply;
-pub mod decide;
+mod apply;
+mod cleanup;
+mod context;
+mod decide;
+mod events;
+mod facts;
 mod finished;
 #[cfg(test)]
 mod fixtures;
-pub mod observe;
-mod pace;
+mod identity;
+mod observe;
+mod pass;
 mod record;
 mod registry;
 mod report;
-pub mod request;
+mod request;
+mod resource;
 mod settle;
-pub mod status;
-pub mod stored;
+mod status;
+mod stored;
+mod throttle;
 pub mod unreadable;
-pub mod work;
+mod work;
 
-pub use pace::Crowd;
-pub use registry::Registry;
-pub use report::Events;
-
-use std::sync::Arc;
-
-use kube::Client;
-use tokio::{sync::watch, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, info_span, warn};
-
-use self::{
-    apply::{Flight, Wanted},
-    decide::{Deadline, Hindrance, Plan, Rules, Start, Step},
-    finished::Over,
-    observe::Seen,
-    record::Recorded,
+pub use self::{
+    context::Context,
+    decide::{Planning, plan, verdict},
+    events::Events,
+    facts::{Gate, Gates, MissedDeadline, Observation, Obstacle, Rejection, Rules},
+    registry::Registry,
     request::Request,
-    settle::Waiting,
-    status::Phase,
+    status::status,
     stored::Stored,
-    work::Work,
+    throttle::Writers,
+    work::{Phase, Work},
 };
-use crate::{
-    admission::{Admission, Policies},
-    api::{BulkUpdate, ItemResult, Reason},
-    client::Failure,
-    clock::{Clock, Now},
-    health::{Health, Pulse},
-    index::Index,
-    meta::Meta,
-    metrics::Metrics,
-    slots::Slots,
-};
-
-/// What all BulkUpdates share.
-pub struct Context {
-    /// The way to the API server: one attempt a request.
-    pub client: Client,
-    /// The API server's time.
-    pub clock: Clock,
-    /// What is known of targets.
-    pub index: Arc<Index>,
-    /// The capability flag.
-    pub meta: Meta,
-    /// The admission policy that checks authors.
-    pub policies: Policies,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Shows that all gets on.
-    pub health: Arc<Health>,
-    /// One for each request that may be under way; those of the watches, the flag and the events aside.
-    pub slots: Slots,
-    /// The passes that send requests about targets.
-    pub writing: Crowd,
-    /// Who is eligible.
-    pub rules: Rules,
-    /// The events that are being sent.
-    pub events: Events,
-    /// What runs in the background and is waited for at the end.
-    pub tracker: TaskTracker,
-    /// Set when the process is to end: nothing new is begun.
-    pub shutdown: CancellationToken,
-}
-
-impl Context {
-    /// With how many others a BulkUpdate shares what statuses may cost, where that matters: what only waits to settle reports
-    /// at its own pace.
-    #[must_use]
-    pub fn others(&self, work: &Work) -> usize {
-        if work.any(ItemResult::Planned) { self.writing.others(&work.request.namespace) } else { 0 }
-    }
-
-    /// Who asked for it, where the admission policy vouches for that.
-    #[must_use]
-    pub fn requester<'a>(&self, request: &'a Request) -> Option<&'a str> {
-        let admission = self.policies.admission();
-        let vouches = matches!(admission, Admission::Since(_)) && admission.covers(request.created);
-        request.requester.as_deref().filter(|_| vouches)
-    }
-}
-
-/// What was last seen of a BulkUpdate that is under way. Its spec and status are its task's own: they are not kept twice.
-#[derive(Clone, Debug, Default)]
-pub struct Current {
-    /// Its version.
-    pub resource_version: Box<str>,
-    /// The generation of its spec.
-    pub generation: Option<i64>,
-    /// Whether it was deleted, is being deleted, or can't be read any more: no write may start.
-    pub stopped: bool,
-    /// The resource version at which it was created; absent where the running watch has not seen that.
-    pub made_at: Option<u64>,
-}
-
-/// A BulkUpdate as it was last seen, kept up to date by the registry.
-#[derive(Clone, Debug)]
-pub struct Latest {
-    current: watch::Receiver<Current>,
-    shutdown: CancellationToken,
-}
-
-impl Latest {
-    /// Whether nothing new may be begun.
-    #[must_use]
-    pub fn stopped(&self) -> bool {
-        self.current.borrow().stopped || self.shutdown.is_cancelled()
-    }
-
-    /// Waits until it was deleted, is being deleted, or can't be read any more.
-    async fn until_stopped(&mut self) {
-        while !self.current.borrow_and_update().stopped {
-            self.changed().await;
-        }
-    }
-
-    /// Waits for news. The registry outlives its BulkUpdates, so that without it there are none.
-    pub async fn changed(&mut self) {
-        if self.current.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-// Most of its time it waits, as perhaps a thousand others do: what it needs otherwise is in boxes, and goes with them.
-/// Carries out one BulkUpdate, which was first seen like this, to its end; or until it is deleted, or the process ends. Gives back
-/// what is left to be known of it if its end is on record.
-async fn carry_out(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Over> {
-    let pulse = ctx.health.pulse();
-    let made_at = latest.current.borrow_and_update().made_at;
-    let _unplanned = {
-        let request = Request::from(&*bulk);
-        ctx.metrics.taken_up(&request.uid, request.created, bulk.status.as_ref())
-    };
-    if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
-        // What a watch shows may be old, and come from before the end or the deletion: a plan is carried out only if it
-        // stands there now. (Where there is none, the writing of the plan finds that out.)
-        bulk = Box::pin(read_again(&ctx, &mut latest, &Request::from(&*bulk), &pulse)).await?;
-    }
-    loop {
-        if latest.stopped() || bulk.metadata.deletion_timestamp.is_some() {
-            return None;
-        }
-        let mut work = Work::take_up(&bulk).made_at(made_at);
-        drop(bulk);
-        if work.is_over() || pass_by_pass(&ctx, &mut latest, &mut work, &pulse).await == End::Over {
-            return work.over();
-        }
-        bulk = Box::pin(read_again(&ctx, &mut latest, &work.request, &pulse)).await?;
-    }
-}
-
-/// Reads a BulkUpdate until there is an answer: nothing is done on the strength of an older one. `None` if it is gone,
-/// or nothing new may be begun.
-async fn read_again(
-    ctx: &Context,
-    latest: &mut Latest,
-    request: &Request,
-    pulse: &Pulse,
-) -> Option<Box<BulkUpdate>> {
-    for attempt in 1.. {
-        pulse.beat();
-        let answer = {
-            let _slot = pulse.in_line(ctx.slots.acquire(&request.namespace, &request.uid)).await;
-            record::get(ctx, request).await
-        };
-        let why = match answer {
-            Ok(Stored { bulk: live, .. }) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
-            Ok(Stored { bulk: live, flaw: None }) => return Some(Box::new(live)),
-            // The watch says so as well, unless it is mended by then.
-            Ok(Stored { flaw: Some(why), .. }) => Failure::NoAnswer(why),
-            Err(failure) if failure.is_not_found() => break,
-            Err(failure) => {
-                ctx.metrics.failed("bulkupdates", &failure);
-                failure
-            }
-        };
-        warn!(bulk_update = %request.full_name(), %why, "can't be read; trying again");
-        tokio::select! {
-            () = tokio::time::sleep(why.wait(attempt)) => {}
-            () = latest.until_stopped() => break,
-            () = ctx.shutdown.cancelled() => break,
-        }
-    }
-    None
-}
-
-/// How a series of passes has ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    /// There is nothing more to do in this process.
-    Over,
-    /// Somebody else has changed the record: begin anew with what stands there now.
-    Overtaken,
-}
-
-async fn pass_by_pass(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
-    let following = ctx.index.follow(Arc::clone(&work.request));
-    let mut flight = Flight::default();
-    let mut hindered = 0;
-    loop {
-        pulse.beat();
-        if latest.stopped() {
-            flight.drain(work).await;
-            Box::pin(record::record_last(ctx, work, pulse)).await;
-            return End::Over;
-        }
-        let seen = tokio::select! {
-            seen = Box::pin(observe::observe(ctx, work, &following)).instrument(info_span!("observe")) => seen,
-            () = ctx.shutdown.cancelled() => continue,
-        };
-        let decided = (Instant::now(), ctx.clock.now());
-        let turn = info_span!("decide").in_scope(|| decide(work, &seen, ctx.rules, decided.1));
-        // Whatever is kept from here on is kept for as long as it has to wait.
-        drop(seen);
-        let recorded = match &turn.phase {
-            Some(phase) => {
-                Box::pin(record::record(ctx, work, phase, pulse)).instrument(info_span!("record")).await
-            }
-            None => Recorded::Unchanged,
-        };
-        if matches!(recorded, Recorded::Overtaken) {
-            flight.drain(work).await;
-            work.keep_to_the_record();
-            // It is being deleted, perhaps, and only lingers: what was done is told all the same.
-            Box::pin(record::record_last(ctx, work, pulse)).await;
-            return End::Overtaken;
-        }
-        work.keep_to_the_record();
-        let idle = turn.wanted.is_empty() && flight.is_empty();
-        apply::apply(ctx, latest, work, &mut flight, turn.wanted).instrument(info_span!("apply")).await;
-        let (goes_on, to_record) = match &recorded {
-            Recorded::Written(_) => (turn.again, false),
-            Recorded::Adopted(_) => (true, false),
-            recorded => (false, matches!(recorded, Recorded::Later)),
-        };
-        if let Recorded::Written(before) | Recorded::Adopted(before) = recorded {
-            info_span!("report").in_scope(|| report::report(ctx, work, &before));
-        }
-        if work.is_over() {
-            return End::Over;
-        }
-        hindered = if turn.hindered { hindered + 1 } else { 0 };
-        if idle && !goes_on {
-            let waiting = Waiting { hindered, to_record, decided };
-            let settle = settle::settle(ctx, latest, work, &mut flight, &following, waiting);
-            settle.instrument(info_span!("settle")).await;
-        }
-    }
-}
-
-/// What one pass has decided.
-#[derive(Debug, Default)]
-struct Turn {
-    /// What the status is to say; absent where there is nothing to say yet.
-    phase: Option<Phase>,
-    /// What to ask the API server about targets.
-    wanted: Vec<Wanted>,
-    /// Whether the next pass has something to do, once this one is on record.
-    again: bool,
-    /// Whether something stands in the way.
-    hindered: bool,
-}
-
-fn decide(work: &mut Work, seen: &Seen, rules: Rules, now: Now) -> Turn {
-    match work.start {
-        None => plan(work, seen, rules, now),
-        Some(start) => {
-            let deadline = Deadline::at(&work.request, start, now);
-            carry_on(work, seen, rules, deadline, deadline.remark(&work.request, start, now).as_deref())
-        }
-    }
-}
-
-fn plan(work: &mut Work, seen: &Seen, rules: Rules, now: Now) -> Turn {
-    match decide::plan(&work.request, &seen.looks, &seen.admission, &seen.gates, now, rules) {
-        Plan::Reject(why, message) => Turn { phase: Some(Phase::Rejected(why, message)), ..Turn::default() },
-        // It catches up within a moment; the status says so only where it does not.
-        Plan::Wait(Hindrance::Behind, _) if !work.has_waited(observe::PATIENCE) => {
-            Turn { hindered: true, ..Turn::default() }
-        }
-        Plan::Wait(why, message) => {
-            work.entries.iter_mut().for_each(work::Entry::planning_waits);
-            Turn { phase: Some(Phase::Waiting(why, message)), hindered: true, ..Turn::default() }
-        }
-        Plan::Read(unsure) => {
-            let due = unsure.into_iter().filter(|at| work.entries[*at].may_ask());
-            Turn { wanted: due.map(Wanted::Read).collect(), ..Turn::default() }
-        }
-        // What is being read about an item belongs to its plan.
-        Plan::Planned(_) if work.reading > 0 => Turn::default(),
-        Plan::Planned(plan) => {
-            for (entry, (record, rests_on)) in work.entries.iter_mut().zip(plan) {
-                entry.becomes(record, rests_on);
-            }
-            work.start = Some(Start { time: now.to_record(), instant: Some(now.instant) });
-            Turn { phase: Some(Phase::Planned(None)), again: true, ..Turn::default() }
-        }
-    }
-}
-
-/// `remark` belongs to what ends because of the deadline.
-fn carry_on(work: &mut Work, seen: &Seen, rules: Rules, deadline: Deadline, remark: Option<&str>) -> Turn {
-    let steps = decide::steps(&work.request, &work.entries, &seen.looks, &seen.gates, deadline, rules);
-    let mut turn = Turn::default();
-    let mut hindrance = seen.unlisted.clone();
-    for (at, step) in steps.into_iter().enumerate() {
-        work.entries[at].decided();
-        match step {
-            Step::Hold(why) => hindrance = hindrance.or(why),
-            Step::Read if work.entries[at].may_ask() => turn.wanted.push(Wanted::Read(at)),
-            Step::Write(target) if work.entries[at].may_ask() && work.is_intended(at, &target) => {
-                turn.wanted.push(Wanted::Write(at, target));
-            }
-            Step::Read | Step::Write(_) => {}
-            Step::Become(mut record, rests_on) => {
-                let late = matches!(record.reason, Some(Reason::DeadlineExceeded | Reason::NotSettledInTime));
-                if let (true, Some(remark), Some(message)) = (late, remark, &mut record.message) {
-                    *message = format!("{message} {remark}").into();
-                }
-                turn.again |= record.result == ItemResult::Planned;
-                work.entries[at].becomes(record, rests_on);
-            }
-        }
-    }
-    turn.hindered = hindrance.is_some();
-    let hindrance = hindrance.or_else(|| work.entries.iter().find_map(work::Entry::waits_for));
-    turn.phase = Some(Phase::Planned(hindrance));
-    turn
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,136 +1,70 @@
-//! First step: what decisions rest on. The flag, read live where something may be written; the index; live reads.
+//! First step: what decisions are based on. The flag, read live before anything is written; the cache; live reads.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use kube::{
-    Resource,
-    api::GetParams,
-    core::{Request as ApiRequest, request},
-};
-
-use super::{
-    Context,
-    decide::{Gate, Gates, Look},
-    request::{Item, Request},
-    work::{Entry, Work},
-};
 use crate::{
-    admission::Admission,
     api::{ItemResult, Kind},
-    client::{Failure, send},
-    index::{Change, Following, What},
-    meta::Flags,
-    target::{self, Observed, Target},
+    bulk_update::{
+        context::Context,
+        decide::PATIENCE,
+        facts::{Gate, Gates, Lookup, Observation, Obstacle, Rejection},
+        request::Request,
+        work::Work,
+    },
+    observed::{flag::Flags, index::Following},
 };
 
-/// How long the first list of targets may take, from when a BulkUpdate was taken up, or a watch may be behind, before the status
-/// says that it is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What one pass decides on.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Whether authors are checked.
-    pub admission: Admission,
-    /// The flag.
-    pub gates: Gates,
-    /// What is known of each item's target.
-    pub looks: Vec<Look>,
-    /// That a kind which the request names has not been listed yet: nothing is planned, and what was planned is read item by
-    /// item.
-    pub unlisted: Option<String>,
-}
-
-/// Observes everything that a pass needs.
-pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Request>) -> Seen {
-    let unlisted = unlisted(ctx, work).await;
+pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Request>) -> Observation {
+    let not_listed = not_listed(ctx, work).await;
     for change in following.mailbox().take() {
-        take_in(work, &change);
+        work.seen(&change);
     }
     let gates = gates(ctx, work).await;
-    let namespace = &work.request.namespace;
-    let look = |entry: &mut Entry| match &unlisted {
-        Some(why) if work.start.is_none() => Look::Failed(why.clone()),
+    let lookups = match not_listed {
+        Some(kind) if work.start().is_none() => {
+            work.entries().iter().map(|_| Lookup::Failed(Obstacle::NotListed(kind))).collect()
+        }
         _ => {
-            let indexed = ctx.index.get(entry.item.kind, namespace, &entry.item.id);
-            entry.share(indexed.as_ref());
-            entry.look(indexed)
+            let request = Arc::clone(work.request());
+            work.lookups(|item| ctx.index.get(item.kind, &request.namespace, &item.id))
         }
     };
-    let looks = work.entries.iter_mut().map(look).collect();
-    Seen { admission: ctx.policies.admission(), gates, looks, unlisted }
+    Observation { admission: ctx.policies.admission(), gates, lookups, not_listed }
 }
 
-/// That a kind which the request names has not been listed yet, within patience.
-async fn unlisted(ctx: &Context, work: &Work) -> Option<String> {
-    for kind in Kind::ALL.into_iter().filter(|kind| work.request.names(*kind)) {
-        let patience = PATIENCE.saturating_sub(work.since.elapsed());
-        if tokio::time::timeout(patience, ctx.index.listed(kind)).await.is_err() {
-            return Some(format!("{} can't be listed yet; the operator's log says why", kind.plural()));
+/// A kind that the request names and whose first list has not succeeded yet, after a grace period.
+async fn not_listed(ctx: &Context, work: &Work) -> Option<Kind> {
+    let patience = || PATIENCE.saturating_sub(work.since().elapsed());
+    for kind in Kind::ALL.into_iter().filter(|kind| work.request().names(*kind)) {
+        if tokio::time::timeout(patience(), ctx.index.listed(kind)).await.is_err() {
+            return Some(kind);
         }
     }
-    if work.start.is_none() {
-        // What they have to say is asked for by itself.
-        let patience = PATIENCE.saturating_sub(work.since.elapsed());
-        let _ = tokio::time::timeout(patience, ctx.policies.listed()).await;
+    if work.start().is_none() {
+        // Whether the policy is in force is decided on its own.
+        let _ = tokio::time::timeout(patience(), ctx.policies.listed()).await;
     }
     None
 }
 
-fn take_in(work: &mut Work, change: &Change) {
-    let entries = work.entries.iter_mut();
-    for entry in entries.filter(|e| e.item.kind == change.kind && *e.item.id == *change.name) {
-        match &change.what {
-            What::Deleted(gone) => entry.may_be_gone(Some(gone)),
-            What::Vanished => entry.may_be_gone(None),
-            What::Updated => {}
-        }
-        let uid = entry.record.as_ref().and_then(|r| r.uid.as_deref());
-        match &change.what {
-            What::Deleted(gone) if uid == Some(&**gone) => {
-                entry.progress.gone = true;
-                entry.progress.seen = None;
-            }
-            What::Vanished if entry.is_underway() => entry.progress.must_look = true,
-            What::Deleted(_) | What::Updated | What::Vanished => {}
-        }
-    }
-}
-
-/// The flag: live before planning, and no older than a second while anything is still to be written.
+/// The flag: read live before planning, and no older than a second while writes are still to be sent.
 async fn gates(ctx: &Context, work: &Work) -> Gates {
-    if work.start.is_some() && !work.any(ItemResult::Planned) {
-        return Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+    if work.start().is_some() && !work.any(ItemResult::Planned) {
+        return Gates { executions: Gate::Open, deployments: Gate::Open };
     }
-    let read = ctx.meta.read_since(work.since).await;
+    let read = ctx.flag.read_since(work.since()).await;
     if let Err(failure) = &read {
         ctx.metrics.failed("configmaps", failure);
     }
+    let flag = || ctx.flag.place();
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
-        Ok(Flags::Invalid(why)) => Gate::Closed(format!("invalid {}: {why}", ctx.meta.place())),
+        Ok(Flags::Invalid(why)) => Gate::Closed(Rejection::InvalidFlag(flag(), why.clone())),
         Ok(Flags::Valid { .. }) => {
-            Gate::Closed(format!("{} is not true in {}", kind.plural(), ctx.meta.place()))
+            let (namespace, name) = ctx.flag.key();
+            Gate::Closed(Rejection::Disabled(kind, format!("{namespace}/{name}")))
         }
-        Err(failure) => Gate::Unknown(format!("can't read {}: {failure}", ctx.meta.place())),
+        Err(failure) => Gate::Unknown(Obstacle::Flag(flag(), failure.clone())),
     };
-    Gates {
-        executions: gate(Kind::Execution),
-        deployments: gate(Kind::Deployment),
-        invalid: matches!(read, Ok(Flags::Invalid(_))),
-    }
-}
-
-/// Reads an item's target from the API server: a quorum read, not one from its cache.
-///
-/// # Errors
-/// [`Failure`]; that there is no such object is none.
-pub async fn read(ctx: &Context, namespace: &str, item: &Item) -> Result<Option<Target>, Failure> {
-    let url = Observed::url_path(&item.kind.api_resource(), Some(namespace));
-    let request: Result<_, request::Error> = ApiRequest::new(url).get(&item.id, &GetParams::default());
-    match send(&ctx.client, request).await.and_then(|answer| target::found(&item.id, &answer)) {
-        Ok(target) => Ok(Some(target)),
-        Err(failure) if failure.is_not_found() => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    Gates { executions: gate(Kind::Execution), deployments: gate(Kind::Deployment) }
 }

@@ -1,4 +1,4 @@
-//! Which BulkUpdates there are: one task for each that is under way, a few bytes for each that is over.
+//! All BulkUpdates: one task for each that is under way, a few bytes for each that has finished.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,83 +11,79 @@ use tokio::{
 };
 use tracing::{Instrument, Span, info_span, warn};
 
-use super::{
-    Context, Current, Latest, carry_out,
-    finished::{Finished, Over},
-    report,
-    request::Request,
-    stored::Stored,
-    unreadable::{Report, UNREADABLE, told},
-};
 use crate::{
-    api::{BulkUpdate, BulkUpdateStatus},
-    target::{not_older, version_number},
+    api::{BulkUpdate, BulkUpdateStatus, ConditionReason},
+    bulk_update::{
+        cleanup::Cleanup,
+        context::{Context, Current, Latest},
+        events::reference,
+        finished::Finished,
+        pass::run,
+        request::Request,
+        stored::Stored,
+        unreadable::{Report, message},
+    },
+    observed::target::{not_older, version_number},
 };
 
 /// Namespace and name.
 type Key = (Box<str>, Box<str>);
 
-/// Whose task has ended, and what is left to be known of the BulkUpdate, if its end is on record.
-type Ended = (Key, Option<Over>);
+/// Whose task ended, and what to keep of the BulkUpdate if it finished.
+type Ended = (Key, Option<Finished>);
 
-/// Keeps BulkUpdates apart by uid: one made anew under the same name is another.
+/// Tracks BulkUpdates by uid: one created again under the same name is another.
 pub struct Registry {
     ctx: Arc<Context>,
-    known: HashMap<Key, Known>,
+    tracked: HashMap<Key, Tracked>,
     tasks: JoinSet<Ended>,
-    /// The number of the present list of each scope (a namespace, or all).
+    /// The number of the current list of each scope (a namespace, or all).
     lists: HashMap<Option<Box<str>>, u32>,
     unreadable: u64,
 }
 
 #[derive(Debug)]
-struct Known {
+struct Tracked {
     uid: Box<str>,
-    /// The resource version at which it was created, if a running watch has brought that.
-    made_at: Option<u64>,
+    /// The resource version at which it was created, if a running watch reported that.
+    creation_version: Option<u64>,
     list: u32,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// A task carries it out, or is about to end; and what is to follow that end.
-    Underway { task: Id, current: watch::Sender<Current>, next: Option<Box<Following>> },
-    /// Nothing more is done to its targets; what is left to do for itself goes on while `rest` is held.
-    Over { rest: Option<Finished> },
-    /// It can't be read (or is beyond the bounds, which is treated alike), and no task runs for it. Its conditions are being
-    /// written, as so many times before.
+    /// A task reconciles it or is about to end; and what follows then.
+    Underway { task: Id, current: watch::Sender<Current>, next: Option<Box<Next>> },
+    /// It has finished; what is left to do for the object itself continues while `rest` is held.
+    Finished { rest: Option<Cleanup> },
+    /// It cannot be read (or exceeds the bounds), and no task runs for it. Its conditions are being written, as they
+    /// were `earlier` times before.
     Unreadable {
         #[expect(dead_code, reason = "holding it keeps the task alive")]
         report: Report,
         earlier: u32,
     },
-    /// Nothing is done any more, though it has not come to its end: it is gone, or being deleted, and neither is ever taken
-    /// back. An event that says otherwise is an old one.
-    LaidDown,
+    /// It is gone or terminating, which is final: an event that says otherwise is stale.
+    Terminated,
 }
 
-/// What a watch has brought that its task, once it has ended, is followed by.
+/// What follows once its task has ended.
 #[derive(Debug)]
-enum Following {
-    /// It can't be read any more.
+enum Next {
     Unreadable(Box<Stored>),
-    /// It could not be read for a while, and can again.
     Again(Box<BulkUpdate>),
-    /// It is over.
-    Over(Over),
-    /// It is being deleted.
+    Over(Finished),
     Terminating,
 }
 
 impl Registry {
-    /// One that knows no BulkUpdate yet.
-    #[must_use]
+    /// An empty one.
     pub fn new(ctx: Arc<Context>) -> Self {
-        Self { ctx, known: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
+        Self { ctx, tracked: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
     }
 
-    /// Does what the watches say, until the process is to end and the tasks have laid down their work.
+    /// Handles watch events until shutdown, then waits for all tasks to end.
     pub async fn run(mut self, events: impl Stream<Item = (Option<String>, Event<Stored>)>) {
         let mut events = std::pin::pin!(events);
         let shutdown = self.ctx.shutdown.clone();
@@ -103,7 +99,7 @@ impl Registry {
             }
         }
         while let Some(ended) = self.tasks.join_next().await {
-            let _ = crate::unpanicked(ended);
+            let _ = crate::tasks::resume_panic(ended);
         }
     }
 
@@ -113,16 +109,18 @@ impl Registry {
             Event::Init => *self.lists.entry(scope.map(Into::into)).or_default() += 1,
             Event::InitApply(stored) | Event::Apply(stored) => {
                 let list = self.list(scope);
-                // What is over is left alone, whatever is wrong with it; but what can't be named is never spoken of otherwise.
-                if stored.flaw.is_some() && !(is_over(&stored.bulk) && stored.is_named()) {
-                    self.unreadable(stored, list);
+                // A finished one is left alone whatever is wrong with it; one without an identity is always reported.
+                if stored.flaw.is_some()
+                    && !(Finished::read(&stored.bulk).is_some() && stored.is_addressable())
+                {
+                    self.unreadable(&stored, list);
                 } else {
                     self.apply(Box::new(stored.bulk), list, listed);
                 }
             }
             Event::Delete(Stored { bulk, .. }) => {
                 let key = key(&bulk.metadata);
-                if self.known.get(&key).is_some_and(|k| Some(&*k.uid) == bulk.metadata.uid.as_deref()) {
+                if self.tracked.get(&key).is_some_and(|k| Some(&*k.uid) == bulk.metadata.uid.as_deref()) {
                     self.forget(&key);
                 }
             }
@@ -130,7 +128,7 @@ impl Registry {
                 let list = self.list(scope);
                 let in_scope = |key: &Key| scope.is_none_or(|only| only == &*key.0);
                 let gone: Vec<_> = self
-                    .known
+                    .tracked
                     .iter()
                     .filter(|(key, known)| in_scope(key) && known.list != list)
                     .map(|(key, _)| key.clone())
@@ -142,30 +140,30 @@ impl Registry {
         }
     }
 
-    /// The number of the present list of a scope.
+    /// The number of the current list of a scope.
     fn list(&self, scope: Option<&str>) -> u32 {
         self.lists.get(&scope.map(Into::into)).copied().unwrap_or_default()
     }
 
     fn forget(&mut self, key: &Key) {
-        if let Some(Known { state: State::Underway { current, .. }, .. }) = self.known.remove(key) {
+        if let Some(Tracked { state: State::Underway { current, .. }, .. }) = self.tracked.remove(key) {
             current.send_modify(|current| current.stopped = true);
         }
     }
 
-    /// `listed` is whether a list has brought it.
+    /// `listed`: from a list, not from a running watch.
     fn apply(&mut self, bulk: Box<BulkUpdate>, list: u32, listed: bool) {
         let key = key(&bulk.metadata);
         let uid: Box<str> = bulk.metadata.uid.clone().unwrap_or_default().into();
         let ctx = Arc::clone(&self.ctx);
-        let Some(known) = self.known_as(&key, &uid) else {
-            let made_at = created_at(&bulk).filter(|_| !listed);
-            let state = self.begin(&key, bulk, made_at);
-            self.known.insert(key, Known { uid, made_at, list, state });
+        let Some(known) = self.tracked_as(&key, &uid) else {
+            let creation_version = created_at(&bulk).filter(|_| !listed);
+            let state = self.begin(&key, bulk, creation_version);
+            self.tracked.insert(key, Tracked { uid, creation_version, list, state });
             return;
         };
         known.list = list;
-        let made_at = known.made_at;
+        let creation_version = known.creation_version;
         match &mut known.state {
             State::Underway { current, next, .. } => {
                 let seen = current.borrow().clone();
@@ -174,187 +172,168 @@ impl Registry {
                     current.send_modify(|current| current.stopped |= terminating);
                     return;
                 }
-                current.send_modify(|current| {
-                    current.stopped |= terminating;
-                    current.resource_version = version(&bulk.metadata).into();
-                    current.generation = bulk.metadata.generation;
-                });
-                *next = match Over::read(&bulk) {
-                    Some(over) => Some(Box::new(Following::Over(over))),
-                    None if terminating => Some(Box::new(Following::Terminating)),
-                    // Its task has been told to end.
-                    None if seen.stopped => Some(Box::new(Following::Again(bulk))),
+                current.send_modify(|current| current.saw(&bulk.metadata, terminating));
+                *next = match Finished::read(&bulk) {
+                    Some(over) => Some(Box::new(Next::Over(over))),
+                    None if terminating => Some(Box::new(Next::Terminating)),
+                    // Its task was told to end.
+                    None if seen.stopped => Some(Box::new(Next::Again(bulk))),
                     None => None,
                 };
             }
-            State::Over { rest } => {
-                // What is over stays over: a watch that goes back in time does not take it up again.
-                if let Some(over) = Over::read(&bulk) {
-                    *rest = Some(Finished::take_up(&ctx, over));
+            State::Finished { rest } => {
+                // It stays finished, even if a stale event says otherwise.
+                if let Some(over) = Finished::read(&bulk) {
+                    *rest = Some(Cleanup::spawn(&ctx, over));
                 }
             }
             State::Unreadable { .. } => {
-                let state = self.begin(&key, bulk, made_at);
-                self.known.insert(key, Known { uid, made_at, list, state });
+                let state = self.begin(&key, bulk, creation_version);
+                self.tracked.insert(key, Tracked { uid, creation_version, list, state });
             }
-            State::LaidDown => {}
+            State::Terminated => {}
         }
     }
 
-    /// What is known under this name, of this uid: another that had the name is forgotten.
-    fn known_as(&mut self, key: &Key, uid: &str) -> Option<&mut Known> {
-        if self.known.get(key).is_some_and(|known| &*known.uid != uid) {
+    /// What is tracked under this name with this uid: another object that had the name is forgotten.
+    fn tracked_as(&mut self, key: &Key, uid: &str) -> Option<&mut Tracked> {
+        if self.tracked.get(key).is_some_and(|known| &*known.uid != uid) {
             self.forget(key);
         }
-        self.known.get_mut(key)
+        self.tracked.get_mut(key)
     }
 
-    /// Takes up what is not under way yet.
-    fn begin(&mut self, key: &Key, bulk: Box<BulkUpdate>, made_at: Option<u64>) -> State {
-        if let Some(over) = Over::read(&bulk) {
-            return State::Over { rest: Some(Finished::take_up(&self.ctx, over)) };
+    fn begin(&mut self, key: &Key, bulk: Box<BulkUpdate>, creation_version: Option<u64>) -> State {
+        if let Some(over) = Finished::read(&bulk) {
+            return State::Finished { rest: Some(Cleanup::spawn(&self.ctx, over)) };
         }
         if bulk.metadata.deletion_timestamp.is_some() {
-            return State::LaidDown;
+            return State::Terminated;
         }
         let (ctx, key) = (Arc::clone(&self.ctx), key.clone());
         let span = span(&ctx, &bulk);
-        let seen = Current {
-            resource_version: version(&bulk.metadata).into(),
-            generation: bulk.metadata.generation,
-            stopped: false,
-            made_at,
-        };
+        let mut seen = Current { creation_version, ..Current::default() };
+        seen.saw(&bulk.metadata, false);
         let (current, receiver) = watch::channel(seen);
         let latest = Latest { current: receiver, shutdown: self.ctx.shutdown.clone() };
-        let task = async move { (key, Box::pin(carry_out(ctx, latest, bulk)).instrument(span).await) };
+        let task = async move { (key, Box::pin(run(ctx, latest, bulk)).instrument(span).await) };
         State::Underway { task: self.tasks.spawn(task).id(), current, next: None }
     }
 
-    /// A task has ended.
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
-        let (id, (key, over)) = crate::unpanicked(ended);
-        let Some(known) = self.known.get_mut(&key) else { return };
+        let (id, (key, over)) = crate::tasks::resume_panic(ended);
+        let Some(known) = self.tracked.get_mut(&key) else { return };
         let State::Underway { task, current, next } = &mut known.state else { return };
         if *task != id {
-            // It was forgotten, and what has the name now has a task of its own: another, or the same once more.
+            // It was forgotten; a new task runs under this name by now.
             return;
         }
         let (next, generation) = (next.take(), current.borrow().generation);
-        let made_at = known.made_at;
-        let state = match next.map(|next| *next) {
-            Some(Following::Unreadable(stored)) => self.report(&stored, 0),
-            Some(Following::Again(bulk)) => self.begin(&key, bulk, made_at),
-            Some(Following::Over(over)) => State::Over { rest: Some(Finished::take_up(&self.ctx, over)) },
-            Some(Following::Terminating) => State::LaidDown,
-            None => match over {
-                // The event of the end is still to come, or was lost. What a newer generation says, such as another TTL, only
-                // an event tells.
-                Some(over) => {
-                    let same = over.speaks_of(generation);
-                    State::Over { rest: same.then(|| Finished::take_up(&self.ctx, over)) }
-                }
-                None => State::LaidDown,
-            },
+        let creation_version = known.creation_version;
+        let state = match (next.map(|next| *next), over) {
+            (Some(Next::Unreadable(stored)), _) => self.report(&stored, 0),
+            (Some(Next::Again(bulk)), _) => self.begin(&key, bulk, creation_version),
+            (Some(Next::Over(over)), _) => State::Finished { rest: Some(Cleanup::spawn(&self.ctx, over)) },
+            (Some(Next::Terminating), _) | (None, None) => State::Terminated,
+            // The event of its completion is still to come, or was lost. Changes in a newer generation, such as
+            // another TTL, come with an event.
+            (None, Some(over)) => {
+                let same = over.speaks_of(generation);
+                State::Finished { rest: same.then(|| Cleanup::spawn(&self.ctx, over)) }
+            }
         };
-        if let Some(known) = self.known.get_mut(&key) {
+        if let Some(known) = self.tracked.get_mut(&key) {
             known.state = state;
         }
     }
 
-    fn unreadable(&mut self, stored: Stored, list: u32) {
+    fn unreadable(&mut self, stored: &Stored, list: u32) {
         let metadata = &stored.bulk.metadata;
         let key = key(metadata);
         let uid: Box<str> = metadata.uid.clone().unwrap_or_default().into();
         let terminating = metadata.deletion_timestamp.is_some();
-        if let Some(known) = self.known_as(&key, &uid) {
+        if let Some(known) = self.tracked_as(&key, &uid) {
             known.list = list;
             match &mut known.state {
                 State::Unreadable { earlier, .. } => {
                     let earlier = earlier.saturating_add(1);
-                    let state = self.report(&stored, earlier);
-                    self.known.insert(key, Known { uid, made_at: None, list, state });
+                    let state = self.report(stored, earlier);
+                    self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
                     return;
                 }
                 State::Underway { current, next, .. } => {
-                    let told = matches!(next.as_deref(), Some(Following::Unreadable(_)));
+                    let reported = matches!(next.as_deref(), Some(Next::Unreadable(_)));
                     if is_older(metadata, &current.borrow().resource_version) {
                         return;
                     }
-                    current.send_modify(|current| {
-                        current.stopped = true;
-                        current.resource_version = version(metadata).into();
-                        current.generation = metadata.generation;
-                    });
+                    current.send_modify(|current| current.saw(metadata, true));
                     if terminating {
-                        *next = Some(Box::new(Following::Terminating));
+                        *next = Some(Box::new(Next::Terminating));
                         return;
                     }
-                    if !told {
-                        self.tell(&key, &stored);
-                    }
-                    if let Some(Known { state: State::Underway { next, .. }, .. }) = self.known.get_mut(&key)
-                    {
-                        *next = Some(Box::new(Following::Unreadable(Box::new(stored))));
+                    *next = Some(Box::new(Next::Unreadable(Box::new(stored.clone()))));
+                    if !reported {
+                        self.publish(&key, stored);
                     }
                     return;
                 }
-                State::LaidDown | State::Over { .. } => return,
+                State::Terminated | State::Finished { .. } => return,
             }
         }
         let state = if terminating {
-            State::LaidDown
+            State::Terminated
         } else {
-            self.tell(&key, &stored);
-            self.report(&stored, 0)
+            self.publish(&key, stored);
+            self.report(stored, 0)
         };
-        self.known.insert(key, Known { uid, made_at: None, list, state });
+        self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
     }
 
-    /// Has its conditions written.
     fn report(&self, stored: &Stored, earlier: u32) -> State {
         let why = stored.flaw.as_deref().unwrap_or_default();
         let report = Report::begin(&self.ctx, stored, why, self.ctx.clock.now().to_record(), earlier);
         State::Unreadable { report, earlier }
     }
 
-    /// Counts it, and tells of it in the log and in an event: in its namespace, and by its uid where its name can't be read.
-    fn tell(&mut self, key: &Key, stored: &Stored) {
+    /// Counts, logs and publishes an event: in its namespace, with its uid where its name cannot be read.
+    fn publish(&mut self, key: &Key, stored: &Stored) {
         self.unreadable += 1;
         self.ctx.metrics.unreadable("bulkupdates");
         let why = stored.flaw.as_deref().unwrap_or_default();
         warn!(bulk_update = %format_args!("{}/{}", key.0, key.1), error = why, unreadable = self.unreadable,
-            "a BulkUpdate can't be read: nothing is done for it");
-        let ObjectMeta { namespace, name, uid, .. } = &stored.bulk.metadata;
+            "a BulkUpdate cannot be read; nothing is done for it");
+        let ObjectMeta { namespace, name, uid, .. } = stored.bulk.metadata.clone();
         if namespace.is_none() {
             return;
         }
         let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
-        let (namespace, name, uid) = (namespace.clone(), name.clone(), uid.clone());
-        let note = told(why, planned);
-        report::publish(&self.ctx, namespace, name, uid, EventType::Warning, UNREADABLE, &note);
+        let note = message(why, planned);
+        let regarding = reference(namespace, name, uid);
+        self.ctx.events.publish(regarding, EventType::Warning, ConditionReason::Unreadable.into(), &note);
     }
 }
 
-/// What its trace is called, and tells.
 fn span(ctx: &Context, bulk: &BulkUpdate) -> Span {
     let request = Request::from(bulk);
     info_span!("bulk_update", k8s.namespace.name = request.namespace, bulk_update = request.name,
         uid = %request.uid, requester = ctx.requester(&request), items = request.items.len())
 }
 
-/// The resource version at which a BulkUpdate was created, that a running watch has brought and nothing was known of before.
+/// The resource version at which a BulkUpdate was created, if a running watch reports it for the first time.
 ///
-/// A watch brings each object first as it was created: what was there when it began, its list has brought. That nothing has been
-/// written into it since is looked at as well: if an event was lost on the way, a later version would make objects count as
-/// older that are not.
+/// A watch delivers each object first as it was created; what existed before came with the list. Nothing may have been
+/// written into it since: if an event was lost, a later version would make younger objects count as older.
 fn created_at(bulk: &BulkUpdate) -> Option<u64> {
     let unseen = bulk.status.as_ref().is_none_or(|status| *status == BulkUpdateStatus::default());
     version_number(&bulk.metadata).filter(|_| unseen && bulk.metadata.generation == Some(1))
 }
 
-fn is_over(bulk: &BulkUpdate) -> bool {
-    bulk.status.as_ref().is_some_and(|status| status.completion_time.is_some())
+impl Current {
+    fn saw(&mut self, metadata: &ObjectMeta, stop: bool) {
+        self.stopped |= stop;
+        self.resource_version = version(metadata).into();
+        self.generation = metadata.generation;
+    }
 }
 
 fn version(metadata: &ObjectMeta) -> &str {
@@ -365,7 +344,7 @@ fn is_older(metadata: &ObjectMeta, than: &str) -> bool {
     !not_older(version(metadata), than)
 }
 
-/// Under which one is known; what has no name that can be read goes by its uid, which no name is like.
+/// Its key: one without a readable name is tracked by its uid, in a form that no name has.
 fn key(metadata: &ObjectMeta) -> Key {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let name = match text(&metadata.name) {

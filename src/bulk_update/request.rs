@@ -1,75 +1,70 @@
-//! A BulkUpdate's request, as decisions see it: taken from the spec alone, for the status is only a record.
+//! What a BulkUpdate asks for, taken from the spec alone: the status is only a record.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::decide::Start;
 use crate::{
-    admission::REQUESTER,
-    api::{BulkUpdate, BulkUpdateSpec, Kind, MAX_ITEMS, TargetStatus},
-    client::cut,
-    clock::Now,
-    index::Targets,
+    api::{
+        BulkUpdate, BulkUpdateSpec, ItemResult, ItemStatus, Kind, MAX_ITEMS, REQUESTER, Reason, TargetStatus,
+        time::{later, until},
+    },
+    client::clock::Now,
+    decode::text::cut,
 };
 
-/// `startingDeadlineSeconds` where the request doesn't say.
+/// The default of `startingDeadlineSeconds`.
 pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
 
-/// By how many seconds the start may have been later than it is on record: it has whole seconds, and is the earliest that it may
-/// have been by a clock that is read in whole seconds.
+/// How much later than recorded the start may have been, in seconds: it is truncated to a second, and it is the
+/// earliest time that a clock read in whole seconds allows.
 const START_IN_DOUBT: i64 = 2;
 
-/// The longest name of a requester that is kept, in bytes: names of users have no bound.
+/// The longest user name that is kept, in bytes: Kubernetes sets no bound.
 const LONGEST_REQUESTER: usize = 256;
 
-/// The longest uid of an item that is kept, in bytes: no object has one as long.
+/// The longest uid of an item that is kept, in bytes: no object has a longer one.
 const LONGEST_UID: usize = 64;
 
 /// What was asked for, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
-    /// The BulkUpdate's namespace, where its targets are too.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid, which all work for it is keyed by.
-    pub uid: Box<str>,
-    /// When it was created; whole seconds, as the API server keeps them.
-    pub created: Timestamp,
-    /// The resource version at which it was created; absent where the running watch has not seen that.
-    pub made_at: Option<u64>,
-    /// Who asked for it, by its annotation; at most 256 bytes.
-    pub requester: Option<String>,
-    /// Only decide and report.
-    pub dry_run: bool,
-    /// Nothing is planned or written later.
-    pub not_after: Option<Timestamp>,
-    /// It is rejected if it is not planned by then. Its creation may have been as late as the end of the second that it is dated.
-    pub starting_deadline: Timestamp,
-    /// What has not settled so many seconds after the start fails.
-    pub active_deadline_seconds: Option<i64>,
-    /// The items: Executions, then Deployments, each in the order of the request.
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// The key of all work for it.
+    pub(super) uid: Box<str>,
+    /// When it was created, in whole seconds.
+    pub(super) created: Timestamp,
+    /// The resource version at which it was created; absent if the running watch did not see that.
+    pub(super) creation_version: Option<u64>,
+    /// The author, from the annotation that the admission policy protects; at most 256 bytes.
+    pub(super) requester: Option<String>,
+    pub(super) dry_run: bool,
+    /// After this, nothing is planned or written.
+    pub(super) not_after: Option<Timestamp>,
+    /// It is rejected unless it is planned before this. Counted from the end of the second in which it was created.
+    pub(super) starting_deadline: Timestamp,
+    /// Items that have not settled this many seconds after the start fail.
+    pub(super) active_deadline_seconds: Option<i64>,
+    /// Executions, then Deployments, each in the order of the request.
     pub items: Vec<Item>,
 }
 
 /// One item of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Which list it stands in.
     pub kind: Kind,
-    /// The id, which is the target's name.
+    /// The name of the target.
     pub id: Arc<str>,
-    /// What is asked for.
     pub target: TargetStatus,
-    /// The very object that is meant, if the request says.
+    /// The uid the target must have, if the request gives one.
     pub uid: Option<Arc<str>>,
 }
 
 impl From<&BulkUpdate> for Request {
     fn from(bulk: &BulkUpdate) -> Self {
         let (meta, spec) = (&bulk.metadata, &bulk.spec);
-        // The API server sets it on every object; one without can't be planned any more.
+        // The API server always sets it; an object without one counts as too old to plan.
         let created = meta.creation_timestamp.as_ref().map_or(Timestamp::MIN, |t| t.0);
         let deadline = spec.starting_deadline_seconds.map_or(DEFAULT_STARTING_DEADLINE_SECONDS, i64::from);
         Self {
@@ -77,7 +72,7 @@ impl From<&BulkUpdate> for Request {
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default().into(),
             created,
-            made_at: None,
+            creation_version: None,
             requester: meta
                 .annotations
                 .as_ref()
@@ -92,26 +87,50 @@ impl From<&BulkUpdate> for Request {
     }
 }
 
-/// Why a spec can't be carried out although it can be read. The API server refuses these, unless the CRD was looser
-/// when the object was created: its status would never be taken, and could not tell two items of one id apart.
-#[must_use]
-pub fn unfit(spec: &BulkUpdateSpec) -> Option<&'static str> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// As recorded, truncated to a second: not later than the actual time.
+    pub time: Timestamp,
+    /// The same by [`crate::client::leadership::now`], in the process that made the plan.
+    pub instant: Option<Duration>,
+}
+
+impl From<Timestamp> for Start {
+    fn from(time: Timestamp) -> Self {
+        Self { time, instant: None }
+    }
+}
+
+/// Why a spec that can be read cannot be carried out. The API server refuses such specs unless the CRD's schema was
+/// looser when the object was created; its status would never validate, and two items with one id could not be told
+/// apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSpec {
+    #[error("it must have 1 to {MAX_ITEMS} items, executions and deployments together")]
+    Items,
+    #[error("an id must have 4 to 64 letters, digits, dots, dashes and underscores")]
+    Id,
+    #[error("an id occurs twice in a list")]
+    Twice,
+}
+
+pub fn validate(spec: &BulkUpdateSpec) -> Result<(), InvalidSpec> {
     let total: usize = Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum();
     if !(1..=MAX_ITEMS).contains(&total) {
-        return Some("it needs 1 to 100 items, executions and deployments together");
+        return Err(InvalidSpec::Items);
     }
     for kind in Kind::ALL {
         let mut ids = HashSet::new();
         for item in spec.items(kind) {
             if !is_an_id(&item.id) {
-                return Some("an id needs 4 to 64 letters, digits, dots, dashes and underscores");
+                return Err(InvalidSpec::Id);
             }
             if !ids.insert(&item.id) {
-                return Some("an id stands in a list twice");
+                return Err(InvalidSpec::Twice);
             }
         }
     }
-    None
+    Ok(())
 }
 
 fn is_an_id(id: &str) -> bool {
@@ -130,56 +149,32 @@ fn items(spec: &BulkUpdateSpec) -> Vec<Item> {
     Kind::ALL.into_iter().flat_map(of).collect()
 }
 
-/// `seconds` after `time`, or the end of time.
-#[must_use]
-pub fn later(time: Timestamp, seconds: i64) -> Timestamp {
-    Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
-}
-
-/// How long it is from `now` to `time`; zero if that is past.
-#[must_use]
-pub fn until(time: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(time.duration_since(now)).unwrap_or_default()
-}
-
-impl Targets for Request {
-    fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    fn names(&self) -> impl Iterator<Item = (Kind, &Arc<str>)> {
-        self.items.iter().map(|item| (item.kind, &item.id))
-    }
-}
-
 impl Request {
-    /// Namespace and name, for logs.
-    #[must_use]
-    pub fn full_name(&self) -> String {
+    /// For logs.
+    pub(super) fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// Whether it asks for the same as `other`, the items in any order.
-    #[must_use]
-    pub fn same_items(&self, other: &Self) -> bool {
+    /// The items may be in any order.
+    pub(super) fn same_items(&self, other: &Self) -> bool {
         self.items.len() == other.items.len() && self.items.iter().all(|item| other.items.contains(item))
     }
 
-    /// Whether an item of this kind is among them.
-    #[must_use]
-    pub fn names(&self, kind: Kind) -> bool {
+    pub(super) fn targets(&self) -> Vec<(Kind, Arc<str>)> {
+        self.items.iter().map(|item| (item.kind, Arc::clone(&item.id))).collect()
+    }
+
+    pub(super) fn names(&self, kind: Kind) -> bool {
         self.items.iter().any(|item| item.kind == kind)
     }
 
-    /// When items fail that have not settled, where only the start on record is known.
-    #[must_use]
-    pub fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
+    /// When items that have not settled fail, by the recorded start.
+    pub(super) fn active_deadline(&self, start: Timestamp) -> Option<Timestamp> {
         self.active_deadline_seconds.map(|seconds| later(start, seconds.saturating_add(START_IN_DOUBT)))
     }
 
-    /// How long it is until then; zero when it has passed. The process that has planned it counts from that very moment.
-    #[must_use]
-    pub fn active_deadline_in(&self, start: Start, now: Now) -> Option<Duration> {
+    /// How long until then; zero when it has passed. The process that made the plan counts by its monotonic clock.
+    pub(super) fn active_deadline_in(&self, start: Start, now: Now) -> Option<Duration> {
         let Some(instant) = start.instant else {
             return self.active_deadline(start.time).map(|end| until(end, now.earliest));
         };
@@ -187,10 +182,32 @@ impl Request {
         Some(Duration::from_secs(seconds).saturating_sub(now.instant.saturating_sub(instant)))
     }
 
-    /// Whether it may be later than `notAfter`.
-    #[must_use]
-    pub fn not_after_has_passed(&self, now: Now) -> bool {
+    /// Whether `notAfter` may have passed, by the latest time that it can be.
+    pub(super) fn not_after_has_passed(&self, now: Now) -> bool {
         self.not_after.is_some_and(|end| now.latest > end)
+    }
+}
+
+/// An item's entry with nothing known of its target yet.
+pub fn item_status(item: &Item, result: ItemResult) -> ItemStatus {
+    ItemStatus {
+        id: Arc::clone(&item.id),
+        target_status: item.target,
+        result,
+        reason: None,
+        message: None,
+        uid: None,
+        observed_state: None,
+    }
+}
+
+/// The entry of an item whose record is missing or does not match the request: without a plan on record nothing is
+/// written, no matter who removed it.
+pub fn without_record(item: &Item) -> ItemStatus {
+    ItemStatus {
+        reason: Some(Reason::OutcomeUnknown),
+        message: Some("the status has no record of this item; check the object".into()),
+        ..item_status(item, ItemResult::Failed)
     }
 }
 

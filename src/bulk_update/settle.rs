@@ -1,77 +1,81 @@
-//! Last step: waiting, until there is a reason for another pass.
+//! Last step: waits until there is a reason for another pass.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    Context, Latest,
-    apply::Flight,
-    request::{Request, until},
-    work::Work,
+use crate::{
+    api::{ItemResult, time::until},
+    bulk_update::{
+        apply::InFlight,
+        context::{Context, Latest},
+        request::Request,
+        work::Work,
+    },
+    client::{backoff, clock::Now},
+    observed::index::Following,
 };
-use crate::{api::ItemResult, client::backoff, clock::Now, index::Following};
 
-/// The longest wait without a look at the API server's clock, which may have been set.
+/// The longest wait without another look at the API server's clock, which may be set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The longest wait, with something to report, without a look at how many others are being written.
+/// The longest wait, with something to report, without another look at how many others are being written.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
-/// What a pass has left to wait for.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
-    /// How many passes in a row something has stood in the way.
-    pub hindered: u32,
-    /// Whether there is something to write into the status.
+/// What a pass leaves to wait for.
+#[derive(Clone, Copy)]
+pub struct Waiting<'a> {
+    pub following: &'a Following<Request>,
+    /// How many passes in a row were blocked.
+    pub blocked: u32,
+    /// Whether there is something to report.
     pub to_record: bool,
-    /// When the pass has decided, by either clock: what has become due since is due now.
+    /// When the pass decided, by either clock: whatever became due since then is due now.
     pub decided: (Instant, Now),
 }
 
-/// Waits for an answer, a change, or the next time that matters.
+/// Waits for an answer, a change, or the next deadline.
 pub async fn settle(
     ctx: &Context,
     latest: &mut Latest,
     work: &mut Work,
-    flight: &mut Flight,
-    following: &Following<Request>,
-    waiting: Waiting,
+    in_flight: &mut InFlight,
+    waiting: Waiting<'_>,
 ) {
-    let mut flag = ctx.meta.changes();
+    let mut flag = ctx.flag.changes();
     let mut policies = ctx.policies.changes();
-    let watches_flag = work.start.is_none() || work.any(ItemResult::Planned);
+    let watches_flag = work.start().is_none() || work.any(ItemResult::Planned);
     let next = next_time(work, waiting, ctx.others(work), ctx.clock.now());
     tokio::select! {
-        Some(_) = flight.take_in_next(work) => {}
-        () = following.mailbox().arrived() => {}
+        Some(_) = in_flight.next_answer(work) => {}
+        () = waiting.following.mailbox().arrived() => {}
         () = latest.changed() => {}
         () = ctx.shutdown.cancelled() => {}
         _ = flag.changed(), if watches_flag => {}
-        _ = policies.changed(), if work.start.is_none() => {}
+        _ = policies.changed(), if work.start().is_none() => {}
         () = sleep_until(next) => {}
     }
 }
 
-/// When there is a reason for another pass, if nothing else brings one about. Deadlines that had passed when the pass decided are
-/// none.
-fn next_time(work: &Work, waiting: Waiting, others: usize, now: Now) -> Instant {
+/// The time of the next pass if nothing else triggers one. Deadlines that had passed when the pass decided do not
+/// count.
+fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Instant {
     let start = Instant::now();
     let (decided, decided_at) = waiting.decided;
     let after = |left: Duration| start + left.min(LONGEST_WAIT) + Duration::from_millis(1);
-    let request = &work.request;
+    let request = work.request();
     let mut times = vec![start + LONGEST_WAIT];
-    if waiting.hindered > 0 {
-        times.push(start + backoff(waiting.hindered));
+    if waiting.blocked > 0 {
+        times.push(start + backoff(waiting.blocked));
     }
     if waiting.to_record {
-        // Others may be done sooner than that.
-        times.extend(work.pace.next(others).map(|time| time.min(start + LONGEST_LOOK)));
+        // Others may finish sooner.
+        times.extend(work.throttle().next(others).map(|time| time.min(start + LONGEST_LOOK)));
     }
     if !request.not_after_has_passed(decided_at) {
         times.extend(request.not_after.map(|end| after(until(end, now.latest))));
     }
-    match work.start {
+    match work.start() {
         None => {
             let end = Some(request.starting_deadline).filter(|end| *end > decided_at.earliest);
             times.extend(end.map(|end| after(until(end, now.earliest))));
@@ -81,53 +85,9 @@ fn next_time(work: &Work, waiting: Waiting, others: usize, now: Now) -> Instant 
             times.extend(left.and_then(|_| request.active_deadline_in(start, now)).map(after));
         }
     }
-    times.extend(work.entries.iter().filter_map(|e| e.progress.not_before.filter(|t| *t > decided)));
+    times.extend(work.entries().iter().filter_map(|e| e.progress.not_before.filter(|t| *t > decided)));
     times.into_iter().min().unwrap_or(start).max(start)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        api::{Kind, TargetStatus},
-        bulk_update::{
-            decide::Start,
-            fixtures::{at, bulk, spec},
-        },
-    };
-
-    #[tokio::test(start_paused = true)]
-    async fn what_has_passed_is_no_reason_for_another_pass() {
-        let mut spec = spec(Kind::Execution, TargetStatus::Stopped);
-        for (field, value) in [
-            ("notAfter", serde_json::json!(at(10).to_string())),
-            ("startingDeadlineSeconds", 10.into()),
-            ("activeDeadlineSeconds", 10.into()),
-        ] {
-            spec[field] = value;
-        }
-        let mut work = Work::take_up(&bulk(&spec));
-        let decided = Instant::now();
-        let waiting = |at| Waiting { hindered: 0, to_record: false, decided: (decided, at) };
-        for start in [None, Some(at(0))] {
-            work.start = start.map(Start::from);
-            let wait = |decided: i64, now: i64| {
-                next_time(&work, waiting(at(decided).into()), 0, at(now).into()) - Instant::now()
-            };
-            assert_eq!(wait(8, 8), Duration::from_millis(2001), "{start:?}: notAfter");
-            // The other deadlines are counted from the latest that they may be.
-            assert_eq!(wait(12, 12), LONGEST_WAIT, "{start:?}");
-            // It has passed while the status was written.
-            assert_eq!(wait(10, 11), Duration::from_millis(1), "{start:?}");
-        }
-        let waiting = waiting(at(12).into());
-        let hindered = Waiting { hindered: 3, ..waiting };
-        assert_eq!(next_time(&work, hindered, 0, at(12).into()) - Instant::now(), backoff(3));
-        // What has become due while the status was written is due at once; what was due before that was decided on.
-        work.entries[0].progress.not_before = Some(decided + Duration::from_millis(100));
-        tokio::time::advance(Duration::from_millis(150)).await;
-        assert_eq!(next_time(&work, waiting, 0, at(12).into()), Instant::now());
-        work.entries[0].progress.not_before = Some(decided);
-        assert_eq!(next_time(&work, waiting, 0, at(12).into()) - Instant::now(), LONGEST_WAIT);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What the status says: conditions and counts, made from what is known of the items. Pure.
+//! What the status says: conditions and counts, derived from the items. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,250 +7,220 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::{
-    decide::{Hindrance, Rejection},
-    work::{Entry, Work},
-};
 use crate::{
-    api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, Summary},
-    client::cut,
-    clock::Now,
+    api::{
+        ACCEPTED, BulkUpdateStatus, ConditionReason, ItemResult, ItemStatus, Kind, READY, RECONCILING,
+        Reason, STALLED, Summary,
+    },
+    bulk_update::{
+        facts::Obstacle,
+        work::{Phase, Work},
+    },
+    client::clock::Now,
+    decode::text::cut,
 };
-
-/// The condition types.
-pub const ACCEPTED: &str = "Accepted";
-/// True when every item has settled.
-pub const READY: &str = "Ready";
-/// Stands there while work is under way.
-pub const RECONCILING: &str = "Reconciling";
-/// Stands there when it is over and not all was done as asked.
-pub const STALLED: &str = "Stalled";
 
 /// The longest message of a condition, in bytes.
 pub(super) const LONGEST_MESSAGE: usize = 1024;
 
-/// Where a BulkUpdate is, as the conditions tell it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It can't be planned yet; why.
-    Waiting(Hindrance, String),
-    /// It is over before it began; why.
-    Rejected(Rejection, String),
-    /// It is planned; why it does not go on, if it does not.
-    Planned(Option<String>),
-}
-
 /// The status of `work` in `phase`.
-#[must_use]
 pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
-    // The API server keeps whole seconds, and what it gives back is compared with this. What is known of the present narrows
-    // down with time, but nothing ends before it begins.
-    let now = work.start.map_or(now.to_record(), |start| start.time.max(now.to_record()));
+    let start = match phase {
+        Phase::Proposed(plan) => Some(plan.start),
+        _ => work.start(),
+    };
+    // Whole seconds, as the API server stores them, because what it returns is compared with this. The estimate of the
+    // present gets narrower with time; an end is never before the start.
+    let now = start.map_or(now.to_record(), |start| start.time.max(now.to_record()));
+    let before = work.on_api_server();
     let mut status = BulkUpdateStatus {
-        observed_generation: work.generation,
-        start_time: work.start.map(|start| Time(start.time)),
-        completion_time: work.recorded.completion_time.clone(),
+        observed_generation: work.generation(),
+        start_time: start.map(|start| Time(start.time)),
+        completion_time: before.completion_time.clone(),
         ..BulkUpdateStatus::default()
     };
     let words = match phase {
-        Phase::Waiting(why, message) => waiting(*why, message),
-        Phase::Rejected(why, message) => {
+        Phase::Waiting(why) => not_planned("Unknown", why.reason(), why.to_string()),
+        Phase::Rejected(why) => {
             status.completion_time.get_or_insert(Time(now));
-            rejected(*why, message)
+            not_planned("False", why.reason(), why.to_string())
         }
-        Phase::Planned(hindrance) => {
-            let summary = summary(&work.entries);
-            status.summary = Some(summary);
-            status.executions = items(&work.entries, Kind::Execution);
-            status.deployments = items(&work.entries, Kind::Deployment);
-            if summary.planned == 0 && summary.scheduled == 0 {
-                status.completion_time.get_or_insert(Time(now));
-                finished(summary, &work.entries, work.request.dry_run)
-            } else {
-                underway(summary, hindrance.as_deref())
-            }
+        Phase::Proposed(plan) => {
+            let kinds = work.entries().iter().map(|entry| entry.item.kind);
+            carried_out(&mut status, &kinds.zip(plan.records()).collect(), None, work, now)
+        }
+        Phase::Planned(_) | Phase::Final => {
+            let obstacle = match phase {
+                Phase::Planned(why) => why.clone().or_else(|| work.waits_for()),
+                _ => None,
+            };
+            let known =
+                work.entries().iter().filter_map(|entry| Some((entry.item.kind, entry.record.as_ref()?)));
+            carried_out(&mut status, &known.collect(), obstacle.as_ref(), work, now)
         }
     };
-    status.conditions = conditions(&words, &work.recorded, work.generation, now);
+    status.conditions = ConditionBuilder { before, generation: work.generation(), now }.conditions(&words);
     status
 }
 
-/// `time`, without its fraction.
-#[must_use]
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
+type Records<'a> = Vec<(Kind, &'a ItemStatus)>;
+
+/// The part about the items; completed once none is planned or scheduled any more.
+fn carried_out(
+    status: &mut BulkUpdateStatus,
+    records: &Records<'_>,
+    obstacle: Option<&Obstacle>,
+    work: &Work,
+    now: Timestamp,
+) -> Conditions {
+    let summary = summary(records);
+    status.summary = Some(summary);
+    status.executions = items(records, Kind::Execution);
+    status.deployments = items(records, Kind::Deployment);
+    if summary.planned == 0 && summary.scheduled == 0 {
+        status.completion_time.get_or_insert(Time(now));
+        finished(summary, records, work.request().dry_run)
+    } else {
+        underway(summary, obstacle)
+    }
 }
 
-/// What stands in the conditions: those that are there, each with status, reason and message.
-struct Words {
-    accepted: (&'static str, &'static str, String),
-    ready: (bool, &'static str, String),
+struct Conditions {
+    accepted: (&'static str, ConditionReason, String),
+    ready: (bool, ConditionReason, String),
     reconciling: bool,
     stalled: bool,
 }
 
-fn waiting(why: Hindrance, message: &str) -> Words {
-    let reason = match why {
-        Hindrance::FlagUnreadable => "FlagUnreadable",
-        Hindrance::Waiting | Hindrance::Behind => "Waiting",
-    };
-    Words {
-        accepted: ("Unknown", reason, message.to_owned()),
-        ready: (false, reason, message.to_owned()),
-        reconciling: true,
-        stalled: false,
-    }
+fn not_planned(accepted: &'static str, reason: ConditionReason, message: String) -> Conditions {
+    let stalled = accepted == "False";
+    let accepted = (accepted, reason, message.clone());
+    Conditions { accepted, ready: (false, reason, message), reconciling: !stalled, stalled }
 }
 
-fn rejected(why: Rejection, message: &str) -> Words {
-    Words {
-        accepted: ("False", why.reason(), message.to_owned()),
-        ready: (false, why.reason(), message.to_owned()),
-        reconciling: false,
-        stalled: true,
-    }
+fn accepted() -> (&'static str, ConditionReason, String) {
+    ("True", ConditionReason::Planned, "every item was decided, and the plan is recorded".to_owned())
 }
 
-fn accepted() -> (&'static str, &'static str, String) {
-    ("True", "Planned", "every item was decided on, and the plan is on record".to_owned())
-}
-
-fn underway(summary: Summary, hindrance: Option<&str>) -> Words {
-    let done = summary.total - summary.planned - summary.scheduled;
-    let (reason, message) = if summary.planned > 0 {
-        ("Applying", format!("{} of {} items are still to be written", summary.planned, summary.total))
+fn underway(summary: Summary, obstacle: Option<&Obstacle>) -> Conditions {
+    let Summary { total, planned, scheduled, .. } = summary;
+    let (reason, mut message) = if planned > 0 {
+        (ConditionReason::Applying, format!("{planned} of {total} items are still to be written"))
     } else {
-        (
-            "Settling",
-            format!(
-                "{done} of {} items are done; the others were accepted and have yet to take hold",
-                summary.total
-            ),
-        )
+        let done = total - planned - scheduled;
+        let others = "the others were accepted and have not taken effect yet";
+        (ConditionReason::Settling, format!("{done} of {total} items are finished; {others}"))
     };
-    let message = hindrance.map_or(message.clone(), |why| format!("{message}; waiting: {why}"));
-    Words { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
+    if let Some(why) = obstacle {
+        message = format!("{message}; waiting: {why}");
+    }
+    Conditions { accepted: accepted(), ready: (false, reason, message), reconciling: true, stalled: false }
 }
 
-fn finished(summary: Summary, entries: &[Entry], dry_run: bool) -> Words {
+fn finished(summary: Summary, records: &Records<'_>, dry_run: bool) -> Conditions {
     let total = summary.total;
     let plural = if total == 1 { "" } else { "s" };
     let bad = summary.refused + summary.failed > 0;
     let reason = match (summary.failed > 0, summary.refused > 0, dry_run) {
-        (true, ..) => "ItemsFailed",
-        (_, true, _) => "ItemsRefused",
-        (.., true) => "DryRun",
-        (.., false) => "Settled",
+        (true, ..) => ConditionReason::ItemsFailed,
+        (_, true, _) => ConditionReason::ItemsRefused,
+        (.., true) => ConditionReason::DryRun,
+        (.., false) => ConditionReason::Settled,
     };
-    let mut parts = Vec::new();
-    for (result, count, verb) in
-        [(ItemResult::Failed, summary.failed, "failed"), (ItemResult::Refused, summary.refused, "refused")]
-    {
-        if count > 0 {
-            parts.push(format!("{count} {verb} ({})", reasons(entries, result)));
-        }
-    }
+    let part = |count: i32, verb, result| {
+        (count > 0).then(|| format!("{count} {verb} ({})", reasons(records, result)))
+    };
+    let failed = part(summary.failed, "failed", ItemResult::Failed);
+    let refused = part(summary.refused, "refused", ItemResult::Refused);
+    let parts = failed.into_iter().chain(refused).collect::<Vec<_>>().join(", ");
     let message = match (bad, dry_run) {
         (false, true) => format!("dry run: {total} item{plural} would be carried out"),
         (false, false) => format!("{total} item{plural} settled"),
-        (true, true) => {
-            format!("dry run of {total} item{plural}: {} eligible, {}", summary.eligible, parts.join(", "))
-        }
-        (true, false) => {
-            format!("of {total} item{plural}: {} settled, {}", summary.settled, parts.join(", "))
-        }
+        (true, true) => format!("dry run of {total} item{plural}: {} eligible, {parts}", summary.eligible),
+        (true, false) => format!("of {total} item{plural}: {} settled, {parts}", summary.settled),
     };
-    Words { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
+    Conditions { accepted: accepted(), ready: (!bad, reason, message), reconciling: false, stalled: bad }
 }
 
-/// How often each reason stands at items of this result: `NotFound 2, WrongState`.
-fn reasons(entries: &[Entry], result: ItemResult) -> String {
+/// How many items with this result have each reason: `NotFound 2, WrongState`.
+fn reasons(records: &Records<'_>, result: ItemResult) -> String {
     let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
-    for record in entries.iter().filter_map(|e| e.record.as_ref()) {
-        if record.result == result
-            && let Some(reason) = record.reason
-        {
-            *counts.entry(reason).or_default() += 1;
-        }
+    let with_result = records.iter().filter(|(_, record)| record.result == result);
+    for reason in with_result.filter_map(|(_, record)| record.reason) {
+        *counts.entry(reason).or_default() += 1;
     }
-    let words = counts.into_iter().map(|(reason, count)| {
-        if count == 1 { format!("{reason:?}") } else { format!("{reason:?} {count}") }
-    });
-    words.collect::<Vec<_>>().join(", ")
+    let word = |(reason, count)| if count == 1 { format!("{reason}") } else { format!("{reason} {count}") };
+    counts.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
-fn items(entries: &[Entry], kind: Kind) -> Option<Vec<ItemStatus>> {
-    let of_kind = entries.iter().filter(|e| e.item.kind == kind);
-    let list: Vec<_> = of_kind.filter_map(|e| e.record.clone()).collect();
+fn items(records: &Records<'_>, kind: Kind) -> Option<Vec<ItemStatus>> {
+    let of_kind = records.iter().filter(|(of, _)| *of == kind);
+    let mut list: Vec<_> = of_kind.map(|(_, record)| ItemStatus::clone(record)).collect();
+    // It is kept for as long as the BulkUpdate is under way.
+    list.shrink_to_fit();
     (!list.is_empty()).then_some(list)
 }
 
-fn summary(entries: &[Entry]) -> Summary {
+fn summary(records: &Records<'_>) -> Summary {
     let mut summary = Summary::default();
-    for entry in entries {
+    for (_, record) in records {
         summary.total += 1;
-        *match entry.result() {
-            Some(ItemResult::Planned) | None => &mut summary.planned,
-            Some(ItemResult::Eligible) => &mut summary.eligible,
-            Some(ItemResult::Scheduled) => &mut summary.scheduled,
-            Some(ItemResult::Settled) => &mut summary.settled,
-            Some(ItemResult::Refused) => &mut summary.refused,
-            Some(ItemResult::Failed) => &mut summary.failed,
+        *match record.result {
+            ItemResult::Planned => &mut summary.planned,
+            ItemResult::Eligible => &mut summary.eligible,
+            ItemResult::Scheduled => &mut summary.scheduled,
+            ItemResult::Settled => &mut summary.settled,
+            ItemResult::Refused => &mut summary.refused,
+            ItemResult::Failed => &mut summary.failed,
         } += 1;
     }
     summary
 }
 
-/// A condition; it has been so since it was first said in `before`.
-#[must_use]
-pub(super) fn condition(
-    type_: &str,
-    status: &str,
-    reason: &str,
-    message: &str,
-    before: &BulkUpdateStatus,
-    generation: i64,
-    now: Timestamp,
-) -> Condition {
-    Condition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message: cut(message, LONGEST_MESSAGE),
-        observed_generation: Some(generation),
-        last_transition_time: before
-            .condition(type_)
-            .filter(|c| c.status == status)
-            .map_or(Time(now), |c| c.last_transition_time.clone()),
-    }
+/// Builds conditions for one point in time and generation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConditionBuilder<'a> {
+    pub(super) before: &'a BulkUpdateStatus,
+    pub(super) generation: i64,
+    pub(super) now: Timestamp,
 }
 
-fn conditions(words: &Words, before: &BulkUpdateStatus, generation: i64, now: Timestamp) -> Vec<Condition> {
-    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
-        condition(type_, status, reason, message, before, generation, now)
-    };
-    let (status, reason, message) = &words.accepted;
-    let mut list = vec![condition(ACCEPTED, status, reason, message)];
-    let (ready, reason, message) = &words.ready;
-    list.push(condition(READY, if *ready { "True" } else { "False" }, reason, message));
-    if words.reconciling {
-        list.push(condition(RECONCILING, "True", reason, message));
+impl ConditionBuilder<'_> {
+    /// A condition; its transition time is kept if its status did not change.
+    pub(super) fn condition(
+        &self,
+        type_: &str,
+        status: &str,
+        reason: ConditionReason,
+        message: &str,
+    ) -> Condition {
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_string(),
+            message: cut(message, LONGEST_MESSAGE),
+            observed_generation: Some(self.generation),
+            last_transition_time: self
+                .before
+                .condition(type_)
+                .filter(|c| c.status == status)
+                .map_or(Time(self.now), |c| c.last_transition_time.clone()),
+        }
     }
-    if words.stalled {
-        list.push(condition(STALLED, "True", reason, message));
-    }
-    list
-}
 
-/// The finished status `before`, for a spec of which only what may change after the end has changed.
-#[must_use]
-pub fn with_generation(before: &BulkUpdateStatus, generation: i64) -> BulkUpdateStatus {
-    let mut status = before.clone();
-    status.observed_generation = generation;
-    for condition in &mut status.conditions {
-        condition.observed_generation = Some(generation);
+    fn conditions(&self, words: &Conditions) -> Vec<Condition> {
+        let (status, reason, message) = &words.accepted;
+        let mut list = vec![self.condition(ACCEPTED, status, *reason, message)];
+        let (ready, reason, message) = &words.ready;
+        list.push(self.condition(READY, if *ready { "True" } else { "False" }, *reason, message));
+        if words.reconciling {
+            list.push(self.condition(RECONCILING, "True", *reason, message));
+        }
+        if words.stalled {
+            list.push(self.condition(STALLED, "True", *reason, message));
+        }
+        list
     }
-    status
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! BulkUpdates that can't be read: their conditions say so, and nothing is done for them.
+//! BulkUpdates that cannot be read: their conditions say so, and nothing is done for them.
 
 use std::sync::Arc;
 
@@ -10,47 +10,36 @@ use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::{
-    Context,
-    record::{self, Named},
-    status::{ACCEPTED, READY, STALLED, condition, whole_seconds},
-    stored::Stored,
-};
 use crate::{
-    api::BulkUpdateStatus,
+    api::{ACCEPTED, BulkUpdateStatus, ConditionReason, READY, STALLED, time::whole_seconds},
+    bulk_update::{context::Context, identity::Identity, resource, status::ConditionBuilder, stored::Stored},
     client::{Next, backoff},
 };
 
-/// The reason of its conditions and of its event.
-pub const UNREADABLE: &str = "Unreadable";
-
-/// What is told to whom it belongs, of one of which this can't be read. Its start is on record if it was planned.
-#[must_use]
-pub fn told(why: &str, planned: bool) -> String {
+/// The message for users. `planned`: it was planned while it could be read.
+pub(super) fn message(why: &str, planned: bool) -> String {
     if planned {
         format!(
-            "it can't be read any more, so nothing more is done for it: {why}; what was recorded of its items stands; correct it, or \
+            "it cannot be read any more, so nothing more is done for it: {why}; its items stay as recorded; correct it, or \
              delete it and create another"
         )
     } else {
-        format!(
-            "it can't be read, so nothing is done for it: {why}; delete it and create another without that"
-        )
+        format!("it cannot be read, so nothing is done for it: {why}; delete it and create a valid one")
     }
 }
 
-/// What its status has to say, where it said `before`.
+/// Its status, which was `before`.
 ///
-/// One that was never planned is over: what is corrected later is another request. One that was planned has no end, for it is
-/// not known what is to become of its items, and they are left as they were recorded.
-#[must_use]
+/// One that was never planned is completed: a corrected spec would be another request. One that was planned has no
+/// end, since the outcome of its items is not known: they stay as they were recorded.
 pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timestamp) -> BulkUpdateStatus {
     // The API server keeps whole seconds.
     let now = whole_seconds(now);
     let planned = before.start_time.is_some();
-    let message = told(why, planned);
+    let message = message(why, planned);
+    let moment = ConditionBuilder { before, generation, now };
     let says =
-        |type_: &str, status: &str| condition(type_, status, UNREADABLE, &message, before, generation, now);
+        |type_: &str, status: &str| moment.condition(type_, status, ConditionReason::Unreadable, &message);
     let accepted = match before.condition(ACCEPTED).filter(|accepted| can_be_written(accepted)) {
         Some(accepted) if planned => Condition { observed_generation: Some(generation), ..accepted.clone() },
         _ if planned => says(ACCEPTED, "Unknown"),
@@ -58,7 +47,7 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     };
     let mut after = before.clone();
     after.observed_generation = generation;
-    // Of what else stands there the schema may refuse what it once let in, and with it all of this.
+    // Other conditions may violate the schema by now, which would get the whole write refused.
     after.conditions = vec![accepted, says(READY, "False"), says(STALLED, "True")];
     if !planned {
         after.completion_time.get_or_insert(Time(now));
@@ -66,12 +55,12 @@ pub fn status(before: &BulkUpdateStatus, generation: i64, why: &str, now: Timest
     after
 }
 
-/// Whether the schema lets in a condition of the operator's own as it was read, whatever has let it in then.
+/// Whether the schema allows a condition of the operator's as it was read.
 fn can_be_written(condition: &Condition) -> bool {
     !condition.reason.is_empty() && ["True", "False", "Unknown"].contains(&&*condition.status)
 }
 
-/// The same as a merge patch that leaves all else as it is; `None` if it says so already.
+/// The same as a merge patch that leaves everything else as it is; `None` if there is nothing to change.
 fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
     let before = stored.bulk.status.clone().unwrap_or_default();
     let generation = stored.bulk.metadata.generation.unwrap_or_default();
@@ -81,7 +70,7 @@ fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
     }
     let mut status = json!({"observedGeneration": generation, "conditions": after.conditions});
     if before.start_time.is_some() {
-        // It stands there, unless what stands there is no status at all.
+        // It is there already, unless the status is not an object.
         status["startTime"] = json!(after.start_time);
     } else {
         status["completionTime"] = json!(after.completion_time);
@@ -89,22 +78,27 @@ fn patch(stored: &Stored, why: &str, now: Timestamp) -> Option<Value> {
     Some(status)
 }
 
-/// The writing of its conditions; it ends when this is dropped.
+/// The task that writes its conditions; dropping it aborts that.
 #[derive(Debug)]
-pub struct Report(
+pub(super) struct Report(
     #[expect(dead_code, reason = "holding it keeps the task alive")] Option<AbortOnDropHandle<()>>,
 );
 
 impl Report {
-    /// Has it written what there is to be said of one that can't be read for this reason. `earlier` is how many times that was
-    /// done before: if somebody else keeps writing something else, this is not answered at full speed.
-    #[must_use]
-    pub fn begin(ctx: &Arc<Context>, stored: &Stored, why: &str, now: Timestamp, earlier: u32) -> Self {
-        if !stored.is_named() || stored.bulk.metadata.deletion_timestamp.is_some() {
+    /// Starts writing that it cannot be read because of this. `earlier`: how often that was done before, for back-off
+    /// if somebody else keeps changing the status.
+    pub(super) fn begin(
+        ctx: &Arc<Context>,
+        stored: &Stored,
+        why: &str,
+        now: Timestamp,
+        earlier: u32,
+    ) -> Self {
+        if !stored.is_addressable() || stored.bulk.metadata.deletion_timestamp.is_some() {
             return Self(None);
         }
         let Some(status) = patch(stored, why, now) else { return Self(None) };
-        let task = Box::new((Named::from(&stored.bulk.metadata), status));
+        let task = Box::new((Identity::from(&stored.bulk.metadata), status));
         let ctx = Arc::clone(ctx);
         let tracker = ctx.tracker.clone();
         Self(Some(AbortOnDropHandle::new(tracker.spawn(async move {
@@ -122,34 +116,31 @@ impl Report {
     }
 }
 
-/// Writes it, however often that has to be tried. If the object has changed, the watch brings it, and what there is to be said
-/// is decided anew.
-async fn persist(ctx: &Context, named: &Named, status: &Value) {
-    let name = named.full_name();
+/// Retries until it succeeds. If the object changed, the watch delivers the change and this is decided again.
+async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
+    let name = identity.full_name();
     for attempt in 1.. {
         let written = {
-            let _slot = ctx.slots.acquire(&named.namespace, &named.uid).await;
-            record::patch(ctx, named, status).await
+            let _slot = ctx.slots.acquire(&identity.namespace, &identity.uid).await;
+            resource::patch(ctx, identity, status).await
         };
         let Err(failure) = written else {
-            info!(bulk_update = name, uid = %named.uid, "its conditions say that it can't be read");
+            info!(bulk_update = name, uid = %identity.uid, "its conditions report that it cannot be read");
             return;
         };
-        match failure.next() {
-            Next::LookAgain => return,
-            Next::GiveUp => {
-                ctx.metrics.failed("bulkupdates", &failure);
-                warn!(bulk_update = name, %failure, "the status can't be written: only an event says that it can't be read");
-                return;
-            }
-            Next::Retry | Next::RetryForbidden => {
-                ctx.metrics.failed("bulkupdates", &failure);
-                if attempt == 1 {
-                    warn!(bulk_update = name, %failure, "the status can't be written; trying again");
-                }
-                tokio::time::sleep(failure.wait(attempt)).await;
-            }
+        let next = failure.next();
+        if next == Next::ReadAgain {
+            return;
         }
+        ctx.metrics.failed("bulkupdates", &failure);
+        if next == Next::GiveUp {
+            warn!(bulk_update = name, %failure, "cannot write the status; only an event reports that the BulkUpdate cannot be read");
+            return;
+        }
+        if attempt == 1 {
+            warn!(bulk_update = name, %failure, "cannot write the status; retrying");
+        }
+        tokio::time::sleep(failure.wait(attempt)).await;
     }
 }
 

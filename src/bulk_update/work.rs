@@ -1,88 +1,97 @@
-//! The state of one BulkUpdate between two passes.
+//! The state of one BulkUpdate between two passes. Private: it changes only by the events [`Work::seen`],
+//! [`Work::decided`], [`Work::recorded`], [`Work::sent_write`], [`Work::sent_read`] and [`Work::answered`].
 
+mod entry;
+mod lookup;
+mod outcome;
+mod plan;
 pub mod progress;
-mod seen;
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-pub use self::progress::{Open, Progress, Read};
-use super::{
-    decide::{Look, Start},
-    finished::Over,
-    pace::Pace,
-    record::Named,
-    request::{Item, Request},
-};
 use crate::{
-    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus},
-    bulk_update::decide::without_record,
-    client::{Failure, shortened},
-    target::Target,
+    api::{BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, TargetStatus},
+    bulk_update::{
+        facts::{Lookup, Obstacle},
+        finished::Finished,
+        identity::Identity,
+        request::{Item, Request, Start},
+        throttle::Throttle,
+        work::entry::{find, position, sharing},
+    },
+    client::Failure,
+    observed::{
+        index::{Change, What},
+        target::Target,
+    },
 };
 
-/// The longest message of an item, in bytes: a hundred of them have to fit into a status below 40 kB.
-pub(super) const LONGEST_MESSAGE: usize = 120;
+pub use self::{
+    entry::Entry,
+    outcome::{about, accepted_delete, accepted_stop},
+    plan::{Intent, ItemPlan, Phase, Plan},
+    progress::{LONGEST_MESSAGE, Progress, Read, UnresolvedWrite},
+};
 
-/// How long an answer holds while planning waits for another.
-const ANSWER_HOLDS: Duration = Duration::from_secs(10);
-
-/// Of how many items it is kept what their last failure said: one of them is told at a time.
-const MOST_TOLD: usize = 2;
+/// How many items keep the text of their last error: the status reports one at a time.
+const MOST_ERRORS_KEPT: usize = 2;
 
 /// One BulkUpdate under way.
 #[derive(Debug)]
 pub struct Work {
-    /// What was asked for.
-    pub request: Arc<Request>,
-    /// When it was planned, if it was.
-    pub start: Option<Start>,
-    /// The items, in the order of the record.
-    pub entries: Vec<Entry>,
+    request: Arc<Request>,
+    /// When it was planned; absent until the plan is on record.
+    start: Option<Start>,
+    /// In the order of the record.
+    entries: Vec<Entry>,
     /// The status that the API server is known to have.
-    pub recorded: BulkUpdateStatus,
-    /// What names the BulkUpdate, in the version in which it has that status.
-    pub named: Named,
-    /// The generation of the spec.
-    pub generation: i64,
-    /// Its time to live after the end, in seconds, in that generation.
+    recorded: BulkUpdateStatus,
+    /// Its identity, at the resource version that has this status.
+    identity: Identity,
+    generation: i64,
+    /// `ttlSecondsAfterFinished` of that generation.
     time_to_live: Option<i32>,
-    /// The last status that this process has sent without an answer.
-    pub unanswered: Option<BulkUpdateStatus>,
-    /// When this process took it up, or began to record its plan: the flag must have been read since.
-    pub since: Instant,
-    /// When this process saw a write accepted last.
-    pub last_write: Option<Instant>,
-    /// How many reads are under way.
-    pub reading: usize,
-    /// When status writes are due.
-    pub pace: Pace,
+    /// The last status that was sent and not answered.
+    unanswered: Option<BulkUpdateStatus>,
+    /// When this process started on it, or began to write its plan: the flag must have been read since.
+    since: Instant,
+    /// When a write was last accepted.
+    last_write: Option<Instant>,
+    reading: usize,
+    throttle: Throttle,
 }
 
-/// One item under way.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// What was asked for.
-    pub item: Item,
-    /// What became of it so far; absent until planned.
-    pub record: Option<ItemStatus>,
-    /// What only this process knows.
-    pub progress: Progress,
+#[derive(Debug)]
+pub enum Answer {
+    Read(Result<Option<Target>, Failure>),
+    /// To a write, and the resource version that guarded it.
+    Written(Box<str>, Result<Accepted, Failure>),
+    /// A write that was not sent: a last check forbade it.
+    NotSent,
+}
+
+/// What an accepted write returned.
+#[derive(Debug)]
+pub enum Accepted {
+    /// The object as it is now.
+    Left(Target),
+    /// Nothing: the object is gone.
+    Gone,
 }
 
 impl Work {
-    /// Takes up a BulkUpdate as it stands on the API server, from the start or from where an earlier process left it.
-    #[must_use]
-    pub fn take_up(bulk: &BulkUpdate) -> Self {
-        let request = Request::from(bulk);
+    /// Starts on a BulkUpdate as it is on the API server, new or continued from an earlier process. `creation_version`
+    /// is the resource version at which it was created, if known.
+    pub fn new(bulk: &BulkUpdate, creation_version: Option<u64>) -> Self {
+        let request = Request { creation_version, ..Request::from(bulk) };
         let recorded = sharing(&request, bulk.status.clone().unwrap_or_default());
         let start = recorded.start_time.as_ref().map(|t| t.0);
         let mut entries: Vec<_> =
-            request.items.iter().map(|item| Entry::take_up(&request, item, &recorded, start)).collect();
+            request.items.iter().map(|item| Entry::new(&request, item, &recorded, start)).collect();
         if start.is_some() {
-            // A reorder of the request changes nothing: the record keeps its order.
+            // The record keeps its order when the request is reordered.
             entries.sort_by_key(|e| position(&e.item, &recorded));
         }
         Self {
@@ -90,80 +99,178 @@ impl Work {
             start: start.map(Start::from),
             entries,
             recorded,
-            named: Named::from(&bulk.metadata),
+            identity: Identity::from(&bulk.metadata),
             time_to_live: bulk.spec.ttl_seconds_after_finished,
             generation: bulk.metadata.generation.unwrap_or_default(),
             unanswered: None,
             since: Instant::now(),
             last_write: None,
             reading: 0,
-            pace: Pace::default(),
+            throttle: Throttle::default(),
         }
     }
 
-    /// The same for a request of which it is known, or not, at which resource version it was created.
-    #[must_use]
-    pub fn made_at(mut self, version: Option<u64>) -> Self {
-        Arc::make_mut(&mut self.request).made_at = version;
-        self
+    /// What was asked for.
+    pub const fn request(&self) -> &Arc<Request> {
+        &self.request
     }
 
-    /// Whether the end is on record.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(super) const fn start(&self) -> Option<Start> {
+        self.start
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(super) const fn on_api_server(&self) -> &BulkUpdateStatus {
+        &self.recorded
+    }
+
+    pub(super) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(super) const fn generation(&self) -> i64 {
+        self.generation
+    }
+
+    pub(super) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    pub(super) const fn last_write(&self) -> Option<Instant> {
+        self.last_write
+    }
+
+    pub(super) const fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    pub(super) const fn is_reading(&self) -> bool {
+        self.reading > 0
+    }
+
+    pub(super) const fn is_finished(&self) -> bool {
         self.recorded.completion_time.is_some()
     }
 
-    /// What is left to be known of it, if its end is on record.
-    #[must_use]
-    pub fn over(&self) -> Option<Over> {
-        Over::of(self.named.clone(), Some(self.generation), &self.recorded, self.time_to_live)
+    pub(super) fn finished(&self) -> Option<Finished> {
+        Finished::of(self.identity.clone(), Some(self.generation), &self.recorded, self.time_to_live)
     }
 
-    /// Whether an item is in this state.
-    #[must_use]
-    pub fn any(&self, result: ItemResult) -> bool {
+    pub(super) fn any(&self, result: ItemResult) -> bool {
         self.entries.iter().any(|e| e.result() == Some(result))
     }
 
-    /// Whether planning has waited for so long, or longer, since something was read.
-    #[must_use]
-    pub fn has_waited(&self, time: Duration) -> bool {
+    /// Whether planning has waited at least this long since a target was read.
+    pub(super) fn has_waited(&self, time: Duration) -> bool {
         self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
     }
 
-    /// Whether the record says that this very object is to be written to: no write starts without.
-    #[must_use]
-    pub fn is_intended(&self, at: usize, target: &Target) -> bool {
-        let record = self.on_record(&self.entries[at].item);
-        record.is_some_and(|record| {
-            !self.request.dry_run
-                && record.result == ItemResult::Planned
-                && record.uid.as_deref() == Some(&*target.uid)
-        })
+    pub(super) fn waits_for(&self) -> Option<Obstacle> {
+        self.entries.iter().find_map(Entry::waits_for)
     }
 
-    /// Of the many items that may fail for one reason, the words of the first few are kept.
-    pub fn keep_few_words(&mut self) {
-        let told = self.entries.iter_mut().filter(|entry| entry.progress.has_words());
-        told.skip(MOST_TOLD).for_each(|entry| entry.progress.forget_words());
+    pub(super) fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
+        find(item, &self.recorded)
     }
 
-    /// A plan that could not be recorded was never made: it is made anew, if there is still time for it.
-    pub fn keep_to_the_record(&mut self) {
-        if self.start.is_some() && self.recorded.start_time.is_none() {
-            self.start = None;
-            for entry in &mut self.entries {
-                entry.record = None;
-                entry.progress = Progress::default();
+    /// Whether the last status that was sent and not answered is this one, so it was applied.
+    pub(super) fn was_applied(&mut self, stands: &BulkUpdateStatus) -> bool {
+        self.unanswered.take_if(|sent| sent == stands).is_some()
+    }
+
+    /// Those of the writes that the record intends: to the very object that is on record as planned.
+    pub(super) fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
+        let Some(start) = self.start.filter(|_| !self.request.dry_run) else { return Vec::new() };
+        let intent = |(at, target)| {
+            let entry: &Entry = self.entries.get(at)?;
+            Intent::on(self.on_record(&entry.item)?, at, target, start)
+        };
+        writes.into_iter().filter_map(intent).collect()
+    }
+
+    /// What is known of each item's target, given what the cache has.
+    pub fn lookups(&mut self, indexed: impl Fn(&Item) -> Option<Arc<Target>>) -> Vec<Lookup> {
+        let lookup = |entry: &mut Entry| {
+            let indexed = indexed(&entry.item);
+            entry.share(indexed.as_ref());
+            entry.lookup(indexed)
+        };
+        self.entries.iter_mut().map(lookup).collect()
+    }
+
+    pub(super) fn seen(&mut self, change: &Change) {
+        let entries = self.entries.iter_mut();
+        for entry in entries.filter(|e| e.item.kind == change.kind && *e.item.id == *change.name) {
+            match &change.what {
+                What::Updated => {}
+                What::Deleted(uid) => entry.deleted(uid),
+                What::Vanished => entry.vanished(),
             }
         }
     }
 
-    /// Takes a status of this process' own for the record, whose write got no answer and took hold all the same; gives
-    /// back what stood there before. If it is the plan, it is the one to be carried out: no write was sent before it
-    /// was known to stand.
-    pub fn adopt(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
+    pub(super) fn decided(&mut self, phase: Option<&Phase>, became: Vec<(usize, ItemPlan)>) {
+        if self.start.is_some() {
+            self.entries.iter_mut().for_each(Entry::decided);
+        } else if let Some(Phase::Waiting(..)) = phase {
+            self.entries.iter_mut().for_each(Entry::planning_waits);
+        }
+        for (at, plan) in became {
+            self.entries[at].becomes(plan.record, plan.based_on);
+        }
+    }
+
+    /// The plan is about to be written: from now on the flag must be read again.
+    pub(super) fn plan_is_sent(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// This status was written, as this resource version. A proposed plan takes effect now. Returns the status before.
+    pub(super) fn recorded(
+        &mut self,
+        phase: Phase,
+        status: BulkUpdateStatus,
+        version: Box<str>,
+    ) -> BulkUpdateStatus {
+        if let Phase::Proposed(Plan { start, items }) = phase {
+            self.start = Some(start);
+            for (entry, plan) in self.entries.iter_mut().zip(items) {
+                entry.becomes(plan.record, plan.based_on);
+            }
+        }
+        self.identity.resource_version = version;
+        self.unanswered = None;
+        self.throttle.written();
+        std::mem::replace(&mut self.recorded, status)
+    }
+
+    /// This status was sent; whether it was written is not known.
+    pub(super) fn sent_without_answer(&mut self, status: BulkUpdateStatus) {
+        self.unanswered = Some(status);
+    }
+
+    /// A status could not be written. Returns whether the reason is new.
+    pub(super) fn not_recorded(&mut self, failure: &Failure) -> bool {
+        self.throttle.failed(failure)
+    }
+
+    /// The proposed plan is not on record, so it never took effect. The next one is based on new reads.
+    pub(super) fn not_planned(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.progress = Progress::default());
+    }
+
+    /// The BulkUpdate was read at another resource version, with no relevant difference.
+    pub(super) fn found(&mut self, identity: Identity, generation: Option<i64>) {
+        self.identity = identity;
+        self.generation = generation.unwrap_or_default();
+    }
+
+    /// A status that this process sent without getting an answer was found on the API server. Returns the status
+    /// before. If it has the plan, that takes effect now: no write was sent before.
+    pub(super) fn adopted(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
         if self.recorded.start_time.is_none() {
             self.start = stands.start_time.as_ref().map(|t| t.0.into());
             for entry in &mut self.entries {
@@ -172,149 +279,64 @@ impl Work {
             }
         }
         self.unanswered = None;
+        self.throttle.written();
         std::mem::replace(&mut self.recorded, stands)
     }
 
-    /// The recorded entry of an item.
-    #[must_use]
-    pub fn on_record(&self, item: &Item) -> Option<&ItemStatus> {
-        find(item, &self.recorded)
-    }
-}
-
-/// A status as it was read, with the texts of its items held once, however many know of them.
-fn sharing(request: &Request, mut status: BulkUpdateStatus) -> BulkUpdateStatus {
-    for item in &request.items {
-        for entry in status.items_mut(item.kind).iter_mut().filter(|entry| entry.id == item.id) {
-            entry.id = Arc::clone(&item.id);
-            entry.uid = entry.uid.take().map(|uid| item.uid.clone().filter(|own| *own == uid).unwrap_or(uid));
-        }
-    }
-    status
-}
-
-fn position(item: &Item, status: &BulkUpdateStatus) -> (crate::api::Kind, usize) {
-    let list = status.items(item.kind);
-    (item.kind, list.iter().position(|s| s.id == item.id).unwrap_or(usize::MAX))
-}
-
-/// A record counts only if it says what the request says.
-fn find<'a>(item: &Item, status: &'a BulkUpdateStatus) -> Option<&'a ItemStatus> {
-    let list = status.items(item.kind);
-    list.iter().find(|s| s.id == item.id && s.target_status == item.target)
-}
-
-impl Entry {
-    fn take_up(
-        request: &Request,
-        item: &Item,
-        recorded: &BulkUpdateStatus,
-        start: Option<Timestamp>,
-    ) -> Self {
-        // Whatever a status says, a dry run has planned no write.
-        let fits = |record: &&ItemStatus| {
-            !(request.dry_run && matches!(record.result, ItemResult::Planned | ItemResult::Scheduled))
-        };
-        let record =
-            start.map(|_| find(item, recorded).filter(fits).cloned().unwrap_or_else(|| without_record(item)));
-        // An earlier process may have sent the write and not lived to see the answer.
-        let open = record.as_ref().is_some_and(|r| r.result == ItemResult::Planned);
-        let mut progress = Progress::default();
-        if open {
-            (progress.open, progress.must_look) = (Open::Unknown, true);
-        }
-        Self { item: item.clone(), record, progress }
+    pub(super) fn sent_read(&mut self, at: usize) -> &Item {
+        self.reading += 1;
+        self.sent(at)
     }
 
-    /// Whether a request about it may be sent now.
-    #[must_use]
-    pub fn may_ask(&self) -> bool {
-        !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
+    pub(super) fn sent_write(&mut self, intent: &Intent) -> &Item {
+        self.sent(intent.at())
     }
 
-    /// Where the item is.
-    #[must_use]
-    pub fn result(&self) -> Option<ItemResult> {
-        self.record.as_ref().map(|r| r.result)
+    fn sent(&mut self, at: usize) -> &Item {
+        let entry = &mut self.entries[at];
+        entry.progress.in_flight = true;
+        &entry.item
     }
 
-    /// Whether it was planned and is not at its end.
-    #[must_use]
-    pub fn is_underway(&self) -> bool {
-        matches!(self.result(), Some(ItemResult::Planned | ItemResult::Scheduled))
-    }
-
-    /// What an item that is not at its end waits for, where that is a request which has to be tried again.
-    #[must_use]
-    pub fn waits_for(&self) -> Option<String> {
-        let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
-        let read = failed.read.as_ref().map(|why| self.cannot_be("read", why));
-        read.or_else(|| failed.write.as_ref().map(|why| self.cannot_be("written to", why)))
-    }
-
-    fn cannot_be(&self, done: &str, why: &str) -> String {
-        format!("{} {} can't be {done}: {why}", self.item.kind.name(), self.item.id)
-    }
-
-    /// Gives the item this entry. A new object to rest on makes a new plan of it; of one that is at its end nothing else is kept.
-    pub fn becomes(&mut self, record: ItemStatus, rests_on: Option<Arc<Target>>) {
-        let underway = matches!(record.result, ItemResult::Planned | ItemResult::Scheduled);
-        if rests_on.is_some() || self.record.is_none() || !underway {
-            self.progress = Progress::default();
-        }
-        if underway && rests_on.is_some() {
-            self.progress.seen = rests_on;
-        }
-        let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
-        let uid =
-            record.uid.map(|uid| known.into_iter().find(|known| **known == uid).cloned().unwrap_or(uid));
-        let message = record.message.map(|text| shortened(text, LONGEST_MESSAGE));
-        self.record = Some(ItemStatus { message, uid, ..record });
-    }
-
-    /// A live read was answered.
-    pub fn read(&mut self, answer: Result<Option<Target>, Failure>) {
-        let progress = &mut *self.progress;
-        progress.in_flight = false;
-        let read = match answer {
-            Ok(target) => {
-                progress.read_succeeded();
-                progress.seen = target.map(Arc::new);
-                Read::Object(progress.seen.clone())
+    /// A request about an item was answered. Returns whether a new decision is needed.
+    pub(super) fn answered(&mut self, at: usize, answer: Answer) -> bool {
+        let entry = &mut self.entries[at];
+        match answer {
+            Answer::Read(answer) => {
+                entry.read(answer);
+                self.reading -= 1;
+                self.limit_errors();
             }
-            Err(failure) => {
-                progress.read_failed(&failure);
-                Read::Failed
+            Answer::NotSent => entry.progress.in_flight = false,
+            Answer::Written(guard, Err(failure)) => {
+                entry.progress.write_failed(&failure, &guard);
+                self.limit_errors();
             }
-        };
-        progress.answer = Some(Box::new((read, Instant::now())));
-    }
-
-    /// Planning has to wait for something else: what was read long ago is read again before it refuses anything.
-    pub fn planning_waits(&mut self) {
-        if self.age_of_answer().is_some_and(|age| age > ANSWER_HOLDS) {
-            self.progress.answer = None;
+            Answer::Written(_, Ok(accepted)) => {
+                let Some(record) = entry.record.clone() else { return true };
+                let (record, left) = match (accepted, entry.item.target) {
+                    (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),
+                    (Accepted::Left(target), TargetStatus::Stopped) => {
+                        entry.progress.written = target.version();
+                        (accepted_stop(&record, &target), Some(target))
+                    }
+                    (Accepted::Left(target), TargetStatus::Deleted) => {
+                        (accepted_delete(&record, &target), Some(target))
+                    }
+                };
+                entry.accepted(left);
+                entry.becomes(record, None);
+                self.last_write = Some(Instant::now());
+                return false;
+            }
         }
+        true
     }
 
-    /// What a live read has answered has been decided on.
-    pub fn decided(&mut self) {
-        if self.progress.answer.is_some() {
-            self.progress.answer = None;
-        }
-    }
-
-    /// A write was accepted, and has left this of the object.
-    pub fn accepted(&mut self, left: Option<Target>) {
-        self.progress.in_flight = false;
-        self.progress.write_succeeded();
-        self.progress.seen = left.map(Arc::new);
-    }
-
-    /// A write was refused, or got no answer.
-    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
-        self.progress.in_flight = false;
-        self.progress.write_failed(failure, guard);
+    /// Many items may fail for the same reason: only the first few keep the text.
+    fn limit_errors(&mut self) {
+        let with_error = self.entries.iter_mut().filter(|entry| entry.progress.has_error());
+        with_error.skip(MOST_ERRORS_KEPT).for_each(|entry| entry.progress.forget_error());
     }
 }
 

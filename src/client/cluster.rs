@@ -1,13 +1,15 @@
-//! The cluster as kubectl finds it: the kubeconfig, or else the Pod's ServiceAccount. What kubectl would use and this cannot is
-//! refused in one sentence that names the file or variable; nothing is left out in silence.
+//! The cluster as kubectl finds it: the kubeconfig, or else the Pod's ServiceAccount. What kubectl would use and this process
+//! cannot is an error that names the file or variable; nothing is ignored silently.
 
 mod kubeconfig;
+mod problem;
 mod proxy;
 mod start;
 #[cfg(test)]
 mod tests;
 mod token;
 mod trust;
+mod url;
 
 use std::{
     ffi::OsString,
@@ -17,38 +19,38 @@ use std::{
     sync::Arc,
 };
 
-use http::Uri;
 use kube::{
-    Client, Config,
-    client::ConfigExt,
+    Config,
+    client::{AuthError, ConfigExt, RustlsTlsError},
     config::{AuthInfo, ExecAuthCluster},
 };
 use secrecy::ExposeSecret;
-use tower::{Layer, layer::util::Identity};
 
 use self::{
-    kubeconfig::{Chosen, Files},
+    kubeconfig::Chosen,
+    problem::{Problem, Unusable},
     proxy::Proxy,
-    token::{TokenFile, WithToken, bearer},
+    token::{TokenFile, bearer},
+    url::{server_url, with_port},
 };
-use super::Wire;
-use crate::preflight::Misconfigured;
+use super::{failure::with_causes, wire::Wire};
+use crate::misconfigured::Misconfigured;
 
-/// Where the kubelet puts what a Pod reaches the cluster with.
+/// Where the kubelet puts a Pod's token and certificate authority.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// How the cluster is reached, and as whom.
 #[derive(Clone)]
 pub struct Cluster {
-    /// As kube takes it. The token of a file is not in it.
+    /// As kube takes it, without the token of a file.
     pub config: Config,
     token: Option<Arc<TokenFile>>,
     sources: Sources,
-    /// Whether others' credentials are sent, and others read the answers.
+    /// Whether each caller brings credentials, and gets the answers.
     anonymous: bool,
 }
 
-/// Where all this was found, for those who have to correct it.
+/// Where it was found, for messages.
 #[derive(Clone, Debug, Default)]
 struct Sources {
     server: String,
@@ -63,7 +65,6 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// One that was not looked for.
 impl From<Config> for Cluster {
     fn from(config: Config) -> Self {
         let sources = Sources { server: config.cluster_url.to_string(), ..Sources::default() };
@@ -75,16 +76,21 @@ impl From<Config> for Cluster {
 /// ServiceAccount. Runs the exec plugin, if there is one.
 ///
 /// # Errors
-/// When what is there cannot be used, or nothing is there; the sentence says what to do.
+/// If there is nothing, or it cannot be used; the sentence says what to do.
 pub fn find_cluster(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Cluster, Misconfigured> {
     find(kubeconfig, context, Path::new(SERVICE_ACCOUNT), |name| std::env::var_os(name))
-        .map_err(cannot_connect)
 }
 
-fn cannot_connect(why: impl fmt::Display) -> Misconfigured {
-    // One line, whatever a file or a server says.
+pub(super) fn cannot_connect(why: impl fmt::Display) -> Misconfigured {
+    // One line, even if a file or a server says more.
     let why: Vec<_> = why.to_string().split_whitespace().map(ToOwned::to_owned).collect();
     Misconfigured(format!("cannot connect to the cluster: {}", why.join(" ")))
+}
+
+impl From<Unusable> for Misconfigured {
+    fn from(error: Unusable) -> Self {
+        cannot_connect(error)
+    }
 }
 
 fn find(
@@ -92,24 +98,18 @@ fn find(
     context: Option<&str>,
     service_account: &Path,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Cluster, String> {
+) -> Result<Cluster, Misconfigured> {
+    let kubeconfig = kubeconfig.filter(|path| !path.as_os_str().is_empty());
     let text = |name: &str| variable(name)?.into_string().ok().filter(|value| !value.is_empty());
-    let none = match Files::find(kubeconfig, &variable) {
-        None => "there is no kubeconfig (HOME is not set)".to_owned(),
-        Some(files) => match kubeconfig::choose(&files, context)? {
-            Ok(chosen) => return of_kubeconfig(chosen, text),
-            Err(why) => why,
-        },
+    let absence = match kubeconfig::choose(kubeconfig, context, &variable) {
+        Err(error) if kubeconfig.is_none() && error.is_absence() => error,
+        chosen => return of_kubeconfig(chosen?, text),
     };
     let address = text("KUBERNETES_SERVICE_HOST").zip(text("KUBERNETES_SERVICE_PORT"));
-    let Some((host, port)) = address.filter(|_| service_account.join("token").is_file()) else {
-        return Err(format!(
-            "{none}, and this is no Pod with a ServiceAccount (KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT and \
-             {}/token are needed): name a kubeconfig with --kubeconfig or KUBECONFIG",
-            service_account.display()
-        ));
-    };
-    of_pod(&host, &port, service_account, text)
+    match address.filter(|_| service_account.join("token").is_file()) {
+        Some((host, port)) => of_pod(&host, &port, service_account, text),
+        None => Err(Problem::NotAPod(service_account.display().to_string()).of(format!("{absence},")).into()),
+    }
 }
 
 fn of_pod(
@@ -117,18 +117,14 @@ fn of_pod(
     port: &str,
     service_account: &Path,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Cluster, String> {
-    let host = if host.parse().is_ok_and(|address: IpAddr| address.is_ipv6()) {
-        format!("[{host}]")
-    } else {
-        host.into()
-    };
+) -> Result<Cluster, Misconfigured> {
     let server = "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT";
-    let url = server_url(&format!("https://{host}:{port}"), server)?;
+    let ipv6 = host.parse().is_ok_and(|address: IpAddr| address.is_ipv6());
+    let url = if ipv6 { format!("https://[{host}]:{port}") } else { format!("https://{host}:{port}") };
+    let mut config = Config::new(server_url(&url).map_err(|problem| problem.of(server))?);
     let authority = service_account.join("ca.crt");
-    let mut config = Config::new(url);
     config.root_cert = Some(authorities_of_file(&authority)?);
-    // kube reads it again when it is renewed, and refuses what is no certificate in it.
+    // kube reads the file again when it is renewed, and ignores what is not a certificate.
     config.root_cert_file = Some(authority.clone());
     let namespace = std::fs::read_to_string(service_account.join("namespace")).unwrap_or_default();
     if !namespace.trim().is_empty() {
@@ -141,17 +137,18 @@ fn of_pod(
         credentials: format!("the token in {}", token.display()),
         proxy: None,
     };
-    let token = Some(Arc::new(TokenFile::new(token)?));
     let proxy = proxy::of_environment(&config.cluster_url, variable)?;
-    finished(config, token, sources, proxy)
+    finished(config, Some(TokenFile::new(token, None)?), sources, proxy)
 }
 
-fn of_kubeconfig(chosen: Chosen, variable: impl Fn(&str) -> Option<String>) -> Result<Cluster, String> {
+fn of_kubeconfig(
+    chosen: Chosen,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Cluster, Misconfigured> {
     let Chosen { cluster, cluster_named, mut user, user_named, namespace } = chosen;
-    let mut config = Config::new(server_url(
-        cluster.server.as_deref().unwrap_or_default(),
-        &format!("the server of {cluster_named}"),
-    )?);
+    let url = server_url(cluster.server.as_deref().unwrap_or_default());
+    let mut config =
+        Config::new(url.map_err(|problem| problem.of(format!("the server of {cluster_named}")))?);
     if let Some(namespace) = namespace {
         config.default_namespace = namespace;
     }
@@ -162,16 +159,17 @@ fn of_kubeconfig(chosen: Chosen, variable: impl Fn(&str) -> Option<String>) -> R
         path.clone()
     } else if cluster.certificate_authority_data.is_some() {
         let named = format!("certificate-authority-data of {cluster_named}");
-        let decoded =
-            ExecAuthCluster::try_from(&cluster).map_err(|_| format!("{named} is not base64: correct it"))?;
-        let bundle = decoded.certificate_authority_data.unwrap_or_default();
-        config.root_cert = Some(trust::authorities(&bundle).map_err(|why| format!("{named} {why}"))?);
+        let authorities = ExecAuthCluster::try_from(&cluster)
+            .map_err(|_| Problem::NotBase64)
+            .and_then(|read| trust::authorities(&read.certificate_authority_data.unwrap_or_default()))
+            .map_err(|problem| problem.of(&named))?;
+        config.root_cert = Some(authorities);
         named
     } else {
         format!("the system's certificate authorities, for {cluster_named} names none")
     };
     if config.cluster_url.scheme_str() != Some("https") {
-        // As kubectl: nothing secret goes over a line that anybody may read.
+        // As kubectl: no secrets over plain HTTP.
         user = AuthInfo {
             impersonate: user.impersonate,
             impersonate_uid: user.impersonate_uid,
@@ -182,7 +180,9 @@ fn of_kubeconfig(chosen: Chosen, variable: impl Fn(&str) -> Option<String>) -> R
     }
     let (token, credentials) = credentials(&mut user, &user_named)?;
     if let Some(exec) = user.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
-        exec.cluster = Some((&cluster).try_into().map_err(|error| format!("the {cluster_named}: {error}"))?);
+        let cluster = ExecAuthCluster::try_from(&cluster).map_err(Problem::from);
+        exec.cluster =
+            Some(cluster.map_err(|problem| problem.of(format!("the exec plugin of {user_named}")))?);
     }
     config.auth_info = user;
     let proxy = match &cluster.proxy_url {
@@ -194,193 +194,125 @@ fn of_kubeconfig(chosen: Chosen, variable: impl Fn(&str) -> Option<String>) -> R
 }
 
 /// Takes the token of a file out of what kube is given, and says what the credentials are.
-fn credentials(user: &mut AuthInfo, named: &str) -> Result<(Option<Arc<TokenFile>>, String), String> {
-    let inline = match &user.token {
-        None => None,
-        Some(token) => {
-            let token = token.expose_secret();
-            // kubectl cannot send it either.
-            let header =
-                if token.contains(['\n', '\r']) { Err("has a line break: remove it") } else { bearer(token) };
-            Some(header.map_err(|why| format!("the token of {named} {why}"))?)
-        }
-    };
-    let certificate = user.client_certificate.clone().or_else(|| {
-        user.client_certificate_data.as_ref().map(|_| format!("client-certificate-data of {named}"))
+fn credentials(user: &mut AuthInfo, named: &str) -> Result<(Option<TokenFile>, String), Unusable> {
+    let inline = user.token.as_ref().map(|token| {
+        let token = token.expose_secret();
+        // kubectl cannot send it either.
+        if token.contains(['\n', '\r']) { Err(Problem::LineBreak) } else { bearer(token) }
     });
-    let (token, said) = match (user.token_file.take().map(PathBuf::from), inline) {
-        // As in client-go the file counts, and the token while the file cannot be read.
-        (Some(path), Some(inline)) => {
-            let said = format!("the token in {}", path.display());
-            (Some(TokenFile::or(path, inline)), Some(said))
-        }
-        (Some(path), None) => {
-            let said = format!("the token in {}", path.display());
-            (Some(TokenFile::new(path)?), Some(said))
-        }
-        (None, Some(_)) => (None, Some(format!("the token of {named}"))),
-        (None, None) => (None, None),
-    };
-    if token.is_some() {
+    let inline = inline.transpose().map_err(|problem| problem.of(format!("the token of {named}")))?;
+    if let Some(path) = user.token_file.take().map(PathBuf::from) {
         (user.token, user.username, user.password, user.exec) = (None, None, None, None);
+        let said = format!("the token in {}", path.display());
+        // As in client-go the inline token is used only while the file is unusable.
+        return Ok((Some(TokenFile::new(path, inline)?), said));
     }
-    let said = said
-        .or_else(|| user.username.as_ref().map(|_| format!("the username and password of {named}")))
-        .or_else(|| {
-            let exec = user.exec.as_ref()?;
-            Some(format!(
-                "what the exec plugin {} of {named} gives",
-                exec.command.as_deref().unwrap_or_default()
-            ))
-        })
-        .or_else(|| certificate.map(|path| format!("the client certificate {path}")))
-        .unwrap_or_else(|| format!("none ({named})"));
-    Ok((token.map(Arc::new), said))
+    let said = if inline.is_some() {
+        format!("the token of {named}")
+    } else if user.username.is_some() {
+        format!("the username and password of {named}")
+    } else if let Some(exec) = &user.exec {
+        let command = exec.command.as_deref().unwrap_or_default();
+        format!("those of the exec plugin {command} of {named}")
+    } else if let Some(path) = &user.client_certificate {
+        format!("the client certificate {path}")
+    } else if user.client_certificate_data.is_some() {
+        format!("the client certificate client-certificate-data of {named}")
+    } else {
+        format!("none ({named})")
+    };
+    Ok((None, said))
 }
 
-/// Puts the proxy in, and looks whether kube can use all of it.
+/// Sets the proxy, and checks whether kube can use all of it.
 fn finished(
     mut config: Config,
-    token: Option<Arc<TokenFile>>,
+    token: Option<TokenFile>,
     mut sources: Sources,
     proxy: Option<Proxy>,
-) -> Result<Cluster, String> {
-    if let Some(proxy) = proxy {
+) -> Result<Cluster, Misconfigured> {
+    if let Some(Proxy { url, named }) = proxy {
+        let server = || format!("the server of {}", sources.server);
         if config.cluster_url.scheme_str() != Some("https") {
-            return Err(format!(
-                "the server of {} is reached over plain HTTP, which is not supported through the proxy {}: use https://, or \
-                 name its host in NO_PROXY",
-                sources.server, proxy.told_by
-            ));
+            return Err(Problem::PlainHttpByProxy(named).of(server()).into());
         }
-        sources.proxy = Some(proxy.told_by);
-        config.cluster_url = with_port(config.cluster_url)?;
-        config.proxy_url = Some(proxy.url);
+        config.cluster_url = with_port(config.cluster_url).map_err(|problem| problem.of(server()))?;
+        config.proxy_url = Some(url);
+        sources.proxy = Some(named);
     }
-    let cluster = Cluster { config, token, sources, anonymous: false };
+    let cluster = Cluster { config, token: token.map(Arc::new), sources, anonymous: false };
     cluster.check()?;
     Ok(cluster)
 }
 
-/// The URL of the API server. client-go would take one without a scheme for plain HTTP or HTTPS, by what else is there.
-fn server_url(text: &str, named: &str) -> Result<Uri, String> {
-    let malformed =
-        |why: &str| format!("{named} is {text:?}, {why}: write a URL such as https://api.example.com:6443");
-    if !text.contains("://") {
-        return Err(malformed("which has no scheme"));
-    }
-    let url: Uri = text.parse().map_err(|_| malformed("which is not a URL"))?;
-    let authority = url.authority().map_or("", |authority| authority.as_str());
-    let port_is_written = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    if !matches!(url.scheme_str(), Some("https" | "http")) {
-        Err(malformed("which is neither https:// nor http://"))
-    } else if authority.contains('@') || url.query().is_some() {
-        Err(format!("{named} has credentials or a query: leave them out"))
-    } else if url.host().is_none_or(str::is_empty)
-        || (port_is_written && url.port_u16().is_none_or(|port| port == 0))
-    {
-        Err(malformed("which has no host, or no port that can be one"))
-    } else {
-        Ok(url)
-    }
-}
-
-fn authorities_of_file(path: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let named = format!("the certificate authority {}", path.display());
-    let bundle = std::fs::read(path).map_err(|error| format!("{named} cannot be read: {error}"))?;
-    trust::authorities(&bundle).map_err(|why| format!("{named} {why}"))
-}
-
-/// hyper-util's SOCKS5 wants the port to be written.
-fn with_port(url: Uri) -> Result<Uri, String> {
-    if url.port_u16().is_some() {
-        return Ok(url);
-    }
-    let mut parts = url.into_parts();
-    parts.authority = parts.authority.and_then(|authority| format!("{authority}:443").parse().ok());
-    Uri::from_parts(parts).map_err(|error| error.to_string())
+fn authorities_of_file(path: &Path) -> Result<Vec<Vec<u8>>, Unusable> {
+    std::fs::read(path)
+        .map_err(Problem::from)
+        .and_then(|bundle| trust::authorities(&bundle))
+        .map_err(|problem| problem.of(format!("the certificate authority {}", path.display())))
 }
 
 impl Cluster {
-    /// A client without more layers.
-    ///
-    /// # Errors
-    /// When certificates or credentials cannot be used.
-    pub fn client(&self) -> Result<Client, Misconfigured> {
-        self.client_through(&Identity::new())
-    }
-
-    /// A client whose requests and answers pass through `layer`, as with [`super::connect_through`].
-    ///
-    /// # Errors
-    /// As [`Self::client`].
-    pub fn client_through(&self, layer: &impl Layer<Wire, Service = Wire>) -> Result<Client, Misconfigured> {
-        super::connect_through(self.clone(), layer).map_err(|error| cannot_connect(self.unusable(&error)))
-    }
-
-    /// Whether it is for those who bring credentials of their own, and to whom answers are shown.
+    /// Whether each caller brings credentials, and gets the answers.
     pub(super) const fn is_anonymous(&self) -> bool {
         self.anonymous
     }
 
-    /// Sends the token of a file, where there is one.
+    /// Sends the token of a file, if there is one.
     pub(super) fn with_token(&self, wire: Wire) -> Wire {
         match &self.token {
-            Some(token) => WithToken(Arc::clone(token)).layer(wire),
+            Some(token) => Arc::clone(token).layer(wire),
             None => wire,
         }
     }
 
     /// The same cluster without credentials.
-    #[must_use]
     pub fn anonymous(&self) -> Self {
-        let mut cluster = self.clone();
+        let mut cluster = Self { token: None, anonymous: true, ..self.clone() };
         cluster.config.auth_info = AuthInfo::default();
-        cluster.token = None;
-        cluster.anonymous = true;
         cluster
     }
 
-    fn check(&self) -> Result<(), String> {
-        let said = |error: &kube::Error| self.unusable(error);
-        // The plugin is run for its result alone, where there is one.
-        self.config.auth_layer().map_err(|error| said(&error))?;
-        self.config.extra_headers_layer().map_err(|_| {
+    fn check(&self) -> Result<(), Misconfigured> {
+        let unusable = |error| cannot_connect(self.unusable(&error));
+        // Runs the exec plugin, if there is one, only for its errors.
+        self.config.auth_layer().map_err(unusable)?;
+        let of_impersonation = || {
             let credentials = &self.sources.credentials;
-            format!("as, as-uid, as-groups or as-user-extra beside {credentials} cannot be sent in a header: correct it")
-        })?;
+            Problem::NoHeader.of(format!("as, as-uid, as-groups or as-user-extra beside {credentials}"))
+        };
+        self.config.extra_headers_layer().map_err(|_| of_impersonation())?;
         if self.config.auth_info.exec.is_none() {
-            self.config.rustls_https_connector().map_err(|error| said(&error))?;
+            self.config.rustls_https_connector().map_err(unusable)?;
         }
         Ok(())
     }
 
-    /// Why kube makes no client of it.
-    fn unusable(&self, error: &kube::Error) -> String {
-        use kube::client::{AuthError, RustlsTlsError};
-        let Sources { server, authority, credentials, proxy } = &self.sources;
-        let why = super::with_causes(error);
+    /// Why kube makes no client of it, in a sentence.
+    pub(super) fn unusable(&self, error: &kube::Error) -> String {
+        let Sources { server, authority, credentials, .. } = &self.sources;
+        let why = with_causes(error);
         match error {
             kube::Error::Auth(AuthError::AuthExecStart(error)) => {
                 let hint = self.config.auth_info.exec.as_ref().and_then(|exec| exec.install_hint.as_deref());
                 let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                 format!("the credentials are {credentials}, which cannot be run: {error}{hint}")
             }
-            // Its output may hold what does not belong into a log.
+            // Its output may hold secrets, which do not belong in a log.
             kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
-                format!("the credentials are {credentials}, which failed ({}): see what it says", out.status)
+                format!("the credentials are {credentials}, which failed ({}): see its output", out.status)
             }
             kube::Error::Auth(AuthError::AuthExecParse(_)) => {
-                format!("the credentials are {credentials}, which is no ExecCredential: see what it says")
+                format!(
+                    "the credentials are {credentials}, whose output is no ExecCredential: see its output"
+                )
             }
             kube::Error::RustlsTls(RustlsTlsError::InvalidServerName(_)) => {
-                format!("tls-server-name of {server} is no name of a server: correct it")
+                format!("tls-server-name of {server} is not a valid name: correct it")
             }
             kube::Error::RustlsTls(
                 RustlsTlsError::AddRootCertificate(_) | RustlsTlsError::NoValidNativeRootCA(_),
-            ) => {
-                format!("{authority} cannot be used ({why}): add certificate-authority")
-            }
+            ) => format!("{authority} cannot be used ({why}): add certificate-authority"),
             kube::Error::RustlsTls(_) if why.contains("UnsupportedCertVersion") => format!(
                 "{credentials} is not of X.509 version 3, and others are not supported: issue a new one"
             ),
@@ -390,9 +322,6 @@ impl Cluster {
             ),
             kube::Error::InferKubeconfig(error) => {
                 format!("{credentials} cannot be used: {error}: correct it")
-            }
-            kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
-                format!("the proxy {} is not supported", proxy.as_deref().unwrap_or_default())
             }
             _ => format!(
                 "{why}; the server is that of {server}, the credentials are {credentials}: correct them"

@@ -1,155 +1,128 @@
-//! The AI API over HTTP: each modification becomes a BulkUpdate, made with the caller's own token and followed until it is
-//! known what became of it.
+//! The AI API over HTTP: each modification becomes a BulkUpdate, created with the caller's own token and followed until its
+//! outcome is known.
+//!
+//! Nothing here decides about a target, and nothing but the objects is shared with the operator.
 
-pub mod caller;
-pub mod capabilities;
-pub mod carry_out;
-pub mod frame;
+mod caller;
 mod metrics;
-pub mod modification;
-pub mod objects;
-pub mod problem;
+mod middleware;
+mod modification;
+mod objects;
+mod problem;
 mod routes;
+mod state;
+mod submit;
 mod tls;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
-use axum_server::Handle;
-use tokio::{sync::Semaphore, time::Instant};
+use axum_server::{Handle, tls_rustls::RustlsAcceptor};
+use futures::future::OptionFuture;
+use tokio::{sync::Semaphore, time};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::{caller::Upstream, metrics::Metrics, tls::Certificate};
 use crate::{
-    client::Cluster,
-    clock::Clock,
-    http_server::{BindAddress, LONG_HEAD, bounded, listen},
-    meta::Meta,
-    preflight::Misconfigured,
-    telemetry::{self, Probes},
+    client::{Cluster, clock::Clock},
+    gateway::{metrics::Metrics, middleware::MAX_IN_FLIGHT, state::Gateway, tls::Certificate},
+    misconfigured::Misconfigured,
+    observed::flag::CapabilityFlag,
+    server::{BindAddress, LONG_HEAD, bounded, listen, probes},
 };
 
-/// How long a stop may take: the requests under way come to their end.
-const LONGEST_STOP: Duration = Duration::from_secs(90);
-
-/// How often the API server's time is asked for.
-const ASK_THE_TIME: Duration = Duration::from_mins(1);
+/// How long a graceful shutdown may take: the requests in progress are answered.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The gateway's settings; the command line describes each.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the command line does")]
 pub struct Settings {
-    /// The operator's namespace, where the flag's ConfigMap is.
+    /// The operator's, where the flag's ConfigMap is.
     pub namespace: String,
-    /// The name of that ConfigMap.
     pub meta_configmap: String,
-    /// Where the AI API is served.
     pub bind_address: BindAddress,
-    /// Where metrics and probes are served.
     pub metrics_bind_address: BindAddress,
     /// The files of the certificate chain and its key; plain HTTP without.
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// What all requests share.
-pub struct Gateway {
-    upstream: Upstream,
-    meta: Meta,
-    clock: Clock,
-    /// Each request under way has one.
-    places: Arc<Semaphore>,
-    metrics: Metrics,
-    started: Instant,
-}
-
-/// Knows the API server's time also where nobody asks for anything for a while. Any answer tells it: one about the flag needs no
-/// right that the gateway has not.
-async fn keep_time(gateway: &Gateway) {
+/// Keeps the API server's time known when there are no requests for a while. Any answer tells it; the flag is what the gateway
+/// has the right to read.
+async fn keep_time(gateway: &Gateway) -> Infallible {
     loop {
-        tokio::time::sleep(if gateway.clock.is_set() { ASK_THE_TIME } else { Duration::from_secs(1) }).await;
-        let _ = gateway.meta.read_since(Instant::now()).await;
+        time::sleep(Duration::from_secs(if gateway.clock.is_set() { 60 } else { 1 })).await;
+        let _ = gateway.flag.read_since(time::Instant::now()).await;
     }
 }
 
-/// Serves the AI API until `shutdown`, then lets the requests under way come to their end.
+/// Serves the AI API until `shutdown`, and then finishes the requests in progress.
 ///
 /// # Errors
-/// When it can't begin to serve, when a task ends that should go on, and when the certificate can't be used at the start.
+/// When it cannot start to serve, its certificate cannot be used, the cluster does not accept the gateway, or a listener fails.
 pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let upstream = Upstream::new(&cluster, &clock)?;
+    // A client certificate of the gateway's own would authenticate every caller.
+    let anonymous = cluster.anonymous().client_through(&clock)?;
     let own = cluster.client_through(&clock)?;
-    let mut registry = telemetry::registry();
+    let mut registry = probes::registry();
     clock.register(&mut registry);
     let gateway = Arc::new(Gateway {
-        upstream,
-        meta: Meta::new(own, settings.namespace, settings.meta_configmap),
+        anonymous,
+        flag: CapabilityFlag::new(own, settings.namespace, settings.meta_configmap),
         clock,
-        places: Arc::new(Semaphore::new(frame::MOST_IN_FLIGHT as usize)),
+        in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize)),
         metrics: Metrics::register(&mut registry),
-        started: Instant::now(),
+        started: time::Instant::now(),
     });
-    let certificate = match settings.tls {
-        Some((chain, key)) => {
-            Some(Certificate::read(chain, key).await.map_err(|error| Misconfigured(format!("{error:#}")))?)
-        }
-        None => None,
-    };
-    // The first modification needs it.
-    let _ = gateway.meta.read_since(Instant::now()).await;
+    let certificate = OptionFuture::from(settings.tls.map(|(chain, key)| Certificate::load(chain, key)));
+    let certificate = certificate.await.transpose().map_err(|error| Misconfigured(error.to_string()))?;
+    let tls = certificate.as_ref().map(|certificate| RustlsAcceptor::new(certificate.config.clone()));
+    // The first modification needs the API server's time.
+    let _ = gateway.flag.read_since(time::Instant::now()).await;
     let listener = listen(settings.bind_address)?;
     let probes = listen(settings.metrics_bind_address)?;
-    info!(address = %listener.local_addr()?, tls = certificate.is_some(), metrics_address = %probes.local_addr()?,
+    info!(address = %listener.local_addr()?, tls = tls.is_some(), metrics_address = %probes.local_addr()?,
         version = env!("CARGO_PKG_VERSION"), "serving the AI API");
 
-    let readiness = shutdown.clone();
-    let answers = Probes {
-        refresh: || {},
-        live: || Ok(()),
-        ready: move || if readiness.is_cancelled() { Err("stopping".to_owned()) } else { Ok(()) },
-    };
-    let handle = Handle::new();
-    let places = Arc::clone(&gateway.places);
-    let router = routes::router(Arc::clone(&gateway)).into_make_service();
-    let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-    let serve = async {
-        match &certificate {
-            None => bounded(server, LONG_HEAD).serve(router).await,
-            Some(certificate) => {
-                bounded(server.acceptor(certificate.acceptor()), LONG_HEAD).serve(router).await
-            }
-        }
-    };
-    // Callers have tokens of their own, and are answered meanwhile: an API server that is away may come back.
-    let reach = async {
-        match cluster.reach().await {
-            Ok(()) => std::future::pending().await,
-            Err(misconfigured) => misconfigured,
-        }
-    };
-    let renew = async {
-        match &certificate {
-            None => std::future::pending().await,
-            Some(certificate) => certificate.follow().await,
-        }
-    };
+    let stopping = shutdown.clone();
+    let live = || Ok::<_, Infallible>(());
+    let ready = move || if stopping.is_cancelled() { Err("stopping") } else { Ok(()) };
     tokio::select! {
-        ended = async {
-            tokio::join!(serve, async {
-                shutdown.cancelled().await;
-                info!("stopping: the requests under way are answered, and no new ones are taken");
-                handle.graceful_shutdown(Some(LONGEST_STOP));
-            }).0
-        } => ended?,
-        misconfigured = reach => return Err(misconfigured.into()),
-        () = renew => anyhow::bail!("the certificate is not followed any more"),
-        () = keep_time(&gateway) => anyhow::bail!("the API server's time is not asked for any more"),
-        ended = telemetry::serve(probes, registry, answers) => {
+        ended = serve(Arc::clone(&gateway), tls, listener, &shutdown) => ended?,
+        // Callers have tokens of their own, and are answered meanwhile: an API server that is down may come back.
+        Err(misconfigured) = cluster.reach() => return Err(misconfigured.into()),
+        Some(never) = OptionFuture::from(certificate.map(Certificate::follow)) => match never {},
+        never = keep_time(&gateway) => match never {},
+        ended = probes::serve(probes, registry, || {}, live, ready) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");
         }
     }
-    // What callers have hung up on comes to its end, too.
-    let _ = tokio::time::timeout(LONGEST_STOP, places.acquire_many(frame::MOST_IN_FLIGHT)).await;
+    // Requests whose callers have hung up are finished, too.
+    let _ = time::timeout(SHUTDOWN_TIMEOUT, gateway.in_flight.acquire_many(MAX_IN_FLIGHT)).await;
     info!("stopped");
     Ok(())
+}
+
+async fn serve(
+    gateway: Arc<Gateway>,
+    tls: Option<RustlsAcceptor>,
+    listener: TcpListener,
+    shutdown: &CancellationToken,
+) -> io::Result<()> {
+    let handle = Handle::new();
+    let service = routes::router(gateway).into_make_service();
+    let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+    let serve = async {
+        match tls {
+            None => bounded(server, LONG_HEAD).serve(service).await,
+            Some(acceptor) => bounded(server.acceptor(acceptor), LONG_HEAD).serve(service).await,
+        }
+    };
+    let stop = async {
+        shutdown.cancelled().await;
+        info!("stopping: the requests in progress are answered, and no new ones are accepted");
+        handle.graceful_shutdown(Some(SHUTDOWN_TIMEOUT));
+    };
+    tokio::join!(serve, stop).0
 }

@@ -1,95 +1,65 @@
-//! Executions and Deployments as the AI API shows them, and which of them a list has. Pure, but for the reading.
+//! Executions and Deployments as the AI API shows them: one, a list of them, or how many there are.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
-use axum::{
-    BoxError,
-    body::Body,
-    extract::{FromRequestParts, Query},
-};
+use axum::{BoxError, body::Body, extract};
 use futures::{StreamExt, stream};
 use http::request::Parts;
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    Resource,
-    api::{GetParams, ListParams},
-    core::Request as ApiRequest,
-};
+use kube::{api::ListParams, core::Request as ApiRequest};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use super::{
-    caller::Caller,
-    modification::{AN_ID, is_id},
-    problem::Problem,
-};
 use crate::{
-    api::{Kind, State},
-    client::{cut, send},
-    target::{Observed, Target},
+    api::{Kind, State, is_dns_subdomain},
+    client::{Failure, requests, send},
+    decode::text::cut,
+    gateway::{
+        caller::Caller,
+        modification::{AN_ID, check_id, is_id},
+        problem::{Problem, bad_request},
+    },
+    observed::target::{self, Observed, Target},
 };
-
-/// What stands where the object does not say and the AI API wants an id.
-const UNKNOWN: &str = "unknown";
 
 /// The longest `statusMessage`, in bytes.
 const LONGEST_MESSAGE: usize = 256;
-
-/// The most objects that a list gives at once, and how many if the caller does not say.
-const MOST: usize = 100_000;
-const USUAL: usize = 10_000;
-
-/// The most that can be left out at the beginning.
-const MOST_SKIPPED: usize = 2_147_483_647;
-
+/// The most objects in one answer, and how many without `$top`.
+const MAX_TOP: usize = 100_000;
+const DEFAULT_TOP: usize = 10_000;
+/// The highest `$skip`.
+const MAX_SKIP: usize = 2_147_483_647;
 /// The most `executableIds`.
-const MOST_EXECUTABLES: usize = 1000;
-
-/// How many objects are asked for at once: as many lists may be under way as there are callers who wait for one.
+const MAX_EXECUTABLES: usize = 1000;
+/// How many objects are requested at once: as many lists may be in progress as callers wait for one.
 const PAGE: u32 = 250;
+/// What `$select=status` leaves of an object.
+const STATUS: [&str; 5] = ["id", "configurationId", "status", "createdAt", "modifiedAt"];
+/// The filter by the schedule that started an execution.
+const SCHEDULE: &str = "executionScheduleId";
 
-/// Which part of each object is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Select {
-    /// All.
-    #[default]
-    All,
-    /// `$select=status`.
-    Status,
-}
-
-/// What a list or a count is of.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    executables: Option<Vec<String>>,
-    configuration: Option<String>,
-    scenario: Option<String>,
-    schedule: Option<String>,
-    status: Option<State>,
-}
-
-/// What the query of a GET says.
+/// The query of a GET.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Which objects.
-    pub filter: Filter,
-    /// Which parts of them.
-    pub select: Select,
+    /// Fields, and the values of which an object has one in each.
+    filter: Vec<(&'static str, Vec<String>)>,
+    /// Whether only [`STATUS`] is shown: `$select=status`.
+    pub status_only: bool,
     /// How many of those that match are left out at the beginning.
-    pub skip: usize,
-    /// How many there may be at the most.
-    pub top: usize,
+    skip: usize,
+    /// The most that are shown.
+    top: usize,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Selection {
+impl<S: Send + Sync> extract::FromRequestParts<S> for Selection {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Query(pairs) =
-            pairs.map_err(|e| Problem::bad_request(format!("the query can't be read: {e}")))?;
-        Self::parse(&pairs)
+        match extract::Query::<Vec<_>>::from_request_parts(parts, state).await {
+            Ok(extract::Query(pairs)) => Self::parse(&pairs),
+            Err(error) => bad_request(format!("the query is invalid: {error}")),
+        }
     }
 }
 
@@ -100,161 +70,91 @@ impl Selection {
             let mut found = pairs.iter().filter(|(key, _)| key.strip_prefix('$').unwrap_or(key) == name);
             match (found.next(), found.next()) {
                 (found, None) => Ok(found.map(|(_, value)| value.as_str())),
-                _ => Err(Problem::bad_request(format!("{name} may stand in the query once only"))),
+                _ => bad_request(format!("{name} is repeated in the query: send it once")),
             }
         };
-        let id = |name: &str| match one(name)? {
-            Some(id) if !is_id(id) => Err(Problem::bad_request(format!("{name} is no id: {AN_ID}"))),
-            id => Ok(id.map(ToOwned::to_owned)),
+        let number = |name: &str, default: usize, max: usize| match one(name)?.map(str::parse) {
+            None => Ok(default),
+            Some(Ok(number)) if number <= max => Ok(number),
+            Some(_) => bad_request(format!("{name} must be a number from 0 to {max}")),
         };
-        let number =
-            |name: &str, usual: usize, most: usize| match one(name)? {
-                None => Ok(usual),
-                Some(text) => text.parse().ok().filter(|number| *number <= most).ok_or_else(|| {
-                    Problem::bad_request(format!("{name} has to be a number from 0 to {most}"))
-                }),
-            };
-        let select = match one("select")? {
-            None => Select::All,
-            Some("status") => Select::Status,
-            Some(_) => return Err(Problem::bad_request("$select can only be status")),
-        };
-        let executables: Option<Vec<_>> =
-            one("executableIds")?.map(|list| list.split(',').map(ToOwned::to_owned).collect());
-        let fits = |ids: &Vec<_>| ids.len() <= MOST_EXECUTABLES && ids.iter().all(|id: &String| is_id(id));
-        if !executables.iter().all(fits) {
-            return Err(Problem::bad_request(format!(
-                "executableIds has to be a list of up to {MOST_EXECUTABLES} ids with commas: {AN_ID}"
-            )));
+        let select = one("select")?;
+        if select.is_some_and(|part| part != "status") {
+            return bad_request("$select must be status");
         }
-        let status = one("status")?.map(|word| {
-            State::ALL.into_iter().find(|state| state.word() == word).ok_or_else(|| {
-                let words = State::ALL.map(State::word).join(", ");
-                Problem::bad_request(format!("status has to be one of {words}"))
-            })
-        });
-        let filter = Filter {
-            executables,
-            configuration: id("configurationId")?,
-            scenario: id("scenarioId")?,
-            schedule: id("executionScheduleId")?,
-            status: status.transpose()?,
-        };
-        let (top, skip) = (number("top", USUAL, MOST)?, number("skip", 0, MOST_SKIPPED)?);
-        Ok(Self { filter, select, skip, top })
+        let mut filter = Vec::new();
+        if let Some(list) = one("executableIds")? {
+            let ids: Vec<_> = list.split(',').map(ToOwned::to_owned).collect();
+            if ids.len() > MAX_EXECUTABLES || !ids.iter().all(|id| is_id(id)) {
+                let most = MAX_EXECUTABLES;
+                return bad_request(format!(
+                    "executableIds must be a list of 1 to {most} ids, separated by commas: {AN_ID}"
+                ));
+            }
+            filter.push(("executableId", ids));
+        }
+        if let Some(word) = one("status")? {
+            if State::ALL.iter().all(|state| state.word() != word) {
+                let words: Vec<_> = State::ALL.iter().map(|state| state.word()).collect();
+                return bad_request(format!("status must be one of {}", words.join(", ")));
+            }
+            filter.push(("status", vec![word.to_owned()]));
+        }
+        for name in ["configurationId", "scenarioId", SCHEDULE] {
+            if let Some(id) = one(name)? {
+                check_id(name, id)?;
+                filter.push((name, vec![id.to_owned()]));
+            }
+        }
+        let (top, skip) = (number("top", DEFAULT_TOP, MAX_TOP)?, number("skip", 0, MAX_SKIP)?);
+        Ok(Self { filter, status_only: select.is_some(), skip, top })
     }
-}
 
-impl Filter {
     fn takes(&self, kind: Kind, shown: &Map<String, Value>) -> bool {
-        let is =
-            |name: &str, wanted: Option<&str>| wanted.is_none_or(|w| shown.get(name).is_some_and(|v| v == w));
-        let executable = shown.get("executableId").and_then(Value::as_str);
-        // Nothing here was made by a schedule; Deployments have none, so that the word means nothing there.
-        (kind == Kind::Deployment || self.schedule.is_none())
-            && self
-                .executables
-                .as_ref()
-                .is_none_or(|ids| executable.is_some_and(|e| ids.iter().any(|id| id == e)))
-            && is("configurationId", self.configuration.as_deref())
-            && is("scenarioId", self.scenario.as_deref())
-            && is("status", self.status.map(State::word))
+        self.filter.iter().all(|(name, wanted)| {
+            let value = shown.get(*name).and_then(Value::as_str);
+            // No execution here is started by a schedule; for deployments the AI API does not have the parameter.
+            (kind == Kind::Deployment && *name == SCHEDULE)
+                || value.is_some_and(|value| wanted.iter().any(|one| one == value))
+        })
     }
 }
 
-/// Reads one object, as the AI API shows it.
-///
-/// # Errors
-/// 404 where there is none, and what else keeps it from being read.
-pub async fn get(caller: &Caller, kind: Kind, id: &str, select: Select) -> Result<Value, Problem> {
+pub async fn get(caller: &Caller, kind: Kind, id: &str, status_only: bool) -> Result<Value, Problem> {
     let none = || Problem::no_object(kind, id);
-    if !crate::api::can_be_a_name(id) {
+    if !is_dns_subdomain(id) {
         return Err(none());
     }
-    let url = Observed::url_path(&kind.api_resource(), Some(&caller.namespace));
-    let read = send::<Observed>(&caller.client, ApiRequest::new(url).get(id, &GetParams::default())).await;
-    match read {
-        Ok(object) => Ok(Value::Object(select.part_of(kind, show(kind, &object)))),
-        Err(failure) if failure.is_not_found() => Err(none()),
-        Err(failure) => Err(failure.into()),
-    }
+    let read = requests::get(&caller.client, target::url(kind, &caller.namespace), id).await;
+    let object = read.map_err(|failure| if failure.is_not_found() { none() } else { failure.into() })?;
+    Ok(part(show(kind, &object), status_only))
 }
 
 /// Reads a list: what the selection wants of all objects of the kind, in the order of their ids, as JSON. The objects are read
-/// page by page as the caller reads the answer, so that no more than a page of them is held.
-///
-/// # Errors
-/// What keeps the first page from being read. What keeps a later one from it breaks the body off.
+/// page by page as the caller reads the answer, so that no more than a page of them is held. If a page after the first cannot be
+/// read, the body breaks off.
 pub async fn list(caller: Caller, kind: Kind, selection: Selection) -> Result<Body, Problem> {
-    let mut list = List {
-        pages: Pages::new(caller, kind),
-        selection,
-        matched: 0,
-        count: 0,
-        text: b"{\"resources\":[".into(),
-    };
-    let first = list.piece().await?;
-    // Whoever reads slowly takes nobody's place.
-    list.pages.caller.place = None;
-    let rest = stream::try_unfold(list, async |mut list| {
-        let piece = list.piece().await.map_err(|problem| {
-            let request_id = &*list.pages.caller.invocation.id;
-            warn!(
-                request_id,
-                why = problem.message,
-                "a list breaks off, because its next page can't be read"
-            );
-            BoxError::from(problem.message)
-        })?;
-        Ok(piece.map(|text| (text, list)))
+    let mut pages = Pages::new(caller, kind, selection);
+    let first = pages.json("{\"resources\":[".to_owned()).await?;
+    // A caller who reads slowly takes nobody's permit.
+    pages.caller.permit = None;
+    let rest = stream::try_unfold(pages, async |mut pages| match pages.json(String::new()).await {
+        Ok(text) => Ok(text.map(|text| (text, pages))),
+        Err(failure) => {
+            let request_id = &*pages.caller.invocation.id;
+            warn!(request_id, %failure, "a list breaks off, because its next page cannot be read");
+            Err(BoxError::from(failure))
+        }
     });
-    Ok(Body::from_stream(stream::iter(first.map(Ok::<_, BoxError>)).chain(rest)))
+    Ok(Body::from_stream(stream::iter(first.map(Ok)).chain(rest)))
 }
 
-/// A list under way.
-struct List {
-    pages: Pages,
-    selection: Selection,
-    matched: usize,
-    count: usize,
-    text: Vec<u8>,
-}
-
-impl List {
-    /// Its next piece: what one page has brought. None after the last.
-    async fn piece(&mut self) -> Result<Option<Vec<u8>>, Problem> {
-        let Some(page) = self.pages.next().await? else { return Ok(None) };
-        let Selection { filter, select, skip, top } = &self.selection;
-        let kind = self.pages.kind;
-        for shown in page.iter().map(|object| show(kind, object)).filter(|shown| filter.takes(kind, shown)) {
-            self.matched += 1;
-            if self.matched > *skip && self.count < *top {
-                if self.count > 0 {
-                    self.text.push(b',');
-                }
-                self.count += 1;
-                self.text.extend(Value::Object(select.part_of(kind, shown)).to_string().into_bytes());
-            }
-        }
-        if self.count == *top {
-            self.pages.next = None;
-        }
-        if self.pages.next.is_none() {
-            self.text.extend(format!("],\"count\":{}}}", self.count).into_bytes());
-        }
-        Ok(Some(std::mem::take(&mut self.text)))
-    }
-}
-
-/// Counts what the filter takes.
-///
-/// # Errors
-/// What keeps them from being read.
-pub async fn count(caller: Caller, kind: Kind, filter: &Filter) -> Result<usize, Problem> {
+/// Counts the objects that match.
+pub async fn count(caller: Caller, kind: Kind, selection: Selection) -> Result<usize, Failure> {
+    let mut pages = Pages::new(caller, kind, selection);
     let mut count = 0;
-    let mut pages = Pages::new(caller, kind);
     while let Some(page) = pages.next().await? {
-        count += page.iter().filter(|object| filter.takes(kind, &show(kind, object))).count();
+        count += page.iter().filter(|object| pages.selection.takes(kind, &show(kind, object))).count();
     }
     Ok(count)
 }
@@ -263,96 +163,103 @@ pub async fn count(caller: Caller, kind: Kind, filter: &Filter) -> Result<usize,
 struct Pages {
     caller: Caller,
     kind: Kind,
-    /// What to ask for next, unless there are no more.
+    selection: Selection,
+    /// None after the last.
     next: Option<ListParams>,
+    /// How many are in the list so far.
+    count: usize,
 }
 
 impl Pages {
-    fn new(caller: Caller, kind: Kind) -> Self {
-        Self { caller, kind, next: Some(ListParams::default().limit(PAGE)) }
+    fn new(caller: Caller, kind: Kind, selection: Selection) -> Self {
+        Self { caller, kind, selection, next: Some(ListParams::default().limit(PAGE)), count: 0 }
     }
 
-    async fn next(&mut self) -> Result<Option<Vec<Observed>>, Problem> {
+    async fn next(&mut self) -> Result<Option<Vec<Observed>>, Failure> {
         #[derive(Deserialize)]
         struct Page {
             metadata: PageMeta,
             items: Vec<Observed>,
         }
-        #[derive(Default, Deserialize)]
+        #[derive(Deserialize)]
         struct PageMeta {
             r#continue: Option<String>,
         }
         let Some(params) = self.next.take() else { return Ok(None) };
-        let url = Observed::url_path(&self.kind.api_resource(), Some(&self.caller.namespace));
+        let url = target::url(self.kind, &self.caller.namespace);
         let page: Page = send(&self.caller.client, ApiRequest::new(url).list(&params)).await?;
         let token = page.metadata.r#continue.filter(|token| !token.is_empty());
         self.next = token.map(|token| params.continue_token(&token));
         Ok(Some(page.items))
     }
-}
 
-impl Select {
-    fn part_of(self, kind: Kind, mut shown: Map<String, Value>) -> Map<String, Value> {
-        if self == Self::Status {
-            const PART: [&str; 6] =
-                ["id", "configurationId", "status", "createdAt", "modifiedAt", "statusDetails"];
-            shown.retain(|name, _| {
-                PART.contains(&name.as_str()) || (kind == Kind::Deployment && name == "details")
-            });
+    /// `text`, and after it the JSON of the next page of the list.
+    async fn json(&mut self, mut text: String) -> Result<Option<String>, Failure> {
+        let Some(page) = self.next().await? else { return Ok(None) };
+        for shown in page.iter().map(|object| show(self.kind, object)) {
+            if !self.selection.takes(self.kind, &shown) {
+                continue;
+            }
+            if self.selection.skip > 0 {
+                self.selection.skip -= 1;
+            } else if self.count < self.selection.top {
+                text += if self.count > 0 { "," } else { "" };
+                text += &part(shown, self.selection.status_only).to_string();
+                self.count += 1;
+            }
         }
-        shown
+        if self.count == self.selection.top {
+            self.next = None;
+        }
+        if self.next.is_none() {
+            let _ = write!(text, "],\"count\":{}}}", self.count);
+        }
+        Ok(Some(text))
     }
 }
 
-/// An object as the AI API shows it.
+fn part(mut shown: Map<String, Value>, status_only: bool) -> Value {
+    shown.retain(|name, _| !status_only || STATUS.contains(&name.as_str()));
+    Value::Object(shown)
+}
+
 fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
     let target = Target::from(object);
     let meta = &object.metadata;
     let created = meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let spec_id = |name| object.spec_text(name).filter(|id| is_id(id));
+    let id = |name| object.spec_text(name).filter(|id| is_id(id));
+    let required_id = |name| Some(id(name).unwrap_or("unknown".into()));
     let (state, message) = match &target.state {
-        Ok(state) => (*state, object.status_text("message").map(Cow::into_owned)),
-        Err(why) => (State::Unknown, Some(format!("unreadable: {why}"))),
+        Ok(state) => (*state, object.status_text("message")),
+        Err(why) => (State::Unknown, Some(format!("unreadable: {why}").into())),
     };
-    let first = match kind {
-        Kind::Execution => "COMPLETED",
-        Kind::Deployment => "RUNNING",
+    let (usual, url) = match kind {
+        Kind::Execution => ("COMPLETED", None),
+        Kind::Deployment => ("RUNNING", Some("".into())),
     };
-    let target_status = object.status_text("targetStatus");
-    let target_status = match target_status.as_deref() {
-        _ if target.terminating => "DELETED",
-        Some(word @ ("STOPPED" | "DELETED" | "RUNNING")) => word,
-        Some(word @ "COMPLETED") if kind == Kind::Execution => word,
-        _ => first,
+    let target_status = match object.status_text("targetStatus") {
+        _ if target.terminating => "DELETED".into(),
+        Some(word) if matches!(&*word, "STOPPED" | "DELETED" | "RUNNING") || word == usual => word,
+        _ => usual.into(),
     };
-    let mut shown = Map::new();
-    let mut put = |name: &str, value: &str| {
-        shown.insert(name.to_owned(), value.into());
-    };
-    put("id", meta.name.as_deref().unwrap_or_default());
-    put("configurationId", spec_id("configurationId").as_deref().unwrap_or(UNKNOWN));
-    put("configurationName", &plain(&object.spec_text("configurationName").unwrap_or_default()));
-    put("scenarioId", spec_id("scenarioId").as_deref().unwrap_or(UNKNOWN));
-    if let Some(id) = spec_id("executableId") {
-        put("executableId", &id);
-    }
-    put("status", state.word());
-    put("targetStatus", target_status);
-    if let Some(message) = message {
-        put("statusMessage", &cut(&message, LONGEST_MESSAGE));
-    }
-    put("createdAt", &time(created));
-    put("modifiedAt", &time(object.modified.unwrap_or(created)));
-    for name in ["submissionTime", "startTime", "completionTime"] {
-        let at = object.status_text(name).and_then(|text| text.parse::<Timestamp>().ok());
-        if let Some(at) = at {
-            put(name, &time(at));
-        }
-    }
-    if kind == Kind::Deployment {
-        put("deploymentUrl", "");
-    }
-    shown
+    let time_of = |name| Some(time(object.status_text(name)?.parse().ok()?));
+    let fields: [(&str, Option<Cow<str>>); 14] = [
+        ("id", Some(meta.name.as_deref().unwrap_or_default().into())),
+        ("configurationId", required_id("configurationId")),
+        ("configurationName", Some(plain(&object.spec_text("configurationName").unwrap_or_default()).into())),
+        ("scenarioId", required_id("scenarioId")),
+        ("executableId", id("executableId")),
+        ("status", Some(state.word().into())),
+        ("targetStatus", Some(target_status)),
+        ("statusMessage", message.map(|message| cut(&message, LONGEST_MESSAGE).into())),
+        ("createdAt", Some(time(created))),
+        ("modifiedAt", Some(time(object.modified.unwrap_or(created)))),
+        ("submissionTime", time_of("submissionTime")),
+        ("startTime", time_of("startTime")),
+        ("completionTime", time_of("completionTime")),
+        ("deploymentUrl", url),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
 }
 
 /// A name in the characters that the AI API has for it: printable ASCII without the backtick, and white space.
@@ -362,8 +269,8 @@ fn plain(name: &str) -> String {
 }
 
 /// The AI API's clients read at most six digits of a second.
-fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+fn time(at: Timestamp) -> Cow<'static, str> {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string().into()
 }
 
 #[cfg(test)]

@@ -1,119 +1,189 @@
-//! What went wrong, as the AI API tells it: a status, a code and a sentence.
+//! Errors as the AI API reports them: a code, from which the HTTP status follows, and a sentence.
 
-use std::{borrow::Cow, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::frame::Invocation;
-use crate::{api::Kind, client::Failure};
+use crate::{
+    api::{ConditionReason, Kind, Reason},
+    client::Failure,
+};
 
-/// Why a whole request did not succeed.
+/// How long to wait before another attempt, where the Kubernetes API does not say.
+pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// One request to the gateway, as its errors and its log line identify it.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// A uuid made here.
+    pub id: Arc<str>,
+    /// The URL, without the host.
+    pub target: Arc<str>,
+}
+
+/// Why a whole request, or one item of it, did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// A word for programs: a number of the AI API's where it has one, else Kubernetes' or the operator's reason.
-    pub code: Cow<'static, str>,
-    /// A sentence for people.
+    pub code: Code,
+    /// For people: what is wrong, and what to do.
     pub message: String,
-    /// How long to wait before another attempt.
     pub retry_after: Option<Duration>,
 }
 
+/// The code of an error: a number of the AI API's where it has one, else Kubernetes' or the operator's reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// An HTTP status, by Kubernetes' name for it. 503 means that nothing was done, and nothing will be.
+    Http(StatusCode),
+    NoObject(Kind),
+    /// Why an item was not carried out; or that the outcome of the whole request is not known.
+    Reason(Reason),
+    /// Why the operator rejected the whole BulkUpdate: the reason of its condition Accepted.
+    Rejected(String),
+}
+
+impl From<StatusCode> for Code {
+    fn from(status: StatusCode) -> Self {
+        Self::Http(status)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(StatusCode::PAYLOAD_TOO_LARGE) => f.write_str("RequestEntityTooLarge"),
+            Self::Http(status) => {
+                write!(f, "{}", status.canonical_reason().unwrap_or_default().replace(' ', ""))
+            }
+            Self::NoObject(Kind::Execution) => f.write_str("01010020"),
+            Self::NoObject(Kind::Deployment) => f.write_str("01010016"),
+            Self::Reason(Reason::WrongState) => f.write_str("01010076"),
+            Self::Reason(reason) => write!(f, "{reason:?}"),
+            Self::Rejected(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Code {
+    /// The HTTP status of an answer about the whole request, or its only item.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Http(status) => *status,
+            Self::NoObject(_) => StatusCode::NOT_FOUND,
+            Self::Reason(reason) => match reason {
+                Reason::Forbidden | Reason::WriteFailed => StatusCode::FORBIDDEN,
+                Reason::BulkUpdatesDisabled => StatusCode::BAD_REQUEST,
+                Reason::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
+                Reason::OutcomeUnknown | Reason::NotSettledInTime => StatusCode::GATEWAY_TIMEOUT,
+                // The object is in the wrong state, deleted, replaced or unreadable.
+                _ => StatusCode::PRECONDITION_FAILED,
+            },
+            Self::Rejected(reason) => match reason.parse() {
+                // The operator was late; the request itself was valid.
+                Ok(ConditionReason::DeadlineExceeded) => StatusCode::SERVICE_UNAVAILABLE,
+                Ok(ConditionReason::NotAuthorized) => StatusCode::FORBIDDEN,
+                _ => StatusCode::BAD_REQUEST,
+            },
+        }
+    }
+}
+
 impl Problem {
-    /// One with a status, a code and a sentence.
-    #[must_use]
-    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { status, code: code.into(), message: message.into(), retry_after: None }
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), retry_after: None }
     }
 
-    /// The request itself is wrong: 400.
-    #[must_use]
-    pub fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    pub fn outcome_unknown(message: String) -> Self {
+        Self::new(Code::Reason(Reason::OutcomeUnknown), message)
     }
 
-    /// There is no such object: 404, with the AI API's number for that.
-    #[must_use]
+    pub fn unavailable(message: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
     pub fn no_object(kind: Kind, id: &str) -> Self {
-        let code = match kind {
-            Kind::Execution => "01010020",
-            Kind::Deployment => "01010016",
-        };
-        Self::new(StatusCode::NOT_FOUND, code, format!("{} {id} does not exist", kind.name()))
+        Self::new(Code::NoObject(kind), format!("{} {id} does not exist", kind.name()))
     }
 
-    /// Nothing was done, and nothing will be: 503.
-    #[must_use]
-    pub fn nothing_done(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
-    /// Too much is under way: 429, to be tried again after a second.
-    #[must_use]
-    pub fn too_many(message: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
-        Self { retry_after: Some(Duration::from_secs(1)), ..problem }
-    }
-
-    /// It can't be known what was done: 504.
-    #[must_use]
-    pub fn not_known(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "OutcomeUnknown", message)
-    }
-
-    /// The error object of the whole request.
-    #[must_use]
-    pub fn body(&self, of: &Invocation) -> Value {
-        json!({"error": error(&self.code, &self.message, of)})
+    /// The error object. The AI API's own clients need `requestId` and `target`, although its schema does not.
+    pub fn json(&self, of: &Invocation) -> Value {
+        json!({"code": self.code.to_string(), "message": self.message, "requestId": &*of.id,
+            "target": &*of.target, "details": {}})
     }
 }
 
-/// An error object. The AI API's own clients need `requestId` and `target`, although its schema does not.
-#[must_use]
-pub fn error(code: &str, message: &str, of: &Invocation) -> Value {
-    json!({"code": code, "message": message, "requestId": &*of.id, "target": &*of.target, "details": {}})
+/// Refuses an invalid request.
+pub fn bad_request<T>(message: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::new(StatusCode::BAD_REQUEST, message))
 }
 
-/// What the Kubernetes API's refusal means to a caller who has asked for nothing but to read, or whose write it has
-/// refused.
+/// What a failed read means to a caller, or a write that the Kubernetes API refused.
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let unavailable =
-            |why: String| Self { retry_after: Some(Duration::from_secs(1)), ..Self::nothing_done(why) };
+        let unavailable = |message| Self::unavailable(message).retry_after(DEFAULT_RETRY_AFTER);
         match failure {
             Failure::Refused { code, message, retry_after } => match code {
                 401 => Self::new(
                     StatusCode::UNAUTHORIZED,
-                    "Unauthorized",
-                    "the Kubernetes API does not accept the bearer token",
+                    "the Kubernetes API does not accept the bearer token: send a valid one",
                 ),
-                403 => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
-                404 => Self::new(StatusCode::NOT_FOUND, "NotFound", message),
-                429 => {
-                    let problem = Self::too_many(message);
-                    Self { retry_after: retry_after.or(problem.retry_after), ..problem }
-                }
-                400..=499 => Self::bad_request(message),
-                _ => unavailable(format!("the Kubernetes API can't answer: {code}: {message}")),
+                403 => Self::new(StatusCode::FORBIDDEN, message),
+                404 => Self::new(StatusCode::NOT_FOUND, message),
+                429 => Self::new(StatusCode::TOO_MANY_REQUESTS, message)
+                    .retry_after(retry_after.unwrap_or(DEFAULT_RETRY_AFTER)),
+                400..=499 => Self::new(StatusCode::BAD_REQUEST, message),
+                _ => unavailable(format!("the Kubernetes API failed: {code}: {message}")),
             },
             Failure::NotServed(_) => unavailable(
                 "the Kubernetes API does not serve Executions, Deployments and BulkUpdates: is the operator installed?"
                     .into(),
             ),
-            Failure::NotSent(why) => unavailable(format!("the Kubernetes API can't be reached: {why}")),
+            Failure::NotSent(why) => unavailable(format!("cannot reach the Kubernetes API: {why}")),
             Failure::NoAnswer(why) => unavailable(format!("the Kubernetes API does not answer: {why}")),
         }
     }
 }
 
-/// Only the frame knows the request that the body has to name: it makes it from what is left here.
+/// The body names the request, which only the middleware knows: it takes the problem from the answer and adds the body.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.code.status().into_response();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+        }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_status_has_kubernetes_name() {
+        for (status, code) in [
+            (400, "BadRequest"),
+            (401, "Unauthorized"),
+            (403, "Forbidden"),
+            (404, "NotFound"),
+            (405, "MethodNotAllowed"),
+            (408, "RequestTimeout"),
+            (413, "RequestEntityTooLarge"),
+            (415, "UnsupportedMediaType"),
+            (429, "TooManyRequests"),
+            (503, "ServiceUnavailable"),
+        ] {
+            assert_eq!(Code::from(StatusCode::from_u16(status).unwrap()).to_string(), code);
+        }
     }
 }

@@ -1,70 +1,70 @@
-//! The gateway's certificate, read again when its files change.
+//! The gateway's certificate, reloaded when its files change.
 
-use std::{path::PathBuf, time::Duration};
+use std::{convert::Infallible, io, path::PathBuf, time::Duration};
 
-use anyhow::Context;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use tokio::sync::Mutex;
+use axum_server::tls_rustls::RustlsConfig;
 use tracing::{info, warn};
 
-/// How often the files are looked at. Their times say nothing where Kubernetes swaps a mounted Secret, so that it is their
-/// contents that are compared.
-const EVERY: Duration = Duration::from_secs(10);
+/// How often the files are read. Their contents are compared: their times say nothing where Kubernetes swaps a mounted Secret.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a certificate cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{} and {} are not a certificate chain and its key in PEM: {error}", files[0].display(), files[1].display())]
+    Unusable { files: [PathBuf; 2], error: io::Error },
+}
 
 /// A certificate chain and its key, in two PEM files.
 pub struct Certificate {
-    chain: PathBuf,
-    key: PathBuf,
-    config: RustlsConfig,
-    used: Mutex<Pem>,
+    /// What connections use.
+    pub config: RustlsConfig,
+    files: [PathBuf; 2],
+    loaded: [Vec<u8>; 2],
 }
 
-/// The contents of the two files.
-#[derive(PartialEq, Eq)]
-struct Pem(Vec<u8>, Vec<u8>);
-
 impl Certificate {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// When a file can't be read, or the two are no certificate and key that belong together.
-    pub async fn read(chain: PathBuf, key: PathBuf) -> anyhow::Result<Self> {
-        let pem = read(&chain, &key)?;
-        let config = RustlsConfig::from_pem(pem.0.clone(), pem.1.clone())
+    /// Loads it.
+    pub async fn load(chain: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
+        let files = [chain, key];
+        let loaded = read(&files)?;
+        let [chain, key] = loaded.clone();
+        let config = RustlsConfig::from_pem(chain, key)
             .await
-            .with_context(|| format!("{} and {} can't be used", chain.display(), key.display()))?;
-        Ok(Self { chain, key, config, used: Mutex::new(pem) })
+            .map_err(|error| CertificateError::Unusable { files: files.clone(), error })?;
+        Ok(Self { config, files, loaded })
     }
 
-    /// Takes connections with it.
-    pub fn acceptor(&self) -> RustlsAcceptor {
-        RustlsAcceptor::new(self.config.clone())
-    }
-
-    /// Takes up what the files say anew, for ever. One that can't be used is left, and the last one stays.
-    pub async fn follow(&self) {
+    /// Reloads it whenever the files change. If they cannot be used, the previous certificate stays.
+    pub async fn follow(mut self) -> Infallible {
         loop {
-            tokio::time::sleep(EVERY).await;
-            if let Err(error) = self.renew().await {
-                warn!(error = format!("{error:#}"), "the new certificate can't be used; the last one stays");
+            tokio::time::sleep(INTERVAL).await;
+            if let Err(error) = self.reload().await {
+                warn!(%error, "cannot use the new certificate; the previous one stays");
             }
         }
     }
 
-    async fn renew(&self) -> anyhow::Result<()> {
-        let pem = read(&self.chain, &self.key)?;
-        let mut used = self.used.lock().await;
-        if *used != pem {
-            self.config.reload_from_pem(pem.0.clone(), pem.1.clone()).await?;
-            info!("the certificate was read anew");
-            *used = pem;
+    async fn reload(&mut self) -> Result<(), CertificateError> {
+        let new = read(&self.files)?;
+        if new != self.loaded {
+            let [chain, key] = new.clone();
+            self.config
+                .reload_from_pem(chain, key)
+                .await
+                .map_err(|error| CertificateError::Unusable { files: self.files.clone(), error })?;
+            info!("the certificate was reloaded");
+            self.loaded = new;
         }
         Ok(())
     }
 }
 
-fn read(chain: &PathBuf, key: &PathBuf) -> anyhow::Result<Pem> {
-    let file =
-        |path: &PathBuf| std::fs::read(path).with_context(|| format!("{} can't be read", path.display()));
-    Ok(Pem(file(chain)?, file(key)?))
+fn read([chain, key]: &[PathBuf; 2]) -> Result<[Vec<u8>; 2], CertificateError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| CertificateError::Unreadable { path: path.clone(), error })
+    };
+    Ok([read(chain)?, read(key)?])
 }

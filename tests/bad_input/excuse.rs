@@ -1,36 +1,36 @@
-//! What must hold of a BulkUpdate of which nobody can write a status: it is told of elsewhere.
+//! BulkUpdates whose status cannot be written: they have to be reported elsewhere.
 
 use std::collections::HashSet;
 
-use ai_api_operator::api::can_be_a_name;
+use ai_api_operator::api::is_dns_subdomain;
 use serde_json::Value;
+use support::World;
 
 use super::{
     judge::Known,
     send::{Created, list, would_take_a_status},
     tally::Tally,
 };
-use crate::support::World;
 
-/// Who may go without an answer in the status: what neither the operator nor anybody else can write a status of.
+/// Why there is no answer in the status: nobody can write it.
 #[derive(Debug)]
 pub enum Excuse {
-    /// What stands there for its name can't be a name.
+    /// The stored name is not a valid name.
     Nameless,
-    /// There is nothing under the name and namespace that stand there: nobody finds it by those.
+    /// Nothing is found under the name and namespace in its metadata.
     Astray,
-    /// The API server takes no status of it.
+    /// The API server accepts no status of it.
     Unwritable,
 }
 
 impl Excuse {
-    /// Whether nobody can give it an answer.
+    /// Whether nobody can write its status.
     pub async fn of(world: &World, made: &Created, now: &Value) -> Option<Self> {
         let metadata = &now["metadata"];
         if metadata["namespace"] != *world.namespace {
             return Some(Self::Astray);
         }
-        if !metadata["name"].as_str().is_some_and(can_be_a_name) {
+        if !metadata["name"].as_str().is_some_and(is_dns_subdomain) {
             return Some(Self::Nameless);
         }
         if metadata["name"] != *made.name {
@@ -41,14 +41,14 @@ impl Excuse {
     }
 }
 
-/// What is told of BulkUpdates beside their status.
+/// Where BulkUpdates are reported besides their status.
 #[derive(Debug, Default)]
 pub struct Reported {
-    /// The names of those that events with the reason Unreadable are about.
+    /// The names in events with the reason Unreadable.
     names: HashSet<String>,
-    /// The uids of the same.
+    /// The uids in the same events.
     uids: HashSet<String>,
-    /// The lines of the log that say that a status can't be written.
+    /// The log lines that say that a status cannot be written.
     log: Vec<String>,
 }
 
@@ -61,11 +61,11 @@ impl Reported {
             events.iter().filter_map(text).collect()
         };
         let log = world.operator.log();
-        let lines = log.lines().filter(|line| line.contains("the status can't be written"));
+        let lines = log.lines().filter(|line| line.contains("cannot write the status"));
         Self { names: texts("name"), uids: texts("uid"), log: lines.map(str::to_owned).collect() }
     }
 
-    /// Whether the log says that the status of this one can't be written.
+    /// Whether the log says that the status of this one cannot be written.
     fn has_failed(&self, name: &str) -> bool {
         let names_it = |word: &str| word.trim_matches('"').ends_with(&format!("/{name}"));
         self.log.iter().any(|line| line.split_whitespace().any(names_it))
@@ -73,7 +73,7 @@ impl Reported {
 }
 
 impl Known {
-    /// Whether one that can't have an answer is told of elsewhere.
+    /// Whether one that cannot have a status is reported elsewhere.
     pub fn is_excused(
         &mut self,
         made: &Created,
@@ -82,22 +82,22 @@ impl Known {
         tally: &mut Tally,
     ) -> bool {
         let name = &made.name;
-        let told = match excuse {
-            // Without a uid there is nothing that an event could name.
+        let is_reported = match excuse {
+            // Without a uid there is nothing that an event could refer to.
             Excuse::Nameless => made.uid().is_empty() || reported.uids.contains(made.uid()),
             Excuse::Astray => false,
             Excuse::Unwritable => reported.names.contains(name),
         };
         let counts = match excuse {
-            Excuse::Nameless if told => &mut tally.nameless,
+            Excuse::Nameless if is_reported => &mut tally.nameless,
             Excuse::Astray => &mut tally.astray,
-            // What can be read waits until its status can be written.
-            Excuse::Unwritable if told || reported.has_failed(name) => &mut tally.unwritable,
+            // A readable one waits until its status can be written.
+            Excuse::Unwritable if is_reported || reported.has_failed(name) => &mut tally.unwritable,
             _ => return false,
         };
         *counts += 1;
-        // What has neither a name nor a uid can't be told apart from another such.
-        if told && (!made.uid().is_empty() || matches!(excuse, Excuse::Unwritable)) {
+        // Without a name and a uid it cannot be distinguished from another such object.
+        if is_reported && (!made.uid().is_empty() || matches!(excuse, Excuse::Unwritable)) {
             self.found += 1;
             self.unanswered += 1;
         }

@@ -1,8 +1,10 @@
-//! The flag's ConfigMap: whatever stands in it, a BulkUpdate is carried out or rejected as it says, and told why.
+//! The flag's ConfigMap: whatever it contains, a BulkUpdate is carried out or rejected accordingly, and its status says
+//! why.
 
 use ai_api_operator::api::Kind;
 use proptest::{option, prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::{Value, json};
+use support::{World, operator::LONG_LEASE};
 
 use super::{
     hostile,
@@ -12,7 +14,6 @@ use super::{
     send::{delete, edited, get, patch, post, refusal},
     tally::Tally,
 };
-use crate::support::{World, operator::LONG_LEASE};
 
 /// What is sent as the ConfigMap, and what its text means.
 #[derive(Clone, Debug)]
@@ -27,17 +28,17 @@ pub struct Text {
 enum Means {
     /// On or off for executions and for deployments.
     Says(bool, bool),
-    /// It can't be understood.
+    /// It is invalid.
     Invalid,
     /// There is none.
     Absent,
     /// It does not switch anything on.
     NotOn,
-    /// One of the above: YAML has more ways to say it than this test knows.
+    /// One of the above: YAML has more notations than this test knows.
     Something,
 }
 
-/// The texts: each that was thought of, then those that chance brings.
+/// The texts: first the known cases, then random ones.
 pub fn texts(random: &mut TestRunner, count: usize) -> Vec<Text> {
     let known: Vec<_> = known()
         .into_iter()
@@ -145,7 +146,7 @@ fn known() -> Vec<(String, Means)> {
         ("# only this", false, false),
         ("\n\n# only this\ndeployments: true", false, true),
     ];
-    // What makes a parser that recurses or copies run out of stack, memory or time.
+    // Inputs that exhaust stack, memory or time of a parser that recurses or copies.
     let bombs = [
         "[".repeat(400_000),
         "{a: ".repeat(100_000),
@@ -223,8 +224,8 @@ fn by_chance() -> BoxedStrategy<Text> {
     .boxed()
 }
 
-/// Puts up each text, and asks for something after it.
-pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
+/// Stores each text, and sends a request after it.
+pub async fn each_text_has_its_effect(texts: Vec<Text>) -> (World, Tally) {
     let mut world = World::new("bad-flags").await;
     world.operator.start(&LONG_LEASE);
     let mut tally = Tally::default();
@@ -234,7 +235,7 @@ pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
     let path = "/api/v1/namespaces/bad-flags/configmaps";
     let mut wrong = Vec::new();
     for (n, Text { body, means, edit }) in texts.into_iter().enumerate() {
-        take_away(&world, &format!("{path}/ai-api-meta")).await;
+        remove(&world, &format!("{path}/ai-api-meta")).await;
         let answer = post(&world.client, path, body.clone()).await;
         tally.sent("ConfigMap", answer.code);
         let means = match answer.code {
@@ -269,8 +270,8 @@ pub async fn each_text_is_heeded(texts: Vec<Text>) -> (World, Tally) {
     (world, tally)
 }
 
-/// Takes it away, finalizers or not.
-async fn take_away(world: &World, path: &str) {
+/// Deletes it, even if it has finalizers.
+async fn remove(world: &World, path: &str) {
     let answer = delete(&world.client, path).await;
     if answer.code == 200 && get(&world.client, path).await.code == 200 {
         let free = json!({"metadata": {"finalizers": null}}).to_string();
@@ -280,7 +281,7 @@ async fn take_away(world: &World, path: &str) {
 }
 
 impl Means {
-    /// Whether this is what a dry run of one eligible item of `kind` comes to.
+    /// Whether this is the outcome of a dry run of one eligible item of `kind`.
     fn fits(self, kind: Kind, reason: &str, message: &str) -> bool {
         let says_why = match reason {
             "DryRun" => true,
@@ -288,7 +289,7 @@ impl Means {
                 let why = message.strip_prefix("invalid bulkUpdates of ConfigMap bad-flags/ai-api-meta: ");
                 why.is_some_and(|why| why.trim().len() > 3)
             }
-            _ => message.contains("is not true in bulkUpdates of ConfigMap bad-flags/ai-api-meta"),
+            _ => message.contains("are disabled in ConfigMap bad-flags/ai-api-meta"),
         };
         let on = match (self, kind) {
             (Self::Says(on, _), Kind::Execution) | (Self::Says(_, on), Kind::Deployment) => on,
@@ -298,7 +299,7 @@ impl Means {
             Self::Says(..) if on => &["DryRun"],
             Self::Says(..) => &["BulkUpdatesDisabled"],
             Self::Invalid => &["MetaInvalid"],
-            // An absent one may be seen as what stood there before: the watch is heard where it says no.
+            // A missing one may still be seen as the previous one: the watch is trusted where it says no.
             Self::NotOn | Self::Absent => &["BulkUpdatesDisabled", "MetaInvalid"],
             Self::Something => &["DryRun", "BulkUpdatesDisabled", "MetaInvalid"],
         };

@@ -1,4 +1,4 @@
-//! What nobody should write, but somebody will: texts, names, JSON that is not the schema, bytes that are not JSON.
+//! Hostile input: texts, names, JSON that does not match the schema, bytes that are not JSON.
 
 use proptest::{
     collection::{btree_map, vec},
@@ -7,7 +7,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-/// What has tripped up parsers, logs, terminals and templates elsewhere.
+/// Texts that have broken parsers, logs, terminals and templates elsewhere.
 const FRAGMENTS: [&str; 36] = [
     "a",
     "Z",
@@ -50,7 +50,7 @@ const FRAGMENTS: [&str; 36] = [
 /// Texts of `min` to `max` characters, with a bias to the shortest and the longest.
 pub fn texts(min: usize, max: usize) -> BoxedStrategy<String> {
     let fragment = prop_oneof![4 => select(&FRAGMENTS[..]).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
-    // What is very long is rare: ten thousand objects have to fit into the API server's store.
+    // Very long texts are rare: ten thousand objects have to fit into etcd.
     let longest = if max > 2000 { 1 } else { 8 };
     let length = prop_oneof![8 => Just(min), 24 => min..=max.min(min + 24), longest => Just(max)];
     (vec(fragment, 1..12), length)
@@ -58,7 +58,7 @@ pub fn texts(min: usize, max: usize) -> BoxedStrategy<String> {
         .boxed()
 }
 
-/// Names that the API server may or may not take.
+/// Names that the API server may or may not accept.
 pub fn odd_names() -> BoxedStrategy<Value> {
     let lengths = select(vec![1, 3, 4, 63, 64, 65, 253, 254, 5000]).prop_map(|n| "x".repeat(n));
     let known = [
@@ -96,7 +96,7 @@ pub fn odd_names() -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// A value of another type than was asked for, or far out of any bound.
+/// A value of the wrong type, or far out of bounds.
 pub fn odd() -> BoxedStrategy<Value> {
     let known = vec![
         json!(null),
@@ -128,7 +128,7 @@ pub fn odd() -> BoxedStrategy<Value> {
     prop_oneof![6 => select(known), 1 => texts(0, 400).prop_map(Value::from), 1 => anything()].boxed()
 }
 
-/// A list in a list in a list.
+/// Nested lists.
 pub fn deep(depth: usize) -> Value {
     (0..depth).fold(json!(null), |inner, _| json!([inner]))
 }
@@ -166,7 +166,7 @@ pub fn anything() -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// Documents that are no such object at all.
+/// Documents that are not such an object at all.
 pub fn documents() -> BoxedStrategy<Vec<u8>> {
     let known: [&[u8]; 18] = [
         b"",
@@ -200,7 +200,7 @@ pub fn documents() -> BoxedStrategy<Vec<u8>> {
     .boxed()
 }
 
-/// Takes an object apart: puts something odd in one place of it, or takes it out, or doubles it.
+/// Mutates an object: replaces something in one place by something odd, removes it, or duplicates it.
 pub fn mutated(values: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
     (values, any::<Index>(), 0..4u8, odd())
         .prop_map(|(mut value, at, change, odd)| {
@@ -231,7 +231,7 @@ pub fn mutated(values: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// The JSON pointer of everything in `value`.
+/// The JSON pointers of everything in `value`.
 fn list_places(value: &Value, path: &str, places: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(map) => {
@@ -247,7 +247,7 @@ fn list_places(value: &Value, path: &str, places: &mut Vec<String>) {
     }
 }
 
-/// JSON text with a mistake that only text can have.
+/// JSON text with an error that is only possible in text.
 pub fn garbled(values: BoxedStrategy<Value>) -> BoxedStrategy<Vec<u8>> {
     let token = select(vec![
         "1e400",

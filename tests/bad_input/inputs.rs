@@ -1,4 +1,4 @@
-//! The inputs: what is sent, made from a seed before anything is sent.
+//! The inputs, generated from a seed before anything is sent.
 
 use proptest::{
     option,
@@ -24,7 +24,7 @@ use super::{
 pub struct Sort {
     pub kind: &'static str,
     pub plural: &'static str,
-    /// A spec of it that only a loosened CRD lets in.
+    /// A spec of it that only a loosened CRD accepts.
     pub loose_spec: &'static str,
     crd: &'static str,
 }
@@ -48,7 +48,7 @@ pub const BULK_UPDATE: Sort = Sort {
     crd: include_str!("../../crds/bulkupdates.aiapi.dev.yaml"),
 };
 
-/// An object to be created, and what is to be written into its status after that.
+/// An object to create, and what is to be written into its status after that.
 #[derive(Clone, Debug)]
 pub struct Input {
     pub sort: Sort,
@@ -58,7 +58,7 @@ pub struct Input {
     pub edit: Option<Vec<u8>>,
 }
 
-/// What is sent before everything is looked at again: first the targets, then the BulkUpdates.
+/// One batch: first the targets, then the BulkUpdates; then everything is checked.
 #[derive(Debug, Default)]
 pub struct Round {
     pub targets: Vec<Input>,
@@ -69,28 +69,28 @@ pub struct Round {
 pub struct Inputs {
     /// Under the CRDs as they are.
     pub strict: Vec<Round>,
-    /// Under CRDs that let anything into the specs, and into the status of targets.
+    /// Under CRDs that accept anything in the specs, and in the status of targets.
     pub loose: Round,
-    /// BulkUpdates in whose status anything stands.
+    /// BulkUpdates with anything in their status.
     pub forged: Vec<Input>,
-    /// After the CRDs were put back: what names the targets of the loose round.
+    /// After the CRDs were restored: they name the targets of the loose round.
     pub after: Vec<Input>,
-    /// What waits while somebody edits it.
+    /// Waiting BulkUpdates that somebody edits.
     pub midway: Waiting,
-    /// What is put into etcd while the operator runs, and while it does not.
+    /// Written into etcd while the operator runs, and while it does not.
     pub stored: [Vec<Stored>; 2],
-    /// What is sent while it does not run.
+    /// Sent while the operator does not run.
     pub meanwhile: Round,
     pub flags: Vec<Text>,
 }
 
-/// What stands for the name of an object until it has one.
+/// A placeholder for the name of an object until it has one.
 pub const NAME: &str = "$NAME";
 
-/// The most objects of a round.
+/// The maximum number of objects in a round.
 const ROUND: usize = 900;
 
-/// All that is sent for a seed.
+/// Everything that is sent for a seed.
 pub fn generate(seed: u64, count: usize) -> Inputs {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -114,7 +114,7 @@ pub fn generate(seed: u64, count: usize) -> Inputs {
     };
     for n in 0..rounds {
         let size = strict / rounds + usize::from(n < strict % rounds);
-        // Some of them name what an earlier round has left.
+        // Some of them name objects of an earlier round.
         let earlier = (0..=n).prop_flat_map(move |n| ids(&format!("r{n}"), size * 2 / 5)).boxed();
         inputs.strict.push(round_of(&mut random, &format!("r{n}"), size, Some(earlier)));
     }
@@ -140,23 +140,23 @@ fn round_of(
     }
 }
 
-/// One value of a strategy.
+/// A sampled value of a strategy.
 pub fn pick<T: std::fmt::Debug>(random: &mut TestRunner, strategy: &BoxedStrategy<T>) -> T {
     strategy.new_tree(random).unwrap().current()
 }
 
-/// Ids of the targets of a round, and of what is not there.
+/// Ids of the targets of a round, and of objects that do not exist.
 pub fn ids(round: &str, targets: usize) -> BoxedStrategy<String> {
     let round = round.to_owned();
     prop_oneof![
-        // Two kinds share the numbers.
+        // Both kinds share the numbers.
         12 => (0..(targets / 2).max(1)).prop_map(move |n| format!("{round}-{n}")),
         1 => string_regex("[A-Za-z0-9_.-]{4,64}").unwrap(),
     ]
     .boxed()
 }
 
-/// The n-th target of a round is an Execution or a Deployment.
+/// Whether the n-th target of a round is an Execution or a Deployment.
 pub fn named(round: &str, n: usize) -> (Sort, String) {
     (if n.is_multiple_of(2) { EXECUTION } else { DEPLOYMENT }, format!("{round}-{}", n / 2))
 }
@@ -224,7 +224,7 @@ fn loose_round(random: &mut TestRunner, count: usize) -> Round {
     for n in 0..targets {
         let (sort, name) = named("loose", n);
         let (strict, loose, statuses) = &strategies[n % 2];
-        // Most are bad in their status: those that are bad in their spec are refused for that alone.
+        // Most have a bad status: those with a bad spec are refused for that alone.
         let body = pick(random, if n % 5 < 2 { loose } else { strict });
         let status = Some(pick(random, statuses));
         round.targets.push(Input { sort, body: with_name(body, &name), status, edit: None });
@@ -243,7 +243,7 @@ fn loose_round(random: &mut TestRunner, count: usize) -> Round {
     round
 }
 
-/// BulkUpdates that could be carried out, but for what somebody writes into their status.
+/// BulkUpdates that could be carried out, except for what somebody writes into their status.
 fn forged_ones(random: &mut TestRunner, count: usize) -> Vec<Input> {
     let ids = ids("loose", count);
     let good =
@@ -264,7 +264,7 @@ fn edits() -> BoxedStrategy<Option<Vec<u8>>> {
     option::weighted(0.15, patches.prop_map(|patch| metadata::nested(patch.to_string()).into_bytes())).boxed()
 }
 
-/// What is sent to create a target: valid, nearly, or not at all.
+/// What is sent to create a target: valid, nearly valid, or invalid.
 fn bodies(sort: Sort) -> BoxedStrategy<Vec<u8>> {
     let of = |care| object(sort, spec(sort, care, &Just(String::new()).boxed()), care);
     mixture(of(Care::Keeps), of(Care::Strays))
@@ -273,7 +273,7 @@ fn bodies(sort: Sort) -> BoxedStrategy<Vec<u8>> {
 /// What is sent as its status.
 fn statuses(sort: Sort) -> BoxedStrategy<Vec<u8>> {
     let of = |care| status(sort, care).prop_map(|status| json!({"status": status})).boxed();
-    // Many of them bare: what nobody can be stopped in makes for dull BulkUpdates.
+    // Many of them are plain: if nothing can be stopped, the BulkUpdates show little.
     let states = select(vec!["UNKNOWN", "PENDING", "RUNNING", "COMPLETED", "DEAD", "STOPPING", "STOPPED"]);
     let bare = states.prop_map(|state| to_bytes(json!({"status": {"state": state}})));
     prop_oneof![2 => bare, 3 => mixture(of(Care::Keeps), of(Care::Strays))].boxed()
@@ -298,7 +298,7 @@ pub fn status(sort: Sort, care: Care) -> BoxedStrategy<Value> {
     Schemas { care, ids: Just(String::new()).boxed() }.values(&part(sort.crd, "status"))
 }
 
-/// A whole object, with a mark in the place of its name.
+/// A whole object, with a placeholder for its name.
 fn object(sort: Sort, spec: BoxedStrategy<Value>, care: Care) -> BoxedStrategy<Value> {
     let names = match care {
         Care::Keeps => Just(Some(json!(NAME))).boxed(),
@@ -317,7 +317,7 @@ fn object(sort: Sort, spec: BoxedStrategy<Value>, care: Care) -> BoxedStrategy<V
         .boxed()
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "it is what prop_map hands over")]
+#[allow(clippy::needless_pass_by_value, reason = "prop_map passes it by value")]
 fn to_bytes(value: Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }

@@ -1,4 +1,4 @@
-//! What must hold of every BulkUpdate that is there: its conditions say where it is.
+//! What must hold for every BulkUpdate: its conditions say what state it is in.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,46 +10,46 @@ use ai_api_operator::api::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use support::World;
 
 use super::{
-    PATIENCE,
+    TIMEOUT,
     excuse::{Excuse, Reported},
     inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION},
     send::{Created, Way, get, list, path},
     tally::Tally,
     writes::Asked,
 };
-use crate::support::World;
 
-/// What is known of all BulkUpdates and targets that ever were there.
+/// What is known of all BulkUpdates and targets that ever existed.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// What each BulkUpdate asks for, by its uid (its name, if it has none).
+    /// The items of each BulkUpdate, by its uid (its name, if it has none).
     pub requests: HashMap<String, Asked>,
     /// The items that were refused, by the BulkUpdate's uid.
     pub refused: HashSet<(String, Kind, String)>,
-    /// The targets whose state was given a word that there is not.
+    /// The targets with an unknown word as their state.
     pub unreadable: HashSet<(String, String)>,
-    /// The targets that don't have the name that they are found by: whether one is meant nobody can tell.
+    /// The targets whose metadata have another name than their key: it is unknown whether one of them is meant.
     unidentified: HashSet<(String, String)>,
     /// Items whose targets are known to be waited for.
     awaited: HashSet<(Kind, String)>,
     /// How many the present process has found unreadable.
     pub found: usize,
-    /// How many of them have no answer in their status: each process finds them anew.
+    /// How many of them have no answer in their status: each process reports them again.
     pub unanswered: usize,
 }
 
-/// Whether a BulkUpdate is where it may stay.
+/// Whether a BulkUpdate is in a state in which it may stay.
 enum Verdict {
     Finished(BulkUpdateStatus),
-    /// It waits for its targets, and says so; it does so rightly if all of these are to be waited for.
+    /// It waits for its targets, and says so; this is correct if all of them are to be waited for.
     Settling(Vec<(Kind, ItemStatus)>),
-    /// It can't be planned yet, and says why.
+    /// It cannot be planned yet, and says why.
     Waiting(String),
-    /// Its conditions say that it can't be read.
+    /// Its conditions say that it cannot be read.
     Unreadable,
-    /// Somebody else has written that it is over.
+    /// Somebody else has written that it has finished.
     Believed,
     /// It is being deleted, and nothing is done for it any more.
     Terminating,
@@ -59,7 +59,7 @@ enum Verdict {
 }
 
 impl Known {
-    /// Takes in targets that are there.
+    /// Adds existing targets.
     pub fn targets(&mut self, created: &[Created]) {
         for made in created {
             let key = || (made.sort.plural.to_owned(), made.name.clone());
@@ -74,25 +74,25 @@ impl Known {
         }
     }
 
-    /// Takes in BulkUpdates that are there.
+    /// Adds existing BulkUpdates.
     pub fn bulk_updates(&mut self, created: &[Created]) {
         for made in created {
             self.request(id(made).to_owned(), &made.object);
         }
     }
 
-    /// Takes in one.
+    /// Adds one.
     pub fn request(&mut self, id: String, object: &Value) {
         self.requests.insert(id, Asked::by(object));
     }
 
-    /// Another process has begun.
+    /// Another process has started.
     pub fn restarted(&mut self) {
         self.found = self.unanswered;
     }
 
-    /// Waits until each of them is over, or waits and says for what, or says that it can't be read; and fails when there is one
-    /// that has no answer while none other gets one either.
+    /// Waits until each of them has finished, or waits and says for what, or says that it cannot be read. Fails if one
+    /// has no answer while no other one gets an answer either.
     pub async fn until_each_has_its_answer(&mut self, world: &World, created: &[Created], tally: &mut Tally) {
         let mut open: Vec<_> = created.iter().collect();
         let mut excuses = HashMap::new();
@@ -104,7 +104,7 @@ impl Known {
                 .iter()
                 .filter_map(|object| Some((object["metadata"]["uid"].as_str()?, object)))
                 .collect();
-            // The API server goes through all events for it.
+            // The API server reads all events for this.
             let stored = open.iter().any(|made| made.way == Way::Stored);
             let reported = if stored { Reported::now(world).await } else { Reported::default() };
             for made in std::mem::take(&mut open) {
@@ -124,13 +124,14 @@ impl Known {
             for why in &mut late {
                 *why = why.chars().take(3000).collect();
             }
-            assert!(progress.elapsed() < PATIENCE, "{} have no answer: {}", open.len(), late.join("; "));
-            // A look at thousands of objects takes the API server long enough.
+            assert!(progress.elapsed() < TIMEOUT, "{} have no answer: {}", open.len(), late.join("; "));
+            // Listing thousands of objects takes the API server long enough.
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
     /// Whether this one has its answer, in its status or elsewhere.
+    #[allow(clippy::too_many_arguments, reason = "it keeps no state of its own")]
     async fn look<'a>(
         &mut self,
         world: &World,
@@ -142,14 +143,14 @@ impl Known {
     ) -> Result<(), String> {
         let found;
         let mut now = listed;
-        // Where what it says of itself is odd, it may not be in the list.
+        // With odd metadata it may be missing from the list.
         if now.is_none() && made.way == Way::Stored {
             let answer = get(&world.client, &format!("{}/{}", path(world, BULK_UPDATE), made.name)).await;
             found = answer.body;
             now = (answer.code == 200).then_some(&found);
         }
-        let told = self.take_in(world, made, judge(made, now), tally).await;
-        let (Err(why), Some(now), Way::Stored) = (&told, now, made.way) else { return told };
+        let verdict = self.take_in(world, made, judge(made, now), tally).await;
+        let (Err(why), Some(now), Way::Stored) = (&verdict, now, made.way) else { return verdict };
         let excuse = match excuses.remove(&*made.name) {
             Some(known) => known,
             None => Excuse::of(world, made, now).await,
@@ -159,7 +160,7 @@ impl Known {
         if holds { Ok(()) } else { Err(why.clone()) }
     }
 
-    /// How many the present process must have counted as unreadable, at the least.
+    /// The minimum that the present process must have counted as unreadable.
     pub fn found_unreadable(&self) -> usize {
         self.found
     }
@@ -175,7 +176,7 @@ impl Known {
             Verdict::NotYet(why) => return Err(why),
             Verdict::Unreadable => {
                 if may_be_carried_out(made) {
-                    return Err(format!("it can be read: {}", made.object));
+                    return Err(format!("it is readable: {}", made.object));
                 }
                 self.found += 1;
                 tally.unreadable += 1;
@@ -184,9 +185,9 @@ impl Known {
             Verdict::Terminating => tally.terminating += 1,
             Verdict::Expired => tally.expired += 1,
             Verdict::Settling(items) => {
-                // Whoever writes that something was done is believed that, too.
+                // If somebody has written that it was done, the operator believes that, too.
                 for (kind, item) in items.iter().filter(|_| made.way == Way::Sent) {
-                    self.is_to_be_waited_for(world, *kind, item).await?;
+                    self.must_be_waited_for(world, *kind, item).await?;
                 }
                 tally.waiting("Settling");
             }
@@ -209,7 +210,7 @@ impl Known {
                 }
                 for (kind, item) in all_items(&status) {
                     let reason = || {
-                        // Whoever writes that it failed is believed that, for no reason too.
+                        // If somebody has written that it failed, the operator believes that, even without a reason.
                         assert!(item.reason.is_some() || made.way != Way::Sent, "{}: {item:?}", made.name);
                         item.reason.map_or("none".to_owned(), |reason| format!("{reason:?}"))
                     };
@@ -227,13 +228,13 @@ impl Known {
         Ok(())
     }
 
-    /// Whether the message says that nobody can tell what this item's target is, and that is so.
+    /// Whether the message correctly says that this item's target cannot be determined.
     fn is_unidentified(&self, kind: Kind, id: &str, message: &str) -> bool {
         self.unidentified.contains(&(kind.plural().to_owned(), id.to_owned())) && message.contains(id)
     }
 
-    /// An item that is waited for has a target that another controller has to stop, or that finalizers hold.
-    async fn is_to_be_waited_for(
+    /// An item that is waited for has a target that another controller has to stop, or that finalizers keep.
+    async fn must_be_waited_for(
         &mut self,
         world: &World,
         kind: Kind,
@@ -262,13 +263,13 @@ impl Known {
     }
 }
 
-/// By which one is known: its uid, or its name.
+/// Its key: its uid, or its name.
 fn id(made: &Created) -> &str {
     if made.uid().is_empty() { &made.name } else { made.uid() }
 }
 
-/// Whether somebody's BulkUpdate could be carried out as it stands: its spec and what stands in its status can be read, and
-/// it keeps to the limits of the AI API, which a loosened CRD does not. What stands in its metadata changes nothing.
+/// Whether a BulkUpdate could be carried out: its spec and its status are readable, and it is within the limits of the
+/// AI API, which a loosened CRD does not enforce. Metadata do not matter.
 fn may_be_carried_out(made: &Created) -> bool {
     if made.way == Way::Stored {
         return false;
@@ -287,10 +288,10 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
             return Verdict::Terminating;
         }
         let expires = made.object["spec"]["ttlSecondsAfterFinished"].is_number();
-        assert!(expires, "it is gone, and nobody has deleted it: {}", made.object);
+        assert!(expires, "it is gone, although nobody has deleted it: {}", made.object);
         return Verdict::Expired;
     };
-    // Whatever stands there for an end is one.
+    // Any end that is recorded there counts.
     let same = |field: &str| now["status"][field] == before[field];
     let over = !before["completionTime"].is_null();
     if made.way != Way::Sent
@@ -299,13 +300,13 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
     {
         return Verdict::Believed;
     }
-    // What is being deleted since, and is kept by a finalizer, has expired: it was over before.
+    // If it has been deleted since and a finalizer keeps it, it has expired: it had finished before.
     if terminates(&made.object) {
         let begun = &now["status"]["startTime"];
         if begun.is_null() || *begun == before["startTime"] {
             return Verdict::Terminating;
         }
-        return Verdict::NotYet(format!("it was begun although it is being deleted: {now}"));
+        return Verdict::NotYet(format!("it was started although it is being deleted: {now}"));
     }
     match answer(now, made.way) {
         Ok(verdict) => verdict,
@@ -313,14 +314,14 @@ fn judge(made: &Created, now: Option<&Value>) -> Verdict {
     }
 }
 
-/// What a status says.
+/// The content of a status.
 fn answer(object: &Value, way: Way) -> Result<Verdict, String> {
     let mut now = object.clone();
-    // For what is said of it.
+    // For the messages.
     now["metadata"].as_object_mut().map(|metadata| metadata.remove("managedFields"));
     let mut status = now["status"].clone();
     if way != Way::Sent && BulkUpdateStatus::deserialize(&status).is_err() {
-        // What somebody else has recorded of the items the operator leaves as it is where it can't read the request.
+        // The operator does not change the items that somebody else has recorded, if it cannot read the request.
         for field in ["executions", "deployments", "summary"] {
             status.as_object_mut().map(|status| status.remove(field));
         }
@@ -342,7 +343,7 @@ fn answer(object: &Value, way: Way) -> Result<Verdict, String> {
         let ends = status.completion_time.is_some() || status.start_time.is_some();
         let says_so = accepted.status != "True" || status.start_time.is_some();
         if !ends || !says_so || ready.status != "False" {
-            return Err(format!("unreadable, and neither at an end nor planned: {}", now["status"]));
+            return Err(format!("unreadable, and neither finished nor planned: {}", now["status"]));
         }
         return Ok(Verdict::Unreadable);
     }

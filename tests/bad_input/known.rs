@@ -1,6 +1,7 @@
-//! What was thought of, and not left to chance: in a namespace of its own, and quickly.
+//! Known cases, not random ones: in a namespace of their own, and fast.
 
 use serde_json::{Value, json};
+use support::{World, operator::LONG_LEASE};
 
 use super::{
     CRDS, answered,
@@ -12,16 +13,15 @@ use super::{
     tally::Tally,
     watches,
 };
-use crate::support::{World, operator::LONG_LEASE};
 
 fn one_of(id: &str) -> Value {
     json!({"executions": [{"id": id, "targetStatus": "DELETED"}]})
 }
 
-/// Metadata that whoever may patch objects can write stops nothing: neither what is in the middle of its work nor what is
-/// made later, and neither a running operator nor one that begins again.
+/// Metadata that anybody with the right to patch objects can write block nothing: neither work in progress nor later
+/// objects, neither a running operator nor a restarted one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn metadata_that_users_write_harms_nobody() {
+async fn metadata_from_users_does_no_harm() {
     let _crds = CRDS.read().await;
     let mut world = World::new("odd-metadata").await;
     world.operator.start(&LONG_LEASE);
@@ -74,10 +74,10 @@ async fn patched_before_they_are_seen(world: &World, tally: &mut Tally) -> Vec<C
     created
 }
 
-/// What only etcd takes, by whatever way it has come there, harms nobody either, and is answered wherever the API server takes
-/// an answer.
+/// Objects that only etcd accepts, however they were stored, do no harm either, and get an answer wherever the API
+/// server accepts a status.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_stands_in_etcd_harms_nobody_and_is_answered() {
+async fn odd_objects_in_etcd_do_no_harm_and_get_an_answer() {
     let _crds = CRDS.read().await;
     let mut world = World::new("odd-store").await;
     world.operator.start(&LONG_LEASE);
@@ -99,7 +99,7 @@ async fn what_stands_in_etcd_harms_nobody_and_is_answered() {
     );
 }
 
-/// Each oddity, on a BulkUpdate of an ordinary target and on the target of an ordinary BulkUpdate.
+/// Each odd value, on a BulkUpdate of an ordinary target and on the target of an ordinary BulkUpdate.
 fn odd_ones(round: &str) -> Vec<Stored> {
     let mut changes: Vec<(&str, Option<Value>)> = Vec::new();
     for time in ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59Z"] {

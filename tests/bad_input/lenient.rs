@@ -1,14 +1,14 @@
-//! JSON that may be nested deeper than this test would ever follow: managedFields may be, thousands of levels deep.
+//! JSON that may be nested deeper than this test would ever follow: managedFields may have thousands of levels.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// How deep it is read; `serde_json` itself would give up at 128.
+/// How deep it is parsed; `serde_json` itself would give up at 128.
 const DEPTH: u8 = 100;
 
-/// Reads JSON; null stands for what lies deeper than a hundred levels, and for what is no JSON at all.
+/// Parses JSON; what is deeper than a hundred levels, or not JSON at all, becomes null.
 pub fn parse(text: &[u8]) -> Value {
     let mut json = serde_json::Deserializer::from_slice(text);
     Level(DEPTH).deserialize(&mut json).unwrap_or_default()

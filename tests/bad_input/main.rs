@@ -1,15 +1,12 @@
-//! Bad input from the cluster: thousands of objects that chance has made from the CRDs' schemas, and against them, with
-//! whatever may stand in their metadata, are sent to the API server while the operator runs, and while it does not; some are
-//! put into etcd beneath it. The operator neither panics nor stops serving the others; no list or watch of it fails; every
-//! BulkUpdate has conditions that say where it is; and it begins again on top of all of that. A program of its own, because it
-//! changes the CRDs.
+//! Bad input from the cluster: thousands of random objects, made from the CRDs' schemas and against them, with all
+//! kinds of metadata, are sent to the API server while the operator runs, and while it does not; some are written
+//! directly into etcd. The operator does not panic and keeps serving the others; none of its lists and watches fails;
+//! every BulkUpdate has conditions that say what state it is in; and the operator can be restarted with all of these
+//! objects present. A program of its own, because it changes the CRDs.
 //!
-//! `BAD_INPUT_SEED` makes the inputs of an earlier run again, `BAD_INPUT_COUNT` sets their number.
+//! `BAD_INPUT_SEED` repeats the inputs of an earlier run, `BAD_INPUT_COUNT` sets their number.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
-
-#[path = "../support/mod.rs"]
-mod support;
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod excuse;
 mod flag;
@@ -35,22 +32,22 @@ use std::{
 
 use ai_api_operator::api::{ItemResult, Kind};
 use serde_json::json;
+use support::{World, count, operator::LONG_LEASE, until, within};
 use tokio::sync::RwLock;
 
-use self::{
+use crate::{
     inputs::{BULK_UPDATE, DEPLOYMENT, EXECUTION, Inputs, Round, Sort},
     judge::Known,
     send::{Created, Way, clear_bulk_updates, create, path, would_take},
-    support::{World, count, operator::LONG_LEASE, until, within},
     tally::Tally,
 };
 
 const SORTS: [Sort; 3] = [EXECUTION, DEPLOYMENT, BULK_UPDATE];
 
-/// How long anything may take: a watch that fails while a CRD is changed is begun again a minute later at the latest.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long anything may take: a watch that fails while a CRD is changed is restarted after a minute at the latest.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Whoever rests on the CRDs as they are reads this; it is written by who changes them.
+/// Held for reading while the CRDs must not change, and for writing to change them.
 static CRDS: RwLock<()> = RwLock::const_new(());
 
 fn setting(name: &str, default: impl FnOnce() -> u64) -> u64 {
@@ -58,13 +55,13 @@ fn setting(name: &str, default: impl FnOnce() -> u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where_each_is() {
+async fn bad_input_is_answered_and_the_others_are_served() {
     let seed = setting("BAD_INPUT_SEED", || UNIX_EPOCH.elapsed().unwrap().as_secs());
     let total = usize::try_from(setting("BAD_INPUT_COUNT", || 15_000)).unwrap();
     println!("BAD_INPUT_SEED={seed} BAD_INPUT_COUNT={total}");
     let inputs = inputs::generate(seed, total);
     let Inputs { strict, loose, forged, after, midway, stored: [stored, unseen], meanwhile, flags } = inputs;
-    let flags = tokio::spawn(flag::each_text_is_heeded(flags));
+    let flags = tokio::spawn(flag::each_text_has_its_effect(flags));
 
     let mut world = World::new("bad-input").await;
     world.operator.start(&LONG_LEASE);
@@ -86,7 +83,7 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
 
     let (flag_world, flag_tally) = flags.await.unwrap();
     tally.merge(flag_tally);
-    // A change of a CRD ends all watches of it, those of this test too.
+    // A change of a CRD ends all watches of it, those of this test included.
     let changes = CRDS.write().await;
     loosened(&world, loose, forged, &mut known, &mut tally).await;
     serve(&world, "after", Round { targets: Vec::new(), bulk_updates: after }, &mut known, &mut tally).await;
@@ -111,18 +108,18 @@ async fn whatever_is_sent_the_operator_goes_on_serving_the_others_and_says_where
 
     let writes = known.the_operator_wrote_once_what_was_asked_for(&world);
     for mut world in [world, flag_world] {
-        assert!(world.operator.is_running(), "it has ended:\n{}", world.operator.log());
+        assert!(world.operator.is_running(), "the operator has ended:\n{}", world.operator.log());
         let log = world.operator.log();
         assert!(!log.contains("panicked"), "{log}");
         let forged = log.lines().find(|line| !line.starts_with("20"));
-        assert_eq!(forged, None, "a line of the log that somebody else has written");
+        assert_eq!(forged, None, "a forged log line");
         watches::each_failure_was_a_changed_crd(&log);
     }
     println!("{tally}; writes to targets: {writes}");
     tally.shows_enough(total, writes);
 }
 
-/// Objects that the schema does not allow, as a change of it leaves behind; then the schema is put back.
+/// Objects that the schema does not allow, as after a schema change; then the schema is restored.
 async fn loosened(
     world: &World,
     loose: Round,
@@ -130,11 +127,11 @@ async fn loosened(
     known: &mut Known,
     tally: &mut Tally,
 ) {
-    // The status of BulkUpdates is the operator's own, and keeps its schema for now.
+    // Only the operator writes the status of BulkUpdates, so its schema stays for now.
     for sort in SORTS {
         let parts: &[&str] = if sort == BULK_UPDATE { &["spec"] } else { &["spec", "status"] };
         world.loosen(&crd(sort), parts);
-        until_it_takes_loose_specs(world, sort, true).await;
+        until_loose_specs_are_accepted(world, sort, true).await;
     }
     serve(world, "loose", loose, known, tally).await;
 
@@ -142,7 +139,7 @@ async fn loosened(
     let probe = format!("{}/well-formed-loose/status", path(world, BULK_UPDATE));
     let loose_status = || would_take(world, "PATCH", &probe, json!({"status": 7}).to_string());
     until("the loosened status", loose_status).await;
-    // It sees nothing of them until somebody else has had their say.
+    // The operator is not running until somebody else has written to them.
     world.operator.signal("STOP");
     let mut made = create(world, forged, tally).await;
     world.operator.signal("CONT");
@@ -152,8 +149,8 @@ async fn loosened(
     answered(world, "forged", made, known, tally).await;
 
     for sort in SORTS {
-        world.put_back(&crd(sort));
-        until_it_takes_loose_specs(world, sort, false).await;
+        world.plane.restore_crd(&crd(sort));
+        until_loose_specs_are_accepted(world, sort, false).await;
     }
     world.plane.until_watched().await;
 }
@@ -163,7 +160,7 @@ fn crd(sort: Sort) -> String {
 }
 
 /// The schema in force changes a moment after the CRD has.
-async fn until_it_takes_loose_specs(world: &World, sort: Sort, takes: bool) {
+async fn until_loose_specs_are_accepted(world: &World, sort: Sort, takes: bool) {
     let object = format!(
         r#"{{"apiVersion": "aiapi.dev/v1alpha1", "kind": "{}", "metadata": {{"name": "probe"}}, "spec": {}}}"#,
         sort.kind, sort.loose_spec
@@ -173,7 +170,7 @@ async fn until_it_takes_loose_specs(world: &World, sort: Sort, takes: bool) {
         .await;
 }
 
-/// Sends a round, with a well-formed BulkUpdate in its midst.
+/// Sends a round, with a well-formed BulkUpdate in the middle.
 async fn serve(world: &World, name: &str, round: Round, known: &mut Known, tally: &mut Tally) {
     let begun = Instant::now();
     known.targets(&create(world, round.targets, tally).await);
@@ -181,10 +178,10 @@ async fn serve(world: &World, name: &str, round: Round, known: &mut Known, tally
     let made = create(world, round.bulk_updates, tally).await;
     let sent = begun.elapsed();
     answered(world, name, made, known, tally).await;
-    println!("{name}: sent in {sent:?}, over after {:?}", begun.elapsed());
+    println!("{name}: sent in {sent:?}, finished after {:?}", begun.elapsed());
 }
 
-/// A well-formed BulkUpdate is served beside these, and each of these has its answer.
+/// A well-formed BulkUpdate is served beside these, and each of these gets its answer.
 async fn answered(world: &World, name: &str, made: Vec<Created>, known: &mut Known, tally: &mut Tally) {
     let (bulk_updates, targets): (Vec<_>, Vec<_>) =
         made.into_iter().partition(|made| made.sort == BULK_UPDATE);
@@ -203,13 +200,13 @@ async fn a_well_formed_one_is_served(world: &World, round: &str, known: &mut Kno
         "deployments": [{"id": name, "targetStatus": "DELETED"}]});
     let made = world.submit(&name, spec).await;
     known.request(made.metadata.uid.clone().unwrap(), &serde_json::to_value(&made).unwrap());
-    let settled = within(PATIENCE, Duration::from_millis(100), || async {
+    let settled = within(TIMEOUT, Duration::from_millis(100), || async {
         let status = world.bulk_updates().get(&name).await.unwrap().status.unwrap_or_default();
         count(&status, ItemResult::Settled) == 2 && status.completion_time.is_some()
     });
     if !settled.await {
         let now = world.bulk_updates().get(&name).await.unwrap();
-        panic!("it is not served: {:?} {:?}", now.spec, now.status);
+        panic!("it is not carried out: {:?} {:?}", now.spec, now.status);
     }
     tally.slowest = tally.slowest.max(begun.elapsed());
     tally.well_formed += 1;

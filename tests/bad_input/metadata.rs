@@ -1,4 +1,4 @@
-//! What may stand in `metadata`: what users send, what they put there later, and what only etcd takes.
+//! Odd `metadata`: what users send, what they patch later, and what only etcd accepts.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::{
     schema::Care,
 };
 
-/// Points in time that the API server takes, as far as Go can hold them; this project's own clock ends a day earlier.
+/// Timestamps that the API server accepts, as far as Go supports them; this project's clock ends a day earlier.
 const TIMES: [&str; 12] = [
     "9999-12-31T23:59:59Z",
     "9999-12-30T22:00:00Z",
@@ -27,7 +27,7 @@ const TIMES: [&str; 12] = [
     "2999-01-01T00:00:00-00:00",
 ];
 
-/// What it refuses, or drops where it stands in etcd.
+/// What the API server refuses, or drops when it reads it from etcd.
 const NO_TIMES: [&str; 8] = [
     "soon",
     "",
@@ -39,13 +39,13 @@ const NO_TIMES: [&str; 8] = [
     "2016-12-31",
 ];
 
-/// What stands for a JSON object nested so deep: as a value it would be too much for the stack.
+/// A placeholder for deeply nested JSON objects, which as a value would overflow the stack.
 const DEEP: [(&str, usize); 4] = [("$DEEP90", 90), ("$DEEP130", 130), ("$DEEP900", 900), ("$DEEP2000", 2000)];
 
-/// The longest that all annotations of an object may be together, in bytes.
-pub const MOST_ANNOTATIONS: usize = 256 << 10;
+/// The maximum size of all annotations of an object together, in bytes.
+pub const MAX_ANNOTATIONS: usize = 256 << 10;
 
-/// Puts what is nested in the places of what stands for it.
+/// Replaces the placeholders by nested objects.
 pub fn nested(mut text: String) -> String {
     for (mark, depth) in DEEP {
         let mark = json!(mark).to_string();
@@ -56,7 +56,7 @@ pub fn nested(mut text: String) -> String {
     text
 }
 
-/// The metadata of an object that is created, but for its name: mostly none.
+/// The metadata of a new object, except for its name: mostly none.
 pub fn sent(care: Care) -> BoxedStrategy<Value> {
     let stray = match care {
         Care::Keeps => Just(None).boxed(),
@@ -83,7 +83,7 @@ pub fn sent(care: Care) -> BoxedStrategy<Value> {
             for (field, value) in known.into_iter().filter_map(|(field, value)| Some((field, value?))) {
                 metadata[field] = value;
             }
-            // What the API server sets by itself, whatever is sent.
+            // Fields that the API server sets by itself, whatever is sent.
             if let Some(time) = time {
                 for field in ["creationTimestamp", "deletionTimestamp"] {
                     metadata[field] = time.into();
@@ -100,7 +100,7 @@ pub fn sent(care: Care) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// A merge patch of the metadata of an object that is there.
+/// A merge patch of the metadata of an existing object.
 pub fn patches(care: Care) -> BoxedStrategy<Value> {
     let strays = u32::from(care == Care::Strays);
     let one = prop_oneof![
@@ -118,7 +118,7 @@ pub fn patches(care: Care) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// The patches that were thought of.
+/// The patches of the known cases.
 pub fn known_patches() -> Vec<Value> {
     let entry = |field: &str, value: Value| {
         let mut entry = json!({"manager": "m", "operation": "Update", "apiVersion": "aiapi.dev/v1alpha1",
@@ -144,32 +144,32 @@ pub fn known_patches() -> Vec<Value> {
     let owner = |n| json!({"apiVersion": "v1", "kind": "Pod", "name": format!("p{n}"), "uid": format!("u{n}"), "controller": n == 0});
     patches.extend([
         json!({"metadata": {"ownerReferences": (0..200).map(owner).collect::<Vec<_>>()}}),
-        json!({"metadata": {"annotations": {"example.com/note": "x".repeat(MOST_ANNOTATIONS - 100)}}}),
+        json!({"metadata": {"annotations": {"example.com/note": "x".repeat(MAX_ANNOTATIONS - 100)}}}),
         json!({"metadata": {"annotations": many(5000)}}),
         json!({"metadata": {"labels": many(2000)}}),
     ]);
     patches
 }
 
-/// Whether the API server goes on serving a kind while this is the name or the namespace of an object in etcd: its own cache can't
-/// be filled where one has none, or one that can't be a part of a path.
+/// Whether the API server keeps serving a kind while this is the name or the namespace of an object in etcd: its own
+/// cache cannot be filled if one has no name, or one that is not valid in a path.
 fn is_served(name: &Value) -> bool {
     let name = name.as_str().unwrap_or_default();
     !["", ".", ".."].contains(&name) && !name.contains(['/', '%'])
 }
 
-/// As deep as that goes: the API server takes seconds for it.
+/// As deep as possible: the API server takes seconds for it.
 pub fn deepest_patch() -> Value {
     json!({"metadata": {"managedFields": [{"manager": "m", "operation": "Update", "apiVersion": "aiapi.dev/v1alpha1",
         "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": DEEP[3].0}]}})
 }
 
-/// A text, and the name under which it is stored: of two of one name the API server lists one.
+/// A text, and the name under which it is stored: of two with the same name the API server lists one.
 fn own(name: &Value) -> Value {
     format!("{}{NAME}", name.as_str().unwrap_or_default()).into()
 }
 
-/// A change of the metadata of what is stored: a field, and what is to stand there, if anything.
+/// A change of the metadata of a stored object: a field, and its new value, if any.
 pub fn changes() -> BoxedStrategy<Vec<(&'static str, Option<Value>)>> {
     let times = || {
         let known = prop_oneof![3 => select(&TIMES[..]), 1 => select(&NO_TIMES[..])];
@@ -197,7 +197,7 @@ pub fn changes() -> BoxedStrategy<Vec<(&'static str, Option<Value>)>> {
         2 => (select(&FIELDS[..]), odd().prop_map(Some)),
         2 => absent,
     ];
-    // Of two of one uid nobody could tell which has its answer.
+    // With two of the same uid it is unknown which one has its answer.
     let one = one.prop_map(|(field, value)| match (field, value) {
         ("uid", Some(Value::String(uid))) if !uid.is_empty() => ("uid", Some(own(&uid.into()))),
         other => other,
@@ -223,12 +223,12 @@ const FIELDS: [&str; 14] = [
 ];
 
 fn annotations() -> BoxedStrategy<Value> {
-    // What is very long is rare: all have to fit into the API server's store.
+    // Very long values are rare: everything has to fit into etcd.
     let text = prop_oneof![
         40 => texts(0, 300),
-        1 => Just("x".repeat(MOST_ANNOTATIONS - 100)),
+        1 => Just("x".repeat(MAX_ANNOTATIONS - 100)),
         1 => texts(80_000, 80_000),
-        1 => Just("x".repeat(MOST_ANNOTATIONS + 1)),
+        1 => Just("x".repeat(MAX_ANNOTATIONS + 1)),
     ];
     prop_oneof![
         20 => text.prop_map(|text| json!({"example.com/note": text})),
@@ -249,7 +249,7 @@ fn labels() -> BoxedStrategy<Value> {
     prop_oneof![6 => select(known), 1 => (0..500usize).prop_map(many)].boxed()
 }
 
-/// An object of so many short texts.
+/// An object with this many short texts.
 fn many(count: usize) -> Value {
     let key = |n| {
         let mut key = "k".to_owned();
@@ -287,7 +287,7 @@ fn managed_fields(care: Care) -> BoxedStrategy<Value> {
     ];
     let fields = prop_oneof![
         12 => Just(json!({"f:spec": {".": {}}, "f:metadata": {"f:labels": {"f:a": {}}}})),
-        // What is deep takes the API server long: seconds, where it is thousands of levels deep.
+        // Deep nesting takes the API server seconds, if there are thousands of levels.
         12 => select(DEEP[..2].iter().map(|(mark, _)| json!(mark)).collect::<Vec<_>>()),
         1 => Just(json!(DEEP[2].0)),
         3 => texts(1, 400).prop_map(|text| json!({format!("f:{text}"): {}})),

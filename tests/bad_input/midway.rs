@@ -1,8 +1,9 @@
-//! BulkUpdates in the middle of their work, and targets that are waited for, whose metadata somebody edits then.
+//! BulkUpdates in progress, and targets that are waited for, whose metadata somebody edits.
 
 use futures::{StreamExt, stream};
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::{Value, json};
+use support::{World, until_ok};
 
 use super::{
     inputs::{BULK_UPDATE, Input, Sort, named, pick},
@@ -12,13 +13,12 @@ use super::{
     send::{Created, create, edited, get, list, patch, path},
     tally::Tally,
 };
-use crate::support::{World, until_ok};
 
 /// A patch of a target and one of its BulkUpdate, for each pair.
 #[derive(Debug)]
 pub struct Waiting(Vec<[Value; 2]>);
 
-/// So many patches: those that were thought of, and what chance brings.
+/// This many patches: the known cases, and random ones.
 pub fn waiting(random: &mut TestRunner, count: usize) -> Waiting {
     let chance =
         prop_oneof![2 => metadata::patches(Care::Keeps), 1 => metadata::patches(Care::Strays)].boxed();
@@ -30,13 +30,13 @@ pub fn waiting(random: &mut TestRunner, count: usize) -> Waiting {
     Waiting(pairs.collect())
 }
 
-/// Those that were thought of.
+/// The known cases.
 pub fn known() -> Waiting {
     let patches = metadata::known_patches().into_iter().chain([metadata::deepest_patch()]);
     Waiting(patches.map(|patch| [patch.clone(), patch]).collect())
 }
 
-/// A target that does not do as it is asked by itself: another controller has to stop it, or a finalizer keeps it.
+/// A target that does not react by itself: another controller has to stop it, or a finalizer keeps it.
 struct Pair {
     sort: Sort,
     name: String,
@@ -74,7 +74,7 @@ impl Pair {
         Input { sort: BULK_UPDATE, body: object.to_string().into_bytes(), status: None, edit: None }
     }
 
-    /// Where the target is, and what its BulkUpdate is called.
+    /// The resource of the target, and the name of its BulkUpdate.
     fn paths(&self, world: &World) -> [String; 2] {
         let bulk_update = format!("bulk-{}-{}", self.sort.plural, self.name);
         [
@@ -83,8 +83,8 @@ impl Pair {
         ]
     }
 
-    /// Lets go of the target: it does as it was asked.
-    async fn let_go(&self, world: &World) {
+    /// Releases the target: it stops, or its finalizer is removed.
+    async fn release(&self, world: &World) {
         let [target, _] = self.paths(world);
         let answer = if self.stops {
             let stopped = json!({"status": {"state": "STOPPED"}}).to_string();
@@ -93,19 +93,19 @@ impl Pair {
             let free = json!({"metadata": {"finalizers": null}}).to_string();
             patch(&world.client, &target, free.into_bytes()).await
         };
-        // An edit may have let go of it.
+        // An edit may already have removed the finalizer.
         let gone = answer.code == 404 && !self.stops;
         assert!(answer.code == 200 || gone, "{target}: {}", answer.body);
     }
 }
 
-/// What waits, and has been edited.
+/// The pairs that wait, and have been edited.
 pub struct Edited {
     pairs: Vec<Pair>,
     bulk_updates: Vec<Created>,
 }
 
-/// Makes pairs, waits until each target is waited for, and patches all.
+/// Creates pairs, waits until each target is waited for, and patches all.
 pub async fn edit(
     world: &World,
     round: &str,
@@ -137,9 +137,9 @@ pub async fn edit(
 }
 
 impl Edited {
-    /// Lets go of the targets, and waits until all have come to a good end.
+    /// Releases the targets, and waits until all have succeeded.
     pub async fn settle(self, world: &World, known: &mut Known, tally: &mut Tally) {
-        stream::iter(&self.pairs).for_each_concurrent(16, |pair| pair.let_go(world)).await;
+        stream::iter(&self.pairs).for_each_concurrent(16, |pair| pair.release(world)).await;
         until_all(world, &self.bulk_updates, "Settled").await;
         known.until_each_has_its_answer(world, &self.bulk_updates, tally).await;
         for pair in self.pairs.iter().filter(|pair| !pair.stops) {

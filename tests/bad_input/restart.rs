@@ -1,9 +1,10 @@
-//! The operator begins again on top of all that is there.
+//! The operator restarts with all of these objects present.
 
 use std::collections::{HashMap, HashSet};
 
-use ai_api_operator::api::can_be_a_name;
+use ai_api_operator::api::is_dns_subdomain;
 use serde_json::Value;
+use support::{World, operator::LONG_LEASE, until_ok};
 
 use super::{
     a_well_formed_one_is_served,
@@ -13,13 +14,13 @@ use super::{
     tally::Tally,
     watches::none_has_failed,
 };
-use crate::support::{World, operator::LONG_LEASE, until_ok};
 
-/// What stands in a status once it is over, and is never changed any more.
+/// The parts of a status that never change once it has finished.
 type End = [Value; 4];
 
-/// Ends it at once, lets `meanwhile` happen, begins again, and sees that nothing hinders it: it lists everything, serves a good
-/// one, and leaves alone what is over. `meanwhile` gives back what was created; each BulkUpdate of that gets its answer.
+/// Kills it, runs `meanwhile`, starts it again, and checks that nothing blocks it: it lists everything, serves a good
+/// BulkUpdate, and does not touch finished ones. `meanwhile` returns what was created; each BulkUpdate among it gets
+/// its answer.
 pub async fn on_top_of_what_is_there(
     world: &mut World,
     round: &str,
@@ -44,12 +45,16 @@ pub async fn on_top_of_what_is_there(
     let now = self::ends(world).await;
     for (uid, end) in &ends {
         // It may have expired.
-        assert!(now.get(uid).is_none_or(|now| now == end), "{uid} was over: {end:?}, and now {:?}", now[uid]);
+        assert!(
+            now.get(uid).is_none_or(|now| now == end),
+            "{uid} had finished: {end:?}, and now it is {:?}",
+            now[uid]
+        );
     }
     tally.found_again += ends.len();
 }
 
-/// The ends of all that are over, by their uids.
+/// The final statuses of all finished ones, by their uids.
 async fn ends(world: &World) -> HashMap<String, End> {
     let listed = list(world, &path(world, BULK_UPDATE), "").await;
     let over = listed.into_iter().filter(|object| object["status"]["completionTime"].is_string());
@@ -60,13 +65,13 @@ async fn ends(world: &World) -> HashMap<String, End> {
     over.filter_map(|object| Some((object["metadata"]["uid"].as_str()?.to_owned(), end(&object)))).collect()
 }
 
-/// It has as many targets in its index as there are; whether one counts whose name can't be read is all the same.
+/// Its index has as many targets as there are; one with an unreadable name may or may not count.
 async fn knows_all_targets(world: &World) {
     for sort in [EXECUTION, DEPLOYMENT] {
         until_ok("it knows all targets", || async {
             let listed = list(world, &path(world, sort), "").await;
             let names = listed.iter().filter_map(|object| object["metadata"]["name"].as_str());
-            let least = names.filter(|name| can_be_a_name(name)).collect::<HashSet<_>>().len();
+            let least = names.filter(|name| is_dns_subdomain(name)).collect::<HashSet<_>>().len();
             let samples = world.operator.samples().await;
             let known = samples[&format!(r#"aiapi_index_targets{{kind="{}"}}"#, sort.kind)];
             let count = |count: usize| f64::from(u32::try_from(count).unwrap());

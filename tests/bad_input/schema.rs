@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use super::hostile::{odd, odd_names, texts};
 
-/// How far values keep to the schema.
+/// How closely values match the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Care {
-    /// All the way.
+    /// Completely.
     Keeps,
-    /// Here and there a value is over the edge, missing, or of another type.
+    /// Occasionally a value is out of bounds, missing, or of another type.
     Strays,
 }
 
 /// Makes strategies from schemas.
 pub struct Schemas {
     pub care: Care,
-    /// Where an `id` is asked for: mostly of what there is.
+    /// Used for an `id`: mostly of existing objects.
     pub ids: BoxedStrategy<String>,
 }
 
@@ -39,7 +39,7 @@ impl Schemas {
             Some("string") => self.strings(schema),
             Some("integer") => self.integers(schema),
             Some("boolean") => any::<bool>().prop_map(Value::from).boxed(),
-            other => panic!("the schemas have a type that this doesn't know: {other:?}"),
+            other => panic!("unknown type in a schema: {other:?}"),
         };
         match self.care {
             Care::Keeps => fit,
@@ -57,7 +57,7 @@ impl Schemas {
             let value = match (required.contains(&json!(name)), self.care, name.as_str()) {
                 (true, Care::Keeps, _) => value.prop_map(Some).boxed(),
                 (true, Care::Strays, _) => option::weighted(0.97, value).boxed(),
-                // An item with the uid of nothing has no other outcome; a request without items has none at all.
+                // An item with an unknown uid can only be refused; a request without items has no items to report.
                 (false, _, "uid") => option::weighted(0.1, value).boxed(),
                 (false, _, "executions" | "deployments") => option::weighted(0.7, value).boxed(),
                 _ => option::weighted(0.4, value).boxed(),
@@ -99,7 +99,7 @@ impl Schemas {
         let keys = schema["x-kubernetes-list-map-keys"].as_array().cloned().unwrap_or_default();
         let care = self.care;
         length
-            // Some more, because those of a key that stands there already are dropped.
+            // A few more, because duplicate keys are dropped.
             .prop_flat_map(move |length| (Just(length), vec(item.clone(), length..=length + length / 8)))
             .prop_map(move |(length, mut list)| {
                 let mut seen = HashSet::new();
@@ -128,7 +128,7 @@ impl Schemas {
                 pattern.map_or(Just("soon".to_owned()).boxed(), |p| string_regex(&p).unwrap().boxed());
             prop_oneof![30 => dates(), strays => by_pattern].boxed()
         } else {
-            assert!(schema["pattern"].is_null(), "a pattern that this doesn't know: {schema}");
+            assert!(schema["pattern"].is_null(), "unknown pattern: {schema}");
             texts(min, max)
         };
         let over = prop_oneof![Just(String::new()), texts(max + 1, max + 1)];
@@ -162,7 +162,7 @@ impl Schemas {
     }
 }
 
-/// Points in time, from one end of time to the other; some are what the API server takes for a date, and nobody else.
+/// Timestamps over the full range; some are accepted as dates by the API server only.
 fn dates() -> BoxedStrategy<String> {
     let known = vec![
         "0000-01-01T00:00:00Z",

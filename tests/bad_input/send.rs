@@ -1,4 +1,4 @@
-//! Sends bytes to the API server as they are: no client of a type would let them through.
+//! Sends raw bytes to the API server: no typed client would accept them.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use http::Request;
 use http_body_util::BodyExt;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+use support::World;
 
 use super::{
     inputs::{BULK_UPDATE, Input, Sort},
     lenient,
     tally::Tally,
 };
-use crate::support::World;
 
-/// How many requests are under way at once.
+/// How many requests are in flight at once.
 const IN_FLIGHT: usize = 24;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ async fn send(client: &Client, method: &str, path: &str, media_type: &str, body:
     // The API server itself gives up after a minute.
     let answer = tokio::time::timeout(Duration::from_secs(90), answer).await;
     let (head, body) = answer.unwrap_or_else(|_| panic!("no answer: {method} {path}"));
-    // What is no JSON has no message, which is looked for.
+    // An answer that is not JSON has no message, which is checked.
     Answer { code: head.status.as_u16(), body: lenient::parse(&body) }
 }
 
@@ -61,12 +61,12 @@ pub fn refusal(answer: &Answer, sent: &[u8]) {
     assert!(message.trim().len() > 5, "{}: {}, to {sent}", answer.code, answer.body);
 }
 
-/// Where the objects of a sort are.
+/// The collection of the objects of a sort.
 pub fn path(world: &World, sort: Sort) -> String {
     format!("/apis/aiapi.dev/v1alpha1/namespaces/{}/{}", world.namespace, sort.plural)
 }
 
-/// What there is of a sort, a page at a time.
+/// Lists all objects of a sort, page by page.
 pub async fn list(world: &World, path: &str, selector: &str) -> Vec<Value> {
     let mut all = Vec::new();
     let mut next = String::new();
@@ -84,26 +84,26 @@ pub async fn list(world: &World, path: &str, selector: &str) -> Vec<Value> {
     }
 }
 
-/// How an object came to be there.
+/// How an object was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// The API server took it, by the CRD's schema (which may have been loosened).
+    /// The API server accepted it, by the CRD's schema (which may have been loosened).
     Sent,
-    /// The same, and somebody has written the status that is the operator's.
+    /// The same, and somebody has written the status, which only the operator should write.
     Forged,
-    /// It was put into etcd.
+    /// It was written into etcd.
     Stored,
 }
 
-/// What is there now.
+/// An existing object.
 #[derive(Clone, Debug)]
 pub struct Created {
     pub sort: Sort,
-    /// By which the API server finds it.
+    /// The name under which the API server finds it.
     pub name: String,
-    /// As the API server gave it back.
+    /// As the API server returned it.
     pub object: Value,
-    /// What it took as its status, if it took one.
+    /// The status that it accepted, if any.
     pub status: Option<Value>,
     pub way: Way,
 }
@@ -115,11 +115,11 @@ impl Created {
     }
 }
 
-/// Creates them side by side, writes the status of those that have one, and patches those that are to be patched.
+/// Creates them concurrently, writes the status of those that have one, and applies the patches.
 pub async fn create(world: &World, inputs: Vec<Input>, tally: &mut Tally) -> Vec<Created> {
     let answers = stream::iter(inputs.into_iter().enumerate()).map(|(n, input)| async move {
         let path = path(world, input.sort);
-        // The API server drops what it does not know, unless it is asked not to.
+        // The API server drops unknown fields, unless it is asked not to.
         let strict = if n % 4 == 0 { "?fieldValidation=Strict" } else { "" };
         let made = post(&world.client, &format!("{path}{strict}"), input.body.clone()).await;
         let (mut status, mut edit) = (None, None);
@@ -168,19 +168,19 @@ pub async fn create(world: &World, inputs: Vec<Input>, tally: &mut Tally) -> Vec
 pub fn edited(kind: &str, answer: &Answer, sent: &[u8], tally: &mut Tally) {
     tally.sent(&format!("{kind} metadata"), answer.code);
     match answer.code {
-        // It may have expired by now.
+        // It may have expired already.
         200 | 404 => {}
         _ => refusal(answer, sent),
     }
 }
 
-/// Deletes all BulkUpdates that are there.
+/// Deletes all BulkUpdates.
 pub async fn clear_bulk_updates(world: &World, sort: Sort) {
     let answer = delete(&world.client, &path(world, sort)).await;
     assert_eq!(answer.code, 200, "{}", answer.body);
 }
 
-/// Whether the API server would take this.
+/// Whether the API server would accept this.
 pub async fn would_take(world: &World, method: &str, path: &str, body: String) -> bool {
     let media_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
     let answer =
@@ -188,7 +188,7 @@ pub async fn would_take(world: &World, method: &str, path: &str, body: String) -
     answer.code < 300
 }
 
-/// Whether it would take a change of the status of the object that it finds under this name, from whoever may write it.
+/// Whether it would accept a change of the status of the object with this name, from a user with the right to write it.
 pub async fn would_take_a_status(world: &World, sort: Sort, name: &str) -> bool {
     let path = format!("{}/{name}/status", path(world, sort));
     would_take(world, "PATCH", &path, json!({"status": {"observedGeneration": 1}}).to_string()).await

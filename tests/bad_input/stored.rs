@@ -1,10 +1,11 @@
-//! What is written into etcd beneath the API server, with whatever the API server itself goes on serving then.
+//! Objects written directly into etcd that the API server still serves.
 
 use std::time::SystemTime;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 use serde_json::{Value, json};
+use support::{World, etcd};
 
 use super::{
     hostile::{mutated, odd},
@@ -14,9 +15,8 @@ use super::{
     send::{Created, Way, get, path},
     tally::Tally,
 };
-use crate::support::{World, etcd};
 
-/// An object, and the name by which the API server finds it, whatever stands in its metadata.
+/// An object, and the name under which the API server finds it, whatever its metadata say.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub sort: Sort,
@@ -24,11 +24,11 @@ pub struct Stored {
     pub object: Value,
 }
 
-/// What stands for the time at which it is stored, and for the namespace.
+/// Placeholders for the time at which it is stored, and for the namespace.
 const NOW: &str = "$NOW";
 const NAMESPACE: &str = "$WHERE";
 
-/// So many: targets and BulkUpdates in equal parts, whose items name the targets.
+/// This many: as many targets as BulkUpdates, whose items name the targets.
 pub fn generate(random: &mut TestRunner, round: &str, count: usize) -> Vec<Stored> {
     let targets = count / 2;
     let ids = ids(round, targets);
@@ -45,7 +45,7 @@ pub fn generate(random: &mut TestRunner, round: &str, count: usize) -> Vec<Store
     all
 }
 
-/// One with this change of what is at the place, a JSON pointer to a member of an object; none: it is taken away.
+/// With this change at a JSON pointer to a member of an object; `None` removes it.
 pub fn changed(sort: Sort, name: &str, spec: &Value, at: &str, value: Option<Value>) -> Stored {
     let status =
         if sort == BULK_UPDATE { json!({"observedGeneration": -1}) } else { json!({"state": "STOPPED"}) };
@@ -55,14 +55,14 @@ pub fn changed(sort: Sort, name: &str, spec: &Value, at: &str, value: Option<Val
     Stored { sort, name: name.to_owned(), object }
 }
 
-/// Stores them, and sees how the API server serves each.
+/// Stores them, and checks how the API server serves each.
 pub async fn store(world: &World, objects: Vec<Stored>, tally: &mut Tally) -> Vec<Created> {
     let now = Timestamp::try_from(SystemTime::now()).unwrap();
     let second = |ago| {
         let time = now - SignedDuration::from_secs(ago);
         json!(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).to_string()
     };
-    // Targets are older, and that is certain.
+    // Targets are older for certain.
     let (now, before) = (second(0), second(2));
     let namespace = json!(world.namespace).to_string();
     let texts = |stored: &Stored| {
@@ -83,7 +83,7 @@ pub async fn store(world: &World, objects: Vec<Stored>, tally: &mut Tally) -> Ve
                 || object["spec"]["ttlSecondsAfterFinished"].is_number();
             tally.sent(&format!("{} in etcd", sort.kind), 201);
             if answer.code == 404 && *sort == BULK_UPDATE && ends {
-                // Its status said that it is over, and it has expired.
+                // Its status said that it had finished, and it has expired.
                 tally.expired += 1;
                 continue;
             }

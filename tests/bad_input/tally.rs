@@ -1,4 +1,4 @@
-//! What was sent, and what became of it: one line at the end.
+//! What was sent, and its outcome: one line at the end.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,22 +15,22 @@ pub struct Tally {
     failed: Counts,
     waiting: Counts,
     pub finished: usize,
-    /// Finished and gone, as its TTL asked for.
+    /// Finished and deleted after its TTL.
     pub expired: usize,
-    /// Of which the conditions say that they can't be read.
+    /// Whose conditions say that they cannot be read.
     pub unreadable: usize,
-    /// Which can't be named.
+    /// Without a usable name.
     pub nameless: usize,
-    /// Which stand under another name than they have.
+    /// Stored under another name than the one in their metadata.
     pub astray: usize,
-    /// Of which the API server takes no status.
+    /// For which the API server accepts no status.
     pub unwritable: usize,
-    /// Of which somebody else has written that they are over.
+    /// Which somebody else has marked as finished.
     pub believed: usize,
     pub terminating: usize,
-    /// Which were over when the operator began again, and were left alone.
+    /// Which had finished before the operator was restarted, and were not touched.
     pub found_again: usize,
-    /// The longest that a well-formed BulkUpdate took in between.
+    /// The longest that a well-formed BulkUpdate in between took.
     pub slowest: std::time::Duration,
     pub well_formed: usize,
 }
@@ -68,7 +68,7 @@ impl Tally {
         add(&mut self.waiting, reason);
     }
 
-    /// Takes in what was counted elsewhere.
+    /// Adds what was counted elsewhere.
     pub fn merge(&mut self, other: Self) {
         let Self { sent, accepted, codes, rejected, refused, failed, waiting, .. } = other;
         let both = |own: &mut Counts, other: Counts| {
@@ -96,7 +96,7 @@ impl Tally {
         self.sent.values().sum()
     }
 
-    /// A run in which hardly anything gets in, or hardly anything comes of it, shows nothing.
+    /// A run in which hardly anything is accepted or has any effect shows nothing.
     pub fn shows_enough(&self, count: usize, writes: usize) {
         let all = |counts: &Counts| counts.values().sum::<usize>();
         let of = |counts: &Counts, word: &str| counts.get(word).copied().unwrap_or_default();
@@ -118,18 +118,18 @@ impl Tally {
             ("finished BulkUpdates", self.finished, bulk_updates / 2),
             ("BulkUpdates rejected as a whole", all(&self.rejected), bulk_updates / 50),
             ("unreadable BulkUpdates", self.unreadable, count / 200),
-            ("BulkUpdates that can't be named", self.nameless, count / 1000),
+            ("BulkUpdates without a usable name", self.nameless, count / 1000),
             ("BulkUpdates without a status", self.unwritable, count / 1000),
             ("BulkUpdates that wait", all(&self.waiting), count / 200),
             ("refused items", all(&self.refused), count / 4),
             ("reasons of refusals", self.refused.len(), 5),
             ("failed items", all(&self.failed), count / 200),
             ("reasons of failures", self.failed.len(), 3),
-            ("BulkUpdates found over", self.found_again, count / 50),
+            ("BulkUpdates found finished", self.found_again, count / 50),
             ("writes to targets", writes, count / 20),
         ];
         let few: Vec<_> = floors.iter().filter(|(_, found, least)| found < least).collect();
-        assert!(few.is_empty(), "too few to show anything: {few:?}");
+        assert!(few.is_empty(), "too few for the run to show anything: {few:?}");
     }
 }
 

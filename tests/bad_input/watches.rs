@@ -1,10 +1,10 @@
-//! What must hold of every list and watch of the operator: no object makes one fail.
+//! What must hold for every list and watch of the operator: no object makes one fail.
 
-use crate::support::{World, until};
+use support::{World, until};
 
 use super::judge::Known;
 
-/// What the API server answers where a CRD has just been changed.
+/// The API server's answers right after a change of a CRD.
 const CHANGED: [&str; 5] = [
     "too old resource version",
     "Expired",
@@ -23,7 +23,8 @@ pub async fn none_has_failed(world: &World) {
     assert_eq!(failed, None, "{}", failures(&world.operator.log()).join("\n"));
 }
 
-/// None has failed in any process, but for changes of the CRDs, and no answer of the API server was one that can't be read.
+/// None has failed in any process, except because of changes of the CRDs, and every answer of the API server could be
+/// decoded.
 pub fn each_failure_was_a_changed_crd(log: &str) {
     let other = failures(log);
     let other: Vec<_> = other.iter().filter(|line| !CHANGED.iter().any(|why| line.contains(why))).collect();
@@ -31,11 +32,11 @@ pub fn each_failure_was_a_changed_crd(log: &str) {
 }
 
 fn failures(log: &str) -> Vec<&str> {
-    let bad = |line: &&str| line.contains("a watch failed") || line.contains("an answer that can't be read");
+    let bad = |line: &&str| line.contains("a watch failed") || line.contains("an answer that cannot be read");
     log.lines().filter(bad).collect()
 }
 
-/// What the present process has found unreadable is counted.
+/// The unreadable objects that the present process has found are counted.
 pub async fn the_unreadable_are_counted(world: &World, known: &Known) {
     let count = known.found_unreadable();
     until(&format!("a count of {count} unreadable BulkUpdates"), || async {

@@ -1,17 +1,17 @@
-//! What must hold of every write of the operator.
+//! What must hold for every write of the operator.
 
 use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS};
 use serde_json::Value;
+use support::World;
 
 use super::{
     judge::{Known, all_items},
     send::Way,
 };
-use crate::support::World;
 
-/// What a BulkUpdate asks for, as far as anybody can read it.
+/// The items of a BulkUpdate, as far as they are readable.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Its uid; empty if it has none.
@@ -36,7 +36,7 @@ impl Asked {
         }
     }
 
-    /// Whether this is what the AI API allows.
+    /// Whether the AI API allows this.
     pub fn keeps_to_the_limits(&self) -> bool {
         let mut ids = HashSet::new();
         let odd = |c: char| !(c.is_ascii_alphanumeric() || "_.-".contains(c));
@@ -46,22 +46,22 @@ impl Asked {
             })
     }
 
-    /// A status that says what became of the items has one entry for each, in order. (What somebody else has written there keeps
-    /// its own.)
+    /// A status that reports outcomes has one entry for each item, in order. (Items that somebody else has written are
+    /// kept as they are.)
     pub fn has_an_answer_for_each(&self, status: &BulkUpdateStatus, way: Way) -> Result<(), String> {
-        let told = all_items(status).map(|(kind, item)| (kind, &*item.id, item.target_status.word()));
+        let reported = all_items(status).map(|(kind, item)| (kind, &*item.id, item.target_status.word()));
         let asked = self.items.iter().map(|(kind, id, verb)| (*kind, &**id, verb.as_str()));
-        let (mut told, mut asked): (Vec<_>, Vec<_>) = (told.collect(), asked.collect());
+        let (mut reported, mut asked): (Vec<_>, Vec<_>) = (reported.collect(), asked.collect());
         if way != Way::Sent {
-            told.sort_unstable();
+            reported.sort_unstable();
             asked.sort_unstable();
         }
-        // In etcd the spec of what was over by then may have been replaced.
+        // In etcd the spec of a finished one may have been replaced.
         let replaced = way == Way::Stored && status.completion_time.is_some();
         let ready = status.condition("Ready").is_some_and(|ready| ready.status == "True");
         let all_good = all_items(status)
             .all(|(_, item)| matches!(item.result, ItemResult::Settled | ItemResult::Eligible));
-        if (told != asked && !replaced) || ready != all_good {
+        if (reported != asked && !replaced) || ready != all_good {
             return Err(format!("{self:?} has {status:?}"));
         }
         Ok(())
@@ -69,8 +69,8 @@ impl Asked {
 }
 
 impl Known {
-    /// Every write of the operator to a target is one that a BulkUpdate asks for and that was not refused, and none was made
-    /// twice for it. Gives back how many there were.
+    /// Every write of the operator to a target is one that a BulkUpdate asks for and that was not refused, and none was
+    /// made twice for it. Returns how many there were.
     pub fn the_operator_wrote_once_what_was_asked_for(&self, world: &World) -> usize {
         let mut asked: HashMap<(&str, &str, &str), Vec<&str>> = HashMap::new();
         for (key, request) in self.requests.iter().filter(|(_, request)| !request.dry_run) {
@@ -86,21 +86,21 @@ impl Known {
             let at = |verb| asked.get(&(&*request.resource, &*request.name, verb)).unwrap_or(&none);
             writes += 1;
             let key = (request.resource.clone(), request.name.clone());
-            assert!(!self.unreadable.contains(&key), "nobody can tell what it is: {request:?}");
+            assert!(!self.unreadable.contains(&key), "the target is unknown: {request:?}");
             let text = |at: &str| request.body.pointer(at).and_then(Value::as_str).map(str::to_owned);
             let by = text("/status/stopRequest/uid");
             let of = match (request.verb.as_str(), by) {
                 ("delete", _) => {
-                    assert!(!at("DELETED").is_empty(), "nobody asked for {request:?}");
+                    assert!(!at("DELETED").is_empty(), "no BulkUpdate asked for {request:?}");
                     text("/preconditions/uid").unwrap()
                 }
                 ("patch", Some(by)) => {
-                    assert!(at("STOPPED").contains(&&*by), "nobody asked for {request:?}");
+                    assert!(at("STOPPED").contains(&&*by), "no BulkUpdate asked for {request:?}");
                     by
                 }
                 _ => panic!("the operator never sends such a write: {request:?}"),
             };
-            assert!(done.insert((request.verb.clone(), key, of)), "that was done before: {request:?}");
+            assert!(done.insert((request.verb.clone(), key, of)), "it was done before: {request:?}");
         }
         writes
     }

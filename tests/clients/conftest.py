@@ -1,4 +1,4 @@
-"""What dev/test-clients has set up: a gateway, an operator, and a namespace with the workloads of examples/."""
+"""What dev/check/clients has set up: a gateway, an operator, and a namespace with the workloads of examples/."""
 
 import json
 import os
@@ -27,10 +27,10 @@ def set_flags(executions, deployments):
 
 
 class Cluster:
-    """Objects of the test's own, and what has become of them."""
+    """The test's own objects, and their present state."""
 
     def make(self, kind, *states, **spec):
-        """One object in each of these states; gives back the names."""
+        """One object in each of these states; returns the names."""
         names = [f"made-{uuid4().hex[:12]}" for _ in states]
         objects = [self.object(kind, name, spec) for name in names]
         kubectl("create", "-n", NAMESPACE, "-f", "-", stdin=self.list(objects))
@@ -45,12 +45,12 @@ class Cluster:
         kubectl("replace", "-n", NAMESPACE, "--subresource=status", "-f", "-", stdin=told)
 
     def state(self, kind, name):
-        """Its state, or nothing if it is gone."""
+        """Its state, or None if it is gone."""
         return kubectl("get", "-n", NAMESPACE, f"{kind.lower()}s.aiapi.dev", name, "--ignore-not-found",
                        "-o", "jsonpath={.status.state}")
 
     def versions(self):
-        """Changes if a target is made, written to or gone, or a BulkUpdate is made."""
+        """Changes if a target is created, written or deleted, or a BulkUpdate is created."""
         targets = kubectl("get", "-n", NAMESPACE, "executions.aiapi.dev,deployments.aiapi.dev", "-o",
                           "jsonpath={range .items[*]}{.metadata.uid}={.metadata.resourceVersion} {end}")
         return targets + kubectl("get", "-n", NAMESPACE, "bulkupdates", "-o", "name")

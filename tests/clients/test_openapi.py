@@ -1,4 +1,4 @@
-"""schemathesis: what docs/openapi.yaml says, valid and invalid, is what the gateway answers.
+"""schemathesis: the gateway's answers to valid and invalid requests match docs/openapi.yaml.
 
 The numbers are bounded and the cases the same in each run, so that a red one can be run again. It has a namespace of
 its own, whose objects are stopped and deleted by what is sent.
@@ -25,7 +25,7 @@ kinds = pytest.mark.parametrize("kind", ["Execution", "Deployment"])
 
 
 def breaks_a_rule(case):
-    """What is valid by the schemas and still refused: the rules that stand in the document's words only."""
+    """Requests that the schemas allow and that are refused: rules that only the document's text has."""
     query, body = case.query or {}, case.body if isinstance(case.body, dict) else {}
     if any(name in query and f"${name}" in query for name in ("top", "skip")):
         return "both spellings of one parameter"
@@ -44,7 +44,7 @@ def is_positive(case):
 @settings(max_examples=25, derandomize=True, database=None, deadline=None,
           suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_the_gateway_is_as_its_document_says(case):
-    # In its own namespace where any would do, so that not all ends with 403 there.
+    # In its own namespace where any is allowed, so that not everything is answered with 403.
     if is_positive(case) and "AI-Resource-Group" in (case.headers or {}):
         case.headers["AI-Resource-Group"] = NAMESPACE
     response = case.call(base_url=URL, headers=HEADERS, timeout=30)
@@ -54,17 +54,17 @@ def test_the_gateway_is_as_its_document_says(case):
     if rule and is_positive(case):
         assert response.status_code == 400, f"{rule} is answered with {response.status_code}: {response.text}"
         excluded.append(positive_data_acceptance)
-    # What can't be done in its state is no fault of the request.
+    # The request is valid even if the state of the target does not allow it.
     if response.status_code == 412 and case.method in ("PATCH", "DELETE"):
         excluded.append(positive_data_acceptance)
-    # The token has to be there, and is not looked at: the document says so.
+    # The header is required, but its value is not checked: the document says so.
     if case.path == "/lm/meta":
         excluded.append(ignored_auth)
     case.validate_response(response, excluded_checks=excluded, headers=HEADERS)
 
 
 def test_each_operation_was_reached():
-    """That what is wrong was sent to each operation, and that what is valid has got past RBAC."""
+    """Checks that invalid requests were sent to each operation, and that valid ones were not all refused by RBAC."""
     for found in schema.get_all_operations():
         operation = found.ok()
         if operation.path == "/lm/meta":
@@ -75,7 +75,7 @@ def test_each_operation_was_reached():
 
 
 def ask(path, method, id=None, body=None, query=None):
-    """One request of the document, checked against it; gives back the answer."""
+    """One request of the document, checked against it; returns the answer."""
     operation = schema[path][method]
     parameters = {name: id for name in ("executionId", "deploymentId") if f"{{{name}}}" in path}
     more = {}
@@ -109,7 +109,7 @@ def test_what_is_done_is_answered_as_the_document_says(kind, cluster):
       "configurationName": "Churn, training (v2)"},
      {"state": "RUNNING", "targetStatus": "STOPPED", "message": "x" * 300, "submissionTime": "2026-01-02T03:04:05Z",
       "startTime": "2026-01-02T03:04:05.123456789Z", "completionTime": "2026-01-02T05:04:05+02:00"}),
-    # What users may write there, and the AI API has no place for.
+    # Valid in the cluster, but not in the AI API.
     ({"scenarioId": "no id", "configurationId": "x" * 65, "executableId": "", "configurationName": "Größe – 7 🚀"},
      {"state": "COMPLETED", "targetStatus": "COMPLETED", "message": "ä" * 200}),
 ], ids=["empty", "full", "odd"])

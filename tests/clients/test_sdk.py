@@ -1,4 +1,4 @@
-"""SAP's Python SDK against the gateway: each answer as the SDK's own type, and what has become of the objects."""
+"""SAP's Python SDK against the gateway: each answer as the SDK's own type, and the resulting state of the objects."""
 
 import re
 import time
@@ -48,7 +48,7 @@ class Of:
         self.deletion = f"{kind} deletion scheduled"
 
     def client(self, token=TOKEN, namespace=NAMESPACE):
-        # No second attempt by itself, so that what the gateway answers is what is seen.
+        # Without automatic retries, so that the gateway's own answer is seen.
         client = AICoreV2Client(base_url=URL, token_creator=lambda: f"Bearer {token}", resource_group=namespace,
                                 num_request_retries=0)
         return getattr(client, self.kind.lower())
@@ -109,7 +109,7 @@ def test_meta_has_the_flags(flags):
         can = meta.ai_api.capabilities
         assert (can.bulk_updates.executions, can.bulk_updates.deployments) == (executions, deployments)
         assert can.multitenant is True
-        # The SDK takes most of what is absent for true, so it has to be there.
+        # The SDK takes most missing fields for true, so they have to be present.
         for name in ["shareable", "static_deployments", "user_deployments", "time_to_live_deployments",
                      "user_executions", "execution_schedules"]:
             assert getattr(can, name) is False, name
@@ -137,7 +137,7 @@ def test_bulk_modify_tells_of_each_item_in_the_order_of_the_request(of, cluster)
         if state in (["PENDING", "RUNNING"] if target is STOPPED else ["UNKNOWN", "DEAD", "STOPPED"]):
             accepted(entry, id, of.scheduled)
         elif state == "STOPPING":
-            # The operator runs these itself and ends the stop of its own accord: it is one or the other by now.
+            # The operator itself completes the stop of these: it may be either by now.
             if type(entry) is BulkModifyErrorResponse:
                 refused(entry, id, "01010076", "Current status STOP", path)
             else:
@@ -163,7 +163,7 @@ def test_what_another_controller_runs_is_asked_to_stop_once(of, cluster):
     shown = of.client().get(name)
     assert (shown.status, shown.target_status) == (Status.RUNNING, STOPPED)
     [again] = of.entries(of.client().bulk_modify([BasicModifyRequest(name, STOPPED)]))
-    refused(again, name, "StopPending", "a stop was asked for before", f"/v2/lm/{of.plural}")
+    refused(again, name, "StopPending", "a stop was requested before", f"/v2/lm/{of.plural}")
 
 
 @both
@@ -172,13 +172,13 @@ def test_a_hundred_items_and_no_more(of, cluster):
     asked = [BasicModifyRequest(f"absent-{n:03}", DELETED) for n in range(101)]
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         of.client().bulk_modify(asked)
-    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "has 101 items; it has to be 1 to 100")
+    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "has 101 items: send 1 to 100")
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         of.client().bulk_modify([])
     failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", f"{of.plural} has 0 items")
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         of.client().bulk_modify([asked[0], BasicModifyRequest(asked[0].id, STOPPED)])
-    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", f"{asked[0].id} stands there before")
+    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", f"{asked[0].id} is repeated")
     assert cluster.versions() == before
 
     entries = of.entries(of.client().bulk_modify(asked[:100]))
@@ -213,7 +213,7 @@ def test_get_shows_the_object(of, cluster):
 
 @both
 def test_get_shows_each_state(of, cluster):
-    # Somebody else's, so that STOPPING stays.
+    # Managed by another controller, so that STOPPING stays.
     for name, state in zip(cluster.make(of.kind, *STATES, managedBy="pipelines.example.com/runner"), STATES):
         assert of.client().get(name).status is Status(state)
 
@@ -258,7 +258,7 @@ def test_query_and_count(of, cluster):
     assert found(executable_ids=["none-such"]) == [] and number(executable_ids=["none-such"]) == 0
     if of is EXECUTION:
         assert found(execution_schedule_id="nightly") == [] and number(execution_schedule_id="nightly") == 0
-    # Pages: none is lost, and none comes twice.
+    # Pages: no object is missing or returned twice.
     assert found(top=4) == ids[:4]
     assert found(top=4, skip=4) == ids[4:8]
     assert found(top=4, skip=8) == ids[8:]
@@ -336,17 +336,17 @@ def test_400_while_the_flag_is_off(of, cluster, flags):
         with pytest.raises(AIAPIInvalidRequestException) as raised:
             ask()
         failed(raised, AIAPIInvalidRequestException, 400, "BulkUpdatesDisabled",
-               f"{of.plural} is not true in bulkUpdates")
+               f"bulk updates of {of.plural} are disabled in ConfigMap")
     assert cluster.state(of.kind, running) == "RUNNING"
     assert cluster.state(of.kind, stopped) == "STOPPED"
-    # The other kind does not need it, and neither does reading.
+    # It is not needed for the other kind or for reading.
     other = DEPLOYMENT if of is EXECUTION else EXECUTION
     [name] = cluster.make(other.kind, "RUNNING")
     accepted(other.client().modify(name, STOPPED), name, other.scheduled)
     assert client.get(running).status is Status.RUNNING
     flags(True, True)
     time.sleep(1)
-    # What was turned down stays so.
+    # Rejected requests stay rejected.
     assert cluster.state(of.kind, running) == "RUNNING"
     accepted(client.modify(running, STOPPED), running, of.scheduled)
 
@@ -406,5 +406,5 @@ def test_the_configuration_of_a_deployment_stays(cluster):
     before = cluster.versions()
     with pytest.raises(AIAPIInvalidRequestException) as raised:
         DEPLOYMENT.client().modify(name, configuration_id="config-b")
-    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "can't be changed here")
+    failed(raised, AIAPIInvalidRequestException, 400, "BadRequest", "cannot be changed here")
     assert cluster.versions() == before

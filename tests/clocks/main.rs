@@ -1,9 +1,6 @@
-//! The clocks of operator and gateway, which may be wrong: each promise about time goes by the API server's.
+//! Wrong clocks of operator and gateway: each promise about time is based on the API server's clock.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
-
-#[path = "../support/mod.rs"]
-mod support;
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 use std::{
     path::{Path, PathBuf},
@@ -19,21 +16,21 @@ use k8s_openapi::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
-use support::{World, audit::Request, gateway::Gateway, outcome, until, within};
+use support::{World, audit::Request, built, gateway::Gateway, outcome, until, within};
 
 const KIND: Kind = Kind::Execution;
 
-/// Whose state another controller keeps, which here never does anything.
+/// Its state is kept by another controller, which never does anything here.
 const OTHER: &str = "pipelines.example.com/runner";
 
-/// How old a certificate has to be that is valid by the clock that is furthest behind: the API server dates its own one an hour
-/// back.
+/// How old a certificate has to be to be valid by the clock that is furthest behind: the API server backdates its own
+/// one by an hour.
 const VALID_AFTER: Duration = Duration::from_secs(3700 - 3600 + 2);
 
-/// What is preloaded to shift a process' clock.
+/// The library that is preloaded to shift a process' clock.
 fn library() -> &'static Path {
     static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shift.so");
+        let built = built::folder().join("shift.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clocks/shift.c");
         let mut cc = Command::new("cc");
         cc.args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"]).arg(&built).arg(source);
@@ -43,7 +40,7 @@ fn library() -> &'static Path {
     &LIBRARY
 }
 
-/// A world in which the clocks of operator and gateway are wrong by so many seconds.
+/// A world in which the clocks of operator and gateway are wrong by this many seconds.
 struct Shifted {
     world: World,
     seconds: i64,
@@ -67,20 +64,20 @@ impl Shifted {
         self.world.operator.start_with(&["--require-admission-policy=true"], &environment);
     }
 
-    fn tell(&self, what: &str, how: impl std::fmt::Display) {
+    fn print(&self, what: &str, how: impl std::fmt::Display) {
         println!("clock shifted by {:+} s: {what}: {how}", self.seconds);
     }
 
     async fn is_ready(&mut self) {
         self.world.operator.until_ready().await;
-        self.tell("readiness", "it comes");
+        self.print("readiness", "ready");
         let of_lease = r"jsonpath={.metadata.annotations.aiapi\.dev/admission-accepted}";
         until("the policy is accepted", || async {
             !self.world.kubectl_ok(&["get", "lease", "ai-api-operator", "-o", of_lease], "").is_empty()
         })
         .await;
         assert!(self.world.operator.is_running());
-        self.tell("the admission policy", "it is accepted, and with it what is made from now on");
+        self.print("the admission policy", "accepted, and so is what is created from now on");
     }
 
     async fn keeps_its_lease(&self) {
@@ -95,10 +92,10 @@ impl Shifted {
             until("a renewal", || async { seen().await.0 != before.0 }).await;
             assert_eq!(seen().await.1, first.1, "{renewal}");
         }
-        self.tell("the Lease", "it is renewed, and nobody else takes it");
+        self.print("the Lease", "renewed, and not taken by another");
     }
 
-    /// Of a target that runs, stopped under this condition.
+    /// For a running target, stopped under this condition.
     async fn stop(&self, name: &str, more: Value) -> BulkUpdateStatus {
         self.world.own(KIND, name, "RUNNING").await;
         let mut spec = json!({"executions": [{"id": name, "targetStatus": "STOPPED"}]});
@@ -109,8 +106,8 @@ impl Shifted {
     async fn short_starting_deadline(&self) {
         let status = self.stop("starting-deadline", json!({"startingDeadlineSeconds": 5})).await;
         assert_eq!(outcome(&status, KIND, "starting-deadline"), "Settled", "{status:#?}");
-        self.tell("startingDeadlineSeconds: 5", "carried out");
-        // What is written down is comparable with what the API server writes.
+        self.print("startingDeadlineSeconds: 5", "carried out");
+        // Recorded times are comparable with those that the API server writes.
         let target = self.world.find(KIND, "starting-deadline").await.unwrap();
         let stopped: Timestamp =
             target.data["status"]["stopRequest"]["time"].as_str().unwrap().parse().unwrap();
@@ -118,9 +115,12 @@ impl Shifted {
         let created = target.creation_timestamp().unwrap().0;
         for (what, time) in [("startTime", start), ("completionTime", end), ("stopRequest.time", stopped)] {
             let since = time.duration_since(created);
-            assert!((-2..=60).contains(&since.as_secs()), "{what} is {time}, and its target is of {created}");
+            assert!(
+                (-2..=60).contains(&since.as_secs()),
+                "{what} is {time}, and its target was created at {created}"
+            );
         }
-        self.tell("startTime, completionTime, stopRequest.time", "the API server's");
+        self.print("startTime, completionTime, stopRequest.time", "the API server's");
     }
 
     async fn not_after(&self) {
@@ -131,13 +131,14 @@ impl Shifted {
         let accepted = status.condition("Accepted").unwrap();
         assert_eq!((&*accepted.status, &*accepted.reason), ("False", "DeadlineExceeded"));
         assert_eq!(self.world.find(KIND, "not-after-past").await.unwrap().data["status"]["state"], "RUNNING");
-        // By its own clock it would not have passed: that is told, and only then.
-        let told = accepted.message.contains("by the API server's clock");
-        assert_eq!(told, self.seconds < 0, "{}", accepted.message);
-        self.tell("notAfter", format_args!("kept: {}", accepted.message));
+        // By its own clock it would not have passed: then, and only then, this is reported.
+        let reported = accepted.message.contains("by the API server's clock");
+        assert_eq!(reported, self.seconds < 0, "{}", accepted.message);
+        self.print("notAfter", format_args!("kept: {}", accepted.message));
     }
 
-    /// When the API server got a request of anybody's about a BulkUpdate that `is_it`; its audit log tells, a moment later.
+    /// When the API server received a matching request about a BulkUpdate from any user; its audit log has it a moment
+    /// later.
     async fn received(&self, name: &str, is_it: impl Fn(&Request) -> bool) -> Timestamp {
         let found = || {
             let all = self.world.requests_of_all();
@@ -159,7 +160,7 @@ impl Shifted {
         self.world.next_second().await;
         let begin = Timestamp::now();
         for (name, part) in names.iter().zip(0..) {
-            // At every part of a second.
+            // At various fractions of a second.
             let time = begin + SignedDuration::from_millis(110 * part);
             until("the next part of a second", || std::future::ready(Timestamp::now() >= time)).await;
             let spec =
@@ -168,7 +169,7 @@ impl Shifted {
         }
         for name in &names {
             let status = self.world.finished(name).await;
-            // On a busy machine a second may not do for the write.
+            // On a busy machine a second may not be enough for the write.
             let outcome = outcome(&status, KIND, name);
             assert!(
                 ["Failed NotSettledInTime", "Failed DeadlineExceeded"].contains(&&*outcome),
@@ -181,18 +182,19 @@ impl Shifted {
             let took = over.duration_since(self.created(name).await);
             assert!(took >= SignedDuration::from_secs(1), "it ended {took:?} after its creation");
         }
-        self.tell("activeDeadlineSeconds: 1", "never early, and not late by the shift");
+        self.print("activeDeadlineSeconds: 1", "never early, and not late by the shift");
     }
 
     async fn ttl(&self) {
         self.stop("time-to-live", json!({"ttlSecondsAfterFinished": 2})).await;
         let gone = async || self.world.bulk_updates().get_opt("time-to-live").await.unwrap().is_none();
         until("the TTL", gone).await;
-        // Whatever it was answered: the watch may tell first that the object is gone, and then nobody waits for the answer.
+        // Whatever the answer: the watch may report first that the object is gone, and then nobody waits for the
+        // answer.
         let deleted = self.received("time-to-live", |r| r.verb == "delete").await;
         let took = deleted.duration_since(self.created("time-to-live").await);
         assert!(took >= SignedDuration::from_secs(2), "it was deleted {took:?} after its creation");
-        self.tell("ttlSecondsAfterFinished: 2", "deleted, and not early");
+        self.print("ttlSecondsAfterFinished: 2", "deleted, and not early");
     }
 
     fn skew_in(&self, metrics: &str) {
@@ -203,11 +205,12 @@ impl Shifted {
         assert!((skew - expected).abs() <= 2.0, "{line}");
     }
 
-    fn is_told(&self, log: &str, of: &str, metrics: &str) {
+    fn reports_the_skew(&self, log: &str, of: &str, metrics: &str) {
         self.skew_in(metrics);
-        let told = log.lines().filter(|l| l.contains("WARN") && l.contains("the API server's clock")).count();
-        assert_eq!(told, 1, "{log}");
-        self.tell("the skew", format_args!("a metric and one line in the log of the {of}"));
+        let reported =
+            log.lines().filter(|l| l.contains("WARN") && l.contains("the API server's clock")).count();
+        assert_eq!(reported, 1, "{log}");
+        self.print("the skew", format_args!("a metric and one line in the log of the {of}"));
     }
 
     async fn gateway(&self) {
@@ -224,9 +227,9 @@ impl Shifted {
         let left =
             made.spec.not_after.as_ref().unwrap().0.duration_since(made.creation_timestamp().unwrap().0);
         assert!((43..=46).contains(&left.as_secs()), "{left:?}");
-        self.tell("the gateway", "carried out, with a notAfter by the API server's clock");
+        self.print("the gateway", "carried out, with a notAfter by the API server's clock");
         let metrics = gateway.probe("/metrics").await.text;
-        self.is_told(&gateway.log(), "gateway", &metrics);
+        self.reports_the_skew(&gateway.log(), "gateway", &metrics);
     }
 
     async fn keeps_every_promise(&mut self) {
@@ -237,7 +240,7 @@ impl Shifted {
         self.active_deadline().await;
         self.ttl().await;
         let metrics = self.world.operator.probe("/metrics").await.1;
-        self.is_told(&self.world.operator.log(), "operator", &metrics);
+        self.reports_the_skew(&self.world.operator.log(), "operator", &metrics);
         self.gateway().await;
     }
 }
@@ -270,7 +273,7 @@ async fn an_hour_behind() {
     let certificate = shifted.world.plane.folder.join("certs/apiserver.crt");
     let made = std::fs::metadata(certificate).unwrap().modified().unwrap();
     let valid = async || SystemTime::now() > made + VALID_AFTER;
-    assert!(!valid().await, "it shows nothing: the control plane has run for too long");
+    assert!(!valid().await, "this test needs a younger control plane");
     shifted.start();
     until("it says what is wrong", || async {
         let log = shifted.world.operator.log();
@@ -279,7 +282,7 @@ async fn an_hour_behind() {
     .await;
     let log = shifted.world.operator.log();
     let line = log.lines().find(|l| l.contains("not valid yet")).unwrap();
-    shifted.tell("TLS, with a certificate that is not valid yet", line);
+    shifted.print("TLS, with a certificate that is not valid yet", line);
     if shifted.world.operator.is_running() {
         shifted.world.operator.kill();
     } else {

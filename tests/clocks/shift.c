@@ -1,5 +1,5 @@
-// Shifts the clock of the process into which it is preloaded, by CLOCK_SHIFT seconds. Clocks that count from a start go on as
-// they do.
+// Shifts the clock of the process into which it is preloaded, by CLOCK_SHIFT seconds. Monotonic clocks are
+// not changed.
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

@@ -12,7 +12,7 @@ const MARKS: (&str, &str) = (
     "<!-- End of the code map. -->\n",
 );
 
-/// What is about tests alone.
+/// Modules that are only about tests.
 const OF_TESTS: [&str; 3] = ["tests", "properties", "fixtures"];
 
 #[test]
@@ -26,7 +26,7 @@ fn code_map() -> String {
         parts.any(|part| OF_TESTS.contains(&part))
     };
     let mut files: Vec<_> = files_below("src").into_iter().filter(|file| !is_of_tests(file)).collect();
-    // A module stands before those in its folder.
+    // A module comes before those in its folder.
     files.sort_by_key(|file| file.trim_end_matches(".rs").trim_end_matches("/mod").to_owned());
     let mut map = "\n| module | what it is |\n|---|---|\n".to_owned();
     for file in files {
@@ -41,7 +41,7 @@ fn first_sentence(file: &str) -> String {
     let lines = text.lines().map_while(|line| line.strip_prefix("//! "));
     let described = lines.collect::<Vec<_>>().join(" ");
     let sentence = described.split(". ").next().unwrap().trim_end_matches('.');
-    assert!(!sentence.is_empty(), "{file} says nothing about itself");
+    assert!(!sentence.is_empty(), "{file} has no description");
     sentence.replace("[`", "`").replace("`]", "`").replace('|', "\\|")
 }
 

@@ -1,16 +1,19 @@
-//! Every link, anchor and path leads to what is there, every command is run by something, and the README stays short.
+//! Every link, anchor and path has a target that exists, every command is run by something, and the README stays short.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use crate::{path, read};
+use crate::{
+    commands::{self, blocks},
+    path, read,
+};
 
-/// The folders that have text of our own, besides the documents.
+/// The folders with text of our own, besides the documents.
 const FOLDERS: [&str; 9] = [".ci", ".github", "benches", "crds", "deploy", "dev", "examples", "src", "tests"];
 
-/// The languages of blocks that dev/document.sh knows.
+/// The languages of blocks.
 const LANGUAGES: [&str; 6] = ["console", "mermaid", "promql", "sh", "text", "yaml"];
 
 /// The files below a folder of the repository, by their paths in it.
@@ -58,16 +61,6 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The languages of a document's blocks.
-fn languages(text: &str) -> impl Iterator<Item = &str> {
-    let mut in_block = false;
-    text.lines().filter_map(move |line| {
-        let language = line.trim_start().strip_prefix("```")?;
-        in_block = !in_block;
-        in_block.then_some(language)
-    })
-}
-
 /// The anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut times = BTreeMap::<_, usize>::new();
@@ -86,7 +79,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The text of a line that is, or is not, between code marks.
+/// The parts of a line that are, or are not, between code marks.
 fn in_code(line: &str, in_code: bool) -> impl Iterator<Item = &str> {
     line.split('`').enumerate().filter(move |(n, _)| (n % 2 == 1) == in_code).map(|(_, part)| part)
 }
@@ -121,7 +114,7 @@ fn resolved(document: &str, link: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_to_what_is_there() {
+fn every_link_has_a_target() {
     let mut flaws = Vec::new();
     let mut seen = 0;
     for (document, text) in documents() {
@@ -141,7 +134,7 @@ fn every_link_leads_to_what_is_there() {
 }
 
 #[test]
-fn every_path_in_a_document_is_there() {
+fn every_path_in_a_document_exists() {
     let is_path = |text: &str| {
         let known = |folder: &&str| text.strip_prefix(*folder).is_some_and(|rest| rest.starts_with('/'));
         FOLDERS.iter().chain(&["docs"]).any(known)
@@ -157,7 +150,7 @@ fn every_path_in_a_document_is_there() {
 }
 
 #[test]
-fn every_mention_of_a_document_is_of_one_that_is_there() {
+fn every_document_that_is_mentioned_exists() {
     let mut flaws = Vec::new();
     let mut seen = 0;
     let files = FOLDERS.iter().flat_map(|folder| files_below(folder)).chain(files_at_the_top());
@@ -183,22 +176,16 @@ fn every_mention_of_a_document_is_of_one_that_is_there() {
 
 #[test]
 fn every_document_with_commands_is_run() {
-    let check = read("dev/check-readme");
-    let list = check.split_once("\ndocuments=(\n").unwrap().1.split_once("\n)\n").unwrap().0;
-    let mut run: BTreeSet<_> = list.split_whitespace().map(ToOwned::to_owned).collect();
-    assert!(check.contains("for document in \"${documents[@]}\"; do\n  run_document \"$document\"\n"));
-    let clients = read("dev/test-clients");
-    run.extend(clients.lines().filter_map(|line| line.trim().strip_prefix("run_document ").map(Into::into)));
-
+    let run = commands::run();
     for (document, text) in documents() {
-        // dev/document.sh takes an indented block for a part of a list, and does not run it.
-        let is_hidden = |line: &str| line.starts_with(' ') && ["```sh", "```console"].contains(&line.trim());
-        assert!(!text.lines().any(is_hidden), "{document}: commands in an indented block are not run");
-        for language in languages(&text) {
+        for block in blocks(&document, &text) {
+            let language = block.language;
             assert!(LANGUAGES.contains(&language), "{document}: a block of '{language}'");
+            if ["console", "sh"].contains(&language) {
+                assert!(!block.indented, "{document}: commands in an indented block are not run");
+                assert!(run.contains(&document), "nothing runs the commands of {document}");
+            }
         }
-        let has_commands = languages(&text).any(|language| ["console", "sh"].contains(&language));
-        assert!(!has_commands || run.contains(&document), "nothing runs the commands of {document}");
     }
     for document in run {
         assert!(path(&document).is_file(), "there is no {document}");
@@ -208,5 +195,5 @@ fn every_document_with_commands_is_run() {
 #[test]
 fn the_readme_is_short() {
     let lines = read("README.md").lines().count();
-    assert!(lines <= 150, "{lines} lines: what goes further belongs into docs/");
+    assert!(lines <= 150, "{lines} lines: details belong in docs/");
 }

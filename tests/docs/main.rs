@@ -3,42 +3,38 @@
 //!
 //! With `UPDATE_DOCS=1` the generated parts of docs/api.md and docs/architecture.md are updated.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod architecture;
+mod commands;
+mod fields;
+mod imports;
 mod links;
+mod rights_used;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     path::Path,
     process::Command,
 };
 
 use ai_api_operator::{
     api::{
-        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason,
-        State, TargetStatus, crds,
+        BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ConditionReason, ItemResult,
+        ItemStatus, Kind, Reason, State, TargetStatus, crds,
     },
     bulk_update::{
-        decide::{Hindrance, Rejection, Rules, verdict},
-        request::Request,
-        status::{Phase, status},
-        unreadable,
-        work::Work,
+        MissedDeadline, Obstacle, Phase, Rejection, Request, Rules, Work, status, unreadable, verdict,
     },
-    clock::Clock,
-    health::Health,
-    leadership::Leadership,
-    metrics::Metrics,
-    target::Target,
-    telemetry,
+    client::{Failure, clock::Clock, leadership::Leadership},
+    observed::Target,
+    server::probes,
+    telemetry::{Health, Metrics},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use serde_json::Value;
+use strum::VariantArray;
 
-const BEGIN: &str =
-    "<!-- Generated from the types. To write it anew: UPDATE_DOCS=1 cargo test --test docs -->\n";
+const BEGIN: &str = "<!-- Generated from the types. To update it: UPDATE_DOCS=1 cargo test --test docs -->\n";
 const END: &str = "<!-- End of the generated part. -->\n";
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -52,10 +48,10 @@ fn read(name: &str) -> String {
 #[test]
 fn the_field_reference_is_what_the_types_say() {
     let (name, text) = ("docs/api.md", read("docs/api.md"));
-    is_generated(name, &text, (BEGIN, END), &field_reference());
+    is_generated(name, &text, (BEGIN, END), &fields::field_reference());
 }
 
-/// Whether what stands between the two marks of a document is what is wanted; with `UPDATE_DOCS=1` it is written there.
+/// Checks what is between the two marks of a document; with `UPDATE_DOCS=1` it is updated.
 fn is_generated(name: &str, text: &str, (begin, end): (&str, &str), wanted: &str) {
     let (before, rest) = text.split_once(begin).expect("the document marks where the generated part begins");
     let (generated, after) = rest.split_once(end).expect("the document marks where it ends");
@@ -67,121 +63,6 @@ fn is_generated(name: &str, text: &str, (begin, end): (&str, &str), wanted: &str
             "{name} is not what the code says: UPDATE_DOCS=1 cargo test --test docs"
         );
     }
-}
-
-/// A section for each kind.
-fn field_reference() -> String {
-    let mut text = String::new();
-    for crd in crds().unwrap().iter().map(|crd| serde_json::to_value(crd).unwrap()) {
-        let names = &crd["spec"]["names"];
-        let version = &crd["spec"]["versions"][0];
-        let schema = &version["schema"]["openAPIV3Schema"];
-        let plain = |value: &Value| value.as_str().unwrap().to_owned();
-        write!(
-            text,
-            "\n## {kind}\n\n{about}\n\n`apiVersion: {group}/{version}`, `kind: {kind}`; namespaced; short name `{short}`.\n",
-            kind = plain(&names["kind"]),
-            about = plain(&schema["description"]),
-            group = plain(&crd["spec"]["group"]),
-            version = plain(&version["name"]),
-            short = plain(&names["shortNames"][0]),
-        )
-        .unwrap();
-        for rule in whole_rules(schema) {
-            write!(text, "\nChecked by the API server: {rule}.\n").unwrap();
-        }
-        for (property, required) in [("spec", true), ("status", false)] {
-            let part = &schema["properties"][property];
-            assert_eq!(is_required(schema, property), required, "{property}");
-            write!(text, "\n### {property}\n\n").unwrap();
-            if property == "status" {
-                write!(text, "Default: `{}`.\n\n", part["default"]).unwrap();
-            }
-            text += "| field | type | bounds | meaning |\n|---|---|---|---|\n";
-            rows(&mut text, "", part);
-            for rule in whole_rules(part) {
-                write!(text, "\nChecked by the API server: {rule}.\n").unwrap();
-            }
-        }
-    }
-    text + "\n"
-}
-
-/// The sentences of the rules about several fields together. Those about setting and unsetting are the other half of
-/// "immutable", which the fields' rows say.
-fn whole_rules(schema: &Value) -> impl Iterator<Item = String> {
-    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
-    let messages = rules.filter(|rule| !rule["rule"].as_str().unwrap().contains("oldSelf"));
-    messages.map(|rule| rule["message"].as_str().unwrap().to_owned())
-}
-
-/// A row for each field, and for each field of the objects in it.
-fn rows(text: &mut String, path: &str, schema: &Value) {
-    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        let path = format!("{path}{name}");
-        let item = &field["items"];
-        let bounds = bounds(field, is_required(schema, name));
-        let about = field["description"].as_str().unwrap_or_default();
-        let immutable = about.ends_with(" Immutable.");
-        assert_eq!(immutable, bounds.iter().any(|bound| bound == "immutable"), "{path}");
-        let row =
-            [&format!("`{path}`"), type_of(field), &bounds.join("; "), about.trim_end_matches(" Immutable.")];
-        writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | ")).unwrap();
-        // Conditions are Kubernetes' own type.
-        if name != "conditions" {
-            rows(text, &format!("{path}[]."), item);
-            rows(text, &format!("{path}."), field);
-        }
-    }
-}
-
-fn is_required(schema: &Value, name: &str) -> bool {
-    schema["required"].as_array().is_some_and(|required| required.contains(&name.into()))
-}
-
-fn type_of(field: &Value) -> &str {
-    match (field["type"].as_str().unwrap(), field["format"].as_str()) {
-        ("array", _) => "list",
-        ("string", Some("date-time")) => "time",
-        (type_, _) => type_,
-    }
-}
-
-fn bounds(field: &Value, required: bool) -> Vec<String> {
-    let mut bounds = Vec::new();
-    if required {
-        bounds.push("required".to_owned());
-    }
-    if let Some(words) = field["enum"].as_array() {
-        let words = words.iter().filter_map(Value::as_str).map(|word| format!("`{word}`"));
-        bounds.push(format!("one of {}", words.collect::<Vec<_>>().join(", ")));
-    }
-    for (unit, least, most) in [
-        ("characters", "minLength", "maxLength"),
-        ("items", "minItems", "maxItems"),
-        ("", "minimum", "maximum"),
-    ] {
-        let range = match (field[least].as_f64(), field[most].as_f64()) {
-            (None, None) => continue,
-            (Some(least), Some(most)) => format!("{least} to {most} {unit}"),
-            (Some(least), None) => format!("at least {least} {unit}"),
-            (None, Some(most)) => format!("at most {most} {unit}"),
-        };
-        bounds.push(range.trim().to_owned());
-    }
-    if let Some(pattern) = field["pattern"].as_str().filter(|_| type_of(field) != "time") {
-        bounds.push(format!("`{pattern}`"));
-    }
-    for key in field["x-kubernetes-list-map-keys"].as_array().into_iter().flatten() {
-        bounds.push(format!("each `{}` once", key.as_str().unwrap()));
-    }
-    let rules = field["x-kubernetes-validations"].as_array().into_iter().flatten();
-    // A rule that holds for every value only has the API server look at the type, which is in the reference.
-    for rule in rules.filter(|rule| rule["rule"] != "self == self") {
-        assert_eq!(rule["rule"], "self == oldSelf", "say in the reference what this rule means");
-        bounds.push("immutable".to_owned());
-    }
-    bounds
 }
 
 /// The cells of a table's rows below a heading, without code marks.
@@ -208,7 +89,7 @@ fn table(text: &str, heading: &str) -> Vec<Vec<String>> {
 
 fn first_cells(rows: &[Vec<String>]) -> BTreeSet<String> {
     let cells: BTreeSet<_> = rows.iter().map(|row| row[0].clone()).collect();
-    assert_eq!(cells.len(), rows.len(), "each stands there once: {rows:?}");
+    assert_eq!(cells.len(), rows.len(), "each is listed once: {rows:?}");
     cells
 }
 
@@ -234,11 +115,11 @@ fn every_result_and_reason_of_an_item_is_described() {
     for row in rows {
         assert!(row[1].split(", ").all(|result| results.contains(result)), "{row:?}");
     }
-    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## What became of an item")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## The result of an item")), reasons);
 }
 
-/// What stands in the conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling
-/// and Stalled, and Accepted's reason.
+/// The conditions of a status: for each of Ready's reasons the status of Accepted, Ready, Reconciling and Stalled, and
+/// Accepted's reason.
 type Conditions = BTreeMap<String, ([String; 4], String)>;
 
 /// All that the status can say, over every phase and every set of results.
@@ -260,32 +141,36 @@ fn conditions() -> Conditions {
         );
     };
     let results: Vec<ItemResult> = words("result");
-    // A new one has to be added to its list: the match does not compile before it is looked at.
-    for why in [Hindrance::FlagUnreadable, Hindrance::Waiting, Hindrance::Behind] {
+    // A new one has to be added to its list: this match does not compile without it.
+    let (kind, flag) = (Kind::Execution, String::new());
+    let failure = Failure::NoAnswer(String::new());
+    for why in [Obstacle::Flag(flag.clone(), failure), Obstacle::NotListed(kind)] {
         match why {
-            Hindrance::FlagUnreadable | Hindrance::Waiting | Hindrance::Behind => {
-                add(&work(&[], false), &Phase::Waiting(why, String::new()));
-            }
+            Obstacle::Flag { .. }
+            | Obstacle::Admission(_)
+            | Obstacle::NotListed(_)
+            | Obstacle::Read { .. }
+            | Obstacle::Write { .. }
+            | Obstacle::NoUid(..)
+            | Obstacle::StaleCache(..) => add(&work(&[], false), &Phase::Waiting(why)),
         }
     }
     for why in [
-        Rejection::BulkUpdatesDisabled,
-        Rejection::MetaInvalid,
-        Rejection::DeadlineExceeded,
+        Rejection::Disabled(kind, flag.clone()),
+        Rejection::InvalidFlag(flag, String::new()),
+        Rejection::TooLate(MissedDeadline::NotAfter, None),
         Rejection::NotAuthorized,
     ] {
         match why {
-            Rejection::BulkUpdatesDisabled
-            | Rejection::MetaInvalid
-            | Rejection::DeadlineExceeded
-            | Rejection::NotAuthorized => {
-                add(&work(&[], false), &Phase::Rejected(why, String::new()));
-            }
+            Rejection::Disabled { .. }
+            | Rejection::InvalidFlag { .. }
+            | Rejection::TooLate { .. }
+            | Rejection::NotAuthorized => add(&work(&[], false), &Phase::Rejected(why)),
         }
     }
     for bits in 1..1_usize << results.len() {
         let set: Vec<_> = (0..results.len()).filter(|n| bits & (1 << n) != 0).map(|n| results[n]).collect();
-        // A dry run has nothing but Eligible and Refused, and only it has Eligible.
+        // A dry run has only Eligible and Refused, and only a dry run has Eligible.
         let dry_run = set.contains(&ItemResult::Eligible);
         if !dry_run || set.iter().all(|r| matches!(r, ItemResult::Eligible | ItemResult::Refused)) {
             add(&work(&set, dry_run), &Phase::Planned(None));
@@ -295,29 +180,35 @@ fn conditions() -> Conditions {
     let status = unreadable::status(&BulkUpdateStatus::default(), 1, "it is odd", Timestamp::now());
     let said = |type_| status.condition(type_).map_or(String::new(), |c| c.status.clone());
     let row = ["Accepted", "Ready", "Reconciling", "Stalled"].map(said);
-    all.insert(unreadable::UNREADABLE.into(), (row, status.condition("Accepted").unwrap().reason.clone()));
+    let unreadable = ConditionReason::Unreadable.to_string();
+    all.insert(unreadable, (row, status.condition("Accepted").unwrap().reason.clone()));
+    // Planned is only a reason of Accepted.
+    let of_ready = ConditionReason::VARIANTS.iter().filter(|reason| **reason != ConditionReason::Planned);
+    assert!(all.keys().eq(of_ready.map(ToString::to_string).collect::<BTreeSet<_>>().iter()), "{all:?}");
     all
 }
 
-/// A BulkUpdate that was planned, with an item of each of these results.
+/// A planned BulkUpdate, with an item of each of these results.
 fn work(results: &[ItemResult], dry_run: bool) -> Work {
     let items = results.iter().enumerate().map(|(n, _)| item(&format!("item-{n}"), TargetStatus::Stopped));
     let executions = Some(items.collect());
     let spec = BulkUpdateSpec { executions, dry_run: Some(dry_run), ..BulkUpdateSpec::default() };
-    let mut work = Work::take_up(&BulkUpdate::new("some", spec));
-    work.start = Some(Timestamp::now().into());
-    for (entry, result) in work.entries.iter_mut().zip(results) {
-        entry.record = Some(ItemStatus {
-            id: entry.item.id.clone(),
-            target_status: entry.item.target,
-            result: *result,
-            reason: None,
-            message: None,
-            uid: None,
-            observed_state: None,
-        });
-    }
-    work
+    let mut bulk = BulkUpdate::new("some", spec);
+    let recorded = results.iter().enumerate().map(|(n, result)| ItemStatus {
+        id: format!("item-{n}").into(),
+        target_status: TargetStatus::Stopped,
+        result: *result,
+        reason: None,
+        message: None,
+        uid: None,
+        observed_state: None,
+    });
+    bulk.status = Some(BulkUpdateStatus {
+        start_time: Some(Time(Timestamp::now())),
+        executions: Some(recorded.collect()),
+        ..BulkUpdateStatus::default()
+    });
+    Work::new(&bulk, None)
 }
 
 fn item(id: &str, target_status: TargetStatus) -> BulkUpdateItem {
@@ -334,7 +225,7 @@ fn every_condition_is_described() {
         conditions.iter().map(|(reason, (row, _))| (reason.clone(), row.to_vec())).collect();
     assert_eq!(documented, said);
 
-    // Accepted has the same reason as Ready, and one of its own where it is True.
+    // Accepted has the same reason as Ready, and its own where it is True.
     for (ready, (row, accepted)) in &conditions {
         assert_eq!(accepted, if row[0] == "True" { "Planned" } else { ready });
     }
@@ -342,13 +233,13 @@ fn every_condition_is_described() {
     assert!(section.contains("reason `Planned`"), "that of Accepted is described");
 
     let reasons: BTreeSet<_> = conditions.into_keys().collect();
-    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## Where a BulkUpdate is")), reasons);
+    assert_eq!(first_cells(&table(&read("docs/troubleshooting.md"), "## The reason of Ready")), reasons);
 }
 
 #[test]
 fn the_table_of_states_is_what_is_decided() {
     let said = |state: &str| if state.starts_with("yes") { "yes" } else { "no" };
-    let rows = table(&read("docs/use.md"), "## Who can be stopped or deleted");
+    let rows = table(&read("docs/use.md"), "## Which states can be stopped or deleted");
     let mut seen = BTreeSet::new();
     for row in &rows {
         for word in row[0].split(", ") {
@@ -362,7 +253,7 @@ fn the_table_of_states_is_what_is_decided() {
             seen.insert(word.to_owned());
         }
     }
-    assert_eq!(seen, State::ALL.into_iter().map(|state| state.word().to_owned()).collect());
+    assert_eq!(seen, State::ALL.iter().map(|state| state.word().to_owned()).collect());
 }
 
 fn is_eligible(state: State, asked: TargetStatus, kind: Kind) -> bool {
@@ -407,7 +298,7 @@ fn every_setting_is_described() {
 /// What a replica serves before anything has happened.
 fn metrics() -> String {
     let metrics = Metrics::default();
-    let mut registry = telemetry::registry();
+    let mut registry = probes::registry();
     metrics.register(&mut registry);
     let clock = Clock::default();
     clock.register(&mut registry);
@@ -437,28 +328,28 @@ fn every_metric_is_described_with_its_labels() {
             }
         }
     }
-    // It is not there before the first watch.
+    // It is missing before the first watch.
     let resource = BTreeMap::from([("resource".to_owned(), BTreeSet::new())]);
     labels.insert("aiapi_watch_last_event_timestamp_seconds".into(), resource);
 
     let monitoring = read("docs/monitoring.md");
     let rows = table(&monitoring, "## Metrics");
     assert_eq!(first_cells(&rows), labels.keys().cloned().collect());
-    let told: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
-    let told = told.join(" ");
-    let words: BTreeSet<_> = told.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
+    let cells: Vec<_> = rows.iter().map(|row| row[2].clone()).collect();
+    let text = cells.join(" ");
+    let words: BTreeSet<_> = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
     for row in &rows {
         let documented: BTreeSet<_> =
             row[1].split(", ").filter(|label| !label.is_empty()).map(ToOwned::to_owned).collect();
         assert_eq!(documented, labels[&row[0]].keys().cloned().collect(), "{}", row[0]);
-        // The version is another each time.
+        // The version differs each time.
         for value in labels[&row[0]].iter().filter(|(label, _)| *label != "version").flat_map(|(_, v)| v) {
-            assert!(words.contains(value.as_str()), "{} has {value}, which the table does not tell", row[0]);
+            assert!(words.contains(value.as_str()), "{} has {value}; the table lacks it", row[0]);
         }
     }
 
-    // A BulkUpdate ends with what the conditions say, and with nothing else. One that can't be read is counted as such.
+    // The outcome of a BulkUpdate is one of the conditions' reasons. An unreadable one is counted as such.
     let ends = conditions().into_iter().filter(|(_, (row, _))| row[2] != "True").map(|(reason, _)| reason);
-    let read = ends.filter(|reason| reason != unreadable::UNREADABLE);
+    let read = ends.filter(|reason| *reason != ConditionReason::Unreadable.to_string());
     assert_eq!(labels["aiapi_bulkupdates_finished_total"]["outcome"], read.collect());
 }

@@ -1,4 +1,4 @@
-//! Answers of the API server: whole, broken, made up, and as the lines of a watch.
+//! Answers of the API server: complete, truncated, made up, and as the lines of a watch.
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -12,7 +12,7 @@ use crate::fault::Call;
 
 pub type Answer = Response<Box<DynBody>>;
 
-/// Waits for the whole answer; that of a watch has begun.
+/// Waits for the complete answer, or for the start of a watch.
 pub async fn collected(call: Call, answer: Answer) -> Result<Answer, BoxError> {
     if call.is_watch() {
         return Ok(answer);
@@ -22,14 +22,14 @@ pub async fn collected(call: Call, answer: Answer) -> Result<Answer, BoxError> {
     Ok(Response::from_parts(head, whole(body)))
 }
 
-/// Waits for the whole answer, and gives back its text as well.
+/// Waits for the complete answer, and also returns its text.
 pub async fn text_of(answer: Answer) -> Result<(Answer, Bytes), BoxError> {
     let (head, body) = answer.into_parts();
     let text = body.collect().await?.to_bytes();
     Ok((Response::from_parts(head, whole(text.clone())), text))
 }
 
-/// Half of its first piece, and then the connection is cut.
+/// Half of the first chunk, and then the connection is cut.
 pub async fn cut_short(answer: Answer) -> Result<Answer, BoxError> {
     let (mut head, mut body) = answer.into_parts();
     head.headers.remove(http::header::CONTENT_LENGTH);
@@ -44,7 +44,7 @@ pub fn whole(body: Bytes) -> Box<DynBody> {
     Box::new(Full::new(body).map_err(BoxError::from))
 }
 
-/// An answer as the API server words it.
+/// An answer with the API server's wording.
 pub fn made_up(code: u16, retry_after: Option<u32>) -> Answer {
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": format!("made up: {code}"), "reason": "MadeUp", "code": code});

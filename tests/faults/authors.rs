@@ -1,4 +1,4 @@
-//! Whether authors were checked: where the admission policy is required, nothing is planned that it did not cover.
+//! Checks authorization: where the admission policy is required, nothing is planned unless the policy covered it.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -9,45 +9,47 @@ use crate::{
     judge::{Bulk, Case},
 };
 
-/// How long after the observer the operator may see that the policy or its binding has changed.
-const SEEN_BY_THE_OPERATOR: SignedDuration = SignedDuration::from_millis(800);
+/// How much later than the observer the operator may see a change of the policy or its binding.
+const OPERATOR_DELAY: SignedDuration = SignedDuration::from_millis(800);
 
-/// What was planned although nobody had checked who asked for it, and what was refused although somebody had.
+/// BulkUpdates that were planned without their author being checked, and BulkUpdates that were rejected although
+/// checked.
 pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     if !case.plan.shipped {
-        return wrong;
+        return violations;
     }
     for bulk in bulks {
         let covered = Resource::GUARDS.into_iter().all(|guard| covers(case, guard, bulk));
         if covered == case.plan.guard.is_some() {
-            wrong.push(format!("the plan is about something else: the policy covers it: {covered}"));
+            violations.push(format!("the plan is about something else: the policy covers it: {covered}"));
         }
         let planned =
             bulk.versions.iter().find(|(_, _, b)| b.status.as_ref().is_some_and(|s| s.summary.is_some()));
         if let Some((revision, ..)) = planned {
             if !covered {
-                wrong.push(format!("planned at {revision}, and nobody had checked who asked for it"));
+                violations.push(format!("planned at {revision}, and nobody had checked who asked for it"));
             }
-            if !Resource::GUARDS.into_iter().all(|guard| stood_at(case, guard, *revision)) {
-                wrong.push(format!("planned at {revision}, without the policy or its binding"));
+            if !Resource::GUARDS.into_iter().all(|guard| existed_at(case, guard, *revision)) {
+                violations.push(format!("planned at {revision}, without the policy or its binding"));
             }
         }
         let (_, status) = bulk.last();
         let refused = status.condition("Ready").is_some_and(|ready| ready.reason == "NotAuthorized");
         let over = status.completion_time.is_some();
         if over && refused == covered {
-            wrong.push(format!("covered by the policy: {covered}, rejected as not authorized: {refused}"));
+            violations
+                .push(format!("covered by the policy: {covered}, rejected as not authorized: {refused}"));
         }
     }
-    wrong
+    violations
 }
 
 fn versions<'a>(case: &'a Case<'_>, guard: Resource) -> impl DoubleEndedIterator<Item = &'a Version> {
     case.shipped.iter().filter(move |v| v.plural == guard.plural())
 }
 
-/// Whether it had been in force for long enough, unchanged, when the BulkUpdate was made.
+/// Whether it had been in force long enough, unchanged, when the BulkUpdate was created.
 fn covers(case: &Case<'_>, guard: Resource, bulk: &Bulk) -> bool {
     let made = bulk.versions[0].0;
     let mut since: Option<(Timestamp, &Version)> = None;
@@ -59,7 +61,7 @@ fn covers(case: &Case<'_>, guard: Resource, bulk: &Bulk) -> bool {
             {
                 Some((time, version))
             }
-            // One that was never changed has been so since it was made.
+            // Generation 1: unchanged since its creation.
             _ if generation(version) == 1 => Some((version.created().parse().unwrap(), version)),
             _ => Some((version.seen, version)),
         };
@@ -73,11 +75,11 @@ fn generation(version: &Version) -> u64 {
     version.object["metadata"]["generation"].as_u64().unwrap_or_default()
 }
 
-/// Whether it was there when a status was written, or a moment before.
-fn stood_at(case: &Case<'_>, guard: Resource, revision: u64) -> bool {
+/// Whether it existed when a status was written, or shortly before.
+fn existed_at(case: &Case<'_>, guard: Resource, revision: u64) -> bool {
     let Some(written) = case.versions.iter().find(|v| v.revision == revision) else { return false };
     let (earlier, later): (Vec<_>, Vec<_>) =
-        versions(case, guard).partition(|v| v.seen < written.seen - SEEN_BY_THE_OPERATOR);
+        versions(case, guard).partition(|v| v.seen < written.seen - OPERATOR_DELAY);
     let meanwhile = later.into_iter().filter(|v| v.revision < revision);
     earlier.last().copied().into_iter().chain(meanwhile).any(guards::checks)
 }

@@ -1,12 +1,12 @@
-//! What a plan rests on, as far as the wire can tell.
+//! What a plan is based on, as far as the wire shows it.
 //!
-//! What a status says of an item that is planned, or eligible in a dry run, may rest on what the operator watches, which may
-//! be behind: the write is guarded, and a dry run tells what the operator would do. So neither need be so any more when it is
-//! said, nor when the BulkUpdate was made: a watch that is held back shows for as long what was long ago. But it has to rest on
-//! the newest that the operator had been shown of this very object when it began to look, or on something newer. It begins
-//! when it sends for the flag, which it does before it looks at any target; where several BulkUpdates do so, it is not known for
-//! which, and the first time counts. Besides, what a live read has answered holds for ten seconds, whatever a watch shows
-//! meanwhile.
+//! An item that is planned, or eligible in a dry run, may be based on the operator's watches, which may be behind: the
+//! write is guarded, and a dry run only reports what the operator would do. So the state need not hold when it is
+//! reported, nor when the BulkUpdate was created: a delayed watch shows an old state for as long as it is delayed. But
+//! it has to be based on the newest version that the operator had been shown of this very object when it started the
+//! pass, or on something newer. A pass starts with reading the flag, before any target is looked at; with several
+//! BulkUpdates, it is unknown whose pass it is, and the first one counts. In addition, the answer to a live read stays
+//! valid for ten seconds, whatever a watch shows in the meantime.
 
 use std::{
     collections::HashMap,
@@ -17,19 +17,19 @@ use std::{
 use ai_api_operator::api::Kind;
 use serde_json::Value;
 
-/// How long an answer to a live read holds while a plan waits for another one.
-const ANSWER_HOLDS: Duration = Duration::from_secs(11);
+/// How long the answer to a live read stays valid while a plan waits for another one.
+const ANSWER_VALIDITY: Duration = Duration::from_secs(11);
 
 /// What one life of the operator has been shown of targets: uids and resource versions.
 #[derive(Default)]
 pub struct Observed {
     by_watches: Vec<(String, u64)>,
     by_reads: Vec<(Instant, String, u64)>,
-    /// How many of them it had been shown each time when it sent for the flag.
+    /// How many of them it had been shown at each reading of the flag.
     passes: Vec<usize>,
 }
 
-/// The oldest version that something may rest on, and those that live reads have shown.
+/// The oldest version that a decision may be based on, and those that live reads have shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Basis {
     oldest: Option<u64>,
@@ -37,7 +37,7 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// Whether it may rest on this version.
+    /// Whether a decision may be based on this version.
     pub fn has(&self, revision: u64) -> bool {
         self.oldest.is_some_and(|oldest| revision >= oldest) || self.read.contains(&revision)
     }
@@ -59,28 +59,28 @@ impl Observed {
         self.by_reads.extend(version_of(object).map(|(uid, revision)| (Instant::now(), uid, revision)));
     }
 
-    /// It sends for the flag.
+    /// It reads the flag.
     pub fn begins_a_pass(&mut self) {
         self.passes.push(self.by_watches.len());
     }
 
-    /// What may be said of an object now can rest on this.
+    /// What a status that is sent now may be based on for this object.
     fn basis(&self, uid: &str, alone: bool) -> Basis {
         let begin = if alone { self.passes.last() } else { self.passes.first() };
         let of_uid = |shown: &&(String, u64)| shown.0 == uid;
         let (before, since) = self.by_watches.split_at(begin.copied().unwrap_or_default());
         let oldest = before.iter().rfind(of_uid).or_else(|| since.iter().find(of_uid));
-        let holds = |(time, of, _): &&(Instant, String, u64)| of == uid && time.elapsed() < ANSWER_HOLDS;
+        let holds = |(time, of, _): &&(Instant, String, u64)| of == uid && time.elapsed() < ANSWER_VALIDITY;
         let read = self.by_reads.iter().filter(holds).map(|(_, _, revision)| *revision).collect();
         Basis { oldest: oldest.map(|(_, revision)| *revision), read }
     }
 }
 
-/// What the plans of all lives rest on.
+/// What the plans of all lives are based on.
 pub struct Bases {
     /// Whether there is one BulkUpdate only.
     alone: bool,
-    /// By the uids of the BulkUpdate and of the object: one for each time when it was sent.
+    /// By the uids of the BulkUpdate and of the object: one for each status sent.
     bases: Mutex<HashMap<(String, String), Vec<Basis>>>,
 }
 
@@ -102,7 +102,7 @@ impl Bases {
         }
     }
 
-    /// Those on which what is said of an object may rest.
+    /// The versions that the status of an object may be based on.
     pub fn of(&self, bulk_update: &str, uid: &str) -> Vec<Basis> {
         let key = (bulk_update.to_owned(), uid.to_owned());
         self.bases.lock().unwrap().get(&key).cloned().unwrap_or_default()

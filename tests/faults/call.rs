@@ -1,4 +1,4 @@
-//! What the operator asks of the API server.
+//! What the operator requests from the API server.
 
 use std::fmt;
 
@@ -30,10 +30,10 @@ impl Resource {
         Self::Leases,
     ];
 
-    /// What is watched whatever the operator's settings are.
+    /// Watched with any settings.
     pub const WORK: [Self; 4] = [Self::Executions, Self::Deployments, Self::BulkUpdates, Self::ConfigMaps];
 
-    /// What is watched besides if the admission policy is required.
+    /// Watched in addition if the admission policy is required.
     pub const GUARDS: [Self; 2] = [Self::Policies, Self::Bindings];
 
     /// In the names of plans.
@@ -81,11 +81,11 @@ pub enum Call {
     Event,
     ReadLease,
     CreateLease,
-    /// The update of the Lease: a renewal, a takeover, a release.
+    /// The update of the Lease: renewal, takeover or release.
     RenewLease,
-    /// What a replica asks at its start: what is served, and what it may do.
+    /// Preflight requests of a replica: discovery and its permissions.
     Preflight,
-    /// What the operator has no business to ask.
+    /// Anything that the operator should never request.
     Unknown,
 }
 
@@ -142,7 +142,7 @@ impl Call {
         matches!(self, Self::Stop | Self::Delete)
     }
 
-    /// Whether its answer goes on for ever.
+    /// Whether its answer is an endless stream.
     pub const fn is_watch(self) -> bool {
         matches!(self, Self::Watch(_))
     }
@@ -159,7 +159,7 @@ impl Call {
         )
     }
 
-    /// Whether a replica sends it that has nothing to do: it asks who leads, and looks whether all is there.
+    /// Whether an idle replica sends it: leader election and preflight checks.
     pub const fn is_in_the_background(self) -> bool {
         self.is_about_the_lease() || matches!(self, Self::Preflight)
     }

@@ -18,45 +18,45 @@ use kube::{
     api::{ApiResource, DeleteParams, PostParams},
 };
 use serde_json::{Value, json};
+use support::{World, audit, control_plane::ControlPlane, policy_in_force, until};
 
 use crate::{
     fault::{Call, Change, Resource},
     guards,
     history::{Followed, History},
     plan::Plan,
-    support::{World, audit, control_plane::ControlPlane, policy_in_force, until},
 };
 
-/// What keeps an object that somebody has deleted.
+/// The finalizer that keeps an object that somebody has deleted.
 pub const FINALIZER: &str = "example.com/keep";
 
-/// How long a replica may take to be through once it leads.
-const TO_BE_THROUGH: Duration = Duration::from_secs(2);
+/// How long a replica may take to finish its work once it leads.
+const TO_FINISH: Duration = Duration::from_secs(2);
 
 /// The name of the Lease.
 pub const LEASE: &str = "ai-api-operator";
 
 pub struct Cluster {
     pub world: World,
-    /// The observer's watches of the Lease and of what checks authors, where what is shipped runs.
+    /// The observer's watches of the Lease and of the admission policy and its binding, where the shipped setup runs.
     pub shipped: Option<Arc<History>>,
     /// The name of the admission policy and its binding.
     pub policy: String,
     pub history: Arc<History>,
-    /// A revision in which there was no target.
+    /// A revision at which there was no target.
     pub empty_at: String,
     operators_client: Client,
     /// When the flag was switched off or the BulkUpdate deleted.
-    called_off: Mutex<Option<Timestamp>>,
+    cancelled: Mutex<Option<Timestamp>>,
     /// The objects that others have deleted, by uid.
     deleted: Mutex<Vec<String>>,
-    /// How many BulkUpdates others have deleted and made anew.
-    pub made_anew: AtomicUsize,
+    /// How many BulkUpdates others have deleted and created again.
+    pub recreated: AtomicUsize,
 }
 
 impl Cluster {
-    /// A namespace with the shipped RBAC in force, and the flag on. Where what is shipped runs, the targets and BulkUpdates are
-    /// in another one.
+    /// A namespace with the shipped RBAC in force, and the flag on. With the shipped setup, targets and BulkUpdates are
+    /// in another namespace.
     pub async fn new(name: &str, plan: &Plan) -> Arc<Self> {
         let policy = plan.own_policy.clone().unwrap_or_else(|| guards::POLICY.to_owned());
         let world = if plan.shipped {
@@ -65,7 +65,7 @@ impl Cluster {
             World::new(name).await
         };
         if plan.own_policy.is_some() {
-            guards::let_see(&world, &policy).await;
+            guards::allow_own_policy(&world, &policy).await;
         }
         let review = json!({"spec": {"user": world.operator.user, "resourceAttributes":
             {"namespace": world.namespace, "verb": "list", "group": "aiapi.dev", "resource": "executions"}}});
@@ -93,8 +93,9 @@ impl Cluster {
         } else {
             None
         };
-        let operators_client = client::connect(operators_config(&world.operator.kubeconfig())).unwrap();
-        let (called_off, deleted) = Default::default();
+        let operators_client =
+            client::find_cluster(Some(&world.operator.kubeconfig()), None).unwrap().client().unwrap();
+        let (cancelled, deleted) = Default::default();
         Arc::new(Self {
             world,
             shipped,
@@ -102,9 +103,9 @@ impl Cluster {
             history,
             empty_at,
             operators_client,
-            called_off,
+            cancelled,
             deleted,
-            made_anew: AtomicUsize::new(0),
+            recreated: AtomicUsize::new(0),
         })
     }
 
@@ -112,7 +113,7 @@ impl Cluster {
         operators_config(&self.world.operator.kubeconfig())
     }
 
-    /// A client with the operator's rights, that lives on when it dies.
+    /// A client with the operator's rights that outlives the operator.
     pub fn operators_client(&self) -> Client {
         self.operators_client.clone()
     }
@@ -121,19 +122,19 @@ impl Cluster {
         ControlPlane::get().tail(&self.world.operator.user)
     }
 
-    pub fn called_off(&self) -> Option<Timestamp> {
-        *self.called_off.lock().unwrap()
+    pub fn cancelled(&self) -> Option<Timestamp> {
+        *self.cancelled.lock().unwrap()
     }
 
-    fn call_off(&self) {
-        self.called_off.lock().unwrap().get_or_insert_with(Timestamp::now);
+    fn cancel(&self) {
+        self.cancelled.lock().unwrap().get_or_insert_with(Timestamp::now);
     }
 
     pub fn others_deleted(&self) -> Vec<String> {
         self.deleted.lock().unwrap().clone()
     }
 
-    /// Has something done, and gives back the revision from which on a watch of `resource` tells of it.
+    /// Does something; returns the revision from which a watch of `resource` shows it.
     pub async fn interrupt(&self, change: Change, resource: Resource, call: Call, path: &str) -> u64 {
         self.change(change, call, path).await;
         if resource == Resource::ConfigMaps {
@@ -147,10 +148,10 @@ impl Cluster {
 
     pub async fn switch_off(&self) {
         self.world.flag(Some("{}")).await;
-        self.call_off();
+        self.cancel();
     }
 
-    /// Takes back the rights that every request would be checked against.
+    /// Removes the bindings that every request would be checked against.
     pub async fn leave(&self) {
         let bindings: Api<ClusterRoleBinding> = Api::all(self.world.client.clone());
         for of in ["", "-admission"] {
@@ -162,7 +163,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until the observer has seen all that has happened so far. The operator must not run any more.
+    /// Waits until the observer has seen everything so far. The operator must not be running any more.
     pub async fn observed(&self) {
         for kind in Kind::ALL {
             self.world.target(kind, "observer-end", json!({}), json!({})).await;
@@ -179,7 +180,7 @@ impl Cluster {
             plurals.len() == 3
         };
         let seen = growth.wait_for(all);
-        tokio::time::timeout(crate::support::DEADLINE, seen).await.unwrap().unwrap();
+        tokio::time::timeout(support::DEADLINE, seen).await.unwrap().unwrap();
     }
 }
 

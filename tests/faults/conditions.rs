@@ -1,4 +1,4 @@
-//! Whether the conditions of a status say what its items say, and whether what it waits for or was rejected for was so.
+//! Checks that the conditions of a status match its items, and that what it waits for or was rejected for was true.
 
 use std::collections::HashMap;
 
@@ -10,15 +10,15 @@ use crate::{
     judge::{Bulk, Case},
 };
 
-/// How long it takes from the plan to the first report.
-const TO_THE_NEXT_REPORT: SignedDuration = SignedDuration::from_millis(1500);
+/// The time between the plan and the first report.
+const REPORT_DELAY: SignedDuration = SignedDuration::from_millis(1500);
 
-/// How long it may take from the API server to the observer.
-const TO_THE_OBSERVER: SignedDuration = SignedDuration::from_millis(500);
+/// The delay between the API server and the observer.
+const OBSERVER_DELAY: SignedDuration = SignedDuration::from_millis(500);
 
-/// What any conditions of this BulkUpdate said that was not so.
+/// All conditions of this BulkUpdate that were not true.
 pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     let mut since = HashMap::new();
     for (revision, _, version) in &bulk.versions {
         let status = version.status.clone().unwrap_or_default();
@@ -28,35 +28,35 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
         let found = words(&status);
         if let Some(expected) = expected(case, version, &status) {
             if found != expected {
-                wrong.push(format!("at {revision} it says {found:?}, which should be {expected:?}"));
+                violations.push(format!("at {revision} it says {found:?}, which should be {expected:?}"));
             }
         } else {
-            wrong.push(format!("at {revision} it says {found:?}, and it is not so"));
+            violations.push(format!("at {revision} it says {found:?}, which is not true"));
         }
         for condition in &status.conditions {
             let (is, when) = (condition.status.clone(), condition.last_transition_time.clone());
             let before = since.insert(condition.type_.clone(), (is.clone(), when.clone()));
             if before.is_some_and(|(was, then)| was == is && then != when) {
-                wrong.push(format!("at {revision} {} has changed its time alone", condition.type_));
+                violations.push(format!("at {revision} {} has changed only its time", condition.type_));
             }
         }
         since.retain(|type_, _| status.condition(type_).is_some());
     }
-    wrong.extend(unexplained(case, bulk));
-    wrong
+    violations.extend(unexplained(case, bulk));
+    violations
 }
 
-/// While something stands in the way for longer than it takes to the next report, the message says what; and it does not
-/// say so before.
+/// While something is blocked for longer than the interval between reports, the message names the cause, and not before
+/// it occurs.
 fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
     let aside = |place: &Place| matches!(place, Place::Nth(call, _) | Place::InTheMiddle(call) if call.is_in_the_background());
-    let mut lasting = case.plan.strikes.iter().filter(|strike| strike.lasts != Lasts::Once);
-    let strike = lasting.find(|strike| !aside(&strike.place));
-    if strike.is_none() && !case.plan.is_in_peace() {
+    let mut lasting = case.plan.injections.iter().filter(|injection| injection.lasts != Lasts::Once);
+    let injection = lasting.find(|injection| !aside(&injection.place));
+    if injection.is_none() && !case.plan.is_undisturbed() {
         return None;
     }
     let seen = |revision| case.versions.iter().find(|v| v.revision == revision).map(|v| v.seen);
-    let told: Vec<_> = bulk
+    let reports: Vec<_> = bulk
         .versions
         .iter()
         .filter_map(|(revision, _, version)| {
@@ -66,24 +66,25 @@ fn unexplained(case: &Case<'_>, bulk: &Bulk) -> Option<String> {
         })
         .collect();
     let before = |time: Timestamp| case.lasted.is_none_or(|[began, _]| time < began);
-    if let Some((_, message, _)) = told.iter().find(|(time, m, _)| before(*time) && m.contains("waiting:")) {
-        return Some(format!("nothing stood in the way, and it says: {message}"));
+    if let Some((_, message, _)) = reports.iter().find(|(time, m, _)| before(*time) && m.contains("waiting:"))
+    {
+        return Some(format!("nothing was blocked, and it says: {message}"));
     }
-    let ([began, ended], strike) = case.lasted.zip(strike)?;
-    // What can't be written can't tell.
-    let can_tell = !matches!(strike.place, Place::Nth(Call::Record, _));
-    let why = match strike.fault {
+    let ([began, ended], injection) = case.lasted.zip(injection)?;
+    // A status that cannot be written cannot report anything.
+    let can_report = !matches!(injection.place, Place::Nth(Call::Record, _));
+    let why = match injection.fault {
         Fault::Answer { code, .. } if code != 409 => format!("made up: {code}"),
         _ => String::new(),
     };
     let says = |(time, message, planned): &(Timestamp, String, bool)| {
         began <= *time
-            && *time <= ended + TO_THE_OBSERVER
+            && *time <= ended + OBSERVER_DELAY
             && (!planned || message.contains("waiting:"))
             && message.contains(&why)
     };
-    (can_tell && ended.duration_since(began) > TO_THE_NEXT_REPORT && !told.iter().any(says))
-        .then(|| format!("from {began} to {ended} it did not say what it waits for: {told:?}"))
+    (can_report && ended.duration_since(began) > REPORT_DELAY && !reports.iter().any(says))
+        .then(|| format!("from {began} to {ended} the status did not say what it waits for: {reports:?}"))
 }
 
 /// `Ready=False Applying`, and so on.
@@ -91,7 +92,7 @@ fn words(status: &BulkUpdateStatus) -> Vec<String> {
     status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
 }
 
-/// What the conditions have to be; nothing if what they are can't be.
+/// The expected conditions; none if the present ones are impossible.
 fn expected(case: &Case<'_>, bulk: &BulkUpdate, status: &BulkUpdateStatus) -> Option<Vec<String>> {
     let over = status.completion_time.is_some();
     let ready = &status.condition("Ready")?.reason;
@@ -138,20 +139,20 @@ fn counted(status: &BulkUpdateStatus) -> Summary {
     summary
 }
 
-/// The flag is always well-formed here, and there is always time to begin, unless the operator can't see anything until
+/// The flag is always well-formed here, and there is always time to begin, unless the operator sees nothing until
 /// `notAfter` has passed.
 fn may_be_rejected(case: &Case<'_>, reason: &str) -> bool {
     match reason {
         "BulkUpdatesDisabled" => case.plan.switches_off(),
-        // Whether that is so of this one, `authors` looks.
+        // `authors` checks whether that is true.
         "NotAuthorized" => case.plan.guard.is_some(),
-        "DeadlineExceeded" => case.plan.scenario.name == "not-after" && !case.plan.is_in_peace(),
+        "DeadlineExceeded" => case.plan.scenario.name == "not-after" && !case.plan.is_undisturbed(),
         _ => false,
     }
 }
 
 fn may_wait(case: &Case<'_>, reason: &str) -> bool {
-    let struck = |place: &Place, calls: &[Call]| match place {
+    let affects = |place: &Place, calls: &[Call]| match place {
         Place::Nth(call, _) => calls.contains(call),
         Place::Write(_) | Place::InTheMiddle(_) => false,
     };
@@ -167,6 +168,6 @@ fn may_wait(case: &Case<'_>, reason: &str) -> bool {
     };
     calls.extend(watched.iter().copied().flat_map(of));
     case.plan.guard.is_some_and(|_| reason == "Waiting")
-        || case.plan.strikes.iter().any(|strike| struck(&strike.place, &calls))
+        || case.plan.injections.iter().any(|injection| affects(&injection.place, &calls))
         || case.plan.view.is_some_and(|(_, resource)| watched.contains(&resource))
 }

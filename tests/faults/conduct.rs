@@ -1,5 +1,5 @@
-//! What must not be sent, judged on the wire at the moment when it is sent: afterwards nobody could tell what the
-//! operator knew by then.
+//! What must not be sent, judged on the wire when it is sent: afterwards it is unknown what the operator knew at that
+//! time.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,31 +18,31 @@ use crate::{
 /// The conduct of one operator over all its lives.
 pub struct Conduct {
     inner: Mutex<Inner>,
-    /// The targets that a read has shown (or shown not to be there), one after the other.
+    /// The targets that a read has shown (or shown to be missing), in order.
     looked_at: watch::Sender<Vec<String>>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// Whether there is one BulkUpdate only, so that who writes again is who wrote before.
+    /// Whether there is only one BulkUpdate, so that consecutive writes come from the same one.
     alone: bool,
-    /// The objects of which it can't know whether the last write to them was carried out.
+    /// The objects for which it cannot know whether the last write was carried out.
     open: HashSet<String>,
     /// The objects that it has to read because a write met a conflict.
     conflicts: HashSet<String>,
-    /// Until when the server has asked a life to wait.
+    /// The time until which the server has asked a life to wait.
     not_before: HashMap<(usize, Call, String), Instant>,
-    called_off: bool,
-    /// Only this kind is.
-    called_off_for: Option<Resource>,
-    wrong: Vec<String>,
+    cancelled: bool,
+    /// Applies to this kind only.
+    cancelled_for: Option<Resource>,
+    violations: Vec<String>,
 }
 
 impl Conduct {
     pub fn of(plan: &Plan) -> Arc<Self> {
         let one_kind = plan.switches_off() && !plan.switches_off_for(Kind::Execution);
-        let called_off_for = one_kind.then_some(Resource::Deployments);
-        let inner = Inner { alone: plan.is_alone(), called_off_for, ..Inner::default() };
+        let cancelled_for = one_kind.then_some(Resource::Deployments);
+        let inner = Inner { alone: plan.is_alone(), cancelled_for, ..Inner::default() };
         Arc::new(Self { inner: Mutex::new(inner), looked_at: watch::Sender::default() })
     }
 
@@ -50,43 +50,43 @@ impl Conduct {
     pub fn asks(&self, life: usize, call: Call, path: &str) {
         let mut inner = self.inner.lock().unwrap();
         if call == Call::Unknown {
-            inner.wrong.push(format!("a request that it has no business to send: {path}"));
+            inner.violations.push(format!("a request that the operator must not send: {path}"));
         }
         let early =
             inner.not_before.remove(&(life, call, path.to_owned())).is_some_and(|time| Instant::now() < time);
-        // Each BulkUpdate waits for itself; what they share is the reading of the flag.
+        // Each BulkUpdate waits for itself; they share only the reading of the flag.
         if early && (inner.alone || call == Call::ReadFlag) {
-            inner.wrong.push(format!("{call} of {path} before the time that Retry-After says"));
+            inner.violations.push(format!("{call} of {path} before the time that Retry-After says"));
         }
         match call {
             Call::Stop | Call::Delete => {
                 if inner.alone && inner.open.contains(path) {
-                    inner.wrong.push(format!(
-                        "{call} of {path} again, and the outcome of the last one was not looked up"
+                    inner.violations.push(format!(
+                        "{call} of {path} again, without reading the object after a lost answer"
                     ));
                 }
                 if inner.alone && inner.conflicts.contains(path) {
-                    inner.wrong.push(format!("{call} of {path} again after a conflict, without a look"));
+                    inner
+                        .violations
+                        .push(format!("{call} of {path} again after a conflict, without reading the object"));
                 }
                 let other = |kind: Resource| path.rsplit('/').nth(1) != Some(kind.word());
-                if inner.called_off && !inner.called_off_for.is_some_and(other) {
-                    inner
-                        .wrong
-                        .push(format!("{call} of {path}, and it had been seen that it was called off"));
+                if inner.cancelled && !inner.cancelled_for.is_some_and(other) {
+                    inner.violations.push(format!("{call} of {path} after the cancellation had been seen"));
                 }
             }
             _ => {}
         }
     }
 
-    /// A fault strikes one of its requests.
-    pub fn is_struck(&self, life: usize, call: Call, path: &str, fault: Fault) {
+    /// A fault hits one of its requests.
+    pub fn on_fault(&self, life: usize, call: Call, path: &str, fault: Fault) {
         let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && fault.leaves_the_outcome_open() {
             inner.open.insert(path.to_owned());
         }
-        // kube's watcher has a back-off of its own, and does not see the header. Each event is sent once. The Lease would be lost
-        // by waiting.
+        // kube's watcher has its own back-off and ignores the header. Events are sent once. Waiting would lose the
+        // Lease.
         let heedless =
             matches!(call, Call::List(_) | Call::Watch(_) | Call::Event) || call.is_in_the_background();
         if let Fault::Answer { retry_after: Some(seconds), .. } = fault
@@ -97,8 +97,8 @@ impl Conduct {
         }
     }
 
-    /// It is given an answer.
-    pub fn is_told(&self, call: Call, path: &str, code: u16) {
+    /// It gets an answer.
+    pub fn on_answer(&self, call: Call, path: &str, code: u16) {
         let mut inner = self.inner.lock().unwrap();
         if matches!(call, Call::Stop | Call::Delete) && code == 409 {
             inner.conflicts.insert(path.to_owned());
@@ -108,10 +108,10 @@ impl Conduct {
             inner.conflicts.remove(path);
             self.looked_at.send_modify(|looked_at| looked_at.push(path.to_owned()));
         }
-        inner.called_off |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
+        inner.cancelled |= inner.alone && matches!(call, Call::ReadBulkUpdate | Call::Record) && code == 404;
     }
 
-    /// Waits until it has looked at the target, however often it had before.
+    /// Waits until it has read the target, in addition to earlier reads.
     pub async fn looks_again_at(&self, path: &str) {
         let count = |looked_at: &Vec<String>| looked_at.iter().filter(|p| *p == path).count();
         let mut looked_at = self.looked_at.subscribe();
@@ -120,14 +120,14 @@ impl Conduct {
         let _ = looked_at.wait_for(|now| count(now) > before).await;
     }
 
-    /// It has seen that nothing more is to be written, in what `resource` says; the BulkUpdate that is gone is the only one,
-    /// or the others go on.
-    pub fn sees_that_it_is_called_off(&self, resource: Resource) {
+    /// It has seen that nothing more may be written because of `resource`: the only BulkUpdate is gone, or the flag is
+    /// off. With several BulkUpdates, the others go on.
+    pub fn on_cancellation(&self, resource: Resource) {
         let mut inner = self.inner.lock().unwrap();
-        inner.called_off |= inner.alone || resource != Resource::BulkUpdates;
+        inner.cancelled |= inner.alone || resource != Resource::BulkUpdates;
     }
 
-    pub fn wrong(&self) -> Vec<String> {
-        self.inner.lock().unwrap().wrong.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.inner.lock().unwrap().violations.clone()
     }
 }

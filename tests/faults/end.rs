@@ -1,47 +1,47 @@
-//! Whether what has to end has ended: nothing is done after the end, after a deadline, or long after the flag was switched off.
+//! Checks that work ends: nothing is done after the end, after a deadline, or long after the flag was switched off.
 
 use ai_api_operator::api::{BulkUpdateStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use support::audit::Request;
 
 use crate::{
     fault::{Change, Resource},
     history::Version,
     judge::{Bulk, Case, kind_of, verb_of},
-    support::audit::Request,
 };
 
-/// How long after it was called off a write may still come in: the reading of the flag may be a second old.
+/// How late a write may arrive after cancellation: the reading of the flag may be a second old.
 const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
 
-/// How long after the observer the operator may see something.
-const SEEN_BY_THE_OPERATOR: SignedDuration = SignedDuration::from_millis(800);
+/// How much later than the observer the operator may see something.
+const OPERATOR_DELAY: SignedDuration = SignedDuration::from_millis(800);
 
-/// How long a request may be on its way.
-const ON_ITS_WAY: SignedDuration = SignedDuration::from_millis(700);
+/// How long a request may be in transit.
+const IN_TRANSIT: SignedDuration = SignedDuration::from_millis(700);
 
-/// What was done that should not have been done any more.
+/// Everything that was done too late.
 pub fn of(case: &Case<'_>, bulks: &[Bulk]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    // One that the harness sends late tells nothing about when it was sent.
+    let mut violations = Vec::new();
+    // For a request that the harness delays, the time of arrival says nothing about when it was sent.
     if !case.plan.has_late_request() {
-        wrong.extend(called_off(case));
+        violations.extend(cancelled(case));
         for bulk in bulks {
-            wrong.extend(written_too_late(case, bulk, bulks.len() == 1));
+            violations.extend(written_too_late(case, bulk, bulks.len() == 1));
         }
     }
     for bulk in bulks {
-        wrong.extend(told_after_the_end(case, bulk));
+        violations.extend(changes_after_end(case, bulk));
     }
-    wrong
+    violations
 }
 
 fn received(request: &Request) -> Timestamp {
     request.received.parse().unwrap()
 }
 
-fn called_off(case: &Case<'_>) -> Vec<String> {
-    let Some(time) = case.called_off else { return Vec::new() };
-    // Only the flag is looked at again; that a BulkUpdate is deleted has to be seen.
+fn cancelled(case: &Case<'_>) -> Vec<String> {
+    let Some(time) = case.cancelled else { return Vec::new() };
+    // Only the flag is read again; the deletion of a BulkUpdate has to be seen in a watch.
     if !case.plan.switches_off() && case.plan.hides_what_happens_in_the_middle() {
         return Vec::new();
     }
@@ -49,7 +49,7 @@ fn called_off(case: &Case<'_>) -> Vec<String> {
     let off = |r: &&Request| whole || case.plan.switches_off_for(kind_of(&r.resource));
     let writes = case.requests.iter().filter(|r| r.is_target_write()).filter(off);
     let late = writes.filter(|r| received(r) > time + EMERGENCY_STOP);
-    late.map(|r| format!("{:?} of {} at {}, called off at {time}", verb_of(r), r.name, r.received)).collect()
+    late.map(|r| format!("{:?} of {} at {}, cancelled at {time}", verb_of(r), r.name, r.received)).collect()
 }
 
 /// From when on nothing may be written for a BulkUpdate, and why.
@@ -58,23 +58,23 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     let (_, status) = bulk.last();
     let mut ends = Vec::new();
     if let (Some(seconds), Some(start)) = (spec.active_deadline_seconds, &status.start_time) {
-        // The start on record may be two seconds early: it has whole seconds, and so has the clock.
+        // The recorded start may be two seconds early: it has whole seconds, and so has the clock.
         ends.push((start.0 + SignedDuration::from_secs(i64::from(seconds) + 2), "activeDeadlineSeconds"));
     }
     if let Some(time) = &spec.not_after {
         ends.push((time.0, "notAfter"));
     }
-    // Its deletion has to be seen.
+    // Its deletion has to be seen in a watch.
     let watched = case.plan.view.is_none_or(|(_, resource)| resource != Resource::BulkUpdates);
     let goes = |v: &&Version| v.uid == bulk.uid && (v.deleted || v.terminating());
     if let Some(gone) = case.versions.iter().find(goes).filter(|_| watched) {
-        ends.push((gone.seen + SEEN_BY_THE_OPERATOR, "its deletion"));
+        ends.push((gone.seen + OPERATOR_DELAY, "its deletion"));
     }
     let sets_the_end = |r: &&Request| {
         let guard = r.guard().and_then(|guard| guard.parse().ok());
-        // Another one may have the name.
-        let stood = bulk.versions.iter().any(|(revision, ..)| Some(*revision) == guard);
-        let of_this = r.is_record() && stood;
+        // Another object may have the name.
+        let guarded = bulk.versions.iter().any(|(revision, ..)| Some(*revision) == guard);
+        let of_this = r.is_record() && guarded;
         let over = r.body.pointer("/status/completionTime").is_some_and(|time| !time.is_null());
         of_this && over && r.succeeded()
     };
@@ -84,26 +84,31 @@ fn ends(case: &Case<'_>, bulk: &Bulk) -> Vec<(Timestamp, &'static str)> {
     ends
 }
 
-/// Writes to targets after a deadline or the end, whatever became of them.
+/// Writes to targets after a deadline or the end, whatever the answer.
 fn written_too_late(case: &Case<'_>, bulk: &Bulk, alone: bool) -> Vec<String> {
     let for_it = |r: &&Request| {
         let by = r.body.pointer("/status/stopRequest/uid").and_then(|uid| uid.as_str());
         r.is_target_write() && by.map_or(alone && verb_of(r) == TargetStatus::Deleted, |uid| uid == bulk.uid)
     };
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (end, what) in ends(case, bulk) {
-        for r in case.requests.iter().filter(for_it).filter(|r| received(r) > end + ON_ITS_WAY) {
-            wrong.push(format!("{:?} of {} at {}, after {what} at {end}", verb_of(r), r.name, r.received));
+        for r in case.requests.iter().filter(for_it).filter(|r| received(r) > end + IN_TRANSIT) {
+            violations.push(format!(
+                "{:?} of {} at {}, after {what} at {end}",
+                verb_of(r),
+                r.name,
+                r.received
+            ));
         }
     }
-    wrong
+    violations
 }
 
-/// The status of what is over stays as it is, but for the generation.
-fn told_after_the_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// The status of a finished BulkUpdate does not change, except for the generation.
+fn changes_after_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
+    let mut violations = Vec::new();
     let Some(end) = bulk.end().filter(|_| !case.plan.changes().any(|c| c == Change::WidenStatus)) else {
-        return wrong;
+        return violations;
     };
     let still = |status: &BulkUpdateStatus| {
         let mut status = status.clone();
@@ -115,15 +120,15 @@ fn told_after_the_end(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let ended = at_end.2.status.clone().unwrap_or_default();
     for (revision, _, later) in bulk.versions.iter().filter(|(r, ..)| *r > end) {
         if still(&later.status.clone().unwrap_or_default()) != still(&ended) {
-            wrong.push(format!("the status changed after the end, at {revision}"));
+            violations.push(format!("the status changed after the end, at {revision}"));
         }
     }
     for item in Kind::ALL.into_iter().flat_map(|kind| ended.items(kind)) {
         let open = [Some(Reason::OutcomeUnknown), Some(Reason::NotSettledInTime)].contains(&item.reason);
         let mut stopped = case.versions.iter().filter(|v| *v.name == *item.id && v.stopped_by() == bulk.uid);
         if !open && stopped.next().is_some_and(|first| first.revision > end) {
-            wrong.push(format!("{} was stopped after the end", item.id));
+            violations.push(format!("{} was stopped after the end", item.id));
         }
     }
-    wrong
+    violations
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, and where. Every plan's name is made of these names.
+//! What can go wrong, and where. The names of the plans consist of these names.
 
 use std::fmt;
 
@@ -9,24 +9,24 @@ pub use crate::call::{Call, Resource};
 pub enum Moment {
     /// Before the request is sent.
     Before,
-    /// After the server has carried it out, before the answer.
+    /// After the server has committed it, before the answer.
     Committed,
     /// After the answer, before the next request.
     Answered,
-    /// Before the answer; and the server carries the request out only after the next life has looked at the same object.
+    /// Before the answer; the server commits the request only after the next life has looked at the same object.
     Overtaken,
 }
 
-/// When a request is carried out after all that was answered 504 long ago.
+/// When a request that was answered 504 is carried out after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
     /// After the operator's next request about the same object was answered.
     OneRequest,
-    /// After the one that follows.
+    /// After the request that follows that one.
     TwoRequests,
     /// After the operator has recorded something else, or a second has passed.
     Recorded,
-    /// After all is over.
+    /// After everything has finished.
     TwentySeconds,
 }
 
@@ -41,13 +41,13 @@ pub enum Change {
     State(&'static str),
     AskToStop,
     Delete,
-    /// Deleted, and made anew under the same name, in the same state.
+    /// Deleted, and created again under the same name in the same state.
     Recreate,
     Finalize,
     /// Deleted, but kept by a finalizer.
     Terminate,
     DeleteBulkUpdate,
-    /// Deleted, and made anew under the same name.
+    /// Deleted, and created again under the same name.
     RecreateBulkUpdate,
     /// Deleted, but kept by somebody's finalizer.
     KeepBulkUpdate,
@@ -58,25 +58,25 @@ pub enum Change {
     FlagOff,
     /// The flag is switched off for one of the kinds.
     DeploymentsOff,
-    /// Somebody who is no replica has the Lease from now on.
+    /// Somebody who is not a replica takes the Lease.
     TakeLease,
-    /// The Lease is held by nobody.
+    /// The Lease has no holder.
     FreeLease,
     DeleteLease,
     /// The admission policy, or its binding, changes.
     Guard(Guard),
 }
 
-/// What somebody does to the admission policy or to its binding.
+/// What somebody does to the admission policy or its binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// It is deleted.
     Gone(Resource),
-    /// It is deleted, and made again.
+    /// It is deleted and created again.
     Renewed(Resource),
     /// It checks nobody, or only warns.
     Weak(Resource),
-    /// It checks nobody for a moment, and then is again as it was.
+    /// It checks nobody for a moment, and is then restored.
     WeakForAMoment(Resource),
 }
 
@@ -87,13 +87,13 @@ impl Guard {
         }
     }
 
-    /// Whether authors are checked again, once it is done.
-    pub const fn is_put_back(self) -> bool {
+    /// Whether authors are checked again afterwards.
+    pub const fn is_restored(self) -> bool {
         matches!(self, Self::Renewed(_) | Self::WeakForAMoment(_))
     }
 }
 
-/// What becomes of one request.
+/// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Crash(Moment),
@@ -112,10 +112,10 @@ pub enum Fault {
     },
     /// Half an answer.
     CutShort,
-    /// Somebody else is quicker: between what the operator read and this request.
+    /// Somebody else is faster: between what the operator read and this request.
     Race(Change),
-    /// The process is held before the request leaves, or when it has been answered, until another leads and has had time to
-    /// do the work.
+    /// The process is held before the request leaves, or when it has been answered, until another replica leads and has
+    /// had time to do the work.
     Pause(Moment),
 }
 
@@ -130,7 +130,7 @@ impl Fault {
         }
     }
 
-    /// Whether the process ends by it.
+    /// Whether it ends the process.
     pub const fn ends_a_life(self) -> bool {
         matches!(self, Self::Crash(_) | Self::Sigterm | Self::Pause(_))
     }
@@ -168,12 +168,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Which request it is that a fault strikes, counted in one life of the operator.
+/// Which request a fault hits, counted within one life of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The n-th of a kind, from 1.
     Nth(Call, usize),
-    /// The n-th write, of whatever kind, from 1.
+    /// The n-th write of any kind, from 1.
     Write(usize),
     /// The first of a kind after the first write to a target.
     InTheMiddle(Call),
@@ -191,21 +191,21 @@ impl fmt::Display for Place {
 
 /// One fault at one place, in one life of the operator (the first is 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strike {
+pub struct Injection {
     pub life: usize,
     pub place: Place,
     pub fault: Fault,
     pub lasts: Lasts,
 }
 
-impl Strike {
+impl Injection {
     /// One request of the first life.
     pub const fn once(place: Place, fault: Fault) -> Self {
         Self { life: 0, place, fault, lasts: Lasts::Once }
     }
 }
 
-impl fmt::Display for Strike {
+impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.fault)?;
         match self.lasts {
@@ -217,7 +217,7 @@ impl fmt::Display for Strike {
     }
 }
 
-/// How long a fault goes on, from the request at its place on, at requests of the same kind.
+/// How long a fault lasts, from the request at its place on, for requests of the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lasts {
     Once,
@@ -228,7 +228,7 @@ pub enum Lasts {
 }
 
 impl Lasts {
-    /// How many requests it strikes, or it has not lasted.
+    /// How many requests it must hit at least.
     pub const fn at_least(self) -> usize {
         match self {
             Self::Once => 1,
@@ -238,29 +238,29 @@ impl Lasts {
     }
 }
 
-/// What a watch does while the fault is on.
+/// What a watch does while the fault is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// Holds events back.
+    /// Delays events.
     Hold,
     /// Passes on each event a third of a second late.
     Slow,
     /// Ends after each event.
     Close,
-    /// Says 410 in the place of an event, three times.
+    /// Sends 410 instead of an event, three times.
     Expire,
-    /// Says 410; the list that follows is one of the past, and its watch stands still.
+    /// Sends 410; the list that follows is an old one, and its watch makes no progress.
     Back,
-    /// As `Back`, from the middle of the work to a time when no target was there.
+    /// As `Back`, from the middle of the work to a time when no target existed.
     Forget,
-    /// Says 410 once a status of the BulkUpdate is on record; the list that follows shows it as it was made, and its watch
-    /// stands still.
+    /// Sends 410 once a status of the BulkUpdate is stored; the list that follows shows it as it was created, and its
+    /// watch makes no progress.
     Before,
-    /// Shows after each event the first one once more.
+    /// Shows the first event again after each event.
     Again,
-    /// Loses events, and then has to be begun anew.
+    /// Loses events, and has to be restarted then.
     Lose,
-    /// Says everything twice.
+    /// Sends everything twice.
     Twice,
 }
 

@@ -1,9 +1,10 @@
-//! Whether the judge would notice: histories made up by hand, with a lie in each, and what has to be said of it.
+//! Tests of the judge: handmade histories with one lie each, and what the judge has to say about it.
 
 use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
+use support::audit::Request;
 
 use crate::{
     authors,
@@ -16,11 +17,10 @@ use crate::{
     operator::TIMING,
     plan::Plan,
     scenario::SCENARIOS,
-    support::audit::Request,
     truth,
 };
 
-/// What may be wrong, and what comes of it.
+/// The problems found.
 type Judgement = fn() -> Result<(), Failed>;
 
 const JUDGEMENTS: [(&str, Judgement); 4] = [
@@ -38,12 +38,12 @@ fn expect(what: &str, is: bool, wanted: bool) -> Result<(), Failed> {
     if is == wanted { Ok(()) } else { Err(format!("{what}: {is}").into()) }
 }
 
-/// One that ran what is shipped, in peace.
+/// A plan of the shipped setup without faults.
 fn plan() -> Plan {
-    Plan { shipped: true, ..Plan::in_peace(&SCENARIOS[0]) }
+    Plan { shipped: true, ..Plan::without_faults(&SCENARIOS[0]) }
 }
 
-/// A moment, counted in milliseconds from an hour ago.
+/// A time, in milliseconds from an hour ago.
 fn at(millis: i64) -> Timestamp {
     let begin = Timestamp::from_second(1_900_000_000).unwrap();
     begin + SignedDuration::from_millis(millis)
@@ -76,8 +76,8 @@ fn in_state(revision: u64, state: &str) -> Version {
     version("executions", "stop-me", revision, 0, json!({"status": {"state": state}}))
 }
 
-/// A BulkUpdate as it was made, and with a status.
-#[allow(clippy::needless_pass_by_value, reason = "it is made on the spot")]
+/// A BulkUpdate as it was created, and with a status.
+#[allow(clippy::needless_pass_by_value, reason = "created in place")]
 fn bulk(revision: u64, millis: i64, status: Value) -> Version {
     let spec = json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED"}], "dryRun": true});
     let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "spec": spec, "status": status,
@@ -91,20 +91,20 @@ fn says(result: &str) -> Value {
         "summary": {"total": 1, "planned": 0, "eligible": 1, "scheduled": 0, "settled": 0, "refused": 0, "failed": 0}})
 }
 
-/// What was eligible until the operator was shown otherwise, and what was not any more when it began to look.
+/// Eligible until the operator was shown otherwise, and no longer eligible when it started its pass.
 fn plans_rest_on_what_was_shown() -> Result<(), Failed> {
     let plan = plan();
     for (result, word) in [(ItemResult::Planned, "Planned"), (ItemResult::Eligible, "Eligible")] {
         let (eligible, done) = (in_state(10, "RUNNING"), in_state(11, "COMPLETED"));
         let status = bulk(20, 0, says(word));
         for (shown, live, wanted) in [
-            // A watch that is behind, or held back.
+            // A watch that is behind, or delayed.
             (vec![&eligible], None, true),
-            // It had been told otherwise.
+            // It had been shown otherwise.
             (vec![&eligible, &done], None, false),
-            // A watch that is taken back in time.
+            // A watch that goes back in time.
             (vec![&done, &eligible], None, true),
-            // A live read that came before.
+            // An earlier live read.
             (vec![&done], Some(&eligible), true),
             // It was never shown.
             (vec![], None, false),
@@ -128,7 +128,7 @@ fn plans_rest_on_what_was_shown() -> Result<(), Failed> {
             let is = truth::claim_is_true(&case, &bulks[0], Kind::Execution, &item, status.revision);
             expect(&format!("{word} after {revisions:?}"), is, wanted)?;
         }
-        // Where no operator has said so, it has to have been so since the BulkUpdate was made.
+        // If it was not the operator that wrote it, it has to be true since the BulkUpdate was created.
         let bases = Bases::new(true);
         for (made, wanted) in [(10, true), (15, false)] {
             let mut case = Case::of(&plan, &bases, None);
@@ -137,7 +137,7 @@ fn plans_rest_on_what_was_shown() -> Result<(), Failed> {
             let bulks = case.bulk_updates();
             let item = status.bulk().status.unwrap().items(Kind::Execution)[0].clone();
             let is = truth::claim_is_true(&case, &bulks[0], Kind::Execution, &item, status.revision);
-            expect(&format!("{word}, said by somebody, made at {made}"), is, wanted)?;
+            expect(&format!("{word}, written by somebody else, created at {made}"), is, wanted)?;
         }
     }
     Ok(())
@@ -160,7 +160,7 @@ fn request(agent: &str, verb: &str, resource: &str, millis: i64) -> Request {
     }
 }
 
-/// Writes of one that leads, of one that never did, of one whose renewal is old, and of one whose Lease another has taken.
+/// Writes by a leader, by a replica that never led, by one whose last renewal is old, and by one whose Lease was taken.
 fn only_the_leader_writes() -> Result<(), Failed> {
     let plan = plan();
     let bases = Bases::new(true);
@@ -186,12 +186,12 @@ fn only_the_leader_writes() -> Result<(), Failed> {
     let bulk = request("life-1", "update", "bulkupdates", 300);
     expect("a status is a write", judged(bulk, None, false), false)?;
     let read = request("life-1", "get", "executions", 300);
-    expect("a read is none", judged(read, None, false), true)?;
+    expect("a read is not a write", judged(read, None, false), true)?;
     let case = Case::of(&plan, &bases, None);
     expect("nobody leads", leases::of(&case).is_empty(), false)
 }
 
-/// A policy that was there all the time, and one that was weak, missing, young or changed when the BulkUpdate was made.
+/// A policy that was always in force, and one that was weak, missing, young or changed when the BulkUpdate was created.
 fn nothing_is_planned_unchecked() -> Result<(), Failed> {
     let bases = Bases::new(true);
     let guard = |resource: Resource, revision, millis, rest| {
@@ -221,7 +221,7 @@ fn nothing_is_planned_unchecked() -> Result<(), Failed> {
             true,
         ),
         (
-            "it was put back afterwards",
+            "it was restored afterwards",
             vec![always, policy(10, 19_000, exempts), policy(16, 21_000, back)],
             false,
         ),
@@ -230,14 +230,14 @@ fn nothing_is_planned_unchecked() -> Result<(), Failed> {
         let mut case = Case::of(&plan, &bases, None);
         case.shipped = policies.into_iter().chain([binding.clone()]).collect();
         case.versions = vec![bulk(15, 20_000, Value::Null), bulk(20, 22_000, says("Eligible"))];
-        let wrong = authors::of(&case, &case.bulk_updates());
-        let planned_unchecked = wrong.iter().any(|problem| problem.contains("nobody had checked"));
-        expect(&format!("{what}: {wrong:?}"), planned_unchecked, !covers)?;
+        let violations = authors::of(&case, &case.bulk_updates());
+        let planned_unchecked = violations.iter().any(|problem| problem.contains("nobody had checked"));
+        expect(&format!("{what}: {violations:?}"), planned_unchecked, !covers)?;
     }
     Ok(())
 }
 
-/// A stop of which the audit log does not tell: then what rests on that log shows nothing.
+/// A stop that is missing from the audit log: then what is based on that log shows nothing.
 fn the_accounts_agree() -> Result<(), Failed> {
     let plan = plan();
     let bases = Bases::new(true);
@@ -250,6 +250,6 @@ fn the_accounts_agree() -> Result<(), Failed> {
         !case.accounts_agree().is_empty()
     };
     let sent = Request { name: "stop-me".into(), ..request("life-0", "patch", "executions", 0) };
-    expect("it tells", judged(vec![sent]), false)?;
-    expect("it does not", judged(Vec::new()), true)
+    expect("it is logged", judged(vec![sent]), false)?;
+    expect("it is not logged", judged(Vec::new()), true)
 }

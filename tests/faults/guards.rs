@@ -1,8 +1,8 @@
-//! What checks the authors of BulkUpdates: the shipped admission policy and its binding.
+//! The shipped admission policy and its binding, which check the authors of BulkUpdates.
 //!
-//! Plans run side by side on one API server, which has one policy of that name. A plan that changes it has one of its own,
-//! made when the program starts, for it has to have been in force for 10 s. On the wire its name is replaced by the shipped one,
-//! so that its operator takes it for that; all else about it is real.
+//! Plans run side by side on one API server, which has one policy of that name. A plan that changes it has a policy of
+//! its own, created when the program starts, because it has to be in force for 10 s. On the wire its name is replaced
+//! by the shipped one, so that its operator sees it as the shipped policy; everything else is real.
 
 use std::sync::LazyLock;
 
@@ -19,22 +19,20 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-
-use crate::{
-    fault::{Guard, Resource},
-    support::{
-        World,
-        control_plane::{ControlPlane, apply},
-    },
+use support::{
+    World,
+    control_plane::{ControlPlane, apply},
 };
 
-/// The shipped name, of both.
+use crate::fault::{Guard, Resource};
+
+/// The shipped name of both.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
 
-/// For how long both have to have been in force before a BulkUpdate is made; times have whole seconds.
+/// How long both have to be in force before a BulkUpdate is created; timestamps have whole seconds.
 pub const SPREADS: SignedDuration = SignedDuration::from_secs(10);
 
-/// What is shipped: the policy, then its binding.
+/// The shipped manifests: the policy, then its binding.
 static MANIFESTS: LazyLock<[Value; 2]> = LazyLock::new(|| {
     let base = ControlPlane::get().manifests("base");
     ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
@@ -53,7 +51,7 @@ fn api(client: &Client, resource: Resource) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &api_resource(resource))
 }
 
-/// Makes one of these, by the shipped manifest, under this name.
+/// Creates one of them from the shipped manifest, under this name.
 async fn put(client: &Client, name: &str, resource: Resource) {
     let mut manifest = MANIFESTS[usize::from(resource == Resource::Bindings)].clone();
     manifest["metadata"]["name"] = name.into();
@@ -63,15 +61,15 @@ async fn put(client: &Client, name: &str, resource: Resource) {
     apply(client, manifest).await;
 }
 
-/// Makes policies for plans that change theirs.
+/// Creates policies for plans that change theirs.
 pub async fn make(names: &[String]) {
     let client = ControlPlane::get().client().await;
     let each = names.iter().flat_map(|name| Resource::GUARDS.map(|resource| put(&client, name, resource)));
     join_all(each).await;
 }
 
-/// Lets the operator of a world see its own, too: the shipped role is for the shipped name.
-pub async fn let_see(world: &World, name: &str) {
+/// Lets the operator of a world see its own policy too: the shipped role is for the shipped name.
+pub async fn allow_own_policy(world: &World, name: &str) {
     let plurals = Resource::GUARDS.map(Resource::plural);
     let role = format!("test-{}-own", world.home);
     let rules = json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": plurals,
@@ -89,19 +87,19 @@ pub async fn let_see(world: &World, name: &str) {
     apply(&world.client, binding).await;
 }
 
-/// Takes away what a plan had of its own.
+/// Deletes a plan's own policy and binding.
 pub async fn leave(world: &World, name: &str) {
     let own = format!("test-{}-own", world.home);
     let params = DeleteParams::default();
     Api::<ClusterRoleBinding>::all(world.client.clone()).delete(&own, &params).await.unwrap();
     Api::<ClusterRole>::all(world.client.clone()).delete(&own, &params).await.unwrap();
     for resource in Resource::GUARDS {
-        // The plan may have done so.
+        // The plan may already have deleted them.
         let _ = api(&world.client, resource).delete(name, &params).await;
     }
 }
 
-/// What makes one of these check nobody, and what takes that back.
+/// The change that makes one of these check nobody, and its reversal.
 fn weaknesses(resource: Resource) -> [Value; 2] {
     match resource {
         Resource::Policies => {
@@ -113,12 +111,12 @@ fn weaknesses(resource: Resource) -> [Value; 2] {
 }
 
 async fn patch(client: &Client, name: &str, resource: Resource, patch: Value) {
-    // Somebody who does nothing else, so that nothing tells later that it was changed.
+    // An otherwise unused field manager, so that nothing shows later that it was changed.
     let params = PatchParams { field_manager: Some("somebody".into()), ..PatchParams::default() };
     api(client, resource).patch(name, &params, &Patch::Merge(patch)).await.unwrap();
 }
 
-/// Does this.
+/// Makes this change.
 pub async fn change(client: &Client, name: &str, guard: Guard) {
     let resource = guard.resource();
     let [weaken, _] = weaknesses(resource);
@@ -128,13 +126,13 @@ pub async fn change(client: &Client, name: &str, guard: Guard) {
         }
         Guard::Weak(_) | Guard::WeakForAMoment(_) => patch(client, name, resource, weaken).await,
     }
-    if guard.is_put_back() {
-        put_back(client, name, guard).await;
+    if guard.is_restored() {
+        restore(client, name, guard).await;
     }
 }
 
-/// Makes it what it was.
-pub async fn put_back(client: &Client, name: &str, guard: Guard) {
+/// Restores it.
+pub async fn restore(client: &Client, name: &str, guard: Guard) {
     let resource = guard.resource();
     match guard {
         Guard::Gone(_) | Guard::Renewed(_) => put(client, name, resource).await,
@@ -145,7 +143,8 @@ pub async fn put_back(client: &Client, name: &str, guard: Guard) {
     }
 }
 
-/// Whether a version of one of these is what is shipped, as far as it matters here: it was made so, and nobody has weakened it.
+/// Whether a version of one of these is equivalent to the shipped one as far as it matters here: created from it, and
+/// not weakened.
 pub fn checks(version: &crate::history::Version) -> bool {
     let exempts = version.object.pointer("/spec/matchConditions").is_some_and(|c| *c != json!([]));
     let warns = version.object.pointer("/spec/validationActions").is_some_and(|a| *a != json!(["Deny"]));

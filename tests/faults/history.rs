@@ -15,15 +15,15 @@ use tokio::{sync::watch, task::JoinSet};
 /// An object at one time.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// The revision that made it so.
+    /// The revision that made this change.
     pub revision: u64,
-    /// `executions`, and so on.
+    /// The plural, such as `executions`.
     pub plural: String,
     pub name: String,
     pub uid: String,
     pub deleted: bool,
     pub object: Value,
-    /// When the observer saw it, which is no earlier than it was so.
+    /// When the observer saw it, which is no earlier than when it happened.
     pub seen: Timestamp,
 }
 
@@ -43,7 +43,7 @@ impl Version {
         self.text("/status/targetStatus") == "STOPPED"
     }
 
-    /// The uid of the BulkUpdate that asked for the stop.
+    /// The uid of the BulkUpdate that requested the stop.
     pub fn stopped_by(&self) -> &str {
         self.text("/status/stopRequest/uid")
     }
@@ -52,7 +52,7 @@ impl Version {
         !self.text("/metadata/deletionTimestamp").is_empty()
     }
 
-    /// RFC 3339 in whole seconds, which sorts as time does.
+    /// RFC 3339 in whole seconds, which sorts by time.
     pub fn created(&self) -> &str {
         self.text("/metadata/creationTimestamp")
     }
@@ -78,7 +78,7 @@ pub struct Followed {
 }
 
 impl History {
-    /// Watches the targets and BulkUpdates of a namespace, which has to be empty, from now on; and says which revision that is.
+    /// Watches the targets and BulkUpdates of a namespace, which has to be empty; returns the current revision.
     pub async fn of(client: &Client, namespace: &str) -> (Arc<Self>, String) {
         let resources = [
             Kind::Execution.api_resource(),
@@ -92,7 +92,7 @@ impl History {
         (history, now)
     }
 
-    /// Watches what is given, beginning with what there is; and says which revision that is of the first.
+    /// Starts these watches with the present objects; returns the revision of the first one.
     pub async fn of_all(
         client: &Client,
         followed: impl IntoIterator<Item = Followed>,
@@ -151,7 +151,7 @@ impl History {
         self.grown.send_replace(count);
     }
 
-    /// Told of every new version.
+    /// Notified of every new version.
     pub fn growth(&self) -> watch::Receiver<usize> {
         self.grown.subscribe()
     }
@@ -160,7 +160,7 @@ impl History {
         self.versions.lock().unwrap().clone()
     }
 
-    /// The newest version of each BulkUpdate; those deleted included.
+    /// The newest version of each BulkUpdate, including deleted ones.
     pub fn bulk_updates(&self) -> Vec<Version> {
         let versions = self.versions();
         let mut newest: Vec<Version> = Vec::new();

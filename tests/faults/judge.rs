@@ -1,5 +1,5 @@
-//! The judgement over one plan, from the observer's history and the API server's audit log. It knows the rules in words
-//! of its own, and does not believe the operator's status: that is judged too.
+//! The judge of one plan, based on the observer's history and the API server's audit log. It implements the rules
+//! independently of the operator, and does not trust the operator's status: that is judged too.
 
 use std::collections::HashMap;
 
@@ -8,6 +8,7 @@ use ai_api_operator::api::{
 };
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
+use support::audit::Request;
 
 use crate::{
     authors,
@@ -18,7 +19,6 @@ use crate::{
     history::Version,
     leases,
     plan::Plan,
-    support::audit::Request,
     truth,
 };
 
@@ -26,21 +26,21 @@ pub struct Case<'a> {
     pub plan: &'a Plan,
     pub versions: Vec<Version>,
     pub requests: Vec<Request>,
-    pub called_off: Option<Timestamp>,
+    pub cancelled: Option<Timestamp>,
     /// The objects that others have deleted, by uid.
     pub others_deleted: Vec<String>,
-    /// What the plans rest on.
+    /// What the plans are based on.
     pub bases: &'a Bases,
-    /// The Lease and what checks authors, where what is shipped runs.
+    /// The Lease, the admission policy and its binding, where the shipped setup runs.
     pub shipped: Vec<Version>,
-    /// The lives that were held, and the paths of the requests that were under way then.
+    /// The lives that were held, and the paths of the requests that were in flight then.
     pub held: Vec<(String, String)>,
-    /// When a fault that lasts has struck first and last.
+    /// When a fault that lasts hit the first and the last request.
     pub lasted: Option<[Timestamp; 2]>,
-    pub wrong: Vec<String>,
+    pub violations: Vec<String>,
 }
 
-/// A BulkUpdate and all that was ever seen of it.
+/// A BulkUpdate and all versions of it that were seen.
 pub struct Bulk {
     pub uid: String,
     pub created: String,
@@ -48,13 +48,13 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// The last status, and the revision that it came with.
+    /// The last status, and its revision.
     pub fn last(&self) -> (u64, BulkUpdateStatus) {
         let (revision, _, bulk) = self.versions.last().unwrap();
         (*revision, bulk.status.clone().unwrap_or_default())
     }
 
-    /// The revision in which it ended.
+    /// The revision at which it finished.
     pub fn end(&self) -> Option<u64> {
         let over = |bulk: &BulkUpdate| bulk.status.as_ref().is_some_and(|s| s.completion_time.is_some());
         self.versions.iter().find(|(_, _, bulk)| over(bulk)).map(|(revision, ..)| *revision)
@@ -69,7 +69,7 @@ impl Bulk {
         })
     }
 
-    /// Whether it asks for this to be done to this very object.
+    /// Whether it asks for this action on this very object.
     fn asks(&self, kind: Kind, id: &str, uid: &str, verb: TargetStatus) -> bool {
         let spec = &self.versions[0].2.spec;
         let item = spec.items(kind).iter().find(|i| i.id == id && i.target_status == verb);
@@ -107,7 +107,7 @@ impl<'a> Case<'a> {
         Self {
             versions: versions.collect(),
             requests: cluster.audit(),
-            called_off: cluster.called_off(),
+            cancelled: cluster.cancelled(),
             others_deleted: cluster.others_deleted(),
             shipped: cluster.shipped.iter().flat_map(|shipped| shipped.versions()).collect(),
             ..Self::of(plan, bases, lasted)
@@ -120,13 +120,13 @@ impl<'a> Case<'a> {
             plan,
             versions: Vec::new(),
             requests: Vec::new(),
-            called_off: None,
+            cancelled: None,
             others_deleted: Vec::new(),
             bases,
             shipped: Vec::new(),
             held: Vec::new(),
             lasted,
-            wrong: Vec::new(),
+            violations: Vec::new(),
         }
     }
 
@@ -136,8 +136,8 @@ impl<'a> Case<'a> {
     }
 
     fn say(&mut self, what: String) {
-        if !self.wrong.contains(&what) {
-            self.wrong.push(what);
+        if !self.violations.contains(&what) {
+            self.violations.push(what);
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Case<'a> {
         self.plan.changes().any(|c| c == Change::WidenStatus) && !bulk.has_its_items(status)
     }
 
-    /// All that does not hold.
+    /// All violations.
     pub fn judged(mut self) -> Vec<String> {
         let bulks = self.bulk_updates();
         self.guards();
@@ -177,14 +177,15 @@ impl<'a> Case<'a> {
         for problem in others.concat().into_iter().chain(self.accounts_agree()) {
             self.say(problem);
         }
-        self.as_in_peace(&bulks);
+        self.as_without_faults(&bulks);
         self.cost(&bulks);
-        self.wrong
+        self.violations
     }
 
-    /// Every destructive request carries its guard, whatever became of it, and is of a kind that the operator may send.
+    /// Every destructive request carries its precondition, whatever the answer, and is of a kind that the operator may
+    /// send.
     fn guards(&mut self) {
-        // The deletion at the end of a BulkUpdate's TTL is one like any other.
+        // The deletion of a BulkUpdate after its TTL is like any other.
         let destroys = |r: &&Request| r.is_target_write() || r.verb == "delete";
         for r in self.requests.clone().iter().filter(destroys) {
             let uid = r.body.pointer("/preconditions/uid");
@@ -202,7 +203,7 @@ impl<'a> Case<'a> {
             if r.guard().is_none() {
                 self.say(format!("a status without a guard: {}", r.body));
             }
-            // What got no answer may have been written.
+            // A write without an answer may have been carried out.
             if r.code >= 500 {
                 last.remove(&*r.name);
             }
@@ -223,15 +224,15 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether an object was there when the BulkUpdate was created.
+    /// Whether an object existed when the BulkUpdate was created.
     pub fn is_older(&self, object: &Version, bulk: &Bulk) -> bool {
         let first = self.versions.iter().filter(|v| v.uid == object.uid).map(|v| v.revision).min();
         let before = first.is_some_and(|first| first < bulk.versions[0].0);
         object.created() < &*bulk.created || (object.created() == bulk.created && before)
     }
 
-    /// The audit log, on which other judgements rest, tells of each change that the observer has seen, if not always what was
-    /// answered: who asked may have died by then.
+    /// The audit log, on which other checks are based, has each change that the observer has seen, though not always
+    /// its answer: the client may have died by then.
     pub fn accounts_agree(&self) -> Vec<String> {
         let mut seen: HashMap<&str, (bool, bool)> = HashMap::new();
         let mut unknown = Vec::new();
@@ -244,7 +245,7 @@ impl<'a> Case<'a> {
                 let sent =
                     |r: &&Request| r.verb == verb && r.resource == version.plural && r.name == version.name;
                 if !self.requests.iter().any(|r| sent(&r)) {
-                    unknown.push(format!("the audit log does not tell of the {verb} of {}", version.name));
+                    unknown.push(format!("the audit log lacks the {verb} of {}", version.name));
                 }
             }
             *before = now;
@@ -252,7 +253,8 @@ impl<'a> Case<'a> {
         unknown
     }
 
-    /// Every accepted write hit an object that was eligible and planned on record; none was hit twice.
+    /// Every accepted write is to an object that was eligible and had been planned in a stored status; none is made
+    /// twice.
     fn writes(&mut self, bulks: &[Bulk]) {
         let mut hit: Vec<(String, String)> = Vec::new();
         for r in self.requests.clone().iter().filter(|r| r.is_target_write() && r.succeeded()) {
@@ -261,7 +263,10 @@ impl<'a> Case<'a> {
             let of_object = |v: &&Version| v.plural == r.resource && v.name == r.name;
             let Some(before) = self.versions.iter().find(|v| of_object(v) && v.revision == guard).cloned()
             else {
-                self.say(format!("{verb:?} of {} rests on a version that nobody saw: {guard}", r.name));
+                self.say(format!(
+                    "{verb:?} of {} is based on a version that was never seen: {guard}",
+                    r.name
+                ));
                 continue;
             };
             let effect = self.versions.iter().filter(of_object).map(|v| v.revision).find(|v| *v > guard);
@@ -277,11 +282,11 @@ impl<'a> Case<'a> {
             };
             let meant: Vec<_> = bulks.iter().filter(is_meant).collect();
             if meant.is_empty() {
-                self.say(format!("{verb:?} of {}, for which nobody asked", r.name));
+                self.say(format!("{verb:?} of {}; no BulkUpdate asked for it", r.name));
             }
             let planned = |b: &Bulk| b.had_planned(kind, &r.name, &before.uid, effect);
             if !meant.into_iter().any(planned) {
-                self.say(format!("{verb:?} of {} before the plan was on record", r.name));
+                self.say(format!("{verb:?} of {} before the plan was recorded", r.name));
             }
             let key = (before.uid.clone(), asker.unwrap_or("deleted").to_owned());
             if hit.contains(&key) {
@@ -291,7 +296,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Nothing is gone that nobody deleted or planned to delete; no stop without its BulkUpdate.
+    /// No object is gone unless somebody deleted it or its deletion was planned; no stop without its BulkUpdate.
     fn deletions(&mut self, bulks: &[Bulk]) {
         let targets: Vec<_> = self.versions.iter().filter(|v| v.plural != "bulkupdates").cloned().collect();
         for gone in targets.iter().filter(|v| v.deleted) {
@@ -301,7 +306,7 @@ impl<'a> Case<'a> {
                     && b.had_planned(kind, &gone.name, &gone.uid, gone.revision)
             });
             if !planned && !self.was_deleted_by_others(&gone.uid) {
-                self.say(format!("{} is gone, which nobody had planned", gone.name));
+                self.say(format!("{} is gone, without a plan to delete it", gone.name));
             }
         }
         for (at, version) in targets.iter().enumerate().filter(|(_, v)| !v.stopped_by().is_empty()) {
@@ -325,8 +330,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Where nobody but the operator changed anything, it ends as it does in peace.
-    fn as_in_peace(&mut self, bulks: &[Bulk]) {
+    /// Where only the operator changed anything, the outcome is the same as without faults.
+    fn as_without_faults(&mut self, bulks: &[Bulk]) {
         if !self.plan.is_calm() {
             return;
         }
@@ -337,7 +342,7 @@ impl<'a> Case<'a> {
                 let found = outcome(status.items(*kind).iter().find(|i| *i.id == **id));
                 let refused = refused.as_deref() == Some(*id) && found == "Failed WriteFailed";
                 if found != *expected && found != format!("{expected} Gone") && !refused {
-                    self.say(format!("{id}: {found}, in peace it is {expected}"));
+                    self.say(format!("{id}: {found}, without faults it is {expected}"));
                 }
             }
         }
@@ -353,12 +358,11 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// In peace: a write for each item that is written, a read for each that is refused or has not settled in time, and five
-    /// more requests at most.
-    /// Where two ask for the same, the second one looks at what the first has done.
+    /// Without faults: a write for each item that is written, a read for each that is refused or not settled in time,
+    /// and five others.
     fn cost(&mut self, bulks: &[Bulk]) {
         let [bulk] = bulks else { return };
-        if !self.plan.is_in_peace() || self.plan.scenario.outcomes.is_empty() {
+        if !self.plan.is_undisturbed() || self.plan.scenario.outcomes.is_empty() {
             return;
         }
         let (_, status) = bulk.last();
@@ -370,15 +374,15 @@ impl<'a> Case<'a> {
             self.requests.iter().filter(|r| r.resource == "bulkupdates" && r.verb == "delete").count();
         let others = self.requests.iter().filter(|r| r.is_overhead()).count();
         if others > 5 + refused + expired {
-            self.say(format!("{others} requests beside the writes, {refused} items refused or not settled"));
+            self.say(format!("{others} requests besides the writes, {refused} items refused or not settled"));
         }
     }
 
-    /// The target whose write was answered with a made-up final refusal.
+    /// The target whose write got a made-up final refusal.
     fn refused_for_good(&self) -> Option<String> {
         let final_refusal = |fault| matches!(fault, Fault::Answer { code: 410, passed_on: false, .. });
-        let strike = self.plan.strikes.iter().find(|strike| final_refusal(strike.fault))?;
-        let verb = match strike.place {
+        let injection = self.plan.injections.iter().find(|injection| final_refusal(injection.fault))?;
+        let verb = match injection.place {
             Place::Nth(Call::Stop, _) => TargetStatus::Stopped,
             Place::Nth(Call::Delete, _) => TargetStatus::Deleted,
             _ => return None,

@@ -1,4 +1,4 @@
-//! One life of the operator: what it has sent and was shown, and what is to strike it.
+//! One life of the operator: what it has sent and was shown, and which faults are to hit it.
 
 mod wire;
 
@@ -26,42 +26,42 @@ use crate::{
     basis::{Bases, Observed},
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Lasts, Late, Place, Resource, Strike},
+    fault::{Call, Change, Fault, Injection, Lasts, Late, Place, Resource},
     view::Views,
 };
 
 /// How long an operator is held at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
-/// How long a request may be late that is carried out after it was answered.
+/// How long a request may be delayed that is carried out after its 504.
 const LATEST: Duration = Duration::from_secs(1);
 
-/// One life of the operator, from a start to a death, and what is to strike in it.
+/// One life of the operator, from start to death, and the faults that are to hit it.
 pub struct Life {
     /// Its number, from 0.
     number: usize,
-    /// Ends it at once.
+    /// Kills it.
     pub dead: CancellationToken,
     /// Asks it to end.
     pub shutdown: CancellationToken,
     cluster: Arc<Cluster>,
     views: Arc<Views>,
-    strikes: Vec<Strike>,
+    injections: Vec<Injection>,
     seen: Mutex<Seen>,
-    /// How many requests were answered, whatever about.
+    /// How many requests were answered, of any kind.
     answered: watch::Sender<usize>,
     dying: AtomicBool,
     conduct: Arc<Conduct>,
-    /// What each plan rests on.
+    /// What each plan is based on.
     bases: Arc<Bases>,
     in_the_middle: Option<Arc<InTheMiddle>>,
     /// The requests that are carried out after they were answered.
     late: Mutex<Vec<JoinHandle<()>>>,
-    /// Where others act, who do not die with the operator.
+    /// For the actions of others, which do not die with the operator.
     outside: Handle,
 }
 
-/// What somebody does between the first stop and its answer, in whatever life; and which watch tells of it.
+/// The change between the first stop and its answer, in any life; and the resource whose watch shows it.
 pub struct InTheMiddle {
     change: Change,
     resource: Resource,
@@ -79,7 +79,7 @@ pub struct Shared {
 }
 
 impl InTheMiddle {
-    /// Whether it has come to that.
+    /// Whether its condition has become true.
     pub fn is_done(&self) -> bool {
         self.done.load(Ordering::Relaxed)
     }
@@ -93,23 +93,23 @@ impl InTheMiddle {
 struct Seen {
     counts: HashMap<Call, usize>,
     writes: usize,
-    /// How often each kind of request had been sent when a target was written to first.
+    /// How often each kind of request had been sent at the first write to a target.
     before_the_middle: Option<HashMap<Call, usize>>,
     answered: Vec<(Call, String)>,
-    struck: Vec<String>,
-    /// How many of them have changed nothing: what was to be changed was so already, or is not there any more.
-    in_vain: usize,
-    /// When a fault that lasts has struck first and last; those of one kind of request.
+    hits: Vec<String>,
+    /// How many of them have changed nothing: the change had already been made, or the object is gone.
+    without_effect: usize,
+    /// When a fault that lasts hit its first and last request, of one kind.
     lasted: HashMap<Call, [Timestamp; 2]>,
     /// The paths of the requests that have no answer yet.
     underway: Vec<String>,
-    /// And of those that were under way when it was held.
+    /// The same when it was held.
     held: Vec<String>,
     observed: Observed,
 }
 
 impl Life {
-    pub fn new(number: usize, shared: Shared, strikes: Vec<Strike>) -> Arc<Self> {
+    pub fn new(number: usize, shared: Shared, injections: Vec<Injection>) -> Arc<Self> {
         let Shared { cluster, views, conduct, bases, in_the_middle } = shared;
         Arc::new(Self {
             number,
@@ -117,7 +117,7 @@ impl Life {
             shutdown: CancellationToken::new(),
             cluster,
             views,
-            strikes,
+            injections,
             seen: Mutex::default(),
             answered: watch::Sender::default(),
             dying: AtomicBool::new(false),
@@ -129,17 +129,17 @@ impl Life {
         })
     }
 
-    /// What it is called in the audit log, and in the Lease.
+    /// Its name in the audit log and in the Lease.
     pub fn name(&self) -> String {
         format!("life-{}", self.number)
     }
 
-    /// The paths of the requests that were under way when it was held.
+    /// The paths of the requests that were in flight when it was held.
     pub fn held(&self) -> Vec<String> {
         self.seen.lock().unwrap().held.clone()
     }
 
-    /// How many requests it has sent that a replica with nothing to do would not send.
+    /// How many requests it has sent that an idle replica would not send.
     pub fn sent(&self) -> usize {
         self.counts().iter().filter(|(call, _)| !call.is_in_the_background()).map(|(_, n)| n).sum()
     }
@@ -154,23 +154,23 @@ impl Life {
         self.seen.lock().unwrap().writes
     }
 
-    /// What has struck, in words.
-    pub fn struck(&self) -> Vec<String> {
-        self.seen.lock().unwrap().struck.clone()
+    /// The faults that occurred, in words.
+    pub fn hits(&self) -> Vec<String> {
+        self.seen.lock().unwrap().hits.clone()
     }
 
-    /// How many of the strikes have changed nothing.
-    pub fn in_vain(&self) -> usize {
-        self.seen.lock().unwrap().in_vain
+    /// How many of the faults have changed nothing.
+    pub fn without_effect(&self) -> usize {
+        self.seen.lock().unwrap().without_effect
     }
 
-    /// When a fault that lasts, of what is asked for BulkUpdates, has struck first and last.
+    /// When a lasting fault of requests for BulkUpdates hit the first and the last request.
     pub fn lasted(&self) -> Option<[Timestamp; 2]> {
         let seen = self.seen.lock().unwrap();
         seen.lasted.iter().find(|(call, _)| !call.is_in_the_background()).map(|(_, times)| *times)
     }
 
-    /// Told of every answer.
+    /// Notified of every answer.
     pub fn progress(&self) -> watch::Receiver<usize> {
         self.answered.subscribe()
     }
@@ -180,7 +180,7 @@ impl Life {
         self.seen.lock().unwrap().answered.iter().any(|(c, _)| *c == call)
     }
 
-    /// Whether it waits for no answer.
+    /// Whether it has no request in flight.
     pub fn is_idle(&self) -> bool {
         self.seen.lock().unwrap().underway.is_empty()
     }
@@ -210,8 +210,8 @@ impl Life {
             seen.before_the_middle.as_ref().map(|counts| counts.get(&call).copied().unwrap_or_default());
         let lasted = seen.lasted.get(&call).copied();
         let now = Timestamp::now();
-        let strikes = |strike: &&Strike| {
-            let (first, is) = match strike.place {
+        let applies = |injection: &&Injection| {
+            let (first, is) = match injection.place {
                 Place::Nth(kind, n) if kind == call => (n, nth),
                 Place::Write(n) if call.is_write() => (n, write),
                 Place::InTheMiddle(kind) if kind == call => match before_the_middle {
@@ -220,7 +220,7 @@ impl Life {
                 },
                 _ => return false,
             };
-            match strike.lasts {
+            match injection.lasts {
                 Lasts::Once => is == first,
                 Lasts::Requests(n) => (first..first + n).contains(&is),
                 Lasts::Seconds(n) => {
@@ -229,13 +229,13 @@ impl Life {
                 }
             }
         };
-        let strike = self.strikes.iter().find(strikes)?;
-        if strike.lasts != Lasts::Once {
+        let injection = self.injections.iter().find(applies)?;
+        if injection.lasts != Lasts::Once {
             seen.lasted.insert(call, [lasted.map_or(now, |[began, _]| began), now]);
         }
-        seen.struck.push(format!("{} at {call}-{nth} {}", strike.fault, last(path)));
-        self.conduct.is_struck(self.number, call, path, strike.fault);
-        Some(strike.fault)
+        seen.hits.push(format!("{} at {call}-{nth} {}", injection.fault, last(path)));
+        self.conduct.on_fault(self.number, call, path, injection.fault);
+        Some(injection.fault)
     }
 
     fn answer(&self, call: Call, path: &str) {
@@ -249,7 +249,8 @@ impl Life {
         self.answered.send_replace(count);
     }
 
-    /// Holds the whole process, as SIGSTOP does, until another one leads and is through, or has had time to be.
+    /// Holds the whole process, as SIGSTOP does, until another replica leads and has finished its work, or has had the
+    /// time to.
     fn hold(&self) {
         {
             let mut seen = self.seen.lock().unwrap();
@@ -263,18 +264,18 @@ impl Life {
             // It may have been killed meanwhile.
             let _ = go_on.send(());
         });
-        // In vain if no other one comes to lead, which the judge of the plan notices.
-        let _ = held.recv_timeout(LONGEST_PAUSE);
+        // No other replica may come to lead, which the judge of the plan notices.
+        let _ = held.recv_timeout(MAX_PAUSE);
     }
 
-    /// It is shown what a watch or a list says.
+    /// It is shown the content of a watch or a list.
     fn is_shown(&self, resource: Resource, object: &Value) {
         if resource.is_target() {
             self.seen.lock().unwrap().observed.shows(object);
         }
     }
 
-    /// It sends a status, which says what is planned.
+    /// It sends a status, which contains the plan.
     fn plans(&self, body: &Bytes) {
         let seen = self.seen.lock().unwrap();
         self.bases.take_in(&serde_json::from_slice(body).unwrap(), &seen.observed);
@@ -285,8 +286,8 @@ impl Life {
         std::future::pending().await
     }
 
-    /// Waits until it is late enough for a request about `path` that was held up, in the answers from
-    /// `start` on, of which one is the 504 to this request.
+    /// Waits until it is time to carry out a delayed request about `path`; `start` is the number of answers before it,
+    /// and one of the later ones is its 504.
     async fn late(&self, late: Late, call: Call, path: &str, start: usize) {
         let enough = |_: &usize| {
             let seen = self.seen.lock().unwrap();
@@ -295,7 +296,7 @@ impl Life {
             match late {
                 Late::OneRequest => same > 1,
                 Late::TwoRequests => same > 2,
-                // There is no other way to know that nothing waits for it any more.
+                // There is no other way to know that no client is waiting for it any more.
                 Late::TwentySeconds => false,
                 Late::Recorded => {
                     let records = since.iter().filter(|(call, _)| *call == Call::Record).count();
@@ -312,7 +313,7 @@ impl Life {
         }
     }
 
-    /// Has done what is to be done in the middle of a first stop; says from which revision on a watch tells of it.
+    /// Makes the change in the middle of the first stop; returns the revision from which a watch shows it.
     async fn interrupted(&self, call: Call, path: &str) -> Result<Option<(Resource, u64)>, BoxError> {
         let first =
             |middle: &&Arc<InTheMiddle>| call == Call::Stop && !middle.done.swap(true, Ordering::Relaxed);
@@ -323,7 +324,7 @@ impl Life {
         Ok(Some((resource, self.outside.spawn(interrupt).await?)))
     }
 
-    /// Waits until its late requests have been carried out, too.
+    /// Waits until its delayed requests have been carried out, too.
     pub async fn has_left_nothing(&self) {
         let late = std::mem::take(&mut *self.late.lock().unwrap());
         for carried_out in late {
@@ -331,13 +332,13 @@ impl Life {
         }
     }
 
-    /// Has a request carried out when it is late enough.
+    /// Has a request carried out once it is late enough.
     fn carry_out_later(&self, head: &Parts, body: &Bytes, enough: impl Future<Output = ()> + Send + 'static) {
         let client = self.cluster.operators_client();
         let request = Request::from_parts(head.clone(), body.to_vec());
         let carried_out = self.outside.spawn(async move {
             enough.await;
-            // What comes of it is in the audit log.
+            // The outcome is in the audit log.
             let _ = client.send(request.map(Body::from)).await;
         });
         self.late.lock().unwrap().push(carried_out);

@@ -1,9 +1,10 @@
-//! Every fault at every place. The operator runs in this process, with the shipped rights and against a real API server,
-//! but for the faults; what really happened is told by an observer of its own. A plan's name says what goes wrong where:
-//! `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. Those that `make test` does not
-//! run are marked as ignored; `make test-faults` runs them.
+//! Every fault at every place. The operator runs in this process, with the shipped rights and against a real API
+//! server, except for the faults; an observer of its own records what really happened. A plan's name says what goes
+//! wrong where: `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. Those that `make test`
+//! does not run are marked as ignored; `make test-faults` runs them, and `FAULTS_SELECTION=pairs make test-faults` a
+//! selection of them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod answer;
 mod authors;
@@ -25,9 +26,8 @@ mod operator;
 mod plan;
 mod run;
 mod scenario;
+mod selection;
 mod shipped;
-#[path = "../support/mod.rs"]
-mod support;
 mod tally;
 mod truth;
 mod unlogged;
@@ -43,40 +43,47 @@ use futures::future::join_all;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 
-use plan::{Learnt, Plan};
+use plan::{Baseline, Plan};
 use scenario::{SCENARIOS, Scenario};
 use tally::{Shown, TALLY};
 
-/// Where everything but the operator runs.
+/// Where everything except the operator runs.
 static OUTSIDE: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// Most plans wait most of the time.
+/// Most plans spend most of their time waiting.
 const AT_ONCE: usize = 12;
 
-/// How often a plan is run whose fault does not strike, where that is a matter of luck.
+/// How often a plan is run whose fault does not occur, where that depends on timing.
 const ATTEMPTS: usize = 3;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    // A plan that is named needs no other scenario.
+    // Naming a plan runs only its scenario.
     let named = arguments.filter.as_ref().and_then(|filter| filter.split('/').nth(1));
-    let about_the_judge = arguments.filter.as_ref().is_some_and(|filter| filter.starts_with("judge/"));
+    let of_no_plan = |filter: &String| ["judge/", "selection/"].iter().any(|start| filter.starts_with(start));
+    let of_no_plan = arguments.filter.as_ref().is_some_and(of_no_plan);
     let scenarios: Vec<_> = match SCENARIOS.iter().find(|scenario| Some(scenario.name) == named) {
         Some(one) => vec![one],
-        None => SCENARIOS.iter().filter(|_| !about_the_judge).collect(),
+        None => SCENARIOS.iter().filter(|_| !of_no_plan).collect(),
     };
-    let learnt = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| learn(scenario))));
+    let baseline = OUTSIDE.block_on(join_all(scenarios.iter().map(|scenario| run_baseline(scenario))));
     let share = Share::asked_for();
     let mut plans = Vec::new();
-    for (scenario, (learnt, wrong)) in scenarios.iter().zip(learnt) {
-        let of_scenario = plan::of(scenario, &learnt).into_iter().filter(|plan| share.has(&plan.name));
-        // If all is not well in the run that the places come from, there may be more of them.
+    for (scenario, (baseline, violations)) in scenarios.iter().zip(baseline) {
+        let of_scenario = plan::of(scenario, &baseline).into_iter().filter(|plan| share.has(&plan.name));
+        // If the run without faults fails, there may be more places than it shows.
         plans.extend(
-            of_scenario.map(|plan| (wrong.clone().filter(|_| plan.is_in_peace() && !plan.shipped), plan)),
+            of_scenario
+                .map(|plan| (violations.clone().filter(|_| plan.is_undisturbed() && !plan.shipped), plan)),
         );
     }
-    // Those that wait longest until they can begin come last.
+    if selection::is_asked_for() {
+        let chosen = selection::pairs(plans.iter().map(|(_, plan)| plan));
+        println!("selected: {} of {} plans, besides the quick ones", chosen.len(), plans.len());
+        plans.retain(|(_, plan)| plan.quick || chosen.contains(&plan.name));
+    }
+    // Plans that wait longest before they can begin come last.
     plans.sort_by_key(|(_, plan)| plan.guard.is_some());
     for (number, (_, plan)) in plans.iter_mut().enumerate().filter(|(_, (_, plan))| plan.guard.is_some()) {
         plan.own_policy = Some(format!("own-{number}.{}", guards::POLICY));
@@ -89,7 +96,7 @@ fn main() -> ExitCode {
         runs && arguments.filter.as_ref().is_none_or(named) && !arguments.skip.iter().any(named)
     };
     let chosen: Vec<_> = plans.iter().map(|(_, plan)| plan).filter(selected).collect();
-    if chosen.is_empty() && arguments.filter.is_some() && !about_the_judge {
+    if chosen.is_empty() && arguments.filter.is_some() && !of_no_plan {
         eprintln!("there is no plan of the name {:?} to run", arguments.filter);
         return ExitCode::FAILURE;
     }
@@ -97,19 +104,19 @@ fn main() -> ExitCode {
     if !(arguments.list || own.is_empty()) {
         OUTSIDE.block_on(guards::make(&own));
     }
-    let trial = |(wrong, plan): (Option<String>, Plan)| {
+    let trial = |(violations, plan): (Option<String>, Plan)| {
         let (name, quick) = (plan.name.clone(), plan.quick);
         let family = name.split('/').next().unwrap_or_default().to_owned();
-        let test = move || wrong.map_or_else(|| attempt(&plan), |wrong| Err(wrong.into()));
+        let test = move || violations.map_or_else(|| attempt(&plan), |violations| Err(violations.into()));
         Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
     };
-    let trials = forged::trials().chain(plans.into_iter().map(trial)).collect();
+    let trials = forged::trials().chain(selection::trials()).chain(plans.into_iter().map(trial)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let enough = TALLY.lock().unwrap().conclude();
     if enough { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
-/// A part of the plans, by their names: `FAULTS_SHARE=1/2` is one half, and `2/2` the other.
+/// A share of the plans, by their names: `FAULTS_SHARE=1/2` is one half, and `2/2` the other.
 struct Share {
     part: u64,
     of: u64,
@@ -131,36 +138,38 @@ impl Share {
     }
 }
 
-/// What a run in peace sends, and what went wrong in it. Of two runs, for a slow one may read the flag once more.
-async fn learn(scenario: &'static Scenario) -> (Learnt, Option<String>) {
-    let [one, other] = [run::run(&Plan::in_peace(scenario)).await, run::run(&Plan::in_peace(scenario)).await];
-    (one.learnt.in_common(&other.learnt), one.wrong.or(other.wrong))
+/// What a run without faults sends, and what went wrong in it. There are two runs, because a slow one may read the flag
+/// once more.
+async fn run_baseline(scenario: &'static Scenario) -> (Baseline, Option<String>) {
+    let [one, other] =
+        [run::run(&Plan::without_faults(scenario)).await, run::run(&Plan::without_faults(scenario)).await];
+    (one.baseline.in_common(&other.baseline), one.violations.or(other.violations))
 }
 
 fn attempt(plan: &Plan) -> Result<Completion, Failed> {
-    // Where what is sent is determined, a fault that does not strike has found something that should not be so.
-    let attempts = if plan.is_a_matter_of_luck() { ATTEMPTS } else { 1 };
+    // Where the requests are deterministic, a fault that does not occur indicates a bug.
+    let attempts = if plan.depends_on_timing() { ATTEMPTS } else { 1 };
     let mut account = String::new();
     for _ in 0..attempts {
         let course = OUTSIDE.block_on(run::run(plan));
         let mut tally = TALLY.lock().unwrap();
         tally.requests(&plan.name, course.most_requests);
-        if let Some(wrong) = course.wrong {
-            return Err(wrong.into());
+        if let Some(violations) = course.violations {
+            return Err(violations.into());
         }
-        if course.struck >= plan.bound() {
+        if course.hits >= plan.bound() {
             println!("{}: {}", plan.name, course.account);
-            return Ok(match tally.struck(plan, course.struck, course.in_vain) {
+            return Ok(match tally.effective(plan, course.hits, course.without_effect) {
                 Shown::All => Completion::Completed,
                 Shown::Less(why) => Completion::ignored_with(why),
             });
         }
         account = course.account;
     }
-    let never = "the fault never struck: what it is meant for did not happen";
-    if !plan.is_a_matter_of_luck() {
+    let never = "the fault did not occur: the situation for it did not arise";
+    if !plan.depends_on_timing() {
         return Err(format!("{never}: {account}").into());
     }
-    TALLY.lock().unwrap().not_struck(plan);
+    TALLY.lock().unwrap().ineffective(plan);
     Ok(Completion::ignored_with(never))
 }

@@ -1,4 +1,4 @@
-//! Makes what a scenario asks for.
+//! Creates the objects of a scenario.
 
 use ai_api_operator::api::Kind;
 use kube::ResourceExt;
@@ -10,7 +10,7 @@ use crate::{
     scenario::{ITS_UID, Made},
 };
 
-/// Makes a BulkUpdate.
+/// Creates a BulkUpdate.
 pub async fn bulk_update(cluster: &Cluster, name: &str, mut spec: Value) {
     for kind in Kind::ALL {
         for item in spec[kind.plural()].as_array_mut().into_iter().flatten() {
@@ -20,12 +20,12 @@ pub async fn bulk_update(cluster: &Cluster, name: &str, mut spec: Value) {
             }
         }
     }
-    // `spec` has both lists by now, an absent one as null.
+    // `spec` has both lists here, an absent one as null.
     spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     cluster.world.submit_at_once(name, spec).await;
 }
 
-/// Makes targets.
+/// Creates targets.
 pub async fn targets(cluster: &Cluster, targets: &[Made]) {
     for target in targets {
         let spec =
@@ -34,7 +34,7 @@ pub async fn targets(cluster: &Cluster, targets: &[Made]) {
         if target.kept {
             cluster.act(Change::Finalize, target.kind, target.name).await;
         }
-        // It may be gone by now: without a state it may be deleted.
+        // It may already be gone: without a state it may be deleted.
         if !target.state.is_empty() {
             let change = Change::State(target.state);
             cluster.act(change, target.kind, target.name).await;

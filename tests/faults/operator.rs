@@ -1,5 +1,4 @@
-//! The operator in this process, one life at a time: what dies with it are its tasks, its memory and its connections, as
-//! with SIGKILL.
+//! The operator in this process, one life at a time: its tasks, memory and connections die with it, as with SIGKILL.
 
 use std::{
     collections::HashSet,
@@ -9,13 +8,14 @@ use std::{
 };
 
 use ai_api_operator::{
-    admission::Policies,
-    client,
-    clock::Clock,
-    controller::{self, Settings},
-    election::Timing,
-    metrics::Metrics,
-    replica,
+    client::{self, clock::Clock},
+    controller::{
+        Settings, Timing,
+        operator::{self, Shared},
+        replica,
+    },
+    observed::Policies,
+    telemetry::Metrics,
 };
 use tokio::{
     runtime::Builder,
@@ -29,8 +29,8 @@ use crate::{
     plan::Plan,
 };
 
-/// The times of the election, short so that many plans can have their turn, and long enough for a busy machine; that between the renew deadline and the end of the
-/// Lease is long enough for a request to be on its way.
+/// The timings of the election: short, so that many plans fit into the time, and long enough for a busy machine.
+/// Between the renew deadline and the end of the Lease there is enough time for a request in transit.
 pub const TIMING: Timing = Timing {
     lease_duration: Duration::from_secs(5),
     renew_deadline: Duration::from_secs(4),
@@ -42,7 +42,7 @@ pub const TIMING: Timing = Timing {
 pub enum End {
     /// By a fault.
     Killed,
-    /// By itself, or because it was asked to.
+    /// By itself, or on request.
     Ended(Result<(), String>),
 }
 
@@ -51,7 +51,7 @@ pub struct Running {
     ended: oneshot::Receiver<End>,
 }
 
-/// The threads in which something has panicked.
+/// The threads that have panicked.
 static PANICS: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
 /// Whether the operator of a plan has panicked.
@@ -72,7 +72,7 @@ fn note_panics() {
     });
 }
 
-/// What the operators have logged: each thread has a log of its own.
+/// The operators' logs: each thread has a log of its own.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -94,7 +94,7 @@ impl std::io::Write for Log {
 }
 
 impl Running {
-    /// Starts it on a thread of its own, named as its namespace.
+    /// Starts it on a thread of its own, named after its namespace.
     pub fn start(cluster: &Arc<Cluster>, life: Arc<Life>, plan: &Plan, log: Log) -> Self {
         note_panics();
         let namespace = cluster.world.home.clone();
@@ -109,7 +109,7 @@ impl Running {
         };
         let identity = life.name();
         let config = cluster.operators_config();
-        let (tell, ended) = oneshot::channel();
+        let (sender, ended) = oneshot::channel();
         let (through, stop, dead) = (Through(Arc::clone(&life)), life.shutdown.clone(), life.dead.clone());
         let work = move || {
             let make = move || log.clone();
@@ -123,21 +123,15 @@ impl Running {
                         let controller = settings;
                         let settings =
                             replica::Settings { controller, metrics_bind_address, timing: TIMING, identity };
-                        return replica::run_through(config.into(), settings, &through, stop).await;
+                        return replica::run(config.into(), settings, &through, stop).await;
                     }
                     let clock = Clock::default();
-                    let client = client::connect_through(config, &Stack::new(clock.clone(), through))?;
+                    let cluster = client::Cluster::from(config);
+                    let client = cluster.client_through(&Stack::new(clock.clone(), through))?;
                     let policies = Policies::new(false, None, watch::Sender::default());
-                    controller::run(
-                        client,
-                        settings,
-                        clock,
-                        policies,
-                        Metrics::default(),
-                        Arc::default(),
-                        stop,
-                    )
-                    .await
+                    let shared =
+                        Shared { clock, policies, metrics: Metrics::default(), health: Arc::default() };
+                    operator::run(client, settings, shared, stop).await
                 };
                 tokio::select! {
                     biased;
@@ -145,10 +139,10 @@ impl Running {
                     end = work => End::Ended(end.map_err(|e| format!("{e:#}"))),
                 }
             });
-            // All that it was about to do is dropped with it.
+            // Everything that it was about to do is dropped with it.
             runtime.shutdown_background();
             // The plan may have given up on it.
-            let _ = tell.send(end);
+            let _ = sender.send(end);
         };
         thread::Builder::new().name(namespace).spawn(work).unwrap();
         Self { life, ended }

@@ -1,52 +1,53 @@
-//! Which plans there are: every fault at every place that a run in peace has shown.
+//! Which plans there are: every fault at every place that a run without faults has shown.
 
 mod views;
 
 use std::collections::HashMap;
 
 use ai_api_operator::api::Kind;
+use support::audit::Request;
 
 use crate::{
-    fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
+    fault::{Call, Change, Fault, Guard, Injection, Lasts, Late, Moment, Place, Resource, View},
     scenario::{Reaction, Scenario},
     shipped,
-    support::audit::Request,
 };
 
-/// A run of a scenario with what goes wrong in it.
+/// A run of a scenario with its faults.
 #[derive(Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct Plan {
     pub name: String,
     pub scenario: &'static Scenario,
-    pub strikes: Vec<Strike>,
+    pub injections: Vec<Injection>,
     pub view: Option<(View, Resource)>,
-    /// What somebody does to every target while the view is wrong, before the BulkUpdate is made.
+    /// What somebody does to every target while the view is wrong, before the BulkUpdate is created.
     pub unseen: Option<Change>,
-    /// Whether it belongs to the part that `make test` runs.
+    /// Whether `make test` runs it.
     pub quick: bool,
-    /// Whether the second crash of a pair is sure to find something left to strike.
-    pub strikes_twice: bool,
-    /// Whether what is shipped runs: two replicas, which take turns by the Lease, serve all namespaces, and plan nothing that
-    /// the admission policy does not cover. Else one process, without Lease, fence and policy, serves one namespace.
+    /// Whether the second crash of a pair is sure to find a request to hit.
+    pub hits_twice: bool,
+    /// Whether it runs the shipped setup: two replicas with leader election, which serve all namespaces and plan
+    /// nothing that the admission policy does not cover. Otherwise one process, without Lease, fence and policy, serves
+    /// one namespace.
     pub shipped: bool,
-    /// What somebody does to the admission policy or its binding before the BulkUpdate is made; what is not put back by then is
-    /// put back afterwards.
+    /// What somebody does to the admission policy or its binding before the BulkUpdate is created; if it is not
+    /// restored by then, it is restored afterwards.
     pub guard: Option<Guard>,
-    /// Whether no operator runs while that is done and the BulkUpdate is made.
+    /// Whether no operator runs while that is done and the BulkUpdate is created.
     pub away: bool,
-    /// The name of the policy and the binding that it has for itself alone.
+    /// The name of its own policy and binding.
     pub own_policy: Option<String>,
 }
 
-/// What a run in peace has sent.
-pub struct Learnt {
+/// What a run without faults has sent.
+pub struct Baseline {
     pub counts: HashMap<Call, usize>,
     pub writes: usize,
 }
 
-impl Learnt {
-    /// What two runs have both sent.
+impl Baseline {
+    /// The requests that both runs have sent.
     pub fn in_common(&self, other: &Self) -> Self {
         let both = |(call, count): (&Call, &usize)| Some((*call, *count.min(other.counts.get(call)?)));
         Self { counts: self.counts.iter().filter_map(both).collect(), writes: self.writes.min(other.writes) }
@@ -54,16 +55,16 @@ impl Learnt {
 }
 
 impl Plan {
-    pub fn in_peace(scenario: &'static Scenario) -> Self {
+    pub fn without_faults(scenario: &'static Scenario) -> Self {
         let name = format!("peace/{}", scenario.name);
         Self {
             name,
             scenario,
-            strikes: Vec::new(),
+            injections: Vec::new(),
             view: None,
             unseen: None,
             quick: true,
-            strikes_twice: false,
+            hits_twice: false,
             shipped: false,
             guard: None,
             away: false,
@@ -72,7 +73,7 @@ impl Plan {
     }
 
     pub fn changes(&self) -> impl Iterator<Item = Change> {
-        let races = self.strikes.iter().filter_map(|strike| match strike.fault {
+        let races = self.injections.iter().filter_map(|injection| match injection.fault {
             Fault::Race(change) => Some(change),
             _ => None,
         });
@@ -85,63 +86,64 @@ impl Plan {
         (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(more)
     }
 
-    pub fn is_in_peace(&self) -> bool {
-        self.strikes.is_empty() && self.view.is_none() && self.guard.is_none()
+    pub fn is_undisturbed(&self) -> bool {
+        self.injections.is_empty() && self.view.is_none() && self.guard.is_none()
     }
 
     pub fn crashes(&self) -> bool {
-        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_)))
+        self.injections.iter().any(|injection| matches!(injection.fault, Fault::Crash(_)))
     }
 
-    /// Whether somebody else is quicker.
+    /// Whether somebody else makes a change first.
     pub fn is_a_race(&self) -> bool {
-        self.strikes.iter().any(|strike| matches!(strike.fault, Fault::Race(_)))
+        self.injections.iter().any(|injection| matches!(injection.fault, Fault::Race(_)))
     }
 
-    /// Whether the operator is made to crash in two lives.
+    /// Whether the operator crashes in two lives.
     pub fn is_a_pair(&self) -> bool {
-        self.strikes.len() == 2 && self.strikes.iter().any(|strike| strike.life > 0)
+        self.injections.len() == 2 && self.injections.iter().any(|injection| injection.life > 0)
     }
 
-    /// Whether this view shows the operator, at its end, what it has not shown before: then what is made later rests on it.
+    /// Whether this view, when it ends, shows the operator something new: then what is created later is based on it.
     pub fn view_ends_before_the_bulk_update(&self) -> bool {
         let on_guards = |(_, resource): &(View, Resource)| Resource::GUARDS.contains(resource);
         let hides = |(view, _): &(View, Resource)| matches!(view, View::Hold | View::Lose | View::Back);
         self.view.filter(on_guards).is_some_and(|view| hides(&view))
     }
 
-    /// How many requests have to be struck (or, in a view, whether any event met it), or the plan has shown nothing. The
-    /// second crash of a pair may have nothing left to strike.
+    /// How many requests have to be hit (or, in a view, events affected) for the plan to show anything. The second
+    /// crash of a pair may have no request to hit.
     pub fn bound(&self) -> usize {
-        let bound = self.strikes.iter().filter(|strike| strike.life == 0 || self.strikes_twice);
-        bound.map(|strike| strike.lasts.at_least()).sum::<usize>() + usize::from(self.view.is_some())
+        let bound = self.injections.iter().filter(|injection| injection.life == 0 || self.hits_twice);
+        bound.map(|injection| injection.lasts.at_least()).sum::<usize>() + usize::from(self.view.is_some())
     }
 
-    /// Whether what is sent, and not only when, is a matter of luck: then so is whether there is anything to strike.
-    pub fn is_a_matter_of_luck(&self) -> bool {
+    /// Whether the set of requests, and not only their order, depends on timing: then so does whether there is anything
+    /// to hit.
+    pub fn depends_on_timing(&self) -> bool {
         self.scenario.outcomes.is_empty() && self.scenario.max_in_flight > 1
     }
 
     /// Whether nothing is answered for longer than one request may take, or something fails for half a minute.
     pub fn takes_long(&self) -> bool {
-        let silent = |s: &Strike| matches!(s.fault, Fault::Silence { .. }) && s.lasts != Lasts::Once;
-        self.strikes.iter().any(|s| silent(s) || s.lasts == HALF_A_MINUTE)
+        let silent = |s: &Injection| matches!(s.fault, Fault::Silence { .. }) && s.lasts != Lasts::Once;
+        self.injections.iter().any(|s| silent(s) || s.lasts == HALF_A_MINUTE)
     }
 
-    /// Whether a write to a target may come in long after it was sent.
+    /// Whether a write to a target may arrive long after it was sent.
     pub fn has_late_request(&self) -> bool {
-        self.strikes.iter().any(|strike| {
-            let of_a_target = matches!(strike.place, Place::Nth(call, _) if call.is_target_write());
-            of_a_target && matches!(strike.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))
+        self.injections.iter().any(|injection| {
+            let of_a_target = matches!(injection.place, Place::Nth(call, _) if call.is_target_write());
+            of_a_target && matches!(injection.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))
         })
     }
 
-    /// Whether the harness may have sent this request, after its operator had.
+    /// Whether the harness may have sent this request on behalf of its operator.
     pub fn is_sent_late(&self, request: &Request) -> bool {
-        self.strikes
+        self.injections
             .iter()
             .filter(|s| matches!(s.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken)))
-            .any(|strike| match strike.place {
+            .any(|injection| match injection.place {
                 Place::Nth(Call::Record, _) => request.is_record(),
                 Place::Nth(Call::Expire, _) => request.resource == "bulkupdates" && request.verb == "delete",
                 Place::Nth(Call::Stop, _) => request.is_target() && request.verb == "patch",
@@ -150,8 +152,8 @@ impl Plan {
             })
     }
 
-    /// Whether nobody but the operator does anything but what the scenario says, and whatever fails leaves it the time that it
-    /// has in peace.
+    /// Whether only the operator acts, apart from the scenario itself, and the faults leave it as much time as it has
+    /// without them.
     pub fn is_calm(&self) -> bool {
         let counts = |change| {
             !matches!(
@@ -165,7 +167,7 @@ impl Plan {
         };
         self.guard.is_none()
             && !self.changes().any(counts)
-            && (self.is_in_peace() || !self.scenario.has_a_deadline())
+            && (self.is_undisturbed() || !self.scenario.has_a_deadline())
     }
 
     /// Whether the flag is switched off at some time.
@@ -189,25 +191,30 @@ impl Plan {
         reaction || self.changes().any(off)
     }
 
-    /// Whether what it watches is wrong only from its first record on; before that it would not see its BulkUpdate.
+    /// Whether its watches are wrong only from its first record on; before that it would not see its BulkUpdate.
     pub fn view_begins_at_the_record(&self) -> bool {
         self.hides_what_happens_in_the_middle() && self.view == Some((View::Hold, Resource::BulkUpdates))
     }
 
-    /// Whether the operator can't see in its watch what is done in the middle.
+    /// Whether the operator's watch hides the change in the middle.
     pub fn hides_what_happens_in_the_middle(&self) -> bool {
         match (self.scenario.reaction, self.view) {
-            (Reaction::InTheMiddle(_, told_by), Some((View::Hold | View::Before, resource))) => {
-                told_by == resource
+            (Reaction::InTheMiddle(_, seen_in), Some((View::Hold | View::Before, resource))) => {
+                seen_in == resource
             }
             _ => false,
         }
     }
 
-    pub fn strike(family: &str, scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Self {
-        let parts: Vec<_> = strikes.iter().map(Strike::to_string).collect();
+    pub fn with_faults(
+        family: &str,
+        scenario: &'static Scenario,
+        injections: Vec<Injection>,
+        quick: bool,
+    ) -> Self {
+        let parts: Vec<_> = injections.iter().map(Injection::to_string).collect();
         let name = format!("{family}/{}/{}", scenario.name, parts.join("-then-"));
-        Self { name, strikes, quick, ..Self::in_peace(scenario) }
+        Self { name, injections, quick, ..Self::without_faults(scenario) }
     }
 }
 
@@ -248,10 +255,10 @@ pub const RACES: [Change; 16] = [
     Change::FlagOff,
 ];
 
-/// Whether the fault means anything there.
+/// Whether the fault makes sense there.
 pub fn fits(fault: Fault, call: Call) -> bool {
     match fault {
-        // Reads may be lost; that they come late means nothing.
+        // Reads may be lost; delaying them makes no difference.
         Fault::Late(_) => call.is_write(),
         Fault::Silence { passed_on } | Fault::Answer { passed_on, .. } if !call.is_write() => !passed_on,
         _ => true,
@@ -259,46 +266,49 @@ pub fn fits(fault: Fault, call: Call) -> bool {
 }
 
 /// All plans of a scenario.
-pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
-    let mut plans = vec![Plan::in_peace(scenario)];
+pub fn of(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
+    let mut plans = vec![Plan::without_faults(scenario)];
     let plain = scenario.name == "three-items";
-    let mut calls: Vec<_> = learnt.counts.iter().map(|(call, n)| (*call, *n)).collect();
+    let mut calls: Vec<_> = baseline.counts.iter().map(|(call, n)| (*call, *n)).collect();
     calls.sort_unstable();
     let places = || calls.iter().flat_map(|(call, n)| (1..=*n).map(|nth| (*call, Place::Nth(*call, nth))));
 
     for (call, place) in places().filter(|(call, _)| *call != Call::Event) {
         for moment in MOMENTS {
-            let strike = Strike::once(place, Fault::Crash(moment));
+            let injection = Injection::once(place, Fault::Crash(moment));
             let quick = plain || call.is_write();
-            plans.push(Plan::strike("crash", scenario, vec![strike], quick));
+            plans.push(Plan::with_faults("crash", scenario, vec![injection], quick));
         }
     }
     for (call, place) in places().filter(|(call, _)| call.is_write()) {
         let overtaken = Some(Fault::Crash(Moment::Overtaken)).filter(|_| call.is_target_write());
         for fault in overtaken.into_iter().chain([Fault::Sigterm]) {
-            plans.push(Plan::strike("crash", scenario, vec![Strike::once(place, fault)], plain));
+            plans.push(Plan::with_faults("crash", scenario, vec![Injection::once(place, fault)], plain));
         }
     }
-    for first in 1..=if scenario.in_short { 0 } else { learnt.writes } {
+    for first in 1..=if scenario.in_short { 0 } else { baseline.writes } {
         for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
-            // What was carried out is not sent again: more than this there is nothing to strike in the second life.
-            let left = learnt.writes - first + usize::from(a == Moment::Before);
+            // What was carried out is not sent again: beyond this, the second life sends nothing to hit.
+            let left = baseline.writes - first + usize::from(a == Moment::Before);
             for second in 1..=left {
-                let crash =
-                    |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
-                let strikes = vec![crash(0, first, a), crash(1, second, b)];
-                // The end, at least, is left to be told; unless nothing is told of what was deleted. Reports may be fewer.
-                let strikes_twice = second == 1 && !scenario.deletes_its_bulk_update();
-                plans.push(Plan { strikes_twice, ..Plan::strike("crash", scenario, strikes, plain) });
+                let crash = |life, n, moment| Injection {
+                    life,
+                    ..Injection::once(Place::Write(n), Fault::Crash(moment))
+                };
+                let injections = vec![crash(0, first, a), crash(1, second, b)];
+                // At least the end remains to be reported, unless the BulkUpdate was deleted. There may be fewer
+                // reports.
+                let hits_twice = second == 1 && !scenario.deletes_its_bulk_update();
+                plans.push(Plan { hits_twice, ..Plan::with_faults("crash", scenario, injections, plain) });
             }
         }
     }
     for (call, place) in places().filter(|_| !scenario.in_short) {
         for fault in answers().into_iter().filter(|fault| fits(*fault, call)) {
-            // Those that take long are few.
+            // There are few slow ones.
             let slow = matches!(fault, Fault::Silence { .. }) && !call.is_write();
-            let strike = Strike::once(place, fault);
-            plans.push(Plan::strike("answers", scenario, vec![strike], plain && !slow));
+            let injection = Injection::once(place, fault);
+            plans.push(Plan::with_faults("answers", scenario, vec![injection], plain && !slow));
         }
     }
     for (_, place) in
@@ -306,7 +316,7 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     {
         // Where one kind is switched off, the other is not.
         let off = matches!(scenario.reaction, Reaction::InTheMiddle(Change::DeploymentsOff, _));
-        // There has to be somebody whom a forged status could strike.
+        // A forged status needs an object that it could affect.
         let bystander = scenario.targets.iter().any(|target| target.name == "bystander");
         let fits = |change: &Change| match change {
             Change::FlagOff => !off,
@@ -314,29 +324,30 @@ pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
             _ => true,
         };
         for change in RACES.into_iter().filter(fits) {
-            let strike = Strike::once(place, Fault::Race(change));
-            plans.push(Plan::strike("races", scenario, vec![strike], plain));
+            let injection = Injection::once(place, Fault::Race(change));
+            plans.push(Plan::with_faults("races", scenario, vec![injection], plain));
         }
     }
     if plain {
-        plans.extend(lasting(scenario, learnt));
+        plans.extend(lasting(scenario, baseline));
         plans.extend(crash_loops(scenario));
     }
     if !scenario.in_short {
         plans.extend(views::of(scenario, plain));
     }
-    plans.extend(shipped::of(scenario, learnt));
+    plans.extend(shipped::of(scenario, baseline));
     plans
 }
 
-/// What fails for a while: four requests in a row, or three seconds long. Silence is for two, which takes 20 seconds.
-fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+/// What fails for a while: four requests in a row, or for three seconds. Silence is for two requests, which takes 20
+/// seconds.
+fn lasting(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = Vec::new();
     for call in [Call::Record, Call::Stop, Call::Delete, Call::ReadTarget, Call::ReadFlag] {
-        for nth in 1..=learnt.counts.get(&call).copied().unwrap_or_default() {
+        for nth in 1..=baseline.counts.get(&call).copied().unwrap_or_default() {
             let place = Place::Nth(call, nth);
             let answer = |code| Fault::Answer { code, retry_after: None, passed_on: false };
-            // A read meets no conflict.
+            // A read cannot conflict.
             let codes = [409, 429, 503].into_iter().filter(|code| *code != 409 || call.is_write());
             let answers =
                 codes.flat_map(|code| [Lasts::Requests(4), Lasts::Seconds(3)].map(|l| (answer(code), l)));
@@ -349,8 +360,8 @@ fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
                 |(fault, _): &(Fault, Lasts)| call.is_target_write() || !matches!(fault, Fault::Late(_));
             let slow = slow.into_iter().filter(|slow| nth == 1 && fits(slow)).map(|slow| (slow, false));
             for ((fault, lasts), quick) in answers.map(|answer| (answer, true)).chain(slow) {
-                let strike = Strike { lasts, ..Strike::once(place, fault) };
-                plans.push(Plan::strike("answers", scenario, vec![strike], quick));
+                let injection = Injection { lasts, ..Injection::once(place, fault) };
+                plans.push(Plan::with_faults("answers", scenario, vec![injection], quick));
             }
         }
     }
@@ -360,8 +371,8 @@ fn lasting(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
 /// It dies at the first write of each life, five times.
 fn crash_loops(scenario: &'static Scenario) -> impl Iterator<Item = Plan> {
     MOMENTS.into_iter().map(move |moment| {
-        let crash = |life| Strike { life, ..Strike::once(Place::Write(1), Fault::Crash(moment)) };
+        let crash = |life| Injection { life, ..Injection::once(Place::Write(1), Fault::Crash(moment)) };
         let name = format!("crash/{}/{}-five-times", scenario.name, crash(0));
-        Plan { name, ..Plan::strike("crash", scenario, (0..5).map(crash).collect(), true) }
+        Plan { name, ..Plan::with_faults("crash", scenario, (0..5).map(crash).collect(), true) }
     })
 }

@@ -1,4 +1,4 @@
-//! The course of one plan: a namespace of its own, the operator in as many lives as it takes, and the judgement.
+//! Runs one plan: a namespace of its own, the operator in as many lives as it takes, and the judge.
 
 mod course;
 mod guard;
@@ -20,73 +20,73 @@ use crate::{
     basis::Bases,
     cluster::Cluster,
     conduct::Conduct,
-    fault::{Call, Change, Fault, Lasts, Resource, Strike, View},
+    fault::{Call, Change, Fault, Injection, Lasts, Resource, View},
     history::Version,
     judge::Case,
     life::{InTheMiddle, Life, Shared},
     operator::{End, Log, Running, has_panicked},
-    plan::{Learnt, Plan},
+    plan::{Baseline, Plan},
     scenario::Reaction,
     unlogged,
     view::Views,
 };
 
-/// How long a plan may take: less than the minute after which the operator looks again at all that it waits for, so that a
-/// lost wake-up is seen.
+/// How long a plan may take: less than the minute after which the operator rechecks everything that it waits for, so
+/// that a lost wake-up is noticed.
 const DEADLINE: Duration = Duration::from_secs(45);
 
-/// How long it may take where nothing is answered, which takes the operator ten seconds each time, or where something fails
-/// for half a minute.
+/// The same where requests get no answer, which takes the operator ten seconds each, or where something fails for half
+/// a minute.
 const LONG_DEADLINE: Duration = Duration::from_secs(75);
 
-/// How long is waited for the operator's watches, which a fault may hold up.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long to wait for the operator's watches, which a fault may delay.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The same where another replica may have to lead first.
-const PATIENCE_TO_LEAD: Duration = Duration::from_secs(12);
+/// The same where another replica may have to become the leader first.
+const TIMEOUT_TO_LEAD: Duration = Duration::from_secs(12);
 
-/// How long a BulkUpdate waits for the admission policy, before it is put back.
+/// How long a BulkUpdate waits for the admission policy before it is restored.
 const WAITS: Duration = Duration::from_millis(1500);
 
-/// How many lives an operator may have in one plan. More, and it does not get on by itself.
-const MOST_LIVES: usize = 12;
+/// How many lives an operator may have in one plan. If it needs more, it makes no progress by itself.
+const MAX_LIVES: usize = 12;
 
-/// How long an operator sends nothing that is not about to.
-const CALM: Duration = Duration::from_millis(300);
+/// How long an operator without pending work sends nothing.
+const QUIET: Duration = Duration::from_millis(300);
 
-/// The same where it may be waiting before it tries again.
-const CALM_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
+/// The same where it may be in a back-off.
+const QUIET_AFTER_A_FAILURE: Duration = Duration::from_millis(1500);
 
-/// How long a wrong view lasts, if the BulkUpdate does not end before.
-const VIEW_LASTS: Duration = Duration::from_millis(1500);
+/// How long a wrong view lasts, if the BulkUpdate does not finish before.
+const VIEW_DURATION: Duration = Duration::from_millis(1500);
 
-/// The same where it shows an old BulkUpdate, which may not come to its end as long as nothing else is seen.
-const OLD_VIEW_LASTS: Duration = Duration::from_secs(5);
+/// The same where it shows an old BulkUpdate, which may not finish as long as nothing newer is seen.
+const OLD_VIEW_DURATION: Duration = Duration::from_secs(5);
 
-/// How many requests a life may send at most, watches and events included; in peace they are 10 to 18. More, and it is
-/// spinning.
-const REQUESTS_A_LIFE: usize = 30;
+/// The maximum of requests in one life, including watches and events; without faults there are 10 to 18. More indicates
+/// a hot loop.
+const REQUESTS_PER_LIFE: usize = 30;
 
-/// How many more for each BulkUpdate but the first.
-const REQUESTS_FOR_ANOTHER: usize = 20;
+/// How many more for each additional BulkUpdate.
+const REQUESTS_PER_BULK_UPDATE: usize = 20;
 
-/// The same where a fault lasts: in 3 seconds of growing waits each of six retries takes a look, in 20 seconds without an
-/// answer the flag is read each second.
-const REQUESTS_WHERE_IT_LASTS: usize = 45;
+/// The same for a lasting fault: in 3 seconds of back-off, each of six retries reads the object; in 20 seconds without
+/// answers, the flag is read each second.
+const REQUESTS_WITH_LASTING_FAULT: usize = 45;
 
-/// What came of a plan.
+/// The outcome of a plan.
 pub struct Course {
     /// What was sent in the first life.
-    pub learnt: Learnt,
+    pub baseline: Baseline,
     /// What went wrong, and the operator's log.
-    pub wrong: Option<String>,
-    /// In one line.
+    pub violations: Option<String>,
+    /// A one-line summary.
     pub account: String,
-    /// How many requests were struck; and whether any event met the view.
-    pub struck: usize,
-    /// How many of the strikes have changed nothing.
-    pub in_vain: usize,
-    /// How many requests the busiest life has sent.
+    /// How many requests were hit by faults, or whether any event was affected by the view.
+    pub hits: usize,
+    /// How many of the faults have changed nothing.
+    pub without_effect: usize,
+    /// The maximum number of requests in one life.
     pub most_requests: usize,
 }
 
@@ -98,7 +98,7 @@ struct Runner<'a> {
     lives: Vec<Arc<Life>>,
     log: Log,
     running: Vec<Running>,
-    /// How many replicas have ended and are not started again yet.
+    /// How many replicas have ended and have not been restarted yet.
     ended: usize,
     /// Whether a replica has lost the Lease.
     lost: bool,
@@ -137,7 +137,7 @@ pub async fn run(plan: &Plan) -> Course {
     let deadline = if plan.takes_long() { LONG_DEADLINE } else { DEADLINE };
     let ended = match timeout(deadline, runner.course()).await {
         Ok(ended) => ended,
-        Err(_) => Err(format!("not over within {deadline:?}")),
+        Err(_) => Err(format!("not finished within {deadline:?}")),
     };
     runner.views.end();
     for running in runner.running.drain(..) {
@@ -149,40 +149,41 @@ pub async fn run(plan: &Plan) -> Course {
     let bases = Arc::clone(&runner.shared.bases);
     let case = Case { held: held.collect(), ..Case::new(plan, &cluster, &bases, lasted) };
     let outcomes: Vec<_> =
-        case.bulk_updates().iter().map(|bulk| told(&bulk.versions.last().unwrap().2)).collect();
+        case.bulk_updates().iter().map(|bulk| summary_of(&bulk.versions.last().unwrap().2)).collect();
     let requests = case.requests.len();
     let written = case.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
-    let mut wrong = case.judged();
-    wrong.extend(ended.err());
-    wrong.extend(runner.shared.conduct.wrong());
-    wrong.extend(runner.nothing_came_of_it());
-    // Whoever loses the Lease ends at once, before it has told of all that it has sent.
-    wrong.extend(unlogged::of(plan, &runner.lives, &runner.log).filter(|_| !runner.lost));
+    let mut violations = case.judged();
+    violations.extend(ended.err());
+    violations.extend(runner.shared.conduct.violations());
+    violations.extend(runner.nothing_came_of_it());
+    // A replica that loses the Lease ends at once, before it has logged everything that it has sent.
+    violations.extend(unlogged::of(plan, &runner.lives, &runner.log).filter(|_| !runner.lost));
     if has_panicked(&namespace) {
-        wrong.push("a panic".into());
+        violations.push("a panic".into());
     }
     let busiest = runner.lives.iter().max_by_key(|life| life.sent()).unwrap();
     let most_requests = busiest.sent();
     let takes_long = |fault| matches!(fault, Fault::Silence { .. });
-    // What is made at the same moment is read again and again until its watch has come that far.
-    let lasts = plan.strikes.iter().any(|strike| strike.lasts != Lasts::Once || takes_long(strike.fault))
-        || !plan.scenario.at_the_same_moment.is_empty();
-    // A watch that is closed is begun anew.
-    let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.met() } else { 0 };
-    let others = REQUESTS_FOR_ANOTHER * outcomes.len().saturating_sub(1);
-    let allowed = if lasts { REQUESTS_WHERE_IT_LASTS } else { REQUESTS_A_LIFE };
+    // Objects created at the same moment are read repeatedly until the watch has caught up.
+    let lasts =
+        plan.injections.iter().any(|injection| injection.lasts != Lasts::Once || takes_long(injection.fault))
+            || !plan.scenario.at_the_same_moment.is_empty();
+    // A watch that was closed is restarted.
+    let closed = if matches!(plan.view, Some((View::Close, _))) { runner.views.affected() } else { 0 };
+    let others = REQUESTS_PER_BULK_UPDATE * outcomes.len().saturating_sub(1);
+    let allowed = if lasts { REQUESTS_WITH_LASTING_FAULT } else { REQUESTS_PER_LIFE };
     if most_requests > allowed + others + closed {
-        wrong.push(format!("{most_requests} requests in one life: {:?}", busiest.counts()));
+        violations.push(format!("{most_requests} requests in one life: {:?}", busiest.counts()));
     }
-    let struck: Vec<_> = runner.lives.iter().flat_map(|life| life.struck()).collect();
-    let met = runner.views.met();
+    let hits: Vec<_> = runner.lives.iter().flat_map(|life| life.hits()).collect();
+    let affected = runner.views.affected();
     let account = format!(
         "{}: {}; {} lives, {requests} requests, {written} writes to targets, {:.1} s",
-        match (&plan.view, struck.is_empty()) {
-            (Some(_), true) => format!("{met} events met the fault"),
-            (Some(_), false) => format!("{met} events met the fault, {}", struck.join(", ")),
+        match (&plan.view, hits.is_empty()) {
+            (Some(_), true) => format!("{affected} events were affected"),
+            (Some(_), false) => format!("{affected} events were affected, {}", hits.join(", ")),
             (None, true) => "no fault".into(),
-            (None, false) => struck.join(", "),
+            (None, false) => hits.join(", "),
         },
         outcomes.join("; "),
         runner.lives.len(),
@@ -190,21 +191,28 @@ pub async fn run(plan: &Plan) -> Course {
     );
     cluster.leave().await;
     let first = &runner.lives[0];
-    let learnt = Learnt { counts: first.counts(), writes: first.writes() };
-    let struck = struck.len() + met.min(1);
-    let told = || format!("{account}\n  {}\n{}", wrong.join("\n  "), runner.log.text());
-    let in_vain = runner.lives.iter().map(|life| life.in_vain()).sum();
-    Course { learnt, wrong: (!wrong.is_empty()).then(told), account, struck, in_vain, most_requests }
+    let baseline = Baseline { counts: first.counts(), writes: first.writes() };
+    let hits = hits.len() + affected.min(1);
+    let report = || format!("{account}\n  {}\n{}", violations.join("\n  "), runner.log.text());
+    let without_effect = runner.lives.iter().map(|life| life.without_effect()).sum();
+    Course {
+        baseline,
+        violations: (!violations.is_empty()).then(report),
+        account,
+        hits,
+        without_effect,
+        most_requests,
+    }
 }
 
-fn told(bulk: &BulkUpdate) -> String {
+fn summary_of(bulk: &BulkUpdate) -> String {
     let status = bulk.status.clone().unwrap_or_default();
     let reason = status.condition("Ready").map_or("not seen", |c| &c.reason);
     format!("{} {reason}", bulk.name_any())
 }
 
 impl Runner<'_> {
-    /// Starts it: two replicas, where what is shipped runs, of which the first one leads.
+    /// Starts it: with the shipped setup, two replicas, the first of which leads.
     async fn start_all(&mut self) -> Result<(), String> {
         self.start();
         self.synced().await?;
@@ -213,7 +221,7 @@ impl Runner<'_> {
         }
         self.start();
         let standby = Arc::clone(&self.running[self.running.len() - 1].life);
-        let end = Instant::now() + PATIENCE_TO_LEAD;
+        let end = Instant::now() + TIMEOUT_TO_LEAD;
         while !standby.was_answered(Call::Watch(Resource::Leases)) && Instant::now() < end {
             self.wait_a_while().await?;
         }
@@ -222,13 +230,13 @@ impl Runner<'_> {
 
     fn start(&mut self) {
         let number = self.lives.len();
-        let strikes = self.plan.strikes.iter().filter(|s| s.life == number).copied().collect();
-        let life = Life::new(number, self.shared.clone(), strikes);
+        let injections = self.plan.injections.iter().filter(|s| s.life == number).copied().collect();
+        let life = Life::new(number, self.shared.clone(), injections);
         self.lives.push(Arc::clone(&life));
         self.running.push(Running::start(&self.cluster, life, self.plan, self.log.clone()));
     }
 
-    /// Asks all to end, and waits for that.
+    /// Asks all replicas to end, and waits for that.
     async fn stop_all(&mut self) -> Result<(), String> {
         self.ended = 0;
         let ends = join_all(self.running.drain(..).map(Running::stop)).await;
@@ -242,12 +250,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Whether a replica may end so by itself: it is started again then.
+    /// Whether a replica may exit like this by itself; it is restarted then.
     fn may_be(&self, error: &str) -> bool {
         self.plan.shipped && error.contains("lost the Lease")
     }
 
-    /// The one that leads, if there are two.
+    /// The leader, if there are two replicas.
     fn leading(&self) -> &Arc<Life> {
         let leader = self.cluster.leader();
         let leading = self.running.iter().find(|running| running.life.name() == leader);
@@ -257,7 +265,7 @@ impl Runner<'_> {
     /// Waits until all watches have begun, or until one is late.
     async fn synced(&mut self) -> Result<(), String> {
         let guards: &[Resource] = if self.plan.shipped { &Resource::GUARDS } else { &[] };
-        let end = Instant::now() + if self.plan.shipped { PATIENCE_TO_LEAD } else { PATIENCE };
+        let end = Instant::now() + if self.plan.shipped { TIMEOUT_TO_LEAD } else { TIMEOUT };
         while Instant::now() < end {
             let begun = |r: &Resource| self.leading().was_answered(Call::Watch(*r));
             if Resource::WORK.iter().chain(guards).all(begun) {
@@ -268,27 +276,30 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// What was meant to happen beside the faults and did not: then the plan shows less than it says.
+    /// Events that the plan needs, besides its faults, and that did not happen: then the plan shows less than its name
+    /// says.
     fn nothing_came_of_it(&self) -> Option<String> {
         let stopped = self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
         let middle = self.shared.in_the_middle.as_ref();
         if middle.is_some_and(|middle| !middle.is_done()) && stopped {
-            return Some("something was stopped, and what was to happen then did not".into());
+            return Some("something was stopped, and the reaction to it did not happen".into());
         }
         let gone = |v: &Version| v.deleted && v.plural == "executions" && v.name != "observer-end";
         let recreates = self.plan.scenario.reaction == Reaction::Recreate;
         (recreates && !self.reacted && self.cluster.history.versions().iter().any(gone))
-            .then(|| "a target is gone, and was not made again".into())
+            .then(|| "a target is gone, and was not created again".into())
     }
 
     /// Waits until the operator sends nothing any more.
-    async fn until_calm(&mut self) -> Result<(), String> {
-        // What was answered with a failure may be tried again a moment later.
-        let retries =
-            |strike: &Strike| !(strike.fault.ends_a_life() || matches!(strike.fault, Fault::Race(_)));
+    async fn until_quiet(&mut self) -> Result<(), String> {
+        // Failed requests may be retried a moment later.
+        let retries = |injection: &Injection| {
+            !(injection.fault.ends_a_life() || matches!(injection.fault, Fault::Race(_)))
+        };
         let deleted = self.cluster.history.bulk_updates().iter().any(|bulk| bulk.deleted);
-        let calm = if deleted && self.plan.strikes.iter().any(retries) { CALM_AFTER_A_FAILURE } else { CALM };
-        let end = Instant::now() + PATIENCE;
+        let calm =
+            if deleted && self.plan.injections.iter().any(retries) { QUIET_AFTER_A_FAILURE } else { QUIET };
+        let end = Instant::now() + TIMEOUT;
         let mut last = (0, 0, Instant::now());
         while Instant::now() < end {
             let sent = self.lives.iter().map(|life| life.sent()).sum();
@@ -303,7 +314,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Waits until something happens, and starts the operator again if that is its death.
+    /// Waits until something happens, and restarts the operator if it has died.
     async fn wait_a_while(&mut self) -> Result<(), String> {
         if self.ended > 0 && self.running.iter().any(|running| running.life.name() == self.cluster.leader()) {
             self.ended -= 1;
@@ -326,10 +337,10 @@ impl Runner<'_> {
             End::Ended(Err(error)) if self.may_be(&error) => self.lost = true,
             End::Ended(end) => return Err(format!("the operator has ended: {end:?}")),
         }
-        if self.lives.len() >= MOST_LIVES {
-            return Err(format!("{MOST_LIVES} lives and no end"));
+        if self.lives.len() >= MAX_LIVES {
+            return Err(format!("{MAX_LIVES} lives and no end"));
         }
-        // As the kubelet does it; but the one that waits has its turn first, so that it is known which one leads next.
+        // As the kubelet restarts it; but the standby takes over first, so that it is known which one leads next.
         if self.running.is_empty() {
             self.start();
         } else {
@@ -338,9 +349,9 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Whether every BulkUpdate has come to its end, and all that it has deleted is known to be gone: the observer watches
-    /// each resource by itself, and may see the end first.
-    fn is_over(&self) -> bool {
+    /// Whether every BulkUpdate has finished, and everything that it has deleted is known to be gone: the observer
+    /// watches each resource separately, and may see the end first.
+    fn is_finished(&self) -> bool {
         self.has_ended() && self.all_deletions_are_seen()
     }
 
@@ -359,16 +370,16 @@ impl Runner<'_> {
     fn has_ended(&self) -> bool {
         let bulks = self.cluster.history.bulk_updates();
         let wanted = (self.plan.scenario.bulk_updates)();
-        let made_anew = self.cluster.made_anew.load(Ordering::Relaxed);
+        let recreated = self.cluster.recreated.load(Ordering::Relaxed);
         let deletes = wanted.iter().any(|(_, spec)| spec.get("ttlSecondsAfterFinished").is_some());
-        bulks.len() >= wanted.len() + made_anew
+        bulks.len() >= wanted.len() + recreated
             && bulks.iter().all(|bulk| {
                 let ended = !bulk.text("/status/completionTime").is_empty();
                 bulk.deleted || bulk.terminating() || (ended && !deletes)
             })
     }
 
-    /// What others do as things happen.
+    /// The actions of others, triggered by what happens.
     async fn react(&mut self) {
         let versions = self.cluster.history.versions();
         let scenario = self.plan.scenario;
@@ -388,7 +399,7 @@ impl Runner<'_> {
         }) && (scenario.targets.iter().any(|target| target.kept)
             || self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize)))
         {
-            self.cluster.let_go().await;
+            self.cluster.remove_finalizers().await;
         }
     }
 }

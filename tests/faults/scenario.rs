@@ -1,4 +1,4 @@
-//! What is asked of the operator while things go wrong: small requests, each with what becomes of it in peace.
+//! The requests to the operator while faults occur: small ones, each with its outcome without faults.
 
 use ai_api_operator::api::Kind::{self, Deployment, Execution};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fault::{Change, Resource};
 
-/// A target as it is made.
+/// A target as it is created.
 pub struct Made {
     pub kind: Kind,
     pub name: &'static str,
@@ -14,43 +14,43 @@ pub struct Made {
     pub state: &'static str,
     /// Whether another controller runs it (and never stops it).
     pub managed_by_other: bool,
-    /// Whether somebody's finalizer keeps it, until all is written and waits for it to go.
+    /// Whether a finalizer keeps it until everything is written and waits for it to go.
     pub kept: bool,
 }
 
-/// What somebody does as soon as something happens.
+/// What somebody does when something happens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
     None,
-    /// Does this when the first target has been stopped, before the operator has the answer; the watch of that resource
-    /// tells of it.
+    /// Makes this change when the first target has been stopped, before the operator gets the answer; the watch of that
+    /// resource shows it.
     InTheMiddle(Change, Resource),
-    /// Makes a target anew when it is gone.
+    /// Creates a target again when it is gone.
     Recreate,
 }
 
-/// Stands for the uid of the target that has the item's name.
+/// A placeholder for the uid of the target that has the item's name.
 pub const ITS_UID: &str = "its uid";
 
 pub struct Scenario {
     pub name: &'static str,
     pub max_in_flight: usize,
     pub targets: &'static [Made],
-    /// Made at the same time as the BulkUpdates.
+    /// Created at the same time as the BulkUpdates.
     pub at_the_same_moment: &'static [Made],
     pub bulk_updates: fn() -> Vec<(&'static str, Value)>,
     pub reaction: Reaction,
-    /// What becomes of each item where nobody but the operator changes anything; empty where that is a matter of luck.
+    /// The outcome of each item where only the operator changes anything; empty where that depends on timing.
     pub outcomes: &'static [(Kind, &'static str, &'static str)],
-    /// Whether the objects that are written to in peace are written to exactly once whatever fails.
+    /// Whether each object that is written to without faults is written to exactly once with any fault.
     pub written: &'static [&'static str],
-    /// Whether it adds little to the others: it is crashed once, and raced.
+    /// Whether it adds little to the others: only crashes and races are run.
     pub in_short: bool,
 }
 
 impl Scenario {
-    /// Whether a plan and an end are told.
-    pub fn tells_twice(&self) -> bool {
+    /// Whether a plan and an end are reported.
+    pub fn reports_twice(&self) -> bool {
         self.name != "dry-run" && !self.deletes_its_bulk_update()
     }
 
@@ -59,7 +59,7 @@ impl Scenario {
         matches!(self.reaction, Reaction::InTheMiddle(Change::DeleteBulkUpdate, _))
     }
 
-    /// Whether what fails for a while may fail for good.
+    /// Whether a failure that lasts may be final for an item.
     pub fn has_a_deadline(&self) -> bool {
         (self.bulk_updates)()
             .iter()
@@ -115,7 +115,7 @@ const THREE_OUTCOMES: &[(Kind, &str, &str)] = &[
     (Execution, "refuse-me", "Refused WrongState"),
 ];
 
-/// Written to one after the other, with something happening after the first write.
+/// Written one after the other, with a change after the first write.
 const ONE_BY_ONE: Scenario = Scenario {
     name: "",
     max_in_flight: 1,

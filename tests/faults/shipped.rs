@@ -1,54 +1,57 @@
-//! The plans in which what is shipped runs: two replicas with Lease and fence, all namespaces, the admission policy in force. What
-//! strikes it is about the Lease and the policy; besides, the leader crashes, is held or asked to end, and the other goes on.
+//! The plans that run the shipped setup: two replicas with Lease and fence, all namespaces, the admission policy in
+//! force. Their faults are about the Lease and the policy; besides, the leader crashes, is held or asked to end, and
+//! the other replica takes over.
 
 use crate::{
-    fault::{Call, Change, Fault, Guard, Lasts, Late, Moment, Place, Resource, Strike, View},
-    plan::{Learnt, MOMENTS, Plan, RACES, answers, fits},
+    fault::{Call, Change, Fault, Guard, Injection, Lasts, Late, Moment, Place, Resource, View},
+    plan::{Baseline, MOMENTS, Plan, RACES, answers, fits},
     scenario::Scenario,
 };
 
 /// What somebody does to the Lease.
 const ABOUT_THE_LEASE: [Change; 3] = [Change::TakeLease, Change::FreeLease, Change::DeleteLease];
 
-/// The scenarios in which the leader crashes, is held or asked to end, and no more.
+/// The scenarios in which only the leader crashes, is held or asked to end.
 const IN_SHORT: [&str; 7] =
     ["both-kinds", "dry-run", "ttl", "flag-off", "deleted-midway", "two-bulk-updates", "one-kind-off"];
 
 /// All plans of a scenario.
-pub fn of(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+pub fn of(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     if scenario.name == "three-items" {
-        let in_peace = Plan { name: format!("shipped/{}/in-peace", scenario.name), ..shipped(scenario) };
-        let work = [crashes(scenario, learnt, true), pairs(scenario, learnt), as_ever(scenario, learnt)];
-        let lease = [renewals(scenario), leases(scenario, learnt), takeovers(scenario)];
+        let without_faults =
+            Plan { name: format!("shipped/{}/in-peace", scenario.name), ..shipped(scenario) };
+        let work =
+            [crashes(scenario, baseline, true), pairs(scenario, baseline), common_faults(scenario, baseline)];
+        let lease = [renewals(scenario), leases(scenario, baseline), takeovers(scenario)];
         let policy = [lists(scenario), guards(scenario)];
         let all = work.into_iter().chain(lease).chain(policy).flatten();
-        [in_peace].into_iter().chain(all).collect()
+        [without_faults].into_iter().chain(all).collect()
     } else if IN_SHORT.contains(&scenario.name) {
-        crashes(scenario, learnt, false)
+        crashes(scenario, baseline, false)
     } else {
         Vec::new()
     }
 }
 
 fn shipped(scenario: &'static Scenario) -> Plan {
-    Plan { shipped: true, ..Plan::in_peace(scenario) }
+    Plan { shipped: true, ..Plan::without_faults(scenario) }
 }
 
-fn strike(scenario: &'static Scenario, strikes: Vec<Strike>, quick: bool) -> Plan {
-    Plan { shipped: true, ..Plan::strike("shipped", scenario, strikes, quick) }
+fn plan_with(scenario: &'static Scenario, injections: Vec<Injection>, quick: bool) -> Plan {
+    Plan { shipped: true, ..Plan::with_faults("shipped", scenario, injections, quick) }
 }
 
-fn writes(learnt: &Learnt) -> Vec<(Call, Place)> {
-    let mut calls: Vec<_> = learnt.counts.iter().filter(|(call, _)| call.is_write()).collect();
+fn writes(baseline: &Baseline) -> Vec<(Call, Place)> {
+    let mut calls: Vec<_> = baseline.counts.iter().filter(|(call, _)| call.is_write()).collect();
     calls.sort_unstable();
     calls.into_iter().flat_map(|(call, n)| (1..=*n).map(|nth| (*call, Place::Nth(*call, nth)))).collect()
 }
 
 /// The leader dies, is held or asked to end.
-fn crashes(scenario: &'static Scenario, learnt: &Learnt, quick: bool) -> Vec<Plan> {
+fn crashes(scenario: &'static Scenario, baseline: &Baseline, quick: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
-    let once = |place, fault, quick| strike(scenario, vec![Strike::once(place, fault)], quick);
-    for (call, place) in writes(learnt) {
+    let once = |place, fault, quick| plan_with(scenario, vec![Injection::once(place, fault)], quick);
+    for (call, place) in writes(baseline) {
         let overtaken = Some(Moment::Overtaken).filter(|_| call.is_target_write());
         for moment in MOMENTS.into_iter().chain(overtaken) {
             plans.push(once(place, Fault::Crash(moment), quick));
@@ -59,7 +62,7 @@ fn crashes(scenario: &'static Scenario, learnt: &Learnt, quick: bool) -> Vec<Pla
         }
     }
     if quick {
-        // Before there is anything to do, and while that is looked at.
+        // Before there is anything to do, and while the targets are read.
         let others = [
             Call::ReadLease,
             Call::CreateLease,
@@ -80,25 +83,27 @@ fn crashes(scenario: &'static Scenario, learnt: &Learnt, quick: bool) -> Vec<Pla
     plans
 }
 
-/// The leader crashes, and so does the one that goes on.
-fn pairs(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+/// The leader crashes, and then its successor.
+fn pairs(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = Vec::new();
-    for first in 1..learnt.writes {
+    for first in 1..baseline.writes {
         for (a, b) in MOMENTS.into_iter().flat_map(|a| MOMENTS.map(|b| (a, b))) {
-            let crash =
-                |life, n, moment| Strike { life, ..Strike::once(Place::Write(n), Fault::Crash(moment)) };
+            let crash = |life, n, moment| Injection {
+                life,
+                ..Injection::once(Place::Write(n), Fault::Crash(moment))
+            };
             let quick = a == Moment::Committed && b == Moment::Committed;
-            let plan = strike(scenario, vec![crash(0, first, a), crash(1, 1, b)], quick);
-            plans.push(Plan { strikes_twice: true, ..plan });
+            let plan = plan_with(scenario, vec![crash(0, first, a), crash(1, 1, b)], quick);
+            plans.push(Plan { hits_twice: true, ..plan });
         }
     }
     plans
 }
 
-/// What strikes the writes in the other families, and what others do meanwhile.
-fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+/// Faults of writes that the other families have, and what others do in the meantime.
+fn common_faults(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = Vec::new();
-    for (call, place) in writes(learnt) {
+    for (call, place) in writes(baseline) {
         let answers = answers().into_iter().filter(|fault| fits(*fault, call));
         for fault in answers.chain(RACES.map(Fault::Race)) {
             let quick = match (call, fault) {
@@ -107,7 +112,7 @@ fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
                 (Call::Delete, Fault::Race(change)) => change == Change::Recreate,
                 _ => false,
             };
-            plans.push(strike(scenario, vec![Strike::once(place, fault)], quick));
+            plans.push(plan_with(scenario, vec![Injection::once(place, fault)], quick));
         }
     }
     for view in [View::Hold, View::Lose, View::Back] {
@@ -121,10 +126,10 @@ fn as_ever(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
     plans
 }
 
-/// The first stop has to wait for so many seconds: there is a middle.
-const fn busy(seconds: u32) -> Strike {
+/// The first stop has to wait for so many seconds, so that something can happen in the middle.
+const fn busy(seconds: u32) -> Injection {
     let fault = Fault::Answer { code: 429, retry_after: Some(seconds), passed_on: false };
-    Strike::once(Place::Nth(Call::Stop, 1), fault)
+    Injection::once(Place::Nth(Call::Stop, 1), fault)
 }
 
 /// The Lease can't be renewed in the middle of the work, once or until it is lost.
@@ -132,17 +137,21 @@ fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
     let middle = Place::InTheMiddle(Call::RenewLease);
     let mut plans = Vec::new();
     for fault in answers() {
-        plans.push(strike(scenario, vec![Strike::once(middle, fault), busy(1)], true));
+        plans.push(plan_with(scenario, vec![Injection::once(middle, fault), busy(1)], true));
         if !matches!(fault, Fault::Late(_) | Fault::CutShort) {
-            let lasting = Strike { lasts: Lasts::Seconds(7), ..Strike::once(middle, fault) };
-            plans.push(strike(scenario, vec![lasting, busy(5)], fault == LOST || fault == LOST_AND_RENEWED));
+            let lasting = Injection { lasts: Lasts::Seconds(7), ..Injection::once(middle, fault) };
+            plans.push(plan_with(
+                scenario,
+                vec![lasting, busy(5)],
+                fault == LOST || fault == LOST_AND_RENEWED,
+            ));
         }
     }
     for change in ABOUT_THE_LEASE {
-        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Race(change)), busy(5)], true));
+        plans.push(plan_with(scenario, vec![Injection::once(middle, Fault::Race(change)), busy(5)], true));
     }
     for moment in [Moment::Before, Moment::Answered] {
-        plans.push(strike(scenario, vec![Strike::once(middle, Fault::Pause(moment)), busy(5)], true));
+        plans.push(plan_with(scenario, vec![Injection::once(middle, Fault::Pause(moment)), busy(5)], true));
     }
     plans
 }
@@ -150,29 +159,29 @@ fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
 /// The leader is cut off from the Lease.
 const LOST: Fault = Fault::Answer { code: 503, retry_after: None, passed_on: false };
 
-/// It can't know that its renewals take hold.
+/// It can't know that its renewals are committed.
 const LOST_AND_RENEWED: Fault = Fault::Silence { passed_on: true };
 
-/// Somebody takes the Lease, and it can't be read or made.
-fn leases(scenario: &'static Scenario, learnt: &Learnt) -> Vec<Plan> {
+/// Somebody takes the Lease, and it can't be read or created.
+fn leases(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = Vec::new();
-    for (_, place) in writes(learnt) {
+    for (_, place) in writes(baseline) {
         for change in ABOUT_THE_LEASE {
-            plans.push(strike(scenario, vec![Strike::once(place, Fault::Race(change))], false));
+            plans.push(plan_with(scenario, vec![Injection::once(place, Fault::Race(change))], false));
         }
     }
     for call in [Call::ReadLease, Call::CreateLease] {
         let faults = answers().into_iter();
         for fault in faults.filter(|fault| call == Call::CreateLease || !is_about_writes(*fault)) {
             let quick = matches!(fault, Fault::Answer { code: 409 | 504, .. });
-            plans.push(strike(scenario, vec![Strike::once(Place::Nth(call, 1), fault)], quick));
+            plans.push(plan_with(scenario, vec![Injection::once(Place::Nth(call, 1), fault)], quick));
         }
     }
     for view in [View::Hold, View::Slow, View::Close, View::Expire, View::Lose, View::Twice] {
-        let end = Strike::once(Place::Nth(Call::Stop, 1), Fault::Sigterm);
+        let end = Injection::once(Place::Nth(Call::Stop, 1), Fault::Sigterm);
         let name = format!("shipped/{}/{}-leases-then-{end}", scenario.name, view.word());
         let view = Some((view, Resource::Leases));
-        plans.push(Plan { name, view, strikes: vec![end], ..shipped(scenario) });
+        plans.push(Plan { name, view, injections: vec![end], ..shipped(scenario) });
     }
     plans
 }
@@ -184,9 +193,9 @@ const fn is_about_writes(fault: Fault) -> bool {
     )
 }
 
-/// What befalls the one that takes over.
+/// Faults of the replica that takes over.
 fn takeovers(scenario: &'static Scenario) -> Vec<Plan> {
-    let crash = Strike::once(Place::Nth(Call::Stop, 1), Fault::Crash(Moment::Committed));
+    let crash = Injection::once(Place::Nth(Call::Stop, 1), Fault::Crash(Moment::Committed));
     let take = Place::Nth(Call::RenewLease, 1);
     let mut faults = answers();
     faults.extend(MOMENTS.map(Fault::Crash));
@@ -198,8 +207,8 @@ fn takeovers(scenario: &'static Scenario) -> Vec<Plan> {
             Fault::Race(_) => true,
             _ => false,
         };
-        let strikes = vec![crash, Strike { life: 1, ..Strike::once(take, fault) }];
-        Plan { strikes_twice: true, ..strike(scenario, strikes, quick) }
+        let injections = vec![crash, Injection { life: 1, ..Injection::once(take, fault) }];
+        Plan { hits_twice: true, ..plan_with(scenario, injections, quick) }
     };
     faults.into_iter().map(plan).collect()
 }
@@ -220,28 +229,28 @@ fn lists(scenario: &'static Scenario) -> Vec<Plan> {
                     (Call::Watch(Resource::Bindings), Fault::CutShort) => true,
                     _ => false,
                 };
-                plans.push(strike(scenario, vec![Strike::once(Place::Nth(call, 1), fault)], quick));
+                plans.push(plan_with(scenario, vec![Injection::once(Place::Nth(call, 1), fault)], quick));
             }
         }
     }
     plans
 }
 
-/// The policy or its binding is weakened, deleted or made again; while it is watched, while that watch shows something else,
-/// while nobody watches, and with another leader when it is put back.
+/// The policy or its binding is weakened, deleted or created again: while it is watched, while that watch shows
+/// something else, while no operator runs, and with another leader when it is restored.
 fn guards(scenario: &'static Scenario) -> Vec<Plan> {
     let mut plans = Vec::new();
     for resource in Resource::GUARDS {
         for guard in [Guard::Gone, Guard::Renewed, Guard::Weak, Guard::WeakForAMoment].map(|g| g(resource)) {
             let what = Fault::Race(Change::Guard(guard));
-            let mut plan = |how: &str, quick: bool, view: Option<View>, away, strikes: Vec<Strike>| {
+            let mut plan = |how: &str, quick: bool, view: Option<View>, away, injections: Vec<Injection>| {
                 let name = format!("shipped/{}/{what}{how}", scenario.name);
                 let view = view.map(|view| (view, resource));
-                let plan = Plan { name, strikes, view, quick, away, ..shipped(scenario) };
+                let plan = Plan { name, injections, view, quick, away, ..shipped(scenario) };
                 plans.push(Plan { guard: Some(guard), ..plan });
             };
             plan("", true, None, false, Vec::new());
-            plan("-while-nobody-runs", guard.is_put_back(), None, true, Vec::new());
+            plan("-while-nobody-runs", guard.is_restored(), None, true, Vec::new());
             for view in
                 [View::Hold, View::Slow, View::Close, View::Expire, View::Back, View::Lose, View::Twice]
             {
@@ -254,8 +263,8 @@ fn guards(scenario: &'static Scenario) -> Vec<Plan> {
                 };
                 plan(&format!("-{}", view.word()), quick, Some(view), false, Vec::new());
             }
-            if !guard.is_put_back() {
-                let crash = Strike::once(Place::Nth(Call::Record, 1), Fault::Crash(Moment::Answered));
+            if !guard.is_restored() {
+                let crash = Injection::once(Place::Nth(Call::Record, 1), Fault::Crash(Moment::Answered));
                 plan(&format!("-then-{crash}"), true, None, false, vec![crash]);
             }
         }

@@ -1,24 +1,24 @@
-//! Whether a status says what happened: no more, and no less.
+//! Checks that a status reports exactly what happened.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use support::audit::Request;
 
 use crate::{
     fault::{Call, Change, Fault, Place},
     history::Version,
     judge::{Bulk, Case, may, outcome},
-    support::audit::Request,
 };
 
-/// What any status of this BulkUpdate said that was not so.
+/// All untrue statements in any status of this BulkUpdate.
 pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (revision, _, version) in &bulk.versions {
         let status = version.status.clone().unwrap_or_default();
         for kind in Kind::ALL {
             for item in status.items(kind) {
                 if !claim_is_true(case, bulk, kind, item, *revision) {
-                    wrong.push(format!("at {revision} it says of {}: {}", item.id, outcome(Some(item))));
+                    violations.push(format!("at {revision} it says of {}: {}", item.id, outcome(Some(item))));
                 }
             }
         }
@@ -26,42 +26,42 @@ pub fn of(case: &Case<'_>, bulk: &Bulk) -> Vec<String> {
     let (revision, status) = bulk.last();
     // What somebody has written into it at the very end stays.
     if bulk.end().is_some() && case.is_forged(bulk, &status) {
-        return wrong;
+        return violations;
     }
-    wrong.extend(shape(bulk, &status));
-    // What was in flight when it was deleted is told as well, if it lingers.
+    violations.extend(shape(bulk, &status));
+    // What was in flight when it was deleted is reported as well, if a finalizer keeps it.
     let lingers =
         case.versions.iter().rfind(|v| v.uid == bulk.uid).is_some_and(|v| !v.deleted && v.terminating());
     if status.completion_time.is_some() || (lingers && status.summary.is_some() && !case.plan.crashes()) {
         for kind in Kind::ALL {
             for item in status.items(kind) {
-                if let Some(problem) = untold(case, bulk, kind, item, revision) {
-                    wrong.push(problem);
+                if let Some(problem) = unreported(case, bulk, kind, item, revision) {
+                    violations.push(problem);
                 }
             }
         }
     }
-    wrong
+    violations
 }
 
-/// Every item once, in order, and counts that sum.
+/// Every item once, in order, and counts that add up.
 fn shape(bulk: &Bulk, status: &BulkUpdateStatus) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     let Some(summary) = status.summary else {
         let empty = Kind::ALL.into_iter().all(|kind| status.items(kind).is_empty());
-        return if empty { wrong } else { vec!["items, and no summary".into()] };
+        return if empty { violations } else { vec!["items, and no summary".into()] };
     };
     if !bulk.has_its_items(status) {
-        wrong.push(format!("asked for {:?}, told {status:?}", bulk.versions[0].2.spec));
+        violations.push(format!("asked for {:?}; status: {status:?}", bulk.versions[0].2.spec));
     }
     let s = summary;
     if s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed != s.total {
-        wrong.push(format!("{summary:?} does not sum"));
+        violations.push(format!("{summary:?} does not add up"));
     }
     if status.completion_time.is_some() != (s.planned + s.scheduled == 0) {
-        wrong.push("the end and the items do not agree".into());
+        violations.push("the final reason does not match the items".into());
     }
-    wrong
+    violations
 }
 
 impl Case<'_> {
@@ -69,42 +69,48 @@ impl Case<'_> {
         self.versions.iter().filter(move |v| v.plural == kind.plural() && v.name == id)
     }
 
-    /// What stood under a name from the creation of the BulkUpdate to a revision.
-    fn stood<'a>(&'a self, kind: Kind, id: &'a str, from: u64, to: u64) -> Vec<Option<&'a Version>> {
+    /// The versions under a name from the creation of the BulkUpdate to a revision.
+    fn versions_between<'a>(
+        &'a self,
+        kind: Kind,
+        id: &'a str,
+        from: u64,
+        to: u64,
+    ) -> Vec<Option<&'a Version>> {
         let mut before = None;
-        let mut stood = Vec::new();
+        let mut present = Vec::new();
         for version in self.of_name(kind, id).filter(|v| v.revision < to) {
             let now = (!version.deleted).then_some(version);
             if version.revision <= from {
                 before = now;
             } else {
-                stood.push(now);
+                present.push(now);
             }
         }
-        stood.insert(0, before);
-        stood
+        present.insert(0, before);
+        present
     }
 
-    /// The revision from which on it says that this BulkUpdate has stopped it.
+    /// The revision from which on it names this BulkUpdate as the one that stopped it.
     fn stopped_by(&self, bulk: &Bulk, uid: &str, until: u64) -> Option<u64> {
         let mut versions = self.versions.iter().filter(|v| v.uid == uid && v.revision < until);
         versions.find(|v| v.stopped_by() == bulk.uid).map(|v| v.revision)
     }
 
-    /// Whether the operator's DELETE of this object was accepted. The audit log has the answer, unless the one who
-    /// asked had died by then.
+    /// Whether the operator's DELETE of this object was accepted. The audit log has the answer, unless the client had
+    /// died by then.
     fn deleted_by_operator(&self, uid: &str) -> bool {
-        let precondition = |r: &crate::support::audit::Request| {
+        let precondition = |r: &support::audit::Request| {
             r.body.pointer("/preconditions/uid").and_then(|u| u.as_str()) == Some(uid)
         };
         self.requests.iter().any(|r| r.verb == "delete" && r.succeeded() && precondition(r))
     }
 }
 
-/// Whether what is said of an item was so before it was said.
+/// Whether the outcome of an item was true when it was reported.
 ///
-/// What is planned, or eligible, may rest on what a watch showed long ago; see [`crate::basis`] for how long. What somebody
-/// else has written there has to have been so since the BulkUpdate was made.
+/// A planned or eligible item may be based on what a watch showed long ago; see [`crate::basis`] for how long. What
+/// somebody else has written there has to be true since the BulkUpdate was created.
 pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
     let stop = item.target_status == TargetStatus::Stopped;
     let uid = item.uid.as_deref().unwrap_or_default();
@@ -112,17 +118,20 @@ pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus
     match item.result {
         ItemResult::Planned | ItemResult::Eligible => {
             let bases = case.bases.of(&bulk.uid, uid);
-            let since: Vec<_> =
-                case.stood(kind, &item.id, bulk.versions[0].0, said).into_iter().flatten().collect();
+            let since: Vec<_> = case
+                .versions_between(kind, &item.id, bulk.versions[0].0, said)
+                .into_iter()
+                .flatten()
+                .collect();
             of_uid.filter(|v| may(v, item.target_status)).any(|v| {
-                let stood = || since.iter().any(|s| s.uid == v.uid && s.revision == v.revision);
-                bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && stood())
+                let existed = || since.iter().any(|s| s.uid == v.uid && s.revision == v.revision);
+                bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && existed())
             })
         }
         ItemResult::Scheduled if stop => case.stopped_by(bulk, uid, said).is_some(),
         ItemResult::Scheduled => of_uid.any(|v| v.terminating() || v.deleted),
         ItemResult::Settled if stop => {
-            // What it was before it was stopped settles nothing.
+            // Its state before it was stopped settles nothing.
             let ended = |v: &Version| v.deleted || ["STOPPED", "COMPLETED", "DEAD"].contains(&v.state());
             let stop = case.stopped_by(bulk, uid, said);
             stop.is_some_and(|stop| of_uid.any(|v| v.revision >= stop && ended(v)))
@@ -134,13 +143,13 @@ pub fn claim_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus
 
 fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> bool {
     let from = bulk.versions[0].0;
-    let stood = case.stood(kind, &item.id, from, said);
-    let some = |what: &dyn Fn(&Version) -> bool| stood.iter().flatten().any(|v| what(v));
+    let present = case.versions_between(kind, &item.id, from, said);
+    let some = |what: &dyn Fn(&Version) -> bool| present.iter().flatten().any(|v| what(v));
     let uid = item.uid.as_deref();
     let spec = &bulk.versions[0].2.spec;
     let asked = spec.items(kind).iter().find(|asked| *asked.id == *item.id);
     let meant = asked.and_then(|asked| asked.uid.as_deref()).or(uid);
-    let strikes = || case.plan.strikes.iter();
+    let injections = || case.plan.injections.iter();
     let Some(reason) = item.reason else { return false };
     let Some(version) = case.versions.iter().find(|v| v.uid == bulk.uid && v.revision == said) else {
         return false;
@@ -153,51 +162,51 @@ fn reason_is_true(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, s
         return false;
     }
     match reason {
-        Reason::NotFound | Reason::Gone => stood.iter().any(Option::is_none),
+        Reason::NotFound | Reason::Gone => present.iter().any(Option::is_none),
         Reason::Replaced => some(&|v| meant.is_some_and(|uid| uid != v.uid)),
-        // Of the same second it may be in doubt, where something has happened to the operator or to what it sees.
+        // With the same second it may be in doubt, if a fault has affected the operator or its watches.
         Reason::CreatedLater => some(&|v| {
-            let in_doubt = strikes().next().is_some() || case.plan.view.is_some();
+            let in_doubt = injections().next().is_some() || case.plan.view.is_some();
             v.created() >= &*bulk.created && (in_doubt || !case.is_older(v, bulk))
         }),
         Reason::Terminating => some(&Version::terminating),
         Reason::StopPending => some(&|v| v.stop_pending()),
         Reason::WrongState => some(&|v| !may(v, item.target_status)),
-        Reason::BulkUpdatesDisabled => case.plan.switches_off_for(kind) && case.called_off.is_some(),
-        // It was looked at last; or that could not be done.
+        Reason::BulkUpdatesDisabled => case.plan.switches_off_for(kind) && case.cancelled.is_some(),
+        // It was read last, or that was not possible.
         Reason::NotSettledInTime => {
             in_time(active)
-                && (was_read(case, bulk, kind, &item.id, version.seen) || strikes().next().is_some())
+                && (was_read(case, bulk, kind, &item.id, version.seen) || injections().next().is_some())
         }
         Reason::DeadlineExceeded => in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0)),
         Reason::OutcomeUnknown => {
-            let disabled = case.plan.switches_off_for(kind) && case.called_off.is_some();
+            let disabled = case.plan.switches_off_for(kind) && case.cancelled.is_some();
             let over = disabled || in_time(active) || in_time(spec.not_after.as_ref().map(|time| time.0));
-            // Somebody may have taken away the record of what was planned.
+            // Somebody may have removed the record of the plan.
             let forged = case.plan.changes().any(|change| change == Change::WidenStatus);
             forged
                 || over
-                    && strikes().any(|strike| {
-                        let write = match strike.place {
-                            Place::Nth(call, _) => call.is_target_write() || strike.fault.ends_a_life(),
+                    && injections().any(|injection| {
+                        let write = match injection.place {
+                            Place::Nth(call, _) => call.is_target_write() || injection.fault.ends_a_life(),
                             Place::Write(_) => true,
-                            Place::InTheMiddle(_) => strike.fault.ends_a_life(),
+                            Place::InTheMiddle(_) => injection.fault.ends_a_life(),
                         };
-                        let fault = strike.fault;
-                        // Whoever starts does not know what the one before has sent.
+                        let fault = injection.fault;
+                        // After a restart, the operator does not know what the previous process has sent.
                         write && (fault.leaves_the_outcome_open() || fault.ends_a_life())
                     })
         }
-        Reason::WriteFailed => strikes().any(|strike| {
-            let place = matches!(strike.place, Place::Nth(Call::Stop | Call::Delete, _));
-            place && matches!(strike.fault, Fault::Answer { code: 410, .. })
+        Reason::WriteFailed => injections().any(|injection| {
+            let place = matches!(injection.place, Place::Nth(Call::Stop | Call::Delete, _));
+            place && matches!(injection.fault, Fault::Answer { code: 410, .. })
         }),
-        // The schema lets no unreadable object in, and one 403 is not given up on.
+        // The schema admits no unreadable object, and a single 403 is retried.
         Reason::Unreadable | Reason::Forbidden => false,
     }
 }
 
-/// Whether the reason speaks against the object that there is (or is not), which has to be seen live.
+/// Whether the reason is about the live object (or its absence), which has to be read.
 fn about_the_object(reason: Reason) -> bool {
     matches!(
         reason,
@@ -221,15 +230,14 @@ fn was_read(case: &Case<'_>, bulk: &Bulk, kind: Kind, id: &str, until: Timestamp
     })
 }
 
-/// What was done at the end and is not told.
-fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> Option<String> {
-    let told = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
+/// What was done by the end and is not reported.
+fn unreported(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64) -> Option<String> {
+    let reported = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
         || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
-    if told {
+    if reported {
         return None;
     }
-    // Who has deleted what was stopped has taken away what the answer that got lost would have said; what a finalizer
-    // keeps says it still.
+    // Deleting a stopped object removes the evidence of the lost answer; if a finalizer keeps it, the evidence stays.
     let deletes = case.plan.changes().any(|c| matches!(c, Change::Delete | Change::Recreate));
     let done = case.of_name(kind, &item.id).any(|v| match item.target_status {
         TargetStatus::Stopped => {
@@ -239,5 +247,5 @@ fn untold(case: &Case<'_>, bulk: &Bulk, kind: Kind, item: &ItemStatus, said: u64
         // Another BulkUpdate may have deleted it.
         TargetStatus::Deleted => case.bulk_updates().len() == 1 && case.deleted_by_operator(&v.uid),
     });
-    done.then(|| format!("{} was done, and it is said to be {}", item.id, outcome(Some(item))))
+    done.then(|| format!("{} was done, and the status says {}", item.id, outcome(Some(item))))
 }

@@ -1,13 +1,13 @@
-//! Whether the log tells of every write.
+//! Checks that every write is logged.
 
 use std::sync::Arc;
 
 use crate::{fault::Fault, life::Life, operator::Log, plan::Plan};
 
-/// Each write leaves one line, as far as the operator lives to write it.
+/// Each write has one log line, unless the operator dies before it is written.
 pub fn of(plan: &Plan, lives: &[Arc<Life>], log: &Log) -> Option<String> {
-    // One that is held ends before it has told of all that it has sent.
-    if plan.strikes.iter().any(|strike| matches!(strike.fault, Fault::Crash(_) | Fault::Pause(_))) {
+    // A replica that was held ends before it has logged everything that it has sent.
+    if plan.injections.iter().any(|injection| matches!(injection.fault, Fault::Crash(_) | Fault::Pause(_))) {
         return None;
     }
     let counts = lives.iter().flat_map(|life| life.counts());
@@ -16,11 +16,11 @@ pub fn of(plan: &Plan, lives: &[Arc<Life>], log: &Log) -> Option<String> {
     let fields = ["bulk_update=", "bulk_update_uid=", "target=", "target_uid=", "verb=", "outcome="];
     let whole =
         |line: &&str| line.contains("wrote to a target") && fields.iter().all(|field| line.contains(field));
-    // What the fence has kept back was not sent.
+    // Writes that the fence has stopped were not sent.
     let sent_on = |line: &&str| whole(line) && !line.contains("outcome=not sent: ");
-    let told = text.lines().filter(sent_on).count();
+    let logged = text.lines().filter(sent_on).count();
     let accepted = text.lines().filter(whole).filter(|line| line.contains("outcome=accepted")).count();
-    let in_peace = plan.is_in_peace() && !plan.scenario.outcomes.is_empty();
-    (told != sent || (in_peace && accepted != sent))
-        .then(|| format!("{sent} writes were sent and {told} logged, {accepted} as accepted"))
+    let undisturbed = plan.is_undisturbed() && !plan.scenario.outcomes.is_empty();
+    (logged != sent || (undisturbed && accepted != sent))
+        .then(|| format!("{sent} writes were sent and {logged} were logged, {accepted} as accepted"))
 }

@@ -1,4 +1,4 @@
-//! Watches that show the operator something else than what is so.
+//! Watches that show the operator something that is not true.
 
 use std::{
     collections::HashMap,
@@ -17,28 +17,28 @@ use tokio::sync::watch;
 
 use crate::{
     answer::{lines, of_lines},
-    fault::{Call, Place, Resource, Strike, View},
+    fault::{Call, Injection, Place, Resource, View},
     plan::Plan,
 };
 
-/// What the API server says when a watch is too far behind.
+/// The API server's answer when a watch is too far behind.
 const GONE: &str = concat!(
     r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
     r#""message":"too old resource version","reason":"Expired","code":410}}"#,
     "\n"
 );
 
-/// How long a change is waited for in a watch.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for a change to appear in a watch.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long it may take from the wire to what the operator knows.
-const TAKES_IN: Duration = Duration::from_millis(100);
+/// How long it may take from the wire to the operator's caches.
+const TO_PROCESS: Duration = Duration::from_millis(100);
 
-/// Whether the fault is on.
+/// Whether the fault is active.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
     NotYet,
-    /// On, since this resource version.
+    /// Active, since this resource version.
     On(String),
     Over,
 }
@@ -47,7 +47,7 @@ enum Phase {
 pub struct Views {
     view: Option<(View, Resource)>,
     begins_at_the_record: bool,
-    /// After how many records it begins, if that is when.
+    /// The number of records after which it begins, if it begins there.
     begins_after_records: Option<usize>,
     records: AtomicUsize,
     /// The revision of the first BulkUpdate that was shown, and the event.
@@ -56,19 +56,19 @@ pub struct Views {
     expired: AtomicUsize,
     /// The newest revision that each watch has shown.
     shown: watch::Sender<HashMap<Resource, u64>>,
-    /// How many events met the fault.
-    met: Mutex<usize>,
+    /// How many events were affected by the fault.
+    affected: Mutex<usize>,
 }
 
 impl Views {
     pub fn of(plan: &Plan) -> Arc<Self> {
         let phase = watch::Sender::new(Phase::NotYet);
-        let after = |strike: &Strike| match strike.place {
+        let after = |injection: &Injection| match injection.place {
             Place::Nth(Call::Record, n) => Some(n),
             _ => None,
         };
         let begins_after_records = matches!(plan.view, Some((View::Before, _)))
-            .then(|| plan.strikes.iter().find_map(after).unwrap_or(1));
+            .then(|| plan.injections.iter().find_map(after).unwrap_or(1));
         Arc::new(Self {
             view: plan.view,
             begins_at_the_record: plan.view_begins_at_the_record(),
@@ -78,11 +78,11 @@ impl Views {
             phase,
             expired: AtomicUsize::new(0),
             shown: watch::Sender::default(),
-            met: Mutex::default(),
+            affected: Mutex::default(),
         })
     }
 
-    /// From now on; `present` is the present resource version.
+    /// Activates it; `present` is the present resource version.
     pub fn begin(&self, present: String) {
         self.phase.send_replace(Phase::On(present));
     }
@@ -91,11 +91,11 @@ impl Views {
         self.phase.send_replace(Phase::Over);
     }
 
-    pub fn met(&self) -> usize {
-        *self.met.lock().unwrap()
+    pub fn affected(&self) -> usize {
+        *self.affected.lock().unwrap()
     }
 
-    /// A list as it was at the time when the fault began, where that is the fault.
+    /// A list as it was when the fault began, if the fault is about lists.
     pub fn rewritten(&self, call: Call, head: &Parts) -> Parts {
         let mut head = head.clone();
         if call == Call::Record && self.begins_at_the_record && *self.phase.borrow() == Phase::NotYet {
@@ -105,7 +105,7 @@ impl Views {
             && view.goes_back()
             && call == Call::List(resource)
         {
-            *self.met.lock().unwrap() += 1;
+            *self.affected.lock().unwrap() += 1;
             let query = head.uri.query().unwrap_or_default();
             let others =
                 query.split('&').filter(|part| !part.is_empty() && !part.starts_with("resourceVersion"));
@@ -117,13 +117,13 @@ impl Views {
         head
     }
 
-    /// Waits until the operator has been shown what is as new as `revision`, and has had time to take it in; in vain, if
-    /// the watch has to be begun anew.
+    /// Waits until the operator has been shown everything up to `revision`, and has had time to process it; times out
+    /// if the watch has to be restarted.
     pub async fn have_shown(&self, resource: Resource, revision: u64) -> bool {
         let mut shown = self.shown.subscribe();
         let new = |shown: &HashMap<Resource, u64>| shown.get(&resource).is_some_and(|r| *r >= revision);
-        let seen = tokio::time::timeout(PATIENCE, shown.wait_for(new)).await.is_ok_and(|seen| seen.is_ok());
-        tokio::time::sleep(TAKES_IN).await;
+        let seen = tokio::time::timeout(TIMEOUT, shown.wait_for(new)).await.is_ok_and(|seen| seen.is_ok());
+        tokio::time::sleep(TO_PROCESS).await;
         seen
     }
 
@@ -142,17 +142,17 @@ impl Views {
         });
     }
 
-    /// The answer to a watch, with its faults; `shown` is told of each event that comes through.
-    pub fn seen_through(
+    /// The answer to a watch, with its faults; `shown` is called with each event that passes.
+    pub fn filtered(
         self: &Arc<Self>,
         call: Call,
         answer: Response<Box<DynBody>>,
         shown: impl Fn(Resource, &Value) + Send + 'static,
     ) -> Response<Box<DynBody>> {
         if call == Call::Record && answer.status().is_success() {
-            let told = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+            let count = self.records.fetch_add(1, Ordering::Relaxed) + 1;
             let first = self.first.lock().unwrap().as_ref().map(|(revision, _)| *revision);
-            if let (true, Some(first)) = (self.begins_after_records == Some(told), first) {
+            if let (true, Some(first)) = (self.begins_after_records == Some(count), first) {
                 self.begin(first.to_string());
             }
         }
@@ -220,7 +220,7 @@ impl Watched {
             }
             if self.view.is_some_and(View::goes_back) && self.on() && !self.lost {
                 self.lost = true;
-                // The watch that follows the list of the past stands still.
+                // The watch that follows the old list makes no progress.
                 if self.views.expired.fetch_add(1, Ordering::Relaxed) == 0 {
                     self.ended = true;
                     return Some(GONE.into());
@@ -242,7 +242,7 @@ impl Watched {
             if !self.on() || line.contains(r#""type":"BOOKMARK""#) {
                 return Some(line);
             }
-            *self.views.met.lock().unwrap() += 1;
+            *self.views.affected.lock().unwrap() += 1;
             match view {
                 View::Hold => {
                     while self.on() {

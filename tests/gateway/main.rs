@@ -1,14 +1,14 @@
-//! The AI API over HTTP: what callers get, and that the cluster says the same.
+//! The AI API over HTTP: what callers get, and that the cluster agrees.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
+mod bad_requests;
 mod callers;
-mod frame;
 mod modify;
+mod operator;
 mod read;
+mod requests;
+mod tls;
 
 use ai_api_operator::api::{BulkUpdate, Kind};
 use kube::api::ListParams;
@@ -40,7 +40,7 @@ async fn state(world: &World, kind: Kind, name: &str) -> Option<String> {
     Some(object.data["status"]["state"].as_str().unwrap().to_owned())
 }
 
-/// The BulkUpdate that a request has made.
+/// The BulkUpdate that a request has created.
 async fn made(world: &World, id: &str) -> BulkUpdate {
     world.bulk_updates().get(&format!("request-{id}")).await.unwrap()
 }

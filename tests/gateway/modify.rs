@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use ai_api_operator::api::Kind;
 use kube::ResourceExt;
 use serde_json::json;
+use support::{operator::LONG_LEASE, until};
 
-use crate::{
-    OTHER, all, bulk_updates, gateway, item, made, state,
-    support::{operator::LONG_LEASE, until},
-};
+use crate::{OTHER, all, bulk_updates, gateway, item, made, state};
 
 #[tokio::test]
 async fn mixed_outcomes_come_in_the_order_of_the_request() {
@@ -38,7 +36,7 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
             ("not-there", "STOPPED", Some((not_found, "does not exist"))),
             ("running-1", "STOPPED", None),
             ("Upper_Case", "DELETED", Some((not_found, "does not exist"))),
-            ("asked-1", "STOPPED", Some(("StopPending", "a stop was asked for before"))),
+            ("asked-1", "STOPPED", Some(("StopPending", "a stop was requested before"))),
             (
                 "completed-1",
                 "STOPPED",
@@ -60,10 +58,10 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
                     assert_eq!(*entry, json!({"id": id, "message": message}));
                 }
                 Some((code, says)) => {
-                    let told = entry["error"]["message"].as_str().unwrap_or_default();
-                    let expected = json!({"id": id, "error": {"code": code, "message": told,
+                    let message = entry["error"]["message"].as_str().unwrap_or_default();
+                    let expected = json!({"id": id, "error": {"code": code, "message": message,
                         "requestId": answer.id(), "target": all(kind), "details": {}}});
-                    assert!(*entry == expected && told.contains(says), "{entry:#}");
+                    assert!(*entry == expected && message.contains(says), "{entry:#}");
                 }
             }
         }
@@ -78,7 +76,7 @@ async fn mixed_outcomes_come_in_the_order_of_the_request() {
         ] {
             assert_eq!(state(&world, kind, name).await.as_deref(), now, "{name}");
         }
-        // The same id stands in the log and on the BulkUpdate.
+        // The log and the BulkUpdate have the same id.
         let bulk = made(&world, answer.id()).await;
         assert_eq!(bulk.annotations()["aiapi.dev/request-id"], answer.id());
         let log = gateway.log();
@@ -150,11 +148,11 @@ async fn with_the_flag_off_the_answer_says_which() {
         world.own(kind, "running-1", "RUNNING").await;
         world.own(kind, "running-2", "RUNNING").await;
     }
-    let place = "bulkUpdates of ConfigMap gw-off/ai-api-meta";
+    let place = "ConfigMap gw-off/ai-api-meta";
     let stop = json!({"targetStatus": "STOPPED"});
     for (off, on) in [(Kind::Execution, Kind::Deployment), (Kind::Deployment, Kind::Execution)] {
         world.flag(Some(&json!({on.plural(): true}).to_string())).await;
-        let says = format!("{} is not true in {place}", off.plural());
+        let says = format!("bulk updates of {} are disabled in {place}", off.plural());
         let body = json!({off.plural(): [item("running-1", "STOPPED")]});
         for answer in [
             caller.patch(&all(off), &body).await,
@@ -169,12 +167,15 @@ async fn with_the_flag_off_the_answer_says_which() {
     world.flag(Some("execution: true")).await;
     let body = json!({"executions": [item("running-1", "STOPPED")]});
     let (code, message) = caller.patch(&all(Kind::Execution), &body).await.error(400);
-    assert!(code == "MetaInvalid" && message.starts_with(&format!("invalid {place}: ")), "{code} {message}");
+    assert!(
+        code == "MetaInvalid" && message.starts_with(&format!("invalid bulkUpdates of {place}: ")),
+        "{code} {message}"
+    );
     assert_eq!(state(&world, Kind::Execution, "running-1").await.as_deref(), Some("RUNNING"));
 }
 
 #[tokio::test]
-async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
+async fn an_unplanned_request_is_withdrawn_although_the_caller_has_disconnected() {
     let (mut world, _gateway, caller) = gateway("gw-hung-up").await;
     assert!(world.operator.stop().success());
     world.operator.start(&LONG_LEASE);
@@ -193,7 +194,7 @@ async fn what_nobody_plans_is_taken_back_although_the_caller_has_hung_up() {
     assert!(patch.await.unwrap_err().is_cancelled());
     until("it is taken back", || async { bulk_updates(&world).await == 0 }).await;
     world.operator.signal("CONT");
-    // What came after it is carried out, and it was not.
+    // A later request is carried out, and this one was not.
     world.own(Kind::Execution, "running-2", "RUNNING").await;
     let body = json!({"executions": [item("running-2", "STOPPED")]});
     caller.patch(&all(Kind::Execution), &body).await.ok(202);

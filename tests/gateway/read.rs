@@ -2,11 +2,9 @@
 
 use ai_api_operator::api::Kind;
 use serde_json::json;
+use support::{until, until_ok};
 
-use crate::{
-    all, bulk_updates, gateway,
-    support::{self, until, until_ok},
-};
+use crate::{all, bulk_updates, gateway};
 
 #[tokio::test]
 async fn objects_are_read_listed_filtered_and_counted() {
@@ -72,7 +70,7 @@ async fn objects_are_read_listed_filtered_and_counted() {
         assert_eq!(code, if kind == Kind::Execution { "01010020" } else { "01010016" });
         caller.get(&format!("{path}/Upper_Case")).await.error(404);
     }
-    // Reading makes nothing.
+    // Reading creates no BulkUpdate.
     assert_eq!(bulk_updates(&world).await, 0);
 }
 
@@ -99,7 +97,7 @@ async fn a_long_list_is_read_page_by_page() {
 }
 
 #[tokio::test]
-async fn meta_says_what_the_flag_says() {
+async fn meta_matches_the_flag() {
     let (world, _gateway, caller) = gateway("gw-meta").await;
     for (text, executions, deployments) in [
         (r#"{"executions": true, "deployments": true}"#, true, true),
@@ -113,8 +111,8 @@ async fn meta_says_what_the_flag_says() {
         let expected = json!({"executions": executions, "deployments": deployments});
         until_ok("meta", || async {
             let meta = caller.get("/v2/lm/meta").await.ok(200);
-            let told = &meta["aiApi"]["capabilities"]["bulkUpdates"];
-            if *told == expected { Ok(()) } else { Err(format!("{text}: {told}")) }
+            let flags = &meta["aiApi"]["capabilities"]["bulkUpdates"];
+            if *flags == expected { Ok(()) } else { Err(format!("{text}: {flags}")) }
         })
         .await;
     }
@@ -134,9 +132,12 @@ async fn meta_says_what_the_flag_says() {
     let token = format!("Bearer {}", caller.token);
     let meta = caller.raw("GET", "/v2/lm/meta", &[("Authorization", &token)], "").await.unwrap().ok(200);
     assert_eq!(meta["runtimeIdentifier"], "ai-api-operator");
-    // Where the gateway may not read the flag, it does not guess.
+    // If the gateway may not read the flag, it does not guess.
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-gateway"], "");
     until("no right to read the flag", || async { caller.get("/v2/lm/meta").await.status == 503 }).await;
     let (code, message) = caller.get("/v2/lm/meta").await.error(503);
-    assert!(code == "ServiceUnavailable" && message.starts_with("the flag can't be read: 403"), "{message}");
+    assert!(
+        code == "ServiceUnavailable" && message.starts_with("cannot read the capability flag: 403"),
+        "{message}"
+    );
 }

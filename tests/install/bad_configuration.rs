@@ -1,12 +1,12 @@
-//! What is wrong with how the operator was started or installed is told in one line, and ends it with exit code 2.
+//! Errors in the configuration or installation are reported in one line, and end the operator with exit code 2.
 
 use std::process::{Command, Output};
 
-use crate::support::{World, operator::output, until};
 use serde_json::json;
+use support::{World, operator::output, until};
 
-/// Runs it until it ends by itself; gives back the lines of its log that are no more than news, and the last one.
-fn told(mut command: Command) -> (Option<i32>, String) {
+/// Runs it until it exits; returns the log lines at info level and below, and the last one.
+fn run_to_end(mut command: Command) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = output(&mut command);
     let log = String::from_utf8(stderr).unwrap();
     let mut lines: Vec<_> = log.lines().filter(|line| !line.contains(" INFO ")).collect();
@@ -23,7 +23,7 @@ fn operator(arguments: &[&str]) -> Command {
 }
 
 fn expect(command: Command, words: &[&str]) {
-    let (code, line) = told(command);
+    let (code, line) = run_to_end(command);
     assert_eq!(code, Some(2), "{line}");
     for word in words {
         assert!(line.contains(word), "{word:?} is not in: {line}");
@@ -100,17 +100,17 @@ async fn times_addresses_and_namespaces() {
         expect(of(&world, &[nothing]), &["names no namespace", "--watch-namespace"]);
     }
 
-    // With the right in every namespace it can tell that there is none of that name.
+    // With the right in every namespace it can see that the namespace does not exist.
     expect(
         of(&world, &["--watch-namespace", "bad-configuration", "--watch-namespace", "nowhere"]),
         &["the namespace nowhere does not exist", "--watch-namespace"],
     );
     let mut log = of(&world, &[]);
     log.env("RUST_LOG", "info,ai_api_operator=loud");
-    expect(log, &["RUST_LOG can't be understood"]);
+    expect(log, &["RUST_LOG is invalid"]);
     let mut traces = of(&world, &[]);
     traces.env("OTEL_EXPORTER_OTLP_ENDPOINT", "not a url");
-    expect(traces, &["traces can't be sent", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
+    expect(traces, &["traces cannot be sent", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn an_own_namespace_that_does_not_exist() {
         "subjects": [{"kind": "ServiceAccount", "name": "ai-api-operator", "namespace": world.namespace}]});
     world.kubectl_ok(&["apply", "-f", "-"], &role.to_string());
     let can = ["auth", "can-i", "create", "leases", "-n", "nowhere", "--as", &world.operator.user];
-    until("the right is there", || async { world.kubectl(&can, "").0 }).await;
+    until("the right is granted", || async { world.kubectl(&can, "").0 }).await;
     let mut command = operator(&["--namespace", "nowhere", "--metrics-bind-address", "127.0.0.1:0"]);
     command.arg("--kubeconfig").arg(world.operator.kubeconfig());
     expect(command, &["the namespace nowhere does not exist", "--namespace"]);
@@ -135,11 +135,11 @@ async fn rights_that_are_missing_are_named() {
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-operator"], "");
     world.kubectl_ok(&["delete", "clusterrolebinding", "test-no-rights"], "");
     let can = ["auth", "can-i", "list", "executions.aiapi.dev", "--as", &world.operator.user];
-    until("the right is gone", || async { !world.kubectl(&can, "").0 }).await;
+    until("the right is revoked", || async { !world.kubectl(&can, "").0 }).await;
     expect(
         of(&world, &["--watch-namespace", "no-rights", "--require-admission-policy"]),
         &[
-            "this user may not",
+            "permissions are missing: ",
             "get bulkupdates.aiapi.dev in namespace no-rights",
             "delete executions.aiapi.dev in namespace no-rights",
             "patch deployments.aiapi.dev/status in namespace no-rights",
@@ -150,5 +150,5 @@ async fn rights_that_are_missing_are_named() {
             "deploy/base",
         ],
     );
-    expect(of(&world, &[]), &["list executions.aiapi.dev in all namespaces"]);
+    expect(of(&world, &[]), &["list executions.aiapi.dev cluster-wide"]);
 }

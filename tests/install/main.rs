@@ -1,9 +1,8 @@
-//! What a cluster's admin sees: rights, mistakes in the installation, metrics, probes, traces.
+//! What a cluster's admin sees: rights, installation errors, metrics, probes, traces.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod bad_configuration;
+mod cluster;
 mod rbac;
-#[path = "../support/mod.rs"]
-mod support;
 mod telemetry;

@@ -1,9 +1,9 @@
-//! The operator's rights are as small as they can be: without any one of them something fails. That none is granted for
-//! nothing is what `tests/rights_used.rs` looks for in the audit logs of all tests.
+//! The operator's rights are minimal: without any one of them something fails. That every right is used is checked by
+//! `tests/docs/rights_used.rs`, from the audit logs of all tests.
 
-use crate::support::{World, conditions, operator::output, outcome, until};
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
+use support::{World, conditions, operator::output, outcome, until};
 
 /// One verb that a shipped role grants.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ struct Right {
     name: Option<String>,
 }
 
-/// The shipped roles, given to the operator of one world by copies of its own.
+/// The shipped roles, given to the operator of one world as copies.
 struct Roles {
     roles: Vec<Value>,
 }
@@ -60,7 +60,7 @@ impl Roles {
         rights
     }
 
-    /// Gives the operator all but this right.
+    /// Gives the operator all rights except this one.
     async fn without(&self, world: &World, right: Option<&Right>) {
         for role in &self.roles {
             let (kind, shipped) =
@@ -101,7 +101,8 @@ impl Roles {
         for wanted in self.rights() {
             let missing = right == Some(&wanted);
             if missing || right.is_none() {
-                until("the authorizer knows", || async { may(world, &wanted) != missing }).await;
+                until("the authorizer has seen the change", || async { may(world, &wanted) != missing })
+                    .await;
             }
         }
     }
@@ -116,7 +117,7 @@ fn may(world: &World, right: &Right) -> bool {
     world.kubectl(&["auth", "can-i", &right.verb, &object, &subresource, "--as", &world.operator.user], "").0
 }
 
-/// In the operator's words.
+/// In the operator's notation.
 fn named(right: &Right) -> String {
     let (resource, subresource) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
     let group = if right.group.is_empty() { String::new() } else { format!(".{}", right.group) };
@@ -129,7 +130,7 @@ async fn world(name: &str) -> (World, Roles) {
     let world = World::new(name).await;
     let roles = Roles::shipped(&world);
     roles.without(&world, None).await;
-    // From here on the copies count alone.
+    // From here on only the copies count.
     let shipped = [format!("test-{name}"), format!("test-{name}-admission")];
     for binding in shipped {
         world.kubectl_ok(&["delete", "clusterrolebinding", &binding], "");
@@ -150,14 +151,14 @@ async fn without_any_one_of_its_rights_it_does_not_start_and_names_it() {
         let output = output(&mut command);
         let log = String::from_utf8(output.stderr).unwrap();
         let last = log.lines().last().unwrap_or_default();
-        let wanted = format!("this user may not {}", named(right));
+        let wanted = format!("permissions are missing: {}", named(right));
         assert!(output.status.code() == Some(2) && last.contains(&wanted), "{wanted}: {log}");
         println!("{}", last.split("ERROR ").nth(1).unwrap());
     }
 }
 
-/// What fails while it runs without this right; the others are used at the start only.
-async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<String> {
+/// What fails at runtime without this right; the others are only used at the start.
+async fn failure_without(world: &mut World, roles: &Roles, right: &Right) -> Option<String> {
     let number = right.rule.to_string() + &right.verb + &right.resource.replace('/', "-");
     let name = |what: &str| format!("{what}-{number}");
     let kind = if right.resource.starts_with("deployments") { Kind::Deployment } else { Kind::Execution };
@@ -190,17 +191,17 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             Some(format!("nothing is stopped: {outcome}"))
         }
         ("bulkupdates", "get") => {
-            // One whose plan is on record is read before it is carried on.
+            // A stored plan is read before it is continued.
             let managed = json!({"managedBy": "example.com/other"});
             world.target(kind, "managed-1", managed, json!({"state": "RUNNING"})).await;
             world.submit(&name("planned"), one("managed-1", "STOPPED")).await;
             world.ready_reason(&name("planned"), "Settling").await;
             roles.without(world, Some(right)).await;
-            // A conflict makes it look again: somebody has written a label since.
+            // A conflict makes it read again: somebody has written a label since.
             let bulk = format!("bu/{}", name("planned"));
             world.kubectl_ok(&["label", &bulk, "seen=yes"], "");
             world.set_status(kind, "managed-1", json!({"state": "STOPPED"})).await;
-            logged(world, "the status can't be written; trying again").await;
+            logged(world, "cannot write the status; retrying").await;
             Some("after a conflict the record is not written".into())
         }
         ("bulkupdates", "delete") => {
@@ -208,12 +209,12 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             let mut spec = one("no-such-name", "STOPPED");
             spec["ttlSecondsAfterFinished"] = json!(0);
             world.submit(&name("expires"), spec).await;
-            logged(world, "it can't be deleted after its TTL; trying again").await;
+            logged(world, "cannot delete it after its TTL; retrying").await;
             Some("what has finished is not deleted after its TTL".into())
         }
         ("bulkupdates/status", "update" | "patch") => {
             roles.without(world, Some(right)).await;
-            // Where somebody owns a label, the status is patched.
+            // If somebody else owns a label, the status is patched.
             let labels = if right.verb == "patch" { json!({"team": "a"}) } else { Value::Null };
             let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
                 "metadata": {"name": name("unrecorded"), "labels": labels}, "spec": one("no-such-name", "STOPPED")});
@@ -221,16 +222,16 @@ async fn what_fails(world: &mut World, roles: &Roles, right: &Right) -> Option<S
             let text = format!("rbac/{}", name("unrecorded"));
             until("the status is not written", || async {
                 let log = world.operator.log();
-                log.lines().any(|line| line.contains(&text) && line.contains("the status can't be written"))
+                log.lines().any(|line| line.contains(&text) && line.contains("cannot write the status"))
             })
             .await;
             let labels = if right.verb == "patch" { " of what has labels" } else { "" };
-            Some(format!("no plan{labels} is recorded, and nothing is done"))
+            Some(format!("no plan{labels} is recorded, and nothing is carried out"))
         }
         ("events", "create") => {
             roles.without(world, Some(right)).await;
-            world.carry_out(&name("untold"), one("no-such-name", "STOPPED")).await;
-            logged(world, "an event could not be written").await;
+            world.carry_out(&name("no-event"), one("no-such-name", "STOPPED")).await;
+            logged(world, "cannot publish an event").await;
             Some("there are no events".into())
         }
         ("configmaps", "get") => {
@@ -268,7 +269,7 @@ async fn without_any_one_of_its_rights_something_fails_while_it_runs() {
     until("BulkUpdates are accepted", accepts).await;
     let mut at_the_start = Vec::new();
     for right in &roles.rights() {
-        match what_fails(&mut world, &roles, right).await {
+        match failure_without(&mut world, &roles, right).await {
             Some(feature) => {
                 println!("{:60} {feature}", named(right));
                 roles.without(&world, None).await;
@@ -277,7 +278,7 @@ async fn without_any_one_of_its_rights_something_fails_while_it_runs() {
             None => at_the_start.push(named(right)),
         }
     }
-    // What begins at a start begins anew only when a watch fails.
+    // Lists of a start are only repeated when a watch fails.
     at_the_start.retain(|right| !right.starts_with("list ") && !right.starts_with("watch "));
     at_the_start.sort();
     let only = ["get leases.coordination.k8s.io ai-api-operator"];

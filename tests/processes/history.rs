@@ -1,6 +1,6 @@
-//! What has happened, as etcd tells it: every change, in the one order in which they took hold. Neither the operator nor
-//! the API server can keep anything from it or add to it. A watch of the API server would not do: one that is
-//! restarted knows nothing of what its clients have missed.
+//! What has happened, according to etcd: every change, in commit order. Neither the operator nor the API server can
+//! hide anything from it or add to it. A watch of the API server would not do: after a restart it knows nothing of what
+//! its clients have missed.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,20 +10,19 @@ use std::{
 
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
-
-use crate::support::DEADLINE;
+use support::DEADLINE;
 
 /// One change of an object of the group `aiapi.dev`.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// What the API server calls the resource version: they count up through all objects.
+    /// The API server's resource version: one counter for all objects.
     pub revision: u64,
     /// The plural.
     pub resource: String,
     pub name: String,
-    /// What the object was; absent if it was made.
+    /// The object before the change; absent if it was created.
     pub before: Option<Value>,
-    /// What it is now; absent if it was deleted.
+    /// The object after the change; absent if it was deleted.
     pub after: Option<Value>,
 }
 
@@ -35,9 +34,10 @@ impl Change {
     }
 }
 
-/// The changes of a namespace's objects from the one after `first` to `last`, which has to be one of them.
+/// The changes of a namespace's objects after `first` up to `last`, which has to be one of them.
 pub fn read(folder: &Path, namespace: &str, first: u64, last: u64) -> Vec<Change> {
-    // The path of a socket may have about 100 bytes only: from the project's folder, where tests run, it is short.
+    // The path of a socket may have about 100 bytes only: relative to the project's folder, where tests run, it is
+    // short.
     let socket = folder.join("etcd.sock");
     let here = std::env::current_dir().unwrap();
     let etcd = UnixStream::connect(socket.strip_prefix(here).unwrap_or(&socket)).unwrap();
@@ -46,7 +46,7 @@ pub fn read(folder: &Path, namespace: &str, first: u64, last: u64) -> Vec<Change
     let request = json!({"create_request": {"key": bytes("/registry/aiapi.dev/"),
         "range_end": bytes("/registry/aiapi.dev0"), "start_revision": first + 1, "prev_kv": true}});
     let request = request.to_string();
-    // In version 1.0 an answer comes as it is, not in chunks.
+    // With HTTP 1.0 an answer is not chunked.
     let head = format!("POST /v3/watch HTTP/1.0\r\nContent-Length: {}\r\n\r\n", request.len());
     (&etcd).write_all([head, request].concat().as_bytes()).unwrap();
 

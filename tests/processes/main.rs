@@ -1,14 +1,13 @@
 //! Faults of real processes: the operator, the API server and etcd are killed, held and restarted in the middle of a
-//! round of 100 items. The moments are told by how far the round is, never by the clock.
+//! round of 100 items. The time of a fault is defined by the progress of the round, never by the clock.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
+mod gateway_server;
 mod history;
 mod replicas;
 mod round;
 mod servers;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::time::Duration;
 
@@ -16,9 +15,18 @@ use ai_api_operator::api::{ItemResult, Kind};
 use kube::api::DeleteParams;
 use round::{ELIGIBLE, Round, id};
 use serde_json::json;
-use support::{audit::Request, count, within};
+use support::{audit::Request, control_plane::ControlPlane, count, within};
+use tokio::sync::{Mutex, MutexGuard};
 
-/// The time that Kubernetes gives a Pod to end.
+/// Each test holds this guard: it takes down servers that all tests share. A failed one may have left a server down.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let guard = ALONE.lock().await;
+    ControlPlane::get().up();
+    guard
+}
+
+/// The time that Kubernetes gives a Pod to terminate.
 const GRACE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
@@ -40,7 +48,7 @@ async fn killed_at_moments_from_the_first_request_to_the_last_write() {
         in_the_middle += usize::from(round.hold_after(more).await);
         round.kill_the_leader(&TWO);
     }
-    assert!(in_the_middle > 2, "there was hardly a middle: {in_the_middle}");
+    assert!(in_the_middle > 2, "it was hardly in the middle of the work: {in_the_middle}");
     round.judge(1300).await;
 }
 
@@ -49,7 +57,7 @@ async fn a_crash_loop_ends_where_one_life_would_have_ended() {
     let mut round = Round::in_one_namespace("crash-loop").await;
     round.submit().await;
     let mut lives = 0;
-    // Every other life is over when it has read a target, before it has come to write, as a rule.
+    // As a rule, every other life is killed after it has read a target, before it has written.
     while lives < 16 && round.written() < ELIGIBLE - 16 {
         let kind = |r: &&Request| r.is_target_write() || (lives % 2 == 1 && r.is_target() && r.verb == "get");
         let moments = |all: &[Request]| all.iter().filter(kind).count();
@@ -62,7 +70,7 @@ async fn a_crash_loop_ends_where_one_life_would_have_ended() {
         }
         lives += 1;
     }
-    assert!(lives > 1, "there was no middle");
+    assert!(lives > 1, "it was not in the middle of the work");
     round.start("2");
     round.judge(1700).await;
 }
@@ -74,21 +82,21 @@ async fn paused_for_longer_than_its_requests_may_take_while_others_change_what_w
     round.start("4");
     round.hold_after(10).await;
     round.note("SIGSTOP");
-    meddle(&mut round).await;
-    // That time passes is the condition itself: when it goes on, the time is over that a request may take, 10 s, and that the
-    // start of a watch may, 30 s.
+    change_last_items(&mut round).await;
+    // The passing of time is the condition itself: when it continues, the time-outs of a request, 10 s, and of the
+    // start of a watch, 30 s, have passed.
     tokio::time::sleep(Duration::from_secs(32)).await;
     round.judge(500).await;
 }
 
-/// Changes the last items in every way that there is.
-async fn meddle(round: &mut Round) {
+/// Changes the last items in every possible way.
+async fn change_last_items(round: &mut Round) {
     const KIND: Kind = Kind::Deployment;
     let (stops, deletes) = ([40, 42, 44, 46, 48].map(id), [41, 43, 45, 47].map(id));
     for name in stops.iter().chain(&deletes) {
         let object = round.world.find(KIND, name).await;
         let touched = object.is_none_or(|o| !o.data["status"]["stopRequest"].is_null());
-        assert!(!touched, "there was no middle");
+        assert!(!touched, "it was not in the middle of the work");
     }
     for (name, status, outcome) in [
         (&stops[0], json!({"state": "STOPPED"}), "Failed WrongState"),
@@ -104,7 +112,7 @@ async fn meddle(round: &mut Round) {
         round.world.targets(KIND).delete(name, &DeleteParams::default()).await.unwrap();
         round.foreign(KIND, name, 1, outcome);
     }
-    // What is made anew could be written to, by its state; but it is another object.
+    // The new object of the same name has an eligible state; but it is another object.
     for (name, state, outcome) in
         [(&stops[4], "RUNNING", "Failed Replaced"), (&deletes[3], "STOPPED", "Settled Gone")]
     {
@@ -115,21 +123,21 @@ async fn meddle(round: &mut Round) {
 }
 
 #[tokio::test]
-async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_objects() {
+async fn after_sigterm_the_record_is_complete_and_without_an_api_server_the_objects_decide() {
     let mut round = Round::new("terminated").await;
     round.submit().await;
     round.start("3");
     round.hold_after(10).await;
-    assert!(terminate(&mut round).await, "it did not end by itself");
+    assert!(terminate(&mut round).await, "it did not exit by itself");
     let settled = count(&round.status().await, ItemResult::Settled);
-    assert_eq!(settled, round.written(), "what was done is on record");
-    assert!(settled < ELIGIBLE, "there was no middle");
+    assert_eq!(settled, round.written(), "what was done is recorded");
+    assert!(settled < ELIGIBLE, "it was not in the middle of the work");
 
-    // Where the API server answers nothing any more, nothing can be recorded; and what it has been sent by then is
-    // carried out afterwards, or not.
+    // If the API server does not answer any more, nothing can be recorded; and requests sent by then may or may not be
+    // carried out afterwards.
     round.start("3");
     round.hold_after(10).await;
-    round.go_on();
+    round.resume();
     let held = round.world.plane.hold("kube-apiserver");
     let ended = terminate(&mut round).await;
     drop(held);
@@ -143,7 +151,7 @@ async fn ended_with_sigterm_it_leaves_a_whole_record_and_else_goes_on_from_the_o
     round.judge(500).await;
 }
 
-/// Asks the operator to end; says whether it did so, of its own accord, within the time that a Pod has.
+/// Asks the operator to end; returns whether it exited by itself within the time that a Pod has.
 async fn terminate(round: &mut Round) -> bool {
     round.note("SIGTERM");
     let operator = &mut round.world.operator;

@@ -1,5 +1,5 @@
-//! Two replicas: the one that leads is killed, asked to end, or paused, in the middle of a round, and the other one goes on.
-//! What each of them has sent is told apart by its token.
+//! Two replicas: the leader is killed, asked to end, or paused, in the middle of a round, and the other one takes over.
+//! Their requests are distinguished by their tokens.
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,20 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-
-use crate::{
-    round::Round,
-    support::{
-        audit::Request,
-        operator::{LONG_LEASE, Operator},
-        until, within,
-    },
+use support::{
+    audit::Request,
+    operator::{LONG_LEASE, Operator},
+    until, within,
 };
+
+use crate::round::Round;
 
 const IN_FLIGHT: [&str; 2] = ["--max-in-flight", "2"];
 
-/// How one is started that keeps its Lease for long, and hardly ever looks at it.
-const SELDOM: [&str; 3] = [LONG_LEASE[0], LONG_LEASE[1], "--leader-elect-retry-period=40m"];
+/// Arguments of a replica that keeps its Lease for long, and hardly ever checks it.
+const RARE_POLLING: [&str; 3] = [LONG_LEASE[0], LONG_LEASE[1], "--leader-elect-retry-period=40m"];
 
-/// A round in its middle, with a second replica that waits to lead, each started with its own arguments.
+/// A round in its middle, with a second replica on standby, each started with its own arguments.
 async fn in_the_middle(name: &str, of_first: &[&str], of_second: &[&str]) -> (Round, Operator) {
     let mut round = Round::new(name).await;
     let mut second = round.world.operator.another(&round.world.client).await;
@@ -33,17 +31,17 @@ async fn in_the_middle(name: &str, of_first: &[&str], of_second: &[&str]) -> (Ro
     second.start(&[&IN_FLIGHT, of_second].concat());
     until("the second waits", || async { second.log().contains("waiting to lead") }).await;
     round.submit().await;
-    assert!(round.hold_after(10).await, "there was no middle");
+    assert!(round.hold_after(10).await, "it was not in the middle of the work");
     (round, second)
 }
 
-/// The token of whoever has written to a target last.
+/// The token of the last write to a target.
 fn token_of_the_leader(round: &Round) -> String {
     round.requests().iter().rfind(|r| r.is_target_write()).unwrap().token.clone()
 }
 
-/// Waits until the other one leads, and until it has written; prints how long that took.
-async fn goes_on(round: &Round, second: &Operator, first: &str, since: Instant, what: &str) {
+/// Waits until the other one leads and has written; prints how long that took.
+async fn assert_takes_over(round: &Round, second: &Operator, first: &str, since: Instant, what: &str) {
     until("the second leads", || async { second.log().contains(" leads identity=") }).await;
     let leads = since.elapsed();
     let written = || async {
@@ -59,23 +57,23 @@ async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() 
     let first = token_of_the_leader(&round);
     round.world.operator.die();
     round.note("SIGKILL of the leader");
-    goes_on(&round, &second, &first, Instant::now(), "SIGKILL").await;
+    assert_takes_over(&round, &second, &first, Instant::now(), "SIGKILL").await;
     std::mem::swap(&mut round.world.operator, &mut second);
     round.judge(500).await;
 }
 
 #[tokio::test]
 async fn the_leader_is_asked_to_end_and_the_other_goes_on_at_once() {
-    // The second one looks by itself so seldom that only its watch can tell it.
-    let (mut round, mut second) = in_the_middle("leader-terminated", &[], &SELDOM).await;
+    // The second one polls so rarely that only its watch can notify it.
+    let (mut round, mut second) = in_the_middle("leader-terminated", &[], &RARE_POLLING).await;
     let first = token_of_the_leader(&round);
     round.note("SIGTERM of the leader");
     round.world.operator.signal("TERM");
     let since = Instant::now();
-    round.go_on();
+    round.resume();
     until("the first ends", || std::future::ready(second_ended(&mut round))).await;
     assert!(round.world.operator.log().contains("the Lease is released"), "{}", round.world.operator.log());
-    goes_on(&round, &second, &first, since, "SIGTERM").await;
+    assert_takes_over(&round, &second, &first, since, "SIGTERM").await;
     std::mem::swap(&mut round.world.operator, &mut second);
     round.judge(500).await;
 }
@@ -88,12 +86,12 @@ fn second_ended(round: &mut Round) -> bool {
 }
 
 #[tokio::test]
-async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
+async fn a_leader_paused_until_another_leads_writes_nothing_and_exits() {
     let (mut round, mut second) = in_the_middle("leader-paused", &[], &[]).await;
     let first = token_of_the_leader(&round);
     round.note("SIGSTOP of the leader");
     let stopped = Timestamp::now();
-    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP").await;
+    assert_takes_over(&round, &second, &first, Instant::now(), "SIGSTOP").await;
     let paused = round.mark();
     std::mem::swap(&mut round.world.operator, &mut second);
     second.signal("CONT");
@@ -103,8 +101,9 @@ async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
     let since = round.world.plane.requests_since(paused, &second.user);
     let written = |r: &&Request| r.token == first && !matches!(r.verb.as_str(), "get" | "list" | "watch");
     let written: Vec<_> = since.iter().filter(written).collect();
-    // What a connection had been handed by then, nobody can hold up: it goes out with the first step of the process. It can be no
-    // more than was in flight, and a stop tells by its time that it was made before. The judge sees to it that it does no harm.
+    // What was already handed to a connection cannot be held back: it is sent as soon as the process continues. It
+    // cannot be more than was in flight, and the time in a stop shows that it was made before. The judge checks that it
+    // does no harm.
     let made_before = |r: &&&Request| {
         let time = r.body.pointer("/status/stopRequest/time").and_then(|time| time.as_str());
         time.is_none_or(|time| time.parse::<Timestamp>().unwrap() <= stopped)
@@ -117,13 +116,13 @@ async fn a_leader_that_was_paused_until_another_led_writes_nothing_and_ends() {
 }
 
 #[tokio::test]
-async fn a_leader_that_was_paused_and_takes_itself_for_the_leader_still_is_held_by_the_guards() {
-    let (mut round, mut second) = in_the_middle("leader-deluded", &SELDOM, &[]).await;
+async fn a_paused_leader_that_still_believes_it_leads_is_stopped_by_preconditions() {
+    let (mut round, mut second) = in_the_middle("leader-deluded", &RARE_POLLING, &[]).await;
     let first = token_of_the_leader(&round);
     round.note("SIGSTOP of the leader");
-    // It would keep its Lease for an hour: the admin takes it away.
+    // It would keep its Lease for an hour: the admin removes it.
     round.world.operator.free_lease();
-    goes_on(&round, &second, &first, Instant::now(), "SIGSTOP and a Lease that is taken away").await;
+    assert_takes_over(&round, &second, &first, Instant::now(), "SIGSTOP and a Lease that is deleted").await;
     std::mem::swap(&mut round.world.operator, &mut second);
     round.over("round").await;
     let paused = round.mark();
@@ -135,10 +134,10 @@ async fn a_leader_that_was_paused_and_takes_itself_for_the_leader_still_is_held_
         own.filter(|r| r.is_target_write() || (r.is_record() && matches!(&*r.verb, "update" | "patch")))
             .collect::<Vec<_>>()
     };
-    // Which comes first, the next write to a target or the next report, is a matter of which answer it takes in first.
+    // Which comes first, the next write to a target or the next report, depends on which answer it handles first.
     until("it tries to write", || async { !written().is_empty() }).await;
     assert!(second.is_running());
-    // On SIGTERM it waits for the answers to all that it has sent, and gives up a Lease only if it is its own.
+    // On SIGTERM it waits for the answers to everything that it has sent, and releases a Lease only if it is its own.
     assert!(second.stop().success());
     let written = written();
     assert!(written.iter().all(|r| !r.succeeded()), "the guards do not hold: {written:#?}");
@@ -155,7 +154,7 @@ fn ended_with_an_error(operator: &mut Operator) -> bool {
 }
 
 #[tokio::test]
-async fn a_leader_whose_lease_is_given_to_another_ends() {
+async fn a_leader_whose_lease_is_taken_exits() {
     let mut round = Round::new("leader-deposed").await;
     round.start_with(&IN_FLIGHT);
     round.logged("it leads", |log| log.contains(" leads identity=")).await;
@@ -167,7 +166,7 @@ async fn a_leader_whose_lease_is_given_to_another_ends() {
     let log = round.world.operator.log();
     assert!(log.contains("lost the Lease: somebody-else has taken it"), "{log}");
     round.submit().await;
-    // It is not its own to take: the next one waits until it has not changed for its duration.
+    // It must not take it: the next one waits until it has not changed for its duration.
     round.start_with(&IN_FLIGHT);
     round.judge(500).await;
 }

@@ -1,140 +1,153 @@
-//! Who may be stopped or deleted: the rules of the AI API.
+//! Which targets may be stopped or deleted: the rules of the AI API.
 
 use std::{borrow::Borrow, sync::Arc};
 
-use super::{Hindrance, Item, ItemPlan, Look, Request, blank};
 use crate::{
-    api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, can_be_a_name},
-    target::Target,
+    api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus, is_dns_subdomain},
+    bulk_update::{
+        facts::{Lookup, Obstacle, Rules},
+        request::{Item, Request, item_status},
+        work::{ItemPlan, about},
+    },
+    observed::target::{Target, Unreadable},
 };
 
-/// What the operator's settings say about who is eligible.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether COMPLETED Executions may be deleted (`--delete-completed`), which the AI API does not allow.
-    pub delete_completed: bool,
+/// What to do about one item that is not planned yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemPlanning {
+    Planned(ItemPlan),
+    Read,
+    /// The target cannot be read, or it is not known yet whether it is the one that was meant.
+    Wait(Obstacle),
 }
 
-const IN_DOUBT: &str = "created in the same second, and not known to be older; an item with its uid means it";
-
-/// Plans one item: its entry and the object that it rests on, or `None` if the object must be read first.
-///
-/// # Errors
-/// Why the object can't be read, or not judged yet.
-pub fn plan_item(
-    request: &Request,
-    item: &Item,
-    look: &Look,
-    rules: Rules,
-) -> Result<Option<ItemPlan>, (Hindrance, String)> {
-    if !can_be_a_name(&item.id) {
-        let message = "it can't be the name of a Kubernetes object".to_owned();
-        return Ok(Some((refused(item, None, Reason::NotFound, Some(message)), None)));
+pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) -> ItemPlanning {
+    if !is_dns_subdomain(&item.id) {
+        return ItemPlanning::Planned(refused(item, None, &Ineligible::NotAName));
     }
-    if let Look::Failed(why) = look {
-        return Err((Hindrance::Waiting, why.clone()));
+    if let Lookup::Failed(why) = lookup {
+        return ItemPlanning::Wait(why.clone());
     }
-    let (target, live) = look.object();
-    // Which object is meant is decided here once: from then on it is known by its uid.
-    let in_doubt = item.uid.is_none() && target.is_some_and(|target| is_in_doubt(request, target));
-    if in_doubt && matches!(look, Look::Ahead(_)) && request.made_at.is_some() {
-        let why = format!(
-            "{} {} was created in the same second: the watch of {} has yet to tell which was first",
-            item.kind.name(),
-            item.id,
-            item.kind.plural()
-        );
-        return Err((Hindrance::Behind, why));
+    let (target, live) = lookup.object();
+    // Which object is meant is decided here, once; from then on it is identified by its uid.
+    let in_doubt = item.uid.is_none()
+        && target.is_some_and(|t| t.created == request.created.as_second() && !is_older(request, t));
+    if in_doubt && matches!(lookup, Lookup::Ahead(_)) && request.creation_version.is_some() {
+        return ItemPlanning::Wait(Obstacle::StaleCache(item.kind, Arc::clone(&item.id)));
     }
-    let verdict = if in_doubt {
-        Err((Reason::CreatedLater, Some(IN_DOUBT.to_owned())))
-    } else {
-        verdict(request, item, target, rules)
-    };
+    let verdict = if in_doubt { Err(Ineligible::InDoubt) } else { verdict(request, item, target, rules) };
     match verdict {
         Ok(target) => {
             let result = if request.dry_run { ItemResult::Eligible } else { ItemResult::Planned };
-            Ok(Some((about(blank(item, result), target), Some(Arc::clone(target)))))
+            let record = about(item_status(item, result), target);
+            ItemPlanning::Planned(ItemPlan { record, based_on: Some(Arc::clone(target)) })
         }
-        Err((reason, message)) if live => Ok(Some((refused(item, target, reason, message), target.cloned()))),
-        // A cache may be behind: what it says refuses nothing.
-        Err(_) => Ok(None),
+        Err(why) if live => ItemPlanning::Planned(refused(item, target, &why)),
+        // The cache may be stale: no item is refused because of it.
+        Err(_) => ItemPlanning::Read,
     }
 }
 
-/// Whether an object is known to have existed when the request was made.
+/// Whether the object certainly existed when the request was made.
 pub(super) fn is_older(request: &Request, target: &Target) -> bool {
     target.created < request.created.as_second()
         || (target.created == request.created.as_second()
-            && request.made_at.is_some_and(|made_at| target.first_seen < made_at))
+            && request.creation_version.is_some_and(|creation_version| target.first_seen < creation_version))
 }
 
-/// Whether it may have existed then, and may not have.
-fn is_in_doubt(request: &Request, target: &Target) -> bool {
-    target.created == request.created.as_second() && !is_older(request, target)
-}
-
-fn refused(item: &Item, target: Option<&Arc<Target>>, reason: Reason, message: Option<String>) -> ItemStatus {
-    let entry = blank(item, ItemResult::Refused);
-    let entry = target.map_or_else(|| entry.clone(), |target| about(entry.clone(), target));
-    ItemStatus { reason: Some(reason), message: message.map(Into::into), ..entry }
-}
-
-/// `entry`, with what was seen of the target.
-pub(super) fn about(entry: ItemStatus, target: &Target) -> ItemStatus {
-    ItemStatus {
-        uid: Some((*target.uid).into()),
-        observed_state: target.state.as_ref().ok().copied(),
-        ..entry
+fn refused(item: &Item, target: Option<&Arc<Target>>, why: &Ineligible) -> ItemPlan {
+    let record = item_status(item, ItemResult::Refused);
+    let record = ItemStatus { reason: Some(why.reason()), message: why.message().map(Into::into), ..record };
+    match target {
+        None => ItemPlan { record, based_on: None },
+        Some(target) => ItemPlan { record: about(record, target), based_on: Some(Arc::clone(target)) },
     }
 }
 
-/// Whether the item's target may be stopped or deleted, as it asks. Of what was created in the same second as the request it is
-/// known already that it is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ineligible {
+    /// The id is not a valid object name.
+    NotAName,
+    NotFound,
+    Replaced,
+    Gone,
+    CreatedLater,
+    /// It was created in the same second as the BulkUpdate, and is not known to be older.
+    InDoubt,
+    Terminating,
+    Unreadable(Unreadable),
+    StopPending,
+    /// With what the operation applies to.
+    WrongState(State, &'static str),
+}
+
+impl Ineligible {
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::NotAName | Self::NotFound => Reason::NotFound,
+            Self::Replaced => Reason::Replaced,
+            Self::Gone => Reason::Gone,
+            Self::CreatedLater | Self::InDoubt => Reason::CreatedLater,
+            Self::Terminating => Reason::Terminating,
+            Self::Unreadable(_) => Reason::Unreadable,
+            Self::StopPending => Reason::StopPending,
+            Self::WrongState(..) => Reason::WrongState,
+        }
+    }
+
+    pub fn message(&self) -> Option<String> {
+        match self {
+            Self::NotAName => Some("the id is not a valid Kubernetes object name".into()),
+            Self::InDoubt => Some(
+                "created in the same second as the BulkUpdate, not known to be older; give its uid if it is meant".into(),
+            ),
+            Self::Unreadable(why) => Some(why.to_string()),
+            Self::WrongState(state, takes) => Some(format!("it is {}; {takes}", state.word())),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the item's operation applies to its target. A target created in the same second as the request counts as
+/// meant here.
 ///
 /// # Errors
-/// The first reason against it that fits, and a sentence where that says more than the reason.
+///
+/// The first reason against it.
 pub fn verdict<'a, T: Borrow<Target>>(
     request: &Request,
     item: &Item,
     found: Option<&'a T>,
     rules: Rules,
-) -> Result<&'a T, (Reason, Option<String>)> {
-    let Some(found) = found else {
-        return Err((Reason::NotFound, None));
-    };
+) -> Result<&'a T, Ineligible> {
+    let found = found.ok_or(Ineligible::NotFound)?;
     let target: &Target = found.borrow();
     match &item.uid {
-        Some(uid) if **uid != *target.uid => return Err((Reason::Replaced, None)),
-        None if target.created > request.created.as_second() => {
-            return Err((Reason::CreatedLater, None));
-        }
+        Some(uid) if **uid != *target.uid => return Err(Ineligible::Replaced),
+        None if target.created > request.created.as_second() => return Err(Ineligible::CreatedLater),
         _ => {}
     }
     if target.terminating {
-        return Err((Reason::Terminating, None));
+        return Err(Ineligible::Terminating);
     }
-    let state = match &target.state {
-        Ok(state) => *state,
-        Err(why) => return Err((Reason::Unreadable, Some(why.to_string()))),
+    let state = target.state.clone().map_err(Ineligible::Unreadable)?;
+    let (states, takes): (&[State], _) = match item.target {
+        TargetStatus::Stopped => {
+            (&[State::Pending, State::Running], "only PENDING or RUNNING can be stopped")
+        }
+        TargetStatus::Deleted if rules.delete_completed && item.kind == Kind::Execution => (
+            &[State::Stopped, State::Dead, State::Unknown, State::Completed],
+            "only STOPPED, DEAD, UNKNOWN or COMPLETED can be deleted",
+        ),
+        TargetStatus::Deleted => {
+            (&[State::Stopped, State::Dead, State::Unknown], "only STOPPED, DEAD or UNKNOWN can be deleted")
+        }
     };
-    match item.target {
-        TargetStatus::Stopped => match state {
-            State::Pending | State::Running if target.stop_asked => Err((Reason::StopPending, None)),
-            State::Pending | State::Running => Ok(found),
-            _ => Err(wrong_state(state, "stopped", "PENDING or RUNNING")),
-        },
-        TargetStatus::Deleted => match state {
-            State::Unknown | State::Stopped | State::Dead => Ok(found),
-            State::Completed if rules.delete_completed && item.kind == Kind::Execution => Ok(found),
-            _ if rules.delete_completed && item.kind == Kind::Execution => {
-                Err(wrong_state(state, "deleted", "STOPPED, DEAD, UNKNOWN or COMPLETED"))
-            }
-            _ => Err(wrong_state(state, "deleted", "STOPPED, DEAD or UNKNOWN")),
-        },
+    if !states.contains(&state) {
+        return Err(Ineligible::WrongState(state, takes));
     }
-}
-
-fn wrong_state(state: State, verb: &str, takes: &str) -> (Reason, Option<String>) {
-    (Reason::WrongState, Some(format!("it is {}; only {takes} can be {verb}", state.word())))
+    if item.target == TargetStatus::Stopped && target.stop_asked {
+        return Err(Ineligible::StopPending);
+    }
+    Ok(found)
 }

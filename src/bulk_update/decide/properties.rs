@@ -1,4 +1,4 @@
-//! The rules that none may bend, held against whatever may be seen, and against clusters in which anything may happen.
+//! The rules that must hold for whatever may be observed, and on clusters where anything may happen.
 
 mod anything_happens;
 mod cluster;
@@ -6,32 +6,35 @@ mod cluster;
 use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rules, Step, carry_on, plan};
 use crate::{
-    admission::Admission,
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live},
+        decide::{Planning, Step, Terms, next_step, plan},
+        facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rules},
+        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live, off, unread},
         request::{Item, Request},
-        status::{Phase, status},
-        work::{Entry, Open, Progress, Work},
+        status::status,
+        work::{Entry, ItemPlan, Phase, Progress, UnresolvedWrite, Work},
     },
-    target::Target,
+    observed::{
+        admission::{Admission, NotInForce, Part},
+        target::Target,
+    },
 };
 
 const UIDS: [&str; 3] = [MEANT, OTHER, "uid-of-a-third"];
 
-/// So many times the cases that `PROPTEST_CASES` asks for (256 by default).
+/// This many times the cases that `PROPTEST_CASES` asks for (256 by default).
 fn config(times: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
-    // A case that was found becomes a row of a table: no file remembers it.
+    // A case that was found becomes a row of a table; no file remembers it.
     ProptestConfig { cases: config.cases * times, failure_persistence: None, ..config }
 }
 
 fn admissions() -> impl Strategy<Value = Admission> {
     prop_oneof![
         Just(Admission::NotRequired),
-        Just(Admission::Missing("it is not there".into())),
+        Just(Admission::Missing(NotInForce::Missing(Part::Policy))),
         (-20..5i64).prop_map(|seconds| Admission::Since(at(seconds))),
     ]
 }
@@ -42,8 +45,8 @@ fn uid() -> impl Strategy<Value = &'static str> {
 
 fn targets() -> impl Strategy<Value = Target> {
     let state = prop_oneof![
-        8 => select(&State::ALL[..]).prop_map(Ok),
-        1 => Just(Err(Box::from("what is PAUSED?"))),
+        8 => select(State::ALL).prop_map(Ok),
+        1 => Just(Err("what is PAUSED?".into())),
     ];
     let asker = option::weighted(0.3, select(&[OWN, "another"][..]));
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.2));
@@ -72,13 +75,13 @@ fn targets() -> impl Strategy<Value = Target> {
     )
 }
 
-fn looks() -> impl Strategy<Value = Look> {
+fn lookups() -> impl Strategy<Value = Lookup> {
     let object = || option::weighted(0.85, targets());
     prop_oneof![
         3 => object().prop_map(cached),
         3 => object().prop_map(live),
         1 => targets().prop_map(ahead),
-        1 => Just(Look::Failed("503".into())),
+        1 => Just(Lookup::Failed(unread("503"))),
     ]
 }
 
@@ -99,8 +102,8 @@ fn items() -> impl Strategy<Value = Item> {
 fn gates() -> impl Strategy<Value = Gate> {
     prop_oneof![
         4 => Just(Gate::Open),
-        1 => Just(Gate::Closed("off".into())),
-        1 => Just(Gate::Unknown("503".into())),
+        1 => Just(Gate::Closed(off())),
+        1 => Just(Gate::Unknown(unread("503"))),
     ]
 }
 
@@ -117,10 +120,10 @@ prop_compose! {
         dry_run in any::<bool>(),
         not_after in option::of(-2..5i64),
         starting in 0..5i64,
-        made_at in option::of(6..10u64),
+        creation_version in option::of(6..10u64),
     ) -> Request {
         Request {
-            made_at,
+            creation_version,
             requester: None,
             namespace: "team-a".into(),
             name: "nightly".into(),
@@ -141,11 +144,11 @@ prop_compose! {
         uid in option::weighted(0.9, uid()),
         recorded in prop::bool::weighted(0.95),
         open in prop_oneof![
-            Just(Open::No),
-            Just(Open::Unknown),
-            (8..12u64).prop_map(Open::Guard),
+            Just(UnresolvedWrite::None),
+            Just(UnresolvedWrite::Unknown),
+            (8..12u64).prop_map(UnresolvedWrite::Guarded),
         ],
-        (must_look, gone, in_flight, refused) in
+        (must_read, gone, in_flight, refused) in
             (prop::bool::weighted(0.3), prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.2)),
         written in option::of(8..12u8),
     ) -> Entry {
@@ -159,7 +162,7 @@ prop_compose! {
             observed_state: None,
         };
         let mut progress = Progress::default();
-        (progress.open, progress.must_look, progress.gone) = (open, must_look, gone);
+        (progress.unresolved, progress.must_read, progress.gone) = (open, must_read, gone);
         progress.in_flight = in_flight;
         progress.failed.refused = refused.then(|| (Reason::WriteFailed, "422".into()));
         progress.written = written.map(u64::from);
@@ -167,7 +170,7 @@ prop_compose! {
     }
 }
 
-/// Rules 4 and 5 of the AI API and those on which object is meant, told once more in other words.
+/// Rules 4 and 5 of the AI API, and which object is meant, written a second time in a different way.
 fn may(item: &Item, created: Timestamp, target: &Target, rules: Rules) -> bool {
     let meant = match item.uid.as_deref() {
         Some(uid) => uid == &*target.uid,
@@ -185,16 +188,16 @@ fn may(item: &Item, created: Timestamp, target: &Target, rules: Rules) -> bool {
     meant && may_be && !target.terminating
 }
 
-/// Whether it is certain that an object was there when the request was made, told once more in other words.
+/// Whether an object certainly existed when the request was made, written a second time in a different way.
 fn was_there(request: &Request, target: &Target) -> bool {
     match target.created - request.created.as_second() {
         ..=-1 => true,
-        0 => request.made_at.is_some_and(|made_at| made_at > target.first_seen),
+        0 => request.creation_version.is_some_and(|creation_version| creation_version > target.first_seen),
         _ => false,
     }
 }
 
-/// Whether such a reason speaks of what an object is, so that only a live look can give it.
+/// Whether the reason is about the object, so that it needs a live read.
 fn is_about_the_object(result: ItemResult, reason: Option<Reason>) -> bool {
     let of_the_request = [
         Reason::BulkUpdatesDisabled,
@@ -221,14 +224,14 @@ proptest! {
     #[test]
     fn no_step_ever_bends_a_rule(
         (request, entry) in case(),
-        look in looks(),
+        lookup in lookups(),
         gate in gates(),
         deadline in deadlines(),
         rules in rules(),
     ) {
         let (item, progress) = (&entry.item, &entry.progress);
-        let (object, live) = look.object();
-        let step = carry_on(&request, &entry, &look, &gate, deadline, rules);
+        let (object, live) = lookup.object();
+        let step = next_step(Terms { request: &request, deadline, rules }, &entry, &lookup, &gate);
         let Some(record) = &entry.record else {
             prop_assert_eq!(step, Step::Hold(None));
             return Ok(());
@@ -239,7 +242,7 @@ proptest! {
         }
         match &step {
             Step::Hold(why) => prop_assert!(why.is_some() || progress.in_flight || record.result != ItemResult::Planned),
-            Step::Read => prop_assert!(matches!(look, Look::Cached(_)), "an answer suffices"),
+            Step::Read => prop_assert!(matches!(lookup, Lookup::Cached(_)), "an answer suffices"),
             Step::Write(target) => {
                 prop_assert_eq!(&gate, &Gate::Open);
                 prop_assert_eq!(deadline, Deadline::Ahead);
@@ -247,25 +250,25 @@ proptest! {
                 prop_assert_eq!(record.uid.as_deref(), Some(&*target.uid));
                 prop_assert_eq!(object, Some(target));
                 prop_assert!(may(item, request.created, target, rules));
-                prop_assert!(live || !progress.must_look);
+                prop_assert!(live || !progress.must_read);
                 prop_assert!(progress.failed.refused.is_none());
             }
-            Step::Become(new, rests_on) => {
+            Step::Become(ItemPlan { record: new, based_on }) => {
                 prop_assert_eq!((&new.id, new.target_status), (&item.id, item.target));
                 let about_object = is_about_the_object(new.result, new.reason);
-                let unread = matches!(look, Look::Failed(_)) && new.reason == Some(Reason::OutcomeUnknown);
+                let unread = matches!(lookup, Lookup::Failed(_)) && new.reason == Some(Reason::OutcomeUnknown);
                 prop_assert!(live || !about_object || unread, "{:?} from a cache", new);
                 let gone = record.result == ItemResult::Planned && new.reason == Some(Reason::Gone);
                 prop_assert!(live || !gone, "{:?} from a cache", new);
                 let in_time = new.reason != Some(Reason::NotSettledInTime);
-                prop_assert!(in_time || !matches!(look, Look::Cached(_)), "{:?} from a cache", new);
-                if let Some(rests_on) = rests_on {
-                    // A correction: an object that was there before under the name that was meant.
-                    prop_assert!(live && item.uid.is_none() && was_there(&request, rests_on));
-                    prop_assert_ne!(record.uid.as_deref(), Some(&*rests_on.uid));
+                prop_assert!(in_time || !matches!(lookup, Lookup::Cached(_)), "{:?} from a cache", new);
+                if let Some(based_on) = based_on {
+                    // A correction: another object, which existed before, under the name that was meant.
+                    prop_assert!(live && item.uid.is_none() && was_there(&request, based_on));
+                    prop_assert_ne!(record.uid.as_deref(), Some(&*based_on.uid));
                     let planned = matches!(new.result, ItemResult::Planned | ItemResult::Eligible);
                     prop_assert!(planned || new.result == ItemResult::Refused);
-                    prop_assert_eq!(planned, may(item, request.created, rests_on, rules));
+                    prop_assert_eq!(planned, may(item, request.created, based_on, rules));
                     return Ok(());
                 }
                 prop_assert_eq!(&new.uid, &record.uid);
@@ -283,7 +286,7 @@ proptest! {
                     other => prop_assert!(false, "{:?} becomes {:?}", record.result, other),
                 }
                 let unknown = new.reason == Some(Reason::OutcomeUnknown);
-                prop_assert!(!unknown || progress.open != Open::No);
+                prop_assert!(!unknown || progress.unresolved != UnresolvedWrite::None);
                 let accepted = new.reason == Some(Reason::NotSettledInTime);
                 prop_assert_eq!(accepted, record.result == ItemResult::Scheduled && new.result == ItemResult::Failed);
                 prop_assert!(!accepted || deadline == Deadline::Active);
@@ -293,46 +296,50 @@ proptest! {
 
     #[test]
     fn no_plan_ever_bends_a_rule(
-        (request, looks) in vec((items(), looks()), 1..6)
+        (request, lookups) in vec((items(), lookups()), 1..6)
             .prop_flat_map(|each| {
-                let (items, looks): (Vec<_>, Vec<_>) = each.into_iter().unzip();
-                (requests(items), Just(looks))
+                let (items, lookups): (Vec<_>, Vec<_>) = each.into_iter().unzip();
+                (requests(items), Just(lookups))
             }),
         executions in gates(),
         deployments in gates(),
-        invalid in any::<bool>(),
         admission in admissions(),
         seconds in -1..6i64,
         rules in rules(),
     ) {
-        let gates = Gates { executions, deployments, invalid };
+        let seen = Observation {
+            admission: admission.clone(),
+            gates: Gates { executions, deployments },
+            lookups: lookups.clone(),
+            not_listed: None,
+        };
         let now = at(seconds);
         let late = now >= request.starting_deadline || request.not_after.is_some_and(|end| now > end);
-        let open = request.items.iter().all(|item| *gates.of(item.kind) == Gate::Open);
+        let open = request.items.iter().all(|item| *seen.gates.of(item.kind) == Gate::Open);
         let open = open && match &admission {
             Admission::NotRequired => true,
             Admission::Since(since) => request.created.as_second() - since.as_second() > 10,
             Admission::Missing(_) => false,
         };
-        match plan(&request, &looks, &admission, &gates, now.into(), rules) {
-            Plan::Reject(..) => prop_assert!(late || !open),
-            Plan::Wait(Hindrance::Behind, _) => {
-                prop_assert!(!late && open && request.made_at.is_some());
-                prop_assert!(looks.iter().any(|look| matches!(look, Look::Ahead(t) if !was_there(&request, t))));
+        match plan(&request, &seen, now.into(), rules) {
+            Planning::Reject(..) => prop_assert!(late || !open),
+            Planning::Wait(Obstacle::StaleCache(..)) => {
+                prop_assert!(!late && open && request.creation_version.is_some());
+                prop_assert!(lookups.iter().any(|lookup| matches!(lookup, Lookup::Ahead(t) if !was_there(&request, t))));
             }
-            Plan::Wait(..) => prop_assert!(!late),
-            Plan::Read(which) => {
+            Planning::Wait(..) => prop_assert!(!late),
+            Planning::Read(which) => {
                 prop_assert!(!late && open && !which.is_empty());
-                prop_assert!(which.iter().all(|at| matches!(looks[*at], Look::Cached(_))));
+                prop_assert!(which.iter().all(|at| matches!(lookups[*at], Lookup::Cached(_))));
             }
-            Plan::Planned(plan) => {
+            Planning::Planned(plan) => {
                 prop_assert!(!late && open);
                 prop_assert_eq!(plan.len(), request.items.len());
-                for ((item, look), (entry, rests_on)) in request.items.iter().zip(&looks).zip(&plan) {
+                for ((item, lookup), ItemPlan { record: entry, based_on }) in request.items.iter().zip(&lookups).zip(&plan) {
                     prop_assert_eq!((&entry.id, entry.target_status), (&item.id, item.target));
-                    prop_assert_eq!(entry.uid.as_deref(), rests_on.as_ref().map(|t| &*t.uid));
+                    prop_assert_eq!(entry.uid.as_deref(), based_on.as_ref().map(|t| &*t.uid));
                     let name = *item.id == *ID;
-                    let eligible = name && rests_on.as_ref().is_some_and(|t| {
+                    let eligible = name && based_on.as_ref().is_some_and(|t| {
                         let meant = item.uid.is_some() || was_there(&request, t);
                         meant && may(item, request.created, t, rules)
                     });
@@ -343,7 +350,7 @@ proptest! {
                     };
                     prop_assert_eq!(entry.result, expected);
                     prop_assert_eq!(entry.reason.is_some(), !eligible);
-                    prop_assert!(eligible || !name || look.object().1, "refused from a cache");
+                    prop_assert!(eligible || !name || lookup.object().1, "refused from a cache");
                 }
             }
         }
@@ -355,13 +362,15 @@ proptest! {
             (requests(items.clone()), items.into_iter().map(entries).collect::<Vec<_>>())
         }),
     ) {
-        let mut work = Work::take_up(&crate::bulk_update::fixtures::bulk(&serde_json::json!({})));
-        work.start = Some(at(1).into());
-        (work.request, work.entries) = (request.into(), entries);
+        let mut bulk = crate::bulk_update::fixtures::bulk(&serde_json::json!({}));
+        bulk.spec.dry_run = Some(request.dry_run);
+        // A planned one has a record of each item.
+        let entries: Vec<_> = entries.into_iter().filter(|entry| entry.record.is_some()).collect();
+        let work = Work::new(&bulk, None).midway(at(1).into(), entries);
         let status = status(&work, &Phase::Planned(None), at(2).into());
         let s = status.summary.unwrap();
         prop_assert_eq!(s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed, s.total);
-        prop_assert_eq!(s.total, i32::try_from(work.entries.len()).unwrap());
+        prop_assert_eq!(s.total, i32::try_from(work.entries().len()).unwrap());
         prop_assert_eq!(status.completion_time.is_some(), s.planned + s.scheduled == 0);
     }
 }

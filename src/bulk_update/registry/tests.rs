@@ -19,14 +19,14 @@ fn in_version(version: &str) -> Box<BulkUpdate> {
     bulk
 }
 
-/// The task that carries it out has come to an end without the BulkUpdate's.
+/// Its task ends before the BulkUpdate does.
 fn ends(registry: &mut Registry, task: Id) {
     registry.ended(Ok((task, (name(), None))));
 }
 
-/// The task that carries it out, if it is under way.
+/// Its task, if it is under way.
 fn task(registry: &Registry) -> Option<Id> {
-    match registry.known.get(&name())?.state {
+    match registry.tracked.get(&name())?.state {
         State::Underway { task, .. } => Some(task),
         _ => None,
     }
@@ -41,13 +41,13 @@ async fn what_is_gone_is_not_taken_up_again_by_an_old_event() {
     let mut registry = Registry::new(context());
     registry.apply(bulk("first"), 0, false);
     assert_eq!(registry.tasks.len(), 1);
-    // Its task has read that it is gone, before the watch says so.
+    // Its task has read that it is gone before the watch reports it.
     let first = task(&registry).unwrap();
     ends(&mut registry, first);
     registry.apply(bulk("first"), 0, false);
     assert_eq!(registry.tasks.len(), 1, "it was taken up again");
     registry.apply(bulk("second"), 0, false);
-    assert_eq!(registry.tasks.len(), 2, "one made anew under the name is another");
+    assert_eq!(registry.tasks.len(), 2, "an object created again under the same name is another one");
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn an_older_version_does_not_replace_a_newer_one() {
     let mut registry = Registry::new(context());
     for (event, known) in [("9", "9"), ("10", "10"), ("9", "10"), ("11", "11")] {
         registry.apply(in_version(event), 0, false);
-        let State::Underway { current, .. } = &registry.known[&name()].state else {
+        let State::Underway { current, .. } = &registry.tracked[&name()].state else {
             panic!("it is under way")
         };
         assert_eq!(&*current.borrow().resource_version, known, "{event}");
@@ -98,8 +98,8 @@ async fn the_end_is_known_also_where_its_event_was_lost_but_not_what_has_changed
         let mut registry = Registry::new(context());
         registry.apply(at(seen, None), 0, false);
         let task = task(&registry).unwrap();
-        registry.ended(Ok((task, (name(), Over::read(&end)))));
-        let State::Over { rest } = &registry.known[&name()].state else { panic!("it is over") };
+        registry.ended(Ok((task, (name(), Finished::read(&end)))));
+        let State::Finished { rest } = &registry.tracked[&name()].state else { panic!("it has finished") };
         assert_eq!(rest.is_some(), known, "{seen}");
     }
 }
@@ -112,8 +112,8 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
         change(&mut bulk);
         bulk
     };
-    let made_at = |registry: &Registry| match &registry.known[&name()].state {
-        State::Underway { current, .. } => current.borrow().made_at,
+    let creation_version = |registry: &Registry| match &registry.tracked[&name()].state {
+        State::Underway { current, .. } => current.borrow().creation_version,
         other => panic!("{other:?}"),
     };
     let first = with(&|_| ());
@@ -127,22 +127,22 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
     ] {
         let mut registry = Registry::new(context());
         registry.apply(first, 0, listed);
-        assert_eq!(made_at(&registry), expected);
-        // What comes later changes nothing about that, be it an event or a list.
+        assert_eq!(creation_version(&registry), expected);
+        // No later event or list changes that.
         for listed in [false, true] {
             registry.apply(with(&|b| b.metadata.resource_version = Some("11".into())), 0, listed);
-            assert_eq!(made_at(&registry), expected);
+            assert_eq!(creation_version(&registry), expected);
         }
     }
-    // What could not be decoded at first was created then.
+    // One that could not be decoded at first was created then.
     let mut registry = Registry::new(context());
     let unread = Stored { bulk: (*first).clone(), flaw: Some("?".into()) };
-    registry.unreadable(unread, 0);
+    registry.unreadable(&unread, 0);
     registry.apply(first, 0, false);
-    assert_eq!(made_at(&registry), None);
+    assert_eq!(creation_version(&registry), None);
 }
 
-/// One that can't be read, in this version, with this status.
+/// One that cannot be read, at this resource version, with this status.
 fn odd(version: &str, status: &serde_json::Value) -> Stored {
     let odd = json!({
         "metadata": {"namespace": "team-a", "name": "bulk", "uid": "first", "resourceVersion": version, "generation": 1},
@@ -151,7 +151,7 @@ fn odd(version: &str, status: &serde_json::Value) -> Stored {
     serde_json::from_value(odd).unwrap()
 }
 
-/// The same, and what the API server is asked.
+/// The same, and the requests to the API server.
 fn answered() -> (Registry, Arc<std::sync::Mutex<Vec<String>>>) {
     let (ctx, asked) =
         crate::bulk_update::fixtures::answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
@@ -168,7 +168,7 @@ async fn quiet(registry: &Registry) {
 }
 
 fn unreadable(registry: &Registry) -> bool {
-    matches!(registry.known[&name()].state, State::Unreadable { .. })
+    matches!(registry.tracked[&name()].state, State::Unreadable { .. })
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,19 +179,19 @@ async fn one_that_can_not_be_read_is_told_of_once_and_its_conditions_are_written
     quiet(&registry).await;
     assert!(unreadable(&registry) && registry.tasks.is_empty());
     assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
-    // Its own write comes back: it is over, and there is nothing to be told.
+    // The event of its own write: it has finished, and there is nothing to report.
     let written = json!({"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"});
     registry.take_in(None, Event::Apply(odd("8", &written)));
     quiet(&registry).await;
-    assert!(matches!(registry.known[&name()].state, State::Over { .. }));
+    assert!(matches!(registry.tracked[&name()].state, State::Finished { .. }));
     assert_eq!(registry.unreadable, 1);
-    // What a list brings of it is old.
+    // A list delivers the same state again.
     registry.take_in(None, Event::Init);
     registry.take_in(None, Event::InitApply(odd("7", &fresh)));
     registry.take_in(None, Event::InitDone);
-    assert!(matches!(registry.known[&name()].state, State::Over { .. }));
+    assert!(matches!(registry.tracked[&name()].state, State::Finished { .. }));
     registry.take_in(None, Event::Delete(odd("9", &written)));
-    assert!(registry.known.is_empty());
+    assert!(registry.tracked.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,7 +228,7 @@ async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
     let (mut registry, asked) = answered();
     registry.apply(in_version("6"), 0, false);
     let first = task(&registry).unwrap();
-    let State::Underway { current, .. } = &registry.known[&name()].state else { panic!("it is under way") };
+    let State::Underway { current, .. } = &registry.tracked[&name()].state else { panic!("it is under way") };
     let seen = current.subscribe();
     registry.take_in(None, Event::Apply(odd("5", &json!({}))));
     assert!(!seen.borrow().stopped, "an old event");
@@ -240,7 +240,7 @@ async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
     quiet(&registry).await;
     assert!(unreadable(&registry));
     assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
-    // Mended while its task ends, it goes on with another one.
+    // Corrected while its task ends: another task continues.
     registry.apply(in_version("9"), 0, false);
     let second = task(&registry).unwrap();
     registry.take_in(None, Event::Apply(odd("10", &json!({}))));
@@ -269,10 +269,10 @@ async fn what_has_changed_after_its_end_is_tried_again_ever_more_rarely() {
         pass(10).await;
         assert_eq!(deletions(), 4);
     }
-    // Somebody has taken its end out of its status: it stays over.
+    // Somebody removed its completionTime: it stays finished.
     registry.apply(in_version("9"), 0, false);
     pass(3600).await;
-    assert!(matches!(registry.known[&name()].state, State::Over { .. }));
+    assert!(matches!(registry.tracked[&name()].state, State::Finished { .. }));
     let rarely = deletions();
     assert!(rarely <= 20, "{rarely} in an hour");
     registry.take_in(None, Event::Delete(odd("10", &json!({}))));
@@ -284,17 +284,17 @@ async fn what_has_changed_after_its_end_is_tried_again_ever_more_rarely() {
 async fn what_has_no_name_is_told_of_and_nothing_is_written_about_it() {
     let (mut registry, asked) = answered();
     for uid in ["a", "b", "a"] {
-        let nameless =
+        let missing_identity =
             json!({"metadata": {"namespace": "team-a", "name": 5, "uid": uid, "resourceVersion": "7"}});
-        registry.take_in(None, Event::Apply(serde_json::from_value(nameless).unwrap()));
+        registry.take_in(None, Event::Apply(serde_json::from_value(missing_identity).unwrap()));
     }
-    // Nor where it is over.
+    // Nor if it has finished.
     let over = json!({"metadata": {"namespace": "team-a", "name": "a/b", "uid": "c", "resourceVersion": "7", "generation": 2},
         "spec": {"ttlSecondsAfterFinished": 0},
         "status": {"observedGeneration": 1, "completionTime": "2026-01-01T00:00:00Z"}});
     registry.take_in(None, Event::Apply(serde_json::from_value(over).unwrap()));
     quiet(&registry).await;
-    assert_eq!((registry.unreadable, registry.known.len()), (3, 3));
+    assert_eq!((registry.unreadable, registry.tracked.len()), (3, 3));
     let asked = asked.lock().unwrap().clone();
     // Events, by their uids.
     assert_eq!(asked, ["POST /apis/events.k8s.io/v1/namespaces/team-a/events"; 3], "{asked:?}");

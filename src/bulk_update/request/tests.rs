@@ -14,7 +14,7 @@ fn a_bare_request_has_an_hour_to_begin_and_no_other_limit() {
         name: "nightly".into(),
         uid: OWN.into(),
         created: at(0),
-        made_at: None,
+        creation_version: None,
         requester: None,
         dry_run: false,
         not_after: None,
@@ -89,24 +89,24 @@ fn times_beyond_the_calendar_are_the_end_of_time() {
 fn what_a_looser_crd_has_let_in_is_unfit() {
     let item = |id: &str| json!({"id": id, "targetStatus": "DELETED"});
     let many = |n: usize| (0..n).map(|n| item(&format!("exec-{n}"))).collect::<Vec<_>>();
-    let unfit = |spec| super::unfit(&bulk(&spec).spec);
+    let validated = |spec| validate(&bulk(&spec).spec);
     for fit in [
         json!({"executions": many(1)}),
         json!({"executions": many(50), "deployments": many(50)}),
         json!({"executions": [item("A_z."), item(&"x".repeat(64))]}),
     ] {
-        assert_eq!(unfit(fit.clone()), None, "{fit}");
+        assert_eq!(validated(fit.clone()), Ok(()), "{fit}");
     }
     for (spec, why) in [
-        (json!({}), "1 to 100 items"),
-        (json!({"executions": [], "deployments": []}), "1 to 100 items"),
-        (json!({"executions": many(51), "deployments": many(50)}), "1 to 100 items"),
-        (json!({"deployments": [item("same"), item("same")]}), "twice"),
-        (json!({"executions": [item("abc")]}), "4 to 64"),
-        (json!({"executions": [item(&"x".repeat(65))]}), "4 to 64"),
-        (json!({"executions": [item("a/../b")]}), "4 to 64"),
-        (json!({"executions": [item("äöüß")]}), "4 to 64"),
+        (json!({}), InvalidSpec::Items),
+        (json!({"executions": [], "deployments": []}), InvalidSpec::Items),
+        (json!({"executions": many(51), "deployments": many(50)}), InvalidSpec::Items),
+        (json!({"deployments": [item("same"), item("same")]}), InvalidSpec::Twice),
+        (json!({"executions": [item("abc")]}), InvalidSpec::Id),
+        (json!({"executions": [item(&"x".repeat(65))]}), InvalidSpec::Id),
+        (json!({"executions": [item("a/../b")]}), InvalidSpec::Id),
+        (json!({"executions": [item("äöüß")]}), InvalidSpec::Id),
     ] {
-        assert!(unfit(spec.clone()).is_some_and(|said| said.contains(why)), "{spec}");
+        assert_eq!(validated(spec.clone()), Err(why), "{spec}");
     }
 }

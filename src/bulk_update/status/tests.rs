@@ -1,35 +1,51 @@
 //! What the status says, row by row of the table of conditions in docs/api.md.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bulk_update::{
-    fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry},
-    request::Request,
+use crate::{
+    bulk_update::{
+        facts::{MissedDeadline, Rejection},
+        finished::with_generation,
+        fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry, off, unread},
+        request::Request,
+    },
+    client::Failure,
+    observed::admission::{NotInForce, Part},
 };
 
 const PLANNED: Phase = Phase::Planned(None);
 
-/// One that was planned, with items that have come so far.
+/// A planned BulkUpdate with items of these results.
 fn work(spec: &Value, results: &[ItemResult]) -> Work {
     let items: Vec<_> =
         (0..results.len()).map(|n| json!({"id": format!("exec-{n}"), "targetStatus": "STOPPED"})).collect();
     let mut spec = spec.clone();
     spec["executions"] = items.into();
-    let mut work = Work::take_up(&bulk(&spec));
-    work.start = Some(at(1).into());
-    for (entry_, result) in work.entries.iter_mut().zip(results) {
-        *entry_ = entry(&entry_.item, *result);
+    let work = unplanned(&spec);
+    let entries = work.request().items.iter().zip(results).map(|(item, result)| {
+        let mut entry = entry(item, *result);
         if matches!(result, ItemResult::Refused | ItemResult::Failed) {
-            entry_.record.as_mut().unwrap().reason = Some(Reason::WrongState);
+            entry.record.as_mut().unwrap().reason = Some(Reason::WrongState);
         }
-    }
-    work
+        entry
+    });
+    let entries = entries.collect();
+    work.midway(at(1).into(), entries)
 }
 
-/// Type, status and reason of each condition, all else about it being right.
+fn unplanned(spec: &Value) -> Work {
+    Work::new(&bulk(spec), None)
+}
+
+/// Writes this status.
+fn written(work: &mut Work, seconds: i64) -> BulkUpdateStatus {
+    let status = status(work, &PLANNED, at(seconds).into());
+    work.recorded(PLANNED, status.clone(), "8".into());
+    status
+}
+
+/// Type, status and reason of each condition; the rest is asserted here.
 fn conditions(status: &BulkUpdateStatus, generation: i64) -> Vec<(&str, &str, &str)> {
     assert_eq!(status.observed_generation, generation);
     let each = status.conditions.iter().map(|c| {
@@ -49,14 +65,19 @@ fn message(status: &BulkUpdateStatus) -> &str {
 
 #[test]
 fn what_cannot_be_planned_yet_says_why() {
-    for (why, reason) in [(Hindrance::FlagUnreadable, "FlagUnreadable"), (Hindrance::Waiting, "Waiting")] {
-        let mut work = work(&json!({}), &[]);
-        work.start = None;
-        let status = status(&work, &Phase::Waiting(why, "503: busy".into()), at(1).into());
+    let gone = NotInForce::Missing(Part::Policy);
+    let failure = Failure::NoAnswer("busy".into());
+    let flag = Obstacle::Flag("the flag".into(), failure);
+    for (why, reason, text) in [
+        (flag, "FlagUnreadable", "cannot read the flag: no answer: busy"),
+        (Obstacle::Admission(gone.clone()), "Waiting", &gone.to_string()),
+    ] {
+        let work = unplanned(&json!({}));
+        let status = status(&work, &Phase::Waiting(why), at(1).into());
         let expected =
             [(ACCEPTED, "Unknown", reason), (READY, "False", reason), (RECONCILING, "True", reason)];
         assert_eq!(conditions(&status, 1), expected);
-        assert_eq!(message(&status), "503: busy");
+        assert_eq!(message(&status), text);
         let nothing = (status.start_time, status.completion_time, status.summary, status.executions);
         assert_eq!(nothing, (None, None, None, None));
     }
@@ -64,13 +85,25 @@ fn what_cannot_be_planned_yet_says_why() {
 
 #[test]
 fn what_is_rejected_has_an_end_and_no_items() {
-    for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
-        let work = Work::take_up(&bulk(&json!({"executions": [{"id": ID, "targetStatus": "STOPPED"}]})));
-        let status = status(&work, &Phase::Rejected(why, "it is off".into()), at(1).into());
-        let reason = why.reason();
+    let flag = || "the flag".to_owned();
+    for (why, reason, text) in [
+        (
+            off(),
+            "BulkUpdatesDisabled",
+            "bulk updates of executions are disabled in ConfigMap ai-api-system/ai-api-meta",
+        ),
+        (Rejection::InvalidFlag(flag(), "typo".into()), "MetaInvalid", "invalid the flag: typo"),
+        (
+            Rejection::TooLate(MissedDeadline::NotAfter, Some("by its clock".into())),
+            "DeadlineExceeded",
+            "notAfter has passed (by its clock): nothing was done; create a new BulkUpdate if it is still wanted",
+        ),
+    ] {
+        let work = unplanned(&json!({"executions": [{"id": ID, "targetStatus": "STOPPED"}]}));
+        let status = status(&work, &Phase::Rejected(why), at(1).into());
         let expected = [(ACCEPTED, "False", reason), (READY, "False", reason), (STALLED, "True", reason)];
         assert_eq!(conditions(&status, 1), expected);
-        assert_eq!(message(&status), "it is off");
+        assert_eq!(message(&status), text);
         assert_eq!(status.completion_time, Some(Time(at(1))));
         assert_eq!((status.start_time, status.summary), (None, None));
         assert_eq!((status.executions, status.deployments), (None, None));
@@ -118,8 +151,12 @@ fn each_place_on_the_way_has_its_conditions() {
 fn what_stands_in_the_way_is_told_beside_the_progress() {
     for result in [ItemResult::Planned, ItemResult::Scheduled] {
         let status =
-            status(&work(&json!({}), &[result]), &Phase::Planned(Some("503: busy".into())), at(2).into());
-        assert!(message(&status).ends_with("; waiting: 503: busy"), "{}", message(&status));
+            status(&work(&json!({}), &[result]), &Phase::Planned(Some(unread("busy"))), at(2).into());
+        assert!(
+            message(&status).ends_with("; waiting: cannot read Execution churn-model-v3: busy"),
+            "{}",
+            message(&status)
+        );
     }
 }
 
@@ -127,7 +164,7 @@ fn what_stands_in_the_way_is_told_beside_the_progress() {
 fn the_counts_sum_to_the_total() {
     for mask in 0..1u8 << RESULTS.len() {
         let chosen = RESULTS.into_iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
-        // The first one once, the second twice ...
+        // The first result once, the second twice ...
         let results: Vec<_> = chosen.flat_map(|(bit, result)| vec![result; bit + 1]).collect();
         let s = status(&work(&json!({}), &results), &PLANNED, at(2).into()).summary.unwrap();
         let counts = [s.planned, s.eligible, s.scheduled, s.settled, s.refused, s.failed];
@@ -147,29 +184,29 @@ fn a_condition_changes_its_time_with_its_status_only() {
         status.conditions.iter().map(|c| (c.type_.clone(), c.last_transition_time.0)).collect()
     };
     let time = |type_: &str, seconds| (type_.to_owned(), at(seconds));
-    work.recorded = status(&work, &PLANNED, at(2).into());
-    assert_eq!(times(&work.recorded), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
-    work.entries[0].record.as_mut().unwrap().result = ItemResult::Scheduled;
-    work.generation = 5;
-    work.recorded = status(&work, &PLANNED, at(3).into());
-    assert_eq!(conditions(&work.recorded, 5)[1], (READY, "False", "Settling"));
-    assert_eq!(times(&work.recorded), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
-    work.entries[0].record.as_mut().unwrap().result = ItemResult::Settled;
-    work.recorded = status(&work, &PLANNED, at(4).into());
-    assert_eq!(times(&work.recorded), [time(ACCEPTED, 2), time(READY, 4)]);
+    let first = written(&mut work, 2);
+    assert_eq!(times(&first), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
+    work.entry_mut(0).record.as_mut().unwrap().result = ItemResult::Scheduled;
+    work.found(work.identity().clone(), Some(5));
+    let next = written(&mut work, 3);
+    assert_eq!(conditions(&next, 5)[1], (READY, "False", "Settling"));
+    assert_eq!(times(&next), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
+    work.entry_mut(0).record.as_mut().unwrap().result = ItemResult::Settled;
+    assert_eq!(times(&written(&mut work, 4)), [time(ACCEPTED, 2), time(READY, 4)]);
 }
 
 #[test]
 fn the_same_again_is_the_same_status_whenever_it_is_made() {
     for result in RESULTS {
         let mut work = work(&json!({}), &[result]);
-        work.recorded = status(&work, &PLANNED, at(2).into());
-        assert_eq!(status(&work, &PLANNED, at(99).into()), work.recorded, "{result:?}");
+        let first = written(&mut work, 2);
+        assert_eq!(status(&work, &PLANNED, at(99).into()), first, "{result:?}");
     }
-    let mut work = work(&json!({}), &[]);
-    let phase = Phase::Rejected(Rejection::MetaInvalid, "typo".into());
-    work.recorded = status(&work, &phase, at(2).into());
-    assert_eq!(status(&work, &phase, at(99).into()), work.recorded);
+    let mut work = unplanned(&json!({}));
+    let phase = || Phase::Rejected(off());
+    let first = status(&work, &phase(), at(2).into());
+    work.recorded(phase(), first.clone(), "8".into());
+    assert_eq!(status(&work, &phase(), at(99).into()), first);
 }
 
 #[test]
@@ -189,16 +226,15 @@ fn after_the_end_only_the_generation_changes() {
     assert_eq!(with_generation(&after, 1), before);
 }
 
-/// A hundred items, each entry as long as it gets.
+/// A hundred items with the longest possible entries.
 fn longest(message: &str) -> Work {
     let items = |kind: Kind| -> Vec<_> {
         (0..50).map(|n| json!({"id": format!("{}{n:0>54}", kind.plural()).split_off(1), "targetStatus": "STOPPED"})).collect()
     };
-    let mut work = Work::take_up(&bulk(
-        &json!({"executions": items(Kind::Execution), "deployments": items(Kind::Deployment)}),
-    ));
-    work.start = Some(at(1).into());
-    for entry in &mut work.entries {
+    let work =
+        unplanned(&json!({"executions": items(Kind::Execution), "deployments": items(Kind::Deployment)}));
+    let entries = work.request().items.iter().map(|item| {
+        let mut entry = entry(item, ItemResult::Planned);
         entry.item.id = format!("{:x<64}", entry.item.id).into();
         let record = ItemStatus {
             id: entry.item.id.clone(),
@@ -210,14 +246,16 @@ fn longest(message: &str) -> Work {
             observed_state: Some(crate::api::State::Completed),
         };
         entry.becomes(record, None);
-    }
-    work
+        entry
+    });
+    let entries = entries.collect();
+    work.midway(at(1).into(), entries)
 }
 
 #[test]
 fn the_longest_status_stays_below_40_kb() {
     let work = longest(&"m".repeat(1000));
-    let phase = Phase::Planned(Some("w".repeat(4000)));
+    let phase = Phase::Planned(Some(unread(&"w".repeat(4000))));
     let status = status(&work, &phase, at(2).into());
     assert_eq!(status.summary.map(|s| s.total), Some(100));
     let json = serde_json::to_string(&status).unwrap();
@@ -230,14 +268,14 @@ fn the_items_stand_in_the_lists_of_their_kinds_in_order() {
         "executions": [{"id": "bbbb", "targetStatus": "STOPPED"}, {"id": "aaaa", "targetStatus": "DELETED"}],
         "deployments": [{"id": "aaaa", "targetStatus": "STOPPED"}],
     });
-    let mut work = Work::take_up(&bulk(&request));
-    work.start = Some(at(1).into());
-    work.entries = work.entries.iter().map(|e| entry(&e.item, ItemResult::Planned)).collect();
+    let work = unplanned(&request);
+    let entries = work.entries().iter().map(|e| entry(&e.item, ItemResult::Planned)).collect();
+    let work = work.midway(at(1).into(), entries);
     let status = status(&work, &PLANNED, at(2).into());
     let ids = |kind| -> Vec<_> { status.items(kind).iter().map(|i| &*i.id).collect() };
     assert_eq!(ids(Kind::Execution), ["bbbb", "aaaa"]);
     assert_eq!(ids(Kind::Deployment), ["aaaa"]);
     assert_eq!(status.items(Kind::Execution).iter().map(|i| i.target_status).collect::<Vec<_>>(), VERBS);
     assert!(status.items(Kind::Deployment).iter().all(|i| i.uid.as_deref() == Some(MEANT)));
-    assert_eq!(Arc::new(Request::from(&bulk(&request))), work.request);
+    assert_eq!(Request::from(&bulk(&request)), **work.request());
 }

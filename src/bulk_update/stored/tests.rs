@@ -1,4 +1,4 @@
-//! Whatever a BulkUpdate holds, at the most it can't be read itself.
+//! Whatever a BulkUpdate contains, at worst it cannot be read itself.
 
 use kube::core::{ObjectList, WatchEvent};
 use proptest::prelude::*;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::{ItemResult, Kind, MAX_ITEMS},
-    raw::tests::any_json,
-    target::Observed,
+    decode::json::tests::any_json,
+    observed::target::Observed,
 };
 
 fn valid() -> Value {
@@ -25,7 +25,7 @@ fn read(object: &Value) -> Stored {
     serde_json::from_str(&object.to_string()).expect("always decodes")
 }
 
-/// The valid one, with another text in place of what stands at a path.
+/// The valid document with another text at this path.
 fn with(path: &str, text: &str) -> String {
     let mut object = valid();
     let mark = "\u{0}here";
@@ -41,7 +41,7 @@ fn deep() -> String {
     format!("{}{}", "{\"a\":[".repeat(3000), "]}".repeat(3000))
 }
 
-/// As a list, as a watch and as an answer bring it.
+/// Decoded from a list, a watch event and a GET.
 fn in_each_way(text: &str) -> [Stored; 3] {
     let list = format!(
         r#"{{"apiVersion": "v1", "kind": "BulkUpdateList", "metadata": {{"resourceVersion": "9"}}, "items": [{}, {text}]}}"#,
@@ -111,11 +111,11 @@ fn nothing_in_the_metadata_keeps_a_bulk_update_from_being_carried_out() {
             for stored in in_each_way(&text) {
                 assert_eq!(stored.flaw, None, "{field}: {}", &value[..value.len().min(80)]);
                 assert_eq!(stored.bulk.metadata.name.as_deref(), Some("nightly"));
-                assert!(stored.is_named());
+                assert!(stored.is_addressable());
             }
         }
     }
-    // Without its name, nothing can be done for it.
+    // Without an identity nothing can be done for it.
     for field in ["name", "namespace", "uid", "resourceVersion"] {
         for value in ["null", "5", "\"\"", "[]", &deep] {
             for stored in in_each_way(&with(&format!("/metadata/{field}"), value)) {
@@ -126,7 +126,7 @@ fn nothing_in_the_metadata_keeps_a_bulk_update_from_being_carried_out() {
     for whole in ["null", "5", "[]", "\"x\"", &deep] {
         for text in [whole.to_owned(), with("/metadata", whole)] {
             for stored in in_each_way(&text) {
-                assert!(stored.flaw.is_some() && !stored.is_named(), "{text}");
+                assert!(stored.flaw.is_some() && !stored.is_addressable(), "{text}");
             }
         }
     }
@@ -135,27 +135,27 @@ fn nothing_in_the_metadata_keeps_a_bulk_update_from_being_carried_out() {
 #[test]
 fn what_is_wrong_in_the_spec_is_told_and_its_time_to_live_is_read_all_the_same() {
     let deep = deep();
-    for (path, value, told) in [
+    for (path, value, expected) in [
         (
             "/spec/executions/0/targetStatus",
             "\"EXPLODED\"",
             "spec.executions[0].targetStatus: unknown variant `EXPLODED`",
         ),
         ("/spec/executions/0/id", "5", "spec.executions[0].id: invalid type: integer `5`"),
-        ("/spec/executions/0/id", "\"x\"", "spec: an id needs"),
+        ("/spec/executions/0/id", "\"x\"", "spec: an id must have"),
         ("/spec/executions/0/id", &deep, "spec.executions[0].id: "),
         ("/spec/executions/0", "null", "spec.executions[0]: "),
-        ("/spec/executions", "[]", "spec: it needs 1 to 100 items"),
-        ("/spec/executions", "null", "spec: it needs 1 to 100 items"),
+        ("/spec/executions", "[]", "spec: it must have 1 to 100 items"),
+        ("/spec/executions", "null", "spec: it must have 1 to 100 items"),
         ("/spec/executions", "{}", "spec.executions: invalid type: map"),
         ("/spec/dryRun", "\"yes\"", "spec.dryRun: invalid type: string"),
         ("/spec/notAfter", "\"2026-02-30T00:00:00Z\"", "spec.notAfter: there is no such time"),
         ("/spec/notAfter", "1e999", "spec.notAfter: "),
-        ("/spec/activeDeadlineSeconds", "1.5", "spec.activeDeadlineSeconds: it is no whole number"),
+        ("/spec/activeDeadlineSeconds", "1.5", "spec.activeDeadlineSeconds: it is not a whole number"),
     ] {
         for Stored { bulk, flaw } in in_each_way(&with(path, value)) {
             let flaw = flaw.unwrap();
-            assert!(flaw.starts_with(told), "{path}: {flaw}");
+            assert!(flaw.starts_with(expected), "{path}: {flaw}");
             assert_eq!(bulk.spec.ttl_seconds_after_finished, Some(60), "{path}");
             assert!(bulk.spec.executions.is_none());
         }
@@ -183,7 +183,7 @@ fn of_a_status_what_can_be_read_counts_and_a_start_or_an_end_is_one_whatever_sta
     };
     assert_eq!(status("/status", "null"), None);
     for odd in ["5", "true", "1e999", "[]", "{}", "\"\"", &deep] {
-        // It may have been the record of a plan: what is planned twice is written twice.
+        // It may have been the record of a plan: planning again could write twice.
         let none = BulkUpdateStatus { start_time: Some(created.clone()), ..BulkUpdateStatus::default() };
         assert_eq!(
             status("/status", odd),
@@ -198,7 +198,7 @@ fn of_a_status_what_can_be_read_counts_and_a_start_or_an_end_is_one_whatever_sta
             assert!(read.start_time.is_none() && read.completion_time.is_none(), "{field}: {odd}");
         }
     }
-    // Times that can be held are written down again as the API server takes them.
+    // Times that can be represented are written as the API server accepts them.
     for (text, held) in [
         ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00Z"),
         ("0000-01-01T00:00:00+23:59", "0001-01-01T00:00:00Z"),
@@ -207,7 +207,7 @@ fn of_a_status_what_can_be_read_counts_and_a_start_or_an_end_is_one_whatever_sta
         let read = status("/status/startTime", &json!(text).to_string()).unwrap();
         assert_eq!(serde_json::to_value(read.start_time).unwrap(), json!(held), "{text}");
     }
-    // Those of conditions stay where nothing changes.
+    // Those of conditions are kept if the condition does not change.
     for (text, held) in [
         ("0000-01-01T00:00:00+23:59", Some("0001-01-01T00:00:00Z")),
         ("2026-01-01T00:00:00Z", Some("2026-01-01T00:00:00Z")),
@@ -219,7 +219,7 @@ fn of_a_status_what_can_be_read_counts_and_a_start_or_an_end_is_one_whatever_sta
         let time = times.pointer("/0/lastTransitionTime").and_then(serde_json::Value::as_str);
         assert_eq!(time, held, "{text}");
     }
-    // One item that can't be read takes no other with it.
+    // One item that cannot be read does not affect the others.
     let item = json!({"id": "exec-1", "targetStatus": "STOPPED", "result": "Planned", "uid": "u"});
     for bad in [json!(5), json!({}), json!({"id": "exec-2", "targetStatus": "STOPPED", "result": "Vanished"})]
     {
@@ -245,7 +245,7 @@ fn a_status_that_somebody_has_blown_up_is_kept_small() {
     assert!(status.conditions.iter().all(|c| c.message.len() <= 1024 && c.reason.len() <= 128));
 }
 
-/// The document with any JSON in place of one of its parts.
+/// The document with arbitrary JSON in place of one of its parts.
 fn any_object() -> impl Strategy<Value = Value> {
     let paths = proptest::sample::select(vec![
         "/metadata",
@@ -283,7 +283,7 @@ proptest! {
         let event = format!(r#"{{"type": "DELETED", "object": {text}}}"#);
         let deleted = serde_json::from_str(&event).unwrap();
         prop_assert!(matches!(deleted, WatchEvent::<Observed>::Deleted(_)));
-        let target = crate::target::Target::from(&serde_json::from_str::<Observed>(&text).unwrap());
-        prop_assert!(target.state.err().is_none_or(|why| why.len() <= 80));
+        let target = crate::observed::target::Target::from(&serde_json::from_str::<Observed>(&text).unwrap());
+        prop_assert!(target.state.err().is_none_or(|why| why.to_string().len() <= 80));
     }
 }

@@ -1,4 +1,4 @@
-//! What is written of one that can't be read.
+//! The status of a BulkUpdate that cannot be read.
 
 use std::sync::{Arc, Mutex};
 
@@ -69,7 +69,7 @@ fn one_that_was_planned_keeps_its_items_and_has_no_end() {
         ["Accepted True Planned", "Ready False Unreadable", "Stalled True Unreadable"]
     );
     assert!(patch.get("completionTime").is_none() && patch.get("executions").is_none());
-    // Where the conditions can't be read either, nothing is claimed.
+    // If the conditions cannot be read either, no claim is made.
     let patch = written(&json!({"startTime": at(1).to_string(), "conditions": 5})).unwrap();
     assert_eq!(told_in(&patch)[0], "Accepted Unknown Unreadable");
     let patch = written(&json!("garbage")).unwrap();
@@ -103,13 +103,13 @@ fn it_is_written_once() {
     let begun = json!({"observedGeneration": 1, "startTime": at(1).to_string()});
     for before in [json!({"observedGeneration": -1}), begun, json!("garbage")] {
         let after = merged(&before, &written(&before).unwrap());
-        // Later, too.
+        // Nor later.
         let stored = stored(&after);
         assert_eq!(patch(&stored, stored.flaw.as_deref().unwrap(), at(500)), None, "{after}");
     }
 }
 
-/// What is asked of an API server that answers so, until there is no more.
+/// The requests to an API server that answers like this, until there are no more.
 async fn asked(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Vec<String> {
     let count = Arc::new(Mutex::new(0));
     let (ctx, asked) = answering(move |_, _| {

@@ -1,7 +1,7 @@
 //! What this process knows of an item beyond its record.
 //!
-//! A hundred of these are kept of each BulkUpdate under way, and of most there is nothing to be known: they are made with the first
-//! thing that there is, and given up at the item's end.
+//! A hundred of these are kept for each BulkUpdate under way, and most are empty: they are allocated on the first
+//! write and dropped when the item finishes.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -11,76 +11,74 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::LONGEST_MESSAGE;
 use crate::{
     api::Reason,
-    client::{Failure, Next, backoff, cut},
-    target::Target,
+    client::{Failure, Next, backoff},
+    decode::text::cut,
+    observed::target::Target,
 };
 
-/// How long a write that is forbidden is tried again: roles take a moment to spread.
+/// The longest message of an item, in bytes: a status with a hundred of them must stay below 40 kB.
+pub const LONGEST_MESSAGE: usize = 120;
+
+/// How long a forbidden write is retried: RBAC changes take a moment to propagate.
 const FORBIDDEN_FOR: Duration = Duration::from_secs(10);
 
-/// The longest text that is kept of a failure that is tried again, in bytes.
-const LONGEST_WORDS: usize = 512;
+/// The longest error text that is kept for a request to be retried, in bytes.
+const LONGEST_ERROR: usize = 512;
 
-/// What this process knows of an item.
-pub type Progress = Seldom<Known>;
+pub type Progress = OnDemand<ItemProgress>;
 
-/// A box that is made when it is first written to, and reads as nothing before.
+/// A box that is allocated on the first write and reads as empty before.
 #[derive(Clone, Debug, Default)]
-pub struct Seldom<T>(Option<Box<T>>);
+pub struct OnDemand<T>(Option<Box<T>>);
 
-/// What has a value that stands for nothing.
-pub trait Nothing: Default + 'static {
-    /// The value.
-    const NOTHING: &Self;
+/// A type with a value that means "nothing known".
+pub trait Empty: Default + 'static {
+    const EMPTY: &Self;
 }
 
-impl<T: Nothing> Deref for Seldom<T> {
+impl<T: Empty> Deref for OnDemand<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0.as_deref().unwrap_or(T::NOTHING)
+        self.0.as_deref().unwrap_or(T::EMPTY)
     }
 }
 
-impl<T: Nothing> DerefMut for Seldom<T> {
+impl<T: Empty> DerefMut for OnDemand<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.get_or_insert_default()
     }
 }
 
-/// See [`Progress`].
 #[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// Whether a write may have been sent that got no answer.
-    pub open: Open,
-    /// Whether the object has to be read before anything else.
-    pub must_look: bool,
-    /// The resource version that the accepted write has made; absent where that was no number.
+pub struct ItemProgress {
+    /// The last write, if its outcome is not known.
+    pub unresolved: UnresolvedWrite,
+    /// Whether the object must be read before anything else.
+    pub must_read: bool,
+    /// The resource version returned by the accepted write; absent if it was not a number.
     pub written: Option<u64>,
-    /// Whether a watch has said that the planned object was deleted.
+    /// Whether a watch reported that the planned object was deleted.
     pub gone: bool,
-    /// Whether a request about it is under way.
     pub in_flight: bool,
-    /// What was last seen of it other than by the index.
+    /// The newest version seen other than in the cache.
     pub seen: Option<Arc<Target>>,
-    /// What a live read has answered that nothing was decided on yet, and when.
+    /// The answer to a live read that no decision has used yet, and when it came.
     pub answer: Option<Box<(Read, Instant)>>,
-    /// Nothing is sent about it before.
+    /// Back-off: nothing is sent about it before this.
     pub not_before: Option<Instant>,
-    /// How many reads have failed since one has succeeded, and how many writes at all.
+    /// Failed reads since the last successful one, and failed writes in all.
     pub(super) reads_failed: u16,
     pub(super) writes_failed: u16,
-    /// Why they have.
-    pub failed: Seldom<Failed>,
+    pub failed: OnDemand<Failed>,
 }
 
-impl Nothing for Known {
-    const NOTHING: &Self = &Self {
-        open: Open::No,
-        must_look: false,
+impl Empty for ItemProgress {
+    const EMPTY: &Self = &Self {
+        unresolved: UnresolvedWrite::None,
+        must_read: false,
         written: None,
         gone: false,
         in_flight: false,
@@ -89,91 +87,85 @@ impl Nothing for Known {
         not_before: None,
         reads_failed: 0,
         writes_failed: 0,
-        failed: Seldom(None),
+        failed: OnDemand(None),
     };
 }
 
 /// A write whose outcome is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Open {
-    /// There is none.
+pub enum UnresolvedWrite {
     #[default]
-    No,
-    /// It was refused, otherwise than by a conflict. What stands between here and the API server may refuse what has been
-    /// carried out: it has failed only if the object does not say otherwise.
-    Refused,
-    /// It carried this resource version, and can't take hold on another.
-    Guard(u64),
-    /// An earlier process may have sent one, or it carried a resource version that is no number.
+    None,
+    /// It was refused, other than by a conflict. A proxy may refuse what the API server carried out: it has failed
+    /// only if the object does not show it.
+    Rejected,
+    /// It was guarded by this resource version, and cannot be applied to another one.
+    Guarded(u64),
+    /// An earlier process may have sent one, or its guard was not a number.
     Unknown,
 }
 
-/// What a live read has answered.
 #[derive(Clone, Debug)]
 pub enum Read {
-    /// The object, or that there is none.
     Object(Option<Arc<Target>>),
-    /// It could not be read.
     Failed,
 }
 
-/// What is left of the failures of an item's requests.
 #[derive(Clone, Debug, Default)]
 pub struct Failed {
-    /// The write was refused for good; why.
+    /// The write was refused for good: it is not retried.
     pub refused: Option<(Reason, Arc<str>)>,
-    /// Why it could not be read, as long as it can't.
+    /// Why the last read failed, until one succeeds.
     pub(super) read: Option<Box<str>>,
-    /// Why it could not be written to, as long as it can't.
+    /// Why the last write failed, until one succeeds.
     pub(super) write: Option<Box<str>>,
     /// Since when writes have been forbidden.
     forbidden_since: Option<Instant>,
 }
 
-impl Nothing for Failed {
-    const NOTHING: &Self = &Self { refused: None, read: None, write: None, forbidden_since: None };
+impl Empty for Failed {
+    const EMPTY: &Self = &Self { refused: None, read: None, write: None, forbidden_since: None };
 }
 
-impl Known {
-    /// A read has failed.
+impl ItemProgress {
     pub(super) fn read_failed(&mut self, failure: &Failure) {
-        self.must_look = true;
+        self.must_read = true;
         self.reads_failed = self.reads_failed.saturating_add(1);
-        self.failed.read = Some(words(failure));
+        self.failed.read = Some(error_text(failure));
         self.wait(failure.wait(self.reads_failed.into()));
     }
 
-    /// A read has succeeded.
     pub(super) fn read_succeeded(&mut self) {
-        (self.must_look, self.reads_failed) = (false, 0);
+        (self.must_read, self.reads_failed) = (false, 0);
         if self.failed.read.is_some() {
             self.failed.read = None;
         }
     }
 
-    /// A write with this guard has failed.
-    pub(super) fn write_failed(&mut self, failure: &Failure, guard: &str) {
+    /// A write with this guard failed.
+    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
+        self.in_flight = false;
         self.writes_failed = self.writes_failed.saturating_add(1);
         let attempts = self.writes_failed.into();
-        if failure.next() != Next::LookAgain && self.open == Open::No {
-            self.open = Open::Refused;
+        if failure.next() != Next::ReadAgain && self.unresolved == UnresolvedWrite::None {
+            self.unresolved = UnresolvedWrite::Rejected;
         }
         if failure.outcome_unknown() {
-            self.must_look = true;
-            // The guard of an earlier one does not fit any more where this one's may: only the newest can take hold.
-            if self.open != Open::Unknown {
-                self.open = guard.parse().map_or(Open::Unknown, Open::Guard);
+            self.must_read = true;
+            // Only the newest write can still be applied: the guards of earlier ones are out of date.
+            if self.unresolved != UnresolvedWrite::Unknown {
+                self.unresolved = guard.parse().map_or(UnresolvedWrite::Unknown, UnresolvedWrite::Guarded);
             }
         }
-        // The first conflict is ordinary.
-        if failure.next() != Next::LookAgain || attempts > 1 {
-            self.failed.write = Some(words(failure));
+        // A single conflict is normal.
+        if failure.next() != Next::ReadAgain || attempts > 1 {
+            self.failed.write = Some(error_text(failure));
         }
         let refused = |reason| Some((reason, cut(&failure.to_string(), LONGEST_MESSAGE).into()));
         match failure.next() {
-            Next::LookAgain => {
-                self.must_look = true;
-                // An object that keeps changing is not chased at full speed.
+            Next::ReadAgain => {
+                self.must_read = true;
+                // Back-off for an object that keeps changing.
                 if attempts > 1 {
                     self.wait(backoff(attempts - 1));
                 }
@@ -194,22 +186,13 @@ impl Known {
         }
     }
 
-    /// A write has succeeded.
-    pub(super) fn write_succeeded(&mut self) {
-        if self.failed.write.is_some() {
-            self.failed.write = None;
-        }
-    }
-
-    /// Whether it is kept what the last failure said.
-    pub(super) fn has_words(&self) -> bool {
+    pub(super) fn has_error(&self) -> bool {
         self.failed.read.is_some() || self.failed.write.is_some()
     }
 
-    /// Keeps it no longer.
-    pub(super) fn forget_words(&mut self) {
+    pub(super) fn forget_error(&mut self) {
         if self.failed.refused.is_none() && self.failed.forbidden_since.is_none() {
-            self.failed = Seldom::default();
+            self.failed = OnDemand::default();
         } else {
             (self.failed.read, self.failed.write) = (None, None);
         }
@@ -220,6 +203,6 @@ impl Known {
     }
 }
 
-fn words(failure: &Failure) -> Box<str> {
-    cut(&failure.to_string(), LONGEST_WORDS).into()
+fn error_text(failure: &Failure) -> Box<str> {
+    cut(&failure.to_string(), LONGEST_ERROR).into()
 }

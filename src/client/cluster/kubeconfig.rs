@@ -1,8 +1,8 @@
-//! The kubeconfig: which files, what they say together, and what is wrong with that. The rules are client-go's
-//! (`tools/clientcmd`); where it would go on without what is named, as with a user that does not exist, this refuses.
+//! The kubeconfig: which files are read, what they say together, and what is wrong with that. The rules are client-go's
+//! (`tools/clientcmd`); but what client-go would ignore, such as a user that does not exist, is an error here.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     ffi::OsString,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
@@ -11,251 +11,224 @@ use std::{
 use kube::config::{AuthInfo, Cluster, Context, ExecConfig, ExecInteractiveMode, Kubeconfig};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::api::can_be_a_name;
+use super::problem::{Problem, Unusable};
+use crate::api::is_dns_subdomain;
 
 /// What a context names.
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
-    /// The cluster, with absolute paths; what is empty there is absent here.
+    /// The cluster, with absolute paths; empty fields are unset.
     pub cluster: Cluster,
-    /// In words, with the file.
+    /// Its name and file, for messages.
     pub cluster_named: String,
     /// The user, likewise.
     pub user: AuthInfo,
-    /// In words, with the file.
+    /// Its name and file, for messages.
     pub user_named: String,
     /// The context's namespace.
     pub namespace: Option<String>,
 }
 
-/// One file that could be read.
-struct File {
-    path: PathBuf,
-    config: Kubeconfig,
+/// Entries by name, each with its file.
+type Entries<T> = HashMap<String, (T, PathBuf)>;
+
+/// What several files say together: the first that has a name wins.
+#[derive(Default)]
+struct Merged {
+    current_context: Option<String>,
+    clusters: Entries<Cluster>,
+    users: Entries<AuthInfo>,
+    contexts: Entries<Context>,
 }
 
-/// Which files to read.
-pub(super) enum Files {
-    /// The one that was asked for.
-    Explicit(PathBuf),
-    /// Those of `KUBECONFIG`.
-    Variable(OsString),
-    /// The user's own.
-    Home(PathBuf),
-}
-
-impl Files {
-    /// The files that kubectl would read, if any. What is empty counts as unset.
-    pub(super) fn find(explicit: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
-        let set = |name| variable(name).filter(|value| !value.is_empty());
-        if let Some(path) = explicit.filter(|path| !path.as_os_str().is_empty()) {
-            return Some(Self::Explicit(path.to_owned()));
-        }
-        if let Some(list) = set("KUBECONFIG") {
-            return Some(Self::Variable(list));
-        }
-        set("HOME").map(|home| Self::Home(Path::new(&home).join(".kube/config")))
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Explicit(path) | Self::Home(path) => vec![path.clone()],
-            Self::Variable(list) => {
-                let mut paths = Vec::new();
-                for path in std::env::split_paths(list).filter(|path| !path.as_os_str().is_empty()) {
-                    if !paths.contains(&path) {
-                        paths.push(path);
-                    }
-                }
-                paths
-            }
-        }
-    }
-
-    fn named(&self) -> String {
-        match self {
-            Self::Explicit(path) | Self::Home(path) => format!("the kubeconfig {}", path.display()),
-            Self::Variable(list) => format!("KUBECONFIG ({})", list.display()),
-        }
-    }
-}
-
-/// What the files say: the cluster and the user of a context, or why there is none, where another way to the cluster may be
-/// tried.
+/// Chooses the cluster and the user of a context as kubectl does: from `explicit`, else `KUBECONFIG` or `~/.kube/config`.
 ///
 /// # Errors
-/// What is wrong with a file, or with what the context names.
-pub(super) fn choose(files: &Files, context: Option<&str>) -> Result<Result<Chosen, String>, String> {
-    let context = context.filter(|name| !name.is_empty());
-    let mut read = Vec::new();
-    for path in files.paths() {
-        match read_file(&path)? {
-            Some(config) => read.push(File { path, config }),
-            // As kubectl: those of a list may be missing, the one that was asked for may not.
-            None if matches!(files, Files::Explicit(_)) => {
-                return Err(format!("the kubeconfig {} does not exist: name one that does", path.display()));
-            }
-            None => {}
+/// What is wrong with a file, or with what the context names; [`Unusable::is_absence`] if there is no kubeconfig, or no context
+/// in it was asked for.
+pub(super) fn choose(
+    explicit: Option<&Path>,
+    context: Option<&str>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Chosen, Unusable> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    let single = |path: PathBuf| (format!("the kubeconfig {}", path.display()), vec![path]);
+    let (named, paths) = match (explicit, set("KUBECONFIG")) {
+        (Some(path), _) => single(path.to_owned()),
+        (None, Some(list)) => {
+            let paths = std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty());
+            (format!("KUBECONFIG ({})", list.display()), paths.collect())
         }
-    }
-    let named = files.named();
-    let current = read.iter().find_map(|file| file.config.current_context.clone().filter(|c| !c.is_empty()));
-    let name = match (context.map(ToOwned::to_owned), current) {
-        (Some(asked_for), _) => asked_for,
-        (None, Some(current)) => current,
-        (None, None) if read.is_empty() => return Ok(Err(format!("{named} does not exist"))),
         (None, None) => {
-            let why = format!(
-                "{named} has no current-context: set one with kubectl config use-context, or use --context"
-            );
-            return if matches!(files, Files::Explicit(_)) { Err(why) } else { Ok(Err(why)) };
+            let home = set("HOME").ok_or_else(|| Problem::NoHome.of("the kubeconfig"))?;
+            single(Path::new(&home).join(".kube/config"))
         }
     };
-    let found = read.iter().find_map(|file| {
-        let named = file.config.contexts.iter().find(|context| context.name == name)?;
-        Some((file, named.context.clone().unwrap_or_default()))
-    });
-    let (file, context) =
-        found.ok_or_else(|| format!("there is no context {name:?} in {named}: name another"))?;
-    of_context(&read, &name, &context, &file.path).map(Ok)
+    let (mut merged, mut any) = (Merged::default(), false);
+    for path in paths {
+        let added = merged.add(&path);
+        any |= added.map_err(|problem| problem.of(format!("the kubeconfig {}", path.display())))?;
+    }
+    let context = context.filter(|name| !name.is_empty());
+    if !any && (explicit.is_some() || context.is_none()) {
+        return Err(Problem::NoFile.of(named));
+    }
+    let name = context.map(ToOwned::to_owned).or_else(|| merged.current_context.take());
+    let Some(name) = name else { return Err(Problem::NoCurrentContext.of(named)) };
+    match merged.contexts.remove(&name) {
+        Some((context, path)) => {
+            of_context(merged, context, &format!("the context {name:?} in {}", path.display()))
+        }
+        None => Err(Problem::NoContext(name).of(named)),
+    }
 }
 
-fn of_context(read: &[File], name: &str, context: &Context, path: &Path) -> Result<Chosen, String> {
-    let context_named = format!("the context {name:?} in {}", path.display());
+fn of_context(mut merged: Merged, context: Context, context_named: &str) -> Result<Chosen, Unusable> {
     if context.cluster.is_empty() {
-        return Err(format!("{context_named} names no cluster: add one"));
+        return Err(Problem::NoCluster.of(context_named));
     }
-    let (cluster, file) = read
-        .iter()
-        .find_map(|file| {
-            let named = file.config.clusters.iter().find(|c| c.name == context.cluster)?;
-            Some((named.cluster.clone().unwrap_or_default(), &file.path))
-        })
-        .ok_or_else(|| {
-            format!(
-                "{context_named} names the cluster {:?}, which does not exist: add it, or name another",
-                context.cluster
-            )
-        })?;
+    let Some((cluster, file)) = merged.clusters.remove(&context.cluster) else {
+        return Err(Problem::NoSuch("cluster", context.cluster).of(context_named));
+    };
     let cluster_named = format!("cluster {:?} in {}", context.cluster, file.display());
-    let cluster = checked_cluster(cluster, &cluster_named)?;
+    let cluster =
+        checked_cluster(cluster, &file).map_err(|problem| problem.of(format!("the {cluster_named}")))?;
 
-    let user_name = context.user.as_deref().unwrap_or_default();
-    let (user, user_named) = if user_name.is_empty() {
-        (AuthInfo::default(), format!("no user, for {context_named} names none"))
-    } else {
-        let found = read.iter().find_map(|file| {
-            let named = file.config.auth_infos.iter().find(|user| user.name == user_name)?;
-            Some((named.auth_info.clone().unwrap_or_default(), &file.path))
-        });
-        // client-go would go on without credentials.
-        let (user, file) = found.ok_or_else(|| {
-            format!(
-                "{context_named} names the user {user_name:?}, which does not exist: add it, or name another"
-            )
-        })?;
-        (user, format!("user {user_name:?} in {}", file.display()))
+    let (user, user_named) = match context.user.filter(|name| !name.is_empty()) {
+        None => (AuthInfo::default(), format!("no user, for {context_named} names none")),
+        Some(name) => {
+            // client-go would go on without credentials.
+            let Some((user, file)) = merged.users.remove(&name) else {
+                return Err(Problem::NoSuch("user", name).of(context_named));
+            };
+            let named = format!("user {name:?} in {}", file.display());
+            (checked_user(user, &file).map_err(|problem| problem.of(format!("the {named}")))?, named)
+        }
     };
-    let user = checked_user(user, &user_named)?;
-
-    let namespace = context.namespace.clone().filter(|namespace| !namespace.is_empty());
-    if let Some(namespace) =
-        namespace.as_ref().filter(|name| name.len() > 63 || name.contains('.') || !can_be_a_name(name))
-    {
-        return Err(format!(
-            "{context_named} has the namespace {namespace:?}, which cannot be the name of one: correct it"
-        ));
+    if let Some(exec) = &user.exec {
+        check_plugin(exec).map_err(|problem| problem.of(format!("the exec plugin of {user_named}")))?;
     }
-    Ok(Chosen { cluster, cluster_named, user, user_named, namespace })
+
+    let namespace = context.namespace.filter(|namespace| !namespace.is_empty());
+    match namespace {
+        Some(name) if name.len() > 63 || name.contains('.') || !is_dns_subdomain(&name) => {
+            Err(Problem::Namespace(name).of(context_named))
+        }
+        namespace => Ok(Chosen { cluster, cluster_named, user, user_named, namespace }),
+    }
 }
 
-/// Reads a file; `None` if it does not exist.
-fn read_file(path: &Path) -> Result<Option<Kubeconfig>, String> {
-    let named = format!("the kubeconfig {}", path.display());
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{named} cannot be read: {error}")),
-    };
-    let text = String::from_utf8(bytes).map_err(|_| format!("{named} is not a text in UTF-8: correct it"))?;
-    let mut config = parse(text.trim_start_matches('\u{feff}')).map_err(|why| format!("{named} {why}"))?;
-    let empty = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
-    let known = |text: &Option<String>, word| empty(text) || text.as_deref() == Some(word);
-    if !known(&config.kind, "Config") || !known(&config.api_version, "v1") {
-        return Err(format!("{named} is not one: apiVersion has to be v1 and kind Config"));
+impl Merged {
+    /// Adds a file; `false` if it does not exist.
+    fn add(&mut self, path: &Path) -> Result<bool, Problem> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            read => read?,
+        };
+        let text = String::from_utf8(bytes).map_err(|_| Problem::NotUtf8)?;
+        let config = parse(text.trim_start_matches('\u{feff}'))?;
+        let is = |field: Option<&str>, word| field.is_none_or(|text| text.is_empty() || text == word);
+        if !is(config.kind.as_deref(), "Config") || !is(config.api_version.as_deref(), "v1") {
+            return Err(Problem::OtherKind);
+        }
+        merge(
+            &mut self.clusters,
+            config.clusters.into_iter().map(|named| (named.name, named.cluster)),
+            path,
+        )?;
+        merge(
+            &mut self.users,
+            config.auth_infos.into_iter().map(|named| (named.name, named.auth_info)),
+            path,
+        )?;
+        merge(
+            &mut self.contexts,
+            config.contexts.into_iter().map(|named| (named.name, named.context)),
+            path,
+        )?;
+        let context = config.current_context.filter(|name| !name.is_empty());
+        self.current_context = self.current_context.take().or(context);
+        Ok(true)
     }
-    duplicate(config.clusters.iter().map(|c| &c.name))
-        .or_else(|| duplicate(config.auth_infos.iter().map(|u| &u.name)))
-        .or_else(|| duplicate(config.contexts.iter().map(|c| &c.name)))
-        .map_or(Ok(()), |name| Err(format!("{named} has {name:?} twice: remove one of the two")))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-        tidy_cluster(cluster, folder);
-    }
-    for user in config.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
-        tidy_user(user, folder);
-    }
-    Ok(Some(config))
 }
 
-fn parse(text: &str) -> Result<Kubeconfig, String> {
-    // An error's own words could repeat a token.
+fn merge<T: Default>(
+    into: &mut Entries<T>,
+    of_file: impl Iterator<Item = (String, Option<T>)>,
+    path: &Path,
+) -> Result<(), Problem> {
+    let mut names = HashSet::new();
+    for (name, entry) in of_file {
+        if !names.insert(name.clone()) {
+            return Err(Problem::Twice(name));
+        }
+        if let Entry::Vacant(place) = into.entry(name) {
+            place.insert((entry.unwrap_or_default(), path.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn parse(text: &str) -> Result<Kubeconfig, Problem> {
+    // The error's own text and snippet could repeat a token.
     let options = serde_saphyr::options! { with_snippet: false };
-    let mut documents: Vec<Kubeconfig> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-            let place = error.location().map_or_else(String::new, |at| format!(" (line {})", at.line()));
-            format!(
-                "cannot be understood{place}: correct it; kubectl config view --kubeconfig says what is wrong"
-            )
-        })?;
+    let mut documents: Vec<Kubeconfig> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| Problem::Syntax(error.location().map(|at| at.line())))?;
     match documents.len() {
         0 | 1 => Ok(documents.pop().unwrap_or_default()),
-        _ => Err("has several YAML documents, of which kubectl heeds the first only: put each into a file of its own".into()),
+        _ => Err(Problem::SeveralDocuments),
     }
 }
 
-fn duplicate<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    let mut seen = HashSet::new();
-    names.into_iter().find(|name| !seen.insert(*name))
-}
-
-fn unset_if_empty(fields: &mut [&mut Option<String>]) {
+fn unset_if_empty<const N: usize>(fields: [&mut Option<String>; N]) {
     for field in fields {
         field.take_if(|text| text.is_empty());
     }
 }
 
-/// Paths are relative to the folder of the file that has them.
-fn from_folder(folder: &Path, fields: &mut [&mut Option<String>]) {
-    for path in fields.iter_mut().filter_map(|field| field.as_mut()) {
+/// Makes paths absolute: they are relative to the folder of their file.
+fn resolve<const N: usize>(file: &Path, fields: [&mut Option<String>; N]) {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    for path in fields.into_iter().flatten() {
         if let Some(absolute) = folder.join(&*path).to_str() {
             absolute.clone_into(path);
         }
     }
 }
 
-/// Go's base64 takes line breaks, which kube's does not.
-fn without_line_breaks(text: &mut Option<String>) {
+/// Go's base64 ignores line breaks, kube's does not.
+fn remove_line_breaks(text: &mut Option<String>) {
     if let Some(text) = text {
         text.retain(|c| c != '\n' && c != '\r');
     }
 }
 
-fn tidy_cluster(cluster: &mut Cluster, folder: &Path) {
-    without_line_breaks(&mut cluster.certificate_authority_data);
-    unset_if_empty(&mut [
+fn checked_cluster(mut cluster: Cluster, file: &Path) -> Result<Cluster, Problem> {
+    remove_line_breaks(&mut cluster.certificate_authority_data);
+    unset_if_empty([
         &mut cluster.server,
         &mut cluster.certificate_authority,
         &mut cluster.certificate_authority_data,
         &mut cluster.proxy_url,
         &mut cluster.tls_server_name,
     ]);
-    from_folder(folder, &mut [&mut cluster.certificate_authority]);
+    resolve(file, [&mut cluster.certificate_authority]);
+    let authority = cluster.certificate_authority.is_some();
+    let data = cluster.certificate_authority_data.is_some();
+    if cluster.server.is_none() {
+        Err(Problem::NoServer)
+    } else if authority && data {
+        Err(Problem::Both("certificate-authority", "certificate-authority-data"))
+    } else if cluster.insecure_skip_tls_verify == Some(true) && (authority || data) {
+        Err(Problem::Both("a certificate authority", "insecure-skip-tls-verify"))
+    } else {
+        Ok(cluster)
+    }
 }
 
-fn tidy_user(user: &mut AuthInfo, folder: &Path) {
-    without_line_breaks(&mut user.client_certificate_data);
-    unset_if_empty(&mut [
+fn tidy_user(user: &mut AuthInfo, file: &Path) {
+    remove_line_breaks(&mut user.client_certificate_data);
+    unset_if_empty([
         &mut user.username,
         &mut user.token_file,
         &mut user.client_certificate,
@@ -264,95 +237,63 @@ fn tidy_user(user: &mut AuthInfo, folder: &Path) {
         &mut user.impersonate,
         &mut user.impersonate_uid,
     ]);
-    from_folder(folder, &mut [&mut user.token_file, &mut user.client_certificate, &mut user.client_key]);
+    for secret in [&mut user.token, &mut user.password, &mut user.client_key_data] {
+        secret.take_if(|secret: &mut SecretString| secret.expose_secret().is_empty());
+    }
+    resolve(file, [&mut user.token_file, &mut user.client_certificate, &mut user.client_key]);
     if let Some(exec) = &mut user.exec {
-        unset_if_empty(&mut [&mut exec.command, &mut exec.api_version, &mut exec.install_hint]);
-        // A name without a slash is looked for in PATH.
+        unset_if_empty([&mut exec.command, &mut exec.api_version, &mut exec.install_hint]);
+        // A name without a slash is looked up in PATH.
         if exec.command.as_ref().is_some_and(|command| command.contains('/')) {
-            from_folder(folder, &mut [&mut exec.command]);
+            resolve(file, [&mut exec.command]);
         }
     }
 }
 
-fn checked_cluster(cluster: Cluster, named: &str) -> Result<Cluster, String> {
-    if cluster.server.is_none() {
-        return Err(format!("the {named} has no server: add its URL"));
-    }
-    let authority = cluster.certificate_authority.is_some();
-    let data = cluster.certificate_authority_data.is_some();
-    if authority && data {
-        return Err(format!(
-            "the {named} has both certificate-authority and certificate-authority-data: remove one"
-        ));
-    }
-    if cluster.insecure_skip_tls_verify == Some(true) && (authority || data) {
-        return Err(format!(
-            "the {named} has a certificate authority, and insecure-skip-tls-verify: remove one"
-        ));
-    }
-    Ok(cluster)
-}
-
-fn checked_user(mut user: AuthInfo, named: &str) -> Result<AuthInfo, String> {
-    let empty = |secret: &SecretString| secret.expose_secret().is_empty();
-    user.token.take_if(|token| empty(token));
-    user.password.take_if(|password| empty(password));
-    user.client_key_data.take_if(|key| empty(key));
-
+fn checked_user(mut user: AuthInfo, file: &Path) -> Result<AuthInfo, Problem> {
+    tidy_user(&mut user, file);
     if user.token.is_some() && (user.username.is_some() || user.password.is_some()) {
-        return Err(format!("the {named} has both a token and a username or password: remove one"));
+        return Err(Problem::Both("a token", "a username or password"));
     }
-    // A password alone is nothing to kubectl; a name alone has an empty one.
+    // kubectl ignores a password without a username; a username without a password has an empty one.
     user.password = user.username.as_ref().map(|_| user.password.take().unwrap_or_default());
     if user.auth_provider.is_some() {
-        return Err(format!(
-            "the {named} has an auth-provider, which is not supported: use an exec plugin, a token or a certificate"
-        ));
+        return Err(Problem::AuthProvider);
     }
-    if user.client_certificate.is_some() && user.client_certificate_data.is_some() {
-        return Err(format!(
-            "the {named} has both client-certificate and client-certificate-data: remove one"
-        ));
-    }
-    if user.client_certificate.is_none() && user.client_certificate_data.is_none() {
-        // To kubectl a key alone is nothing.
-        (user.client_key, user.client_key_data) = (None, None);
-    } else if user.client_key.is_some() && user.client_key_data.is_some() {
-        return Err(format!("the {named} has both client-key and client-key-data: remove one"));
-    } else if user.client_key.is_none() && user.client_key_data.is_none() {
-        return Err(format!(
-            "the {named} has a client certificate without a key: add client-key or client-key-data"
-        ));
+    match (user.client_certificate.is_some(), user.client_certificate_data.is_some()) {
+        (true, true) => return Err(Problem::Both("client-certificate", "client-certificate-data")),
+        // kubectl ignores a key without a certificate.
+        (false, false) => (user.client_key, user.client_key_data) = (None, None),
+        _ => match (user.client_key.is_some(), user.client_key_data.is_some()) {
+            (true, true) => return Err(Problem::Both("client-key", "client-key-data")),
+            (false, false) => return Err(Problem::NoKey),
+            _ => {}
+        },
     }
     let groups = user.impersonate_groups.as_ref().is_some_and(|groups| !groups.is_empty());
     let extra = user.impersonate_user_extra.as_ref().is_some_and(|extra| !extra.is_empty());
     if user.impersonate.is_none() && (user.impersonate_uid.is_some() || groups || extra) {
-        return Err(format!("the {named} impersonates a uid, groups or extra fields, but no user: add as"));
-    }
-    if let Some(exec) = &user.exec {
-        check_plugin(exec).map_err(|what| format!("the exec plugin of {named} {what}"))?;
+        return Err(Problem::NoImpersonatedUser);
     }
     Ok(user)
 }
 
-fn check_plugin(exec: &ExecConfig) -> Result<(), String> {
+fn check_plugin(exec: &ExecConfig) -> Result<(), Problem> {
     if exec.command.is_none() {
-        return Err("has no command: add one".into());
+        return Err(Problem::NoCommand);
     }
     let beta = match exec.api_version.as_deref() {
         Some("client.authentication.k8s.io/v1") => false,
         Some("client.authentication.k8s.io/v1beta1") => true,
-        _ => return Err("needs the apiVersion client.authentication.k8s.io/v1 or v1beta1: correct it".into()),
+        _ => return Err(Problem::PluginVersion),
     };
     let nameless = |variable: &HashMap<_, String>| variable.get("name").is_none_or(String::is_empty);
     if exec.env.iter().flatten().any(nameless) {
-        return Err("has a variable without a name in env: add the name".into());
+        return Err(Problem::NamelessVariable);
     }
     match exec.interactive_mode {
-        None if !beta => Err("has no interactiveMode: add Never or IfAvailable".into()),
-        Some(ExecInteractiveMode::Always) if !io::stdin().is_terminal() => {
-            Err("asks for a terminal (interactiveMode Always), and there is none: use another".into())
-        }
+        None if !beta => Err(Problem::NoInteractiveMode),
+        Some(ExecInteractiveMode::Always) if !io::stdin().is_terminal() => Err(Problem::NoTerminal),
         _ => Ok(()),
     }
 }

@@ -1,114 +1,110 @@
-//! The first request: it tells an outage, which is waited out, from what no waiting mends.
+//! The first request: it distinguishes an outage, which is waited out, from what waiting cannot fix.
 
-use std::fmt;
-
-use http::Request;
-use http_body_util::BodyExt;
+use http::{Request, StatusCode};
 use k8s_openapi::apimachinery::pkg::version::Info;
-use kube::client::Body;
 use tracing::{info, warn};
 
 use super::{Cluster, Sources, cannot_connect, trust};
 use crate::{
-    client::{Failure, REQUEST_TIMEOUT, backoff, with_causes},
-    preflight::Misconfigured,
+    client::{
+        failure::{Failure, backoff},
+        requests::{Unanswered, attempt, refusal},
+    },
+    misconfigured::Misconfigured,
 };
 
-/// What came of asking for the version.
-#[derive(Debug)]
-enum Reached {
-    /// It is an API server; its version, if it says.
-    Yes(Option<String>),
-    /// It may be there later; why it is not now.
-    NotYet(String),
-}
-
 impl Cluster {
-    /// Waits for the API server to answer. An outage is waited out: no connection, no name, no answer, 5xx.
-    ///
-    /// # Errors
-    /// Where one side does not trust the other, the credentials are not accepted, or what answers is no API server.
-    pub async fn reach(&self) -> Result<(), Misconfigured> {
+    /// Waits for the API server to answer, through any outage: no connection, no such name, no answer, 5xx.
+    /// An error if one side does not trust the other, the credentials are not accepted, or the server is no API server.
+    pub(crate) async fn reach(&self) -> Result<(), Misconfigured> {
         let client = self.client()?;
         for attempt in 1.. {
-            let why = match self.ask(&client).await? {
-                Reached::Yes(version) => {
-                    let version = version.unwrap_or_else(|| "unknown".into());
+            let failure = match self.ask(&client).await? {
+                Ok(version) => {
                     info!(server = %self.config.cluster_url, version, "the API server answers");
                     break;
                 }
-                Reached::NotYet(why) => why,
+                Err(failure) => failure,
             };
             let proxy = self.sources.proxy.as_deref().unwrap_or("none");
-            warn!(server = %self.config.cluster_url, proxy, failure = why, "the API server cannot be reached yet; trying again");
+            warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; trying again");
             tokio::time::sleep(backoff(attempt)).await;
         }
         Ok(())
     }
 
-    /// Asks for the version, as anybody may.
-    async fn ask(&self, client: &kube::Client) -> Result<Reached, Misconfigured> {
-        let request = Request::get("/version").body(Body::empty());
-        let request = request.map_err(cannot_connect)?;
-        let answer = async {
-            let (head, body) = client.send(request).await?.into_parts();
-            Ok::<_, kube::Error>((head.status, body.collect().await?.to_bytes()))
-        };
-        let (status, body) = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
-            Err(_) => return Ok(Reached::NotYet(format!("no answer within {REQUEST_TIMEOUT:?}"))),
-            Ok(Err(error)) => match trust::distrust(&error) {
-                Some(why) => {
-                    return Err(cannot_connect(self.sources.distrusted(&self.config.cluster_url, &why)));
-                }
-                None => return Ok(Reached::NotYet(with_causes(&error))),
-            },
-            Ok(Ok(answer)) => answer,
-        };
-        if status.is_success() {
-            let version: Info = serde_json::from_slice(&body)
-                .map_err(|_| cannot_connect(self.sources.no_api_server(&self.config.cluster_url, status)))?;
-            return Ok(Reached::Yes(Some(version.git_version)));
-        }
-        let said = String::from_utf8_lossy(&body);
-        match judge(status.as_u16()) {
-            Answer::Later => Ok(Reached::NotYet(format!("{status}: {}", said.trim()))),
-            // Not everybody may ask for the version everywhere: the rights are looked at next.
-            Answer::Forbidden => Ok(Reached::Yes(None)),
-            Answer::Unauthorized => Err(cannot_connect(self.sources.unauthorized(&self.config.cluster_url))),
-            Answer::NoApiServer => {
-                Err(cannot_connect(self.sources.no_api_server(&self.config.cluster_url, status)))
+    /// Asks for the version, which is usually allowed to everybody; a failure may pass.
+    async fn ask(&self, client: &kube::Client) -> Result<Result<String, Failure>, Misconfigured> {
+        let request = Request::get("/version").body(Vec::new()).map_err(cannot_connect)?;
+        let (head, body) = match attempt(client, request).await {
+            Ok(answer) => answer,
+            Err(Unanswered::Failed(error)) if let Some(why) = trust::distrust(&error) => {
+                return Err(self.distrusted(&why));
             }
+            Err(unanswered) => return Ok(Err(unanswered.into())),
+        };
+        if head.status.is_success() {
+            let version = serde_json::from_slice(&body).map(|info: Info| info.git_version);
+            return version.map(Ok).map_err(|_| self.no_api_server(head.status));
+        }
+        match judge(head.status.as_u16()) {
+            Answer::Later => Ok(Err(refusal(&head, &body))),
+            // In some clusters it is not allowed to everybody. The permissions are checked next.
+            Answer::Forbidden => Ok(Ok("unknown".into())),
+            Answer::Unauthorized => Err(self.unauthorized()),
+            Answer::NoApiServer => Err(self.no_api_server(head.status)),
         }
     }
 
-    /// What a refusal of a later request means while the process starts, if no waiting mends it.
-    ///
-    /// # Errors
-    /// [`Misconfigured`].
-    pub fn permit(&self, failure: &Failure) -> Result<(), Misconfigured> {
+    /// An error if a later request failed at startup so that waiting cannot fix it.
+    pub(crate) fn permit(&self, failure: &Failure) -> Result<(), Misconfigured> {
         let Failure::Refused { code, message, .. } = failure else { return Ok(()) };
         match judge(*code) {
             Answer::Later => Ok(()),
-            Answer::Unauthorized => Err(cannot_connect(self.sources.unauthorized(&self.config.cluster_url))),
+            Answer::Unauthorized => Err(self.unauthorized()),
             Answer::Forbidden | Answer::NoApiServer => Err(cannot_connect(format!(
                 "the API server {} refuses what any authenticated user may ask ({code}: {message}): the credentials are {}; \
-                 give it those of the operator's ServiceAccount, or grant what the roles in deploy/base grant",
+                 use those of the operator's ServiceAccount, or grant what the roles in deploy/base grant",
                 self.config.cluster_url, self.sources.credentials
             ))),
         }
     }
+
+    fn distrusted(&self, why: &str) -> Misconfigured {
+        let Sources { server, authority, credentials, .. } = &self.sources;
+        let (url, by_proxy) = (&self.config.cluster_url, self.by_proxy());
+        cannot_connect(format!(
+            "{url} ({server}){by_proxy}: {why}; the certificate authority is {authority}, the credentials are {credentials}"
+        ))
+    }
+
+    fn unauthorized(&self) -> Misconfigured {
+        let Sources { server, credentials, .. } = &self.sources;
+        cannot_connect(format!(
+            "{} ({server}) does not accept the credentials (401 Unauthorized): they are {credentials}; renew or correct them",
+            self.config.cluster_url
+        ))
+    }
+
+    fn no_api_server(&self, status: StatusCode) -> Misconfigured {
+        let (url, server, by_proxy) = (&self.config.cluster_url, &self.sources.server, self.by_proxy());
+        cannot_connect(format!(
+            "{url} ({server}){by_proxy} answers {status} to GET /version as no API server does: correct its URL"
+        ))
+    }
+
+    fn by_proxy(&self) -> String {
+        self.sources.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
+    }
 }
 
-/// What the status of an answer means at the start.
+/// What the status of an answer means at startup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     /// An outage.
     Later,
-    /// The credentials are not accepted.
     Unauthorized,
-    /// They are, and do not suffice.
     Forbidden,
-    /// This is something else than an API server, or not its address.
     NoApiServer,
 }
 
@@ -118,37 +114,6 @@ const fn judge(status: u16) -> Answer {
         403 => Answer::Forbidden,
         408 | 409 | 425 | 429 | 500.. => Answer::Later,
         _ => Answer::NoApiServer,
-    }
-}
-
-impl Sources {
-    fn by_proxy(&self) -> String {
-        self.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
-    }
-
-    fn distrusted(&self, url: &http::Uri, why: &str) -> String {
-        format!(
-            "{url} ({}){}: {why}; the certificate authority is {}, the credentials are {}",
-            self.server,
-            self.by_proxy(),
-            self.authority,
-            self.credentials
-        )
-    }
-
-    fn unauthorized(&self, url: &http::Uri) -> String {
-        format!(
-            "{url} ({}) does not accept the credentials (401 Unauthorized): they are {}; renew or correct them",
-            self.server, self.credentials
-        )
-    }
-
-    fn no_api_server(&self, url: &http::Uri, status: impl fmt::Display) -> String {
-        format!(
-            "{url} ({}){} answers {status} to GET /version as no API server does: correct its URL",
-            self.server,
-            self.by_proxy()
-        )
     }
 }
 

@@ -1,10 +1,11 @@
+use http::StatusCode;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
 
 use super::*;
-use crate::api::State;
+use crate::api::{ItemStatus, State};
 
 const REASONS: [Reason; 14] = [
     Reason::NotFound,
@@ -36,7 +37,11 @@ fn refused(kind: Kind, body: impl AsRef<[u8]>) -> String {
     let body = body.as_ref();
     let shown = String::from_utf8_lossy(body).into_owned();
     let problem = bulk(kind, body).expect_err(&shown);
-    assert_eq!((problem.status, &*problem.code), (StatusCode::BAD_REQUEST, "BadRequest"), "{shown}");
+    assert_eq!(
+        (problem.code.status(), &*problem.code.to_string()),
+        (StatusCode::BAD_REQUEST, "BadRequest"),
+        "{shown}"
+    );
     problem.message
 }
 
@@ -67,17 +72,17 @@ fn a_body_is_read_in_the_order_in_which_it_came() {
 #[test]
 fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
     let one = |item: Value| json!({"executions": [{"id": "item-0", "targetStatus": "STOPPED"}, item]});
-    let list = "executions is missing: it has to be a list of objects with id and targetStatus";
-    let cannot = |why: &str| format!("the body can't be understood: {why}");
-    let bad_id = format!("executions[1].id: {AN_ID}");
-    let twice = "executions[1].id: item-0 stands there before; an id may stand in a request once only";
-    let other = "deployments can't be modified here: send them to /v2/lm/deployments; nothing was done";
+    let list = "executions is missing: send a list of objects with id and targetStatus";
+    let cannot = |why: &str| format!("the body is invalid: {why}");
+    let bad_id = format!("executions[1].id is invalid: {AN_ID}");
+    let twice = "executions[1].id: item-0 is repeated; send each id once";
+    let other = "deployments cannot be modified here: send them to /v2/lm/deployments; nothing was done";
     for (body, expected) in [
         (json!({}), list.to_owned()),
         (json!({"executions": null}), list.to_owned()),
         (json!({"Executions": items(1)}), list.to_owned()),
-        (json!({"executions": []}), "executions has 0 items; it has to be 1 to 100".into()),
-        (json!({"executions": items(101)}), "executions has 101 items; it has to be 1 to 100".into()),
+        (json!({"executions": []}), "executions has 0 items: send 1 to 100".into()),
+        (json!({"executions": items(101)}), "executions has 101 items: send 1 to 100".into()),
         (json!({"deployments": items(1)}), other.into()),
         (json!({"executions": items(1), "deployments": []}), other.into()),
         (json!({"executions": {}}), cannot("executions: invalid type: map, expected a sequence")),
@@ -113,11 +118,15 @@ fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
         (one(json!({"id": "item-0", "targetStatus": "STOPPED"})), twice.into()),
         (one(json!({"id": "item-0", "targetStatus": "DELETED"})), twice.into()),
     ] {
-        let told = refused(Kind::Execution, body.to_string());
-        let what = told.split(" at line 1 column ").next().unwrap();
-        assert_eq!((what, what != told), (&*expected, expected.starts_with("the body can't")), "{body}");
+        let message = refused(Kind::Execution, body.to_string());
+        let what = message.split(" at line 1 column ").next().unwrap();
+        assert_eq!(
+            (what, what != message),
+            (&*expected, expected.starts_with("the body is invalid")),
+            "{body}"
+        );
     }
-    let here = "executions can't be modified here: send them to /v2/lm/executions; nothing was done";
+    let here = "executions cannot be modified here: send them to /v2/lm/executions; nothing was done";
     assert_eq!(refused(Kind::Deployment, json!({"executions": items(1)}).to_string()), here);
     // What the library says about the others is not ours to pin; that it points somewhere is.
     for body in [
@@ -139,18 +148,12 @@ fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
         b"\xef\xbb\xbf{}",
     ] {
         let why = refused(Kind::Execution, body);
-        assert!(why.starts_with("the body can't be understood: ") && why.contains("line 1 column"), "{why}");
+        assert!(why.starts_with("the body is invalid: ") && why.contains("line 1 column"), "{why}");
     }
     let deep = format!("{{\"executions\":{}", "[".repeat(60_000));
-    assert!(
-        refused(Kind::Execution, &deep).starts_with("the body can't be understood: "),
-        "no stack overflow"
-    );
+    assert!(refused(Kind::Execution, &deep).starts_with("the body is invalid: "), "no stack overflow");
     let deep = format!("{{\"more\":{}", "[".repeat(60_000));
-    assert!(
-        refused(Kind::Execution, &deep).starts_with("the body can't be understood: "),
-        "no stack overflow"
-    );
+    assert!(refused(Kind::Execution, &deep).starts_with("the body is invalid: "), "no stack overflow");
     let long = json!({"executions": [{"id": "item-0", "targetStatus": "x".repeat(60_000)}]}).to_string();
     assert!(refused(Kind::Execution, long).len() < 300);
 }
@@ -164,7 +167,7 @@ fn a_list_in_place_of_an_object_is_no_request() {
     }
     for body in [r#"["STOPPED",null]"#, r#"["STOPPED"]"#] {
         assert_eq!(
-            single(Kind::Execution, body.as_bytes()).unwrap_err().status,
+            check_stop(Kind::Execution, body.as_bytes()).unwrap_err().code.status(),
             StatusCode::BAD_REQUEST,
             "{body}"
         );
@@ -175,35 +178,35 @@ fn a_list_in_place_of_an_object_is_no_request() {
 fn one_object_can_only_be_asked_to_stop() {
     for kind in Kind::ALL {
         for body in [r#"{"targetStatus":"STOPPED"}"#, r#"{"more":1,"targetStatus":"STOPPED"}"#] {
-            assert_eq!(single(kind, body.as_bytes()), Ok(TargetStatus::Stopped), "{body}");
+            assert_eq!(check_stop(kind, body.as_bytes()), Ok(()), "{body}");
         }
-        let missing = "targetStatus is missing: it has to be STOPPED";
+        let missing = "targetStatus is missing: send STOPPED";
         for (body, expected) in [
             ("{}", missing),
             (r#"{"targetStatus":null}"#, missing),
             (r#"{"targetstatus":"STOPPED"}"#, missing),
             (
                 r#"{"targetStatus":"DELETED"}"#,
-                "the body can't be understood: targetStatus: unknown variant `DELETED`, expected `STOPPED`",
+                "the body is invalid: targetStatus: unknown variant `DELETED`, expected `STOPPED`",
             ),
-            ("", "the body can't be understood: EOF while parsing a value"),
+            ("", "the body is invalid: EOF while parsing a value"),
         ] {
-            let problem = single(kind, body.as_bytes()).unwrap_err();
-            assert_eq!(problem.status, StatusCode::BAD_REQUEST, "{body}");
+            let problem = check_stop(kind, body.as_bytes()).unwrap_err();
+            assert_eq!(problem.code.status(), StatusCode::BAD_REQUEST, "{body}");
             assert_eq!(problem.message.split(" at line 1 column ").next(), Some(expected), "{body}");
         }
         for body in
             ["[]", "null", "1", "{", r#"{"targetStatus":["STOPPED"]}"#, r#"{"targetStatus":"STOPPED"}x"#]
         {
-            let problem = single(kind, body.as_bytes()).unwrap_err();
-            assert!(problem.message.starts_with("the body can't be understood: "), "{}", problem.message);
+            let problem = check_stop(kind, body.as_bytes()).unwrap_err();
+            assert!(problem.message.starts_with("the body is invalid: "), "{}", problem.message);
         }
     }
     // The AI API lets a deployment be given another configuration so; an execution has no such thing.
     let body = br#"{"targetStatus":"STOPPED","configurationId":"conf-1"}"#;
-    assert!(single(Kind::Execution, body).is_ok());
-    let refused = single(Kind::Deployment, body).unwrap_err();
-    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert!(check_stop(Kind::Execution, body).is_ok());
+    let refused = check_stop(Kind::Deployment, body).unwrap_err();
+    assert_eq!(refused.code.status(), StatusCode::BAD_REQUEST);
     assert!(refused.message.starts_with("configurationId: "), "{}", refused.message);
 }
 
@@ -211,11 +214,11 @@ fn one_object_can_only_be_asked_to_stop() {
 fn ids_in_a_path_are_checked() {
     let long = "x".repeat(64);
     for id in ["abcd", "....", "A-b_c.9", &long] {
-        assert_eq!(path_id(id), Ok(id));
+        assert_eq!(check_id("the id", id), Ok(()));
     }
     let longer = "x".repeat(65);
     for id in ["", "abc", "a/bc", "../secrets", "a%2fb", "abcd\n", "äöüß", "a b c", "abcd?", &longer] {
-        assert_eq!(path_id(id).unwrap_err().status, StatusCode::BAD_REQUEST, "{id}");
+        assert_eq!(check_id("the id", id).unwrap_err().code.status(), StatusCode::BAD_REQUEST, "{id}");
     }
 }
 
@@ -255,7 +258,7 @@ fn what_was_accepted_is_answered_in_the_words_of_the_ai_api() {
                 let status = status_of(kind, vec![entry("item-0", target, result, reason)]);
                 let answer = answer(kind, &["item-0".into()], &status, &invocation());
                 assert_eq!(answer, json!({kind.plural(): [{"id": "item-0", "message": words}]}));
-                assert_eq!(only(kind, "item-0", &status), Ok(()));
+                assert_eq!(outcome(kind, "item-0", &status), Ok(()));
             }
         }
     }
@@ -267,12 +270,12 @@ fn expected(reason: Reason, kind: Kind) -> (u16, &'static str, &'static str) {
         (Reason::NotFound, Kind::Execution) => (404, "01010020", "Execution item-0 does not exist"),
         (Reason::NotFound, Kind::Deployment) => (404, "01010016", "Deployment item-0 does not exist"),
         (Reason::WrongState, _) => (412, "01010076", "Current status COMPLETED cannot be changed to STOPPED"),
-        (Reason::Replaced, _) => (412, "Replaced", "another object has the id by now"),
+        (Reason::Replaced, _) => (412, "Replaced", "another object has the id now"),
         (Reason::CreatedLater, _) => (412, "CreatedLater", "it is not known to be older than the request"),
         (Reason::Terminating, _) => (412, "Terminating", "it is being deleted"),
         (Reason::Unreadable, _) => (412, "Unreadable", ""),
-        (Reason::StopPending, _) => (412, "StopPending", "a stop was asked for before"),
-        (Reason::Gone, _) => (412, "Gone", "somebody else has deleted it"),
+        (Reason::StopPending, _) => (412, "StopPending", "a stop was requested before"),
+        (Reason::Gone, _) => (412, "Gone", "somebody else deleted it"),
         (Reason::BulkUpdatesDisabled, _) => (400, "BulkUpdatesDisabled", ""),
         (Reason::DeadlineExceeded, _) => (503, "DeadlineExceeded", ""),
         (Reason::WriteFailed, _) => (403, "WriteFailed", ""),
@@ -298,13 +301,13 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
                         (about, None) => about.to_owned(),
                         (about, Some(more)) => format!("{about}: {more}"),
                     };
-                    let told = status_of(kind, vec![entry]);
-                    let problem = only(kind, "item-0", &told).unwrap_err();
-                    let is = (problem.status.as_u16(), &*problem.code, &*problem.message);
+                    let reported = status_of(kind, vec![entry]);
+                    let problem = outcome(kind, "item-0", &reported).unwrap_err();
+                    let is = (problem.code.status().as_u16(), &*problem.code.to_string(), &*problem.message);
                     assert_eq!(is, (status, code, &*words), "{kind:?} {reason:?}");
                     let error = json!({"code": code, "message": words, "requestId": "id-1",
                         "target": "/v2/lm/executions", "details": {}});
-                    let answer = answer(kind, &["item-0".into()], &told, &invocation());
+                    let answer = answer(kind, &["item-0".into()], &reported, &invocation());
                     assert_eq!(answer, json!({kind.plural(): [{"id": "item-0", "error": error}]}));
                 }
             }
@@ -314,45 +317,50 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
 
 #[test]
 fn a_wrong_state_that_is_not_told_is_not_made_up() {
-    let told = entry("item-0", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState));
-    let problem = only(Kind::Execution, "item-0", &status_of(Kind::Execution, vec![told])).unwrap_err();
-    assert_eq!((&*problem.code, &*problem.message), ("01010076", "WrongState"));
+    let reported = entry("item-0", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState));
+    let problem =
+        outcome(Kind::Execution, "item-0", &status_of(Kind::Execution, vec![reported])).unwrap_err();
+    assert_eq!((&*problem.code.to_string(), &*problem.message), ("01010076", "WrongState"));
 }
 
 #[test]
 fn what_the_status_does_not_say_is_not_known() {
     let kind = Kind::Execution;
-    for told in [
+    for reported in [
         vec![],
         vec![entry("another", TargetStatus::Stopped, ItemResult::Settled, None)],
         vec![entry("item-0", TargetStatus::Stopped, ItemResult::Planned, None)],
         vec![entry("item-0", TargetStatus::Stopped, ItemResult::Failed, None)],
     ] {
-        let status = status_of(kind, told);
-        let problem = only(kind, "item-0", &status).unwrap_err();
-        assert_eq!((problem.status.as_u16(), &*problem.code), (504, "OutcomeUnknown"), "{status:?}");
+        let status = status_of(kind, reported);
+        let problem = outcome(kind, "item-0", &status).unwrap_err();
+        assert_eq!(
+            (problem.code.status().as_u16(), &*problem.code.to_string()),
+            (504, "OutcomeUnknown"),
+            "{status:?}"
+        );
         let answer = answer(kind, &["item-0".into()], &status, &invocation());
         assert_eq!(answer["executions"][0]["error"]["code"], "OutcomeUnknown");
     }
     // The other kind's entry of the same id says nothing.
     let other = vec![entry("item-0", TargetStatus::Stopped, ItemResult::Settled, None)];
-    assert!(only(kind, "item-0", &status_of(Kind::Deployment, other)).is_err());
+    assert!(outcome(kind, "item-0", &status_of(Kind::Deployment, other)).is_err());
 }
 
 #[test]
 fn entries_come_in_the_order_of_the_request_whatever_that_of_the_status() {
-    let told = ["item-2", "item-0", "item-1"]
+    let reported = ["item-2", "item-0", "item-1"]
         .map(|id| entry(id, TargetStatus::Stopped, ItemResult::Settled, None))
         .to_vec();
     let asked = ["item-0", "item-1", "item-2"].map(ToOwned::to_owned);
-    let answer = answer(Kind::Deployment, &asked, &status_of(Kind::Deployment, told), &invocation());
+    let answer = answer(Kind::Deployment, &asked, &status_of(Kind::Deployment, reported), &invocation());
     let ids: Vec<_> = answer["deployments"].as_array().unwrap().iter().map(|e| e["id"].clone()).collect();
     assert_eq!(ids, asked);
 }
 
 #[test]
 fn what_was_rejected_as_a_whole_says_why() {
-    let told = |status: &str, reason: &str| BulkUpdateStatus {
+    let reported = |status: &str, reason: &str| BulkUpdateStatus {
         conditions: vec![Condition {
             type_: "Accepted".into(),
             status: status.into(),
@@ -369,11 +377,11 @@ fn what_was_rejected_as_a_whole_says_why() {
         ("DeadlineExceeded", 503),
         ("NotAuthorized", 403),
     ] {
-        let problem = rejected(&told("False", reason)).unwrap();
-        let is = (problem.status.as_u16(), &*problem.code, &*problem.message);
+        let problem = rejected(&reported("False", reason)).unwrap();
+        let is = (problem.code.status().as_u16(), &*problem.code.to_string(), &*problem.message);
         assert_eq!(is, (status, reason, "why"));
     }
-    assert_eq!(rejected(&told("True", "Planned")), None);
-    assert_eq!(rejected(&told("Unknown", "Waiting")), None);
+    assert_eq!(rejected(&reported("True", "Planned")), None);
+    assert_eq!(rejected(&reported("Unknown", "Waiting")), None);
     assert_eq!(rejected(&BulkUpdateStatus::default()), None);
 }

@@ -7,7 +7,10 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::*;
-use crate::{clock::Clock, gateway::frame::Invocation, slim::tests::for_the_gateway};
+use crate::{
+    client::{clock::Clock, slim::tests::for_the_gateway},
+    gateway::problem::Invocation,
+};
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
     let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -15,7 +18,7 @@ fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
 }
 
 fn usual() -> Selection {
-    Selection { filter: Filter::default(), select: Select::All, skip: 0, top: USUAL }
+    Selection { filter: Vec::new(), status_only: false, skip: 0, top: DEFAULT_TOP }
 }
 
 #[test]
@@ -23,7 +26,7 @@ fn a_query_is_read_by_both_names_of_its_parameters() {
     assert_eq!(parsed(&[]), Ok(usual()));
     for [top, skip, select] in [["$top", "$skip", "$select"], ["top", "skip", "select"]] {
         let query = [(top, "100000"), (skip, "7"), (select, "status")];
-        let wanted = Selection { select: Select::Status, skip: 7, top: 100_000, ..usual() };
+        let wanted = Selection { status_only: true, skip: 7, top: 100_000, ..usual() };
         assert_eq!(parsed(&query), Ok(wanted));
     }
     let all = [
@@ -34,29 +37,30 @@ fn a_query_is_read_by_both_names_of_its_parameters() {
         ("status", "RUNNING"),
         ("more", "is not looked at"),
     ];
-    let filter = Filter {
-        executables: Some(vec!["exe-1".into(), "exe-2".into()]),
-        configuration: Some("conf-1".into()),
-        scenario: Some("scen-1".into()),
-        schedule: Some("schedule-1".into()),
-        status: Some(State::Running),
-    };
+    let filter = vec![
+        ("executableId", vec!["exe-1".into(), "exe-2".into()]),
+        ("status", vec!["RUNNING".into()]),
+        ("configurationId", vec!["conf-1".into()]),
+        ("scenarioId", vec!["scen-1".into()]),
+        ("executionScheduleId", vec!["schedule-1".into()]),
+    ];
     assert_eq!(parsed(&all), Ok(Selection { filter, ..usual() }));
     for state in State::ALL {
-        assert_eq!(parsed(&[("status", state.word())]).unwrap().filter.status, Some(state));
+        let filter = vec![("status", vec![state.word().into()])];
+        assert_eq!(parsed(&[("status", state.word())]).unwrap().filter, filter);
     }
 }
 
 #[test]
 fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
-    let id = |name: &str| format!("{name} is no id: {AN_ID}");
+    let id = |name: &str| format!("{name} is invalid: {AN_ID}");
     let number = |name: &str| {
-        let most = if name == "top" { MOST } else { MOST_SKIPPED };
-        format!("{name} has to be a number from 0 to {most}")
+        let max = if name == "top" { MAX_TOP } else { MAX_SKIP };
+        format!("{name} must be a number from 0 to {max}")
     };
-    let executables = format!("executableIds has to be a list of up to 1000 ids with commas: {AN_ID}");
+    let executables = format!("executableIds must be a list of 1 to 1000 ids, separated by commas: {AN_ID}");
     let too_many = vec!["exe-1"; 1001].join(",");
-    let status = "status has to be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
+    let status = "status must be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
     for (query, expected) in [
         (vec![("$top", "-1")], number("top")),
         (vec![("top", "")], number("top")),
@@ -66,13 +70,16 @@ fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
         (vec![("$skip", "-1")], number("skip")),
         (vec![("$skip", "few")], number("skip")),
         (vec![("skip", "2147483648")], number("skip")),
-        (vec![("$top", "1"), ("top", "1")], "top may stand in the query once only".into()),
-        (vec![("status", "DEAD"), ("status", "DEAD")], "status may stand in the query once only".into()),
+        (vec![("$top", "1"), ("top", "1")], "top is repeated in the query: send it once".into()),
+        (
+            vec![("status", "DEAD"), ("status", "DEAD")],
+            "status is repeated in the query: send it once".into(),
+        ),
         (vec![("status", "")], status.into()),
         (vec![("status", "running")], status.into()),
         (vec![("status", "RUNNING,DEAD")], status.into()),
-        (vec![("$select", "id")], "$select can only be status".into()),
-        (vec![("$select", "")], "$select can only be status".into()),
+        (vec![("$select", "id")], "$select must be status".into()),
+        (vec![("$select", "")], "$select must be status".into()),
         (vec![("executableIds", "")], executables.clone()),
         (vec![("executableIds", "exe-1,")], executables.clone()),
         (vec![("executableIds", "exe-1, exe-2")], executables.clone()),
@@ -82,7 +89,11 @@ fn a_query_that_can_not_be_meant_is_refused_and_the_sentence_says_why() {
         (vec![("executionScheduleId", "")], id("executionScheduleId")),
     ] {
         let problem = parsed(&query).unwrap_err();
-        assert_eq!((problem.status, &*problem.message), (StatusCode::BAD_REQUEST, &*expected), "{query:?}");
+        assert_eq!(
+            (problem.code.status(), &*problem.message),
+            (StatusCode::BAD_REQUEST, &*expected),
+            "{query:?}"
+        );
     }
 }
 
@@ -183,17 +194,16 @@ fn a_state_that_can_not_be_read_is_unknown_and_the_message_says_so() {
 #[test]
 fn select_status_leaves_what_the_ai_api_names() {
     for kind in Kind::ALL {
-        let part = Select::Status.part_of(kind, show(kind, &full()));
-        let names: Vec<_> = part.keys().map(String::as_str).collect();
+        let status = part(show(kind, &full()), true);
+        let names: Vec<_> = status.as_object().unwrap().keys().collect();
         assert_eq!(names, ["configurationId", "createdAt", "id", "modifiedAt", "status"]);
-        assert_eq!(Select::All.part_of(kind, show(kind, &full())), show(kind, &full()));
+        assert_eq!(part(show(kind, &full()), false), Value::Object(show(kind, &full())));
     }
 }
 
 #[test]
 fn a_filter_takes_what_all_its_parts_take() {
-    let takes =
-        |kind, query: &[(&str, &str)]| parsed(query).unwrap().filter.takes(kind, &show(kind, &full()));
+    let takes = |kind, query: &[(&str, &str)]| parsed(query).unwrap().takes(kind, &show(kind, &full()));
     for kind in Kind::ALL {
         for query in [
             [].as_slice(),
@@ -222,8 +232,8 @@ fn a_filter_takes_what_all_its_parts_take() {
     assert!(!takes(Kind::Execution, &schedule) && takes(Kind::Deployment, &schedule));
     // An object without an executable is of none.
     let bare = show(Kind::Execution, &observed(&json!({"metadata": {"name": "exec-1", "uid": "u"}})));
-    assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().filter.takes(Kind::Execution, &bare));
-    assert!(!parsed(&[("executableIds", "unknown")]).unwrap().filter.takes(Kind::Execution, &bare));
+    assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().takes(Kind::Execution, &bare));
+    assert!(!parsed(&[("executableIds", "unknown")]).unwrap().takes(Kind::Execution, &bare));
 }
 
 /// A caller of an API server that has this many pages of one object each, of which the last one can't be read; and how many
@@ -245,7 +255,7 @@ fn caller_of_pages(pages: usize) -> (Caller, Arc<AtomicUsize>) {
     });
     let client = kube::Client::new(service, "team-a");
     let (namespace, invocation) = ("team-a".to_owned(), Invocation::default());
-    (Caller { client, namespace, clock: Clock::default(), invocation, place: None }, asked)
+    (Caller { client, namespace, clock: Clock::default(), invocation, permit: None }, asked)
 }
 
 #[tokio::test]
@@ -264,7 +274,7 @@ async fn a_list_is_read_as_its_answer_is_and_breaks_off_where_it_can_not_be_read
     // Where the first page can't be read, the answer says so.
     let (caller, _) = caller_of_pages(1);
     let problem = list(caller, Kind::Execution, usual()).await.unwrap_err();
-    assert_eq!((problem.status, &*problem.message), (StatusCode::BAD_REQUEST, "too old"));
+    assert_eq!((problem.code.status(), &*problem.message), (StatusCode::BAD_REQUEST, "too old"));
     // What has enough asks for no more.
     let (caller, asked) = caller_of_pages(4);
     let enough = Selection { top: 2, ..usual() };

@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Cluster, LEASE, TO_BE_THROUGH, kept_by_others, labels};
+use super::{Cluster, LEASE, TO_FINISH, kept_by_others, labels};
 use crate::{
     fault::{Call, Change, Resource},
     guards,
@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Cluster {
-    /// Does something to the object of a request; or to the first target, if it is not about one. Says whether that has changed
-    /// anything.
+    /// Does something to the object of a request, or to the first target if the request is about none. Returns whether
+    /// that has changed anything.
     pub async fn change(&self, change: Change, call: Call, path: &str) -> bool {
         let mut segments = path.rsplit('/');
         let (name, plural) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
@@ -38,8 +38,8 @@ impl Cluster {
         }
     }
 
-    /// Does something to a target. What the API server does not let happen (any more) does not happen: says whether anything
-    /// has changed.
+    /// Does something to a target. What the API server does not allow (any more) does not happen: returns whether
+    /// anything has changed.
     pub async fn act(&self, change: Change, kind: Kind, name: &str) -> bool {
         match change {
             Change::Relabel => self.patch(kind, name, labels()).await,
@@ -76,7 +76,7 @@ impl Cluster {
             }
             Change::DeploymentsOff => {
                 self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
-                self.call_off();
+                self.cancel();
                 true
             }
             Change::DeleteBulkUpdate
@@ -88,7 +88,7 @@ impl Cluster {
         }
     }
 
-    /// The same, to the BulkUpdates that there are. They are asked of the API server: the history may be behind.
+    /// The same for all BulkUpdates. They are read from the API server: the history may be behind.
     async fn act_on_bulk_updates(&self, change: Change) -> bool {
         let api = self.world.bulk_updates();
         let present = api.list(&ListParams::default()).await.unwrap();
@@ -104,13 +104,13 @@ impl Cluster {
                     kept && api.delete(&name, &DeleteParams::default()).await.is_ok()
                 }
                 Change::RecreateBulkUpdate => {
-                    // Before anybody can see that it is gone.
-                    self.made_anew.fetch_add(1, Ordering::Relaxed);
+                    // Before its deletion can be seen.
+                    self.recreated.fetch_add(1, Ordering::Relaxed);
                     let deleted = api.delete(&name, &DeleteParams::default()).await.is_ok();
                     if deleted {
                         self.world.submit_at_once(&name, json!(bulk.spec)).await;
                     } else {
-                        self.made_anew.fetch_sub(1, Ordering::Relaxed);
+                        self.recreated.fetch_sub(1, Ordering::Relaxed);
                     }
                     deleted
                 }
@@ -124,7 +124,7 @@ impl Cluster {
             };
         }
         if changed && matches!(change, Change::DeleteBulkUpdate | Change::KeepBulkUpdate) {
-            self.call_off();
+            self.cancel();
         }
         changed
     }
@@ -138,7 +138,7 @@ impl Cluster {
         self.leases().patch(LEASE, &PatchParams::default(), &patch).await.is_ok()
     }
 
-    /// Waits until another one leads, and until it is through, or has had time to be.
+    /// Waits until another replica leads, and until it has finished its work or has had the time to.
     pub async fn another_leads(&self, name: &str) {
         let Some(shipped) = &self.shipped else { return };
         let another = |_: &usize| ![name, ""].contains(&&*self.leader());
@@ -147,10 +147,10 @@ impl Cluster {
             let over = |bulk: &Version| !bulk.text("/status/completionTime").is_empty() || bulk.deleted;
             self.history.bulk_updates().iter().all(over)
         };
-        let _ = tokio::time::timeout(TO_BE_THROUGH, self.history.growth().wait_for(through)).await;
+        let _ = tokio::time::timeout(TO_FINISH, self.history.growth().wait_for(through)).await;
     }
 
-    /// Narrows what is asked about all namespaces to its own: plans run side by side.
+    /// Restricts requests about all namespaces to the plan's own: plans run side by side.
     pub fn narrowed(&self, call: Call, head: &mut Parts) {
         let (Call::List(resource) | Call::Watch(resource)) = call else { return };
         let everywhere =
@@ -158,7 +158,7 @@ impl Cluster {
                 && !head.uri.path().contains("/namespaces/");
         let mut uri = head.uri.to_string();
         if everywhere {
-            assert!(!uri.contains("fieldSelector"), "it selects already: {uri}");
+            assert!(!uri.contains("fieldSelector"), "it already has a field selector: {uri}");
             let mark = if uri.contains('?') { '&' } else { '?' };
             uri = format!("{uri}{mark}fieldSelector=metadata.namespace%3D{}", self.world.namespace);
         } else if Resource::GUARDS.contains(&resource) {
@@ -167,12 +167,12 @@ impl Cluster {
         head.uri = uri.parse().unwrap();
     }
 
-    /// Lets its own policy pass for the shipped one.
+    /// Replaces the name of the plan's own policy by the shipped one.
     pub fn renamed(&self, text: String) -> String {
         if self.policy == guards::POLICY { text } else { text.replace(&self.policy, guards::POLICY) }
     }
 
-    /// Who holds the Lease, as far as the observer knows; nobody, if empty.
+    /// The holder of the Lease, as far as the observer knows; empty if there is none.
     pub fn leader(&self) -> String {
         let versions = self.shipped.iter().flat_map(|shipped| shipped.versions());
         let lease = versions.rev().find(|v| v.plural == "leases").filter(|lease| !lease.deleted);
@@ -194,7 +194,7 @@ impl Cluster {
         self.patch_status(kind, name, json!({"status": {"state": state}})).await
     }
 
-    /// Puts an object into the plan of a BulkUpdate that does not ask for it.
+    /// Adds an object to the plan of a BulkUpdate that does not ask for it.
     async fn widen(&self, bulk: &BulkUpdate) -> bool {
         let mut items = bulk.status.as_ref().map(|s| s.items(Kind::Execution).to_vec()).unwrap_or_default();
         let bystander = self.world.find(Kind::Execution, "bystander").await.unwrap();
@@ -212,7 +212,7 @@ impl Cluster {
         api.patch_status(&bulk.name_any(), &PatchParams::default(), &patch).await.is_ok()
     }
 
-    /// Gives back the state that it was in, if it was there.
+    /// Restores the state that it was in, if it existed.
     async fn delete(&self, kind: Kind, name: &str) -> Option<String> {
         let found = self.world.find(kind, name).await?;
         self.deleted.lock().unwrap().push(found.uid().unwrap());
@@ -220,8 +220,8 @@ impl Cluster {
         Some(found.data["status"]["state"].as_str().unwrap_or("UNKNOWN").to_owned())
     }
 
-    /// Lets go of what others kept from going.
-    pub async fn let_go(&self) {
+    /// Removes the finalizers that others have set.
+    pub async fn remove_finalizers(&self) {
         for kind in Kind::ALL {
             let list = self.world.targets(kind).list(&kube::api::ListParams::default()).await.unwrap();
             for object in list.items.iter().filter(|o| o.metadata.deletion_timestamp.is_some()) {

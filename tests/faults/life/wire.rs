@@ -1,5 +1,5 @@
-//! The layer under the operator's client, where requests and answers meet their faults. It is the operator's own code
-//! that runs on top of it, down to its time-outs; below it are kube's connections to a real API server.
+//! The layer below the operator's client, which injects faults into requests and answers. The operator's own code runs
+//! on top of it, including its time-outs; below are kube's connections to a real API server.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl Life {
-    #[allow(clippy::too_many_lines, reason = "what may happen to a request, in its order")]
+    #[allow(clippy::too_many_lines, reason = "the steps of a request, in order")]
     async fn carry(
         self: Arc<Self>,
         wire: Arc<tokio::sync::Mutex<Wire>>,
@@ -55,7 +55,7 @@ impl Life {
                 let (cluster, of) = (Arc::clone(&self.cluster), path.clone());
                 let changed = self.outside.spawn(async move { cluster.change(change, call, &of).await });
                 if !changed.await? {
-                    self.seen.lock().unwrap().in_vain += 1;
+                    self.seen.lock().unwrap().without_effect += 1;
                 }
                 pass_on().await?
             }
@@ -121,11 +121,11 @@ impl Life {
                 made_up(504, None)
             }
         };
-        self.conduct.is_told(call, &path, answer.status().as_u16());
+        self.conduct.on_answer(call, &path, answer.status().as_u16());
         if let Some((resource, revision)) = self.interrupted(call, &path).await?
             && self.views.have_shown(resource, revision).await
         {
-            self.conduct.sees_that_it_is_called_off(resource);
+            self.conduct.on_cancellation(resource);
         }
         let answer = match (call, fault) {
             // Half of a list shows nothing.
@@ -137,8 +137,8 @@ impl Life {
             _ => answer,
         };
         let life = Arc::clone(&self);
-        let answer = self.views.seen_through(call, answer, move |resource, event| {
-            // What is deleted was not so before.
+        let answer = self.views.filtered(call, answer, move |resource, event| {
+            // A DELETED event shows a state that did not exist before.
             if event["type"] != "DELETED" {
                 life.is_shown(resource, &event["object"]);
             }
@@ -147,7 +147,7 @@ impl Life {
         Ok(answer)
     }
 
-    /// Notes what a list or a read shows.
+    /// Records what a list or a read shows.
     async fn shown_by(&self, call: Call, answer: Answer) -> Result<Answer, BoxError> {
         let (answer, text) = text_of(answer).await?;
         let shown: Value = serde_json::from_slice(&text)?;
@@ -162,7 +162,7 @@ impl Life {
         Ok(answer)
     }
 
-    /// Lets its own policy pass for the shipped one, where it has one.
+    /// Replaces the shipped policy's name by that of the plan's own policy, if it has one.
     async fn renamed(&self, call: Call, answer: Answer) -> Result<Answer, BoxError> {
         match call {
             Call::List(Resource::Policies | Resource::Bindings) => {
@@ -190,7 +190,7 @@ async fn pass_on(wire: Arc<tokio::sync::Mutex<Wire>>, head: Parts, body: Bytes) 
     answer.await
 }
 
-/// Puts a life of the operator onto the wire.
+/// Puts the wire below the operator's client for one life.
 #[derive(Clone)]
 pub struct Through(pub Arc<Life>);
 

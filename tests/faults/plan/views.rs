@@ -1,22 +1,22 @@
-//! The plans in which the operator sees something else than what is so.
+//! The plans in which the operator's watches show something that is not true.
 
 use ai_api_operator::api::Kind;
 
 use crate::{
-    fault::{Call, Change, Fault, Moment, Place, Resource, Strike, View},
+    fault::{Call, Change, Fault, Injection, Moment, Place, Resource, View},
     plan::Plan,
     scenario::{Reaction, Scenario},
 };
 
-/// It is shown the BulkUpdate as it was made: while it lives, or when it starts after a crash at a record.
+/// It is shown the BulkUpdate as it was created: while it runs, or when it starts after a crash at a record.
 fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec<Plan> {
     let name = format!("view/{}/{}-bulkupdates", scenario.name, view.word());
-    let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::in_peace(scenario) };
+    let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::without_faults(scenario) };
     let mut plans = vec![Plan { name: format!("{name}-nothing"), ..plan.clone() }];
     if view == View::Before {
-        plans.extend([1, 2].into_iter().filter(|n| *n == 1 || scenario.tells_twice()).map(|n| {
-            let crash = Strike::once(Place::Nth(Call::Record, n), Fault::Crash(Moment::Answered));
-            Plan { name: format!("{name}-then-{crash}"), strikes: vec![crash], ..plan.clone() }
+        plans.extend([1, 2].into_iter().filter(|n| *n == 1 || scenario.reports_twice()).map(|n| {
+            let crash = Injection::once(Place::Nth(Call::Record, n), Fault::Crash(Moment::Answered));
+            Plan { name: format!("{name}-then-{crash}"), injections: vec![crash], ..plan.clone() }
         }));
     }
     plans
@@ -34,23 +34,23 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
         Change::Recreate,
         Change::Terminate,
     ];
-    let told_by = match scenario.reaction {
+    let seen_in = match scenario.reaction {
         Reaction::InTheMiddle(_, resource) => Some(resource),
         _ => None,
     };
     let mut plans = Vec::new();
     for view in View::ALL {
         for resource in Resource::WORK {
-            // Only there something is waited for that could be forgotten.
+            // Only this one waits for something that could be forgotten.
             if view == View::Forget {
                 if scenario.name == "deadlines" && resource == Resource::Executions {
                     let name = format!("view/{}/forget-executions", scenario.name);
                     let view = Some((view, resource));
-                    plans.push(Plan { name, view, ..Plan::in_peace(scenario) });
+                    plans.push(Plan { name, view, ..Plan::without_faults(scenario) });
                 }
                 continue;
             }
-            // What is old of a target has a resource version that says so.
+            // An old version of a target has an old resource version.
             if matches!(view, View::Before | View::Again) {
                 if resource == Resource::BulkUpdates {
                     plans.extend(old_bulk_updates(scenario, view, quick));
@@ -65,8 +65,8 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
             };
             let seen = match resource {
                 Resource::Deployments => scenario.targets.iter().any(|t| t.kind == Kind::Deployment),
-                // Nobody changes the flag but who switches it off; seen late, that has to be read in time.
-                Resource::ConfigMaps => view == View::Hold && told_by == Some(Resource::ConfigMaps),
+                // Only switching it off changes the flag; if the watch is late, it has to be read in time.
+                Resource::ConfigMaps => view == View::Hold && seen_in == Some(Resource::ConfigMaps),
                 // In a dry run nobody changes a target.
                 Resource::Executions => scenario.name != "dry-run",
                 _ => true,
@@ -77,9 +77,15 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                     scenario.name,
                     resource.word()
                 );
-                let crash = Strike::once(Place::Write(1), Fault::Crash(Moment::Committed));
+                let crash = Injection::once(Place::Write(1), Fault::Crash(Moment::Committed));
                 let view = Some((view, resource));
-                plans.push(Plan { name, strikes: vec![crash], view, quick, ..Plan::in_peace(scenario) });
+                plans.push(Plan {
+                    name,
+                    injections: vec![crash],
+                    view,
+                    quick,
+                    ..Plan::without_faults(scenario)
+                });
             }
             let nothing = Some(None).filter(|_| seen);
             let unseen =
@@ -88,7 +94,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 let what = change.map_or_else(|| "nothing".into(), |c| Fault::Race(c).to_string());
                 let name = format!("view/{}/{}-{}-{what}", scenario.name, view.word(), resource.word());
                 let view = Some((view, resource));
-                plans.push(Plan { name, view, unseen: change, quick, ..Plan::in_peace(scenario) });
+                plans.push(Plan { name, view, unseen: change, quick, ..Plan::without_faults(scenario) });
             }
         }
     }

@@ -1,10 +1,10 @@
-//! What happens in a plan, one after the other.
+//! The steps of a plan, in order.
 
 use std::{sync::Arc, time::Instant};
 
 use futures::future::join_all;
 
-use super::{OLD_VIEW_LASTS, PATIENCE, Runner, VIEW_LASTS};
+use super::{OLD_VIEW_DURATION, Runner, TIMEOUT, VIEW_DURATION};
 use crate::{
     fault::{Call, Change, Resource, View},
     make,
@@ -29,22 +29,23 @@ impl Runner<'_> {
                 }
             }
         }
-        // It is shown the past by now, or nothing of the Lease, which is renewed all the time; or what follows would be no fault.
+        // By now it is shown the past, or nothing of the Lease, which is renewed all the time; otherwise the following
+        // would be no fault.
         let at_once = matches!(self.plan.view, Some((View::Back, _) | (_, Resource::Leases)));
         if at_once {
-            self.until_met(1).await?;
+            self.until_affected(1).await?;
         }
         self.guard_changes().await?;
-        // Of what is of the same second as the BulkUpdate, a life that finds it there can't know whether it is older.
+        // If an object has the same second as the BulkUpdate, an operator that starts later can't know which is older.
         self.cluster.world.next_second().await;
         let cluster = Arc::clone(&self.cluster);
         let bulks =
             (scenario.bulk_updates)().into_iter().map(|(name, spec)| make::bulk_update(&cluster, name, spec));
         tokio::join!(join_all(bulks), make::targets(&self.cluster, scenario.at_the_same_moment));
-        self.guard_is_put_back().await?;
+        self.restore_guard().await?;
         let since = Instant::now();
         let mut begun = false;
-        while !self.is_over() {
+        while !self.is_finished() {
             self.wait_a_while().await?;
             self.react().await;
             let stopped = || self.cluster.history.versions().iter().any(|v| !v.stopped_by().is_empty());
@@ -53,35 +54,35 @@ impl Runner<'_> {
                 self.views.begin(self.cluster.empty_at.clone());
             } else if !forgets
                 && since.elapsed()
-                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_LASTS } else { VIEW_LASTS }
+                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_DURATION } else { VIEW_DURATION }
                 && !self.plan.hides_what_happens_in_the_middle()
             {
                 self.views.end();
             }
         }
         if self.plan.hides_what_happens_in_the_middle() {
-            self.until_calm().await?;
+            self.until_quiet().await?;
         }
         if self.plan.shows_an_old_bulk_update() {
-            // Where it has died of its last record, it is the next life that sees it.
-            if self.plan.strikes.iter().any(|strike| strike.fault.ends_a_life()) {
-                self.until_met(1).await?;
+            // If it has died at its last record, the next life sees it.
+            if self.plan.injections.iter().any(|injection| injection.fault.ends_a_life()) {
+                self.until_affected(1).await?;
             }
             self.sees_an_old_bulk_update().await?;
         }
         self.views.end();
-        // What it must not do any more, it may do only now.
-        self.until_calm().await?;
+        // If it does anything that it must not do any more, it is now.
+        self.until_quiet().await?;
         if self.plan.scenario.reaction == Reaction::Recreate && !self.reacted {
-            // To what came between the last look and the end, of which one that was deleted midway does not tell.
+            // Changes between the last pass and the end. A BulkUpdate that was deleted midway does not report them.
             self.react().await;
-            self.until_calm().await?;
+            self.until_quiet().await?;
         }
         self.stop_all().await?;
-        // Another life finds nothing to do any more.
+        // Another life finds nothing to do.
         self.start();
         self.synced().await?;
-        self.until_calm().await?;
+        self.until_quiet().await?;
         let life = Arc::clone(&self.running[0].life);
         self.stop_all().await?;
         for life in &self.lives {
@@ -94,37 +95,38 @@ impl Runner<'_> {
         if more.is_empty() {
             Ok(())
         } else {
-            Err(format!("all was over, and another life has sent {more:?}"))
+            Err(format!("everything had finished, and another life has sent {more:?}"))
         }
     }
 
-    /// Waits until so many events have met what the plan shows instead; in vain, if there are none.
-    pub async fn until_met(&mut self, events: usize) -> Result<(), String> {
-        let end = Instant::now() + PATIENCE;
-        while self.views.met() < events && Instant::now() < end {
+    /// Waits until so many events were affected by the view; may time out if there are none.
+    pub async fn until_affected(&mut self, events: usize) -> Result<(), String> {
+        let end = Instant::now() + TIMEOUT;
+        while self.views.affected() < events && Instant::now() < end {
             self.wait_a_while().await?;
         }
         Ok(())
     }
 
-    /// It is shown that what is over was not yet planned, and does not do it again.
+    /// It is shown a finished BulkUpdate as not yet planned, and does not carry it out again.
     async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
         let life = Arc::clone(&self.lives[self.lives.len() - 1]);
-        // Whoever starts with an old list can't know, nor who has forgotten what is gone: no plan of it can be recorded.
+        // An operator that starts with an old list can't know, nor can one that has forgotten a deleted object: no plan
+        // can be recorded.
         let gone = || self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
         if self.lives.len() > 1 || gone() {
             return Ok(());
         }
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while !self.log.text().contains("finished bulk_update=") {
             if Instant::now() > end {
-                return Err("it has come to an end, of which the log does not tell".into());
+                return Err("it has finished, and the log does not say so".into());
             }
             self.wait_a_while().await?;
         }
         let before = life.counts();
-        self.until_met(1).await?;
-        self.until_calm().await?;
+        self.until_affected(1).await?;
+        self.until_quiet().await?;
         let after = life.counts();
         let works = |call: &Call| call.is_write() || *call == Call::ReadTarget;
         let more: Vec<_> =
@@ -133,6 +135,6 @@ impl Runner<'_> {
         if gone || more.is_empty() {
             return Ok(());
         }
-        Err(format!("what was over has begun anew: {more:?}"))
+        Err(format!("a finished BulkUpdate was started again: {more:?}"))
     }
 }

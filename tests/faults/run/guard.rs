@@ -1,4 +1,4 @@
-//! What somebody does to the admission policy in the course of a plan.
+//! Changes to the admission policy during a plan.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,7 +8,8 @@ use super::{Runner, WAITS};
 use crate::{fault::View, guards};
 
 impl Runner<'_> {
-    /// Somebody changes the admission policy or its binding, which is seen before anything is made that rests on it.
+    /// Somebody changes the admission policy or its binding, which is seen before anything that depends on it is
+    /// created.
     pub async fn guard_changes(&mut self) -> Result<(), String> {
         let Some(guard) = self.plan.guard else { return Ok(()) };
         if self.plan.away {
@@ -19,33 +20,33 @@ impl Runner<'_> {
         let of_it = || shipped.versions().into_iter().filter(|v| v.plural == plural).collect::<Vec<_>>();
         let before = of_it().len();
         guards::change(&self.cluster.world.client, &self.cluster.policy, guard).await;
-        let changes = 1 + usize::from(guard.is_put_back());
+        let changes = 1 + usize::from(guard.is_restored());
         shipped.growth().wait_for(|_| of_it().len() >= before + changes).await.map_err(|e| e.to_string())?;
         let newest = of_it().last().unwrap().revision;
         if self.plan.view_ends_before_the_bulk_update() {
-            // The operator's watch may be later than the one that has told of the changes here.
+            // The operator's watch may be later than the one that reports changes here.
             let hidden = if matches!(self.plan.view, Some((View::Lose, _))) { changes } else { 1 };
-            self.until_met(hidden).await?;
+            self.until_affected(hidden).await?;
             self.views.end();
         }
-        // A watch that has to be begun anew waits before it is.
+        // A watch that has to be restarted waits first.
         for _ in 0..4 {
             if self.plan.away || self.views.have_shown(guard.resource(), newest).await {
                 return Ok(());
             }
         }
-        Err("it was not shown what became of the admission policy".into())
+        Err("it was not shown the state of the admission policy".into())
     }
 
-    /// What checks nobody is put back, once the BulkUpdate waits for it.
-    pub async fn guard_is_put_back(&mut self) -> Result<(), String> {
+    /// Restores the policy or binding, once the BulkUpdate waits for it.
+    pub async fn restore_guard(&mut self) -> Result<(), String> {
         let Some(guard) = self.plan.guard else { return Ok(()) };
         let end = Instant::now() + WAITS;
-        while !self.plan.away && !guard.is_put_back() && Instant::now() < end && !self.waits() {
+        while !self.plan.away && !guard.is_restored() && Instant::now() < end && !self.waits() {
             self.wait_a_while().await?;
         }
-        if !guard.is_put_back() {
-            guards::put_back(&self.cluster.world.client, &self.cluster.policy, guard).await;
+        if !guard.is_restored() {
+            guards::restore(&self.cluster.world.client, &self.cluster.policy, guard).await;
         }
         if self.plan.away {
             self.start_all().await?;

@@ -1,6 +1,6 @@
 {{- /*
-The labels of every object but the CRDs, as YAML. Takes a list: the root context, and the component that the object is of:
-cluster (once in a cluster), operator, monitoring. What commonLabels says never counts more than what is here.
+The labels of every object but the CRDs, as YAML. Takes a list: the root context, and the component of the object: cluster
+(once in a cluster), operator, monitoring. The labels here take precedence over commonLabels.
 */}}
 {{- define "labels" -}}
 {{- $root := index . 0 -}}
@@ -13,7 +13,7 @@ cluster (once in a cluster), operator, monitoring. What commonLabels says never 
 {{- merge $labels (fromYaml (include "selector" $root)) $root.Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{- /* What a selector may hold: a Deployment's can't be changed, so that nothing of a version is among it. */}}
+{{- /* The labels for selectors. A Deployment's selector is immutable, so they contain no version. */}}
 {{- define "selector" -}}
 app.kubernetes.io/name: ai-api-operator
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -24,9 +24,9 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- /*
-The objects of a manifest of the Kustomize installation: dev/chart-files copies them into files/. They are changed as objects
-and not as text, so that a name is a name wherever it stands and whatever it looks like. Takes a list: the root context, the
-name of the file, the component (see labels), and the namespace that it is for, if it is for one of those that are watched.
+The objects of a Kustomize manifest, which dev/chart-files copies into files/. They are changed as objects and not as text,
+so values that look alike cannot be confused. Takes a list: the root context, the name of the file, the component (see
+labels), and the watched namespace, if the objects are for one.
 */}}
 {{- define "manifest" -}}
 {{- $root := index . 0 -}}
@@ -36,7 +36,7 @@ name of the file, the component (see labels), and the namespace that it is for, 
 {{- $meta := $object.metadata }}
 {{- $_ := set $meta "labels" (merge (fromYaml (include "labels" (list $root $component))) $meta.labels) }}
 {{- if eq $component "cluster" }}
-{{- /* Other operators of this cluster need it, and the CRDs, which stay, need the check of authors. */}}
+{{- /* Other operators of this cluster need it, and the CRDs, which stay, need the admission policy. */}}
 {{- $_ := set $meta "annotations" (dict "helm.sh/resource-policy" "keep") }}
 {{- end }}
 {{- if eq ($meta.namespace | default "") "ai-api-system" }}

@@ -1,5 +1,6 @@
-//! BulkUpdates carried out on clusters in which anything may happen between two steps: objects change, are deleted and
-//! made anew, the index lags behind, answers get lost, writes land late, the flag is switched, the process dies.
+//! BulkUpdates reconciled on clusters where anything may happen between two steps: objects change, are deleted and
+//! created again, the cache is stale, answers get lost, writes are applied late, the flag is switched, the process
+//! dies.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -11,31 +12,31 @@ use super::{
 use crate::{
     api::State,
     bulk_update::{
-        decide::Gate,
-        fixtures::{VERBS, at},
+        facts::Gate,
+        fixtures::{VERBS, at, off},
     },
-    target::Target,
+    observed::target::Target,
 };
 
-/// What somebody else does to an object.
+/// A change that somebody else makes to an object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     State(State),
     Garble,
     AskToStop,
     Delete,
-    Anew,
+    CreatedAgain,
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Answered,
     /// Refused with this code.
     Refused(u16),
-    /// Carried out, and the answer lost.
+    /// Carried out, but the answer is lost.
     LostAfter,
-    /// The answer lost, and never or not yet carried out.
+    /// The answer is lost, and it is carried out later or never.
     Lost,
     /// A write that was not sent after all.
     NotSent,
@@ -43,17 +44,17 @@ pub(super) enum Fate {
 
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    /// To the object of this item.
+    /// A change of this item's object.
     Change(usize, Change),
-    /// The index sees one more event of this item.
+    /// The cache sees one more event of this item.
     See(usize),
-    /// The index lists anew.
+    /// The cache is listed again.
     Relist,
-    /// The operator thinks; whether it can write the status.
+    /// A pass; whether it can write the status.
     Pass(bool),
-    /// A request that is under way comes to its end.
+    /// A request in flight is answered.
     Answer(usize, Fate),
-    /// A write without an answer lands, if its guard still fits.
+    /// An unanswered write is applied, if its guard still matches.
     Land(usize),
     /// The process dies, and another one takes over.
     Crash,
@@ -61,7 +62,7 @@ pub(super) enum Action {
     Tick(i64),
 }
 
-/// An object; and the state of an older one of that name, which the index has still.
+/// An object, and an older object of that name that the cache still has.
 fn objects() -> impl Strategy<Value = (Option<Target>, Option<State>)> {
     let object = option::weighted(0.9, super::targets()).prop_map(|object| {
         object.map(|t| Target { stop_request: None, terminating: t.terminating && t.has_template, ..t })
@@ -69,7 +70,7 @@ fn objects() -> impl Strategy<Value = (Option<Target>, Option<State>)> {
     (object, option::weighted(0.3, select(&[State::Running, State::Dead][..])))
 }
 
-/// What can be read of it: of an unreadable status nothing.
+/// What can be read of it.
 pub(super) fn shown(object: Option<&Target>) -> Option<Target> {
     let mut object = object?.clone();
     if object.state.is_err() {
@@ -79,7 +80,7 @@ pub(super) fn shown(object: Option<&Target>) -> Option<Target> {
     Some(object)
 }
 
-/// What a deletion leaves: here finalizers keep what has a template.
+/// What a deletion leaves: here an object with a template has finalizers.
 pub(super) fn delete(object: Target) -> Option<Target> {
     object.has_template.then_some(Target { terminating: true, ..object })
 }
@@ -87,11 +88,11 @@ pub(super) fn delete(object: Target) -> Option<Target> {
 fn actions() -> impl Strategy<Value = Action> {
     let slot = || 0..ITEMS;
     let change = prop_oneof![
-        4 => select(&State::ALL[..]).prop_map(Change::State),
+        4 => select(State::ALL).prop_map(Change::State),
         1 => Just(Change::Garble),
         1 => Just(Change::AskToStop),
         1 => Just(Change::Delete),
-        1 => Just(Change::Anew),
+        1 => Just(Change::CreatedAgain),
     ];
     let fate = prop_oneof![
         5 => Just(Fate::Answered),
@@ -153,7 +154,7 @@ proptest! {
         for action in actions {
             cluster.act(action);
         }
-        let flag = if ends_on { Gate::Open } else { Gate::Closed("off".into()) };
+        let flag = if ends_on { Gate::Open } else { Gate::Closed(off()) };
         cluster.finish(flag);
     }
 }

@@ -1,4 +1,4 @@
-//! A cluster without a network or a clock, and the operator at work in it, one step at a time.
+//! A cluster without a network or a clock, and the operator on it, one step at a time.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -9,26 +9,23 @@ use super::{
     may,
 };
 use crate::{
-    admission::Admission,
     api::{BulkUpdate, BulkUpdateStatus, ItemResult, Reason, State, TargetStatus},
     bulk_update::{
-        Turn,
-        apply::{self, Accepted, Answer, Wanted},
-        decide::{Deadline, Gate, Gates, Rules, is_older},
+        apply::Outgoing,
+        decide::{Decision, decide, eligible::is_older},
+        facts::{Deadline, Gate, Gates, Observation, Rules},
         fixtures::{OWN, at, bulk},
-        observe::Seen,
         request::Request,
         status::status,
-        work::{Entry, Work},
+        work::{Accepted, Answer, Entry, Phase, Work},
     },
-    client::Failure,
-    clock::Now,
-    target::Target,
+    client::{Failure, clock::Now},
+    observed::{admission::Admission, target::Target},
 };
 
 pub(super) const ITEMS: usize = 3;
 
-/// The version at which the BulkUpdate was created; the objects that there are at first are older.
+/// The version at which the BulkUpdate was created; the first objects are older.
 const MADE_AT: u64 = 200;
 
 #[derive(Clone, Debug)]
@@ -53,22 +50,22 @@ pub(super) struct Cluster {
     events: Vec<VecDeque<Event>>,
     index: Vec<Option<Arc<Target>>>,
     work: Work,
-    flight: Vec<Wanted>,
+    in_flight: Vec<Outgoing>,
     lost: Vec<Write>,
-    /// What this BulkUpdate has done.
+    /// The writes of this BulkUpdate that were applied.
     landed: Vec<Box<str>>,
 }
 
-/// The item's place in the spec; the record may have them in another order, but here it has not.
+/// The item's index in the spec.
 fn slot(work: &Work, at: usize) -> usize {
-    work.entries[at].item.id.trim_start_matches("item-").parse().unwrap()
+    work.entries()[at].item.id.trim_start_matches("item-").parse().unwrap()
 }
 
 impl Cluster {
     pub(super) fn new(spec: &Value, rules: Rules, objects: Vec<(Option<Target>, Option<State>)>) -> Self {
         let bulk = bulk(spec);
         let mut cluster = Self {
-            work: Work::take_up(&bulk),
+            work: Work::new(&bulk, Some(MADE_AT)),
             bulk,
             rules,
             now: 0,
@@ -77,7 +74,7 @@ impl Cluster {
             objects: vec![None; ITEMS],
             events: vec![VecDeque::new(); ITEMS],
             index: vec![None; ITEMS],
-            flight: Vec::new(),
+            in_flight: Vec::new(),
             lost: Vec::new(),
             landed: Vec::new(),
         };
@@ -97,7 +94,6 @@ impl Cluster {
             }
         }
         cluster.version = MADE_AT;
-        cluster.work = cluster.work.made_at(Some(MADE_AT));
         cluster
     }
 
@@ -105,7 +101,7 @@ impl Cluster {
         Now { instant: Duration::from_secs(self.now.unsigned_abs()), ..at(self.now).into() }
     }
 
-    /// Puts this in the place of what stands there. What is kept here has been first seen when it was created.
+    /// Replaces the object. One that stays here was first seen when it was created.
     fn put(&mut self, slot: usize, object: Option<Target>) {
         self.version += 1;
         let before = self.objects[slot].as_ref();
@@ -127,8 +123,8 @@ impl Cluster {
         let now = at(self.now).as_second();
         let object = self.objects[slot].clone();
         let changed = match (change, object) {
-            (Change::Anew, _) => Some(Target {
-                uid: format!("anew-{}", self.version).into(),
+            (Change::CreatedAgain, _) => Some(Target {
+                uid: format!("again-{}", self.version).into(),
                 created: now,
                 ..crate::bulk_update::fixtures::target(State::Running)
             }),
@@ -146,10 +142,10 @@ impl Cluster {
 
     fn entry(&mut self, slot_: usize) -> &mut Entry {
         let at = (0..ITEMS).find(|at| slot(&self.work, *at) == slot_).expect("each item has an entry");
-        &mut self.work.entries[at]
+        self.work.entry_mut(at)
     }
 
-    /// The index and the followers take in one event, as the watches bring it.
+    /// The cache and the followers process one event, as the watches deliver it.
     fn see(&mut self, slot: usize) -> bool {
         let Some(event) = self.events[slot].pop_front() else { return false };
         match event {
@@ -159,12 +155,7 @@ impl Cluster {
             }
             Event::Deleted(uid) => {
                 self.index[slot].take_if(|known| known.uid == uid);
-                let entry = self.entry(slot);
-                entry.may_be_gone(Some(&uid));
-                if entry.record.as_ref().and_then(|r| r.uid.as_deref()) == Some(&*uid) {
-                    entry.progress.gone = true;
-                    entry.progress.seen = None;
-                }
+                self.entry(slot).deleted(&uid);
             }
         }
         true
@@ -177,73 +168,84 @@ impl Cluster {
             self.index[slot] =
                 shown(self.objects[slot].as_ref()).map(|t| Arc::new(t).seen_before(known.as_deref()));
             if self.index[slot].is_none() {
-                self.entry(slot).may_be_gone(None);
-                self.entry(slot).progress.must_look |= known.is_some();
+                if known.is_some() {
+                    self.entry(slot).vanished();
+                } else {
+                    self.entry(slot).may_be_gone(None);
+                }
             }
         }
     }
 
     fn pass(&mut self, can_record: bool) {
-        if self.work.is_over() {
+        if self.work.is_finished() {
             return;
         }
-        for entry in &mut self.work.entries {
-            entry.progress.not_before = None;
+        for at in 0..ITEMS {
+            self.work.entry_mut(at).progress.not_before = None;
         }
-        let looks = (0..ITEMS).map(|at| self.work.entries[at].look(self.index[slot(&self.work, at)].clone()));
-        let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone(), invalid: false };
+        let places: Vec<_> = (0..ITEMS).map(|at| slot(&self.work, at)).collect();
+        let indexed: Vec<_> = places.into_iter().map(|slot| self.index[slot].clone()).collect();
+        let lookups = self.work.entries().iter().zip(indexed).map(|(entry, indexed)| entry.lookup(indexed));
+        let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone() };
         let admission = Admission::NotRequired;
         let now = self.time();
-        let seen = Seen { admission, gates, looks: looks.collect(), unlisted: None };
-        let Turn { phase, wanted, .. } = crate::bulk_update::decide(&mut self.work, &seen, self.rules, now);
-        if let Some(phase) = phase
-            && can_record
-        {
-            self.work.recorded = status(&self.work, &phase, self.time());
-            self.bulk.status = Some(self.work.recorded.clone());
+        let seen = Observation { admission, gates, lookups: lookups.collect(), not_listed: None };
+        let Decision { phase, became, reads, writes, .. } = decide(&self.work, &seen, self.rules, now);
+        self.work.decided(phase.as_ref(), became);
+        match phase {
+            Some(phase) if can_record => {
+                let written = status(&self.work, &phase, self.time());
+                self.work.recorded(phase, written.clone(), "8".into());
+                self.bulk.status = Some(written);
+            }
+            Some(Phase::Proposed(_)) => self.work.not_planned(),
+            _ => {}
         }
-        self.work.keep_to_the_record();
-        for wanted in wanted {
+        for wanted in Outgoing::of(&self.work, reads, writes) {
             self.send(wanted);
         }
     }
 
-    fn send(&mut self, wanted: Wanted) {
-        if let Wanted::Write(place, target) = &wanted {
-            if !self.work.is_intended(*place, target) {
-                return;
-            }
-            let start = self.work.start.expect("nothing is written before it is planned");
-            assert_eq!(Deadline::at(&self.work.request, start, self.time()), Deadline::Ahead);
+    fn send(&mut self, wanted: Outgoing) {
+        let place = match &wanted {
+            Outgoing::Read(place) => *place,
+            Outgoing::Write(intent) => intent.at(),
+        };
+        let entry = &self.work.entries()[place];
+        assert!(!entry.progress.in_flight, "two requests about one item");
+        if let Outgoing::Write(intent) = &wanted {
+            assert_eq!(Deadline::at(self.work.request(), intent.start(), self.time()), Deadline::Ahead);
             assert_eq!(self.flag, Gate::Open);
-            let item = &self.work.entries[*place].item;
+            let item = &entry.item;
             let stored = self.bulk.status.as_ref().expect("intent before effect");
             let record = stored.items(item.kind).iter().find(|r| r.id == item.id).expect("it is on record");
-            assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(&*target.uid)));
+            let uid = &*intent.target().uid;
+            assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(uid)));
+            self.work.sent_write(intent);
+        } else {
+            self.work.sent_read(place);
         }
-        let (Wanted::Read(place) | Wanted::Write(place, _)) = wanted;
-        assert!(!self.work.entries[place].progress.in_flight, "two requests about one item");
-        self.work.entries[place].progress.in_flight = true;
-        self.work.reading += usize::from(matches!(wanted, Wanted::Read(_)));
-        self.flight.push(wanted);
+        self.in_flight.push(wanted);
     }
 
     fn answer(&mut self, which: usize, fate: Fate) {
-        if self.flight.is_empty() {
+        if self.in_flight.is_empty() {
             return;
         }
         let failure = match fate {
             Fate::Refused(code) => Failure::Refused { code, message: "no".into(), retry_after: None },
             _ => Failure::NoAnswer("reset".into()),
         };
-        let wanted = self.flight.remove(which % self.flight.len());
+        let wanted = self.in_flight.remove(which % self.in_flight.len());
         let (place, answer) = match wanted {
-            Wanted::Read(place) => {
+            Outgoing::Read(place) => {
                 let object = shown(self.objects[slot(&self.work, place)].as_ref());
                 (place, Answer::Read(if matches!(fate, Fate::Answered) { Ok(object) } else { Err(failure) }))
             }
-            Wanted::Write(place, guard) => {
-                let write = Write { at: place, guard };
+            Outgoing::Write(intent) => {
+                let place = intent.at();
+                let write = Write { at: place, guard: Arc::clone(intent.target()) };
                 let version = write.guard.resource_version.clone();
                 let outcome = match fate {
                     Fate::NotSent => None,
@@ -258,7 +260,7 @@ impl Cluster {
                 (place, outcome.map_or(Answer::NotSent, |outcome| Answer::Written(version, outcome)))
             }
         };
-        apply::take_in(&mut self.work, Ok((place, answer)));
+        self.work.answered(place, answer);
     }
 
     /// A write reaches the API server.
@@ -269,12 +271,12 @@ impl Cluster {
         if object.resource_version != write.guard.resource_version {
             return refused(409);
         }
-        let item = &self.work.entries[write.at].item;
-        let request = Request { made_at: Some(MADE_AT), ..Request::clone(&self.work.request) };
+        let item = &self.work.entries()[write.at].item;
+        let request = Request { creation_version: Some(MADE_AT), ..Request::clone(self.work.request()) };
         let meant = item.uid.is_some() || is_older(&request, &object);
         assert!(meant && may(item, request.created, &object, self.rules), "not to be written to: {object:?}");
         assert!(!self.landed.contains(&object.uid), "written to twice: {object:?}");
-        assert!(!self.work.request.dry_run);
+        assert!(!self.work.request().dry_run);
         self.landed.push(object.uid.clone());
         let left = match item.target {
             TargetStatus::Stopped => {
@@ -292,13 +294,13 @@ impl Cluster {
     }
 
     fn crash(&mut self) {
-        for wanted in std::mem::take(&mut self.flight) {
-            if let Wanted::Write(at, guard) = wanted {
-                self.lost.push(Write { at, guard });
+        for wanted in std::mem::take(&mut self.in_flight) {
+            if let Outgoing::Write(intent) = wanted {
+                self.lost.push(Write { at: intent.at(), guard: Arc::clone(intent.target()) });
             }
         }
         self.relist();
-        self.work = Work::take_up(&self.bulk);
+        self.work = Work::new(&self.bulk, None);
     }
 
     pub(super) fn act(&mut self, action: Action) {
@@ -321,19 +323,19 @@ impl Cluster {
         }
     }
 
-    /// Nothing stands in the way any more.
+    /// Nothing prevents progress any more.
     pub(super) fn finish(&mut self, flag: Gate) {
         self.flag = flag;
         for turn in 0..40 {
             self.pass(true);
-            if self.work.is_over() {
+            if self.work.is_finished() {
                 break;
             }
-            while !self.flight.is_empty() {
+            while !self.in_flight.is_empty() {
                 self.answer(0, Fate::Answered);
             }
             for slot in 0..ITEMS {
-                // Those who run the objects do as they were asked; in the end everything is deleted.
+                // The controllers of the objects do as requested; in the end everything is deleted.
                 match &self.objects[slot] {
                     Some(t) if t.terminating || turn > 20 => self.put(slot, None),
                     Some(t) if t.state == Ok(State::Stopping) && turn > 5 => {
@@ -344,11 +346,11 @@ impl Cluster {
                 while self.see(slot) {}
             }
         }
-        assert!(self.work.is_over(), "no end: {:#?}", self.work);
+        assert!(self.work.is_finished(), "no end: {:#?}", self.work);
         while let Some(write) = self.lost.pop() {
             let _ = self.land(&write);
         }
-        self.tells_the_truth(&self.work.recorded);
+        self.tells_the_truth(self.work.on_api_server());
     }
 
     fn tells_the_truth(&self, status: &BulkUpdateStatus) {
@@ -357,20 +359,20 @@ impl Cluster {
             return;
         }
         let mut accounted = 0;
-        for (at, entry) in self.work.entries.iter().enumerate() {
+        for (at, entry) in self.work.entries().iter().enumerate() {
             let record = self.work.on_record(&entry.item).expect("an entry for each item");
             let uid = record.uid.as_deref();
             let landed = self.landed.iter().any(|t| Some(&**t) == uid);
             accounted += usize::from(landed);
             let stop = record.target_status == TargetStatus::Stopped;
             let gone = self.objects.iter().flatten().all(|t| Some(&*t.uid) != uid);
-            // One that was there when the request was made, and is not touched by it.
+            // An object that existed when the request was made and was not affected.
             let meant = |t: &Target| {
-                let request = &self.work.request;
+                let request = self.work.request();
                 entry.item.uid.is_none() && t.created < request.created.as_second() && Some(&*t.uid) != uid
             };
             let missed = self.objects[slot(&self.work, at)].as_ref().is_some_and(meant);
-            // The object does not always tell whether a stop without an answer was carried out.
+            // The object does not always show whether an unanswered stop was applied.
             let untold =
                 stop && matches!(record.reason, Some(Reason::Gone | Reason::Replaced | Reason::Unreadable));
             let true_to_it = match (record.result, record.reason) {

@@ -1,15 +1,17 @@
-//! Who may be stopped or deleted, and what is said to the others.
+//! Which targets may be stopped or deleted, and the reasons against the others.
 
 use serde_json::{Value, json};
 
 use crate::{
     api::{ItemResult, Kind, OPERATOR, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Hindrance, Look, Rules, plan_item, verdict},
-        fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target},
+        decide::{ItemPlanning, eligible::Ineligible, plan_item, verdict},
+        facts::{Lookup, Obstacle, Rules},
+        fixtures::{ID, MEANT, OTHER, VERBS, ahead, at, cached, eligible, live, request, target, unread},
         request::{Item, Request},
+        work::ItemPlan,
     },
-    target::{Observed, Target},
+    observed::target::{Observed, Target},
 };
 
 const STRICT: Rules = Rules { delete_completed: false };
@@ -24,7 +26,7 @@ fn observed(spec: &Value, status: &Value, metadata: &Value) -> Target {
     Target::from(&serde_json::from_value::<Observed>(object).unwrap())
 }
 
-/// What both verbs are told about such an object.
+/// The reasons against both operations for such an object.
 fn reasons(status: &Value, metadata: &Value, kind: Kind, rules: Rules) -> [Option<Reason>; 2] {
     let owners = [
         json!({}),
@@ -37,7 +39,7 @@ fn reasons(status: &Value, metadata: &Value, kind: Kind, rules: Rules) -> [Optio
         let mut found = owners.iter().map(|spec| {
             let request = request(kind, verb);
             let target = observed(spec, status, metadata);
-            verdict(&request, &request.items[0], Some(&target), rules).err().map(|(reason, _)| reason)
+            verdict(&request, &request.items[0], Some(&target), rules).err().map(|why| why.reason())
         });
         let first = found.next().unwrap();
         assert!(found.all(|other| other == first), "{status}: it depends on whose it is");
@@ -72,7 +74,7 @@ fn the_table_of_states_holds_for_both_kinds_and_whoever_owns_the_object() {
     ] {
         for kind in Kind::ALL {
             assert_eq!(reasons(&status, &json!({}), kind, STRICT), [stop, delete], "{kind:?} {status}");
-            // Only COMPLETED Executions are another matter with --delete-completed.
+            // Only COMPLETED Executions are treated differently with --delete-completed.
             let completed = kind == Kind::Execution && status["state"] == "COMPLETED";
             let delete = if completed { None } else { delete };
             assert_eq!(reasons(&status, &json!({}), kind, LENIENT), [stop, delete], "{kind:?} {status}");
@@ -92,12 +94,12 @@ fn a_wrong_state_says_which_it_is_and_which_the_verb_takes() {
         _ => "only STOPPED, DEAD or UNKNOWN can be deleted",
     };
     for (kind, verb) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|verb| (kind, verb))) {
-        for (state, rules) in State::ALL.into_iter().flat_map(|s| [(s, STRICT), (s, LENIENT)]) {
+        for (state, rules) in State::ALL.iter().copied().flat_map(|s| [(s, STRICT), (s, LENIENT)]) {
             let (request, target) = (request(kind, verb), target(state));
-            if let Err((reason, message)) = verdict(&request, &request.items[0], Some(&target), rules) {
-                assert_eq!(reason, Reason::WrongState);
+            if let Err(why) = verdict(&request, &request.items[0], Some(&target), rules) {
+                assert_eq!(why.reason(), Reason::WrongState);
                 let expected = format!("it is {}; {}", state.word(), takes(kind, verb, rules));
-                assert_eq!(message.as_deref(), Some(&*expected));
+                assert_eq!(why.message(), Some(expected));
             }
         }
     }
@@ -116,7 +118,7 @@ fn of_several_reasons_the_first_is_told() {
     ];
     for verb in VERBS {
         let request = request(Kind::Execution, verb);
-        // One more with each turn, from the last to the first; and each pair.
+        // From the last to the first, adding one each time; and each pair.
         for (first, (reason, spoil)) in in_order.iter().enumerate() {
             let later = &in_order[first + 1..];
             let each_alone = later.iter().map(std::slice::from_ref);
@@ -126,8 +128,8 @@ fn of_several_reasons_the_first_is_told() {
                     spoil(&mut item, &mut target);
                 }
                 spoil(&mut item, &mut target);
-                let found = verdict(&request, &item, Some(&target), STRICT).unwrap_err().0;
-                // Nobody asks whether a stop is pending where an object is to be deleted.
+                let found = verdict(&request, &item, Some(&target), STRICT).unwrap_err().reason();
+                // A pending stop does not matter for a delete.
                 let stop = verb == TargetStatus::Stopped;
                 let expected =
                     if *reason == Reason::StopPending && !stop { Reason::WrongState } else { *reason };
@@ -136,7 +138,7 @@ fn of_several_reasons_the_first_is_told() {
         }
         let mut item = request.items[0].clone();
         item.uid = Some(MEANT.into());
-        assert_eq!(verdict::<Target>(&request, &item, None, STRICT), Err((Reason::NotFound, None)));
+        assert_eq!(verdict::<Target>(&request, &item, None, STRICT), Err(Ineligible::NotFound));
     }
 }
 
@@ -147,56 +149,74 @@ fn what_was_planned_is_not_doubted_any_more_unless_its_object_is_of_a_later_seco
         for (second, expected) in [(-1, None), (0, None), (1, Some(Reason::CreatedLater))] {
             let target = Target { created: at(second).as_second(), ..eligible(verb) };
             let found = verdict(&request, &request.items[0], Some(&target), STRICT);
-            assert_eq!(found.err().map(|(reason, _)| reason), expected, "{second} s");
+            assert_eq!(found.err().map(|why| why.reason()), expected, "{second} s");
         }
-        // Who names the uid means that very object, however young it is.
+        // An item with a uid means that very object, however young.
         let item = Item { uid: Some(MEANT.into()), ..request.items[0].clone() };
         let target = Target { created: at(100).as_second(), ..eligible(verb) };
         assert!(verdict(&request, &item, Some(&target), STRICT).is_ok());
     }
 }
 
-/// What a plan says of an object that was created in the same second, seen first at this version, and looked at so; the BulkUpdate
-/// was created at version 10, or at an unknown one.
+/// What is planned for an item.
+#[derive(Debug, PartialEq, Eq)]
+enum Planned {
+    As(ItemResult, Option<Reason>),
+    Read,
+    Wait(Obstacle),
+}
+
+fn planned(planning: ItemPlanning) -> ItemPlan {
+    match planning {
+        ItemPlanning::Planned(plan) => plan,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The plan for an object created in the same second, first seen at this version. The BulkUpdate was created at
+/// version 10, or at an unknown one.
 fn in_the_same_second(
-    made_at: Option<u64>,
+    creation_version: Option<u64>,
     first_seen: u64,
-    look: fn(Target) -> Look,
-) -> Result<Option<(ItemResult, Option<Reason>)>, Hindrance> {
-    let request = Request { made_at, ..request(Kind::Execution, TargetStatus::Deleted) };
+    lookup: fn(Target) -> Lookup,
+) -> Planned {
+    let request = Request { creation_version, ..request(Kind::Execution, TargetStatus::Deleted) };
     let target = Target { created: at(0).as_second(), first_seen, ..eligible(TargetStatus::Deleted) };
-    let planned = plan_item(&request, &request.items[0], &look(target), STRICT);
-    planned
-        .map(|plan| plan.map(|(entry, _)| (entry.result, entry.reason)))
-        .map_err(|(hindrance, _)| hindrance)
+    match plan_item(&request, &request.items[0], &lookup(target), STRICT) {
+        ItemPlanning::Planned(plan) => Planned::As(plan.record.result, plan.record.reason),
+        ItemPlanning::Read => Planned::Read,
+        ItemPlanning::Wait(why) => Planned::Wait(why),
+    }
 }
 
 #[test]
 fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
     let live = |t| live(Some(t));
     let cached = |t| cached(Some(t));
-    let later = Ok(Some((ItemResult::Refused, Some(Reason::CreatedLater))));
-    let planned = Ok(Some((ItemResult::Planned, None)));
-    for look in [live, cached, ahead] {
+    let later = Planned::As(ItemResult::Refused, Some(Reason::CreatedLater));
+    let planned = Planned::As(ItemResult::Planned, None);
+    let stale = Planned::Wait(Obstacle::StaleCache(Kind::Execution, ID.into()));
+    for lookup in [live, cached, ahead] {
         for first_seen in [1, 8, 9] {
-            assert_eq!(in_the_same_second(Some(10), first_seen, look), planned, "{first_seen}");
+            assert_eq!(in_the_same_second(Some(10), first_seen, lookup), planned, "{first_seen}");
         }
     }
     for first_seen in [11, 100, u64::MAX] {
         assert_eq!(in_the_same_second(Some(10), first_seen, live), later, "{first_seen}");
-        assert_eq!(in_the_same_second(Some(10), first_seen, cached), Ok(None), "it has to be read");
-        assert_eq!(in_the_same_second(Some(10), first_seen, ahead), Err(Hindrance::Behind));
+        assert_eq!(in_the_same_second(Some(10), first_seen, cached), Planned::Read, "it has to be read");
+        assert_eq!(in_the_same_second(Some(10), first_seen, ahead), stale);
     }
-    // Where nobody saw when the request was made, nothing is waited for.
-    for look in [live, ahead] {
-        assert_eq!(in_the_same_second(None, 1, look), later);
+    // Without the version at which the BulkUpdate was created, nothing is waited for.
+    for lookup in [live, ahead] {
+        assert_eq!(in_the_same_second(None, 1, lookup), later);
     }
 }
 
 #[test]
 fn versions_tell_nothing_about_another_second_and_uids_need_none() {
-    for look in [ahead, |t| live(Some(t))] {
-        let mut request = Request { made_at: Some(10), ..request(Kind::Execution, TargetStatus::Deleted) };
+    for lookup in [ahead, |t| live(Some(t))] {
+        let mut request =
+            Request { creation_version: Some(10), ..request(Kind::Execution, TargetStatus::Deleted) };
         let made = |seconds: i64, first_seen| Target {
             created: at(seconds).as_second(),
             first_seen,
@@ -204,7 +224,7 @@ fn versions_tell_nothing_about_another_second_and_uids_need_none() {
         };
         let mut result = |target: Target, uid: Option<&str>| {
             request.items[0].uid = uid.map(Into::into);
-            plan_item(&request, &request.items[0], &look(target), STRICT).unwrap().unwrap().0.reason
+            planned(plan_item(&request, &request.items[0], &lookup(target), STRICT)).record.reason
         };
         assert_eq!(result(made(-1, 11), None), None);
         assert_eq!(result(made(1, 9), None), Some(Reason::CreatedLater));
@@ -217,9 +237,9 @@ fn versions_tell_nothing_about_another_second_and_uids_need_none() {
 fn an_unreadable_object_is_refused_with_what_is_wrong() {
     let request = request(Kind::Execution, TargetStatus::Deleted);
     let target = observed(&json!({}), &json!({"state": "PAUSED"}), &json!({}));
-    let (reason, message) = verdict(&request, &request.items[0], Some(&target), STRICT).unwrap_err();
-    assert_eq!(reason, Reason::Unreadable);
-    assert!(message.unwrap().contains("PAUSED"));
+    let why = verdict(&request, &request.items[0], Some(&target), STRICT).unwrap_err();
+    assert_eq!(why.reason(), Reason::Unreadable);
+    assert!(why.message().unwrap().contains("PAUSED"));
 }
 
 #[test]
@@ -227,17 +247,17 @@ fn an_id_that_cannot_be_a_name_is_not_found_without_a_look() {
     for (id, verb) in ["Abcd", "ab_cd", "-abc", "ab..cd"].into_iter().flat_map(|id| VERBS.map(|v| (id, v))) {
         let mut request = request(Kind::Execution, verb);
         request.items[0].id = id.into();
-        for look in [cached(None), live(None), Look::Failed("down".into())] {
-            let (entry, target) =
-                plan_item(&request, &request.items[0], &look, STRICT).unwrap().expect("no read is needed");
-            assert_eq!((entry.result, entry.reason), (ItemResult::Refused, Some(Reason::NotFound)));
-            assert!(entry.message.is_some() && target.is_none(), "{id}");
+        for lookup in [cached(None), live(None), Lookup::Failed(unread("down"))] {
+            let ItemPlan { record, based_on } =
+                planned(plan_item(&request, &request.items[0], &lookup, STRICT));
+            assert_eq!((record.result, record.reason), (ItemResult::Refused, Some(Reason::NotFound)));
+            assert!(record.message.is_some() && based_on.is_none(), "{id}");
         }
     }
 }
 
 fn every_object() -> impl Iterator<Item = Option<Target>> {
-    let states = State::ALL.into_iter().map(target);
+    let states = State::ALL.iter().copied().map(target);
     let odd: [fn(&mut Target); 4] = [
         |t| t.state = Err("?".into()),
         |t| t.terminating = true,
@@ -254,21 +274,21 @@ fn every_object() -> impl Iterator<Item = Option<Target>> {
 
 #[test]
 fn a_cached_look_plans_what_a_live_one_plans_and_refuses_nothing() {
-    let plan = |request: &Request, look: Look| plan_item(request, &request.items[0], &look, STRICT).unwrap();
+    let plan = |request: &Request, lookup: Lookup| plan_item(request, &request.items[0], &lookup, STRICT);
     for (object, verb) in every_object().flat_map(|object| VERBS.map(|verb| (object.clone(), verb))) {
         let mut request = request(Kind::Execution, verb);
-        for (dry_run, planned) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
+        for (dry_run, expected) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
             request.dry_run = dry_run;
-            let (read, rests_on) = plan(&request, live(object.clone())).expect("a live look suffices");
-            assert_eq!(rests_on.as_deref(), object.as_ref());
+            let ItemPlan { record: read, based_on } = planned(plan(&request, live(object.clone())));
+            assert_eq!(based_on.as_deref(), object.as_ref());
             assert_eq!(read.uid.as_deref(), object.as_ref().map(|t| &*t.uid));
             assert_eq!(read.observed_state, object.as_ref().and_then(|t| t.state.clone().ok()));
             let known = plan(&request, cached(object.clone()));
             if read.result == ItemResult::Refused {
-                assert!(known.is_none() && read.reason.is_some(), "{object:?}");
+                assert!(known == ItemPlanning::Read && read.reason.is_some(), "{object:?}");
             } else {
-                assert_eq!((read.result, read.reason, &read.message), (planned, None, &None));
-                assert_eq!(known, Some((read, rests_on)));
+                assert_eq!((read.result, read.reason, &read.message), (expected, None, &None));
+                assert_eq!(known, ItemPlanning::Planned(ItemPlan { record: read, based_on }));
             }
         }
     }

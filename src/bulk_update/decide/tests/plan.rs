@@ -1,4 +1,4 @@
-//! What becomes of a request as a whole.
+//! How a request as a whole is planned.
 
 use std::time::Duration;
 
@@ -6,24 +6,29 @@ use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
-    admission::Admission,
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Deadline, Gate, Gates, Hindrance, Look, Plan, Rejection, Rules, Start, plan},
-        fixtures::{at, bulk, cached, eligible, live, spec, target},
-        request::Request,
+        decide::{Planning, plan},
+        facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rejection, Rules},
+        fixtures::{self, at, bulk, cached, eligible, live, spec, target, unread},
+        request::{Request, Start},
     },
-    clock::Now,
+    client::clock::Now,
+    observed::admission::{Admission, NotInForce, Part},
 };
 
-const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open, invalid: false };
+const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open };
 
-fn off(why: &str) -> Gate {
-    Gate::Closed(why.into())
+fn off() -> Gate {
+    Gate::Closed(fixtures::off())
+}
+
+fn invalid() -> Gate {
+    Gate::Closed(Rejection::InvalidFlag("the flag".into(), "typo".into()))
 }
 
 fn down() -> Gate {
-    Gate::Unknown("503".into())
+    Gate::Unknown(unread("503"))
 }
 
 /// Two Executions and a Deployment.
@@ -38,107 +43,113 @@ fn request(more: &Value) -> Request {
     Request::from(&bulk(&spec))
 }
 
-fn looks(request: &Request, look: fn(Option<crate::target::Target>) -> Look) -> Vec<Look> {
-    request.items.iter().map(|item| look(Some(eligible(item.target)))).collect()
+fn lookups(request: &Request, lookup: fn(Option<crate::observed::target::Target>) -> Lookup) -> Vec<Lookup> {
+    request.items.iter().map(|item| lookup(Some(eligible(item.target)))).collect()
 }
 
-fn made(request: &Request, looks: &[Look], gates: &Gates, seconds: i64) -> Plan {
-    plan(request, looks, &Admission::NotRequired, gates, at(seconds).into(), Rules::default())
+fn made(request: &Request, lookups: &[Lookup], gates: &Gates, seconds: i64) -> Planning {
+    plan(request, &seen(lookups, Admission::NotRequired, gates), at(seconds).into(), Rules::default())
+}
+
+fn seen(lookups: &[Lookup], admission: Admission, gates: &Gates) -> Observation {
+    Observation { admission, gates: gates.clone(), lookups: lookups.to_vec(), not_listed: None }
 }
 
 #[test]
 fn a_request_is_planned_item_by_item_in_its_order() {
     for (dry_run, result) in [(false, ItemResult::Planned), (true, ItemResult::Eligible)] {
         let request = request(&json!({"dryRun": dry_run}));
-        let mut looks = looks(&request, cached);
-        looks[1] = live(Some(target(State::Running)));
-        let Plan::Planned(entries) = made(&request, &looks, &OPEN, 1) else { panic!("not planned") };
-        let told: Vec<_> =
-            entries.iter().map(|(e, _)| (&*e.id, e.target_status, e.result, e.reason)).collect();
+        let mut lookups = lookups(&request, cached);
+        lookups[1] = live(Some(target(State::Running)));
+        let Planning::Planned(entries) = made(&request, &lookups, &OPEN, 1) else { panic!("not planned") };
+        let reported: Vec<_> = entries
+            .iter()
+            .map(|plan| &plan.record)
+            .map(|e| (&*e.id, e.target_status, e.result, e.reason))
+            .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 ("exec-1", TargetStatus::Stopped, result, None),
                 ("exec-2", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState)),
                 ("exec-1", TargetStatus::Stopped, result, None),
             ]
         );
-        assert!(entries.iter().all(|(_, rests_on)| rests_on.is_some()));
+        assert!(entries.iter().all(|plan| plan.based_on.is_some()));
     }
 }
 
 #[test]
 fn what_the_cache_would_refuse_is_read_before_anything_waits() {
     let request = request(&json!({}));
-    let mut looks = looks(&request, cached);
-    looks[0] = cached(None);
-    looks[2] = cached(Some(target(State::Dead)));
-    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![0, 2]));
-    looks[0] = Look::Failed("down".into());
-    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Read(vec![2]));
-    looks[2] = live(None);
-    assert_eq!(made(&request, &looks, &OPEN, 1), Plan::Wait(Hindrance::Waiting, "down".into()));
+    let mut lookups = lookups(&request, cached);
+    lookups[0] = cached(None);
+    lookups[2] = cached(Some(target(State::Dead)));
+    assert_eq!(made(&request, &lookups, &OPEN, 1), Planning::Read(vec![0, 2]));
+    lookups[0] = Lookup::Failed(unread("down"));
+    assert_eq!(made(&request, &lookups, &OPEN, 1), Planning::Read(vec![2]));
+    lookups[2] = live(None);
+    assert_eq!(made(&request, &lookups, &OPEN, 1), Planning::Wait(unread("down")));
 }
 
 #[test]
 fn lateness_comes_before_the_flag_and_the_flag_before_the_objects() {
     let request = request(&json!({"startingDeadlineSeconds": 60}));
-    let (unread, failed) =
-        (looks(&request, |_| Look::Cached(None)), looks(&request, |_| Look::Failed("x".into())));
-    let gates = |executions: Gate, deployments: Gate, invalid| Gates { executions, deployments, invalid };
-    for looks in [&unread, &failed] {
-        for gates in [&OPEN, &gates(down(), down(), false), &gates(off("a"), off("a"), true)] {
-            let found = made(&request, looks, gates, 61);
-            assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{found:?}");
+    let (cached, failed) =
+        (lookups(&request, |_| Lookup::Cached(None)), lookups(&request, |_| Lookup::Failed(unread("x"))));
+    let gates = |executions: Gate, deployments: Gate| Gates { executions, deployments };
+    for lookups in [&cached, &failed] {
+        for gates in [&OPEN, &gates(down(), down()), &gates(invalid(), invalid())] {
+            let found = made(&request, lookups, gates, 61);
+            assert!(matches!(found, Planning::Reject(Rejection::TooLate { .. })), "{found:?}");
         }
-        let found = made(&request, looks, &gates(down(), down(), false), 60);
-        assert_eq!(found, Plan::Wait(Hindrance::FlagUnreadable, "503".into()));
-        for closed in [
-            gates(off("no"), off("no"), false),
-            gates(off("no"), Gate::Open, false),
-            gates(Gate::Open, off("no"), false),
-        ] {
-            let found = made(&request, looks, &closed, 60);
-            assert_eq!(found, Plan::Reject(Rejection::BulkUpdatesDisabled, "no".into()));
+        let found = made(&request, lookups, &gates(down(), down()), 60);
+        assert_eq!(found, Planning::Wait(unread("503")));
+        for closed in [gates(off(), off()), gates(off(), Gate::Open), gates(Gate::Open, off())] {
+            let found = made(&request, lookups, &closed, 60);
+            assert_eq!(found, Planning::Reject(fixtures::off()));
         }
-        let found = made(&request, looks, &gates(off("typo"), off("typo"), true), 60);
-        assert_eq!(found, Plan::Reject(Rejection::MetaInvalid, "typo".into()));
+        let found = made(&request, lookups, &gates(invalid(), invalid()), 60);
+        assert!(matches!(found, Planning::Reject(Rejection::InvalidFlag { .. })), "{found:?}");
     }
 }
 
 #[test]
 fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_nothing_is_planned() {
     let request = request(&json!({}));
-    let looks = looks(&request, live);
-    let planned = |admission| plan(&request, &looks, &admission, &OPEN, at(1).into(), Rules::default());
-    let missing = Admission::Missing("it is gone".into());
-    assert_eq!(planned(missing.clone()), Plan::Wait(Hindrance::Waiting, "it is gone".into()));
-    // By the second: what was made in the tenth after the policy may have been made before it was in force everywhere.
+    let lookups = lookups(&request, live);
+    let planned =
+        |admission| plan(&request, &seen(&lookups, admission, &OPEN), at(1).into(), Rules::default());
+    let gone = NotInForce::Missing(Part::Policy);
+    let missing = Admission::Missing(gone.clone());
+    assert_eq!(planned(missing.clone()), Planning::Wait(Obstacle::Admission(gone)));
+    // In whole seconds: an object of the tenth second after the policy may have been created before it was in force
+    // everywhere.
     for seconds in [-10, -9, 0, 5] {
         let found = planned(Admission::Since(at(seconds)));
-        assert!(matches!(found, Plan::Reject(Rejection::NotAuthorized, _)), "{seconds}: {found:?}");
+        assert!(matches!(found, Planning::Reject(Rejection::NotAuthorized)), "{seconds}: {found:?}");
     }
-    assert!(matches!(planned(Admission::Since(at(-11))), Plan::Planned(_)));
-    // Whatever the flag says: who may not ask is told nothing.
-    let closed = Gates { executions: off("no"), deployments: off("no"), invalid: false };
-    let found = plan(&request, &looks, &missing, &closed, at(1).into(), Rules::default());
-    assert!(matches!(found, Plan::Wait(Hindrance::Waiting, _)), "{found:?}");
+    assert!(matches!(planned(Admission::Since(at(-11))), Planning::Planned(_)));
+    // Whatever the flag says: an unchecked author learns nothing about it.
+    let closed = Gates { executions: off(), deployments: off() };
+    let found = plan(&request, &seen(&lookups, missing.clone(), &closed), at(1).into(), Rules::default());
+    assert!(matches!(found, Planning::Wait(Obstacle::Admission(_))), "{found:?}");
     // It is too late all the same.
-    let found = plan(&request, &looks, &missing, &OPEN, at(3601).into(), Rules::default());
-    assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{found:?}");
+    let found = plan(&request, &seen(&lookups, missing, &OPEN), at(3601).into(), Rules::default());
+    assert!(matches!(found, Planning::Reject(Rejection::TooLate { .. })), "{found:?}");
 }
 
 #[test]
 fn the_flag_of_a_kind_that_is_not_named_does_not_matter() {
     for kind in Kind::ALL {
         let request = Request::from(&bulk(&spec(kind, TargetStatus::Stopped)));
-        for other in [off("no"), down()] {
+        for other in [off(), down()] {
             let gates = match kind {
                 Kind::Execution => Gates { deployments: other, ..OPEN },
                 Kind::Deployment => Gates { executions: other, ..OPEN },
             };
-            let found = made(&request, &looks(&request, cached), &gates, 1);
-            assert!(matches!(found, Plan::Planned(_)), "{found:?}");
+            let found = made(&request, &lookups(&request, cached), &gates, 1);
+            assert!(matches!(found, Planning::Planned(_)), "{found:?}");
         }
     }
 }
@@ -155,10 +166,10 @@ fn the_time_to_begin_ends_with_its_last_second() {
         (json!({"notAfter": at(-1).to_string()}), -1),
     ] {
         let request = request(&more);
-        let looks = looks(&request, cached);
-        assert!(matches!(made(&request, &looks, &OPEN, last), Plan::Planned(_)), "{more}");
-        let found = made(&request, &looks, &OPEN, last + 1);
-        assert!(matches!(found, Plan::Reject(Rejection::DeadlineExceeded, _)), "{more}: {found:?}");
+        let lookups = lookups(&request, cached);
+        assert!(matches!(made(&request, &lookups, &OPEN, last), Planning::Planned(_)), "{more}");
+        let found = made(&request, &lookups, &OPEN, last + 1);
+        assert!(matches!(found, Planning::Reject(Rejection::TooLate { .. })), "{more}: {found:?}");
     }
 }
 
@@ -166,8 +177,8 @@ fn the_time_to_begin_ends_with_its_last_second() {
 fn a_rejection_for_lateness_says_which_deadline_it_was() {
     let not_after = request(&json!({"notAfter": at(1).to_string(), "startingDeadlineSeconds": 1}));
     for (request, word) in [(not_after, "notAfter"), (request(&json!({})), "startingDeadlineSeconds")] {
-        let Plan::Reject(_, message) = made(&request, &[], &OPEN, 4000) else { panic!("not rejected") };
-        assert!(message.starts_with(word), "{message}");
+        let Planning::Reject(why) = made(&request, &[], &OPEN, 4000) else { panic!("not rejected") };
+        assert!(why.to_string().contains(word), "{why}");
     }
 }
 
@@ -199,11 +210,11 @@ fn not_after_goes_by_the_latest_that_it_may_be_and_all_else_by_the_earliest() {
     let request = request(&json!({
         "startingDeadlineSeconds": 20, "activeDeadlineSeconds": 20, "notAfter": at(40).to_string()
     }));
-    let looks = looks(&request, cached);
-    let planned = |now| plan(&request, &looks, &Admission::NotRequired, &OPEN, now, Rules::default());
-    assert!(matches!(planned(between(20, 30)), Plan::Planned(_)));
+    let lookups = lookups(&request, cached);
+    let planned = |now| plan(&request, &seen(&lookups, Admission::NotRequired, &OPEN), now, Rules::default());
+    assert!(matches!(planned(between(20, 30)), Planning::Planned(_)));
     for late in [between(21, 30), between(15, 41)] {
-        assert!(matches!(planned(late), Plan::Reject(Rejection::DeadlineExceeded, _)), "{late:?}");
+        assert!(matches!(planned(late), Planning::Reject(Rejection::TooLate { .. })), "{late:?}");
     }
     let start = at(0).into();
     assert_eq!(Deadline::at(&request, start, between(21, 40)), Deadline::Ahead);
@@ -224,7 +235,7 @@ fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_
     for (millis, expected) in [(0, Deadline::Ahead), (999, Deadline::Ahead), (1000, Deadline::Active)] {
         assert_eq!(Deadline::at(&request, here, now(millis)), expected, "{millis}");
     }
-    // Whatever the clock is set to in the meantime.
+    // Whatever the wall clock is set to meanwhile.
     let set_forward = Now { instant: ms(100_500), ..at(9).into() };
     assert_eq!(Deadline::at(&request, here, set_forward), Deadline::Ahead);
     for (millis, expected) in [(1100, Deadline::Ahead), (2099, Deadline::Ahead), (2100, Deadline::Active)] {
@@ -235,14 +246,15 @@ fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_
 #[test]
 fn that_the_clocks_differ_is_told_where_it_has_decided() {
     let behind = |seconds| Now { own: at(seconds - 90), ..at(seconds).into() };
-    let told = "by the API server's clock, which is 90 s ahead of the operator's";
+    let expected = "by the API server's clock, which is 90 s ahead of the operator's";
     for more in [json!({"startingDeadlineSeconds": 20}), json!({"notAfter": at(20).to_string()})] {
         let request = request(&more);
-        let message = |now| match plan(&request, &[], &Admission::NotRequired, &OPEN, now, Rules::default()) {
-            Plan::Reject(_, message) => message,
-            other => panic!("{other:?}"),
-        };
-        assert!(message(behind(30)).contains(told), "{}", message(behind(30)));
+        let message =
+            |now| match plan(&request, &seen(&[], Admission::NotRequired, &OPEN), now, Rules::default()) {
+                Planning::Reject(why) => why.to_string(),
+                other => panic!("{other:?}"),
+            };
+        assert!(message(behind(30)).contains(expected), "{}", message(behind(30)));
         for now in [behind(200), at(30).into()] {
             assert!(!message(now).contains("clock"), "{}", message(now));
         }
@@ -257,15 +269,8 @@ fn that_the_clocks_differ_is_told_where_it_has_decided() {
     ] {
         assert_eq!(
             deadline.remark(&request, start, behind(30)).as_deref(),
-            remarks.then_some(told),
+            remarks.then_some(expected),
             "{deadline:?}"
         );
-    }
-}
-
-#[test]
-fn rejections_have_the_reasons_of_the_conditions() {
-    for why in [Rejection::BulkUpdatesDisabled, Rejection::MetaInvalid, Rejection::DeadlineExceeded] {
-        assert_eq!(why.reason(), format!("{why:?}"));
     }
 }

@@ -1,17 +1,24 @@
-//! What becomes of a planned item.
+//! The next step of a planned item.
 
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
     bulk_update::{
-        decide::{Deadline, Gate, Gates, Look, Rules, Step, carry_on, steps},
-        fixtures::{MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, request, target},
+        decide::{Step, Terms, next_step, steps},
+        facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rules},
+        fixtures::{
+            MEANT, OTHER, OWN, VERBS, at, cached, eligible, entry, live, off, request, target, unread,
+        },
         request::Request,
-        work::{Entry, Open},
+        work::{Entry, ItemPlan, UnresolvedWrite},
     },
-    target::Target,
+    observed::{admission::Admission, target::Target},
 };
 
-/// All that a decision rests on.
+fn terms(request: &Request, deadline: Deadline) -> Terms<'_> {
+    Terms { request, deadline, rules: Rules::default() }
+}
+
+/// Everything that a decision is based on.
 struct Case {
     request: Request,
     entry: Entry,
@@ -21,7 +28,7 @@ struct Case {
 }
 
 impl Case {
-    /// Nothing stands in the way.
+    /// Nothing prevents the write.
     fn new(verb: TargetStatus) -> Self {
         let request = request(Kind::Execution, verb);
         let entry = entry(&request.items[0], ItemResult::Planned);
@@ -34,7 +41,7 @@ impl Case {
         case
     }
 
-    /// The object that was planned, as it is now.
+    /// The object that was planned, in its present state.
     fn meant(&mut self) -> &mut Target {
         let verb = self.entry.item.target;
         let object = self.object.get_or_insert_with(|| eligible(verb));
@@ -47,8 +54,8 @@ impl Case {
         self.object = Some(Target { uid: OTHER.into(), created: at(seconds).as_second(), ..other });
     }
 
-    fn on(&self, look: &Look) -> Step {
-        carry_on(&self.request, &self.entry, look, &self.gate, self.deadline, Rules::default())
+    fn on(&self, lookup: &Lookup) -> Step {
+        next_step(terms(&self.request, self.deadline), &self.entry, lookup, &self.gate)
     }
 
     fn live(&self) -> Step {
@@ -60,10 +67,10 @@ impl Case {
     }
 }
 
-/// What an item has become.
+/// The item's new result and reason.
 fn became(step: &Step) -> (ItemResult, Option<Reason>) {
     match step {
-        Step::Become(record, _) => (record.result, record.reason),
+        Step::Become(ItemPlan { record, .. }) => (record.result, record.reason),
         other => panic!("{other:?}"),
     }
 }
@@ -76,7 +83,7 @@ const BOTH_BEFORE: Row =
 /// Created in the same second as the BulkUpdate, which was created at version 10.
 fn of_the_same_second(case: &mut Case, first_seen: u64) {
     case.other(0);
-    case.request.made_at = Some(10);
+    case.request.creation_version = Some(10);
     case.object.as_mut().unwrap().first_seen = first_seen;
 }
 
@@ -93,19 +100,19 @@ const ENDS: [Row; 8] = {
     [
         (
             "off, open",
-            |c| (c.gate, c.entry.progress.open) = (Gate::Closed("off".into()), Open::Unknown),
+            |c| (c.gate, c.entry.progress.unresolved) = (Gate::Closed(off()), UnresolvedWrite::Unknown),
             Failed,
             Some(OutcomeUnknown),
         ),
         (
             "active, open",
-            |c| (c.deadline, c.entry.progress.open) = (Deadline::Active, Open::Unknown),
+            |c| (c.deadline, c.entry.progress.unresolved) = (Deadline::Active, UnresolvedWrite::Unknown),
             Failed,
             Some(OutcomeUnknown),
         ),
         (
             "late, open",
-            |c| (c.deadline, c.entry.progress.open) = (Deadline::NotAfter, Open::Unknown),
+            |c| (c.deadline, c.entry.progress.unresolved) = (Deadline::NotAfter, UnresolvedWrite::Unknown),
             Failed,
             Some(OutcomeUnknown),
         ),
@@ -113,12 +120,12 @@ const ENDS: [Row; 8] = {
             "refused, open",
             |c| {
                 c.entry.progress.failed.refused = Some((WriteFailed, "422".into()));
-                c.entry.progress.open = Open::Unknown;
+                c.entry.progress.unresolved = UnresolvedWrite::Unknown;
             },
             Failed,
             Some(OutcomeUnknown),
         ),
-        ("off", |c| c.gate = Gate::Closed("off".into()), Failed, Some(BulkUpdatesDisabled)),
+        ("off", |c| c.gate = Gate::Closed(off()), Failed, Some(BulkUpdatesDisabled)),
         ("active", |c| c.deadline = Deadline::Active, Failed, Some(DeadlineExceeded)),
         ("late", |c| c.deadline = Deadline::NotAfter, Failed, Some(DeadlineExceeded)),
         (
@@ -201,7 +208,7 @@ fn no_row_that_speaks_against_the_object_rests_on_the_cache() {
             let (cached, live) = (case.cached(), case.live());
             let by_object = !ENDS.iter().any(|row| row.0 == name);
             match (by_object, reason) {
-                // It can't be taken back, so that an old look at it is as good; a write with an open end is looked up.
+                // It is final, so a stale cache is as good; a write with an unknown outcome needs a live read.
                 _ if name == "own stop" => assert_eq!(cached, live),
                 (true, _) | (_, Some(Reason::OutcomeUnknown)) => assert_eq!(cached, Step::Read, "{name}"),
                 _ => assert_eq!(cached, live, "{name}"),
@@ -221,11 +228,11 @@ fn what_is_as_it_was_planned_is_written_to_as_it_was_seen() {
 
 #[test]
 fn what_is_accepted_says_how_far_it_is() {
-    for state in State::ALL {
+    for &state in State::ALL {
         let case = Case::with(TargetStatus::Stopped, |case| {
             case.object = Some(Target { stop_asked: true, stop_request: Some(OWN.into()), ..target(state) });
         });
-        let Step::Become(record, None) = case.live() else { panic!("{state:?}") };
+        let Step::Become(ItemPlan { record, based_on: None }) = case.live() else { panic!("{state:?}") };
         let settled = matches!(state, State::Stopped | State::Completed | State::Dead);
         let expected = if settled { ItemResult::Settled } else { ItemResult::Scheduled };
         assert_eq!((record.result, record.reason), (expected, None), "{state:?}");
@@ -242,7 +249,7 @@ fn the_stop_of_another_bulk_update_is_none_of_its_own() {
             Target { stop_asked: true, stop_request: Some("another".into()), ..target(State::Pending) };
     });
     assert_eq!(became(&case.live()), (ItemResult::Failed, Some(Reason::StopPending)));
-    // A new stop may be asked for once the object runs again.
+    // Once the object runs again, a new stop may be requested.
     let case = Case::with(TargetStatus::Stopped, |c| c.meant().stop_request = Some("another".into()));
     assert!(matches!(case.live(), Step::Write(_)));
 }
@@ -251,13 +258,15 @@ fn the_stop_of_another_bulk_update_is_none_of_its_own() {
 fn a_plan_on_an_older_object_is_corrected_only_where_the_name_was_meant() {
     for verb in VERBS {
         let mut case = Case::with(verb, |case| case.other(-1));
-        let Step::Become(record, Some(rests_on)) = case.live() else { panic!("not corrected") };
+        let Step::Become(ItemPlan { record, based_on: Some(based_on) }) = case.live() else {
+            panic!("not corrected")
+        };
         assert_eq!((record.result, record.uid.as_deref()), (ItemResult::Planned, Some(OTHER)));
-        assert_eq!(Some(&*rests_on), case.object.as_ref());
-        // The new one is decided on like any other.
+        assert_eq!(Some(&*based_on), case.object.as_ref());
+        // The other object is judged like any other.
         case.object.as_mut().unwrap().state = Ok(State::Stopping);
         assert_eq!(became(&case.live()), (ItemResult::Refused, Some(Reason::WrongState)));
-        // The same second is not an earlier one: it may have been made after the BulkUpdate.
+        // Not for one of the same second: it may have been created after the BulkUpdate.
         let not_corrected = match verb {
             TargetStatus::Stopped => (ItemResult::Failed, Some(Reason::Replaced)),
             TargetStatus::Deleted => (ItemResult::Settled, Some(Reason::Gone)),
@@ -277,7 +286,7 @@ fn what_a_watch_has_seen_deleted_may_not_be_what_was_meant() {
         case.other(-1);
         assert_eq!(case.cached(), Step::Read);
     }
-    // The same where it is only being deleted.
+    // The same if it is only terminating.
     let case = Case::with(TargetStatus::Deleted, |case| case.meant().terminating = true);
     assert_eq!(case.cached(), Step::Read);
     assert_eq!(became(&case.live()), (ItemResult::Scheduled, None));
@@ -288,15 +297,18 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
     for (verb, (name, end, _, plain)) in
         VERBS.into_iter().flat_map(|v| ENDS[4..].iter().map(move |e| (v, *e)))
     {
-        for (open, unknown) in
-            [(Open::No, false), (Open::Guard(10), true), (Open::Guard(9), false), (Open::Unknown, true)]
-        {
+        for (open, unknown) in [
+            (UnresolvedWrite::None, false),
+            (UnresolvedWrite::Guarded(10), true),
+            (UnresolvedWrite::Guarded(9), false),
+            (UnresolvedWrite::Unknown, true),
+        ] {
             let mut case = Case::with(verb, end);
-            case.entry.progress.open = open;
+            case.entry.progress.unresolved = open;
             let expected = if unknown { Some(Reason::OutcomeUnknown) } else { plain };
             let found = case.live();
             assert_eq!(became(&found), (ItemResult::Failed, expected), "{name}, {open:?}");
-            let Step::Become(record, None) = found else { panic!("a new plan") };
+            let Step::Become(ItemPlan { record, based_on: None }) = found else { panic!("a new plan") };
             assert!(record.message.is_some_and(|message| !message.is_empty()), "{name} says nothing");
             let expected = if unknown { Step::Read } else { case.live() };
             assert_eq!(case.cached(), expected, "{name}, {open:?}");
@@ -308,12 +320,12 @@ fn only_an_open_write_that_may_still_take_hold_makes_the_outcome_unknown() {
 fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
     for (end, words) in [
         (rows(TargetStatus::Stopped).iter().find(|row| row.0 == "unreadable").unwrap().1, "?"),
-        (ENDS[4].1, "off"),
+        (ENDS[4].1, "bulk updates of executions are disabled in ConfigMap ai-api-system/ai-api-meta"),
         (ENDS[5].1, "activeDeadlineSeconds had passed"),
         (ENDS[6].1, "notAfter had passed"),
         (ENDS[7].1, "403"),
     ] {
-        let Step::Become(record, _) = Case::with(TargetStatus::Stopped, end).live() else {
+        let Step::Become(ItemPlan { record, .. }) = Case::with(TargetStatus::Stopped, end).live() else {
             panic!("{words}")
         };
         assert_eq!(record.message.as_deref(), Some(words));
@@ -322,14 +334,14 @@ fn the_words_of_the_object_the_flag_and_the_server_are_passed_on() {
 
 #[test]
 fn an_open_write_is_looked_up_while_there_is_time() {
-    let failed = Look::Failed("503".into());
+    let failed = Lookup::Failed(unread("503"));
     for (verb, (name, end, ..)) in VERBS.into_iter().flat_map(|v| ENDS[..4].iter().map(move |e| (v, *e))) {
-        for open in [Open::Unknown, Open::Guard(10), Open::Guard(9)] {
+        for open in [UnresolvedWrite::Unknown, UnresolvedWrite::Guarded(10), UnresolvedWrite::Guarded(9)] {
             let mut case = Case::with(verb, end);
-            case.entry.progress.open = open;
+            case.entry.progress.unresolved = open;
             let found = case.on(&failed);
             if case.deadline == Deadline::Ahead {
-                assert_eq!(found, Step::Hold(Some("503".into())), "{name}");
+                assert_eq!(found, Step::Hold(Some(unread("503"))), "{name}");
             } else {
                 assert_eq!(became(&found), (ItemResult::Failed, Some(Reason::OutcomeUnknown)), "{name}");
             }
@@ -340,21 +352,23 @@ fn an_open_write_is_looked_up_while_there_is_time() {
 #[test]
 fn what_was_refused_has_failed_only_if_the_object_says_so() {
     let refused = |c: &mut Case| c.entry.progress.failed.refused = Some((Reason::WriteFailed, "422".into()));
-    let off = |c: &mut Case| c.gate = Gate::Closed("off".into());
+    let off = |c: &mut Case| c.gate = Gate::Closed(off());
     for (reason, end) in [(Reason::WriteFailed, refused as fn(&mut Case)), (Reason::BulkUpdatesDisabled, off)]
     {
-        let mut case = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
+        let mut case =
+            Case::with(TargetStatus::Deleted, |c| c.entry.progress.unresolved = UnresolvedWrite::Rejected);
         end(&mut case);
         assert_eq!(case.cached(), Step::Read);
-        assert_eq!(case.on(&Look::Failed("503".into())), Step::Hold(Some("503".into())));
+        assert_eq!(case.on(&Lookup::Failed(unread("503"))), Step::Hold(Some(unread("503"))));
         assert_eq!(became(&case.live()), (ItemResult::Failed, Some(reason)));
         assert_eq!(became(&case.on(&live(None))), (ItemResult::Settled, Some(Reason::Gone)));
         case.deadline = Deadline::NotAfter;
-        assert_eq!(became(&case.on(&Look::Failed("503".into()))).0, ItemResult::Failed);
+        assert_eq!(became(&case.on(&Lookup::Failed(unread("503")))).0, ItemResult::Failed);
     }
-    let mut forbidden = Case::with(TargetStatus::Deleted, |c| c.entry.progress.open = Open::Refused);
+    let mut forbidden =
+        Case::with(TargetStatus::Deleted, |c| c.entry.progress.unresolved = UnresolvedWrite::Rejected);
     forbidden.entry.progress.failed.refused = Some((Reason::Forbidden, "403".into()));
-    let unread = Look::Failed("403".into());
+    let unread = Lookup::Failed(unread("403"));
     assert_eq!(became(&forbidden.on(&unread)), (ItemResult::Failed, Some(Reason::Forbidden)));
 }
 
@@ -363,7 +377,7 @@ fn what_must_be_read_is_read_whatever_the_cache_says() {
     for (verb, change) in VERBS.into_iter().flat_map(|v| rows(v).into_iter().map(move |row| (v, row.1))) {
         let case = Case::with(verb, |case| {
             change(case);
-            case.entry.progress.must_look = true;
+            case.entry.progress.must_read = true;
         });
         assert_eq!(case.cached(), Step::Read);
     }
@@ -372,17 +386,17 @@ fn what_must_be_read_is_read_whatever_the_cache_says() {
 #[test]
 fn nothing_is_written_while_the_flag_or_the_object_cannot_be_read() {
     for verb in VERBS {
-        let case = Case::with(verb, |case| case.gate = Gate::Unknown("503".into()));
-        assert_eq!(case.live(), Step::Hold(Some("503".into())));
-        assert_eq!(case.cached(), Step::Hold(Some("503".into())));
+        let case = Case::with(verb, |case| case.gate = Gate::Unknown(unread("503")));
+        assert_eq!(case.live(), Step::Hold(Some(unread("503"))));
+        assert_eq!(case.cached(), Step::Hold(Some(unread("503"))));
         let case = Case::new(verb);
-        assert_eq!(case.on(&Look::Failed("reset".into())), Step::Hold(Some("reset".into())));
+        assert_eq!(case.on(&Lookup::Failed(unread("reset"))), Step::Hold(Some(unread("reset"))));
         // A deadline does not wait for either.
         for (deadline, gate) in
-            [(Deadline::Active, Gate::Open), (Deadline::NotAfter, Gate::Unknown("503".into()))]
+            [(Deadline::Active, Gate::Open), (Deadline::NotAfter, Gate::Unknown(unread("503")))]
         {
             let case = Case::with(verb, |case| (case.deadline, case.gate) = (deadline, gate));
-            let found = became(&case.on(&Look::Failed("reset".into())));
+            let found = became(&case.on(&Lookup::Failed(unread("reset"))));
             assert_eq!(found, (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
         }
     }
@@ -401,7 +415,7 @@ fn an_object_without_a_uid_counts_neither_as_the_one_that_was_meant_nor_as_anoth
                 without(case);
             });
             assert_eq!(case.cached(), Step::Read);
-            assert!(matches!(case.live(), Step::Hold(Some(why)) if why.contains("has no uid")), "{result:?}");
+            assert!(matches!(case.live(), Step::Hold(Some(Obstacle::NoUid(..)))), "{result:?}");
         }
         let case = Case::with(verb, |case| (case.deadline, ()) = (Deadline::Active, without(case)));
         assert_eq!(became(&case.live()), (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
@@ -428,18 +442,19 @@ fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
         entry.item.kind = kind;
         entry
     });
-    let look =
+    let lookup =
         |version: &str| live(Some(Target { resource_version: version.into(), ..target(State::Running) }));
     let steps = |executions: Gate, deployments: Gate| {
-        let gates = Gates { executions, deployments, invalid: false };
-        let looks = [look("11"), look("12")];
-        steps(&request, &entries, &looks, &gates, Deadline::Ahead, Rules::default())
+        let gates = Gates { executions, deployments };
+        let lookups = vec![lookup("11"), lookup("12")];
+        let seen = Observation { admission: Admission::NotRequired, gates, lookups, not_listed: None };
+        steps(&entries, &seen, terms(&request, Deadline::Ahead))
     };
     let version = |step: &Step| match step {
         Step::Write(target) => Some(target.resource_version.to_string()),
         _ => None,
     };
-    let off = || Gate::Closed("off".into());
+    let off = || Gate::Closed(crate::bulk_update::fixtures::off());
     for (executions, deployments, expected) in [
         (Gate::Open, Gate::Open, [Some("11"), Some("12")]),
         (off(), Gate::Open, [None, Some("12")]),

@@ -1,0 +1,164 @@
+//! Reconciles one BulkUpdate, pass by pass: observe, decide, record, apply, report, settle.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::{Instrument, info_span, warn};
+
+use crate::{
+    api::BulkUpdate,
+    bulk_update::{
+        apply::{self, InFlight, Outgoing},
+        context::{Context, Latest},
+        decide::{Decision, decide},
+        finished::Finished,
+        observe,
+        record::{self, Recorded},
+        report,
+        request::Request,
+        resource,
+        settle::{self, Waiting},
+        stored::Stored,
+        work::Work,
+    },
+    client::Failure,
+    telemetry::health::Pulse,
+};
+
+// Most of the time the task waits, as perhaps a thousand others do, so large futures are boxed and dropped before.
+/// Reconciles one BulkUpdate, first seen like this, until it finishes, is deleted, or the process shuts down. Returns
+/// what to keep of it if its completion is on record.
+pub async fn run(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Finished> {
+    let pulse = ctx.health.pulse();
+    let creation_version = latest.current.borrow_and_update().creation_version;
+    let _unplanned = {
+        let request = Request::from(&*bulk);
+        ctx.metrics.taken_up(&request.uid, request.created, bulk.status.as_ref())
+    };
+    if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
+        // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only
+        // if a live read shows it. (Without a plan, writing it finds that out.)
+        bulk = Box::pin(read_current(&ctx, &mut latest, &Request::from(&*bulk), &pulse)).await?;
+    }
+    loop {
+        if latest.stopped() || bulk.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let mut work = Work::new(&bulk, creation_version);
+        drop(bulk);
+        if work.is_finished() || run_passes(&ctx, &mut latest, &mut work, &pulse).await == End::Finished {
+            return work.finished();
+        }
+        bulk = Box::pin(read_current(&ctx, &mut latest, work.request(), &pulse)).await?;
+    }
+}
+
+/// Reads the BulkUpdate until that succeeds: nothing is done based on an older state. `None` if it is gone or no new
+/// work may be started.
+async fn read_current(
+    ctx: &Context,
+    latest: &mut Latest,
+    request: &Request,
+    pulse: &Pulse,
+) -> Option<Box<BulkUpdate>> {
+    for attempt in 1.. {
+        pulse.beat();
+        let answer = {
+            let _slot = pulse.in_line(ctx.slots.acquire(&request.namespace, &request.uid)).await;
+            resource::get(ctx, request).await
+        };
+        let why = match answer {
+            Ok(Stored { bulk: live, .. }) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
+            Ok(Stored { bulk: live, flaw: None }) => return Some(Box::new(live)),
+            // The watch reports it as well, unless it was corrected meanwhile.
+            Ok(Stored { flaw: Some(why), .. }) => Failure::NoAnswer(why),
+            Err(failure) if failure.is_not_found() => break,
+            Err(failure) => {
+                ctx.metrics.failed("bulkupdates", &failure);
+                failure
+            }
+        };
+        warn!(bulk_update = %request.full_name(), %why, "cannot read the BulkUpdate; retrying");
+        tokio::select! {
+            () = tokio::time::sleep(why.wait(attempt)) => {}
+            () = latest.until_stopped() => break,
+            () = ctx.shutdown.cancelled() => break,
+        }
+    }
+    None
+}
+
+/// How a series of passes ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing more to do in this process.
+    Finished,
+    /// Somebody else changed the record: start again from the current state.
+    Superseded,
+}
+
+async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pulse: &Pulse) -> End {
+    let following = ctx.index.follow(&work.request().namespace, Arc::clone(work.request()), Request::targets);
+    let mut in_flight = InFlight::new(ctx, latest);
+    let mut blocked = 0;
+    loop {
+        pulse.beat();
+        if latest.stopped() {
+            in_flight.drain(work).await;
+            Box::pin(record::record_final(ctx, work, pulse)).await;
+            return End::Finished;
+        }
+        // While its status cannot be written it is not planned either: a plan must be based on current facts.
+        if work.start().is_none() && work.throttle().held_back().is_some() {
+            let decided = (Instant::now(), ctx.clock.now());
+            let waiting = Waiting { following: &following, blocked, to_record: true, decided };
+            settle::settle(ctx, latest, work, &mut in_flight, waiting).await;
+            continue;
+        }
+        let observation = tokio::select! {
+            observation = Box::pin(observe::observe(ctx, work, &following)).instrument(info_span!("observe")) => observation,
+            () = ctx.shutdown.cancelled() => continue,
+        };
+        let decided = (Instant::now(), ctx.clock.now());
+        let decision = info_span!("decide").in_scope(|| decide(work, &observation, ctx.rules, decided.1));
+        // Not kept in memory while the task waits.
+        drop(observation);
+        let Decision { phase, became, reads, writes, again, blocked: is_blocked } = decision;
+        work.decided(phase.as_ref(), became);
+        let recorded = match phase {
+            Some(phase) => {
+                Box::pin(record::record(ctx, work, phase, pulse)).instrument(info_span!("record")).await
+            }
+            None => Recorded::Unchanged,
+        };
+        if matches!(recorded, Recorded::Superseded) {
+            in_flight.drain(work).await;
+            // It may be terminating and still there because of finalizers: what was done is recorded all the same.
+            Box::pin(record::record_final(ctx, work, pulse)).await;
+            return End::Superseded;
+        }
+        let wanted = Outgoing::of(work, reads, writes);
+        let idle = wanted.is_empty() && in_flight.is_empty();
+        apply::apply(work, &mut in_flight, wanted).instrument(info_span!("apply")).await;
+        let (goes_on, to_record) = match &recorded {
+            Recorded::Written(_) => (again, false),
+            Recorded::Adopted(_) => (true, false),
+            recorded => (false, matches!(recorded, Recorded::Deferred)),
+        };
+        if let Recorded::Written(before) | Recorded::Adopted(before) = recorded {
+            info_span!("report").in_scope(|| report::report(ctx, work, &before));
+        }
+        if work.is_finished() {
+            return End::Finished;
+        }
+        blocked = if is_blocked { blocked + 1 } else { 0 };
+        if idle && !goes_on {
+            let waiting = Waiting { following: &following, blocked, to_record, decided };
+            let settle = settle::settle(ctx, latest, work, &mut in_flight, waiting);
+            settle.instrument(info_span!("settle")).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! The informers of the operator: each event goes to the cache of targets, the flag, the admission policy or the registry, and
+//! once all have listed, this replica is ready.
+
+use std::{future::ready, sync::Arc};
+
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use kube::{
+    Api, CustomResourceExt, Resource,
+    core::ApiResource,
+    runtime::watcher::{self, Event},
+};
+use tokio::{sync::Semaphore, task::JoinSet};
+use tracing::{info, warn};
+
+use crate::{
+    api::{BulkUpdate, Kind},
+    bulk_update::{Context, Stored},
+    controller::watches::{News, watch},
+    decode::object::Lenient,
+    observed::{
+        admission::{NotInForce, POLICY, Part},
+        flag::FlagMap,
+        index::Scope,
+        target::Observed,
+    },
+};
+
+/// How many objects a page of a list has: little is decoded at a time.
+const PAGE: u32 = 100;
+
+/// The same for BulkUpdates, which may have 40 kB each.
+const BULK_UPDATES_PAGE: u32 = 20;
+
+/// Starts them all; each runs for as long as the operator does. Returns the events of BulkUpdates, each with the namespace that
+/// its informer watches.
+pub fn start(
+    ctx: &Arc<Context>,
+    namespaces: Vec<Option<String>>,
+    tasks: &mut JoinSet<()>,
+) -> impl Stream<Item = (Option<String>, Event<Stored>)> + use<> {
+    for scope in scopes(&namespaces) {
+        tasks.spawn(follow_targets(Arc::clone(ctx), scope));
+    }
+    tasks.spawn(follow_flag(Arc::clone(ctx)));
+    ctx.metrics.admission(!ctx.policies.required);
+    if ctx.policies.required {
+        tasks.spawn(follow_admission::<ValidatingAdmissionPolicy>(Arc::clone(ctx), Part::Policy));
+        tasks.spawn(follow_admission::<ValidatingAdmissionPolicyBinding>(Arc::clone(ctx), Part::Binding));
+        tasks.spawn(report_admission(Arc::clone(ctx)));
+    }
+    let listed = Arc::new(Semaphore::new(0));
+    tasks.spawn(report_readiness(Arc::clone(ctx), Arc::clone(&listed), namespaces.len()));
+    let ctx = Arc::clone(ctx);
+    stream::select_all(
+        namespaces.into_iter().map(move |namespace| bulk_updates(&ctx, namespace, Arc::clone(&listed))),
+    )
+}
+
+/// The lists and watches of targets in these namespaces.
+pub fn scopes(namespaces: &[Option<String>]) -> Vec<Scope> {
+    let of = |namespace: &Option<String>| Kind::ALL.map(|kind| Scope { kind, namespace: namespace.clone() });
+    namespaces.iter().flat_map(of).collect()
+}
+
+/// The events of BulkUpdates; `listed` gets a permit once all were listed.
+fn bulk_updates(
+    ctx: &Context,
+    namespace: Option<String>,
+    listed: Arc<Semaphore>,
+) -> BoxStream<'static, (Option<String>, Event<Stored>)> {
+    let api: Api<Stored> = match &namespace {
+        Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &BulkUpdate::api_resource()),
+        None => Api::all_with(ctx.client.clone(), &BulkUpdate::api_resource()),
+    };
+    let config = watcher::Config::default().page_size(BULK_UPDATES_PAGE);
+    let mut first = true;
+    let events = watch(&ctx.health, &ctx.metrics, api, config, "bulkupdates").filter_map(move |news| {
+        let News::Event(event) = news else { return ready(None) };
+        if first && matches!(event, Event::InitDone) {
+            first = false;
+            listed.add_permits(1);
+        }
+        ready(Some((namespace.clone(), event)))
+    });
+    events.boxed()
+}
+
+fn named(name: &str) -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={name}"))
+}
+
+/// The leader is ready once everything was listed (`lists` gets a permit for each informer of BulkUpdates). A missing or new
+/// admission policy does not change that: taking this replica out of service would not help, and an upgrade changes the policy.
+async fn report_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: usize) {
+    for kind in Kind::ALL {
+        ctx.index.listed(kind).await;
+    }
+    ctx.policies.listed().await;
+    // It is never closed.
+    let _ = lists.acquire_many(namespaces.try_into().unwrap_or(u32::MAX)).await;
+    info!("ready: everything was listed");
+    ctx.health.set_ready(Ok(()));
+    std::future::pending::<()>().await;
+}
+
+/// Reports whether BulkUpdates that are created from now on are accepted: in the log, the metrics and the Lease.
+async fn report_admission(ctx: Arc<Context>) {
+    let report = |state: Result<(), NotInForce>| {
+        ctx.metrics.admission(state.is_ok());
+        match state {
+            Ok(()) => info!("the admission policy is in force: BulkUpdates created from now on are accepted"),
+            Err(why) => warn!(%why, "BulkUpdates created now are not accepted"),
+        }
+    };
+    ctx.policies.follow(&ctx.clock, report).await;
+}
+
+async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
+    let resource = scope.kind.api_resource();
+    let client = ctx.client.clone();
+    let api: Api<Observed> = match &scope.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let config = watcher::Config::default().page_size(PAGE);
+    let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, scope.kind.plural()));
+    let mut unreadable = 0u64;
+    while let Some(news) = events.next().await {
+        let News::Event(event) = news else { continue };
+        let Some((object, target)) = ctx.index.take_in(&scope, event) else { continue };
+        let (namespace, name) = object.key();
+        if let Err(why) = &target.state {
+            unreadable += 1;
+            ctx.metrics.unreadable(scope.kind.plural());
+            warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), %why, unreadable,
+                "unreadable: this target is neither stopped nor deleted");
+        }
+    }
+}
+
+async fn follow_admission<K>(ctx: Arc<Context>, part: Part)
+where
+    K: Resource<DynamicType = ()> + k8s_openapi::Resource,
+{
+    let api = Api::<Lenient>::all_with(ctx.client.clone(), &ApiResource::erase::<K>(&()));
+    let news = watch(&ctx.health, &ctx.metrics, api, named(POLICY), K::URL_PATH_SEGMENT);
+    let take_in = async |news| match news {
+        News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
+        News::Fails => ctx.policies.set_watched(part, false),
+        News::Works => ctx.policies.set_watched(part, true),
+    };
+    news.for_each(take_in).await;
+}
+
+async fn follow_flag(ctx: Arc<Context>) {
+    let (namespace, name) = ctx.flag.key();
+    let api = Api::<FlagMap>::namespaced(ctx.client.clone(), namespace);
+    let take_in = async |news| {
+        if let News::Event(event) = news {
+            ctx.flag.take_in(&event);
+        }
+    };
+    let news = watch(&ctx.health, &ctx.metrics, api, named(name), "configmaps");
+    news.for_each(take_in).await;
+}

@@ -1,0 +1,204 @@
+//! The preflight checks: custom resources, permissions and namespaces that are missing. Each problem is one sentence that says
+//! what to do.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::{
+        authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+        coordination::v1::Lease,
+        events::v1::Event,
+    },
+    apimachinery::pkg::apis::meta::v1::{APIResourceList, MicroTime},
+    jiff::Timestamp,
+};
+use kube::{Client, Resource, api::PostParams, core::request};
+use serde::de::IgnoredAny;
+use serde_json::json;
+use tracing::warn;
+
+use crate::{
+    api::{FIELD_MANAGER, GROUP, Kind, api_version},
+    client::{Cluster, Failure, Next, requests, send},
+    controller::{election::LEASE, operator::Settings},
+    misconfigured::Misconfigured,
+    observed::admission::POLICY,
+};
+
+/// Why a check has failed.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(
+        "CustomResourceDefinitions are missing: {}; install them with: \
+         ai-api-operator crds | kubectl apply --server-side -f -",
+        .0.join(", ")
+    )]
+    Resources(Vec<String>),
+    #[error("permissions are missing: {}; grant what the roles in deploy/base grant{hint}", .missing.join(", "))]
+    Permissions { missing: Vec<String>, hint: &'static str },
+    #[error("the namespace {namespace} does not exist: create it, or name another one with {flag}")]
+    Namespace { namespace: String, flag: &'static str },
+    /// The API server could not tell.
+    #[error(transparent)]
+    Unknown(#[from] Failure),
+}
+
+/// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials is not.
+pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
+    cluster.reach().await?;
+    let mut attempt = 0;
+    while let Err(problem) = run(client, settings).await {
+        let Problem::Unknown(failure) = problem else { return Err(Misconfigured(problem.to_string())) };
+        cluster.permit(&failure)?;
+        attempt += 1;
+        warn!(%failure, "the preflight checks cannot be completed yet; trying again");
+        tokio::time::sleep(failure.wait(attempt)).await;
+    }
+    Ok(())
+}
+
+async fn run(client: &Client, settings: &Settings) -> Result<(), Problem> {
+    let missing = missing_resources(client).await?;
+    if !missing.is_empty() {
+        return Err(Problem::Resources(missing));
+    }
+    let mut missing = Vec::new();
+    for permission in permissions(settings) {
+        missing.extend(denied(client, permission).await?);
+    }
+    if !missing.is_empty() {
+        // Permissions by Roles cannot exist in a namespace that does not exist.
+        let hint = if settings.watch_namespaces.is_empty() {
+            ""
+        } else {
+            ", or correct the names of the namespaces"
+        };
+        return Err(Problem::Permissions { missing, hint });
+    }
+    for namespace in &settings.watch_namespaces {
+        let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": generated_name(),
+            "action": "Check", "reason": "Check", "type": "Normal", "eventTime": MicroTime(Timestamp::now()),
+            "regarding": {"namespace": namespace},
+            "reportingController": FIELD_MANAGER, "reportingInstance": FIELD_MANAGER});
+        check_namespace::<Event>(client, namespace, &event, "--watch-namespace").await?;
+    }
+    let lease =
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": generated_name()});
+    check_namespace::<Lease>(client, &settings.namespace, &lease, "--namespace").await
+}
+
+async fn missing_resources(client: &Client) -> Result<Vec<String>, Failure> {
+    let request = http::Request::get(format!("/apis/{}", api_version()))
+        .body(vec![])
+        .map_err(request::Error::BuildRequest);
+    let served: BTreeSet<String> = match send::<APIResourceList>(client, request).await {
+        Ok(list) => list.resources.into_iter().map(|resource| resource.name).collect(),
+        Err(Failure::NotServed(_)) => BTreeSet::new(),
+        Err(failure) if failure.is_not_found() => BTreeSet::new(),
+        Err(failure) => return Err(failure),
+    };
+    let wanted = Kind::ALL.map(Kind::plural).into_iter().chain(["bulkupdates"]);
+    Ok(wanted.filter(|name| !served.contains(*name)).map(|name| format!("{name}.{GROUP}")).collect())
+}
+
+/// All that `deploy/base` grants.
+fn permissions(settings: &Settings) -> Vec<ResourceAttributes> {
+    let own = [Some(settings.namespace.clone())];
+    let watched: Vec<_> = match &*settings.watch_namespaces {
+        [] => vec![None],
+        namespaces => namespaces.iter().cloned().map(Some).collect(),
+    };
+    let mut permissions = Vec::new();
+    let mut needs =
+        |namespaces: &[Option<String>], group: &str, resource: &str, name: &str, verbs: &[&str]| {
+            let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+            for (namespace, verb) in namespaces.iter().flat_map(|n| verbs.iter().map(move |verb| (n, verb))) {
+                permissions.push(ResourceAttributes {
+                    verb: Some((*verb).into()),
+                    group: Some(group.into()),
+                    resource: Some(resource.into()),
+                    subresource: Some(subresource.into()),
+                    name: Some(name.into()),
+                    namespace: namespace.clone(),
+                    ..ResourceAttributes::default()
+                });
+            }
+        };
+    needs(&watched, GROUP, "bulkupdates", "", &["get", "list", "watch", "delete"]);
+    needs(&watched, GROUP, "bulkupdates/status", "", &["update", "patch"]);
+    needs(&watched, "events.k8s.io", "events", "", &["create"]);
+    needs(&own, "", "configmaps", &settings.meta_configmap, &["get", "list", "watch"]);
+    needs(&own, "coordination.k8s.io", "leases", "", &["create"]);
+    needs(&own, "coordination.k8s.io", "leases", LEASE, &["get", "list", "watch", "update"]);
+    for kind in Kind::ALL.map(Kind::plural) {
+        needs(&watched, GROUP, kind, "", &["get", "list", "watch", "delete"]);
+        needs(&watched, GROUP, &format!("{kind}/status"), "", &["patch"]);
+    }
+    if settings.require_admission_policy {
+        for resource in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
+            needs(&[None], "admissionregistration.k8s.io", resource, POLICY, &["list", "watch"]);
+        }
+    }
+    permissions
+}
+
+/// The permission in words if it is missing, with what kept the API server from finding it, if anything did.
+async fn denied(client: &Client, permission: ResourceAttributes) -> Result<Option<String>, Failure> {
+    let words = in_words(&permission);
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(permission),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let url = SelfSubjectAccessReview::url_path(&(), None);
+    let answer: SelfSubjectAccessReview =
+        requests::create(client, url, &review, &PostParams::default()).await?;
+    let status = answer.status.unwrap_or_default();
+    let error = status.evaluation_error.map(|error| format!(" ({error})")).unwrap_or_default();
+    Ok((!status.allowed).then(|| words + &error))
+}
+
+/// Such as `delete executions.aiapi.dev in namespace team-a`.
+fn in_words(permission: &ResourceAttributes) -> String {
+    let part = |before: &str, part: &Option<String>| match part.as_deref() {
+        None | Some("") => String::new(),
+        Some(part) => format!("{before}{part}"),
+    };
+    let place = match &permission.namespace {
+        Some(namespace) => format!(" in namespace {namespace}"),
+        None => " cluster-wide".to_owned(),
+    };
+    let ResourceAttributes { verb, resource, group, subresource, name, .. } = permission;
+    let resource = part(" ", resource) + &part(".", group) + &part("/", subresource);
+    part("", verb) + &resource + &part(" ", name) + &place
+}
+
+fn generated_name() -> serde_json::Value {
+    json!({"generateName": format!("{FIELD_MANAGER}-")})
+}
+
+/// Creates the object in the namespace as a dry run, which is refused where the namespace does not exist. To read the namespace
+/// itself would take one more permission.
+async fn check_namespace<K: Resource<DynamicType = ()>>(
+    client: &Client,
+    namespace: &str,
+    object: &serde_json::Value,
+    flag: &'static str,
+) -> Result<(), Problem> {
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let url = K::url_path(&(), Some(namespace));
+    match requests::create::<IgnoredAny>(client, url, object, &dry_run).await {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.is_not_found() => {
+            Err(Problem::Namespace { namespace: namespace.to_owned(), flag })
+        }
+        Err(failure) if failure.next() == Next::Retry => Err(failure.into()),
+        // The namespace exists, and something refuses this object.
+        Err(failure) => {
+            warn!(namespace, %failure, "a dry-run create in this namespace was refused");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Creates a BulkUpdate with the caller's token and follows its status until the outcome of each item is known, or withdraws it
+//! if the operator does not plan it in time.
+
+use std::{fmt::Display, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{
+    Api, CustomResourceExt, Resource, ResourceExt,
+    api::{PostParams, WatchEvent, WatchParams},
+    core::ObjectMeta,
+};
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::{debug, info};
+
+use crate::{
+    api::{BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY},
+    bulk_update::Stored,
+    client::{Failure, backoff, requests},
+    gateway::{caller::Caller, modification, problem::Problem},
+    tasks::resume_panic,
+};
+
+/// How long a BulkUpdate may take to be created.
+const CREATE_LIMIT: Duration = Duration::from_secs(10);
+/// How long the operator may take to plan it; then it is withdrawn.
+const PLAN_LIMIT: Duration = Duration::from_secs(20);
+/// How long after its creation the operator may plan it, should the gateway not live to withdraw it.
+const STARTING_DEADLINE: i32 = 30;
+/// How long it may be carried out: its `notAfter`.
+const WRITE_LIMIT: Duration = Duration::from_secs(45);
+/// How long it is followed: somewhat longer than it can be carried out, to see the last results; and shorter than the
+/// minute that callers wait for an answer, as SAP's Python SDK does.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(50);
+/// How long one last request may take at any of these limits.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
+/// How long a BulkUpdate is kept after it has finished, to be looked at.
+const TTL: i32 = 600;
+/// The name under which the gateway writes: in `managedFields` and audit logs.
+const FIELD_MANAGER: &str = "ai-api-gateway";
+/// The annotation with the id of the request.
+const REQUEST_ID: &str = "aiapi.dev/request-id";
+
+/// Has the items of one kind carried out, and returns the status of their BulkUpdate. It continues if the caller hangs up: a
+/// BulkUpdate that is not planned is then withdrawn, too.
+pub async fn submit(caller: &Caller, kind: Kind, items: Vec<BulkUpdateItem>) -> Outcome {
+    let submission = Submission::new(caller.clone());
+    let task = tokio::spawn(async move {
+        let created = submission.create(submission.bulk_update(kind, items)).await?;
+        let (request_id, bulk_update) = (submission.request_id(), submission.full_name());
+        info!(request_id, bulk_update, uid = created.uid().unwrap_or_default(), "created a BulkUpdate");
+        let status = submission.follow(created).await?;
+        modification::rejected(&status).map_or(Ok(status), Err)
+    });
+    resume_panic(task.await)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Nothing was done, and nothing will be if it is deleted now.
+    Unplanned,
+    /// There are items to be written to.
+    Planned,
+    /// The outcome of each item is known, or it was rejected.
+    Known,
+}
+
+fn progress(bulk: &BulkUpdate) -> Progress {
+    let Some(status) = &bulk.status else { return Progress::Unplanned };
+    let mut items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind));
+    match (&status.start_time, &status.completion_time) {
+        (None, None) => Progress::Unplanned,
+        (Some(_), None) if items.any(|item| item.result == ItemResult::Planned) => Progress::Planned,
+        _ => Progress::Known,
+    }
+}
+
+/// What has happened to a BulkUpdate.
+enum News {
+    Changed(BulkUpdate),
+    /// It is gone; with what it was last, where that was seen.
+    Deleted(Option<BulkUpdate>),
+    /// It could not be watched, and is unchanged or could not be read.
+    None,
+}
+
+type Outcome = Result<BulkUpdateStatus, Problem>;
+
+type Watch = BoxStream<'static, kube::Result<WatchEvent<Stored>>>;
+
+/// The BulkUpdate of one request.
+struct Submission {
+    caller: Caller,
+    name: String,
+    began: Instant,
+    not_after: Timestamp,
+}
+
+impl Submission {
+    fn new(caller: Caller) -> Self {
+        // By the earliest that it may be, so that nothing is started later than that.
+        let not_after = caller.clock.now().earliest.saturating_add(WRITE_LIMIT).unwrap_or(Timestamp::MAX);
+        // The name is ours and not the API server's, so that a creation without an answer can be repeated: there is one at most.
+        let name = format!("request-{}", caller.invocation.id);
+        Self { caller, name, began: Instant::now(), not_after }
+    }
+
+    fn request_id(&self) -> &str {
+        &self.caller.invocation.id
+    }
+
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.caller.namespace, self.name)
+    }
+
+    fn url(&self) -> String {
+        BulkUpdate::url_path(&(), Some(&self.caller.namespace))
+    }
+
+    fn bulk_update(&self, kind: Kind, items: Vec<BulkUpdateItem>) -> BulkUpdate {
+        let (executions, deployments) = match kind {
+            Kind::Execution => (Some(items), None),
+            Kind::Deployment => (None, Some(items)),
+        };
+        BulkUpdate {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                namespace: Some(self.caller.namespace.clone()),
+                annotations: Some([(REQUEST_ID.to_owned(), self.request_id().to_owned())].into()),
+                labels: Some([("app.kubernetes.io/created-by".to_owned(), FIELD_MANAGER.to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            spec: BulkUpdateSpec {
+                executions,
+                deployments,
+                not_after: Some(Time(self.not_after)),
+                starting_deadline_seconds: Some(STARTING_DEADLINE),
+                ttl_seconds_after_finished: Some(TTL),
+                ..BulkUpdateSpec::default()
+            },
+            status: None,
+        }
+    }
+
+    /// Creates it, exactly once, with retries.
+    async fn create(&self, bulk: BulkUpdate) -> Result<BulkUpdate, Problem> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let client = &self.caller.client;
+        // Whether it may have been created without an answer.
+        let mut open = false;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let failure = match requests::create::<Stored>(client, self.url(), &bulk, &params).await {
+                Ok(created) => return Ok(created.bulk),
+                Err(failure) => failure,
+            };
+            open |= failure.outcome_unknown();
+            if failure.is_conflict() {
+                // Nobody else uses this name: the request was sent twice on its way, or the conflict is about something else.
+                match self.read().await {
+                    Ok(created) => return Ok(created),
+                    Err(unread) => open |= !unread.is_not_found(),
+                }
+            } else if !open {
+                return Err(failure.into());
+            }
+            debug!(request_id = self.request_id(), %failure, "cannot create the BulkUpdate; trying again");
+            let next = Instant::now() + failure.wait(attempt);
+            if next > self.began + CREATE_LIMIT {
+                if open {
+                    return Err(self.unknown(format_args!("it may have been created ({failure})")));
+                }
+                let message = format!("cannot create the BulkUpdate: {failure}; nothing was done");
+                return Err(Problem::unavailable(message));
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    async fn follow(&self, mut current: BulkUpdate) -> Outcome {
+        let mut watch = None;
+        let mut failed = 0;
+        loop {
+            let reached = progress(&current);
+            let limit = match reached {
+                Progress::Known => return Ok(current.status.unwrap_or_default()),
+                Progress::Unplanned => self.began + PLAN_LIMIT,
+                Progress::Planned => self.began + FOLLOW_LIMIT,
+            };
+            let now = Instant::now();
+            if now >= limit {
+                if reached == Progress::Planned || now >= self.began + FOLLOW_LIMIT {
+                    return self.last_look(&current).await;
+                }
+                let timed_out = || Failure::NoAnswer(format!("none within {LAST_REQUEST:?}"));
+                let withdrawn = timeout(LAST_REQUEST, self.withdraw(&current)).await;
+                current = withdrawn.unwrap_or_else(|_| Err(self.not_withdrawn(&timed_out())))?;
+                watch = None;
+                continue;
+            }
+            match timeout_at(limit, self.next(&current, &mut watch)).await {
+                // The limit is dealt with above.
+                Err(_) => {}
+                Ok(News::Changed(next)) => {
+                    current = next;
+                    failed = 0;
+                }
+                Ok(News::Deleted(last)) => return self.deleted(last),
+                Ok(News::None) => {
+                    failed += 1;
+                    sleep_until((Instant::now() + backoff(failed)).min(limit)).await;
+                }
+            }
+        }
+    }
+
+    /// Reads it once more, because a watch may hang.
+    async fn last_look(&self, current: &BulkUpdate) -> Outcome {
+        match timeout(LAST_REQUEST, self.read()).await {
+            Ok(Ok(last)) if last.uid() == current.uid() && progress(&last) == Progress::Known => {
+                Ok(last.status.unwrap_or_default())
+            }
+            _ => Err(self.unknown("it is still being carried out")),
+        }
+    }
+
+    /// What a deletion by somebody means, if it was last seen like this.
+    fn deleted(&self, last: Option<BulkUpdate>) -> Outcome {
+        match last.map(|last| (progress(&last), last.status)) {
+            Some((Progress::Known, status)) => Ok(status.unwrap_or_default()),
+            Some((Progress::Unplanned, _)) => {
+                let name = self.full_name();
+                let why = "before it was planned: nothing was done";
+                Err(Problem::unavailable(format!("somebody deleted BulkUpdate {name} {why}")))
+            }
+            Some((Progress::Planned, _)) | None => Err(self.unknown("somebody deleted it")),
+        }
+    }
+
+    /// Waits for what comes after `current`: by a watch, or by reading where there is none or it has ended.
+    async fn next(&self, current: &BulkUpdate, watch: &mut Option<Watch>) -> News {
+        // Another uid under the name means that ours is gone.
+        let is_same = |next: &BulkUpdate| next.uid() == current.uid();
+        let news = |next| if is_same(&next) { News::Changed(next) } else { News::Deleted(None) };
+        if watch.is_none() {
+            *watch = self.watch(current).await;
+        }
+        while let Some(events) = watch {
+            match events.try_next().await {
+                Ok(Some(WatchEvent::Added(next) | WatchEvent::Modified(next))) => return news(next.bulk),
+                Ok(Some(WatchEvent::Deleted(last))) if is_same(&last.bulk) => {
+                    return News::Deleted(Some(last.bulk));
+                }
+                Ok(Some(WatchEvent::Bookmark(_) | WatchEvent::Deleted(_))) => {}
+                Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => *watch = None,
+            }
+        }
+        match self.read().await {
+            Ok(read) if read.resource_version() == current.resource_version() => News::None,
+            Ok(read) => news(read),
+            Err(failure) if failure.is_not_found() => News::Deleted(None),
+            Err(failure) => {
+                debug!(request_id = self.request_id(), %failure, "cannot read the BulkUpdate; trying again");
+                News::None
+            }
+        }
+    }
+
+    async fn watch(&self, current: &BulkUpdate) -> Option<Watch> {
+        let (client, resource) = (self.caller.client.clone(), BulkUpdate::api_resource());
+        let api: Api<Stored> = Api::namespaced_with(client, &self.caller.namespace, &resource);
+        let only = WatchParams::default().fields(&format!("metadata.name={}", self.name)).timeout(120);
+        let version = current.resource_version().unwrap_or_default();
+        let begun = timeout(CREATE_LIMIT, api.watch(&only, &version)).await.ok()?;
+        Some(begun.ok()?.boxed())
+    }
+
+    async fn read(&self) -> Result<BulkUpdate, Failure> {
+        let read = requests::get::<Stored>(&self.caller.client, self.url(), &self.name).await;
+        read.map(|read| read.bulk)
+    }
+
+    /// Deletes it, if it is still as it was seen: unplanned. Returns it if it has changed.
+    async fn withdraw(&self, seen: &BulkUpdate) -> Result<BulkUpdate, Problem> {
+        let (client, url) = (&self.caller.client, self.url());
+        let uid = seen.uid().unwrap_or_default();
+        let version = seen.resource_version().unwrap_or_default();
+        let deleted = requests::delete::<IgnoredAny>(client, url, &self.name, &uid, &version).await;
+        let Err(failure) = deleted else {
+            let ready = seen.status.as_ref().and_then(|status| status.condition(READY));
+            let why = ready.map_or("is it running?".into(), |ready| format!("it says: {}", ready.message));
+            return Err(Problem::unavailable(format!(
+                "the operator did not start the request within {PLAN_LIMIT:?} ({why}): nothing was done, and nothing will be"
+            )));
+        };
+        if failure.is_conflict()
+            && let Ok(read) = self.read().await
+            && read.uid() == seen.uid()
+        {
+            return Ok(read);
+        }
+        Err(self.not_withdrawn(&failure))
+    }
+
+    fn not_withdrawn(&self, failure: &Failure) -> Problem {
+        self.unknown(format_args!("it could not be withdrawn ({failure})"))
+    }
+
+    fn unknown(&self, why: impl Display) -> Problem {
+        let (name, not_after) = (self.full_name(), self.not_after.strftime("%FT%TZ"));
+        let message = format!(
+            "the outcome of BulkUpdate {name} is not known: {why}. Look at its status; nothing is started after {not_after}"
+        );
+        Problem::outcome_unknown(message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

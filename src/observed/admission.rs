@@ -1,0 +1,298 @@
+//! The admission policy: a `ValidatingAdmissionPolicy` checks the permissions of a BulkUpdate's author when it is created, and
+//! without the policy nothing is planned. This follows the policy and its binding, compares them with the shipped ones, and
+//! records since when each has been as it is.
+
+use std::{sync::Mutex, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::watcher::Event;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    api::time::{later, next_second, whole_seconds},
+    client::clock::{Clock, Now},
+    decode::object::Lenient,
+    observed::admission::{
+        compare::{Flaw, Shipped},
+        record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record},
+    },
+    tasks::lock,
+};
+
+mod compare;
+pub mod record;
+
+pub use self::compare::POLICY;
+
+/// How many seconds after its creation or change an object is in force on every API server.
+pub const SPREADS: i64 = 10;
+
+/// How long the last state that a watch has brought counts while the watch fails: it covers another API server taking over.
+pub const BLIND: Duration = Duration::from_secs(30);
+
+/// Whether and since when authors are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Not required: authors are authorized in another way.
+    NotRequired,
+    /// Policy and binding are there, and the younger of the two has been as it is since then; whole seconds.
+    Since(Timestamp),
+    /// Why not.
+    Missing(NotInForce),
+}
+
+/// Why BulkUpdates are not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotInForce {
+    #[error("the {0} {POLICY} cannot be listed yet; the operator's log says why{UNCHECKED}")]
+    NotListed(Part),
+    /// Its watch has failed for longer than [`BLIND`].
+    #[error("the {0} {POLICY} cannot be watched any more; the operator's log says why{UNCHECKED}")]
+    NotWatched(Part),
+    /// It does not exist, or is being deleted.
+    #[error("the {0} {POLICY} is missing{UNCHECKED}")]
+    Missing(Part),
+    #[error("the {0} {POLICY} does not check what the shipped one checks: {1}{UNCHECKED}")]
+    Weaker(Part, Flaw),
+    /// One of the two was created or changed only just now.
+    #[error("the admission policy has not been in force for {SPREADS} s yet")]
+    Recent,
+}
+
+/// What follows from a policy or binding that is not there.
+const UNCHECKED: &str =
+    ": nothing is planned without it, because the author's permissions would not be checked";
+
+impl Admission {
+    /// Whether the author of a BulkUpdate that was created then was checked. Both times have whole seconds: hence one more.
+    pub(crate) fn covers(&self, created: Timestamp) -> bool {
+        match self {
+            Self::NotRequired => true,
+            Self::Since(since) => created > later(*since, SPREADS),
+            Self::Missing(_) => false,
+        }
+    }
+
+    /// Whether the author of every BulkUpdate that is created from now on is checked.
+    fn covers_what_comes(&self, now: Now) -> bool {
+        // The creationTimestamp that it would get now.
+        self.covers(whole_seconds(now.earliest))
+    }
+}
+
+/// One of the two objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
+pub enum Part {
+    #[strum(serialize = "ValidatingAdmissionPolicy")]
+    Policy,
+    #[strum(serialize = "ValidatingAdmissionPolicyBinding")]
+    Binding,
+}
+
+/// An object that is there.
+#[derive(Clone, Debug)]
+struct Found {
+    /// Since when it has been as it is; absent if its uid or generation cannot be read.
+    entry: Option<Entry>,
+    /// Why it does not check what the shipped one checks, if it does not.
+    flaw: Option<Flaw>,
+}
+
+/// What is known of one of the two.
+#[derive(Default)]
+struct Watched {
+    listed: bool,
+    found: Option<Found>,
+    /// What a list in progress has brought so far.
+    listing: Option<Found>,
+    /// What is on record of it: what the Lease had at first, then what was last seen.
+    recorded: Option<Entry>,
+    /// When it was last seen to be absent: a view that shows an older one is stale.
+    missed: Option<Timestamp>,
+    /// Since when its watch has been failing, if it is.
+    fails: Option<Instant>,
+}
+
+struct Both {
+    policy: Watched,
+    binding: Watched,
+}
+
+/// Follows policy and binding; there is one for the whole process.
+pub struct Policies {
+    /// Whether planning waits for them.
+    pub(crate) required: bool,
+    shipped: Option<Shipped>,
+    both: Mutex<Both>,
+    changed: watch::Sender<()>,
+    notes: watch::Sender<Notes>,
+}
+
+/// What the Lease says before anything is known: what an earlier leader has accepted does not count.
+pub fn nothing_accepted() -> Notes {
+    vec![(ACCEPTED, None)]
+}
+
+impl Policies {
+    /// Nothing is known yet. `required` is whether planning waits for them, `recorded` the value of the annotation [`RECORD`];
+    /// what is to be kept in the Lease goes to `notes`.
+    pub fn new(required: bool, recorded: Option<&str>, notes: watch::Sender<Notes>) -> Self {
+        let record = recorded.map(Record::read).unwrap_or_default();
+        let watched = |recorded| Watched { recorded, ..Watched::default() };
+        let both = Both { policy: watched(record.policy), binding: watched(record.binding) };
+        let changed = watch::Sender::default();
+        Self { required, shipped: Shipped::read(), both: Mutex::new(both), changed, notes }
+    }
+
+    /// Waits until both were listed once, if they are required.
+    pub async fn listed(&self) {
+        let listed = |both: &Both| both.policy.listed && both.binding.listed;
+        // The sender is part of self, so waiting cannot fail.
+        let _ = self.changes().wait_for(|()| !self.required || listed(&lock(&self.both))).await;
+    }
+
+    pub(crate) fn admission(&self) -> Admission {
+        if self.required { lock(&self.both).admission() } else { Admission::NotRequired }
+    }
+
+    /// Takes in an event of the watch of one of them.
+    pub fn take_in(&self, part: Part, event: Event<Lenient>, now: Now) {
+        let mut both = lock(&self.both);
+        let watched = both.of(part);
+        match event {
+            Event::Init => watched.listing = None,
+            Event::InitApply(object) => watched.listing = self.assess(part, &object, watched, now),
+            Event::InitDone => {
+                watched.listed = true;
+                let listing = watched.listing.take();
+                watched.set(listing, now);
+            }
+            Event::Apply(object) => watched.set(self.assess(part, &object, watched, now), now),
+            Event::Delete(_) => watched.set(None, now),
+        }
+        drop(both);
+        self.note(now);
+        self.changed.send_replace(());
+    }
+
+    /// Whether the watch of one of them works. What is recorded stays: once the watch works again, it brings what has changed.
+    pub fn set_watched(&self, part: Part, works: bool) {
+        let mut both = lock(&self.both);
+        let fails = &mut both.of(part).fails;
+        *fails = if works { None } else { fails.or_else(|| Some(Instant::now())) };
+        drop(both);
+        self.changed.send_replace(());
+    }
+
+    /// Since when an object has been as it is, and what is wrong with it; `None` if it is being deleted.
+    fn assess(&self, part: Part, object: &Lenient, watched: &Watched, now: Now) -> Option<Found> {
+        if object.is_terminating() {
+            return None;
+        }
+        let entry = Pair::of(object).map(|pair| {
+            let entry = Entry::of(pair, object.created(), watched.recorded.as_ref(), now);
+            Entry { since: watched.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
+        });
+        let checked = self.shipped.as_ref().ok_or(Flaw::NotShipped).and_then(|shipped| match part {
+            Part::Policy => shipped.check_policy(&object.spec),
+            Part::Binding => shipped.check_binding(&object.spec),
+        });
+        let flaw = checked.err().or_else(|| entry.is_none().then_some(Flaw::NoIdentity));
+        Some(Found { entry, flaw })
+    }
+
+    /// Updates what is kept in the Lease. Returns whether BulkUpdates that are created from now on are accepted.
+    fn note(&self, now: Now) -> bool {
+        if !self.required {
+            return true;
+        }
+        let both = lock(&self.both);
+        let accepts = both.admission().covers_what_comes(now);
+        let accepted = both.entries().ok().filter(|_| accepts);
+        let accepted = accepted.map(|(policy, binding)| format!("{} {}", policy.pair, binding.pair));
+        let record = Record { policy: both.policy.recorded.clone(), binding: both.binding.recorded.clone() };
+        let notes = vec![(RECORD, record.write()), (ACCEPTED, accepted)];
+        // While the lock is held, so that newer notes are not overwritten.
+        self.notes.send_if_modified(|kept| std::mem::replace(kept, notes.clone()) != notes);
+        accepts
+    }
+
+    /// Keeps the Lease's annotations up to date as time passes, and calls `report` whenever BulkUpdates begin or cease to be
+    /// accepted, or the reason changes. It never returns.
+    pub async fn follow(&self, clock: &Clock, mut report: impl FnMut(Result<(), NotInForce>)) {
+        let mut changes = self.changes();
+        self.listed().await;
+        let mut reported = None;
+        loop {
+            let accepts = self.note(clock.now());
+            let state = match self.admission() {
+                Admission::Missing(why) => Err(why),
+                _ if accepts => Ok(()),
+                _ => Err(NotInForce::Recent),
+            };
+            let waits_for_time = state.is_err() || lock(&self.both).fails();
+            if reported.as_ref() != Some(&state) {
+                report(state.clone());
+                reported = Some(state);
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(Duration::from_secs(1)), if waits_for_time => {}
+            }
+        }
+    }
+
+    /// Notified whenever a watch has brought an event, failed or recovered.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+}
+
+impl Both {
+    fn of(&mut self, part: Part) -> &mut Watched {
+        match part {
+            Part::Policy => &mut self.policy,
+            Part::Binding => &mut self.binding,
+        }
+    }
+
+    /// The entries of both, if both are there and check what they should.
+    fn entries(&self) -> Result<(&Entry, &Entry), NotInForce> {
+        Ok((self.policy.entry(Part::Policy)?, self.binding.entry(Part::Binding)?))
+    }
+
+    fn fails(&self) -> bool {
+        self.policy.fails.or(self.binding.fails).is_some()
+    }
+
+    fn admission(&self) -> Admission {
+        let since = self.entries().map(|(policy, binding)| policy.since.max(binding.since));
+        since.map_or_else(Admission::Missing, Admission::Since)
+    }
+}
+
+impl Watched {
+    fn entry(&self, part: Part) -> Result<&Entry, NotInForce> {
+        if self.listed && self.fails.is_some_and(|since| since.elapsed() > BLIND) {
+            return Err(NotInForce::NotWatched(part));
+        }
+        match &self.found {
+            Some(Found { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(part, flaw.clone())),
+            Some(Found { entry: Some(entry), flaw: None }) => Ok(entry),
+            None if !self.listed => Err(NotInForce::NotListed(part)),
+            _ => Err(NotInForce::Missing(part)),
+        }
+    }
+
+    /// Sets what was found, if anything. What is gone is not recorded: its uid never comes back.
+    fn set(&mut self, found: Option<Found>, now: Now) {
+        self.recorded = found.as_ref().and_then(|found| found.entry.clone());
+        if self.recorded.is_none() {
+            self.missed = Some(next_second(now.latest));
+        }
+        self.found = found;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Metrics and probes over HTTP, the same for each process: `/metrics`, `/livez`, `/readyz`.
+
+use std::{fmt::Display, net::TcpListener, sync::Arc};
+
+use axum::{Router, routing::get};
+use http::{StatusCode, header::CONTENT_TYPE};
+use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::Registry};
+
+use crate::server::{FewConnections, SHORT_HEAD, bounded};
+
+/// The content type of `OpenMetrics`.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A registry of metrics that has the version in it already.
+pub fn registry() -> Registry {
+    let mut registry = Registry::default();
+    let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("aiapi_build", "The version that is running", version);
+    registry
+}
+
+/// Serves the metrics and the probes until the process ends. `refresh` is called before the metrics are read. `live` says why
+/// the process makes no progress, so that a restart may help; `ready` says why it cannot do its part.
+pub(crate) async fn serve<NotLive: Display + 'static, NotReady: Display + 'static>(
+    listener: TcpListener,
+    registry: Registry,
+    refresh: impl Fn() + Clone + Send + Sync + 'static,
+    live: impl Fn() -> Result<(), NotLive> + Clone + Send + Sync + 'static,
+    ready: impl Fn() -> Result<(), NotReady> + Clone + Send + Sync + 'static,
+) -> std::io::Result<()> {
+    let registry = Arc::new(registry);
+    let metrics = async move || {
+        refresh();
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let failed = |std::fmt::Error| StatusCode::INTERNAL_SERVER_ERROR;
+        encode(&mut text, &registry).map_err(failed).map(|()| ([(CONTENT_TYPE, OPEN_METRICS)], text))
+    };
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async move || answer(live())))
+        .route("/readyz", get(async move || answer(ready())));
+    // Anybody in the cluster can send requests here: their size and number are bounded.
+    let server = axum_server::from_tcp(listener)?.acceptor(FewConnections::default());
+    bounded(server, SHORT_HEAD).serve(router.into_make_service()).await
+}
+
+fn answer(probed: Result<(), impl Display>) -> (StatusCode, String) {
+    match probed {
+        Ok(()) => (StatusCode::OK, "ok".into()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string()),
+    }
+}

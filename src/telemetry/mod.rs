@@ -1,0 +1,16 @@
+//! What the process reports about itself: log lines, metrics, liveness, traces.
+//!
+//! It is handed times and counts, and never the state of a BulkUpdate.
+
+pub(crate) mod health;
+mod log;
+pub(crate) mod metrics;
+mod traces;
+pub(crate) mod watch_progress;
+
+pub use self::{
+    health::{Health, LONGEST_SILENCE, NotReady},
+    log::OneLine,
+    metrics::Metrics,
+    traces::Traces,
+};

@@ -1,0 +1,149 @@
+//! What applies to every request, and what the gateway ships with.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::json;
+use support::{
+    control_plane::{ControlPlane, PROJECT},
+    gateway::apply_manifests,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::gateway;
+
+#[tokio::test]
+async fn metrics_and_probes_are_served() {
+    let (_world, gateway, caller) = gateway("gw-metrics").await;
+    caller.get("/v2/lm/executions/not-there").await.error(404);
+    caller.get("/nowhere").await.error(404);
+    for path in ["/livez", "/readyz"] {
+        let answer = gateway.probe(path).await;
+        assert_eq!((answer.status, &*answer.text), (200, "ok"));
+    }
+    let metrics = gateway.probe("/metrics").await.text;
+    for line in [
+        r#"aiapi_gateway_requests_total{method="GET",route="/v2/lm/executions/{id}",code="404"} 1"#,
+        r#"aiapi_gateway_requests_total{method="GET",route="none",code="404"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    assert!(!metrics.contains("not-there") && !metrics.contains("nowhere"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_real_api_server_accepts_the_manifests() {
+    let plane = ControlPlane::get();
+    let (ok, message) = apply_manifests(plane, &format!("{PROJECT}/deploy/gateway"));
+    assert!(ok, "{message}");
+    let example = format!("{PROJECT}/deploy/gateway/ingress-example.yaml");
+    let (ok, message) = plane.kubectl(&["apply", "--dry-run=server", "-f", &example], "");
+    assert!(ok, "{message}");
+    // The only right of the gateway itself.
+    let rules: Vec<_> = plane
+        .manifests("gateway")
+        .into_iter()
+        .filter(|m| m["kind"].as_str().unwrap().ends_with("Role"))
+        .flat_map(|m| m["rules"].as_array().unwrap().clone())
+        .collect();
+    let expected = json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["ai-api-meta"],
+        "verbs": ["get"]});
+    assert_eq!(rules, [expected]);
+}
+
+/// How long the gateway waits for a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sends these bytes over a new connection.
+async fn written(address: &str, bytes: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Everything that is received until the gateway closes the connection.
+async fn all_of(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer));
+    read.await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn concurrent_requests_are_limited_and_a_missing_body_times_out() {
+    let (world, gateway, caller) = gateway("gw-many").await;
+    world.own(ai_api_operator::api::Kind::Execution, "running-1", "RUNNING").await;
+    let head = format!(
+        "PATCH /v2/lm/executions/running-1 HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {}\r\n\
+         AI-Resource-Group: {}\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\
+         Connection: close\r\n\r\n{{\"targetStatus\":",
+        caller.token, caller.namespace
+    );
+    let mut under_way = join_all((0..256).map(|_| written(&gateway.address, &head))).await;
+    // The request that checks whether all permits are taken may have held one of them, so that one of the others was refused.
+    let began = Instant::now();
+    while caller.get("/openapi.yaml").await.status != 429 {
+        assert!(began.elapsed() < BODY_TIMEOUT, "{} requests are under way", under_way.len());
+        under_way.push(written(&gateway.address, &head).await);
+    }
+    let answer = caller.get("/v2/lm/executions").await;
+    let (code, message) = answer.error(429);
+    assert_eq!((&*code, answer.header("retry-after")), ("TooManyRequests", "1"));
+    assert_eq!(message, "256 requests are already in progress: nothing was done, try again");
+    let answers = join_all(under_way.into_iter().map(all_of)).await;
+    let (timed_out, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.starts_with("HTTP/1.1 408 "));
+    assert_eq!(timed_out.len(), 256);
+    for answer in timed_out {
+        let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(body["error"]["code"], "RequestTimeout", "{body}");
+        assert_eq!(body["error"]["message"], "the body did not arrive within 10s", "{body}");
+    }
+    for answer in refused {
+        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    }
+    assert_eq!(caller.get("/openapi.yaml").await.status, 200);
+    assert_eq!(crate::bulk_updates(&world).await, 0);
+}
+
+#[tokio::test]
+async fn head_is_get_without_a_body() {
+    let (_world, _gateway, caller) = gateway("gw-head").await;
+    for (path, status) in [
+        ("/v2/lm/executions", 200),
+        ("/v2/lm/executions/not-there", 404),
+        ("/nowhere", 404),
+        ("/openapi.yaml", 200),
+    ] {
+        let [head, get] = [caller.send("HEAD", path, &[], "").await, caller.get(path).await];
+        assert_eq!((head.status, get.status, &*head.text), (status, status, ""), "{path}");
+        for name in ["content-type", "content-length"] {
+            assert_eq!(head.header(name), get.header(name), "{path}: {name}");
+        }
+        // The length of a list is only known at its end.
+        assert_eq!(get.header("content-length").is_empty(), path == "/v2/lm/executions", "{path}");
+    }
+}
+
+/// What is not an HTTP request gets no id, no log line and no body: only a status, and the connection is closed.
+#[tokio::test]
+async fn what_is_not_http_gets_only_a_status() {
+    let (_world, gateway, caller) = gateway("gw-no-http").await;
+    let long = "x".repeat(80_000);
+    for (bytes, status) in [
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("GET /v2/lm/meta HTTP/1.1\r\nHost: gateway\r\nbad header\r\n\r\n".to_owned(), 400),
+        (format!("GET /v2/lm/meta HTTP/1.1\r\nHost: gateway\r\nX-Long: {long}\r\n\r\n"), 431),
+    ] {
+        let answer = all_of(written(&gateway.address, &bytes).await).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+    // An incomplete head is not waited for.
+    let answer = all_of(written(&gateway.address, "GET /v2/lm/meta HTTP/1.1\r\nHost: gate").await).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    caller.get("/v2/lm/meta").await.ok(200);
+}
