@@ -62,7 +62,7 @@ test-oldest: export AI_API_TEST_KUBERNETES := 1.33
 test-oldest: ## the tests against an API server, on the oldest supported Kubernetes
 	@dev/check/prerequisites
 	@"$$(dev/control-plane/build)/kube-apiserver" --version
-	cargo test --locked --no-run
+	cargo test --locked --no-run $(on_oldest:%=--test=%)
 	@$(MAKE) $(side_by_side) arguments='$(not_on_oldest)' $(on_oldest:%=program-%)
 
 .PHONY: test-install

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::client::Failure;
+use crate::{client::Failure, tasks::lock};
 
 /// The shortest interval between two progress reports: the first one, and the longest with few writers.
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -43,7 +43,7 @@ impl Writers {
     }
 
     fn namespaces(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

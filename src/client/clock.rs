@@ -4,7 +4,7 @@
 //! clock changes nothing. This machine's clock is used only until the first `Date`.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -21,9 +21,12 @@ use prometheus_client::{
 use tower::{Layer, Service};
 use tracing::{info, warn};
 
-use crate::client::{
-    leadership,
-    wire::{Wire, around},
+use crate::{
+    client::{
+        leadership,
+        wire::{Wire, around},
+    },
+    tasks::lock,
 };
 
 /// How far this machine's clock may be off before it is reported.
@@ -145,7 +148,7 @@ impl Clock {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

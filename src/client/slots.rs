@@ -6,10 +6,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::oneshot;
+
+use crate::tasks::lock;
 
 /// The slots of one operator. Clones share them.
 #[derive(Clone, Debug)]
@@ -40,8 +42,7 @@ impl Slots {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere ends the process.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -33,6 +33,9 @@ use crate::{
 /// How long a graceful shutdown may take: the requests in progress are answered.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How often the flag is read to keep the API server's time known.
+const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
+
 /// The gateway's settings; the command line describes each.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the command line does")]
@@ -50,7 +53,7 @@ pub struct Settings {
 /// has the right to read.
 async fn keep_time(gateway: &Gateway) -> Infallible {
     loop {
-        time::sleep(Duration::from_secs(if gateway.clock.is_set() { 60 } else { 1 })).await;
+        time::sleep(if gateway.clock.is_set() { CLOCK_INTERVAL } else { Duration::from_secs(1) }).await;
         let _ = gateway.flag.read_since(time::Instant::now()).await;
     }
 }

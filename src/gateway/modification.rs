@@ -45,8 +45,8 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
     }
     let Body { executions, deployments, .. } = parse(body)?;
     let (list, unwanted, other) = match kind {
-        Kind::Execution => (executions, deployments, "deployments"),
-        Kind::Deployment => (deployments, executions, "executions"),
+        Kind::Execution => (executions, deployments, Kind::Deployment.plural()),
+        Kind::Deployment => (deployments, executions, Kind::Execution.plural()),
     };
     if unwanted.is_some() {
         return bad_request(format!(

@@ -8,7 +8,7 @@ use std::{
     future::{Ready, ready},
     io,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use axum::{Extension, middleware::AddExtension};
@@ -18,6 +18,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tower::Layer;
+
+use crate::tasks::lock;
 
 /// How many connections one address may have open.
 const OF_ONE_ADDRESS: usize = 32;
@@ -43,7 +45,7 @@ impl Default for FewConnections {
 
 impl FewConnections {
     fn place(&self, address: IpAddr) -> Option<Place> {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = lock(&self.by_address);
         by_address.retain(|_, places| places.available_permits() < OF_ONE_ADDRESS);
         // A listener for both shows IPv4 as IPv6.
         let of_address = by_address.entry(address.to_canonical());

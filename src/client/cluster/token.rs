@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,10 @@ use tower::Service;
 use tracing::warn;
 
 use super::problem::{Problem, Unusable};
-use crate::client::wire::{Wire, around};
+use crate::{
+    client::wire::{Wire, around},
+    tasks::lock,
+};
 
 /// How long a token is used before the file is read again: client-go's minute less its ten seconds of leeway.
 const EVERY: Duration = Duration::from_secs(50);
@@ -81,7 +84,7 @@ impl TokenFile {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }
 
