@@ -30,8 +30,10 @@ async fn running(world: &World, count: usize) -> Vec<String> {
     ids
 }
 
-/// Sends it in the background, and waits until it has become a BulkUpdate; returns its name.
+/// Sends it in the background, in a later second than the targets that there are, and waits until it has become a BulkUpdate;
+/// returns its name.
 async fn begin(world: &World, caller: &Caller, body: Value) -> (tokio::task::JoinHandle<Answer>, String) {
+    world.next_second().await;
     let caller = caller.clone();
     let answer = tokio::spawn(async move { caller.patch(PATH, &body).await });
     (answer, only(world).await)
