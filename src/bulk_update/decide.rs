@@ -55,7 +55,7 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
         Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
         // It usually catches up at once; the status reports it only if it does not.
         Planning::Wait(why) => {
-            let hidden = matches!(why, Obstacle::StaleCache(..)) && !work.has_waited(PATIENCE);
+            let hidden = matches!(why, Obstacle::StaleCache { .. }) && !work.has_waited(PATIENCE);
             let phase = (!hidden).then_some(Phase::Waiting(why));
             Decision { phase, blocked: true, ..Decision::default() }
         }
@@ -156,7 +156,7 @@ fn too_late(request: &Request, now: Now) -> Option<Rejection> {
     } else {
         return None;
     };
-    Some(Rejection::TooLate(deadline, now.remark(time)))
+    Some(Rejection::TooLate { deadline, remark: now.remark(time) })
 }
 
 /// The next step of each item of a planned BulkUpdate.

@@ -65,10 +65,11 @@ impl Gates {
 
 /// Why a BulkUpdate has to wait. The text is the message of its conditions meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum Obstacle {
-    /// The capability flag (a key of a ConfigMap) cannot be read.
-    #[error("cannot read {0}: {1}")]
-    Flag(String, Failure),
+    /// The capability flag cannot be read; the place is a key of a ConfigMap.
+    #[error("cannot read {place}: {failure}")]
+    Flag { place: String, failure: Failure },
     /// The admission policy is not in force, or that is not known.
     #[error(transparent)]
     Admission(NotInForce),
@@ -76,26 +77,26 @@ pub enum Obstacle {
     #[error("cannot list {} yet; the operator's log says why", .0.plural())]
     NotListed(Kind),
     /// A target cannot be read.
-    #[error("cannot read {} {id}: {why}", .0.name(), id = .1, why = .2)]
-    Read(Kind, Arc<str>, Box<str>),
+    #[error("cannot read {} {id}: {why}", .kind.name())]
+    Read { kind: Kind, id: Arc<str>, why: Box<str> },
     /// A target cannot be written to.
-    #[error("cannot write to {} {id}: {why}", .0.name(), id = .1, why = .2)]
-    Write(Kind, Arc<str>, Box<str>),
+    #[error("cannot write to {} {id}: {why}", .kind.name())]
+    Write { kind: Kind, id: Arc<str>, why: Box<str> },
     /// A target was read without a uid, so it may or may not be the object that was planned.
-    #[error("{} {id} has no uid", .0.name(), id = .1)]
-    NoUid(Kind, Arc<str>),
+    #[error("{} {id} has no uid", .kind.name())]
+    NoUid { kind: Kind, id: Arc<str> },
     /// The cache is stale: whether the target is older than the BulkUpdate is known once the watch has caught up.
     #[error(
         "{} {id} was created in the same second as the BulkUpdate; waiting for the watch of {} to show which was first",
-        .0.name(), .0.plural(), id = .1
+        .kind.name(), .kind.plural()
     )]
-    StaleCache(Kind, Arc<str>),
+    StaleCache { kind: Kind, id: Arc<str> },
 }
 
 impl Obstacle {
     pub(super) const fn reason(&self) -> ConditionReason {
         match self {
-            Self::Flag(..) => ConditionReason::FlagUnreadable,
+            Self::Flag { .. } => ConditionReason::FlagUnreadable,
             _ => ConditionReason::Waiting,
         }
     }
@@ -103,17 +104,18 @@ impl Obstacle {
 
 /// Why a BulkUpdate is rejected as a whole. The text is the message of its conditions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum Rejection {
     /// The flag in this ConfigMap (`namespace/name`) is off for a kind that it names.
-    #[error("bulk updates of {} are disabled in ConfigMap {config_map}", .0.plural(), config_map = .1)]
-    Disabled(Kind, String),
-    /// The flag (a key of a ConfigMap) is invalid, and why, which counts as off for both kinds.
-    #[error("invalid {0}: {1}")]
-    InvalidFlag(String, String),
+    #[error("bulk updates of {} are disabled in ConfigMap {config_map}", .kind.plural())]
+    Disabled { kind: Kind, config_map: String },
+    /// The flag is invalid, which counts as off for both kinds; the place is a key of a ConfigMap.
+    #[error("invalid {place}: {why}")]
+    InvalidFlag { place: String, why: String },
     /// A deadline passed before it was planned; with a note where this machine's clock disagrees with the API server's.
     #[error("{deadline}{}: nothing was done; create a new BulkUpdate if it is still wanted",
-        .1.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default(), deadline = .0)]
-    TooLate(MissedDeadline, Option<String>),
+        .remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default())]
+    TooLate { deadline: MissedDeadline, remark: Option<String> },
     /// The admission policy was not in force, or not long enough, when it was created.
     #[error(
         "it was created before the admission policy had been in force for 10 s, so its author's permissions were never checked: \
@@ -136,9 +138,9 @@ pub enum MissedDeadline {
 impl Rejection {
     pub(super) const fn reason(&self) -> ConditionReason {
         match self {
-            Self::Disabled(..) => ConditionReason::BulkUpdatesDisabled,
-            Self::InvalidFlag(..) => ConditionReason::MetaInvalid,
-            Self::TooLate(..) => ConditionReason::DeadlineExceeded,
+            Self::Disabled { .. } => ConditionReason::BulkUpdatesDisabled,
+            Self::InvalidFlag { .. } => ConditionReason::MetaInvalid,
+            Self::TooLate { .. } => ConditionReason::DeadlineExceeded,
             Self::NotAuthorized => ConditionReason::NotAuthorized,
         }
     }

@@ -141,12 +141,12 @@ pub(super) fn ahead(object: Target) -> Lookup {
 
 /// The target cannot be read.
 pub(super) fn unread(why: &str) -> Obstacle {
-    Obstacle::Read(Kind::Execution, ID.into(), why.into())
+    Obstacle::Read { kind: Kind::Execution, id: ID.into(), why: why.into() }
 }
 
 /// The flag is off.
 pub(super) fn off() -> Rejection {
-    Rejection::Disabled(Kind::Execution, "ai-api-system/ai-api-meta".into())
+    Rejection::Disabled { kind: Kind::Execution, config_map: "ai-api-system/ai-api-meta".into() }
 }
 
 /// One that the operation applies to.

@@ -56,15 +56,15 @@ async fn gates(ctx: &Context, work: &Work) -> Gates {
     if let Err(failure) = &read {
         ctx.metrics.failed("configmaps", failure);
     }
-    let flag = || ctx.flag.place();
+    let place = || ctx.flag.place();
     let gate = |kind: Kind| match &read {
         Ok(flags) if flags.on(kind) => Gate::Open,
-        Ok(Flags::Invalid(why)) => Gate::Closed(Rejection::InvalidFlag(flag(), why.clone())),
+        Ok(Flags::Invalid(why)) => Gate::Closed(Rejection::InvalidFlag { place: place(), why: why.clone() }),
         Ok(Flags::Valid { .. }) => {
             let (namespace, name) = ctx.flag.key();
-            Gate::Closed(Rejection::Disabled(kind, format!("{namespace}/{name}")))
+            Gate::Closed(Rejection::Disabled { kind, config_map: format!("{namespace}/{name}") })
         }
-        Err(failure) => Gate::Unknown(Obstacle::Flag(flag(), failure.clone())),
+        Err(failure) => Gate::Unknown(Obstacle::Flag { place: place(), failure: failure.clone() }),
     };
     Gates { executions: gate(Kind::Execution), deployments: gate(Kind::Deployment) }
 }

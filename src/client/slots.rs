@@ -53,11 +53,13 @@ struct Party {
     uid: Arc<str>,
 }
 
-/// The right to have one request in flight, until it is dropped.
+/// The right to have one request in flight, until it is dropped. Before [`Slots::acquire`] returns it, it may be a place in the queue
+/// instead, so that whoever gives up waiting leaves the queue.
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
     party: Party,
+    /// While it waits.
     place: Option<Place>,
 }
 

@@ -20,7 +20,10 @@ use crate::{
         preflight,
     },
     observed::admission::{Policies, nothing_accepted, record::RECORD},
-    server::{BindAddress, listen, probes},
+    server::{
+        BindAddress, listen,
+        probes::{self, Probes},
+    },
     telemetry::{health::Health, metrics::Metrics, watch_progress::WatchProgress},
 };
 
@@ -111,6 +114,10 @@ async fn serve_probes(
     metrics.register(&mut registry);
     clock.register(&mut registry);
     let (live, ready) = (Arc::clone(&health), Arc::clone(&health));
-    let refresh = move || metrics.refresh(&health, &leadership, &clock);
-    probes::serve(listener, registry, refresh, move || live.check(), move || ready.ready()).await
+    let probes = Probes {
+        refresh: move || metrics.refresh(&health, &leadership, &clock),
+        live: move || live.check(),
+        ready: move || ready.ready(),
+    };
+    probes::serve(listener, registry, probes).await
 }

@@ -27,7 +27,10 @@ use crate::{
     gateway::{metrics::Metrics, middleware::MAX_IN_FLIGHT, state::Gateway, tls::Certificate},
     misconfigured::Misconfigured,
     observed::flag::CapabilityFlag,
-    server::{BindAddress, LONG_HEAD, bounded, listen, probes},
+    server::{
+        BindAddress, LONG_HEAD, bounded, listen,
+        probes::{self, Probes},
+    },
 };
 
 /// How long a graceful shutdown may take: the requests in progress are answered.
@@ -83,20 +86,23 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
     // The first modification needs the API server's time.
     let _ = gateway.flag.read_since(time::Instant::now()).await;
     let listener = listen(settings.bind_address)?;
-    let probes = listen(settings.metrics_bind_address)?;
-    info!(address = %listener.local_addr()?, tls = tls.is_some(), metrics_address = %probes.local_addr()?,
+    let metrics_listener = listen(settings.metrics_bind_address)?;
+    info!(address = %listener.local_addr()?, tls = tls.is_some(), metrics_address = %metrics_listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"), "serving the AI API");
 
     let stopping = shutdown.clone();
-    let live = || Ok::<_, Infallible>(());
-    let ready = move || if stopping.is_cancelled() { Err("stopping") } else { Ok(()) };
+    let probes = Probes {
+        refresh: || {},
+        live: || Ok::<_, Infallible>(()),
+        ready: move || if stopping.is_cancelled() { Err("stopping") } else { Ok(()) },
+    };
     tokio::select! {
         ended = serve(Arc::clone(&gateway), tls, listener, &shutdown) => ended?,
         // Callers have tokens of their own, and are answered meanwhile: an API server that is down may come back.
         Err(misconfigured) = cluster.reach() => return Err(misconfigured.into()),
         Some(never) = OptionFuture::from(certificate.map(Certificate::follow)) => match never {},
         never = keep_time(&gateway) => match never {},
-        ended = probes::serve(probes, registry, || {}, live, ready) => {
+        ended = probes::serve(metrics_listener, registry, probes) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");
         }

@@ -166,13 +166,15 @@ struct Pages {
     selection: Selection,
     /// None after the last.
     next: Option<ListParams>,
+    /// How many of those that match were left out so far.
+    skipped: usize,
     /// How many are in the list so far.
     count: usize,
 }
 
 impl Pages {
     fn new(caller: Caller, kind: Kind, selection: Selection) -> Self {
-        Self { caller, kind, selection, next: Some(ListParams::default().limit(PAGE)), count: 0 }
+        Self { caller, kind, selection, next: Some(ListParams::default().limit(PAGE)), skipped: 0, count: 0 }
     }
 
     async fn next(&mut self) -> Result<Option<Vec<Observed>>, Failure> {
@@ -200,8 +202,8 @@ impl Pages {
             if !self.selection.takes(self.kind, &shown) {
                 continue;
             }
-            if self.selection.skip > 0 {
-                self.selection.skip -= 1;
+            if self.skipped < self.selection.skip {
+                self.skipped += 1;
             } else if self.count < self.selection.top {
                 text += if self.count > 0 { "," } else { "" };
                 text += &part(shown, self.selection.status_only).to_string();

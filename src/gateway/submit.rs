@@ -1,7 +1,7 @@
 //! Creates a BulkUpdate with the caller's token and follows its status until the outcome of each item is known, or withdraws it
 //! if the operator does not plan it in time.
 
-use std::{fmt::Display, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -83,6 +83,21 @@ enum News {
     Deleted(Option<BulkUpdate>),
     /// It could not be watched, and is unchanged or could not be read.
     None,
+}
+
+/// Why the outcome of a BulkUpdate is not known.
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    /// Whether it was created.
+    #[error("it may have been created ({0})")]
+    Created(Failure),
+    /// Whether it was withdrawn.
+    #[error("it could not be withdrawn ({0})")]
+    Withdrawn(Failure),
+    #[error("it is still being carried out")]
+    Unfinished,
+    #[error("somebody deleted it")]
+    Deleted,
 }
 
 type Outcome = Result<BulkUpdateStatus, Problem>;
@@ -170,7 +185,7 @@ impl Submission {
             let next = Instant::now() + failure.wait(attempt);
             if next > self.began + CREATE_LIMIT {
                 if open {
-                    return Err(self.unknown(format_args!("it may have been created ({failure})")));
+                    return Err(self.unknown(&Unknown::Created(failure)));
                 }
                 let message = format!("cannot create the BulkUpdate: {failure}; nothing was done");
                 return Err(Problem::unavailable(message));
@@ -194,9 +209,10 @@ impl Submission {
                 if reached == Progress::Planned || now >= self.began + FOLLOW_LIMIT {
                     return self.last_look(&current).await;
                 }
-                let timed_out = || Failure::NoAnswer(format!("none within {LAST_REQUEST:?}"));
+                let timed_out =
+                    || Unknown::Withdrawn(Failure::NoAnswer(format!("none within {LAST_REQUEST:?}")));
                 let withdrawn = timeout(LAST_REQUEST, self.withdraw(&current)).await;
-                current = withdrawn.unwrap_or_else(|_| Err(self.not_withdrawn(&timed_out())))?;
+                current = withdrawn.unwrap_or_else(|_| Err(self.unknown(&timed_out())))?;
                 watch = None;
                 continue;
             }
@@ -222,7 +238,7 @@ impl Submission {
             Ok(Ok(last)) if last.uid() == current.uid() && progress(&last) == Progress::Known => {
                 Ok(last.status.unwrap_or_default())
             }
-            _ => Err(self.unknown("it is still being carried out")),
+            _ => Err(self.unknown(&Unknown::Unfinished)),
         }
     }
 
@@ -235,7 +251,7 @@ impl Submission {
                 let why = "before it was planned: nothing was done";
                 Err(Problem::unavailable(format!("somebody deleted BulkUpdate {name} {why}")))
             }
-            Some((Progress::Planned, _)) | None => Err(self.unknown("somebody deleted it")),
+            Some((Progress::Planned, _)) | None => Err(self.unknown(&Unknown::Deleted)),
         }
     }
 
@@ -301,14 +317,10 @@ impl Submission {
         {
             return Ok(read);
         }
-        Err(self.not_withdrawn(&failure))
+        Err(self.unknown(&Unknown::Withdrawn(failure)))
     }
 
-    fn not_withdrawn(&self, failure: &Failure) -> Problem {
-        self.unknown(format_args!("it could not be withdrawn ({failure})"))
-    }
-
-    fn unknown(&self, why: impl Display) -> Problem {
+    fn unknown(&self, why: &Unknown) -> Problem {
         let (name, not_after) = (self.full_name(), self.not_after.strftime("%FT%TZ"));
         let message = format!(
             "the outcome of BulkUpdate {name} is not known: {why}. Look at its status; nothing is started after {not_after}"

@@ -19,15 +19,27 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// Serves the metrics and the probes until the process ends. `refresh` is called before the metrics are read. `live` says why
-/// the process makes no progress, so that a restart may help; `ready` says why it cannot do its part.
+/// What a process says about itself.
+pub(crate) struct Probes<Refresh, Live, Ready> {
+    /// Brings the metrics up to date, before they are read.
+    pub refresh: Refresh,
+    /// Says why the process makes no progress, so that a restart may help.
+    pub live: Live,
+    /// Says why it cannot do its part.
+    pub ready: Ready,
+}
+
+/// Serves the metrics and the probes until the process ends.
 pub(crate) async fn serve<NotLive: Display + 'static, NotReady: Display + 'static>(
     listener: TcpListener,
     registry: Registry,
-    refresh: impl Fn() + Clone + Send + Sync + 'static,
-    live: impl Fn() -> Result<(), NotLive> + Clone + Send + Sync + 'static,
-    ready: impl Fn() -> Result<(), NotReady> + Clone + Send + Sync + 'static,
+    probes: Probes<
+        impl Fn() + Clone + Send + Sync + 'static,
+        impl Fn() -> Result<(), NotLive> + Clone + Send + Sync + 'static,
+        impl Fn() -> Result<(), NotReady> + Clone + Send + Sync + 'static,
+    >,
 ) -> std::io::Result<()> {
+    let Probes { refresh, live, ready } = probes;
     let registry = Arc::new(registry);
     let metrics = async move || {
         refresh();

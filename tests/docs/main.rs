@@ -142,23 +142,23 @@ fn conditions() -> Conditions {
     };
     let results: Vec<ItemResult> = words("result");
     // A new one has to be added to its list: this match does not compile without it.
-    let (kind, flag) = (Kind::Execution, String::new());
+    let (kind, place) = (Kind::Execution, String::new());
     let failure = Failure::NoAnswer(String::new());
-    for why in [Obstacle::Flag(flag.clone(), failure), Obstacle::NotListed(kind)] {
+    for why in [Obstacle::Flag { place: place.clone(), failure }, Obstacle::NotListed(kind)] {
         match why {
             Obstacle::Flag { .. }
             | Obstacle::Admission(_)
             | Obstacle::NotListed(_)
             | Obstacle::Read { .. }
             | Obstacle::Write { .. }
-            | Obstacle::NoUid(..)
-            | Obstacle::StaleCache(..) => add(&work(&[], false), &Phase::Waiting(why)),
+            | Obstacle::NoUid { .. }
+            | Obstacle::StaleCache { .. } => add(&work(&[], false), &Phase::Waiting(why)),
         }
     }
     for why in [
-        Rejection::Disabled(kind, flag.clone()),
-        Rejection::InvalidFlag(flag, String::new()),
-        Rejection::TooLate(MissedDeadline::NotAfter, None),
+        Rejection::Disabled { kind, config_map: String::new() },
+        Rejection::InvalidFlag { place, why: String::new() },
+        Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: None },
         Rejection::NotAuthorized,
     ] {
         match why {

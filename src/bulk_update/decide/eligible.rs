@@ -33,7 +33,7 @@ pub fn plan_item(request: &Request, item: &Item, lookup: &Lookup, rules: Rules) 
     let in_doubt = item.uid.is_none()
         && target.is_some_and(|t| t.created == request.created.as_second() && !is_older(request, t));
     if in_doubt && matches!(lookup, Lookup::Ahead(_)) && request.creation_version.is_some() {
-        return ItemPlanning::Wait(Obstacle::StaleCache(item.kind, Arc::clone(&item.id)));
+        return ItemPlanning::Wait(Obstacle::StaleCache { kind: item.kind, id: Arc::clone(&item.id) });
     }
     let verdict = if in_doubt { Err(Ineligible::InDoubt) } else { verdict(request, item, target, rules) };
     match verdict {
@@ -77,8 +77,11 @@ pub enum Ineligible {
     Terminating,
     Unreadable(Unreadable),
     StopPending,
-    /// With what the operation applies to.
-    WrongState(State, &'static str),
+    WrongState {
+        state: State,
+        /// What the operation applies to.
+        takes: &'static str,
+    },
 }
 
 impl Ineligible {
@@ -91,7 +94,7 @@ impl Ineligible {
             Self::Terminating => Reason::Terminating,
             Self::Unreadable(_) => Reason::Unreadable,
             Self::StopPending => Reason::StopPending,
-            Self::WrongState(..) => Reason::WrongState,
+            Self::WrongState { .. } => Reason::WrongState,
         }
     }
 
@@ -102,7 +105,7 @@ impl Ineligible {
                 "created in the same second as the BulkUpdate, not known to be older; give its uid if it is meant".into(),
             ),
             Self::Unreadable(why) => Some(why.to_string()),
-            Self::WrongState(state, takes) => Some(format!("it is {}; {takes}", state.word())),
+            Self::WrongState { state, takes } => Some(format!("it is {}; {takes}", state.word())),
             _ => None,
         }
     }
@@ -144,7 +147,7 @@ pub fn verdict<'a, T: Borrow<Target>>(
         }
     };
     if !states.contains(&state) {
-        return Err(Ineligible::WrongState(state, takes));
+        return Err(Ineligible::WrongState { state, takes });
     }
     if item.target == TargetStatus::Stopped && target.stop_asked {
         return Err(Ineligible::StopPending);

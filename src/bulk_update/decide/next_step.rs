@@ -40,7 +40,8 @@ pub fn next_step(terms: Terms<'_>, entry: &Entry, lookup: &Lookup, gate: &Gate) 
     let (found, live) = lookup.object();
     if live && found.is_some_and(|found| found.uid.is_empty()) {
         // It may be the object that was planned: it counts neither as that one nor as another.
-        let lookup = Lookup::Failed(Obstacle::NoUid(entry.item.kind, Arc::clone(&entry.item.id)));
+        let lookup =
+            Lookup::Failed(Obstacle::NoUid { kind: entry.item.kind, id: Arc::clone(&entry.item.id) });
         return next_step(terms, entry, &lookup, gate);
     }
     match record.result {

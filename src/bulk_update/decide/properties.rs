@@ -323,7 +323,7 @@ proptest! {
         };
         match plan(&request, &seen, now.into(), rules) {
             Planning::Reject(..) => prop_assert!(late || !open),
-            Planning::Wait(Obstacle::StaleCache(..)) => {
+            Planning::Wait(Obstacle::StaleCache { .. }) => {
                 prop_assert!(!late && open && request.creation_version.is_some());
                 prop_assert!(lookups.iter().any(|lookup| matches!(lookup, Lookup::Ahead(t) if !was_there(&request, t))));
             }

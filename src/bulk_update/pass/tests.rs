@@ -303,7 +303,7 @@ async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_
     assert!(decision.blocked && decision.phase.is_none() && decision.reads.is_empty(), "{decision:?}");
     tokio::time::advance(PATIENCE).await;
     let decision = decide(&work, None);
-    let Some(Phase::Waiting(why @ Obstacle::StaleCache(..))) = &decision.phase else {
+    let Some(Phase::Waiting(why @ Obstacle::StaleCache { .. })) = &decision.phase else {
         panic!("{decision:?}")
     };
     assert!(decision.blocked && why.to_string().contains("the watch of executions"), "{why}");

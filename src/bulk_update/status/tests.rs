@@ -67,7 +67,7 @@ fn message(status: &BulkUpdateStatus) -> &str {
 fn what_cannot_be_planned_yet_says_why() {
     let gone = NotInForce::Missing(Part::Policy);
     let failure = Failure::NoAnswer("busy".into());
-    let flag = Obstacle::Flag("the flag".into(), failure);
+    let flag = Obstacle::Flag { place: "the flag".into(), failure };
     for (why, reason, text) in [
         (flag, "FlagUnreadable", "cannot read the flag: no answer: busy"),
         (Obstacle::Admission(gone.clone()), "Waiting", &gone.to_string()),
@@ -85,16 +85,19 @@ fn what_cannot_be_planned_yet_says_why() {
 
 #[test]
 fn what_is_rejected_has_an_end_and_no_items() {
-    let flag = || "the flag".to_owned();
     for (why, reason, text) in [
         (
             off(),
             "BulkUpdatesDisabled",
             "bulk updates of executions are disabled in ConfigMap ai-api-system/ai-api-meta",
         ),
-        (Rejection::InvalidFlag(flag(), "typo".into()), "MetaInvalid", "invalid the flag: typo"),
         (
-            Rejection::TooLate(MissedDeadline::NotAfter, Some("by its clock".into())),
+            Rejection::InvalidFlag { place: "the flag".into(), why: "typo".into() },
+            "MetaInvalid",
+            "invalid the flag: typo",
+        ),
+        (
+            Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: Some("by its clock".into()) },
             "DeadlineExceeded",
             "notAfter has passed (by its clock): nothing was done; create a new BulkUpdate if it is still wanted",
         ),

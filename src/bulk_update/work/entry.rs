@@ -67,8 +67,8 @@ impl Entry {
     pub fn waits_for(&self) -> Option<Obstacle> {
         let failed = Some(&*self.progress.failed).filter(|_| self.is_underway())?;
         let (kind, id) = (self.item.kind, || Arc::clone(&self.item.id));
-        let read = failed.read.as_ref().map(|why| Obstacle::Read(kind, id(), why.clone()));
-        read.or_else(|| Some(Obstacle::Write(kind, id(), failed.write.clone()?)))
+        let read = failed.read.as_ref().map(|why| Obstacle::Read { kind, id: id(), why: why.clone() });
+        read.or_else(|| Some(Obstacle::Write { kind, id: id(), why: failed.write.clone()? }))
     }
 
     /// The entry as it is kept: sharing texts that are in memory already, and within the bounds.

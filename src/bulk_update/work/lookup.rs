@@ -19,7 +19,11 @@ impl Entry {
             Some(Read::Failed) if self.can_send() => {}
             Some(Read::Failed) => {
                 let why = self.progress.failed.read.clone().unwrap_or_else(|| "retrying".into());
-                return Lookup::Failed(Obstacle::Read(self.item.kind, Arc::clone(&self.item.id), why));
+                return Lookup::Failed(Obstacle::Read {
+                    kind: self.item.kind,
+                    id: Arc::clone(&self.item.id),
+                    why,
+                });
             }
             Some(Read::Object(Some(read))) => return compared(read, indexed),
             Some(Read::Object(None)) => return Lookup::Live(None),

@@ -88,7 +88,7 @@ fn of_context(mut merged: Merged, context: Context, context_named: &str) -> Resu
         return Err(Problem::NoCluster.of(context_named));
     }
     let Some((cluster, file)) = merged.clusters.remove(&context.cluster) else {
-        return Err(Problem::NoSuch("cluster", context.cluster).of(context_named));
+        return Err(Problem::NoSuch { kind: "cluster", name: context.cluster }.of(context_named));
     };
     let cluster_named = format!("cluster {:?} in {}", context.cluster, file.display());
     let cluster =
@@ -99,7 +99,7 @@ fn of_context(mut merged: Merged, context: Context, context_named: &str) -> Resu
         Some(name) => {
             // client-go would go on without credentials.
             let Some((user, file)) = merged.users.remove(&name) else {
-                return Err(Problem::NoSuch("user", name).of(context_named));
+                return Err(Problem::NoSuch { kind: "user", name }.of(context_named));
             };
             let named = format!("user {name:?} in {}", file.display());
             (checked_user(user, &file).map_err(|problem| problem.of(format!("the {named}")))?, named)

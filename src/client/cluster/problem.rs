@@ -52,8 +52,8 @@ pub(super) enum Problem {
     // A context.
     #[error("names no cluster: add one")]
     NoCluster,
-    #[error("names the {0} {1:?}, which does not exist: add it, or name another")]
-    NoSuch(&'static str, String),
+    #[error("names the {kind} {name:?}, which does not exist: add it, or name another")]
+    NoSuch { kind: &'static str, name: String },
     #[error("has the namespace {0:?}, which is not a valid name: correct it")]
     Namespace(String),
 

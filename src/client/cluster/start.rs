@@ -20,11 +20,11 @@ impl Cluster {
         let client = self.client()?;
         for attempt in 1.. {
             let failure = match self.ask(&client).await? {
-                Ok(version) => {
+                Contact::Answered { version } => {
                     info!(server = %self.config.cluster_url, version, "the API server answers");
                     break;
                 }
-                Err(failure) => failure,
+                Contact::Outage(failure) => failure,
             };
             let proxy = self.sources.proxy.as_deref().unwrap_or("none");
             warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; trying again");
@@ -33,24 +33,24 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks for the version, which is usually allowed to everybody; a failure may pass.
-    async fn ask(&self, client: &kube::Client) -> Result<Result<String, Failure>, Misconfigured> {
+    /// Asks for the version, which is usually allowed to everybody.
+    async fn ask(&self, client: &kube::Client) -> Result<Contact, Misconfigured> {
         let request = Request::get("/version").body(Vec::new()).map_err(cannot_connect)?;
         let (head, body) = match attempt(client, request).await {
             Ok(answer) => answer,
             Err(Unanswered::Failed(error)) if let Some(why) = trust::distrust(&error) => {
                 return Err(self.distrusted(&why));
             }
-            Err(unanswered) => return Ok(Err(unanswered.into())),
+            Err(unanswered) => return Ok(Contact::Outage(unanswered.into())),
         };
         if head.status.is_success() {
-            let version = serde_json::from_slice(&body).map(|info: Info| info.git_version);
-            return version.map(Ok).map_err(|_| self.no_api_server(head.status));
+            let info: Info = serde_json::from_slice(&body).map_err(|_| self.no_api_server(head.status))?;
+            return Ok(Contact::Answered { version: info.git_version });
         }
         match judge(head.status.as_u16()) {
-            Answer::Later => Ok(Err(refusal(&head, &body))),
+            Answer::Later => Ok(Contact::Outage(refusal(&head, &body))),
             // In some clusters it is not allowed to everybody. The permissions are checked next.
-            Answer::Forbidden => Ok(Ok("unknown".into())),
+            Answer::Forbidden => Ok(Contact::Answered { version: "unknown".into() }),
             Answer::Unauthorized => Err(self.unauthorized()),
             Answer::NoApiServer => Err(self.no_api_server(head.status)),
         }
@@ -96,6 +96,15 @@ impl Cluster {
     fn by_proxy(&self) -> String {
         self.sources.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
     }
+}
+
+/// What has come of the first request.
+enum Contact {
+    Answered {
+        version: String,
+    },
+    /// It may pass.
+    Outage(Failure),
 }
 
 /// What the status of an answer means at startup.

@@ -17,18 +17,18 @@ const SHOWN: usize = 60;
 /// Why a policy or a binding does not check what the shipped one checks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    #[error("its {0} has the field {1}, which this version does not know")]
-    UnknownField(&'static str, String),
-    #[error("its {0} is not {1}")]
-    Differs(String, &'static str),
+    #[error("its {place} has the field {field}, which this version does not know")]
+    UnknownField { place: &'static str, field: String },
+    #[error("its {field} is not {wanted}")]
+    Differs { field: String, wanted: &'static str },
     #[error("it has {0}")]
     Has(&'static str),
     #[error("its variable {0} is not the shipped one")]
     Variable(String),
     #[error("it lacks the shipped validation {0}")]
     Validation(String),
-    #[error("its {0}.resourceRules have no rule for {1}")]
-    Rule(&'static str, String),
+    #[error("its {place}.resourceRules have no rule for {requests}")]
+    NoRule { place: &'static str, requests: String },
     #[error("its validationActions lack Deny")]
     NoDeny,
     #[error("its validationActions have {0}, which this version does not know")]
@@ -64,7 +64,10 @@ impl Shipped {
             "variables",
         ];
         knows("spec", spec, &known)?;
-        must(is_default(&spec["failurePolicy"], "Fail"), || Flaw::Differs("failurePolicy".into(), "Fail"))?;
+        must(is_default(&spec["failurePolicy"], "Fail"), || Flaw::Differs {
+            field: "failurePolicy".into(),
+            wanted: "Fail",
+        })?;
         must(spec["paramKind"].is_null(), || Flaw::Has("a paramKind"))?;
         must(is_empty_list(&spec["matchConditions"]), || Flaw::Has("matchConditions"))?;
         let constraints = &spec["matchConstraints"];
@@ -95,7 +98,7 @@ impl Shipped {
     /// Checks that this `spec` of a `ValidatingAdmissionPolicyBinding` puts the policy in force wherever the shipped one does.
     pub fn check_binding(&self, spec: &Value) -> Result<(), Flaw> {
         knows("spec", spec, &["matchResources", "paramRef", "policyName", "validationActions"])?;
-        must(spec["policyName"] == POLICY, || Flaw::Differs("policyName".into(), POLICY))?;
+        must(spec["policyName"] == POLICY, || Flaw::Differs { field: "policyName".into(), wanted: POLICY })?;
         let actions = list(&spec["validationActions"]);
         must(actions.iter().any(|action| action == "Deny"), || Flaw::NoDeny)?;
         for action in actions {
@@ -127,8 +130,9 @@ impl Shipped {
                         && has("apiVersions", &["*", version])
                         && has("operations", &["*", operation])
                 };
-                let of = format!("{operation} of every one of {resource}.{group} in apiVersion {version}");
-                must(list(live).iter().any(covers), || Flaw::Rule(place, of))?;
+                let requests =
+                    format!("{operation} of every one of {resource}.{group} in apiVersion {version}");
+                must(list(live).iter().any(covers), || Flaw::NoRule { place, requests })?;
             }
         }
         Ok(())
@@ -141,7 +145,7 @@ fn matches(place: &'static str, matches: &Value) -> Result<(), Flaw> {
         ["excludeResourceRules", "matchPolicy", "namespaceSelector", "objectSelector", "resourceRules"];
     knows(place, matches, &known)?;
     // Exact is narrower: it does not match requests through another group or version.
-    let differs = |field, wanted| Flaw::Differs(format!("{place}.{field}"), wanted);
+    let differs = |field, wanted| Flaw::Differs { field: format!("{place}.{field}"), wanted };
     must(is_default(&matches["matchPolicy"], "Equivalent"), || differs("matchPolicy", "Equivalent"))?;
     let is_everything = |selector: &Value| {
         unknown_field(selector, &["matchExpressions", "matchLabels"]).is_none()
@@ -195,7 +199,8 @@ fn is_default(value: &Value, default: &str) -> bool {
 }
 
 fn knows(place: &'static str, object: &Value, known: &[&str]) -> Result<(), Flaw> {
-    unknown_field(object, known).map_or(Ok(()), |field| Err(Flaw::UnknownField(place, cut(field, SHOWN))))
+    unknown_field(object, known)
+        .map_or(Ok(()), |field| Err(Flaw::UnknownField { place, field: cut(field, SHOWN) }))
 }
 
 /// A field that is set and is not among these; what is not an object has one as well.

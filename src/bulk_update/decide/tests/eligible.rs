@@ -195,7 +195,7 @@ fn of_the_same_second_only_what_was_seen_before_the_request_was_there() {
     let cached = |t| cached(Some(t));
     let later = Planned::As(ItemResult::Refused, Some(Reason::CreatedLater));
     let planned = Planned::As(ItemResult::Planned, None);
-    let stale = Planned::Wait(Obstacle::StaleCache(Kind::Execution, ID.into()));
+    let stale = Planned::Wait(Obstacle::StaleCache { kind: Kind::Execution, id: ID.into() });
     for lookup in [live, cached, ahead] {
         for first_seen in [1, 8, 9] {
             assert_eq!(in_the_same_second(Some(10), first_seen, lookup), planned, "{first_seen}");

@@ -24,7 +24,7 @@ fn off() -> Gate {
 }
 
 fn invalid() -> Gate {
-    Gate::Closed(Rejection::InvalidFlag("the flag".into(), "typo".into()))
+    Gate::Closed(Rejection::InvalidFlag { place: "the flag".into(), why: "typo".into() })
 }
 
 fn down() -> Gate {

@@ -249,7 +249,7 @@ fn an_object_without_a_uid_counts_neither_as_the_one_that_was_meant_nor_as_anoth
                 without(case);
             });
             assert_eq!(case.cached(), Step::Read);
-            assert!(matches!(case.live(), Step::Hold(Some(Obstacle::NoUid(..)))), "{result:?}");
+            assert!(matches!(case.live(), Step::Hold(Some(Obstacle::NoUid { .. }))), "{result:?}");
         }
         let case = Case::with(verb, |case| (case.deadline, ()) = (Deadline::Active, without(case)));
         assert_eq!(became(&case.live()), (ItemResult::Failed, Some(Reason::DeadlineExceeded)));
