@@ -1,31 +1,30 @@
 //! Fourth step: the requests about targets. Every write is guarded; they are sent concurrently, as many as there are
 //! slots.
 
+mod write;
+
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
-use serde_json::json;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, info_span};
 
 use crate::{
-    api::TargetStatus,
     bulk_update::{
         context::{Context, Latest},
         facts::Deadline,
-        request::{Item, Request},
-        work::{Accepted, Answer, Intent, Work},
+        work::{Answer, Intent, Work},
     },
-    client::{Failure, requests, slots::Slot},
-    observed::target::{self, Observed, Target},
+    client::slots::Slot,
+    observed::target::{self, Target},
     tasks::resume_panic,
     telemetry::metrics,
 };
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Outgoing {
     /// With the index of the item.
     Read(usize),
@@ -132,77 +131,23 @@ fn start(work: &mut Work, in_flight: &mut InFlight, slot: Slot, wanted: Outgoing
         }
         Outgoing::Write(intent) => {
             let since = work.since();
-            let item = work.sent_write(&intent).clone();
+            work.sent_write(&intent);
+            let item = intent.item();
             let span = info_span!("write", kind = item.kind.name(), id = &*item.id, uid = %intent.target().uid,
                 verb = metrics::verb(item.target));
             let ask = async move {
+                let at = intent.at();
                 let flags = ctx.flag.read_since(since).await;
                 // No await from here until the request is sent: these checks hold for the write.
-                let may = flags.is_ok_and(|flags| flags.on(item.kind))
+                let may = flags.is_ok_and(|flags| flags.on(intent.item().kind))
                     && !called_off.is_cancelled()
                     && !latest.stopped()
                     && Deadline::at(&request, intent.start(), ctx.clock.now()) == Deadline::Ahead;
-                let answer =
-                    if may { write(&ctx, &request, &item, intent.target()).await } else { Answer::NotSent };
+                let answer = if may { write::write(&ctx, intent).await } else { Answer::NotSent };
                 drop(slot);
-                (intent.at(), answer)
+                (at, answer)
             };
             in_flight.requests.spawn(ask.instrument(span));
         }
     }
-}
-
-async fn write(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Answer {
-    let in_flight = ctx.metrics.write_begins();
-    let outcome = match item.target {
-        TargetStatus::Stopped => stop(ctx, request, item, target).await,
-        TargetStatus::Deleted => delete(ctx, request, item, target).await,
-    };
-    drop(in_flight);
-    ctx.metrics.written(item.kind, item.target, &outcome);
-    if let Err(failure) = &outcome {
-        ctx.metrics.failed(item.kind.plural(), failure);
-    }
-    info!(
-        bulk_update = %request.full_name(),
-        bulk_update_uid = %request.uid,
-        target = %format_args!("{}/{}", item.kind.name(), item.id),
-        target_uid = %target.uid,
-        verb = metrics::verb(item.target),
-        requester = ctx.requester(request),
-        outcome = %match &outcome { Ok(_) => "accepted".to_owned(), Err(failure) => failure.to_string() },
-        "wrote to a target"
-    );
-    Answer::Written(target.resource_version.clone(), outcome)
-}
-
-async fn stop(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
-    let mut status = json!({
-        "targetStatus": "STOPPED",
-        "stopRequest": {
-            "bulkUpdate": request.name,
-            "uid": request.uid,
-            "time": k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ctx.clock.now().earliest),
-        },
-        "message": format!("stop requested by BulkUpdate {}", request.name),
-    });
-    if !target.managed_by_other {
-        // Without a template nothing runs, so there is nothing to wait for.
-        status["state"] = if target.has_template { "STOPPING" } else { "STOPPED" }.into();
-    }
-    let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
-    let url = target::url(item.kind, &request.namespace);
-    let answer = requests::patch_status(&ctx.client, url, &item.id, &patch).await?;
-    target::answered(&item.id, &answer).map(Accepted::Left)
-}
-
-async fn delete(ctx: &Context, request: &Request, item: &Item, target: &Target) -> Result<Accepted, Failure> {
-    let url = target::url(item.kind, &request.namespace);
-    let (uid, version) = (&target.uid, &target.resource_version);
-    let answer: Observed = requests::delete(&ctx.client, url, &item.id, uid, version).await?;
-    // The API server answers with the object if it has finalizers, else with a Status.
-    if answer.is_status() {
-        return Ok(Accepted::Gone);
-    }
-    target::answered(&item.id, &answer).map(Accepted::Left)
 }

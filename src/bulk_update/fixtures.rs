@@ -15,7 +15,8 @@ use crate::{
         context::Context,
         facts::{Lookup, Obstacle, Rejection, Rules},
         request::{Item, Request, item_status},
-        work::{Entry, Progress},
+        resource::Live,
+        work::{Entry, Progress, Work},
     },
     client::{clock::Clock, slots::Slots},
     observed::{admission::Policies, flag::CapabilityFlag, index::Index, target::Target},
@@ -142,6 +143,11 @@ pub(super) fn ahead(object: Target) -> Lookup {
 /// The target cannot be read.
 pub(super) fn unread(why: &str) -> Obstacle {
     Obstacle::Read { kind: Kind::Execution, id: ID.into(), why: why.into() }
+}
+
+/// What a process knows that has read it live.
+pub(super) fn work_on(bulk: &BulkUpdate, creation_version: Option<u64>) -> Work {
+    Work::new(&Live::of(bulk.clone()), creation_version)
 }
 
 /// The flag is off.

@@ -33,6 +33,7 @@ pub use self::{
     facts::{Gate, Gates, MissedDeadline, Observation, Obstacle, Rejection, Rules},
     registry::Registry,
     request::Request,
+    resource::Live,
     status::status,
     stored::Stored,
     throttle::Writers,

@@ -18,7 +18,6 @@ use crate::{
         request::Request,
         resource,
         settle::{self, Waiting},
-        stored::Stored,
         work::Work,
     },
     client::Failure,
@@ -28,39 +27,28 @@ use crate::{
 // Most of the time the task waits, as perhaps a thousand others do, so large futures are boxed and dropped before.
 /// Reconciles one BulkUpdate, first seen like this, until it finishes, is deleted, or the process shuts down. Returns
 /// what to keep of it if its completion is on record.
-pub async fn run(ctx: Arc<Context>, mut latest: Latest, mut bulk: Box<BulkUpdate>) -> Option<Finished> {
+pub async fn run(ctx: Arc<Context>, mut latest: Latest, bulk: Box<BulkUpdate>) -> Option<Finished> {
     let pulse = ctx.health.pulse();
     let creation_version = latest.current.borrow_and_update().creation_version;
-    let _unplanned = {
-        let request = Request::from(&*bulk);
-        ctx.metrics.taken_up(&request.uid, request.created, bulk.status.as_ref())
+    let asked = Request { creation_version, ..Request::from(&*bulk) };
+    let _unplanned = ctx.metrics.taken_up(&asked.uid, asked.created, bulk.status.as_ref());
+    // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only if a
+    // live read shows it.
+    let mut work = match Work::unplanned(&bulk, creation_version) {
+        Some(_) if latest.stopped() || bulk.metadata.deletion_timestamp.is_some() => return None,
+        Some(work) => work,
+        None => Box::pin(read_current(&ctx, &mut latest, &asked, &pulse)).await?,
     };
-    if bulk.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
-        // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only
-        // if a live read shows it. (Without a plan, writing it finds that out.)
-        bulk = Box::pin(read_current(&ctx, &mut latest, &Request::from(&*bulk), &pulse)).await?;
+    drop((bulk, asked));
+    while !work.is_finished() && run_passes(&ctx, &mut latest, &mut work, &pulse).await == End::Superseded {
+        work = Box::pin(read_current(&ctx, &mut latest, work.request(), &pulse)).await?;
     }
-    loop {
-        if latest.stopped() || bulk.metadata.deletion_timestamp.is_some() {
-            return None;
-        }
-        let mut work = Work::new(&bulk, creation_version);
-        drop(bulk);
-        if work.is_finished() || run_passes(&ctx, &mut latest, &mut work, &pulse).await == End::Finished {
-            return work.finished();
-        }
-        bulk = Box::pin(read_current(&ctx, &mut latest, work.request(), &pulse)).await?;
-    }
+    work.finished()
 }
 
 /// Reads the BulkUpdate until that succeeds: nothing is done based on an older state. `None` if it is gone or no new
 /// work may be started.
-async fn read_current(
-    ctx: &Context,
-    latest: &mut Latest,
-    request: &Request,
-    pulse: &Pulse,
-) -> Option<Box<BulkUpdate>> {
+async fn read_current(ctx: &Context, latest: &mut Latest, request: &Request, pulse: &Pulse) -> Option<Work> {
     for attempt in 1.. {
         pulse.beat();
         let answer = {
@@ -68,10 +56,13 @@ async fn read_current(
             resource::get(ctx, request).await
         };
         let why = match answer {
-            Ok(Stored { bulk: live, .. }) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
-            Ok(Stored { bulk: live, flaw: None }) => return Some(Box::new(live)),
-            // The watch reports it as well, unless it was corrected meanwhile.
-            Ok(Stored { flaw: Some(why), .. }) => Failure::NoAnswer(why),
+            Ok(live) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
+            Ok(live) => match live.flaw() {
+                None if latest.stopped() || live.metadata.deletion_timestamp.is_some() => break,
+                None => return Some(Work::new(&live, request.creation_version)),
+                // The watch reports it as well, unless it was corrected meanwhile.
+                Some(why) => Failure::NoAnswer(why.into()),
+            },
             Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
                 ctx.metrics.failed("bulkupdates", &failure);

@@ -10,12 +10,10 @@ use crate::{
     api::{BulkUpdateStatus, ItemResult, ItemStatus, READY},
     bulk_update::{
         context::Context,
-        identity::Identity,
         report,
         request::Request,
         resource,
         status::status,
-        stored::Stored,
         work::{Entry, Phase, Work},
     },
     client::Failure,
@@ -151,7 +149,7 @@ async fn write(
     let mut conflicts = 0;
     loop {
         match resource::replace(ctx, work.identity(), &wanted).await {
-            Ok(version) => return Ok(Recorded::Written(work.recorded(phase, wanted, version))),
+            Ok(written) => return Ok(Recorded::Written(work.recorded(phase, wanted, written))),
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             // A single conflict is normal; repeated ones are retried with back-off, without holding the slot.
             Err(failure) if failure.is_conflict() && conflicts > 0 => return Err(failure),
@@ -167,24 +165,25 @@ async fn write(
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             Err(failure) => return Err(failure),
         };
-        let Stored { bulk: live, flaw: None } = live else { return Ok(Recorded::Superseded) };
-        let asked = Request::from(&live);
-        if asked.uid != work.request().uid
+        let asked = Request::from(&*live);
+        if live.flaw().is_some()
+            || asked.uid != work.request().uid
             || !asked.same_items(work.request())
             || (live.metadata.deletion_timestamp.is_some() && phase != Phase::Final)
         {
             return Ok(Recorded::Superseded);
         }
-        let stands = live.status.unwrap_or_default();
+        let none = BulkUpdateStatus::default();
+        let stored = live.status.as_ref().unwrap_or(&none);
         // An unanswered write of this process was applied.
-        let own = stands == wanted || work.was_applied(&stands);
-        if !own && stands != *work.on_api_server() {
+        let own = *stored == wanted || work.was_applied(stored);
+        if !own && stored != work.on_api_server() {
             return Ok(Recorded::Superseded);
         }
         // Not earlier: with this guard another writer's status could be overwritten.
-        work.found(Identity::from(&live.metadata), live.metadata.generation);
+        work.found(&live);
         if own {
-            return Ok(Recorded::Adopted(work.adopted(stands)));
+            return Ok(Recorded::Adopted(work.adopted(&live)));
         }
         // Something else changed, such as a label or the TTL.
         wanted = status(work, &phase, ctx.clock.now());

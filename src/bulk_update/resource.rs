@@ -1,5 +1,7 @@
 //! Requests about a BulkUpdate itself.
 
+use std::ops::Deref;
+
 use kube::{Resource, core::TypeMeta};
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -14,8 +16,32 @@ use crate::{
     decode,
 };
 
-/// Writes the status, guarded by the resource version in `identity`, and returns the new resource version. A PUT
-/// replaces the status and nothing else: the API server keeps the stored spec, so it need not be sent.
+/// A BulkUpdate as a live read showed it: only an answer makes one.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Live(Stored);
+
+impl Live {
+    /// Why it cannot be carried out, if so.
+    pub fn flaw(&self) -> Option<&str> {
+        self.0.flaw.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(super) const fn of(bulk: BulkUpdate) -> Self {
+        Self(Stored { bulk, flaw: None })
+    }
+}
+
+impl Deref for Live {
+    type Target = BulkUpdate;
+
+    fn deref(&self) -> &BulkUpdate {
+        &self.0.bulk
+    }
+}
+
+/// Writes the status, guarded by the resource version in `identity`. A PUT replaces the status and nothing else: the API server keeps the stored spec, so it need not be sent.
 ///
 /// On Kubernetes 1.33 a PUT of the status without the object's labels (annotations, and so on) takes the ownership of
 /// these fields away from their managers. They may be large, so they are not kept in memory to be sent along: where
@@ -25,7 +51,7 @@ pub async fn replace(
     ctx: &Context,
     identity: &Identity,
     status: &BulkUpdateStatus,
-) -> Result<Box<str>, Failure> {
+) -> Result<Written, Failure> {
     if identity.shared {
         return patch(ctx, identity, &whole(status)).await;
     }
@@ -36,20 +62,14 @@ pub async fn replace(
         resource_version: &identity.resource_version,
     };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    let Written(version) =
-        requests::replace(&ctx.client, url(&identity.namespace), &identity.name, Some("status"), &object)
-            .await?;
-    Ok(version)
+    requests::replace(&ctx.client, url(&identity.namespace), &identity.name, Some("status"), &object).await
 }
 
-/// Patches a part of the status, with the same guard, and returns the new resource version. Fields that are null in
-/// `status` are removed.
-pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Box<str>, Failure> {
+/// Patches a part of the status, with the same guard. Fields that are null in `status` are removed.
+pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Written, Failure> {
     let metadata = Metadata { resource_version: &identity.resource_version, ..Metadata::default() };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    let Written(version) =
-        requests::patch_status(&ctx.client, url(&identity.namespace), &identity.name, &object).await?;
-    Ok(version)
+    requests::patch_status(&ctx.client, url(&identity.namespace), &identity.name, &object).await
 }
 
 /// Deletes it, guarded by its uid and resource version.
@@ -96,9 +116,21 @@ struct Metadata<'a> {
     resource_version: &'a str,
 }
 
-/// The resource version in the answer to a write, whatever else the answer holds. An answer without one is an error,
-/// or the next write would have no guard.
-struct Written(Box<str>);
+/// The resource version in the answer to a write of the status, whatever else the answer holds: only an answer makes
+/// one. An answer without one is an error, or the next write would have no guard.
+#[derive(Debug)]
+pub struct Written(Box<str>);
+
+impl Written {
+    pub fn into_version(self) -> Box<str> {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(version: &str) -> Self {
+        Self(version.into())
+    }
+}
 
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -112,6 +144,6 @@ impl<'de> Deserialize<'de> for Written {
 }
 
 /// Reads it: a quorum read.
-pub async fn get(ctx: &Context, request: &Request) -> Result<Stored, Failure> {
+pub async fn get(ctx: &Context, request: &Request) -> Result<Live, Failure> {
     requests::get(&ctx.client, url(&request.namespace), &request.name).await
 }

@@ -1,5 +1,7 @@
-//! The state of one BulkUpdate between two passes. Private: it changes only by the events [`Work::seen`],
-//! [`Work::decided`], [`Work::recorded`], [`Work::sent_write`], [`Work::sent_read`] and [`Work::answered`].
+//! The state of one BulkUpdate between two passes. Private, and changed only here, by what has happened: a watch event
+//! ([`Work::seen`]), a decision ([`Work::decided`]), a status write and its answer ([`Work::plan_is_sent`], [`Work::recorded`],
+//! [`Work::sent_without_answer`], [`Work::not_recorded`], [`Work::not_planned`]), a live read of the BulkUpdate ([`Work::found`],
+//! [`Work::adopted`]), a request about an item and its answer ([`Work::sent_read`], [`Work::sent_write`], [`Work::answered`]).
 
 mod entry;
 mod lookup;
@@ -18,6 +20,7 @@ use crate::{
         finished::Finished,
         identity::Identity,
         request::{Item, Request, Start},
+        resource::{Live, Written},
         throttle::Throttle,
         work::entry::{find, position, sharing},
     },
@@ -82,9 +85,20 @@ pub enum Accepted {
 }
 
 impl Work {
-    /// Starts on a BulkUpdate as it is on the API server, new or continued from an earlier process. `creation_version`
-    /// is the resource version at which it was created, if known.
-    pub fn new(bulk: &BulkUpdate, creation_version: Option<u64>) -> Self {
+    /// Starts on a BulkUpdate that has no plan as far as it was seen: to write one finds out whether that is so.
+    /// `None` if it has one.
+    pub fn unplanned(bulk: &BulkUpdate, creation_version: Option<u64>) -> Option<Self> {
+        let has_plan = bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
+        (!has_plan).then(|| Self::on(bulk, creation_version))
+    }
+
+    /// Starts on a BulkUpdate, and continues its plan if it has one. `creation_version` is the resource version at which
+    /// it was created, if known.
+    pub fn new(live: &Live, creation_version: Option<u64>) -> Self {
+        Self::on(live, creation_version)
+    }
+
+    fn on(bulk: &BulkUpdate, creation_version: Option<u64>) -> Self {
         let request = Request { creation_version, ..Request::from(bulk) };
         let recorded = sharing(&request, bulk.status.clone().unwrap_or_default());
         let start = recorded.start_time.as_ref().map(|t| t.0);
@@ -177,16 +191,25 @@ impl Work {
     }
 
     /// Whether the last status that was sent and not answered is this one, so it was applied.
-    pub(super) fn was_applied(&mut self, stands: &BulkUpdateStatus) -> bool {
-        self.unanswered.take_if(|sent| sent == stands).is_some()
+    pub(super) fn was_applied(&mut self, live: &BulkUpdateStatus) -> bool {
+        self.unanswered.take_if(|sent| sent == live).is_some()
     }
 
     /// Those of the writes that the record intends: to the very object that is on record as planned.
     pub(super) fn intents(&self, writes: Vec<(usize, Arc<Target>)>) -> Vec<Intent> {
         let Some(start) = self.start.filter(|_| !self.request.dry_run) else { return Vec::new() };
-        let intent = |(at, target)| {
-            let entry: &Entry = self.entries.get(at)?;
-            Intent::on(self.on_record(&entry.item)?, at, target, start)
+        let intent = |(at, target): (usize, Arc<Target>)| {
+            let entry = self.entries.get(at)?;
+            let record = self.on_record(&entry.item)?;
+            let intended =
+                record.result == ItemResult::Planned && record.uid.as_deref() == Some(&*target.uid);
+            intended.then(|| Intent {
+                at,
+                item: entry.item.clone(),
+                target,
+                start,
+                request: Arc::clone(&self.request),
+            })
         };
         writes.into_iter().filter_map(intent).collect()
     }
@@ -228,12 +251,12 @@ impl Work {
         self.since = Instant::now();
     }
 
-    /// This status was written, as this resource version. A proposed plan takes effect now. Returns the status before.
+    /// This status was written. A proposed plan takes effect now. Returns the status before.
     pub(super) fn recorded(
         &mut self,
         phase: Phase,
         status: BulkUpdateStatus,
-        version: Box<str>,
+        written: Written,
     ) -> BulkUpdateStatus {
         if let Phase::Proposed(Plan { start, items }) = phase {
             self.start = Some(start);
@@ -241,7 +264,7 @@ impl Work {
                 entry.becomes(plan.record, plan.based_on);
             }
         }
-        self.identity.resource_version = version;
+        self.identity.resource_version = written.into_version();
         self.unanswered = None;
         self.throttle.written();
         std::mem::replace(&mut self.recorded, status)
@@ -263,24 +286,25 @@ impl Work {
     }
 
     /// The BulkUpdate was read at another resource version, with no relevant difference.
-    pub(super) fn found(&mut self, identity: Identity, generation: Option<i64>) {
-        self.identity = identity;
-        self.generation = generation.unwrap_or_default();
+    pub(super) fn found(&mut self, live: &Live) {
+        self.identity = Identity::from(&live.metadata);
+        self.generation = live.metadata.generation.unwrap_or_default();
     }
 
-    /// A status that this process sent without getting an answer was found on the API server. Returns the status
+    /// The status that this process sent without getting an answer was found on the API server. Returns the status
     /// before. If it has the plan, that takes effect now: no write was sent before.
-    pub(super) fn adopted(&mut self, stands: BulkUpdateStatus) -> BulkUpdateStatus {
+    pub(super) fn adopted(&mut self, live: &Live) -> BulkUpdateStatus {
+        let stored = live.status.clone().unwrap_or_default();
         if self.recorded.start_time.is_none() {
-            self.start = stands.start_time.as_ref().map(|t| t.0.into());
+            self.start = stored.start_time.as_ref().map(|t| t.0.into());
             for entry in &mut self.entries {
-                entry.record = self.start.and_then(|_| find(&entry.item, &stands)).cloned();
+                entry.record = self.start.and_then(|_| find(&entry.item, &stored)).cloned();
                 entry.progress = Progress::default();
             }
         }
         self.unanswered = None;
         self.throttle.written();
-        std::mem::replace(&mut self.recorded, stands)
+        std::mem::replace(&mut self.recorded, stored)
     }
 
     pub(super) fn sent_read(&mut self, at: usize) -> &Item {
@@ -288,8 +312,8 @@ impl Work {
         self.sent(at)
     }
 
-    pub(super) fn sent_write(&mut self, intent: &Intent) -> &Item {
-        self.sent(intent.at())
+    pub(super) fn sent_write(&mut self, intent: &Intent) {
+        self.sent(intent.at());
     }
 
     fn sent(&mut self, at: usize) -> &Item {

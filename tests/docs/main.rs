@@ -24,7 +24,7 @@ use ai_api_operator::{
         ItemStatus, Kind, Reason, State, TargetStatus, crds,
     },
     bulk_update::{
-        MissedDeadline, Obstacle, Phase, Rejection, Request, Rules, Work, status, unreadable, verdict,
+        Live, MissedDeadline, Obstacle, Phase, Rejection, Request, Rules, Work, status, unreadable, verdict,
     },
     client::{Failure, clock::Clock, leadership::Leadership},
     observed::Target,
@@ -208,7 +208,8 @@ fn work(results: &[ItemResult], dry_run: bool) -> Work {
         executions: Some(recorded.collect()),
         ..BulkUpdateStatus::default()
     });
-    Work::new(&bulk, None)
+    let live: Live = serde_json::from_value(serde_json::to_value(bulk).unwrap()).unwrap();
+    Work::new(&live, None)
 }
 
 fn item(id: &str, target_status: TargetStatus) -> BulkUpdateItem {

@@ -49,7 +49,7 @@ fn a_target_and_an_item_allocate_little() {
             "creationTimestamp": "2026-01-01T00:00:01Z"},
         "spec": {"executions": items}});
     let bulk: BulkUpdate = serde_json::from_value(bulk).unwrap();
-    let mut work = Work::new(&bulk, None);
+    let mut work = Work::unplanned(&bulk, None).unwrap();
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open };
     let now: Timestamp = "2026-01-01T00:00:02Z".parse().unwrap();
 

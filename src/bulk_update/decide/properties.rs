@@ -11,10 +11,10 @@ use crate::{
     bulk_update::{
         decide::{Planning, Step, Terms, next_step, plan},
         facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rules},
-        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live, off, unread},
+        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live, off, unread, work_on},
         request::{Item, Request},
         status::status,
-        work::{Entry, ItemPlan, Phase, Progress, UnresolvedWrite, Work},
+        work::{Entry, ItemPlan, Phase, Progress, UnresolvedWrite},
     },
     observed::{
         admission::{Admission, NotInForce, Part},
@@ -366,7 +366,7 @@ proptest! {
         bulk.spec.dry_run = Some(request.dry_run);
         // A planned one has a record of each item.
         let entries: Vec<_> = entries.into_iter().filter(|entry| entry.record.is_some()).collect();
-        let work = Work::new(&bulk, None).midway(at(1).into(), entries);
+        let work = work_on(&bulk, None).midway(at(1).into(), entries);
         let status = status(&work, &Phase::Planned(None), at(2).into());
         let s = status.summary.unwrap();
         prop_assert_eq!(s.planned + s.eligible + s.scheduled + s.settled + s.refused + s.failed, s.total);

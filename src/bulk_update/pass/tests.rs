@@ -19,7 +19,9 @@ use crate::{
         decide::{Decision, PATIENCE, decide},
         facts::{Gate, Gates, Lookup, Observation, Obstacle},
         finished::Finished,
-        fixtures::{MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec, unread},
+        fixtures::{
+            MEANT, OWN, answering, at, bulk, cached, context, eligible, live, record, spec, unread, work_on,
+        },
         observe,
         pass::{read_current, run},
         record::Recorded,
@@ -44,7 +46,7 @@ fn latest(ctx: &Context) -> (watch::Sender<Current>, Latest) {
 /// A BulkUpdate of one item whose plan is on record.
 fn planned(verb: TargetStatus) -> BulkUpdate {
     let mut bulk = bulk(&spec(Kind::Execution, verb));
-    let work = Work::new(&bulk, None);
+    let work = work_on(&bulk, None);
     bulk.status = Some(status(&work, &proposed(&work, at(0)), at(0).into()));
     bulk
 }
@@ -109,7 +111,7 @@ async fn an_old_plan_is_not_carried_out() {
 }
 
 fn work_of(bulk: &BulkUpdate) -> Work {
-    let mut work = Work::new(bulk, None);
+    let mut work = work_on(bulk, None);
     work.entry_mut(0).progress = Progress::default();
     work
 }
@@ -196,7 +198,7 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     let (ctx, _) = switched_on();
     let unlisted = Index::new([Scope { kind: Kind::Execution, namespace: None }]);
     let ctx = Context { index: unlisted, ..Arc::into_inner(ctx).unwrap() };
-    let mut work = Work::new(&planned(TargetStatus::Stopped), None);
+    let mut work = work_on(&planned(TargetStatus::Stopped), None);
     let following = ctx.index.follow(&work.request().namespace, Arc::clone(work.request()), Request::targets);
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
@@ -204,7 +206,7 @@ async fn what_was_planned_is_read_item_by_item_where_its_kind_can_not_be_listed(
     assert_eq!(decision.phase, Some(Phase::Planned(Some(Obstacle::NotListed(Kind::Execution)))));
     assert!(decision.blocked);
     // One that is not planned waits.
-    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+    let mut work = work_on(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     let seen = observe::observe(&ctx, &mut work, &following).await;
     let decision = decide(&work, &seen, ctx.rules, at(1).into());
     assert!(decision.reads.is_empty() && matches!(decision.phase, Some(Phase::Waiting(..))), "{decision:?}");
@@ -234,7 +236,7 @@ async fn the_first_write_rests_on_a_reading_of_the_flag_begun_when_the_plan_was_
         "GET" => (200, json!({"metadata": {}, "data": {"bulkUpdates": "executions: true"}})),
         _ => (200, json!({"metadata": {"resourceVersion": "8"}})),
     });
-    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+    let mut work = work_on(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
     ctx.flag.read_since(work.since()).await.unwrap();
     let begun = Instant::now();
     let phase = proposed(&work, at(1));
@@ -292,7 +294,7 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_behind_is_waited_for_and_the_status_says_so_only_where_that_takes_long() {
-    let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Deleted)), Some(10));
+    let mut work = work_on(&bulk(&spec(Kind::Execution, TargetStatus::Deleted)), Some(10));
     let read = Target { created: at(0).as_second(), first_seen: 12, ..eligible(TargetStatus::Deleted) };
     let decide = |work: &Work, indexed: Option<Target>| {
         let lookup = work.entries()[0].lookup(indexed.map(Arc::new));
@@ -326,7 +328,7 @@ async fn where_others_own_metadata_the_status_is_patched_and_nothing_of_the_old_
         object["metadata"][field] = value;
         let stored: Stored = serde_json::from_value(object).unwrap();
         let (ctx, asked) = answering(|_, _| (200, json!({"metadata": {"resourceVersion": "8"}})));
-        let mut work = Work::new(&stored.bulk, None);
+        let mut work = work_on(&stored.bulk, None);
         let rejected = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, rejected, &ctx.health.pulse()).await;
@@ -353,7 +355,7 @@ async fn an_answer_without_a_version_is_none_for_the_next_write_would_have_no_gu
         json!({"metadata": {"resourceVersion": 8}}),
     ] {
         let (ctx, _) = answering(move |_, _| (200, answer.clone()));
-        let mut work = Work::new(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
+        let mut work = work_on(&bulk(&spec(Kind::Execution, TargetStatus::Stopped)), None);
         let waiting = Phase::Waiting(unread("why"));
         let recorded =
             crate::bulk_update::record::record(&ctx, &mut work, waiting, &ctx.health.pulse()).await;

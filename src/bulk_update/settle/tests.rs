@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::*;
 use crate::{
     api::{BulkUpdateStatus, Kind, TargetStatus},
-    bulk_update::fixtures::{at, bulk, spec},
+    bulk_update::fixtures::{at, bulk, spec, work_on},
     observed::index::Index,
 };
 
@@ -31,7 +31,7 @@ async fn what_has_passed_is_no_reason_for_another_pass() {
         let start_time = start.map(Time);
         bulk.status = start_time
             .map(|start| BulkUpdateStatus { start_time: Some(start), ..BulkUpdateStatus::default() });
-        let work = Work::new(&bulk, None);
+        let work = work_on(&bulk, None);
         let wait = |decided: i64, now: i64| {
             next_time(&work, waiting(at(decided).into()), 0, at(now).into()) - Instant::now()
         };
@@ -41,7 +41,7 @@ async fn what_has_passed_is_no_reason_for_another_pass() {
         // It has passed while the status was written.
         assert_eq!(wait(10, 11), Duration::from_millis(1), "{start:?}");
     }
-    let mut work = Work::new(&bulk, None);
+    let mut work = work_on(&bulk, None);
     let waiting = waiting(at(12).into());
     let blocked = Waiting { blocked: 3, ..waiting };
     assert_eq!(next_time(&work, blocked, 0, at(12).into()) - Instant::now(), backoff(3));

@@ -7,8 +7,9 @@ use crate::{
     bulk_update::{
         facts::{MissedDeadline, Rejection},
         finished::with_generation,
-        fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry, off, unread},
+        fixtures::{ID, MEANT, RESULTS, VERBS, at, bulk, entry, off, unread, work_on},
         request::Request,
+        resource::{Live, Written},
     },
     client::Failure,
     observed::admission::{NotInForce, Part},
@@ -35,13 +36,13 @@ fn work(spec: &Value, results: &[ItemResult]) -> Work {
 }
 
 fn unplanned(spec: &Value) -> Work {
-    Work::new(&bulk(spec), None)
+    work_on(&bulk(spec), None)
 }
 
 /// Writes this status.
 fn written(work: &mut Work, seconds: i64) -> BulkUpdateStatus {
     let status = status(work, &PLANNED, at(seconds).into());
-    work.recorded(PLANNED, status.clone(), "8".into());
+    work.recorded(PLANNED, status.clone(), Written::at("8"));
     status
 }
 
@@ -190,7 +191,9 @@ fn a_condition_changes_its_time_with_its_status_only() {
     let first = written(&mut work, 2);
     assert_eq!(times(&first), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
     work.entry_mut(0).record.as_mut().unwrap().result = ItemResult::Scheduled;
-    work.found(work.identity().clone(), Some(5));
+    let mut edited = bulk(&json!({}));
+    edited.metadata.generation = Some(5);
+    work.found(&Live::of(edited));
     let next = written(&mut work, 3);
     assert_eq!(conditions(&next, 5)[1], (READY, "False", "Settling"));
     assert_eq!(times(&next), [time(ACCEPTED, 2), time(READY, 2), time(RECONCILING, 2)]);
@@ -208,7 +211,7 @@ fn the_same_again_is_the_same_status_whenever_it_is_made() {
     let mut work = unplanned(&json!({}));
     let phase = || Phase::Rejected(off());
     let first = status(&work, &phase(), at(2).into());
-    work.recorded(phase(), first.clone(), "8".into());
+    work.recorded(phase(), first.clone(), Written::at("8"));
     assert_eq!(status(&work, &phase(), at(99).into()), first);
 }
 

@@ -6,7 +6,7 @@ use crate::{
     api::{ItemResult, ItemStatus},
     bulk_update::{
         facts::{Obstacle, Rejection},
-        request::Start,
+        request::{Item, Request, Start},
         work::entry::Entry,
     },
     observed::target::Target,
@@ -61,30 +61,36 @@ impl Plan {
     }
 }
 
-/// A write to one object that the record intends. Only a recorded entry makes one.
-#[derive(Clone, Debug)]
+/// The right to write once to one object: only a record of the API server gives it ([`Work::intents`](super::Work)), and
+/// the write takes it.
+#[derive(Debug)]
 pub struct Intent {
-    at: usize,
-    target: Arc<Target>,
-    start: Start,
+    pub(super) at: usize,
+    pub(super) item: Item,
+    pub(super) target: Arc<Target>,
+    pub(super) start: Start,
+    pub(super) request: Arc<Request>,
 }
 
 impl Intent {
-    /// For the item at this index, if its recorded entry plans a write to this very object.
-    pub(super) fn on(record: &ItemStatus, at: usize, target: Arc<Target>, start: Start) -> Option<Self> {
-        let intended = record.result == ItemResult::Planned && record.uid.as_deref() == Some(&*target.uid);
-        intended.then_some(Self { at, target, start })
-    }
-
     pub const fn at(&self) -> usize {
         self.at
     }
 
-    pub const fn target(&self) -> &Arc<Target> {
+    pub const fn item(&self) -> &Item {
+        &self.item
+    }
+
+    pub fn target(&self) -> &Target {
         &self.target
     }
 
     pub const fn start(&self) -> Start {
         self.start
+    }
+
+    /// What the write is part of.
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 }

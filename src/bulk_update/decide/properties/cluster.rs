@@ -14,8 +14,9 @@ use crate::{
         apply::Outgoing,
         decide::{Decision, decide, eligible::is_older},
         facts::{Deadline, Gate, Gates, Observation, Rules},
-        fixtures::{OWN, at, bulk},
+        fixtures::{OWN, at, bulk, work_on},
         request::Request,
+        resource::Written,
         status::status,
         work::{Accepted, Answer, Entry, Phase, Work},
     },
@@ -65,7 +66,7 @@ impl Cluster {
     pub(super) fn new(spec: &Value, rules: Rules, objects: Vec<(Option<Target>, Option<State>)>) -> Self {
         let bulk = bulk(spec);
         let mut cluster = Self {
-            work: Work::new(&bulk, Some(MADE_AT)),
+            work: work_on(&bulk, Some(MADE_AT)),
             bulk,
             rules,
             now: 0,
@@ -196,7 +197,7 @@ impl Cluster {
         match phase {
             Some(phase) if can_record => {
                 let written = status(&self.work, &phase, self.time());
-                self.work.recorded(phase, written.clone(), "8".into());
+                self.work.recorded(phase, written.clone(), Written::at("8"));
                 self.bulk.status = Some(written);
             }
             Some(Phase::Proposed(_)) => self.work.not_planned(),
@@ -245,7 +246,7 @@ impl Cluster {
             }
             Outgoing::Write(intent) => {
                 let place = intent.at();
-                let write = Write { at: place, guard: Arc::clone(intent.target()) };
+                let write = Write { at: place, guard: Arc::new(intent.target().clone()) };
                 let version = write.guard.resource_version.clone();
                 let outcome = match fate {
                     Fate::NotSent => None,
@@ -296,11 +297,11 @@ impl Cluster {
     fn crash(&mut self) {
         for wanted in std::mem::take(&mut self.in_flight) {
             if let Outgoing::Write(intent) = wanted {
-                self.lost.push(Write { at: intent.at(), guard: Arc::clone(intent.target()) });
+                self.lost.push(Write { at: intent.at(), guard: Arc::new(intent.target().clone()) });
             }
         }
         self.relist();
-        self.work = Work::new(&self.bulk, None);
+        self.work = work_on(&self.bulk, None);
     }
 
     pub(super) fn act(&mut self, action: Action) {

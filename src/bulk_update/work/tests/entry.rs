@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::planned;
-use crate::bulk_update::work::*;
 use crate::{
     api::{Reason, State},
     bulk_update::{
         facts::Lookup,
-        fixtures::{MEANT, OTHER, ahead, bulk, cached, live, record, target, unread},
+        fixtures::{MEANT, OTHER, ahead, bulk, cached, live, record, target, unread, work_on},
+        work::*,
     },
 };
 
@@ -187,7 +187,7 @@ fn what_the_index_has_as_well_is_not_held_twice() {
 async fn of_many_failures_the_first_ones_are_told_and_all_are_tried_again() {
     let items: Vec<_> =
         (0..5).map(|n| json!({"id": format!("item-{n}"), "targetStatus": "STOPPED"})).collect();
-    let mut work = Work::new(&bulk(&json!({"executions": items})), None);
+    let mut work = work_on(&bulk(&json!({"executions": items})), None);
     for entry in work.entries.iter_mut().rev() {
         let planned = record(&entry.item, ItemResult::Planned);
         entry.becomes(planned, Some(target(State::Running).into()));

@@ -3,14 +3,15 @@
 use serde_json::{Value, json};
 
 use super::planned;
-use crate::bulk_update::work::*;
 use crate::{
     api::{Reason, State, TargetStatus},
     bulk_update::{
         facts::Lookup,
-        fixtures::{MEANT, OTHER, VERBS, ahead, at, bulk, cached, entry, live, record, target},
+        fixtures::{MEANT, OTHER, VERBS, ahead, at, bulk, cached, entry, live, record, target, work_on},
+        resource::{Live, Written},
         status::status,
-        work::{Phase, entry::ANSWER_HOLDS},
+        work::entry::ANSWER_HOLDS,
+        work::*,
     },
 };
 
@@ -29,7 +30,7 @@ fn two(first: &str, second: &str) -> Value {
 fn restarted(spec: &Value, status: Value) -> Work {
     let mut bulk = bulk(spec);
     bulk.status = Some(serde_json::from_value(status).unwrap());
-    Work::new(&bulk, None)
+    work_on(&bulk, None)
 }
 
 fn item_status(id: &str, verb: &str, result: &str) -> Value {
@@ -105,7 +106,7 @@ fn a_reorder_of_the_request_leaves_the_order_of_the_record() {
     let written = status(&work, &Phase::Planned(None), at(2).into());
     assert_eq!(written.executions, work.recorded.executions);
     // Without a record, the order is that of the request.
-    let work = Work::new(&bulk(&two("bbbb", "aaaa")), None);
+    let work = work_on(&bulk(&two("bbbb", "aaaa")), None);
     assert_eq!(results(&work), [("bbbb", None), ("aaaa", None)]);
 }
 
@@ -128,7 +129,7 @@ fn no_write_is_intended_but_to_the_very_object_on_record_as_planned() {
 
 #[test]
 fn a_plan_is_one_from_when_it_is_on_record() {
-    let mut work = Work::new(&bulk(&two("aaaa", "bbbb")), None);
+    let mut work = work_on(&bulk(&two("aaaa", "bbbb")), None);
     let proposed = |work: &Work| {
         let plan = |entry: &Entry| ItemPlan {
             record: record(&entry.item, ItemResult::Planned),
@@ -148,7 +149,7 @@ fn a_plan_is_one_from_when_it_is_on_record() {
     work.not_planned();
     assert_eq!(work.entries()[0].lookup(None), cached(None));
     // Once it is on record, it takes effect.
-    let before = work.recorded(phase, wanted.clone(), "8".into());
+    let before = work.recorded(phase, wanted.clone(), Written::at("8"));
     assert_eq!((before, work.on_api_server()), (BulkUpdateStatus::default(), &wanted));
     assert_eq!((work.start(), &*work.identity().resource_version), (Some(at(1).into()), "8"));
     assert_eq!(work.intents(writes()).len(), 1);
@@ -172,18 +173,20 @@ async fn what_was_read_long_ago_is_read_again_before_it_refuses_anything() {
 #[tokio::test]
 async fn an_unanswered_plan_that_took_hold_is_carried_out_as_it_stands() {
     let spec = two("aaaa", "bbbb");
-    let mut work = Work::new(&bulk(&spec), None);
-    let stands = restarted(
+    let mut work = work_on(&bulk(&spec), None);
+    let stored = restarted(
         &spec,
         json!({"startTime": at(1).to_string(), "executions": [
         item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "STOPPED", "Refused")]}),
     )
     .recorded;
-    work.sent_without_answer(stands.clone());
-    assert!(!work.was_applied(&BulkUpdateStatus::default()) && work.was_applied(&stands));
-    let before = work.adopted(stands.clone());
+    work.sent_without_answer(stored.clone());
+    assert!(!work.was_applied(&BulkUpdateStatus::default()) && work.was_applied(&stored));
+    let mut live = bulk(&spec);
+    live.status = Some(stored.clone());
+    let before = work.adopted(&Live::of(live));
     assert_eq!((before.start_time, work.start), (None, Some(at(1).into())));
-    assert_eq!((&work.recorded, &work.unanswered), (&stands, &None));
+    assert_eq!((&work.recorded, &work.unanswered), (&stored, &None));
     assert_eq!(work.entries[0].result(), Some(ItemResult::Planned));
     assert_eq!(work.entries[1].result(), Some(ItemResult::Refused));
     assert_eq!(
@@ -259,7 +262,7 @@ fn what_may_be_gone_by_now_is_read_again_before_a_plan_rests_on_it() {
 
 #[tokio::test(start_paused = true)]
 async fn how_long_planning_waits_counts_from_what_was_read() {
-    let mut work = Work::new(&bulk(&two("aaaa", "bbbb")), None);
+    let mut work = work_on(&bulk(&two("aaaa", "bbbb")), None);
     let wait = Duration::from_secs(5);
     tokio::time::advance(wait).await;
     assert!(!work.has_waited(wait), "nothing was read");
