@@ -12,8 +12,9 @@ up: ## start a Kubernetes control plane on this machine
 	@dev/control-plane/up $(dir)
 	@echo "Then:"
 	@echo "  kubectl apply --server-side -k deploy/base    # CRDs, RBAC and the operator's Deployment (there is no node to run it)"
-	@echo "  cargo run -- controller --namespace ai-api-system    # the operator, on this machine"
-	@echo "  kubectl apply -f examples/meta-on.yaml        # enable bulk updates"
+	@echo "  cargo run --locked -- controller --namespace ai-api-system    # the operator, in this shell, with your permissions"
+	@echo "  kubectl apply -f examples/meta-on.yaml        # enable bulk updates, in another shell"
+	@echo "docs/getting-started.md runs it with its own permissions, and continues with example workloads."
 	@echo "make down stops it; its data stays in $(dir)."
 
 .PHONY: down
