@@ -114,10 +114,10 @@ async fn attempt_at(ctx: &Context, identity: &Identity, chore: &Chore) -> Result
     match chore {
         Chore::Acknowledge(generation, conditions) => {
             let status = json!({"observedGeneration": generation, "conditions": conditions});
-            resource::patch(ctx, identity, &status).await?;
+            resource::patch(&ctx.client, identity, &status).await?;
         }
         Chore::Expire => {
-            resource::delete(ctx, identity).await?;
+            resource::delete(&ctx.client, identity).await?;
             info!(bulk_update = %identity.full_name(), uid = %identity.uid,
                 "deleted, ttlSecondsAfterFinished after its end");
         }

@@ -53,7 +53,7 @@ async fn read_current(ctx: &Context, latest: &mut Latest, request: &Request, pul
         pulse.beat();
         let answer = {
             let _slot = pulse.in_line(ctx.slots.acquire(&request.namespace, &request.uid)).await;
-            resource::get(ctx, request).await
+            resource::get(&ctx.client, request).await
         };
         let why = match answer {
             Ok(live) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,

@@ -148,7 +148,7 @@ async fn write(
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
-        match resource::replace(ctx, work.identity(), &wanted).await {
+        match resource::replace(&ctx.client, work.identity(), &wanted).await {
             Ok(written) => return Ok(Recorded::Written(work.recorded(phase, wanted, written))),
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             // A single conflict is normal; repeated ones are retried with back-off, without holding the slot.
@@ -160,7 +160,7 @@ async fn write(
                 return Err(failure);
             }
         }
-        let live = match resource::get(ctx, work.request()).await {
+        let live = match resource::get(&ctx.client, work.request()).await {
             Ok(live) => live,
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             Err(failure) => return Err(failure),

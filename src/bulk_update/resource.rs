@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use kube::{Resource, core::TypeMeta};
+use kube::{Client, Resource, core::TypeMeta};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, IgnoredAny},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, bare_metadata},
-    bulk_update::{context::Context, identity::Identity, request::Request, stored::Stored},
+    bulk_update::{identity::Identity, request::Request, stored::Stored},
     client::{Failure, requests},
     decode,
 };
@@ -48,12 +48,12 @@ impl Deref for Live {
 /// there are any, the status is patched instead. Elsewhere PUT is used because a patch takes the API server a third
 /// more time, and status writes are most of a BulkUpdate's overhead.
 pub async fn replace(
-    ctx: &Context,
+    client: &Client,
     identity: &Identity,
     status: &BulkUpdateStatus,
 ) -> Result<Written, Failure> {
     if identity.shared {
-        return patch(ctx, identity, &whole(status)).await;
+        return patch(client, identity, &whole(status)).await;
     }
     let metadata = Metadata {
         name: Some(&identity.name),
@@ -62,21 +62,21 @@ pub async fn replace(
         resource_version: &identity.resource_version,
     };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    requests::replace(&ctx.client, url(&identity.namespace), &identity.name, Some("status"), &object).await
+    requests::replace(client, url(&identity.namespace), &identity.name, Some("status"), &object).await
 }
 
 /// Patches a part of the status, with the same guard. Fields that are null in `status` are removed.
-pub async fn patch(ctx: &Context, identity: &Identity, status: &Value) -> Result<Written, Failure> {
+pub async fn patch(client: &Client, identity: &Identity, status: &Value) -> Result<Written, Failure> {
     let metadata = Metadata { resource_version: &identity.resource_version, ..Metadata::default() };
     let object = Body { types: TypeMeta::resource::<BulkUpdate>(), metadata, status };
-    requests::patch_status(&ctx.client, url(&identity.namespace), &identity.name, &object).await
+    requests::patch_status(client, url(&identity.namespace), &identity.name, &object).await
 }
 
 /// Deletes it, guarded by its uid and resource version.
-pub async fn delete(ctx: &Context, identity: &Identity) -> Result<(), Failure> {
+pub async fn delete(client: &Client, identity: &Identity) -> Result<(), Failure> {
     let (uid, version) = (&identity.uid, &identity.resource_version);
     let url = url(&identity.namespace);
-    requests::delete::<IgnoredAny>(&ctx.client, url, &identity.name, uid, version).await.map(drop)
+    requests::delete::<IgnoredAny>(client, url, &identity.name, uid, version).await.map(drop)
 }
 
 fn url(namespace: &str) -> String {
@@ -144,6 +144,6 @@ impl<'de> Deserialize<'de> for Written {
 }
 
 /// Reads it: a quorum read.
-pub async fn get(ctx: &Context, request: &Request) -> Result<Live, Failure> {
-    requests::get(&ctx.client, url(&request.namespace), &request.name).await
+pub async fn get(client: &Client, request: &Request) -> Result<Live, Failure> {
+    requests::get(client, url(&request.namespace), &request.name).await
 }

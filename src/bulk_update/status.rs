@@ -14,14 +14,12 @@ use crate::{
     },
     bulk_update::{
         facts::Obstacle,
+        stored::LONGEST_CONDITION_MESSAGE,
         work::{Phase, Work},
     },
     client::clock::Now,
     decode::text::cut,
 };
-
-/// The longest message of a condition, in bytes.
-pub(super) const LONGEST_MESSAGE: usize = 1024;
 
 /// The status of `work` in `phase`.
 pub fn status(work: &Work, phase: &Phase, now: Now) -> BulkUpdateStatus {
@@ -198,7 +196,7 @@ impl ConditionBuilder<'_> {
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.to_string(),
-            message: cut(message, LONGEST_MESSAGE),
+            message: cut(message, LONGEST_CONDITION_MESSAGE),
             observed_generation: Some(self.generation),
             last_transition_time: self
                 .before

@@ -12,7 +12,7 @@ use crate::{
         BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemStatus, MAX_ITEMS, bare_metadata,
         time::whole_seconds,
     },
-    bulk_update::{request::validate, status, work::LONGEST_MESSAGE},
+    bulk_update::request::validate,
     decode::{
         json::{self, part},
         object::dynamic_resource,
@@ -22,6 +22,12 @@ use crate::{
 
 /// The most conditions that are kept; the operator has four.
 const MOST_CONDITIONS: usize = 8;
+
+/// The longest message of an item, in bytes: a status with a hundred of them must stay below 40 kB.
+pub(super) const LONGEST_ITEM_MESSAGE: usize = 120;
+
+/// The longest message of a condition, in bytes.
+pub(super) const LONGEST_CONDITION_MESSAGE: usize = 1024;
 
 /// The longest text of a status that is kept, other than messages, in bytes.
 const LONGEST_TEXT: usize = 128;
@@ -138,7 +144,7 @@ fn shortened_item(item: ItemStatus) -> ItemStatus {
     ItemStatus {
         id: shortened(item.id, LONGEST_TEXT),
         uid: item.uid.map(|uid| shortened(uid, LONGEST_TEXT)),
-        message: item.message.map(|message| shortened(message, LONGEST_MESSAGE)),
+        message: item.message.map(|message| shortened(message, LONGEST_ITEM_MESSAGE)),
         ..item
     }
 }
@@ -147,7 +153,7 @@ fn shortened_condition(mut condition: Condition) -> Condition {
     for text in [&mut condition.type_, &mut condition.reason, &mut condition.status] {
         *text = cut(text, LONGEST_TEXT);
     }
-    condition.message = cut(&condition.message, status::LONGEST_MESSAGE);
+    condition.message = cut(&condition.message, LONGEST_CONDITION_MESSAGE);
     // It stays where the status of the condition does, and is written back.
     condition.last_transition_time.0 = json::writable(condition.last_transition_time.0);
     condition

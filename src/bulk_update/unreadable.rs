@@ -122,7 +122,7 @@ async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
     for attempt in 1.. {
         let written = {
             let _slot = ctx.slots.acquire(&identity.namespace, &identity.uid).await;
-            resource::patch(ctx, identity, status).await
+            resource::patch(&ctx.client, identity, status).await
         };
         let Err(failure) = written else {
             info!(bulk_update = name, uid = %identity.uid, "its conditions report that it cannot be read");

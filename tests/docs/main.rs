@@ -152,7 +152,7 @@ fn conditions() -> Conditions {
             | Obstacle::Read { .. }
             | Obstacle::Write { .. }
             | Obstacle::NoUid { .. }
-            | Obstacle::StaleCache { .. } => add(&work(&[], false), &Phase::Waiting(why)),
+            | Obstacle::StaleCache { .. } => add(&unplanned(), &Phase::Waiting(why)),
         }
     }
     for why in [
@@ -165,7 +165,7 @@ fn conditions() -> Conditions {
             Rejection::Disabled { .. }
             | Rejection::InvalidFlag { .. }
             | Rejection::TooLate { .. }
-            | Rejection::NotAuthorized => add(&work(&[], false), &Phase::Rejected(why)),
+            | Rejection::NotAuthorized => add(&unplanned(), &Phase::Rejected(why)),
         }
     }
     for bits in 1..1_usize << results.len() {
@@ -188,12 +188,22 @@ fn conditions() -> Conditions {
     all
 }
 
+fn unplanned() -> Work {
+    let executions = Some(vec![item("some", TargetStatus::Stopped)]);
+    let spec = BulkUpdateSpec { executions, ..BulkUpdateSpec::default() };
+    Work::unplanned(&BulkUpdate::new("some", spec), None).unwrap()
+}
+
 /// A planned BulkUpdate, with an item of each of these results.
 fn work(results: &[ItemResult], dry_run: bool) -> Work {
     let items = results.iter().enumerate().map(|(n, _)| item(&format!("item-{n}"), TargetStatus::Stopped));
     let executions = Some(items.collect());
     let spec = BulkUpdateSpec { executions, dry_run: Some(dry_run), ..BulkUpdateSpec::default() };
     let mut bulk = BulkUpdate::new("some", spec);
+    let text = |text: &str| Some(text.to_owned());
+    (bulk.metadata.namespace, bulk.metadata.uid) = (text("team-a"), text("uid"));
+    (bulk.metadata.resource_version, bulk.metadata.creation_timestamp) =
+        (text("1"), Some(Time(Timestamp::now())));
     let recorded = results.iter().enumerate().map(|(n, result)| ItemStatus {
         id: format!("item-{n}").into(),
         target_status: TargetStatus::Stopped,
@@ -208,7 +218,8 @@ fn work(results: &[ItemResult], dry_run: bool) -> Work {
         executions: Some(recorded.collect()),
         ..BulkUpdateStatus::default()
     });
-    let live: Live = serde_json::from_value(serde_json::to_value(bulk).unwrap()).unwrap();
+    let live: Live = serde_json::from_slice(&serde_json::to_vec(&bulk).unwrap()).unwrap();
+    assert_eq!(live.flaw(), None);
     Work::new(&live, None)
 }
 

@@ -241,7 +241,9 @@ fn a_status_that_somebody_has_blown_up_is_kept_small() {
     let status = read(&object).bulk.status.unwrap();
     let items = status.executions.unwrap();
     assert_eq!((items.len(), status.conditions.len()), (MAX_ITEMS, MOST_CONDITIONS));
-    assert!(items.iter().all(|i| i.id.len() <= 128 && i.message.as_ref().unwrap().len() <= LONGEST_MESSAGE));
+    assert!(
+        items.iter().all(|i| i.id.len() <= 128 && i.message.as_ref().unwrap().len() <= LONGEST_ITEM_MESSAGE)
+    );
     assert!(status.conditions.iter().all(|c| c.message.len() <= 1024 && c.reason.len() <= 128));
 }
 

@@ -10,7 +10,8 @@ use crate::{
     bulk_update::{
         facts::Obstacle,
         request::{Item, Request, without_record},
-        work::progress::{LONGEST_MESSAGE, Progress, Read, UnresolvedWrite},
+        stored::LONGEST_ITEM_MESSAGE,
+        work::progress::{Progress, Read, UnresolvedWrite},
     },
     client::Failure,
     decode::text::shortened,
@@ -76,7 +77,7 @@ impl Entry {
         let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));
         let uid =
             record.uid.map(|uid| known.into_iter().find(|known| **known == uid).cloned().unwrap_or(uid));
-        let message = record.message.map(|text| shortened(text, LONGEST_MESSAGE));
+        let message = record.message.map(|text| shortened(text, LONGEST_ITEM_MESSAGE));
         ItemStatus { message, uid, ..record }
     }
 

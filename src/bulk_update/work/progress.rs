@@ -13,13 +13,11 @@ use tokio::time::Instant;
 
 use crate::{
     api::Reason,
+    bulk_update::stored::LONGEST_ITEM_MESSAGE,
     client::{Failure, Next, backoff},
     decode::text::cut,
     observed::target::Target,
 };
-
-/// The longest message of an item, in bytes: a status with a hundred of them must stay below 40 kB.
-pub const LONGEST_MESSAGE: usize = 120;
 
 /// How long a forbidden write is retried: RBAC changes take a moment to propagate.
 const FORBIDDEN_FOR: Duration = Duration::from_secs(10);
@@ -161,7 +159,7 @@ impl ItemProgress {
         if failure.next() != Next::ReadAgain || attempts > 1 {
             self.failed.write = Some(error_text(failure));
         }
-        let refused = |reason| Some((reason, cut(&failure.to_string(), LONGEST_MESSAGE).into()));
+        let refused = |reason| Some((reason, cut(&failure.to_string(), LONGEST_ITEM_MESSAGE).into()));
         match failure.next() {
             Next::ReadAgain => {
                 self.must_read = true;
