@@ -151,7 +151,7 @@ fn each_place_on_the_way_has_its_conditions() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_told_beside_the_progress() {
+fn an_obstacle_is_reported_beside_the_progress() {
     for result in [ItemResult::Planned, ItemResult::Scheduled] {
         let status =
             status(&work(&json!({}), &[result]), &Phase::Planned(Some(unread("busy"))), at(2).into());

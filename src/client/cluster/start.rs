@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_from_what_no_waiting_mends() {
+    fn an_outage_is_distinguished_from_what_no_waiting_mends() {
         for status in [408, 409, 425, 429, 500, 502, 503, 504, 599] {
             assert_eq!(judge(status), Answer::Later, "{status}");
         }

@@ -26,7 +26,7 @@ fn refused(code: u16) -> Failure {
 }
 
 #[test]
-fn what_can_be_counted_stands_at_zero_before_the_first_event() {
+fn what_can_be_counted_is_zero_before_the_first_event() {
     let text = registered(&Metrics::default());
     for line in [
         r#"aiapi_bulkupdates_finished_total{outcome="NotAuthorized"} 0"#,

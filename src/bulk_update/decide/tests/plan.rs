@@ -244,7 +244,7 @@ fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_
 }
 
 #[test]
-fn that_the_clocks_differ_is_told_where_it_has_decided() {
+fn that_the_clocks_differ_is_reported_where_it_has_decided() {
     let behind = |seconds| Now { own: at(seconds - 90), ..at(seconds).into() };
     let expected = "by the API server's clock, which is 90 s ahead of the operator's";
     for more in [json!({"startingDeadlineSeconds": 20}), json!({"notAfter": at(20).to_string()})] {

@@ -127,7 +127,7 @@ async fn reading_that_is_refused_is_not_hammered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_ends_is_begun_anew_where_it_was() {
+async fn a_watch_that_ends_is_resumed_where_it_was() {
     let outcome = after_creation(|asked| match (asked.verb, asked.nth) {
         ("watch", 1) => Reply::Events(vec![modified(planned())]),
         ("get", _) => ok(planned()),
@@ -146,7 +146,7 @@ async fn somebody_who_deletes_it_before_it_is_planned_has_kept_it_from_everythin
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_who_deletes_it_later_leaves_it_unknown_unless_it_has_told() {
+async fn somebody_who_deletes_it_later_leaves_it_unknown_unless_it_was_reported() {
     let outcome =
         after_creation(|_| Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", planned())]))
             .await;
@@ -198,7 +198,7 @@ async fn what_is_planned_is_followed_to_the_second_limit_and_never_taken_back() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_stands_still_hides_no_outcome() {
+async fn a_watch_that_stalls_hides_no_outcome() {
     let outcome = after_creation(|asked| match asked.verb {
         "watch" => Reply::EventsAndNoMore(vec![modified(planned())]),
         _ => ok(scheduled()),
