@@ -215,7 +215,7 @@ impl Election {
                     break;
                 }
                 Err(NotHeld::Unknown(failure)) => {
-                    warn!(%failure, "the Lease could not be renewed; trying again");
+                    warn!(%failure, "the Lease could not be renewed; retrying");
                     why = NotHeld::Unknown(failure).into();
                 }
             }

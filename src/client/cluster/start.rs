@@ -27,7 +27,7 @@ impl Cluster {
                 Contact::Outage(failure) => failure,
             };
             let proxy = self.sources.proxy.as_deref().unwrap_or("none");
-            warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; trying again");
+            warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; retrying");
             tokio::time::sleep(backoff(attempt)).await;
         }
         Ok(())
