@@ -152,7 +152,7 @@ impl From<&Observed> for Target {
         };
         let uid = meta.uid.clone().unwrap_or_default();
         let state = match malformed {
-            // Without a uid it cannot be told from another object of its name, so it is not written to.
+            // Without a uid it cannot be distinguished from another object of its name, so it is not written to.
             _ if uid.is_empty() => Err("metadata.uid is missing or invalid".into()),
             Some(malformed) => Err(malformed.to_string().as_str().into()),
             None => Ok(status.state.unwrap_or(State::Unknown)),
