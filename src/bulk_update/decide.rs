@@ -36,9 +36,9 @@ pub struct Decision {
     pub reads: Vec<usize>,
     /// The items whose targets are to be written to, as they were seen. Only those recorded as planned are sent.
     pub writes: Vec<(usize, Arc<Target>)>,
-    /// Whether another pass can make progress once this one is recorded.
+    /// Whether to requeue it at once, when this one is recorded: another pass can make progress.
     pub again: bool,
-    /// Whether something has to be waited for.
+    /// Whether something has to be waited for: it is requeued with back-off.
     pub blocked: bool,
 }
 

@@ -17,7 +17,7 @@ pub enum Lookup {
     /// From the cache, which may be stale: enough to start a write, which is guarded, but never to refuse an item.
     Cached(Option<Arc<Target>>),
     Live(Option<Arc<Target>>),
-    /// Read live, while the watch has not caught up: whether it saw this object before is not known yet.
+    /// Read live, while the cache is stale: whether the watch saw this object before is not known yet.
     Ahead(Arc<Target>),
     Failed(Obstacle),
 }
