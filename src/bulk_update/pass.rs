@@ -71,7 +71,7 @@ async fn read_current(
             Ok(Stored { bulk: live, .. }) if live.metadata.uid.as_deref() != Some(&*request.uid) => break,
             Ok(Stored { bulk: live, flaw: None }) => return Some(Box::new(live)),
             // The watch reports it as well, unless it was corrected meanwhile.
-            Ok(Stored { flaw: Some(why), .. }) => Failure::NoAnswer(why),
+            Ok(Stored { flaw: Some(why), .. }) => Failure::Unreadable(why),
             Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
                 ctx.metrics.failed("bulkupdates", &failure);

@@ -146,6 +146,7 @@ impl From<Failure> for Problem {
             ),
             Failure::NotSent(why) => unavailable(format!("cannot reach the Kubernetes API: {why}")),
             Failure::NoAnswer(why) => unavailable(format!("the Kubernetes API does not answer: {why}")),
+            Failure::Unreadable(why) => unavailable(format!("the Kubernetes API sent {why}")),
         }
     }
 }

@@ -185,21 +185,21 @@ pub async fn read(client: &Client, kind: Kind, ns: &str, name: &str) -> Result<O
 }
 
 /// The object in the answer to a read. It may have no uid: then its state cannot be read. What is not this object, as a proxy in
-/// between may answer, counts as no answer.
+/// between may answer, counts as unreadable.
 fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
     let meta = &object.metadata;
     let version = meta.resource_version.as_deref().unwrap_or_default();
     if meta.name.as_deref() == Some(name) && !version.is_empty() {
         return Ok(Target::from(object));
     }
-    Err(Failure::NoAnswer("an answer that cannot be read: it is not the object".into()))
+    Err(Failure::unreadable("it is not the object"))
 }
 
-/// The object in the answer to a write. One without a uid counts as no answer: what was written to has one.
+/// The object in the answer to a write. One without a uid counts as unreadable: what was written to has one.
 pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
     let target = found(name, object)?;
     if target.uid.is_empty() {
-        return Err(Failure::NoAnswer("an answer that cannot be read: it has no uid".into()));
+        return Err(Failure::unreadable("it has no uid"));
     }
     Ok(target)
 }

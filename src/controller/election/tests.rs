@@ -325,7 +325,7 @@ async fn an_answer_that_is_no_lease_is_none() {
     let (election, leadership) = server.election("a", 2000);
     for odd in [json!({"status": "ok"}), json!({"metadata": {"name": "other", "resourceVersion": "1"}})] {
         *server.lease.lock().unwrap() = odd;
-        assert!(matches!(election.get().await, Err(Failure::NoAnswer(_))));
+        assert!(matches!(election.get().await, Err(Failure::Unreadable(_))));
     }
     assert!(!leadership.holds());
 }
