@@ -48,9 +48,7 @@ pub enum Gate {
 /// The capability flag for both kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gates {
-    /// For executions.
     pub executions: Gate,
-    /// For deployments.
     pub deployments: Gate,
 }
 
@@ -65,7 +63,6 @@ impl Gates {
 
 /// Why a BulkUpdate has to wait. The text is the message of its conditions meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum Obstacle {
     /// The capability flag cannot be read; the place is a key of a ConfigMap.
     #[error("cannot read {place}: {failure}")]
@@ -104,7 +101,6 @@ impl Obstacle {
 
 /// Why a BulkUpdate is rejected as a whole. The text is the message of its conditions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum Rejection {
     /// The flag in this ConfigMap (`namespace/name`) is off for a kind that it names.
     #[error("bulk updates of {} are disabled in ConfigMap {config_map}", .kind.plural())]
@@ -127,7 +123,6 @@ pub enum Rejection {
 /// A deadline that passed before a BulkUpdate was planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum MissedDeadline {
-    /// `notAfter`.
     #[strum(to_string = "notAfter has passed")]
     NotAfter,
     /// `startingDeadlineSeconds` after its creation.
@@ -192,7 +187,6 @@ pub struct Rules {
 pub struct Observation {
     /// Whether authors' permissions are checked.
     pub admission: Admission,
-    /// The capability flag.
     pub gates: Gates,
     /// What is known of each item's target, in the order of the items.
     pub lookups: Vec<Lookup>,

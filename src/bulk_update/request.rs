@@ -13,7 +13,6 @@ use crate::{
     decode::text::cut,
 };
 
-/// The default of `startingDeadlineSeconds`.
 pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
 
 /// How much later than recorded the start may have been, in seconds: it is truncated to a second, and it is the

@@ -20,12 +20,10 @@ pub struct NotLeader;
 /// A request that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The API server refused it.
     #[error("{code}: {message}")]
     Refused {
         /// The HTTP status.
         code: u16,
-        /// The server's message.
         message: String,
         /// How long the server asks to wait, 30 s at most.
         retry_after: Option<Duration>,

@@ -80,9 +80,7 @@ dynamic_resource!(Observed, metadata);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the object")]
 pub struct Target {
-    /// `metadata.uid`.
     pub uid: Box<str>,
-    /// `metadata.resourceVersion`.
     pub resource_version: Box<str>,
     /// `metadata.creationTimestamp`, in seconds since 1970.
     pub created: i64,
