@@ -8,6 +8,7 @@ use crate::{
     client::{Failure, clock::Now},
     observed::{
         admission::{Admission, NotInForce},
+        flag::InvalidFlag,
         target::Target,
     },
 };
@@ -107,7 +108,7 @@ pub enum Rejection {
     Disabled { kind: Kind, config_map: String },
     /// The flag is invalid, which counts as off for both kinds; the place is a key of a ConfigMap.
     #[error("invalid {place}: {why}")]
-    InvalidFlag { place: String, why: String },
+    InvalidFlag { place: String, why: InvalidFlag },
     /// A deadline passed before it was planned; with a note where this machine's clock disagrees with the API server's.
     #[error("{deadline}{}: nothing was done; create a new BulkUpdate if it is still wanted",
         .remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default())]

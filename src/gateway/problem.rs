@@ -40,7 +40,8 @@ pub enum Code {
     NoObject(Kind),
     /// Why an item was not carried out; or that the outcome of the whole request is not known.
     Reason(Reason),
-    /// Why the operator rejected the whole BulkUpdate: the reason of its condition Accepted.
+    /// Why the operator rejected the whole BulkUpdate: the reason of its condition Accepted, as text, because a newer
+    /// operator may have others.
     Rejected(String),
 }
 

@@ -11,7 +11,10 @@ use crate::{
         request::Request,
     },
     client::Failure,
-    observed::admission::{NotInForce, Part},
+    observed::{
+        InvalidFlag,
+        admission::{NotInForce, Part},
+    },
 };
 
 const PLANNED: Phase = Phase::Planned(None);
@@ -92,9 +95,9 @@ fn what_is_rejected_has_an_end_and_no_items() {
             "bulk updates of executions are disabled in ConfigMap ai-api-system/ai-api-meta",
         ),
         (
-            Rejection::InvalidFlag { place: "the flag".into(), why: "typo".into() },
+            Rejection::InvalidFlag { place: "the flag".into(), why: InvalidFlag::Empty },
             "MetaInvalid",
-            "invalid the flag: typo",
+            "invalid the flag: it is empty",
         ),
         (
             Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: Some("by its clock".into()) },

@@ -14,7 +14,10 @@ use crate::{
         request::{Request, Start},
     },
     client::clock::Now,
-    observed::admission::{Admission, NotInForce, Part},
+    observed::{
+        InvalidFlag,
+        admission::{Admission, NotInForce, Part},
+    },
 };
 
 const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open };
@@ -24,7 +27,7 @@ fn off() -> Gate {
 }
 
 fn invalid() -> Gate {
-    Gate::Closed(Rejection::InvalidFlag { place: "the flag".into(), why: "typo".into() })
+    Gate::Closed(Rejection::InvalidFlag { place: "the flag".into(), why: InvalidFlag::Empty })
 }
 
 fn down() -> Gate {
