@@ -202,25 +202,33 @@ fn identity() -> String {
     format!("{}_{}", uname.nodename().to_string_lossy(), uuid::Uuid::new_v4())
 }
 
+/// What a flag accepts, where it was given something else.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Expected {
+    #[error("expected a duration such as 15s or 1m30s, a day at the most")]
+    Duration,
+    #[error("expected a name of lower-case letters, digits, dashes and dots")]
+    ObjectName,
+    #[error("expected the name of a namespace, of lower-case letters, digits and dashes")]
+    NamespaceName,
+}
+
 /// A duration as Kubernetes writes it, such as `15s` or `1m30s`.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+fn duration(text: &str) -> Result<Duration, Expected> {
     // A longer text could overflow in the parser, and is too long for a Lease anyway.
     let sensible = text.len() <= 10 && !text.starts_with('-');
     let parsed = sensible.then(|| text.parse::<kube::core::Duration>().ok()).flatten().map(Duration::from);
-    let expected = "expected a duration such as 15s or 1m30s, a day at the most";
-    parsed.filter(|duration| *duration <= Duration::from_hours(24)).ok_or(expected)
+    parsed.filter(|duration| *duration <= Duration::from_hours(24)).ok_or(Expected::Duration)
 }
 
 /// The name of an object, as the API server accepts it.
-fn object_name(text: &str) -> Result<String, &'static str> {
-    let expected = "expected a name of lower-case letters, digits, dashes and dots";
-    is_dns_subdomain(text).then(|| text.to_owned()).ok_or(expected)
+fn object_name(text: &str) -> Result<String, Expected> {
+    is_dns_subdomain(text).then(|| text.to_owned()).ok_or(Expected::ObjectName)
 }
 
 /// The name of a namespace, or nothing.
-fn namespace_name(text: &str) -> Result<String, &'static str> {
-    let expected = "expected the name of a namespace, of lower-case letters, digits and dashes";
-    (text.is_empty() || is_dns_label(text)).then(|| text.to_owned()).ok_or(expected)
+fn namespace_name(text: &str) -> Result<String, Expected> {
+    (text.is_empty() || is_dns_label(text)).then(|| text.to_owned()).ok_or(Expected::NamespaceName)
 }
 
 impl GatewayArguments {

@@ -1,5 +1,8 @@
 //! The custom resources of the group `aiapi.dev`, as users write them.
 
+// The other modules are for this crate alone; the doc comments of these are also the descriptions in the CRDs.
+#![deny(missing_docs)]
+
 mod bulk_update;
 mod conditions;
 mod crds;

@@ -13,7 +13,7 @@ use crate::api::rules::{as_created, immutable};
 /// `spec.managedBy` of what this operator runs itself; an absent one means the same.
 pub const OPERATOR: &str = "aiapi.dev/operator";
 
-/// What users are told to do where a field cannot be changed.
+/// What the messages about a field that cannot be changed advise.
 const AGAIN: &str = "delete the object and create it again";
 
 /// One kind of target. A macro, because kube derives the resource from the spec, and both kinds have the same one.

@@ -26,11 +26,9 @@ pub struct Context {
     pub clock: Clock,
     /// The cache of targets.
     pub index: Arc<Index>,
-    /// The capability flag.
     pub flag: CapabilityFlag,
     /// The admission policy that checks authors' permissions.
     pub policies: Policies,
-    /// Metrics.
     pub metrics: Metrics,
     /// Liveness: are watches and reconciles making progress?
     pub health: Arc<Health>,
@@ -40,7 +38,6 @@ pub struct Context {
     pub writers: Writers,
     /// The operator's settings about eligibility.
     pub rules: Rules,
-    /// Publishes events.
     pub events: Events,
     /// Background tasks that a graceful shutdown waits for.
     pub tracker: TaskTracker,

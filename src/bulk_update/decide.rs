@@ -36,9 +36,9 @@ pub struct Decision {
     pub reads: Vec<usize>,
     /// The items whose targets are to be written to, as they were seen. Only those recorded as planned are sent.
     pub writes: Vec<(usize, Arc<Target>)>,
-    /// Whether another pass can make progress once this one is recorded.
+    /// Whether to requeue it at once, when this one is recorded: another pass can make progress.
     pub again: bool,
-    /// Whether something has to be waited for.
+    /// Whether something has to be waited for: it is requeued with back-off.
     pub blocked: bool,
 }
 
@@ -47,7 +47,7 @@ pub fn decide(work: &Work, observation: &Observation, rules: Rules, now: Now) ->
     let request = work.request();
     let deadline = Deadline::at(request, start, now);
     let remark = deadline.remark(request, start, now);
-    go_on(work, observation, Terms { request, deadline, rules }, remark.as_deref())
+    follow_plan(work, observation, Terms { request, deadline, rules }, remark.as_deref())
 }
 
 fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> Decision {
@@ -74,7 +74,7 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
 }
 
 /// `remark` is appended to the message of items that end because of the deadline.
-fn go_on(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Option<&str>) -> Decision {
+fn follow_plan(work: &Work, observation: &Observation, terms: Terms<'_>, remark: Option<&str>) -> Decision {
     let mut decision = Decision::default();
     let mut obstacle = observation.not_listed.map(Obstacle::NotListed);
     let steps = steps(work.entries(), observation, terms);

@@ -34,7 +34,7 @@ const AT_ONCE: usize = 4;
 
 /// How long an event is not repeated for the same object and reason, in seconds: editing an object over and over must
 /// not flood the namespace. This is encoded in its name, so nothing has to be remembered.
-const STANDS_FOR: i64 = 300;
+const NOT_REPEATED_FOR: i64 = 300;
 
 /// The longest part of the object's name in the event's name, which has 253 characters: a dot and 16 digits follow.
 const LONGEST_NAME: usize = 236;
@@ -89,7 +89,7 @@ impl Events {
 /// The name of an event: the object's name, if it has a usable one and cut to fit, and a hash of the rest.
 fn name(regarding: &ObjectReference, reason: &str, now: Timestamp) -> String {
     let mut others = DefaultHasher::new();
-    (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(STANDS_FOR)).hash(&mut others);
+    (&regarding.uid, &regarding.name, reason, now.as_second().div_euclid(NOT_REPEATED_FOR)).hash(&mut others);
     let prefix = regarding.name.as_deref().filter(|name| is_dns_subdomain(name)).unwrap_or(FIELD_MANAGER);
     let prefix = prefix.get(..LONGEST_NAME).unwrap_or(prefix).trim_end_matches(['.', '-']);
     format!("{prefix}.{:016x}", others.finish())

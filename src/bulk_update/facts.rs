@@ -8,6 +8,7 @@ use crate::{
     client::{Failure, clock::Now},
     observed::{
         admission::{Admission, NotInForce},
+        flag::InvalidFlag,
         target::Target,
     },
 };
@@ -17,7 +18,7 @@ pub enum Lookup {
     /// From the cache, which may be stale: enough to start a write, which is guarded, but never to refuse an item.
     Cached(Option<Arc<Target>>),
     Live(Option<Arc<Target>>),
-    /// Read live, while the watch has not caught up: whether it saw this object before is not known yet.
+    /// Read live, while the cache is stale: whether the watch saw this object before is not known yet.
     Ahead(Arc<Target>),
     Failed(Obstacle),
 }
@@ -48,9 +49,7 @@ pub enum Gate {
 /// The capability flag for both kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gates {
-    /// For executions.
     pub executions: Gate,
-    /// For deployments.
     pub deployments: Gate,
 }
 
@@ -65,7 +64,6 @@ impl Gates {
 
 /// Why a BulkUpdate has to wait. The text is the message of its conditions meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum Obstacle {
     /// The capability flag cannot be read; the place is a key of a ConfigMap.
     #[error("cannot read {place}: {failure}")]
@@ -104,14 +102,13 @@ impl Obstacle {
 
 /// Why a BulkUpdate is rejected as a whole. The text is the message of its conditions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages show what the fields are")]
 pub enum Rejection {
     /// The flag in this ConfigMap (`namespace/name`) is off for a kind that it names.
     #[error("bulk updates of {} are disabled in ConfigMap {config_map}", .kind.plural())]
     Disabled { kind: Kind, config_map: String },
     /// The flag is invalid, which counts as off for both kinds; the place is a key of a ConfigMap.
     #[error("invalid {place}: {why}")]
-    InvalidFlag { place: String, why: String },
+    InvalidFlag { place: String, why: InvalidFlag },
     /// A deadline passed before it was planned; with a note where this machine's clock disagrees with the API server's.
     #[error("{deadline}{}: nothing was done; create a new BulkUpdate if it is still wanted",
         .remark.as_ref().map(|remark| format!(" ({remark})")).unwrap_or_default())]
@@ -127,7 +124,6 @@ pub enum Rejection {
 /// A deadline that passed before a BulkUpdate was planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum MissedDeadline {
-    /// `notAfter`.
     #[strum(to_string = "notAfter has passed")]
     NotAfter,
     /// `startingDeadlineSeconds` after its creation.
@@ -192,7 +188,6 @@ pub struct Rules {
 pub struct Observation {
     /// Whether authors' permissions are checked.
     pub admission: Admission,
-    /// The capability flag.
     pub gates: Gates,
     /// What is known of each item's target, in the order of the items.
     pub lookups: Vec<Lookup>,

@@ -135,7 +135,7 @@ pub(super) fn live(object: Option<Target>) -> Lookup {
     Lookup::Live(object.map(Arc::new))
 }
 
-/// Read live, while the watch has not caught up.
+/// Read live, while the cache is stale.
 pub(super) fn ahead(object: Target) -> Lookup {
     Lookup::Ahead(Arc::new(object))
 }

@@ -61,7 +61,7 @@ async fn read_current(ctx: &Context, latest: &mut Latest, request: &Request, pul
                 None if latest.stopped() || live.metadata.deletion_timestamp.is_some() => break,
                 None => return Some(Work::new(&live, request.creation_version)),
                 // The watch reports it as well, unless it was corrected meanwhile.
-                Some(why) => Failure::NoAnswer(why.into()),
+                Some(why) => Failure::Unreadable(why.into()),
             },
             Err(failure) if failure.is_not_found() => break,
             Err(failure) => {
@@ -131,7 +131,7 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
         let wanted = Outgoing::of(work, reads, writes);
         let idle = wanted.is_empty() && in_flight.is_empty();
         apply::apply(work, &mut in_flight, wanted).instrument(info_span!("apply")).await;
-        let (goes_on, to_record) = match &recorded {
+        let (has_more, to_record) = match &recorded {
             Recorded::Written(_) => (again, false),
             Recorded::Adopted(_) => (true, false),
             recorded => (false, matches!(recorded, Recorded::Deferred)),
@@ -143,7 +143,7 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
             return End::Finished;
         }
         blocked = if is_blocked { blocked + 1 } else { 0 };
-        if idle && !goes_on {
+        if idle && !has_more {
             let waiting = Waiting { following: &following, blocked, to_record, decided };
             let settle = settle::settle(ctx, latest, work, &mut in_flight, waiting);
             settle.instrument(info_span!("settle")).await;

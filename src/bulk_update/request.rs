@@ -13,7 +13,6 @@ use crate::{
     decode::text::cut,
 };
 
-/// The default of `startingDeadlineSeconds`.
 pub const DEFAULT_STARTING_DEADLINE_SECONDS: i64 = 3600;
 
 /// How much later than recorded the start may have been, in seconds: it is truncated to a second, and it is the
@@ -102,8 +101,8 @@ impl From<Timestamp> for Start {
 }
 
 /// Why a spec that can be read cannot be carried out. The API server refuses such specs unless the CRD's schema was
-/// looser when the object was created; its status would never validate, and two items with one id could not be told
-/// apart.
+/// looser when the object was created; its status would never validate, and two items with one id could not be
+/// distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSpec {
     #[error("it must have 1 to {MAX_ITEMS} items, executions and deployments together")]

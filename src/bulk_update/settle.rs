@@ -1,4 +1,4 @@
-//! Last step: waits until there is a reason for another pass.
+//! Last step: waits until the BulkUpdate is requeued: by an answer, a change, or the next deadline.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::{
     observed::index::Following,
 };
 
-/// The longest wait without another look at the API server's clock, which may be set.
+/// After how long it is requeued in any case: the API server's clock may be set.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The longest wait, with something to report, without another look at how many others are being written.
+/// The same where there is something to report: the number of others that share the budget for status writes changes.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
 /// What a pass leaves to wait for.
@@ -34,7 +34,7 @@ pub struct Waiting<'a> {
     pub decided: (Instant, Now),
 }
 
-/// Waits for an answer, a change, or the next deadline.
+/// Returns when the BulkUpdate is requeued.
 pub async fn settle(
     ctx: &Context,
     latest: &mut Latest,
@@ -57,7 +57,7 @@ pub async fn settle(
     }
 }
 
-/// The time of the next pass if nothing else triggers one. Deadlines that had passed when the pass decided do not
+/// When it is requeued if nothing else triggers that first. Deadlines that had passed when the pass decided do not
 /// count.
 fn next_time(work: &Work, waiting: Waiting<'_>, others: usize, now: Now) -> Instant {
     let start = Instant::now();

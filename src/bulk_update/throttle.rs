@@ -30,7 +30,7 @@ impl Writers {
     /// Counts one more in this namespace until the guard is dropped.
     pub(super) fn enter(&self, namespace: &str) -> WriterGuard {
         *self.namespaces().entry(namespace.into()).or_default() += 1;
-        WriterGuard { crowd: self.clone(), namespace: namespace.into() }
+        WriterGuard { writers: self.clone(), namespace: namespace.into() }
     }
 
     /// How many others a BulkUpdate of this namespace, not counted itself, shares with: as many as if each namespace
@@ -49,13 +49,13 @@ impl Writers {
 
 #[derive(Debug)]
 pub struct WriterGuard {
-    crowd: Writers,
+    writers: Writers,
     namespace: Box<str>,
 }
 
 impl Drop for WriterGuard {
     fn drop(&mut self) {
-        let mut namespaces = self.crowd.namespaces();
+        let mut namespaces = self.writers.namespaces();
         if let Some(writing) = namespaces.get_mut(&self.namespace) {
             *writing -= 1;
             if *writing == 0 {

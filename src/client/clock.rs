@@ -57,9 +57,7 @@ struct State {
 /// The present time. The API server's clock is between `earliest` and `latest`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The lower bound.
     pub earliest: Timestamp,
-    /// The upper bound.
     pub latest: Timestamp,
     /// This machine's clock.
     pub own: Timestamp,
@@ -96,7 +94,6 @@ impl Now {
 }
 
 impl Clock {
-    /// The present time.
     pub fn now(&self) -> Now {
         self.state().at(leadership::now(), Timestamp::now())
     }

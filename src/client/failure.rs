@@ -20,12 +20,10 @@ pub struct NotLeader;
 /// A request that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The API server refused it.
     #[error("{code}: {message}")]
     Refused {
         /// The HTTP status.
         code: u16,
-        /// The server's message.
         message: String,
         /// How long the server asks to wait, 30 s at most.
         retry_after: Option<Duration>,
@@ -36,9 +34,12 @@ pub enum Failure {
     /// It was not sent, or there was no connection: the API server has not seen it.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// No answer, or one that cannot be read: a time-out, a reset, a body cut short.
+    /// No answer, or not all of it: a time-out, a reset, a body cut short.
     #[error("no answer: {0}")]
     NoAnswer(String),
+    /// An answer that cannot be decoded, or is not what it has to be, as a proxy in between may send.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 /// What to do after a failed request.
@@ -55,6 +56,10 @@ pub enum Next {
 }
 
 impl Failure {
+    pub(crate) fn unreadable(why: impl Display) -> Self {
+        Self::Unreadable(format!("an answer that cannot be read: {why}"))
+    }
+
     /// What to do next.
     pub const fn next(&self) -> Next {
         match self {
@@ -63,7 +68,8 @@ impl Failure {
             Self::Refused { code: 401 | 408 | 429, .. }
             | Self::NotServed(_)
             | Self::NotSent(_)
-            | Self::NoAnswer(_) => Next::Retry,
+            | Self::NoAnswer(_)
+            | Self::Unreadable(_) => Next::Retry,
             Self::Refused { code: 400..=499, .. } => Next::GiveUp,
             Self::Refused { .. } => Next::Retry,
         }
@@ -74,7 +80,7 @@ impl Failure {
         match self {
             Self::NotServed(_) => "not_served",
             Self::NotSent(_) => "not_sent",
-            Self::NoAnswer(_) => "no_answer",
+            Self::NoAnswer(_) | Self::Unreadable(_) => "no_answer",
             Self::Refused { code: 401, .. } => "unauthorized",
             Self::Refused { code: 403, .. } => "forbidden",
             Self::Refused { code: 404, .. } => "not_found",
@@ -88,7 +94,7 @@ impl Failure {
     /// Whether a write that failed like this may have been carried out, or may still be.
     pub const fn outcome_unknown(&self) -> bool {
         match self {
-            Self::NoAnswer(_) => true,
+            Self::NoAnswer(_) | Self::Unreadable(_) => true,
             Self::NotServed(_) | Self::NotSent(_) => false,
             Self::Refused { code, .. } => *code >= 500,
         }

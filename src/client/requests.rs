@@ -56,8 +56,7 @@ pub async fn send<T: DeserializeOwned>(
     if !head.status.is_success() {
         return Err(refusal(&head, &body));
     }
-    serde_json::from_slice(&body)
-        .map_err(|e| Failure::NoAnswer(format!("an answer that cannot be read: {e}")))
+    serde_json::from_slice(&body).map_err(Failure::unreadable)
 }
 
 /// Sends a request, and reads the answer: in full if it is a success, else the beginning.

@@ -54,7 +54,7 @@ struct Party {
 }
 
 /// The right to have one request in flight, until it is dropped. Before [`Slots::acquire`] returns it, it may be a place in the queue
-/// instead, so that whoever gives up waiting leaves the queue.
+/// instead, so that a caller that gives up waiting leaves the queue.
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,

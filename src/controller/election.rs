@@ -215,7 +215,7 @@ impl Election {
                     break;
                 }
                 Err(NotHeld::Unknown(failure)) => {
-                    warn!(%failure, "the Lease could not be renewed; trying again");
+                    warn!(%failure, "the Lease could not be renewed; retrying");
                     why = NotHeld::Unknown(failure).into();
                 }
             }
@@ -316,14 +316,14 @@ impl Election {
     }
 }
 
-/// An answer that is not the Lease is no answer.
+/// What is not the Lease, as a proxy in between may answer, counts as unreadable.
 fn a_lease(answer: Lenient) -> Result<Lenient, Failure> {
     if answer.text("name") == Some(LEASE)
         && answer.text("resourceVersion").is_some_and(|text| !text.is_empty())
     {
         Ok(answer)
     } else {
-        Err(Failure::NoAnswer("an answer that cannot be read: it is not the Lease".into()))
+        Err(Failure::unreadable("it is not the Lease"))
     }
 }
 

@@ -49,7 +49,6 @@ pub struct Shared {
     pub clock: Clock,
     /// The admission policy.
     pub policies: Policies,
-    /// The operator's metrics.
     pub metrics: Metrics,
     /// Whether lists, watches and reconciles make progress.
     pub health: Arc<Health>,

@@ -51,7 +51,7 @@ pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> R
         let Problem::Unknown(failure) = problem else { return Err(Misconfigured(problem.to_string())) };
         cluster.permit(&failure)?;
         attempt += 1;
-        warn!(%failure, "the preflight checks cannot be completed yet; trying again");
+        warn!(%failure, "the preflight checks cannot be completed yet; retrying");
         tokio::time::sleep(failure.wait(attempt)).await;
     }
     Ok(())

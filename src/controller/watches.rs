@@ -161,7 +161,7 @@ impl Failures {
             warn!(
                 resource = self.resource,
                 error,
-                "a watch failed; trying again, at least once a minute, and this is logged again when the reason changes"
+                "a watch failed; retrying, at least once a minute, and this is logged again when the reason changes"
             );
             self.logged = reason;
         }

@@ -41,7 +41,6 @@ const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The gateway's settings; the command line describes each.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the command line does")]
 pub struct Settings {
     /// The operator's, where the flag's ConfigMap is.
     pub namespace: String,

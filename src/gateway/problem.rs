@@ -40,7 +40,8 @@ pub enum Code {
     NoObject(Kind),
     /// Why an item was not carried out; or that the outcome of the whole request is not known.
     Reason(Reason),
-    /// Why the operator rejected the whole BulkUpdate: the reason of its condition Accepted.
+    /// Why the operator rejected the whole BulkUpdate: the reason of its condition Accepted, as text, because a newer
+    /// operator may have others.
     Rejected(String),
 }
 
@@ -146,6 +147,7 @@ impl From<Failure> for Problem {
             ),
             Failure::NotSent(why) => unavailable(format!("cannot reach the Kubernetes API: {why}")),
             Failure::NoAnswer(why) => unavailable(format!("the Kubernetes API does not answer: {why}")),
+            Failure::Unreadable(why) => unavailable(format!("the Kubernetes API sent {why}")),
         }
     }
 }

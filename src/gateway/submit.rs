@@ -181,7 +181,7 @@ impl Submission {
             } else if !open {
                 return Err(failure.into());
             }
-            debug!(request_id = self.request_id(), %failure, "cannot create the BulkUpdate; trying again");
+            debug!(request_id = self.request_id(), %failure, "cannot create the BulkUpdate; retrying");
             let next = Instant::now() + failure.wait(attempt);
             if next > self.began + CREATE_LIMIT {
                 if open {
@@ -278,7 +278,7 @@ impl Submission {
             Ok(read) => news(read),
             Err(failure) if failure.is_not_found() => News::Deleted(None),
             Err(failure) => {
-                debug!(request_id = self.request_id(), %failure, "cannot read the BulkUpdate; trying again");
+                debug!(request_id = self.request_id(), %failure, "cannot read the BulkUpdate; retrying");
                 News::None
             }
         }

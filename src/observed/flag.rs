@@ -3,7 +3,7 @@
 //! It has two sources. Only a live read can switch it on; a watch can only switch it off earlier than the next read
 //! would.
 
-use std::{error::Error, sync::Mutex, time::Duration};
+use std::{fmt::Display, sync::Mutex, time::Duration};
 
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Client, Resource, runtime::watcher::Event};
@@ -34,8 +34,26 @@ const MOST_REPLAYED: usize = 100;
 pub enum Flags {
     /// Whether each kind may be updated in bulk. If the ConfigMap does not exist, neither may.
     Valid { executions: bool, deployments: bool },
-    /// It cannot be parsed, which counts as false for both; why.
-    Invalid(String),
+    /// It cannot be parsed, which counts as false for both.
+    Invalid(InvalidFlag),
+}
+
+/// Why the flag cannot be parsed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFlag {
+    #[error("it is empty")]
+    Empty,
+    #[error("it is not a string")]
+    NotAString,
+    /// What the parser says.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl InvalidFlag {
+    fn malformed(error: impl Display) -> Self {
+        Self::Malformed(cut(error.to_string().lines().next().unwrap_or_default(), LONGEST_COMPLAINT))
+    }
 }
 
 impl Flags {
@@ -43,15 +61,12 @@ impl Flags {
 
     fn parse(text: &str) -> Self {
         if text.trim().is_empty() {
-            return Self::Invalid("it is empty".into());
+            return Self::Invalid(InvalidFlag::Empty);
         }
-        Self::parse_yaml(text).unwrap_or_else(|error| {
-            let error = error.to_string();
-            Self::Invalid(cut(error.lines().next().unwrap_or_default(), LONGEST_COMPLAINT))
-        })
+        Self::parse_yaml(text).unwrap_or_else(Self::Invalid)
     }
 
-    fn parse_yaml(text: &str) -> Result<Self, Box<dyn Error>> {
+    fn parse_yaml(text: &str) -> Result<Self, InvalidFlag> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Fields {
@@ -67,8 +82,10 @@ impl Flags {
             with_snippet: false,
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPLAYED },
         };
-        let fields: serde_json::Map<_, _> = serde_saphyr::from_str_with_options(text, options)?;
-        let Fields { executions, deployments } = Fields::deserialize(serde_json::Value::Object(fields))?;
+        let fields: serde_json::Map<_, _> =
+            serde_saphyr::from_str_with_options(text, options).map_err(InvalidFlag::malformed)?;
+        let Fields { executions, deployments } =
+            Fields::deserialize(serde_json::Value::Object(fields)).map_err(InvalidFlag::malformed)?;
         Ok(Self::Valid { executions, deployments })
     }
 
@@ -98,7 +115,7 @@ impl<'de> Deserialize<'de> for FlagMap {
         let flags = match data.and_then(|data| json::member(data, KEY)) {
             None => Flags::OFF,
             Some(text) => json::text(text)
-                .map_or_else(|| Flags::Invalid("it is not a string".into()), |text| Flags::parse(&text)),
+                .map_or_else(|| Flags::Invalid(InvalidFlag::NotAString), |text| Flags::parse(&text)),
         };
         Ok(Self { metadata, flags })
     }

@@ -18,7 +18,6 @@ use crate::{
 /// A list and watch of one kind, in one namespace or in all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
-    /// The kind.
     pub kind: Kind,
     /// The namespace; all if absent.
     pub namespace: Option<String>,

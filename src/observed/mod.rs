@@ -9,7 +9,7 @@ pub(crate) mod target;
 
 pub use self::{
     admission::{Admission, Policies},
-    flag::CapabilityFlag,
+    flag::{CapabilityFlag, InvalidFlag},
     index::{Index, Scope},
     target::{Observed, Target},
 };

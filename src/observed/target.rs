@@ -80,9 +80,7 @@ dynamic_resource!(Observed, metadata);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own about the object")]
 pub struct Target {
-    /// `metadata.uid`.
     pub uid: Box<str>,
-    /// `metadata.resourceVersion`.
     pub resource_version: Box<str>,
     /// `metadata.creationTimestamp`, in seconds since 1970.
     pub created: i64,
@@ -152,7 +150,7 @@ impl From<&Observed> for Target {
         };
         let uid = meta.uid.clone().unwrap_or_default();
         let state = match malformed {
-            // Without a uid it cannot be told from another object of its name, so it is not written to.
+            // Without a uid it cannot be distinguished from another object of its name, so it is not written to.
             _ if uid.is_empty() => Err("metadata.uid is missing or invalid".into()),
             Some(malformed) => Err(malformed.to_string().as_str().into()),
             None => Ok(status.state.unwrap_or(State::Unknown)),
@@ -185,21 +183,21 @@ pub async fn read(client: &Client, kind: Kind, ns: &str, name: &str) -> Result<O
 }
 
 /// The object in the answer to a read. It may have no uid: then its state cannot be read. What is not this object, as a proxy in
-/// between may answer, counts as no answer.
+/// between may answer, counts as unreadable.
 fn found(name: &str, object: &Observed) -> Result<Target, Failure> {
     let meta = &object.metadata;
     let version = meta.resource_version.as_deref().unwrap_or_default();
     if meta.name.as_deref() == Some(name) && !version.is_empty() {
         return Ok(Target::from(object));
     }
-    Err(Failure::NoAnswer("an answer that cannot be read: it is not the object".into()))
+    Err(Failure::unreadable("it is not the object"))
 }
 
-/// The object in the answer to a write. One without a uid counts as no answer: what was written to has one.
+/// The object in the answer to a write. One without a uid counts as unreadable: what was written to has one.
 pub fn answered(name: &str, object: &Observed) -> Result<Target, Failure> {
     let target = found(name, object)?;
     if target.uid.is_empty() {
-        return Err(Failure::NoAnswer("an answer that cannot be read: it has no uid".into()));
+        return Err(Failure::unreadable("it has no uid"));
     }
     Ok(target)
 }

@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_whatever_stands_in_it() {
+    fn an_event_is_one_line_whatever_it_contains() {
         let written = Written::default();
         let writer = written.clone();
         let lines =

@@ -327,7 +327,7 @@ fn answer(object: &Value, way: Way) -> Result<Verdict, String> {
         }
     }
     let status = BulkUpdateStatus::deserialize(&status)
-        .map_err(|error| format!("its status can't be read: {error}: {status}"))?;
+        .map_err(|error| format!("its status cannot be read: {error}: {status}"))?;
     let named = |type_| status.condition(type_).ok_or_else(|| format!("it has no condition {type_}: {now}"));
     let (ready, accepted) = (named("Ready")?.clone(), named("Accepted")?.clone());
     for condition in &status.conditions {

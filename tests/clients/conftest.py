@@ -34,15 +34,15 @@ class Cluster:
         names = [f"made-{uuid4().hex[:12]}" for _ in states]
         objects = [self.object(kind, name, spec) for name in names]
         kubectl("create", "-n", NAMESPACE, "-f", "-", stdin=self.list(objects))
-        told = [self.object(kind, name, spec, {"state": state})
+        with_state = [self.object(kind, name, spec, {"state": state})
                 for name, state in zip(names, states) if state != "UNKNOWN"]
-        if told:
-            kubectl("replace", "-n", NAMESPACE, "--subresource=status", "-f", "-", stdin=self.list(told))
+        if with_state:
+            kubectl("replace", "-n", NAMESPACE, "--subresource=status", "-f", "-", stdin=self.list(with_state))
         return names
 
     def set_status(self, kind, name, spec, status):
-        told = json.dumps(self.object(kind, name, spec, status))
-        kubectl("replace", "-n", NAMESPACE, "--subresource=status", "-f", "-", stdin=told)
+        updated = json.dumps(self.object(kind, name, spec, status))
+        kubectl("replace", "-n", NAMESPACE, "--subresource=status", "-f", "-", stdin=updated)
 
     def state(self, kind, name):
         """Its state, or None if it is gone."""

@@ -100,7 +100,7 @@ def test_meta_has_the_flags(flags):
     client = AICoreV2Client(base_url=URL, token_creator=lambda: f"Bearer {TOKEN}")
     for executions, deployments in [(True, False), (False, True), (False, False), (True, True)]:
         flags(executions, deployments)
-        time.sleep(1.1)  # what was read is told for a second
+        time.sleep(1.1)  # a read of the flag is served for a second
         meta = client.meta.get()
         assert type(meta) is Capabilities
         assert meta.runtime_identifier == "ai-api-operator"

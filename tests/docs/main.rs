@@ -27,7 +27,7 @@ use ai_api_operator::{
         Live, MissedDeadline, Obstacle, Phase, Rejection, Request, Rules, Work, status, unreadable, verdict,
     },
     client::{Failure, clock::Clock, leadership::Leadership},
-    observed::Target,
+    observed::{InvalidFlag, Target},
     server::probes,
     telemetry::{Health, Metrics},
 };
@@ -157,7 +157,7 @@ fn conditions() -> Conditions {
     }
     for why in [
         Rejection::Disabled { kind, config_map: String::new() },
-        Rejection::InvalidFlag { place, why: String::new() },
+        Rejection::InvalidFlag { place, why: InvalidFlag::Empty },
         Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: None },
         Rejection::NotAuthorized,
     ] {

@@ -1,5 +1,5 @@
 //! Which objects a BulkUpdate means that were created in the same second: timestamps have whole seconds, and a wrong
-//! delete can't be undone.
+//! delete cannot be undone.
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind};
 use futures::{StreamExt, future::join_all};

@@ -87,10 +87,10 @@ impl Conduct {
         }
         // kube's watcher has its own back-off and ignores the header. Events are sent once. Waiting would lose the
         // Lease.
-        let heedless =
+        let ignores_it =
             matches!(call, Call::List(_) | Call::Watch(_) | Call::Event) || call.is_in_the_background();
         if let Fault::Answer { retry_after: Some(seconds), .. } = fault
-            && !heedless
+            && !ignores_it
         {
             let time = Instant::now() + Duration::from_secs(seconds.into());
             inner.not_before.insert((life, call, path.to_owned()), time);

@@ -120,7 +120,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the operator can't know whether the request was carried out.
+    /// Whether the operator cannot know whether the request was carried out.
     pub const fn leaves_the_outcome_open(self) -> bool {
         match self {
             Self::Crash(_) | Self::Late(_) | Self::Silence { .. } | Self::CutShort => true,

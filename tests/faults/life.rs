@@ -257,12 +257,12 @@ impl Life {
             let underway = seen.underway.clone();
             seen.held.extend(underway);
         }
-        let (go_on, held) = std::sync::mpsc::channel();
+        let (resume, held) = std::sync::mpsc::channel();
         let (cluster, name) = (Arc::clone(&self.cluster), self.name());
         self.outside.spawn(async move {
             cluster.another_leads(&name).await;
             // It may have been killed meanwhile.
-            let _ = go_on.send(());
+            let _ = resume.send(());
         });
         // No other replica may come to lead, which the judge of the plan notices.
         let _ = held.recv_timeout(MAX_PAUSE);

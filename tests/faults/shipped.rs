@@ -132,7 +132,7 @@ const fn busy(seconds: u32) -> Injection {
     Injection::once(Place::Nth(Call::Stop, 1), fault)
 }
 
-/// The Lease can't be renewed in the middle of the work, once or until it is lost.
+/// The Lease cannot be renewed in the middle of the work, once or until it is lost.
 fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
     let middle = Place::InTheMiddle(Call::RenewLease);
     let mut plans = Vec::new();
@@ -159,10 +159,10 @@ fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
 /// The leader is cut off from the Lease.
 const LOST: Fault = Fault::Answer { code: 503, retry_after: None, passed_on: false };
 
-/// It can't know that its renewals are committed.
+/// It cannot know that its renewals are committed.
 const LOST_AND_RENEWED: Fault = Fault::Silence { passed_on: true };
 
-/// Somebody takes the Lease, and it can't be read or created.
+/// Somebody takes the Lease, and it cannot be read or created.
 fn leases(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (_, place) in writes(baseline) {
@@ -213,7 +213,7 @@ fn takeovers(scenario: &'static Scenario) -> Vec<Plan> {
     faults.into_iter().map(plan).collect()
 }
 
-/// The policy and its binding can't be listed or watched at first.
+/// The policy and its binding cannot be listed or watched at first.
 fn lists(scenario: &'static Scenario) -> Vec<Plan> {
     let mut plans = Vec::new();
     for resource in Resource::GUARDS {

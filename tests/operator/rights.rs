@@ -49,7 +49,7 @@ async fn restore(world: &World) {
 }
 
 #[tokio::test]
-async fn a_write_that_stays_forbidden_fails_and_the_others_go_on() {
+async fn a_write_that_stays_forbidden_fails_and_the_others_are_carried_out() {
     let world = World::running("forbidden").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     world.own(Kind::Execution, "stopped-1", "STOPPED").await;

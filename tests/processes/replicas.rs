@@ -52,7 +52,7 @@ async fn assert_takes_over(round: &Round, second: &Operator, first: &str, since:
 }
 
 #[tokio::test]
-async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() {
+async fn the_leader_is_killed_and_the_other_takes_over_when_its_lease_has_lapsed() {
     let (mut round, mut second) = in_the_middle("leader-killed", &[], &[]).await;
     let first = token_of_the_leader(&round);
     round.world.operator.die();
@@ -63,7 +63,7 @@ async fn the_leader_is_killed_and_the_other_goes_on_when_its_lease_has_lapsed() 
 }
 
 #[tokio::test]
-async fn the_leader_is_asked_to_end_and_the_other_goes_on_at_once() {
+async fn the_leader_is_asked_to_end_and_the_other_takes_over_at_once() {
     // The second one polls so rarely that only its watch can notify it.
     let (mut round, mut second) = in_the_middle("leader-terminated", &[], &RARE_POLLING).await;
     let first = token_of_the_leader(&round);

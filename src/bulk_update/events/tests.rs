@@ -30,7 +30,7 @@ fn an_event_speaks_of_its_object_and_has_a_name_that_the_api_server_takes() {
 }
 
 #[test]
-fn one_event_stands_for_all_of_an_object_and_a_reason_in_five_minutes() {
+fn there_is_one_event_for_an_object_and_a_reason_in_five_minutes() {
     let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
     let first = name(&about(Some("a")), "Unreadable", at(0));
     assert_eq!(name(&about(Some("a")), "Unreadable", at(299)), first);

@@ -131,7 +131,7 @@ fn pass(work: &mut Work, lookup: Lookup) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn why_a_write_or_a_read_is_tried_again_is_told_until_it_succeeds() {
+async fn why_a_write_or_a_read_is_retried_is_reported_until_it_succeeds() {
     let target = || eligible(TargetStatus::Stopped);
     let mut work = work_of(&planned(TargetStatus::Stopped));
     let expected = "cannot write to Execution churn-model-v3: 503: not now";

@@ -172,7 +172,7 @@ fn unreadable(registry: &Registry) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_can_not_be_read_is_told_of_once_and_its_conditions_are_written() {
+async fn one_that_cannot_be_read_is_reported_once_and_its_conditions_are_written() {
     let (mut registry, asked) = answered();
     let fresh = json!({"observedGeneration": -1});
     registry.take_in(None, Event::Apply(odd("7", &fresh)));
@@ -281,7 +281,7 @@ async fn what_has_changed_after_its_end_is_tried_again_ever_more_rarely() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_no_name_is_told_of_and_nothing_is_written_about_it() {
+async fn what_has_no_name_is_reported_and_nothing_is_written_about_it() {
     let (mut registry, asked) = answered();
     for uid in ["a", "b", "a"] {
         let missing_identity =

@@ -29,7 +29,7 @@ fn a_bare_request_has_an_hour_to_begin_and_no_other_limit() {
 }
 
 #[test]
-fn all_that_a_request_says_is_heeded() {
+fn all_that_a_request_says_is_kept() {
     let request = Request::from(&bulk(&json!({
         "deployments": [{"id": "same", "targetStatus": "DELETED"}, {"id": "aaaa", "targetStatus": "STOPPED"}],
         "executions": [{"id": "same", "targetStatus": "STOPPED", "uid": "u"}],

@@ -1,4 +1,4 @@
-//! When the next pass is due.
+//! When a BulkUpdate is requeued.
 
 use std::sync::Arc;
 

@@ -12,7 +12,10 @@ use crate::{
         resource::{Live, Written},
     },
     client::Failure,
-    observed::admission::{NotInForce, Part},
+    observed::{
+        InvalidFlag,
+        admission::{NotInForce, Part},
+    },
 };
 
 const PLANNED: Phase = Phase::Planned(None);
@@ -93,9 +96,9 @@ fn what_is_rejected_has_an_end_and_no_items() {
             "bulk updates of executions are disabled in ConfigMap ai-api-system/ai-api-meta",
         ),
         (
-            Rejection::InvalidFlag { place: "the flag".into(), why: "typo".into() },
+            Rejection::InvalidFlag { place: "the flag".into(), why: InvalidFlag::Empty },
             "MetaInvalid",
-            "invalid the flag: typo",
+            "invalid the flag: it is empty",
         ),
         (
             Rejection::TooLate { deadline: MissedDeadline::NotAfter, remark: Some("by its clock".into()) },
@@ -152,7 +155,7 @@ fn each_place_on_the_way_has_its_conditions() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_told_beside_the_progress() {
+fn an_obstacle_is_reported_beside_the_progress() {
     for result in [ItemResult::Planned, ItemResult::Scheduled] {
         let status =
             status(&work(&json!({}), &[result]), &Phase::Planned(Some(unread("busy"))), at(2).into());

@@ -133,7 +133,7 @@ fn nothing_in_the_metadata_keeps_a_bulk_update_from_being_carried_out() {
 }
 
 #[test]
-fn what_is_wrong_in_the_spec_is_told_and_its_time_to_live_is_read_all_the_same() {
+fn what_is_wrong_in_the_spec_is_reported_and_its_ttl_is_read_all_the_same() {
     let deep = deep();
     for (path, value, expected) in [
         (
@@ -173,7 +173,7 @@ fn what_is_wrong_in_the_spec_is_told_and_its_time_to_live_is_read_all_the_same()
 }
 
 #[test]
-fn of_a_status_what_can_be_read_counts_and_a_start_or_an_end_is_one_whatever_stands_there() {
+fn of_a_status_what_can_be_read_counts_and_a_start_or_an_end_is_one_whatever_its_value() {
     let deep = deep();
     let created = Time("2026-01-01T00:00:00Z".parse().unwrap());
     let status = |path: &str, value: &str| {

@@ -39,16 +39,16 @@ async fn progress_is_reported_after_a_second_and_then_ever_more_rarely() {
 
 #[test]
 fn a_tenants_thousand_count_as_one_to_another_tenant() {
-    let crowd = Writers::default();
-    assert_eq!((crowd.others("small"), crowd.others("large")), (0, 0));
-    let large: Vec<_> = (0..1000).map(|_| crowd.enter("large")).collect();
-    assert_eq!((crowd.others("small"), crowd.others("large")), (1, 1000));
-    let small = crowd.enter("small");
-    assert_eq!((crowd.others("small"), crowd.others("large"), crowd.others("third")), (3, 2001, 2));
+    let writers = Writers::default();
+    assert_eq!((writers.others("small"), writers.others("large")), (0, 0));
+    let large: Vec<_> = (0..1000).map(|_| writers.enter("large")).collect();
+    assert_eq!((writers.others("small"), writers.others("large")), (1, 1000));
+    let small = writers.enter("small");
+    assert_eq!((writers.others("small"), writers.others("large"), writers.others("third")), (3, 2001, 2));
     drop(large);
-    assert_eq!((crowd.others("small"), crowd.others("large")), (1, 1));
+    assert_eq!((writers.others("small"), writers.others("large")), (1, 1));
     drop(small);
-    assert!(crowd.namespaces().is_empty());
+    assert!(writers.namespaces().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

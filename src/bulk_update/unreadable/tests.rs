@@ -20,7 +20,7 @@ fn written(status: &Value) -> Option<Value> {
     patch(&stored, stored.flaw.as_deref().unwrap(), at(5))
 }
 
-fn told_in(patch: &Value) -> Vec<String> {
+fn conditions_in(patch: &Value) -> Vec<String> {
     let conditions = patch["conditions"].as_array().unwrap().iter();
     conditions
         .map(|c| {
@@ -47,7 +47,7 @@ fn one_that_was_never_planned_is_over_and_says_why() {
     for before in [json!({"observedGeneration": -1}), json!({}), json!(null)] {
         let patch = written(&before).unwrap();
         let expected = ["Accepted False Unreadable", "Ready False Unreadable", "Stalled True Unreadable"];
-        assert_eq!(told_in(&patch), expected);
+        assert_eq!(conditions_in(&patch), expected);
         assert_eq!(patch["observedGeneration"], 3);
         assert_eq!(patch["completionTime"], at(5).to_string());
         let message = patch["conditions"][1]["message"].as_str().unwrap();
@@ -65,13 +65,13 @@ fn one_that_was_planned_keeps_its_items_and_has_no_end() {
         "executions": [{"id": "exec-1", "targetStatus": "DELETED", "result": "Planned", "uid": "v"}]});
     let patch = written(&before).unwrap();
     assert_eq!(
-        told_in(&patch),
+        conditions_in(&patch),
         ["Accepted True Planned", "Ready False Unreadable", "Stalled True Unreadable"]
     );
     assert!(patch.get("completionTime").is_none() && patch.get("executions").is_none());
     // If the conditions cannot be read either, no claim is made.
     let patch = written(&json!({"startTime": at(1).to_string(), "conditions": 5})).unwrap();
-    assert_eq!(told_in(&patch)[0], "Accepted Unknown Unreadable");
+    assert_eq!(conditions_in(&patch)[0], "Accepted Unknown Unreadable");
     let patch = written(&json!("garbage")).unwrap();
     assert!(patch.get("completionTime").is_none() && patch["startTime"].is_string());
 }
@@ -88,13 +88,13 @@ fn nothing_is_written_again_that_the_schema_refuses() {
     let others: Vec<_> = (0..8).map(other).collect();
     let patch = written(&json!({"conditions": others})).unwrap();
     assert_eq!(
-        told_in(&patch),
+        conditions_in(&patch),
         ["Accepted False Unreadable", "Ready False Unreadable", "Stalled True Unreadable"]
     );
     for (field, value) in [("reason", ""), ("status", "Yes"), ("status", "")] {
         let before = json!({"startTime": at(1).to_string(), "conditions": [accepted(field, value)]});
         let patch = written(&before).unwrap();
-        assert_eq!(told_in(&patch)[0], "Accepted Unknown Unreadable", "{field}");
+        assert_eq!(conditions_in(&patch)[0], "Accepted Unknown Unreadable", "{field}");
     }
 }
 

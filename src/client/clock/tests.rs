@@ -125,7 +125,7 @@ fn a_skew_is_remarked_only_where_it_has_decided() {
 
 proptest! {
     #[test]
-    fn the_time_is_within_what_is_told(
+    fn the_time_is_within_its_bounds(
         offset in -4_000_000..4_000_000i64,
         // The server's clock may run faster or slower by half a thousandth.
         drift in -500..500i64,
@@ -153,7 +153,7 @@ proptest! {
 }
 
 #[test]
-fn an_outage_that_something_before_the_api_server_tells_of_says_nothing_of_the_time() {
+fn an_outage_that_something_before_the_api_server_reports_says_nothing_of_the_time() {
     let answers = |status: StatusCode, its_own: bool| {
         let mut headers = HeaderMap::new();
         headers.insert(DATE, HeaderValue::from_static("Thu, 01 Jan 2026 12:00:00 GMT"));

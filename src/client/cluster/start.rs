@@ -27,7 +27,7 @@ impl Cluster {
                 Contact::Outage(failure) => failure,
             };
             let proxy = self.sources.proxy.as_deref().unwrap_or("none");
-            warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; trying again");
+            warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; retrying");
             tokio::time::sleep(backoff(attempt)).await;
         }
         Ok(())
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_from_what_no_waiting_mends() {
+    fn an_outage_is_distinguished_from_what_no_waiting_mends() {
         for status in [408, 409, 425, 429, 500, 502, 503, 504, 599] {
             assert_eq!(judge(status), Answer::Later, "{status}");
         }

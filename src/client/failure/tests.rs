@@ -18,7 +18,7 @@ fn what_follows_from_each_answer() {
     assert_eq!(refused(403).next(), Next::RetryForbidden);
     let not_served = Failure::NotServed(String::new());
     assert_eq!((not_served.next(), not_served.is_not_found()), (Next::Retry, false));
-    for failure in [Failure::NoAnswer(String::new()), Failure::NotSent(String::new())] {
+    for failure in [Failure::NoAnswer, Failure::Unreadable, Failure::NotSent].map(|f| f(String::new())) {
         assert_eq!(failure.next(), Next::Retry);
     }
 }
@@ -26,6 +26,7 @@ fn what_follows_from_each_answer() {
 #[test]
 fn only_a_missing_answer_and_a_5xx_leave_the_outcome_open() {
     assert!(Failure::NoAnswer(String::new()).outcome_unknown());
+    assert!(Failure::Unreadable(String::new()).outcome_unknown());
     assert!(!Failure::NotSent(String::new()).outcome_unknown());
     for (code, open) in [(500, true), (504, true), (429, false), (401, false), (409, false)] {
         assert_eq!(refused(code).outcome_unknown(), open, "{code}");

@@ -212,7 +212,7 @@ async fn an_attempt_to_take_the_lease_that_got_no_answer_is_known_again() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_gone_is_made_anew_by_who_renews_it() {
+async fn a_lease_that_is_gone_is_created_again_by_who_renews_it() {
     let server = Server::with(None);
     server.reads.store(2, Ordering::Relaxed);
     let (election, leadership) = server.election("a", 2000);
@@ -325,7 +325,7 @@ async fn an_answer_that_is_no_lease_is_none() {
     let (election, leadership) = server.election("a", 2000);
     for odd in [json!({"status": "ok"}), json!({"metadata": {"name": "other", "resourceVersion": "1"}})] {
         *server.lease.lock().unwrap() = odd;
-        assert!(matches!(election.get().await, Err(Failure::NoAnswer(_))));
+        assert!(matches!(election.get().await, Err(Failure::Unreadable(_))));
     }
     assert!(!leadership.holds());
 }

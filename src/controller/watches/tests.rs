@@ -297,7 +297,7 @@ fn waits_double_from_a_second_up_to_a_minute_and_differ() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whether_it_works_is_told() {
+async fn whether_it_works_is_reported() {
     let refused_twice = |then: Vec<Value>| {
         Fake::by(move |n, query| match n {
             _ if !is_watch(query) => Page { more: false },

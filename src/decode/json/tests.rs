@@ -60,7 +60,7 @@ fn every_time_of_the_calendar_is_held_and_no_other() {
 }
 
 #[test]
-fn what_is_wrong_in_a_part_is_told_with_its_place() {
+fn what_is_wrong_in_a_part_is_reported_with_its_place() {
     #[derive(Debug, Default, PartialEq, serde::Deserialize)]
     struct Part {
         #[serde(default)]

@@ -316,7 +316,7 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
 }
 
 #[test]
-fn a_wrong_state_that_is_not_told_is_not_made_up() {
+fn a_wrong_state_that_is_not_reported_is_not_made_up() {
     let reported = entry("item-0", TargetStatus::Deleted, ItemResult::Refused, Some(Reason::WrongState));
     let problem =
         outcome(Kind::Execution, "item-0", &status_of(Kind::Execution, vec![reported])).unwrap_err();

@@ -236,7 +236,7 @@ fn a_filter_takes_what_all_its_parts_take() {
     assert!(!parsed(&[("executableIds", "unknown")]).unwrap().takes(Kind::Execution, &bare));
 }
 
-/// A caller of an API server that has this many pages of one object each, of which the last one can't be read; and how many
+/// A caller of an API server that has this many pages of one object each, of which the last one cannot be read; and how many
 /// were asked for.
 fn caller_of_pages(pages: usize) -> (Caller, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -271,7 +271,7 @@ async fn a_list_is_read_as_its_answer_is_and_breaks_off_where_it_can_not_be_read
     }
     assert!(body.next().await.unwrap().is_err());
     assert!(body.next().await.is_none());
-    // Where the first page can't be read, the answer says so.
+    // Where the first page cannot be read, the answer says so.
     let (caller, _) = caller_of_pages(1);
     let problem = list(caller, Kind::Execution, usual()).await.unwrap_err();
     assert_eq!((problem.code.status(), &*problem.message), (StatusCode::BAD_REQUEST, "too old"));

@@ -164,7 +164,7 @@ async fn a_conflict_at_once_is_looked_into() {
     let problem = outcome.answer.unwrap_err();
     assert_eq!(problem.code.status().as_u16(), 503);
     assert_eq!(problem.message, "cannot create the BulkUpdate: 409: the quota has changed; nothing was done");
-    // Which of the two it is can't be read.
+    // Which of the two it is cannot be read.
     let outcome = ask(|asked| match asked.verb {
         "create" => refusal(409, "it exists"),
         _ => refusal(403, "no"),

@@ -264,7 +264,7 @@ fn both_are_named_as_accepted_once_they_have_been_in_force_for_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_accepted_is_told_as_time_goes_by() {
+async fn what_is_accepted_is_reported_as_time_goes_by() {
     let cluster = Cluster::with(None);
     let now = Timestamp::now();
     let [policy, binding] =

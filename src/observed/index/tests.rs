@@ -109,7 +109,7 @@ fn the_lowest_version_of_each_uid_is_kept() {
 }
 
 #[test]
-fn an_unreadable_object_is_known_as_such_and_the_others_go_on() {
+fn an_unreadable_object_is_known_as_such_and_affects_no_other() {
     let index = index();
     let bad = json!({"metadata": {"namespace": NS, "name": "bad", "uid": "u"}, "spec": 7, "status": {"state": "?"}});
     list(&index, &all(), &[from(bad), object(NS, "a", "u", "1")]);
@@ -192,7 +192,7 @@ fn what_came_between_two_lists_is_dropped_with_the_second() {
 }
 
 #[test]
-fn followers_are_told_just_what_they_follow() {
+fn followers_are_notified_only_of_what_they_follow() {
     let index = index();
     let one = follow(&index, NS, &[(Kind::Execution, "a"), (Kind::Deployment, "b")]);
     let two = follow(&index, NS, &[(Kind::Execution, "b")]);
@@ -226,7 +226,7 @@ fn the_same_news_twice_are_one() {
 }
 
 #[test]
-fn who_lets_go_is_told_no_more_and_leaves_nothing_behind() {
+fn a_dropped_follower_is_notified_no_more_and_leaves_nothing_behind() {
     let index = index();
     let [one, two] = [(); 2].map(|()| follow(&index, NS, &[(Kind::Execution, "a")]));
     let mailbox = Arc::clone(&one.mailbox);

@@ -26,7 +26,7 @@ fn refused(code: u16) -> Failure {
 }
 
 #[test]
-fn what_can_be_counted_stands_at_zero_before_the_first_event() {
+fn what_can_be_counted_is_zero_before_the_first_event() {
     let text = registered(&Metrics::default());
     for line in [
         r#"aiapi_bulkupdates_finished_total{outcome="NotAuthorized"} 0"#,
@@ -49,7 +49,8 @@ fn no_event_makes_a_series_that_was_not_there() {
     let metrics = Metrics::default();
     let before = registered(&metrics);
     let mut failures: Vec<_> = (400..600).map(refused).collect();
-    failures.extend([Failure::NotServed, Failure::NotSent, Failure::NoAnswer].map(|f| f(String::new())));
+    let others = [Failure::NotServed, Failure::NotSent, Failure::NoAnswer, Failure::Unreadable];
+    failures.extend(others.map(|f| f(String::new())));
     for resource in RESOURCES {
         metrics.unreadable(resource);
         for failure in &failures {

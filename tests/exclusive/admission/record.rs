@@ -1,5 +1,5 @@
 //! The operator's own record of policy and binding: what was created while they did not check everybody is not carried
-//! out, whoever changed them while no operator was watching.
+//! out, even if they were changed while no operator was watching.
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};

@@ -36,7 +36,7 @@ impl Runner<'_> {
             self.until_affected(1).await?;
         }
         self.guard_changes().await?;
-        // If an object has the same second as the BulkUpdate, an operator that starts later can't know which is older.
+        // If an object has the same second as the BulkUpdate, an operator that starts later cannot know which is older.
         self.cluster.world.next_second().await;
         let cluster = Arc::clone(&self.cluster);
         let bulks =
@@ -111,7 +111,7 @@ impl Runner<'_> {
     /// It is shown a finished BulkUpdate as not yet planned, and does not carry it out again.
     async fn sees_an_old_bulk_update(&mut self) -> Result<(), String> {
         let life = Arc::clone(&self.lives[self.lives.len() - 1]);
-        // An operator that starts with an old list can't know, nor can one that has forgotten a deleted object: no plan
+        // An operator that starts with an old list cannot know, nor can one that has forgotten a deleted object: no plan
         // can be recorded.
         let gone = || self.cluster.history.bulk_updates().iter().all(|bulk| bulk.deleted);
         if self.lives.len() > 1 || gone() {

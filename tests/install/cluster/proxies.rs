@@ -169,7 +169,7 @@ async fn proxies_of_a_kubeconfig() {
     ] {
         compare(row, &given, json!({}), expected);
     }
-    // The certificate of a proxy is verified as the server's is; so is the name, which can't be changed for one of the
+    // The certificate of a proxy is verified as the server's is; so is the name, which cannot be changed for one of the
     // two.
     let trusting =
         json!({"certificate-authority": both, "tls-server-name": null, "server": "https://127.0.0.1:6443"});

@@ -2,12 +2,7 @@
 //! [`World`]: a namespace with the shipped RBAC, and an operator that runs as the ServiceAccount in it.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a panic fails the test")]
-#![allow(
-    missing_docs,
-    clippy::missing_errors_doc,
-    clippy::must_use_candidate,
-    reason = "only tests and benchmarks use it"
-)]
+#![allow(clippy::missing_errors_doc, clippy::must_use_candidate, reason = "only tests and benchmarks use it")]
 
 pub mod audit;
 pub mod built;

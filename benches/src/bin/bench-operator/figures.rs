@@ -48,8 +48,8 @@ pub struct Figure {
     goal: Option<Goal>,
 }
 
-/// How many rounds make a ratio where the order alternates from round to round: two, if there are enough. Whoever goes
-/// first may be slowed down by the API server's garbage collection after the targets were created.
+/// How many rounds make a ratio where the order alternates from round to round: two, if there are enough. The one that
+/// goes first may be slowed down by the API server's garbage collection after the targets were created.
 const fn in_turns(rounds: usize) -> usize {
     if rounds >= 10 { 2 } else { 1 }
 }

@@ -374,7 +374,7 @@ impl Cluster {
             };
             let missed = self.objects[slot(&self.work, at)].as_ref().is_some_and(meant);
             // The object does not always show whether an unanswered stop was applied.
-            let untold =
+            let hidden =
                 stop && matches!(record.reason, Some(Reason::Gone | Reason::Replaced | Reason::Unreadable));
             let true_to_it = match (record.result, record.reason) {
                 (ItemResult::Settled, _) => {
@@ -385,7 +385,7 @@ impl Cluster {
                     }
                 }
                 (ItemResult::Failed, Some(Reason::NotSettledInTime)) => landed || !stop,
-                (ItemResult::Failed, reason) => !landed || untold || reason == Some(Reason::OutcomeUnknown),
+                (ItemResult::Failed, reason) => !landed || hidden || reason == Some(Reason::OutcomeUnknown),
                 _ => !landed,
             };
             assert!(true_to_it, "landed: {landed}, and yet: {record:?}");

@@ -48,7 +48,7 @@ fn reasons(status: &Value, metadata: &Value, kind: Kind, rules: Rules) -> [Optio
 }
 
 #[test]
-fn the_table_of_states_holds_for_both_kinds_and_whoever_owns_the_object() {
+fn the_table_of_states_holds_for_both_kinds_and_any_owner() {
     use Reason::{StopPending, Terminating, Unreadable, WrongState};
     let no = Some(WrongState);
     for (status, stop, delete) in [
@@ -106,7 +106,7 @@ fn a_wrong_state_says_which_it_is_and_which_the_verb_takes() {
 }
 
 #[test]
-fn of_several_reasons_the_first_is_told() {
+fn of_several_reasons_the_first_is_reported() {
     type Spoil = fn(&mut Item, &mut Target);
     let in_order: [(Reason, Spoil); 6] = [
         (Reason::Replaced, |item, _| item.uid = Some(OTHER.into())),

@@ -14,7 +14,10 @@ use crate::{
         request::{Request, Start},
     },
     client::clock::Now,
-    observed::admission::{Admission, NotInForce, Part},
+    observed::{
+        InvalidFlag,
+        admission::{Admission, NotInForce, Part},
+    },
 };
 
 const OPEN: Gates = Gates { executions: Gate::Open, deployments: Gate::Open };
@@ -24,7 +27,7 @@ fn off() -> Gate {
 }
 
 fn invalid() -> Gate {
-    Gate::Closed(Rejection::InvalidFlag { place: "the flag".into(), why: "typo".into() })
+    Gate::Closed(Rejection::InvalidFlag { place: "the flag".into(), why: InvalidFlag::Empty })
 }
 
 fn down() -> Gate {
@@ -244,7 +247,7 @@ fn the_process_that_has_planned_counts_from_that_very_moment_and_another_one_is_
 }
 
 #[test]
-fn that_the_clocks_differ_is_told_where_it_has_decided() {
+fn that_the_clocks_differ_is_reported_where_it_has_decided() {
     let behind = |seconds| Now { own: at(seconds - 90), ..at(seconds).into() };
     let expected = "by the API server's clock, which is 90 s ahead of the operator's";
     for more in [json!({"startingDeadlineSeconds": 20}), json!({"notAfter": at(20).to_string()})] {

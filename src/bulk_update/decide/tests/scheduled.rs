@@ -187,7 +187,7 @@ fn what_must_be_read_is_read_before_the_deadline_counts() {
 }
 
 #[test]
-fn a_read_that_fails_is_told() {
+fn a_read_that_fails_is_reported() {
     for verb in VERBS {
         let found = step(&scheduled(verb), &Lookup::Failed(unread("503")), Deadline::Ahead);
         assert_eq!(found, Step::Hold(Some(unread("503"))));

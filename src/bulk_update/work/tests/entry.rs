@@ -184,7 +184,7 @@ fn what_the_index_has_as_well_is_not_held_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_failures_the_first_ones_are_told_and_all_are_tried_again() {
+async fn of_many_failures_the_first_ones_are_reported_and_all_are_retried() {
     let items: Vec<_> =
         (0..5).map(|n| json!({"id": format!("item-{n}"), "targetStatus": "STOPPED"})).collect();
     let mut work = work_on(&bulk(&json!({"executions": items})), None);

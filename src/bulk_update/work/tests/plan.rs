@@ -171,7 +171,7 @@ async fn what_was_read_long_ago_is_read_again_before_it_refuses_anything() {
 }
 
 #[tokio::test]
-async fn an_unanswered_plan_that_took_hold_is_carried_out_as_it_stands() {
+async fn an_unanswered_plan_that_was_stored_is_carried_out_as_recorded() {
     let spec = two("aaaa", "bbbb");
     let mut work = work_on(&bulk(&spec), None);
     let stored = restarted(

@@ -120,7 +120,7 @@ pub fn scheduled() -> Value {
 
 /// One that waits, and says for what.
 pub fn waiting() -> Value {
-    let ready = json!({"type": "Ready", "status": "False", "reason": "Waiting", "message": "the flag can't be read",
+    let ready = json!({"type": "Ready", "status": "False", "reason": "Waiting", "message": "the flag cannot be read",
         "lastTransitionTime": "2026-01-02T03:04:05Z"});
     bulk(2, json!({"observedGeneration": 1, "conditions": [ready]}))
 }

@@ -22,7 +22,7 @@ async fn what_nobody_plans_is_taken_back_and_nothing_was_done() {
         })
         .await;
         let why = outcome.nothing_done();
-        let expected = if waits { "(it says: the flag can't be read)" } else { "(is it running?)" };
+        let expected = if waits { "(it says: the flag cannot be read)" } else { "(is it running?)" };
         assert!(why.contains(expected) && why.ends_with("nothing will be"), "{why}");
         assert_eq!(outcome.verbs(), ["create", "watch", "delete"]);
         assert_eq!(outcome.took, PLAN_LIMIT);
@@ -69,7 +69,7 @@ async fn where_it_can_not_be_taken_back_the_answer_names_it() {
         |_| refusal(500, "etcd is away"),
         |_| Reply::Broken,
         |_| Reply::Hang,
-        // It has changed, and then it can't be read; or it is another one.
+        // It has changed, and then it cannot be read; or it is another one.
         |asked| if asked.verb == "get" { Reply::Broken } else { refusal(409, "it has changed") },
         |asked| if asked.verb == "get" { refusal(404, "gone") } else { refusal(409, "it has changed") },
         |asked| {
@@ -127,7 +127,7 @@ async fn reading_that_is_refused_is_not_hammered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_ends_is_begun_anew_where_it_was() {
+async fn a_watch_that_ends_is_resumed_where_it_was() {
     let outcome = after_creation(|asked| match (asked.verb, asked.nth) {
         ("watch", 1) => Reply::Events(vec![modified(planned())]),
         ("get", _) => ok(planned()),
@@ -146,7 +146,7 @@ async fn somebody_who_deletes_it_before_it_is_planned_has_kept_it_from_everythin
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_who_deletes_it_later_leaves_it_unknown_unless_it_has_told() {
+async fn somebody_who_deletes_it_later_leaves_it_unknown_unless_it_was_reported() {
     let outcome =
         after_creation(|_| Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", planned())]))
             .await;
@@ -193,12 +193,12 @@ async fn what_is_planned_is_followed_to_the_second_limit_and_never_taken_back() 
     .await;
     assert!(outcome.not_known().contains("it is still being carried out"));
     assert_eq!(outcome.took, FOLLOW_LIMIT);
-    // By then it can't be carried out any more.
+    // By then it cannot be carried out any more.
     assert!(FOLLOW_LIMIT > WRITE_LIMIT);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_stands_still_hides_no_outcome() {
+async fn a_watch_that_stalls_hides_no_outcome() {
     let outcome = after_creation(|asked| match asked.verb {
         "watch" => Reply::EventsAndNoMore(vec![modified(planned())]),
         _ => ok(scheduled()),
