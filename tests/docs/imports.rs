@@ -33,6 +33,11 @@ const LAYERS: [&str; 11] = [
     "gateway",
 ];
 
+/// The same within `bulk_update`, where everything else is above these: the steps, and what they share.
+const IN_BULK_UPDATE: [&str; 10] = [
+    "identity", "throttle", "request", "facts", "finished", "stored", "resource", "work", "decide", "status",
+];
+
 /// The most lines of a file.
 const MAX_LINES: usize = 400;
 
@@ -316,6 +321,22 @@ fn nothing_imports_upward() {
     };
     for (module, from) in imports().iter().filter(|(module, _)| !module.is_empty()) {
         let upward: Vec<_> = from.iter().filter(|of| of.is_empty() || layer(of) > layer(module)).collect();
+        assert!(upward.is_empty(), "{module} imports from {upward:?}");
+    }
+}
+
+#[test]
+fn decisions_import_no_step() {
+    let rank = |module: &str| {
+        let name = module.strip_prefix("bulk_update::")?.split("::").next().unwrap();
+        Some(IN_BULK_UPDATE.iter().position(|known| *known == name).unwrap_or(IN_BULK_UPDATE.len()))
+    };
+    let imports = imports();
+    for known in IN_BULK_UPDATE {
+        assert!(imports.contains_key(&format!("bulk_update::{known}")), "there is no {known}");
+    }
+    for (module, from) in imports.iter().filter(|(module, _)| rank(module).is_some()) {
+        let upward: Vec<_> = from.iter().filter(|of| rank(of) > rank(module)).collect();
         assert!(upward.is_empty(), "{module} imports from {upward:?}");
     }
 }
