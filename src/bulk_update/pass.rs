@@ -95,8 +95,7 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
     loop {
         pulse.beat();
         if latest.stopped() {
-            in_flight.drain(work).await;
-            Box::pin(record::record_final(ctx, work, pulse)).await;
+            wind_up(ctx, work, &mut in_flight, pulse).await;
             return End::Finished;
         }
         // While its status cannot be written it is not planned either: a plan must be based on current facts.
@@ -123,9 +122,8 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
             None => Recorded::Unchanged,
         };
         if matches!(recorded, Recorded::Superseded) {
-            in_flight.drain(work).await;
             // It may be terminating and still there because of finalizers: what was done is recorded all the same.
-            Box::pin(record::record_final(ctx, work, pulse)).await;
+            wind_up(ctx, work, &mut in_flight, pulse).await;
             return End::Superseded;
         }
         let wanted = Outgoing::of(work, reads, writes);
@@ -149,6 +147,12 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
             settle.instrument(info_span!("settle")).await;
         }
     }
+}
+
+/// Starts no more writes, waits for those in flight, and records what they did.
+async fn wind_up(ctx: &Arc<Context>, work: &mut Work, in_flight: &mut InFlight, pulse: &Pulse) {
+    in_flight.drain(work).await;
+    Box::pin(record::record_final(ctx, work, pulse)).await;
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use self::{
     entry::Entry,
     outcome::{about, accepted_delete, accepted_stop},
     plan::{Intent, ItemPlan, Phase, Plan},
-    progress::{Progress, Read, UnresolvedWrite},
+    progress::{Progress, UnresolvedWrite},
 };
 
 /// How many items keep the text of their last error: the status reports one at a time.

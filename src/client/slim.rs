@@ -16,12 +16,7 @@ use tower::{Layer, Service};
 use self::machine::{Keep, Machine};
 use crate::client::wire::{Response, Wire, around};
 
-/// Strips successful answers about Executions, Deployments and BulkUpdates, except for what decisions need or the AI API shows.
-#[derive(Clone, Copy, Debug)]
-pub enum Slim {
-    ForDecisions,
-    ForTheAiApi,
-}
+pub use self::keep::Slim;
 
 impl Layer<Wire> for Slim {
     type Service = Wire;

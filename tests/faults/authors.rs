@@ -5,8 +5,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use crate::{
     fault::Resource,
     guards,
-    history::Version,
-    judge::{Bulk, Case},
+    history::{Bulk, Version},
+    judge::Case,
 };
 
 /// How much later than the observer the operator may see a change of the policy or its binding.

@@ -7,7 +7,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
     fault::{Call, Fault, Lasts, Place, Resource},
-    judge::{Bulk, Case},
+    history::Bulk,
+    judge::Case,
 };
 
 /// The time between the plan and the first report.

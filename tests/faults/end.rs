@@ -6,8 +6,8 @@ use support::audit::Request;
 
 use crate::{
     fault::{Change, Resource},
-    history::Version,
-    judge::{Bulk, Case, kind_of, verb_of},
+    history::{Bulk, Version},
+    judge::{Case, kind_of, verb_of},
 };
 
 /// How late a write may arrive after cancellation: the reading of the flag may be a second old.

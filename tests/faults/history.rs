@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ai_api_operator::api::{BulkUpdate, Kind};
+use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, Kind, TargetStatus};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -60,6 +60,53 @@ impl Version {
     /// Of a BulkUpdate: typed.
     pub fn bulk(&self) -> BulkUpdate {
         serde_json::from_value(self.object.clone()).unwrap()
+    }
+}
+
+/// A BulkUpdate and all versions of it that were seen.
+pub struct Bulk {
+    pub uid: String,
+    pub created: String,
+    pub versions: Vec<(u64, bool, BulkUpdate)>,
+}
+
+impl Bulk {
+    /// The last status, and its revision.
+    pub fn last(&self) -> (u64, BulkUpdateStatus) {
+        let (revision, _, bulk) = self.versions.last().unwrap();
+        (*revision, bulk.status.clone().unwrap_or_default())
+    }
+
+    /// The revision at which it finished.
+    pub fn end(&self) -> Option<u64> {
+        let over = |bulk: &BulkUpdate| bulk.status.as_ref().is_some_and(|s| s.completion_time.is_some());
+        self.versions.iter().find(|(_, _, bulk)| over(bulk)).map(|(revision, ..)| *revision)
+    }
+
+    /// Whether a status has the items that the spec asks for.
+    pub fn has_its_items(&self, status: &BulkUpdateStatus) -> bool {
+        let spec = &self.versions[0].2.spec;
+        Kind::ALL.into_iter().all(|kind| {
+            let asked = spec.items(kind).iter().map(|i| (&*i.id, i.target_status));
+            asked.eq(status.items(kind).iter().map(|i| (&*i.id, i.target_status)))
+        })
+    }
+
+    /// Whether it asks for this action on this very object.
+    pub fn asks(&self, kind: Kind, id: &str, uid: &str, verb: TargetStatus) -> bool {
+        let spec = &self.versions[0].2.spec;
+        let item = spec.items(kind).iter().find(|i| i.id == id && i.target_status == verb);
+        item.is_some_and(|item| item.uid.as_deref().is_none_or(|meant| meant == uid))
+    }
+
+    /// Whether the status had this very object planned before `revision`.
+    pub fn had_planned(&self, kind: Kind, id: &str, uid: &str, revision: u64) -> bool {
+        self.versions.iter().filter(|(r, ..)| *r < revision).any(|(_, _, bulk)| {
+            let items = bulk.status.as_ref().map(|s| s.items(kind)).unwrap_or_default();
+            items
+                .iter()
+                .any(|i| *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned)
+        })
     }
 }
 

@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use ai_api_operator::api::{
-    BulkUpdate, BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus,
-};
+use ai_api_operator::api::{BulkUpdateStatus, ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use support::audit::Request;
@@ -16,7 +14,7 @@ use crate::{
     cluster::{Cluster, FINALIZER},
     conditions, end,
     fault::{Call, Change, Fault, Place},
-    history::Version,
+    history::{Bulk, Version},
     leases,
     plan::Plan,
     truth,
@@ -38,53 +36,6 @@ pub struct Case<'a> {
     /// When a fault that lasts hit the first and the last request.
     pub lasted: Option<[Timestamp; 2]>,
     pub violations: Vec<String>,
-}
-
-/// A BulkUpdate and all versions of it that were seen.
-pub struct Bulk {
-    pub uid: String,
-    pub created: String,
-    pub versions: Vec<(u64, bool, BulkUpdate)>,
-}
-
-impl Bulk {
-    /// The last status, and its revision.
-    pub fn last(&self) -> (u64, BulkUpdateStatus) {
-        let (revision, _, bulk) = self.versions.last().unwrap();
-        (*revision, bulk.status.clone().unwrap_or_default())
-    }
-
-    /// The revision at which it finished.
-    pub fn end(&self) -> Option<u64> {
-        let over = |bulk: &BulkUpdate| bulk.status.as_ref().is_some_and(|s| s.completion_time.is_some());
-        self.versions.iter().find(|(_, _, bulk)| over(bulk)).map(|(revision, ..)| *revision)
-    }
-
-    /// Whether a status has the items that the spec asks for.
-    pub fn has_its_items(&self, status: &BulkUpdateStatus) -> bool {
-        let spec = &self.versions[0].2.spec;
-        Kind::ALL.into_iter().all(|kind| {
-            let asked = spec.items(kind).iter().map(|i| (&*i.id, i.target_status));
-            asked.eq(status.items(kind).iter().map(|i| (&*i.id, i.target_status)))
-        })
-    }
-
-    /// Whether it asks for this action on this very object.
-    fn asks(&self, kind: Kind, id: &str, uid: &str, verb: TargetStatus) -> bool {
-        let spec = &self.versions[0].2.spec;
-        let item = spec.items(kind).iter().find(|i| i.id == id && i.target_status == verb);
-        item.is_some_and(|item| item.uid.as_deref().is_none_or(|meant| meant == uid))
-    }
-
-    /// Whether the status had this very object planned before `revision`.
-    fn had_planned(&self, kind: Kind, id: &str, uid: &str, revision: u64) -> bool {
-        self.versions.iter().filter(|(r, ..)| *r < revision).any(|(_, _, bulk)| {
-            let items = bulk.status.as_ref().map(|s| s.items(kind)).unwrap_or_default();
-            items
-                .iter()
-                .any(|i| *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned)
-        })
-    }
 }
 
 pub fn kind_of(plural: &str) -> Kind {

@@ -6,8 +6,8 @@ use support::audit::Request;
 
 use crate::{
     fault::{Call, Change, Fault, Place},
-    history::Version,
-    judge::{Bulk, Case, may, outcome},
+    history::{Bulk, Version},
+    judge::{Case, may, outcome},
 };
 
 /// All untrue statements in any status of this BulkUpdate.

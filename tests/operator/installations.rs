@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::Child,
 };
 
 use ai_api_operator::api::{BulkUpdate, Kind};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use support::{
     ON,
     control_plane::{ControlPlane, PROJECT},
-    operator::{Operator, metrics_address, probe},
+    operator::{Operator, metrics_address, probe, spawn},
     until,
 };
 
@@ -113,15 +113,10 @@ impl Installation {
         let operator = Operator::new(plane, &client, own).await;
         let log = plane.folder.join(format!("{own}.installed.log"));
         // `command` starts with `controller`.
-        let process = operator
-            .command()
-            .env_remove("AI_API_REQUIRE_ADMISSION_POLICY")
-            .args(arguments.skip(1))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let arguments: Vec<_> = arguments.skip(1).collect();
+        let mut command = operator.command();
+        command.env_remove("AI_API_REQUIRE_ADMISSION_POLICY");
+        let process = spawn(&mut command, &arguments, &[], File::create(&log).unwrap());
         let flag = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ai-api-meta", "namespace": own},
             "data": {"bulkUpdates": ON}});
         let (ok, output) = plane.kubectl(&["apply", "-f", "-"], &flag.to_string());

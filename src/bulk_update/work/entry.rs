@@ -117,6 +117,10 @@ impl Entry {
         }
     }
 
+    pub fn age_of_answer(&self) -> Option<Duration> {
+        self.progress.answer.as_deref().map(|(_, time)| time.elapsed())
+    }
+
     pub fn decided(&mut self) {
         if self.progress.answer.is_some() {
             self.progress.answer = None;

@@ -1,11 +1,11 @@
 //! What the decision about an item is based on: the newer of what was read and what the cache has.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
     bulk_update::{
         facts::{Lookup, Obstacle},
-        work::{Entry, Read},
+        work::{entry::Entry, progress::Read},
     },
     observed::target::{Target, not_older},
 };
@@ -72,10 +72,6 @@ impl Entry {
             self.progress.answer = None;
             self.progress.seen = None;
         }
-    }
-
-    pub fn age_of_answer(&self) -> Option<Duration> {
-        self.progress.answer.as_deref().map(|(_, time)| time.elapsed())
     }
 }
 

@@ -1,10 +1,14 @@
 //! Which fields of a custom resource are kept, and how much of each.
 
-use super::{
-    Slim,
-    machine::Keep::{self, List, Object, Scalar},
-};
+use super::machine::Keep::{self, List, Object, Scalar};
 use crate::api::{MAX_ITEMS, REQUESTER};
+
+/// Strips successful answers about Executions, Deployments and BulkUpdates, except for what decisions need or the AI API shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Slim {
+    ForDecisions,
+    ForTheAiApi,
+}
 
 impl Slim {
     /// What is kept of answers at this path; `None` if it is not about a resource of ours.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus},
 };
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::{
     World, built,
     control_plane::{ControlPlane, apply},
     memory,
-    operator::{kubeconfig_of, token_of},
+    operator::{kubeconfig_of, spawn, token_of},
     signal, until,
 };
 
@@ -93,18 +93,13 @@ impl Gateway {
         let config: Value = serde_saphyr::from_str(&fs::read_to_string(&kubeconfig).unwrap()).unwrap();
         let path = plane.folder.join(format!("{namespace}-gateway.log"));
         let log = File::create(&path).unwrap();
-        let process = Command::new(built::operator())
+        let mut command = Command::new(built::operator());
+        command
             .args(["gateway", "--bind-address", "127.0.0.1:0", "--metrics-bind-address", "127.0.0.1:0"])
             .args(["--namespace", namespace, "--kubeconfig"])
             .arg(&kubeconfig)
-            .args(arguments)
-            .env("RUST_LOG", rust_log)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .env("RUST_LOG", rust_log);
+        let process = spawn(&mut command, arguments, environment, log);
         let token = config["users"][0]["user"]["token"].as_str().unwrap().to_owned();
         Self { address: String::new(), metrics: String::new(), token, log: path, process }
     }

@@ -39,6 +39,12 @@ pub fn output(command: &mut Command) -> Output {
     panic!("it does not end within {DEADLINE:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Starts it, with these arguments and environment variables too, and its log in a file.
+pub fn spawn(command: &mut Command, arguments: &[&str], environment: &[(&str, &str)], log: File) -> Child {
+    command.args(arguments).envs(environment.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
 /// Where an operator serves metrics and probes, by its log: the process that was started last, once it does.
 pub fn metrics_address(log: &str) -> Option<String> {
     let line = log.lines().rfind(|line| line.contains("metrics and probes are served"))?;
@@ -156,18 +162,11 @@ impl Operator {
     pub fn start_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        let one = ["--watch-namespace", &self.namespace];
-        let process = self
-            .command()
-            .args(if self.shipped { &[] } else { one.as_slice() })
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.process = Some(process);
+        let mut command = self.command();
+        if !self.shipped {
+            command.args(["--watch-namespace", &self.namespace]);
+        }
+        self.process = Some(spawn(&mut command, arguments, environment, log));
     }
 
     /// The id of its process.

@@ -3,13 +3,13 @@
 use std::{
     fs::{self, File},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
 use support::{
     memory,
-    operator::{metrics_address, probe},
+    operator::{metrics_address, probe, spawn},
     signal,
 };
 
@@ -42,17 +42,13 @@ impl<'a> Process<'a> {
     async fn start_so(lab: &'a Lab, kubeconfig: &Path, arguments: &[&str]) -> Self {
         let log = lab.world.plane.folder.join("operator.log");
         let began = Instant::now();
-        let child = Command::new(&lab.binary)
+        let mut command = Command::new(&lab.binary);
+        command
             .args(["controller", "--namespace", &lab.world.namespace, "--kubeconfig"])
             .arg(kubeconfig)
             .args(["--metrics-bind-address", "127.0.0.1:0"])
-            .args(arguments)
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+            .env_remove("RUST_LOG");
+        let child = spawn(&mut command, arguments, &[], File::create(&log).unwrap());
         let mut this = Self { lab, child, ready_after: 0.0 };
         let mut address = None;
         loop {
