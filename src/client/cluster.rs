@@ -26,6 +26,7 @@ use kube::{
 };
 use secrecy::ExposeSecret;
 
+pub(crate) use self::start::Reached;
 use self::{
     kubeconfig::Chosen,
     problem::{Problem, Unusable},

@@ -1,7 +1,7 @@
 //! The preflight checks: custom resources, permissions and namespaces that are missing. Each problem is one sentence that says
 //! what to do.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -15,11 +15,12 @@ use k8s_openapi::{
 use kube::{Client, Resource, api::PostParams, core::request};
 use serde::de::IgnoredAny;
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
     api::{FIELD_MANAGER, GROUP, Kind, api_version},
-    client::{Cluster, Failure, Next, requests, send},
+    client::{Cluster, Failure, Next, Reached, backoff, requests, send},
     controller::{election::LEASE, operator::Settings},
     misconfigured::Misconfigured,
     observed::admission::POLICY,
@@ -43,16 +44,26 @@ enum Problem {
     Unknown(#[from] Failure),
 }
 
-/// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials is not.
+/// How long an API server that has just started may take to know its roles and custom resources. Until then it refuses
+/// everything (403), and does not serve custom resources (404).
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials only if it may have
+/// just started.
 pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
-    cluster.reach().await?;
-    let mut attempt = 0;
-    while let Err(problem) = run(client, settings).await {
-        let Problem::Unknown(failure) = problem else { return Err(Misconfigured(problem.to_string())) };
-        cluster.permit(&failure)?;
-        attempt += 1;
-        warn!(%failure, "the preflight checks cannot be completed yet; retrying");
-        tokio::time::sleep(failure.wait(attempt)).await;
+    let starts = cluster.reach().await? == Reached::AfterAnOutage;
+    let started = Instant::now() + if starts { STARTS_WITHIN } else { Duration::ZERO };
+    for attempt in 1.. {
+        let Err(problem) = run(client, settings).await else { break };
+        let (misconfigured, wait) = match &problem {
+            Problem::Unknown(failure) => (cluster.permit(failure).err(), failure.wait(attempt)),
+            missing => (Some(Misconfigured(missing.to_string())), backoff(attempt)),
+        };
+        match misconfigured {
+            Some(misconfigured) if Instant::now() >= started => return Err(misconfigured),
+            _ => warn!(%problem, "the preflight checks cannot be completed yet; retrying"),
+        }
+        tokio::time::sleep(wait).await;
     }
     Ok(())
 }

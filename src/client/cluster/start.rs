@@ -16,13 +16,13 @@ use crate::{
 impl Cluster {
     /// Waits for the API server to answer, through any outage: no connection, no such name, no answer, 5xx.
     /// An error if one side does not trust the other, the credentials are not accepted, or the server is no API server.
-    pub(crate) async fn reach(&self) -> Result<(), Misconfigured> {
+    pub(crate) async fn reach(&self) -> Result<Reached, Misconfigured> {
         let client = self.client()?;
         for attempt in 1.. {
             let failure = match self.ask(&client).await? {
                 Contact::Answered { version } => {
                     info!(server = %self.config.cluster_url, version, "the API server answers");
-                    break;
+                    return Ok(if attempt == 1 { Reached::AtOnce } else { Reached::AfterAnOutage });
                 }
                 Contact::Outage(failure) => failure,
             };
@@ -30,7 +30,7 @@ impl Cluster {
             warn!(server = %self.config.cluster_url, proxy, %failure, "the API server cannot be reached yet; retrying");
             tokio::time::sleep(backoff(attempt)).await;
         }
-        Ok(())
+        Ok(Reached::AfterAnOutage)
     }
 
     /// Asks for the version, which is usually allowed to everybody.
@@ -96,6 +96,14 @@ impl Cluster {
     fn by_proxy(&self) -> String {
         self.sources.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default()
     }
+}
+
+/// When an API server was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    AtOnce,
+    /// It may have just started: then it refuses what its caches do not permit yet.
+    AfterAnOutage,
 }
 
 /// What has come of the first request.

@@ -1,6 +1,6 @@
 //! The operator's identity: tokens, names, plugins, impersonation.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::atomic::Ordering};
 
 use serde_json::{Value, json};
 use support::{World, until};
@@ -12,6 +12,7 @@ use super::{
         Given,
     },
     file, folder, kubeconfig,
+    servers::refusing_server,
 };
 
 /// Compares with the control plane, as this user.
@@ -103,6 +104,21 @@ fn nobody() {
         let given = Given::kubeconfig(file(&folder, "config", kubeconfig(&cluster, &user).to_string()));
         let (code, line) = given.ends();
         assert!(code == Some(2) && line.contains("403") && line.contains(named), "{line}");
+    }
+}
+
+/// Until it has read its roles, an API server refuses everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_may_have_just_started_is_asked_again() {
+    let folder = folder("just-started");
+    for (outages, asks_again) in [(0, false), (1, true)] {
+        let (port, refused) = refusing_server(outages);
+        let cluster = json!({"server": format!("http://127.0.0.1:{port}")});
+        let given = Given::kubeconfig(file(&folder, "config", kubeconfig(&cluster, &json!({})).to_string()));
+        let (code, line) = given.ends();
+        assert!(code == Some(2) && line.contains("403") && line.contains("grant"), "{line}");
+        // The version and the custom resources.
+        assert_eq!(refused.load(Ordering::Relaxed) > 2, asks_again);
     }
 }
 

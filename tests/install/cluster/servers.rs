@@ -101,6 +101,24 @@ pub fn plain_server(status: u16, header: Option<(&'static str, &'static str)>, b
     port
 }
 
+/// Answers 503 to so many requests, as before it is ready, and then 403 to all. Returns its port, and how many requests were
+/// refused.
+pub fn refusing_server(outages: usize) -> (u16, Arc<AtomicUsize>) {
+    let (listener, port) = listener();
+    let (asked, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&refused);
+    let answer = async move || {
+        if asked.fetch_add(1, Ordering::Relaxed) < outages {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        StatusCode::FORBIDDEN
+    };
+    let server = axum_server::from_tcp(listener).unwrap();
+    tokio::spawn(server.serve(Router::new().fallback(answer).into_make_service()));
+    (port, refused)
+}
+
 /// The kind of proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
