@@ -41,7 +41,8 @@ impl Deref for Live {
     }
 }
 
-/// Writes the status, guarded by the resource version in `identity`. A PUT replaces the status and nothing else: the API server keeps the stored spec, so it need not be sent.
+/// Writes the status, guarded by the resource version in `identity`. A PUT replaces the status and nothing else: the API
+/// server keeps the stored spec, so it need not be sent.
 ///
 /// On Kubernetes 1.33 a PUT of the status without the object's labels (annotations, and so on) takes the ownership of
 /// these fields away from their managers. They may be large, so they are not kept in memory to be sent along: where
