@@ -32,9 +32,11 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 violations.say("6", format!("a status written again that had not changed: {}", r.body));
             }
         }
-        if r.resource == "leases" && r.verb != "create" && is_change(&r.verb) && r.guard().is_none() {
-            violations.say("14", format!("a change of the Lease without a guard: {}", r.body));
-        }
+    }
+    // The audit log has no bodies of Leases.
+    let changes = case.sent().filter(|e| e.resource == "leases" && is_change(&e.verb) && e.verb != "create");
+    for change in changes.filter(|e| e.guard_number().is_none()) {
+        violations.say("14", format!("a change of the Lease without a guard: {}", change.body));
     }
     finalizers(case, violations);
 }
