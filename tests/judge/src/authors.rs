@@ -67,7 +67,9 @@ fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
     for version in case.of_plural(guard).take_while(|v| v.revision < made) {
         since = match since {
             _ if !checks(case, guard, version) => None,
-            Some((time, before)) if before.uid == version.uid && before.generation() == version.generation() => {
+            Some((time, before))
+                if before.uid == version.uid && before.generation() == version.generation() =>
+            {
                 Some((time, version))
             }
             // Generation 1: unchanged since its creation.
@@ -97,14 +99,16 @@ fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
 /// Whether the newest that a process had been shown of it, by its last list or the watch after that, checks authors.
 fn was_shown(case: &Case<'_>, guard: &str, record: &Exchange, until: Timestamp) -> bool {
     let before = |moment: Moment| moment < record.sent && moment.at <= until;
-    let lists = case.sent().filter(|e| {
-        e.life == record.life && e.resource == guard && e.verb == "list" && e.succeeded()
-    });
+    let lists = case
+        .sent()
+        .filter(|e| e.life == record.life && e.resource == guard && e.verb == "list" && e.succeeded());
     let last = lists.filter(|e| e.ended_at().is_some_and(before)).last();
     let Some(list) = last else { return false };
-    let sights = case.facts.sights.iter().filter(|s| {
-        s.life == record.life && s.resource == guard && s.when > list.sent && before(s.when)
-    });
+    let sights = case
+        .facts
+        .sights
+        .iter()
+        .filter(|s| s.life == record.life && s.resource == guard && s.when > list.sent && before(s.when));
     let newest = sights.last().filter(|sight| !sight.deleted);
     let version = newest.and_then(|sight| case.version_at(&sight.uid, sight.revision));
     version.is_some_and(|version| checks(case, guard, version))

@@ -118,9 +118,8 @@ impl<'a> Bulk<'a> {
 
     /// Whether the status had this very object planned before `revision`.
     pub fn had_planned(&self, kind: Kind, id: &str, uid: &str, revision: u64) -> bool {
-        let plans = |i: &ItemStatus| {
-            *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned
-        };
+        let plans =
+            |i: &ItemStatus| *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned;
         let mut before = self.records.iter().take_while(|record| record.version.revision < revision);
         before.any(|record| record.status.items(kind).iter().any(plans))
     }

@@ -212,8 +212,7 @@ impl<'a> Case<'a> {
     /// How many BulkUpdates name this target.
     pub fn askers(&self, resource: &str, namespace: &str, name: &str) -> usize {
         let asks = |bulk: &&Bulk<'_>| {
-            let item =
-                kind_of(resource).and_then(|kind| bulk.item(kind, name));
+            let item = kind_of(resource).and_then(|kind| bulk.item(kind, name));
             bulk.namespace == namespace && item.is_some()
         };
         self.bulks.iter().filter(asks).count()

@@ -63,7 +63,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 let certain = object.created() < bulk.created
                     || was_shown_to_be_older(case, bulk, record, uid).unwrap_or(false);
                 if certain {
-                    violations.say("created", format!("at {at} {id} is CreatedLater, and was known to be older"));
+                    violations
+                        .say("created", format!("at {at} {id} is CreatedLater, and was known to be older"));
                 }
             }
         }

@@ -77,9 +77,8 @@ fn parsed(text: &str, kind: Kind) -> Setting {
 /// The flag of one kind over time; before the first, it is off.
 pub fn settings(case: &Case<'_>, kind: Kind) -> Vec<Change> {
     let facts = case.facts;
-    let of_flag = |v: &&Version| {
-        v.name == facts.settings.meta_configmap && v.namespace == facts.settings.namespace
-    };
+    let of_flag =
+        |v: &&Version| v.name == facts.settings.meta_configmap && v.namespace == facts.settings.namespace;
     let versions = case.of_plural("configmaps").filter(of_flag);
     versions.map(|v| Change { revision: v.revision, at: v.at, is: setting(v, kind) }).collect()
 }

@@ -65,7 +65,9 @@ fn is_allowed(r: &Request) -> bool {
         ("events", "") => r.verb == "create",
         ("leases", "") => reads || matches!(&*r.verb, "create" | "update" | "patch"),
         (
-            "configmaps" | "validatingadmissionpolicies" | "validatingadmissionpolicybindings"
+            "configmaps"
+            | "validatingadmissionpolicies"
+            | "validatingadmissionpolicybindings"
             | "customresourcedefinitions",
             "",
         ) => reads,
@@ -78,7 +80,8 @@ fn is_unchanged(case: &Case<'_>, r: &Request) -> bool {
     let guard = r.guard_number();
     let of_name = case.of_name("bulkupdates", &r.namespace, &r.name);
     let Some(before) = of_name.iter().find(|v| Some(v.revision) == guard) else { return false };
-    let (Some(stored), Some(Value::Object(sent))) = (before.object.get("status"), r.body.get("status")) else {
+    let (Some(stored), Some(Value::Object(sent))) = (before.object.get("status"), r.body.get("status"))
+    else {
         return false;
     };
     if !r.succeeded() {

@@ -71,9 +71,8 @@ fn was_not_leading(case: &Case<'_>, write: &Exchange) -> Option<String> {
         return (!read() || !holds_at(case, write)).then(|| "it does not hold the Lease".to_owned());
     };
     let pause = case.facts.lives.get(write.life).map(|life| &life.pauses);
-    let paused = pause.is_some_and(|pauses| {
-        pauses.iter().any(|[begin, end]| (begin.at..=end.at).contains(&write.sent.at))
-    });
+    let paused = pause
+        .is_some_and(|pauses| pauses.iter().any(|[begin, end]| (begin.at..=end.at).contains(&write.sent.at)));
     if let Some(other) = another_was_seen(case, write, renewed) {
         return Some(format!("another was seen to lead: {other}"));
     }
@@ -157,4 +156,3 @@ fn takeovers(case: &Case<'_>, violations: &mut Violations) {
         }
     }
 }
-

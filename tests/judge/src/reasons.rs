@@ -150,7 +150,8 @@ fn was_refused_for_good(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) 
     if !case.knows_exchanges() {
         return case.facts.others.disturbed;
     }
-    writes(case, bulk, kind, id).any(|e| e.code().is_some_and(is_final)) || was_forbidden(case, bulk, kind, id)
+    writes(case, bulk, kind, id).any(|e| e.code().is_some_and(is_final))
+        || was_forbidden(case, bulk, kind, id)
 }
 
 /// Whether nothing but 403 was answered for ten seconds.

@@ -149,9 +149,11 @@ fn absence_was_seen(
     item: &ItemStatus,
 ) -> bool {
     let uid = item.uid.as_deref().unwrap_or_default();
-    let by_event = case.facts.sights.iter().any(|s| {
-        s.life == sent.life && s.when < sent.sent && s.deleted && s.uid == uid
-    });
+    let by_event = case
+        .facts
+        .sights
+        .iter()
+        .any(|s| s.life == sent.life && s.when < sent.sent && s.deleted && s.uid == uid);
     let by_answer = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
         let object = e.answer().and_then(|answer| answer.object.as_ref());
         let before = e.life == sent.life && e.ended_at().is_some_and(|ended| ended < sent.sent);

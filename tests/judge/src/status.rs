@@ -40,7 +40,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 match expected(case, bulk, record) {
                     Some(expected) if found == expected => {}
                     Some(expected) => {
-                        violations.say("6", format!("at {at} it says {found:?}, which should be {expected:?}"));
+                        violations
+                            .say("6", format!("at {at} it says {found:?}, which should be {expected:?}"));
                     }
                     None => violations.say("6", format!("at {at} it says {found:?}, which is not true")),
                 }

@@ -86,7 +86,8 @@ fn was_seen_like_this(case: &Case<'_>, item: &ItemStatus, said: u64) -> bool {
 fn transitions(bulk: &Bulk<'_>, violations: &mut Violations) {
     for (at, record) in bulk.records.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| &bulk.records[before].status);
-        for (kind, item) in Kind::ALL.into_iter().flat_map(|k| record.status.items(k).iter().map(move |i| (k, i)))
+        for (kind, item) in
+            Kind::ALL.into_iter().flat_map(|k| record.status.items(k).iter().map(move |i| (k, i)))
         {
             let earlier = before.and_then(|b| b.items(kind).iter().find(|i| i.id == item.id));
             let (dry_run, revision) = (bulk.is_dry_run(), record.version.revision);
@@ -206,6 +207,7 @@ fn lost(case: &Case<'_>, stopped: &Version) -> bool {
 
 /// Whether the operator's DELETE of this object was accepted. The API server knows, unless the client had died by then.
 fn was_deleted(case: &Case<'_>, uid: &str) -> bool {
-    let precondition = |r: &crate::facts::Request| r.body.pointer("/preconditions/uid").is_some_and(|u| u == uid);
+    let precondition =
+        |r: &crate::facts::Request| r.body.pointer("/preconditions/uid").is_some_and(|u| u == uid);
     case.requests().any(|r| is_change(&r.verb) && r.verb == "delete" && r.succeeded() && precondition(r))
 }

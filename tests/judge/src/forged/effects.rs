@@ -50,7 +50,13 @@ fn asks_to_wait(code: u16) -> Answer {
 }
 
 pub const LIES: &[Lie] = &[
-    lie("guards", "a DELETE without preconditions", |s| s.request("delete", "delete-me").body = json!({}), "1", "unguarded"),
+    lie(
+        "guards",
+        "a DELETE without preconditions",
+        |s| s.request("delete", "delete-me").body = json!({}),
+        "1",
+        "unguarded",
+    ),
     lie(
         "guards",
         "a DELETE with the uid alone",
@@ -65,9 +71,27 @@ pub const LIES: &[Lie] = &[
         "1",
         "unguarded",
     ),
-    lie("guards", "a stop without a version", |s| s.request("patch", "stop-me").body["metadata"] = json!({}), "1", "unguarded"),
-    lie("guards", "a stop by PUT", |s| s.request("patch", "stop-me").verb = "update".into(), "1", "unguarded"),
-    lie("guards", "DELETECOLLECTION", |s| s.request("delete", "delete-me").verb = "deletecollection".into(), "1", "unguarded"),
+    lie(
+        "guards",
+        "a stop without a version",
+        |s| s.request("patch", "stop-me").body["metadata"] = json!({}),
+        "1",
+        "unguarded",
+    ),
+    lie(
+        "guards",
+        "a stop by PUT",
+        |s| s.request("patch", "stop-me").verb = "update".into(),
+        "1",
+        "unguarded",
+    ),
+    lie(
+        "guards",
+        "DELETECOLLECTION",
+        |s| s.request("delete", "delete-me").verb = "deletecollection".into(),
+        "1",
+        "unguarded",
+    ),
     lie(
         "guards",
         "a look at Secrets",
@@ -77,7 +101,13 @@ pub const LIES: &[Lie] = &[
         "1",
         "must not send get of secrets",
     ),
-    lie("guards", "a status without a guard", |s| s.request("update", BULK).body["metadata"] = json!({}), "1", "without a guard"),
+    lie(
+        "guards",
+        "a status without a guard",
+        |s| s.request("update", BULK).body["metadata"] = json!({}),
+        "1",
+        "without a guard",
+    ),
     lie(
         "guards",
         "a status that says what is stored",
@@ -88,7 +118,13 @@ pub const LIES: &[Lie] = &[
         "6",
         "had not changed",
     ),
-    lie("guards", "a renewal without a guard", |s| s.exchange("update", "ai-api-operator").body = json!({}), "14", "without a guard"),
+    lie(
+        "guards",
+        "a renewal without a guard",
+        |s| s.exchange("update", "ai-api-operator").body = json!({}),
+        "14",
+        "without a guard",
+    ),
     lie(
         "guards",
         "a finalizer",
@@ -103,127 +139,333 @@ pub const LIES: &[Lie] = &[
         "8",
         "has finalizers or owners",
     ),
-    lie("intent", "a write to a version that never was", |s| {
-        s.request("patch", "stop-me").body["metadata"]["resourceVersion"] = "9".into();
-    }, "1", "never seen: 9"),
-    lie("intent", "a stop of what has ended", |s| s.at_revision(10).object["status"]["state"] = "DEAD".into(), "1", "which was"),
-    lie("intent", "a DELETE that nobody asked for", |s| {
-        s.spec(&json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED"}]}));
-    }, "7", "no BulkUpdate asked for it"),
-    lie("intent", "a stop of an object with another uid than the item's", |s| {
-        s.spec(&json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED", "uid": "another"},
+    lie(
+        "intent",
+        "a write to a version that never was",
+        |s| {
+            s.request("patch", "stop-me").body["metadata"]["resourceVersion"] = "9".into();
+        },
+        "1",
+        "never seen: 9",
+    ),
+    lie(
+        "intent",
+        "a stop of what has ended",
+        |s| s.at_revision(10).object["status"]["state"] = "DEAD".into(),
+        "1",
+        "which was",
+    ),
+    lie(
+        "intent",
+        "a DELETE that nobody asked for",
+        |s| {
+            s.spec(&json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED"}]}));
+        },
+        "7",
+        "no BulkUpdate asked for it",
+    ),
+    lie(
+        "intent",
+        "a stop of an object with another uid than the item's",
+        |s| {
+            s.spec(&json!({"executions": [{"id": "stop-me", "targetStatus": "STOPPED", "uid": "another"},
             {"id": "delete-me", "targetStatus": "DELETED"}, {"id": "refuse-me", "targetStatus": "DELETED"}]}));
-    }, "7", "no BulkUpdate asked for it"),
-    lie("intent", "a write for a dry run", |s| s.spec(&json!({"dryRun": true})), "7", "no BulkUpdate asked for it"),
-    lie("intent", "a write before the plan is recorded", |s| {
-        s.at_revision(31).object["status"] = json!({"observedGeneration": -1});
-    }, "3", "before the plan was recorded"),
-    lie("intent", "a second accepted stop", |s| {
-        s.changes(35, 32, 20_118, json!({"metadata": {"labels": {"a": "b"}}}));
-        stop_again(s, "10", [20_115, 20_119], shows("stop-me", 35));
-    }, "3", "twice"),
-    lie("intent", "an object is gone without a plan", |s| {
-        s.changes(35, 12, 20_118, json!({}));
-        s.at_revision(35).deleted = true;
-    }, "3", "is gone, without a plan"),
-    lie("intent", "a stop without a plan", |s| {
-        s.changes(35, 12, 20_118, json!({"status": {"stopRequest": {"uid": "uid-of-request-abc"}}}));
-        let body = json!({"metadata": {"resourceVersion": "12"}});
-        s.sends("patch", "executions/status", "refuse-me", body, [20_115, 20_119], code(200));
-        s.made(35);
-    }, "3", "was stopped without a plan"),
-    lie("intent", "a stop that does not say who did it", |s| {
-        s.at_revision(32).object["metadata"]["managedFields"] = json!([{"manager": "somebody"}]);
-    }, "13", "does not say who has stopped it"),
-    lie("accounts", "a stop that no request has done", |s| {
-        s.facts.requests.retain(|r| !(r.verb == "patch" && r.name == "stop-me"));
-        s.request("delete", "delete-me").revision = None;
-        s.facts.requests.iter_mut().for_each(|r| r.revision = None);
-    }, "13", "no request shows the patch"),
-    lie("outcomes", "again after a conflict, without a read", |s| {
-        stopped_by_the_second(s, code(409), None, [20_112, 20_118]);
-    }, "4", "after a conflict"),
-    lie("outcomes", "again after a time-out, without a read", |s| {
-        stopped_by_the_second(s, Answer::None, None, [20_112, 20_118]);
-    }, "5", "after a lost answer"),
-    lie("outcomes", "again after a 500, without a read", |s| {
-        stopped_by_the_second(s, code(500), None, [20_112, 20_118]);
-    }, "5", "after a lost answer"),
-    lie("outcomes", "the read was sent before the answer was lost", |s| {
-        stopped_by_the_second(s, Answer::None, Some([20_105, 20_111]), [20_112, 20_118]);
-    }, "5", "after a lost answer"),
-    lie("outcomes", "the next process does not look at what the one before may have written", |s| {
-        s.exchange("patch", "stop-me").ended = None;
-        second_life(s, 20_200);
-        let body = s.exchange("patch", "stop-me").body.clone();
-        s.sends_by(1, "patch", "executions/status", "stop-me", body, [20_300, 20_310], code(409));
-    }, "5", "after a lost answer"),
-    lie("outcomes", "two writes to an object at once", |s| {
-        stop_again(s, "10", [20_105, 20_109], code(409));
-    }, "3", "has no answer yet"),
-    lie("outcomes", "Retry-After is ignored", |s| {
-        stopped_by_the_second(s, asks_to_wait(429), None, [20_900, 20_918]);
-    }, "5", "asked to wait"),
-    lie("outcomes", "Retry-After of the flag is ignored", |s| {
-        s.answered("get", "ai-api-meta", asks_to_wait(429));
-    }, "5", "asked to wait"),
-    lie("outcomes", "no back-off", |s| {
-        stopped_by_the_second(s, code(429), None, [20_150, 20_160]);
-    }, "5", "after one that failed"),
-    lie("slots", "more requests than slots", |s| s.facts.settings.max_in_flight = 1, "12", "2 requests in flight"),
-    lie("cost", "a read for nothing, too often", |s| {
-        for n in 0..2 {
-            s.sends("get", "bulkupdates", BULK, Value::Null, [25_000 + n, 25_005 + n], shows(BULK, 34));
-        }
-    }, "11", "requests besides the writes"),
-    lie("cost", "a write that is refused", |s| {
-        let body = json!({"preconditions": {"uid": "uid-of-delete-me", "resourceVersion": "10"}});
-        s.sends("delete", "executions", "delete-me", body, [20_099, 20_100], code(409));
-    }, "11", "3 writes for 2 items"),
-    lie("liveness", "many requests for nothing", |s| {
-        for n in 0..300 {
-            s.sends("get", "bulkupdates", &format!("{BULK}{n}"), Value::Null, [25_000, 25_005], shows(BULK, 34));
-        }
-    }, "watch", "are explained"),
-    lie("liveness", "the same read again and again", |s| {
-        for n in 0..9 {
-            s.sends("get", "bulkupdates", BULK, Value::Null, [25_000 + n, 25_005 + n], shows(BULK, 34));
-        }
-    }, "watch", "within a second"),
-    lie("liveness", "it does not end", |s| {
-        s.at_revision(34).object["status"] = status(["Planned", "Planned", "Refused WrongState"], false);
-    }, "watch", "has not ended: it says Applying"),
-    lie("liveness", "it waits for what has settled", |s| {
-        s.at_revision(34).object["status"] = status(["Scheduled", "Settled", "Refused WrongState"], false);
-    }, "watch", "stop-me has settled"),
-    lie("deadlines", "a write after notAfter", |s| s.spec(&json!({"notAfter": second(20_000)})), "deadline", "after notAfter"),
-    lie("deadlines", "the same by the API server's side alone", |s| {
-        s.server_only();
-        s.spec(&json!({"notAfter": second(20_000)}));
-    }, "deadline", "after notAfter"),
-    lie("deadlines", "a write after activeDeadlineSeconds", |s| {
-        s.spec(&json!({"activeDeadlineSeconds": 5}));
-        for record in [31, 34] {
-            s.at_revision(record).object["status"]["startTime"] = second(10_000).into();
-        }
-    }, "deadline", "after activeDeadlineSeconds"),
-    lie("deadlines", "planned after startingDeadlineSeconds", |s| {
-        s.spec(&json!({"startingDeadlineSeconds": 1}));
-        for version in s.facts.versions.iter_mut().filter(|v| v.name == BULK) {
-            version.object["metadata"]["creationTimestamp"] = second(-20_000).into();
-        }
-    }, "deadline", "after startingDeadlineSeconds"),
-    lie("deadlines", "deleted before its TTL", |s| {
-        s.spec(&json!({"ttlSecondsAfterFinished": 10}));
-        expires(s, 30_500);
-    }, "clock", "its TTL ends at"),
+        },
+        "7",
+        "no BulkUpdate asked for it",
+    ),
+    lie(
+        "intent",
+        "a write for a dry run",
+        |s| s.spec(&json!({"dryRun": true})),
+        "7",
+        "no BulkUpdate asked for it",
+    ),
+    lie(
+        "intent",
+        "a write before the plan is recorded",
+        |s| {
+            s.at_revision(31).object["status"] = json!({"observedGeneration": -1});
+        },
+        "3",
+        "before the plan was recorded",
+    ),
+    lie(
+        "intent",
+        "a second accepted stop",
+        |s| {
+            s.changes(35, 32, 20_118, json!({"metadata": {"labels": {"a": "b"}}}));
+            stop_again(s, "10", [20_115, 20_119], shows("stop-me", 35));
+        },
+        "3",
+        "twice",
+    ),
+    lie(
+        "intent",
+        "an object is gone without a plan",
+        |s| {
+            s.changes(35, 12, 20_118, json!({}));
+            s.at_revision(35).deleted = true;
+        },
+        "3",
+        "is gone, without a plan",
+    ),
+    lie(
+        "intent",
+        "a stop without a plan",
+        |s| {
+            s.changes(35, 12, 20_118, json!({"status": {"stopRequest": {"uid": "uid-of-request-abc"}}}));
+            let body = json!({"metadata": {"resourceVersion": "12"}});
+            s.sends("patch", "executions/status", "refuse-me", body, [20_115, 20_119], code(200));
+            s.made(35);
+        },
+        "3",
+        "was stopped without a plan",
+    ),
+    lie(
+        "intent",
+        "a stop that does not say who did it",
+        |s| {
+            s.at_revision(32).object["metadata"]["managedFields"] = json!([{"manager": "somebody"}]);
+        },
+        "13",
+        "does not say who has stopped it",
+    ),
+    lie(
+        "accounts",
+        "a stop that no request has done",
+        |s| {
+            s.facts.requests.retain(|r| !(r.verb == "patch" && r.name == "stop-me"));
+            s.request("delete", "delete-me").revision = None;
+            s.facts.requests.iter_mut().for_each(|r| r.revision = None);
+        },
+        "13",
+        "no request shows the patch",
+    ),
+    lie(
+        "outcomes",
+        "again after a conflict, without a read",
+        |s| {
+            stopped_by_the_second(s, code(409), None, [20_112, 20_118]);
+        },
+        "4",
+        "after a conflict",
+    ),
+    lie(
+        "outcomes",
+        "again after a time-out, without a read",
+        |s| {
+            stopped_by_the_second(s, Answer::None, None, [20_112, 20_118]);
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "again after a 500, without a read",
+        |s| {
+            stopped_by_the_second(s, code(500), None, [20_112, 20_118]);
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "the read was sent before the answer was lost",
+        |s| {
+            stopped_by_the_second(s, Answer::None, Some([20_105, 20_111]), [20_112, 20_118]);
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "the next process does not look at what the one before may have written",
+        |s| {
+            s.exchange("patch", "stop-me").ended = None;
+            second_life(s, 20_200);
+            let body = s.exchange("patch", "stop-me").body.clone();
+            s.sends_by(1, "patch", "executions/status", "stop-me", body, [20_300, 20_310], code(409));
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "two writes to an object at once",
+        |s| {
+            stop_again(s, "10", [20_105, 20_109], code(409));
+        },
+        "3",
+        "has no answer yet",
+    ),
+    lie(
+        "outcomes",
+        "Retry-After is ignored",
+        |s| {
+            stopped_by_the_second(s, asks_to_wait(429), None, [20_900, 20_918]);
+        },
+        "5",
+        "asked to wait",
+    ),
+    lie(
+        "outcomes",
+        "Retry-After of the flag is ignored",
+        |s| {
+            s.answered("get", "ai-api-meta", asks_to_wait(429));
+        },
+        "5",
+        "asked to wait",
+    ),
+    lie(
+        "outcomes",
+        "no back-off",
+        |s| {
+            stopped_by_the_second(s, code(429), None, [20_150, 20_160]);
+        },
+        "5",
+        "after one that failed",
+    ),
+    lie(
+        "slots",
+        "more requests than slots",
+        |s| s.facts.settings.max_in_flight = 1,
+        "12",
+        "2 requests in flight",
+    ),
+    lie(
+        "cost",
+        "a read for nothing, too often",
+        |s| {
+            for n in 0..2 {
+                s.sends("get", "bulkupdates", BULK, Value::Null, [25_000 + n, 25_005 + n], shows(BULK, 34));
+            }
+        },
+        "11",
+        "requests besides the writes",
+    ),
+    lie(
+        "cost",
+        "a write that is refused",
+        |s| {
+            let body = json!({"preconditions": {"uid": "uid-of-delete-me", "resourceVersion": "10"}});
+            s.sends("delete", "executions", "delete-me", body, [20_099, 20_100], code(409));
+        },
+        "11",
+        "3 writes for 2 items",
+    ),
+    lie(
+        "liveness",
+        "many requests for nothing",
+        |s| {
+            for n in 0..300 {
+                s.sends(
+                    "get",
+                    "bulkupdates",
+                    &format!("{BULK}{n}"),
+                    Value::Null,
+                    [25_000, 25_005],
+                    shows(BULK, 34),
+                );
+            }
+        },
+        "watch",
+        "are explained",
+    ),
+    lie(
+        "liveness",
+        "the same read again and again",
+        |s| {
+            for n in 0..9 {
+                s.sends("get", "bulkupdates", BULK, Value::Null, [25_000 + n, 25_005 + n], shows(BULK, 34));
+            }
+        },
+        "watch",
+        "within a second",
+    ),
+    lie(
+        "liveness",
+        "it does not end",
+        |s| {
+            s.at_revision(34).object["status"] = status(["Planned", "Planned", "Refused WrongState"], false);
+        },
+        "watch",
+        "has not ended: it says Applying",
+    ),
+    lie(
+        "liveness",
+        "it waits for what has settled",
+        |s| {
+            s.at_revision(34).object["status"] =
+                status(["Scheduled", "Settled", "Refused WrongState"], false);
+        },
+        "watch",
+        "stop-me has settled",
+    ),
+    lie(
+        "deadlines",
+        "a write after notAfter",
+        |s| s.spec(&json!({"notAfter": second(20_000)})),
+        "deadline",
+        "after notAfter",
+    ),
+    lie(
+        "deadlines",
+        "the same by the API server's side alone",
+        |s| {
+            s.server_only();
+            s.spec(&json!({"notAfter": second(20_000)}));
+        },
+        "deadline",
+        "after notAfter",
+    ),
+    lie(
+        "deadlines",
+        "a write after activeDeadlineSeconds",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 5}));
+            for record in [31, 34] {
+                s.at_revision(record).object["status"]["startTime"] = second(10_000).into();
+            }
+        },
+        "deadline",
+        "after activeDeadlineSeconds",
+    ),
+    lie(
+        "deadlines",
+        "planned after startingDeadlineSeconds",
+        |s| {
+            s.spec(&json!({"startingDeadlineSeconds": 1}));
+            for version in s.facts.versions.iter_mut().filter(|v| v.name == BULK) {
+                version.object["metadata"]["creationTimestamp"] = second(-20_000).into();
+            }
+        },
+        "deadline",
+        "after startingDeadlineSeconds",
+    ),
+    lie(
+        "deadlines",
+        "deleted before its TTL",
+        |s| {
+            s.spec(&json!({"ttlSecondsAfterFinished": 10}));
+            expires(s, 30_500);
+        },
+        "clock",
+        "its TTL ends at",
+    ),
     lie("deadlines", "deleted without a TTL", |s| expires(s, 60_000), "clock", "its TTL ends at"),
-    lie("deadlines", "deleted at a version that was not its own", |s| {
-        s.spec(&json!({"ttlSecondsAfterFinished": 1}));
-        expires(s, 60_000);
-        s.facts.requests.iter_mut().rfind(|r| r.verb == "delete").unwrap().body["preconditions"]
-            ["resourceVersion"] = "12".into();
-    }, "1", "a version that it never had"),
+    lie(
+        "deadlines",
+        "deleted at a version that was not its own",
+        |s| {
+            s.spec(&json!({"ttlSecondsAfterFinished": 1}));
+            expires(s, 60_000);
+            s.facts.requests.iter_mut().rfind(|r| r.verb == "delete").unwrap().body["preconditions"]["resourceVersion"] =
+                "12".into();
+        },
+        "1",
+        "a version that it never had",
+    ),
 ];
 
 /// The operator deletes the BulkUpdate.
@@ -242,8 +484,10 @@ fn expires(s: &mut Story, sent: i64) {
 type Truth = (&'static str, fn(&mut Story));
 
 pub const TRUTHS: &[Truth] = &[
-    ("a read after a conflict", |s| stopped_by_the_second(s, code(409), Some([20_112, 20_114]), [20_115, 20_118])),
-    ("it has waited, and looked, |s| {
+    ("a read after a conflict", |s| {
+        stopped_by_the_second(s, code(409), Some([20_112, 20_114]), [20_115, 20_118])
+    }),
+    ("it has waited, and looked", |s| {
         stopped_by_the_second(s, asks_to_wait(503), Some([21_100, 21_105]), [21_115, 21_118]);
         for (sent, ended) in [(21_106, 21_110)] {
             s.sends("get", "configmaps", "ai-api-meta", Value::Null, [sent, ended], shows("ai-api-meta", 3));

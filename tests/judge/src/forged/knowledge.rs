@@ -40,155 +40,373 @@ fn same_second(s: &mut Story, result: &str) {
 }
 
 pub const LIES: &[Lie] = &[
-    lie("flag", "no reading of the flag", |s| {
-        s.without("get", "ai-api-meta");
-        s.without("get", "ai-api-meta");
-    }, "flag", "without a reading of the flag"),
-    lie("flag", "a reading that is too old", |s| {
-        s.without("get", "ai-api-meta");
-        s.sent_at("get", "ai-api-meta", 18_900);
-    }, "flag", "without a reading of the flag"),
-    lie("flag", "a reading that ended after the write was sent", |s| {
-        s.without("get", "ai-api-meta");
-        let late = s.moment(20_200);
-        s.exchange("get", "ai-api-meta").ended.as_mut().unwrap().0 = late;
-    }, "flag", "without a reading of the flag"),
-    lie("flag", "a reading from before the plan", |s| {
-        s.sent_at("get", "ai-api-meta", 20_020);
-        s.without("get", "ai-api-meta");
-        s.sent_at("get", "ai-api-meta", 20_030);
-    }, "flag", "not read since the plan"),
-    lie("flag", "the reading says that it is off", |s| {
-        off(s, 19_999);
-        for e in s.facts.exchanges.iter_mut().filter(|e| e.is_flag_read()) {
-            e.ended.as_mut().unwrap().1 = shows("ai-api-meta", 29);
-        }
-    }, "flag", "seen to be off"),
-    lie("flag", "there is no ConfigMap", |s| {
-        for e in s.facts.exchanges.iter_mut().filter(|e| e.is_flag_read()) {
-            e.ended.as_mut().unwrap().1 = code(404);
-        }
-    }, "flag", "seen to be off"),
-    lie("flag", "the watch has shown that it is off", |s| {
-        off(s, 19_999);
-        s.sees(29, 20_090, false);
-    }, "flag", "seen to be off"),
-    lie("flag", "the flag cannot be understood", |s| {
-        s.changes(29, 3, 19_999, json!({"data": {"bulkUpdates": "{\"execution\": true}"}}));
-        s.sees(29, 20_090, false);
-    }, "flag", "seen to be off"),
-    lie("flag", "long after it was switched off, by the API server's side alone", |s| {
-        s.changes(29, 3, 18_000, json!({"data": {"bulkUpdates": "executions: false"}}));
-        s.facts.others = Others::of(&s.facts);
-        s.server_only();
-    }, "10", "the flag was switched off at"),
-    lie("stops", "after a watch has shown the deletion", |s| {
-        deleted(s, 20_080);
-        s.sees(31, 20_095, false);
-    }, "10", "the deletion of request-abc had been seen"),
-    lie("stops", "after a read has not found it", |s| {
-        deleted(s, 20_080);
-        s.sends("get", "bulkupdates", BULK, Value::Null, [20_092, 20_095], code(404));
-    }, "10", "the deletion of request-abc had been seen"),
-    lie("stops", "long after its deletion, by the API server's side alone", |s| {
-        deleted(s, 20_080);
-        s.server_only();
-    }, "10", "after its deletion"),
+    lie(
+        "flag",
+        "no reading of the flag",
+        |s| {
+            s.without("get", "ai-api-meta");
+            s.without("get", "ai-api-meta");
+        },
+        "flag",
+        "without a reading of the flag",
+    ),
+    lie(
+        "flag",
+        "a reading that is too old",
+        |s| {
+            s.without("get", "ai-api-meta");
+            s.sent_at("get", "ai-api-meta", 18_900);
+        },
+        "flag",
+        "without a reading of the flag",
+    ),
+    lie(
+        "flag",
+        "a reading that ended after the write was sent",
+        |s| {
+            s.without("get", "ai-api-meta");
+            let late = s.moment(20_200);
+            s.exchange("get", "ai-api-meta").ended.as_mut().unwrap().0 = late;
+        },
+        "flag",
+        "without a reading of the flag",
+    ),
+    lie(
+        "flag",
+        "a reading from before the plan",
+        |s| {
+            s.sent_at("get", "ai-api-meta", 20_020);
+            s.without("get", "ai-api-meta");
+            s.sent_at("get", "ai-api-meta", 20_030);
+        },
+        "flag",
+        "not read since the plan",
+    ),
+    lie(
+        "flag",
+        "the reading says that it is off",
+        |s| {
+            off(s, 19_999);
+            for e in s.facts.exchanges.iter_mut().filter(|e| e.is_flag_read()) {
+                e.ended.as_mut().unwrap().1 = shows("ai-api-meta", 29);
+            }
+        },
+        "flag",
+        "seen to be off",
+    ),
+    lie(
+        "flag",
+        "there is no ConfigMap",
+        |s| {
+            for e in s.facts.exchanges.iter_mut().filter(|e| e.is_flag_read()) {
+                e.ended.as_mut().unwrap().1 = code(404);
+            }
+        },
+        "flag",
+        "seen to be off",
+    ),
+    lie(
+        "flag",
+        "the watch has shown that it is off",
+        |s| {
+            off(s, 19_999);
+            s.sees(29, 20_090, false);
+        },
+        "flag",
+        "seen to be off",
+    ),
+    lie(
+        "flag",
+        "the flag cannot be understood",
+        |s| {
+            s.changes(29, 3, 19_999, json!({"data": {"bulkUpdates": "{\"execution\": true}"}}));
+            s.sees(29, 20_090, false);
+        },
+        "flag",
+        "seen to be off",
+    ),
+    lie(
+        "flag",
+        "long after it was switched off, by the API server's side alone",
+        |s| {
+            s.changes(29, 3, 18_000, json!({"data": {"bulkUpdates": "executions: false"}}));
+            s.facts.others = Others::of(&s.facts);
+            s.server_only();
+        },
+        "10",
+        "the flag was switched off at",
+    ),
+    lie(
+        "stops",
+        "after a watch has shown the deletion",
+        |s| {
+            deleted(s, 20_080);
+            s.sees(31, 20_095, false);
+        },
+        "10",
+        "the deletion of request-abc had been seen",
+    ),
+    lie(
+        "stops",
+        "after a read has not found it",
+        |s| {
+            deleted(s, 20_080);
+            s.sends("get", "bulkupdates", BULK, Value::Null, [20_092, 20_095], code(404));
+        },
+        "10",
+        "the deletion of request-abc had been seen",
+    ),
+    lie(
+        "stops",
+        "long after its deletion, by the API server's side alone",
+        |s| {
+            deleted(s, 20_080);
+            s.server_only();
+        },
+        "10",
+        "after its deletion",
+    ),
     lie("end", "the process writes again", |s| late_stop(s, 0, 20_200), "6", "request-abc had finished"),
-    lie("end", "another process writes again", |s| {
-        second_life(s, 25_000);
-        late_stop(s, 1, 26_000);
-    }, "6", "request-abc had finished"),
-    lie("end", "it writes again, by the API server's side alone", |s| {
-        late_stop(s, 0, 20_200);
-        s.server_only();
-    }, "6", "after the end"),
-    lie("end", "the status changes after the end", |s| {
-        let mut status = s.at_revision(34).object["status"].clone();
-        status["executions"][0]["message"] = "more".into();
-        s.records(60, [20_200, 20_210], status);
-    }, "6", "the status changed after the end"),
-    lie("end", "it has observed a generation that there is not", |s| {
-        let mut status = s.at_revision(34).object["status"].clone();
-        status["observedGeneration"] = 7.into();
-        s.records(60, [20_200, 20_210], status);
-    }, "6", "a generation was observed"),
-    lie("end", "it is stopped after the end", |s| {
-        s.ends_as(&status(["Failed WriteFailed", "Settled", "Refused WrongState"], true));
-        let stopped = s.at_revision(32).object.clone();
-        s.at_revision(32).object = s.at_revision(10).object.clone();
-        s.version(35, "executions", "stop-me", 20_300, stopped);
-    }, "6", "stopped after the end"),
-    lie("refusals", "a refusal without a read", |s| s.without("get", "refuse-me"), "2", "no read has shown that"),
-    lie("refusals", "the read was before the BulkUpdate was known", |s| s.sent_at("get", "refuse-me", 15_000), "2", "no read has shown that"),
-    lie("refusals", "the read has failed", |s| s.answered("get", "refuse-me", code(500)), "2", "no read has shown that"),
-    lie("refusals", "the read has shown something else", |s| {
-        s.changes(13, 12, -40_000, json!({"status": {"state": "STOPPED"}}));
-        s.changes(29, 13, 19_000, json!({"status": {"state": "RUNNING"}}));
-        s.answered("get", "refuse-me", shows("refuse-me", 13));
-    }, "2", "no read has shown that"),
-    lie("refusals", "the DELETE has failed, and nothing else shows that it is gone", |s| {
-        s.answered("delete", "delete-me", code(404));
-        s.facts.sights.retain(|sight| sight.revision != 33);
-    }, "2", "delete-me is Settled, and no read"),
-    lie("created", "what was created later is planned", |s| {
-        s.at_revision(11).object["metadata"]["creationTimestamp"] = super::story::second(21_000).into();
-    }, "created", "which was created later"),
-    lie("created", "what was created in an earlier second is refused", |s| {
-        same_second(s, "CreatedLater");
-        s.at_revision(12).object["metadata"]["creationTimestamp"] = super::story::second(19_000).into();
-    }, "created", "was known to be older"),
-    lie("created", "what the watch has shown to be older is refused", |s| same_second(s, "CreatedLater"), "created", "was known to be older"),
-    lie("leases", "a write without the Lease", |s| {
-        for e in s.facts.exchanges.iter_mut().filter(|e| e.resource == "leases") {
-            e.ended.as_mut().unwrap().1 = code(409);
-        }
-    }, "14", "it does not hold the Lease"),
-    lie("leases", "a write long after the last renewal", |s| {
-        s.facts.settings.renew_deadline = SignedDuration::from_secs(1);
-    }, "14", "its last renewal was at"),
-    lie("leases", "a write after it was released", |s| {
-        let at = s.facts.exchanges.iter().rposition(|e| e.resource == "leases" && e.sent.at < at(20_000));
-        s.facts.exchanges[at.unwrap()].body["spec"] = json!({"holderIdentity": null});
-    }, "14", "it does not hold the Lease"),
-    lie("leases", "a write after another has been seen to lead", |s| {
-        s.changes(29, 28, 19_000, json!({"spec": {"holderIdentity": "life-1"}}));
-        s.sends("get", "leases", "ai-api-operator", Value::Null, [19_500, 19_510], shows("ai-api-operator", 29));
-        s.in_order();
-    }, "14", "another was seen to lead"),
-    lie("leases", "nobody ever leads, by the API server's side alone", |s| {
-        s.server_only();
-        s.facts.requests.retain(|r| r.resource != "leases");
-    }, "14", "no replica ever took the Lease"),
-    lie("leases", "a process that never led, by the API server's side alone", |s| {
-        second_life(s, 0);
-        s.server_only();
-        s.request("patch", "stop-me").life = Some(1);
-    }, "14", "it has never held the Lease"),
-    lie("leases", "an old renewal, by the API server's side alone", |s| {
-        s.server_only();
-        s.facts.settings.renew_deadline = SignedDuration::from_secs(1);
-    }, "14", "its last renewal was at"),
-    lie("leases", "another has taken it, by the API server's side alone", |s| {
-        second_life(s, 0);
-        s.server_only();
-        s.facts.settings.retry_period = SignedDuration::from_millis(100);
-        let mut taken = s.request("create", "ai-api-operator").clone();
-        (taken.life, taken.received, taken.answered) = (Some(1), at(19_000), at(19_001));
-        let place = s.facts.requests.partition_point(|r| r.received < at(19_000));
-        s.facts.requests.insert(place, taken);
-    }, "14", "has taken the Lease"),
-    lie("leases", "it has released it, by the API server's side alone", |s| {
-        s.server_only();
-        let last = s.facts.versions.iter_mut().rfind(|v| v.plural == "leases" && v.at < at(20_000)).unwrap();
-        last.object["spec"] = json!({"holderIdentity": ""});
-        s.facts.others.changed_lease = false;
-    }, "14", "it has released the Lease"),
-    lie("leases", "the Lease is taken from one that renews it", |s| {
-        second_life(s, 0);
-        let last = s.facts.versions.iter_mut().rfind(|v| v.plural == "leases").unwrap();
-        last.object["spec"] = json!({"holderIdentity": "life-1"});
-    }, "14", "took the Lease of life-0"),
+    lie(
+        "end",
+        "another process writes again",
+        |s| {
+            second_life(s, 25_000);
+            late_stop(s, 1, 26_000);
+        },
+        "6",
+        "request-abc had finished",
+    ),
+    lie(
+        "end",
+        "it writes again, by the API server's side alone",
+        |s| {
+            late_stop(s, 0, 20_200);
+            s.server_only();
+        },
+        "6",
+        "after the end",
+    ),
+    lie(
+        "end",
+        "the status changes after the end",
+        |s| {
+            let mut status = s.at_revision(34).object["status"].clone();
+            status["executions"][0]["message"] = "more".into();
+            s.records(60, [20_200, 20_210], status);
+        },
+        "6",
+        "the status changed after the end",
+    ),
+    lie(
+        "end",
+        "it has observed a generation that there is not",
+        |s| {
+            let mut status = s.at_revision(34).object["status"].clone();
+            status["observedGeneration"] = 7.into();
+            s.records(60, [20_200, 20_210], status);
+        },
+        "6",
+        "a generation was observed",
+    ),
+    lie(
+        "end",
+        "it is stopped after the end",
+        |s| {
+            s.ends_as(&status(["Failed WriteFailed", "Settled", "Refused WrongState"], true));
+            let stopped = s.at_revision(32).object.clone();
+            s.at_revision(32).object = s.at_revision(10).object.clone();
+            s.version(35, "executions", "stop-me", 20_300, stopped);
+        },
+        "6",
+        "stopped after the end",
+    ),
+    lie(
+        "refusals",
+        "a refusal without a read",
+        |s| s.without("get", "refuse-me"),
+        "2",
+        "no read has shown that",
+    ),
+    lie(
+        "refusals",
+        "the read was before the BulkUpdate was known",
+        |s| s.sent_at("get", "refuse-me", 15_000),
+        "2",
+        "no read has shown that",
+    ),
+    lie(
+        "refusals",
+        "the read has failed",
+        |s| s.answered("get", "refuse-me", code(500)),
+        "2",
+        "no read has shown that",
+    ),
+    lie(
+        "refusals",
+        "the read has shown something else",
+        |s| {
+            s.changes(13, 12, -40_000, json!({"status": {"state": "STOPPED"}}));
+            s.changes(29, 13, 19_000, json!({"status": {"state": "RUNNING"}}));
+            s.answered("get", "refuse-me", shows("refuse-me", 13));
+        },
+        "2",
+        "no read has shown that",
+    ),
+    lie(
+        "refusals",
+        "the DELETE has failed, and nothing else shows that it is gone",
+        |s| {
+            s.answered("delete", "delete-me", code(404));
+            s.facts.sights.retain(|sight| sight.revision != 33);
+        },
+        "2",
+        "delete-me is Settled, and no read",
+    ),
+    lie(
+        "created",
+        "what was created later is planned",
+        |s| {
+            s.at_revision(11).object["metadata"]["creationTimestamp"] = super::story::second(21_000).into();
+        },
+        "created",
+        "which was created later",
+    ),
+    lie(
+        "created",
+        "what was created in an earlier second is refused",
+        |s| {
+            same_second(s, "CreatedLater");
+            s.at_revision(12).object["metadata"]["creationTimestamp"] = super::story::second(19_000).into();
+        },
+        "created",
+        "was known to be older",
+    ),
+    lie(
+        "created",
+        "what the watch has shown to be older is refused",
+        |s| same_second(s, "CreatedLater"),
+        "created",
+        "was known to be older",
+    ),
+    lie(
+        "leases",
+        "a write without the Lease",
+        |s| {
+            for e in s.facts.exchanges.iter_mut().filter(|e| e.resource == "leases") {
+                e.ended.as_mut().unwrap().1 = code(409);
+            }
+        },
+        "14",
+        "it does not hold the Lease",
+    ),
+    lie(
+        "leases",
+        "a write long after the last renewal",
+        |s| {
+            s.facts.settings.renew_deadline = SignedDuration::from_secs(1);
+        },
+        "14",
+        "its last renewal was at",
+    ),
+    lie(
+        "leases",
+        "a write after it was released",
+        |s| {
+            let at = s.facts.exchanges.iter().rposition(|e| e.resource == "leases" && e.sent.at < at(20_000));
+            s.facts.exchanges[at.unwrap()].body["spec"] = json!({"holderIdentity": null});
+        },
+        "14",
+        "it does not hold the Lease",
+    ),
+    lie(
+        "leases",
+        "a write after another has been seen to lead",
+        |s| {
+            s.changes(29, 28, 19_000, json!({"spec": {"holderIdentity": "life-1"}}));
+            s.sends(
+                "get",
+                "leases",
+                "ai-api-operator",
+                Value::Null,
+                [19_500, 19_510],
+                shows("ai-api-operator", 29),
+            );
+            s.in_order();
+        },
+        "14",
+        "another was seen to lead",
+    ),
+    lie(
+        "leases",
+        "nobody ever leads, by the API server's side alone",
+        |s| {
+            s.server_only();
+            s.facts.requests.retain(|r| r.resource != "leases");
+        },
+        "14",
+        "no replica ever took the Lease",
+    ),
+    lie(
+        "leases",
+        "a process that never led, by the API server's side alone",
+        |s| {
+            second_life(s, 0);
+            s.server_only();
+            s.request("patch", "stop-me").life = Some(1);
+        },
+        "14",
+        "it has never held the Lease",
+    ),
+    lie(
+        "leases",
+        "an old renewal, by the API server's side alone",
+        |s| {
+            s.server_only();
+            s.facts.settings.renew_deadline = SignedDuration::from_secs(1);
+        },
+        "14",
+        "its last renewal was at",
+    ),
+    lie(
+        "leases",
+        "another has taken it, by the API server's side alone",
+        |s| {
+            second_life(s, 0);
+            s.server_only();
+            s.facts.settings.retry_period = SignedDuration::from_millis(100);
+            let mut taken = s.request("create", "ai-api-operator").clone();
+            (taken.life, taken.received, taken.answered) = (Some(1), at(19_000), at(19_001));
+            let place = s.facts.requests.partition_point(|r| r.received < at(19_000));
+            s.facts.requests.insert(place, taken);
+        },
+        "14",
+        "has taken the Lease",
+    ),
+    lie(
+        "leases",
+        "it has released it, by the API server's side alone",
+        |s| {
+            s.server_only();
+            let last =
+                s.facts.versions.iter_mut().rfind(|v| v.plural == "leases" && v.at < at(20_000)).unwrap();
+            last.object["spec"] = json!({"holderIdentity": ""});
+            s.facts.others.changed_lease = false;
+        },
+        "14",
+        "it has released the Lease",
+    ),
+    lie(
+        "leases",
+        "the Lease is taken from one that renews it",
+        |s| {
+            second_life(s, 0);
+            let last = s.facts.versions.iter_mut().rfind(|v| v.plural == "leases").unwrap();
+            last.object["spec"] = json!({"holderIdentity": "life-1"});
+        },
+        "14",
+        "took the Lease of life-0",
+    ),
 ];
 
 type Truth = (&'static str, fn(&mut Story));

@@ -36,7 +36,9 @@ fn refused(s: &mut Story, answer: Answer, sent: i64) {
 /// It was never planned, and its last status says this.
 fn unplanned_as(s: &mut Story, accepted: &str, reason: &str) {
     s.facts.versions.retain(|v| ![31, 32, 33].contains(&v.revision));
-    s.facts.requests.retain(|r| !r.is_target_write() && r.resource != "events" && r.guard_number() != Some(30));
+    s.facts
+        .requests
+        .retain(|r| !r.is_target_write() && r.resource != "events" && r.guard_number() != Some(30));
     s.facts.exchanges.iter_mut().for_each(|e| {
         if e.is_target_write() || e.resource == "events" || e.guard_number() == Some(30) {
             (e.verb, e.resource, e.name) = Default::default();
@@ -60,128 +62,381 @@ fn off(s: &mut Story, millis: i64, text: &str) {
 }
 
 pub const LIES: &[Lie] = &[
-    lie("truth", "planned, and not eligible in any version that was shown", |s| {
-        s.at_revision(10).object["status"]["state"] = "STOPPING".into();
-    }, "6", "stop-me: Planned, which is not true"),
-    lie("truth", "scheduled, and not stopped", |s| {
-        not_stopped(s, "");
-        s.ends_as(&status(["Scheduled", "Settled", "Refused WrongState"], false));
-    }, "6", "stop-me: Scheduled, which is not true"),
-    lie("truth", "settled, and still running", |s| {
-        s.at_revision(32).object["status"]["state"] = "STOPPING".into();
-    }, "6", "stop-me: Settled, which is not true"),
-    lie("truth", "deleted, and still there", |s| s.at_revision(33).deleted = false, "6", "delete-me: Settled, which is not true"),
-    lie("truth", "deletion scheduled, and nothing has happened", |s| {
-        s.at_revision(33).deleted = false;
-        s.ends_as(&status(["Settled", "Scheduled", "Refused WrongState"], false));
-    }, "6", "delete-me: Scheduled, which is not true"),
-    lie("truth", "a state in which it never was", |s| s.says(34, 2, &json!({"observedState": "DEAD"})), "6", "was never in the state"),
-    lie("truth", "a result without its reason", |s| s.says(31, 2, &json!({"reason": null})), "6", "impossible outcome: Refused"),
-    lie("truth", "a reason that does not belong to the result", |s| {
-        s.says(34, 0, &json!({"reason": "Gone"}));
-    }, "6", "impossible outcome: Settled Gone"),
-    lie("truth", "eligible without a dry run", |s| s.says(31, 1, &json!({"result": "Eligible"})), "6", "impossible outcome: Eligible"),
-    lie("truth", "a refusal that is taken back", |s| {
-        s.says(34, 2, &json!({"result": "Planned", "reason": null}));
-    }, "6", "goes from Refused WrongState to Planned"),
-    lie("truth", "scheduled, and then refused", |s| {
-        s.says(31, 1, &json!({"result": "Scheduled"}));
-        s.says(34, 1, &json!({"result": "Refused", "reason": "WrongState"}));
-    }, "6", "goes from Scheduled to Refused WrongState"),
-    lie("truth", "failed, and it was stopped", |s| {
-        s.ends_as(&status(["Failed WriteFailed", "Settled", "Refused WrongState"], true));
-    }, "6", "stop-me was done, and the status says Failed WriteFailed"),
-    lie("truth", "failed, and it was deleted", |s| {
-        s.ends_as(&status(["Settled", "Failed WriteFailed", "Refused WrongState"], true));
-    }, "6", "delete-me was done, and the status says Failed WriteFailed"),
-    lie("truth", "in the wrong state, and it was not", |s| {
-        s.at_revision(12).object["status"]["state"] = "DEAD".into();
-    }, "6", "refuse-me: Refused WrongState, which is not true"),
-    lie("truth", "not found, and it was there", |s| {
-        s.says(31, 2, &json!({"reason": "NotFound"}));
-    }, "6", "refuse-me: Refused NotFound, which is not true"),
-    lie("truth", "replaced, and it was not", |s| {
-        s.says(31, 2, &json!({"reason": "Replaced"}));
-    }, "6", "refuse-me: Refused Replaced, which is not true"),
-    lie("truth", "unreadable, and it was not", |s| {
-        s.says(31, 2, &json!({"reason": "Unreadable"}));
-    }, "6", "refuse-me: Refused Unreadable, which is not true"),
-    lie("truth", "terminating, and it was not", |s| {
-        s.says(31, 2, &json!({"reason": "Terminating"}));
-    }, "6", "refuse-me: Refused Terminating, which is not true"),
-    lie("truth", "not the first reason that applies", |s| {
-        s.at_revision(12).object["metadata"]["deletionTimestamp"] = second(19_000).into();
-    }, "6", "refuse-me: Refused WrongState, which is not true"),
-    lie("truth", "disabled, and the flag was on", |s| not_stopped(s, "BulkUpdatesDisabled"), "6", "BulkUpdatesDisabled, which is not true"),
-    lie("truth", "a deadline that there is not", |s| not_stopped(s, "DeadlineExceeded"), "6", "DeadlineExceeded, which is not true"),
-    lie("truth", "a deadline that has not passed", |s| {
-        s.spec(&json!({"activeDeadlineSeconds": 5, "notAfter": second(25_000)}));
-        not_stopped(s, "DeadlineExceeded");
-    }, "6", "DeadlineExceeded, which is not true"),
-    lie("truth", "not settled in time, and it is not over", |s| {
-        s.spec(&json!({"activeDeadlineSeconds": 5}));
-        s.ends_as(&status(["Failed NotSettledInTime", "Settled", "Refused WrongState"], true));
-    }, "6", "NotSettledInTime, which is not true"),
-    lie("truth", "unknown, and every answer was whole", |s| {
-        off(s, 20_111, "{}");
-        not_stopped(s, "OutcomeUnknown");
-    }, "6", "OutcomeUnknown, which is not true"),
-    lie("truth", "unknown, and it can be tried again", |s| {
-        not_stopped(s, "OutcomeUnknown");
-        refused(s, Answer::None, 20_101);
-    }, "6", "OutcomeUnknown, which is not true"),
-    lie("truth", "refused for good, and it was not", |s| {
-        not_stopped(s, "WriteFailed");
-        refused(s, code(429), 20_101);
-    }, "6", "WriteFailed, which is not true"),
-    lie("truth", "forbidden, and only for a moment", |s| {
-        not_stopped(s, "Forbidden");
-        refused(s, code(403), 20_101);
-    }, "6", "Forbidden, which is not true"),
-    lie("status", "a summary that does not add up", |s| {
-        s.at_revision(31).object["status"]["summary"]["settled"] = 1.into();
-    }, "6", "does not add up"),
-    lie("status", "an item is missing", |s| {
-        s.at_revision(34).object["status"]["executions"].as_array_mut().unwrap().pop();
-    }, "6", "asked for"),
-    lie("status", "items in another order", |s| {
-        s.at_revision(34).object["status"]["executions"].as_array_mut().unwrap().swap(0, 1);
-    }, "6", "asked for"),
-    lie("status", "it has finished, and an item is planned", |s| {
-        s.ends_as(&status(["Planned", "Settled", "Refused WrongState"], true));
-    }, "6", "whether it has finished does not match"),
-    lie("status", "all is done, and it has not finished", |s| {
-        s.at_revision(34).object["status"]["completionTime"] = Value::Null;
-    }, "6", "whether it has finished does not match"),
-    lie("status", "a plan without a start", |s| s.at_revision(31).object["status"]["startTime"] = Value::Null, "6", "items, and no start"),
-    lie("status", "an end in the future", |s| {
-        s.at_revision(34).object["status"]["completionTime"] = second(30_000).into();
-    }, "6", "in the future"),
-    lie("status", "an end before the start", |s| {
-        s.at_revision(34).object["status"]["completionTime"] = second(10_000).into();
-    }, "6", "it ends before it starts"),
-    lie("status", "settled, and an item was refused", |s| {
-        let mut settled = status(["Settled", "Settled", "Settled"], true);
-        settled["executions"] = s.at_revision(34).object["status"]["executions"].clone();
-        settled["summary"] = s.at_revision(34).object["status"]["summary"].clone();
-        s.at_revision(34).object["status"] = settled;
-    }, "6", "which should be"),
-    lie("status", "a condition has changed only its time", |s| {
-        s.at_revision(34).object["status"]["conditions"][0]["lastTransitionTime"] = second(19_000).into();
-    }, "6", "Accepted has changed only its time"),
-    lie("status", "waits, and nothing has failed", |s| {
-        s.at_revision(31).object["status"]["conditions"][1]["message"] = "1 of 3; waiting: for nothing".into();
-    }, "5", "nothing was blocked"),
-    lie("status", "rejected because of a flag that was on", |s| unplanned_as(s, "False", "BulkUpdatesDisabled"), "6", "which is not true"),
-    lie("status", "rejected because of a flag that was well-formed", |s| {
-        off(s, 19_000, "{}");
-        unplanned_as(s, "False", "MetaInvalid");
-    }, "6", "which is not true"),
-    lie("status", "rejected because of a deadline that had not passed", |s| {
-        s.spec(&json!({"notAfter": second(30_000), "startingDeadlineSeconds": 5}));
-        unplanned_as(s, "False", "DeadlineExceeded");
-    }, "6", "which is not true"),
-    lie("status", "waits for a flag that can be read", |s| unplanned_as(s, "Unknown", "FlagUnreadable"), "6", "which is not true"),
+    lie(
+        "truth",
+        "planned, and not eligible in any version that was shown",
+        |s| {
+            s.at_revision(10).object["status"]["state"] = "STOPPING".into();
+        },
+        "6",
+        "stop-me: Planned, which is not true",
+    ),
+    lie(
+        "truth",
+        "scheduled, and not stopped",
+        |s| {
+            not_stopped(s, "");
+            s.ends_as(&status(["Scheduled", "Settled", "Refused WrongState"], false));
+        },
+        "6",
+        "stop-me: Scheduled, which is not true",
+    ),
+    lie(
+        "truth",
+        "settled, and still running",
+        |s| {
+            s.at_revision(32).object["status"]["state"] = "STOPPING".into();
+        },
+        "6",
+        "stop-me: Settled, which is not true",
+    ),
+    lie(
+        "truth",
+        "deleted, and still there",
+        |s| s.at_revision(33).deleted = false,
+        "6",
+        "delete-me: Settled, which is not true",
+    ),
+    lie(
+        "truth",
+        "deletion scheduled, and nothing has happened",
+        |s| {
+            s.at_revision(33).deleted = false;
+            s.ends_as(&status(["Settled", "Scheduled", "Refused WrongState"], false));
+        },
+        "6",
+        "delete-me: Scheduled, which is not true",
+    ),
+    lie(
+        "truth",
+        "a state in which it never was",
+        |s| s.says(34, 2, &json!({"observedState": "DEAD"})),
+        "6",
+        "was never in the state",
+    ),
+    lie(
+        "truth",
+        "a result without its reason",
+        |s| s.says(31, 2, &json!({"reason": null})),
+        "6",
+        "impossible outcome: Refused",
+    ),
+    lie(
+        "truth",
+        "a reason that does not belong to the result",
+        |s| {
+            s.says(34, 0, &json!({"reason": "Gone"}));
+        },
+        "6",
+        "impossible outcome: Settled Gone",
+    ),
+    lie(
+        "truth",
+        "eligible without a dry run",
+        |s| s.says(31, 1, &json!({"result": "Eligible"})),
+        "6",
+        "impossible outcome: Eligible",
+    ),
+    lie(
+        "truth",
+        "a refusal that is taken back",
+        |s| {
+            s.says(34, 2, &json!({"result": "Planned", "reason": null}));
+        },
+        "6",
+        "goes from Refused WrongState to Planned",
+    ),
+    lie(
+        "truth",
+        "scheduled, and then refused",
+        |s| {
+            s.says(31, 1, &json!({"result": "Scheduled"}));
+            s.says(34, 1, &json!({"result": "Refused", "reason": "WrongState"}));
+        },
+        "6",
+        "goes from Scheduled to Refused WrongState",
+    ),
+    lie(
+        "truth",
+        "failed, and it was stopped",
+        |s| {
+            s.ends_as(&status(["Failed WriteFailed", "Settled", "Refused WrongState"], true));
+        },
+        "6",
+        "stop-me was done, and the status says Failed WriteFailed",
+    ),
+    lie(
+        "truth",
+        "failed, and it was deleted",
+        |s| {
+            s.ends_as(&status(["Settled", "Failed WriteFailed", "Refused WrongState"], true));
+        },
+        "6",
+        "delete-me was done, and the status says Failed WriteFailed",
+    ),
+    lie(
+        "truth",
+        "in the wrong state, and it was not",
+        |s| {
+            s.at_revision(12).object["status"]["state"] = "DEAD".into();
+        },
+        "6",
+        "refuse-me: Refused WrongState, which is not true",
+    ),
+    lie(
+        "truth",
+        "not found, and it was there",
+        |s| {
+            s.says(31, 2, &json!({"reason": "NotFound"}));
+        },
+        "6",
+        "refuse-me: Refused NotFound, which is not true",
+    ),
+    lie(
+        "truth",
+        "replaced, and it was not",
+        |s| {
+            s.says(31, 2, &json!({"reason": "Replaced"}));
+        },
+        "6",
+        "refuse-me: Refused Replaced, which is not true",
+    ),
+    lie(
+        "truth",
+        "unreadable, and it was not",
+        |s| {
+            s.says(31, 2, &json!({"reason": "Unreadable"}));
+        },
+        "6",
+        "refuse-me: Refused Unreadable, which is not true",
+    ),
+    lie(
+        "truth",
+        "terminating, and it was not",
+        |s| {
+            s.says(31, 2, &json!({"reason": "Terminating"}));
+        },
+        "6",
+        "refuse-me: Refused Terminating, which is not true",
+    ),
+    lie(
+        "truth",
+        "not the first reason that applies",
+        |s| {
+            s.at_revision(12).object["metadata"]["deletionTimestamp"] = second(19_000).into();
+        },
+        "6",
+        "refuse-me: Refused WrongState, which is not true",
+    ),
+    lie(
+        "truth",
+        "disabled, and the flag was on",
+        |s| not_stopped(s, "BulkUpdatesDisabled"),
+        "6",
+        "BulkUpdatesDisabled, which is not true",
+    ),
+    lie(
+        "truth",
+        "a deadline that there is not",
+        |s| not_stopped(s, "DeadlineExceeded"),
+        "6",
+        "DeadlineExceeded, which is not true",
+    ),
+    lie(
+        "truth",
+        "a deadline that has not passed",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 5, "notAfter": second(25_000)}));
+            not_stopped(s, "DeadlineExceeded");
+        },
+        "6",
+        "DeadlineExceeded, which is not true",
+    ),
+    lie(
+        "truth",
+        "not settled in time, and it is not over",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 5}));
+            s.ends_as(&status(["Failed NotSettledInTime", "Settled", "Refused WrongState"], true));
+        },
+        "6",
+        "NotSettledInTime, which is not true",
+    ),
+    lie(
+        "truth",
+        "unknown, and every answer was whole",
+        |s| {
+            off(s, 20_111, "{}");
+            not_stopped(s, "OutcomeUnknown");
+        },
+        "6",
+        "OutcomeUnknown, which is not true",
+    ),
+    lie(
+        "truth",
+        "unknown, and it can be tried again",
+        |s| {
+            not_stopped(s, "OutcomeUnknown");
+            refused(s, Answer::None, 20_101);
+        },
+        "6",
+        "OutcomeUnknown, which is not true",
+    ),
+    lie(
+        "truth",
+        "refused for good, and it was not",
+        |s| {
+            not_stopped(s, "WriteFailed");
+            refused(s, code(429), 20_101);
+        },
+        "6",
+        "WriteFailed, which is not true",
+    ),
+    lie(
+        "truth",
+        "forbidden, and only for a moment",
+        |s| {
+            not_stopped(s, "Forbidden");
+            refused(s, code(403), 20_101);
+        },
+        "6",
+        "Forbidden, which is not true",
+    ),
+    lie(
+        "status",
+        "a summary that does not add up",
+        |s| {
+            s.at_revision(31).object["status"]["summary"]["settled"] = 1.into();
+        },
+        "6",
+        "does not add up",
+    ),
+    lie(
+        "status",
+        "an item is missing",
+        |s| {
+            s.at_revision(34).object["status"]["executions"].as_array_mut().unwrap().pop();
+        },
+        "6",
+        "asked for",
+    ),
+    lie(
+        "status",
+        "items in another order",
+        |s| {
+            s.at_revision(34).object["status"]["executions"].as_array_mut().unwrap().swap(0, 1);
+        },
+        "6",
+        "asked for",
+    ),
+    lie(
+        "status",
+        "it has finished, and an item is planned",
+        |s| {
+            s.ends_as(&status(["Planned", "Settled", "Refused WrongState"], true));
+        },
+        "6",
+        "whether it has finished does not match",
+    ),
+    lie(
+        "status",
+        "all is done, and it has not finished",
+        |s| {
+            s.at_revision(34).object["status"]["completionTime"] = Value::Null;
+        },
+        "6",
+        "whether it has finished does not match",
+    ),
+    lie(
+        "status",
+        "a plan without a start",
+        |s| s.at_revision(31).object["status"]["startTime"] = Value::Null,
+        "6",
+        "items, and no start",
+    ),
+    lie(
+        "status",
+        "an end in the future",
+        |s| {
+            s.at_revision(34).object["status"]["completionTime"] = second(30_000).into();
+        },
+        "6",
+        "in the future",
+    ),
+    lie(
+        "status",
+        "an end before the start",
+        |s| {
+            s.at_revision(34).object["status"]["completionTime"] = second(10_000).into();
+        },
+        "6",
+        "it ends before it starts",
+    ),
+    lie(
+        "status",
+        "settled, and an item was refused",
+        |s| {
+            let mut settled = status(["Settled", "Settled", "Settled"], true);
+            settled["executions"] = s.at_revision(34).object["status"]["executions"].clone();
+            settled["summary"] = s.at_revision(34).object["status"]["summary"].clone();
+            s.at_revision(34).object["status"] = settled;
+        },
+        "6",
+        "which should be",
+    ),
+    lie(
+        "status",
+        "a condition has changed only its time",
+        |s| {
+            s.at_revision(34).object["status"]["conditions"][0]["lastTransitionTime"] = second(19_000).into();
+        },
+        "6",
+        "Accepted has changed only its time",
+    ),
+    lie(
+        "status",
+        "waits, and nothing has failed",
+        |s| {
+            s.at_revision(31).object["status"]["conditions"][1]["message"] =
+                "1 of 3; waiting: for nothing".into();
+        },
+        "5",
+        "nothing was blocked",
+    ),
+    lie(
+        "status",
+        "rejected because of a flag that was on",
+        |s| unplanned_as(s, "False", "BulkUpdatesDisabled"),
+        "6",
+        "which is not true",
+    ),
+    lie(
+        "status",
+        "rejected because of a flag that was well-formed",
+        |s| {
+            off(s, 19_000, "{}");
+            unplanned_as(s, "False", "MetaInvalid");
+        },
+        "6",
+        "which is not true",
+    ),
+    lie(
+        "status",
+        "rejected because of a deadline that had not passed",
+        |s| {
+            s.spec(&json!({"notAfter": second(30_000), "startingDeadlineSeconds": 5}));
+            unplanned_as(s, "False", "DeadlineExceeded");
+        },
+        "6",
+        "which is not true",
+    ),
+    lie(
+        "status",
+        "waits for a flag that can be read",
+        |s| unplanned_as(s, "Unknown", "FlagUnreadable"),
+        "6",
+        "which is not true",
+    ),
     lie("status", "waits for nothing", |s| unplanned_as(s, "Unknown", "Waiting"), "6", "which is not true"),
 ];
 

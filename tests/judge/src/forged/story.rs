@@ -5,12 +5,11 @@ use ai_api_operator::api::{Kind, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::{
-    Answer, Call, Calm, Exchange, Facts, Life, Moment, Others, Request, Sight, Version, Whole,
-};
+use crate::{Answer, Call, Calm, Exchange, Facts, Life, Moment, Others, Request, Sight, Version, Whole};
 
 pub const BULK: &str = "request-abc";
-pub const LOG: &str = "INFO wrote to a target bulk_update=team/request-abc bulk_update_uid=uid-of-request-abc";
+pub const LOG: &str =
+    "INFO wrote to a target bulk_update=team/request-abc bulk_update_uid=uid-of-request-abc";
 
 pub struct Story {
     pub facts: Facts,
@@ -76,8 +75,10 @@ pub fn status(results: [&str; 3], over: bool) -> Value {
         json!({"type": type_, "status": status, "reason": reason, "message": format!("it is {ready}"),
             "observedGeneration": 1, "lastTransitionTime": second(20_000)})
     };
-    let mut conditions =
-        vec![condition("Accepted", "True", "Planned"), condition("Ready", if ok { "True" } else { "False" }, ready)];
+    let mut conditions = vec![
+        condition("Accepted", "True", "Planned"),
+        condition("Ready", if ok { "True" } else { "False" }, ready),
+    ];
     match (over, ok) {
         (false, _) => conditions.push(condition("Reconciling", "True", ready)),
         (true, false) => conditions.push(condition("Stalled", "True", ready)),
@@ -136,11 +137,19 @@ impl Story {
         for (revision, name, state) in
             [(10, "stop-me", "RUNNING"), (11, "delete-me", "STOPPED"), (12, "refuse-me", "RUNNING")]
         {
-            let object = json!({"metadata": {"creationTimestamp": second(-50_000)}, "status": {"state": state}});
+            let object =
+                json!({"metadata": {"creationTimestamp": second(-50_000)}, "status": {"state": state}});
             self.version(revision, "executions", name, -50_000, object);
         }
         self.renewals(0..9, 20);
-        for resource in ["executions", "deployments", "bulkupdates", "configmaps", policies, "validatingadmissionpolicybindings"] {
+        for resource in [
+            "executions",
+            "deployments",
+            "bulkupdates",
+            "configmaps",
+            policies,
+            "validatingadmissionpolicybindings",
+        ] {
             self.sends("list", resource, "", Value::Null, [100, 110], code(200));
             self.sends("watch", resource, "", Value::Null, [111, 112], code(200));
         }
@@ -170,8 +179,7 @@ impl Story {
 
     fn bulk_update(&mut self) {
         let item = |id: &str, verb: &str| json!({"id": id, "targetStatus": verb});
-        let items =
-            [item("stop-me", "STOPPED"), item("delete-me", "DELETED"), item("refuse-me", "DELETED")];
+        let items = [item("stop-me", "STOPPED"), item("delete-me", "DELETED"), item("refuse-me", "DELETED")];
         let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
             "metadata": {"creationTimestamp": second(20_000), "annotations": {"aiapi.dev/request-id": "abc"}},
             "spec": {"executions": items}, "status": {"observedGeneration": -1}});
@@ -188,7 +196,14 @@ impl Story {
         self.event("Accepted", "3 items: 2 planned, 0 eligible, 1 refused", 20_095);
         let stop = json!({"metadata": {"resourceVersion": "10"}, "status": {"targetStatus": "STOPPED",
             "state": "STOPPED", "stopRequest": {"uid": format!("uid-of-{BULK}"), "bulkUpdate": BULK}}});
-        self.sends("patch", "executions/status", "stop-me", stop.clone(), [20_100, 20_110], shows("stop-me", 32));
+        self.sends(
+            "patch",
+            "executions/status",
+            "stop-me",
+            stop.clone(),
+            [20_100, 20_110],
+            shows("stop-me", 32),
+        );
         self.made(32);
         let mut stopped = stop;
         stopped["metadata"] = json!({"creationTimestamp": second(-50_000)});
@@ -196,7 +211,8 @@ impl Story {
         let delete = json!({"preconditions": {"uid": "uid-of-delete-me", "resourceVersion": "11"}});
         self.sends("delete", "executions", "delete-me", delete, [20_101, 20_111], code(200));
         self.made(33);
-        let gone = json!({"metadata": {"creationTimestamp": second(-50_000)}, "status": {"state": "STOPPED"}});
+        let gone =
+            json!({"metadata": {"creationTimestamp": second(-50_000)}, "status": {"state": "STOPPED"}});
         self.version(33, "executions", "delete-me", 20_106, gone);
         self.latest().deleted = true;
         self.sees(32, 20_107, false);
@@ -375,7 +391,17 @@ impl Story {
         let v = self.at_revision(revision).clone();
         let when = self.moment(millis);
         let Version { plural: resource, namespace, name, uid, deleted, .. } = v;
-        self.facts.sights.push(Sight { life: 0, when, resource, namespace, name, uid, revision, deleted, listed });
+        self.facts.sights.push(Sight {
+            life: 0,
+            when,
+            resource,
+            namespace,
+            name,
+            uid,
+            revision,
+            deleted,
+            listed,
+        });
         self.facts.sights.sort_by_key(|sight| sight.when);
     }
 
@@ -405,7 +431,8 @@ impl Story {
         let at = self.facts.exchanges.iter().position(|e| e.verb == verb && e.name == name).unwrap();
         // The others keep their numbers.
         let life = self.facts.exchanges[at].life;
-        self.facts.exchanges[at] = Exchange { life, sent: self.facts.exchanges[at].sent, ..Exchange::default() };
+        self.facts.exchanges[at] =
+            Exchange { life, sent: self.facts.exchanges[at].sent, ..Exchange::default() };
         self.facts.requests.retain(|r| r.exchange != Some(at));
     }
 
@@ -443,8 +470,13 @@ impl Story {
 
     /// What the item says, from this revision on.
     pub fn says(&mut self, from: u64, item: usize, change: &Value) {
-        let revisions: Vec<_> =
-            self.facts.versions.iter().filter(|v| v.name == BULK && v.revision >= from).map(|v| v.revision).collect();
+        let revisions: Vec<_> = self
+            .facts
+            .versions
+            .iter()
+            .filter(|v| v.name == BULK && v.revision >= from)
+            .map(|v| v.revision)
+            .collect();
         for revision in revisions {
             merge(&mut self.at_revision(revision).object["status"]["executions"][item], change.clone());
         }
