@@ -2,9 +2,13 @@
 //! which it finds.
 
 mod basis;
+mod deadlines;
 mod effects;
 mod knowledge;
+mod leadership;
 mod promises;
+mod repeats;
+mod results;
 mod statuses;
 mod story;
 
@@ -35,7 +39,18 @@ pub const fn lie(
 }
 
 fn all() -> impl Iterator<Item = &'static Lie> {
-    effects::LIES.iter().chain(knowledge::LIES).chain(promises::LIES).chain(statuses::LIES)
+    [
+        deadlines::LIES,
+        effects::LIES,
+        knowledge::LIES,
+        leadership::LIES,
+        promises::LIES,
+        repeats::LIES,
+        results::LIES,
+        statuses::LIES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[test]
@@ -70,7 +85,16 @@ fn every_rule_can_fail() {
 #[test]
 fn what_is_no_lie_is_not_taken_for_one() {
     let mut taken = Vec::new();
-    for (what, tell) in effects::TRUTHS.iter().chain(knowledge::TRUTHS).chain(statuses::TRUTHS) {
+    let truths = [
+        deadlines::TRUTHS,
+        effects::TRUTHS,
+        knowledge::TRUTHS,
+        repeats::TRUTHS,
+        results::TRUTHS,
+        statuses::TRUTHS,
+    ];
+    let truths = truths.into_iter().flatten();
+    for (what, tell) in truths {
         let mut story = Story::told();
         tell(&mut story);
         let found: Vec<_> = judge(&story.facts).iter().map(ToString::to_string).collect();

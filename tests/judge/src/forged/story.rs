@@ -1,11 +1,16 @@
 //! A history by hand: one process carries out one BulkUpdate with a stop, a delete and an item that is refused, without
 //! any fault.
 
+mod edit;
+mod words;
+
 use ai_api_operator::api::{Kind, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{Answer, Call, Calm, Exchange, Facts, Life, Moment, Others, Request, Sight, Version, Whole};
+
+pub use words::{status, unplanned};
 
 pub const BULK: &str = "request-abc";
 pub const LOG: &str =
@@ -47,68 +52,6 @@ pub fn merge(into: &mut Value, from: Value) {
         }
         (into, from) => *into = from,
     }
-}
-
-/// The status of the BulkUpdate with these results.
-pub fn status(results: [&str; 3], over: bool) -> Value {
-    let item = |id: &str, verb: &str, result: &str, state: &str| {
-        let (result, reason) = result.split_once(' ').unwrap_or((result, ""));
-        let mut item = json!({"id": id, "targetStatus": verb, "result": result, "uid": format!("uid-of-{id}"),
-            "observedState": state});
-        if !reason.is_empty() {
-            item["reason"] = reason.into();
-        }
-        item
-    };
-    let count = |word: &str| results.iter().filter(|result| result.starts_with(word)).count();
-    let stopped = if results[0] == "Settled" { "STOPPED" } else { "RUNNING" };
-    let ready = match (over, count("Failed"), count("Refused")) {
-        (false, ..) if count("Planned") > 0 => "Applying",
-        (false, ..) => "Settling",
-        (_, 1.., _) => "ItemsFailed",
-        (_, _, 1..) => "ItemsRefused",
-        _ if count("Eligible") > 0 => "DryRun",
-        _ => "Settled",
-    };
-    let ok = ["Settled", "DryRun"].contains(&ready);
-    let condition = |type_: &str, status: &str, reason: &str| {
-        json!({"type": type_, "status": status, "reason": reason, "message": format!("it is {ready}"),
-            "observedGeneration": 1, "lastTransitionTime": second(20_000)})
-    };
-    let mut conditions = vec![
-        condition("Accepted", "True", "Planned"),
-        condition("Ready", if ok { "True" } else { "False" }, ready),
-    ];
-    match (over, ok) {
-        (false, _) => conditions.push(condition("Reconciling", "True", ready)),
-        (true, false) => conditions.push(condition("Stalled", "True", ready)),
-        (true, true) => {}
-    }
-    let mut status = json!({"observedGeneration": 1, "conditions": conditions, "startTime": second(20_000),
-        "summary": {"total": 3, "planned": count("Planned"), "eligible": count("Eligible"),
-            "scheduled": count("Scheduled"), "settled": count("Settled"), "refused": count("Refused"),
-            "failed": count("Failed")},
-        "executions": [item("stop-me", "STOPPED", results[0], stopped),
-            item("delete-me", "DELETED", results[1], "STOPPED"), item("refuse-me", "DELETED", results[2], "RUNNING")]});
-    if over {
-        status["completionTime"] = second(20_000).into();
-    }
-    status
-}
-
-/// The conditions of a status without a plan.
-pub fn unplanned(accepted: &str, reason: &str) -> Value {
-    let condition = |type_: &str, status: &str| {
-        json!({"type": type_, "status": status, "reason": reason, "message": "", "observedGeneration": 1,
-            "lastTransitionTime": second(20_000)})
-    };
-    let last = if accepted == "False" { "Stalled" } else { "Reconciling" };
-    let conditions = [condition("Accepted", accepted), condition("Ready", "False"), condition(last, "True")];
-    let mut status = json!({"observedGeneration": 1, "conditions": conditions});
-    if accepted == "False" {
-        status["completionTime"] = second(20_000).into();
-    }
-    status
 }
 
 impl Story {
@@ -403,105 +346,5 @@ impl Story {
             listed,
         });
         self.facts.sights.sort_by_key(|sight| sight.when);
-    }
-
-    /// The exchange of this verb about this object; the first one.
-    pub fn exchange(&mut self, verb: &str, name: &str) -> &mut Exchange {
-        self.facts.exchanges.iter_mut().find(|e| e.verb == verb && e.name == name).unwrap()
-    }
-
-    pub fn request(&mut self, verb: &str, name: &str) -> &mut Request {
-        self.facts.requests.iter_mut().find(|r| r.verb == verb && r.name == name).unwrap()
-    }
-
-    /// The answer to the first such request.
-    pub fn answered(&mut self, verb: &str, name: &str, answer: Answer) {
-        let code = if let Answer::Whole(whole) = &answer { whole.code } else { 0 };
-        let exchange = self.exchange(verb, name);
-        let ended = exchange.ended.as_ref().unwrap().0;
-        exchange.ended = Some((ended, answer));
-        let request = self.request(verb, name);
-        if code != 0 {
-            request.code = code;
-        }
-    }
-
-    /// It was never sent.
-    pub fn without(&mut self, verb: &str, name: &str) {
-        let at = self.facts.exchanges.iter().position(|e| e.verb == verb && e.name == name).unwrap();
-        // The others keep their numbers.
-        let life = self.facts.exchanges[at].life;
-        self.facts.exchanges[at] =
-            Exchange { life, sent: self.facts.exchanges[at].sent, ..Exchange::default() };
-        self.facts.requests.retain(|r| r.exchange != Some(at));
-    }
-
-    /// The same, if only the process' side is left.
-    pub fn without_exchange(&mut self, verb: &str, name: &str) {
-        let at = self.facts.exchanges.iter().position(|e| e.verb == verb && e.name == name).unwrap();
-        let (life, sent) = (self.facts.exchanges[at].life, self.facts.exchanges[at].sent);
-        self.facts.exchanges[at] = Exchange { life, sent, ..Exchange::default() };
-    }
-
-    /// When a request was sent.
-    pub fn sent_at(&mut self, verb: &str, name: &str, millis: i64) {
-        let [sent, ended] = [self.moment(millis), self.moment(millis + 10)];
-        let exchange = self.exchange(verb, name);
-        exchange.sent = sent;
-        if let Some((moment, _)) = &mut exchange.ended {
-            *moment = ended;
-        }
-        let request = self.request(verb, name);
-        (request.received, request.answered) = (at(millis + 1), at(millis + 9));
-        self.in_order();
-    }
-
-    /// Exchanges in the order in which they were sent.
-    pub fn in_order(&mut self) {
-        let mut order: Vec<_> = (0..self.facts.exchanges.len()).collect();
-        order.sort_by_key(|at| self.facts.exchanges[*at].sent);
-        let exchanges = order.iter().map(|at| self.facts.exchanges[*at].clone()).collect();
-        self.facts.exchanges = exchanges;
-        for request in &mut self.facts.requests {
-            let before = request.exchange;
-            request.exchange = before.and_then(|before| order.iter().position(|at| *at == before));
-        }
-    }
-
-    /// What the item says, from this revision on.
-    pub fn says(&mut self, from: u64, item: usize, change: &Value) {
-        let revisions: Vec<_> = self
-            .facts
-            .versions
-            .iter()
-            .filter(|v| v.name == BULK && v.revision >= from)
-            .map(|v| v.revision)
-            .collect();
-        for revision in revisions {
-            merge(&mut self.at_revision(revision).object["status"]["executions"][item], change.clone());
-        }
-    }
-
-    pub fn spec(&mut self, change: &Value) {
-        for version in self.facts.versions.iter_mut().filter(|v| v.name == BULK) {
-            merge(&mut version.object["spec"], change.clone());
-        }
-    }
-
-    /// The last record says this instead.
-    pub fn ends_as(&mut self, status: &Value) {
-        self.at_revision(34).object["status"] = status.clone();
-        let record = self.facts.requests.iter_mut().rfind(|r| r.is_record()).unwrap();
-        record.body["status"] = status.clone();
-        let record = self.facts.exchanges.iter_mut().rfind(|e| e.is_record()).unwrap();
-        record.body["status"] = status.clone();
-    }
-
-    /// Nothing is known but what the API server has recorded.
-    pub fn server_only(&mut self) {
-        self.facts.exchanges.clear();
-        self.facts.sights.clear();
-        self.facts.lives[0].log = None;
-        self.facts.requests.iter_mut().for_each(|r| r.exchange = None);
     }
 }
