@@ -99,17 +99,17 @@ fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
 /// Whether the newest that a process had been shown of it, by its last list or the watch after that, checks authors.
 fn was_shown(case: &Case<'_>, guard: &str, record: &Exchange, until: Timestamp) -> bool {
     let before = |moment: Moment| moment < record.sent && moment.at <= until;
-    let lists = case
+    let mut listed = case
         .sent()
         .filter(|e| e.life == record.life && e.resource == guard && e.verb == "list" && e.succeeded());
-    let last = lists.filter(|e| e.ended_at().is_some_and(before)).last();
-    let Some(list) = last else { return false };
-    let sights = case
+    let last = listed.rfind(|e| e.ended_at().is_some_and(before));
+    let Some(last) = last else { return false };
+    let mut sights = case
         .facts
         .sights
         .iter()
-        .filter(|s| s.life == record.life && s.resource == guard && s.when > list.sent && before(s.when));
-    let newest = sights.last().filter(|sight| !sight.deleted);
+        .filter(|s| s.life == record.life && s.resource == guard && s.when > last.sent && before(s.when));
+    let newest = sights.next_back().filter(|sight| !sight.deleted);
     let version = newest.and_then(|sight| case.version_at(&sight.uid, sight.revision));
     version.is_some_and(|version| checks(case, guard, version))
 }

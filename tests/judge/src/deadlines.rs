@@ -92,7 +92,11 @@ fn deleted_too_early(case: &Case<'_>, violations: &mut Violations) {
             violations.say("1", format!("{} was deleted at a version that it never had: {guard:?}", r.name));
             continue;
         };
-        let ttl = record.version.object.pointer("/spec/ttlSecondsAfterFinished").and_then(|n| n.as_i64());
+        let ttl = record
+            .version
+            .object
+            .pointer("/spec/ttlSecondsAfterFinished")
+            .and_then(serde_json::Value::as_i64);
         let end = record.status.completion_time.as_ref().map(|time| time.0);
         // It may have ended as late as the end of the recorded second; zero means at once.
         let due = ttl

@@ -89,7 +89,7 @@ pub fn is_known(case: &Case<'_>) -> bool {
 }
 
 /// Whether it was ever like this between two times.
-pub fn was(case: &Case<'_>, kind: Kind, from: Timestamp, to: Timestamp, is: &[Setting]) -> bool {
+pub fn was(case: &Case<'_>, kind: Kind, [from, to]: [Timestamp; 2], is: &[Setting]) -> bool {
     if !is_known(case) {
         let off = case.facts.others.switched_off.contains(&kind);
         let began = case.facts.others.cancelled.is_some_and(|time| time <= to);
@@ -178,12 +178,10 @@ fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<String> 
 
 /// When the process that writes has sent the plan, if it was the one.
 fn plan_sent(case: &Case<'_>, write: &Exchange) -> Option<Timestamp> {
-    let for_it = case.bulks.iter().filter(|bulk| match write.asker() {
-        Some(uid) => bulk.uid == uid,
-        None => {
-            let item = kind_of(&write.resource).and_then(|kind| bulk.item(kind, &write.name));
-            bulk.namespace == write.namespace && item.is_some()
-        }
+    let for_it = case.bulks.iter().filter(|bulk| {
+        let item = || kind_of(&write.resource).and_then(|kind| bulk.item(kind, &write.name));
+        let names = || bulk.namespace == write.namespace && item().is_some();
+        write.asker().map_or_else(names, |uid| uid == bulk.uid)
     });
     let sent = for_it.filter_map(|bulk| {
         let own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();

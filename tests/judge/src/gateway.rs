@@ -17,11 +17,10 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let unknown = text.contains("is not known");
         let allowed: Vec<_> = call.items.iter().filter(|item| was_written(case, bulk, item)).collect();
         match call.code {
-            // It never got an answer.
-            0 => {}
             202 => agrees(case, call, bulk, &mut say),
             504 if !names(&text, call) => say(format!("it does not name its BulkUpdate: {text}")),
-            504 => {}
+            // Or there never was an answer.
+            504 | 0 => {}
             _ if unknown => {
                 if !names(&text, call) {
                     say(format!("it does not name its BulkUpdate: {text}"));

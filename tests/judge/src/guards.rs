@@ -58,9 +58,8 @@ fn is_allowed(r: &Request) -> bool {
     match (&*r.resource, &*r.subresource) {
         // Discovery, and what it may do.
         ("", _) | ("selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "namespaces", "") => true,
-        ("executions" | "deployments", "") => reads || r.verb == "delete",
+        ("executions" | "deployments" | "bulkupdates", "") => reads || r.verb == "delete",
         ("executions" | "deployments", "status") => r.verb == "patch",
-        ("bulkupdates", "") => reads || r.verb == "delete",
         ("bulkupdates", "status") => matches!(&*r.verb, "update" | "patch"),
         ("events", "") => r.verb == "create",
         ("leases", "") => reads || matches!(&*r.verb, "create" | "update" | "patch"),

@@ -92,7 +92,8 @@ fn another_was_seen<'a>(case: &Case<'a>, write: &Exchange, renewed: &Exchange) -
             && e.sent > renewed.sent
             && e.ended_at().is_some_and(|ended| ended < write.sent && ended.at + slack < write.sent.at)
     });
-    let seen = reads.filter_map(|e| e.answer()?.object.as_ref().map(|(_, revision)| *revision)).last()?;
+    let seen =
+        reads.filter_map(|e| e.answer()?.object.as_ref().map(|(_, revision)| *revision)).next_back()?;
     let lease = case.of_plural("leases").find(|v| v.revision == seen)?;
     let holder = lease.text("/spec/holderIdentity");
     (!holder.is_empty() && holder != name).then_some(holder)

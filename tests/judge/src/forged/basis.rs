@@ -5,7 +5,7 @@ use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
 
 use super::story::{Story, shows};
-use crate::{Case, truth::claim_is_true};
+use crate::{Case, Claim, truth::claim_is_true};
 
 /// The versions of the target: eligible, and then not.
 const ELIGIBLE: u64 = 10;
@@ -31,8 +31,8 @@ fn is_true(story: &Story) -> bool {
     let case = Case::of(&story.facts);
     let bulk = &case.bulks[0];
     let record = bulk.plan().unwrap();
-    let item = &record.status.items(Kind::Execution)[0];
-    claim_is_true(&case, bulk, Kind::Execution, item, record)
+    let (kind, item) = (Kind::Execution, &record.status.items(Kind::Execution)[0]);
+    claim_is_true(&case, Claim { bulk, record, kind, item })
 }
 
 #[test]

@@ -215,13 +215,12 @@ type Truth = (&'static str, fn(&mut Story));
 
 pub const TRUTHS: &[Truth] = &[
     ("a read after a conflict", |s| {
-        stopped_by_the_second(s, code(409), Some([20_112, 20_114]), [20_115, 20_118])
+        stopped_by_the_second(s, code(409), Some([20_112, 20_114]), [20_115, 20_118]);
     }),
     ("it has waited, and looked", |s| {
         stopped_by_the_second(s, asks_to_wait(503), Some([21_100, 21_105]), [21_115, 21_118]);
-        for (sent, ended) in [(21_106, 21_110)] {
-            s.sends("get", "configmaps", "ai-api-meta", Value::Null, [sent, ended], shows("ai-api-meta", 3));
-        }
+        let flag = shows("ai-api-meta", 3);
+        s.sends("get", "configmaps", "ai-api-meta", Value::Null, [21_106, 21_110], flag);
         s.in_order();
         s.at_revision(32).at = at(21_117);
         s.facts.sights.iter_mut().find(|sight| sight.revision == 32).unwrap().when.at = at(21_118);

@@ -200,6 +200,7 @@ impl Story {
     }
 
     /// A new version; its metadata are added.
+    #[allow(clippy::too_many_arguments, reason = "a version has many parts")]
     pub fn version(&mut self, revision: u64, plural: &str, name: &str, millis: i64, rest: Value) {
         let uid = format!("uid-of-{name}");
         let namespace = match plural {
@@ -244,6 +245,7 @@ impl Story {
     }
 
     /// A request, sent and answered at these times, and received in between.
+    #[allow(clippy::too_many_arguments, reason = "a request has many parts")]
     pub fn sends(
         &mut self,
         verb: &str,
