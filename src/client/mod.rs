@@ -12,7 +12,7 @@ pub(crate) mod slim;
 pub mod slots;
 mod wire;
 
-pub(crate) use self::{cluster::Reached, wire::around};
+pub(crate) use self::{cluster::start::Reached, wire::around};
 pub use self::{
     cluster::{Cluster, find_cluster},
     failure::{Failure, Next, backoff, with_causes},
