@@ -7,6 +7,7 @@ mod cluster;
 mod connect;
 mod failure;
 pub mod leadership;
+mod machine;
 pub(crate) mod requests;
 pub(crate) mod slim;
 pub mod slots;
@@ -16,6 +17,7 @@ pub(crate) use self::{cluster::start::Reached, wire::around};
 pub use self::{
     cluster::{Cluster, find_cluster},
     failure::{Failure, Next, backoff, with_causes},
+    machine::Machine,
     requests::{retry_after, send},
     wire::Wire,
 };

@@ -1,0 +1,95 @@
+//! Promise 15: nothing is planned unless the admission policy and its binding covered it: they had been in force,
+//! unchanged, for ten seconds when it was created, and are in force when it is planned.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    Violations,
+    bulk::Bulk,
+    case::Case,
+    facts::Version,
+};
+
+/// The policy and its binding.
+pub const GUARDS: [&str; 2] = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
+
+/// How long both have to be in force before a BulkUpdate is created; timestamps have whole seconds.
+const SPREADS: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long the last known state of either counts while its watch fails.
+const LAST_KNOWN: SignedDuration = SignedDuration::from_secs(30);
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    if !case.facts.settings.require_admission_policy {
+        return;
+    }
+    for bulk in &case.bulks {
+        let covered = is_covered(case, bulk);
+        // What somebody else wrote into its status is no plan.
+        let planned = bulk.plan().filter(|plan| !case.is_foreign(plan));
+        if let Some(plan) = planned {
+            let at = plan.version.revision;
+            if !covered {
+                violations.say("15", format!("planned at {at}, and nobody had checked who asked for it"));
+            }
+            if !GUARDS.into_iter().all(|guard| existed(case, guard, plan.version)) {
+                violations.say("15", format!("planned at {at}, without the policy or its binding"));
+            }
+        }
+        let status = &bulk.last().status;
+        let refused = status.condition("Ready").is_some_and(|ready| ready.reason == "NotAuthorized");
+        if status.completion_time.is_some() && refused && covered && !case.facts.others.changed_policy {
+            violations.say("15", format!("{} was rejected, and the policy covered it", bulk.name));
+        }
+    }
+}
+
+/// Whether policy and binding covered this BulkUpdate when it was created.
+pub fn is_covered(case: &Case<'_>, bulk: &Bulk<'_>) -> bool {
+    GUARDS.into_iter().all(|guard| covers(case, guard, bulk))
+}
+
+/// Whether it checks at least what the shipped one checks: the first version is the shipped one, or as good.
+fn checks(case: &Case<'_>, guard: &str, version: &Version) -> bool {
+    let shipped = case.of_plural(guard).find(|v| v.name == version.name);
+    let same = shipped.is_some_and(|shipped| spec(shipped) == spec(version));
+    same && !(version.deleted || version.terminating())
+}
+
+/// The spec without what is absent or empty: the same written in another way.
+fn spec(version: &Version) -> serde_json::Map<String, serde_json::Value> {
+    let spec = version.object["spec"].as_object().cloned().unwrap_or_default();
+    let is_empty = |value: &serde_json::Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    spec.into_iter().filter(|(_, value)| !is_empty(value)).collect()
+}
+
+/// Whether it had been in force long enough, unchanged, when the BulkUpdate was created.
+fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
+    let made = bulk.first().version.revision;
+    let mut since: Option<(Timestamp, &Version)> = None;
+    for version in case.of_plural(guard).take_while(|v| v.revision < made) {
+        since = match since {
+            _ if !checks(case, guard, version) => None,
+            Some((time, before)) if before.uid == version.uid && before.generation() == version.generation() => {
+                Some((time, version))
+            }
+            // Generation 1: unchanged since its creation.
+            _ if version.generation() == 1 => version.created().parse().ok().map(|time| (time, version)),
+            _ => Some((version.at, version)),
+        };
+    }
+    // Both times may be whole seconds.
+    let created = bulk.created_at() + SignedDuration::from_secs(1);
+    since.is_some_and(|(since, _)| created > since + SPREADS)
+}
+
+/// Whether it existed when a status was written, or shortly before.
+fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
+    let tolerances = &case.facts.tolerances;
+    // If its watch fails, what was last seen of it counts for a while.
+    let behind = if case.facts.others.blind { LAST_KNOWN + SignedDuration::from_mins(1) } else { SignedDuration::ZERO };
+    let since = written.at - tolerances.operator - behind;
+    let (earlier, later): (Vec<_>, Vec<_>) = case.of_plural(guard).partition(|v| v.at < since);
+    let meanwhile = later.into_iter().filter(|v| v.revision < written.revision);
+    earlier.last().copied().into_iter().chain(meanwhile).any(|version| checks(case, guard, version))
+}

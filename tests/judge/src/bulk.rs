@@ -1,0 +1,134 @@
+//! A BulkUpdate over its whole life.
+
+use ai_api_operator::api::{
+    BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, TargetStatus,
+};
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::facts::Version;
+
+/// One stored version of a BulkUpdate.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    pub version: &'a Version,
+    /// Empty if it has none, or one that cannot be read.
+    pub status: BulkUpdateStatus,
+}
+
+/// A BulkUpdate and all versions of it.
+#[derive(Clone, Debug)]
+pub struct Bulk<'a> {
+    pub uid: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// Its creationTimestamp.
+    pub created: &'a str,
+    /// The request, as it was created. None if it cannot be read.
+    pub spec: Option<BulkUpdateSpec>,
+    pub records: Vec<Record<'a>>,
+}
+
+impl<'a> Bulk<'a> {
+    pub(crate) fn new(first: &'a Version) -> Self {
+        Self {
+            uid: &first.uid,
+            namespace: &first.namespace,
+            name: &first.name,
+            created: first.created(),
+            spec: BulkUpdateSpec::deserialize(&first.object["spec"]).ok(),
+            records: Vec::new(),
+        }
+    }
+
+    pub(crate) fn take_in(&mut self, version: &'a Version) {
+        let status = match (self.records.last(), version.object.get("status")) {
+            (_, None) => BulkUpdateStatus::default(),
+            (Some(last), now) if last.version.object.get("status") == now => last.status.clone(),
+            (_, Some(status)) => BulkUpdateStatus::deserialize(status).unwrap_or_default(),
+        };
+        self.records.push(Record { version, status });
+    }
+
+    /// The version in which it was created, or first seen.
+    pub fn first(&self) -> &Record<'a> {
+        &self.records[0]
+    }
+
+    pub fn last(&self) -> &Record<'a> {
+        &self.records[self.records.len() - 1]
+    }
+
+    pub fn created_at(&self) -> Timestamp {
+        self.created.parse().unwrap_or(Timestamp::MIN)
+    }
+
+    /// The record with which it finished.
+    pub fn end(&self) -> Option<&Record<'a>> {
+        self.records.iter().find(|record| record.status.completion_time.is_some())
+    }
+
+    /// The first record with a plan.
+    pub fn plan(&self) -> Option<&Record<'a>> {
+        self.records.iter().find(|record| record.status.summary.is_some())
+    }
+
+    /// Each record after which an item says something else than before it.
+    pub fn news(&self) -> impl Iterator<Item = (&Record<'a>, Kind, &ItemStatus)> {
+        self.records.iter().enumerate().flat_map(move |(at, record)| {
+            let before = at.checked_sub(1).map(|before| &self.records[before].status);
+            Kind::ALL.into_iter().flat_map(move |kind| {
+                let is_new = move |item: &&ItemStatus| before.is_none_or(|b| !b.items(kind).contains(item));
+                record.status.items(kind).iter().filter(is_new).map(move |item| (record, kind, item))
+            })
+        })
+    }
+
+    pub fn items(&self) -> impl Iterator<Item = (Kind, &BulkUpdateItem)> {
+        let of = |kind| self.spec.iter().flat_map(move |spec| spec.items(kind)).map(move |item| (kind, item));
+        Kind::ALL.into_iter().flat_map(of)
+    }
+
+    pub fn item(&self, kind: Kind, id: &str) -> Option<&BulkUpdateItem> {
+        self.spec.as_ref()?.items(kind).iter().find(|item| item.id == id)
+    }
+
+    pub fn names(&self, kind: Kind) -> bool {
+        self.spec.as_ref().is_some_and(|spec| !spec.items(kind).is_empty())
+    }
+
+    pub fn is_dry_run(&self) -> bool {
+        self.spec.as_ref().is_some_and(|spec| spec.dry_run == Some(true))
+    }
+
+    /// Whether a status has the items that the spec asks for.
+    pub fn has_its_items(&self, status: &BulkUpdateStatus) -> bool {
+        let Some(spec) = &self.spec else { return false };
+        Kind::ALL.into_iter().all(|kind| {
+            let asked = spec.items(kind).iter().map(|i| (&*i.id, i.target_status));
+            asked.eq(status.items(kind).iter().map(|i| (&*i.id, i.target_status)))
+        })
+    }
+
+    /// Whether it asks for this action on this very object.
+    pub fn asks(&self, kind: Kind, id: &str, uid: &str, verb: TargetStatus) -> bool {
+        let item = self.item(kind, id).filter(|item| item.target_status == verb);
+        item.is_some_and(|item| item.uid.as_deref().is_none_or(|meant| meant == uid))
+    }
+
+    /// Whether the status had this very object planned before `revision`.
+    pub fn had_planned(&self, kind: Kind, id: &str, uid: &str, revision: u64) -> bool {
+        let plans = |i: &ItemStatus| {
+            *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned
+        };
+        let mut before = self.records.iter().take_while(|record| record.version.revision < revision);
+        before.any(|record| record.status.items(kind).iter().any(plans))
+    }
+}
+
+/// `Refused NotFound`, and so on.
+pub fn outcome(item: Option<&ItemStatus>) -> String {
+    let Some(item) = item else { return "not in the status".into() };
+    let reason = item.reason.map(|r| format!(" {r:?}")).unwrap_or_default();
+    format!("{:?}{reason}", item.result)
+}

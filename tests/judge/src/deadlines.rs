@@ -1,0 +1,105 @@
+//! `deadline` and `clock`: no write starts after `notAfter` or `activeDeadlineSeconds`, nothing is planned long after
+//! `startingDeadlineSeconds`, and no BulkUpdate is deleted before its TTL has passed. (`reasons` judges whether a
+//! deadline that was reported had passed.)
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{Violations, bulk::Bulk, case::Case, exchanges::ToTarget};
+
+/// The recorded start has whole seconds, and the clock is known to one; after a restart both count.
+const START_IN_DOUBT: SignedDuration = SignedDuration::from_secs(3);
+
+/// How long a plan may take to be recorded, with requests that have to wait for their turn.
+const TO_RECORD: SignedDuration = SignedDuration::from_secs(30);
+
+/// If the spec does not say how long it may wait to be planned.
+const STARTING_DEADLINE: i64 = 3600;
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for bulk in &case.bulks {
+        for (end, what) in ends(case, bulk) {
+            written_too_late(case, bulk, end, what, violations);
+        }
+        planned_too_late(case, bulk, violations);
+    }
+    deleted_too_early(case, violations);
+}
+
+/// From when on nothing may be written for a BulkUpdate, and why.
+fn ends(case: &Case<'_>, bulk: &Bulk<'_>) -> Vec<(Timestamp, &'static str)> {
+    let Some(spec) = &bulk.spec else { return Vec::new() };
+    let clock = case.facts.tolerances.clock;
+    let mut ends = Vec::new();
+    let start = bulk.records.iter().find_map(|record| record.status.start_time.as_ref());
+    if let (Some(seconds), Some(start)) = (spec.active_deadline_seconds, start) {
+        let end = Case::later(start.0, SignedDuration::from_secs(seconds.into()) + START_IN_DOUBT + clock);
+        ends.push((end, "activeDeadlineSeconds"));
+    }
+    if let Some(time) = &spec.not_after {
+        ends.push((Case::later(time.0, clock), "notAfter"));
+    }
+    ends
+}
+
+fn written_too_late(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    end: Timestamp,
+    what: &str,
+    violations: &mut Violations,
+) {
+    let mut say = |verb: &str, name: &str, at: Timestamp| {
+        violations.say("deadline", format!("{verb} of {name} at {at}, after {what} at {end}"));
+    };
+    if case.knows_exchanges() {
+        for write in case.writes_sent().filter(|write| case.is_for(bulk, *write) && write.sent.at >= end) {
+            say(&write.verb, write.target().2, write.sent.at);
+        }
+        return;
+    }
+    for r in case.requests().filter(|r| r.is_target_write() && case.is_for(bulk, *r)) {
+        if case.sent_at(r).is_some_and(|sent| sent > end) {
+            say(&r.verb, &r.name, r.received);
+        }
+    }
+}
+
+fn planned_too_late(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
+    let (Some(plan), Some(spec)) = (bulk.plan(), &bulk.spec) else { return };
+    let seconds = spec.starting_deadline_seconds.map_or(STARTING_DEADLINE, i64::from);
+    let end = Case::later(
+        bulk.created_at(),
+        SignedDuration::from_secs(seconds) + START_IN_DOUBT + TO_RECORD + case.facts.tolerances.clock,
+    );
+    let at = plan.version.at;
+    if at > end && !case.may_be_forged(bulk) {
+        violations.say("deadline", format!("{} was planned at {at}, after startingDeadlineSeconds", bulk.name));
+    }
+}
+
+/// The DELETE of a BulkUpdate after its TTL, by the version that guards it.
+fn deleted_too_early(case: &Case<'_>, violations: &mut Violations) {
+    for r in case.requests().filter(|r| r.resource == "bulkupdates" && r.verb == "delete") {
+        let guard = r.guard_number();
+        let record = case
+            .bulks
+            .iter()
+            .filter(|bulk| bulk.namespace == r.namespace && bulk.name == r.name)
+            .flat_map(|bulk| &bulk.records)
+            .find(|record| Some(record.version.revision) == guard);
+        let Some(record) = record else {
+            violations.say("1", format!("{} was deleted at a version that it never had: {guard:?}", r.name));
+            continue;
+        };
+        let ttl = record.version.object.pointer("/spec/ttlSecondsAfterFinished").and_then(|n| n.as_i64());
+        let end = record.status.completion_time.as_ref().map(|time| time.0);
+        // It may have ended as late as the end of the recorded second; zero means at once.
+        let due = ttl.zip(end).map(|(ttl, end)| {
+            Case::later(end, SignedDuration::from_secs(ttl + i64::from(ttl > 0)))
+        });
+        let sent = case.exchange_of(r).map_or(r.received, |e| e.sent.at) + case.facts.tolerances.clock;
+        if due.is_none_or(|due| sent < due) {
+            violations.say("clock", format!("{} was deleted at {sent}, its TTL ends at {due:?}", r.name));
+        }
+    }
+}

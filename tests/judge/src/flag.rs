@@ -1,0 +1,217 @@
+//! The capability flag (`flag`, and promise 10): it is read before each write, and the reading is no older than a
+//! second; the first write rests on a reading that was begun when the plan was written; once the flag is seen to be off,
+//! no write starts.
+
+use ai_api_operator::api::Kind;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::{
+    Violations,
+    case::Case,
+    exchanges::ToTarget,
+    facts::{Exchange, Version},
+    versions::kind_of,
+};
+
+/// How old a reading may be, from its start.
+const FRESH: SignedDuration = SignedDuration::from_secs(1);
+
+/// How late a write may arrive after the flag was switched off, if only that is known: the reading may be a second old.
+const EMERGENCY_STOP: SignedDuration = SignedDuration::from_millis(1500);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    On,
+    Off,
+    Invalid,
+}
+
+/// The flag of one kind from a revision on.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub revision: u64,
+    pub at: Timestamp,
+    pub is: Setting,
+}
+
+/// What a version of the ConfigMap says.
+fn setting(version: &Version, kind: Kind) -> Setting {
+    if version.deleted || version.terminating() {
+        return Setting::Off;
+    }
+    match version.object.pointer("/data/bulkUpdates") {
+        None => Setting::Off,
+        Some(Value::String(text)) => parsed(text, kind),
+        Some(_) => Setting::Invalid,
+    }
+}
+
+/// Of YAML, only a list of fields is understood here.
+fn parsed(text: &str, kind: Kind) -> Setting {
+    let fields: Option<Vec<(String, Value)>> = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(fields)) => Some(fields.into_iter().collect()),
+        Ok(_) => None,
+        Err(_) => {
+            let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+            let field = |line: &str| {
+                let (key, value) = line.split_once(": ")?;
+                Some((key.to_owned(), serde_json::from_str(value.trim()).ok()?))
+            };
+            lines.map(field).collect()
+        }
+    };
+    let Some(fields) = fields.filter(|fields| !fields.is_empty() || text.trim() == "{}") else {
+        return Setting::Invalid;
+    };
+    let known = |(key, value): &(String, Value)| {
+        value.is_boolean() && Kind::ALL.into_iter().any(|kind| kind.plural() == key)
+    };
+    if !fields.iter().all(known) {
+        return Setting::Invalid;
+    }
+    let on = fields.iter().any(|(key, value)| key == kind.plural() && *value == Value::Bool(true));
+    if on { Setting::On } else { Setting::Off }
+}
+
+/// The flag of one kind over time; before the first, it is off.
+pub fn settings(case: &Case<'_>, kind: Kind) -> Vec<Change> {
+    let facts = case.facts;
+    let of_flag = |v: &&Version| {
+        v.name == facts.settings.meta_configmap && v.namespace == facts.settings.namespace
+    };
+    let versions = case.of_plural("configmaps").filter(of_flag);
+    versions.map(|v| Change { revision: v.revision, at: v.at, is: setting(v, kind) }).collect()
+}
+
+/// Whether the history of the flag is known.
+pub fn is_known(case: &Case<'_>) -> bool {
+    case.of_plural("configmaps").any(|v| v.name == case.facts.settings.meta_configmap)
+}
+
+/// Whether it was ever like this between two times.
+pub fn was(case: &Case<'_>, kind: Kind, from: Timestamp, to: Timestamp, is: &[Setting]) -> bool {
+    if !is_known(case) {
+        let off = case.facts.others.switched_off.contains(&kind);
+        let began = case.facts.others.cancelled.is_some_and(|time| time <= to);
+        return is.contains(&Setting::On) || (off && began);
+    }
+    let settings = settings(case, kind);
+    let before = settings.iter().rfind(|change| change.at <= from).map_or(Setting::Off, |change| change.is);
+    let since = settings.iter().filter(|change| change.at > from && change.at <= to);
+    is.contains(&before) || since.into_iter().any(|change| is.contains(&change.is))
+}
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for write in case.writes_sent() {
+        let Some(kind) = kind_of(&write.resource) else { continue };
+        if let Some(why) = not_allowed(case, write, kind) {
+            violations.say("flag", format!("{}: {why}", write.words()));
+        }
+    }
+    if !case.knows_exchanges() {
+        late(case, violations);
+    }
+}
+
+fn slack(case: &Case<'_>) -> SignedDuration {
+    case.facts.tolerances.operator
+}
+
+fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<String> {
+    let readings: Vec<_> = case
+        .sent()
+        .filter(|e| e.life == write.life && e.is_flag_read() && e.name == case.facts.settings.meta_configmap)
+        .filter(|e| e.ended_at().is_some_and(|ended| ended < write.sent) && e.has_shown())
+        .collect();
+    let slack = slack(case);
+    let sent = write.sent.at;
+    let planned = plan_sent(case, write);
+    let fresh = |reading: &&&Exchange| {
+        let ended = reading.ended_at().map(|ended| ended.at);
+        sent.duration_since(reading.sent.at) <= FRESH + slack
+            || ended.is_some_and(|ended| sent.duration_since(ended) <= slack)
+    };
+    let Some(reading) = readings.iter().rfind(fresh) else {
+        return Some("without a reading of the flag within a second".into());
+    };
+    if planned.is_some_and(|planned| reading.sent.at + slack < planned) {
+        return Some("the flag was not read since the plan was written".into());
+    }
+    if !is_known(case) {
+        return None;
+    }
+    let settings = settings(case, kind);
+    let at = |revision: u64| {
+        settings.iter().rfind(|change| change.revision <= revision).map_or(Setting::Off, |change| change.is)
+    };
+    let seen = |time: Timestamp| time + slack < sent;
+    // Only a read can switch it on; a watch can switch it off.
+    let mut newest: Option<(u64, Setting)> = None;
+    let mut last = None;
+    for reading in &readings {
+        let Some(ended) = reading.ended_at().filter(|ended| seen(ended.at)) else { continue };
+        let object = reading.answer().and_then(|answer| answer.object.as_ref());
+        let is = object.map_or(Setting::Off, |(_, revision)| at(*revision));
+        last = Some((ended, is));
+        if let Some((_, revision)) = object
+            && newest.is_none_or(|(known, _)| known <= *revision)
+        {
+            newest = Some((*revision, is));
+        }
+    }
+    let watched = case.facts.sights.iter().filter(|s| {
+        s.life == write.life
+            && s.resource == "configmaps"
+            && s.name == case.facts.settings.meta_configmap
+            && seen(s.when.at)
+    });
+    for sight in watched.filter(|sight| sight.when < write.sent) {
+        if newest.is_none_or(|(known, _)| known <= sight.revision) {
+            let is = if sight.deleted { Setting::Off } else { at(sight.revision) };
+            newest = Some((sight.revision, is));
+        }
+    }
+    let is_off = |is: Setting| is != Setting::On;
+    let off = last.is_some_and(|(_, is)| is_off(is)) || newest.is_some_and(|(_, is)| is_off(is));
+    off.then(|| "the flag had been seen to be off".into())
+}
+
+/// When the process that writes has sent the plan, if it was the one.
+fn plan_sent(case: &Case<'_>, write: &Exchange) -> Option<Timestamp> {
+    let for_it = case.bulks.iter().filter(|bulk| match write.asker() {
+        Some(uid) => bulk.uid == uid,
+        None => {
+            let item = kind_of(&write.resource).and_then(|kind| bulk.item(kind, &write.name));
+            bulk.namespace == write.namespace && item.is_some()
+        }
+    });
+    let sent = for_it.filter_map(|bulk| {
+        let own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+        let plans = |e: &&&Exchange| {
+            e.life == write.life
+                && e.is_record()
+                && e.body.pointer("/metadata/uid").is_none_or(|uid| uid == bulk.uid)
+                && e.body.pointer("/status/summary/planned").is_some_and(|n| *n != 0)
+        };
+        let plan = own.into_iter().find(plans)?;
+        // One that was planned by an earlier process has no plan of this one.
+        let earlier = bulk.plan().and_then(|record| case.maker(record.version.revision));
+        let is_own = earlier.is_none_or(|maker| maker.life == Some(write.life));
+        is_own.then_some(plan.sent.at)
+    });
+    sent.min()
+}
+
+/// Writes that arrive long after the flag was switched off.
+fn late(case: &Case<'_>, violations: &mut Violations) {
+    let others = &case.facts.others;
+    let Some(time) = others.cancelled.filter(|_| !others.switched_off.is_empty()) else { return };
+    let off = |plural: &str| kind_of(plural).is_some_and(|kind| others.switched_off.contains(&kind));
+    for r in case.requests().filter(|r| r.is_target_write() && !r.delayed && off(&r.resource)) {
+        if r.received > time + EMERGENCY_STOP {
+            let (verb, name, at) = (&r.verb, &r.name, r.received);
+            violations.say("10", format!("{verb} of {name} at {at}, the flag was switched off at {time}"));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `gateway`: what a caller is told agrees with what happened. "Scheduled" means that the write was accepted; an error
+//! for an item, that nothing was written; 503 "nothing was done", that nothing ever is; what is not known says so, and
+//! names the BulkUpdate.
+
+use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
+use serde_json::Value;
+
+use crate::{
+    Violations,
+    bulk::Bulk,
+    case::Case,
+    facts::Call,
+};
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for call in case.facts.calls.iter().filter(|call| !call.items.is_empty()) {
+        let bulk = case.bulks.iter().find(|bulk| is_of(bulk, call));
+        let mut say = |what: String| {
+            violations.say("gateway", format!("request {} got {}: {what}", call.request_id, call.code));
+        };
+        let text = call.body.to_string();
+        let unknown = text.contains("is not known");
+        let allowed: Vec<_> = call.items.iter().filter(|item| was_written(case, bulk, item)).collect();
+        match call.code {
+            // It never got an answer.
+            0 => {}
+            202 => agrees(case, call, bulk, &mut say),
+            504 if !names(&text, call) => say(format!("it does not name its BulkUpdate: {text}")),
+            504 => {}
+            _ if unknown => {
+                if !names(&text, call) {
+                    say(format!("it does not name its BulkUpdate: {text}"));
+                }
+            }
+            _ => {
+                if let Some((_, id, _)) = allowed.first() {
+                    say(format!("{id} was written to: {text}"));
+                }
+            }
+        }
+    }
+}
+
+/// The BulkUpdate that the gateway has created for a call.
+fn is_of(bulk: &Bulk<'_>, call: &Call) -> bool {
+    let id = bulk.first().version.object.pointer("/metadata/annotations/aiapi.dev~1request-id");
+    bulk.namespace == call.namespace
+        && (id.and_then(Value::as_str) == Some(&call.request_id) || bulk.name == format!("request-{}", call.request_id))
+}
+
+fn names(text: &str, call: &Call) -> bool {
+    text.contains(&format!("{}/request-{}", call.namespace, call.request_id)) || text.contains("BulkUpdate's status")
+}
+
+/// Whether anything was ever done for the item.
+fn was_written(case: &Case<'_>, bulk: Option<&Bulk<'_>>, (kind, id, verb): &(Kind, String, TargetStatus)) -> bool {
+    let Some(bulk) = bulk else { return false };
+    let stopped = case.targets_of(bulk, *kind, id).iter().any(|v| v.stopped_by() == bulk.uid);
+    let uid = || {
+        let items = bulk.records.iter().flat_map(|record| record.status.items(*kind));
+        items.filter(|item| *item.id == **id).find_map(|item| item.uid.as_deref())
+    };
+    let deleted = || {
+        case.askers(kind.plural(), bulk.namespace, id) == 1
+            && case.requests().any(|r| {
+                r.verb == "delete"
+                    && r.is_target()
+                    && r.succeeded()
+                    && r.body.pointer("/preconditions/uid").and_then(Value::as_str) == uid()
+            })
+    };
+    match verb {
+        TargetStatus::Stopped => stopped,
+        TargetStatus::Deleted => deleted(),
+    }
+}
+
+/// Each entry of an answer says what has become of its item.
+fn agrees(case: &Case<'_>, call: &Call, bulk: Option<&Bulk<'_>>, say: &mut impl FnMut(String)) {
+    for item in &call.items {
+        let (kind, id, _) = item;
+        let entries = call.body[kind.plural()].as_array();
+        let entry = if call.bulk {
+            entries.and_then(|entries| entries.iter().find(|entry| entry["id"] == **id))
+        } else {
+            Some(&call.body)
+        };
+        let Some(entry) = entry else {
+            say(format!("it has no entry for {id}"));
+            continue;
+        };
+        let accepted = bulk.is_some_and(|bulk| {
+            let mut items = bulk.records.iter().flat_map(|record| record.status.items(*kind));
+            let accepted = [ItemResult::Scheduled, ItemResult::Settled];
+            items.any(|item| *item.id == **id && accepted.contains(&item.result))
+        });
+        match entry.get("error") {
+            None if !accepted => say(format!("{id} is scheduled, and the status never said so")),
+            Some(error) if !error.to_string().contains("not known") && !error.to_string().contains("may have been sent") => {
+                let late = error.to_string().contains("may still take effect");
+                if !late && was_written(case, bulk, item) {
+                    say(format!("{id} was written to, and the answer says {error}"));
+                }
+            }
+            _ => {}
+        }
+    }
+}

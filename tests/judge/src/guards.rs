@@ -1,0 +1,123 @@
+//! Promise 1: no unguarded write, and no request that the operator has no business to send. Promise 8: no finalizers, no
+//! owners. Promise 6: no status is written that has not changed.
+
+use ai_api_operator::api::BulkUpdateStatus;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    Violations,
+    case::Case,
+    exchanges::is_change,
+    facts::{Request, Version},
+};
+
+/// The finalizers of others, if it is not known who has set them.
+const OF_OTHERS: &str = "example.com/";
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for r in case.requests() {
+        if !is_allowed(r) {
+            violations.say("1", format!("it must not send {} of {}/{}", r.verb, r.resource, r.subresource));
+        }
+        // The deletion of a BulkUpdate after its TTL is like any other.
+        if r.is_target_write() || r.verb == "delete" {
+            destroys(r, violations);
+        }
+        if r.is_record() {
+            if r.guard().is_none() {
+                violations.say("1", format!("a status without a guard: {}", r.body));
+            }
+            if is_unchanged(case, r) {
+                violations.say("6", format!("a status written again that had not changed: {}", r.body));
+            }
+        }
+        if r.resource == "leases" && r.verb != "create" && is_change(&r.verb) && r.guard().is_none() {
+            violations.say("14", format!("a change of the Lease without a guard: {}", r.body));
+        }
+    }
+    finalizers(case, violations);
+}
+
+/// Every destructive request carries its precondition, whatever the answer, and is of a kind that the operator may send.
+fn destroys(r: &Request, violations: &mut Violations) {
+    let uid = r.body.pointer("/preconditions/uid").and_then(Value::as_str).filter(|uid| !uid.is_empty());
+    let in_the_background = r.body.pointer("/propagationPolicy").is_none_or(|p| p == "Background");
+    let guarded = r.guard().is_some() && (r.verb != "delete" || (uid.is_some() && in_the_background));
+    let known = matches!((&*r.verb, &*r.subresource), ("delete", "") | ("patch", "status"));
+    if !guarded || !known {
+        violations.say("1", format!("unguarded: {} {}/{} {}", r.verb, r.name, r.subresource, r.body));
+    }
+}
+
+/// What the operator has to send for its promises; all else is none of its business.
+fn is_allowed(r: &Request) -> bool {
+    let reads = matches!(&*r.verb, "get" | "list" | "watch");
+    match (&*r.resource, &*r.subresource) {
+        // Discovery, and what it may do.
+        ("", _) | ("selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "namespaces", "") => true,
+        ("executions" | "deployments", "") => reads || r.verb == "delete",
+        ("executions" | "deployments", "status") => r.verb == "patch",
+        ("bulkupdates", "") => reads || r.verb == "delete",
+        ("bulkupdates", "status") => matches!(&*r.verb, "update" | "patch"),
+        ("events", "") => r.verb == "create",
+        ("leases", "") => reads || matches!(&*r.verb, "create" | "update" | "patch"),
+        (
+            "configmaps" | "validatingadmissionpolicies" | "validatingadmissionpolicybindings"
+            | "customresourcedefinitions",
+            "",
+        ) => reads,
+        _ => false,
+    }
+}
+
+/// Whether a status says the same as the one that it replaces.
+fn is_unchanged(case: &Case<'_>, r: &Request) -> bool {
+    let guard = r.guard_number();
+    let of_name = case.of_name("bulkupdates", &r.namespace, &r.name);
+    let Some(before) = of_name.iter().find(|v| Some(v.revision) == guard) else { return false };
+    let (Some(stored), Some(Value::Object(sent))) = (before.object.get("status"), r.body.get("status")) else {
+        return false;
+    };
+    if !r.succeeded() {
+        return false;
+    }
+    if r.verb == "patch" {
+        return sent.iter().all(|(field, value)| stored.get(field).unwrap_or(&Value::Null) == value);
+    }
+    match (BulkUpdateStatus::deserialize(stored), BulkUpdateStatus::deserialize(&r.body["status"])) {
+        (Ok(stored), Ok(sent)) => stored == sent,
+        _ => false,
+    }
+}
+
+/// The operator sets no finalizers and no owners.
+fn finalizers(case: &Case<'_>, violations: &mut Violations) {
+    let of = |version: &Version, pointer: &str| {
+        let list = version.object.pointer(pointer).and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    for version in case.facts.versions.iter().filter(|v| v.is_target() || v.plural == "bulkupdates") {
+        let all = of(version, "/metadata/finalizers");
+        let owners = of(version, "/metadata/ownerReferences");
+        if all.is_empty() && owners.is_empty() {
+            continue;
+        }
+        let wrong = if case.knows_makers() {
+            let is_operators = case.maker(version.revision).is_some_and(|r| case.is_operators(r));
+            let before = case.of_uid(&version.uid).iter().rfind(|v| v.revision < version.revision);
+            let is_new = |list: &[Value], pointer: &str| {
+                let before = before.map(|before| of(before, pointer)).unwrap_or_default();
+                list.iter().any(|entry| !before.contains(entry))
+            };
+            is_operators
+                && (is_new(&all, "/metadata/finalizers") || is_new(&owners, "/metadata/ownerReferences"))
+        } else {
+            let own = |entry: &Value| !entry.as_str().is_some_and(|entry| entry.starts_with(OF_OTHERS));
+            all.iter().any(own) || !owners.is_empty()
+        };
+        if wrong {
+            violations.say("8", format!("{} has finalizers or owners", version.name));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Promise 4: after a conflict the object is read, and the write decided again. Promise 5: after a time-out, a lost
+//! connection or a 5xx the object is read before anything else is tried; requests are repeated with back-off, or as
+//! `Retry-After` says. Two writes to an object are never under way at once.
+
+use std::collections::HashMap;
+
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::{Violations, case::Case, exchanges::ToTarget, facts::Exchange};
+
+/// The shortest back-off.
+const BACK_OFF: SignedDuration = SignedDuration::from_millis(100);
+
+/// The longest wait that a `Retry-After` can ask for.
+const LONGEST_RETRY_AFTER: u64 = 30;
+
+type Object<'a> = (&'a str, &'a str, &'a str);
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    let mut by_object: HashMap<Object<'_>, Vec<&Exchange>> = HashMap::new();
+    for e in case.sent().filter(|e| !e.name.is_empty() && !e.is_in_the_background()) {
+        by_object.entry(e.target()).or_default().push(e);
+    }
+    let mut by_object: Vec<_> = by_object.into_iter().collect();
+    by_object.sort_unstable_by_key(|(object, _)| *object);
+    for ((resource, namespace, name), exchanges) in by_object {
+        // Each BulkUpdate waits for itself, and reads for itself; they share only the reading of the flag.
+        let alone = case.askers(resource, namespace, name) < 2;
+        for (at, e) in exchanges.iter().enumerate() {
+            let earlier = &exchanges[..at];
+            if e.is_target_write() && alone {
+                looks_first(e, earlier, violations);
+            }
+            if alone {
+                waits(case, e, earlier, violations);
+            }
+        }
+    }
+}
+
+/// A write after one that met a conflict, or whose outcome is unknown, is preceded by a read of its own process.
+fn looks_first(write: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
+    for before in earlier.iter().filter(|e| e.is_target_write()) {
+        let ended = before.ended_at().filter(|ended| *ended < write.sent);
+        if ended.is_none() && before.life == write.life {
+            violations.say("3", format!("{}: the one before has no answer yet", write.words()));
+            continue;
+        }
+        let conflict = matches!(before.code(), Some(404 | 409));
+        if !(conflict || ended.is_none() || before.outcome_unknown()) {
+            continue;
+        }
+        let since = ended.unwrap_or(before.sent);
+        let read = earlier.iter().any(|e| {
+            e.life == write.life
+                && e.is_target_read()
+                && e.sent > since
+                && e.has_shown()
+                && e.ended_at().is_some_and(|read| read < write.sent)
+        });
+        if !read {
+            let (promise, why) = if conflict { ("4", "a conflict") } else { ("5", "a lost answer") };
+            let words = write.words();
+            violations.say(promise, format!("{words} again after {why}, without reading the object"));
+        }
+    }
+}
+
+/// The same request is not sent again before the time that `Retry-After` or the back-off says.
+fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
+    let same = |other: &&&Exchange| {
+        other.life == e.life && other.verb == e.verb && other.subresource == e.subresource
+    };
+    let Some(last) = earlier.iter().rfind(same) else { return };
+    let Some(ended) = last.ended_at().filter(|ended| *ended < e.sent) else { return };
+    let slack = case.facts.tolerances.operator;
+    let waited = e.sent.at.duration_since(ended.at) + slack;
+    let about_one = e.is_target() || (e.resource == "bulkupdates" && e.is_record());
+    let retries = last.answer().is_some_and(|answer| matches!(answer.code, 401 | 403 | 408 | 429 | 500..));
+    if let Some(seconds) = last.answer().and_then(|answer| answer.retry_after).filter(|_| retries) {
+        let wanted = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
+        if waited < wanted && (about_one || e.is_flag_read()) {
+            violations.say("5", format!("{} {waited:?} after one that asked to wait {wanted:?}", e.words()));
+        }
+    }
+    let failed = retries || (last.answer().is_none() && e.is_target());
+    if failed && about_one && waited < BACK_OFF && last.resource != "bulkupdates" {
+        violations.say("5", format!("{} only {waited:?} after one that failed", e.words()));
+    }
+}

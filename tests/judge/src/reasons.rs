@@ -1,0 +1,173 @@
+//! Promise 6: each refusal and each failure has its reason, by the tables of docs/api.md and docs/architecture.md; never
+//! because of a deadline that has not passed, or of a flag that was not off.
+
+use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    bulk::{Bulk, Record},
+    case::Case,
+    created::{is_older, was_shown_to_be_older},
+    exchanges::ToTarget,
+    facts::{Exchange, Version},
+    flag::{self, Setting},
+    refusals::{about_the_object, is_a_name, was_read},
+    versions::{Verdict, verdict},
+};
+
+/// For how long a write has to be forbidden before that is final.
+const FORBIDDEN_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+/// The API server's clock is known to a second: `notAfter` goes by the latest that it may be.
+const CLOCK: SignedDuration = SignedDuration::from_secs(1);
+
+/// Whether the reason was true when it was reported.
+pub fn is_true(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, item: &ItemStatus, record: &Record<'_>) -> bool {
+    let Some(reason) = item.reason else { return false };
+    let said = record.version;
+    if !is_a_name(&item.id) {
+        return reason == Reason::NotFound;
+    }
+    if about_the_object(reason) {
+        if !case.knows_exchanges() && !was_read(case, bulk, kind, &item.id, said.at) {
+            return false;
+        }
+        let present = case.present(bulk, kind, &item.id, said.revision);
+        return present.iter().any(|found| speaks_for(case, bulk, kind, item, record, *found));
+    }
+    let over = || is_over(case, bulk, kind, record);
+    match reason {
+        Reason::BulkUpdatesDisabled => was_off(case, bulk, kind, record),
+        Reason::NotSettledInTime => active_deadline_has_passed(case, bulk, record),
+        Reason::DeadlineExceeded => {
+            active_deadline_has_passed(case, bulk, record) || not_after_may_have_passed(case, bulk, said.at)
+        }
+        Reason::OutcomeUnknown => {
+            // Somebody may have removed the record of the plan.
+            case.may_be_forged(bulk)
+                || (may_be_open(case, bulk, kind, item, record)
+                    && (over() || was_refused_for_good(case, bulk, kind, &item.id)))
+        }
+        Reason::WriteFailed => was_refused_for_good(case, bulk, kind, &item.id),
+        Reason::Forbidden => was_forbidden(case, bulk, kind, &item.id),
+        _ => false,
+    }
+}
+
+/// Whether this object under the name, or none, is what the reason says.
+pub fn speaks_for(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    kind: Kind,
+    item: &ItemStatus,
+    record: &Record<'_>,
+    found: Option<&Version>,
+) -> bool {
+    let Some(reason) = item.reason else { return false };
+    let Some(version) = found else { return matches!(reason, Reason::NotFound | Reason::Gone) };
+    let asked = bulk.item(kind, &item.id).and_then(|asked| asked.uid.as_deref());
+    let planned = (reason == Reason::Gone || item.result == ItemResult::Failed)
+        .then_some(item.uid.as_deref())
+        .flatten();
+    if let Some(uid) = asked.or(planned)
+        && uid != version.uid
+    {
+        return matches!(reason, Reason::Replaced | Reason::Gone);
+    }
+    if asked.is_none() && planned.is_none() && version.created() >= bulk.created {
+        let later = version.created() > bulk.created || !is_older(case, version, bulk);
+        let in_doubt = || {
+            was_shown_to_be_older(case, bulk, record, &version.uid)
+                .map_or(case.facts.others.disturbed, |shown| !shown)
+        };
+        if later || (reason == Reason::CreatedLater && in_doubt()) {
+            return reason == Reason::CreatedLater;
+        }
+    }
+    verdict(version, item.target_status, &case.facts.settings) == Verdict::Not(reason)
+}
+
+/// Whether the flag of its kind was off, or invalid, at some time since it was planned.
+fn was_off(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, record: &Record<'_>) -> bool {
+    let planned = bulk.plan().map_or(bulk.created_at(), |plan| plan.version.at);
+    flag::was(case, kind, planned, record.version.at, &[Setting::Off, Setting::Invalid])
+}
+
+fn is_over(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, record: &Record<'_>) -> bool {
+    was_off(case, bulk, kind, record)
+        || active_deadline_has_passed(case, bulk, record)
+        || not_after_may_have_passed(case, bulk, record.version.at)
+}
+
+/// `activeDeadlineSeconds` never passes early.
+pub fn active_deadline_has_passed(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> bool {
+    let seconds = bulk.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+    let Some((seconds, start)) = seconds.zip(record.status.start_time.as_ref()) else { return false };
+    let end = Case::later(start.0, SignedDuration::from_secs(seconds.into()));
+    record.version.at + case.facts.tolerances.clock >= end
+}
+
+/// `notAfter` has passed once it may have passed.
+pub fn not_after_may_have_passed(case: &Case<'_>, bulk: &Bulk<'_>, at: Timestamp) -> bool {
+    let not_after = bulk.spec.as_ref().and_then(|spec| spec.not_after.as_ref());
+    not_after.is_some_and(|end| Case::later(at, CLOCK + case.facts.tolerances.clock) >= end.0)
+}
+
+/// The writes that were sent to a target of this BulkUpdate.
+fn writes<'a>(
+    case: &'a Case<'_>,
+    bulk: &'a Bulk<'_>,
+    kind: Kind,
+    id: &str,
+) -> impl Iterator<Item = &'a Exchange> {
+    let about = case.about(kind.plural(), bulk.namespace, id).iter().copied();
+    about.filter(|e| e.is_target_write() && e.asker().is_none_or(|uid| uid == bulk.uid))
+}
+
+/// Whether a write may have been sent whose outcome the process does not know: one without an answer, or one of an
+/// earlier process.
+fn may_be_open(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, item: &ItemStatus, record: &Record<'_>) -> bool {
+    if !case.knows_exchanges() {
+        return case.facts.others.disturbed;
+    }
+    let life = |record: &Record<'_>| case.maker(record.version.revision).and_then(|maker| maker.life);
+    let planned_by = bulk.plan().and_then(life);
+    let said_by = life(record);
+    let another = match (planned_by, said_by) {
+        (Some(planned), Some(said)) => planned != said,
+        // It is not known who wrote which.
+        _ => case.facts.lives.len() > 1,
+    };
+    another || writes(case, bulk, kind, &item.id).any(Exchange::outcome_unknown)
+}
+
+/// A refusal that never changes.
+fn is_final(code: u16) -> bool {
+    (400..500).contains(&code) && ![401, 403, 404, 408, 409, 429].contains(&code)
+}
+
+fn was_refused_for_good(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) -> bool {
+    if !case.knows_exchanges() {
+        return case.facts.others.disturbed;
+    }
+    writes(case, bulk, kind, id).any(|e| e.code().is_some_and(is_final)) || was_forbidden(case, bulk, kind, id)
+}
+
+/// Whether nothing but 403 was answered for ten seconds.
+fn was_forbidden(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) -> bool {
+    let mut since: Option<(usize, Timestamp)> = None;
+    for write in writes(case, bulk, kind, id) {
+        let Some(ended) = write.ended_at() else { continue };
+        since = match since {
+            _ if write.code() != Some(403) => None,
+            Some((life, began)) if life == write.life => {
+                if ended.at.duration_since(began) >= FORBIDDEN_FOR - case.facts.tolerances.clock {
+                    return true;
+                }
+                Some((life, began))
+            }
+            _ => Some((write.life, ended.at)),
+        };
+    }
+    false
+}

@@ -1,0 +1,163 @@
+//! Promise 2: no refusal from a cache. A refusal, a failure because of what an object is, and an absence are based on a
+//! read that this process made since it knew the BulkUpdate, or on what a watch has shown after that; after an accepted
+//! write the DELETED event for that uid is enough.
+
+use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::{
+    Violations,
+    bulk::{Bulk, Record, outcome},
+    case::Case,
+    facts::Exchange,
+    reasons::speaks_for,
+};
+
+/// Whether the reason is about the live object (or its absence), which has to be read.
+pub const fn about_the_object(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NotFound
+            | Reason::Gone
+            | Reason::Replaced
+            | Reason::CreatedLater
+            | Reason::Terminating
+            | Reason::Unreadable
+            | Reason::StopPending
+            | Reason::WrongState
+    )
+}
+
+/// Whether an object can have this name.
+pub fn is_a_name(id: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    id.split('.').all(|label| {
+        let ends = label.as_bytes().first().zip(label.as_bytes().last());
+        label.bytes().all(inner) && ends.is_some_and(|(first, last)| *first != b'-' && *last != b'-')
+    })
+}
+
+/// Whether the API server has answered a read of an object since the BulkUpdate was made.
+pub fn was_read(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str, until: Timestamp) -> bool {
+    let created = bulk.created_at();
+    case.requests().any(|r| {
+        let read = r.verb == "get" && r.resource == kind.plural() && r.name == id;
+        let shown = r.succeeded() || r.code == 404;
+        read && shown && r.namespace == bulk.namespace && r.received >= created && r.answered <= until
+    })
+}
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    if !case.knows_exchanges() {
+        return;
+    }
+    for bulk in &case.bulks {
+        for (record, kind, item) in bulk.news().filter(|(record, ..)| !case.is_foreign(record)) {
+            let reason = item.reason;
+            let against = matches!(item.result, ItemResult::Refused | ItemResult::Failed)
+                && reason.is_some_and(about_the_object)
+                && is_a_name(&item.id);
+            let absent = item.result == ItemResult::Settled && item.target_status == TargetStatus::Deleted;
+            if !(against || absent) {
+                continue;
+            }
+            let sent = senders(case, bulk, record, kind, item);
+            let is_based = |e: &&Exchange| {
+                if absent {
+                    absence_was_seen(case, bulk, e, kind, item)
+                } else {
+                    shows(case, bulk, record, e, kind, item)
+                }
+            };
+            if !sent.is_empty() && !sent.iter().any(is_based) {
+                let (at, said) = (record.version.revision, outcome(Some(item)));
+                violations.say("2", format!("at {at} {} is {said}, and no read has shown that", item.id));
+            }
+        }
+    }
+}
+
+/// The status writes that said this first, in each process.
+fn senders<'a>(
+    case: &Case<'a>,
+    bulk: &Bulk<'_>,
+    record: &Record<'_>,
+    kind: Kind,
+    item: &ItemStatus,
+) -> Vec<&'a Exchange> {
+    if let Some(e) = case.maker(record.version.revision).and_then(|r| case.exchange_of(r)) {
+        return vec![e];
+    }
+    let result = format!("{:?}", item.result);
+    let says = |e: &&&Exchange| {
+        let items = e.body.pointer(&format!("/status/{}", kind.plural())).and_then(|items| items.as_array());
+        let says = |items: &Vec<serde_json::Value>| {
+            items.iter().any(|i| i["id"] == *item.id && i["result"] == *result)
+        };
+        e.is_record() && items.is_some_and(says)
+    };
+    case.about("bulkupdates", bulk.namespace, bulk.name).iter().filter(says).copied().collect()
+}
+
+/// Whether a read of the target, or what a watch has shown after it, is what the reason says.
+fn shows(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    record: &Record<'_>,
+    sent: &Exchange,
+    kind: Kind,
+    item: &ItemStatus,
+) -> bool {
+    let life = sent.life;
+    let since = case.first_shown(life, bulk.uid);
+    let reads = case.about(kind.plural(), bulk.namespace, &item.id).iter().filter(|e| {
+        e.life == life
+            && e.verb == "get"
+            && since.is_none_or(|since| e.sent > since)
+            && e.ended_at().is_some_and(|ended| ended < sent.sent)
+            && e.has_shown()
+    });
+    let fits = |revision: Option<(&str, u64)>| {
+        let version = revision.and_then(|(uid, revision)| case.version_at(uid, revision));
+        speaks_for(case, bulk, kind, item, record, version.filter(|v| !v.deleted))
+    };
+    let mut newest: Option<u64> = None;
+    for read in reads {
+        let object = read.answer().and_then(|answer| answer.object.as_ref());
+        if fits(object.map(|(uid, revision)| (&**uid, *revision))) {
+            return true;
+        }
+        newest = newest.max(Some(object.map_or(0, |(_, revision)| *revision)));
+    }
+    // What a watch has shown since is as good.
+    let Some(read) = newest else { return false };
+    case.facts
+        .sights
+        .iter()
+        .filter(|s| s.life == life && s.when < sent.sent && s.revision > read && !s.deleted)
+        .filter(|s| s.resource == kind.plural() && s.namespace == bulk.namespace && *s.name == *item.id)
+        .any(|s| fits(Some((&s.uid, s.revision))))
+}
+
+/// Whether the process has seen that the object with the recorded uid is gone: by a read, an event, or the answer to its
+/// DELETE.
+fn absence_was_seen(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    sent: &Exchange,
+    kind: Kind,
+    item: &ItemStatus,
+) -> bool {
+    let uid = item.uid.as_deref().unwrap_or_default();
+    let by_event = case.facts.sights.iter().any(|s| {
+        s.life == sent.life && s.when < sent.sent && s.deleted && s.uid == uid
+    });
+    let by_answer = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
+        let object = e.answer().and_then(|answer| answer.object.as_ref());
+        let before = e.life == sent.life && e.ended_at().is_some_and(|ended| ended < sent.sent);
+        let read = e.verb == "get" && e.has_shown() && object.is_none_or(|(of, _)| of != uid);
+        let deleted = e.verb == "delete" && e.succeeded();
+        before && (read || deleted)
+    });
+    by_event || by_answer
+}

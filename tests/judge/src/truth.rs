@@ -1,0 +1,211 @@
+//! Promise 6: the status says what happened, no more and no less. Each result of each item, in each stored version, was
+//! true when it was reported; at the end nothing is missing; and results follow each other only as docs/api.md says.
+
+use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
+
+use crate::{
+    Violations, basis,
+    bulk::{Bulk, Record, outcome},
+    case::Case,
+    exchanges::is_change,
+    facts::Version,
+    reasons,
+    versions::may,
+};
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for bulk in &case.bulks {
+        for (record, kind, item) in bulk.news().filter(|(record, ..)| !case.is_foreign(record)) {
+            let at = record.version.revision;
+            if !claim_is_true(case, bulk, kind, item, record) {
+                let said = outcome(Some(item));
+                violations.say("6", format!("at {at} it says of {}: {said}, which is not true", item.id));
+            }
+            if !was_seen_like_this(case, item, at) {
+                let state = item.observed_state;
+                violations.say("6", format!("at {at} {} was never in the state {state:?}", item.id));
+            }
+        }
+        if !case.may_be_forged(bulk) {
+            transitions(bulk, violations);
+        }
+        complete(case, bulk, violations);
+    }
+}
+
+/// Whether the outcome of an item was true when it was reported.
+///
+/// A planned or eligible item may be based on what a watch showed long ago; see [`basis`] for how long. What somebody
+/// else has written there has to be true since the BulkUpdate was created.
+pub fn claim_is_true(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    kind: Kind,
+    item: &ItemStatus,
+    record: &Record<'_>,
+) -> bool {
+    let said = record.version.revision;
+    let stop = item.target_status == TargetStatus::Stopped;
+    let uid = item.uid.as_deref().unwrap_or_default();
+    let mut of_uid = case.of_uid(uid).iter().filter(|v| v.revision < said);
+    match item.result {
+        ItemResult::Planned | ItemResult::Eligible => {
+            let bases = basis::of(case, bulk, kind, item);
+            let present = case.present(bulk, kind, &item.id, said);
+            of_uid.filter(|v| may(v, item.target_status, &case.facts.settings)).any(|v| {
+                let existed = || present.iter().flatten().any(|p| p.uid == v.uid && p.revision == v.revision);
+                bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && existed())
+            })
+        }
+        ItemResult::Scheduled if stop => stopped_at(case, bulk, uid, said).is_some(),
+        ItemResult::Scheduled => of_uid.any(|v| v.terminating() || v.deleted),
+        ItemResult::Settled if stop => {
+            // Its state before it was stopped settles nothing.
+            let stop = stopped_at(case, bulk, uid, said);
+            stop.is_some_and(|stop| of_uid.any(|v| v.revision >= stop && v.has_ended()))
+        }
+        ItemResult::Settled => of_uid.any(|v| v.deleted),
+        ItemResult::Refused | ItemResult::Failed => reasons::is_true(case, bulk, kind, item, record),
+    }
+}
+
+/// The revision from which on an object names this BulkUpdate as the one that stopped it.
+fn stopped_at(case: &Case<'_>, bulk: &Bulk<'_>, uid: &str, until: u64) -> Option<u64> {
+    let mut versions = case.of_uid(uid).iter().filter(|v| v.revision < until);
+    versions.find(|v| v.stopped_by() == bulk.uid).map(|v| v.revision)
+}
+
+/// Whether the object had the observed state by then.
+fn was_seen_like_this(case: &Case<'_>, item: &ItemStatus, said: u64) -> bool {
+    let (Some(state), Some(uid)) = (item.observed_state, item.uid.as_deref()) else { return true };
+    let mut versions = case.of_uid(uid).iter().filter(|v| v.revision < said).peekable();
+    versions.peek().is_none() || versions.any(|v| v.state() == state.word())
+}
+
+/// Each result has its reasons, and follows only from some.
+fn transitions(bulk: &Bulk<'_>, violations: &mut Violations) {
+    for (at, record) in bulk.records.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| &bulk.records[before].status);
+        for (kind, item) in Kind::ALL.into_iter().flat_map(|k| record.status.items(k).iter().map(move |i| (k, i)))
+        {
+            let earlier = before.and_then(|b| b.items(kind).iter().find(|i| i.id == item.id));
+            let (dry_run, revision) = (bulk.is_dry_run(), record.version.revision);
+            if earlier == Some(item) {
+                continue;
+            }
+            if !fits(item, dry_run) {
+                let said = outcome(Some(item));
+                violations.say("6", format!("at {revision} {} has an impossible outcome: {said}", item.id));
+            }
+            if !follows(earlier, item, dry_run) {
+                let (was, is) = (outcome(earlier), outcome(Some(item)));
+                violations.say("6", format!("at {revision} {} goes from {was} to {is}", item.id));
+            }
+        }
+    }
+}
+
+/// Whether a result may have this reason.
+fn fits(item: &ItemStatus, dry_run: bool) -> bool {
+    let delete = item.target_status == TargetStatus::Deleted;
+    match (item.result, item.reason) {
+        (ItemResult::Planned | ItemResult::Scheduled, None) => !dry_run,
+        (ItemResult::Eligible, None) => dry_run,
+        (ItemResult::Settled, None) => !dry_run,
+        (ItemResult::Settled, Some(Reason::Gone)) => delete,
+        (ItemResult::Refused, Some(reason)) => matches!(
+            reason,
+            Reason::NotFound
+                | Reason::Replaced
+                | Reason::CreatedLater
+                | Reason::Terminating
+                | Reason::Unreadable
+                | Reason::StopPending
+                | Reason::WrongState
+        ),
+        (ItemResult::Failed, Some(reason)) => match reason {
+            Reason::NotFound | Reason::CreatedLater => false,
+            Reason::Gone | Reason::Replaced | Reason::Terminating => !delete,
+            _ => true,
+        },
+        _ => false,
+    }
+}
+
+fn follows(before: Option<&ItemStatus>, item: &ItemStatus, dry_run: bool) -> bool {
+    let Some(before) = before else {
+        return matches!(item.result, ItemResult::Planned | ItemResult::Eligible | ItemResult::Refused);
+    };
+    match before.result {
+        // An item whose plan was based on a stale cache is planned again, or refused.
+        ItemResult::Planned => !dry_run,
+        ItemResult::Scheduled => match item.result {
+            ItemResult::Scheduled | ItemResult::Settled => true,
+            ItemResult::Failed => item.reason == Some(Reason::NotSettledInTime),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Nothing that was done by the end is missing in the last status.
+fn complete(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
+    let last = bulk.last();
+    // What somebody has written into it at the very end stays.
+    if case.may_be_forged(bulk) && (bulk.end().is_some() || case.knows_makers()) {
+        return;
+    }
+    // What was in flight when it was deleted is reported as well, if a finalizer keeps it.
+    let lingers = !last.version.deleted && last.version.terminating();
+    let lingers = lingers && last.status.summary.is_some() && !any_crash(case);
+    if last.status.completion_time.is_none() && !lingers {
+        return;
+    }
+    for kind in Kind::ALL {
+        for item in last.status.items(kind) {
+            if let Some(done) = unreported(case, bulk, kind, item, last.version) {
+                violations.say("6", done);
+            }
+        }
+    }
+}
+
+fn any_crash(case: &Case<'_>) -> bool {
+    case.facts.lives.iter().any(|life| life.killed || !life.pauses.is_empty())
+}
+
+fn unreported(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    kind: Kind,
+    item: &ItemStatus,
+    said: &Version,
+) -> Option<String> {
+    let reported = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
+        || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
+    if reported {
+        return None;
+    }
+    let done = case.targets_of(bulk, kind, &item.id).iter().any(|v| match item.target_status {
+        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said.revision && !lost(case, v),
+        // Another BulkUpdate may have deleted it.
+        TargetStatus::Deleted => {
+            case.askers(kind.plural(), bulk.namespace, &item.id) == 1 && was_deleted(case, &v.uid)
+        }
+    });
+    done.then(|| format!("{} was done, and the status says {}", item.id, outcome(Some(item))))
+}
+
+/// Whether the evidence of a lost answer is gone: the object was deleted, made unreadable, or its controller has
+/// overwritten who has stopped it. If a finalizer keeps it, the evidence stays.
+fn lost(case: &Case<'_>, stopped: &Version) -> bool {
+    let after = case.of_uid(&stopped.uid).iter().filter(|v| v.revision > stopped.revision);
+    let gone = case.was_deleted_by_others(&stopped.uid) && after.clone().any(|v| v.deleted);
+    gone || after.into_iter().any(|v| v.stopped_by() != stopped.stopped_by() || v.is_unreadable())
+}
+
+/// Whether the operator's DELETE of this object was accepted. The API server knows, unless the client had died by then.
+fn was_deleted(case: &Case<'_>, uid: &str) -> bool {
+    let precondition = |r: &crate::facts::Request| r.body.pointer("/preconditions/uid").is_some_and(|u| u == uid);
+    case.requests().any(|r| is_change(&r.verb) && r.verb == "delete" && r.succeeded() && precondition(r))
+}
