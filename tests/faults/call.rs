@@ -58,10 +58,6 @@ impl Resource {
         }
     }
 
-    /// Whether it is a kind of target.
-    pub const fn is_target(self) -> bool {
-        matches!(self, Self::Executions | Self::Deployments)
-    }
 }
 
 /// A kind of request.

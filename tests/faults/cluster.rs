@@ -4,14 +4,16 @@ mod acts;
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
 use ai_api_operator::{api::Kind, client};
 use k8s_openapi::{
-    api::{authorization::v1::SubjectAccessReview, coordination::v1::Lease, rbac::v1::ClusterRoleBinding},
-    jiff::Timestamp,
+    api::{
+        authorization::v1::SubjectAccessReview, coordination::v1::Lease, core::v1::ConfigMap,
+        rbac::v1::ClusterRoleBinding,
+    },
 };
 use kube::{
     Api, Client, Config,
@@ -43,13 +45,11 @@ pub struct Cluster {
     /// The name of the admission policy and its binding.
     pub policy: String,
     pub history: Arc<History>,
+    /// The observer's watch of the flag.
+    pub flags: Arc<History>,
     /// A revision at which there was no target.
     pub empty_at: String,
     operators_client: Client,
-    /// When the flag was switched off or the BulkUpdate deleted.
-    cancelled: Mutex<Option<Timestamp>>,
-    /// The objects that others have deleted, by uid.
-    deleted: Mutex<Vec<String>>,
     /// How many BulkUpdates others have deleted and created again.
     pub recreated: AtomicUsize,
 }
@@ -77,6 +77,12 @@ impl Cluster {
         })
         .await;
         let (history, empty_at) = History::of(&world.client, &world.namespace).await;
+        let flag = Followed {
+            resource: ApiResource::erase::<ConfigMap>(&()),
+            namespace: Some(world.home.clone()),
+            fields: Some("metadata.name=ai-api-meta".into()),
+        };
+        let (flags, _) = History::of_all(&world.client, [flag]).await;
         let shipped = if plan.shipped {
             policy_in_force(&world.client, &policy).await;
             let lease = Followed {
@@ -95,16 +101,14 @@ impl Cluster {
         };
         let operators_client =
             client::find_cluster(Some(&world.operator.kubeconfig()), None).unwrap().client().unwrap();
-        let (cancelled, deleted) = Default::default();
         Arc::new(Self {
             world,
             shipped,
             policy,
             history,
+            flags,
             empty_at,
             operators_client,
-            cancelled,
-            deleted,
             recreated: AtomicUsize::new(0),
         })
     }
@@ -122,18 +126,6 @@ impl Cluster {
         ControlPlane::get().tail(&self.world.operator.user)
     }
 
-    pub fn cancelled(&self) -> Option<Timestamp> {
-        *self.cancelled.lock().unwrap()
-    }
-
-    fn cancel(&self) {
-        self.cancelled.lock().unwrap().get_or_insert_with(Timestamp::now);
-    }
-
-    pub fn others_deleted(&self) -> Vec<String> {
-        self.deleted.lock().unwrap().clone()
-    }
-
     /// Does something; returns the revision from which a watch of `resource` shows it.
     pub async fn interrupt(&self, change: Change, resource: Resource, call: Call, path: &str) -> u64 {
         self.change(change, call, path).await;
@@ -148,7 +140,6 @@ impl Cluster {
 
     pub async fn switch_off(&self) {
         self.world.flag(Some("{}")).await;
-        self.cancel();
     }
 
     /// Removes the bindings that every request would be checked against.

@@ -120,16 +120,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the operator cannot know whether the request was carried out.
-    pub const fn leaves_the_outcome_open(self) -> bool {
-        match self {
-            Self::Crash(_) | Self::Late(_) | Self::Silence { .. } | Self::CutShort => true,
-            Self::Pause(moment) => matches!(moment, Moment::Before),
-            Self::Answer { code, .. } => code >= 500,
-            Self::Race(_) | Self::Sigterm => false,
-        }
-    }
-
     /// Whether it ends the process.
     pub const fn ends_a_life(self) -> bool {
         matches!(self, Self::Crash(_) | Self::Sigterm | Self::Pause(_))

@@ -7,12 +7,9 @@
 use std::sync::LazyLock;
 
 use futures::future::join_all;
-use k8s_openapi::{
-    api::{
-        admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
-        rbac::v1::{ClusterRole, ClusterRoleBinding},
-    },
-    jiff::SignedDuration,
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use kube::{
     Api, Client,
@@ -28,9 +25,6 @@ use crate::fault::{Guard, Resource};
 
 /// The shipped name of both.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
-
-/// How long both have to be in force before a BulkUpdate is created; timestamps have whole seconds.
-pub const SPREADS: SignedDuration = SignedDuration::from_secs(10);
 
 /// The shipped manifests: the policy, then its binding.
 static MANIFESTS: LazyLock<[Value; 2]> = LazyLock::new(|| {
@@ -141,12 +135,4 @@ pub async fn restore(client: &Client, name: &str, guard: Guard) {
             patch(client, name, resource, strengthen).await;
         }
     }
-}
-
-/// Whether a version of one of these is equivalent to the shipped one as far as it matters here: created from it, and
-/// not weakened.
-pub fn checks(version: &crate::history::Version) -> bool {
-    let exempts = version.object.pointer("/spec/matchConditions").is_some_and(|c| *c != json!([]));
-    let warns = version.object.pointer("/spec/validationActions").is_some_and(|a| *a != json!(["Deny"]));
-    !(version.deleted || version.terminating() || exempts || warns)
 }

@@ -2,113 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, ItemResult, Kind, TargetStatus};
+use ai_api_operator::api::{BulkUpdate, Kind};
 use futures::{StreamExt, TryStreamExt};
+use judge::Version;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, ListParams, WatchEvent, WatchParams},
 };
-use serde_json::Value;
 use tokio::{sync::watch, task::JoinSet};
-
-/// An object at one time.
-#[derive(Clone, Debug)]
-pub struct Version {
-    /// The revision that made this change.
-    pub revision: u64,
-    /// The plural, such as `executions`.
-    pub plural: String,
-    pub name: String,
-    pub uid: String,
-    pub deleted: bool,
-    pub object: Value,
-    /// When the observer saw it, which is no earlier than when it happened.
-    pub seen: Timestamp,
-}
-
-impl Version {
-    pub fn text(&self, pointer: &str) -> &str {
-        self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    pub fn state(&self) -> &str {
-        match self.text("/status/state") {
-            "" => "UNKNOWN",
-            state => state,
-        }
-    }
-
-    pub fn stop_pending(&self) -> bool {
-        self.text("/status/targetStatus") == "STOPPED"
-    }
-
-    /// The uid of the BulkUpdate that requested the stop.
-    pub fn stopped_by(&self) -> &str {
-        self.text("/status/stopRequest/uid")
-    }
-
-    pub fn terminating(&self) -> bool {
-        !self.text("/metadata/deletionTimestamp").is_empty()
-    }
-
-    /// RFC 3339 in whole seconds, which sorts by time.
-    pub fn created(&self) -> &str {
-        self.text("/metadata/creationTimestamp")
-    }
-
-    /// Of a BulkUpdate: typed.
-    pub fn bulk(&self) -> BulkUpdate {
-        serde_json::from_value(self.object.clone()).unwrap()
-    }
-}
-
-/// A BulkUpdate and all versions of it that were seen.
-pub struct Bulk {
-    pub uid: String,
-    pub created: String,
-    pub versions: Vec<(u64, bool, BulkUpdate)>,
-}
-
-impl Bulk {
-    /// The last status, and its revision.
-    pub fn last(&self) -> (u64, BulkUpdateStatus) {
-        let (revision, _, bulk) = self.versions.last().unwrap();
-        (*revision, bulk.status.clone().unwrap_or_default())
-    }
-
-    /// The revision at which it finished.
-    pub fn end(&self) -> Option<u64> {
-        let over = |bulk: &BulkUpdate| bulk.status.as_ref().is_some_and(|s| s.completion_time.is_some());
-        self.versions.iter().find(|(_, _, bulk)| over(bulk)).map(|(revision, ..)| *revision)
-    }
-
-    /// Whether a status has the items that the spec asks for.
-    pub fn has_its_items(&self, status: &BulkUpdateStatus) -> bool {
-        let spec = &self.versions[0].2.spec;
-        Kind::ALL.into_iter().all(|kind| {
-            let asked = spec.items(kind).iter().map(|i| (&*i.id, i.target_status));
-            asked.eq(status.items(kind).iter().map(|i| (&*i.id, i.target_status)))
-        })
-    }
-
-    /// Whether it asks for this action on this very object.
-    pub fn asks(&self, kind: Kind, id: &str, uid: &str, verb: TargetStatus) -> bool {
-        let spec = &self.versions[0].2.spec;
-        let item = spec.items(kind).iter().find(|i| i.id == id && i.target_status == verb);
-        item.is_some_and(|item| item.uid.as_deref().is_none_or(|meant| meant == uid))
-    }
-
-    /// Whether the status had this very object planned before `revision`.
-    pub fn had_planned(&self, kind: Kind, id: &str, uid: &str, revision: u64) -> bool {
-        self.versions.iter().filter(|(r, ..)| *r < revision).any(|(_, _, bulk)| {
-            let items = bulk.status.as_ref().map(|s| s.items(kind)).unwrap_or_default();
-            items
-                .iter()
-                .any(|i| *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned)
-        })
-    }
-}
 
 /// All versions seen so far.
 pub struct History {
@@ -184,11 +86,12 @@ impl History {
         let version = Version {
             revision: meta.resource_version.as_ref().unwrap().parse().unwrap(),
             plural: plural.to_owned(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap(),
             uid: meta.uid.clone().unwrap(),
             deleted,
             object: serde_json::to_value(&object).unwrap(),
-            seen: Timestamp::now(),
+            at: Timestamp::now(),
         };
         let mut versions = self.versions.lock().unwrap();
         let at = versions.partition_point(|v| v.revision <= version.revision);

@@ -17,17 +17,15 @@ use bytes::Bytes;
 use http::{Request, request::Parts};
 use k8s_openapi::jiff::Timestamp;
 use kube::client::Body;
-use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
 use crate::{
-    basis::{Bases, Observed},
     cluster::Cluster,
-    conduct::Conduct,
     fault::{Call, Change, Fault, Injection, Lasts, Late, Place, Resource},
     view::Views,
+    wires::Wires,
 };
 
 /// How long an operator is held at most.
@@ -51,9 +49,11 @@ pub struct Life {
     /// How many requests were answered, of any kind.
     answered: watch::Sender<usize>,
     dying: AtomicBool,
-    conduct: Arc<Conduct>,
-    /// What each plan is based on.
-    bases: Arc<Bases>,
+    /// What all lives send and are shown.
+    wires: Arc<Wires>,
+    started: judge::Moment,
+    /// The targets that a read of any life has shown (or shown to be missing), in order.
+    looked_at: Arc<LookedAt>,
     in_the_middle: Option<Arc<InTheMiddle>>,
     /// The requests that are carried out after they were answered.
     late: Mutex<Vec<JoinHandle<()>>>,
@@ -68,13 +68,32 @@ pub struct InTheMiddle {
     done: AtomicBool,
 }
 
+/// Paths of targets.
+#[derive(Default)]
+pub struct LookedAt(watch::Sender<Vec<String>>);
+
+impl LookedAt {
+    fn add(&self, path: &str) {
+        self.0.send_modify(|looked_at| looked_at.push(path.to_owned()));
+    }
+
+    /// Waits until the target is read, in addition to earlier reads.
+    async fn again(&self, path: &str) {
+        let count = |looked_at: &Vec<String>| looked_at.iter().filter(|p| *p == path).count();
+        let mut looked_at = self.0.subscribe();
+        let before = count(&looked_at.borrow_and_update());
+        // The sender is a part of self.
+        let _ = looked_at.wait_for(|now| count(now) > before).await;
+    }
+}
+
 /// What all lives of a plan share.
 #[derive(Clone)]
 pub struct Shared {
     pub cluster: Arc<Cluster>,
     pub views: Arc<Views>,
-    pub conduct: Arc<Conduct>,
-    pub bases: Arc<Bases>,
+    pub wires: Arc<Wires>,
+    pub looked_at: Arc<LookedAt>,
     pub in_the_middle: Option<Arc<InTheMiddle>>,
 }
 
@@ -103,14 +122,14 @@ struct Seen {
     lasted: HashMap<Call, [Timestamp; 2]>,
     /// The paths of the requests that have no answer yet.
     underway: Vec<String>,
-    /// The same when it was held.
-    held: Vec<String>,
-    observed: Observed,
+    /// When it was held, and continued.
+    pauses: Vec<[judge::Moment; 2]>,
+    violations: Vec<String>,
 }
 
 impl Life {
     pub fn new(number: usize, shared: Shared, injections: Vec<Injection>) -> Arc<Self> {
-        let Shared { cluster, views, conduct, bases, in_the_middle } = shared;
+        let Shared { cluster, views, wires, looked_at, in_the_middle } = shared;
         Arc::new(Self {
             number,
             dead: CancellationToken::new(),
@@ -121,8 +140,9 @@ impl Life {
             seen: Mutex::default(),
             answered: watch::Sender::default(),
             dying: AtomicBool::new(false),
-            conduct,
-            bases,
+            started: wires.now(),
+            wires,
+            looked_at,
             in_the_middle,
             late: Mutex::default(),
             outside: Handle::current(),
@@ -134,9 +154,16 @@ impl Life {
         format!("life-{}", self.number)
     }
 
-    /// The paths of the requests that were in flight when it was held.
-    pub fn held(&self) -> Vec<String> {
-        self.seen.lock().unwrap().held.clone()
+    /// What the judge has to know of it.
+    pub fn account(&self, killed: bool) -> judge::Life {
+        let pauses = self.seen.lock().unwrap().pauses.clone();
+        let (name, started) = (self.name(), self.started);
+        judge::Life { name, started, killed, pauses, ..judge::Life::default() }
+    }
+
+    /// What it must not have sent.
+    pub fn violations(&self) -> Vec<String> {
+        self.seen.lock().unwrap().violations.clone()
     }
 
     /// How many requests it has sent that an idle replica would not send.
@@ -193,14 +220,13 @@ impl Life {
     }
 
     fn ask(&self, call: Call, path: &str) -> Option<Fault> {
-        self.conduct.asks(self.number, call, path);
         let mut seen = self.seen.lock().unwrap();
         let count = seen.counts.entry(call).or_default();
         *count += 1;
         let nth = *count;
         seen.writes += usize::from(call.is_write());
-        if call == Call::ReadFlag {
-            seen.observed.begins_a_pass();
+        if call == Call::Unknown {
+            seen.violations.push(format!("a request that the operator must not send: {path}"));
         }
         let write = seen.writes;
         if call.is_target_write() && seen.before_the_middle.is_none() {
@@ -234,7 +260,6 @@ impl Life {
             seen.lasted.insert(call, [lasted.map_or(now, |[began, _]| began), now]);
         }
         seen.hits.push(format!("{} at {call}-{nth} {}", injection.fault, last(path)));
-        self.conduct.on_fault(self.number, call, path, injection.fault);
         Some(injection.fault)
     }
 
@@ -252,11 +277,7 @@ impl Life {
     /// Holds the whole process, as SIGSTOP does, until another replica leads and has finished its work, or has had the
     /// time to.
     fn hold(&self) {
-        {
-            let mut seen = self.seen.lock().unwrap();
-            let underway = seen.underway.clone();
-            seen.held.extend(underway);
-        }
+        let begin = self.wires.now();
         let (resume, held) = std::sync::mpsc::channel();
         let (cluster, name) = (Arc::clone(&self.cluster), self.name());
         self.outside.spawn(async move {
@@ -266,19 +287,8 @@ impl Life {
         });
         // No other replica may come to lead, which the judge of the plan notices.
         let _ = held.recv_timeout(MAX_PAUSE);
-    }
-
-    /// It is shown the content of a watch or a list.
-    fn is_shown(&self, resource: Resource, object: &Value) {
-        if resource.is_target() {
-            self.seen.lock().unwrap().observed.shows(object);
-        }
-    }
-
-    /// It sends a status, which contains the plan.
-    fn plans(&self, body: &Bytes) {
-        let seen = self.seen.lock().unwrap();
-        self.bases.take_in(&serde_json::from_slice(body).unwrap(), &seen.observed);
+        let end = self.wires.now();
+        self.seen.lock().unwrap().pauses.push([begin, end]);
     }
 
     async fn die(&self) -> ! {

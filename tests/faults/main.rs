@@ -7,19 +7,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod answer;
-mod authors;
-mod basis;
 mod call;
 mod cluster;
-mod conditions;
-mod conduct;
-mod end;
+mod expected;
+mod facts;
 mod fault;
-mod forged;
 mod guards;
 mod history;
-mod judge;
-mod leases;
 mod life;
 mod make;
 mod operator;
@@ -29,9 +23,9 @@ mod scenario;
 mod selection;
 mod shipped;
 mod tally;
-mod truth;
 mod unlogged;
 mod view;
+mod wires;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -61,7 +55,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(AT_ONCE);
     // Naming a plan runs only its scenario.
     let named = arguments.filter.as_ref().and_then(|filter| filter.split('/').nth(1));
-    let of_no_plan = |filter: &String| ["judge/", "selection/"].iter().any(|start| filter.starts_with(start));
+    let of_no_plan = |filter: &String| filter.starts_with("selection/");
     let of_no_plan = arguments.filter.as_ref().is_some_and(of_no_plan);
     let scenarios: Vec<_> = match SCENARIOS.iter().find(|scenario| Some(scenario.name) == named) {
         Some(one) => vec![one],
@@ -110,7 +104,7 @@ fn main() -> ExitCode {
         let test = move || violations.map_or_else(|| attempt(&plan), |violations| Err(violations.into()));
         Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
     };
-    let trials = forged::trials().chain(selection::trials()).chain(plans.into_iter().map(trial)).collect();
+    let trials = selection::trials().chain(plans.into_iter().map(trial)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let enough = TALLY.lock().unwrap().conclude();
     if enough { conclusion.exit_code() } else { ExitCode::FAILURE }

@@ -4,7 +4,6 @@ mod views;
 
 use std::collections::HashMap;
 
-use ai_api_operator::api::Kind;
 use support::audit::Request;
 
 use crate::{
@@ -80,12 +79,6 @@ impl Plan {
         races.chain(self.unseen)
     }
 
-    /// Whether there is one BulkUpdate only.
-    pub fn is_alone(&self) -> bool {
-        let more = |c| matches!(c, Change::SecondBulkUpdate | Change::RecreateBulkUpdate);
-        (self.scenario.bulk_updates)().len() == 1 && !self.changes().any(more)
-    }
-
     pub fn is_undisturbed(&self) -> bool {
         self.injections.is_empty() && self.view.is_none() && self.guard.is_none()
     }
@@ -130,14 +123,6 @@ impl Plan {
         self.injections.iter().any(|s| silent(s) || s.lasts == HALF_A_MINUTE)
     }
 
-    /// Whether a write to a target may arrive long after it was sent.
-    pub fn has_late_request(&self) -> bool {
-        self.injections.iter().any(|injection| {
-            let of_a_target = matches!(injection.place, Place::Nth(call, _) if call.is_target_write());
-            of_a_target && matches!(injection.fault, Fault::Late(_) | Fault::Crash(Moment::Overtaken))
-        })
-    }
-
     /// Whether the harness may have sent this request on behalf of its operator.
     pub fn is_sent_late(&self, request: &Request) -> bool {
         self.injections
@@ -170,25 +155,9 @@ impl Plan {
             && (self.is_undisturbed() || !self.scenario.has_a_deadline())
     }
 
-    /// Whether the flag is switched off at some time.
-    pub fn switches_off(&self) -> bool {
-        Kind::ALL.into_iter().any(|kind| self.switches_off_for(kind))
-    }
-
     /// Whether it is shown the BulkUpdate as it was before it was planned.
     pub fn shows_an_old_bulk_update(&self) -> bool {
         matches!(self.view, Some((View::Before | View::Again, Resource::BulkUpdates)))
-    }
-
-    /// Whether the flag is switched off for this kind at some time.
-    pub fn switches_off_for(&self, kind: Kind) -> bool {
-        let off = |change| match change {
-            Change::FlagOff => true,
-            Change::DeploymentsOff => kind == Kind::Deployment,
-            _ => false,
-        };
-        let reaction = matches!(self.scenario.reaction, Reaction::InTheMiddle(change, _) if off(change));
-        reaction || self.changes().any(off)
     }
 
     /// Whether its watches are wrong only from its first record on; before that it would not see its BulkUpdate.

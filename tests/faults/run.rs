@@ -12,17 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ai_api_operator::api::{BulkUpdate, ItemResult, Kind, TargetStatus};
-use kube::ResourceExt;
+use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
+use judge::{Record, Version};
 use tokio::time::timeout;
 
 use crate::{
-    basis::Bases,
     cluster::Cluster,
-    conduct::Conduct,
+    expected, facts,
     fault::{Change, Fault, Injection, Lasts, View},
-    history::Version,
-    judge::Case,
     life::{InTheMiddle, Life, Shared},
     operator::{Log, Running, has_panicked},
     plan::{Baseline, Plan},
@@ -115,8 +112,8 @@ pub async fn run(plan: &Plan) -> Course {
     let shared = Shared {
         cluster: Arc::clone(&cluster),
         views: Arc::clone(&views),
-        conduct: Conduct::of(plan),
-        bases: Arc::new(Bases::new(plan.is_alone())),
+        wires: Arc::default(),
+        looked_at: Arc::default(),
         in_the_middle: match plan.scenario.reaction {
             Reaction::InTheMiddle(change, resource) => Some(InTheMiddle::new(change, resource)),
             _ => None,
@@ -145,16 +142,13 @@ pub async fn run(plan: &Plan) -> Course {
     }
     cluster.observed().await;
     let lasted = runner.lives.iter().find_map(|life| life.lasted());
-    let held = runner.lives.iter().flat_map(|life| life.held().into_iter().map(|path| (life.name(), path)));
-    let bases = Arc::clone(&runner.shared.bases);
-    let case = Case { held: held.collect(), ..Case::new(plan, &cluster, &bases, lasted) };
-    let outcomes: Vec<_> =
-        case.bulk_updates().iter().map(|bulk| summary_of(&bulk.versions.last().unwrap().2)).collect();
-    let requests = case.requests.len();
-    let written = case.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
-    let mut violations = case.judged();
+    let facts = facts::of(plan, &cluster, &runner.lives, &runner.shared.wires);
+    let outcomes: Vec<_> = judge::Case::of(&facts).bulks.iter().map(|bulk| summary_of(bulk.last())).collect();
+    let requests = facts.requests.len();
+    let written = facts.requests.iter().filter(|r| r.is_target_write() && r.succeeded()).count();
+    let mut violations = expected::violations(plan, &facts, lasted);
     violations.extend(ended.err());
-    violations.extend(runner.shared.conduct.violations());
+    violations.extend(runner.lives.iter().flat_map(|life| life.violations()));
     violations.extend(runner.nothing_came_of_it());
     // A replica that loses the Lease ends at once, before it has logged everything that it has sent.
     violations.extend(unlogged::of(plan, &runner.lives, &runner.log).filter(|_| !runner.lost));
@@ -205,10 +199,9 @@ pub async fn run(plan: &Plan) -> Course {
     }
 }
 
-fn summary_of(bulk: &BulkUpdate) -> String {
-    let status = bulk.status.clone().unwrap_or_default();
-    let reason = status.condition("Ready").map_or("not seen", |c| &c.reason);
-    format!("{} {reason}", bulk.name_any())
+fn summary_of(record: &Record<'_>) -> String {
+    let reason = record.status.condition("Ready").map_or("not seen", |c| &c.reason);
+    format!("{} {reason}", record.version.name)
 }
 
 impl Runner<'_> {
@@ -259,7 +252,7 @@ impl Runner<'_> {
     fn all_deletions_are_seen(&self) -> bool {
         let versions = self.cluster.history.versions();
         let bulks = self.cluster.history.bulk_updates();
-        let statuses = bulks.iter().filter_map(|bulk| bulk.bulk().status);
+        let statuses = bulks.iter().filter_map(|bulk| bulk.bulk()?.status);
         let deleted: Vec<_> = statuses
             .flat_map(|status| Kind::ALL.map(|kind| status.items(kind).to_vec()).concat())
             .filter(|i| i.target_status == TargetStatus::Deleted && i.result == ItemResult::Settled)
@@ -296,7 +289,7 @@ impl Runner<'_> {
         let settling = |text: &str| text == "Settling";
         let bulks = self.cluster.history.bulk_updates();
         if bulks.iter().any(|b| {
-            b.bulk().status.is_some_and(|s| s.condition("Ready").is_some_and(|c| settling(&c.reason)))
+            b.bulk().and_then(|b| b.status).is_some_and(|s| s.condition("Ready").is_some_and(|c| settling(&c.reason)))
         }) && (scenario.targets.iter().any(|target| target.kept)
             || self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize)))
         {

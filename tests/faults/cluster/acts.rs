@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use ai_api_operator::api::{BulkUpdate, ItemResult, ItemStatus, Kind, TargetStatus};
 use http::request::Parts;
 use k8s_openapi::api::coordination::v1::Lease;
+use judge::Version;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -15,7 +16,6 @@ use super::{Cluster, LEASE, TO_FINISH, kept_by_others, labels};
 use crate::{
     fault::{Call, Change, Resource},
     guards,
-    history::Version,
 };
 
 impl Cluster {
@@ -76,7 +76,6 @@ impl Cluster {
             }
             Change::DeploymentsOff => {
                 self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
-                self.cancel();
                 true
             }
             Change::DeleteBulkUpdate
@@ -122,9 +121,6 @@ impl Cluster {
                 Change::WidenStatus => self.widen(bulk).await,
                 _ => false,
             };
-        }
-        if changed && matches!(change, Change::DeleteBulkUpdate | Change::KeepBulkUpdate) {
-            self.cancel();
         }
         changed
     }
@@ -215,7 +211,6 @@ impl Cluster {
     /// Restores the state that it was in, if it existed.
     async fn delete(&self, kind: Kind, name: &str) -> Option<String> {
         let found = self.world.find(kind, name).await?;
-        self.deleted.lock().unwrap().push(found.uid().unwrap());
         self.world.targets(kind).delete(name, &DeleteParams::default()).await.ok()?;
         Some(found.data["status"]["state"].as_str().unwrap_or("UNKNOWN").to_owned())
     }

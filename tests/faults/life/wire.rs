@@ -23,6 +23,7 @@ use super::{LATEST, Life, path_of};
 use crate::{
     answer::{Answer, collected, cut_short, lines, made_up, of_lines, text_of, whole},
     fault::{Call, Fault, Moment, Resource},
+    wires::{self, AUDIT_ID, Underway},
 };
 
 impl Life {
@@ -40,9 +41,10 @@ impl Life {
         let call = Call::of(&head);
         let path = path_of(&head);
         let fault = self.ask(call, &path);
-        if call == Call::Record {
-            self.plans(&body);
-        }
+        let underway = self.wires.sends(self.number, &self.dead, &head, &body);
+        // Plans share a log, and other tests may have requests of these numbers.
+        let id = format!("{}/{}", self.cluster.world.home, underway.id());
+        head.headers.insert(AUDIT_ID, HeaderValue::from_str(&id)?);
         self.cluster.narrowed(call, &mut head);
         head.headers.insert(USER_AGENT, HeaderValue::from_str(&self.name())?);
         let pass_on = async || {
@@ -73,10 +75,9 @@ impl Life {
                 pass_on().await?
             }
             Some(Fault::Crash(Moment::Overtaken)) => {
-                let conduct = Arc::clone(&self.conduct);
-                let of = path.clone();
+                let (looked_at, of) = (Arc::clone(&self.looked_at), path.clone());
                 self.carry_out_later(&head, &body, async move {
-                    let _ = tokio::time::timeout(LATEST, conduct.looks_again_at(&of)).await;
+                    let _ = tokio::time::timeout(LATEST, looked_at.again(&of)).await;
                 });
                 self.interrupted(call, &path).await?;
                 self.die().await
@@ -121,43 +122,45 @@ impl Life {
                 made_up(504, None)
             }
         };
-        self.conduct.on_answer(call, &path, answer.status().as_u16());
-        if let Some((resource, revision)) = self.interrupted(call, &path).await?
-            && self.views.have_shown(resource, revision).await
-        {
-            self.conduct.on_cancellation(resource);
+        if call == Call::ReadTarget && matches!(answer.status().as_u16(), 200 | 404) {
+            self.looked_at.add(&path);
         }
-        let answer = match (call, fault) {
-            // Half of a list shows nothing.
-            (Call::List(_) | Call::ReadTarget, None | Some(Fault::Race(_) | Fault::Pause(_)))
-                if answer.status().is_success() =>
-            {
-                self.shown_by(call, answer).await?
+        if let Some((resource, revision)) = self.interrupted(call, &path).await? {
+            self.views.have_shown(resource, revision).await;
+        }
+        let answer = match fault {
+            // Nobody can understand half of it.
+            Some(Fault::CutShort) => {
+                underway.ends(judge::Answer::None);
+                answer
+            }
+            _ => ended(call, answer, underway).await?,
+        };
+        // Half of a list shows nothing.
+        let answer = match call {
+            Call::List(resource) if answer.status().is_success() && fault != Some(Fault::CutShort) => {
+                self.listed(resource, answer).await?
             }
             _ => answer,
         };
         let life = Arc::clone(&self);
         let answer = self.views.filtered(call, answer, move |resource, event| {
-            // A DELETED event shows a state that did not exist before.
-            if event["type"] != "DELETED" {
-                life.is_shown(resource, &event["object"]);
+            let type_ = event["type"].as_str().unwrap_or_default();
+            if ["ADDED", "MODIFIED", "DELETED"].contains(&type_) {
+                life.wires.shows(life.number, resource, &event["object"], false, type_ == "DELETED");
             }
         });
         self.answer(call, &path);
         Ok(answer)
     }
 
-    /// Records what a list or a read shows.
-    async fn shown_by(&self, call: Call, answer: Answer) -> Result<Answer, BoxError> {
+    /// Records what a list shows.
+    async fn listed(&self, resource: Resource, answer: Answer) -> Result<Answer, BoxError> {
         let (answer, text) = text_of(answer).await?;
-        let shown: Value = serde_json::from_slice(&text)?;
-        if let Call::List(resource) = call {
-            self.views.have_listed(resource, &shown);
-            for object in shown["items"].as_array().into_iter().flatten() {
-                self.is_shown(resource, object);
-            }
-        } else {
-            self.seen.lock().unwrap().observed.has_read(&shown);
+        let list: Value = serde_json::from_slice(&text)?;
+        self.views.have_listed(resource, &list);
+        for object in list["items"].as_array().into_iter().flatten() {
+            self.wires.shows(self.number, resource, object, true, false);
         }
         Ok(answer)
     }
@@ -180,6 +183,17 @@ impl Life {
             _ => Ok(answer),
         }
     }
+}
+
+/// Records the answer, as the operator gets it.
+async fn ended(call: Call, answer: Answer, underway: Underway) -> Result<Answer, BoxError> {
+    if matches!(call, Call::List(_) | Call::Watch(_)) && answer.status().is_success() {
+        underway.ends(wires::whole(answer.status(), answer.headers(), &[]));
+        return Ok(answer);
+    }
+    let (answer, text) = text_of(answer).await?;
+    underway.ends(wires::whole(answer.status(), answer.headers(), &text));
+    Ok(answer)
 }
 
 async fn pass_on(wire: Arc<tokio::sync::Mutex<Wire>>, head: Parts, body: Bytes) -> Result<Answer, BoxError> {

@@ -56,6 +56,10 @@ impl Runner<'_> {
 
     fn waits(&self) -> bool {
         let says = |bulk: &BulkUpdate| bulk.status.as_ref()?.condition("Ready").map(|c| c.reason.clone());
-        self.cluster.history.bulk_updates().iter().any(|b| says(&b.bulk()).as_deref() == Some("Waiting"))
+        self.cluster
+            .history
+            .bulk_updates()
+            .iter()
+            .any(|b| b.bulk().is_some_and(|b| says(&b).as_deref() == Some("Waiting")))
     }
 }

@@ -13,6 +13,8 @@ use serde_json::Value;
 /// One answered request.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Its audit id, which a client may choose.
+    pub id: String,
     pub verb: String,
     pub resource: String,
     pub subresource: String,
@@ -130,6 +132,7 @@ impl Tail {
 fn request(entry: &Value) -> Request {
     let text = |at: &str| entry.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
     Request {
+        id: text("/auditID"),
         verb: text("/verb"),
         resource: text("/objectRef/resource"),
         subresource: text("/objectRef/subresource"),
