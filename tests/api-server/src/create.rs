@@ -1,0 +1,287 @@
+//! Creating objects.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    admission::{self, Operation},
+    builtin, cel, defaults,
+    handle::{Asked, MOST_READ, Reply},
+    invalid::{self, Flaw},
+    kinds::{Definition, Shape},
+    metadata,
+    options::{Unknown, WriteOptions},
+    ownership,
+    refusal::{Outcome, Refusal},
+    state::State,
+    validate,
+};
+
+/// An object as it was sent, and the warnings about it.
+pub struct Decoded {
+    pub object: Value,
+    pub warnings: Vec<String>,
+}
+
+/// Decodes an object: drops unknown fields, fills in defaults.
+pub fn decode(definition: &Definition, body: &[u8], unknown: Unknown) -> Outcome<Decoded> {
+    if body.len() > MOST_READ {
+        return Err(Refusal::too_large(MOST_READ));
+    }
+    let object: Value = serde_json::from_slice(body).map_err(|error| {
+        let summary = String::from_utf8_lossy(&body[..body.len().min(30)]);
+        let kind = &definition.kind;
+        Refusal::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: \
+             {error} ({summary})"
+        ))
+    })?;
+    coerce(definition, object, unknown)
+}
+
+/// The same for an object that is the result of a patch.
+pub fn coerce(definition: &Definition, mut object: Value, unknown: Unknown) -> Outcome<Decoded> {
+    check_types(definition, &mut object)?;
+    let mut strays = Vec::new();
+    let cannot = |why: String| {
+        let Definition { kind, version, .. } = definition;
+        Refusal::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    };
+    if let Some(given) = object.get_mut("metadata") {
+        match given {
+            Value::Object(fields) => metadata::decode(fields, &mut strays).map_err(cannot)?,
+            Value::Null => *given = json!({}),
+            _ => return Err(cannot("metadata is no object".to_owned())),
+        }
+    } else {
+        object["metadata"] = json!({});
+    }
+    match &definition.shape {
+        Shape::Custom(schema) => {
+            defaults::fill_in(&mut object, schema);
+            defaults::prune(&mut object, schema, "", &mut strays);
+            defaults::drop_nulls(&mut object, schema);
+        }
+        Shape::BuiltIn(kind) => builtin::decode(*kind, &mut object, &mut strays).map_err(cannot)?,
+    }
+    let said = |stray: &String| format!("unknown field \"{stray}\"");
+    let warnings: Vec<String> = match unknown {
+        Unknown::Ignore => Vec::new(),
+        Unknown::Warn => strays.iter().map(said).collect(),
+        Unknown::Refuse if strays.is_empty() => Vec::new(),
+        Unknown::Refuse => {
+            let all: Vec<_> = strays.iter().map(said).collect();
+            return Err(cannot(format!("strict decoding error: {}", all.join(", "))));
+        }
+    };
+    Ok(Decoded { object, warnings })
+}
+
+/// Checks `apiVersion` and `kind`, which built-in kinds may leave out.
+fn check_types(definition: &Definition, object: &mut Value) -> Outcome<()> {
+    let Some(fields) = object.as_object_mut() else {
+        let summary: String = object.to_string().chars().take(30).collect();
+        let kind = &definition.kind;
+        return Err(Refusal::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: \
+             json: cannot unmarshal into Go value of type struct {{ APIVersion string; Kind string }} ({summary})"
+        )));
+    };
+    let api_version = definition.api_version();
+    let given = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (version, kind) = (given("apiVersion"), given("kind"));
+    if !version.is_empty() && version != api_version {
+        let message = format!(
+            "the API version in the data ({version}) does not match the expected API version ({api_version})"
+        );
+        return Err(Refusal::bad_request(message));
+    }
+    if definition.is_custom() {
+        if kind.is_empty() {
+            let text = serde_json::to_string(&fields).unwrap();
+            let message = format!("Object 'Kind' is missing in '{text}'");
+            return Err(Refusal::bad_request(message));
+        }
+    } else {
+        fields.insert("apiVersion".into(), api_version.into());
+        fields.insert("kind".into(), definition.kind.as_str().into());
+    }
+    Ok(())
+}
+
+/// Creates an object.
+pub fn create(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
+    let definition = Arc::clone(&state.kinds[kind]);
+    if asked.body.len() > MOST_READ {
+        return Err(Refusal::too_large(MOST_READ));
+    }
+    let options = WriteOptions::read(asked.call, asked.agent, "CreateOptions")?;
+    let Decoded { object, warnings } = decode(&definition, &asked.body, options.unknown)?;
+    let (object, more) = create_decoded(state, kind, &asked, &options, object)?;
+    let mut reply = Reply::of(201, &object);
+    reply.warnings = warnings.into_iter().chain(more).collect();
+    Ok(reply)
+}
+
+/// Creates a decoded object; returns it, and warnings.
+pub fn create_decoded(
+    state: &mut State,
+    kind: usize,
+    asked: &Asked,
+    options: &WriteOptions,
+    mut object: Value,
+) -> Outcome<(Value, Vec<String>)> {
+    let definition = Arc::clone(&state.kinds[kind]);
+    wipe(&mut object);
+    place(&definition, &mut object, &asked.call.namespace)?;
+    let write = ownership::Write {
+        manager: &options.manager,
+        subresource: "",
+        api_version: &definition.api_version(),
+        time: &state.clock.text,
+        schema: definition.schema(),
+        has_status: definition.status,
+    };
+    let owners = ownership::after(&Value::Null, &object, &write);
+    object["metadata"]["managedFields"] = owners.into();
+    admit_namespace(state, &definition, &object)?;
+    let version = metadata::text(&object, "resourceVersion").to_owned();
+    name(state, &mut object);
+    prepare(&definition, &mut object);
+    let flaws = flaws_of(state, &definition, &object);
+    let name = metadata::text(&object, "name").to_owned();
+    if !flaws.is_empty() {
+        return Err(invalid::refusal(&definition.group, &definition.kind, &name, &flaws));
+    }
+    let warnings = admission::admit(state, &definition, asked, Operation::Create, Some(&object), None)?;
+    let key = definition.key(&asked.call.namespace, &name);
+    if let Some(existing) = state.objects[kind].get(key.as_str()) {
+        let mut refusal = Refusal::already_exists(&definition, &name);
+        if metadata::is_terminating(&existing.object) {
+            refusal.message = format!("object is being deleted: {}", refusal.message);
+        }
+        return Err(refusal);
+    }
+    if !version.is_empty() {
+        return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
+    }
+    if let Some(schema) = definition.schema() {
+        // It is stored without a status, and read with the default.
+        defaults::fill_in(&mut object, schema);
+    }
+    if options.dry_run {
+        return Ok((object, warnings));
+    }
+    let stored = state.put(kind, &key, object)?;
+    Ok((Value::clone(&stored.object), warnings))
+}
+
+/// Removes what only the server sets.
+fn wipe(object: &mut Value) {
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    for field in [
+        "creationTimestamp",
+        "uid",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "generation",
+    ] {
+        metadata.remove(field);
+    }
+}
+
+/// Puts it into the namespace of the request.
+fn place(definition: &Definition, object: &mut Value, namespace: &str) -> Outcome<()> {
+    if !definition.namespaced {
+        return Ok(());
+    }
+    let given = metadata::text(object, "namespace");
+    if !given.is_empty() && given != namespace {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Refusal::bad_request(message));
+    }
+    object["metadata"]["namespace"] = namespace.into();
+    Ok(())
+}
+
+/// Nothing is created in a namespace that does not exist, or is being deleted.
+fn admit_namespace(state: &State, definition: &Definition, object: &Value) -> Outcome<()> {
+    if !definition.namespaced {
+        return Ok(());
+    }
+    let namespace = metadata::text(object, "namespace");
+    let of_namespaces = &state.kinds[state.built_in(crate::kinds::BuiltIn::Namespace)];
+    let Some(found) = state.namespace(namespace) else {
+        return Err(Refusal::not_found(of_namespaces, namespace));
+    };
+    if !metadata::is_terminating(&found.object) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let cause = json!({
+        "reason": "NamespaceTerminating", "message": format!("namespace {namespace} is being terminated"),
+        "field": "metadata.namespace",
+    });
+    let name = metadata::text(object, "name");
+    Err(Refusal::forbidden(&definition.group, &definition.plural, name, &why).because(cause))
+}
+
+/// Gives it a name, if it wants a generated one, its uid and its time.
+fn name(state: &mut State, object: &mut Value) {
+    if metadata::text(object, "name").is_empty() && !metadata::text(object, "generateName").is_empty() {
+        let prefix: String = metadata::text(object, "generateName").chars().take(58).collect();
+        object["metadata"]["name"] = format!("{prefix}{}", state.new_suffix()).into();
+    }
+    object["metadata"]["uid"] = state.new_id().into();
+    object["metadata"]["creationTimestamp"] = state.clock.text.as_str().into();
+}
+
+fn prepare(definition: &Definition, object: &mut Value) {
+    if definition.has_generation() {
+        object["metadata"]["generation"] = 1.into();
+    }
+    if definition.status {
+        object.as_object_mut().unwrap().remove("status");
+    }
+    if let Shape::BuiltIn(kind) = definition.shape {
+        builtin::prepare(kind, object);
+    }
+}
+
+/// What is wrong with a new object.
+fn flaws_of(state: &State, definition: &Definition, object: &Value) -> Vec<Flaw> {
+    let mut flaws = type_flaws(definition, object);
+    if !flaws.is_empty() {
+        return flaws;
+    }
+    metadata::validate_new(&object["metadata"], definition, state.kubernetes, &mut flaws);
+    match &definition.shape {
+        Shape::Custom(schema) => {
+            validate::validate(object, schema, "", &mut flaws);
+            validate::uniqueness(object, schema, "", &mut flaws);
+            rules(object, None, schema, &mut flaws);
+        }
+        Shape::BuiltIn(kind) => builtin::validate(*kind, object, None, &mut flaws),
+    }
+    flaws
+}
+
+/// The kind has to be the one of the path.
+pub fn type_flaws(definition: &Definition, object: &Value) -> Vec<Flaw> {
+    let wanted = [("kind", definition.kind.clone()), ("apiVersion", definition.api_version())];
+    let wrong = wanted.into_iter().filter(|(field, wanted)| object[*field] != wanted.as_str());
+    wrong.map(|(field, wanted)| Flaw::invalid(field, &object[field], &format!("must be {wanted}"))).collect()
+}
+
+/// Checks the CEL rules, unless something else is wrong that they rely on.
+pub fn rules(object: &Value, old: Option<&Value>, schema: &crate::schema::Schema, flaws: &mut Vec<Flaw>) {
+    if invalid::block_rules(flaws) {
+        let detail = "some validation rules were not checked because the object was invalid; correct the existing errors \
+            to complete validation";
+        flaws.push(Flaw::invalid("<nil>", &Value::Null, detail));
+    } else {
+        cel::check(object, old, schema, "", flaws);
+    }
+}
