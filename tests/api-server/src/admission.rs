@@ -93,7 +93,7 @@ pub fn admit(
                 let said = format!(
                     "ValidatingAdmissionPolicy '{name}' with binding '{by}' denied request: {message}"
                 );
-                return Err(denied(definition, object.or(old), reason, &said, &message));
+                return Err(denied(definition, object.or(old), reason, &said));
             }
             if binding.actions.iter().any(|action| action == "Warn") {
                 warnings.push(format!(
@@ -105,13 +105,7 @@ pub fn admit(
     Ok(warnings)
 }
 
-fn denied(
-    definition: &Definition,
-    object: Option<&Value>,
-    reason: &'static str,
-    said: &str,
-    message: &str,
-) -> Box<Refusal> {
+fn denied(definition: &Definition, object: Option<&Value>, reason: &'static str, said: &str) -> Box<Refusal> {
     let name = object.map_or("", |object| metadata::text(object, "name"));
     let mut refusal = Refusal::forbidden(&definition.group, &definition.plural, name, said);
     refusal.reason = reason;
@@ -121,7 +115,7 @@ fn denied(
         "RequestEntityTooLarge" => 413,
         _ => 422,
     };
-    refusal.because(json!({"message": message}))
+    refusal.because(json!({"message": said}))
 }
 
 impl Context<'_> {

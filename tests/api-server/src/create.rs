@@ -5,15 +5,17 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
+    Kubernetes,
     admission::{self, Operation},
     builtin, cel, defaults,
     handle::{Asked, MOST_READ, Reply},
     invalid::{self, Flaw},
-    kinds::{Definition, Shape},
+    kinds::{BuiltIn, Definition, Shape},
     metadata,
     options::{Unknown, WriteOptions},
     ownership,
     refusal::{Outcome, Refusal},
+    schema::Schema,
     state::State,
     validate,
 };
@@ -52,12 +54,14 @@ pub fn coerce(definition: &Definition, mut object: Value, unknown: Unknown) -> O
         match given {
             Value::Object(fields) => metadata::decode(fields, &mut strays).map_err(cannot)?,
             Value::Null => *given = json!({}),
-            _ => return Err(cannot("metadata is no object".to_owned())),
+            _ => return Err(cannot("json: cannot unmarshal metadata".to_owned())),
         }
     } else {
         object["metadata"] = json!({});
     }
     match &definition.shape {
+        // What is of another kind is not looked at.
+        Shape::Custom(_) if object["kind"] != definition.kind.as_str() => {}
         Shape::Custom(schema) => {
             defaults::fill_in(&mut object, schema);
             defaults::prune(&mut object, schema, "", &mut strays);
@@ -80,30 +84,35 @@ pub fn coerce(definition: &Definition, mut object: Value, unknown: Unknown) -> O
 
 /// Checks `apiVersion` and `kind`, which built-in kinds may leave out.
 fn check_types(definition: &Definition, object: &mut Value) -> Outcome<()> {
-    let Some(fields) = object.as_object_mut() else {
-        let summary: String = object.to_string().chars().take(30).collect();
+    let text = object.to_string();
+    let unrecognized = |why: &str| {
         let kind = &definition.kind;
-        return Err(Refusal::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: \
-             json: cannot unmarshal into Go value of type struct {{ APIVersion string; Kind string }} ({summary})"
-        )));
+        let summary = if text.len() > 30 { format!("{} ...", &text[..30]) } else { text.clone() };
+        Refusal::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+        ))
     };
+    let not_parsed = || unrecognized("couldn't get version/kind; json parse error: json: cannot unmarshal");
+    let fields = object.as_object_mut().ok_or_else(not_parsed)?;
+    if ["apiVersion", "kind"]
+        .iter()
+        .any(|name| fields.get(*name).is_some_and(|v| !v.is_string() && !v.is_null()))
+    {
+        return Err(not_parsed());
+    }
     let api_version = definition.api_version();
     let given = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (given("apiVersion"), given("kind"));
+    if definition.is_custom() && kind.is_empty() {
+        return Err(unrecognized(&format!("Object 'Kind' is missing in '{text}'")));
+    }
     if !version.is_empty() && version != api_version {
         let message = format!(
             "the API version in the data ({version}) does not match the expected API version ({api_version})"
         );
         return Err(Refusal::bad_request(message));
     }
-    if definition.is_custom() {
-        if kind.is_empty() {
-            let text = serde_json::to_string(&fields).unwrap();
-            let message = format!("Object 'Kind' is missing in '{text}'");
-            return Err(Refusal::bad_request(message));
-        }
-    } else {
+    if !definition.is_custom() {
         fields.insert("apiVersion".into(), api_version.into());
         fields.insert("kind".into(), definition.kind.as_str().into());
     }
@@ -116,7 +125,7 @@ pub fn create(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(asked.call, asked.agent, "CreateOptions")?;
+    let options = WriteOptions::read(&asked, state.kubernetes, "CreateOptions")?;
     let Decoded { object, warnings } = decode(&definition, &asked.body, options.unknown)?;
     let (object, more) = create_decoded(state, kind, &asked, &options, object)?;
     let mut reply = Reply::of(201, &object);
@@ -143,7 +152,11 @@ pub fn create_decoded(
         schema: definition.schema(),
         has_status: definition.status,
     };
-    let owners = ownership::after(&Value::Null, &object, &write);
+    let empty = match definition.shape {
+        Shape::Custom(_) => Value::Null,
+        Shape::BuiltIn(kind) => builtin::empty(kind),
+    };
+    let owners = ownership::after(&empty, &object, &write);
     object["metadata"]["managedFields"] = owners.into();
     admit_namespace(state, &definition, &object)?;
     let version = metadata::text(&object, "resourceVersion").to_owned();
@@ -152,10 +165,14 @@ pub fn create_decoded(
     let flaws = flaws_of(state, &definition, &object);
     let name = metadata::text(&object, "name").to_owned();
     if !flaws.is_empty() {
-        return Err(invalid::refusal(&definition.group, &definition.kind, &name, &flaws));
+        return Err(invalid(state.kubernetes, &definition, &object, &flaws));
     }
     let warnings = admission::admit(state, &definition, asked, Operation::Create, Some(&object), None)?;
     let key = definition.key(&asked.call.namespace, &name);
+    if !options.dry_run && version.parse::<u64>().is_ok_and(|version| version != 0) {
+        return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
+    }
+    object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     if let Some(existing) = state.objects[kind].get(key.as_str()) {
         let mut refusal = Refusal::already_exists(&definition, &name);
         if metadata::is_terminating(&existing.object) {
@@ -163,17 +180,16 @@ pub fn create_decoded(
         }
         return Err(refusal);
     }
-    if !version.is_empty() {
-        return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
-    }
+    let mut without_defaults = false;
     if let Some(schema) = definition.schema() {
         // It is stored without a status, and read with the default.
         defaults::fill_in(&mut object, schema);
+        without_defaults = definition.status && object.get("status").is_some();
     }
     if options.dry_run {
         return Ok((object, warnings));
     }
-    let stored = state.put(kind, &key, object)?;
+    let stored = state.put_as(kind, &key, object, without_defaults)?;
     Ok((Value::clone(&stored.object), warnings))
 }
 
@@ -212,7 +228,7 @@ fn admit_namespace(state: &State, definition: &Definition, object: &Value) -> Ou
         return Ok(());
     }
     let namespace = metadata::text(object, "namespace");
-    let of_namespaces = &state.kinds[state.built_in(crate::kinds::BuiltIn::Namespace)];
+    let of_namespaces = &state.kinds[state.built_in(BuiltIn::Namespace)];
     let Some(found) = state.namespace(namespace) else {
         return Err(Refusal::not_found(of_namespaces, namespace));
     };
@@ -261,11 +277,24 @@ fn flaws_of(state: &State, definition: &Definition, object: &Value) -> Vec<Flaw>
         Shape::Custom(schema) => {
             validate::validate(object, schema, "", &mut flaws);
             validate::uniqueness(object, schema, "", &mut flaws);
-            rules(object, None, schema, &mut flaws);
+            rules(state.kubernetes, (object, None), schema, &mut flaws);
         }
         Shape::BuiltIn(kind) => builtin::validate(*kind, object, None, &mut flaws),
     }
     flaws
+}
+
+/// The refusal of an object, which names its own kind.
+pub fn invalid(
+    kubernetes: Kubernetes,
+    definition: &Definition,
+    object: &Value,
+    flaws: &[Flaw],
+) -> Box<Refusal> {
+    // Inside, events are of the core group.
+    let group = if definition.is(BuiltIn::Event) { "" } else { definition.group.as_str() };
+    let kind = object["kind"].as_str().unwrap_or_default();
+    invalid::refusal(kubernetes, (group, kind), metadata::text(object, "name"), flaws)
 }
 
 /// The kind has to be the one of the path.
@@ -276,12 +305,17 @@ pub fn type_flaws(definition: &Definition, object: &Value) -> Vec<Flaw> {
 }
 
 /// Checks the CEL rules, unless something else is wrong that they rely on.
-pub fn rules(object: &Value, old: Option<&Value>, schema: &crate::schema::Schema, flaws: &mut Vec<Flaw>) {
+pub fn rules(
+    kubernetes: Kubernetes,
+    change: (&Value, Option<&Value>),
+    schema: &Schema,
+    flaws: &mut Vec<Flaw>,
+) {
     if invalid::block_rules(flaws) {
         let detail = "some validation rules were not checked because the object was invalid; correct the existing errors \
             to complete validation";
         flaws.push(Flaw::invalid("<nil>", &Value::Null, detail));
     } else {
-        cel::check(object, old, schema, "", flaws);
+        cel::check(kubernetes, change, schema, "", flaws);
     }
 }

@@ -37,7 +37,7 @@ pub fn unmet(definition: &Definition, key: &str, what: &str, wanted: &str, found
 /// Deletes an object, or marks it if it has finalizers.
 pub fn delete(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
-    let options = DeleteOptions::read(asked.call, &asked.body)?;
+    let options = DeleteOptions::read(asked, state.kubernetes)?;
     let key = definition.key(&asked.call.namespace, &asked.call.name);
     if definition.is(BuiltIn::Namespace)
         && ["default", "kube-system", "kube-public"].contains(&asked.call.name.as_str())
@@ -161,7 +161,7 @@ fn mark(state: &State, object: &Value, finalizers: &[String]) -> Value {
 
 /// Deletes all objects that are selected.
 pub fn delete_all(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
-    let options = DeleteOptions::read(asked.call, &asked.body)?;
+    let options = DeleteOptions::read(asked, state.kubernetes)?;
     let listed = list::list(state, kind, asked.call)?;
     let answer: Value = serde_json::from_slice(&listed).unwrap();
     let definition = Arc::clone(&state.kinds[kind]);

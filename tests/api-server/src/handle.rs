@@ -152,6 +152,9 @@ fn answer(state: &mut State, asked: Asked) -> Outcome<Success> {
         "status" if definition.status => {}
         _ => return Err(Refusal::no_such_path()),
     }
+    if call.has_more && !definition.is_custom() {
+        return Err(Refusal::no_such_path());
+    }
     if definition.namespaced && call.namespace.is_empty() && !matches!(call.verb, "list" | "watch") {
         return Err(if call.verb == "deletecollection" || call.verb == "create" {
             Refusal::no_such_method()

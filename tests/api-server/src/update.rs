@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::{
+    Kubernetes,
     admission::{self, Operation},
     builtin,
     create::{self, Decoded},
@@ -27,14 +28,17 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(call, asked.agent, "UpdateOptions")?;
+    let options = WriteOptions::read(&asked, state.kubernetes, "UpdateOptions")?;
     let Decoded { mut object, warnings } = create::decode(&definition, &asked.body, options.unknown)?;
     check_name(&definition, &mut object, call)?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let uid = metadata::text(&object, "uid");
     let existing_uid = existing.as_ref().map_or("", |stored| metadata::text(&stored.object, "uid"));
-    if !uid.is_empty() && uid != existing_uid {
+    // The newest server looks first whether there is such an object.
+    let looks_first = state.kubernetes == Kubernetes::V1_37 && !definition.allows_create_on_update();
+    let is_missing = existing.is_none() && looks_first;
+    if !uid.is_empty() && uid != existing_uid && !is_missing {
         let why = delete::unmet(&definition, &key, "UID", uid, existing_uid);
         return Err(Refusal::conflict(&definition, &call.name, &why));
     }
@@ -98,7 +102,7 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(call, asked.agent, "PatchOptions")?;
+    let options = WriteOptions::read(&asked, state.kubernetes, "PatchOptions")?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
@@ -152,22 +156,23 @@ fn update(
     };
     let owners = ownership::after(old, &object, &write);
     object["metadata"]["managedFields"] = owners.into();
-    check_version(&definition, existing, &object, &call.name)?;
+    check_version(state.kubernetes, &definition, existing, &object)?;
     let is_status = !call.subresource.is_empty();
     let object = prepared(&definition, object, old, is_status);
     let flaws = flaws_of(state, &definition, &object, old, is_status);
     if !flaws.is_empty() {
-        return Err(invalid::refusal(&definition.group, &definition.kind, &call.name, &flaws));
+        return Err(create::invalid(state.kubernetes, &definition, &object, &flaws));
     }
     let warnings = admission::admit(state, &definition, asked, Operation::Update, Some(&object), Some(old))?;
     let key = definition.key(&call.namespace, &call.name);
     let gone = metadata::is_terminating(&object) && metadata::finalizers(&object).is_empty();
+    let unchanged = object == **old && !existing.without_defaults;
     let body = if gone && !builtin::waits(&definition, &object) {
         if !options.dry_run {
             state.remove(kind, &key);
         }
         serde_json::to_vec(&object).unwrap().into()
-    } else if options.dry_run || object == **old {
+    } else if options.dry_run || unchanged {
         serde_json::to_vec(&object).unwrap().into()
     } else {
         state.put(kind, &key, object)?.bytes.clone()
@@ -178,7 +183,13 @@ fn update(
 }
 
 /// The optimistic lock.
-fn check_version(definition: &Definition, existing: &Stored, object: &Value, name: &str) -> Outcome<()> {
+fn check_version(
+    kubernetes: Kubernetes,
+    definition: &Definition,
+    existing: &Stored,
+    object: &Value,
+) -> Outcome<()> {
+    let name = metadata::text(&existing.object, "name");
     let text = metadata::text(object, "resourceVersion");
     let given: u64 = if text.is_empty() {
         0
@@ -191,8 +202,9 @@ fn check_version(definition: &Definition, existing: &Stored, object: &Value, nam
         if definition.allows_unconditional_update() {
             return Ok(());
         }
-        let flaw = Flaw::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
-        return Err(invalid::refusal(&definition.group, &definition.plural, name, &[flaw]));
+        let flaw = Flaw::unset("metadata.resourceVersion", "must be specified for an update");
+        let of = (definition.group.as_str(), definition.plural.as_str());
+        return Err(invalid::refusal(kubernetes, of, name, &[flaw]));
     }
     if given == existing.revision { Ok(()) } else { Err(Refusal::modified(definition, name)) }
 }
@@ -215,11 +227,15 @@ fn prepared(definition: &Definition, mut object: Value, old: &Value, is_status: 
     new.insert("resourceVersion".into(), known["resourceVersion"].clone());
     new.insert("creationTimestamp".into(), known["creationTimestamp"].clone());
     new.entry("uid").or_insert_with(|| known["uid"].clone());
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
-        match known.get(field) {
-            Some(value) => drop(new.insert(field.into(), value.clone())),
-            None => drop(new.remove(field)),
+    for field in ["deletionTimestamp", "generation"] {
+        if let Some(value) = known.get(field) {
+            new.insert(field.into(), value.clone());
+        } else if field == "generation" {
+            new.remove(field);
         }
+    }
+    if let Some(grace) = known.get("deletionGracePeriodSeconds") {
+        new.entry("deletionGracePeriodSeconds").or_insert_with(|| grace.clone());
     }
     if definition.status {
         let fields = object.as_object_mut().unwrap();
@@ -265,7 +281,7 @@ fn flaws_of(
                 validate::validate(status, schema, "status", &mut flaws);
             }
             validate::uniqueness(object, schema, "", &mut flaws);
-            create::rules(object, Some(old), schema, &mut flaws);
+            create::rules(state.kubernetes, (object, Some(old)), schema, &mut flaws);
         }
         Shape::BuiltIn(kind) => builtin::validate(*kind, object, Some(old), &mut flaws),
     }
