@@ -8,6 +8,8 @@
 //! | headers `x-kubernetes-pf-*`, `content-length` | the simulated server has no priority levels |
 //! | what JSON that cannot be parsed is said to be wrong with | serde's words are not Go's |
 //! | how old a resource version may be, in the message of a 410 | the cache of the real server is of a certain size |
+//! | what a patch without a decodable result makes of an object, in the message | it has the whole object as text |
+//! | deletions and changes of Events | nobody sends them |
 //! | bookmarks in the middle of a watch | the real server sends one a minute; the simulated one when it is asked |
 //! | server-side apply, JSON patches, strategic merge patches | nothing simulated sends them: 415 |
 
@@ -32,10 +34,15 @@ pub fn excuse(document: &mut Value) {
     {
         document["object"]["message"] = start.into();
     }
+    for cause in document["details"]["causes"].as_array_mut().into_iter().flatten() {
+        if cause["field"] == "patch" {
+            cause["message"] = "".into();
+        }
+    }
     if document["kind"] == "Status"
         && let Some(message) = document["message"].as_str()
     {
-        let ours = ["json parse error: ", "error decoding patch: ", "json: cannot unmarshal"];
+        let ours = ["json parse error: ", "error decoding patch: ", "json: cannot unmarshal", "no kind ", " \"\" is invalid: patch: "];
         let said = ours.iter().find_map(|words| message.split_once(words).map(|(before, _)| format!("{before}{words}")));
         if let Some(said) = said {
             document["message"] = said.into();

@@ -62,15 +62,15 @@ struct Context<'a> {
 /// Why an expression has no result.
 struct Unknown;
 
-/// Asks the policies in force; returns warnings, or the first denial.
+/// Asks the policies in force; the error is the first denial.
 pub fn admit(
-    state: &State,
+    state: &mut State,
     definition: &Definition,
     asked: &Asked,
     operation: Operation,
     object: Option<&Value>,
     old: Option<&Value>,
-) -> Outcome<Vec<String>> {
+) -> Outcome<()> {
     let policies: Arc<Vec<Policy>> = state.policies.in_force(state.clock.now);
     let call = asked.call;
     let resource = match call.subresource.as_str() {
@@ -102,7 +102,8 @@ pub fn admit(
             }
         }
     }
-    Ok(warnings)
+    state.warnings.append(&mut warnings);
+    Ok(())
 }
 
 fn denied(definition: &Definition, object: Option<&Value>, reason: &'static str, said: &str) -> Box<Refusal> {

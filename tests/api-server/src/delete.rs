@@ -60,8 +60,7 @@ fn delete_one(
     let existing = state.objects[kind].get(key).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, name))?;
     check_preconditions(&definition, name, &existing, options)?;
-    let warnings =
-        admission::admit(state, &definition, asked, Operation::Delete, None, Some(&existing.object))?;
+    admission::admit(state, &definition, asked, Operation::Delete, None, Some(&existing.object))?;
     let (finalizers, wanted) = wanted_finalizers(&existing.object, options);
     let waits = builtin::waits(&definition, &existing.object);
     if !wanted.is_empty() || waits {
@@ -73,7 +72,7 @@ fn delete_one(
             state.put(kind, key, marked)?.bytes.clone()
         };
         let accepted = options.orphan == Some(false);
-        return Ok(Reply { code: if accepted { 202 } else { 200 }, body, warnings });
+        return Ok(Reply::new(if accepted { 202 } else { 200 }, body));
     }
     if finalizers != wanted && options.resource_version.is_some() {
         // The server compares the resource version with that of an object that it has not written after all.
@@ -89,9 +88,7 @@ fn delete_one(
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
     });
-    let mut reply = Reply::of(200, &status);
-    reply.warnings = warnings;
-    Ok(reply)
+    Ok(Reply::of(200, &status))
 }
 
 fn check_preconditions(

@@ -8,6 +8,7 @@ use crate::{
     invalid::Flaw,
     kinds::{BuiltIn, Definition},
     names,
+    state::State,
 };
 
 /// The type of a field, in Go's words.
@@ -137,6 +138,31 @@ pub fn finalizers(object: &Value) -> Vec<&str> {
 /// Whether it is being deleted.
 pub fn is_terminating(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// Warns of new finalizers without a domain.
+pub fn warn(state: &mut State, of: &Definition, object: &Value, old: Option<&Value>) {
+    if !of.is_custom() {
+        return;
+    }
+    let known = old.map(finalizers).unwrap_or_default();
+    let mut added: Vec<_> = finalizers(object).into_iter().filter(|name| !known.contains(name)).collect();
+    added.sort_unstable();
+    added.dedup();
+    for name in added {
+        if state.kubernetes == Kubernetes::V1_37 {
+            let wrong = names::qualified(name, state.kubernetes);
+            state.warnings.extend(wrong.iter().map(|why| format!("metadata.finalizers: {name:?}: {why}")));
+        }
+        if name.contains('/') || [ORPHAN, FOREGROUND, "kubernetes"].contains(&name) {
+            continue;
+        }
+        let path = if name.contains('.') { " including a path (/)" } else { "" };
+        state.warnings.push(format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts \
+             with other finalizer writers"
+        ));
+    }
 }
 
 /// What is wrong with the name of an object of this kind.

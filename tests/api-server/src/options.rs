@@ -241,8 +241,9 @@ impl ListOptions {
 /// The options of a watch.
 #[derive(Clone, Debug)]
 pub struct WatchOptions {
-    /// None if it begins with the present objects.
+    /// None if it begins with the present objects, or now.
     pub since: Option<u64>,
+    pub initial_events: bool,
     pub bookmarks: bool,
     pub initial_events_end: bool,
     pub timeout: Option<Duration>,
@@ -265,6 +266,7 @@ impl WatchOptions {
         };
         Ok(Self {
             since,
+            initial_events: initial != Some(false),
             bookmarks: call.flag("allowWatchBookmarks"),
             initial_events_end: initial == Some(true),
             timeout: number(call, "timeoutSeconds")?.filter(|seconds| *seconds > 0).map(Duration::from_secs),

@@ -71,7 +71,9 @@ impl Call {
             Method::GET | Method::HEAD if named => "get",
             Method::DELETE if named => "delete",
             Method::GET | Method::HEAD | Method::DELETE => {
-                self.name = self.selected_name().unwrap_or_default();
+                if *method != Method::DELETE {
+                    self.name = self.selected_name().unwrap_or_default();
+                }
                 let watch = self.flag("watch");
                 if *method == Method::DELETE {
                     "deletecollection"

@@ -80,7 +80,7 @@ impl FieldTerm {
 }
 
 fn unsupported(field: &str, of: &Definition) -> Box<Refusal> {
-    if of.is_custom() || of.group.is_empty() || of.is(BuiltIn::Event) {
+    if of.is_custom() || of.is(BuiltIn::Event) {
         Refusal::bad_request(format!("field label not supported: {field}"))
     } else {
         let message = format!(

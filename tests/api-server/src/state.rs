@@ -53,6 +53,8 @@ pub struct State {
     pub history: History,
     pub policies: Policies,
     pub rbac: Arc<Rbac>,
+    /// About the request that is being answered.
+    pub warnings: Vec<String>,
     ids: u64,
 }
 
@@ -70,6 +72,7 @@ impl State {
             history: History::default(),
             policies: Policies::default(),
             rbac: Arc::default(),
+            warnings: Vec::new(),
             ids: 0,
         };
         for kind in built_in() {
@@ -95,6 +98,7 @@ impl State {
             history: self.history.clone(),
             policies: self.policies.clone(),
             rbac: Arc::clone(&self.rbac),
+            warnings: Vec::new(),
             ids: self.ids,
         }
     }

@@ -7,9 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     Kubernetes,
     admission::{self, Operation},
-    builtin,
-    create::{self, Decoded},
-    delete,
+    builtin, create, delete,
     handle::{Asked, MOST_READ, Reply},
     invalid::{self, Flaw},
     kinds::{Definition, Shape},
@@ -29,7 +27,7 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
         return Err(Refusal::too_large(MOST_READ));
     }
     let options = WriteOptions::read(&asked, state.kubernetes, "UpdateOptions")?;
-    let Decoded { mut object, warnings } = create::decode(&definition, &asked.body, options.unknown)?;
+    let mut object = create::decode(state, &definition, &asked.body, options.unknown)?;
     check_name(&definition, &mut object, call)?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
@@ -47,14 +45,10 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
             return Err(Refusal::not_found(&definition, &call.name));
         }
         object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
-        let (object, more) = create::create_decoded(state, kind, &asked, &options, object)?;
-        let mut reply = Reply::of(201, &object);
-        reply.warnings = warnings.into_iter().chain(more).collect();
-        return Ok(reply);
+        let created = create::create_decoded(state, kind, &asked, &options, object);
+        return created.map(|object| Reply::of(201, &object));
     };
-    let mut reply = update(state, kind, &asked, &options, (&existing, object))?;
-    reply.warnings.splice(0..0, warnings);
-    Ok(reply)
+    update(state, kind, &asked, &options, (&existing, object))
 }
 
 /// The name in the object has to be the one of the path.
@@ -110,11 +104,23 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
         .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
     let mut object = Value::clone(&existing.object);
     merge(&mut object, &patch);
-    let Decoded { mut object, warnings } = create::coerce(&definition, object, options.unknown)?;
+    let object = create::coerce(state, &definition, object, options.unknown);
+    let mut object = object.map_err(|refusal| bad_patch(state.kubernetes, &refusal))?;
     check_name(&definition, &mut object, call)?;
-    let mut reply = update(state, kind, &asked, &options, (&existing, object))?;
-    reply.warnings.splice(0..0, warnings);
-    Ok(reply)
+    update(state, kind, &asked, &options, (&existing, object))
+}
+
+/// What is said about a patch whose result cannot be decoded.
+fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Box<Refusal> {
+    let why =
+        refusal.message.split_once(" cannot be handled as a ").and_then(|(_, why)| why.split_once(": "));
+    match why {
+        Some((_, why)) if !why.starts_with("strict decoding") => {
+            let flaw = Flaw::invalid("patch", &"".into(), why);
+            invalid::refusal(kubernetes, ("", ""), "", &[flaw])
+        }
+        _ => Box::new(refusal.clone()),
+    }
 }
 
 /// Applies a JSON merge patch (RFC 7396).
@@ -163,7 +169,10 @@ fn update(
     if !flaws.is_empty() {
         return Err(create::invalid(state.kubernetes, &definition, &object, &flaws));
     }
-    let warnings = admission::admit(state, &definition, asked, Operation::Update, Some(&object), Some(old))?;
+    if !is_status {
+        metadata::warn(state, &definition, &object, Some(old));
+    }
+    admission::admit(state, &definition, asked, Operation::Update, Some(&object), Some(old))?;
     let key = definition.key(&call.namespace, &call.name);
     let gone = metadata::is_terminating(&object) && metadata::finalizers(&object).is_empty();
     let unchanged = object == **old && !existing.without_defaults;
@@ -177,9 +186,7 @@ fn update(
     } else {
         state.put(kind, &key, object)?.bytes.clone()
     };
-    let mut reply = Reply::new(200, body);
-    reply.warnings = warnings;
-    Ok(reply)
+    Ok(Reply::new(200, body))
 }
 
 /// The optimistic lock.
@@ -195,7 +202,9 @@ fn check_version(
         0
     } else {
         text.parse().map_err(|_| {
-            Refusal::unclassified(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
+            let number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if number { "value out of range" } else { "invalid syntax" };
+            Refusal::unclassified(format!("strconv.ParseUint: parsing {text:?}: {why}"))
         })?
     };
     if given == 0 {

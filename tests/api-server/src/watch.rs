@@ -138,6 +138,7 @@ pub fn start(state: &mut State, kind: usize, call: &Call) -> Outcome<Watch> {
         Watcher { namespace, selector, after: state.revision, bookmarks: options.bookmarks, sender };
     let watch = Watch { events, timeout: options.timeout };
     match options.since {
+        None if !options.initial_events => {}
         None => first_events(state, kind, &definition, &watcher, options.initial_events_end),
         Some(since) if since < state.compacted => {
             let message = format!("too old resource version: {since} ({})", state.compacted);
