@@ -19,6 +19,7 @@ RUN grep -q "\"$(rustc --version | cut -d' ' -f2)\"" /toolchain/rust-toolchain.t
 COPY Cargo.toml Cargo.lock ./
 # cargo reads the manifest of each crate of the workspace, and builds none of these.
 COPY benches/Cargo.toml benches/
+COPY tests/api-server/Cargo.toml tests/api-server/
 COPY tests/judge/Cargo.toml tests/judge/
 COPY tests/support/Cargo.toml tests/support/
 # The binary contains the admission policy, and compares the one in the cluster with it.

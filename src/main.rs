@@ -12,7 +12,7 @@ use std::{
 
 use ai_api_operator::{
     api,
-    client::{self, Cluster},
+    client::{self, Cluster, Machine},
     controller::replica,
     gateway,
     misconfigured::Misconfigured,
@@ -136,6 +136,7 @@ async fn run_controller(arguments: ControllerArguments) -> anyhow::Result<()> {
         let ended = Box::pin(replica::run(
             cluster,
             arguments.settings(namespace)?,
+            Machine::default(),
             &Identity::new(),
             until_signal()?,
         ))
@@ -154,7 +155,7 @@ async fn run_gateway(arguments: GatewayArguments) -> anyhow::Result<()> {
     let run = async {
         tracing?;
         let (cluster, namespace) = find_cluster(&arguments.cluster)?;
-        gateway::run(cluster, arguments.settings(namespace), until_signal()?).await
+        gateway::run(cluster, arguments.settings(namespace), Machine::default(), until_signal()?).await
     };
     run.await.inspect_err(|error| error!("{error:#}"))
 }
@@ -174,6 +175,7 @@ fn until_signal() -> anyhow::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
         let name = tokio::select! {
+            biased;
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };

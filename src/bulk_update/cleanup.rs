@@ -52,8 +52,9 @@ impl Cleanup {
                 Box::pin(persist(&ctx, &task.0, &task.1)).await;
             };
             tokio::select! {
-                () = chore => {}
+                biased;
                 () = ctx.shutdown.cancelled() => {}
+                () = chore => {}
             }
         }))))
     }

@@ -71,9 +71,10 @@ async fn read_current(ctx: &Context, latest: &mut Latest, request: &Request, pul
         };
         warn!(bulk_update = %request.full_name(), %why, "cannot read the BulkUpdate; retrying");
         tokio::select! {
-            () = tokio::time::sleep(why.wait(attempt)) => {}
-            () = latest.until_stopped() => break,
+            biased;
             () = ctx.shutdown.cancelled() => break,
+            () = latest.until_stopped() => break,
+            () = tokio::time::sleep(why.wait(attempt)) => {}
         }
     }
     None
@@ -106,8 +107,9 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
             continue;
         }
         let observation = tokio::select! {
-            observation = Box::pin(observe::observe(ctx, work, &following)).instrument(info_span!("observe")) => observation,
+            biased;
             () = ctx.shutdown.cancelled() => continue,
+            observation = Box::pin(observe::observe(ctx, work, &following)).instrument(info_span!("observe")) => observation,
         };
         let decided = (Instant::now(), ctx.clock.now());
         let decision = info_span!("decide").in_scope(|| decide(work, &observation, ctx.rules, decided.1));

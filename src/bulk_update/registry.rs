@@ -1,6 +1,9 @@
 //! All BulkUpdates: one task for each that is under way, a few bytes for each that has finished.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -35,7 +38,7 @@ type Ended = (Key, Option<Finished>);
 /// Tracks BulkUpdates by uid: one created again under the same name is another.
 pub struct Registry {
     ctx: Arc<Context>,
-    tracked: HashMap<Key, Tracked>,
+    tracked: BTreeMap<Key, Tracked>,
     tasks: JoinSet<Ended>,
     /// The number of the current list of each scope (a namespace, or all).
     lists: HashMap<Option<Box<str>>, u32>,
@@ -80,7 +83,7 @@ enum Next {
 impl Registry {
     /// An empty one.
     pub fn new(ctx: Arc<Context>) -> Self {
-        Self { ctx, tracked: HashMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
+        Self { ctx, tracked: BTreeMap::new(), tasks: JoinSet::new(), lists: HashMap::new(), unreadable: 0 }
     }
 
     /// Handles watch events until shutdown, then waits for all tasks to end.

@@ -90,7 +90,7 @@ impl From<&BulkUpdate> for Request {
 pub struct Start {
     /// As recorded, truncated to a second: not later than the actual time.
     pub time: Timestamp,
-    /// The same by [`crate::client::leadership::now`], in the process that made the plan.
+    /// The same by [`crate::client::Machine::uptime`], in the process that made the plan.
     pub instant: Option<Duration>,
 }
 

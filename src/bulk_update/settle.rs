@@ -47,6 +47,8 @@ pub async fn settle(
     let watches_flag = work.start().is_none() || work.any(ItemResult::Planned);
     let next = next_time(work, waiting, ctx.others(work), ctx.clock.now());
     tokio::select! {
+        biased;
+        // Answers first: what is decided next is then based on them.
         Some(_) = in_flight.next_answer(work) => {}
         () = waiting.following.mailbox().arrived() => {}
         () = latest.changed() => {}

@@ -109,8 +109,9 @@ impl Report {
                 Box::pin(persist(&ctx, &task.0, &task.1)).await;
             };
             tokio::select! {
-                () = write => {}
+                biased;
                 () = ctx.shutdown.cancelled() => {}
+                () = write => {}
             }
         }))))
     }

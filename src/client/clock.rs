@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use crate::{
     client::{
-        leadership,
+        machine::Machine,
         wire::{Wire, around},
     },
     tasks::lock,
@@ -42,6 +42,7 @@ const DRIFT: i32 = 1000;
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     state: Arc<Mutex<State>>,
+    machine: Machine,
     skew: Gauge<f64, AtomicU64>,
 }
 
@@ -61,7 +62,7 @@ pub struct Now {
     pub latest: Timestamp,
     /// This machine's clock.
     pub own: Timestamp,
-    /// The same moment by [`leadership::now`], for durations within this process.
+    /// The same moment by [`Machine::uptime`], for durations within this process.
     pub instant: Duration,
 }
 
@@ -94,8 +95,12 @@ impl Now {
 }
 
 impl Clock {
+    pub fn new(machine: Machine) -> Self {
+        Self { machine, ..Self::default() }
+    }
+
     pub fn now(&self) -> Now {
-        self.state().at(leadership::now(), Timestamp::now())
+        self.state().at(self.machine.uptime(), self.machine.time())
     }
 
     /// Whether any answer had a `Date`.
@@ -113,7 +118,7 @@ impl Clock {
         );
     }
 
-    /// Takes in an answer to a request that was sent at `asked`, by [`leadership::now`].
+    /// Takes in an answer to a request that was sent at `asked`, by [`Machine::uptime`].
     fn take_in(&self, status: StatusCode, headers: &HeaderMap, asked: Duration) {
         // A proxy or load balancer answers for an API server that is down, by its own clock.
         if status.is_server_error() && !headers.contains_key(AUDIT_ID) {
@@ -123,7 +128,7 @@ impl Clock {
         let date = headers.get(DATE).filter(|_| !headers.contains_key(AGE));
         let parse = |date| rfc2822::DateTimeParser::new().parse_timestamp(date).ok();
         let Some(date) = date.and_then(|value| parse(value.to_str().ok()?)) else { return };
-        let (answered, own) = (leadership::now(), Timestamp::now());
+        let (answered, own) = (self.machine.uptime(), self.machine.time());
         let mut state = self.state();
         state.take_in(Offset::of(date, asked, answered));
         let skew = state.at(answered, own).skew();
@@ -168,7 +173,7 @@ impl State {
     }
 }
 
-/// How far the API server's clock is ahead of [`leadership::now`]: between `low` and `high`, at the moment `at`.
+/// How far the API server's clock is ahead of [`Machine::uptime`]: between `low` and `high`, at the moment `at`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Offset {
     low: SignedDuration,
@@ -216,7 +221,7 @@ impl Layer<Wire> for Clock {
     fn layer(&self, wire: Wire) -> Wire {
         let clock = self.clone();
         around(wire, move |wire, request| {
-            let (clock, asked) = (clock.clone(), leadership::now());
+            let (clock, asked) = (clock.clone(), clock.machine.uptime());
             wire.call(request)
                 .inspect_ok(move |answer| clock.take_in(answer.status(), answer.headers(), asked))
                 .boxed()

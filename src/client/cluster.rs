@@ -4,7 +4,7 @@
 mod kubeconfig;
 mod problem;
 mod proxy;
-mod start;
+pub(super) mod start;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -26,7 +26,6 @@ use kube::{
 };
 use secrecy::ExposeSecret;
 
-pub(crate) use self::start::Reached;
 use self::{
     kubeconfig::Chosen,
     problem::{Problem, Unusable},

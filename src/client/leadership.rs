@@ -9,33 +9,28 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use futures::FutureExt;
 use http::Method;
 use hyper_util::client::legacy::connect::capture_connection;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::watch, time::sleep};
 use tower::{Layer, Service};
 
 use crate::client::{
     failure::NotLeader,
+    machine::Machine,
     wire::{Answer, Request, Wire, around},
 };
 
-/// A clock that also runs while the machine is suspended, since the Lease expires meanwhile.
-#[cfg(target_os = "linux")]
-const CLOCK: ClockId = ClockId::Boottime;
-/// On other systems this one does.
-#[cfg(not(target_os = "linux"))]
-const CLOCK: ClockId = ClockId::Monotonic;
-
-/// The time since some fixed moment, including suspension.
-pub fn now() -> Duration {
-    // It is never negative.
-    Duration::try_from(clock_gettime(CLOCK)).unwrap_or_default()
-}
-
 /// The right to write until some moment. Clones share it; at first it is not held.
 #[derive(Clone, Debug, Default)]
-pub struct Leadership(Arc<watch::Sender<Duration>>);
+pub struct Leadership {
+    /// By the uptime of the machine.
+    until: Arc<watch::Sender<Duration>>,
+    machine: Machine,
+}
 
 impl Leadership {
+    pub fn new(machine: Machine) -> Self {
+        Self { until: Arc::default(), machine }
+    }
+
     /// Whether it is held now.
     pub fn holds(&self) -> bool {
         !self.left().is_zero()
@@ -43,12 +38,12 @@ impl Leadership {
 
     /// How long it is held, if it is not extended.
     pub fn left(&self) -> Duration {
-        self.0.borrow().saturating_sub(now())
+        self.until.borrow().saturating_sub(self.machine.uptime())
     }
 
-    /// It is held until this moment by [`now`].
+    /// It is held until this moment by [`Machine::uptime`].
     pub fn extend(&self, until: Duration) {
-        self.0.send_replace(until);
+        self.until.send_replace(until);
     }
 
     /// It is not held any more.
@@ -58,13 +53,14 @@ impl Leadership {
 
     /// Waits until it is not held.
     pub async fn ended(&self) {
-        let mut changes = self.0.subscribe();
+        let mut changes = self.until.subscribe();
         while self.holds() {
             tokio::select! {
-                // The timer's clock may stop while the machine is suspended, so check again.
-                () = sleep(self.left()) => {}
+                biased;
                 // Never an error: the sender is in self.
                 _ = changes.changed() => {}
+                // The timer's clock may stop while the machine is suspended, so check again.
+                () = sleep(self.left()) => {}
             }
         }
     }

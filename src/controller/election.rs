@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use k8s_openapi::{Resource as _, api::coordination::v1::Lease};
+use k8s_openapi::{Resource as _, api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{
     Api, Client, Resource,
     api::PostParams,
@@ -25,11 +25,7 @@ use tracing::{info, warn};
 use self::lease::{freed, holder, is_free, renewed, taken_over};
 use crate::{
     api::FIELD_MANAGER,
-    client::{
-        Failure, Next,
-        leadership::{Leadership, now},
-        requests,
-    },
+    client::{Failure, Machine, Next, leadership::Leadership, requests},
     decode::object::Lenient,
     misconfigured::Misconfigured,
     observed::admission::record::Notes,
@@ -77,6 +73,8 @@ pub struct Candidate {
     /// The identity of this replica, which no other process has.
     pub identity: String,
     pub timing: Timing,
+    /// By whose uptime Leases expire.
+    pub machine: Machine,
 }
 
 /// The election, from the side of one replica.
@@ -155,8 +153,9 @@ impl Election {
                 logged = waits_for;
             }
             tokio::select! {
-                () = tokio::time::sleep(self.candidate.timing.retry_period) => {}
+                biased;
                 Some(_) = events.next() => {}
+                () = tokio::time::sleep(self.candidate.timing.retry_period) => {}
             }
         }
     }
@@ -167,7 +166,7 @@ impl Election {
         seen: &mut Option<(String, Duration)>,
     ) -> Result<(Duration, Lenient), NotHeld> {
         let read = self.get().await;
-        let started = now();
+        let started = self.uptime();
         let wanted = match read {
             // An earlier attempt without an answer has succeeded.
             Ok(lease) if holder(&lease) == self.candidate.identity => self.renewed(lease),
@@ -175,9 +174,10 @@ impl Election {
                 let version = lease.meta().resource_version.clone().unwrap_or_default();
                 let since = match seen {
                     Some((known, since)) if *known == version => *since,
-                    _ => seen.insert((version, now())).1,
+                    _ => seen.insert((version, self.uptime())).1,
                 };
-                if !is_free(&lease, now().saturating_sub(since), self.candidate.timing.lease_duration) {
+                let unchanged = self.uptime().saturating_sub(since);
+                if !is_free(&lease, unchanged, self.candidate.timing.lease_duration) {
                     return Err(NotHeld::Taken(holder(&lease).to_owned()));
                 }
                 self.taken_over(lease)
@@ -195,13 +195,14 @@ impl Election {
         let mut notes = self.notes.clone();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(self.candidate.timing.retry_period.min(self.leadership.left())) => {}
+                biased;
                 Ok(()) = notes.changed() => {}
+                () = tokio::time::sleep(self.candidate.timing.retry_period.min(self.leadership.left())) => {}
             }
             if !self.leadership.holds() {
                 break;
             }
-            let started = now();
+            let started = self.uptime();
             // An attempt that hangs leaves time for another one.
             let patience = self.leadership.left().min(self.candidate.timing.renew_deadline / 2);
             let late = |_| Err(Failure::NoAnswer(format!("none within {patience:?}")).into());
@@ -229,7 +230,7 @@ impl Election {
     pub async fn release(&self) {
         self.leadership.end();
         // It is read again: the last write may have had no answer yet.
-        let release = async { Ok(self.write(freed(self.own(self.get().await?)?)).await?) };
+        let release = async { Ok(self.write(freed(self.own(self.get().await?)?, self.time())).await?) };
         match tokio::time::timeout(self.candidate.timing.retry_period, release).await {
             Ok(Ok(_)) => info!("the Lease is released"),
             Ok(Err(NotHeld::Taken(_))) => {}
@@ -260,15 +261,23 @@ impl Election {
     }
 
     fn renewed(&self, lease: Lenient) -> Lenient {
-        renewed(lease, self.candidate.timing.lease_duration)
+        renewed(lease, self.candidate.timing.lease_duration, self.time())
     }
 
     fn taken_over(&self, lease: Lenient) -> Lenient {
-        taken_over(self.renewed(lease), &self.candidate.identity)
+        taken_over(self.renewed(lease), &self.candidate.identity, self.time())
     }
 
     fn new_lease(&self) -> Lenient {
         self.taken_over(Lenient::new(Lease::API_VERSION, Lease::KIND, LEASE))
+    }
+
+    fn uptime(&self) -> Duration {
+        self.candidate.machine.uptime()
+    }
+
+    fn time(&self) -> Timestamp {
+        self.candidate.machine.time()
     }
 
     fn url(&self) -> String {

@@ -10,7 +10,6 @@ use k8s_openapi::{
         events::v1::Event,
     },
     apimachinery::pkg::apis::meta::v1::{APIResourceList, MicroTime},
-    jiff::Timestamp,
 };
 use kube::{Client, Resource, api::PostParams, core::request};
 use serde::de::IgnoredAny;
@@ -20,7 +19,7 @@ use tracing::warn;
 
 use crate::{
     api::{FIELD_MANAGER, GROUP, Kind, api_version},
-    client::{Cluster, Failure, Next, Reached, backoff, requests, send},
+    client::{Cluster, Failure, Machine, Next, Reached, backoff, requests, send},
     controller::{election::LEASE, operator::Settings},
     misconfigured::Misconfigured,
     observed::admission::POLICY,
@@ -50,11 +49,16 @@ const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials only if it may have
 /// just started.
-pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> Result<(), Misconfigured> {
-    let starts = cluster.reach().await? == Reached::AfterAnOutage;
+pub async fn check(
+    cluster: &Cluster,
+    client: &Client,
+    settings: &Settings,
+    machine: &Machine,
+) -> Result<(), Misconfigured> {
+    let starts = cluster.reach(client).await? == Reached::AfterAnOutage;
     let started = Instant::now() + if starts { STARTS_WITHIN } else { Duration::ZERO };
     for attempt in 1.. {
-        let Err(problem) = run(client, settings).await else { break };
+        let Err(problem) = run(client, settings, machine).await else { break };
         let (misconfigured, wait) = match &problem {
             Problem::Unknown(failure) => (cluster.permit(failure).err(), failure.wait(attempt)),
             missing => (Some(Misconfigured(missing.to_string())), backoff(attempt)),
@@ -68,7 +72,7 @@ pub async fn check(cluster: &Cluster, client: &Client, settings: &Settings) -> R
     Ok(())
 }
 
-async fn run(client: &Client, settings: &Settings) -> Result<(), Problem> {
+async fn run(client: &Client, settings: &Settings, machine: &Machine) -> Result<(), Problem> {
     let missing = missing_resources(client).await?;
     if !missing.is_empty() {
         return Err(Problem::Resources(missing));
@@ -88,7 +92,7 @@ async fn run(client: &Client, settings: &Settings) -> Result<(), Problem> {
     }
     for namespace in &settings.watch_namespaces {
         let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": generated_name(),
-            "action": "Check", "reason": "Check", "type": "Normal", "eventTime": MicroTime(Timestamp::now()),
+            "action": "Check", "reason": "Check", "type": "Normal", "eventTime": MicroTime(machine.time()),
             "regarding": {"namespace": namespace},
             "reportingController": FIELD_MANAGER, "reportingInstance": FIELD_MANAGER});
         check_namespace::<Event>(client, namespace, &event, "--watch-namespace").await?;

@@ -3,6 +3,7 @@
 
 use std::{net::TcpListener, sync::Arc};
 
+use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, layer::util::Stack};
@@ -10,7 +11,7 @@ use tracing::info;
 
 use crate::{
     client::{
-        Cluster, Wire,
+        Cluster, Machine, Wire,
         clock::Clock,
         leadership::{Fence, Leadership},
     },
@@ -19,6 +20,7 @@ use crate::{
         operator::{self, Shared},
         preflight,
     },
+    misconfigured::Misconfigured,
     observed::admission::{Policies, nothing_accepted, record::RECORD},
     server::{
         BindAddress, listen,
@@ -40,62 +42,26 @@ pub struct Settings {
     pub identity: String,
 }
 
-/// Runs until `shutdown`. The `layer` is below the fence and the time-outs, where tests make networks and servers fail.
+/// Runs until `shutdown`, and serves metrics and probes meanwhile. The `layer` is below the fence and the time-outs, where tests
+/// make networks and servers fail.
 ///
 /// # Errors
-/// [`crate::misconfigured::Misconfigured`]; when it loses the Lease; and as [`operator::run`].
+/// As [`Replica::run`]; and when metrics and probes cannot be served.
 pub async fn run(
     cluster: Cluster,
     settings: Settings,
+    machine: Machine,
     layer: &(impl Layer<Wire, Service = Wire> + Clone),
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (leadership, metrics, clock) = (Leadership::default(), Metrics::default(), Clock::default());
-    let health = Arc::<Health>::default();
-    // The Lease is renewed over connections of its own, and not fenced.
-    let beneath = Stack::new(layer.clone(), clock.clone());
-    let aside = cluster.client_through(&beneath)?;
-    let above = Stack::new(WatchProgress(Arc::clone(&health)), Fence(leadership.clone()));
-    let client = cluster.client_through(&Stack::new(beneath, above))?;
-
-    let listener = listen(settings.metrics_bind_address)?;
+    let address = settings.metrics_bind_address;
+    let replica = Replica::new(cluster, settings, machine, layer)?;
+    let listener = listen(address)?;
     info!(metrics_address = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), "metrics and probes are served");
-    let probes =
-        serve_probes(listener, metrics.clone(), Arc::clone(&health), leadership.clone(), clock.clone());
-    let work = async {
-        tokio::select! {
-            checked = preflight::check(&cluster, &aside, &settings.controller) => checked?,
-            () = shutdown.cancelled() => return Ok(()),
-        }
-        let (notes, kept) = watch::channel(nothing_accepted());
-        let candidate = Candidate {
-            namespace: settings.controller.namespace.clone(),
-            identity: settings.identity,
-            timing: settings.timing,
-        };
-        let election = Election::new(aside.clone(), candidate, leadership.clone(), kept);
-        let mut lease = tokio::select! {
-            lease = election.acquire(&health) => lease,
-            () = shutdown.cancelled() => {
-                election.release().await;
-                return Ok(());
-            }
-        };
-        let required = settings.controller.require_admission_policy;
-        let policies = Policies::new(required, lease.annotation(RECORD), notes);
-        let shared = Shared { clock, policies, metrics, health: Arc::clone(&health) };
-        tokio::select! {
-            ended = Box::pin(operator::run(client, settings.controller, shared, shutdown.clone())) => ended?,
-            why = election.keep(&mut lease) => {
-                shutdown.cancel();
-                anyhow::bail!("lost the Lease: {why}");
-            }
-        }
-        election.release().await;
-        Ok(())
-    };
+    let probes = replica.serve_probes(listener);
     tokio::select! {
-        ended = Box::pin(work) => ended,
+        biased;
+        ended = Box::pin(replica.run(shutdown)) => ended,
         ended = probes => {
             ended?;
             anyhow::bail!("the server of metrics and probes has stopped");
@@ -103,21 +69,97 @@ pub async fn run(
     }
 }
 
-async fn serve_probes(
-    listener: TcpListener,
-    metrics: Metrics,
-    health: Arc<Health>,
+/// A replica without its metrics and probes.
+pub struct Replica {
+    cluster: Cluster,
+    settings: Settings,
+    machine: Machine,
+    /// The operator's client, which writes only while this replica leads.
+    client: Client,
+    /// The client that is not fenced, with connections of its own: the Lease is renewed over them.
+    aside: Client,
     leadership: Leadership,
+    metrics: Metrics,
     clock: Clock,
-) -> std::io::Result<()> {
-    let mut registry = probes::registry();
-    metrics.register(&mut registry);
-    clock.register(&mut registry);
-    let (live, ready) = (Arc::clone(&health), Arc::clone(&health));
-    let probes = Probes {
-        refresh: move || metrics.refresh(&health, &leadership, &clock),
-        live: move || live.check(),
-        ready: move || ready.ready(),
-    };
-    probes::serve(listener, registry, probes).await
+    health: Arc<Health>,
+}
+
+impl Replica {
+    /// A replica that has done nothing yet; `layer` as for [`run`].
+    ///
+    /// # Errors
+    /// If certificates or credentials cannot be used.
+    pub fn new(
+        cluster: Cluster,
+        settings: Settings,
+        machine: Machine,
+        layer: &(impl Layer<Wire, Service = Wire> + Clone),
+    ) -> Result<Self, Misconfigured> {
+        let (leadership, clock) = (Leadership::new(machine.clone()), Clock::new(machine.clone()));
+        let health = Arc::<Health>::default();
+        let beneath = Stack::new(layer.clone(), clock.clone());
+        let aside = cluster.client_through(&beneath)?;
+        let above = Stack::new(WatchProgress(Arc::clone(&health)), Fence(leadership.clone()));
+        let client = cluster.client_through(&Stack::new(beneath, above))?;
+        let metrics = Metrics::default();
+        Ok(Self { cluster, settings, machine, client, aside, leadership, metrics, clock, health })
+    }
+
+    /// Runs until `shutdown`.
+    ///
+    /// # Errors
+    /// [`Misconfigured`]; when it loses the Lease; and as [`operator::run`].
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { cluster, settings, machine, client, aside, leadership, metrics, clock, health } = self;
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            checked = preflight::check(&cluster, &aside, &settings.controller, &machine) => checked?,
+        }
+        let (notes, kept) = watch::channel(nothing_accepted());
+        let candidate = Candidate {
+            namespace: settings.controller.namespace.clone(),
+            identity: settings.identity,
+            timing: settings.timing,
+            machine,
+        };
+        let election = Election::new(aside, candidate, leadership, kept);
+        let mut lease = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {
+                election.release().await;
+                return Ok(());
+            }
+            lease = election.acquire(&health) => lease,
+        };
+        let required = settings.controller.require_admission_policy;
+        let policies = Policies::new(required, lease.annotation(RECORD), notes);
+        let shared = Shared { clock, policies, metrics, health };
+        tokio::select! {
+            biased;
+            // Before the operator: it has to do nothing more once the Lease is lost.
+            why = election.keep(&mut lease) => {
+                shutdown.cancel();
+                anyhow::bail!("lost the Lease: {why}");
+            }
+            ended = Box::pin(operator::run(client, settings.controller, shared, shutdown.clone())) => ended?,
+        }
+        election.release().await;
+        Ok(())
+    }
+
+    fn serve_probes(&self, listener: TcpListener) -> impl Future<Output = std::io::Result<()>> + use<> {
+        let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
+        let (leadership, health) = (self.leadership.clone(), Arc::clone(&self.health));
+        let mut registry = probes::registry();
+        metrics.register(&mut registry);
+        clock.register(&mut registry);
+        let (live, ready) = (Arc::clone(&health), Arc::clone(&health));
+        let probes = Probes {
+            refresh: move || metrics.refresh(&health, &leadership, &clock),
+            live: move || live.check(),
+            ready: move || ready.ready(),
+        };
+        probes::serve(listener, registry, probes)
+    }
 }

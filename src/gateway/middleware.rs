@@ -39,7 +39,7 @@ pub async fn handle(State(gateway): State<Arc<Gateway>>, mut request: Request, n
     // HTTP/2 names the host as well.
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let invocation = Invocation {
-        id: uuid::Uuid::new_v4().to_string().into(),
+        id: gateway.machine.id().to_string().into(),
         target: cut(target, LONGEST_TARGET).into(),
     };
     request.extensions_mut().insert(invocation.clone());

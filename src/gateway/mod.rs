@@ -16,14 +16,21 @@ mod tls;
 
 use std::{convert::Infallible, io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
+use axum::Router;
 use axum_server::{Handle, tls_rustls::RustlsAcceptor};
 use futures::future::OptionFuture;
+use kube::Client;
+use prometheus_client::registry::Registry;
 use tokio::{sync::Semaphore, time};
 use tokio_util::sync::CancellationToken;
+use tower::{
+    Layer,
+    layer::util::{Identity, Stack},
+};
 use tracing::info;
 
 use crate::{
-    client::{Cluster, clock::Clock},
+    client::{Cluster, Machine, Wire, clock::Clock},
     gateway::{metrics::Metrics, middleware::MAX_IN_FLIGHT, state::Gateway, tls::Certificate},
     misconfigured::Misconfigured,
     observed::flag::CapabilityFlag,
@@ -51,41 +58,26 @@ pub struct Settings {
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// Keeps the API server's time known when there are no requests for a while. Any answer tells it; the flag is what the gateway
-/// has the right to read.
-async fn keep_time(gateway: &Gateway) -> Infallible {
-    loop {
-        time::sleep(if gateway.clock.is_set() { CLOCK_INTERVAL } else { Duration::from_secs(1) }).await;
-        let _ = gateway.flag.read_since(time::Instant::now()).await;
-    }
-}
-
 /// Serves the AI API until `shutdown`, and then finishes the requests in progress.
 ///
 /// # Errors
 /// When it cannot start to serve, its certificate cannot be used, the cluster does not accept the gateway, or a listener fails.
-pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let clock = Clock::default();
-    // A client certificate of the gateway's own would authenticate every caller.
-    let anonymous = cluster.anonymous().client_through(&clock)?;
-    let own = cluster.client_through(&clock)?;
+pub async fn run(
+    cluster: Cluster,
+    settings: Settings,
+    machine: Machine,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Settings { namespace, meta_configmap, bind_address, metrics_bind_address, tls } = settings;
     let mut registry = probes::registry();
-    clock.register(&mut registry);
-    let gateway = Arc::new(Gateway {
-        anonymous,
-        flag: CapabilityFlag::new(own, settings.namespace, settings.meta_configmap),
-        clock,
-        in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize)),
-        metrics: Metrics::register(&mut registry),
-        started: time::Instant::now(),
-    });
-    let certificate = OptionFuture::from(settings.tls.map(|(chain, key)| Certificate::load(chain, key)));
+    let api = Api::new(&cluster, (namespace, meta_configmap), machine, &Identity::new(), &mut registry)?;
+    let certificate = OptionFuture::from(tls.map(|(chain, key)| Certificate::load(chain, key)));
     let certificate = certificate.await.transpose().map_err(|error| Misconfigured(error.to_string()))?;
     let tls = certificate.as_ref().map(|certificate| RustlsAcceptor::new(certificate.config.clone()));
     // The first modification needs the API server's time.
-    let _ = gateway.flag.read_since(time::Instant::now()).await;
-    let listener = listen(settings.bind_address)?;
-    let metrics_listener = listen(settings.metrics_bind_address)?;
+    api.read_time().await;
+    let listener = listen(bind_address)?;
+    let metrics_listener = listen(metrics_bind_address)?;
     info!(address = %listener.local_addr()?, tls = tls.is_some(), metrics_address = %metrics_listener.local_addr()?,
         version = env!("CARGO_PKG_VERSION"), "serving the AI API");
 
@@ -96,30 +88,88 @@ pub async fn run(cluster: Cluster, settings: Settings, shutdown: CancellationTok
         ready: move || if stopping.is_cancelled() { Err("stopping") } else { Ok(()) },
     };
     tokio::select! {
-        ended = serve(Arc::clone(&gateway), tls, listener, &shutdown) => ended?,
+        biased;
+        ended = serve(&api, tls, listener, &shutdown) => ended?,
         // Callers have tokens of their own, and are answered meanwhile: an API server that is down may come back.
-        Err(misconfigured) = cluster.reach() => return Err(misconfigured.into()),
+        Err(misconfigured) = cluster.reach(&api.own) => return Err(misconfigured.into()),
         Some(never) = OptionFuture::from(certificate.map(Certificate::follow)) => match never {},
-        never = keep_time(&gateway) => match never {},
+        never = api.keep_time() => match never {},
         ended = probes::serve(metrics_listener, registry, probes) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");
         }
     }
     // Requests whose callers have hung up are finished, too.
-    let _ = time::timeout(SHUTDOWN_TIMEOUT, gateway.in_flight.acquire_many(MAX_IN_FLIGHT)).await;
+    let _ = time::timeout(SHUTDOWN_TIMEOUT, api.gateway.in_flight.acquire_many(MAX_IN_FLIGHT)).await;
     info!("stopped");
     Ok(())
 }
 
-async fn serve(
+/// The AI API without a server.
+pub struct Api {
     gateway: Arc<Gateway>,
+    /// The client with the gateway's own credentials.
+    own: Client,
+}
+
+impl Api {
+    /// An API of which nothing was asked yet: `meta` is the namespace and the name of the flag's ConfigMap. The `layer` is below
+    /// the time-outs, where tests make networks and servers fail.
+    ///
+    /// # Errors
+    /// If certificates or credentials cannot be used.
+    pub fn new(
+        cluster: &Cluster,
+        meta: (String, String),
+        machine: Machine,
+        layer: &(impl Layer<Wire, Service = Wire> + Clone),
+        registry: &mut Registry,
+    ) -> Result<Self, Misconfigured> {
+        let clock = Clock::new(machine.clone());
+        clock.register(registry);
+        let through = Stack::new(layer.clone(), clock.clone());
+        let own = cluster.client_through(&through)?;
+        let gateway = Arc::new(Gateway {
+            // A client certificate of the gateway's own would authenticate every caller.
+            anonymous: cluster.anonymous().client_through(&through)?,
+            flag: CapabilityFlag::new(own.clone(), meta.0, meta.1),
+            clock,
+            machine,
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize)),
+            metrics: Metrics::register(registry),
+            started: time::Instant::now(),
+        });
+        Ok(Self { gateway, own })
+    }
+
+    /// What answers the requests.
+    pub fn router(&self) -> Router {
+        routes::router(Arc::clone(&self.gateway))
+    }
+
+    /// Keeps the API server's time known when there are no requests for a while.
+    pub async fn keep_time(&self) -> Infallible {
+        loop {
+            time::sleep(if self.gateway.clock.is_set() { CLOCK_INTERVAL } else { Duration::from_secs(1) })
+                .await;
+            self.read_time().await;
+        }
+    }
+
+    /// Any answer tells the time; the flag is what the gateway has the right to read.
+    pub async fn read_time(&self) {
+        let _ = self.gateway.flag.read_since(time::Instant::now()).await;
+    }
+}
+
+async fn serve(
+    api: &Api,
     tls: Option<RustlsAcceptor>,
     listener: TcpListener,
     shutdown: &CancellationToken,
 ) -> io::Result<()> {
     let handle = Handle::new();
-    let service = routes::router(gateway).into_make_service();
+    let service = api.router().into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
     let serve = async {
         match tls {

@@ -7,13 +7,19 @@ use kube::{Client, client::Body};
 use tokio::{sync::Semaphore, time::Instant};
 use tower::service_fn;
 
-use crate::{client::clock::Clock, gateway::metrics::Metrics, observed::flag::CapabilityFlag};
+use crate::{
+    client::{Machine, clock::Clock},
+    gateway::metrics::Metrics,
+    observed::flag::CapabilityFlag,
+};
 
 pub struct Gateway {
     /// Without credentials: each request brings its caller's.
     pub anonymous: Client,
     pub flag: CapabilityFlag,
     pub clock: Clock,
+    /// Whose ids the requests get.
+    pub machine: Machine,
     /// Each request in progress holds one permit.
     pub in_flight: Arc<Semaphore>,
     pub metrics: Metrics,

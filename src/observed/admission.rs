@@ -236,6 +236,7 @@ impl Policies {
                 reported = Some(state);
             }
             tokio::select! {
+                biased;
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(Duration::from_secs(1)), if waits_for_time => {}
             }

@@ -2,7 +2,7 @@
 //! follow which of them.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map, hash_map},
     sync::{Arc, Mutex},
 };
 
@@ -36,8 +36,8 @@ pub struct Index {
 #[derive(Default)]
 struct Inner {
     targets: HashMap<Place, HashMap<Name, Known>>,
-    /// The names that are followed, each with the number of the follower's mailbox.
-    followed: HashMap<Place, BTreeSet<(Arc<str>, u64)>>,
+    /// The names that are followed, each with the number of the follower's mailbox, in the order in which followers hear of them.
+    followed: BTreeMap<Place, BTreeSet<(Arc<str>, u64)>>,
     mailboxes: HashMap<u64, Arc<Mailbox>>,
     numbers: u64,
     /// How many lists each scope has begun.
@@ -112,7 +112,9 @@ impl<T> Drop for Following<T> {
         let mut inner = lock(&self.index.inner);
         inner.mailboxes.remove(&self.number);
         for (kind, name) in (self.targets)(&self.follower) {
-            if let Entry::Occupied(mut names) = inner.followed.entry((kind, self.namespace.clone())) {
+            if let btree_map::Entry::Occupied(mut names) =
+                inner.followed.entry((kind, self.namespace.clone()))
+            {
                 names.get_mut().remove(&(name, self.number));
                 if names.get().is_empty() {
                     names.remove();
@@ -205,7 +207,7 @@ impl Inner {
     fn delete(&mut self, kind: Kind, object: &Observed) {
         let (namespace, name) = object.key();
         let uid: Name = object.metadata.uid.clone().unwrap_or_default().into();
-        if let Entry::Occupied(mut names) = self.targets.entry((kind, namespace.into())) {
+        if let hash_map::Entry::Occupied(mut names) = self.targets.entry((kind, namespace.into())) {
             if names.get().get(name).is_some_and(|known| known.target.uid == uid) {
                 names.get_mut().remove(name);
             }

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -54,7 +54,7 @@ struct Progress {
     /// Whether this replica can do its part; absent until that was said for the first time.
     ready: Option<Result<(), NotReady>>,
     /// By the path that is listed and watched.
-    watches: HashMap<String, Watch>,
+    watches: BTreeMap<String, Watch>,
     /// Of each BulkUpdate that has not finished, by the number of its [`Pulse`].
     reconciles: HashMap<u64, Reconcile>,
     last_number: u64,
@@ -160,8 +160,8 @@ impl Health {
     }
 
     /// When the watches of each resource made progress last, if it is `now`: of several, the one that has been silent longest.
-    pub(crate) fn last_events(&self, now: Timestamp) -> HashMap<String, Timestamp> {
-        let mut last = HashMap::new();
+    pub(crate) fn last_events(&self, now: Timestamp) -> BTreeMap<String, Timestamp> {
+        let mut last = BTreeMap::new();
         for (path, watch) in &self.progress().watches {
             let Some(progress) = watch.last_progress else { continue };
             let since = SignedDuration::try_from(progress.elapsed()).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ai_api_operator::{
-    client::{self, clock::Clock},
+    client::{self, Machine, clock::Clock},
     controller::{
         Settings, Timing,
         operator::{self, Shared},
@@ -123,7 +123,8 @@ impl Running {
                         let controller = settings;
                         let settings =
                             replica::Settings { controller, metrics_bind_address, timing: TIMING, identity };
-                        return replica::run(config.into(), settings, &through, stop).await;
+                        return replica::run(config.into(), settings, Machine::default(), &through, stop)
+                            .await;
                     }
                     let clock = Clock::default();
                     let cluster = client::Cluster::from(config);

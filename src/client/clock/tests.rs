@@ -85,10 +85,10 @@ fn what_is_no_date_and_what_comes_from_a_cache_does_not_count() {
     assert!(!clock.is_set());
     for text in ["Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"] {
         let clock = Clock::default();
-        clock.take_in(StatusCode::OK, &head(text, None), leadership::now());
+        clock.take_in(StatusCode::OK, &head(text, None), clock.machine.uptime());
         let _ = clock.now();
     }
-    let asked = leadership::now();
+    let asked = clock.machine.uptime();
     clock.take_in(StatusCode::OK, &head("Thu, 01 Jan 2026 12:00:00 GMT", None), asked);
     let now = clock.now();
     assert_eq!(now.earliest.as_second(), at(0).as_second());
@@ -163,7 +163,7 @@ fn an_outage_that_something_before_the_api_server_reports_says_nothing_of_the_ti
         let clock = Clock::default();
         // Two that agree would set it.
         for _ in 0..2 {
-            clock.take_in(status, &headers, leadership::now());
+            clock.take_in(status, &headers, clock.machine.uptime());
         }
         clock.is_set()
     };

@@ -16,10 +16,9 @@ use crate::{
 impl Cluster {
     /// Waits for the API server to answer, through any outage: no connection, no such name, no answer, 5xx.
     /// An error if one side does not trust the other, the credentials are not accepted, or the server is no API server.
-    pub(crate) async fn reach(&self) -> Result<Reached, Misconfigured> {
-        let client = self.client()?;
+    pub(crate) async fn reach(&self, client: &kube::Client) -> Result<Reached, Misconfigured> {
         for attempt in 1.. {
-            let failure = match self.ask(&client).await? {
+            let failure = match self.ask(client).await? {
                 Contact::Answered { version } => {
                     info!(server = %self.config.cluster_url, version, "the API server answers");
                     return Ok(if attempt == 1 { Reached::AtOnce } else { Reached::AfterAnOutage });

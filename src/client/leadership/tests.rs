@@ -14,11 +14,11 @@ use crate::client::{Cluster, Failure, send};
 fn it_holds_until_its_moment_and_not_once_it_was_ended() {
     let leadership = Leadership::default();
     assert!(!leadership.holds());
-    leadership.extend(now() + Duration::from_mins(1));
+    leadership.extend(Machine::default().uptime() + Duration::from_mins(1));
     assert!(leadership.holds() && leadership.left() > Duration::from_secs(59));
-    leadership.extend(now());
+    leadership.extend(Machine::default().uptime());
     assert!(!leadership.holds());
-    leadership.extend(now() + Duration::from_mins(1));
+    leadership.extend(Machine::default().uptime() + Duration::from_mins(1));
     leadership.clone().end();
     assert!(!leadership.holds());
 }
@@ -40,7 +40,7 @@ async fn without_it_only_reads_go_out() {
         assert!(ask(method).await.contains(&NotLeader.to_string()), "{method}");
     }
     assert!(!ask("GET").await.contains(&NotLeader.to_string()));
-    leadership.extend(now() + Duration::from_mins(1));
+    leadership.extend(Machine::default().uptime() + Duration::from_mins(1));
     assert!(!ask("PATCH").await.contains(&NotLeader.to_string()));
     leadership.end();
     assert!(ask("PATCH").await.contains(&NotLeader.to_string()));
@@ -122,7 +122,9 @@ const A_MOMENT: Duration = Duration::from_millis(300);
 async fn a_write_that_waits_for_a_connection_is_not_sent_after_the_renew_deadline() {
     for ended_by_hand in [false, true] {
         let leadership = Leadership::default();
-        leadership.extend(now() + if ended_by_hand { Duration::from_mins(1) } else { A_MOMENT });
+        leadership.extend(
+            Machine::default().uptime() + if ended_by_hand { Duration::from_mins(1) } else { A_MOMENT },
+        );
         let mut server = Stalled::new(&leadership).await;
         let writes = [Method::PATCH, Method::DELETE, Method::PUT].map(|method| server.ask(method));
         let read = server.ask(Method::GET);
@@ -146,12 +148,12 @@ async fn a_write_that_waits_for_a_connection_is_not_sent_after_the_renew_deadlin
 #[tokio::test]
 async fn a_write_that_waits_for_a_connection_is_sent_if_the_leadership_was_extended() {
     let leadership = Leadership::default();
-    let first = now() + A_MOMENT;
+    let first = Machine::default().uptime() + A_MOMENT;
     leadership.extend(first);
     let mut server = Stalled::new(&leadership).await;
     let write = server.ask(Method::PATCH);
     server.connected(1).await;
-    leadership.extend(now() + Duration::from_mins(1));
+    leadership.extend(Machine::default().uptime() + Duration::from_mins(1));
     // Past the moment until which it held at first.
     let until_then = Leadership::default();
     until_then.extend(first);
@@ -164,7 +166,7 @@ async fn a_write_that_waits_for_a_connection_is_sent_if_the_leadership_was_exten
 #[tokio::test]
 async fn a_write_without_an_answer_at_the_renew_deadline_is_not_taken_for_unsent() {
     let leadership = Leadership::default();
-    leadership.extend(now() + Duration::from_mins(1));
+    leadership.extend(Machine::default().uptime() + Duration::from_mins(1));
     let server = Stalled::new(&leadership).await;
     server.open.send_replace(true);
     let write = server.ask(Method::POST);

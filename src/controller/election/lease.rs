@@ -27,27 +27,27 @@ pub fn is_free(lease: &Lenient, unchanged: Duration, own: Duration) -> bool {
     holder(lease).is_empty() || unchanged > duration
 }
 
-pub fn renewed(mut lease: Lenient, duration: Duration) -> Lenient {
-    set(&mut lease, "renewTime", micro_time().into());
+pub fn renewed(mut lease: Lenient, duration: Duration, now: Timestamp) -> Lenient {
+    set(&mut lease, "renewTime", micro_time(now).into());
     set(&mut lease, "leaseDurationSeconds", duration.as_secs().into());
     lease
 }
 
 /// Makes this process the holder from now on.
-pub fn taken_over(mut lease: Lenient, identity: &str) -> Lenient {
+pub fn taken_over(mut lease: Lenient, identity: &str, now: Timestamp) -> Lenient {
     let count = lease.spec["leaseTransitions"].as_i64().unwrap_or_default().max(0);
     // A new Lease had no holder.
     let is_new = lease.text("resourceVersion").is_none();
     let transitions = if is_new { 0 } else { count.saturating_add(1).min(i32::MAX.into()) };
     set(&mut lease, "holderIdentity", identity.into());
-    set(&mut lease, "acquireTime", micro_time().into());
+    set(&mut lease, "acquireTime", micro_time(now).into());
     set(&mut lease, "leaseTransitions", transitions.into());
     lease
 }
 
-pub fn freed(mut lease: Lenient) -> Lenient {
+pub fn freed(mut lease: Lenient, now: Timestamp) -> Lenient {
     set(&mut lease, "holderIdentity", Value::Null);
-    set(&mut lease, "renewTime", micro_time().into());
+    set(&mut lease, "renewTime", micro_time(now).into());
     lease
 }
 
@@ -58,7 +58,7 @@ fn set(lease: &mut Lenient, field: &str, value: Value) {
     lease.spec[field] = value;
 }
 
-/// Now, as Kubernetes writes a `MicroTime`.
-fn micro_time() -> String {
-    format!("{:.6}", Timestamp::now())
+/// A time as Kubernetes writes a `MicroTime`.
+fn micro_time(time: Timestamp) -> String {
+    format!("{time:.6}")
 }

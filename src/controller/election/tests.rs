@@ -111,7 +111,8 @@ impl Server {
         let leadership = Leadership::default();
         let client = Client::new(service, "default");
         let (notes, kept) = watch::channel(vec![("accepted", None)]);
-        let candidate = Candidate { namespace: "ai-api-system".into(), identity: identity.into(), timing };
+        let (namespace, machine) = ("ai-api-system".into(), Machine::default());
+        let candidate = Candidate { namespace, identity: identity.into(), timing, machine };
         let election = Election::new(client, candidate, leadership.clone(), kept);
         (election, leadership, notes)
     }

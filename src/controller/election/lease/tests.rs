@@ -31,15 +31,16 @@ fn a_lease_is_free_when_nobody_holds_it_or_it_has_not_changed_for_its_duration()
 fn what_is_taken_renewed_and_freed_keeps_what_is_of_others() {
     let found = lease(&json!({"holderIdentity": "a", "strategy": "x", "renewTime": "9999-12-31T23:59:59Z",
         "leaseTransitions": 7}));
-    let taken = taken_over(renewed(found, Duration::from_secs(15)), "b");
+    let now = "2026-01-02T03:04:05.0000067Z".parse().unwrap();
+    let taken = taken_over(renewed(found, Duration::from_secs(15), now), "b", now);
     assert_eq!(holder(&taken), "b");
     let spec = &taken.spec;
     assert_eq!((&spec["strategy"], &spec["leaseTransitions"]), (&json!("x"), &json!(8)));
     assert_eq!(spec["leaseDurationSeconds"], 15);
-    let time = spec["renewTime"].as_str().unwrap();
-    assert!(time.len() == "2026-01-01T00:00:00.000000Z".len(), "{time}");
-    assert!(time.parse::<Timestamp>().unwrap() > "2026-01-01T00:00:00Z".parse().unwrap(), "{time}");
-    let freed = freed(taken);
+    let times = (&spec["acquireTime"], &spec["renewTime"]);
+    assert_eq!(times, (&json!("2026-01-02T03:04:05.000006Z"), &json!("2026-01-02T03:04:05.000006Z")));
+    let freed = freed(taken, "2026-01-02T03:04:06Z".parse().unwrap());
+    assert_eq!(freed.spec["renewTime"], "2026-01-02T03:04:06.000000Z");
     assert_eq!((holder(&freed), &freed.spec["strategy"]), ("", &json!("x")));
     for (count, next) in [
         (json!(null), 1),
@@ -48,11 +49,11 @@ fn what_is_taken_renewed_and_freed_keeps_what_is_of_others() {
         (json!(i32::MAX), i64::from(i32::MAX)),
         (json!(i64::MAX), i64::from(i32::MAX)),
     ] {
-        let taken = taken_over(lease(&json!({"leaseTransitions": count})), "b");
+        let taken = taken_over(lease(&json!({"leaseTransitions": count})), "b", now);
         assert_eq!(taken.spec["leaseTransitions"], next, "{count}");
     }
-    let odd = renewed(lease(&json!([1])), Duration::from_secs(1));
+    let odd = renewed(lease(&json!([1])), Duration::from_secs(1), now);
     assert_eq!(odd.spec["leaseDurationSeconds"], 1);
     // A new Lease had no holder.
-    assert_eq!(taken_over(Lenient::new("v1", "Lease", "a"), "b").spec["leaseTransitions"], 0);
+    assert_eq!(taken_over(Lenient::new("v1", "Lease", "a"), "b", now).spec["leaseTransitions"], 0);
 }

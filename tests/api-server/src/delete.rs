@@ -1,0 +1,170 @@
+//! Deleting objects.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::{
+    admission::{self, Operation},
+    builtin,
+    handle::{Asked, Reply},
+    kinds::{BuiltIn, Definition},
+    list, metadata,
+    options::DeleteOptions,
+    refusal::{Outcome, Refusal},
+    state::{State, Stored},
+};
+
+/// The finalizer that keeps an object until its dependents are orphaned.
+pub const ORPHAN: &str = "orphan";
+/// The finalizer that keeps an object until its dependents are deleted.
+pub const FOREGROUND: &str = "foregroundDeletion";
+
+/// What the storage says about a precondition that does not hold.
+pub fn unmet(definition: &Definition, key: &str, what: &str, wanted: &str, found: &str) -> String {
+    let group = if definition.group.is_empty() { String::new() } else { format!("{}/", definition.group) };
+    let path = if definition.is_custom() {
+        format!("/registry/{group}{}/{key}", definition.plural)
+    } else {
+        format!("/registry/{}/{key}", definition.plural)
+    };
+    format!(
+        "StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         {what} in precondition: {wanted}, {what} in object meta: {found}"
+    )
+}
+
+/// Deletes an object, or marks it if it has finalizers.
+pub fn delete(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
+    let definition = Arc::clone(&state.kinds[kind]);
+    let options = DeleteOptions::read(asked, state.kubernetes)?;
+    let key = definition.key(&asked.call.namespace, &asked.call.name);
+    if definition.is(BuiltIn::Namespace)
+        && ["default", "kube-system", "kube-public"].contains(&asked.call.name.as_str())
+    {
+        let why = "this namespace may not be deleted";
+        return Err(Refusal::forbidden("", "namespaces", &asked.call.name, why));
+    }
+    delete_one(state, kind, asked, &options, &key)
+}
+
+fn delete_one(
+    state: &mut State,
+    kind: usize,
+    asked: &Asked,
+    options: &DeleteOptions,
+    key: &str,
+) -> Outcome<Reply> {
+    let definition = Arc::clone(&state.kinds[kind]);
+    let name = key.rsplit('/').next().unwrap_or_default();
+    let existing = state.objects[kind].get(key).cloned();
+    let existing = existing.ok_or_else(|| Refusal::not_found(&definition, name))?;
+    check_preconditions(&definition, name, &existing, options)?;
+    admission::admit(state, &definition, asked, Operation::Delete, None, Some(&existing.object))?;
+    let (finalizers, wanted) = wanted_finalizers(&existing.object, options);
+    let waits = builtin::waits(&definition, &existing.object);
+    if !wanted.is_empty() || waits {
+        let marked = mark(state, &existing.object, &wanted);
+        let unchanged = marked == *existing.object;
+        let body = if options.dry_run || unchanged {
+            serde_json::to_vec(&marked).unwrap().into()
+        } else {
+            state.put(kind, key, marked)?.bytes.clone()
+        };
+        let accepted = options.orphan == Some(false);
+        return Ok(Reply::new(if accepted { 202 } else { 200 }, body));
+    }
+    if finalizers != wanted && options.resource_version.is_some() {
+        // The server compares the resource version with that of an object that it has not written after all.
+        let found = existing.revision.to_string();
+        let why = unmet(&definition, key, "ResourceVersion", "", &found);
+        return Err(Refusal::conflict(&definition, name, &why));
+    }
+    if !options.dry_run {
+        state.remove(kind, key);
+    }
+    let mut details = definition.details(name);
+    details["uid"] = metadata::text(&existing.object, "uid").into();
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+    });
+    Ok(Reply::of(200, &status))
+}
+
+fn check_preconditions(
+    definition: &Definition,
+    name: &str,
+    existing: &Stored,
+    options: &DeleteOptions,
+) -> Outcome<()> {
+    let uid = metadata::text(&existing.object, "uid");
+    if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
+             deleted and then recreated"
+        );
+        return Err(Refusal::unmet(definition, name, &why));
+    }
+    let version = existing.revision.to_string();
+    if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != version) {
+        let why = format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). \
+             The object might have been modified"
+        );
+        return Err(Refusal::unmet(definition, name, &why));
+    }
+    Ok(())
+}
+
+/// The finalizers that it has, and those that it has to have with these options.
+fn wanted_finalizers(object: &Value, options: &DeleteOptions) -> (Vec<String>, Vec<String>) {
+    let present: Vec<String> = metadata::finalizers(object).into_iter().map(ToOwned::to_owned).collect();
+    let has = |name: &str| present.iter().any(|one| one == name);
+    let (orphan, foreground) = match (options.orphan, options.propagation.as_deref()) {
+        (Some(orphan), _) => (orphan, false),
+        (None, Some(policy)) => (policy == "Orphan", policy == "Foreground"),
+        (None, None) => (has(ORPHAN), has(FOREGROUND) && !has(ORPHAN)),
+    };
+    let mut wanted: Vec<String> =
+        present.iter().filter(|name| *name != ORPHAN && *name != FOREGROUND).cloned().collect();
+    wanted.extend(orphan.then(|| ORPHAN.to_owned()));
+    wanted.extend(foreground.then(|| FOREGROUND.to_owned()));
+    let same = wanted.len() == present.len() && wanted.iter().all(|name| present.contains(name));
+    if same { (present.clone(), present) } else { (present, wanted) }
+}
+
+/// The object with its deletion timestamp.
+fn mark(state: &State, object: &Value, finalizers: &[String]) -> Value {
+    let mut object = object.clone();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    if !finalizers.is_empty() {
+        metadata.insert("finalizers".into(), finalizers.into());
+    } else {
+        metadata.remove("finalizers");
+    }
+    if !metadata.contains_key("deletionTimestamp") {
+        if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
+            metadata.insert("generation".into(), (generation + 1).into());
+        }
+        metadata.insert("deletionTimestamp".into(), state.clock.text.as_str().into());
+        if object["kind"] == "Namespace" {
+            object["status"] = json!({"phase": "Terminating"});
+        } else {
+            object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        }
+    }
+    object
+}
+
+/// Deletes all objects that are selected.
+pub fn delete_all(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
+    let options = DeleteOptions::read(asked, state.kubernetes)?;
+    let listed = list::list(state, kind, asked.call)?;
+    let answer: Value = serde_json::from_slice(&listed).unwrap();
+    let definition = Arc::clone(&state.kinds[kind]);
+    for item in answer["items"].as_array().into_iter().flatten() {
+        let key = definition.key(metadata::text(item, "namespace"), metadata::text(item, "name"));
+        delete_one(state, kind, asked, &options, &key)?;
+    }
+    Ok(Reply::new(200, listed))
+}

@@ -1,0 +1,117 @@
+//! The garbage collector and the namespace controller, a step at a time.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use crate::{
+    builtin,
+    delete::{FOREGROUND, ORPHAN},
+    kinds::BuiltIn,
+    metadata,
+    state::State,
+};
+
+/// An object, by its kind and key.
+type Place = (usize, String);
+
+/// Does what there is to do for the objects as they are now.
+pub fn collect(state: &mut State) {
+    empty_namespaces(state);
+    let uids: HashSet<String> =
+        objects(state).map(|(_, object)| metadata::text(object, "uid").to_owned()).collect();
+    for (place, object) in snapshot(state) {
+        let owners: Vec<&str> = owners(&object).collect();
+        let kept = owners.iter().any(|owner| uids.contains(*owner) && !is_deleting(state, owner, FOREGROUND));
+        if !owners.is_empty() && !kept && !metadata::is_terminating(&object) {
+            mark_or_remove(state, &place, object);
+        } else if metadata::is_terminating(&object) {
+            finish(state, &place, object);
+        }
+    }
+}
+
+fn objects(state: &State) -> impl Iterator<Item = (Place, &Value)> {
+    let all = state.objects.iter().enumerate();
+    all.flat_map(|(kind, objects)| objects.iter().map(move |(key, s)| ((kind, key.to_string()), &*s.object)))
+}
+
+fn snapshot(state: &State) -> Vec<(Place, Value)> {
+    objects(state).map(|(place, object)| (place, object.clone())).collect()
+}
+
+fn owners(object: &Value) -> impl Iterator<Item = &str> {
+    let references = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    references.filter_map(|reference| reference["uid"].as_str())
+}
+
+/// Whether the object with this uid is being deleted, with this finalizer.
+fn is_deleting(state: &State, uid: &str, finalizer: &str) -> bool {
+    objects(state).any(|(_, object)| {
+        metadata::text(object, "uid") == uid
+            && metadata::is_terminating(object)
+            && metadata::finalizers(object).contains(&finalizer)
+    })
+}
+
+/// Deletes an object, or marks it if it has finalizers.
+fn mark_or_remove(state: &mut State, (kind, key): &Place, mut object: Value) {
+    if metadata::finalizers(&object).is_empty() {
+        state.remove(*kind, key);
+        return;
+    }
+    object["metadata"]["deletionTimestamp"] = state.clock.text.as_str().into();
+    object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    if let Some(generation) = object["metadata"]["generation"].as_i64() {
+        object["metadata"]["generation"] = (generation + 1).into();
+    }
+    drop(state.put(*kind, key, object));
+}
+
+/// Removes the finalizers of the garbage collector, once what they wait for is done.
+fn finish(state: &mut State, (kind, key): &Place, mut object: Value) {
+    let uid = metadata::text(&object, "uid").to_owned();
+    let dependents: Vec<_> =
+        snapshot(state).into_iter().filter(|(_, o)| owners(o).any(|owner| owner == uid)).collect();
+    let names = metadata::finalizers(&object);
+    let done = if names.contains(&ORPHAN) {
+        for ((kind, key), mut dependent) in dependents {
+            let references = dependent["metadata"]["ownerReferences"].as_array_mut();
+            references.map(|references| references.retain(|reference| reference["uid"] != *uid));
+            drop(state.put(kind, &key, dependent));
+        }
+        ORPHAN
+    } else if names.contains(&FOREGROUND) && dependents.is_empty() {
+        FOREGROUND
+    } else {
+        return;
+    };
+    let left: Vec<String> = names.into_iter().filter(|name| *name != done).map(ToOwned::to_owned).collect();
+    if left.is_empty() {
+        state.remove(*kind, key);
+    } else {
+        object["metadata"]["finalizers"] = left.into();
+        drop(state.put(*kind, key, object));
+    }
+}
+
+/// Deletes what is in namespaces that are being deleted, and then these.
+fn empty_namespaces(state: &mut State) {
+    let namespaces = state.built_in(BuiltIn::Namespace);
+    let terminating = state.objects[namespaces].iter().filter(|(_, s)| metadata::is_terminating(&s.object));
+    let terminating: Vec<String> = terminating.map(|(name, _)| name.to_string()).collect();
+    for name in terminating {
+        let contents: Vec<_> =
+            snapshot(state).into_iter().filter(|(_, o)| metadata::text(o, "namespace") == name).collect();
+        if contents.is_empty() {
+            let mut object = Value::clone(&state.objects[namespaces][name.as_str()].object);
+            builtin::finalize(&mut object);
+            state.remove(namespaces, &name);
+        }
+        for (place, object) in contents {
+            if !metadata::is_terminating(&object) {
+                mark_or_remove(state, &place, object);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The kinds of objects that are served.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::{
+    refusal::{details, qualified},
+    schema::Schema,
+};
+
+/// A kind, and where it is served.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    pub group: String,
+    pub version: String,
+    pub plural: String,
+    pub singular: String,
+    pub kind: String,
+    pub namespaced: bool,
+    /// Whether it has the subresource `status`.
+    pub status: bool,
+    pub short_names: Vec<String>,
+    pub categories: Vec<String>,
+    pub shape: Shape,
+}
+
+/// What its objects look like.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    Custom(Arc<Schema>),
+    BuiltIn(BuiltIn),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltIn {
+    ConfigMap,
+    Namespace,
+    ServiceAccount,
+    Lease,
+    Event,
+    Policy,
+    PolicyBinding,
+    Role,
+    ClusterRole,
+    RoleBinding,
+    ClusterRoleBinding,
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+
+/// Group, version, plural, kind, whether it is namespaced, and what it is.
+const BUILT_IN: [(&str, &str, &str, &str, bool, BuiltIn); 11] = [
+    ("", "v1", "configmaps", "ConfigMap", true, BuiltIn::ConfigMap),
+    ("", "v1", "namespaces", "Namespace", false, BuiltIn::Namespace),
+    ("", "v1", "serviceaccounts", "ServiceAccount", true, BuiltIn::ServiceAccount),
+    ("coordination.k8s.io", "v1", "leases", "Lease", true, BuiltIn::Lease),
+    ("events.k8s.io", "v1", "events", "Event", true, BuiltIn::Event),
+    (ADMISSION, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false, BuiltIn::Policy),
+    (
+        ADMISSION,
+        "v1",
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+        false,
+        BuiltIn::PolicyBinding,
+    ),
+    (RBAC, "v1", "roles", "Role", true, BuiltIn::Role),
+    (RBAC, "v1", "clusterroles", "ClusterRole", false, BuiltIn::ClusterRole),
+    (RBAC, "v1", "rolebindings", "RoleBinding", true, BuiltIn::RoleBinding),
+    (RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", false, BuiltIn::ClusterRoleBinding),
+];
+
+/// The built-in kinds.
+pub fn built_in() -> Vec<Arc<Definition>> {
+    let definition =
+        |(group, version, plural, kind, namespaced, shape): (&str, &str, &str, &str, bool, _)| {
+            Arc::new(Definition {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                plural: plural.to_owned(),
+                singular: kind.to_lowercase(),
+                kind: kind.to_owned(),
+                namespaced,
+                status: matches!(shape, BuiltIn::Namespace | BuiltIn::Policy),
+                short_names: Vec::new(),
+                categories: Vec::new(),
+                shape: Shape::BuiltIn(shape),
+            })
+        };
+    BUILT_IN.into_iter().map(definition).collect()
+}
+
+impl Definition {
+    /// Such as `executions.aiapi.dev`.
+    pub fn resource(&self) -> String {
+        qualified(&self.plural, &self.group)
+    }
+
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// What a `Status` says about an object.
+    pub fn details(&self, name: &str) -> Value {
+        details(name, &self.group, &self.plural)
+    }
+
+    pub fn schema(&self) -> Option<&Schema> {
+        match &self.shape {
+            Shape::Custom(schema) => Some(schema),
+            Shape::BuiltIn(_) => None,
+        }
+    }
+
+    pub fn is(&self, built_in: BuiltIn) -> bool {
+        matches!(self.shape, Shape::BuiltIn(own) if own == built_in)
+    }
+
+    pub fn is_custom(&self) -> bool {
+        matches!(self.shape, Shape::Custom(_))
+    }
+
+    /// Whether an update may leave out the resource version.
+    pub fn allows_unconditional_update(&self) -> bool {
+        match self.shape {
+            Shape::Custom(_) => false,
+            Shape::BuiltIn(kind) => {
+                !matches!(kind, BuiltIn::Lease | BuiltIn::Policy | BuiltIn::PolicyBinding)
+            }
+        }
+    }
+
+    /// Whether an update creates an object that does not exist.
+    pub fn allows_create_on_update(&self) -> bool {
+        match self.shape {
+            Shape::Custom(_) => false,
+            Shape::BuiltIn(kind) => matches!(
+                kind,
+                BuiltIn::Lease
+                    | BuiltIn::Event
+                    | BuiltIn::Role
+                    | BuiltIn::ClusterRole
+                    | BuiltIn::RoleBinding
+                    | BuiltIn::ClusterRoleBinding
+            ),
+        }
+    }
+
+    /// Whether objects have a `generation`.
+    pub fn has_generation(&self) -> bool {
+        self.is_custom() || self.is(BuiltIn::Policy) || self.is(BuiltIn::PolicyBinding)
+    }
+
+    /// The key of an object, which orders lists as etcd does.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        if self.namespaced { format!("{namespace}/{name}") } else { name.to_owned() }
+    }
+}

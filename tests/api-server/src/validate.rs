@@ -1,0 +1,222 @@
+//! Validation of a custom resource against its schema, in the words of the server.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Number, Value, json};
+
+use crate::{
+    invalid::Flaw,
+    schema::{ListType, Schema},
+};
+
+/// Where a value is: in messages, the path within what was validated; for the field of a flaw, with what comes before.
+struct Place<'a> {
+    before: &'a str,
+    path: String,
+}
+
+impl Place<'_> {
+    fn field(&self) -> String {
+        match (self.before, self.path.strip_prefix('.').unwrap_or(&self.path)) {
+            ("", "") => "<nil>".to_owned(),
+            ("", path) => path.to_owned(),
+            (before, "") => before.to_owned(),
+            (before, path) => format!("{before}.{path}"),
+        }
+    }
+
+    fn child(&self, name: &str) -> Self {
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Self { before: self.before, path }
+    }
+
+    fn item(&self, at: usize) -> Self {
+        Self { before: self.before, path: format!("{}[{at}]", self.path) }
+    }
+}
+
+/// Validates a value; `before` is the path of what it is part of.
+pub fn validate(value: &Value, schema: &Schema, before: &str, flaws: &mut Vec<Flaw>) {
+    of_value(value, schema, &Place { before, path: String::new() }, flaws);
+}
+
+fn of_value(value: &Value, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
+    if let Err((wanted, found)) = type_of(value, schema) {
+        let detail = format!("{} in body must be of type {wanted}: {found:?}", place.path);
+        flaws.push(Flaw::type_invalid(place.field(), &found.into(), &detail));
+    }
+    match value {
+        Value::String(text) => of_text(text, schema, place, flaws),
+        Value::Number(number) => of_number(number, schema, place, flaws),
+        Value::Array(items) => of_items(items, schema, place, flaws),
+        _ => {}
+    }
+    if !schema.one_of.is_empty() && !schema.one_of.contains(value) {
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        let supported: Vec<_> = schema.one_of.iter().map(word).collect();
+        flaws.push(Flaw::not_supported(place.field(), value, &supported));
+    }
+    if let Value::Object(fields) = value {
+        for (name, value) in fields {
+            if let Some(schema) = schema.field(name) {
+                of_value(value, schema, &place.child(name), flaws);
+            }
+        }
+        for name in schema.required.iter().filter(|name| !fields.contains_key(*name)) {
+            flaws.push(Flaw::required(place.child(name).field(), ""));
+        }
+    }
+}
+
+/// The wanted type and the found one, if they differ.
+fn type_of(value: &Value, schema: &Schema) -> Result<(), (String, &'static str)> {
+    let wanted = schema.kind.as_str();
+    if wanted.is_empty() && schema.format.is_empty() {
+        return Ok(());
+    }
+    let (found, format) = match value {
+        Value::Null => {
+            let nullable = schema.nullable || wanted.is_empty();
+            return if nullable { Ok(()) } else { Err((wanted.to_owned(), "null")) };
+        }
+        Value::Bool(_) => ("boolean", ""),
+        Value::Number(number) if number.is_f64() => ("number", "float64"),
+        Value::Number(_) => ("integer", "int64"),
+        Value::String(_) => ("string", ""),
+        Value::Array(_) => ("array", ""),
+        Value::Object(_) => ("object", ""),
+    };
+    let whole = value.as_f64().is_some_and(|number| number.fract() == 0.0);
+    let converts =
+        (found == "number" && wanted == "integer" && whole) || (found, wanted) == ("integer", "number");
+    let fits = found == wanted || converts;
+    let has_format = !schema.format.is_empty();
+    if matches!(value, Value::String(_) | Value::Array(_)) {
+        // The server's own way: a format makes it accept a list in place of a string.
+        let numeric = matches!(wanted, "number" | "integer");
+        return if fits || (has_format && !numeric) { Ok(()) } else { Err((wanted.to_owned(), found)) };
+    }
+    match fits {
+        true => Ok(()),
+        false if has_format && format != schema.format => Err((schema.format.clone(), format)),
+        false => Err((wanted.to_owned(), found)),
+    }
+}
+
+fn of_text(text: &str, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
+    let length = text.chars().count();
+    let path = &place.path;
+    if let Some(most) = schema.lengths.most.filter(|most| length > *most) {
+        flaws.push(Flaw::too_long(place.field(), most));
+    } else if let Some(least) = schema.lengths.least.filter(|least| length < *least) {
+        let detail = format!("{path} in body should be at least {least} chars long");
+        flaws.push(Flaw::invalid(place.field(), &text.into(), &detail));
+    } else if let Some(pattern) = schema.pattern.as_ref().filter(|pattern| !pattern.is_match(text)) {
+        let detail = format!("{path} in body should match '{pattern}'");
+        flaws.push(Flaw::invalid(place.field(), &text.into(), &detail));
+    }
+    if schema.kind == "string" && schema.format == "date-time" && !is_date_time(text) {
+        let detail = format!("{path} in body must be of type date-time: {text:?}");
+        flaws.push(Flaw::type_invalid(place.field(), &text.into(), &detail));
+    }
+}
+
+/// Whether the server takes it for a time: RFC 3339, with a comma or a point.
+fn is_date_time(text: &str) -> bool {
+    // jiff takes a blank in place of the T, and offsets without a colon.
+    let shape = text.len() >= 20 && text.is_ascii() && text.as_bytes()[10].eq_ignore_ascii_case(&b't');
+    let end = text.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
+    let offset = text.ends_with(['Z', 'z']) || (end.ends_with(['+', '-']) && text.len() - end.len() == 5);
+    shape && offset && text.parse::<Timestamp>().is_ok()
+}
+
+fn of_number(number: &Number, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
+    let path = &place.path;
+    let value = number.as_f64().unwrap_or_default();
+    if schema.format == "int32"
+        && schema.kind == "integer"
+        && !(-2_147_483_648.0..=2_147_483_647.0).contains(&value)
+    {
+        let detail = format!("Checked value must be of type integer with format int32 in {path}");
+        flaws.push(Flaw::invalid("<nil>", &"".into(), &detail));
+    }
+    let value_json = Value::Number(number.clone());
+    if let Some(maximum) = schema.maximum.filter(|maximum| value > *maximum) {
+        let detail = format!("{path} in body should be less than or equal to {}", bound(maximum));
+        flaws.push(Flaw::invalid(place.field(), &value_json, &detail));
+    }
+    if let Some(minimum) = schema.minimum.filter(|minimum| value < *minimum) {
+        let detail = format!("{path} in body should be greater than or equal to {}", bound(minimum));
+        flaws.push(Flaw::invalid(place.field(), &value_json, &detail));
+    }
+}
+
+fn bound(bound: f64) -> String {
+    format!("{bound}")
+}
+
+fn of_items(items: &[Value], schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
+    if let Some(schema) = schema.items.as_deref() {
+        for (at, item) in items.iter().enumerate() {
+            of_value(item, schema, &place.item(at), flaws);
+        }
+    }
+    if let Some(least) = schema.items_bounds.least.filter(|least| items.len() < *least) {
+        let detail = format!("{} in body should have at least {least} items", place.path);
+        flaws.push(Flaw::invalid(place.field(), &items.len().into(), &detail));
+    }
+    if let Some(most) = schema.items_bounds.most.filter(|most| items.len() > *most) {
+        flaws.push(Flaw::too_many(place.field(), items.len(), most));
+    }
+}
+
+/// Checks that the items of sets and list maps are unique.
+pub fn uniqueness(value: &Value, schema: &Schema, path: &str, flaws: &mut Vec<Flaw>) {
+    if !schema.has_unique {
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if let Some(schema) = schema.field(name) {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    uniqueness(value, schema, &path, flaws);
+                }
+            }
+        }
+        Value::Array(items) => {
+            of_list_type(items, schema, path, flaws);
+            if let Some(schema) = schema.items.as_deref() {
+                for (at, item) in items.iter().enumerate() {
+                    uniqueness(item, schema, &format!("{path}[{at}]"), flaws);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn of_list_type(items: &[Value], schema: &Schema, path: &str, flaws: &mut Vec<Flaw>) {
+    let keys: Vec<Option<&Value>> = match &schema.list {
+        ListType::Atomic => return,
+        ListType::Set => items.iter().map(Some).collect(),
+        ListType::Map(key) => {
+            if let Some((at, item)) = items.iter().enumerate().find(|(_, i)| !i.is_object() && !i.is_null()) {
+                let detail = "must be an object for an array of list-type map";
+                flaws.push(Flaw::invalid(format!("{path}[{at}]"), item, detail));
+                return;
+            }
+            items.iter().map(|item| item.get(key)).collect()
+        }
+    };
+    for (at, key) in keys.iter().enumerate() {
+        // The first repetition is reported, not the others.
+        if keys[..at].iter().filter(|other| *other == key).count() == 1 {
+            let shown = match (&schema.list, key) {
+                (ListType::Map(name), Some(key)) => json!({name.as_str(): key}),
+                (ListType::Map(_), None) => json!({}),
+                (_, key) => key.map(Value::clone).unwrap_or_default(),
+            };
+            flaws.push(Flaw::duplicate(format!("{path}[{at}]"), shown));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What the simulation rests on. The differential test compares everything else with a real server.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
+
+use std::time::Duration;
+
+use api_server::{Answer, Kubernetes, Server, User, Watch};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use http::{Request, Response};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+const CRDS: [&str; 3] = [
+    include_str!("../../../crds/executions.aiapi.dev.yaml"),
+    include_str!("../../../crds/deployments.aiapi.dev.yaml"),
+    include_str!("../../../crds/bulkupdates.aiapi.dev.yaml"),
+];
+const ADMISSION: &str = include_str!("../../../deploy/cluster/admission.yaml");
+const ROLES: [&str; 2] =
+    [include_str!("../../../deploy/cluster/people.yaml"), include_str!("../../../deploy/cluster/rbac.yaml")];
+const EXECUTIONS: &str = "/apis/aiapi.dev/v1alpha1/namespaces/team-a/executions";
+const BULK_UPDATES: &str = "/apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates";
+
+fn start() -> Timestamp {
+    "2026-01-01T00:00:00.25Z".parse().unwrap()
+}
+
+/// A server with the shipped CRDs and roles, and alice, who may edit in team-a.
+fn server() -> Server {
+    let server = Server::new(Kubernetes::V1_37, start());
+    CRDS.into_iter().chain(ROLES).for_each(|manifests| server.apply(manifests));
+    server.apply("{apiVersion: v1, kind: Namespace, metadata: {name: team-a}}");
+    bind(&server, "alice", "aiapi-editor");
+    server
+}
+
+fn bind(server: &Server, user: &str, role: &str) {
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+        "metadata": {"name": user, "namespace": "team-a"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}]});
+    server.apply(&binding.to_string());
+}
+
+fn named(name: &str) -> User {
+    User::Named { name: name.to_owned(), groups: Vec::new() }
+}
+
+fn send(server: &Server, user: &User, method: &str, uri: &str, body: &Value) -> Answer {
+    let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+    let content_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let request = Request::builder().method(method).uri(uri).header("content-type", content_type);
+    server.handle(user, "test/1", request.body(body).unwrap())
+}
+
+fn answer(server: &Server, user: &User, method: &str, uri: &str, body: &Value) -> (u16, Value) {
+    let Answer::Whole(answer) = send(server, user, method, uri, body) else { panic!("{uri} is a watch") };
+    (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap())
+}
+
+fn ask(server: &Server, method: &str, uri: &str, body: &Value) -> (u16, Value) {
+    answer(server, &User::Admin, method, uri, body)
+}
+
+fn watch(server: &Server, uri: &str) -> (Response<()>, Watch) {
+    match send(server, &User::Admin, "GET", uri, &Value::Null) {
+        Answer::Watch(head, watch) => (head, watch),
+        Answer::Whole(answer) => panic!("{answer:?}"),
+    }
+}
+
+/// The events so far: type, name and resource version.
+fn events(watch: &mut Watch) -> Vec<String> {
+    let lines = std::iter::from_fn(|| watch.next().now_or_never().flatten());
+    let word =
+        |event: &Value, at: &str| event.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let shown = |line: Bytes| {
+        let event: Value = serde_json::from_slice(&line).unwrap();
+        format!("{} {}", word(&event, "/type"), word(&event, "/object/metadata/name"))
+    };
+    lines.map(shown).collect()
+}
+
+fn execution(name: &str) -> Value {
+    json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "metadata": {"name": name}, "spec": {}})
+}
+
+fn bulk_update(name: &str, status: &str) -> Value {
+    json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": name},
+        "spec": {"executions": [{"id": "run-1", "targetStatus": status}]}})
+}
+
+#[test]
+fn a_status_is_patched_under_its_resource_version_only() {
+    let server = server();
+    let (code, made) = ask(&server, "POST", EXECUTIONS, &execution("run-1"));
+    assert_eq!((code, &made["status"]), (201, &json!({"state": "UNKNOWN"})));
+    assert_eq!(made["metadata"]["creationTimestamp"], "2026-01-01T00:00:00Z");
+    let status = format!("{EXECUTIONS}/run-1/status");
+    let version = made["metadata"]["resourceVersion"].clone();
+    let patch = |state: &str| json!({"metadata": {"resourceVersion": version}, "status": {"state": state}});
+    let (code, patched) = ask(&server, "PATCH", &status, &patch("RUNNING"));
+    assert_eq!((code, &patched["status"]["state"]), (200, &json!("RUNNING")));
+    assert_eq!(patched["metadata"]["generation"], 1);
+    assert_eq!(patched["metadata"]["managedFields"][1]["subresource"], "status");
+    assert_eq!(ask(&server, "PATCH", &status, &patch("DEAD")).0, 409);
+    // Nothing changes, so nothing is written.
+    let revision = server.revision();
+    assert_eq!(ask(&server, "PATCH", &status, &json!({"status": {"state": "RUNNING"}})).0, 200);
+    assert_eq!(server.revision(), revision);
+    let (code, refused) = ask(&server, "PATCH", &status, &json!({"status": {"state": "LOST"}}));
+    assert_eq!((code, &refused["reason"]), (422, &json!("Invalid")));
+    let versions = server.versions();
+    let of_run = versions.iter().filter(|version| version.name == "run-1");
+    assert_eq!(
+        of_run.map(|version| version.object["status"]["state"].clone()).collect::<Vec<_>>(),
+        ["UNKNOWN", "RUNNING"]
+    );
+}
+
+#[test]
+fn a_deletion_needs_what_it_asks_for_and_waits_for_finalizers() {
+    let server = server();
+    let mut run = execution("run-1");
+    run["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    let (_, made) = ask(&server, "POST", EXECUTIONS, &run);
+    let uri = format!("{EXECUTIONS}/run-1");
+    let stale = json!({"preconditions": {"uid": made["metadata"]["uid"], "resourceVersion": "1"}});
+    assert_eq!(ask(&server, "DELETE", &uri, &stale).0, 409);
+    let (code, marked) = ask(&server, "DELETE", &uri, &Value::Null);
+    assert_eq!((code, marked["metadata"]["deletionTimestamp"].is_string()), (200, true));
+    let (code, _) = ask(&server, "PATCH", &uri, &json!({"metadata": {"finalizers": null}}));
+    assert_eq!((code, ask(&server, "GET", &uri, &Value::Null).0), (200, 404));
+    assert!(server.versions().last().unwrap().deleted);
+}
+
+#[test]
+fn a_watch_sees_what_has_happened_since_its_revision() {
+    let server = server();
+    ask(&server, "POST", EXECUTIONS, &execution("run-1"));
+    let (_, list) = ask(&server, "GET", EXECUTIONS, &Value::Null);
+    let since = list["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    ask(&server, "POST", EXECUTIONS, &execution("run-2"));
+    let uri = format!(
+        "{EXECUTIONS}?watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion={since}"
+    );
+    let (head, mut follower) = watch(&server, &uri);
+    assert_eq!(head.headers()["date"], "Thu, 01 Jan 2026 00:00:00 GMT");
+    assert_eq!(follower.timeout(), Some(Duration::from_secs(290)));
+    ask(&server, "PATCH", &format!("{EXECUTIONS}/run-1/status"), &json!({"status": {"state": "DEAD"}}));
+    server.bookmark();
+    ask(&server, "DELETE", &format!("{EXECUTIONS}/run-1"), &Value::Null);
+    assert_eq!(events(&mut follower), ["ADDED run-2", "MODIFIED run-1", "BOOKMARK ", "DELETED run-1"]);
+    // The copy goes on by itself.
+    let fork = server.fork();
+    ask(&fork, "POST", EXECUTIONS, &execution("run-3"));
+    assert_eq!(events(&mut follower), Vec::<String>::new());
+    assert_eq!(ask(&server, "GET", &format!("{EXECUTIONS}/run-3"), &Value::Null).0, 404);
+    server.compact(server.revision());
+    assert_eq!(events(&mut watch(&server, &uri).1), ["ERROR "]);
+}
+
+#[test]
+fn a_list_continues_as_it_was_until_that_is_forgotten() {
+    let server = server();
+    for name in ["run-1", "run-2", "run-3"] {
+        ask(&server, "POST", EXECUTIONS, &execution(name));
+    }
+    let (_, first) = ask(&server, "GET", &format!("{EXECUTIONS}?limit=1"), &Value::Null);
+    assert_eq!(first["metadata"]["remainingItemCount"], 2);
+    ask(&server, "DELETE", &format!("{EXECUTIONS}/run-2"), &Value::Null);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let next = format!("{EXECUTIONS}?limit=5&continue={token}");
+    let names = |list: &Value| {
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&ask(&server, "GET", &next, &Value::Null).1), ["run-2", "run-3"]);
+    server.compact(server.revision());
+    let (code, gone) = ask(&server, "GET", &next, &Value::Null);
+    assert_eq!((code, &gone["reason"]), (410, &json!("Expired")));
+    let token = gone["metadata"]["continue"].as_str().unwrap();
+    let (_, rest) = ask(&server, "GET", &format!("{EXECUTIONS}?continue={token}"), &Value::Null);
+    assert_eq!(names(&rest), ["run-3"]);
+}
+
+#[test]
+fn the_policy_checks_authors_once_it_is_in_force() {
+    let server = server();
+    bind(&server, "bob", "aiapi-editor");
+    let rules = json!([{"apiGroups": ["aiapi.dev"], "resources": ["bulkupdates"], "verbs": ["create"]}]);
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "author"}, "rules": rules});
+    server.apply(&role.to_string());
+    bind(&server, "mallory", "author");
+    server.set_policy_delay(Duration::from_secs(2));
+    server.apply(ADMISSION);
+    let create = |user: &str, name: &str| {
+        answer(&server, &named(user), "POST", BULK_UPDATES, &bulk_update(name, "DELETED"))
+    };
+    assert_eq!(create("mallory", "early").0, 201);
+    server.set_time(start() + SignedDuration::from_secs(2));
+    assert_eq!(create("alice", "allowed").0, 201);
+    let (code, denied) = create("mallory", "denied");
+    let message = "bulkupdates.aiapi.dev \"denied\" is forbidden: ValidatingAdmissionPolicy 'bulkupdates.aiapi.dev' with \
+        binding 'bulkupdates.aiapi.dev' denied request: mallory may not delete executions.aiapi.dev in namespace team-a: ask \
+        for the verb \"delete\" in a Role";
+    assert_eq!((code, &denied["message"]), (403, &json!(message)));
+}
+
+#[test]
+fn each_request_is_authorized() {
+    let server = server();
+    let get = |user: &User| answer(&server, user, "GET", EXECUTIONS, &Value::Null);
+    assert_eq!(get(&User::Unknown).0, 401);
+    assert_eq!(get(&named("alice")).0, 200);
+    let operator = User::ServiceAccount { namespace: "team-a".into(), name: "operator".into() };
+    let (code, refused) = get(&operator);
+    let message = "executions.aiapi.dev is forbidden: User \"system:serviceaccount:team-a:operator\" cannot list resource \
+        \"executions\" in API group \"aiapi.dev\" in the namespace \"team-a\"";
+    assert_eq!((code, &refused["message"]), (403, &json!(message)));
+    let codes: Vec<_> = server.requests().iter().map(|request| request.code).collect();
+    assert_eq!(codes, [401, 200, 403]);
+}
+
+#[test]
+#[should_panic(expected = "does not know the CEL rule")]
+fn an_unknown_rule_cannot_be_applied() {
+    let changed = CRDS[0].replace("self == oldSelf", "self != oldSelf");
+    server().apply(&changed);
+}
