@@ -26,9 +26,13 @@ const TOLERANCES: Tolerances = Tolerances {
 pub fn of(plan: &Plan, cluster: &Cluster, lives: &[Arc<Life>], wires: &Wires) -> Facts {
     let mut versions = versions(cluster);
     versions.sort_by_key(|version| version.revision);
-    let requests = cluster.audit();
-    let requests =
-        requests.iter().map(|r| request(plan, cluster, lives.len(), &versions, r)).collect();
+    let audited = cluster.audit();
+    let requests: Vec<_> =
+        audited.iter().map(|r| request(plan, cluster, lives.len(), &versions, r)).collect();
+    // Otherwise what is based on that shows nothing. (The first request, for the version, is sent before there is a wire.)
+    let linked = |r: &Request| r.exchange.is_some() && r.life.is_some() || r.resource.is_empty();
+    let strange = requests.iter().find(|r| !linked(r));
+    assert!(strange.is_none(), "no life has sent {strange:?}");
     // Whoever is hit by a crash, it may have died before it has done what it was about to do.
     let killed = plan.crashes();
     let mut facts = Facts {
