@@ -25,6 +25,7 @@ fn shown(value: Option<&Value>) -> String {
 impl Comparison<'_> {
     /// Compares two documents; takes in what the servers have chosen.
     pub fn documents(&mut self, simulated: &Value, real: &Value) -> Result<(), Difference> {
+        self.lists(simulated, real);
         let (mut simulated, mut real) = (simulated.clone(), real.clone());
         self.tidy(&mut simulated, 0);
         self.tidy(&mut real, 1);
@@ -32,9 +33,11 @@ impl Comparison<'_> {
     }
 
     /// Takes in the resource versions of lists.
-    pub fn lists(&mut self, simulated: &Value, real: &Value) {
+    fn lists(&mut self, simulated: &Value, real: &Value) {
         let version = |value: &Value| {
             let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+            let value = if value["type"] == "BOOKMARK" { &value["object"] } else { value };
+            let is_list = is_list || value["metadata"]["uid"].is_null();
             value["metadata"]["resourceVersion"].as_str().filter(|_| is_list).map(ToOwned::to_owned)
         };
         if let (Some(simulated), Some(real)) = (version(simulated), version(real)) {
@@ -45,9 +48,14 @@ impl Comparison<'_> {
     /// Replaces uids in texts, and sorts what has no order.
     fn tidy(&self, value: &mut Value, side: usize) {
         differences::excuse(value);
+        let text = value.to_string();
+        if text.contains("k:{\\\"uid\\\"") {
+            *value = serde_json::from_str(&self.plain_uids(text, side)).unwrap();
+        }
         if value["kind"] == "Status" {
             if let Some(causes) = value["details"]["causes"].as_array_mut() {
                 causes.sort_by_key(ToString::to_string);
+                causes.dedup();
                 let texts = causes.iter().map(|cause| format!("{}: {}", cause["field"], cause["message"]));
                 let texts: Vec<_> = texts.collect();
                 if value["reason"] == "Invalid"
@@ -57,14 +65,17 @@ impl Comparison<'_> {
                     value["message"] = format!("{start} is invalid: {}", texts.join(", ")).into();
                 }
             }
-            let texts = value.to_string();
-            let mut texts = texts;
-            for (at, pair) in self.chosen.uids.iter().enumerate() {
-                texts = texts.replace(&pair[side], &format!("(uid {at})"));
-            }
-            texts = plain_versions(&texts, &self.chosen.versions, side);
+            let texts = self.plain_uids(value.to_string(), side);
+            let texts = plain_versions(&texts, &self.chosen.versions, side);
             *value = serde_json::from_str(&texts).unwrap();
         }
+    }
+
+    fn plain_uids(&self, mut text: String, side: usize) -> String {
+        for (at, pair) in self.chosen.uids.iter().enumerate() {
+            text = text.replace(&pair[side], &format!("(uid {at})"));
+        }
+        text
     }
 
     fn values(&mut self, path: &str, simulated: Option<&Value>, real: Option<&Value>) -> Result<(), Difference> {

@@ -164,6 +164,11 @@ impl Generator<'_> {
 
     fn create(&mut self, kind: Kind, chosen: &Chosen) -> Step {
         let mut object = kind.example(self.namespace);
+        if kind == Kind::Event {
+            object["metadata"]["name"] = self.name();
+            let uri = format!("{}{}", kind.path(self.namespace), self.options());
+            return self.new("POST", uri, Body::Text(object.to_string()));
+        }
         if kind.is_custom() && self.often(70) {
             object["spec"] = self.part(kind, "spec");
             if self.often(20) {
@@ -197,6 +202,7 @@ impl Generator<'_> {
 
     /// The body of a replacement: the last seen version with some changes.
     fn replace(&mut self, kind: Kind, chosen: &Chosen) -> Step {
+        let kind = if kind == Kind::Event { Kind::Lease } else { kind };
         let path = self.object(kind);
         let status = self.often(30) && kind.is_custom();
         if !chosen.objects.contains_key(&path) {
@@ -295,6 +301,7 @@ impl Generator<'_> {
     }
 
     fn patch(&mut self, kind: Kind, chosen: &Chosen) -> Step {
+        let kind = if kind == Kind::Event { Kind::ConfigMap } else { kind };
         let mut patch = json!({});
         for (field, value) in self.metadata(chosen) {
             patch["metadata"][field] = value;
@@ -330,6 +337,7 @@ impl Generator<'_> {
     }
 
     fn delete(&mut self, kind: Kind, chosen: &Chosen) -> Step {
+        let kind = if kind == Kind::Event { Kind::Execution } else { kind };
         let mut options = json!({});
         let path = self.object(kind);
         if self.often(50) {
@@ -424,7 +432,7 @@ impl Generator<'_> {
         let version = match self.rng.u32(0..6) {
             0 => None,
             1 => Some("0".to_owned()),
-            2 => Some("1".to_owned()),
+            2 if kind.is_custom() => Some("1".to_owned()),
             3 => self.one_of("list", chosen.lists.len()),
             _ => self.one_of("version", chosen.versions.len()),
         };

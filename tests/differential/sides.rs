@@ -34,7 +34,6 @@ fn author() -> Value {
 pub struct Sides {
     real: Client,
     simulated: Server,
-    pub kubernetes: Kubernetes,
 }
 
 /// The answer of one side.
@@ -64,7 +63,7 @@ impl Sides {
         control_plane::apply(&real, author()).await;
         support::policy_in_force(&real, "bulkupdates.aiapi.dev").await;
         simulated.compact(simulated.revision());
-        Self { real, simulated, kubernetes }
+        Self { real, simulated }
     }
 
     /// A simulated server of its own, and both with a namespace where the users have their rights.

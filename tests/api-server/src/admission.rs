@@ -62,15 +62,15 @@ struct Context<'a> {
 /// Why an expression has no result.
 struct Unknown;
 
-/// Asks the policies in force; returns warnings, or the first denial.
+/// Asks the policies in force; the error is the first denial.
 pub fn admit(
-    state: &State,
+    state: &mut State,
     definition: &Definition,
     asked: &Asked,
     operation: Operation,
     object: Option<&Value>,
     old: Option<&Value>,
-) -> Outcome<Vec<String>> {
+) -> Outcome<()> {
     let policies: Arc<Vec<Policy>> = state.policies.in_force(state.clock.now);
     let call = asked.call;
     let resource = match call.subresource.as_str() {
@@ -93,7 +93,7 @@ pub fn admit(
                 let said = format!(
                     "ValidatingAdmissionPolicy '{name}' with binding '{by}' denied request: {message}"
                 );
-                return Err(denied(definition, object.or(old), reason, &said, &message));
+                return Err(denied(definition, object.or(old), reason, &said));
             }
             if binding.actions.iter().any(|action| action == "Warn") {
                 warnings.push(format!(
@@ -102,16 +102,11 @@ pub fn admit(
             }
         }
     }
-    Ok(warnings)
+    state.warnings.append(&mut warnings);
+    Ok(())
 }
 
-fn denied(
-    definition: &Definition,
-    object: Option<&Value>,
-    reason: &'static str,
-    said: &str,
-    message: &str,
-) -> Box<Refusal> {
+fn denied(definition: &Definition, object: Option<&Value>, reason: &'static str, said: &str) -> Box<Refusal> {
     let name = object.map_or("", |object| metadata::text(object, "name"));
     let mut refusal = Refusal::forbidden(&definition.group, &definition.plural, name, said);
     refusal.reason = reason;
@@ -121,7 +116,7 @@ fn denied(
         "RequestEntityTooLarge" => 413,
         _ => 422,
     };
-    refusal.because(json!({"message": message}))
+    refusal.because(json!({"message": said}))
 }
 
 impl Context<'_> {

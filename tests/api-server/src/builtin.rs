@@ -180,6 +180,20 @@ fn default_policy(object: &mut Map<String, Value>) {
     }
 }
 
+/// An object before anything is written to it: Go's structs are always there.
+pub fn empty(kind: BuiltIn) -> Value {
+    match kind {
+        BuiltIn::Lease | BuiltIn::PolicyBinding => json!({"spec": {}}),
+        BuiltIn::Namespace | BuiltIn::Policy => json!({"spec": {}, "status": {}}),
+        BuiltIn::Event => {
+            json!({"regarding": {}, "deprecatedSource": {}, "eventTime": null, "deprecatedFirstTimestamp": null,
+            "deprecatedLastTimestamp": null})
+        }
+        BuiltIn::RoleBinding | BuiltIn::ClusterRoleBinding => json!({"roleRef": {}}),
+        BuiltIn::ConfigMap | BuiltIn::ServiceAccount | BuiltIn::Role | BuiltIn::ClusterRole => json!({}),
+    }
+}
+
 /// What the server adds to a new object.
 pub fn prepare(kind: BuiltIn, object: &mut Value) {
     match kind {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{invalid::Flaw, schema::Schema};
+use crate::{Kubernetes, invalid::Flaw, schema::Schema};
 
 /// A rule of a schema, and what is said when it is broken.
 #[derive(Clone, Debug)]
@@ -87,28 +87,32 @@ impl Check {
     }
 }
 
-/// Checks the rules of a value and of what is in it.
-pub fn check(value: &Value, old: Option<&Value>, schema: &Schema, path: &str, flaws: &mut Vec<Flaw>) {
+/// Checks the rules of a value and of what is in it; `old` is its value before an update.
+pub fn check(
+    kubernetes: Kubernetes,
+    (value, old): (&Value, Option<&Value>),
+    schema: &Schema,
+    path: &str,
+    flaws: &mut Vec<Flaw>,
+) {
     if !schema.has_rules {
         return;
     }
     let field = || if path.is_empty() { "<nil>".to_owned() } else { path.to_owned() };
     for rule in schema.rules.iter().filter(|rule| !rule.check.holds(value, old)) {
-        flaws.push(Flaw::invalid(field(), &shown(value, schema), &rule.message));
+        // The newest server shows what is no object or list; older ones show the type.
+        flaws.push(match schema.kind.as_str() {
+            kind @ ("object" | "array") => Flaw::invalid_without(field(), kind, &rule.message),
+            kind if kubernetes == Kubernetes::V1_33 => Flaw::invalid(field(), &kind.into(), &rule.message),
+            _ => Flaw::invalid(field(), value, &rule.message),
+        });
     }
     let Value::Object(fields) = value else { return };
     for (name, value) in fields {
         if let Some(schema) = schema.field(name) {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            check(value, old.and_then(|old| old.get(name)), schema, &path, flaws);
+            let old = old.and_then(|old| old.get(name));
+            check(kubernetes, (value, old), schema, &path, flaws);
         }
-    }
-}
-
-/// The value as the server shows it.
-fn shown(value: &Value, schema: &Schema) -> Value {
-    match value {
-        Value::Object(_) | Value::Array(_) => schema.kind.as_str().into(),
-        scalar => scalar.clone(),
     }
 }

@@ -5,59 +5,78 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
+    Kubernetes,
     admission::{self, Operation},
     builtin, cel, defaults,
     handle::{Asked, MOST_READ, Reply},
     invalid::{self, Flaw},
-    kinds::{Definition, Shape},
+    kinds::{BuiltIn, Definition, Shape},
     metadata,
     options::{Unknown, WriteOptions},
     ownership,
     refusal::{Outcome, Refusal},
+    schema::Schema,
     state::State,
     validate,
 };
 
-/// An object as it was sent, and the warnings about it.
-pub struct Decoded {
-    pub object: Value,
-    pub warnings: Vec<String>,
-}
-
 /// Decodes an object: drops unknown fields, fills in defaults.
-pub fn decode(definition: &Definition, body: &[u8], unknown: Unknown) -> Outcome<Decoded> {
+pub fn decode(state: &mut State, definition: &Definition, body: &[u8], unknown: Unknown) -> Outcome<Value> {
     if body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
     let object: Value = serde_json::from_slice(body).map_err(|error| {
-        let summary = String::from_utf8_lossy(&body[..body.len().min(30)]);
-        let kind = &definition.kind;
-        Refusal::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: \
-             {error} ({summary})"
-        ))
+        let why = format!("couldn't get version/kind; json parse error: {error}");
+        unrecognized(definition, &String::from_utf8_lossy(body), &why)
     })?;
-    coerce(definition, object, unknown)
+    coerce(state, definition, object, unknown)
+}
+
+fn unrecognized(definition: &Definition, text: &str, why: &str) -> Box<Refusal> {
+    let kind = &definition.kind;
+    let summary = match text.char_indices().nth(30) {
+        None if text.is_empty() => "<empty>".to_owned(),
+        None => text.to_owned(),
+        Some((end, _)) => format!("{} ...", &text[..end]),
+    };
+    Refusal::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+    ))
 }
 
 /// The same for an object that is the result of a patch.
-pub fn coerce(definition: &Definition, mut object: Value, unknown: Unknown) -> Outcome<Decoded> {
-    check_types(definition, &mut object)?;
-    let mut strays = Vec::new();
+pub fn coerce(
+    state: &mut State,
+    definition: &Definition,
+    mut object: Value,
+    unknown: Unknown,
+) -> Outcome<Value> {
+    let (version, kind) = types(definition, &object)?;
+    let short = version.rsplit('/').next().unwrap_or_default().to_owned();
     let cannot = |why: String| {
-        let Definition { kind, version, .. } = definition;
-        Refusal::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+        let own = &definition.kind;
+        Refusal::bad_request(format!("{kind} in version {short:?} cannot be handled as a {own}: {why}"))
     };
-    if let Some(given) = object.get_mut("metadata") {
-        match given {
-            Value::Object(fields) => metadata::decode(fields, &mut strays).map_err(cannot)?,
-            Value::Null => *given = json!({}),
-            _ => return Err(cannot("metadata is no object".to_owned())),
-        }
-    } else {
-        object["metadata"] = json!({});
+    if !definition.is_custom() && (kind != definition.kind || version != definition.api_version()) {
+        let why = format!("no kind {kind:?} is registered for version {version:?}");
+        return Err(cannot(why));
+    }
+    let fields = object.as_object_mut().unwrap();
+    if definition.is_custom() && fields.get("apiVersion").is_some_and(Value::is_null) {
+        let why = ".apiVersion accessor error: <nil> is of the type <nil>, expected string";
+        return Err(cannot(why.to_owned()));
+    }
+    fields.insert("apiVersion".into(), version.as_str().into());
+    fields.insert("kind".into(), kind.as_str().into());
+    let mut strays = Vec::new();
+    match fields.entry("metadata").or_insert_with(|| json!({})) {
+        Value::Object(fields) => metadata::decode(fields, &mut strays).map_err(cannot)?,
+        given @ Value::Null => *given = json!({}),
+        _ => return Err(cannot("json: cannot unmarshal metadata".to_owned())),
     }
     match &definition.shape {
+        // What is of another kind is not looked at.
+        Shape::Custom(_) if kind != definition.kind => {}
         Shape::Custom(schema) => {
             defaults::fill_in(&mut object, schema);
             defaults::prune(&mut object, schema, "", &mut strays);
@@ -65,49 +84,50 @@ pub fn coerce(definition: &Definition, mut object: Value, unknown: Unknown) -> O
         }
         Shape::BuiltIn(kind) => builtin::decode(*kind, &mut object, &mut strays).map_err(cannot)?,
     }
-    let said = |stray: &String| format!("unknown field \"{stray}\"");
-    let warnings: Vec<String> = match unknown {
-        Unknown::Ignore => Vec::new(),
-        Unknown::Warn => strays.iter().map(said).collect(),
-        Unknown::Refuse if strays.is_empty() => Vec::new(),
+    let mut said = strays.iter().map(|stray| format!("unknown field \"{stray}\""));
+    match unknown {
+        Unknown::Ignore => {}
+        Unknown::Warn => state.warnings.extend(said),
+        Unknown::Refuse if strays.is_empty() => {}
         Unknown::Refuse => {
-            let all: Vec<_> = strays.iter().map(said).collect();
-            return Err(cannot(format!("strict decoding error: {}", all.join(", "))));
+            let all = said.by_ref().collect::<Vec<_>>().join(", ");
+            return Err(cannot(format!("strict decoding error: {all}")));
         }
-    };
-    Ok(Decoded { object, warnings })
-}
-
-/// Checks `apiVersion` and `kind`, which built-in kinds may leave out.
-fn check_types(definition: &Definition, object: &mut Value) -> Outcome<()> {
-    let Some(fields) = object.as_object_mut() else {
-        let summary: String = object.to_string().chars().take(30).collect();
-        let kind = &definition.kind;
-        return Err(Refusal::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: \
-             json: cannot unmarshal into Go value of type struct {{ APIVersion string; Kind string }} ({summary})"
-        )));
-    };
-    let api_version = definition.api_version();
-    let given = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (version, kind) = (given("apiVersion"), given("kind"));
-    if !version.is_empty() && version != api_version {
+    }
+    if version != definition.api_version() {
+        let wanted = definition.api_version();
         let message = format!(
-            "the API version in the data ({version}) does not match the expected API version ({api_version})"
+            "the API version in the data ({version}) does not match the expected API version ({wanted})"
         );
         return Err(Refusal::bad_request(message));
     }
-    if definition.is_custom() {
-        if kind.is_empty() {
-            let text = serde_json::to_string(&fields).unwrap();
-            let message = format!("Object 'Kind' is missing in '{text}'");
-            return Err(Refusal::bad_request(message));
-        }
-    } else {
-        fields.insert("apiVersion".into(), api_version.into());
-        fields.insert("kind".into(), definition.kind.as_str().into());
+    Ok(object)
+}
+
+/// `apiVersion` and `kind`, which built-in kinds may leave out.
+fn types(definition: &Definition, object: &Value) -> Outcome<(String, String)> {
+    let not_parsed = || {
+        let why = "couldn't get version/kind; json parse error: json: cannot unmarshal";
+        unrecognized(definition, &object.to_string(), why)
+    };
+    let fields = object.as_object().ok_or_else(not_parsed)?;
+    let given = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(not_parsed()),
+    };
+    let (mut version, mut kind) = (given("apiVersion")?, given("kind")?);
+    if definition.is_custom() && kind.is_empty() {
+        let text = object.to_string();
+        return Err(unrecognized(definition, &text, &format!("Object 'Kind' is missing in '{text}'")));
     }
-    Ok(())
+    if !definition.is_custom() && version.is_empty() {
+        version = definition.api_version();
+    }
+    if kind.is_empty() {
+        kind.clone_from(&definition.kind);
+    }
+    Ok((version, kind))
 }
 
 /// Creates an object.
@@ -116,22 +136,19 @@ pub fn create(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(asked.call, asked.agent, "CreateOptions")?;
-    let Decoded { object, warnings } = decode(&definition, &asked.body, options.unknown)?;
-    let (object, more) = create_decoded(state, kind, &asked, &options, object)?;
-    let mut reply = Reply::of(201, &object);
-    reply.warnings = warnings.into_iter().chain(more).collect();
-    Ok(reply)
+    let options = WriteOptions::read(&asked, state.kubernetes, "CreateOptions")?;
+    let object = decode(state, &definition, &asked.body, options.unknown)?;
+    create_decoded(state, kind, &asked, &options, object).map(|object| Reply::of(201, &object))
 }
 
-/// Creates a decoded object; returns it, and warnings.
+/// Creates a decoded object.
 pub fn create_decoded(
     state: &mut State,
     kind: usize,
     asked: &Asked,
     options: &WriteOptions,
     mut object: Value,
-) -> Outcome<(Value, Vec<String>)> {
+) -> Outcome<Value> {
     let definition = Arc::clone(&state.kinds[kind]);
     wipe(&mut object);
     place(&definition, &mut object, &asked.call.namespace)?;
@@ -143,8 +160,14 @@ pub fn create_decoded(
         schema: definition.schema(),
         has_status: definition.status,
     };
-    let owners = ownership::after(&Value::Null, &object, &write);
-    object["metadata"]["managedFields"] = owners.into();
+    let empty = match definition.shape {
+        Shape::Custom(_) => Value::Null,
+        Shape::BuiltIn(kind) => builtin::empty(kind),
+    };
+    let owners = ownership::after(&empty, &object, &write);
+    if !owners.is_empty() {
+        object["metadata"]["managedFields"] = owners.into();
+    }
     admit_namespace(state, &definition, &object)?;
     let version = metadata::text(&object, "resourceVersion").to_owned();
     name(state, &mut object);
@@ -152,10 +175,14 @@ pub fn create_decoded(
     let flaws = flaws_of(state, &definition, &object);
     let name = metadata::text(&object, "name").to_owned();
     if !flaws.is_empty() {
-        return Err(invalid::refusal(&definition.group, &definition.kind, &name, &flaws));
+        return Err(invalid(state.kubernetes, &definition, &object, &flaws));
     }
-    let warnings = admission::admit(state, &definition, asked, Operation::Create, Some(&object), None)?;
+    metadata::warn(state, &definition, &object, None);
+    admission::admit(state, &definition, asked, Operation::Create, Some(&object), None)?;
     let key = definition.key(&asked.call.namespace, &name);
+    if !options.dry_run && version.parse::<u64>().is_ok_and(|version| version != 0) {
+        return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
+    }
     if let Some(existing) = state.objects[kind].get(key.as_str()) {
         let mut refusal = Refusal::already_exists(&definition, &name);
         if metadata::is_terminating(&existing.object) {
@@ -163,18 +190,17 @@ pub fn create_decoded(
         }
         return Err(refusal);
     }
-    if !version.is_empty() {
-        return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
-    }
+    let mut without_defaults = false;
     if let Some(schema) = definition.schema() {
         // It is stored without a status, and read with the default.
         defaults::fill_in(&mut object, schema);
+        without_defaults = definition.status && object.get("status").is_some();
     }
     if options.dry_run {
-        return Ok((object, warnings));
+        return Ok(object);
     }
-    let stored = state.put(kind, &key, object)?;
-    Ok((Value::clone(&stored.object), warnings))
+    let stored = state.put_as(kind, &key, object, without_defaults)?;
+    Ok(Value::clone(&stored.object))
 }
 
 /// Removes what only the server sets.
@@ -212,7 +238,7 @@ fn admit_namespace(state: &State, definition: &Definition, object: &Value) -> Ou
         return Ok(());
     }
     let namespace = metadata::text(object, "namespace");
-    let of_namespaces = &state.kinds[state.built_in(crate::kinds::BuiltIn::Namespace)];
+    let of_namespaces = &state.kinds[state.built_in(BuiltIn::Namespace)];
     let Some(found) = state.namespace(namespace) else {
         return Err(Refusal::not_found(of_namespaces, namespace));
     };
@@ -261,11 +287,24 @@ fn flaws_of(state: &State, definition: &Definition, object: &Value) -> Vec<Flaw>
         Shape::Custom(schema) => {
             validate::validate(object, schema, "", &mut flaws);
             validate::uniqueness(object, schema, "", &mut flaws);
-            rules(object, None, schema, &mut flaws);
+            rules(state.kubernetes, (object, None), schema, &mut flaws);
         }
         Shape::BuiltIn(kind) => builtin::validate(*kind, object, None, &mut flaws),
     }
     flaws
+}
+
+/// The refusal of an object, which names its own kind.
+pub fn invalid(
+    kubernetes: Kubernetes,
+    definition: &Definition,
+    object: &Value,
+    flaws: &[Flaw],
+) -> Box<Refusal> {
+    // Inside, events are of the core group.
+    let group = if definition.is(BuiltIn::Event) { "" } else { definition.group.as_str() };
+    let kind = object["kind"].as_str().unwrap_or_default();
+    invalid::refusal(kubernetes, (group, kind), metadata::text(object, "name"), flaws)
 }
 
 /// The kind has to be the one of the path.
@@ -276,12 +315,17 @@ pub fn type_flaws(definition: &Definition, object: &Value) -> Vec<Flaw> {
 }
 
 /// Checks the CEL rules, unless something else is wrong that they rely on.
-pub fn rules(object: &Value, old: Option<&Value>, schema: &crate::schema::Schema, flaws: &mut Vec<Flaw>) {
+pub fn rules(
+    kubernetes: Kubernetes,
+    change: (&Value, Option<&Value>),
+    schema: &Schema,
+    flaws: &mut Vec<Flaw>,
+) {
     if invalid::block_rules(flaws) {
         let detail = "some validation rules were not checked because the object was invalid; correct the existing errors \
             to complete validation";
         flaws.push(Flaw::invalid("<nil>", &Value::Null, detail));
     } else {
-        cel::check(object, old, schema, "", flaws);
+        cel::check(kubernetes, change, schema, "", flaws);
     }
 }

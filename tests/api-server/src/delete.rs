@@ -37,7 +37,7 @@ pub fn unmet(definition: &Definition, key: &str, what: &str, wanted: &str, found
 /// Deletes an object, or marks it if it has finalizers.
 pub fn delete(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
-    let options = DeleteOptions::read(asked.call, &asked.body)?;
+    let options = DeleteOptions::read(asked, state.kubernetes)?;
     let key = definition.key(&asked.call.namespace, &asked.call.name);
     if definition.is(BuiltIn::Namespace)
         && ["default", "kube-system", "kube-public"].contains(&asked.call.name.as_str())
@@ -60,8 +60,7 @@ fn delete_one(
     let existing = state.objects[kind].get(key).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, name))?;
     check_preconditions(&definition, name, &existing, options)?;
-    let warnings =
-        admission::admit(state, &definition, asked, Operation::Delete, None, Some(&existing.object))?;
+    admission::admit(state, &definition, asked, Operation::Delete, None, Some(&existing.object))?;
     let (finalizers, wanted) = wanted_finalizers(&existing.object, options);
     let waits = builtin::waits(&definition, &existing.object);
     if !wanted.is_empty() || waits {
@@ -73,7 +72,7 @@ fn delete_one(
             state.put(kind, key, marked)?.bytes.clone()
         };
         let accepted = options.orphan == Some(false);
-        return Ok(Reply { code: if accepted { 202 } else { 200 }, body, warnings });
+        return Ok(Reply::new(if accepted { 202 } else { 200 }, body));
     }
     if finalizers != wanted && options.resource_version.is_some() {
         // The server compares the resource version with that of an object that it has not written after all.
@@ -89,9 +88,7 @@ fn delete_one(
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
     });
-    let mut reply = Reply::of(200, &status);
-    reply.warnings = warnings;
-    Ok(reply)
+    Ok(Reply::of(200, &status))
 }
 
 fn check_preconditions(
@@ -161,7 +158,7 @@ fn mark(state: &State, object: &Value, finalizers: &[String]) -> Value {
 
 /// Deletes all objects that are selected.
 pub fn delete_all(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
-    let options = DeleteOptions::read(asked.call, &asked.body)?;
+    let options = DeleteOptions::read(asked, state.kubernetes)?;
     let listed = list::list(state, kind, asked.call)?;
     let answer: Value = serde_json::from_slice(&listed).unwrap();
     let definition = Arc::clone(&state.kinds[kind]);

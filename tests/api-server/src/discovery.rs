@@ -6,6 +6,8 @@ use crate::{
     Kubernetes,
     handle::{Asked, Reply},
     kinds::Definition,
+    options::WriteOptions,
+    ownership,
     refusal::{Outcome, Refusal},
     request::Call,
     state::State,
@@ -97,6 +99,15 @@ fn resources(state: &State, group: &str, version: &str) -> Outcome<Value> {
 const VERBS: [&str; 10] =
     ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "stop", "*"];
 
+/// The attributes that are given: others are left out.
+fn drop_empty(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if let Some(attributes) = spec["resourceAttributes"].as_object_mut() {
+        attributes.retain(|_, value| !value.is_null() && value != "");
+    }
+    spec
+}
+
 /// Whether the user may do something.
 fn review(state: &State, asked: &Asked) -> Outcome<Reply> {
     let mut review: Value = serde_json::from_slice(&asked.body).map_err(|error| {
@@ -133,7 +144,19 @@ fn review(state: &State, asked: &Asked) -> Outcome<Reply> {
     }
     review["kind"] = "SelfSubjectAccessReview".into();
     review["apiVersion"] = "authorization.k8s.io/v1".into();
-    review["metadata"] = json!({});
+    let options = WriteOptions::read(asked, state.kubernetes, "CreateOptions")?;
+    let write = ownership::Write {
+        manager: &options.manager,
+        subresource: "",
+        api_version: "authorization.k8s.io/v1",
+        time: &state.clock.text,
+        schema: None,
+        has_status: true,
+    };
+    let spec = json!({"spec": drop_empty(&review["spec"])});
+    let owners = ownership::after(&json!({"spec": {}}), &spec, &write);
+    review["spec"] = spec["spec"].clone();
+    review["metadata"] = json!({"managedFields": owners});
     review["status"] = status;
     Ok(Reply::of(201, &review))
 }

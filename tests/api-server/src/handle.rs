@@ -34,12 +34,11 @@ pub struct Asked<'a> {
 pub struct Reply {
     pub code: u16,
     pub body: Bytes,
-    pub warnings: Vec<String>,
 }
 
 impl Reply {
     pub fn new(code: u16, body: Bytes) -> Self {
-        Self { code, body, warnings: Vec::new() }
+        Self { code, body }
     }
 
     pub fn of(code: u16, object: &Value) -> Self {
@@ -106,13 +105,13 @@ fn head_of<T>(state: &State, response: &mut Response<T>, audit_id: HeaderValue, 
     headers.insert(header::DATE, state.clock.date.clone());
 }
 
-fn whole(state: &State, audit_id: HeaderValue, reply: Reply) -> Response<Bytes> {
+fn whole(state: &mut State, audit_id: HeaderValue, reply: Reply) -> Response<Bytes> {
     let length = reply.body.len();
     let mut response = Response::new(reply.body);
     *response.status_mut() = reply.code.try_into().unwrap();
     head_of(state, &mut response, audit_id, "application/json");
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-    for warning in reply.warnings {
+    for warning in state.warnings.drain(..) {
         let quoted = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
         if let Ok(value) = HeaderValue::try_from(quoted) {
             response.headers_mut().append(header::WARNING, value);
@@ -121,7 +120,7 @@ fn whole(state: &State, audit_id: HeaderValue, reply: Reply) -> Response<Bytes> 
     response
 }
 
-fn refused(state: &State, audit_id: HeaderValue, refusal: &Refusal) -> Response<Bytes> {
+fn refused(state: &mut State, audit_id: HeaderValue, refusal: &Refusal) -> Response<Bytes> {
     if refusal.plain {
         let mut response = Response::new(Bytes::from(refusal.message.clone()));
         *response.status_mut() = refusal.code.try_into().unwrap();
@@ -150,7 +149,11 @@ fn answer(state: &mut State, asked: Asked) -> Outcome<Success> {
     match call.subresource.as_str() {
         "" => {}
         "status" if definition.status => {}
-        _ => return Err(Refusal::no_such_path()),
+        _ if definition.is_custom() => return Err(Refusal::not_found(definition, &call.name)),
+        _ => return Err(Refusal::no_such_resource()),
+    }
+    if call.has_more && !definition.is_custom() {
+        return Err(Refusal::no_such_resource());
     }
     if definition.namespaced && call.namespace.is_empty() && !matches!(call.verb, "list" | "watch") {
         return Err(if call.verb == "deletecollection" || call.verb == "create" {

@@ -2,15 +2,62 @@
 
 use serde_json::{Value, json};
 
-use crate::refusal::{Refusal, details, qualified};
+use crate::{
+    Kubernetes,
+    refusal::{Refusal, details, qualified},
+};
 
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flaw {
     kind: FlawKind,
     pub field: String,
-    /// What comes after the field's name.
-    body: String,
+    value: Shown,
+    detail: String,
+}
+
+/// The value of a field, as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+enum Shown {
+    Nothing,
+    Value(Value),
+    /// An unsigned zero, which Go can also show in hexadecimal.
+    Unset,
+    /// What an older server shows in place of a value that the newest leaves out.
+    Formerly(String),
+}
+
+impl Shown {
+    /// With the words before it, as far as this server shows it.
+    fn text(&self, kubernetes: Kubernetes) -> Option<String> {
+        let is_old = kubernetes == Kubernetes::V1_33;
+        match self {
+            Self::Nothing => None,
+            Self::Value(value) if is_old => Some(in_go(value)),
+            Self::Value(value) => Some(value.to_string()),
+            Self::Unset => Some(if is_old { "0x0" } else { "0" }.to_owned()),
+            Self::Formerly(text) => is_old.then(|| format!("{text:?}")),
+        }
+    }
+}
+
+/// A value as Go's `%#v` prints it, which 1.33 shows.
+fn in_go(value: &Value) -> String {
+    match value {
+        Value::Null => "\"null\"".to_owned(),
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
+            format!("[]string{{{}}}", items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            format!("[]interface {{}}{{{}}}", items.iter().map(in_go).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(fields) => {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| format!("{name:?}:{}", in_go(value))).collect();
+            format!("map[string]interface {{}}{{{}}}", fields.join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,63 +108,66 @@ impl FlawKind {
 }
 
 impl Flaw {
-    fn new(kind: FlawKind, field: impl Into<String>, value: Option<&Value>, detail: &str) -> Self {
-        let mut body = kind.words().to_owned();
-        if let Some(value) = value {
-            body += &format!(": {value}");
-        }
-        if !detail.is_empty() {
-            body += ": ";
-            body += detail;
-        }
-        Self { kind, field: field.into(), body }
+    fn new(kind: FlawKind, field: impl Into<String>, value: Shown, detail: impl Into<String>) -> Self {
+        Self { kind, field: field.into(), value, detail: detail.into() }
     }
 
     pub fn invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
-        Self::new(FlawKind::Invalid, field, Some(value), detail)
+        Self::new(FlawKind::Invalid, field, Shown::Value(value.clone()), detail)
     }
 
-    /// One whose value is shown in another way than as JSON.
-    pub fn invalid_shown(field: impl Into<String>, shown: &str, detail: &str) -> Self {
-        let body = format!("Invalid value: {shown}: {detail}");
-        Self { kind: FlawKind::Invalid, field: field.into(), body }
+    /// One whose value is not shown: an older server shows this text.
+    pub fn invalid_without(field: impl Into<String>, formerly: &str, detail: &str) -> Self {
+        Self::new(FlawKind::Invalid, field, Shown::Formerly(formerly.to_owned()), detail)
+    }
+
+    pub fn unset(field: impl Into<String>, detail: &str) -> Self {
+        Self::new(FlawKind::Invalid, field, Shown::Unset, detail)
     }
 
     pub fn type_invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
-        Self::new(FlawKind::TypeInvalid, field, Some(value), detail)
+        Self::new(FlawKind::TypeInvalid, field, Shown::Value(value.clone()), detail)
     }
 
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
-        Self::new(FlawKind::Required, field, None, detail)
+        Self::new(FlawKind::Required, field, Shown::Nothing, detail)
     }
 
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
-        Self::new(FlawKind::Forbidden, field, None, detail)
+        Self::new(FlawKind::Forbidden, field, Shown::Nothing, detail)
     }
 
-    pub fn duplicate(field: impl Into<String>, shown: &str) -> Self {
-        Self { kind: FlawKind::Duplicate, field: field.into(), body: format!("Duplicate value: {shown}") }
+    pub fn duplicate(field: impl Into<String>, value: Value) -> Self {
+        Self::new(FlawKind::Duplicate, field, Shown::Value(value), "")
     }
 
     pub fn not_supported(field: impl Into<String>, value: &Value, supported: &[String]) -> Self {
         let quoted: Vec<_> = supported.iter().map(|value| format!("{value:?}")).collect();
         let detail = format!("supported values: {}", quoted.join(", "));
-        Self::new(FlawKind::NotSupported, field, Some(value), &detail)
+        Self::new(FlawKind::NotSupported, field, Shown::Value(value.clone()), detail)
     }
 
     pub fn too_long(field: impl Into<String>, most: usize) -> Self {
-        let unit = if most == 1 { "byte" } else { "bytes" };
-        Self::new(FlawKind::TooLong, field, None, &format!("may not be more than {most} {unit}"))
+        Self::new(FlawKind::TooLong, field, Shown::Nothing, format!("may not be more than {most} bytes"))
     }
 
     pub fn too_many(field: impl Into<String>, actual: usize, most: usize) -> Self {
-        let unit = if most == 1 { "item" } else { "items" };
-        let detail = format!("must have at most {most} {unit}");
-        Self::new(FlawKind::TooMany, field, Some(&actual.into()), &detail)
+        let detail = format!("must have at most {most} items");
+        Self::new(FlawKind::TooMany, field, Shown::Value(actual.into()), detail)
     }
 
-    fn cause(&self) -> Value {
-        json!({"reason": self.kind.reason(), "message": self.body, "field": self.field})
+    /// What comes after the field's name.
+    fn body(&self, kubernetes: Kubernetes) -> String {
+        let mut body = self.kind.words().to_owned();
+        if let Some(value) = self.value.text(kubernetes) {
+            body += ": ";
+            body += &value;
+        }
+        if !self.detail.is_empty() {
+            body += ": ";
+            body += &self.detail;
+        }
+        body
     }
 }
 
@@ -127,10 +177,15 @@ pub fn block_rules(flaws: &[Flaw]) -> bool {
 }
 
 /// The refusal of an object for all that is wrong with it.
-pub fn refusal(group: &str, kind: &str, name: &str, flaws: &[Flaw]) -> Box<Refusal> {
+pub fn refusal(
+    kubernetes: Kubernetes,
+    (group, kind): (&str, &str),
+    name: &str,
+    flaws: &[Flaw],
+) -> Box<Refusal> {
     // The server repeats no message.
     let mut texts: Vec<String> = Vec::new();
-    for text in flaws.iter().map(|flaw| format!("{}: {}", flaw.field, flaw.body)) {
+    for text in flaws.iter().map(|flaw| format!("{}: {}", flaw.field, flaw.body(kubernetes))) {
         if !texts.contains(&text) {
             texts.push(text);
         }
@@ -142,7 +197,8 @@ pub fn refusal(group: &str, kind: &str, name: &str, flaws: &[Flaw]) -> Box<Refus
     let message = format!("{} {name:?} is invalid: {what}", qualified(kind, group));
     let mut refusal = Refusal::new(422, "Invalid", message);
     let mut details = details(name, group, kind);
-    details["causes"] = flaws.iter().map(Flaw::cause).collect();
+    let cause = |flaw: &Flaw| json!({"reason": flaw.kind.reason(), "message": flaw.body(kubernetes), "field": flaw.field});
+    details["causes"] = flaws.iter().map(cause).collect();
     refusal.details = Some(details);
     refusal
 }

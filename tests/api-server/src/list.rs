@@ -164,7 +164,12 @@ pub fn version_before(state: &State, kind: usize, key: &str, revision: u64) -> O
         return None;
     }
     let bytes = Bytes::from(serde_json::to_vec(&*version.object).unwrap());
-    Some(Arc::new(Stored { object: Arc::clone(&version.object), bytes, revision: version.revision }))
+    Some(Arc::new(Stored {
+        object: Arc::clone(&version.object),
+        bytes,
+        revision: version.revision,
+        without_defaults: false,
+    }))
 }
 
 fn answer(definition: &Definition, page: &Page) -> Bytes {

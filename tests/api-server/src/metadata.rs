@@ -4,9 +4,11 @@ use serde_json::{Map, Value};
 
 use crate::{
     Kubernetes,
+    delete::{FOREGROUND, ORPHAN},
     invalid::Flaw,
     kinds::{BuiltIn, Definition},
     names,
+    state::State,
 };
 
 /// The type of a field, in Go's words.
@@ -138,14 +140,39 @@ pub fn is_terminating(object: &Value) -> bool {
     object["metadata"]["deletionTimestamp"].is_string()
 }
 
+/// Warns of new finalizers without a domain.
+pub fn warn(state: &mut State, of: &Definition, object: &Value, old: Option<&Value>) {
+    if !of.is_custom() {
+        return;
+    }
+    let known = old.map(finalizers).unwrap_or_default();
+    let mut added: Vec<_> = finalizers(object).into_iter().filter(|name| !known.contains(name)).collect();
+    added.sort_unstable();
+    added.dedup();
+    for name in added {
+        if state.kubernetes == Kubernetes::V1_37 {
+            let wrong = names::qualified(name, state.kubernetes);
+            state.warnings.extend(wrong.iter().map(|why| format!("metadata.finalizers: {name:?}: {why}")));
+        }
+        if name.contains('/') || [ORPHAN, FOREGROUND, "kubernetes"].contains(&name) {
+            continue;
+        }
+        let path = if name.contains('.') { " including a path (/)" } else { "" };
+        state.warnings.push(format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts \
+             with other finalizer writers"
+        ));
+    }
+}
+
 /// What is wrong with the name of an object of this kind.
-fn name_flaws(name: &str, of: &Definition, kubernetes: Kubernetes) -> Vec<String> {
+fn name_flaws(name: &str, of: &Definition) -> Vec<String> {
     match of.shape {
-        crate::kinds::Shape::BuiltIn(BuiltIn::Namespace) => names::label(name, kubernetes),
+        crate::kinds::Shape::BuiltIn(BuiltIn::Namespace) => names::label(name),
         crate::kinds::Shape::BuiltIn(
             BuiltIn::Role | BuiltIn::ClusterRole | BuiltIn::RoleBinding | BuiltIn::ClusterRoleBinding,
         ) => names::path_segment(name),
-        _ => names::subdomain(name, kubernetes),
+        _ => names::subdomain(name),
     }
 }
 
@@ -154,24 +181,26 @@ pub fn validate_new(metadata: &Value, of: &Definition, kubernetes: Kubernetes, f
     let text = |field: &str| metadata[field].as_str().unwrap_or_default();
     let generate = text("generateName");
     if !generate.is_empty() {
-        // The end of a prefix may be what a name may not end with.
-        let prefix = generate.strip_suffix('-').map_or(generate.to_owned(), |start| format!("{start}a"));
-        let wrong = name_flaws(&prefix, of, kubernetes);
+        // The end of a prefix may be what a name may not end with. (The server takes away one letter more.)
+        let masked = generate.strip_suffix('-').and_then(|start| start.get(..start.len().checked_sub(1)?));
+        let prefix = masked.map_or(generate.to_owned(), |start| format!("{start}a"));
+        let wrong = name_flaws(&prefix, of);
         flaws.extend(wrong.iter().map(|why| Flaw::invalid("metadata.generateName", &generate.into(), why)));
     }
     let name = text("name");
     if name.is_empty() {
         flaws.push(Flaw::required("metadata.name", "name or generateName is required"));
     } else {
-        let wrong = name_flaws(name, of, kubernetes);
+        let wrong = name_flaws(name, of);
         flaws.extend(wrong.iter().map(|why| Flaw::invalid("metadata.name", &name.into(), why)));
     }
     if of.namespaced {
         let namespace = text("namespace");
-        let wrong = names::label(namespace, kubernetes);
+        let wrong = names::label(namespace);
         flaws.extend(wrong.iter().map(|why| Flaw::invalid("metadata.namespace", &namespace.into(), why)));
     }
     validate(metadata, kubernetes, flaws);
+    validate_finalizers(metadata, of, kubernetes, flaws);
 }
 
 /// Validates the metadata of a changed object.
@@ -198,7 +227,7 @@ pub fn validate_changed(new: &Value, old: &Value, kubernetes: Kubernetes, flaws:
             flaws.push(Flaw::forbidden("metadata.finalizers", &detail));
         }
     }
-    for field in ["name", "namespace", "uid"] {
+    for field in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if new[field] != old[field] {
             flaws.push(Flaw::invalid(format!("metadata.{field}"), &new[field], "field is immutable"));
         }
@@ -211,9 +240,7 @@ fn validate(metadata: &Value, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
         let wrong = names::qualified(key, kubernetes);
         flaws.extend(wrong.iter().map(|why| Flaw::invalid("metadata.labels", &key.as_str().into(), why)));
         let wrong = names::label_value(value.as_str().unwrap_or_default(), kubernetes);
-        let field = format!("metadata.labels[{key}]");
-        let field = if kubernetes == Kubernetes::V1_37 { field } else { "metadata.labels".to_owned() };
-        flaws.extend(wrong.iter().map(|why| Flaw::invalid(field.clone(), value, why)));
+        flaws.extend(wrong.iter().map(|why| Flaw::invalid("metadata.labels", value, why)));
     }
     let mut size = 0;
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
@@ -233,8 +260,24 @@ fn validate(metadata: &Value, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
             }
         }
     }
-    for name in metadata["finalizers"].as_array().into_iter().flatten() {
-        let wrong = names::qualified(name.as_str().unwrap_or_default(), kubernetes);
+}
+
+/// The finalizers of new objects. Changed ones are not validated.
+fn validate_finalizers(metadata: &Value, of: &Definition, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
+    let names = metadata["finalizers"].as_array().into_iter().flatten();
+    for (at, name) in names.clone().enumerate() {
+        let text = name.as_str().unwrap_or_default();
+        let wrong = names::qualified(text, kubernetes);
         flaws.extend(wrong.iter().map(|why| Flaw::invalid("metadata.finalizers", name, why)));
+        let is_core = of.is(BuiltIn::ConfigMap) || of.is(BuiltIn::Event) || of.is(BuiltIn::Namespace);
+        if is_core && !text.contains('/') && !["kubernetes", ORPHAN, FOREGROUND].contains(&text) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            flaws.push(Flaw::invalid(format!("metadata.finalizers[{at}]"), name, why));
+        }
+    }
+    let has = |wanted: &str| names.clone().any(|name| name == wanted);
+    if has(ORPHAN) && has(FOREGROUND) {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        flaws.push(Flaw::invalid("metadata.finalizers", &metadata["finalizers"], why));
     }
 }

@@ -18,10 +18,16 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
     and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
     validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-/// How long a text may be.
+/// How long a name may be.
+fn name_too_long(most: usize) -> String {
+    format!("must be no more than {most} characters")
+}
+
+/// How long a label may be.
 fn too_long(most: usize, kubernetes: Kubernetes) -> String {
     match kubernetes {
-        Kubernetes::V1_33 | Kubernetes::V1_37 => format!("must be no more than {most} bytes"),
+        Kubernetes::V1_33 => format!("must be no more than {most} characters"),
+        Kubernetes::V1_37 => format!("must be no more than {most} bytes"),
     }
 }
 
@@ -37,25 +43,24 @@ fn is_label(text: &str) -> bool {
 }
 
 /// What is wrong with a name that has to be a DNS subdomain.
-pub fn subdomain(name: &str, kubernetes: Kubernetes) -> Vec<String> {
-    let mut flaws = Vec::new();
-    if name.len() > 253 {
-        flaws.push(too_long(253, kubernetes));
-    }
-    if !name.split('.').all(is_label) {
-        flaws.push(SUBDOMAIN.to_owned());
-    }
-    flaws
+pub fn subdomain(name: &str) -> Vec<String> {
+    let too_long = (name.len() > 253).then(|| name_too_long(253));
+    too_long.into_iter().chain((!is_subdomain(name)).then(|| SUBDOMAIN.to_owned())).collect()
+}
+
+fn is_subdomain(name: &str) -> bool {
+    name.split('.').all(is_label)
 }
 
 /// What is wrong with a name that has to be a DNS label.
-pub fn label(name: &str, kubernetes: Kubernetes) -> Vec<String> {
+pub fn label(name: &str) -> Vec<String> {
     let mut flaws = Vec::new();
     if name.len() > 63 {
-        flaws.push(too_long(63, kubernetes));
+        flaws.push(name_too_long(63));
     }
     if !is_label(name) {
-        flaws.push(LABEL.to_owned());
+        let why = if is_subdomain(name) { "must not contain dots" } else { LABEL };
+        flaws.push(why.to_owned());
     }
     flaws
 }
@@ -84,15 +89,22 @@ pub fn qualified(name: &str, kubernetes: Kubernetes) -> Vec<String> {
             if prefix.is_empty() {
                 flaws.push("prefix part must be non-empty".to_owned());
             } else {
-                flaws.extend(
-                    subdomain(prefix, kubernetes).into_iter().map(|flaw| format!("prefix part {flaw}")),
-                );
+                if prefix.len() > 253 {
+                    flaws.push(format!("prefix part {}", too_long(253, kubernetes)));
+                }
+                if !is_subdomain(prefix) {
+                    flaws.push(format!("prefix part {SUBDOMAIN}"));
+                }
             }
             name
         }
         _ => {
             let hint = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-            return vec![format!("a valid label key {QUALIFIED} {hint}")];
+            let what = match kubernetes {
+                Kubernetes::V1_33 => "a qualified name",
+                Kubernetes::V1_37 => "a valid label key",
+            };
+            return vec![format!("{what} {QUALIFIED} {hint}")];
         }
     };
     if name.is_empty() {

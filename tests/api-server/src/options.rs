@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     Kubernetes,
+    handle::Asked,
     invalid::{Flaw, refusal},
     refusal::{Outcome, Refusal},
     request::Call,
@@ -29,7 +30,8 @@ pub struct WriteOptions {
 
 impl WriteOptions {
     /// `of` names the kind of options in messages.
-    pub fn read(call: &Call, agent: &str, of: &str) -> Outcome<Self> {
+    pub fn read(asked: &Asked, kubernetes: Kubernetes, of: &str) -> Outcome<Self> {
+        let (call, agent) = (asked.call, asked.agent);
         let mut flaws = Vec::new();
         let manager = call.parameter("fieldManager").unwrap_or_default();
         if manager.len() > 128 {
@@ -53,7 +55,7 @@ impl WriteOptions {
             }
         };
         if !flaws.is_empty() {
-            return Err(refusal("meta.k8s.io", of, "", &flaws));
+            return Err(refusal(kubernetes, ("meta.k8s.io", of), "", &flaws));
         }
         // Without a name, it is the beginning of the user agent.
         let of_agent = || agent.split('/').next().unwrap_or_default().chars().take(128).collect();
@@ -80,7 +82,8 @@ pub struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    pub fn read(call: &Call, body: &[u8]) -> Outcome<Self> {
+    pub fn read(asked: &Asked, kubernetes: Kubernetes) -> Outcome<Self> {
+        let (call, body) = (asked.call, &asked.body);
         let given: Value = if body.is_empty() {
             let dry_run: Vec<Value> =
                 call.query.iter().filter(|(k, _)| k == "dryRun").map(|(_, v)| v.as_str().into()).collect();
@@ -106,7 +109,11 @@ impl DeleteOptions {
             orphan: given["orphanDependents"].as_bool(),
         };
         let flaws = options.flaws(&given);
-        if flaws.is_empty() { Ok(options) } else { Err(refusal("meta.k8s.io", "DeleteOptions", "", &flaws)) }
+        if flaws.is_empty() {
+            Ok(options)
+        } else {
+            Err(refusal(kubernetes, ("meta.k8s.io", "DeleteOptions"), "", &flaws))
+        }
     }
 
     fn flaws(&self, given: &Value) -> Vec<Flaw> {
@@ -178,7 +185,11 @@ fn list_flaws(call: &Call, kubernetes: Kubernetes) -> Vec<Flaw> {
 
 fn checked(call: &Call, kubernetes: Kubernetes) -> Outcome<()> {
     let flaws = list_flaws(call, kubernetes);
-    if flaws.is_empty() { Ok(()) } else { Err(refusal("meta.k8s.io", "ListOptions", "", &flaws)) }
+    if flaws.is_empty() {
+        Ok(())
+    } else {
+        Err(refusal(kubernetes, ("meta.k8s.io", "ListOptions"), "", &flaws))
+    }
 }
 
 /// A number in the query.
@@ -216,20 +227,23 @@ impl ListOptions {
     pub fn read(call: &Call, kubernetes: Kubernetes) -> Outcome<Self> {
         checked(call, kubernetes)?;
         let limit = number(call, "limit")?.and_then(|limit| usize::try_from(limit).ok());
-        Ok(Self {
-            limit: limit.filter(|limit| *limit > 0),
-            token: call.parameter("continue").map(ToOwned::to_owned),
-            revision: revision(call)?,
-            exact: call.parameter("resourceVersionMatch") == Some("Exact"),
-        })
+        let limit = limit.filter(|limit| *limit > 0);
+        let revision = revision(call)?;
+        let exact = match call.parameter("resourceVersionMatch") {
+            Some(matched) => matched == "Exact",
+            // As it has always been for pages.
+            None => limit.is_some() && revision.is_some_and(|revision| revision > 0),
+        };
+        Ok(Self { limit, token: call.parameter("continue").map(ToOwned::to_owned), revision, exact })
     }
 }
 
 /// The options of a watch.
 #[derive(Clone, Debug)]
 pub struct WatchOptions {
-    /// None if it begins with the present objects.
+    /// None if it begins with the present objects, or now.
     pub since: Option<u64>,
+    pub initial_events: bool,
     pub bookmarks: bool,
     pub initial_events_end: bool,
     pub timeout: Option<Duration>,
@@ -240,6 +254,11 @@ impl WatchOptions {
         checked(call, kubernetes)?;
         let initial =
             call.query.iter().find(|(key, _)| key == "sendInitialEvents").map(|(_, value)| value == "true");
+        let asked = call.parameter("resourceVersion");
+        // The newest server begins with the present objects, and says so, where that is what always happened.
+        let is_legacy =
+            asked.is_none_or(|version| version == "0") && call.parameter("resourceVersionMatch").is_none();
+        let initial = initial.or((is_legacy && kubernetes == Kubernetes::V1_37).then_some(true));
         let since = revision(call)?.filter(|since| *since > 0);
         let since = match initial {
             Some(true) => None,
@@ -247,6 +266,7 @@ impl WatchOptions {
         };
         Ok(Self {
             since,
+            initial_events: initial != Some(false),
             bookmarks: call.flag("allowWatchBookmarks"),
             initial_events_end: initial == Some(true),
             timeout: number(call, "timeoutSeconds")?.filter(|seconds| *seconds > 0).map(Duration::from_secs),

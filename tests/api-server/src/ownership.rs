@@ -1,6 +1,6 @@
 //! `managedFields`: which manager has written which fields last.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::{Map, Value, json};
 
@@ -150,7 +150,9 @@ const OWNED: [&str; 5] = ["annotations", "finalizers", "generateName", "labels",
 /// The schema of metadata, as far as lists and maps go.
 fn metadata_changes(old: &Value, new: &Value) -> Changes {
     let set = Schema { list: ListType::Set, ..Schema::default() };
-    let owners = Schema { list: ListType::Map("uid".to_owned()), ..Schema::default() };
+    let owner = Schema { atomic_map: true, ..Schema::default() };
+    let list = ListType::Map("uid".to_owned());
+    let owners = Schema { list, items: Some(Box::new(owner)), ..Schema::default() };
     let mut changes = Changes::default();
     for field in OWNED {
         let schema = match field {
@@ -181,7 +183,7 @@ impl Write<'_> {
         let mut changes = Changes::default();
         let is_status = !self.subresource.is_empty();
         for (name, schema) in self.fields(old, new) {
-            if (name == "status") == is_status || (name != "spec" && name != "status") || !self.has_status {
+            if !self.has_status || (name == "status") == is_status {
                 changes.insert(&format!("f:{name}"), compare(old.get(name), new.get(name), schema));
             }
         }
@@ -202,7 +204,17 @@ impl Write<'_> {
         all.sort_unstable();
         all.dedup();
         all.retain(|name| !matches!(*name, "apiVersion" | "kind" | "metadata"));
-        all.into_iter().map(|name| (name, self.schema.and_then(|schema| schema.field(name)))).collect()
+        all.into_iter().map(|name| (name, self.part(name))).collect()
+    }
+
+    /// The schema of a field: of built-in kinds, as far as it matters.
+    fn part(&self, name: &str) -> Option<&Schema> {
+        static REFERENCE: LazyLock<Schema> =
+            LazyLock::new(|| Schema { atomic_map: true, ..Schema::default() });
+        match self.schema {
+            Some(schema) => schema.field(name),
+            None => ["regarding", "related", "roleRef"].contains(&name).then(|| &*REFERENCE),
+        }
     }
 
     fn is_own(&self, entry: &Value) -> bool {
@@ -226,6 +238,10 @@ impl Write<'_> {
 
 /// The managed fields after a write: `old` is the object before it (`null` if it is new), `new` as it was sent.
 pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
+    if !write.schema.is_none_or(|schema| fits(new, schema)) {
+        // What does not fit into the schema has no owners.
+        return Vec::new();
+    }
     let changes = write.changes(old, new);
     let known = known(old, new, write);
     let mut own = Fields::default();
@@ -258,6 +274,29 @@ pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
     }
     entries.sort_by(|a, b| order(a).cmp(&order(b)));
     entries
+}
+
+/// Whether the types of all values are those of the schema.
+fn fits(value: &Value, schema: &Schema) -> bool {
+    match (schema.kind.as_str(), value) {
+        (_, Value::Null) => true,
+        ("object", Value::Object(fields)) => {
+            fields.iter().all(|(name, value)| schema.field(name).is_none_or(|schema| fits(value, schema)))
+        }
+        ("array", Value::Array(items)) => {
+            let has_key = |item: &Value| match &schema.list {
+                ListType::Map(key) => !item[key].is_null(),
+                _ => true,
+            };
+            let fits = |item: &Value| schema.items.as_deref().is_none_or(|schema| fits(item, schema));
+            items.iter().all(|item| has_key(item) && fits(item))
+        }
+        ("string", value) => value.is_string(),
+        ("integer" | "number", value) => value.is_number(),
+        ("boolean", value) => value.is_boolean(),
+        ("object" | "array", _) => false,
+        _ => true,
+    }
 }
 
 fn order(entry: &Value) -> [&str; 5] {

@@ -53,6 +53,11 @@ impl Refusal {
         refusal
     }
 
+    /// A subresource that no kind has.
+    pub fn no_such_resource() -> Box<Self> {
+        Self::new(404, "NotFound", "the server could not find the requested resource").with(json!({}))
+    }
+
     /// What a resource does not support.
     pub fn no_such_method() -> Box<Self> {
         let message = "the server does not allow this method on the requested resource";

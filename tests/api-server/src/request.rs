@@ -17,6 +17,8 @@ pub struct Call {
     pub namespace: String,
     pub name: String,
     pub query: Vec<(String, String)>,
+    /// Whether the path goes on behind the subresource, which custom resources ignore.
+    pub has_more: bool,
 }
 
 impl Call {
@@ -56,8 +58,8 @@ impl Call {
             parts => parts,
         };
         let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
-        (self.resource, self.name, self.subresource) =
-            (part(0), part(1), parts[2.min(parts.len())..].join("/"));
+        (self.resource, self.name, self.subresource) = (part(0), part(1), part(2));
+        self.has_more = parts.len() > 3;
     }
 
     fn verb_of(&mut self, method: &Method) -> &'static str {
@@ -69,7 +71,9 @@ impl Call {
             Method::GET | Method::HEAD if named => "get",
             Method::DELETE if named => "delete",
             Method::GET | Method::HEAD | Method::DELETE => {
-                self.name = self.selected_name().unwrap_or_default();
+                if *method != Method::DELETE {
+                    self.name = self.selected_name().unwrap_or_default();
+                }
                 let watch = self.flag("watch");
                 if *method == Method::DELETE {
                     "deletecollection"

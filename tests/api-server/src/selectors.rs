@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    kinds::Definition,
+    kinds::{BuiltIn, Definition},
     refusal::{Outcome, Refusal},
 };
 
@@ -80,7 +80,7 @@ impl FieldTerm {
 }
 
 fn unsupported(field: &str, of: &Definition) -> Box<Refusal> {
-    if of.is_custom() {
+    if of.is_custom() || of.is(BuiltIn::Event) {
         Refusal::bad_request(format!("field label not supported: {field}"))
     } else {
         let message = format!(

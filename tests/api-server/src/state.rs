@@ -34,6 +34,9 @@ pub struct Stored {
     pub object: Arc<Value>,
     pub bytes: Bytes,
     pub revision: u64,
+    /// Whether it is stored without the defaults that it is read with: the next write stores them, even if it changes
+    /// nothing else.
+    pub without_defaults: bool,
 }
 
 pub struct State {
@@ -50,6 +53,8 @@ pub struct State {
     pub history: History,
     pub policies: Policies,
     pub rbac: Arc<Rbac>,
+    /// About the request that is being answered.
+    pub warnings: Vec<String>,
     ids: u64,
 }
 
@@ -67,6 +72,7 @@ impl State {
             history: History::default(),
             policies: Policies::default(),
             rbac: Arc::default(),
+            warnings: Vec::new(),
             ids: 0,
         };
         for kind in built_in() {
@@ -92,6 +98,7 @@ impl State {
             history: self.history.clone(),
             policies: self.policies.clone(),
             rbac: Arc::clone(&self.rbac),
+            warnings: Vec::new(),
             ids: self.ids,
         }
     }
@@ -160,7 +167,18 @@ impl State {
     }
 
     /// Stores an object.
-    pub fn put(&mut self, kind: usize, key: &str, mut object: Value) -> Outcome<Arc<Stored>> {
+    pub fn put(&mut self, kind: usize, key: &str, object: Value) -> Outcome<Arc<Stored>> {
+        self.put_as(kind, key, object, false)
+    }
+
+    /// Stores an object, which may be stored without its defaults.
+    pub fn put_as(
+        &mut self,
+        kind: usize,
+        key: &str,
+        mut object: Value,
+        without_defaults: bool,
+    ) -> Outcome<Arc<Stored>> {
         let revision = self.revision + 1;
         object["metadata"]["resourceVersion"] = revision.to_string().into();
         let bytes = Bytes::from(serde_json::to_vec(&object).unwrap());
@@ -174,7 +192,7 @@ impl State {
         if size > MOST_STORED {
             return Err(Refusal::unclassified("etcdserver: request is too large"));
         }
-        let stored = Arc::new(Stored { object: Arc::new(object), bytes, revision });
+        let stored = Arc::new(Stored { object: Arc::new(object), bytes, revision, without_defaults });
         let key: Arc<str> = key.into();
         let old = self.objects[kind].insert(Arc::clone(&key), Arc::clone(&stored));
         self.changed(kind, &key, old.as_ref(), Some(&stored), &stored);
@@ -188,7 +206,7 @@ impl State {
         let mut object = Value::clone(&old.object);
         object["metadata"]["resourceVersion"] = revision.to_string().into();
         let bytes = Bytes::from(serde_json::to_vec(&object).unwrap());
-        let last = Arc::new(Stored { object: Arc::new(object), bytes, revision });
+        let last = Arc::new(Stored { object: Arc::new(object), bytes, revision, without_defaults: false });
         self.changed(kind, &key, Some(&old), None, &last);
         last
     }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::{
+    Kubernetes,
     admission::{self, Operation},
-    builtin,
-    create::{self, Decoded},
-    delete,
+    builtin, create, delete,
     handle::{Asked, MOST_READ, Reply},
     invalid::{self, Flaw},
     kinds::{Definition, Shape},
@@ -27,14 +26,17 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(call, asked.agent, "UpdateOptions")?;
-    let Decoded { mut object, warnings } = create::decode(&definition, &asked.body, options.unknown)?;
+    let options = WriteOptions::read(&asked, state.kubernetes, "UpdateOptions")?;
+    let mut object = create::decode(state, &definition, &asked.body, options.unknown)?;
     check_name(&definition, &mut object, call)?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let uid = metadata::text(&object, "uid");
     let existing_uid = existing.as_ref().map_or("", |stored| metadata::text(&stored.object, "uid"));
-    if !uid.is_empty() && uid != existing_uid {
+    // The newest server looks first whether there is such an object.
+    let looks_first = state.kubernetes == Kubernetes::V1_37 && !definition.allows_create_on_update();
+    let is_missing = existing.is_none() && looks_first;
+    if !uid.is_empty() && uid != existing_uid && !is_missing {
         let why = delete::unmet(&definition, &key, "UID", uid, existing_uid);
         return Err(Refusal::conflict(&definition, &call.name, &why));
     }
@@ -43,14 +45,10 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
             return Err(Refusal::not_found(&definition, &call.name));
         }
         object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
-        let (object, more) = create::create_decoded(state, kind, &asked, &options, object)?;
-        let mut reply = Reply::of(201, &object);
-        reply.warnings = warnings.into_iter().chain(more).collect();
-        return Ok(reply);
+        let created = create::create_decoded(state, kind, &asked, &options, object);
+        return created.map(|object| Reply::of(201, &object));
     };
-    let mut reply = update(state, kind, &asked, &options, (&existing, object))?;
-    reply.warnings.splice(0..0, warnings);
-    Ok(reply)
+    update(state, kind, &asked, &options, (&existing, object))
 }
 
 /// The name in the object has to be the one of the path.
@@ -98,7 +96,7 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(call, asked.agent, "PatchOptions")?;
+    let options = WriteOptions::read(&asked, state.kubernetes, "PatchOptions")?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
@@ -106,11 +104,23 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
         .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
     let mut object = Value::clone(&existing.object);
     merge(&mut object, &patch);
-    let Decoded { mut object, warnings } = create::coerce(&definition, object, options.unknown)?;
+    let object = create::coerce(state, &definition, object, options.unknown);
+    let mut object = object.map_err(|refusal| bad_patch(state.kubernetes, &refusal))?;
     check_name(&definition, &mut object, call)?;
-    let mut reply = update(state, kind, &asked, &options, (&existing, object))?;
-    reply.warnings.splice(0..0, warnings);
-    Ok(reply)
+    update(state, kind, &asked, &options, (&existing, object))
+}
+
+/// What is said about a patch whose result cannot be decoded.
+fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Box<Refusal> {
+    let why =
+        refusal.message.split_once(" cannot be handled as a ").and_then(|(_, why)| why.split_once(": "));
+    match why {
+        Some((_, why)) if !why.starts_with("strict decoding") => {
+            let flaw = Flaw::invalid("patch", &"".into(), why);
+            invalid::refusal(kubernetes, ("", ""), "", &[flaw])
+        }
+        _ => Box::new(refusal.clone()),
+    }
 }
 
 /// Applies a JSON merge patch (RFC 7396).
@@ -152,47 +162,58 @@ fn update(
     };
     let owners = ownership::after(old, &object, &write);
     object["metadata"]["managedFields"] = owners.into();
-    check_version(&definition, existing, &object, &call.name)?;
+    check_version(state.kubernetes, &definition, existing, &object)?;
     let is_status = !call.subresource.is_empty();
     let object = prepared(&definition, object, old, is_status);
     let flaws = flaws_of(state, &definition, &object, old, is_status);
     if !flaws.is_empty() {
-        return Err(invalid::refusal(&definition.group, &definition.kind, &call.name, &flaws));
+        return Err(create::invalid(state.kubernetes, &definition, &object, &flaws));
     }
-    let warnings = admission::admit(state, &definition, asked, Operation::Update, Some(&object), Some(old))?;
+    if !is_status {
+        metadata::warn(state, &definition, &object, Some(old));
+    }
+    admission::admit(state, &definition, asked, Operation::Update, Some(&object), Some(old))?;
     let key = definition.key(&call.namespace, &call.name);
     let gone = metadata::is_terminating(&object) && metadata::finalizers(&object).is_empty();
+    let unchanged = object == **old && !existing.without_defaults;
     let body = if gone && !builtin::waits(&definition, &object) {
         if !options.dry_run {
             state.remove(kind, &key);
         }
         serde_json::to_vec(&object).unwrap().into()
-    } else if options.dry_run || object == **old {
+    } else if options.dry_run || unchanged {
         serde_json::to_vec(&object).unwrap().into()
     } else {
         state.put(kind, &key, object)?.bytes.clone()
     };
-    let mut reply = Reply::new(200, body);
-    reply.warnings = warnings;
-    Ok(reply)
+    Ok(Reply::new(200, body))
 }
 
 /// The optimistic lock.
-fn check_version(definition: &Definition, existing: &Stored, object: &Value, name: &str) -> Outcome<()> {
+fn check_version(
+    kubernetes: Kubernetes,
+    definition: &Definition,
+    existing: &Stored,
+    object: &Value,
+) -> Outcome<()> {
+    let name = metadata::text(&existing.object, "name");
     let text = metadata::text(object, "resourceVersion");
     let given: u64 = if text.is_empty() {
         0
     } else {
         text.parse().map_err(|_| {
-            Refusal::unclassified(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
+            let number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if number { "value out of range" } else { "invalid syntax" };
+            Refusal::unclassified(format!("strconv.ParseUint: parsing {text:?}: {why}"))
         })?
     };
     if given == 0 {
         if definition.allows_unconditional_update() {
             return Ok(());
         }
-        let flaw = Flaw::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
-        return Err(invalid::refusal(&definition.group, &definition.plural, name, &[flaw]));
+        let flaw = Flaw::unset("metadata.resourceVersion", "must be specified for an update");
+        let of = (definition.group.as_str(), definition.plural.as_str());
+        return Err(invalid::refusal(kubernetes, of, name, &[flaw]));
     }
     if given == existing.revision { Ok(()) } else { Err(Refusal::modified(definition, name)) }
 }
@@ -215,11 +236,15 @@ fn prepared(definition: &Definition, mut object: Value, old: &Value, is_status: 
     new.insert("resourceVersion".into(), known["resourceVersion"].clone());
     new.insert("creationTimestamp".into(), known["creationTimestamp"].clone());
     new.entry("uid").or_insert_with(|| known["uid"].clone());
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] {
-        match known.get(field) {
-            Some(value) => drop(new.insert(field.into(), value.clone())),
-            None => drop(new.remove(field)),
+    for field in ["deletionTimestamp", "generation"] {
+        if let Some(value) = known.get(field) {
+            new.insert(field.into(), value.clone());
+        } else if field == "generation" {
+            new.remove(field);
         }
+    }
+    if let Some(grace) = known.get("deletionGracePeriodSeconds") {
+        new.entry("deletionGracePeriodSeconds").or_insert_with(|| grace.clone());
     }
     if definition.status {
         let fields = object.as_object_mut().unwrap();
@@ -265,7 +290,7 @@ fn flaws_of(
                 validate::validate(status, schema, "status", &mut flaws);
             }
             validate::uniqueness(object, schema, "", &mut flaws);
-            create::rules(object, Some(old), schema, &mut flaws);
+            create::rules(state.kubernetes, (object, Some(old)), schema, &mut flaws);
         }
         Shape::BuiltIn(kind) => builtin::validate(*kind, object, Some(old), &mut flaws),
     }

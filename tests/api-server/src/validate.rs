@@ -212,11 +212,11 @@ fn of_list_type(items: &[Value], schema: &Schema, path: &str, flaws: &mut Vec<Fl
         // The first repetition is reported, not the others.
         if keys[..at].iter().filter(|other| *other == key).count() == 1 {
             let shown = match (&schema.list, key) {
-                (ListType::Map(name), Some(key)) => json!({name.as_str(): key}).to_string(),
-                (ListType::Map(_), None) => "{}".to_owned(),
-                (_, key) => key.map(ToString::to_string).unwrap_or_default(),
+                (ListType::Map(name), Some(key)) => json!({name.as_str(): key}),
+                (ListType::Map(_), None) => json!({}),
+                (_, key) => key.map(Value::clone).unwrap_or_default(),
             };
-            flaws.push(Flaw::duplicate(format!("{path}[{at}]"), &shown));
+            flaws.push(Flaw::duplicate(format!("{path}[{at}]"), shown));
         }
     }
 }

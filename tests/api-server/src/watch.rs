@@ -12,7 +12,8 @@ use futures::{Stream, channel::mpsc};
 use serde_json::{Value, json};
 
 use crate::{
-    kinds::Definition,
+    builtin,
+    kinds::{Definition, Shape},
     list,
     options::WatchOptions,
     refusal::{Outcome, Refusal},
@@ -116,7 +117,11 @@ impl Watcher {
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = json!({"kind": of.kind, "apiVersion": of.api_version(), "metadata": metadata});
+        let mut object = json!({"kind": of.kind, "apiVersion": of.api_version(), "metadata": metadata});
+        if let Shape::BuiltIn(kind) = of.shape {
+            let empty = builtin::empty(kind);
+            object.as_object_mut().unwrap().extend(empty.as_object().unwrap().clone());
+        }
         self.send("BOOKMARK", &serde_json::to_vec(&object).unwrap())
     }
 }
@@ -133,6 +138,7 @@ pub fn start(state: &mut State, kind: usize, call: &Call) -> Outcome<Watch> {
         Watcher { namespace, selector, after: state.revision, bookmarks: options.bookmarks, sender };
     let watch = Watch { events, timeout: options.timeout };
     match options.since {
+        None if !options.initial_events => {}
         None => first_events(state, kind, &definition, &watcher, options.initial_events_end),
         Some(since) if since < state.compacted => {
             let message = format!("too old resource version: {since} ({})", state.compacted);
@@ -168,7 +174,7 @@ fn missed_events(state: &State, kind: usize, of: &Definition, watcher: &Watcher,
         let old = list::version_before(state, kind, &version.key, version.revision);
         let object = Arc::clone(&version.object);
         let bytes = Bytes::from(serde_json::to_vec(&*object).unwrap());
-        let last = Arc::new(Stored { object, bytes, revision: version.revision });
+        let last = Arc::new(Stored { object, bytes, revision: version.revision, without_defaults: false });
         watcher.changed(of, old.as_ref(), Some(&last).filter(|_| !version.deleted), &last);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     Violations,
     bulk::Bulk,
     case::Case,
-    facts::Version,
+    facts::{Exchange, Moment, Version},
 };
 
 /// The policy and its binding.
@@ -15,9 +15,6 @@ pub const GUARDS: [&str; 2] = ["validatingadmissionpolicies", "validatingadmissi
 
 /// How long both have to be in force before a BulkUpdate is created; timestamps have whole seconds.
 const SPREADS: SignedDuration = SignedDuration::from_secs(10);
-
-/// How long the last known state of either counts while its watch fails.
-const LAST_KNOWN: SignedDuration = SignedDuration::from_secs(30);
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     if !case.facts.settings.require_admission_policy {
@@ -70,7 +67,9 @@ fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
     for version in case.of_plural(guard).take_while(|v| v.revision < made) {
         since = match since {
             _ if !checks(case, guard, version) => None,
-            Some((time, before)) if before.uid == version.uid && before.generation() == version.generation() => {
+            Some((time, before))
+                if before.uid == version.uid && before.generation() == version.generation() =>
+            {
                 Some((time, version))
             }
             // Generation 1: unchanged since its creation.
@@ -83,13 +82,34 @@ fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
     since.is_some_and(|(since, _)| created > since + SPREADS)
 }
 
-/// Whether it existed when a status was written, or shortly before.
+/// Whether it existed when a status was written, or shortly before; if that is known, as the process was shown it.
 fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
     let tolerances = &case.facts.tolerances;
-    // If its watch fails, what was last seen of it counts for a while.
-    let behind = if case.facts.others.blind { LAST_KNOWN + SignedDuration::from_mins(1) } else { SignedDuration::ZERO };
-    let since = written.at - tolerances.operator - behind;
+    let record = case.maker(written.revision).and_then(|r| case.exchange_of(r));
+    if let Some(record) = record.filter(|_| !case.facts.sights.is_empty()) {
+        let until = [record.sent.at - tolerances.operator, record.sent.at];
+        return until.into_iter().any(|until| was_shown(case, guard, record, until));
+    }
+    let since = written.at - tolerances.operator;
     let (earlier, later): (Vec<_>, Vec<_>) = case.of_plural(guard).partition(|v| v.at < since);
     let meanwhile = later.into_iter().filter(|v| v.revision < written.revision);
     earlier.last().copied().into_iter().chain(meanwhile).any(|version| checks(case, guard, version))
+}
+
+/// Whether the newest that a process had been shown of it, by its last list or the watch after that, checks authors.
+fn was_shown(case: &Case<'_>, guard: &str, record: &Exchange, until: Timestamp) -> bool {
+    let before = |moment: Moment| moment < record.sent && moment.at <= until;
+    let mut listed = case
+        .sent()
+        .filter(|e| e.life == record.life && e.resource == guard && e.verb == "list" && e.succeeded());
+    let last = listed.rfind(|e| e.ended_at().is_some_and(before));
+    let Some(last) = last else { return false };
+    let mut sights = case
+        .facts
+        .sights
+        .iter()
+        .filter(|s| s.life == record.life && s.resource == guard && s.when > last.sent && before(s.when));
+    let newest = sights.next_back().filter(|sight| !sight.deleted);
+    let version = newest.and_then(|sight| case.version_at(&sight.uid, sight.revision));
+    version.is_some_and(|version| checks(case, guard, version))
 }

@@ -8,11 +8,10 @@
 //! BulkUpdates, it is unknown whose pass it is, and the first one since the process knew the BulkUpdate counts. In
 //! addition, the answer to a live read stays valid for ten seconds, whatever a watch shows in the meantime.
 
-use ai_api_operator::api::{ItemStatus, Kind};
 use k8s_openapi::jiff::SignedDuration;
 
 use crate::{
-    bulk::Bulk,
+    bulk::{Bulk, Claim},
     case::Case,
     facts::{Exchange, Moment, Sight},
 };
@@ -35,8 +34,8 @@ impl Basis {
 }
 
 /// What each status that was sent with this claim may be based on. Empty if none was: then somebody else wrote it.
-pub fn of(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, item: &ItemStatus) -> Vec<Basis> {
-    let uid = item.uid.as_deref().unwrap_or_default();
+pub fn of(case: &Case<'_>, claim: Claim<'_, '_>) -> Vec<Basis> {
+    let (Claim { bulk, kind, item, .. }, uid) = (claim, claim.uid());
     let sent = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
     let claims = |e: &&&Exchange| {
         let result: &str = &format!("{:?}", item.result);

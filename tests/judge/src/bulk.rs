@@ -29,6 +29,41 @@ pub struct Bulk<'a> {
     pub records: Vec<Record<'a>>,
 }
 
+/// What a record says of an item.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'b, 'a> {
+    pub bulk: &'b Bulk<'a>,
+    pub record: &'b Record<'a>,
+    pub kind: Kind,
+    pub item: &'b ItemStatus,
+}
+
+impl<'a> Claim<'_, 'a> {
+    /// The revision of the record.
+    pub fn revision(&self) -> u64 {
+        self.record.version.revision
+    }
+
+    pub fn version(&self) -> &'a Version {
+        self.record.version
+    }
+
+    /// The uid of the object that was decided on; empty if there is none.
+    pub fn uid(&self) -> &str {
+        self.item.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The item of the request.
+    pub fn asked(&self) -> Option<&BulkUpdateItem> {
+        self.bulk.item(self.kind, &self.item.id)
+    }
+
+    /// What it says, in words.
+    pub fn words(&self) -> String {
+        outcome(Some(self.item))
+    }
+}
+
 impl<'a> Bulk<'a> {
     pub(crate) fn new(first: &'a Version) -> Self {
         Self {
@@ -73,13 +108,14 @@ impl<'a> Bulk<'a> {
         self.records.iter().find(|record| record.status.summary.is_some())
     }
 
-    /// Each record after which an item says something else than before it.
-    pub fn news(&self) -> impl Iterator<Item = (&Record<'a>, Kind, &ItemStatus)> {
+    /// What each record says of an item that the one before it did not say.
+    pub fn claims(&self) -> impl Iterator<Item = Claim<'_, 'a>> {
         self.records.iter().enumerate().flat_map(move |(at, record)| {
             let before = at.checked_sub(1).map(|before| &self.records[before].status);
             Kind::ALL.into_iter().flat_map(move |kind| {
                 let is_new = move |item: &&ItemStatus| before.is_none_or(|b| !b.items(kind).contains(item));
-                record.status.items(kind).iter().filter(is_new).map(move |item| (record, kind, item))
+                let items = record.status.items(kind).iter().filter(is_new);
+                items.map(move |item| Claim { bulk: self, record, kind, item })
             })
         })
     }
@@ -118,9 +154,8 @@ impl<'a> Bulk<'a> {
 
     /// Whether the status had this very object planned before `revision`.
     pub fn had_planned(&self, kind: Kind, id: &str, uid: &str, revision: u64) -> bool {
-        let plans = |i: &ItemStatus| {
-            *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned
-        };
+        let plans =
+            |i: &ItemStatus| *i.id == *id && i.uid.as_deref() == Some(uid) && i.result == ItemResult::Planned;
         let mut before = self.records.iter().take_while(|record| record.version.revision < revision);
         before.any(|record| record.status.items(kind).iter().any(plans))
     }

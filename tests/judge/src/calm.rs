@@ -82,7 +82,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 
 /// Whether somebody on the way has refused a write to it for good.
 fn was_refused(case: &Case<'_>, id: &str) -> bool {
-    let refused = |e: &Exchange| e.name == *id && matches!(e.code(), Some(400 | 402 | 405..=407 | 410..=428 | 430..=499));
+    let refused = |e: &Exchange| {
+        e.name == *id && matches!(e.code(), Some(400 | 402 | 405..=407 | 410..=428 | 430..=499))
+    };
     case.writes_sent().any(refused)
 }
-

@@ -212,8 +212,7 @@ impl<'a> Case<'a> {
     /// How many BulkUpdates name this target.
     pub fn askers(&self, resource: &str, namespace: &str, name: &str) -> usize {
         let asks = |bulk: &&Bulk<'_>| {
-            let item =
-                kind_of(resource).and_then(|kind| bulk.item(kind, name));
+            let item = kind_of(resource).and_then(|kind| bulk.item(kind, name));
             bulk.namespace == namespace && item.is_some()
         };
         self.bulks.iter().filter(asks).count()
@@ -222,13 +221,11 @@ impl<'a> Case<'a> {
     /// Whether a write to a target can only be for this BulkUpdate.
     pub fn is_for(&self, bulk: &Bulk<'_>, write: &impl ToTarget) -> bool {
         let (resource, namespace, name) = write.target();
-        match write.asker() {
-            Some(uid) => uid == bulk.uid,
-            None => {
-                let item = kind_of(resource).and_then(|kind| bulk.item(kind, name));
-                namespace == bulk.namespace && item.is_some() && self.askers(resource, namespace, name) == 1
-            }
-        }
+        let alone = || {
+            let item = kind_of(resource).and_then(|kind| bulk.item(kind, name));
+            namespace == bulk.namespace && item.is_some() && self.askers(resource, namespace, name) == 1
+        };
+        write.asker().map_or_else(alone, |uid| uid == bulk.uid)
     }
 
     /// The time that much later, if there is one.

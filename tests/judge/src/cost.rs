@@ -21,7 +21,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         violations.say("11", what);
     }
     let written = |i: &&ItemStatus| {
-        matches!(i.result, ItemResult::Settled | ItemResult::Scheduled) || i.reason == Some(Reason::NotSettledInTime)
+        matches!(i.result, ItemResult::Settled | ItemResult::Scheduled)
+            || i.reason == Some(Reason::NotSettledInTime)
     };
     let (eligible, writes) =
         (items().filter(written).count(), case.requests().filter(|r| r.is_target_write()).count());

@@ -5,7 +5,7 @@ use ai_api_operator::api::{ItemResult, Reason};
 
 use crate::{
     Violations,
-    bulk::{Bulk, Record},
+    bulk::{Bulk, Claim, Record},
     case::Case,
     facts::{Exchange, Moment, Version},
 };
@@ -44,27 +44,23 @@ fn was_read_below(case: &Case<'_>, life: usize, until: Moment, uid: &str, creati
 }
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
-    for bulk in &case.bulks {
-        for (record, kind, item) in bulk.news().filter(|(record, ..)| !case.is_foreign(record)) {
-            if bulk.item(kind, &item.id).is_none_or(|asked| asked.uid.is_some()) {
-                continue;
-            }
-            let uid = item.uid.as_deref().unwrap_or_default();
-            let Some(object) = case.of_uid(uid).first() else { continue };
-            let older = is_older(case, object, bulk);
-            let (at, id) = (record.version.revision, &item.id);
-            if matches!(item.result, ItemResult::Planned | ItemResult::Eligible)
-                && !older
-                && !case.may_be_forged(bulk)
-            {
-                violations.say("created", format!("at {at} {id} is planned, which was created later"));
-            }
-            if item.reason == Some(Reason::CreatedLater) && older {
-                let certain = object.created() < bulk.created
-                    || was_shown_to_be_older(case, bulk, record, uid).unwrap_or(false);
-                if certain {
-                    violations.say("created", format!("at {at} {id} is CreatedLater, and was known to be older"));
-                }
+    for claim in case.bulks.iter().flat_map(Bulk::claims).filter(|claim| !case.is_foreign(claim.record)) {
+        if claim.asked().is_none_or(|asked| asked.uid.is_some()) {
+            continue;
+        }
+        let Some(object) = case.of_uid(claim.uid()).first() else { continue };
+        let Claim { bulk, record, item, .. } = claim;
+        let older = is_older(case, object, bulk);
+        let (at, id) = (claim.revision(), &item.id);
+        let planned = matches!(item.result, ItemResult::Planned | ItemResult::Eligible);
+        if planned && !older && !case.may_be_forged(bulk) {
+            violations.say("created", format!("at {at} {id} is planned, which was created later"));
+        }
+        if item.reason == Some(Reason::CreatedLater) && older {
+            let certain = object.created() < bulk.created
+                || was_shown_to_be_older(case, bulk, record, claim.uid()).unwrap_or(false);
+            if certain {
+                violations.say("created", format!("at {at} {id} is CreatedLater, and was known to be older"));
             }
         }
     }

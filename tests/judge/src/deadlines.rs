@@ -73,7 +73,8 @@ fn planned_too_late(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violation
     );
     let at = plan.version.at;
     if at > end && !case.may_be_forged(bulk) {
-        violations.say("deadline", format!("{} was planned at {at}, after startingDeadlineSeconds", bulk.name));
+        violations
+            .say("deadline", format!("{} was planned at {at}, after startingDeadlineSeconds", bulk.name));
     }
 }
 
@@ -91,12 +92,16 @@ fn deleted_too_early(case: &Case<'_>, violations: &mut Violations) {
             violations.say("1", format!("{} was deleted at a version that it never had: {guard:?}", r.name));
             continue;
         };
-        let ttl = record.version.object.pointer("/spec/ttlSecondsAfterFinished").and_then(|n| n.as_i64());
+        let ttl = record
+            .version
+            .object
+            .pointer("/spec/ttlSecondsAfterFinished")
+            .and_then(serde_json::Value::as_i64);
         let end = record.status.completion_time.as_ref().map(|time| time.0);
         // It may have ended as late as the end of the recorded second; zero means at once.
-        let due = ttl.zip(end).map(|(ttl, end)| {
-            Case::later(end, SignedDuration::from_secs(ttl + i64::from(ttl > 0)))
-        });
+        let due = ttl
+            .zip(end)
+            .map(|(ttl, end)| Case::later(end, SignedDuration::from_secs(ttl + i64::from(ttl > 0))));
         let sent = case.exchange_of(r).map_or(r.received, |e| e.sent.at) + case.facts.tolerances.clock;
         if due.is_none_or(|due| sent < due) {
             violations.say("clock", format!("{} was deleted at {sent}, its TTL ends at {due:?}", r.name));

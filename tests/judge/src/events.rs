@@ -53,9 +53,13 @@ fn says(record: &Record<'_>, reason: &str, note: &str) -> bool {
     let message = |type_| status.condition(type_).map(|c| &*c.message).unwrap_or_default();
     let begins = |message: &str| note.starts_with(message) || message.len() + 20 > LONGEST_NOTE;
     match reason {
-        "Accepted" => status.start_time.is_some() && status.summary.is_some_and(|summary| {
-            note.contains(&format!("{} item", summary.total)) && note.contains(&format!("{} refused", summary.refused))
-        }),
+        "Accepted" => {
+            status.start_time.is_some()
+                && status.summary.is_some_and(|summary| {
+                    note.contains(&format!("{} item", summary.total))
+                        && note.contains(&format!("{} refused", summary.refused))
+                })
+        }
         "Rejected" => {
             status.completion_time.is_some()
                 && status.condition("Accepted").is_some_and(|c| c.status == "False")

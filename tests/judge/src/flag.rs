@@ -77,9 +77,8 @@ fn parsed(text: &str, kind: Kind) -> Setting {
 /// The flag of one kind over time; before the first, it is off.
 pub fn settings(case: &Case<'_>, kind: Kind) -> Vec<Change> {
     let facts = case.facts;
-    let of_flag = |v: &&Version| {
-        v.name == facts.settings.meta_configmap && v.namespace == facts.settings.namespace
-    };
+    let of_flag =
+        |v: &&Version| v.name == facts.settings.meta_configmap && v.namespace == facts.settings.namespace;
     let versions = case.of_plural("configmaps").filter(of_flag);
     versions.map(|v| Change { revision: v.revision, at: v.at, is: setting(v, kind) }).collect()
 }
@@ -90,7 +89,7 @@ pub fn is_known(case: &Case<'_>) -> bool {
 }
 
 /// Whether it was ever like this between two times.
-pub fn was(case: &Case<'_>, kind: Kind, from: Timestamp, to: Timestamp, is: &[Setting]) -> bool {
+pub fn was(case: &Case<'_>, kind: Kind, [from, to]: [Timestamp; 2], is: &[Setting]) -> bool {
     if !is_known(case) {
         let off = case.facts.others.switched_off.contains(&kind);
         let began = case.facts.others.cancelled.is_some_and(|time| time <= to);
@@ -179,12 +178,10 @@ fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<String> 
 
 /// When the process that writes has sent the plan, if it was the one.
 fn plan_sent(case: &Case<'_>, write: &Exchange) -> Option<Timestamp> {
-    let for_it = case.bulks.iter().filter(|bulk| match write.asker() {
-        Some(uid) => bulk.uid == uid,
-        None => {
-            let item = kind_of(&write.resource).and_then(|kind| bulk.item(kind, &write.name));
-            bulk.namespace == write.namespace && item.is_some()
-        }
+    let for_it = case.bulks.iter().filter(|bulk| {
+        let item = || kind_of(&write.resource).and_then(|kind| bulk.item(kind, &write.name));
+        let names = || bulk.namespace == write.namespace && item().is_some();
+        write.asker().map_or_else(names, |uid| uid == bulk.uid)
     });
     let sent = for_it.filter_map(|bulk| {
         let own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();

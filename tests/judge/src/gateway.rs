@@ -5,12 +5,7 @@
 use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
 use serde_json::Value;
 
-use crate::{
-    Violations,
-    bulk::Bulk,
-    case::Case,
-    facts::Call,
-};
+use crate::{Violations, bulk::Bulk, case::Case, facts::Call};
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for call in case.facts.calls.iter().filter(|call| !call.items.is_empty()) {
@@ -22,11 +17,10 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let unknown = text.contains("is not known");
         let allowed: Vec<_> = call.items.iter().filter(|item| was_written(case, bulk, item)).collect();
         match call.code {
-            // It never got an answer.
-            0 => {}
             202 => agrees(case, call, bulk, &mut say),
             504 if !names(&text, call) => say(format!("it does not name its BulkUpdate: {text}")),
-            504 => {}
+            // Or there never was an answer.
+            504 | 0 => {}
             _ if unknown => {
                 if !names(&text, call) {
                     say(format!("it does not name its BulkUpdate: {text}"));
@@ -45,15 +39,21 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 fn is_of(bulk: &Bulk<'_>, call: &Call) -> bool {
     let id = bulk.first().version.object.pointer("/metadata/annotations/aiapi.dev~1request-id");
     bulk.namespace == call.namespace
-        && (id.and_then(Value::as_str) == Some(&call.request_id) || bulk.name == format!("request-{}", call.request_id))
+        && (id.and_then(Value::as_str) == Some(&call.request_id)
+            || bulk.name == format!("request-{}", call.request_id))
 }
 
 fn names(text: &str, call: &Call) -> bool {
-    text.contains(&format!("{}/request-{}", call.namespace, call.request_id)) || text.contains("BulkUpdate's status")
+    text.contains(&format!("{}/request-{}", call.namespace, call.request_id))
+        || text.contains("BulkUpdate's status")
 }
 
 /// Whether anything was ever done for the item.
-fn was_written(case: &Case<'_>, bulk: Option<&Bulk<'_>>, (kind, id, verb): &(Kind, String, TargetStatus)) -> bool {
+fn was_written(
+    case: &Case<'_>,
+    bulk: Option<&Bulk<'_>>,
+    (kind, id, verb): &(Kind, String, TargetStatus),
+) -> bool {
     let Some(bulk) = bulk else { return false };
     let stopped = case.targets_of(bulk, *kind, id).iter().any(|v| v.stopped_by() == bulk.uid);
     let uid = || {
@@ -96,7 +96,10 @@ fn agrees(case: &Case<'_>, call: &Call, bulk: Option<&Bulk<'_>>, say: &mut impl 
         });
         match entry.get("error") {
             None if !accepted => say(format!("{id} is scheduled, and the status never said so")),
-            Some(error) if !error.to_string().contains("not known") && !error.to_string().contains("may have been sent") => {
+            Some(error)
+                if !error.to_string().contains("not known")
+                    && !error.to_string().contains("may have been sent") =>
+            {
                 let late = error.to_string().contains("may still take effect");
                 if !late && was_written(case, bulk, item) {
                     say(format!("{id} was written to, and the answer says {error}"));

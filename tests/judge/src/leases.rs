@@ -71,12 +71,32 @@ fn was_not_leading(case: &Case<'_>, write: &Exchange) -> Option<String> {
         return (!read() || !holds_at(case, write)).then(|| "it does not hold the Lease".to_owned());
     };
     let pause = case.facts.lives.get(write.life).map(|life| &life.pauses);
-    let paused = pause.is_some_and(|pauses| {
-        pauses.iter().any(|[begin, end]| (begin.at..=end.at).contains(&write.sent.at))
-    });
+    let paused = pause
+        .is_some_and(|pauses| pauses.iter().any(|[begin, end]| (begin.at..=end.at).contains(&write.sent.at)));
+    if let Some(other) = another_was_seen(case, write, renewed) {
+        return Some(format!("another was seen to lead: {other}"));
+    }
     let age = write.sent.at.duration_since(renewed.sent.at);
     let most = settings.renew_deadline + tolerances.clock + tolerances.operator;
     (age > most && !paused).then(|| format!("its last renewal was at {}", renewed.sent.at))
+}
+
+/// Who was seen to hold the Lease since the last renewal, if that was somebody else.
+fn another_was_seen<'a>(case: &Case<'a>, write: &Exchange, renewed: &Exchange) -> Option<&'a str> {
+    let name = case.facts.lives.get(write.life).map(|life| &*life.name)?;
+    let slack = case.facts.tolerances.operator;
+    let reads = case.sent().filter(|e| {
+        e.life == write.life
+            && e.resource == "leases"
+            && e.verb == "get"
+            && e.sent > renewed.sent
+            && e.ended_at().is_some_and(|ended| ended < write.sent && ended.at + slack < write.sent.at)
+    });
+    let seen =
+        reads.filter_map(|e| e.answer()?.object.as_ref().map(|(_, revision)| *revision)).next_back()?;
+    let lease = case.of_plural("leases").find(|v| v.revision == seen)?;
+    let holder = lease.text("/spec/holderIdentity");
+    (!holder.is_empty() && holder != name).then_some(holder)
 }
 
 /// Whether the Lease named the process when it sent this.
@@ -137,4 +157,3 @@ fn takeovers(case: &Case<'_>, violations: &mut Violations) {
         }
     }
 }
-

@@ -42,7 +42,7 @@ mod versions;
 use std::fmt;
 
 pub use authors::is_covered;
-pub use bulk::{Bulk, Record, outcome};
+pub use bulk::{Bulk, Claim, Record, outcome};
 pub use case::Case;
 pub use exchanges::verb_of;
 pub use facts::*;

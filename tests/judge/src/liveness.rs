@@ -101,14 +101,16 @@ fn has_not_ended(case: &Case<'_>, bulk: &Bulk<'_>) -> Option<String> {
     let says = ready.map_or("nothing", |ready| &ready.reason);
     match says {
         "Settling" => {
-            let items = || Kind::ALL.into_iter().flat_map(|k| last.status.items(k).iter().map(move |i| (k, i)));
+            let items =
+                || Kind::ALL.into_iter().flat_map(|k| last.status.items(k).iter().map(move |i| (k, i)));
             let late = items().find(|(_, item)| {
                 let uid = item.uid.as_deref().unwrap_or_default();
                 let now = case.of_uid(uid).last();
-                item.result == ItemResult::Scheduled && now.is_none_or(|now| match item.target_status {
-                    ai_api_operator::api::TargetStatus::Stopped => now.has_ended(),
-                    ai_api_operator::api::TargetStatus::Deleted => now.deleted,
-                })
+                item.result == ItemResult::Scheduled
+                    && now.is_none_or(|now| match item.target_status {
+                        ai_api_operator::api::TargetStatus::Stopped => now.has_ended(),
+                        ai_api_operator::api::TargetStatus::Deleted => now.deleted,
+                    })
             });
             late.map(|(_, item)| format!("{} has settled", item.id))
         }

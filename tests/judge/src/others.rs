@@ -24,7 +24,8 @@ impl Others {
         }
         for bulk in &case.bulks {
             let pairs = bulk.records.windows(2).map(|pair| (&pair[0].version, &pair[1].version));
-            let status = pairs.filter(|(before, now)| before.object.get("status") != now.object.get("status"));
+            let status =
+                pairs.filter(|(before, now)| before.object.get("status") != now.object.get("status"));
             let foreign = status.map(|(_, now)| now.revision).filter(|r| case.is_made_by_others(*r));
             let foreign: Vec<_> = foreign.collect();
             if !foreign.is_empty() {

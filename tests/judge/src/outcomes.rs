@@ -78,9 +78,10 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     let about_one = e.is_target() || (e.resource == "bulkupdates" && e.is_record());
     let retries = last.answer().is_some_and(|answer| matches!(answer.code, 401 | 403 | 408 | 429 | 500..));
     if let Some(seconds) = last.answer().and_then(|answer| answer.retry_after).filter(|_| retries) {
-        let wanted = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
-        if waited < wanted && (about_one || e.is_flag_read()) {
-            violations.say("5", format!("{} {waited:?} after one that asked to wait {wanted:?}", e.words()));
+        let asked_for = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
+        if waited < asked_for && (about_one || e.is_flag_read()) {
+            violations
+                .say("5", format!("{} {waited:?} after one that asked to wait {asked_for:?}", e.words()));
         }
     }
     let failed = retries || (last.answer().is_none() && e.is_target());

@@ -1,11 +1,11 @@
 //! Promise 6: each refusal and each failure has its reason, by the tables of docs/api.md and docs/architecture.md; never
 //! because of a deadline that has not passed, or of a flag that was not off.
 
-use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason};
+use ai_api_operator::api::{ItemResult, Kind, Reason};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    bulk::{Bulk, Record},
+    bulk::{Bulk, Claim, Record},
     case::Case,
     created::{is_older, was_shown_to_be_older},
     exchanges::ToTarget,
@@ -22,31 +22,28 @@ const FORBIDDEN_FOR: SignedDuration = SignedDuration::from_secs(10);
 const CLOCK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Whether the reason was true when it was reported.
-pub fn is_true(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, item: &ItemStatus, record: &Record<'_>) -> bool {
+pub fn is_true(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
     let Some(reason) = item.reason else { return false };
-    let said = record.version;
     if !is_a_name(&item.id) {
         return reason == Reason::NotFound;
     }
     if about_the_object(reason) {
-        if !case.knows_exchanges() && !was_read(case, bulk, kind, &item.id, said.at) {
+        if !case.knows_exchanges() && !was_read(case, bulk, kind, &item.id, claim.version().at) {
             return false;
         }
-        let present = case.present(bulk, kind, &item.id, said.revision);
-        return present.iter().any(|found| speaks_for(case, bulk, kind, item, record, *found));
+        let present = case.present(bulk, kind, &item.id, claim.revision());
+        return present.iter().any(|found| speaks_for(case, claim, *found));
     }
-    let over = || is_over(case, bulk, kind, record);
     match reason {
-        Reason::BulkUpdatesDisabled => was_off(case, bulk, kind, record),
-        Reason::NotSettledInTime => active_deadline_has_passed(case, bulk, record),
-        Reason::DeadlineExceeded => {
-            active_deadline_has_passed(case, bulk, record) || not_after_may_have_passed(case, bulk, said.at)
-        }
+        Reason::BulkUpdatesDisabled => was_off(case, claim),
+        Reason::NotSettledInTime => active_deadline_has_passed(case, claim),
+        Reason::DeadlineExceeded => deadline_may_have_passed(case, claim),
         Reason::OutcomeUnknown => {
+            let over = || was_off(case, claim) || deadline_may_have_passed(case, claim);
+            let refused = || was_refused_for_good(case, bulk, kind, &item.id);
             // Somebody may have removed the record of the plan.
-            case.may_be_forged(bulk)
-                || (may_be_open(case, bulk, kind, item, record)
-                    && (over() || was_refused_for_good(case, bulk, kind, &item.id)))
+            case.may_be_forged(bulk) || (may_be_open(case, claim) && (over() || refused()))
         }
         Reason::WriteFailed => was_refused_for_good(case, bulk, kind, &item.id),
         Reason::Forbidden => was_forbidden(case, bulk, kind, &item.id),
@@ -55,26 +52,17 @@ pub fn is_true(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, item: &ItemStatus, 
 }
 
 /// Whether this object under the name, or none, is what the reason says.
-pub fn speaks_for(
-    case: &Case<'_>,
-    bulk: &Bulk<'_>,
-    kind: Kind,
-    item: &ItemStatus,
-    record: &Record<'_>,
-    found: Option<&Version>,
-) -> bool {
+pub fn speaks_for(case: &Case<'_>, claim: Claim<'_, '_>, found: Option<&Version>) -> bool {
+    let Claim { bulk, record, item, .. } = claim;
     let Some(reason) = item.reason else { return false };
     let Some(version) = found else { return matches!(reason, Reason::NotFound | Reason::Gone) };
-    let asked = bulk.item(kind, &item.id).and_then(|asked| asked.uid.as_deref());
-    let planned = (reason == Reason::Gone || item.result == ItemResult::Failed)
-        .then_some(item.uid.as_deref())
-        .flatten();
-    if let Some(uid) = asked.or(planned)
-        && uid != version.uid
-    {
+    let asked = claim.asked().and_then(|asked| asked.uid.as_deref());
+    let was_planned = item.result == ItemResult::Failed;
+    let meant = asked.or(item.uid.as_deref().filter(|_| was_planned));
+    if meant.is_some_and(|uid| uid != version.uid) {
         return matches!(reason, Reason::Replaced | Reason::Gone);
     }
-    if asked.is_none() && planned.is_none() && version.created() >= bulk.created {
+    if meant.is_none() && version.created() >= bulk.created {
         let later = version.created() > bulk.created || !is_older(case, version, bulk);
         let in_doubt = || {
             was_shown_to_be_older(case, bulk, record, &version.uid)
@@ -88,19 +76,19 @@ pub fn speaks_for(
 }
 
 /// Whether the flag of its kind was off, or invalid, at some time since it was planned.
-fn was_off(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, record: &Record<'_>) -> bool {
+fn was_off(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, kind, .. } = claim;
     let planned = bulk.plan().map_or(bulk.created_at(), |plan| plan.version.at);
-    flag::was(case, kind, planned, record.version.at, &[Setting::Off, Setting::Invalid])
+    flag::was(case, kind, [planned, claim.version().at], &[Setting::Off, Setting::Invalid])
 }
 
-fn is_over(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, record: &Record<'_>) -> bool {
-    was_off(case, bulk, kind, record)
-        || active_deadline_has_passed(case, bulk, record)
-        || not_after_may_have_passed(case, bulk, record.version.at)
+fn deadline_may_have_passed(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    active_deadline_has_passed(case, claim) || not_after_may_have_passed(case, claim.bulk, claim.version().at)
 }
 
 /// `activeDeadlineSeconds` never passes early.
-pub fn active_deadline_has_passed(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> bool {
+fn active_deadline_has_passed(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, record, .. } = claim;
     let seconds = bulk.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
     let Some((seconds, start)) = seconds.zip(record.status.start_time.as_ref()) else { return false };
     let end = Case::later(start.0, SignedDuration::from_secs(seconds.into()));
@@ -126,7 +114,8 @@ fn writes<'a>(
 
 /// Whether a write may have been sent whose outcome the process does not know: one without an answer, or one of an
 /// earlier process.
-fn may_be_open(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, item: &ItemStatus, record: &Record<'_>) -> bool {
+fn may_be_open(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, record, kind, item } = claim;
     if !case.knows_exchanges() {
         return case.facts.others.disturbed;
     }
@@ -150,7 +139,8 @@ fn was_refused_for_good(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) 
     if !case.knows_exchanges() {
         return case.facts.others.disturbed;
     }
-    writes(case, bulk, kind, id).any(|e| e.code().is_some_and(is_final)) || was_forbidden(case, bulk, kind, id)
+    writes(case, bulk, kind, id).any(|e| e.code().is_some_and(is_final))
+        || was_forbidden(case, bulk, kind, id)
 }
 
 /// Whether nothing but 403 was answered for ten seconds.

@@ -2,12 +2,12 @@
 //! read that this process made since it knew the BulkUpdate, or on what a watch has shown after that; after an accepted
 //! write the DELETED event for that uid is enough.
 
-use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
+use ai_api_operator::api::{ItemResult, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     Violations,
-    bulk::{Bulk, Record, outcome},
+    bulk::{Bulk, Claim},
     case::Case,
     facts::Exchange,
     reasons::speaks_for,
@@ -51,40 +51,29 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     if !case.knows_exchanges() {
         return;
     }
-    for bulk in &case.bulks {
-        for (record, kind, item) in bulk.news().filter(|(record, ..)| !case.is_foreign(record)) {
-            let reason = item.reason;
-            let against = matches!(item.result, ItemResult::Refused | ItemResult::Failed)
-                && reason.is_some_and(about_the_object)
-                && is_a_name(&item.id);
-            let absent = item.result == ItemResult::Settled && item.target_status == TargetStatus::Deleted;
-            if !(against || absent) {
-                continue;
-            }
-            let sent = senders(case, bulk, record, kind, item);
-            let is_based = |e: &&Exchange| {
-                if absent {
-                    absence_was_seen(case, bulk, e, kind, item)
-                } else {
-                    shows(case, bulk, record, e, kind, item)
-                }
-            };
-            if !sent.is_empty() && !sent.iter().any(is_based) {
-                let (at, said) = (record.version.revision, outcome(Some(item)));
-                violations.say("2", format!("at {at} {} is {said}, and no read has shown that", item.id));
-            }
+    for claim in case.bulks.iter().flat_map(Bulk::claims).filter(|claim| !case.is_foreign(claim.record)) {
+        let item = claim.item;
+        let against = matches!(item.result, ItemResult::Refused | ItemResult::Failed)
+            && item.reason.is_some_and(about_the_object)
+            && is_a_name(&item.id);
+        let absent = item.result == ItemResult::Settled && item.target_status == TargetStatus::Deleted;
+        if !(against || absent) {
+            continue;
+        }
+        let sent = senders(case, claim);
+        let is_based = |e: &&Exchange| {
+            if absent { absence_was_seen(case, claim, e) } else { shows(case, claim, e) }
+        };
+        if !sent.is_empty() && !sent.iter().any(is_based) {
+            let (at, said) = (claim.revision(), claim.words());
+            violations.say("2", format!("at {at} {} is {said}, and no read has shown that", item.id));
         }
     }
 }
 
 /// The status writes that said this first, in each process.
-fn senders<'a>(
-    case: &Case<'a>,
-    bulk: &Bulk<'_>,
-    record: &Record<'_>,
-    kind: Kind,
-    item: &ItemStatus,
-) -> Vec<&'a Exchange> {
+fn senders<'a>(case: &Case<'a>, claim: Claim<'_, '_>) -> Vec<&'a Exchange> {
+    let Claim { bulk, record, kind, item } = claim;
     if let Some(e) = case.maker(record.version.revision).and_then(|r| case.exchange_of(r)) {
         return vec![e];
     }
@@ -100,14 +89,8 @@ fn senders<'a>(
 }
 
 /// Whether a read of the target, or what a watch has shown after it, is what the reason says.
-fn shows(
-    case: &Case<'_>,
-    bulk: &Bulk<'_>,
-    record: &Record<'_>,
-    sent: &Exchange,
-    kind: Kind,
-    item: &ItemStatus,
-) -> bool {
+fn shows(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
     let life = sent.life;
     let since = case.first_shown(life, bulk.uid);
     let reads = case.about(kind.plural(), bulk.namespace, &item.id).iter().filter(|e| {
@@ -119,7 +102,7 @@ fn shows(
     });
     let fits = |revision: Option<(&str, u64)>| {
         let version = revision.and_then(|(uid, revision)| case.version_at(uid, revision));
-        speaks_for(case, bulk, kind, item, record, version.filter(|v| !v.deleted))
+        speaks_for(case, claim, version.filter(|v| !v.deleted))
     };
     let mut newest: Option<u64> = None;
     for read in reads {
@@ -141,17 +124,13 @@ fn shows(
 
 /// Whether the process has seen that the object with the recorded uid is gone: by a read, an event, or the answer to its
 /// DELETE.
-fn absence_was_seen(
-    case: &Case<'_>,
-    bulk: &Bulk<'_>,
-    sent: &Exchange,
-    kind: Kind,
-    item: &ItemStatus,
-) -> bool {
-    let uid = item.uid.as_deref().unwrap_or_default();
-    let by_event = case.facts.sights.iter().any(|s| {
-        s.life == sent.life && s.when < sent.sent && s.deleted && s.uid == uid
-    });
+fn absence_was_seen(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> bool {
+    let (Claim { bulk, kind, item, .. }, uid) = (claim, claim.uid());
+    let by_event = case
+        .facts
+        .sights
+        .iter()
+        .any(|s| s.life == sent.life && s.when < sent.sent && s.deleted && s.uid == uid);
     let by_answer = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
         let object = e.answer().and_then(|answer| answer.object.as_ref());
         let before = e.life == sent.life && e.ended_at().is_some_and(|ended| ended < sent.sent);

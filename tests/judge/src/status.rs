@@ -40,7 +40,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 match expected(case, bulk, record) {
                     Some(expected) if found == expected => {}
                     Some(expected) => {
-                        violations.say("6", format!("at {at} it says {found:?}, which should be {expected:?}"));
+                        violations
+                            .say("6", format!("at {at} it says {found:?}, which should be {expected:?}"));
                     }
                     None => violations.say("6", format!("at {at} it says {found:?}, which is not true")),
                 }
@@ -161,7 +162,7 @@ fn may_be_rejected(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>, reason
     let at = record.version.at;
     let was = |is: &[Setting]| {
         let named = Kind::ALL.into_iter().filter(|kind| bulk.names(*kind));
-        named.into_iter().any(|kind| flag::was(case, kind, bulk.created_at(), at, is))
+        named.into_iter().any(|kind| flag::was(case, kind, [bulk.created_at(), at], is))
     };
     match reason {
         "BulkUpdatesDisabled" => was(&[Setting::Off]),

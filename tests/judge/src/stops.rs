@@ -40,9 +40,11 @@ fn sent_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, violations
 
 /// When a process was shown for the first time that it goes.
 fn first_known(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, life: usize) -> Option<Moment> {
-    let by_watch = case.facts.sights.iter().find(|s| {
-        s.life == life && s.uid == bulk.uid && (s.deleted || s.revision >= going.revision)
-    });
+    let by_watch = case
+        .facts
+        .sights
+        .iter()
+        .find(|s| s.life == life && s.uid == bulk.uid && (s.deleted || s.revision >= going.revision));
     let by_answer = case.about("bulkupdates", bulk.namespace, bulk.name).iter().filter(|e| {
         let shows = |e: &Exchange| match e.answer() {
             Some(answer) if answer.code == 404 => answer.names_object,

@@ -5,7 +5,7 @@ use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 
 use crate::{
     Violations, basis,
-    bulk::{Bulk, Record, outcome},
+    bulk::{Bulk, Claim, outcome},
     case::Case,
     exchanges::is_change,
     facts::Version,
@@ -15,15 +15,15 @@ use crate::{
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for bulk in &case.bulks {
-        for (record, kind, item) in bulk.news().filter(|(record, ..)| !case.is_foreign(record)) {
-            let at = record.version.revision;
-            if !claim_is_true(case, bulk, kind, item, record) {
-                let said = outcome(Some(item));
-                violations.say("6", format!("at {at} it says of {}: {said}, which is not true", item.id));
+        for claim in bulk.claims().filter(|claim| !case.is_foreign(claim.record)) {
+            let (at, id) = (claim.revision(), &claim.item.id);
+            if !claim_is_true(case, claim) {
+                let said = claim.words();
+                violations.say("6", format!("at {at} it says of {id}: {said}, which is not true"));
             }
-            if !was_seen_like_this(case, item, at) {
-                let state = item.observed_state;
-                violations.say("6", format!("at {at} {} was never in the state {state:?}", item.id));
+            if !was_seen_like_this(case, claim) {
+                let state = claim.item.observed_state;
+                violations.say("6", format!("at {at} {id} was never in the state {state:?}"));
             }
         }
         if !case.may_be_forged(bulk) {
@@ -37,21 +37,15 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 ///
 /// A planned or eligible item may be based on what a watch showed long ago; see [`basis`] for how long. What somebody
 /// else has written there has to be true since the BulkUpdate was created.
-pub fn claim_is_true(
-    case: &Case<'_>,
-    bulk: &Bulk<'_>,
-    kind: Kind,
-    item: &ItemStatus,
-    record: &Record<'_>,
-) -> bool {
-    let said = record.version.revision;
+pub fn claim_is_true(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, item, .. } = claim;
+    let (said, uid) = (claim.revision(), claim.uid());
     let stop = item.target_status == TargetStatus::Stopped;
-    let uid = item.uid.as_deref().unwrap_or_default();
     let mut of_uid = case.of_uid(uid).iter().filter(|v| v.revision < said);
     match item.result {
         ItemResult::Planned | ItemResult::Eligible => {
-            let bases = basis::of(case, bulk, kind, item);
-            let present = case.present(bulk, kind, &item.id, said);
+            let bases = basis::of(case, claim);
+            let present = case.present(bulk, claim.kind, &item.id, said);
             of_uid.filter(|v| may(v, item.target_status, &case.facts.settings)).any(|v| {
                 let existed = || present.iter().flatten().any(|p| p.uid == v.uid && p.revision == v.revision);
                 bases.iter().any(|basis| basis.has(v.revision)) || (bases.is_empty() && existed())
@@ -65,7 +59,7 @@ pub fn claim_is_true(
             stop.is_some_and(|stop| of_uid.any(|v| v.revision >= stop && v.has_ended()))
         }
         ItemResult::Settled => of_uid.any(|v| v.deleted),
-        ItemResult::Refused | ItemResult::Failed => reasons::is_true(case, bulk, kind, item, record),
+        ItemResult::Refused | ItemResult::Failed => reasons::is_true(case, claim),
     }
 }
 
@@ -76,9 +70,9 @@ fn stopped_at(case: &Case<'_>, bulk: &Bulk<'_>, uid: &str, until: u64) -> Option
 }
 
 /// Whether the object had the observed state by then.
-fn was_seen_like_this(case: &Case<'_>, item: &ItemStatus, said: u64) -> bool {
-    let (Some(state), Some(uid)) = (item.observed_state, item.uid.as_deref()) else { return true };
-    let mut versions = case.of_uid(uid).iter().filter(|v| v.revision < said).peekable();
+fn was_seen_like_this(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let (Some(state), said) = (claim.item.observed_state, claim.revision()) else { return true };
+    let mut versions = case.of_uid(claim.uid()).iter().filter(|v| v.revision < said).peekable();
     versions.peek().is_none() || versions.any(|v| v.state() == state.word())
 }
 
@@ -86,7 +80,8 @@ fn was_seen_like_this(case: &Case<'_>, item: &ItemStatus, said: u64) -> bool {
 fn transitions(bulk: &Bulk<'_>, violations: &mut Violations) {
     for (at, record) in bulk.records.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| &bulk.records[before].status);
-        for (kind, item) in Kind::ALL.into_iter().flat_map(|k| record.status.items(k).iter().map(move |i| (k, i)))
+        for (kind, item) in
+            Kind::ALL.into_iter().flat_map(|k| record.status.items(k).iter().map(move |i| (k, i)))
         {
             let earlier = before.and_then(|b| b.items(kind).iter().find(|i| i.id == item.id));
             let (dry_run, revision) = (bulk.is_dry_run(), record.version.revision);
@@ -109,9 +104,8 @@ fn transitions(bulk: &Bulk<'_>, violations: &mut Violations) {
 fn fits(item: &ItemStatus, dry_run: bool) -> bool {
     let delete = item.target_status == TargetStatus::Deleted;
     match (item.result, item.reason) {
-        (ItemResult::Planned | ItemResult::Scheduled, None) => !dry_run,
+        (ItemResult::Planned | ItemResult::Scheduled | ItemResult::Settled, None) => !dry_run,
         (ItemResult::Eligible, None) => dry_run,
-        (ItemResult::Settled, None) => !dry_run,
         (ItemResult::Settled, Some(Reason::Gone)) => delete,
         (ItemResult::Refused, Some(reason)) => matches!(
             reason,
@@ -163,8 +157,10 @@ fn complete(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     }
     for kind in Kind::ALL {
         for item in last.status.items(kind) {
-            if let Some(done) = unreported(case, bulk, kind, item, last.version) {
-                violations.say("6", done);
+            let claim = Claim { bulk, record: last, kind, item };
+            if is_unreported(case, claim) {
+                let said = claim.words();
+                violations.say("6", format!("{} was done, and the status says {said}", item.id));
             }
         }
     }
@@ -174,26 +170,21 @@ fn any_crash(case: &Case<'_>) -> bool {
     case.facts.lives.iter().any(|life| life.killed || !life.pauses.is_empty())
 }
 
-fn unreported(
-    case: &Case<'_>,
-    bulk: &Bulk<'_>,
-    kind: Kind,
-    item: &ItemStatus,
-    said: &Version,
-) -> Option<String> {
+fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
     let reported = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
         || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
     if reported {
-        return None;
+        return false;
     }
-    let done = case.targets_of(bulk, kind, &item.id).iter().any(|v| match item.target_status {
-        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said.revision && !lost(case, v),
+    let said = claim.revision();
+    case.targets_of(bulk, kind, &item.id).iter().any(|v| match item.target_status {
+        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said && !lost(case, v),
         // Another BulkUpdate may have deleted it.
         TargetStatus::Deleted => {
             case.askers(kind.plural(), bulk.namespace, &item.id) == 1 && was_deleted(case, &v.uid)
         }
-    });
-    done.then(|| format!("{} was done, and the status says {}", item.id, outcome(Some(item))))
+    })
 }
 
 /// Whether the evidence of a lost answer is gone: the object was deleted, made unreadable, or its controller has
@@ -206,6 +197,7 @@ fn lost(case: &Case<'_>, stopped: &Version) -> bool {
 
 /// Whether the operator's DELETE of this object was accepted. The API server knows, unless the client had died by then.
 fn was_deleted(case: &Case<'_>, uid: &str) -> bool {
-    let precondition = |r: &crate::facts::Request| r.body.pointer("/preconditions/uid").is_some_and(|u| u == uid);
+    let precondition =
+        |r: &crate::facts::Request| r.body.pointer("/preconditions/uid").is_some_and(|u| u == uid);
     case.requests().any(|r| is_change(&r.verb) && r.verb == "delete" && r.succeeded() && precondition(r))
 }

@@ -1,0 +1,102 @@
+//! Lies about deadlines.
+
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::json;
+
+use super::{
+    Lie, lie,
+    story::{BULK, Story, at, code, second},
+};
+
+pub const LIES: &[Lie] = &[
+    lie(
+        "deadlines",
+        "a write after notAfter",
+        |s| s.spec(&json!({"notAfter": second(20_000)})),
+        "deadline",
+        "after notAfter",
+    ),
+    lie(
+        "deadlines",
+        "the same by the API server's side alone",
+        |s| {
+            s.server_only();
+            s.spec(&json!({"notAfter": second(20_000)}));
+        },
+        "deadline",
+        "after notAfter",
+    ),
+    lie(
+        "deadlines",
+        "a write after activeDeadlineSeconds",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 5}));
+            for record in [31, 34] {
+                s.at_revision(record).object["status"]["startTime"] = second(10_000).into();
+            }
+        },
+        "deadline",
+        "after activeDeadlineSeconds",
+    ),
+    lie(
+        "deadlines",
+        "planned after startingDeadlineSeconds",
+        |s| {
+            s.spec(&json!({"startingDeadlineSeconds": 1}));
+            for version in s.facts.versions.iter_mut().filter(|v| v.name == BULK) {
+                version.object["metadata"]["creationTimestamp"] = second(-20_000).into();
+            }
+        },
+        "deadline",
+        "after startingDeadlineSeconds",
+    ),
+    lie(
+        "deadlines",
+        "deleted before its TTL",
+        |s| {
+            s.spec(&json!({"ttlSecondsAfterFinished": 10}));
+            expires(s, 30_500);
+        },
+        "clock",
+        "its TTL ends at",
+    ),
+    lie("deadlines", "deleted without a TTL", |s| expires(s, 60_000), "clock", "its TTL ends at"),
+    lie(
+        "deadlines",
+        "deleted at a version that was not its own",
+        |s| {
+            s.spec(&json!({"ttlSecondsAfterFinished": 1}));
+            expires(s, 60_000);
+            s.facts.requests.iter_mut().rfind(|r| r.verb == "delete").unwrap().body["preconditions"]["resourceVersion"] =
+                "12".into();
+        },
+        "1",
+        "a version that it never had",
+    ),
+];
+
+/// The operator deletes the BulkUpdate.
+fn expires(s: &mut Story, sent: i64) {
+    let body = json!({"preconditions": {"uid": "uid-of-request-abc", "resourceVersion": "34"}});
+    s.sends("delete", "bulkupdates", BULK, body, [sent, sent + 10], code(200));
+    s.made(70);
+    s.changes(70, 34, sent + 5, json!({}));
+    s.at_revision(70).deleted = true;
+    s.facts.calm = None;
+    // So late, its Lease would have expired.
+    s.facts.settings.renew_deadline = SignedDuration::from_hours(1);
+    assert!(s.facts.end.unwrap() > at(sent));
+}
+
+type Truth = (&'static str, fn(&mut Story));
+
+pub const TRUTHS: &[Truth] = &[
+    ("it is deleted after its TTL", |s| {
+        s.spec(&json!({"ttlSecondsAfterFinished": 10}));
+        expires(s, 31_100);
+    }),
+    ("it may be deleted at once", |s| {
+        s.spec(&json!({"ttlSecondsAfterFinished": 0}));
+        expires(s, 20_200);
+    }),
+];

@@ -1,0 +1,131 @@
+//! Lies about who leads.
+
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{
+    Lie, lie,
+    repeats::second_life,
+    story::{at, code, shows},
+};
+
+pub const LIES: &[Lie] = &[
+    lie(
+        "leases",
+        "a write without the Lease",
+        |s| {
+            for e in s.facts.exchanges.iter_mut().filter(|e| e.resource == "leases") {
+                e.ended.as_mut().unwrap().1 = code(409);
+            }
+        },
+        "14",
+        "it does not hold the Lease",
+    ),
+    lie(
+        "leases",
+        "a write long after the last renewal",
+        |s| {
+            s.facts.settings.renew_deadline = SignedDuration::from_secs(1);
+        },
+        "14",
+        "its last renewal was at",
+    ),
+    lie(
+        "leases",
+        "a write after it was released",
+        |s| {
+            let at = s.facts.exchanges.iter().rposition(|e| e.resource == "leases" && e.sent.at < at(20_000));
+            s.facts.exchanges[at.unwrap()].body["spec"] = json!({"holderIdentity": null});
+        },
+        "14",
+        "it does not hold the Lease",
+    ),
+    lie(
+        "leases",
+        "a write after another has been seen to lead",
+        |s| {
+            s.changes(29, 28, 19_000, json!({"spec": {"holderIdentity": "life-1"}}));
+            s.sends(
+                "get",
+                "leases",
+                "ai-api-operator",
+                Value::Null,
+                [19_500, 19_510],
+                shows("ai-api-operator", 29),
+            );
+            s.in_order();
+        },
+        "14",
+        "another was seen to lead",
+    ),
+    lie(
+        "leases",
+        "nobody ever leads, by the API server's side alone",
+        |s| {
+            s.server_only();
+            s.facts.requests.retain(|r| r.resource != "leases");
+        },
+        "14",
+        "no replica ever took the Lease",
+    ),
+    lie(
+        "leases",
+        "a process that never led, by the API server's side alone",
+        |s| {
+            second_life(s, 0);
+            s.server_only();
+            s.request("patch", "stop-me").life = Some(1);
+        },
+        "14",
+        "it has never held the Lease",
+    ),
+    lie(
+        "leases",
+        "an old renewal, by the API server's side alone",
+        |s| {
+            s.server_only();
+            s.facts.settings.renew_deadline = SignedDuration::from_secs(1);
+        },
+        "14",
+        "its last renewal was at",
+    ),
+    lie(
+        "leases",
+        "another has taken it, by the API server's side alone",
+        |s| {
+            second_life(s, 0);
+            s.server_only();
+            s.facts.settings.retry_period = SignedDuration::from_millis(100);
+            let mut taken = s.request("create", "ai-api-operator").clone();
+            (taken.life, taken.received, taken.answered) = (Some(1), at(19_000), at(19_001));
+            let place = s.facts.requests.partition_point(|r| r.received < at(19_000));
+            s.facts.requests.insert(place, taken);
+        },
+        "14",
+        "has taken the Lease",
+    ),
+    lie(
+        "leases",
+        "it has released it, by the API server's side alone",
+        |s| {
+            s.server_only();
+            let last =
+                s.facts.versions.iter_mut().rfind(|v| v.plural == "leases" && v.at < at(20_000)).unwrap();
+            last.object["spec"] = json!({"holderIdentity": ""});
+            s.facts.others.changed_lease = false;
+        },
+        "14",
+        "it has released the Lease",
+    ),
+    lie(
+        "leases",
+        "the Lease is taken from one that renews it",
+        |s| {
+            second_life(s, 0);
+            let last = s.facts.versions.iter_mut().rfind(|v| v.plural == "leases").unwrap();
+            last.object["spec"] = json!({"holderIdentity": "life-1"});
+        },
+        "14",
+        "took the Lease of life-0",
+    ),
+];

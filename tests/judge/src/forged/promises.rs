@@ -1,0 +1,287 @@
+//! Lies about authors, events, the log, callers, and a run that nothing disturbed.
+
+use serde_json::json;
+
+use super::{
+    Lie, lie,
+    story::{BULK, Story, at, second, status, unplanned},
+};
+use crate::Others;
+
+const POLICIES: &str = "validatingadmissionpolicies";
+
+fn policy(s: &mut Story, revision: u64, millis: i64, change: serde_json::Value) {
+    s.changes(revision, 1, millis, change);
+    s.facts.others = Others::of(&s.facts);
+}
+
+/// Somebody weakens the policy, and restores it.
+fn weak(s: &mut Story, [from, to]: [i64; 2]) {
+    policy(s, 4, from, json!({"metadata": {"generation": 2}, "spec": {"validations": ["stop"]}}));
+    policy(s, 5, to, json!({"metadata": {"generation": 3}}));
+}
+
+pub const LIES: &[Lie] = &[
+    lie(
+        "authors",
+        "the policy never was",
+        |s| s.facts.versions.retain(|v| v.plural != POLICIES),
+        "15",
+        "nobody had checked",
+    ),
+    lie(
+        "authors",
+        "the policy was gone",
+        |s| {
+            policy(s, 13, 5_000, json!({}));
+            s.at_revision(13).deleted = true;
+        },
+        "15",
+        "nobody had checked",
+    ),
+    lie(
+        "authors",
+        "the policy was young",
+        |s| {
+            s.at_revision(1).object["metadata"]["creationTimestamp"] = second(12_000).into();
+        },
+        "15",
+        "nobody had checked",
+    ),
+    lie(
+        "authors",
+        "the policy was weak",
+        |s| {
+            policy(s, 13, 19_000, json!({"metadata": {"generation": 2}, "spec": {"validations": ["stop"]}}));
+        },
+        "15",
+        "nobody had checked",
+    ),
+    lie(
+        "authors",
+        "the policy was weak until a moment before",
+        |s| weak(s, [5_000, 15_000]),
+        "15",
+        "nobody had checked",
+    ),
+    lie(
+        "authors",
+        "the binding only warns",
+        |s| {
+            s.changes(
+                13,
+                2,
+                5_000,
+                json!({"metadata": {"generation": 2}, "spec": {"validationActions": ["Warn"]}}),
+            );
+        },
+        "15",
+        "nobody had checked",
+    ),
+    lie(
+        "authors",
+        "the policy is gone when it is planned",
+        |s| {
+            policy(s, 13, 20_010, json!({}));
+            s.at_revision(13).revision = 31;
+            let gone =
+                s.facts.versions.iter_mut().find(|v| v.plural == POLICIES && v.revision == 31).unwrap();
+            gone.deleted = true;
+            // The plan is the version after it.
+            gone.revision = 30;
+            s.facts.versions.sort_by_key(|v| v.revision);
+            let place = s.facts.versions.iter().position(|v| v.name == BULK).unwrap();
+            let gone =
+                s.facts.versions.iter().position(|v| v.plural == POLICIES && v.revision == 30).unwrap();
+            if gone < place {
+                s.facts.versions.swap(gone, place);
+            }
+            let when = s.moment(20_015);
+            let mut sight = s.facts.sights.iter().find(|sight| sight.resource == POLICIES).unwrap().clone();
+            (sight.when, sight.deleted, sight.revision, sight.listed) = (when, true, 30, false);
+            s.facts.sights.push(sight);
+            s.facts.sights.sort_by_key(|sight| sight.when);
+        },
+        "15",
+        "without the policy or its binding",
+    ),
+    lie(
+        "authors",
+        "rejected, though its author was checked",
+        |s| {
+            for revision in [31, 34] {
+                s.at_revision(revision).object["status"] = unplanned("False", "NotAuthorized");
+            }
+        },
+        "15",
+        "and the policy covered it",
+    ),
+    lie(
+        "events",
+        "an event before the status",
+        |s| s.sent_at("create", "Finished", 20_110),
+        "6",
+        "an event Finished that no status says",
+    ),
+    lie(
+        "events",
+        "an event that says something else",
+        |s| {
+            s.request("create", "Finished").body["note"] = "all is well".into();
+        },
+        "6",
+        "an event Finished that no status says",
+    ),
+    lie(
+        "events",
+        "an event with other counts",
+        |s| {
+            s.request("create", "Accepted").body["note"] = "3 items: 3 planned, 0 eligible, 0 refused".into();
+        },
+        "6",
+        "an event Accepted that no status says",
+    ),
+    lie(
+        "events",
+        "an event twice",
+        |s| {
+            let again = s.request("create", "Finished").clone();
+            s.facts.requests.push(again);
+        },
+        "6",
+        "two events Finished",
+    ),
+    lie(
+        "events",
+        "a rejection that there was not",
+        |s| {
+            let event = s.request("create", "Finished");
+            event.body["reason"] = "Rejected".into();
+        },
+        "6",
+        "an event Rejected that no status says",
+    ),
+    lie(
+        "events",
+        "an event about nothing",
+        |s| {
+            s.request("create", "Finished").body["regarding"]["uid"] = "nothing".into();
+        },
+        "6",
+        "that there is not",
+    ),
+    lie(
+        "log",
+        "a write that is not logged",
+        |s| {
+            s.facts.lives[0].log.as_mut().unwrap().pop();
+        },
+        "13",
+        "has sent 2 writes and logged 1",
+    ),
+    lie(
+        "log",
+        "a write that is logged and was not sent",
+        |s| {
+            let log = s.facts.lives[0].log.as_mut().unwrap();
+            log.push(log[0].clone());
+        },
+        "13",
+        "has sent 2 writes and logged 3",
+    ),
+    lie(
+        "log",
+        "a line without a uid",
+        |s| {
+            let line = &mut s.facts.lives[0].log.as_mut().unwrap()[0];
+            *line = line.replace("target_uid=", "uid=");
+        },
+        "13",
+        "without target_uid=",
+    ),
+    lie(
+        "log",
+        "a line about another object",
+        |s| {
+            let line = &mut s.facts.lives[0].log.as_mut().unwrap()[0];
+            *line = line.replace("Execution/stop-me", "Execution/stop-it");
+        },
+        "13",
+        "is not in the log",
+    ),
+    lie(
+        "gateway",
+        "scheduled, and it never was",
+        |s| {
+            s.facts.calls[0].body["executions"][2] = json!({"id": "refuse-me", "message": "scheduled"});
+        },
+        "gateway",
+        "the status never said so",
+    ),
+    lie(
+        "gateway",
+        "an error for what was done",
+        |s| {
+            s.facts.calls[0].body["executions"][0]["error"] = json!({"message": "Current status RUNNING"});
+        },
+        "gateway",
+        "stop-me was written to",
+    ),
+    lie(
+        "gateway",
+        "an item is missing",
+        |s| s.facts.calls[0].body = json!({"executions": []}),
+        "gateway",
+        "no entry for stop-me",
+    ),
+    lie(
+        "gateway",
+        "nothing was done, and it was",
+        |s| {
+            s.facts.calls[0].code = 503;
+            s.facts.calls[0].body = json!({"error": {"message": "nothing was done, and nothing will be"}});
+        },
+        "gateway",
+        "stop-me was written to",
+    ),
+    lie(
+        "gateway",
+        "a deletion was done, and it says that nothing was",
+        |s| {
+            s.facts.calls[0].code = 503;
+            s.facts.calls[0].items.remove(0);
+            s.facts.calls[0].body = json!({"error": {"message": "nothing was done, and nothing will be"}});
+        },
+        "gateway",
+        "delete-me was written to",
+    ),
+    lie(
+        "gateway",
+        "not known of which BulkUpdate",
+        |s| {
+            s.facts.calls[0].code = 504;
+            s.facts.calls[0].body = json!({"error": {"message": "the outcome is not known"}});
+        },
+        "gateway",
+        "does not name its BulkUpdate",
+    ),
+    lie(
+        "calm",
+        "refused for nothing",
+        |s| {
+            s.ends_as(&status(["Settled", "Failed WriteFailed", "Refused WrongState"], true));
+        },
+        "6",
+        "without faults it is Settled",
+    ),
+    lie(
+        "calm",
+        "never written to",
+        |s| {
+            s.at_revision(33).deleted = false;
+            assert!(s.facts.end.unwrap() > at(0));
+        },
+        "3",
+        "delete-me: deleted false, stopped false",
+    ),
+];

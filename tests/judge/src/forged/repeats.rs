@@ -1,0 +1,240 @@
+//! Lies about requests that are sent again, and about their number.
+
+use serde_json::{Value, json};
+
+use super::{
+    Lie, lie,
+    story::{BULK, Story, at, code, shows, status},
+};
+use crate::{Answer, Life, Request, Whole};
+
+/// Another process.
+pub fn second_life(story: &mut Story, started: i64) {
+    let started = story.moment(started);
+    story.facts.lives.push(Life { name: "life-1".into(), started, ..Life::default() });
+}
+
+/// The stop again, by the same process.
+pub fn stop_again(story: &mut Story, guard: &str, [sent, ended]: [i64; 2], answer: Answer) {
+    let mut body = story.exchange("patch", "stop-me").body.clone();
+    body["metadata"]["resourceVersion"] = guard.into();
+    story.sends("patch", "executions/status", "stop-me", body, [sent, ended], answer);
+    story.in_order();
+}
+
+fn read_again(story: &mut Story, [sent, ended]: [i64; 2]) {
+    story.sends("get", "executions", "stop-me", Value::Null, [sent, ended], shows("stop-me", 10));
+    story.in_order();
+}
+
+/// The first stop fails, and the second one is what has stopped it.
+fn stopped_by_the_second(story: &mut Story, first: Answer, read: Option<[i64; 2]>, second: [i64; 2]) {
+    story.answered("patch", "stop-me", first);
+    story.request("patch", "stop-me").revision = None;
+    if story.request("patch", "stop-me").code == 200 {
+        story.request("patch", "stop-me").code = 504;
+    }
+    if let Some(read) = read {
+        read_again(story, read);
+    }
+    stop_again(story, "10", second, shows("stop-me", 32));
+    let is_stop = |r: &&mut Request| r.verb == "patch" && r.name == "stop-me";
+    story.facts.requests.iter_mut().rfind(is_stop).unwrap().revision = Some(32);
+    story.facts.calm = None;
+    story.facts.lives[0].log = None;
+}
+
+fn asks_to_wait(code: u16) -> Answer {
+    Answer::Whole(Whole { code, retry_after: Some(1), ..Whole::default() })
+}
+
+pub const LIES: &[Lie] = &[
+    lie(
+        "outcomes",
+        "again after a conflict, without a read",
+        |s| {
+            stopped_by_the_second(s, code(409), None, [20_112, 20_118]);
+        },
+        "4",
+        "after a conflict",
+    ),
+    lie(
+        "outcomes",
+        "again after a time-out, without a read",
+        |s| {
+            stopped_by_the_second(s, Answer::None, None, [20_112, 20_118]);
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "again after a 500, without a read",
+        |s| {
+            stopped_by_the_second(s, code(500), None, [20_112, 20_118]);
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "the read was sent before the answer was lost",
+        |s| {
+            stopped_by_the_second(s, Answer::None, Some([20_105, 20_111]), [20_112, 20_118]);
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "the next process does not look at what the one before may have written",
+        |s| {
+            s.exchange("patch", "stop-me").ended = None;
+            second_life(s, 20_200);
+            let body = s.exchange("patch", "stop-me").body.clone();
+            s.sends_by(1, "patch", "executions/status", "stop-me", body, [20_300, 20_310], code(409));
+        },
+        "5",
+        "after a lost answer",
+    ),
+    lie(
+        "outcomes",
+        "two writes to an object at once",
+        |s| {
+            stop_again(s, "10", [20_105, 20_109], code(409));
+        },
+        "3",
+        "has no answer yet",
+    ),
+    lie(
+        "outcomes",
+        "Retry-After is ignored",
+        |s| {
+            stopped_by_the_second(s, asks_to_wait(429), None, [20_900, 20_918]);
+        },
+        "5",
+        "asked to wait",
+    ),
+    lie(
+        "outcomes",
+        "Retry-After of the flag is ignored",
+        |s| {
+            s.answered("get", "ai-api-meta", asks_to_wait(429));
+        },
+        "5",
+        "asked to wait",
+    ),
+    lie(
+        "outcomes",
+        "no back-off",
+        |s| {
+            stopped_by_the_second(s, code(429), None, [20_150, 20_160]);
+        },
+        "5",
+        "after one that failed",
+    ),
+    lie(
+        "slots",
+        "more requests than slots",
+        |s| s.facts.settings.max_in_flight = 1,
+        "12",
+        "2 requests in flight",
+    ),
+    lie(
+        "cost",
+        "a read for nothing, too often",
+        |s| {
+            for n in 0..2 {
+                s.sends("get", "bulkupdates", BULK, Value::Null, [25_000 + n, 25_005 + n], shows(BULK, 34));
+            }
+        },
+        "11",
+        "requests besides the writes",
+    ),
+    lie(
+        "cost",
+        "a write that is refused",
+        |s| {
+            let body = json!({"preconditions": {"uid": "uid-of-delete-me", "resourceVersion": "10"}});
+            s.sends("delete", "executions", "delete-me", body, [20_099, 20_100], code(409));
+        },
+        "11",
+        "3 writes for 2 items",
+    ),
+    lie(
+        "liveness",
+        "many requests for nothing",
+        |s| {
+            for n in 0..300 {
+                s.sends(
+                    "get",
+                    "bulkupdates",
+                    &format!("{BULK}{n}"),
+                    Value::Null,
+                    [25_000, 25_005],
+                    shows(BULK, 34),
+                );
+            }
+        },
+        "watch",
+        "are explained",
+    ),
+    lie(
+        "liveness",
+        "the same read again and again",
+        |s| {
+            for n in 0..9 {
+                s.sends("get", "bulkupdates", BULK, Value::Null, [25_000 + n, 25_005 + n], shows(BULK, 34));
+            }
+        },
+        "watch",
+        "within a second",
+    ),
+    lie(
+        "liveness",
+        "it does not end",
+        |s| {
+            s.at_revision(34).object["status"] = status(["Planned", "Planned", "Refused WrongState"], false);
+        },
+        "watch",
+        "has not ended: it says Applying",
+    ),
+    lie(
+        "liveness",
+        "it waits for what has settled",
+        |s| {
+            s.at_revision(34).object["status"] =
+                status(["Scheduled", "Settled", "Refused WrongState"], false);
+        },
+        "watch",
+        "stop-me has settled",
+    ),
+];
+
+type Truth = (&'static str, fn(&mut Story));
+
+pub const TRUTHS: &[Truth] = &[
+    ("a read after a conflict", |s| {
+        stopped_by_the_second(s, code(409), Some([20_112, 20_114]), [20_115, 20_118]);
+    }),
+    ("it has waited, and looked", |s| {
+        stopped_by_the_second(s, asks_to_wait(503), Some([21_100, 21_105]), [21_115, 21_118]);
+        let flag = shows("ai-api-meta", 3);
+        s.sends("get", "configmaps", "ai-api-meta", Value::Null, [21_106, 21_110], flag);
+        s.in_order();
+        s.at_revision(32).at = at(21_117);
+        s.facts.sights.iter_mut().find(|sight| sight.revision == 32).unwrap().when.at = at(21_118);
+        let later = s.moment(21_120);
+        s.facts.sights.iter_mut().find(|sight| sight.revision == 32).unwrap().when = later;
+        let is_end = |e: &&mut crate::Exchange| e.is_record() && e.guard_number() == Some(31);
+        let moments = [s.moment(21_130), s.moment(21_140)];
+        let end = s.facts.exchanges.iter_mut().find(is_end).unwrap();
+        end.sent = moments[0];
+        end.ended.as_mut().unwrap().0 = moments[1];
+        s.at_revision(34).at = at(21_135);
+        let event = s.moment(21_150);
+        s.exchange("create", "Finished").sent = event;
+        s.facts.requests.iter_mut().find(|r| r.name == "Finished").unwrap().received = at(21_151);
+        s.in_order();
+    }),
+];

@@ -1,0 +1,316 @@
+//! Lies about what has become of an item.
+
+use serde_json::{Value, json};
+
+use super::{
+    Lie, lie,
+    story::{BULK, Story, at, code, second, shows, status},
+};
+use crate::{Answer, Others};
+
+/// The stop has not been carried out, and its item says this.
+fn not_stopped(s: &mut Story, reason: &str) {
+    s.facts.requests.retain(|r| !(r.verb == "patch" && r.name == "stop-me"));
+    s.without_exchange("patch", "stop-me");
+    let before = s.at_revision(10).object.clone();
+    s.at_revision(32).object = before;
+    s.ends_as(&status([&format!("Failed {reason}"), "Settled", "Refused WrongState"], true));
+    s.facts.calm = None;
+    s.facts.calls.clear();
+    s.facts.lives[0].log = None;
+    note(s, "it is ItemsFailed");
+}
+
+/// The last event says what the status says.
+fn note(s: &mut Story, note: &str) {
+    s.request("create", "Finished").body["note"] = note.into();
+}
+
+/// A write was refused like this.
+fn refused(s: &mut Story, answer: Answer, sent: i64) {
+    let body = json!({"metadata": {"resourceVersion": "10"}, "status": {"stopRequest": {"uid": "uid-of-request-abc"}}});
+    s.sends("patch", "executions/status", "stop-me", body, [sent, sent + 2], answer);
+    s.in_order();
+}
+
+/// Somebody changes the flag.
+pub fn off(s: &mut Story, millis: i64, text: &str) {
+    s.changes(29, 3, millis, json!({"data": {"bulkUpdates": text}}));
+    s.facts.others = Others::of(&s.facts);
+}
+
+pub const LIES: &[Lie] = &[
+    lie(
+        "truth",
+        "planned, and not eligible in any version that was shown",
+        |s| {
+            s.at_revision(10).object["status"]["state"] = "STOPPING".into();
+        },
+        "6",
+        "stop-me: Planned, which is not true",
+    ),
+    lie(
+        "truth",
+        "scheduled, and not stopped",
+        |s| {
+            not_stopped(s, "");
+            s.ends_as(&status(["Scheduled", "Settled", "Refused WrongState"], false));
+        },
+        "6",
+        "stop-me: Scheduled, which is not true",
+    ),
+    lie(
+        "truth",
+        "settled, and still running",
+        |s| {
+            s.at_revision(32).object["status"]["state"] = "STOPPING".into();
+        },
+        "6",
+        "stop-me: Settled, which is not true",
+    ),
+    lie(
+        "truth",
+        "deleted, and still there",
+        |s| s.at_revision(33).deleted = false,
+        "6",
+        "delete-me: Settled, which is not true",
+    ),
+    lie(
+        "truth",
+        "deletion scheduled, and nothing has happened",
+        |s| {
+            s.at_revision(33).deleted = false;
+            s.ends_as(&status(["Settled", "Scheduled", "Refused WrongState"], false));
+        },
+        "6",
+        "delete-me: Scheduled, which is not true",
+    ),
+    lie(
+        "truth",
+        "a state in which it never was",
+        |s| s.says(34, 2, &json!({"observedState": "DEAD"})),
+        "6",
+        "was never in the state",
+    ),
+    lie(
+        "truth",
+        "a result without its reason",
+        |s| s.says(31, 2, &json!({"reason": null})),
+        "6",
+        "impossible outcome: Refused",
+    ),
+    lie(
+        "truth",
+        "a reason that does not belong to the result",
+        |s| {
+            s.says(34, 0, &json!({"reason": "Gone"}));
+        },
+        "6",
+        "impossible outcome: Settled Gone",
+    ),
+    lie(
+        "truth",
+        "eligible without a dry run",
+        |s| s.says(31, 1, &json!({"result": "Eligible"})),
+        "6",
+        "impossible outcome: Eligible",
+    ),
+    lie(
+        "truth",
+        "a refusal that is taken back",
+        |s| {
+            s.says(34, 2, &json!({"result": "Planned", "reason": null}));
+        },
+        "6",
+        "goes from Refused WrongState to Planned",
+    ),
+    lie(
+        "truth",
+        "scheduled, and then refused",
+        |s| {
+            s.says(31, 1, &json!({"result": "Scheduled"}));
+            s.says(34, 1, &json!({"result": "Refused", "reason": "WrongState"}));
+        },
+        "6",
+        "goes from Scheduled to Refused WrongState",
+    ),
+    lie(
+        "truth",
+        "failed, and it was stopped",
+        |s| {
+            s.ends_as(&status(["Failed WriteFailed", "Settled", "Refused WrongState"], true));
+        },
+        "6",
+        "stop-me was done, and the status says Failed WriteFailed",
+    ),
+    lie(
+        "truth",
+        "failed, and it was deleted",
+        |s| {
+            s.ends_as(&status(["Settled", "Failed WriteFailed", "Refused WrongState"], true));
+        },
+        "6",
+        "delete-me was done, and the status says Failed WriteFailed",
+    ),
+    lie(
+        "truth",
+        "in the wrong state, and it was not",
+        |s| {
+            s.at_revision(12).object["status"]["state"] = "DEAD".into();
+        },
+        "6",
+        "refuse-me: Refused WrongState, which is not true",
+    ),
+    lie(
+        "truth",
+        "not found, and it was there",
+        |s| {
+            s.says(31, 2, &json!({"reason": "NotFound"}));
+        },
+        "6",
+        "refuse-me: Refused NotFound, which is not true",
+    ),
+    lie(
+        "truth",
+        "replaced, and it was not",
+        |s| {
+            s.says(31, 2, &json!({"reason": "Replaced"}));
+        },
+        "6",
+        "refuse-me: Refused Replaced, which is not true",
+    ),
+    lie(
+        "truth",
+        "unreadable, and it was not",
+        |s| {
+            s.says(31, 2, &json!({"reason": "Unreadable"}));
+        },
+        "6",
+        "refuse-me: Refused Unreadable, which is not true",
+    ),
+    lie(
+        "truth",
+        "terminating, and it was not",
+        |s| {
+            s.says(31, 2, &json!({"reason": "Terminating"}));
+        },
+        "6",
+        "refuse-me: Refused Terminating, which is not true",
+    ),
+    lie(
+        "truth",
+        "not the first reason that applies",
+        |s| {
+            s.at_revision(12).object["metadata"]["deletionTimestamp"] = second(19_000).into();
+        },
+        "6",
+        "refuse-me: Refused WrongState, which is not true",
+    ),
+    lie(
+        "truth",
+        "disabled, and the flag was on",
+        |s| not_stopped(s, "BulkUpdatesDisabled"),
+        "6",
+        "BulkUpdatesDisabled, which is not true",
+    ),
+    lie(
+        "truth",
+        "a deadline that there is not",
+        |s| not_stopped(s, "DeadlineExceeded"),
+        "6",
+        "DeadlineExceeded, which is not true",
+    ),
+    lie(
+        "truth",
+        "a deadline that has not passed",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 5, "notAfter": second(25_000)}));
+            not_stopped(s, "DeadlineExceeded");
+        },
+        "6",
+        "DeadlineExceeded, which is not true",
+    ),
+    lie(
+        "truth",
+        "not settled in time, and it is not over",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 5}));
+            s.ends_as(&status(["Failed NotSettledInTime", "Settled", "Refused WrongState"], true));
+        },
+        "6",
+        "NotSettledInTime, which is not true",
+    ),
+    lie(
+        "truth",
+        "unknown, and every answer was whole",
+        |s| {
+            off(s, 20_111, "{}");
+            not_stopped(s, "OutcomeUnknown");
+        },
+        "6",
+        "OutcomeUnknown, which is not true",
+    ),
+    lie(
+        "truth",
+        "unknown, and it can be tried again",
+        |s| {
+            not_stopped(s, "OutcomeUnknown");
+            refused(s, Answer::None, 20_101);
+        },
+        "6",
+        "OutcomeUnknown, which is not true",
+    ),
+    lie(
+        "truth",
+        "refused for good, and it was not",
+        |s| {
+            not_stopped(s, "WriteFailed");
+            refused(s, code(429), 20_101);
+        },
+        "6",
+        "WriteFailed, which is not true",
+    ),
+    lie(
+        "truth",
+        "forbidden, and only for a moment",
+        |s| {
+            not_stopped(s, "Forbidden");
+            refused(s, code(403), 20_101);
+        },
+        "6",
+        "Forbidden, which is not true",
+    ),
+];
+
+type Truth = (&'static str, fn(&mut Story));
+
+pub const TRUTHS: &[Truth] = &[
+    ("disabled", |s| {
+        not_stopped(s, "BulkUpdatesDisabled");
+        off(s, 20_111, "{}");
+    }),
+    ("refused for good", |s| {
+        not_stopped(s, "WriteFailed");
+        refused(s, code(422), 20_101);
+    }),
+    ("unknown, because the flag was switched off", |s| {
+        not_stopped(s, "OutcomeUnknown");
+        refused(s, Answer::None, 20_101);
+        off(s, 20_111, "{}");
+    }),
+    ("another has deleted it, and it is refused", |s| {
+        s.changes(29, 12, 19_000, json!({}));
+        s.at_revision(29).deleted = true;
+        s.facts.others = Others::of(&s.facts);
+        s.says(31, 2, &json!({"reason": "NotFound", "uid": null, "observedState": null}));
+        s.answered("get", "refuse-me", code(404));
+        s.facts.calm = None;
+        let found = s.at_revision(34).object["status"].clone();
+        s.ends_as(&found);
+    }),
+    ("an object that is looked at again", |s| {
+        s.sends("get", "bulkupdates", BULK, Value::Null, [25_000, 25_005], shows(BULK, 34));
+        assert!(s.facts.quiet_since.unwrap() > at(0));
+        s.facts.calm = None;
+    }),
+];

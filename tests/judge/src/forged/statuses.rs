@@ -1,0 +1,192 @@
+//! Lies in a status: its conditions, counts and times.
+
+use serde_json::{Value, json};
+
+use super::{
+    Lie, lie,
+    results::off,
+    story::{Story, code, second, status, unplanned},
+};
+
+/// It was never planned, and its last status says this.
+fn unplanned_as(s: &mut Story, accepted: &str, reason: &str) {
+    s.facts.versions.retain(|v| ![31, 32, 33].contains(&v.revision));
+    s.facts
+        .requests
+        .retain(|r| !r.is_target_write() && r.resource != "events" && r.guard_number() != Some(30));
+    s.facts.exchanges.iter_mut().for_each(|e| {
+        if e.is_target_write() || e.resource == "events" || e.guard_number() == Some(30) {
+            (e.verb, e.resource, e.name) = Default::default();
+        }
+    });
+    let record = s.facts.exchanges.iter_mut().rfind(|e| e.is_record()).unwrap();
+    record.body["metadata"]["resourceVersion"] = "30".into();
+    let record = s.facts.requests.iter_mut().rfind(|r| r.is_record()).unwrap();
+    record.body["metadata"]["resourceVersion"] = "30".into();
+    s.facts.sights.retain(|sight| ![32, 33].contains(&sight.revision));
+    s.ends_as(&unplanned(accepted, reason));
+    s.facts.calm = None;
+    s.facts.calls.clear();
+    s.facts.lives[0].log = None;
+    s.facts.quiet_since = None;
+}
+
+pub const LIES: &[Lie] = &[
+    lie(
+        "status",
+        "a summary that does not add up",
+        |s| {
+            s.at_revision(31).object["status"]["summary"]["settled"] = 1.into();
+        },
+        "6",
+        "does not add up",
+    ),
+    lie(
+        "status",
+        "an item is missing",
+        |s| {
+            s.at_revision(34).object["status"]["executions"].as_array_mut().unwrap().pop();
+        },
+        "6",
+        "asked for",
+    ),
+    lie(
+        "status",
+        "items in another order",
+        |s| {
+            s.at_revision(34).object["status"]["executions"].as_array_mut().unwrap().swap(0, 1);
+        },
+        "6",
+        "asked for",
+    ),
+    lie(
+        "status",
+        "it has finished, and an item is planned",
+        |s| {
+            s.ends_as(&status(["Planned", "Settled", "Refused WrongState"], true));
+        },
+        "6",
+        "whether it has finished does not match",
+    ),
+    lie(
+        "status",
+        "all is done, and it has not finished",
+        |s| {
+            s.at_revision(34).object["status"]["completionTime"] = Value::Null;
+        },
+        "6",
+        "whether it has finished does not match",
+    ),
+    lie(
+        "status",
+        "a plan without a start",
+        |s| s.at_revision(31).object["status"]["startTime"] = Value::Null,
+        "6",
+        "items, and no start",
+    ),
+    lie(
+        "status",
+        "an end in the future",
+        |s| {
+            s.at_revision(34).object["status"]["completionTime"] = second(30_000).into();
+        },
+        "6",
+        "in the future",
+    ),
+    lie(
+        "status",
+        "an end before the start",
+        |s| {
+            s.at_revision(34).object["status"]["completionTime"] = second(10_000).into();
+        },
+        "6",
+        "it ends before it starts",
+    ),
+    lie(
+        "status",
+        "settled, and an item was refused",
+        |s| {
+            let mut settled = status(["Settled", "Settled", "Settled"], true);
+            settled["executions"] = s.at_revision(34).object["status"]["executions"].clone();
+            settled["summary"] = s.at_revision(34).object["status"]["summary"].clone();
+            s.at_revision(34).object["status"] = settled;
+        },
+        "6",
+        "which should be",
+    ),
+    lie(
+        "status",
+        "a condition has changed only its time",
+        |s| {
+            s.at_revision(34).object["status"]["conditions"][0]["lastTransitionTime"] = second(19_000).into();
+        },
+        "6",
+        "Accepted has changed only its time",
+    ),
+    lie(
+        "status",
+        "waits, and nothing has failed",
+        |s| {
+            s.at_revision(31).object["status"]["conditions"][1]["message"] =
+                "1 of 3; waiting: for nothing".into();
+        },
+        "5",
+        "nothing was blocked",
+    ),
+    lie(
+        "status",
+        "rejected because of a flag that was on",
+        |s| unplanned_as(s, "False", "BulkUpdatesDisabled"),
+        "6",
+        "which is not true",
+    ),
+    lie(
+        "status",
+        "rejected because of a flag that was well-formed",
+        |s| {
+            off(s, 19_000, "{}");
+            unplanned_as(s, "False", "MetaInvalid");
+        },
+        "6",
+        "which is not true",
+    ),
+    lie(
+        "status",
+        "rejected because of a deadline that had not passed",
+        |s| {
+            s.spec(&json!({"notAfter": second(30_000), "startingDeadlineSeconds": 5}));
+            unplanned_as(s, "False", "DeadlineExceeded");
+        },
+        "6",
+        "which is not true",
+    ),
+    lie(
+        "status",
+        "waits for a flag that can be read",
+        |s| unplanned_as(s, "Unknown", "FlagUnreadable"),
+        "6",
+        "which is not true",
+    ),
+    lie("status", "waits for nothing", |s| unplanned_as(s, "Unknown", "Waiting"), "6", "which is not true"),
+];
+
+type Truth = (&'static str, fn(&mut Story));
+
+pub const TRUTHS: &[Truth] = &[
+    ("rejected because of the flag", |s| {
+        off(s, 19_000, "{}");
+        unplanned_as(s, "False", "BulkUpdatesDisabled");
+    }),
+    ("rejected because the flag is no text that can be understood", |s| {
+        off(s, 19_000, "execution: true");
+        unplanned_as(s, "False", "MetaInvalid");
+    }),
+    ("rejected because notAfter may have passed", |s| {
+        s.spec(&json!({"notAfter": second(21_000)}));
+        unplanned_as(s, "False", "DeadlineExceeded");
+    }),
+    ("waits for a flag that cannot be read", |s| {
+        unplanned_as(s, "Unknown", "FlagUnreadable");
+        s.answered("get", "ai-api-meta", code(500));
+    }),
+];
