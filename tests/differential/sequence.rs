@@ -121,6 +121,7 @@ impl Sequence<'_> {
         let json = |answered: &Answered| serde_json::from_slice::<Value>(&answered.body).ok();
         match (json(simulated), json(real)) {
             (Some(a), Some(b)) => {
+                comparison.lists(&step.uri, &a, &b);
                 comparison.documents(&a, &b).map_err(|(place, a, b)| {
                     (format!("{} {} {place}", step.method, simulated.code), a, b)
                 })?;
