@@ -36,7 +36,7 @@ side_by_side := --jobs 3 --keep-going --output-sync=target
 test: ## all tests, including those against a real API server
 	@dev/check/prerequisites
 	@dev/control-plane/build >/dev/null
-	cargo test --locked --no-run
+	cargo test --locked --no-run --package ai-api-operator --package ai-api-judge
 	@echo "Three test programs at a time; each prints its results when it is finished. All take about a quarter of an hour."
 	@$(MAKE) $(side_by_side) unit-tests $(programs:%=program-%)
 	@# What the others have left tells whether a right is granted for nothing.
@@ -44,7 +44,7 @@ test: ## all tests, including those against a real API server
 
 .PHONY: unit-tests
 unit-tests:
-	cargo test --locked --lib --bins
+	cargo test --locked --lib --bins --package ai-api-operator --package ai-api-judge
 
 program-%:
 	cargo test --locked --test $* -- $(arguments)
