@@ -54,6 +54,11 @@ test-faults: ## the faults that `make test` leaves out: more than 6600 plans, ha
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
+# With this cfg, tokio wakes several tasks in an order that is drawn from the seed, too.
+.PHONY: simulate
+simulate: ## whole lives of the operator in a simulated world: COUNT=10000 of them, or HOURS=1, from FIRST=0 on; SEED=7 prints the log of one
+	RUSTFLAGS="--cfg tokio_unstable" cargo test --locked --profile simulation --test simulation -- --ignored --exact --nocapture simulate
+
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
 on_oldest := exclusive operator install gateway
 not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::

@@ -2,7 +2,7 @@
 //!
 //! | what | why |
 //! |---|---|
-//! | resource versions of lists and bookmarks | that of the real server has those of other namespaces in between |
+//! | resource versions of lists and bookmarks | the real server has other namespaces, and a cache for each kind, which may lag if any version will do |
 //! | uids, audit ids, continue tokens, times, `managedFields` of the same second | each server chooses its own; they are compared by what they stand for |
 //! | the order of causes in a 422, and of warnings | the real server walks through maps, which in Go have no order |
 //! | headers `x-kubernetes-pf-*`, `content-length` | the simulated server has no priority levels |
@@ -30,8 +30,7 @@ pub fn excuse(document: &mut Value) {
     }
     // How far back the real server's cache goes depends on its size.
     if document["object"]["reason"] == "Expired"
-        && let Some((start, _)) =
-            document["object"]["message"].as_str().and_then(|text| text.split_once(" ("))
+        && let Some((start, _)) = document["object"]["message"].as_str().and_then(|text| text.split_once(" ("))
     {
         document["object"]["message"] = start.into();
     }
@@ -43,16 +42,10 @@ pub fn excuse(document: &mut Value) {
     if document["kind"] == "Status"
         && let Some(message) = document["message"].as_str()
     {
-        let ours = [
-            "json parse error: ",
-            "error decoding patch: ",
-            "json: cannot unmarshal",
-            "no kind ",
-            " \"\" is invalid: patch: ",
-        ];
-        let said = ours
-            .iter()
-            .find_map(|words| message.split_once(words).map(|(before, _)| format!("{before}{words}")));
+        let ours = ["json parse error: ", "error decoding patch: ", "json: cannot unmarshal", "no kind ", " is missing in ", " \"\" is invalid: patch: "];
+        // How an object without a kind is refused depends on how its fields are validated.
+        let message = message.rsplit_once("Object 'Kind'").map_or(message, |(_, rest)| rest);
+        let said = ours.iter().find_map(|words| message.split_once(words).map(|(before, _)| format!("{before}{words}")));
         if let Some(said) = said {
             document["message"] = said.into();
         }

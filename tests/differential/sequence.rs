@@ -57,8 +57,7 @@ pub async fn run(sides: &Sides, seed: u64) -> Outcome {
         outcome.steps += 1;
         if let Err((place, simulated, real)) = sequence.send(&step).await {
             let kind = format!("{place}: {} / {}", cut(&simulated), cut(&real));
-            let account =
-                format!("{}    {place}\n    simulated: {simulated}\n    real:      {real}", sequence.account);
+            let account = format!("{}    {place}\n    simulated: {simulated}\n    real:      {real}", sequence.account);
             outcome.difference = Some(Found { kind, account });
             break;
         }
@@ -122,9 +121,10 @@ impl Sequence<'_> {
         let json = |answered: &Answered| serde_json::from_slice::<Value>(&answered.body).ok();
         match (json(simulated), json(real)) {
             (Some(a), Some(b)) => {
-                comparison
-                    .documents(&a, &b)
-                    .map_err(|(place, a, b)| (format!("{} {} {place}", step.method, simulated.code), a, b))?;
+                comparison.lists(&step.uri, &a, &b);
+                comparison.documents(&a, &b).map_err(|(place, a, b)| {
+                    (format!("{} {} {place}", step.method, simulated.code), a, b)
+                })?;
                 comparison.remember(&step.uri, &a, &b);
             }
             _ if text(simulated) == text(real) => {}
@@ -172,8 +172,7 @@ impl Sequence<'_> {
         let mut watches = std::mem::take(&mut self.watches);
         let events = futures::future::join_all(watches.iter_mut().map(Watched::events)).await;
         for (watched, [simulated, real]) in watches.iter().zip(events) {
-            let shown =
-                |events: &[Value]| events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            let shown = |events: &[Value]| events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             let place = |place: &str| format!("event {place}");
             if simulated.len() != real.len() {
                 let (simulated, real) = (shown(&simulated), shown(&real));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     Kubernetes,
@@ -34,10 +34,15 @@ pub fn decode(state: &mut State, definition: &Definition, body: &[u8], unknown: 
 
 fn unrecognized(definition: &Definition, text: &str, why: &str) -> Box<Refusal> {
     let kind = &definition.kind;
-    let summary = match text.char_indices().nth(30) {
-        None if text.is_empty() => "<empty>".to_owned(),
-        None => text.to_owned(),
-        Some((end, _)) => format!("{} ...", &text[..end]),
+    let shown = match text.char_indices().nth(30) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    };
+    let rest = if shown.len() < text.len() { " ..." } else { "" };
+    let summary = match text.bytes().next() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{shown}{rest}"),
+        Some(_) => shown.bytes().map(|byte| format!("{byte:02x}")).collect::<String>() + rest,
     };
     Refusal::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
@@ -61,6 +66,9 @@ pub fn coerce(
         let why = format!("no kind {kind:?} is registered for version {version:?}");
         return Err(cannot(why));
     }
+    if object.is_null() {
+        object = json!({});
+    }
     let fields = object.as_object_mut().unwrap();
     if definition.is_custom() && fields.get("apiVersion").is_some_and(Value::is_null) {
         let why = ".apiVersion accessor error: <nil> is of the type <nil>, expected string";
@@ -70,13 +78,22 @@ pub fn coerce(
     fields.insert("kind".into(), kind.as_str().into());
     let mut strays = Vec::new();
     match fields.entry("metadata").or_insert_with(|| json!({})) {
-        Value::Object(fields) => metadata::decode(fields, &mut strays).map_err(cannot)?,
+        Value::Object(fields) => {
+            metadata::decode(fields, definition.is_custom(), &mut strays).map_err(cannot)?;
+        }
         given @ Value::Null => *given = json!({}),
         _ => return Err(cannot("json: cannot unmarshal metadata".to_owned())),
     }
     match &definition.shape {
         // What is of another kind is not looked at.
         Shape::Custom(_) if kind != definition.kind => {}
+        // Another version of it has no schema, so no fields.
+        Shape::Custom(_) if version != definition.api_version() => {
+            let others = object.as_object().unwrap().keys();
+            strays.extend(
+                others.filter(|name| !["apiVersion", "kind", "metadata"].contains(&name.as_str())).cloned(),
+            );
+        }
         Shape::Custom(schema) => {
             defaults::fill_in(&mut object, schema);
             defaults::prune(&mut object, schema, "", &mut strays);
@@ -110,7 +127,12 @@ fn types(definition: &Definition, object: &Value) -> Outcome<(String, String)> {
         let why = "couldn't get version/kind; json parse error: json: cannot unmarshal";
         unrecognized(definition, &object.to_string(), why)
     };
-    let fields = object.as_object().ok_or_else(not_parsed)?;
+    let nothing = Map::new();
+    let fields = match object {
+        Value::Object(fields) => fields,
+        Value::Null => &nothing,
+        _ => return Err(not_parsed()),
+    };
     let given = |name: &str| match fields.get(name) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
@@ -119,7 +141,13 @@ fn types(definition: &Definition, object: &Value) -> Outcome<(String, String)> {
     let (mut version, mut kind) = (given("apiVersion")?, given("kind")?);
     if definition.is_custom() && kind.is_empty() {
         let text = object.to_string();
-        return Err(unrecognized(definition, &text, &format!("Object 'Kind' is missing in '{text}'")));
+        let why = format!("Object 'Kind' is missing in '{text}'");
+        if version.is_empty() {
+            return Err(unrecognized(definition, &text, &why));
+        }
+        let (own, short) = (&definition.kind, version.rsplit('/').next().unwrap_or_default());
+        let message = format!("{own} in version {short:?} cannot be handled as a {own}: {why}");
+        return Err(Refusal::bad_request(message));
     }
     if !definition.is_custom() && version.is_empty() {
         version = definition.api_version();
@@ -206,14 +234,7 @@ pub fn create_decoded(
 /// Removes what only the server sets.
 fn wipe(object: &mut Value) {
     let metadata = object["metadata"].as_object_mut().unwrap();
-    for field in [
-        "creationTimestamp",
-        "uid",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-        "generation",
-    ] {
+    for field in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata.remove(field);
     }
 }
@@ -279,7 +300,9 @@ fn prepare(definition: &Definition, object: &mut Value) {
 /// What is wrong with a new object.
 fn flaws_of(state: &State, definition: &Definition, object: &Value) -> Vec<Flaw> {
     let mut flaws = type_flaws(definition, object);
-    if !flaws.is_empty() {
+    if let (false, Shape::Custom(schema)) = (flaws.is_empty(), &definition.shape) {
+        validate::uniqueness(object, schema, "", &mut flaws);
+        rules(state.kubernetes, (object, None), schema, &mut flaws);
         return flaws;
     }
     metadata::validate_new(&object["metadata"], definition, state.kubernetes, &mut flaws);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
+    Kubernetes,
     admission::{self, Operation},
     builtin,
     handle::{Asked, Reply},
@@ -21,13 +22,15 @@ pub const ORPHAN: &str = "orphan";
 pub const FOREGROUND: &str = "foregroundDeletion";
 
 /// What the storage says about a precondition that does not hold.
-pub fn unmet(definition: &Definition, key: &str, what: &str, wanted: &str, found: &str) -> String {
-    let group = if definition.group.is_empty() { String::new() } else { format!("{}/", definition.group) };
-    let path = if definition.is_custom() {
-        format!("/registry/{group}{}/{key}", definition.plural)
-    } else {
-        format!("/registry/{}/{key}", definition.plural)
-    };
+pub fn unmet(
+    kubernetes: Kubernetes,
+    definition: &Definition,
+    key: &str,
+    (what, wanted, found): (&str, &str, &str),
+) -> String {
+    let registry = if kubernetes == Kubernetes::V1_33 { "/registry" } else { "" };
+    let group = if definition.is_custom() { format!("/{}", definition.group) } else { String::new() };
+    let path = format!("{registry}{group}/{}/{key}", definition.plural);
     format!(
         "StorageError: invalid object, Code: 4, Key: {path}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
          {what} in precondition: {wanted}, {what} in object meta: {found}"
@@ -77,7 +80,7 @@ fn delete_one(
     if finalizers != wanted && options.resource_version.is_some() {
         // The server compares the resource version with that of an object that it has not written after all.
         let found = existing.revision.to_string();
-        let why = unmet(&definition, key, "ResourceVersion", "", &found);
+        let why = unmet(state.kubernetes, &definition, key, ("ResourceVersion", "", &found));
         return Err(Refusal::conflict(&definition, name, &why));
     }
     if !options.dry_run {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     Kubernetes,
     refusal::{Refusal, details, qualified},
+    state::whole_numbers,
 };
 
 /// What is wrong with one field.
@@ -33,8 +34,11 @@ impl Shown {
         let is_old = kubernetes == Kubernetes::V1_33;
         match self {
             Self::Nothing => None,
-            Self::Value(value) if is_old => Some(in_go(value)),
-            Self::Value(value) => Some(value.to_string()),
+            Self::Value(value) => {
+                let mut value = value.clone();
+                whole_numbers(&mut value);
+                Some(if is_old { in_go(&value) } else { value.to_string() })
+            }
             Self::Unset => Some(if is_old { "0x0" } else { "0" }.to_owned()),
             Self::Formerly(text) => is_old.then(|| format!("{text:?}")),
         }

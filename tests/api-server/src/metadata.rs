@@ -42,7 +42,11 @@ const FIELDS: [(&str, Type); 15] = [
 ];
 
 /// Drops what metadata do not have, and what is empty; adds unknown fields to `unknown`. The error is Go's.
-pub fn decode(metadata: &mut Map<String, Value>, unknown: &mut Vec<String>) -> Result<(), String> {
+pub fn decode(
+    metadata: &mut Map<String, Value>,
+    is_custom: bool,
+    unknown: &mut Vec<String>,
+) -> Result<(), String> {
     metadata.retain(|name, _| {
         let known = FIELDS.iter().any(|(field, _)| field == name);
         if !known {
@@ -57,7 +61,8 @@ pub fn decode(metadata: &mut Map<String, Value>, unknown: &mut Vec<String>) -> R
             Value::Null => true,
             Value::String(text) => text.is_empty(),
             Value::Number(number) => field == "generation" && number.as_i64() == Some(0),
-            Value::Array(items) => items.is_empty() && field != "managedFields",
+            // An empty list of managers means something, where it gets through.
+            Value::Array(items) => items.is_empty() && (is_custom || field != "managedFields"),
             Value::Object(fields) => fields.is_empty(),
             Value::Bool(_) => false,
         };
@@ -204,7 +209,12 @@ pub fn validate_new(metadata: &Value, of: &Definition, kubernetes: Kubernetes, f
 }
 
 /// Validates the metadata of a changed object.
-pub fn validate_changed(new: &Value, old: &Value, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
+pub fn validate_changed(
+    of: &Definition,
+    (new, old): (&Value, &Value),
+    kubernetes: Kubernetes,
+    flaws: &mut Vec<Flaw>,
+) {
     if old["deletionTimestamp"].is_string() {
         let list = |of: &Value| -> Vec<String> {
             of["finalizers"]
@@ -233,6 +243,7 @@ pub fn validate_changed(new: &Value, old: &Value, kubernetes: Kubernetes, flaws:
         }
     }
     validate(new, kubernetes, flaws);
+    validate_finalizers(new, of, kubernetes, flaws);
 }
 
 fn validate(metadata: &Value, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
@@ -262,7 +273,6 @@ fn validate(metadata: &Value, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
     }
 }
 
-/// The finalizers of new objects. Changed ones are not validated.
 fn validate_finalizers(metadata: &Value, of: &Definition, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
     let names = metadata["finalizers"].as_array().into_iter().flatten();
     for (at, name) in names.clone().enumerate() {

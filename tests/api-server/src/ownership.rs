@@ -244,6 +244,10 @@ pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
     }
     let changes = write.changes(old, new);
     let known = known(old, new, write);
+    if known.is_empty() && old["metadata"]["uid"].is_string() {
+        // What was never managed, or is not any more, is not from now on.
+        return Vec::new();
+    }
     let mut own = Fields::default();
     let mut entries = Vec::new();
     let mut kept = None;

@@ -181,6 +181,7 @@ impl State {
     ) -> Outcome<Arc<Stored>> {
         let revision = self.revision + 1;
         object["metadata"]["resourceVersion"] = revision.to_string().into();
+        whole_numbers(&mut object);
         let bytes = Bytes::from(serde_json::to_vec(&object).unwrap());
         let size = bytes.len() + 2 * key.len() + WRAPPING;
         if size > MOST_SENT {
@@ -264,6 +265,21 @@ impl State {
         for (kind, watchers) in self.kinds.iter().zip(&mut self.watchers) {
             watchers.retain(|watcher| watcher.bookmark(kind, revision, false));
         }
+    }
+}
+
+/// Makes integers of numbers that are whole, as they are after they were stored.
+pub fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 9e15);
+            if let Some(whole) = whole.and_then(|number| format!("{number}").parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        _ => {}
     }
 }
 

@@ -37,14 +37,17 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     let looks_first = state.kubernetes == Kubernetes::V1_37 && !definition.allows_create_on_update();
     let is_missing = existing.is_none() && looks_first;
     if !uid.is_empty() && uid != existing_uid && !is_missing {
-        let why = delete::unmet(&definition, &key, "UID", uid, existing_uid);
+        let why = delete::unmet(state.kubernetes, &definition, &key, ("UID", uid, existing_uid));
         return Err(Refusal::conflict(&definition, &call.name, &why));
     }
     let Some(existing) = existing else {
         if !definition.allows_create_on_update() || !call.subresource.is_empty() {
             return Err(Refusal::not_found(&definition, &call.name));
         }
-        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        version_of(&object)?;
+        if !options.dry_run {
+            object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        }
         let created = create::create_decoded(state, kind, &asked, &options, object);
         return created.map(|object| Reply::of(201, &object));
     };
@@ -96,12 +99,18 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
+    let patch = serde_json::from_slice::<Value>(&asked.body);
+    if patch.is_err() && state.kubernetes == Kubernetes::V1_37 {
+        return Err(Refusal::bad_request("invalid JSON patch"));
+    }
     let options = WriteOptions::read(&asked, state.kubernetes, "PatchOptions")?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
-    let patch: Value = serde_json::from_slice(&asked.body)
-        .map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
+    let patch = patch.map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
+    if !patch.is_object() && !patch.is_null() {
+        return Err(Refusal::bad_request("error decoding patch: json: cannot unmarshal"));
+    }
     let mut object = Value::clone(&existing.object);
     merge(&mut object, &patch);
     let object = create::coerce(state, &definition, object, options.unknown);
@@ -189,6 +198,19 @@ fn update(
     Ok(Reply::new(200, body))
 }
 
+/// The resource version of an object as a number, 0 if it has none.
+fn version_of(object: &Value) -> Outcome<u64> {
+    let text = metadata::text(object, "resourceVersion");
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| {
+        let number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let why = if number { "value out of range" } else { "invalid syntax" };
+        Refusal::unclassified(format!("strconv.ParseUint: parsing {text:?}: {why}"))
+    })
+}
+
 /// The optimistic lock.
 fn check_version(
     kubernetes: Kubernetes,
@@ -197,16 +219,7 @@ fn check_version(
     object: &Value,
 ) -> Outcome<()> {
     let name = metadata::text(&existing.object, "name");
-    let text = metadata::text(object, "resourceVersion");
-    let given: u64 = if text.is_empty() {
-        0
-    } else {
-        text.parse().map_err(|_| {
-            let number = text.bytes().all(|byte| byte.is_ascii_digit());
-            let why = if number { "value out of range" } else { "invalid syntax" };
-            Refusal::unclassified(format!("strconv.ParseUint: parsing {text:?}: {why}"))
-        })?
-    };
+    let given = version_of(object)?;
     if given == 0 {
         if definition.allows_unconditional_update() {
             return Ok(());
@@ -278,13 +291,18 @@ fn flaws_of(
     is_status: bool,
 ) -> Vec<Flaw> {
     let mut flaws = create::type_flaws(definition, object);
-    if !flaws.is_empty() {
-        return flaws;
-    }
-    metadata::validate_changed(&object["metadata"], &old["metadata"], state.kubernetes, &mut flaws);
+    let is_other = !flaws.is_empty();
+    metadata::validate_changed(
+        definition,
+        (&object["metadata"], &old["metadata"]),
+        state.kubernetes,
+        &mut flaws,
+    );
     match &definition.shape {
         Shape::Custom(schema) => {
-            if !is_status {
+            if is_other {
+                // What is of another kind is not validated any further.
+            } else if !is_status {
                 validate::validate(object, schema, "", &mut flaws);
             } else if let (Some(status), Some(schema)) = (object.get("status"), schema.field("status")) {
                 validate::validate(status, schema, "status", &mut flaws);

@@ -132,12 +132,12 @@ fn is_date_time(text: &str) -> bool {
 fn of_number(number: &Number, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
     let path = &place.path;
     let value = number.as_f64().unwrap_or_default();
-    if schema.format == "int32"
-        && schema.kind == "integer"
-        && !(-2_147_483_648.0..=2_147_483_647.0).contains(&value)
-    {
-        let detail = format!("Checked value must be of type integer with format int32 in {path}");
-        flaws.push(Flaw::invalid("<nil>", &"".into(), &detail));
+    let (format, range) = (schema.format.as_str(), -2_147_483_648.0..=2_147_483_647.0);
+    let has_format = matches!(format, "int32" | "int64") && schema.kind == "integer";
+    if has_format && (value.fract() != 0.0 || (format == "int32" && !range.contains(&value))) {
+        let detail = format!("Checked value must be of type integer with format {format} in {path}");
+        let field = if place.before.is_empty() { "<nil>" } else { place.before };
+        flaws.push(Flaw::invalid(field, &"".into(), &detail));
     }
     let value_json = Value::Number(number.clone());
     if let Some(maximum) = schema.maximum.filter(|maximum| value > *maximum) {

@@ -1,0 +1,240 @@
+//! What is done to BulkUpdates, and what admins do; and callers of the gateway.
+
+use bytes::Bytes;
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{ADMISSION, HOME, META, NAMESPACES, OWN_RIGHTS, POLICY, RIGHTS},
+    people::{FINALIZER, target_path},
+    story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded},
+    world::World,
+};
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/ai-api-system/leases";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/ai-api-system/leases/ai-api-operator";
+const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/ai-api-operator";
+const OWN_BINDING: &str =
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/ai-api-system/rolebindings/ai-api-operator";
+
+/// The flag as it is at first.
+const ON: &str = r#"{"executions": true, "deployments": true}"#;
+
+impl World {
+    pub fn act_on_bulk(&mut self, namespace: &str, name: &str, act: BulkAct) {
+        let path = target_path(namespace, "bulkupdates", name);
+        let (status, bulk) = self.as_admin(Method::GET, &path, &Value::Null);
+        if !status.is_success() {
+            return;
+        }
+        let kept = json!({"metadata": {"finalizers": [FINALIZER]}});
+        match act {
+            BulkAct::Delete => drop(self.as_admin(Method::DELETE, &path, &Value::Null)),
+            BulkAct::Recreate => {
+                self.as_admin(Method::DELETE, &path, &Value::Null);
+                let again = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
+                    "metadata": {"name": name}, "spec": bulk["spec"]});
+                self.as_admin(Method::POST, path.rsplit_once('/').unwrap().0, &again);
+            }
+            BulkAct::Keep => {
+                self.as_admin(Method::PATCH, &path, &kept);
+                self.as_admin(Method::DELETE, &path, &Value::Null);
+            }
+            BulkAct::Finalize => drop(self.as_admin(Method::PATCH, &path, &kept)),
+            BulkAct::Relabel => {
+                let label = json!({"metadata": {"labels": {"changed": self.now.to_string()}}});
+                self.as_admin(Method::PATCH, &path, &label);
+            }
+            BulkAct::TimeToLive(seconds) => {
+                let ttl = json!({"spec": {"ttlSecondsAfterFinished": seconds}});
+                self.as_admin(Method::PATCH, &path, &ttl);
+            }
+            BulkAct::Reorder => {
+                let mut spec = json!({});
+                for plural in ["executions", "deployments"] {
+                    if let Some(items) = bulk["spec"][plural].as_array() {
+                        spec[plural] = items.iter().rev().cloned().collect();
+                    }
+                }
+                self.as_admin(Method::PATCH, &path, &json!({"spec": spec}));
+            }
+            BulkAct::Widen | BulkAct::Forget | BulkAct::Finish | BulkAct::Pretend => {
+                let status = forged(&bulk, act, &self.time().to_string());
+                self.as_admin(Method::PATCH, &format!("{path}/status"), &json!({"status": status}));
+            }
+        }
+    }
+
+    pub fn administer(&mut self, admin: &Admin) {
+        match admin {
+            Admin::Flag(text) => self.set_flag(*text),
+            Admin::Policy(of, act) => self.change_admission(*of, *act),
+            Admin::Rights(granted) => self.grant(BINDING, RIGHTS, *granted),
+            Admin::OwnRights(granted) => self.grant(OWN_BINDING, OWN_RIGHTS, *granted),
+            Admin::TakeLease => self.patch_lease(&json!({"spec": {"holderIdentity": "somebody-else"}})),
+            Admin::FreeLease => self.patch_lease(&json!({"spec": {"holderIdentity": null}})),
+            Admin::DeleteLease => drop(self.as_admin(Method::DELETE, LEASE, &Value::Null)),
+            Admin::FillLease => {
+                let full = json!({"metadata": {"annotations": {"full": "x".repeat(261_900)}}});
+                self.patch_lease(&full);
+            }
+            Admin::SpoilLease => self.patch_lease(&json!({
+                "metadata": {"annotations": {"aiapi.dev/admission-record": "garbage"}},
+                "spec": {"renewTime": null, "leaseTransitions": 2_147_483_647}
+            })),
+        }
+    }
+
+    fn patch_lease(&mut self, patch: &Value) {
+        if !self.as_admin(Method::PATCH, LEASE, patch).0.is_success() {
+            let mut new = patch.clone();
+            new["apiVersion"] = "coordination.k8s.io/v1".into();
+            new["kind"] = "Lease".into();
+            new["metadata"]["name"] = "ai-api-operator".into();
+            self.as_admin(Method::POST, LEASES, &new);
+        }
+    }
+
+    fn set_flag(&mut self, text: Option<&str>) {
+        let path = format!("/api/v1/namespaces/{HOME}/configmaps/{META}");
+        let Some(text) = text else {
+            self.as_admin(Method::DELETE, &path, &Value::Null);
+            return;
+        };
+        let data = json!({"data": {"bulkUpdates": text}});
+        if !self.as_admin(Method::PATCH, &path, &data).0.is_success() {
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": META},
+                "data": {"bulkUpdates": text}});
+            self.as_admin(Method::POST, path.rsplit_once('/').unwrap().0, &map);
+        }
+    }
+
+    fn change_admission(&mut self, of: Guarded, act: GuardAct) {
+        let (plural, weak) = match of {
+            Guarded::Policy => ("validatingadmissionpolicies", json!({"spec": {"failurePolicy": "Ignore"}})),
+            Guarded::Binding => {
+                ("validatingadmissionpolicybindings", json!({"spec": {"validationActions": ["Warn"]}}))
+            }
+        };
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{plural}/{POLICY}");
+        if matches!(act, GuardAct::Delete | GuardAct::Recreate) {
+            self.as_admin(Method::DELETE, &path, &Value::Null);
+        }
+        match act {
+            GuardAct::Delete => {}
+            GuardAct::Weaken => drop(self.as_admin(Method::PATCH, &path, &weak)),
+            GuardAct::Restore | GuardAct::Recreate => self.apply(ADMISSION),
+        }
+    }
+
+    fn grant(&mut self, path: &str, manifest: &str, granted: bool) {
+        if granted {
+            self.apply(manifest);
+        } else {
+            self.as_admin(Method::DELETE, path, &Value::Null);
+        }
+    }
+
+    fn apply(&mut self, manifest: &str) {
+        self.server.apply(manifest);
+    }
+
+    /// Puts everything into a state in which all can end.
+    pub fn restore(&mut self) {
+        self.apply(ADMISSION);
+        self.apply(RIGHTS);
+        self.apply(OWN_RIGHTS);
+        let lease = self.as_admin(Method::GET, LEASE, &Value::Null).1;
+        if lease["metadata"]["annotations"]["full"].is_string() {
+            self.as_admin(Method::PATCH, LEASE, &json!({"metadata": {"annotations": {"full": null}}}));
+        }
+        let flag = format!("/api/v1/namespaces/{HOME}/configmaps/{META}");
+        if self.as_admin(Method::GET, &flag, &Value::Null).0.is_client_error() {
+            self.set_flag(Some(ON));
+        }
+        for namespace in NAMESPACES {
+            for plural in ["executions", "deployments", "bulkupdates"] {
+                self.release_all(namespace, plural);
+            }
+        }
+        self.controllers_obey();
+    }
+
+    /// Removes the finalizers of others.
+    fn release_all(&mut self, namespace: &str, plural: &str) {
+        let all = format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}");
+        let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
+        for object in list["items"].as_array().into_iter().flatten() {
+            if object["metadata"]["finalizers"].is_array() {
+                let path = format!("{all}/{}", object["metadata"]["name"].as_str().unwrap());
+                self.as_admin(Method::PATCH, &path, &json!({"metadata": {"finalizers": null}}));
+            }
+        }
+    }
+
+    pub fn call_gateway(&mut self, called: &Called) {
+        let Some(slot) = self.slots.iter().position(|slot| slot.is_gateway) else { return };
+        self.bring_up(slot);
+        let Some(process) = &self.slots[slot].process else { return };
+        let all = format!("/v2/lm/{}", called.kind.plural());
+        let (method, path, body) = match &called.what {
+            Asked::Bulk(items) => {
+                let items = items.iter().map(|(id, status)| json!({"id": id, "targetStatus": status}));
+                let list = items.collect::<Value>();
+                (Method::PATCH, all, json!({called.kind.plural(): list}))
+            }
+            Asked::Stop(id) => (Method::PATCH, format!("{all}/{id}"), json!({"targetStatus": "STOPPED"})),
+            Asked::Delete(id) => (Method::DELETE, format!("{all}/{id}"), Value::Null),
+            Asked::Get(id) => (Method::GET, format!("{all}/{id}"), Value::Null),
+            Asked::List => (Method::GET, all, Value::Null),
+            Asked::Count => (Method::GET, format!("{all}/$count"), Value::Null),
+            Asked::Meta => (Method::GET, "/v2/lm/meta".to_owned(), Value::Null),
+        };
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", called.user.token()))
+            .header("ai-resource-group", called.namespace)
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
+        process.call(self.calls, request);
+        self.slots[slot].reached = true;
+        let (life, time) = (self.slots[slot].life, self.time());
+        self.recorded.calls(self.calls, life, called, time);
+        self.calls += 1;
+    }
+}
+
+/// A status that the operator has not written.
+fn forged(bulk: &Value, act: BulkAct, now: &str) -> Value {
+    let entries = |plural: &str| bulk["status"][plural].as_array().cloned().unwrap_or_default();
+    let mut status = json!({});
+    match act {
+        BulkAct::Widen => {
+            let mut items = entries("executions");
+            items.push(json!({"id": "bystander", "targetStatus": "DELETED", "result": "Planned"}));
+            status["executions"] = items.into();
+        }
+        BulkAct::Forget => {
+            status["executions"] = Value::Null;
+            status["deployments"] = Value::Null;
+        }
+        BulkAct::Finish => {
+            status["completionTime"] = format!("{}Z", now.split(['.', 'Z']).next().unwrap()).into();
+        }
+        _ => {
+            for plural in ["executions", "deployments"] {
+                let mut items = entries(plural);
+                for item in &mut items {
+                    item["result"] = "Settled".into();
+                }
+                if !items.is_empty() {
+                    status[plural] = items.into();
+                }
+            }
+        }
+    }
+    status
+}

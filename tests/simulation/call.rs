@@ -1,0 +1,172 @@
+//! What the operator requests from the API server.
+
+use std::fmt;
+
+use http::{Method, request::Parts};
+
+/// What the operator watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resource {
+    Executions,
+    Deployments,
+    BulkUpdates,
+    ConfigMaps,
+    /// The `ValidatingAdmissionPolicy`.
+    Policies,
+    /// Its binding.
+    Bindings,
+    /// The Lease of the replicas.
+    Leases,
+}
+
+impl Resource {
+    const ALL: [Self; 7] = [
+        Self::Executions,
+        Self::Deployments,
+        Self::BulkUpdates,
+        Self::ConfigMaps,
+        Self::Policies,
+        Self::Bindings,
+        Self::Leases,
+    ];
+
+    /// In the names of plans.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Policies => "policies",
+            Self::Bindings => "bindings",
+            other => other.plural(),
+        }
+    }
+
+    /// Whether it is a kind of target.
+    pub const fn is_target(self) -> bool {
+        matches!(self, Self::Executions | Self::Deployments)
+    }
+
+    /// In paths.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Executions => "executions",
+            Self::Deployments => "deployments",
+            Self::BulkUpdates => "bulkupdates",
+            Self::ConfigMaps => "configmaps",
+            Self::Policies => "validatingadmissionpolicies",
+            Self::Bindings => "validatingadmissionpolicybindings",
+            Self::Leases => "leases",
+        }
+    }
+}
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Call {
+    List(Resource),
+    Watch(Resource),
+    ReadFlag,
+    ReadBulkUpdate,
+    ReadTarget,
+    /// The status of a BulkUpdate.
+    Record,
+    /// The DELETE of a BulkUpdate after its TTL.
+    Expire,
+    Stop,
+    Delete,
+    Event,
+    ReadLease,
+    CreateLease,
+    /// The update of the Lease: renewal, takeover or release.
+    RenewLease,
+    /// Preflight requests of a replica: discovery and its permissions.
+    Preflight,
+    /// Anything that the operator should never request.
+    Unknown,
+}
+
+impl Call {
+    /// What a request is.
+    pub fn of(head: &Parts) -> Self {
+        let segments: Vec<_> = head.uri.path().split('/').filter(|s| !s.is_empty()).collect();
+        let (group, base) = match segments.as_slice() {
+            ["api", ..] => ("", 2),
+            ["apis", group, ..] => (*group, 3),
+            _ => return Self::Unknown,
+        };
+        let at = segments.iter().position(|s| *s == "namespaces").map_or(base, |at| at + 2);
+        let resource = segments.get(at).copied().unwrap_or_default();
+        let named = segments.len() > at + 1;
+        let query = head.uri.query().unwrap_or_default();
+        if group == "authorization.k8s.io" || resource.is_empty() || query.contains("dryRun=All") {
+            return Self::Preflight;
+        }
+        if group == "events.k8s.io" {
+            return Self::Event;
+        }
+        let Some(resource) = Resource::ALL.into_iter().find(|r| r.plural() == resource) else {
+            return Self::Unknown;
+        };
+        match (&head.method, resource, named) {
+            (&Method::GET, r, false) => {
+                if query.contains("watch=true") {
+                    Self::Watch(r)
+                } else {
+                    Self::List(r)
+                }
+            }
+            (&Method::GET, Resource::ConfigMaps, true) => Self::ReadFlag,
+            (&Method::GET, Resource::BulkUpdates, true) => Self::ReadBulkUpdate,
+            (&Method::GET, Resource::Executions | Resource::Deployments, true) => Self::ReadTarget,
+            (&Method::GET, Resource::Leases, true) => Self::ReadLease,
+            (&Method::POST, Resource::Leases, false) => Self::CreateLease,
+            (&Method::PUT | &Method::PATCH, Resource::Leases, true) => Self::RenewLease,
+            (&Method::DELETE, Resource::BulkUpdates, true) => Self::Expire,
+            (&Method::DELETE, Resource::Executions | Resource::Deployments, true) => Self::Delete,
+            (&Method::PUT | &Method::PATCH, Resource::BulkUpdates, true) => Self::Record,
+            (&Method::PATCH, Resource::Executions | Resource::Deployments, true) => Self::Stop,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether it changes anything that a user asked about.
+    pub const fn is_write(self) -> bool {
+        matches!(self, Self::Record | Self::Expire | Self::Stop | Self::Delete)
+    }
+
+    pub const fn is_target_write(self) -> bool {
+        matches!(self, Self::Stop | Self::Delete)
+    }
+
+    /// Whether it is about the Lease.
+    pub const fn is_about_the_lease(self) -> bool {
+        matches!(
+            self,
+            Self::ReadLease
+                | Self::CreateLease
+                | Self::RenewLease
+                | Self::List(Resource::Leases)
+                | Self::Watch(Resource::Leases)
+        )
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(resource) => write!(f, "list-{}", resource.word()),
+            Self::Watch(resource) => write!(f, "watch-{}", resource.word()),
+            Self::ReadFlag => f.write_str("read-flag"),
+            Self::ReadBulkUpdate => f.write_str("read-bulkupdate"),
+            Self::ReadTarget => f.write_str("read-target"),
+            Self::Record => f.write_str("record"),
+            Self::Expire => f.write_str("expire"),
+            Self::Stop => f.write_str("stop"),
+            Self::Delete => f.write_str("delete"),
+            Self::Event => f.write_str("event"),
+            Self::ReadLease => f.write_str("read-lease"),
+            Self::CreateLease => f.write_str("create-lease"),
+            Self::RenewLease => f.write_str("renew-lease"),
+            Self::Preflight => f.write_str("preflight"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The cluster as it is before anything happens: the shipped manifests, two namespaces of users, and their rights.
+
+use std::{cell::RefCell, fmt::Write};
+
+use api_server::{Kubernetes, Server, User};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::story::Who;
+
+/// Where users have their objects.
+pub const NAMESPACES: [&str; 2] = ["team-a", "team-b"];
+
+/// Where the operator runs.
+pub const HOME: &str = "ai-api-system";
+
+/// The name of the flag's ConfigMap.
+pub const META: &str = "ai-api-meta";
+
+/// The name of the policy and its binding.
+pub const POLICY: &str = "bulkupdates.aiapi.dev";
+
+/// When each life begins.
+pub fn epoch() -> Timestamp {
+    "2026-01-05T12:00:00Z".parse().unwrap()
+}
+
+const MANIFESTS: [&str; 10] = [
+    include_str!("../../crds/bulkupdates.aiapi.dev.yaml"),
+    include_str!("../../crds/deployments.aiapi.dev.yaml"),
+    include_str!("../../crds/executions.aiapi.dev.yaml"),
+    include_str!("../../deploy/installation/namespace.yaml"),
+    include_str!("../../deploy/cluster/rbac.yaml"),
+    include_str!("../../deploy/cluster/people.yaml"),
+    include_str!("../../deploy/cluster/admission.yaml"),
+    include_str!("../../deploy/installation/rbac.yaml"),
+    concat!(
+        include_str!("../../deploy/base/clusterrolebinding.yaml"),
+        "---\n",
+        include_str!("../../deploy/base/clusterrolebinding-admission.yaml")
+    ),
+    include_str!("../../deploy/gateway/rbac.yaml"),
+];
+
+/// The shipped policy and binding.
+pub const ADMISSION: &str = MANIFESTS[6];
+
+/// The binding of the operator's `ClusterRole`, and of its Role.
+pub const RIGHTS: &str = include_str!("../../deploy/base/clusterrolebinding.yaml");
+pub const OWN_RIGHTS: &str = MANIFESTS[7];
+
+/// A cluster in which the policy has been in force for a minute.
+pub fn fresh(kubernetes: Kubernetes) -> Server {
+    thread_local! {
+        static MADE: RefCell<Vec<(Kubernetes, Server)>> = const { RefCell::new(Vec::new()) };
+    }
+    MADE.with_borrow_mut(|made| {
+        if let Some((_, server)) = made.iter().find(|(of, _)| *of == kubernetes) {
+            return server.fork();
+        }
+        let server = new(kubernetes);
+        made.push((kubernetes, server.clone()));
+        server.fork()
+    })
+}
+
+fn new(kubernetes: Kubernetes) -> Server {
+    let server = Server::new(kubernetes, epoch() - SignedDuration::from_mins(1));
+    for manifest in MANIFESTS {
+        server.apply(manifest);
+    }
+    server.apply(&users());
+    server.set_time(epoch());
+    server
+}
+
+/// The namespaces and rights of the users, and the flag.
+fn users() -> String {
+    let mut text = format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {META}, namespace: {HOME}}}\n\
+         data:\n  bulkUpdates: '{{\"executions\": true, \"deployments\": true}}'\n\
+         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: stopper}}\nrules:\n\
+         - {{apiGroups: [aiapi.dev], resources: [bulkupdates], verbs: [get, list, watch, create]}}\n\
+         - {{apiGroups: [aiapi.dev], resources: [executions, deployments], verbs: [get, list, watch, stop]}}\n"
+    );
+    for namespace in NAMESPACES {
+        let _ = write!(text, "---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+        for (user, role) in [("editor", "aiapi-editor"), ("stopper", "stopper"), ("viewer", "aiapi-viewer")] {
+            let _ = write!(
+                text,
+                "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+                 metadata: {{name: {user}, namespace: {namespace}}}\n\
+                 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}\n\
+                 subjects:\n- {{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}\n"
+            );
+        }
+    }
+    text
+}
+
+/// Who has the token.
+pub fn user_of(token: &str) -> User {
+    let named = |name: &str| User::Named { name: name.into(), groups: Vec::new() };
+    match token {
+        "editor" | "stopper" | "viewer" => named(token),
+        "admin" => User::Admin,
+        _ => User::Unknown,
+    }
+}
+
+impl Who {
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Editor => "editor",
+            Self::Stopper => "stopper",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    pub fn user(self) -> User {
+        user_of(self.token())
+    }
+}

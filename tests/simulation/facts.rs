@@ -1,0 +1,135 @@
+//! What the judge is given of a life.
+
+use judge::{Facts, Others, Program};
+use serde_json::Value;
+
+use crate::{record::Head, story::Asked, world::World};
+use ai_api_operator::api::TargetStatus;
+
+impl World {
+    /// All that is known of this life.
+    pub fn facts(&self) -> Facts {
+        let (versions, requests) = (self.server.versions(), self.server.requests());
+        let setup = &self.story.setup;
+        let mut facts = Facts {
+            settings: judge::Settings {
+                delete_completed: setup.delete_completed,
+                require_admission_policy: setup.require_admission_policy,
+                max_in_flight: setup.max_in_flight,
+                ..judge::Settings::default()
+            },
+            versions: versions.iter().map(version).collect(),
+            requests: self.requests(&requests),
+            lives: self.recorded.lives.iter().map(life).collect(),
+            exchanges: self.recorded.exchanges.iter().map(exchange).collect(),
+            sights: self.recorded.sights.clone(),
+            calls: self.calls(),
+            end: self.recorded.end,
+            ..Facts::default()
+        };
+        facts.others = Others {
+            disturbed: self.recorded.faults + self.recorded.told + self.recorded.views > 0,
+            blind: self.recorded.views > 0,
+            ..Others::of(&facts)
+        };
+        facts
+    }
+
+    fn requests(&self, requests: &[api_server::Request]) -> Vec<judge::Request> {
+        let mut revision = 0;
+        let mut all = Vec::with_capacity(requests.len());
+        // What was there before the life began was not asked for here.
+        let before = requests.len().saturating_sub(self.recorded.of_requests.len());
+        for (request, of) in requests[before..].iter().zip(&self.recorded.of_requests) {
+            let made = (request.revision > revision).then_some(request.revision);
+            revision = revision.max(request.revision);
+            all.push(judge::Request {
+                life: of.map(|number| self.recorded.exchanges[number].life),
+                exchange: *of,
+                user: request.user.clone(),
+                agent: request.agent.clone(),
+                verb: request.verb.to_owned(),
+                resource: request.resource.clone(),
+                subresource: request.subresource.clone(),
+                namespace: request.namespace.clone(),
+                name: request.name.clone(),
+                body: body(&request.body),
+                dry_run: request.dry_run,
+                code: request.code,
+                received: request.time,
+                answered: request.time,
+                revision: made,
+                delayed: false,
+            });
+        }
+        all
+    }
+
+    fn calls(&self) -> Vec<judge::Call> {
+        let call = |record: &crate::record::CallRecord| {
+            let of = |(id, deleted): (String, bool)| {
+                (record.called.kind, id, if deleted { TargetStatus::Deleted } else { TargetStatus::Stopped })
+            };
+            let answer = record.answered.as_ref().map(|(_, answer)| answer);
+            let id = answer.and_then(|answer| answer.headers().get("x-request-id")?.to_str().ok());
+            judge::Call {
+                user: record.called.user.token().to_owned(),
+                namespace: record.called.namespace.to_owned(),
+                items: record.called.items().into_iter().map(of).collect(),
+                bulk: matches!(record.called.what, Asked::Bulk(_)),
+                request_id: id.unwrap_or_default().to_owned(),
+                sent: record.sent,
+                answered: record.answered.as_ref().map(|(at, _)| *at),
+                code: answer.map_or(0, |answer| answer.status().as_u16()),
+                body: answer.map(|answer| body(answer.body())).unwrap_or_default(),
+            }
+        };
+        self.recorded.calls_made.iter().map(call).collect()
+    }
+}
+
+fn body(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_default()
+}
+
+fn version(version: &api_server::Version) -> judge::Version {
+    judge::Version {
+        revision: version.revision,
+        plural: version.plural.clone(),
+        namespace: version.namespace.clone(),
+        name: version.name.clone(),
+        uid: version.uid.clone(),
+        deleted: version.deleted,
+        object: Value::clone(&version.object),
+        at: version.time,
+    }
+}
+
+fn life(life: &crate::record::Life) -> judge::Life {
+    judge::Life {
+        program: if life.is_gateway { Program::Gateway } else { Program::Operator },
+        name: life.name.clone(),
+        started: life.started,
+        ended: life.ended,
+        killed: life.killed,
+        asked_to_end: life.asked_to_end,
+        pauses: life.pauses.clone(),
+        log: (!life.log.is_empty()).then(|| life.log.clone()),
+    }
+}
+
+fn exchange(exchange: &crate::record::Exchange) -> judge::Exchange {
+    let Head { verb, resource, subresource, namespace, name, dry_run } = exchange.head.clone();
+    judge::Exchange {
+        life: exchange.life,
+        verb: verb.to_owned(),
+        resource,
+        subresource,
+        namespace,
+        name,
+        body: body(&exchange.body),
+        dry_run,
+        sent: exchange.sent,
+        ended: exchange.ended.clone(),
+    }
+}

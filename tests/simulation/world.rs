@@ -1,0 +1,318 @@
+//! The world of one life: its time, the API server, the processes, and what is due when.
+//!
+//! Each process has timers of its own, and runs by itself up to the next thing that is due in the world, or until something that
+//! it has sent arrives. What reaches it may come later than it was sent, never earlier, so that a process that has run ahead of
+//! another one sees nothing that a slower network would not have shown it.
+
+use std::collections::BTreeMap;
+
+use api_server::{Server, Watch};
+use futures::channel::{mpsc, oneshot};
+use http::Request;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use tower::BoxError;
+
+use crate::{
+    call::{Call, Resource},
+    cluster,
+    line::Reply,
+    people::{Controllers, Followed},
+    process::{Host, Process},
+    record::Recorded,
+    story::{Fault, Story, View, What, When},
+};
+use bytes::Bytes;
+
+/// How long everything may take to end once there are no more faults, in milliseconds: longer than any deadline, back-off or
+/// Lease of the operator takes.
+const LONGEST_END: u64 = 400_000;
+
+/// How many requests that may take.
+const MOST_REQUESTS: usize = 20_000;
+
+/// How often the garbage collector looks, and how often bookmarks are sent, in milliseconds.
+const GARBAGE_INTERVAL: u64 = 1_000;
+const BOOKMARK_INTERVAL: u64 = 15_000;
+
+/// What is due.
+pub enum Due {
+    Story(usize),
+    Start(usize),
+    /// The process of this life is killed, and another one is started after so long.
+    Kill {
+        slot: usize,
+        life: usize,
+        back_after: u64,
+    },
+    Terminate {
+        slot: usize,
+        life: usize,
+        back_after: u64,
+    },
+    Suspend {
+        slot: usize,
+        life: usize,
+        lasts: u64,
+    },
+    Resume {
+        slot: usize,
+        life: usize,
+    },
+    /// A request reaches the server.
+    Arrive(usize),
+    Reply(usize, Reply),
+    /// A part of a watch reaches its process; nothing is its end.
+    Piece(usize, Option<Result<Bytes, BoxError>>),
+    /// The server ends a watch.
+    EndWatch(usize),
+    EndView(usize),
+    EndWeather(usize),
+    /// A controller acts on a target.
+    Controller(Followed),
+    Garbage,
+    Bookmarks,
+    /// There are no more faults.
+    Calm,
+}
+
+/// Where a process runs, one after the other.
+pub struct Slot {
+    pub host: Host,
+    pub process: Option<Process>,
+    pub is_gateway: bool,
+    /// The number of the present or last life.
+    pub life: usize,
+    pub suspended: bool,
+    /// Up to when it has run.
+    pub until: u64,
+    /// Whether something has reached it since.
+    pub reached: bool,
+    pub starts: u64,
+    /// How soon another one is started when it ends by itself.
+    pub back_after: u64,
+}
+
+/// A request on its way, or the place of its answer.
+pub struct Pending {
+    pub slot: usize,
+    pub life: usize,
+    pub call: Call,
+    pub fault: Option<Fault>,
+    pub request: Option<Request<Bytes>>,
+    pub reply: Option<oneshot::Sender<Reply>>,
+}
+
+/// A watch that is open.
+pub struct Open {
+    pub slot: usize,
+    pub life: usize,
+    pub call: Call,
+    pub watch: Watch,
+    pub pieces: mpsc::UnboundedSender<Result<Bytes, BoxError>>,
+    /// When the last piece arrives: they do not overtake each other.
+    pub last: u64,
+    pub held: Vec<Bytes>,
+    pub is_open: bool,
+}
+
+pub struct World {
+    pub story: Story,
+    /// In milliseconds.
+    pub now: u64,
+    pub server: Server,
+    pub queue: BTreeMap<(u64, u64), Due>,
+    order: u64,
+    pub slots: Vec<Slot>,
+    pub pending: Vec<Pending>,
+    pub watches: Vec<Open>,
+    pub random: fastrand::Rng,
+    /// The events that wait for a request.
+    pub waiting: Vec<usize>,
+    pub counts: BTreeMap<(usize, Call), usize>,
+    /// The active weather and views: the numbers of their events.
+    pub weather: Vec<usize>,
+    pub views: Vec<(usize, u64)>,
+    pub controllers: Controllers,
+    pub is_calm: bool,
+    pub recorded: Recorded,
+    pub calls: usize,
+    requests_at_calm: usize,
+    pub log: bool,
+}
+
+impl World {
+    pub fn new(story: Story, log: bool) -> Self {
+        fastrand::seed(story.seed);
+        let server = cluster::fresh(story.setup.kubernetes);
+        let random = fastrand::Rng::with_seed(story.seed ^ 0x5117);
+        let mut world = Self {
+            now: 0,
+            queue: BTreeMap::new(),
+            order: 0,
+            slots: Vec::new(),
+            pending: Vec::new(),
+            watches: Vec::new(),
+            random,
+            waiting: Vec::new(),
+            counts: BTreeMap::new(),
+            weather: Vec::new(),
+            views: Vec::new(),
+            controllers: Controllers::new(&server),
+            is_calm: false,
+            recorded: Recorded::new(log),
+            calls: 0,
+            requests_at_calm: 0,
+            server,
+            story,
+            log,
+        };
+        world.prepare();
+        world
+    }
+
+    fn prepare(&mut self) {
+        let replicas = self.story.setup.replicas.clone().into_iter().map(|clocks| (clocks, false));
+        let gateway = self.story.setup.gateway.then(|| (crate::process::Clocks::default(), true));
+        for (slot, (clocks, is_gateway)) in replicas.chain(gateway).enumerate() {
+            let host = Host { clocks, ..Host::default() };
+            self.slots.push(Slot {
+                host,
+                process: None,
+                is_gateway,
+                life: 0,
+                suspended: false,
+                until: 0,
+                reached: false,
+                starts: 0,
+                back_after: 1000,
+            });
+            let at = self.random.u64(0..2000);
+            self.due(at, Due::Start(slot));
+        }
+        for number in 0..self.story.events.len() {
+            match self.story.events[number].when {
+                When::At(time) => self.due(time, Due::Story(number)),
+                When::On { .. } => self.waiting.push(number),
+            }
+        }
+        let calm = self.story.faults_end();
+        self.due(calm, Due::Calm);
+        self.due(GARBAGE_INTERVAL, Due::Garbage);
+        self.due(BOOKMARK_INTERVAL, Due::Bookmarks);
+    }
+
+    pub fn due(&mut self, time: u64, due: Due) {
+        self.order += 1;
+        self.queue.insert((time.max(self.now), self.order), due);
+    }
+
+    /// The API server's time.
+    pub fn time(&self) -> Timestamp {
+        self.time_at(self.now)
+    }
+
+    pub fn time_at(&self, now: u64) -> Timestamp {
+        cluster::epoch() + SignedDuration::from_millis(i64::try_from(now).unwrap())
+    }
+
+    /// Runs the life to its end. Returns what was wrong with it that the judge cannot see.
+    pub fn run(&mut self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        while let Some(time) = self.queue.keys().next().map(|(time, _)| *time) {
+            self.catch_up(time);
+            // What was sent meanwhile may arrive earlier.
+            let Some(((time, _), due)) = self.queue.pop_first() else { break };
+            self.now = self.now.max(time);
+            self.server.set_time(self.time());
+            self.perform(due);
+            if let Some(panic) = crate::run::panicked() {
+                wrong.push(format!("[panic] {panic}"));
+                break;
+            }
+            if self.is_calm {
+                if self.controllers.all_have_ended() && self.recorded.calls_are_answered() {
+                    break;
+                }
+                let requests = self.pending.len() - self.requests_at_calm;
+                if self.now > self.story.faults_end() + LONGEST_END || requests > MOST_REQUESTS {
+                    wrong.push(format!(
+                        "[end] not everything has ended {} ms and {requests} requests after the last fault: {}",
+                        self.now - self.story.faults_end(),
+                        self.controllers.not_ended()
+                    ));
+                    break;
+                }
+            }
+        }
+        self.recorded.end(self.time());
+        wrong
+    }
+
+    fn perform(&mut self, due: Due) {
+        match due {
+            Due::Story(number) => self.tell(number),
+            Due::Start(slot) => self.start(slot),
+            Due::Kill { slot, life, back_after } => self.kill(slot, life, back_after),
+            Due::Terminate { slot, life, back_after } => self.terminate(slot, life, back_after),
+            Due::Suspend { slot, life, lasts } => self.suspend(slot, life, lasts),
+            Due::Resume { slot, life } => self.resume(slot, life),
+            Due::Arrive(number) => self.arrive(number),
+            Due::Reply(number, reply) => self.reply(number, reply),
+            Due::Piece(number, piece) => self.piece(number, piece),
+            Due::EndWatch(number) => self.end_watch(number),
+            Due::EndView(number) => self.end_view(number),
+            Due::EndWeather(number) => self.weather.retain(|active| *active != number),
+            Due::Controller(followed) => self.controller_acts(&followed),
+            Due::Garbage => {
+                self.server.collect_garbage();
+                self.due(self.now + GARBAGE_INTERVAL, Due::Garbage);
+                self.spread();
+            }
+            Due::Bookmarks => {
+                self.server.bookmark();
+                self.due(self.now + BOOKMARK_INTERVAL, Due::Bookmarks);
+                self.spread();
+            }
+            Due::Calm => self.calm(),
+        }
+    }
+
+    /// Ends all faults, and puts everything into a state in which everything can end.
+    fn calm(&mut self) {
+        self.is_calm = true;
+        self.waiting.clear();
+        self.weather.clear();
+        for (number, _) in std::mem::take(&mut self.views) {
+            self.release(number);
+        }
+        for slot in 0..self.slots.len() {
+            self.resume(slot, self.slots[slot].life);
+        }
+        self.requests_at_calm = self.pending.len();
+        self.restore();
+        self.spread();
+    }
+
+    /// The views that a watch or list of this resource has now.
+    pub fn view(&self, slot: usize, resource: Resource) -> Option<(View, u64)> {
+        self.views.iter().find_map(|(number, revision)| match self.story.events[*number].what {
+            What::View { slot: only, resource: of, view, .. }
+                if of == resource && only.is_none_or(|only| only == slot) =>
+            {
+                Some((view, *revision))
+            }
+            _ => None,
+        })
+    }
+
+    /// How long the next message takes.
+    pub fn latency(&mut self) -> u64 {
+        let (least, most) = self.story.setup.latency;
+        // One in fifty is slow.
+        if self.random.u8(..50) == 0 {
+            self.random.u64(least..=most * 10)
+        } else {
+            self.random.u64(least..=most)
+        }
+    }
+}
