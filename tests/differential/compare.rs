@@ -77,7 +77,12 @@ impl Comparison<'_> {
         text
     }
 
-    fn values(&mut self, path: &str, simulated: Option<&Value>, real: Option<&Value>) -> Result<(), Difference> {
+    fn values(
+        &mut self,
+        path: &str,
+        simulated: Option<&Value>,
+        real: Option<&Value>,
+    ) -> Result<(), Difference> {
         let differs = || Err((path.to_owned(), shown(simulated), shown(real)));
         let name = path.rsplit('/').next().unwrap_or_default();
         match (simulated, real) {
@@ -103,7 +108,11 @@ impl Comparison<'_> {
                 Ok(())
             }
             (Some(Value::String(a)), Some(Value::String(b))) => {
-                if self.texts(path, name, a, b) { Ok(()) } else { differs() }
+                if self.texts(path, name, a, b) {
+                    Ok(())
+                } else {
+                    differs()
+                }
             }
             (a, b) if a == b => Ok(()),
             _ => differs(),

@@ -7,13 +7,7 @@ use judge::{Calm, Facts, Others, Request, Settings, Tolerances, Version};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use support::audit;
 
-use crate::{
-    cluster::Cluster,
-    life::Life,
-    operator::TIMING,
-    plan::Plan,
-    wires::Wires,
-};
+use crate::{cluster::Cluster, life::Life, operator::TIMING, plan::Plan, wires::Wires};
 
 /// How inexact the times of the observers are, and how slow a busy machine.
 const TOLERANCES: Tolerances = Tolerances {
@@ -103,7 +97,7 @@ fn request(
         subresource: r.subresource.clone(),
         namespace: r.namespace.clone(),
         name: name.to_owned(),
-        body: r.body.clone(),
+        body: r.body.clone().into(),
         dry_run: r.dry_run,
         code: r.code.try_into().unwrap(),
         received: time(&r.received),

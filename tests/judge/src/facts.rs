@@ -8,6 +8,8 @@ use ai_api_operator::api::{Kind, TargetStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::json::Json;
+
 /// All that is known of one run.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -117,7 +119,7 @@ pub struct Version {
     pub uid: String,
     /// The object is gone from here on, and was like this.
     pub deleted: bool,
-    pub object: Value,
+    pub object: Json,
     /// When it was stored, or seen to be.
     pub at: Timestamp,
 }
@@ -137,7 +139,7 @@ pub struct Request {
     pub namespace: String,
     /// Of a request to create an object, the name in the body.
     pub name: String,
-    pub body: Value,
+    pub body: Json,
     pub dry_run: bool,
     pub code: u16,
     pub received: Timestamp,
@@ -186,7 +188,7 @@ pub struct Exchange {
     pub subresource: String,
     pub namespace: String,
     pub name: String,
-    pub body: Value,
+    pub body: Json,
     pub dry_run: bool,
     pub sent: Moment,
     /// When the process knew how it ended, and how. None if it never did: it died first. Of a watch, the start of its

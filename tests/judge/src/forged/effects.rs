@@ -12,7 +12,7 @@ pub const LIES: &[Lie] = &[
     lie(
         "guards",
         "a DELETE without preconditions",
-        |s| s.request("delete", "delete-me").body = json!({}),
+        |s| *s.request("delete", "delete-me").body = json!({}),
         "1",
         "unguarded",
     ),
@@ -80,7 +80,7 @@ pub const LIES: &[Lie] = &[
     lie(
         "guards",
         "a renewal without a guard",
-        |s| s.exchange("update", "ai-api-operator").body = json!({}),
+        |s| *s.exchange("update", "ai-api-operator").body = json!({}),
         "14",
         "without a guard",
     ),

@@ -25,7 +25,7 @@ fn deleted(s: &mut Story, millis: i64) {
 
 /// A write that comes too late: after the end.
 fn late_stop(s: &mut Story, life: usize, sent: i64) {
-    let mut body = s.exchange("patch", "stop-me").body.clone();
+    let mut body = (*s.exchange("patch", "stop-me").body).clone();
     body["metadata"]["resourceVersion"] = "32".into();
     s.sends_by(life, "patch", "executions/status", "stop-me", body, [sent, sent + 5], code(409));
 }
@@ -214,7 +214,7 @@ pub const LIES: &[Lie] = &[
             s.ends_as(&status(["Failed WriteFailed", "Settled", "Refused WrongState"], true));
             let stopped = s.at_revision(32).object.clone();
             s.at_revision(32).object = s.at_revision(10).object.clone();
-            s.version(35, "executions", "stop-me", 20_300, stopped);
+            s.version(35, "executions", "stop-me", 20_300, (*stopped).clone());
         },
         "6",
         "stopped after the end",

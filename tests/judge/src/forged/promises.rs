@@ -12,6 +12,7 @@ const POLICIES: &str = "validatingadmissionpolicies";
 
 fn policy(s: &mut Story, revision: u64, millis: i64, change: serde_json::Value) {
     s.changes(revision, 1, millis, change);
+    s.sees(revision, millis + 10, false);
     s.facts.others = Others::of(&s.facts);
 }
 
@@ -74,6 +75,7 @@ pub const LIES: &[Lie] = &[
                 5_000,
                 json!({"metadata": {"generation": 2}, "spec": {"validationActions": ["Warn"]}}),
             );
+            s.sees(13, 5_010, false);
         },
         "15",
         "nobody had checked",

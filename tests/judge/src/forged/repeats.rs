@@ -16,7 +16,7 @@ pub fn second_life(story: &mut Story, started: i64) {
 
 /// The stop again, by the same process.
 pub fn stop_again(story: &mut Story, guard: &str, [sent, ended]: [i64; 2], answer: Answer) {
-    let mut body = story.exchange("patch", "stop-me").body.clone();
+    let mut body = (*story.exchange("patch", "stop-me").body).clone();
     body["metadata"]["resourceVersion"] = guard.into();
     story.sends("patch", "executions/status", "stop-me", body, [sent, ended], answer);
     story.in_order();
@@ -91,7 +91,7 @@ pub const LIES: &[Lie] = &[
         |s| {
             s.exchange("patch", "stop-me").ended = None;
             second_life(s, 20_200);
-            let body = s.exchange("patch", "stop-me").body.clone();
+            let body = (*s.exchange("patch", "stop-me").body).clone();
             s.sends_by(1, "patch", "executions/status", "stop-me", body, [20_300, 20_310], code(409));
         },
         "5",
