@@ -539,9 +539,12 @@ fn own(path: &str, options: &Value, chosen: &Chosen) -> String {
     for (field, of, pairs) in [("uid", "uid", &chosen.uids), ("resourceVersion", "version", &chosen.versions)]
     {
         let value = seen["metadata"][field].as_str().unwrap_or_default();
-        let at = pairs.iter().position(|pair| pair[0] == value).unwrap();
-        filled =
-            filled.replace(&format!("\"{field}\":\"{{own}}\""), &format!("\"{field}\":\"{{${of}:{at}$}}\""));
+        // A dry run may have shown what was never stored.
+        let placeholder = match pairs.iter().position(|pair| pair[0] == value) {
+            Some(at) => format!("\"{field}\":\"{{${of}:{at}$}}\""),
+            None => format!("\"{field}\":\"none\""),
+        };
+        filled = filled.replace(&format!("\"{field}\":\"{{own}}\""), &placeholder);
     }
     filled
 }
