@@ -24,6 +24,11 @@ pub fn epoch() -> Timestamp {
     "2026-01-05T12:00:00Z".parse().unwrap()
 }
 
+/// The API server's time so many milliseconds later.
+pub fn time_at(now: u64) -> Timestamp {
+    epoch() + SignedDuration::from_millis(i64::try_from(now).unwrap())
+}
+
 const MANIFESTS: [&str; 10] = [
     include_str!("../../crds/bulkupdates.aiapi.dev.yaml"),
     include_str!("../../crds/deployments.aiapi.dev.yaml"),

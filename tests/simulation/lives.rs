@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ai_api_operator::controller::{self, Timing, replica};
 
 use crate::{
-    cluster::{self, HOME, META},
+    cluster::{HOME, META, time_at},
     log::Log,
     process::{Process, Program},
     record::Life,
@@ -49,11 +49,11 @@ impl World {
         let life = place.life;
         self.take_sent(slot, &process);
         for (number, answer) in process.called() {
-            self.recorded.called(number, until, self.time_at(until), &answer);
+            self.recorded.called(number, until, time_at(until), &answer);
         }
         self.recorded.log_of(life, process.log());
         if let Some(end) = process.ended() {
-            self.recorded.ended(life, until, self.time_at(until), Some(&end));
+            self.recorded.ended(life, until, time_at(until), Some(&end));
             drop(process);
             self.vacate(slot);
             let back_after = self.slots[slot].back_after;
@@ -67,8 +67,9 @@ impl World {
     fn vacate(&mut self, slot: usize) {
         let life = self.slots[slot].life;
         self.slots[slot].suspended = false;
+        self.slots[slot].parked.clear();
         for watch in self.watches.iter_mut().filter(|watch| watch.slot == slot && watch.life == life) {
-            watch.is_open = false;
+            watch.listens = false;
         }
         self.watches_are_closed();
     }
@@ -106,7 +107,7 @@ impl World {
         };
         let ids = self.story.seed.wrapping_mul(31).wrapping_add(life as u64);
         let (log, is_gateway) = (Log::new(self.log), place.is_gateway);
-        place.process = Some(Process::start(program, &place.host, now, cluster::epoch(), ids, log));
+        place.process = Some(Process::start(program, &place.host, now, ids, log));
         self.recorded.started(Life::new(name, slot, is_gateway), now, self.time());
     }
 
@@ -157,14 +158,23 @@ impl World {
         let now = self.now;
         let place = &mut self.slots[slot];
         (place.suspended, place.reached, place.until) = (false, true, now);
-        if let Some(process) = &mut place.process {
+        let parked = std::mem::take(&mut place.parked);
+        self.recorded.resumed(life, now, self.time());
+        // Its timers have all expired, and all this has arrived: either may come first.
+        let timers_first = self.random.bool();
+        if timers_first && let Some(process) = &mut self.slots[slot].process {
             process.resume(now);
         }
-        self.recorded.resumed(life, now, self.time());
+        for due in parked {
+            self.perform(due);
+        }
+        if !timers_first && let Some(process) = &mut self.slots[slot].process {
+            process.resume(now);
+        }
     }
 
     fn watches_are_closed(&mut self) {
-        let closed: BTreeSet<_> = (0..self.watches.len()).filter(|n| !self.watches[*n].is_open).collect();
+        let closed: BTreeSet<_> = (0..self.watches.len()).filter(|n| !self.watches[*n].listens).collect();
         for number in closed {
             self.watches[number].pieces.close_channel();
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     call::Call,
-    cluster::{HOME, user_of},
+    cluster::{HOME, time_at, user_of},
     line::{Crossed, Reply, Sent},
     process::Process,
     record::Exchange,
@@ -40,7 +40,7 @@ impl World {
                 }
                 Crossed::GivenUp(number, at) => {
                     let at = process.world(at);
-                    self.recorded.given_up(life, number, at, self.time_at(at));
+                    self.recorded.given_up(life, number, at, time_at(at));
                 }
             }
         }
@@ -54,7 +54,7 @@ impl World {
         let life = self.slots[slot].life;
         let number = self.pending.len();
         let fault = self.fault_of(slot, call);
-        self.recorded.sent(Exchange::new(life, sent.number, &head, &body), at, self.time_at(at));
+        self.recorded.sent(Exchange::new(life, sent.number, &head, &body), at, time_at(at));
         self.pending.push(Pending {
             slot,
             life,
@@ -209,8 +209,17 @@ impl World {
                 let (pieces, body) = mpsc::unbounded();
                 let ends = watch.timeout();
                 let open = self.watches.len();
-                let (last, held) = (back, Vec::new());
-                self.watches.push(Open { slot, life, call, watch, pieces, last, held, is_open: true });
+                let held_back = Vec::new();
+                self.watches.push(Open {
+                    slot,
+                    life,
+                    call,
+                    watch,
+                    pieces,
+                    last: back,
+                    held_back,
+                    listens: true,
+                });
                 self.due(back, Due::Reply(number, Reply::Pieces(head, body)));
                 if let Some(ends) = ends {
                     self.due(self.now + u64::try_from(ends.as_millis()).unwrap(), Due::EndWatch(open));
@@ -235,6 +244,9 @@ impl World {
     pub fn reply(&mut self, number: usize, reply: Reply) {
         let Pending { slot, life, .. } = self.pending[number];
         self.bring_up(slot);
+        if self.slots[slot].suspended {
+            return self.slots[slot].parked.push(Due::Reply(number, reply));
+        }
         let Some(waits) = self.pending[number].reply.take() else { return };
         if !self.lives(slot, life) || waits.is_canceled() {
             return;
@@ -247,7 +259,7 @@ impl World {
     /// Sends what watches have to say on its way.
     pub fn spread(&mut self) {
         for number in 0..self.watches.len() {
-            if !self.watches[number].is_open {
+            if !self.watches[number].listens {
                 continue;
             }
             while let Some(line) = self.watches[number].watch.next().now_or_never() {
@@ -274,7 +286,7 @@ impl World {
             self.recorded.views += 1;
         }
         match view {
-            Some(View::Hold | View::Back) => return self.watches[number].held.push(line),
+            Some(View::Hold | View::Back) => return self.watches[number].held_back.push(line),
             Some(View::Cut) => {
                 self.watches[number].last = at;
                 self.due(at, Due::Piece(number, Some(Ok(half(&line)))));
@@ -285,7 +297,9 @@ impl World {
                 self.due(at, Due::Piece(number, Some(Ok(Bytes::from_static(GONE)))));
                 return self.close(number, at);
             }
-            _ if !self.watches[number].held.is_empty() => return self.watches[number].held.push(line),
+            _ if !self.watches[number].held_back.is_empty() => {
+                return self.watches[number].held_back.push(line);
+            }
             _ => {}
         }
         self.watches[number].last = at;
@@ -296,13 +310,16 @@ impl World {
     }
 
     fn close(&mut self, number: usize, at: u64) {
-        self.watches[number].is_open = false;
+        self.watches[number].listens = false;
         self.due(at, Due::Piece(number, None));
     }
 
     pub fn piece(&mut self, number: usize, piece: Option<Result<Bytes, tower::BoxError>>) {
         let Open { slot, life, call, .. } = self.watches[number];
         self.bring_up(slot);
+        if self.slots[slot].suspended && self.lives(slot, life) {
+            return self.slots[slot].parked.push(Due::Piece(number, piece));
+        }
         if !self.lives(slot, life) {
             return;
         }
@@ -310,11 +327,11 @@ impl World {
         match piece {
             Some(piece) => {
                 if let (Ok(line), Call::Watch(resource)) = (&piece, call) {
-                    self.recorded.shown(life, resource, line, self.now, self.time());
+                    self.recorded.shown(life, resource, line, self.time());
                 }
                 // Nobody may listen any more.
                 if self.watches[number].pieces.unbounded_send(piece).is_err() {
-                    self.watches[number].is_open = false;
+                    self.watches[number].listens = false;
                 }
             }
             None => self.watches[number].pieces.close_channel(),
@@ -323,7 +340,7 @@ impl World {
 
     /// The server ends a watch regularly.
     pub fn end_watch(&mut self, number: usize) {
-        if self.watches[number].is_open {
+        if self.watches[number].listens {
             let at = self.watches[number].last.max(self.now + self.story.setup.latency.0);
             self.close(number, at);
         }
@@ -340,10 +357,10 @@ impl World {
     pub fn release(&mut self, event: usize) {
         let What::View { resource, .. } = self.story.events[event].what else { return };
         for number in 0..self.watches.len() {
-            if !self.watches[number].is_open || self.watches[number].call != Call::Watch(resource) {
+            if !self.watches[number].listens || self.watches[number].call != Call::Watch(resource) {
                 continue;
             }
-            for line in std::mem::take(&mut self.watches[number].held) {
+            for line in std::mem::take(&mut self.watches[number].held_back) {
                 self.show(number, line);
             }
         }

@@ -315,7 +315,7 @@ impl World {
                 status(self, json!({"targetStatus": "STOPPED", "state": "STOPPED", "stopRequest": of}));
             }
             Act::TakeBack => {
-                status(self, json!({"targetStatus": "RUNNING", "state": "RUNNING", "stopRequest": null}))
+                status(self, json!({"targetStatus": "RUNNING", "state": "RUNNING", "stopRequest": null}));
             }
             Act::Garbage => status(self, json!({"state": "GARBAGE"})),
             Act::Delete => drop(self.as_admin(Method::DELETE, &path, &Value::Null)),
@@ -334,7 +334,7 @@ impl World {
                 self.as_admin(Method::DELETE, &path, &Value::Null);
             }
             Act::Free => {
-                drop(self.as_admin(Method::PATCH, &path, &json!({"metadata": {"finalizers": null}})))
+                drop(self.as_admin(Method::PATCH, &path, &json!({"metadata": {"finalizers": null}})));
             }
         }
     }

@@ -25,7 +25,7 @@ use tokio::{runtime::Runtime, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{line::Line, log::Log};
+use crate::{cluster::epoch, line::Line, log::Log};
 
 const MILLION: u64 = 1_000_000;
 
@@ -81,16 +81,16 @@ fn cluster() -> Cluster {
 
 impl Process {
     /// Starts a program, at this moment of the world.
-    pub fn start(program: Program, host: &Host, now: u64, epoch: Timestamp, ids: u64, log: Log) -> Self {
+    pub fn start(program: Program, host: &Host, now: u64, ids: u64, log: Log) -> Self {
         let runtime = runtime(ids);
         let line = Line::default();
         let shutdown = CancellationToken::new();
         let answers = Arc::default();
         let at_start = SignedDuration::from_millis(i64::try_from(now).unwrap() + host.clocks.skew);
-        let machine = machine(&line, host, epoch + at_start, ids);
-        let _entered = runtime.enter();
+        let machine = machine(&line, host, epoch() + at_start, ids);
+        let entered = runtime.enter();
         line.start();
-        let _logged = log.enter();
+        let logged = log.enter();
         let (router, main) = match program {
             Program::Operator(settings) => {
                 let replica = Replica::new(cluster(), settings, machine, &line).unwrap();
@@ -109,7 +109,7 @@ impl Process {
                 (Some(router), runtime.spawn(main))
             }
         };
-        drop((_entered, _logged));
+        drop((entered, logged));
         Self {
             runtime,
             line,

@@ -277,17 +277,17 @@ impl Recorded {
     fn listed(&mut self, life: usize, exchange: usize, body: &Bytes, when: Moment) {
         let resource = self.exchanges[exchange].head.resource.clone();
         let Ok(list) = serde_json::from_slice::<SeenList<'_>>(body) else { return };
-        self.sights.extend(list.items.iter().map(|seen| sight(life, when, &resource, seen, false, true)));
+        self.sights.extend(list.items.iter().map(|seen| sight((life, when), &resource, seen, false, true)));
     }
 
     /// A watch shows its process a line.
-    pub fn shown(&mut self, life: usize, resource: Resource, event: &Bytes, now: u64, at: Timestamp) {
+    pub fn shown(&mut self, life: usize, resource: Resource, event: &Bytes, at: Timestamp) {
         let when = self.moment(at);
-        self.note(|| format!("{now} life-{life} is shown {}", String::from_utf8_lossy(event).trim_end()));
+        self.note(|| format!("{at} life-{life} is shown {}", String::from_utf8_lossy(event).trim_end()));
         let Ok(event) = serde_json::from_slice::<SeenEvent<'_>>(event) else { return };
         if matches!(event.type_, "ADDED" | "MODIFIED" | "DELETED") {
             let deleted = event.type_ == "DELETED";
-            self.sights.push(sight(life, when, resource.plural(), &event.object, deleted, false));
+            self.sights.push(sight((life, when), resource.plural(), &event.object, deleted, false));
         }
     }
 
@@ -312,8 +312,7 @@ impl Recorded {
 }
 
 fn sight(
-    life: usize,
-    when: Moment,
+    (life, when): (usize, Moment),
     resource: &str,
     seen: &Seen<'_>,
     deleted: bool,

@@ -51,7 +51,7 @@ fn simplify(mut shortest: Story, same: impl Fn(&Story) -> bool) -> Story {
         |story| story.setup.latency = (1, 2),
         |story| story.setup.slack = 0,
         |story| {
-            story.setup.replicas.iter_mut().for_each(|clocks| *clocks = crate::process::Clocks::default())
+            story.setup.replicas.iter_mut().for_each(|clocks| *clocks = crate::process::Clocks::default());
         },
     ];
     for change in changes {

@@ -210,7 +210,7 @@ pub enum Admin {
     /// Sets the flag's text; without one it is deleted.
     Flag(Option<&'static str>),
     Policy(Guarded, GuardAct),
-    /// Takes away the binding of the operator's ClusterRole.
+    /// Takes away the binding of the operator's `ClusterRole`.
     Rights(bool),
     /// The same for the Role in the operator's own namespace.
     OwnRights(bool),

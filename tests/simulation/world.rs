@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use api_server::{Server, Watch};
 use futures::channel::{mpsc, oneshot};
 use http::Request;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use tower::BoxError;
 
 use crate::{
@@ -88,6 +88,8 @@ pub struct Slot {
     /// Whether something has reached it since.
     pub reached: bool,
     pub starts: u64,
+    /// What has arrived while it was suspended.
+    pub parked: Vec<Due>,
     /// How soon another one is started when it ends by itself.
     pub back_after: u64,
 }
@@ -111,8 +113,9 @@ pub struct Open {
     pub pieces: mpsc::UnboundedSender<Result<Bytes, BoxError>>,
     /// When the last piece arrives: they do not overtake each other.
     pub last: u64,
-    pub held: Vec<Bytes>,
-    pub is_open: bool,
+    pub held_back: Vec<Bytes>,
+    /// Whether its process still listens.
+    pub listens: bool,
 }
 
 pub struct World {
@@ -181,6 +184,7 @@ impl World {
                 is_gateway,
                 life: 0,
                 suspended: false,
+                parked: Vec::new(),
                 until: 0,
                 reached: false,
                 starts: 0,
@@ -208,11 +212,7 @@ impl World {
 
     /// The API server's time.
     pub fn time(&self) -> Timestamp {
-        self.time_at(self.now)
-    }
-
-    pub fn time_at(&self, now: u64) -> Timestamp {
-        cluster::epoch() + SignedDuration::from_millis(i64::try_from(now).unwrap())
+        cluster::time_at(self.now)
     }
 
     /// Runs the life to its end. Returns what was wrong with it that the judge cannot see.
@@ -248,7 +248,7 @@ impl World {
         wrong
     }
 
-    fn perform(&mut self, due: Due) {
+    pub fn perform(&mut self, due: Due) {
         match due {
             Due::Story(number) => self.tell(number),
             Due::Start(slot) => self.start(slot),
