@@ -57,7 +57,6 @@ impl Resource {
             Self::Leases => "leases",
         }
     }
-
 }
 
 /// A kind of request.

@@ -9,11 +9,9 @@ use std::{
 };
 
 use ai_api_operator::{api::Kind, client};
-use k8s_openapi::{
-    api::{
-        authorization::v1::SubjectAccessReview, coordination::v1::Lease, core::v1::ConfigMap,
-        rbac::v1::ClusterRoleBinding,
-    },
+use k8s_openapi::api::{
+    authorization::v1::SubjectAccessReview, coordination::v1::Lease, core::v1::ConfigMap,
+    rbac::v1::ClusterRoleBinding,
 };
 use kube::{
     Api, Client, Config,

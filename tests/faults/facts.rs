@@ -7,13 +7,7 @@ use judge::{Calm, Facts, Others, Request, Settings, Tolerances, Version};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use support::audit;
 
-use crate::{
-    cluster::Cluster,
-    life::Life,
-    operator::TIMING,
-    plan::Plan,
-    wires::Wires,
-};
+use crate::{cluster::Cluster, life::Life, operator::TIMING, plan::Plan, wires::Wires};
 
 /// How inexact the times of the observers are, and how slow a busy machine.
 const TOLERANCES: Tolerances = Tolerances {
@@ -33,7 +27,7 @@ pub fn of(plan: &Plan, cluster: &Cluster, lives: &[Arc<Life>], wires: &Wires) ->
     let linked = |r: &Request| r.exchange.is_some() && r.life.is_some() || r.resource.is_empty();
     let strange = requests.iter().find(|r| !linked(r));
     assert!(strange.is_none(), "no life has sent {strange:?}");
-    // Whoever is hit by a crash, it may have died before it has done what it was about to do.
+    // Whichever process is hit by a crash, it may have died before it has done what it was about to do.
     let killed = plan.crashes();
     let mut facts = Facts {
         settings: settings(plan, cluster),
@@ -103,7 +97,7 @@ fn request(
         subresource: r.subresource.clone(),
         namespace: r.namespace.clone(),
         name: name.to_owned(),
-        body: r.body.clone(),
+        body: r.body.clone().into(),
         dry_run: r.dry_run,
         code: r.code.try_into().unwrap(),
         received: time(&r.received),

@@ -90,7 +90,7 @@ impl History {
             name: meta.name.clone().unwrap(),
             uid: meta.uid.clone().unwrap(),
             deleted,
-            object: serde_json::to_value(&object).unwrap(),
+            object: serde_json::to_value(&object).unwrap().into(),
             at: Timestamp::now(),
         };
         let mut versions = self.versions.lock().unwrap();

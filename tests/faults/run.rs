@@ -289,7 +289,9 @@ impl Runner<'_> {
         let settling = |text: &str| text == "Settling";
         let bulks = self.cluster.history.bulk_updates();
         if bulks.iter().any(|b| {
-            b.bulk().and_then(|b| b.status).is_some_and(|s| s.condition("Ready").is_some_and(|c| settling(&c.reason)))
+            b.bulk()
+                .and_then(|b| b.status)
+                .is_some_and(|s| s.condition("Ready").is_some_and(|c| settling(&c.reason)))
         }) && (scenario.targets.iter().any(|target| target.kept)
             || self.plan.changes().any(|c| matches!(c, Change::Terminate | Change::Finalize)))
         {

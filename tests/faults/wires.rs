@@ -87,6 +87,7 @@ impl Wires {
     }
 
     /// A list or a watch shows an object.
+    #[allow(clippy::too_many_arguments, reason = "an event has many parts")]
     pub fn shows(&self, life: usize, resource: Resource, object: &Value, listed: bool, deleted: bool) {
         let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
         let Ok(revision) = text("/metadata/resourceVersion").parse() else { return };
@@ -140,7 +141,7 @@ fn exchange(head: &Parts, body: &Bytes) -> Exchange {
         subresource: segment(at + 2),
         namespace: namespaces.map(|at| segment(at + 1)).unwrap_or_default(),
         name: if named { segment(at + 1) } else { in_body() },
-        body,
+        body: body.into(),
         dry_run: query.contains("dryRun=All"),
         ..Exchange::default()
     }

@@ -1,6 +1,9 @@
 //! What the judge is given of a life.
 
+use std::sync::Arc;
+
 use judge::{Facts, Others, Program};
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::{record::Head, run::History, story::Asked, world::World};
@@ -16,6 +19,11 @@ impl World {
                 require_admission_policy: setup.require_admission_policy,
                 max_in_flight: setup.max_in_flight,
                 ..judge::Settings::default()
+            },
+            tolerances: judge::Tolerances {
+                // Timers have whole milliseconds, and clocks drift.
+                operator: SignedDuration::from_millis(2),
+                ..judge::Tolerances::default()
             },
             versions: history.versions.iter().map(version).collect(),
             requests: self.requests(&history.requests),
@@ -57,7 +65,7 @@ impl World {
                 subresource: request.subresource.clone(),
                 namespace: request.namespace.clone(),
                 name: request.name.clone(),
-                body: body(&request.body),
+                body: request.body.clone().into(),
                 dry_run: request.dry_run,
                 code: request.code,
                 received: request.time,
@@ -104,7 +112,7 @@ fn version(version: &api_server::Version) -> judge::Version {
         name: version.name.clone(),
         uid: version.uid.clone(),
         deleted: version.deleted,
-        object: Value::clone(&version.object),
+        object: Arc::clone(&version.object).into(),
         at: version.time,
     }
 }
@@ -131,7 +139,7 @@ fn exchange(exchange: &crate::record::Exchange) -> judge::Exchange {
         subresource,
         namespace,
         name,
-        body: body(&exchange.body),
+        body: exchange.body.clone().into(),
         dry_run,
         sent: exchange.sent,
         ended: exchange.ended.clone(),

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use ai_api_operator::api::{BulkUpdate, ItemResult, ItemStatus, Kind, TargetStatus};
 use http::request::Parts;
-use k8s_openapi::api::coordination::v1::Lease;
 use judge::Version;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},

@@ -26,7 +26,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let planned = bulk.plan().filter(|plan| !case.is_foreign(plan));
         if let Some(plan) = planned {
             let at = plan.version.revision;
-            if !covered {
+            // What its watches have not shown it, it cannot know.
+            if !covered && !GUARDS.into_iter().all(|guard| seemed_to_cover(case, guard, bulk, plan.version)) {
                 violations.say("15", format!("planned at {at}, and nobody had checked who asked for it"));
             }
             if !GUARDS.into_iter().all(|guard| existed(case, guard, plan.version)) {
@@ -63,10 +64,26 @@ fn spec(version: &Version) -> serde_json::Map<String, serde_json::Value> {
 /// Whether it had been in force long enough, unchanged, when the BulkUpdate was created.
 fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
     let made = bulk.first().version.revision;
+    covers_by(case, bulk, case.of_plural(guard).take_while(|v| v.revision < made))
+}
+
+/// The same, as far as the process that planned it had been shown the versions. False if that is not known.
+fn seemed_to_cover(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>, plan: &Version) -> bool {
+    let Some(record) = case.maker(plan.revision).and_then(|r| case.exchange_of(r)) else { return false };
+    let until = record.sent.at - case.facts.tolerances.operator;
+    let shown = |v: &&Version| {
+        case.facts.sights.iter().any(|s| {
+            s.life == record.life && s.uid == v.uid && s.revision == v.revision && s.when.at <= until
+        })
+    };
+    covers_by(case, bulk, case.of_plural(guard).filter(shown))
+}
+
+fn covers_by<'a>(case: &Case<'a>, bulk: &Bulk<'_>, versions: impl Iterator<Item = &'a Version>) -> bool {
     let mut since: Option<(Timestamp, &Version)> = None;
-    for version in case.of_plural(guard).take_while(|v| v.revision < made) {
+    for version in versions {
         since = match since {
-            _ if !checks(case, guard, version) => None,
+            _ if !checks(case, &version.plural, version) => None,
             Some((time, before))
                 if before.uid == version.uid && before.generation() == version.generation() =>
             {

@@ -1,4 +1,4 @@
-//! `gateway`: what a caller is told agrees with what happened. "Scheduled" means that the write was accepted; an error
+//! `gateway`: the answer that a caller gets agrees with what happened. "Scheduled" means that the write was accepted; an error
 //! for an item, that nothing was written; 503 "nothing was done", that nothing ever is; what is not known says so, and
 //! names the BulkUpdate.
 
@@ -14,7 +14,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             violations.say("gateway", format!("request {} got {}: {what}", call.request_id, call.code));
         };
         let text = call.body.to_string();
-        let unknown = text.contains("is not known");
+        let unknown = text.contains("outcome of BulkUpdate");
         let allowed: Vec<_> = call.items.iter().filter(|item| was_written(case, bulk, item)).collect();
         match call.code {
             202 => agrees(case, call, bulk, &mut say),

@@ -26,6 +26,7 @@ mod forged;
 mod gateway;
 mod guards;
 mod intent;
+mod json;
 mod leases;
 mod liveness;
 mod log;
@@ -46,6 +47,7 @@ pub use bulk::{Bulk, Claim, Record, outcome};
 pub use case::Case;
 pub use exchanges::verb_of;
 pub use facts::*;
+pub use json::Json;
 pub use versions::{Verdict, kind_of, may, verdict};
 
 /// A promise that was not kept.

@@ -6,7 +6,12 @@ use std::collections::HashMap;
 
 use k8s_openapi::jiff::SignedDuration;
 
-use crate::{Violations, case::Case, exchanges::ToTarget, facts::Exchange};
+use crate::{
+    Violations,
+    case::Case,
+    exchanges::{ToTarget, is_change},
+    facts::{Exchange, Whole},
+};
 
 /// The shortest back-off.
 const BACK_OFF: SignedDuration = SignedDuration::from_millis(100);
@@ -29,7 +34,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         for (at, e) in exchanges.iter().enumerate() {
             let earlier = &exchanges[..at];
             if e.is_target_write() && alone {
-                looks_first(e, earlier, violations);
+                looks_first(case, e, earlier, violations);
             }
             if alone {
                 waits(case, e, earlier, violations);
@@ -39,14 +44,16 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 }
 
 /// A write after one that met a conflict, or whose outcome is unknown, is preceded by a read of its own process.
-fn looks_first(write: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
-    for before in earlier.iter().filter(|e| e.is_target_write()) {
+fn looks_first(case: &Case<'_>, write: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
+    let writes = earlier.iter().filter(|e| e.is_target_write());
+    for before in writes.filter(|before| may_know(case, before, write)) {
         let ended = before.ended_at().filter(|ended| *ended < write.sent);
         if ended.is_none() && before.life == write.life {
             violations.say("3", format!("{}: the one before has no answer yet", write.words()));
             continue;
         }
-        let conflict = matches!(before.code(), Some(404 | 409));
+        let gone = |answer: &Whole| answer.code == 404 && answer.names_object;
+        let conflict = before.answer().is_some_and(|answer| answer.code == 409 || gone(answer));
         if !(conflict || ended.is_none() || before.outcome_unknown()) {
             continue;
         }
@@ -66,10 +73,29 @@ fn looks_first(write: &Exchange, earlier: &[&Exchange], violations: &mut Violati
     }
 }
 
+/// Whether the process that writes has to reckon with an earlier write: its own, or one of a process that had ended when
+/// it began to lead.
+fn may_know(case: &Case<'_>, before: &Exchange, write: &Exchange) -> bool {
+    if before.life == write.life {
+        return true;
+    }
+    let lives = &case.facts.lives;
+    let elected = || {
+        let mut own = case.sent().filter(|e| e.life == write.life && e.resource == "leases");
+        own.find(|e| is_change(&e.verb) && !e.dry_run && e.succeeded())?.ended_at()
+    };
+    let leads = if case.facts.settings.elects { elected() } else { lives.get(write.life).map(|l| l.started) };
+    let ended = lives.get(before.life).and_then(|life| life.ended);
+    ended.zip(leads).is_some_and(|(ended, leads)| ended < leads)
+}
+
 /// The same request is not sent again before the time that `Retry-After` or the back-off says.
 fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
+    let uid = uid_of(case, e);
     let same = |other: &&&Exchange| {
-        other.life == e.life && other.verb == e.verb && other.subresource == e.subresource
+        let kind = other.life == e.life && other.verb == e.verb && other.subresource == e.subresource;
+        // An object that is created again under its name is another one.
+        kind && (uid.is_none() || uid_of(case, other).is_none_or(|other| Some(other) == uid))
     };
     let Some(last) = earlier.iter().rfind(same) else { return };
     let Some(ended) = last.ended_at().filter(|ended| *ended < e.sent) else { return };
@@ -88,4 +114,14 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     if failed && about_one && waited < BACK_OFF && last.resource != "bulkupdates" {
         violations.say("5", format!("{} only {waited:?} after one that failed", e.words()));
     }
+}
+
+/// The uid of the object that a write is about, by its body or its guard.
+fn uid_of<'a>(case: &Case<'a>, e: &'a Exchange) -> Option<&'a str> {
+    let in_body = ["/metadata/uid", "/preconditions/uid"].iter().find_map(|at| e.body.pointer(at)?.as_str());
+    in_body.or_else(|| {
+        let guard = e.guard_number()?;
+        let versions = case.of_name(&e.resource, &e.namespace, &e.name);
+        versions.iter().find(|v| v.revision == guard).map(|v| &*v.uid)
+    })
 }

@@ -25,10 +25,10 @@ const CLOCK: SignedDuration = SignedDuration::from_secs(1);
 pub fn is_true(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
     let Some(reason) = item.reason else { return false };
-    if !is_a_name(&item.id) {
-        return reason == Reason::NotFound;
-    }
     if about_the_object(reason) {
+        if !is_a_name(&item.id) {
+            return reason == Reason::NotFound;
+        }
         if !case.knows_exchanges() && !was_read(case, bulk, kind, &item.id, claim.version().at) {
             return false;
         }

@@ -77,7 +77,7 @@ impl Version {
 
     /// Of a BulkUpdate: typed. None if it cannot be read.
     pub fn bulk(&self) -> Option<BulkUpdate> {
-        serde::Deserialize::deserialize(&self.object).ok()
+        serde::Deserialize::deserialize(&*self.object).ok()
     }
 }
 

@@ -16,7 +16,7 @@ pub const BULK: &str = "request-abc";
 pub const LOG: &str =
     "INFO wrote to a target bulk_update=team/request-abc bulk_update_uid=uid-of-request-abc";
 
-pub struct Story {
+pub struct History {
     pub facts: Facts,
     /// Makes moments unique.
     count: u64,
@@ -54,14 +54,14 @@ pub fn merge(into: &mut Value, from: Value) {
     }
 }
 
-impl Story {
-    pub fn told() -> Self {
-        let mut story = Self { facts: Facts::default(), count: 0 };
-        story.before();
-        story.bulk_update();
-        story.work();
-        story.afterwards();
-        story
+impl History {
+    pub fn new() -> Self {
+        let mut history = Self { facts: Facts::default(), count: 0 };
+        history.before();
+        history.bulk_update();
+        history.work();
+        history.afterwards();
+        history
     }
 
     fn before(&mut self) {
@@ -219,7 +219,7 @@ impl Story {
             name: name.into(),
             uid,
             deleted: false,
-            object,
+            object: object.into(),
             at: at(millis),
         };
         let place = self.facts.versions.partition_point(|v| v.revision < revision);
@@ -238,7 +238,7 @@ impl Story {
     /// A change of an object by somebody else.
     pub fn changes(&mut self, revision: u64, of: u64, millis: i64, change: Value) {
         let before = self.at_revision(of).clone();
-        let mut object = before.object.clone();
+        let mut object = (*before.object).clone();
         object["metadata"]["resourceVersion"] = revision.to_string().into();
         merge(&mut object, change);
         self.version(revision, &before.plural, &before.name, millis, object);
@@ -284,7 +284,7 @@ impl Story {
             subresource: subresource.into(),
             namespace: namespace.into(),
             name: name.into(),
-            body: body.clone(),
+            body: body.clone().into(),
             dry_run: false,
             sent: self.moment(sent),
             ended: Some((self.moment(ended), answer)),
@@ -300,7 +300,7 @@ impl Story {
             subresource: subresource.into(),
             namespace: namespace.into(),
             name: name.into(),
-            body,
+            body: body.into(),
             code,
             received: at(sent + 1),
             answered: at(ended - 1),
