@@ -17,7 +17,7 @@ RUN grep -q "\"$(rustc --version | cut -d' ' -f2)\"" /toolchain/rust-toolchain.t
 # Static, with glibc: the malloc of musl is slow with threads. From 2.34, glibc resolves names by /etc/hosts and DNS
 # without plugins. With an explicit target, the flag does not apply to build scripts and macros, which cannot be static.
 COPY Cargo.toml Cargo.lock ./
-# cargo reads the manifest of each crate of the workspace, and builds none of these.
+# cargo reads the manifest of each crate of the workspace, and builds none of these four.
 COPY benches/Cargo.toml benches/
 COPY tests/api-server/Cargo.toml tests/api-server/
 COPY tests/judge/Cargo.toml tests/judge/

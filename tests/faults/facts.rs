@@ -27,7 +27,7 @@ pub fn of(plan: &Plan, cluster: &Cluster, lives: &[Arc<Life>], wires: &Wires) ->
     let linked = |r: &Request| r.exchange.is_some() && r.life.is_some() || r.resource.is_empty();
     let strange = requests.iter().find(|r| !linked(r));
     assert!(strange.is_none(), "no life has sent {strange:?}");
-    // Whoever is hit by a crash, it may have died before it has done what it was about to do.
+    // Whichever process is hit by a crash, it may have died before it has done what it was about to do.
     let killed = plan.crashes();
     let mut facts = Facts {
         settings: settings(plan, cluster),

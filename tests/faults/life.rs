@@ -124,6 +124,8 @@ struct Seen {
     underway: Vec<String>,
     /// When it was held, and continued.
     pauses: Vec<[judge::Moment; 2]>,
+    /// When it died.
+    ended: Option<judge::Moment>,
     violations: Vec<String>,
 }
 
@@ -156,9 +158,10 @@ impl Life {
 
     /// What the judge has to know of it.
     pub fn account(&self, killed: bool) -> judge::Life {
-        let pauses = self.seen.lock().unwrap().pauses.clone();
+        let seen = self.seen.lock().unwrap();
+        let (pauses, ended) = (seen.pauses.clone(), seen.ended);
         let (name, started) = (self.name(), self.started);
-        judge::Life { name, started, killed, pauses, ..judge::Life::default() }
+        judge::Life { name, started, ended, killed, pauses, ..judge::Life::default() }
     }
 
     /// What it must not have sent.
@@ -292,6 +295,8 @@ impl Life {
     }
 
     async fn die(&self) -> ! {
+        let ended = self.wires.now();
+        self.seen.lock().unwrap().ended.get_or_insert(ended);
         self.dead.cancel();
         std::future::pending().await
     }

@@ -1,15 +1,17 @@
 //! What the judge is given of a life.
 
+use std::sync::Arc;
+
 use judge::{Facts, Others, Program};
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::{record::Head, story::Asked, world::World};
+use crate::{record::Head, run::History, story::Asked, world::World};
 use ai_api_operator::api::TargetStatus;
 
 impl World {
     /// All that is known of this life.
-    pub fn facts(&self) -> Facts {
-        let (versions, requests) = (self.server.versions(), self.server.requests());
+    pub fn facts(&self, history: &History) -> Facts {
         let setup = &self.story.setup;
         let mut facts = Facts {
             settings: judge::Settings {
@@ -18,8 +20,13 @@ impl World {
                 max_in_flight: setup.max_in_flight,
                 ..judge::Settings::default()
             },
-            versions: versions.iter().map(version).collect(),
-            requests: self.requests(&requests),
+            tolerances: judge::Tolerances {
+                // Timers have whole milliseconds, and clocks drift.
+                operator: SignedDuration::from_millis(2),
+                ..judge::Tolerances::default()
+            },
+            versions: history.versions.iter().map(version).collect(),
+            requests: self.requests(&history.requests),
             lives: self.recorded.lives.iter().map(life).collect(),
             exchanges: self.recorded.exchanges.iter().map(exchange).collect(),
             sights: self.recorded.sights.clone(),
@@ -32,6 +39,11 @@ impl World {
             blind: self.recorded.views > 0,
             ..Others::of(&facts)
         };
+        // The garbage collector sends no requests here.
+        let collected = |version: &&judge::Version| {
+            version.deleted && version.object["metadata"]["ownerReferences"].is_array()
+        };
+        facts.others.deleted.extend(facts.versions.iter().filter(collected).map(|version| version.uid.clone()));
         facts
     }
 
@@ -53,7 +65,7 @@ impl World {
                 subresource: request.subresource.clone(),
                 namespace: request.namespace.clone(),
                 name: request.name.clone(),
-                body: body(&request.body),
+                body: request.body.clone().into(),
                 dry_run: request.dry_run,
                 code: request.code,
                 received: request.time,
@@ -100,7 +112,7 @@ fn version(version: &api_server::Version) -> judge::Version {
         name: version.name.clone(),
         uid: version.uid.clone(),
         deleted: version.deleted,
-        object: Value::clone(&version.object),
+        object: Arc::clone(&version.object).into(),
         at: version.time,
     }
 }
@@ -127,7 +139,7 @@ fn exchange(exchange: &crate::record::Exchange) -> judge::Exchange {
         subresource,
         namespace,
         name,
-        body: body(&exchange.body),
+        body: exchange.body.clone().into(),
         dry_run,
         sent: exchange.sent,
         ended: exchange.ended.clone(),

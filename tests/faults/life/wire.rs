@@ -94,6 +94,8 @@ impl Life {
             Some(Fault::Crash(Moment::Answered)) => {
                 let answer = collected(call, pass_on().await?).await?;
                 self.dying.store(true, Ordering::Relaxed);
+                let ended = self.wires.now();
+                self.seen.lock().unwrap().ended.get_or_insert(ended);
                 let dead = self.dead.clone();
                 // There may be no next request.
                 self.outside.spawn(async move {

@@ -1,5 +1,5 @@
-//! What a run was, as far as anybody but the operator knows: the input of the judge. Whoever runs the operator fills
-//! it; what is not known stays empty, and then what depends on it is not judged.
+//! The input of the judge: what is known of a run, from anybody but the operator. What is not known
+//! stays empty, and then what depends on it is not judged.
 //!
 //! All times are of one clock, the API server's. [`Moment`]s are of what crosses the wire of the processes, and have an
 //! order even where time does not pass.
@@ -71,7 +71,7 @@ impl Default for Settings {
     }
 }
 
-/// How inexact the times are. All zero in a simulation.
+/// How inexact the times are. (Nearly) zero in a simulation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tolerances {
     /// How much later than it happened a version's time may be.
@@ -79,7 +79,8 @@ pub struct Tolerances {
     /// How long a request may take from the operator's last check to the API server. Not used for a request whose
     /// [`Exchange`] is known.
     pub in_transit: SignedDuration,
-    /// How much later than the observer the operator may see a change. Not used where [`Sight`]s are known.
+    /// How long it may take from the wire to the operator's decisions: what it was shown within this time before it sends
+    /// something need not have been noticed. Where it is not known what it was shown: from the observer.
     pub operator: SignedDuration,
     /// How far the operator's estimate of the API server's clock may be from it, beyond the second that the `Date` of an
     /// answer leaves open.

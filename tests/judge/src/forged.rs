@@ -1,53 +1,53 @@
-//! Tests of the judge: a history without a fault, in which it finds nothing, and one with a lie for each of its rules,
+//! Tests of the judge: a history without a fault, in which it finds nothing, and a forged one for each of its rules,
 //! which it finds.
 
 mod basis;
 mod deadlines;
 mod effects;
+mod history;
 mod knowledge;
 mod leadership;
 mod promises;
 mod repeats;
 mod results;
 mod statuses;
-mod story;
 
 use std::collections::BTreeSet;
 
-use story::Story;
+use history::History;
 
 use crate::{RULES, judge};
 
 /// A rule, what is wrong, how the history is changed, and what the judge says about it.
-pub struct Lie {
+pub struct Forgery {
     rule: &'static str,
     what: &'static str,
-    tell: fn(&mut Story),
+    forge: fn(&mut History),
     promise: &'static str,
     says: &'static str,
 }
 
-/// One line of a table of lies.
-pub const fn lie(
+/// One row of a table.
+pub const fn forgery(
     rule: &'static str,
     what: &'static str,
-    tell: fn(&mut Story),
+    forge: fn(&mut History),
     promise: &'static str,
     says: &'static str,
-) -> Lie {
-    Lie { rule, what, tell, promise, says }
+) -> Forgery {
+    Forgery { rule, what, forge, promise, says }
 }
 
-fn all() -> impl Iterator<Item = &'static Lie> {
+fn all() -> impl Iterator<Item = &'static Forgery> {
     [
-        deadlines::LIES,
-        effects::LIES,
-        knowledge::LIES,
-        leadership::LIES,
-        promises::LIES,
-        repeats::LIES,
-        results::LIES,
-        statuses::LIES,
+        deadlines::FORGERIES,
+        effects::FORGERIES,
+        knowledge::FORGERIES,
+        leadership::FORGERIES,
+        promises::FORGERIES,
+        repeats::FORGERIES,
+        results::FORGERIES,
+        statuses::FORGERIES,
     ]
     .into_iter()
     .flatten()
@@ -55,49 +55,49 @@ fn all() -> impl Iterator<Item = &'static Lie> {
 
 #[test]
 fn nothing_is_found_where_nothing_is_wrong() {
-    let story = Story::told();
-    assert_eq!(judge(&story.facts), []);
+    let history = History::new();
+    assert_eq!(judge(&history.facts), []);
 }
 
 #[test]
-fn every_lie_is_found() {
+fn every_forgery_is_found() {
     let mut missed = Vec::new();
-    for lie in all() {
-        let mut story = Story::told();
-        (lie.tell)(&mut story);
-        let found = judge(&story.facts);
-        let is_it = |v: &&crate::Violation| v.promise == lie.promise && v.what.contains(lie.says);
+    for forged in all() {
+        let mut history = History::new();
+        (forged.forge)(&mut history);
+        let found = judge(&history.facts);
+        let is_it = |v: &&crate::Violation| v.promise == forged.promise && v.what.contains(forged.says);
         if !found.iter().any(|v| is_it(&v)) {
             let found: Vec<_> = found.iter().map(ToString::to_string).collect();
-            missed.push(format!("{} ({}): {found:#?}", lie.what, lie.rule));
+            missed.push(format!("{} ({}): {found:#?}", forged.what, forged.rule));
         }
     }
-    assert!(missed.is_empty(), "{} lies were not found:\n{}", missed.len(), missed.join("\n"));
+    assert!(missed.is_empty(), "{} forgeries were not found:\n{}", missed.len(), missed.join("\n"));
 }
 
 #[test]
 fn every_rule_can_fail() {
     let of_rules: BTreeSet<_> = RULES.iter().map(|(name, _)| *name).collect();
-    let of_lies: BTreeSet<_> = all().map(|lie| lie.rule).collect();
-    assert_eq!(of_rules, of_lies);
+    let of_forgeries: BTreeSet<_> = all().map(|forged| forged.rule).collect();
+    assert_eq!(of_rules, of_forgeries);
 }
 
 #[test]
-fn what_is_no_lie_is_not_taken_for_one() {
+fn what_is_genuine_is_not_refused() {
     let mut taken = Vec::new();
-    let truths = [
-        deadlines::TRUTHS,
-        effects::TRUTHS,
-        knowledge::TRUTHS,
-        repeats::TRUTHS,
-        results::TRUTHS,
-        statuses::TRUTHS,
+    let genuine = [
+        deadlines::GENUINE,
+        effects::GENUINE,
+        knowledge::GENUINE,
+        repeats::GENUINE,
+        results::GENUINE,
+        statuses::GENUINE,
     ];
-    let truths = truths.into_iter().flatten();
-    for (what, tell) in truths {
-        let mut story = Story::told();
-        tell(&mut story);
-        let found: Vec<_> = judge(&story.facts).iter().map(ToString::to_string).collect();
+    let genuine = genuine.into_iter().flatten();
+    for (what, forge) in genuine {
+        let mut history = History::new();
+        forge(&mut history);
+        let found: Vec<_> = judge(&history.facts).iter().map(ToString::to_string).collect();
         if !found.is_empty() {
             taken.push(format!("{what}: {found:#?}"));
         }

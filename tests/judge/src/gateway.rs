@@ -1,4 +1,4 @@
-//! `gateway`: what a caller is told agrees with what happened. "Scheduled" means that the write was accepted; an error
+//! `gateway`: the answer that a caller gets agrees with what happened. "Scheduled" means that the write was accepted; an error
 //! for an item, that nothing was written; 503 "nothing was done", that nothing ever is; what is not known says so, and
 //! names the BulkUpdate.
 

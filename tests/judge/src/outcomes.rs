@@ -9,7 +9,7 @@ use k8s_openapi::jiff::SignedDuration;
 use crate::{
     Violations,
     case::Case,
-    exchanges::ToTarget,
+    exchanges::{ToTarget, is_change},
     facts::{Exchange, Whole},
 };
 
@@ -34,7 +34,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         for (at, e) in exchanges.iter().enumerate() {
             let earlier = &exchanges[..at];
             if e.is_target_write() && alone {
-                looks_first(e, earlier, violations);
+                looks_first(case, e, earlier, violations);
             }
             if alone {
                 waits(case, e, earlier, violations);
@@ -44,8 +44,9 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 }
 
 /// A write after one that met a conflict, or whose outcome is unknown, is preceded by a read of its own process.
-fn looks_first(write: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
-    for before in earlier.iter().filter(|e| e.is_target_write()) {
+fn looks_first(case: &Case<'_>, write: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
+    let writes = earlier.iter().filter(|e| e.is_target_write());
+    for before in writes.filter(|before| may_know(case, before, write)) {
         let ended = before.ended_at().filter(|ended| *ended < write.sent);
         if ended.is_none() && before.life == write.life {
             violations.say("3", format!("{}: the one before has no answer yet", write.words()));
@@ -70,6 +71,22 @@ fn looks_first(write: &Exchange, earlier: &[&Exchange], violations: &mut Violati
             violations.say(promise, format!("{words} again after {why}, without reading the object"));
         }
     }
+}
+
+/// Whether the process that writes has to reckon with an earlier write: its own, or one of a process that had ended when
+/// it began to lead.
+fn may_know(case: &Case<'_>, before: &Exchange, write: &Exchange) -> bool {
+    if before.life == write.life {
+        return true;
+    }
+    let lives = &case.facts.lives;
+    let elected = || {
+        let mut own = case.sent().filter(|e| e.life == write.life && e.resource == "leases");
+        own.find(|e| is_change(&e.verb) && !e.dry_run && e.succeeded())?.ended_at()
+    };
+    let leads = if case.facts.settings.elects { elected() } else { lives.get(write.life).map(|l| l.started) };
+    let ended = lives.get(before.life).and_then(|life| life.ended);
+    ended.zip(leads).is_some_and(|(ended, leads)| ended < leads)
 }
 
 /// The same request is not sent again before the time that `Retry-After` or the back-off says.

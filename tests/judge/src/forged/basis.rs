@@ -4,31 +4,31 @@
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
 
-use super::story::{Story, shows};
+use super::history::{History, shows};
 use crate::{Case, Claim, truth::claim_is_true};
 
 /// The versions of the target: eligible, and then not.
 const ELIGIBLE: u64 = 10;
 const DONE: u64 = 13;
 
-/// A story in which the object has ended before the BulkUpdate was created, and the process was shown these versions of it.
-fn shown(versions: &[(u64, i64)], read: Option<u64>) -> Story {
-    let mut story = Story::told();
-    story.changes(DONE, ELIGIBLE, 10_000, json!({"status": {"state": "COMPLETED"}}));
-    story.facts.sights.retain(|sight| sight.name != "stop-me");
+/// A history in which the object has ended before the BulkUpdate was created, and the process was shown these versions of it.
+fn shown(versions: &[(u64, i64)], read: Option<u64>) -> History {
+    let mut history = History::new();
+    history.changes(DONE, ELIGIBLE, 10_000, json!({"status": {"state": "COMPLETED"}}));
+    history.facts.sights.retain(|sight| sight.name != "stop-me");
     for (revision, at) in versions {
-        story.sees(*revision, *at, false);
+        history.sees(*revision, *at, false);
     }
     if let Some(read) = read {
         let answer = shows("stop-me", read);
-        story.sends("get", "executions", "stop-me", Value::Null, [20_031, 20_035], answer);
-        story.in_order();
+        history.sends("get", "executions", "stop-me", Value::Null, [20_031, 20_035], answer);
+        history.in_order();
     }
-    story
+    history
 }
 
-fn is_true(story: &Story) -> bool {
-    let case = Case::of(&story.facts);
+fn is_true(history: &History) -> bool {
+    let case = Case::of(&history.facts);
     let bulk = &case.bulks[0];
     let record = bulk.plan().unwrap();
     let (kind, item) = (Kind::Execution, &record.status.items(Kind::Execution)[0]);
@@ -52,13 +52,13 @@ fn what_is_planned_rests_on_what_was_shown_last() {
 #[test]
 fn what_somebody_else_wrote_has_to_be_true_since_it_was_created() {
     for (created, wanted) in [(9, true), (30, false)] {
-        let mut story = shown(&[(DONE, 10_010)], None);
+        let mut history = shown(&[(DONE, 10_010)], None);
         // No process has sent it.
-        story.facts.exchanges.retain(|e| !e.is_record());
-        for version in story.facts.versions.iter_mut().filter(|v| v.revision == 30) {
+        history.facts.exchanges.retain(|e| !e.is_record());
+        for version in history.facts.versions.iter_mut().filter(|v| v.revision == 30) {
             version.revision = created;
         }
-        story.facts.versions.sort_by_key(|v| v.revision);
-        assert_eq!(is_true(&story), wanted, "created at {created}");
+        history.facts.versions.sort_by_key(|v| v.revision);
+        assert_eq!(is_true(&history), wanted, "created at {created}");
     }
 }

@@ -1,22 +1,22 @@
-//! Lies about deadlines.
+//! Forged histories about deadlines.
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
 
 use super::{
-    Lie, lie,
-    story::{BULK, Story, at, code, second},
+    Forgery, forgery,
+    history::{BULK, History, at, code, second},
 };
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "deadlines",
         "a write after notAfter",
         |s| s.spec(&json!({"notAfter": second(20_000)})),
         "deadline",
         "after notAfter",
     ),
-    lie(
+    forgery(
         "deadlines",
         "the same by the API server's side alone",
         |s| {
@@ -26,7 +26,7 @@ pub const LIES: &[Lie] = &[
         "deadline",
         "after notAfter",
     ),
-    lie(
+    forgery(
         "deadlines",
         "a write after activeDeadlineSeconds",
         |s| {
@@ -38,7 +38,7 @@ pub const LIES: &[Lie] = &[
         "deadline",
         "after activeDeadlineSeconds",
     ),
-    lie(
+    forgery(
         "deadlines",
         "planned after startingDeadlineSeconds",
         |s| {
@@ -50,7 +50,7 @@ pub const LIES: &[Lie] = &[
         "deadline",
         "after startingDeadlineSeconds",
     ),
-    lie(
+    forgery(
         "deadlines",
         "deleted before its TTL",
         |s| {
@@ -60,8 +60,8 @@ pub const LIES: &[Lie] = &[
         "clock",
         "its TTL ends at",
     ),
-    lie("deadlines", "deleted without a TTL", |s| expires(s, 60_000), "clock", "its TTL ends at"),
-    lie(
+    forgery("deadlines", "deleted without a TTL", |s| expires(s, 60_000), "clock", "its TTL ends at"),
+    forgery(
         "deadlines",
         "deleted at a version that was not its own",
         |s| {
@@ -76,7 +76,7 @@ pub const LIES: &[Lie] = &[
 ];
 
 /// The operator deletes the BulkUpdate.
-fn expires(s: &mut Story, sent: i64) {
+fn expires(s: &mut History, sent: i64) {
     let body = json!({"preconditions": {"uid": "uid-of-request-abc", "resourceVersion": "34"}});
     s.sends("delete", "bulkupdates", BULK, body, [sent, sent + 10], code(200));
     s.made(70);
@@ -88,9 +88,9 @@ fn expires(s: &mut Story, sent: i64) {
     assert!(s.facts.end.unwrap() > at(sent));
 }
 
-type Truth = (&'static str, fn(&mut Story));
+type Genuine = (&'static str, fn(&mut History));
 
-pub const TRUTHS: &[Truth] = &[
+pub const GENUINE: &[Genuine] = &[
     ("it is deleted after its TTL", |s| {
         s.spec(&json!({"ttlSecondsAfterFinished": 10}));
         expires(s, 31_100);

@@ -1,57 +1,57 @@
-//! Lies about writes and what they did.
+//! Forged histories about writes and what they did.
 
 use serde_json::{Value, json};
 
 use super::{
-    Lie, lie,
+    Forgery, forgery,
+    history::{BULK, History, code, shows},
     repeats::stop_again,
-    story::{BULK, Story, code, shows},
 };
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "guards",
         "a DELETE without preconditions",
         |s| *s.request("delete", "delete-me").body = json!({}),
         "1",
         "unguarded",
     ),
-    lie(
+    forgery(
         "guards",
         "a DELETE with the uid alone",
         |s| s.request("delete", "delete-me").body["preconditions"] = json!({"uid": "uid-of-delete-me"}),
         "1",
         "unguarded",
     ),
-    lie(
+    forgery(
         "guards",
         "a DELETE in the foreground",
         |s| s.request("delete", "delete-me").body["propagationPolicy"] = "Foreground".into(),
         "1",
         "unguarded",
     ),
-    lie(
+    forgery(
         "guards",
         "a stop without a version",
         |s| s.request("patch", "stop-me").body["metadata"] = json!({}),
         "1",
         "unguarded",
     ),
-    lie(
+    forgery(
         "guards",
         "a stop by PUT",
         |s| s.request("patch", "stop-me").verb = "update".into(),
         "1",
         "unguarded",
     ),
-    lie(
+    forgery(
         "guards",
         "DELETECOLLECTION",
         |s| s.request("delete", "delete-me").verb = "deletecollection".into(),
         "1",
         "unguarded",
     ),
-    lie(
+    forgery(
         "guards",
         "a look at Secrets",
         |s| {
@@ -60,14 +60,14 @@ pub const LIES: &[Lie] = &[
         "1",
         "must not send get of secrets",
     ),
-    lie(
+    forgery(
         "guards",
         "a status without a guard",
         |s| s.request("update", BULK).body["metadata"] = json!({}),
         "1",
         "without a guard",
     ),
-    lie(
+    forgery(
         "guards",
         "a status that says what is stored",
         |s| {
@@ -77,28 +77,28 @@ pub const LIES: &[Lie] = &[
         "6",
         "had not changed",
     ),
-    lie(
+    forgery(
         "guards",
         "a renewal without a guard",
         |s| *s.exchange("update", "ai-api-operator").body = json!({}),
         "14",
         "without a guard",
     ),
-    lie(
+    forgery(
         "guards",
         "a finalizer",
         |s| s.at_revision(32).object["metadata"]["finalizers"] = json!(["aiapi.dev/operator"]),
         "8",
         "has finalizers",
     ),
-    lie(
+    forgery(
         "guards",
         "an owner",
         |s| s.at_revision(32).object["metadata"]["ownerReferences"] = json!([{"uid": "uid-of-request-abc"}]),
         "8",
         "has finalizers or owners",
     ),
-    lie(
+    forgery(
         "intent",
         "a write to a version that never was",
         |s| {
@@ -107,14 +107,14 @@ pub const LIES: &[Lie] = &[
         "1",
         "never seen: 9",
     ),
-    lie(
+    forgery(
         "intent",
         "a stop of what has ended",
         |s| s.at_revision(10).object["status"]["state"] = "DEAD".into(),
         "1",
         "which was",
     ),
-    lie(
+    forgery(
         "intent",
         "a DELETE that nobody asked for",
         |s| {
@@ -123,7 +123,7 @@ pub const LIES: &[Lie] = &[
         "7",
         "no BulkUpdate asked for it",
     ),
-    lie(
+    forgery(
         "intent",
         "a stop of an object with another uid than the item's",
         |s| {
@@ -133,14 +133,14 @@ pub const LIES: &[Lie] = &[
         "7",
         "no BulkUpdate asked for it",
     ),
-    lie(
+    forgery(
         "intent",
         "a write for a dry run",
         |s| s.spec(&json!({"dryRun": true})),
         "7",
         "no BulkUpdate asked for it",
     ),
-    lie(
+    forgery(
         "intent",
         "a write before the plan is recorded",
         |s| {
@@ -149,7 +149,7 @@ pub const LIES: &[Lie] = &[
         "3",
         "before the plan was recorded",
     ),
-    lie(
+    forgery(
         "intent",
         "a second accepted stop",
         |s| {
@@ -159,7 +159,7 @@ pub const LIES: &[Lie] = &[
         "3",
         "twice",
     ),
-    lie(
+    forgery(
         "intent",
         "an object is gone without a plan",
         |s| {
@@ -169,7 +169,7 @@ pub const LIES: &[Lie] = &[
         "3",
         "is gone, without a plan",
     ),
-    lie(
+    forgery(
         "intent",
         "a stop without a plan",
         |s| {
@@ -181,7 +181,7 @@ pub const LIES: &[Lie] = &[
         "3",
         "was stopped without a plan",
     ),
-    lie(
+    forgery(
         "intent",
         "a stop that does not say who did it",
         |s| {
@@ -190,7 +190,7 @@ pub const LIES: &[Lie] = &[
         "13",
         "does not say who has stopped it",
     ),
-    lie(
+    forgery(
         "accounts",
         "a stop that no request has done",
         |s| {
@@ -203,6 +203,6 @@ pub const LIES: &[Lie] = &[
     ),
 ];
 
-type Truth = (&'static str, fn(&mut Story));
+type Genuine = (&'static str, fn(&mut History));
 
-pub const TRUTHS: &[Truth] = &[("only the API server's side is known", Story::server_only)];
+pub const GENUINE: &[Genuine] = &[("only the API server's side is known", History::server_only)];

@@ -1,22 +1,22 @@
-//! Lies about what a process knew when it sent something.
+//! Forged histories about what a process knew when it sent something.
 
 use serde_json::{Value, json};
 
 use super::{
-    Lie, lie,
+    Forgery, forgery,
+    history::{BULK, History, at, code, shows, status},
     repeats::second_life,
-    story::{BULK, Story, at, code, shows, status},
 };
 use crate::Others;
 
 /// Somebody switches the flag off.
-fn off(s: &mut Story, millis: i64) {
+fn off(s: &mut History, millis: i64) {
     s.changes(29, 3, millis, json!({"data": {"bulkUpdates": "{}"}}));
     s.facts.others = Others::of(&s.facts);
 }
 
 /// Somebody deletes the BulkUpdate while it is being carried out, and a finalizer keeps it.
-fn deleted(s: &mut Story, millis: i64) {
+fn deleted(s: &mut History, millis: i64) {
     let revision = 31;
     s.at_revision(revision).object["metadata"]["deletionTimestamp"] = at(20_000).to_string().into();
     s.at_revision(revision).at = at(millis);
@@ -24,21 +24,21 @@ fn deleted(s: &mut Story, millis: i64) {
 }
 
 /// A write that comes too late: after the end.
-fn late_stop(s: &mut Story, life: usize, sent: i64) {
+fn late_stop(s: &mut History, life: usize, sent: i64) {
     let mut body = (*s.exchange("patch", "stop-me").body).clone();
     body["metadata"]["resourceVersion"] = "32".into();
     s.sends_by(life, "patch", "executions/status", "stop-me", body, [sent, sent + 5], code(409));
 }
 
 /// The object was created in the same second as the BulkUpdate, before it, and the BulkUpdate is known to be younger.
-fn same_second(s: &mut Story, result: &str) {
-    s.at_revision(12).object["metadata"]["creationTimestamp"] = super::story::second(20_000).into();
+fn same_second(s: &mut History, result: &str) {
+    s.at_revision(12).object["metadata"]["creationTimestamp"] = super::history::second(20_000).into();
     s.says(31, 2, &json!({"result": "Refused", "reason": result}));
     s.facts.calm = None;
 }
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "flag",
         "no reading of the flag",
         |s| {
@@ -48,7 +48,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "without a reading of the flag",
     ),
-    lie(
+    forgery(
         "flag",
         "a reading that is too old",
         |s| {
@@ -58,7 +58,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "without a reading of the flag",
     ),
-    lie(
+    forgery(
         "flag",
         "a reading that ended after the write was sent",
         |s| {
@@ -69,7 +69,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "without a reading of the flag",
     ),
-    lie(
+    forgery(
         "flag",
         "a reading from before the plan",
         |s| {
@@ -80,7 +80,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "not read since the plan",
     ),
-    lie(
+    forgery(
         "flag",
         "the reading says that it is off",
         |s| {
@@ -92,7 +92,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "seen to be off",
     ),
-    lie(
+    forgery(
         "flag",
         "there is no ConfigMap",
         |s| {
@@ -103,7 +103,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "seen to be off",
     ),
-    lie(
+    forgery(
         "flag",
         "the watch has shown that it is off",
         |s| {
@@ -113,7 +113,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "seen to be off",
     ),
-    lie(
+    forgery(
         "flag",
         "the flag cannot be understood",
         |s| {
@@ -123,7 +123,7 @@ pub const LIES: &[Lie] = &[
         "flag",
         "seen to be off",
     ),
-    lie(
+    forgery(
         "flag",
         "long after it was switched off, by the API server's side alone",
         |s| {
@@ -134,7 +134,7 @@ pub const LIES: &[Lie] = &[
         "10",
         "the flag was switched off at",
     ),
-    lie(
+    forgery(
         "stops",
         "after a watch has shown the deletion",
         |s| {
@@ -144,7 +144,7 @@ pub const LIES: &[Lie] = &[
         "10",
         "the deletion of request-abc had been seen",
     ),
-    lie(
+    forgery(
         "stops",
         "after a read has not found it",
         |s| {
@@ -154,7 +154,7 @@ pub const LIES: &[Lie] = &[
         "10",
         "the deletion of request-abc had been seen",
     ),
-    lie(
+    forgery(
         "stops",
         "long after its deletion, by the API server's side alone",
         |s| {
@@ -164,8 +164,8 @@ pub const LIES: &[Lie] = &[
         "10",
         "after its deletion",
     ),
-    lie("end", "the process writes again", |s| late_stop(s, 0, 20_200), "6", "request-abc had finished"),
-    lie(
+    forgery("end", "the process writes again", |s| late_stop(s, 0, 20_200), "6", "request-abc had finished"),
+    forgery(
         "end",
         "another process writes again",
         |s| {
@@ -175,7 +175,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "request-abc had finished",
     ),
-    lie(
+    forgery(
         "end",
         "it writes again, by the API server's side alone",
         |s| {
@@ -185,7 +185,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "after the end",
     ),
-    lie(
+    forgery(
         "end",
         "the status changes after the end",
         |s| {
@@ -196,7 +196,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "the status changed after the end",
     ),
-    lie(
+    forgery(
         "end",
         "it has observed a generation that there is not",
         |s| {
@@ -207,7 +207,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "a generation was observed",
     ),
-    lie(
+    forgery(
         "end",
         "it is stopped after the end",
         |s| {
@@ -219,28 +219,28 @@ pub const LIES: &[Lie] = &[
         "6",
         "stopped after the end",
     ),
-    lie(
+    forgery(
         "refusals",
         "a refusal without a read",
         |s| s.without("get", "refuse-me"),
         "2",
         "no read has shown that",
     ),
-    lie(
+    forgery(
         "refusals",
         "the read was before the BulkUpdate was known",
         |s| s.sent_at("get", "refuse-me", 15_000),
         "2",
         "no read has shown that",
     ),
-    lie(
+    forgery(
         "refusals",
         "the read has failed",
         |s| s.answered("get", "refuse-me", code(500)),
         "2",
         "no read has shown that",
     ),
-    lie(
+    forgery(
         "refusals",
         "the read has shown something else",
         |s| {
@@ -251,7 +251,7 @@ pub const LIES: &[Lie] = &[
         "2",
         "no read has shown that",
     ),
-    lie(
+    forgery(
         "refusals",
         "the DELETE has failed, and nothing else shows that it is gone",
         |s| {
@@ -261,26 +261,26 @@ pub const LIES: &[Lie] = &[
         "2",
         "delete-me is Settled, and no read",
     ),
-    lie(
+    forgery(
         "created",
         "what was created later is planned",
         |s| {
-            s.at_revision(11).object["metadata"]["creationTimestamp"] = super::story::second(21_000).into();
+            s.at_revision(11).object["metadata"]["creationTimestamp"] = super::history::second(21_000).into();
         },
         "created",
         "which was created later",
     ),
-    lie(
+    forgery(
         "created",
         "what was created in an earlier second is refused",
         |s| {
             same_second(s, "CreatedLater");
-            s.at_revision(12).object["metadata"]["creationTimestamp"] = super::story::second(19_000).into();
+            s.at_revision(12).object["metadata"]["creationTimestamp"] = super::history::second(19_000).into();
         },
         "created",
         "was known to be older",
     ),
-    lie(
+    forgery(
         "created",
         "what the watch has shown to be older is refused",
         |s| same_second(s, "CreatedLater"),
@@ -289,9 +289,9 @@ pub const LIES: &[Lie] = &[
     ),
 ];
 
-type Truth = (&'static str, fn(&mut Story));
+type Genuine = (&'static str, fn(&mut History));
 
-pub const TRUTHS: &[Truth] = &[
+pub const GENUINE: &[Genuine] = &[
     ("in doubt, it is refused", |s| {
         same_second(s, "CreatedLater");
         // The BulkUpdate came from a list.

@@ -1,16 +1,16 @@
-//! Lies about who leads.
+//! Forged histories about who leads.
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
-    Lie, lie,
+    Forgery, forgery,
+    history::{at, code, shows},
     repeats::second_life,
-    story::{at, code, shows},
 };
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "leases",
         "a write without the Lease",
         |s| {
@@ -21,7 +21,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "it does not hold the Lease",
     ),
-    lie(
+    forgery(
         "leases",
         "a write long after the last renewal",
         |s| {
@@ -30,7 +30,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "its last renewal was at",
     ),
-    lie(
+    forgery(
         "leases",
         "a write after it was released",
         |s| {
@@ -40,7 +40,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "it does not hold the Lease",
     ),
-    lie(
+    forgery(
         "leases",
         "a write after another has been seen to lead",
         |s| {
@@ -58,7 +58,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "another was seen to lead",
     ),
-    lie(
+    forgery(
         "leases",
         "nobody ever leads, by the API server's side alone",
         |s| {
@@ -68,7 +68,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "no replica ever took the Lease",
     ),
-    lie(
+    forgery(
         "leases",
         "a process that never led, by the API server's side alone",
         |s| {
@@ -79,7 +79,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "it has never held the Lease",
     ),
-    lie(
+    forgery(
         "leases",
         "an old renewal, by the API server's side alone",
         |s| {
@@ -89,7 +89,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "its last renewal was at",
     ),
-    lie(
+    forgery(
         "leases",
         "another has taken it, by the API server's side alone",
         |s| {
@@ -104,7 +104,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "has taken the Lease",
     ),
-    lie(
+    forgery(
         "leases",
         "it has released it, by the API server's side alone",
         |s| {
@@ -117,7 +117,7 @@ pub const LIES: &[Lie] = &[
         "14",
         "it has released the Lease",
     ),
-    lie(
+    forgery(
         "leases",
         "the Lease is taken from one that renews it",
         |s| {

@@ -1,36 +1,36 @@
-//! Lies about authors, events, the log, callers, and a run that nothing disturbed.
+//! Forged histories about authors, events, the log, callers, and a run that nothing disturbed.
 
 use serde_json::json;
 
 use super::{
-    Lie, lie,
-    story::{BULK, Story, at, second, status, unplanned},
+    Forgery, forgery,
+    history::{BULK, History, at, second, status, unplanned},
 };
 use crate::Others;
 
 const POLICIES: &str = "validatingadmissionpolicies";
 
-fn policy(s: &mut Story, revision: u64, millis: i64, change: serde_json::Value) {
+fn policy(s: &mut History, revision: u64, millis: i64, change: serde_json::Value) {
     s.changes(revision, 1, millis, change);
     s.sees(revision, millis + 10, false);
     s.facts.others = Others::of(&s.facts);
 }
 
 /// Somebody weakens the policy, and restores it.
-fn weak(s: &mut Story, [from, to]: [i64; 2]) {
+fn weak(s: &mut History, [from, to]: [i64; 2]) {
     policy(s, 4, from, json!({"metadata": {"generation": 2}, "spec": {"validations": ["stop"]}}));
     policy(s, 5, to, json!({"metadata": {"generation": 3}}));
 }
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "authors",
         "the policy never was",
         |s| s.facts.versions.retain(|v| v.plural != POLICIES),
         "15",
         "nobody had checked",
     ),
-    lie(
+    forgery(
         "authors",
         "the policy was gone",
         |s| {
@@ -40,7 +40,7 @@ pub const LIES: &[Lie] = &[
         "15",
         "nobody had checked",
     ),
-    lie(
+    forgery(
         "authors",
         "the policy was young",
         |s| {
@@ -49,7 +49,7 @@ pub const LIES: &[Lie] = &[
         "15",
         "nobody had checked",
     ),
-    lie(
+    forgery(
         "authors",
         "the policy was weak",
         |s| {
@@ -58,14 +58,14 @@ pub const LIES: &[Lie] = &[
         "15",
         "nobody had checked",
     ),
-    lie(
+    forgery(
         "authors",
         "the policy was weak until a moment before",
         |s| weak(s, [5_000, 15_000]),
         "15",
         "nobody had checked",
     ),
-    lie(
+    forgery(
         "authors",
         "the binding only warns",
         |s| {
@@ -80,7 +80,7 @@ pub const LIES: &[Lie] = &[
         "15",
         "nobody had checked",
     ),
-    lie(
+    forgery(
         "authors",
         "the policy is gone when it is planned",
         |s| {
@@ -107,7 +107,7 @@ pub const LIES: &[Lie] = &[
         "15",
         "without the policy or its binding",
     ),
-    lie(
+    forgery(
         "authors",
         "rejected, though its author was checked",
         |s| {
@@ -118,14 +118,14 @@ pub const LIES: &[Lie] = &[
         "15",
         "and the policy covered it",
     ),
-    lie(
+    forgery(
         "events",
         "an event before the status",
         |s| s.sent_at("create", "Finished", 20_110),
         "6",
         "an event Finished that no status says",
     ),
-    lie(
+    forgery(
         "events",
         "an event that says something else",
         |s| {
@@ -134,7 +134,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "an event Finished that no status says",
     ),
-    lie(
+    forgery(
         "events",
         "an event with other counts",
         |s| {
@@ -143,7 +143,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "an event Accepted that no status says",
     ),
-    lie(
+    forgery(
         "events",
         "an event twice",
         |s| {
@@ -153,7 +153,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "two events Finished",
     ),
-    lie(
+    forgery(
         "events",
         "a rejection that there was not",
         |s| {
@@ -163,7 +163,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "an event Rejected that no status says",
     ),
-    lie(
+    forgery(
         "events",
         "an event about nothing",
         |s| {
@@ -172,7 +172,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "that there is not",
     ),
-    lie(
+    forgery(
         "log",
         "a write that is not logged",
         |s| {
@@ -181,7 +181,7 @@ pub const LIES: &[Lie] = &[
         "13",
         "has sent 2 writes and logged 1",
     ),
-    lie(
+    forgery(
         "log",
         "a write that is logged and was not sent",
         |s| {
@@ -191,7 +191,7 @@ pub const LIES: &[Lie] = &[
         "13",
         "has sent 2 writes and logged 3",
     ),
-    lie(
+    forgery(
         "log",
         "a line without a uid",
         |s| {
@@ -201,7 +201,7 @@ pub const LIES: &[Lie] = &[
         "13",
         "without target_uid=",
     ),
-    lie(
+    forgery(
         "log",
         "a line about another object",
         |s| {
@@ -211,7 +211,7 @@ pub const LIES: &[Lie] = &[
         "13",
         "is not in the log",
     ),
-    lie(
+    forgery(
         "gateway",
         "scheduled, and it never was",
         |s| {
@@ -220,7 +220,7 @@ pub const LIES: &[Lie] = &[
         "gateway",
         "the status never said so",
     ),
-    lie(
+    forgery(
         "gateway",
         "an error for what was done",
         |s| {
@@ -229,14 +229,14 @@ pub const LIES: &[Lie] = &[
         "gateway",
         "stop-me was written to",
     ),
-    lie(
+    forgery(
         "gateway",
         "an item is missing",
         |s| s.facts.calls[0].body = json!({"executions": []}),
         "gateway",
         "no entry for stop-me",
     ),
-    lie(
+    forgery(
         "gateway",
         "nothing was done, and it was",
         |s| {
@@ -246,7 +246,7 @@ pub const LIES: &[Lie] = &[
         "gateway",
         "stop-me was written to",
     ),
-    lie(
+    forgery(
         "gateway",
         "a deletion was done, and it says that nothing was",
         |s| {
@@ -257,7 +257,7 @@ pub const LIES: &[Lie] = &[
         "gateway",
         "delete-me was written to",
     ),
-    lie(
+    forgery(
         "gateway",
         "not known of which BulkUpdate",
         |s| {
@@ -267,7 +267,7 @@ pub const LIES: &[Lie] = &[
         "gateway",
         "does not name its BulkUpdate",
     ),
-    lie(
+    forgery(
         "calm",
         "refused for nothing",
         |s| {
@@ -276,7 +276,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "without faults it is Settled",
     ),
-    lie(
+    forgery(
         "calm",
         "never written to",
         |s| {

@@ -1,55 +1,55 @@
-//! Lies about requests that are sent again, and about their number.
+//! Forged histories about requests that are sent again, and about their number.
 
 use serde_json::{Value, json};
 
 use super::{
-    Lie, lie,
-    story::{BULK, Story, at, code, shows, status},
+    Forgery, forgery,
+    history::{BULK, History, at, code, shows, status},
 };
 use crate::{Answer, Life, Request, Whole};
 
 /// Another process.
-pub fn second_life(story: &mut Story, started: i64) {
-    let started = story.moment(started);
-    story.facts.lives.push(Life { name: "life-1".into(), started, ..Life::default() });
+pub fn second_life(history: &mut History, started: i64) {
+    let started = history.moment(started);
+    history.facts.lives.push(Life { name: "life-1".into(), started, ..Life::default() });
 }
 
 /// The stop again, by the same process.
-pub fn stop_again(story: &mut Story, guard: &str, [sent, ended]: [i64; 2], answer: Answer) {
-    let mut body = (*story.exchange("patch", "stop-me").body).clone();
+pub fn stop_again(history: &mut History, guard: &str, [sent, ended]: [i64; 2], answer: Answer) {
+    let mut body = (*history.exchange("patch", "stop-me").body).clone();
     body["metadata"]["resourceVersion"] = guard.into();
-    story.sends("patch", "executions/status", "stop-me", body, [sent, ended], answer);
-    story.in_order();
+    history.sends("patch", "executions/status", "stop-me", body, [sent, ended], answer);
+    history.in_order();
 }
 
-fn read_again(story: &mut Story, [sent, ended]: [i64; 2]) {
-    story.sends("get", "executions", "stop-me", Value::Null, [sent, ended], shows("stop-me", 10));
-    story.in_order();
+fn read_again(history: &mut History, [sent, ended]: [i64; 2]) {
+    history.sends("get", "executions", "stop-me", Value::Null, [sent, ended], shows("stop-me", 10));
+    history.in_order();
 }
 
 /// The first stop fails, and the second one is what has stopped it.
-fn stopped_by_the_second(story: &mut Story, first: Answer, read: Option<[i64; 2]>, second: [i64; 2]) {
-    story.answered("patch", "stop-me", first);
-    story.request("patch", "stop-me").revision = None;
-    if story.request("patch", "stop-me").code == 200 {
-        story.request("patch", "stop-me").code = 504;
+fn stopped_by_the_second(history: &mut History, first: Answer, read: Option<[i64; 2]>, second: [i64; 2]) {
+    history.answered("patch", "stop-me", first);
+    history.request("patch", "stop-me").revision = None;
+    if history.request("patch", "stop-me").code == 200 {
+        history.request("patch", "stop-me").code = 504;
     }
     if let Some(read) = read {
-        read_again(story, read);
+        read_again(history, read);
     }
-    stop_again(story, "10", second, shows("stop-me", 32));
+    stop_again(history, "10", second, shows("stop-me", 32));
     let is_stop = |r: &&mut Request| r.verb == "patch" && r.name == "stop-me";
-    story.facts.requests.iter_mut().rfind(is_stop).unwrap().revision = Some(32);
-    story.facts.calm = None;
-    story.facts.lives[0].log = None;
+    history.facts.requests.iter_mut().rfind(is_stop).unwrap().revision = Some(32);
+    history.facts.calm = None;
+    history.facts.lives[0].log = None;
 }
 
 fn asks_to_wait(code: u16) -> Answer {
     Answer::Whole(Whole { code, retry_after: Some(1), ..Whole::default() })
 }
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "outcomes",
         "again after a conflict, without a read",
         |s| {
@@ -58,7 +58,7 @@ pub const LIES: &[Lie] = &[
         "4",
         "after a conflict",
     ),
-    lie(
+    forgery(
         "outcomes",
         "again after a time-out, without a read",
         |s| {
@@ -67,7 +67,7 @@ pub const LIES: &[Lie] = &[
         "5",
         "after a lost answer",
     ),
-    lie(
+    forgery(
         "outcomes",
         "again after a 500, without a read",
         |s| {
@@ -76,7 +76,7 @@ pub const LIES: &[Lie] = &[
         "5",
         "after a lost answer",
     ),
-    lie(
+    forgery(
         "outcomes",
         "the read was sent before the answer was lost",
         |s| {
@@ -85,11 +85,13 @@ pub const LIES: &[Lie] = &[
         "5",
         "after a lost answer",
     ),
-    lie(
+    forgery(
         "outcomes",
         "the next process does not look at what the one before may have written",
         |s| {
             s.exchange("patch", "stop-me").ended = None;
+            s.facts.lives[0].ended = Some(s.moment(20_150));
+            s.facts.settings.elects = false;
             second_life(s, 20_200);
             let body = (*s.exchange("patch", "stop-me").body).clone();
             s.sends_by(1, "patch", "executions/status", "stop-me", body, [20_300, 20_310], code(409));
@@ -97,7 +99,7 @@ pub const LIES: &[Lie] = &[
         "5",
         "after a lost answer",
     ),
-    lie(
+    forgery(
         "outcomes",
         "two writes to an object at once",
         |s| {
@@ -106,7 +108,7 @@ pub const LIES: &[Lie] = &[
         "3",
         "has no answer yet",
     ),
-    lie(
+    forgery(
         "outcomes",
         "Retry-After is ignored",
         |s| {
@@ -115,7 +117,7 @@ pub const LIES: &[Lie] = &[
         "5",
         "asked to wait",
     ),
-    lie(
+    forgery(
         "outcomes",
         "Retry-After of the flag is ignored",
         |s| {
@@ -124,7 +126,7 @@ pub const LIES: &[Lie] = &[
         "5",
         "asked to wait",
     ),
-    lie(
+    forgery(
         "outcomes",
         "no back-off",
         |s| {
@@ -133,14 +135,14 @@ pub const LIES: &[Lie] = &[
         "5",
         "after one that failed",
     ),
-    lie(
+    forgery(
         "slots",
         "more requests than slots",
         |s| s.facts.settings.max_in_flight = 1,
         "12",
         "2 requests in flight",
     ),
-    lie(
+    forgery(
         "cost",
         "a read for nothing, too often",
         |s| {
@@ -151,7 +153,7 @@ pub const LIES: &[Lie] = &[
         "11",
         "requests besides the writes",
     ),
-    lie(
+    forgery(
         "cost",
         "a write that is refused",
         |s| {
@@ -161,7 +163,7 @@ pub const LIES: &[Lie] = &[
         "11",
         "3 writes for 2 items",
     ),
-    lie(
+    forgery(
         "liveness",
         "many requests for nothing",
         |s| {
@@ -179,7 +181,7 @@ pub const LIES: &[Lie] = &[
         "watch",
         "are explained",
     ),
-    lie(
+    forgery(
         "liveness",
         "the same read again and again",
         |s| {
@@ -190,7 +192,7 @@ pub const LIES: &[Lie] = &[
         "watch",
         "within a second",
     ),
-    lie(
+    forgery(
         "liveness",
         "it does not end",
         |s| {
@@ -199,7 +201,7 @@ pub const LIES: &[Lie] = &[
         "watch",
         "has not ended: it says Applying",
     ),
-    lie(
+    forgery(
         "liveness",
         "it waits for what has settled",
         |s| {
@@ -211,9 +213,9 @@ pub const LIES: &[Lie] = &[
     ),
 ];
 
-type Truth = (&'static str, fn(&mut Story));
+type Genuine = (&'static str, fn(&mut History));
 
-pub const TRUTHS: &[Truth] = &[
+pub const GENUINE: &[Genuine] = &[
     ("a read after a conflict", |s| {
         stopped_by_the_second(s, code(409), Some([20_112, 20_114]), [20_115, 20_118]);
     }),

@@ -1,15 +1,15 @@
-//! Lies about what has become of an item.
+//! Forged histories about what has become of an item.
 
 use serde_json::{Value, json};
 
 use super::{
-    Lie, lie,
-    story::{BULK, Story, at, code, second, shows, status},
+    Forgery, forgery,
+    history::{BULK, History, at, code, second, shows, status},
 };
 use crate::{Answer, Others};
 
 /// The stop has not been carried out, and its item says this.
-fn not_stopped(s: &mut Story, reason: &str) {
+fn not_stopped(s: &mut History, reason: &str) {
     s.facts.requests.retain(|r| !(r.verb == "patch" && r.name == "stop-me"));
     s.without_exchange("patch", "stop-me");
     let before = s.at_revision(10).object.clone();
@@ -22,25 +22,25 @@ fn not_stopped(s: &mut Story, reason: &str) {
 }
 
 /// The last event says what the status says.
-fn note(s: &mut Story, note: &str) {
+fn note(s: &mut History, note: &str) {
     s.request("create", "Finished").body["note"] = note.into();
 }
 
 /// A write was refused like this.
-fn refused(s: &mut Story, answer: Answer, sent: i64) {
+fn refused(s: &mut History, answer: Answer, sent: i64) {
     let body = json!({"metadata": {"resourceVersion": "10"}, "status": {"stopRequest": {"uid": "uid-of-request-abc"}}});
     s.sends("patch", "executions/status", "stop-me", body, [sent, sent + 2], answer);
     s.in_order();
 }
 
 /// Somebody changes the flag.
-pub fn off(s: &mut Story, millis: i64, text: &str) {
+pub fn off(s: &mut History, millis: i64, text: &str) {
     s.changes(29, 3, millis, json!({"data": {"bulkUpdates": text}}));
     s.facts.others = Others::of(&s.facts);
 }
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "truth",
         "planned, and not eligible in any version that was shown",
         |s| {
@@ -49,7 +49,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "stop-me: Planned, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "scheduled, and not stopped",
         |s| {
@@ -59,7 +59,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "stop-me: Scheduled, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "settled, and still running",
         |s| {
@@ -68,14 +68,14 @@ pub const LIES: &[Lie] = &[
         "6",
         "stop-me: Settled, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "deleted, and still there",
         |s| s.at_revision(33).deleted = false,
         "6",
         "delete-me: Settled, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "deletion scheduled, and nothing has happened",
         |s| {
@@ -85,21 +85,21 @@ pub const LIES: &[Lie] = &[
         "6",
         "delete-me: Scheduled, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "a state in which it never was",
         |s| s.says(34, 2, &json!({"observedState": "DEAD"})),
         "6",
         "was never in the state",
     ),
-    lie(
+    forgery(
         "truth",
         "a result without its reason",
         |s| s.says(31, 2, &json!({"reason": null})),
         "6",
         "impossible outcome: Refused",
     ),
-    lie(
+    forgery(
         "truth",
         "a reason that does not belong to the result",
         |s| {
@@ -108,14 +108,14 @@ pub const LIES: &[Lie] = &[
         "6",
         "impossible outcome: Settled Gone",
     ),
-    lie(
+    forgery(
         "truth",
         "eligible without a dry run",
         |s| s.says(31, 1, &json!({"result": "Eligible"})),
         "6",
         "impossible outcome: Eligible",
     ),
-    lie(
+    forgery(
         "truth",
         "a refusal that is taken back",
         |s| {
@@ -124,7 +124,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "goes from Refused WrongState to Planned",
     ),
-    lie(
+    forgery(
         "truth",
         "scheduled, and then refused",
         |s| {
@@ -134,7 +134,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "goes from Scheduled to Refused WrongState",
     ),
-    lie(
+    forgery(
         "truth",
         "failed, and it was stopped",
         |s| {
@@ -143,7 +143,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "stop-me was done, and the status says Failed WriteFailed",
     ),
-    lie(
+    forgery(
         "truth",
         "failed, and it was deleted",
         |s| {
@@ -152,7 +152,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "delete-me was done, and the status says Failed WriteFailed",
     ),
-    lie(
+    forgery(
         "truth",
         "in the wrong state, and it was not",
         |s| {
@@ -161,7 +161,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "refuse-me: Refused WrongState, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "not found, and it was there",
         |s| {
@@ -170,7 +170,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "refuse-me: Refused NotFound, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "replaced, and it was not",
         |s| {
@@ -179,7 +179,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "refuse-me: Refused Replaced, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "unreadable, and it was not",
         |s| {
@@ -188,7 +188,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "refuse-me: Refused Unreadable, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "terminating, and it was not",
         |s| {
@@ -197,7 +197,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "refuse-me: Refused Terminating, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "not the first reason that applies",
         |s| {
@@ -206,21 +206,21 @@ pub const LIES: &[Lie] = &[
         "6",
         "refuse-me: Refused WrongState, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "disabled, and the flag was on",
         |s| not_stopped(s, "BulkUpdatesDisabled"),
         "6",
         "BulkUpdatesDisabled, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "a deadline that there is not",
         |s| not_stopped(s, "DeadlineExceeded"),
         "6",
         "DeadlineExceeded, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "a deadline that has not passed",
         |s| {
@@ -230,7 +230,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "DeadlineExceeded, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "not settled in time, and it is not over",
         |s| {
@@ -240,7 +240,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "NotSettledInTime, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "unknown, and every answer was whole",
         |s| {
@@ -250,7 +250,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "OutcomeUnknown, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "unknown, and it can be tried again",
         |s| {
@@ -260,7 +260,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "OutcomeUnknown, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "refused for good, and it was not",
         |s| {
@@ -270,7 +270,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "WriteFailed, which is not true",
     ),
-    lie(
+    forgery(
         "truth",
         "forbidden, and only for a moment",
         |s| {
@@ -282,9 +282,9 @@ pub const LIES: &[Lie] = &[
     ),
 ];
 
-type Truth = (&'static str, fn(&mut Story));
+type Genuine = (&'static str, fn(&mut History));
 
-pub const TRUTHS: &[Truth] = &[
+pub const GENUINE: &[Genuine] = &[
     ("disabled", |s| {
         not_stopped(s, "BulkUpdatesDisabled");
         off(s, 20_111, "{}");

@@ -1,15 +1,15 @@
-//! Lies in a status: its conditions, counts and times.
+//! Forged histories about a status: its conditions, counts and times.
 
 use serde_json::{Value, json};
 
 use super::{
-    Lie, lie,
+    Forgery, forgery,
+    history::{History, code, second, status, unplanned},
     results::off,
-    story::{Story, code, second, status, unplanned},
 };
 
 /// It was never planned, and its last status says this.
-fn unplanned_as(s: &mut Story, accepted: &str, reason: &str) {
+fn unplanned_as(s: &mut History, accepted: &str, reason: &str) {
     s.facts.versions.retain(|v| ![31, 32, 33].contains(&v.revision));
     s.facts
         .requests
@@ -31,8 +31,8 @@ fn unplanned_as(s: &mut Story, accepted: &str, reason: &str) {
     s.facts.quiet_since = None;
 }
 
-pub const LIES: &[Lie] = &[
-    lie(
+pub const FORGERIES: &[Forgery] = &[
+    forgery(
         "status",
         "a summary that does not add up",
         |s| {
@@ -41,7 +41,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "does not add up",
     ),
-    lie(
+    forgery(
         "status",
         "an item is missing",
         |s| {
@@ -50,7 +50,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "asked for",
     ),
-    lie(
+    forgery(
         "status",
         "items in another order",
         |s| {
@@ -59,7 +59,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "asked for",
     ),
-    lie(
+    forgery(
         "status",
         "it has finished, and an item is planned",
         |s| {
@@ -68,7 +68,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "whether it has finished does not match",
     ),
-    lie(
+    forgery(
         "status",
         "all is done, and it has not finished",
         |s| {
@@ -77,14 +77,14 @@ pub const LIES: &[Lie] = &[
         "6",
         "whether it has finished does not match",
     ),
-    lie(
+    forgery(
         "status",
         "a plan without a start",
         |s| s.at_revision(31).object["status"]["startTime"] = Value::Null,
         "6",
         "items, and no start",
     ),
-    lie(
+    forgery(
         "status",
         "an end in the future",
         |s| {
@@ -93,7 +93,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "in the future",
     ),
-    lie(
+    forgery(
         "status",
         "an end before the start",
         |s| {
@@ -102,7 +102,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "it ends before it starts",
     ),
-    lie(
+    forgery(
         "status",
         "settled, and an item was refused",
         |s| {
@@ -114,7 +114,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "which should be",
     ),
-    lie(
+    forgery(
         "status",
         "a condition has changed only its time",
         |s| {
@@ -123,7 +123,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "Accepted has changed only its time",
     ),
-    lie(
+    forgery(
         "status",
         "waits, and nothing has failed",
         |s| {
@@ -133,14 +133,14 @@ pub const LIES: &[Lie] = &[
         "5",
         "nothing was blocked",
     ),
-    lie(
+    forgery(
         "status",
         "rejected because of a flag that was on",
         |s| unplanned_as(s, "False", "BulkUpdatesDisabled"),
         "6",
         "which is not true",
     ),
-    lie(
+    forgery(
         "status",
         "rejected because of a flag that was well-formed",
         |s| {
@@ -150,7 +150,7 @@ pub const LIES: &[Lie] = &[
         "6",
         "which is not true",
     ),
-    lie(
+    forgery(
         "status",
         "rejected because of a deadline that had not passed",
         |s| {
@@ -160,19 +160,25 @@ pub const LIES: &[Lie] = &[
         "6",
         "which is not true",
     ),
-    lie(
+    forgery(
         "status",
         "waits for a flag that can be read",
         |s| unplanned_as(s, "Unknown", "FlagUnreadable"),
         "6",
         "which is not true",
     ),
-    lie("status", "waits for nothing", |s| unplanned_as(s, "Unknown", "Waiting"), "6", "which is not true"),
+    forgery(
+        "status",
+        "waits for nothing",
+        |s| unplanned_as(s, "Unknown", "Waiting"),
+        "6",
+        "which is not true",
+    ),
 ];
 
-type Truth = (&'static str, fn(&mut Story));
+type Genuine = (&'static str, fn(&mut History));
 
-pub const TRUTHS: &[Truth] = &[
+pub const GENUINE: &[Genuine] = &[
     ("rejected because of the flag", |s| {
         off(s, 19_000, "{}");
         unplanned_as(s, "False", "BulkUpdatesDisabled");

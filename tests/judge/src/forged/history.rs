@@ -16,7 +16,7 @@ pub const BULK: &str = "request-abc";
 pub const LOG: &str =
     "INFO wrote to a target bulk_update=team/request-abc bulk_update_uid=uid-of-request-abc";
 
-pub struct Story {
+pub struct History {
     pub facts: Facts,
     /// Makes moments unique.
     count: u64,
@@ -54,14 +54,14 @@ pub fn merge(into: &mut Value, from: Value) {
     }
 }
 
-impl Story {
-    pub fn told() -> Self {
-        let mut story = Self { facts: Facts::default(), count: 0 };
-        story.before();
-        story.bulk_update();
-        story.work();
-        story.afterwards();
-        story
+impl History {
+    pub fn new() -> Self {
+        let mut history = Self { facts: Facts::default(), count: 0 };
+        history.before();
+        history.bulk_update();
+        history.work();
+        history.afterwards();
+        history
     }
 
     fn before(&mut self) {

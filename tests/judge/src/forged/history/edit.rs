@@ -1,11 +1,11 @@
-//! Changes to a story.
+//! Changes to a history.
 
 use serde_json::Value;
 
-use super::{BULK, Story, at, merge};
+use super::{BULK, History, at, merge};
 use crate::{Answer, Exchange, Request};
 
-impl Story {
+impl History {
     /// The exchange of this verb about this object; the first one.
     pub fn exchange(&mut self, verb: &str, name: &str) -> &mut Exchange {
         self.facts.exchanges.iter_mut().find(|e| e.verb == verb && e.name == name).unwrap()
