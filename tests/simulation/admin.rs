@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{ADMISSION, HOME, META, NAMESPACES, OWN_RIGHTS, POLICY, RIGHTS},
     people::{FINALIZER, target_path},
-    story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded},
+    story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded, What},
     world::World,
 };
 
@@ -141,9 +141,20 @@ impl World {
 
     /// Puts everything into a state in which all can end.
     pub fn restore(&mut self) {
-        self.apply(ADMISSION);
-        self.apply(RIGHTS);
-        self.apply(OWN_RIGHTS);
+        let changed = |of: fn(&Admin) -> bool| {
+            self.story.events.iter().any(|event| matches!(&event.what, What::Admin(admin) if of(admin)))
+        };
+        let (policy, rights) = (
+            changed(|admin| matches!(admin, Admin::Policy(..))),
+            changed(|admin| matches!(admin, Admin::Rights(_) | Admin::OwnRights(_))),
+        );
+        if policy {
+            self.apply(ADMISSION);
+        }
+        if rights {
+            self.apply(RIGHTS);
+            self.apply(OWN_RIGHTS);
+        }
         let lease = self.as_admin(Method::GET, LEASE, &Value::Null).1;
         if lease["metadata"]["annotations"]["full"].is_string() {
             self.as_admin(Method::PATCH, LEASE, &json!({"metadata": {"annotations": {"full": null}}}));

@@ -4,6 +4,7 @@ use std::{cell::RefCell, fmt::Write};
 
 use api_server::{Kubernetes, Server, User};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use crate::story::Who;
 
@@ -28,6 +29,9 @@ pub fn epoch() -> Timestamp {
 pub fn time_at(now: u64) -> Timestamp {
     epoch() + SignedDuration::from_millis(i64::try_from(now).unwrap())
 }
+
+/// How many of the manifests are CRDs.
+const CRDS: usize = 3;
 
 const MANIFESTS: [&str; 10] = [
     include_str!("../../crds/bulkupdates.aiapi.dev.yaml"),
@@ -54,24 +58,40 @@ pub const RIGHTS: &str = include_str!("../../deploy/base/clusterrolebinding.yaml
 pub const OWN_RIGHTS: &str = MANIFESTS[7];
 
 /// A cluster in which the policy has been in force for a minute.
-pub fn fresh(kubernetes: Kubernetes) -> Server {
+///
+/// `loose`: its CRDs take anything, as those of a later version may.
+pub fn fresh(kubernetes: Kubernetes, loose: bool) -> Server {
+    type Made = Vec<((Kubernetes, bool), Server)>;
     thread_local! {
-        static MADE: RefCell<Vec<(Kubernetes, Server)>> = const { RefCell::new(Vec::new()) };
+        static MADE: RefCell<Made> = const { RefCell::new(Vec::new()) };
     }
     MADE.with_borrow_mut(|made| {
-        if let Some((_, server)) = made.iter().find(|(of, _)| *of == kubernetes) {
+        if let Some((_, server)) = made.iter().find(|(of, _)| *of == (kubernetes, loose)) {
             return server.fork();
         }
-        let server = new(kubernetes);
-        made.push((kubernetes, server.clone()));
+        let server = new(kubernetes, loose);
+        made.push(((kubernetes, loose), server.clone()));
         server.fork()
     })
 }
 
-fn new(kubernetes: Kubernetes) -> Server {
+/// A CRD without a schema for spec and status.
+fn loosened(manifest: &str) -> String {
+    let mut crd: Value = serde_saphyr::from_str(manifest).unwrap();
+    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    for part in ["spec", "status"] {
+        schema[part] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    }
+    crd.to_string()
+}
+
+fn new(kubernetes: Kubernetes, loose: bool) -> Server {
     let server = Server::new(kubernetes, epoch() - SignedDuration::from_mins(1));
     for manifest in MANIFESTS {
         server.apply(manifest);
+    }
+    if loose {
+        MANIFESTS[..CRDS].iter().for_each(|manifest| server.apply(&loosened(manifest)));
     }
     server.apply(&users());
     server.set_time(epoch());

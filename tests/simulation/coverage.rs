@@ -6,6 +6,7 @@ use std::{
 };
 
 use ai_api_operator::api::{ConditionReason, Reason};
+use api_server::Version;
 use strum::VariantArray;
 
 use crate::{
@@ -31,7 +32,7 @@ impl Coverage {
     }
 
     /// What one life has shown.
-    pub fn of(world: &World) -> Self {
+    pub fn of(world: &World, versions: &[Version]) -> Self {
         let mut coverage = Self::default();
         coverage.events(world);
         for exchange in &world.recorded.exchanges {
@@ -53,7 +54,7 @@ impl Coverage {
             };
             coverage.count("lives", end.to_owned());
         }
-        coverage.statuses(world);
+        coverage.statuses(versions);
         coverage
     }
 
@@ -77,9 +78,9 @@ impl Coverage {
         }
     }
 
-    fn statuses(&mut self, world: &World) {
+    fn statuses(&mut self, versions: &[Version]) {
         let mut seen = BTreeSet::new();
-        for version in world.server.versions() {
+        for version in versions {
             let fields = &version.object["status"];
             if version.plural != "bulkupdates" {
                 if let Some(state) = fields["state"].as_str() {

@@ -68,6 +68,8 @@ struct Draw {
     random: fastrand::Rng,
     themes: Vec<Theme>,
     replicas: usize,
+    /// Whether there is what no CRD of this version takes.
+    loose: bool,
     events: Vec<Event>,
     /// The BulkUpdates: namespace, name, and when.
     submitted: Vec<(&'static str, String, u64)>,
@@ -81,8 +83,9 @@ impl Story {
         let share = random.f64();
         let themes = THEMES.into_iter().filter(|_| random.f64() < 0.1 + share * 0.5).collect::<Vec<_>>();
         let replicas = [1, 1, 1, 2, 2, 3][random.usize(..6)];
-        let mut draw =
-            Draw { random, themes, replicas, events: Vec::new(), submitted: Vec::new(), made: Vec::new() };
+        let loose = themes.contains(&Theme::Odd) && random.u8(..3) == 0;
+        let (events, submitted, made) = Default::default();
+        let mut draw = Draw { random, themes, replicas, loose, events, submitted, made };
         let setup = draw.setup();
         draw.work();
         draw.faults();
@@ -140,6 +143,7 @@ impl Draw {
             kubernetes,
             replicas: clocks,
             gateway: self.has(Theme::Gateway),
+            loose: self.loose,
             max_in_flight: self.one(&[1, 2, 4, 16, 16, 16]),
             delete_completed: self.percent(10),
             require_admission_policy: self.has(Theme::Policy) || self.percent(70),
@@ -185,8 +189,17 @@ impl Draw {
             let entry = self.item((namespace, kind, name), verb, at);
             lists[usize::from(kind == Kind::Deployment)].push(entry);
         }
-        let [executions, deployments] = lists;
+        let [mut executions, deployments] = lists;
         let mut spec = json!({});
+        if self.loose && self.percent(30) {
+            executions.push(self.one(&[
+                json!({"id": "", "targetStatus": "STOPPED"}),
+                json!({"id": "restarted", "targetStatus": "RUNNING"}),
+                json!("item-0-0"),
+                json!({"id": "item-0-1", "targetStatus": "STOPPED", "force": true}),
+                Value::Null,
+            ]));
+        }
         if !executions.is_empty() {
             spec["executions"] = executions.into();
         }
@@ -223,7 +236,14 @@ impl Draw {
         let any = ["UNKNOWN", "PENDING", "RUNNING", "COMPLETED", "DEAD", "STOPPING", "STOPPED", "GARBAGE"];
         let state = if self.percent(80) { self.one(eligible) } else { self.one(&any) };
         let mut status = if state.is_empty() { Value::Null } else { json!({"state": state}) };
-        if self.percent(4) && status.is_object() {
+        if self.loose && self.percent(20) {
+            status = self.one(&[
+                json!({"state": 7}),
+                json!({"state": "GARBAGE"}),
+                json!({"targetStatus": []}),
+                json!({}),
+            ]);
+        } else if self.percent(4) && status.is_object() {
             status["targetStatus"] = self.one(&["STOPPED", "RUNNING", "COMPLETED"]).into();
         }
         let controllers = self.has(Theme::Controllers);

@@ -6,13 +6,12 @@ use judge::{Facts, Others, Program};
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
 
-use crate::{record::Head, story::Asked, world::World};
+use crate::{record::Head, run::History, story::Asked, world::World};
 use ai_api_operator::api::TargetStatus;
 
 impl World {
     /// All that is known of this life.
-    pub fn facts(&self) -> Facts {
-        let (versions, requests) = (self.server.versions(), self.server.requests());
+    pub fn facts(&self, history: &History) -> Facts {
         let setup = &self.story.setup;
         let mut facts = Facts {
             settings: judge::Settings {
@@ -26,8 +25,8 @@ impl World {
                 operator: SignedDuration::from_millis(2),
                 ..judge::Tolerances::default()
             },
-            versions: versions.iter().map(version).collect(),
-            requests: self.requests(&requests),
+            versions: history.versions.iter().map(version).collect(),
+            requests: self.requests(&history.requests),
             lives: self.recorded.lives.iter().map(life).collect(),
             exchanges: self.recorded.exchanges.iter().map(exchange).collect(),
             sights: self.recorded.sights.clone(),
@@ -40,6 +39,11 @@ impl World {
             blind: self.recorded.views > 0,
             ..Others::of(&facts)
         };
+        // The garbage collector sends no requests here.
+        let collected = |version: &&judge::Version| {
+            version.deleted && version.object["metadata"]["ownerReferences"].is_array()
+        };
+        facts.others.deleted.extend(facts.versions.iter().filter(collected).map(|version| version.uid.clone()));
         facts
     }
 

@@ -32,6 +32,9 @@ use story::Story;
 /// The seeds that every run has.
 const SEEDS: std::ops::Range<u64> = 0..50;
 
+/// In how many lives everything is seen.
+const ENOUGH: u64 = 2000;
+
 #[test]
 fn the_promises_hold_in_every_life() {
     let range = Range { first: SEEDS.start, count: SEEDS.end - SEEDS.start, time: None, progress: false };
@@ -82,11 +85,16 @@ fn simulate() {
     }
     let sum = Range { first, count, time, progress: true }.run();
     println!("{}", sum.report());
-    println!("never seen: {:?}", sum.coverage.missing());
+    let missing = sum.coverage.missing();
+    println!("never seen: {missing:?}");
     for (seed, _) in sum.violated.iter().take(3) {
         explain(*seed);
     }
     assert!(sum.violated.is_empty());
+    assert!(
+        sum.lives < ENOUGH || missing.is_empty(),
+        "the stories do not reach all that the operator can do"
+    );
 }
 
 /// Prints the log of one life.

@@ -34,6 +34,12 @@ fn note_panics() {
     });
 }
 
+/// What the server has recorded.
+pub struct History {
+    pub versions: Vec<api_server::Version>,
+    pub requests: Vec<api_server::Request>,
+}
+
 /// What has come of a life.
 pub struct Outcome {
     pub violations: Vec<String>,
@@ -45,7 +51,9 @@ pub struct Outcome {
 }
 
 /// What the judge says of lives in which nothing is wrong: it does not take into account yet what only happens here.
-const MISJUDGED: [&str; 6] = [
+const MISJUDGED: [&str; 7] = [
+    // It cannot be read where the CRDs take anything.
+    "Stalled=True Unreadable",
     // The plan was sent before that, and stored later.
     "without the policy or its binding",
     // The watch of the policy was disturbed.
@@ -64,15 +72,16 @@ pub fn live(story: &Story, log: bool) -> Outcome {
     note_panics();
     let mut world = World::new(story.clone(), log);
     let mut violations = world.run();
-    let judged = judge::judge(&world.facts());
+    let history = History { versions: world.server.versions(), requests: world.server.requests() };
+    let judged = judge::judge(&world.facts(&history));
     let judged = judged.iter().map(ToString::to_string);
     violations.extend(judged.filter(|violation| !MISJUDGED.iter().any(|text| violation.contains(text))));
-    let coverage = Coverage::of(&world);
+    let coverage = Coverage::of(&world, &history.versions);
     let crashes = world.recorded.lives.iter().filter(|life| life.killed).count();
     Outcome {
         violations,
         coverage,
-        requests: world.server.requests().len(),
+        requests: history.requests.len(),
         faults: world.recorded.faults + world.recorded.told + world.recorded.views,
         crashes,
         log: world.recorded.log().to_vec(),

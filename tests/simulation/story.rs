@@ -27,6 +27,8 @@ pub struct Setup {
     /// The clocks of the machine of each replica.
     pub replicas: Vec<Clocks>,
     pub gateway: bool,
+    /// Whether the CRDs take anything.
+    pub loose: bool,
     pub max_in_flight: usize,
     pub delete_completed: bool,
     pub require_admission_policy: bool,
@@ -375,6 +377,14 @@ impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}: {:?}", self.seed, self.setup)?;
         self.events.iter().try_for_each(|event| writeln!(f, "  {event}"))
+    }
+}
+
+impl Story {
+    /// Whether any object has an owner.
+    pub fn has_owners(&self) -> bool {
+        let owned = |event: &Event| matches!(&event.what, What::Create(made) if made.odd == Some(Odd::Owner));
+        self.events.iter().any(owned)
     }
 }
 

@@ -146,7 +146,7 @@ pub struct World {
 impl World {
     pub fn new(story: Story, log: bool) -> Self {
         fastrand::seed(story.seed);
-        let server = cluster::fresh(story.setup.kubernetes);
+        let server = cluster::fresh(story.setup.kubernetes, story.setup.loose);
         let random = fastrand::Rng::with_seed(story.seed ^ 0x5117);
         let mut world = Self {
             now: 0,
@@ -201,7 +201,10 @@ impl World {
         }
         let calm = self.story.faults_end();
         self.due(calm, Due::Calm);
-        self.due(GARBAGE_INTERVAL, Due::Garbage);
+        // It takes time, and without owners there is nothing for it to do.
+        if self.story.has_owners() {
+            self.due(GARBAGE_INTERVAL, Due::Garbage);
+        }
         self.due(BOOKMARK_INTERVAL, Due::Bookmarks);
     }
 
