@@ -62,15 +62,19 @@ struct Context<'a> {
 /// Why an expression has no result.
 struct Unknown;
 
-/// Asks the policies in force; the error is the first denial.
+/// Asks the policies in force about a change from `old` to `object`; the error is the first denial.
 pub fn admit(
     state: &mut State,
     definition: &Definition,
     asked: &Asked,
-    operation: Operation,
     object: Option<&Value>,
     old: Option<&Value>,
 ) -> Outcome<()> {
+    let operation = match (object, old) {
+        (Some(_), None) => Operation::Create,
+        (Some(_), Some(_)) => Operation::Update,
+        (None, _) => Operation::Delete,
+    };
     let policies: Arc<Vec<Policy>> = state.policies.in_force(state.clock.now);
     let call = asked.call;
     let resource = match call.subresource.as_str() {
@@ -131,10 +135,9 @@ impl Context<'_> {
         }
         for validation in &self.policy.validations {
             match self.holds(&validation.expression) {
-                Ok(true) => {}
                 Ok(false) => return Some((reason(validation), self.message(validation))),
                 Err(Unknown) if self.policy.fails_closed => return self.failure(&validation.expression),
-                Err(Unknown) => {}
+                Ok(true) | Err(Unknown) => {}
             }
         }
         None

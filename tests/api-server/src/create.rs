@@ -5,9 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Kubernetes,
-    admission::{self, Operation},
-    builtin, cel, defaults,
+    Kubernetes, admission, builtin, cel, defaults,
     handle::{Asked, MOST_READ, Reply},
     invalid::{self, Flaw},
     kinds::{BuiltIn, Definition, Shape},
@@ -42,7 +40,7 @@ fn unrecognized(definition: &Definition, text: &str, why: &str) -> Box<Refusal> 
     let summary = match text.bytes().next() {
         None => "<empty>".to_owned(),
         Some(b'{') => format!("{shown}{rest}"),
-        Some(_) => shown.bytes().map(|byte| format!("{byte:02x}")).collect::<String>() + rest,
+        Some(_) => shown.bytes().flat_map(hexadecimal).chain(rest.chars()).collect(),
     };
     Refusal::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
@@ -160,14 +158,18 @@ fn types(definition: &Definition, object: &Value) -> Outcome<(String, String)> {
 }
 
 /// Creates an object.
-pub fn create(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
+pub fn create(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(&asked, state.kubernetes, "CreateOptions")?;
+    let options = WriteOptions::read(asked, state.kubernetes, "CreateOptions")?;
     let object = decode(state, &definition, &asked.body, options.unknown)?;
-    create_decoded(state, kind, &asked, &options, object).map(|object| Reply::of(201, &object))
+    create_decoded(state, kind, asked, &options, object).map(|object| Reply::of(201, &object))
+}
+
+fn hexadecimal(byte: u8) -> impl Iterator<Item = char> {
+    [byte >> 4, byte & 0xf].into_iter().filter_map(|digit| char::from_digit(digit.into(), 16))
 }
 
 /// Creates a decoded object.
@@ -208,7 +210,7 @@ pub fn create_decoded(
         return Err(invalid(state.kubernetes, &definition, &object, &flaws));
     }
     metadata::warn(state, &definition, &object, None);
-    admission::admit(state, &definition, asked, Operation::Create, Some(&object), None)?;
+    admission::admit(state, &definition, asked, Some(&object), None)?;
     let key = definition.key(&asked.call.namespace, &name);
     if !options.dry_run && version.parse::<u64>().is_ok_and(|version| version != 0) {
         return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));

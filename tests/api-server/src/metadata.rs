@@ -87,7 +87,6 @@ fn check(value: &mut Value, field: &str, type_: Type) -> Result<(), String> {
     match (type_, &mut *value) {
         (_, Value::Null) | (Type::Text, Value::String(_)) => Ok(()),
         (Type::Number, Value::Number(number)) if number.is_i64() => Ok(()),
-        (Type::Text, value) => wrong(value, field, "string"),
         (Type::Number, value) => wrong(value, field, "int64"),
         (Type::Time, Value::String(text)) => match text.parse::<k8s_openapi::jiff::Timestamp>() {
             Ok(time) => {
@@ -98,7 +97,7 @@ fn check(value: &mut Value, field: &str, type_: Type) -> Result<(), String> {
                 "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
             )),
         },
-        (Type::Time, value) => wrong(value, field, "string"),
+        (Type::Text | Type::Time, value) => wrong(value, field, "string"),
         (Type::Map, Value::Object(map)) => {
             for value in map.values_mut() {
                 match value {

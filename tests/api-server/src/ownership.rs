@@ -269,11 +269,9 @@ pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
     own.add(&changes.written);
     match kept {
         // Who has written nothing new has not written now.
-        Some(mut entry) if changes.written.is_empty() => {
-            if !own.is_empty() {
-                entry["fieldsV1"] = own.write();
-                entries.push(entry);
-            }
+        Some(mut entry) if changes.written.is_empty() && !own.is_empty() => {
+            entry["fieldsV1"] = own.write();
+            entries.push(entry);
         }
         _ if !own.is_empty() => entries.push(write.entry(&own)),
         _ => {}

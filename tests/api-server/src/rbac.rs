@@ -151,8 +151,7 @@ fn is_public(user: &Identity, call: &Call) -> bool {
         call.path.strip_prefix(*start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     call.verb == "get"
-        && (information.contains(&call.path.as_str())
-            || (authenticated && discovery.iter().any(|s| is_below(&s))))
+        && (information.contains(&call.path.as_str()) || (authenticated && discovery.iter().any(is_below)))
 }
 
 impl Grant {
@@ -168,8 +167,8 @@ impl Grant {
             Some(namespace) => ("RoleBinding", format!("{name}/{namespace}"), role.to_owned()),
             None => ("ClusterRoleBinding", name.to_owned(), role.to_owned()),
         };
-        let roles = state.built_in(if kind == "Role" { BuiltIn::Role } else { BuiltIn::ClusterRole });
-        let rules = match state.objects[roles].get(key.as_str()) {
+        let kind_of_role = state.built_in(if kind == "Role" { BuiltIn::Role } else { BuiltIn::ClusterRole });
+        let rules = match state.objects[kind_of_role].get(key.as_str()) {
             Some(role) => Ok(role.object["rules"].as_array().into_iter().flatten().map(Rule::read).collect()),
             None => Err(format!("{}.rbac.authorization.k8s.io {role:?} not found", kind.to_lowercase())),
         };

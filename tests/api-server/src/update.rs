@@ -5,9 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::{
-    Kubernetes,
-    admission::{self, Operation},
-    builtin, create, delete,
+    Kubernetes, admission, builtin, create, delete,
     handle::{Asked, MOST_READ, Reply},
     invalid::{self, Flaw},
     kinds::{Definition, Shape},
@@ -20,13 +18,13 @@ use crate::{
 };
 
 /// Replaces an object or its status.
-pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
+pub fn replace(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
     let call = asked.call;
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(&asked, state.kubernetes, "UpdateOptions")?;
+    let options = WriteOptions::read(asked, state.kubernetes, "UpdateOptions")?;
     let mut object = create::decode(state, &definition, &asked.body, options.unknown)?;
     check_name(&definition, &mut object, call)?;
     let key = definition.key(&call.namespace, &call.name);
@@ -48,10 +46,10 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
         if !options.dry_run {
             object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
         }
-        let created = create::create_decoded(state, kind, &asked, &options, object);
+        let created = create::create_decoded(state, kind, asked, &options, object);
         return created.map(|object| Reply::of(201, &object));
     };
-    update(state, kind, &asked, &options, (&existing, object))
+    update(state, kind, asked, &options, (&existing, object))
 }
 
 /// The name in the object has to be the one of the path.
@@ -82,7 +80,7 @@ fn check_name(definition: &Definition, object: &mut Value, call: &crate::request
 }
 
 /// Patches an object or its status.
-pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
+pub fn patch(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
     let call = asked.call;
     let content_type = asked.content_type.split(';').next().unwrap_or_default().trim();
@@ -101,7 +99,7 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if patch.is_err() && state.kubernetes == Kubernetes::V1_37 {
         return Err(Refusal::bad_request("invalid JSON patch"));
     }
-    let options = WriteOptions::read(&asked, state.kubernetes, "PatchOptions")?;
+    let options = WriteOptions::read(asked, state.kubernetes, "PatchOptions")?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
@@ -114,7 +112,7 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     let object = create::coerce(state, &definition, object, options.unknown);
     let mut object = object.map_err(|refusal| bad_patch(state.kubernetes, &refusal))?;
     check_name(&definition, &mut object, call)?;
-    update(state, kind, &asked, &options, (&existing, object))
+    update(state, kind, asked, &options, (&existing, object))
 }
 
 /// What is said about a patch whose result cannot be decoded.
@@ -180,7 +178,7 @@ fn update(
     if !is_status {
         metadata::warn(state, &definition, &object, Some(old));
     }
-    admission::admit(state, &definition, asked, Operation::Update, Some(&object), Some(old))?;
+    admission::admit(state, &definition, asked, Some(&object), Some(old))?;
     let key = definition.key(&call.namespace, &call.name);
     let gone = metadata::is_terminating(&object) && metadata::finalizers(&object).is_empty();
     let unchanged = object == **old && !existing.without_defaults;
