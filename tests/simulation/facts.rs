@@ -43,7 +43,10 @@ impl World {
         let collected = |version: &&judge::Version| {
             version.deleted && version.object["metadata"]["ownerReferences"].is_array()
         };
-        facts.others.deleted.extend(facts.versions.iter().filter(collected).map(|version| version.uid.clone()));
+        facts
+            .others
+            .deleted
+            .extend(facts.versions.iter().filter(collected).map(|version| version.uid.clone()));
         facts
     }
 
