@@ -55,12 +55,14 @@ fn propose(work: &Work, observation: &Observation, rules: Rules, now: Now) -> De
         Planning::Reject(why) => Decision { phase: Some(Phase::Rejected(why)), ..Decision::default() },
         // It usually catches up at once; the status reports it only if it does not.
         Planning::Wait(why) => {
-            let hidden = matches!(why, Obstacle::StaleCache { .. }) && !work.has_waited(PATIENCE);
+            let hidden =
+                matches!(why, Obstacle::StaleCache { .. }) && !work.has_waited(PATIENCE, observation.at);
             let phase = (!hidden).then_some(Phase::Waiting(why));
             Decision { phase, blocked: true, ..Decision::default() }
         }
         Planning::Read(unsure) => {
-            let reads = unsure.into_iter().filter(|at| work.entries()[*at].can_send()).collect();
+            let reads =
+                unsure.into_iter().filter(|at| work.entries()[*at].can_send(observation.at)).collect();
             Decision { reads, ..Decision::default() }
         }
         // Reads still in flight are part of the plan.
@@ -81,8 +83,8 @@ fn follow_plan(work: &Work, observation: &Observation, terms: Terms<'_>, remark:
     for (at, (entry, step)) in work.entries().iter().zip(steps).enumerate() {
         match step {
             Step::Hold(why) => obstacle = obstacle.or(why),
-            Step::Read if entry.can_send() => decision.reads.push(at),
-            Step::Write(target) if entry.can_send() => decision.writes.push((at, target)),
+            Step::Read if entry.can_send(observation.at) => decision.reads.push(at),
+            Step::Write(target) if entry.can_send(observation.at) => decision.writes.push((at, target)),
             Step::Read | Step::Write(_) => {}
             Step::Become(mut plan) => {
                 let record = &mut plan.record;

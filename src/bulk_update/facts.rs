@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     api::{ConditionReason, Kind},
     bulk_update::request::{Request, Start},
@@ -186,6 +188,8 @@ pub struct Rules {
 /// What one pass decides on.
 #[derive(Clone, Debug)]
 pub struct Observation {
+    /// When it was made, in this process.
+    pub at: Instant,
     /// Whether authors' permissions are checked.
     pub admission: Admission,
     pub gates: Gates,

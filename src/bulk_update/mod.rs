@@ -1,6 +1,6 @@
 //! Reconciles BulkUpdates: observe, decide, record, apply, report, settle.
 //!
-//! Pure: `request`, `facts`, `work`, `decide`, `status`. Each step that sends requests or waits has a file of its own.
+//! Without a client: `request`, `facts`, `work`, `decide`, `status`; `decide` and `status` read no clock either. Each step that sends requests or waits has a file of its own.
 
 mod apply;
 mod cleanup;

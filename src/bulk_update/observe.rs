@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     api::{ItemResult, Kind},
     bulk_update::{
@@ -29,7 +31,7 @@ pub async fn observe(ctx: &Context, work: &mut Work, following: &Following<Reque
             work.lookups(|item| ctx.index.get(item.kind, &request.namespace, &item.id))
         }
     };
-    Observation { admission: ctx.policies.admission(), gates, lookups, not_listed }
+    Observation { at: Instant::now(), admission: ctx.policies.admission(), gates, lookups, not_listed }
 }
 
 /// A kind that the request names and whose first list has not succeeded yet, after a grace period.

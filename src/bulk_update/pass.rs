@@ -111,7 +111,7 @@ async fn run_passes(ctx: &Arc<Context>, latest: &mut Latest, work: &mut Work, pu
             () = ctx.shutdown.cancelled() => continue,
             observation = Box::pin(observe::observe(ctx, work, &following)).instrument(info_span!("observe")) => observation,
         };
-        let decided = (Instant::now(), ctx.clock.now());
+        let decided = (observation.at, ctx.clock.now());
         let decision = info_span!("decide").in_scope(|| decide(work, &observation, ctx.rules, decided.1));
         // Not kept in memory while the task waits.
         drop(observation);

@@ -179,7 +179,7 @@ impl Registry {
                 *next = match Finished::read(&bulk) {
                     Some(over) => Some(Box::new(Next::Over(over))),
                     None if terminating => Some(Box::new(Next::Terminating)),
-                    // Its task was told to end.
+                    // Its task is ending.
                     None if seen.stopped => Some(Box::new(Next::Again(bulk))),
                     None => None,
                 };

@@ -178,8 +178,8 @@ impl Work {
     }
 
     /// Whether planning has waited at least this long since a target was read.
-    pub(super) fn has_waited(&self, time: Duration) -> bool {
-        self.entries.iter().filter_map(Entry::age_of_answer).any(|age| age >= time)
+    pub(super) fn has_waited(&self, time: Duration, now: Instant) -> bool {
+        self.entries.iter().filter_map(|entry| entry.age_of_answer(now)).any(|age| age >= time)
     }
 
     pub(super) fn waits_for(&self) -> Option<Obstacle> {
@@ -191,8 +191,8 @@ impl Work {
     }
 
     /// Whether the last status that was sent and not answered is this one, so it was applied.
-    pub(super) fn was_applied(&mut self, live: &BulkUpdateStatus) -> bool {
-        self.unanswered.take_if(|sent| sent == live).is_some()
+    pub(super) fn was_applied(&self, live: &BulkUpdateStatus) -> bool {
+        self.unanswered.as_ref().is_some_and(|sent| sent == live)
     }
 
     /// Those of the writes that the record intends: to the very object that is on record as planned.

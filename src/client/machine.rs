@@ -1,5 +1,5 @@
-//! What a process takes from the machine that it runs on: the time, and ids that nobody else has. A process is given all of it
-//! when it starts, so that a test can start several in a world of its own.
+//! What a process takes from the machine that it runs on: the time, and ids that nobody else has. What it decides, sends and
+//! records by them is given when it starts, so that a test can start several in a world of its own.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -212,8 +212,9 @@ impl CapabilityFlag {
 }
 
 /// When a read must have been started to count for a caller that has waited since `wanted`: its result may be as old as its
-/// request, so one that was in flight already may be from before the flag was switched off. One that was started after `wanted` counts however long it took: with a server that always takes longer than
-/// [`FRESH`], no read would ever count otherwise.
+/// request, so one that was in flight already may be from before the flag was switched off. One that was started after
+/// `wanted` counts however long it took: with a server that always takes longer than [`FRESH`], no read would ever count
+/// otherwise.
 fn oldest(wanted: Instant) -> Instant {
     Instant::now().checked_sub(FRESH).map_or(wanted, |fresh| fresh.min(wanted))
 }

@@ -1,6 +1,6 @@
 //! What the process reports about itself: log lines, metrics, liveness, traces.
 //!
-//! It is handed times and counts, and never the state of a BulkUpdate.
+//! It is handed times, counts and recorded statuses, and never the work on a BulkUpdate.
 
 pub(crate) mod health;
 mod log;

@@ -51,8 +51,8 @@ impl Comparison<'_> {
         if text.contains("k:{\\\"uid\\\"") {
             *value = serde_json::from_str(&self.plain_uids(text, side)).unwrap();
         }
-        if value["kind"] == "Status" {
-            if let Some(causes) = value["details"]["causes"].as_array_mut() {
+        if value["kind"] == "Status" && value["status"] == "Failure" {
+            if let Some(causes) = value.pointer_mut("/details/causes").and_then(Value::as_array_mut) {
                 causes.sort_by_key(ToString::to_string);
                 causes.dedup();
                 let texts = causes.iter().map(|cause| format!("{}: {}", cause["field"], cause["message"]));
@@ -64,9 +64,13 @@ impl Comparison<'_> {
                     value["message"] = format!("{start} is invalid: {}", texts.join(", ")).into();
                 }
             }
-            let texts = self.plain_uids(value.to_string(), side);
-            let texts = plain_versions(&texts, &self.chosen.versions, side);
-            *value = serde_json::from_str(&texts).unwrap();
+            let plain = |said: &mut Value| {
+                let text = self.plain_uids(said.as_str().unwrap_or_default().to_owned(), side);
+                *said = plain_versions(&text, &self.chosen.versions, side).into();
+            };
+            plain(&mut value["message"]);
+            let causes = value.pointer_mut("/details/causes").and_then(Value::as_array_mut);
+            causes.into_iter().flatten().for_each(|cause| plain(&mut cause["message"]));
         }
     }
 
@@ -77,7 +81,12 @@ impl Comparison<'_> {
         text
     }
 
-    fn values(&mut self, path: &str, simulated: Option<&Value>, real: Option<&Value>) -> Result<(), Difference> {
+    fn values(
+        &mut self,
+        path: &str,
+        simulated: Option<&Value>,
+        real: Option<&Value>,
+    ) -> Result<(), Difference> {
         let differs = || Err((path.to_owned(), shown(simulated), shown(real)));
         let name = path.rsplit('/').next().unwrap_or_default();
         match (simulated, real) {
@@ -103,7 +112,11 @@ impl Comparison<'_> {
                 Ok(())
             }
             (Some(Value::String(a)), Some(Value::String(b))) => {
-                if self.texts(path, name, a, b) { Ok(()) } else { differs() }
+                if self.texts(path, name, a, b) {
+                    Ok(())
+                } else {
+                    differs()
+                }
             }
             (a, b) if a == b => Ok(()),
             _ => differs(),
@@ -113,10 +126,12 @@ impl Comparison<'_> {
     fn texts(&mut self, path: &str, name: &str, simulated: &str, real: &str) -> bool {
         match name {
             "resourceVersion" if path.contains("metadata") => {
-                simulated == real || pair(&mut self.chosen.versions, simulated, real, true)
+                let chosen = !simulated.is_empty() && !real.is_empty();
+                chosen && pair(&mut self.chosen.versions, simulated, real, true)
             }
             "uid" if path.contains("metadata") || path.contains("details") => {
-                simulated == real || pair(&mut self.chosen.uids, simulated, real, true)
+                let chosen = !simulated.is_empty() && !real.is_empty();
+                simulated == real || (chosen && pair(&mut self.chosen.uids, simulated, real, true))
             }
             "continue" if !simulated.is_empty() && !real.is_empty() => {
                 pair(&mut self.chosen.tokens, simulated, real, false)
@@ -191,20 +206,18 @@ fn plain_versions(text: &str, versions: &[[String; 2]], side: usize) -> String {
         return text.to_owned();
     }
     let mut plain = String::new();
-    let mut digits = String::new();
+    let mut word = String::new();
     for c in text.chars().chain(['\0']) {
-        if c.is_ascii_digit() {
-            digits.push(c);
+        if c.is_alphanumeric() || c == '-' {
+            word.push(c);
             continue;
         }
-        match versions.iter().position(|pair| pair[side] == digits) {
+        match versions.iter().position(|pair| pair[side] == word) {
             Some(at) => plain += &format!("(version {at})"),
-            None => plain += &digits,
+            None => plain += &word,
         }
-        digits.clear();
-        if c != '\0' {
-            plain.push(c);
-        }
+        word.clear();
+        plain.push(c);
     }
-    plain
+    plain.trim_end_matches('\0').to_owned()
 }

@@ -30,7 +30,8 @@ pub fn excuse(document: &mut Value) {
     }
     // How far back the real server's cache goes depends on its size.
     if document["object"]["reason"] == "Expired"
-        && let Some((start, _)) = document["object"]["message"].as_str().and_then(|text| text.split_once(" ("))
+        && let Some((start, _)) =
+            document["object"]["message"].as_str().and_then(|text| text.split_once(" ("))
     {
         document["object"]["message"] = start.into();
     }
@@ -42,10 +43,19 @@ pub fn excuse(document: &mut Value) {
     if document["kind"] == "Status"
         && let Some(message) = document["message"].as_str()
     {
-        let ours = ["json parse error: ", "error decoding patch: ", "json: cannot unmarshal", "no kind ", " is missing in ", " \"\" is invalid: patch: "];
+        let ours = [
+            "json parse error: ",
+            "error decoding patch: ",
+            "json: cannot unmarshal",
+            "no kind ",
+            " is missing in ",
+            " \"\" is invalid: patch: ",
+        ];
         // How an object without a kind is refused depends on how its fields are validated.
         let message = message.rsplit_once("Object 'Kind'").map_or(message, |(_, rest)| rest);
-        let said = ours.iter().find_map(|words| message.split_once(words).map(|(before, _)| format!("{before}{words}")));
+        let said = ours
+            .iter()
+            .find_map(|words| message.split_once(words).map(|(before, _)| format!("{before}{words}")));
         if let Some(said) = said {
             document["message"] = said.into();
         }

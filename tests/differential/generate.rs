@@ -61,7 +61,8 @@ impl Generator<'_> {
 
     fn new(&mut self, method: &'static str, uri: String, body: Body) -> Step {
         let agent = *self.pick(&["differential/1", "differential/1", "other/2 (linux)"]);
-        let content_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let content_type =
+            if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         Step { user: "admin", method, uri, body, content_type, agent, watch: false }
     }
 
@@ -112,10 +113,18 @@ impl Generator<'_> {
             options.push(*self.pick(&["dryRun=All", "dryRun=All", "dryRun=Some"]));
         }
         if self.often(30) {
-            options.push(*self.pick(&["fieldManager=one", "fieldManager=two", "fieldManager=ai-api-operator"]));
+            options.push(*self.pick(&[
+                "fieldManager=one",
+                "fieldManager=two",
+                "fieldManager=ai-api-operator",
+            ]));
         }
         if self.often(12) {
-            options.push(*self.pick(&["fieldValidation=Strict", "fieldValidation=Ignore", "fieldValidation=Most"]));
+            options.push(*self.pick(&[
+                "fieldValidation=Strict",
+                "fieldValidation=Ignore",
+                "fieldValidation=Most",
+            ]));
         }
         if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) }
     }
@@ -130,19 +139,43 @@ impl Generator<'_> {
     fn metadata(&mut self, chosen: &Chosen) -> Vec<(&'static str, Value)> {
         let mut fields = Vec::new();
         if self.often(25) {
-            let labels = [json!({"app": "one"}), json!({"app": "two", "b/c": ""}), json!({"bad key": "x"}),
-                json!({"app": "-bad-"}), json!({"app": 1}), json!({"app": null}), json!({}), json!("text"), Value::Null];
+            let labels = [
+                json!({"app": "one"}),
+                json!({"app": "two", "b/c": ""}),
+                json!({"bad key": "x"}),
+                json!({"app": "-bad-"}),
+                json!({"app": 1}),
+                json!({"app": null}),
+                json!({}),
+                json!("text"),
+                Value::Null,
+            ];
             fields.push(("labels", self.pick(&labels).clone()));
         }
         if self.often(15) {
-            let annotations = [json!({"aiapi.dev/requester": "admin"}), json!({"a": "b"}), json!({"-": "b"}),
-                json!({"aiapi.dev/requester": "somebody"}), json!({"a": ["b"]})];
+            let annotations = [
+                json!({"aiapi.dev/requester": "admin"}),
+                json!({"a": "b"}),
+                json!({"-": "b"}),
+                json!({"aiapi.dev/requester": "somebody"}),
+                json!({"a": ["b"]}),
+            ];
             fields.push(("annotations", self.pick(&annotations).clone()));
         }
         if self.often(20) {
-            let finalizers = [json!(["example.com/a"]), json!(["example.com/a", "example.com/b"]), json!(["orphan"]),
-                json!(["foregroundDeletion"]), json!([]), json!(["example.com/a", "orphan"]), json!(["simple"]),
-                json!(["bad name/a"]), json!([5]), json!("text"), Value::Null];
+            let finalizers = [
+                json!(["example.com/a"]),
+                json!(["example.com/a", "example.com/b"]),
+                json!(["orphan"]),
+                json!(["foregroundDeletion"]),
+                json!([]),
+                json!(["example.com/a", "orphan"]),
+                json!(["simple"]),
+                json!(["bad name/a"]),
+                json!([5]),
+                json!("text"),
+                Value::Null,
+            ];
             fields.push(("finalizers", self.pick(&finalizers).clone()));
         }
         if self.often(5) {
@@ -151,12 +184,22 @@ impl Generator<'_> {
             fields.push(("ownerReferences", json!([owner])));
         }
         if self.often(5) {
-            fields.push((*self.pick(&["creationTimestamp", "deletionTimestamp"]), "2026-01-01T00:00:00Z".into()));
+            fields.push((
+                *self.pick(&["creationTimestamp", "deletionTimestamp"]),
+                "2026-01-01T00:00:00Z".into(),
+            ));
         }
         if self.often(4) {
-            let odd = [("generation", json!(7)), ("unknown", json!("x")), ("generation", json!("x")), ("selfLink", json!("x")),
-                ("namespace", json!("elsewhere")), ("namespace", json!(self.namespace)), ("managedFields", json!([])),
-                ("deletionGracePeriodSeconds", json!(30))];
+            let odd = [
+                ("generation", json!(7)),
+                ("unknown", json!("x")),
+                ("generation", json!("x")),
+                ("selfLink", json!("x")),
+                ("namespace", json!("elsewhere")),
+                ("namespace", json!(self.namespace)),
+                ("managedFields", json!([])),
+                ("deletionGracePeriodSeconds", json!(30)),
+            ];
             fields.push(self.pick(&odd).clone());
         }
         fields
@@ -186,9 +229,18 @@ impl Generator<'_> {
             object["metadata"]["uid"] = self.uid(chosen);
         }
         if self.often(4) {
-            let odd = [("apiVersion", json!("v1")), ("kind", json!("Other")), ("apiVersion", Value::Null), ("kind", Value::Null),
-                ("metadata", Value::Null), ("metadata", json!([])), ("extra", json!(1)), ("spec", Value::Null),
-                ("kind", json!(5)), ("apiVersion", json!("aiapi.dev/v2"))];
+            let odd = [
+                ("apiVersion", json!("v1")),
+                ("kind", json!("Other")),
+                ("apiVersion", Value::Null),
+                ("kind", Value::Null),
+                ("metadata", Value::Null),
+                ("metadata", json!([])),
+                ("extra", json!(1)),
+                ("spec", Value::Null),
+                ("kind", json!(5)),
+                ("apiVersion", json!("aiapi.dev/v2")),
+            ];
             let (field, value) = self.pick(&odd).clone();
             object[field] = value;
         }
@@ -370,7 +422,8 @@ impl Generator<'_> {
             false => Body::Text(own(&path, &options, chosen)),
         };
         let uri = if self.often(4) {
-            let selector = *self.pick(&["", "?labelSelector=app%3Done", "?fieldSelector=metadata.name%3Drun-1"]);
+            let selector =
+                *self.pick(&["", "?labelSelector=app%3Done", "?fieldSelector=metadata.name%3Drun-1"]);
             format!("{}{selector}", kind.path(self.namespace))
         } else {
             path
@@ -387,12 +440,25 @@ impl Generator<'_> {
 
     fn selectors(&mut self, options: &mut Vec<String>) {
         if self.often(20) {
-            let selectors = ["metadata.name%3Drun-1", "metadata.name!%3Drun-1", "metadata.name%3D%3Drun-2", "spec.x%3Dy",
-                "metadata.name%3Dabcd%2Cmetadata.namespace%3Dx"];
+            let selectors = [
+                "metadata.name%3Drun-1",
+                "metadata.name!%3Drun-1",
+                "metadata.name%3D%3Drun-2",
+                "spec.x%3Dy",
+                "metadata.name%3Dabcd%2Cmetadata.namespace%3Dx",
+            ];
             options.push(format!("fieldSelector={}", self.pick(&selectors)));
         }
         if self.often(20) {
-            let selectors = ["app%3Done", "app", "!app", "app+in+(one%2Ctwo)", "app+notin+(one)", "app!%3Done", "app%3D%3Dtwo"];
+            let selectors = [
+                "app%3Done",
+                "app",
+                "!app",
+                "app+in+(one%2Ctwo)",
+                "app+notin+(one)",
+                "app!%3Done",
+                "app%3D%3Dtwo",
+            ];
             options.push(format!("labelSelector={}", self.pick(&selectors)));
         }
     }
@@ -470,10 +536,15 @@ fn own(path: &str, options: &Value, chosen: &Chosen) -> String {
     let text = options.to_string();
     let Some([seen, _]) = chosen.objects.get(path) else { return text };
     let mut filled = text;
-    for (field, of, pairs) in [("uid", "uid", &chosen.uids), ("resourceVersion", "version", &chosen.versions)] {
+    for (field, of, pairs) in [("uid", "uid", &chosen.uids), ("resourceVersion", "version", &chosen.versions)]
+    {
         let value = seen["metadata"][field].as_str().unwrap_or_default();
-        let at = pairs.iter().position(|pair| pair[0] == value).unwrap();
-        filled = filled.replace(&format!("\"{field}\":\"{{own}}\""), &format!("\"{field}\":\"{{${of}:{at}$}}\""));
+        // A dry run may have shown what was never stored.
+        let placeholder = match pairs.iter().position(|pair| pair[0] == value) {
+            Some(at) => format!("\"{field}\":\"{{${of}:{at}$}}\""),
+            None => format!("\"{field}\":\"none\""),
+        };
+        filled = filled.replace(&format!("\"{field}\":\"{{own}}\""), &placeholder);
     }
     filled
 }

@@ -42,9 +42,8 @@ async fn the_simulated_server_answers_as_the_real_one() {
     let run = async |seed: u64| (seed, sequence::run(sides, seed).await);
     let mut found: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
     let mut steps = 0;
-    let mut sequences = stream::iter((0..count).map(|at| run(seed.wrapping_add(at)))).buffer_unordered(
-        usize::try_from(AT_ONCE).unwrap(),
-    );
+    let mut sequences = stream::iter((0..count).map(|at| run(seed.wrapping_add(at))))
+        .buffer_unordered(usize::try_from(AT_ONCE).unwrap());
     while let Some((seed, outcome)) = sequences.next().await {
         steps += outcome.steps;
         if let Some(difference) = outcome.difference {
@@ -54,7 +53,10 @@ async fn the_simulated_server_answers_as_the_real_one() {
     println!("{steps} requests");
     for (kind, cases) in &found {
         let (seed, account) = &cases[0];
-        println!("--- {} times: {kind}\nDIFFERENTIAL_SEED={seed} DIFFERENTIAL_COUNT=1\n{account}", cases.len());
+        println!(
+            "--- {} times: {kind}\nDIFFERENTIAL_SEED={seed} DIFFERENTIAL_COUNT=1\n{account}",
+            cases.len()
+        );
     }
     assert!(found.is_empty(), "{} kinds of differences", found.len());
 }

@@ -53,7 +53,12 @@ impl Sides {
             _ => Kubernetes::V1_37,
         };
         let simulated = Server::new(kubernetes, Timestamp::now());
-        let kinds = ["CustomResourceDefinition", "ClusterRole", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+        let kinds = [
+            "CustomResourceDefinition",
+            "ClusterRole",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ];
         for manifest in plane.manifests("cluster") {
             if kinds.contains(&manifest["kind"].as_str().unwrap()) {
                 simulated.apply(&manifest.to_string());
@@ -86,7 +91,8 @@ impl Sides {
         }
         let last = format!("{namespace}-author");
         until("the last binding is known", || async {
-            let request = Request::get(format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/bulkupdates/none"));
+            let request =
+                Request::get(format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/bulkupdates/none"));
             self.send_real(&last, request.body(Bytes::new()).unwrap()).await.code == 404
         })
         .await;

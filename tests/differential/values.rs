@@ -13,7 +13,8 @@ pub fn schema(kind: Kind) -> &'static Value {
     static SCHEMAS: LazyLock<[Value; 3]> = LazyLock::new(|| {
         ["executions", "deployments", "bulkupdates"].map(|plural| {
             let file = format!("{PROJECT}/crds/{plural}.aiapi.dev.yaml");
-            let crds: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(file).unwrap()).unwrap();
+            let crds: Vec<Value> =
+                serde_saphyr::from_multiple(&std::fs::read_to_string(file).unwrap()).unwrap();
             let crd = crds.into_iter().find(|crd| !crd.is_null()).unwrap();
             crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
         })
@@ -138,7 +139,9 @@ fn integer(rng: &mut Rng, schema: &Value, wild: u32) -> Value {
     let least = schema["minimum"].as_f64().map_or(0, |n| n as i64);
     let most = schema["maximum"].as_f64().map_or(1_000_000, |n| n as i64);
     match rng.u32(0..8) {
-        _ if rng.u32(0..1000) < wild => (*rng.choice(&[least - 1, most + 1, i64::MAX, i64::MIN]).unwrap()).into(),
+        _ if rng.u32(0..1000) < wild => {
+            (*rng.choice(&[least - 1, most + 1, i64::MAX, i64::MIN]).unwrap()).into()
+        }
         0 => least.into(),
         1 => most.into(),
         _ => rng.i64(least..=most).into(),

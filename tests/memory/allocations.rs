@@ -58,7 +58,8 @@ fn a_target_and_an_item_allocate_little() {
     let looking = region.change().allocations as f64 / 100.0;
     let rules = Rules { delete_completed: false };
     let region = Region::new(ALLOCATOR);
-    let seen = Observation { admission: Admission::NotRequired, gates, lookups, not_listed: None };
+    let at = tokio::time::Instant::now();
+    let seen = Observation { at, admission: Admission::NotRequired, gates, lookups, not_listed: None };
     let plan = plan(work.request(), &seen, now.into(), rules);
     let planning = region.change().allocations as f64 / 100.0;
     assert!(matches!(&plan, Planning::Planned(items) if items.len() == 100), "{plan:?}");

@@ -5,6 +5,7 @@ mod cluster;
 
 use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
+use tokio::time::Instant;
 
 use crate::{
     api::{ItemResult, ItemStatus, Kind, Reason, State, TargetStatus},
@@ -307,7 +308,7 @@ proptest! {
         seconds in -1..6i64,
         rules in rules(),
     ) {
-        let seen = Observation {
+        let seen = Observation { at: Instant::now(),
             admission: admission.clone(),
             gates: Gates { executions, deployments },
             lookups: lookups.clone(),

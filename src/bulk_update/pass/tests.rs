@@ -118,7 +118,13 @@ fn work_of(bulk: &BulkUpdate) -> Work {
 
 fn seen(lookup: Lookup) -> Observation {
     let gates = Gates { executions: Gate::Open, deployments: Gate::Open };
-    Observation { gates, lookups: vec![lookup], admission: Admission::NotRequired, not_listed: None }
+    Observation {
+        at: Instant::now(),
+        gates,
+        lookups: vec![lookup],
+        admission: Admission::NotRequired,
+        not_listed: None,
+    }
 }
 
 /// Runs a pass and returns what the message of Ready waits for.

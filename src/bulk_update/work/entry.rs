@@ -50,9 +50,9 @@ impl Entry {
         Self { item: item.clone(), record, progress }
     }
 
-    /// Whether a request about it may be sent now.
-    pub fn can_send(&self) -> bool {
-        !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= Instant::now())
+    /// Whether a request about it may be sent at this moment.
+    pub fn can_send(&self, now: Instant) -> bool {
+        !self.progress.in_flight && self.progress.not_before.is_none_or(|time| time <= now)
     }
 
     pub fn result(&self) -> Option<ItemResult> {
@@ -112,13 +112,13 @@ impl Entry {
 
     /// Planning has to wait: an answer that has become too old is dropped, so that nothing is refused because of it.
     pub fn planning_waits(&mut self) {
-        if self.age_of_answer().is_some_and(|age| age > ANSWER_HOLDS) {
+        if self.age_of_answer(Instant::now()).is_some_and(|age| age > ANSWER_HOLDS) {
             self.progress.answer = None;
         }
     }
 
-    pub fn age_of_answer(&self) -> Option<Duration> {
-        self.progress.answer.as_deref().map(|(_, time)| time.elapsed())
+    pub fn age_of_answer(&self, now: Instant) -> Option<Duration> {
+        self.progress.answer.as_deref().map(|(_, time)| now.saturating_duration_since(*time))
     }
 
     pub fn decided(&mut self) {

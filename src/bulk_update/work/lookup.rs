@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     bulk_update::{
         facts::{Lookup, Obstacle},
@@ -16,7 +18,7 @@ impl Entry {
     pub fn lookup(&self, indexed: Option<Arc<Target>>) -> Lookup {
         match self.answer() {
             // Due for a retry.
-            Some(Read::Failed) if self.can_send() => {}
+            Some(Read::Failed) if self.can_send(Instant::now()) => {}
             Some(Read::Failed) => {
                 let why = self.progress.failed.read.clone().unwrap_or_else(|| "retrying".into());
                 return Lookup::Failed(Obstacle::Read {

@@ -140,15 +140,20 @@ fn decode_lease(object: &mut Map<String, Value>, unknown: &mut Vec<String>) -> R
     Ok(())
 }
 
-/// A time with six digits after the point.
+/// A time with six digits after the point, no more and no less.
 fn micro_time(object: &mut Map<String, Value>, field: &str) -> Result<(), String> {
     let Some(value) = object.get_mut(field) else { return Ok(()) };
     let text = value.as_str().unwrap_or_default();
-    let time = text.parse().map_err(|_| {
-        format!(
-            "parsing time {text:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {text:?} as \"2006\""
-        )
-    })?;
+    let fraction = text.get(19..27).and_then(|rest| rest.strip_prefix('.'));
+    let digits =
+        fraction.is_some_and(|rest| rest.bytes().take(6).all(|b| b.is_ascii_digit()) && rest.len() == 7);
+    let time = text.parse().ok().filter(|_| digits && !text.as_bytes()[26].is_ascii_digit());
+    let Some(time) = time else {
+        let (rest, wanted) = if text.len() > 19 { (&text[19..], ".000000") } else { (text, "2006") };
+        return Err(format!(
+            "parsing time {text:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest:?} as {wanted:?}"
+        ));
+    };
     *value = times::micro(time).into();
     Ok(())
 }

@@ -65,6 +65,10 @@ impl Check {
             .then(|| Self::SetOnce(field.to_owned()))
     }
 
+    const fn is_about_changes(&self) -> bool {
+        matches!(self, Self::Unchanged | Self::SetOnce(_))
+    }
+
     /// Whether it holds; a rule about changes does if there is no old value.
     fn holds(&self, value: &Value, old: Option<&Value>) -> bool {
         let items = || {
@@ -99,7 +103,18 @@ pub fn check(
         return;
     }
     let field = || if path.is_empty() { "<nil>".to_owned() } else { path.to_owned() };
-    for rule in schema.rules.iter().filter(|rule| !rule.check.holds(value, old)) {
+    let unreadable = value.is_array() && schema.kind == "string";
+    let applies = |rule: &&Rule| old.is_some() || !rule.check.is_about_changes();
+    let broken = |rule: &&Rule| unreadable || !rule.check.holds(value, old);
+    for rule in schema.rules.iter().filter(applies).filter(broken) {
+        // A list can be where a text with a format has to be, as far as the schema goes.
+        if unreadable {
+            let message = &rule.message;
+            let detail =
+                format!("invalid data, expected string, got []interface {{}} evaluating rule: {message}");
+            flaws.push(Flaw::invalid(field(), &"string".into(), &detail));
+            continue;
+        }
         // The newest server shows what is no object or list; older ones show the type.
         flaws.push(match schema.kind.as_str() {
             kind @ ("object" | "array") => Flaw::invalid_without(field(), kind, &rule.message),

@@ -88,6 +88,7 @@ pub fn coerce(
         // What is of another kind is not looked at.
         Shape::Custom(_) if kind != definition.kind => {}
         // Another version of it has no schema, so no fields.
+        Shape::Custom(_) if version.split('/').next() != Some(definition.group.as_str()) => {}
         Shape::Custom(_) if version != definition.api_version() => {
             let others = object.as_object().unwrap().keys();
             strays.extend(
@@ -187,6 +188,7 @@ pub fn create_decoded(
         time: &state.clock.text,
         schema: definition.schema(),
         has_status: definition.status,
+        owns_all_metadata: state.kubernetes == Kubernetes::V1_33,
     };
     let empty = match definition.shape {
         Shape::Custom(_) => Value::Null,
@@ -308,7 +310,7 @@ fn flaws_of(state: &State, definition: &Definition, object: &Value) -> Vec<Flaw>
     metadata::validate_new(&object["metadata"], definition, state.kubernetes, &mut flaws);
     match &definition.shape {
         Shape::Custom(schema) => {
-            validate::validate(object, schema, "", &mut flaws);
+            validate::validate(state.kubernetes, object, schema, "", &mut flaws);
             validate::uniqueness(object, schema, "", &mut flaws);
             rules(state.kubernetes, (object, None), schema, &mut flaws);
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    Kubernetes,
     admission::{self, Operation},
     builtin,
     handle::{Asked, Reply},
@@ -23,12 +22,12 @@ pub const FOREGROUND: &str = "foregroundDeletion";
 
 /// What the storage says about a precondition that does not hold.
 pub fn unmet(
-    kubernetes: Kubernetes,
+    is_dry_run: bool,
     definition: &Definition,
     key: &str,
     (what, wanted, found): (&str, &str, &str),
 ) -> String {
-    let registry = if kubernetes == Kubernetes::V1_33 { "/registry" } else { "" };
+    let registry = if is_dry_run { "" } else { "/registry" };
     let group = if definition.is_custom() { format!("/{}", definition.group) } else { String::new() };
     let path = format!("{registry}{group}/{}/{key}", definition.plural);
     format!(
@@ -80,7 +79,7 @@ fn delete_one(
     if finalizers != wanted && options.resource_version.is_some() {
         // The server compares the resource version with that of an object that it has not written after all.
         let found = existing.revision.to_string();
-        let why = unmet(state.kubernetes, &definition, key, ("ResourceVersion", "", &found));
+        let why = unmet(options.dry_run, &definition, key, ("ResourceVersion", "", &found));
         return Err(Refusal::conflict(&definition, name, &why));
     }
     if !options.dry_run {

@@ -152,11 +152,15 @@ fn review(state: &State, asked: &Asked) -> Outcome<Reply> {
         time: &state.clock.text,
         schema: None,
         has_status: true,
+        owns_all_metadata: state.kubernetes == Kubernetes::V1_33,
     };
     let spec = json!({"spec": drop_empty(&review["spec"])});
     let owners = ownership::after(&json!({"spec": {}}), &spec, &write);
     review["spec"] = spec["spec"].clone();
     review["metadata"] = json!({"managedFields": owners});
+    if state.kubernetes == Kubernetes::V1_33 {
+        review["metadata"]["creationTimestamp"] = Value::Null;
+    }
     review["status"] = status;
     Ok(Reply::of(201, &review))
 }

@@ -265,10 +265,19 @@ fn validate(metadata: &Value, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
     }
     for (at, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
-            if owner[field].as_str().unwrap_or_default().is_empty() {
-                let field = format!("metadata.ownerReferences[{at}].{field}");
-                flaws.push(Flaw::required(field, "must not be empty"));
+            if !owner[field].as_str().unwrap_or_default().is_empty() {
+                continue;
             }
+            flaws.push(match kubernetes {
+                Kubernetes::V1_33 => {
+                    let what = if field == "apiVersion" { "version" } else { field };
+                    let detail = format!("{what} must not be empty");
+                    Flaw::invalid(format!("metadata.ownerReferences.{field}"), &"".into(), &detail)
+                }
+                Kubernetes::V1_37 => {
+                    Flaw::required(format!("metadata.ownerReferences[{at}].{field}"), "must not be empty")
+                }
+            });
         }
     }
 }

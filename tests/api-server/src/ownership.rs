@@ -175,6 +175,8 @@ pub struct Write<'a> {
     pub schema: Option<&'a Schema>,
     /// Whether the status is a part of its own, which only writes of the subresource change.
     pub has_status: bool,
+    /// Whether writes of the status take over the metadata that were sent along, as those of 1.33 do.
+    pub owns_all_metadata: bool,
 }
 
 impl Write<'_> {
@@ -187,7 +189,7 @@ impl Write<'_> {
                 changes.insert(&format!("f:{name}"), compare(old.get(name), new.get(name), schema));
             }
         }
-        if !is_status {
+        if !is_status || self.owns_all_metadata {
             let metadata = metadata_changes(
                 old.get("metadata").unwrap_or(&empty),
                 new.get("metadata").unwrap_or(&empty),
@@ -239,8 +241,8 @@ impl Write<'_> {
 /// The managed fields after a write: `old` is the object before it (`null` if it is new), `new` as it was sent.
 pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
     if !write.schema.is_none_or(|schema| fits(new, schema)) {
-        // What does not fit into the schema has no owners.
-        return Vec::new();
+        // What does not fit into the schema changes no owners.
+        return known(old, new, write);
     }
     let changes = write.changes(old, new);
     let known = known(old, new, write);

@@ -12,7 +12,7 @@ use crate::{
     invalid::{self, Flaw},
     kinds::{Definition, Shape},
     metadata,
-    options::WriteOptions,
+    options::{Unknown, WriteOptions},
     ownership,
     refusal::{Outcome, Refusal},
     state::{State, Stored},
@@ -37,7 +37,7 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     let looks_first = state.kubernetes == Kubernetes::V1_37 && !definition.allows_create_on_update();
     let is_missing = existing.is_none() && looks_first;
     if !uid.is_empty() && uid != existing_uid && !is_missing {
-        let why = delete::unmet(state.kubernetes, &definition, &key, ("UID", uid, existing_uid));
+        let why = delete::unmet(options.dry_run, &definition, &key, ("UID", uid, existing_uid));
         return Err(Refusal::conflict(&definition, &call.name, &why));
     }
     let Some(existing) = existing else {
@@ -72,10 +72,8 @@ fn check_name(definition: &Definition, object: &mut Value, call: &crate::request
     if definition.namespaced {
         let namespace = metadata::text(object, "namespace");
         if !namespace.is_empty() && namespace != call.namespace {
-            let message = format!(
-                "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
-                call.namespace
-            );
+            let message =
+                "the namespace of the provided object does not match the namespace sent on the request";
             return Err(Refusal::bad_request(message));
         }
         object["metadata"]["namespace"] = call.namespace.as_str().into();
@@ -108,7 +106,7 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
     let patch = patch.map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
-    if !patch.is_object() && !patch.is_null() {
+    if !patch.is_object() && !patch.is_null() && options.unknown != Unknown::Ignore {
         return Err(Refusal::bad_request("error decoding patch: json: cannot unmarshal"));
     }
     let mut object = Value::clone(&existing.object);
@@ -124,11 +122,11 @@ fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Box<Refusal> {
     let why =
         refusal.message.split_once(" cannot be handled as a ").and_then(|(_, why)| why.split_once(": "));
     match why {
-        Some((_, why)) if !why.starts_with("strict decoding") => {
+        Some((_, why)) => {
             let flaw = Flaw::invalid("patch", &"".into(), why);
             invalid::refusal(kubernetes, ("", ""), "", &[flaw])
         }
-        _ => Box::new(refusal.clone()),
+        None => Box::new(refusal.clone()),
     }
 }
 
@@ -168,6 +166,7 @@ fn update(
         time: &state.clock.text,
         schema: definition.schema(),
         has_status: definition.status,
+        owns_all_metadata: state.kubernetes == Kubernetes::V1_33,
     };
     let owners = ownership::after(old, &object, &write);
     object["metadata"]["managedFields"] = owners.into();
@@ -303,9 +302,9 @@ fn flaws_of(
             if is_other {
                 // What is of another kind is not validated any further.
             } else if !is_status {
-                validate::validate(object, schema, "", &mut flaws);
+                validate::validate(state.kubernetes, object, schema, "", &mut flaws);
             } else if let (Some(status), Some(schema)) = (object.get("status"), schema.field("status")) {
-                validate::validate(status, schema, "status", &mut flaws);
+                validate::validate(state.kubernetes, status, schema, "status", &mut flaws);
             }
             validate::uniqueness(object, schema, "", &mut flaws);
             create::rules(state.kubernetes, (object, Some(old)), schema, &mut flaws);

@@ -4,12 +4,14 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Number, Value, json};
 
 use crate::{
+    Kubernetes,
     invalid::Flaw,
     schema::{ListType, Schema},
 };
 
 /// Where a value is: in messages, the path within what was validated; for the field of a flaw, with what comes before.
 struct Place<'a> {
+    kubernetes: Kubernetes,
     before: &'a str,
     path: String,
 }
@@ -26,17 +28,17 @@ impl Place<'_> {
 
     fn child(&self, name: &str) -> Self {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        Self { before: self.before, path }
+        Self { path, ..*self }
     }
 
     fn item(&self, at: usize) -> Self {
-        Self { before: self.before, path: format!("{}[{at}]", self.path) }
+        Self { path: format!("{}[{at}]", self.path), ..*self }
     }
 }
 
 /// Validates a value; `before` is the path of what it is part of.
-pub fn validate(value: &Value, schema: &Schema, before: &str, flaws: &mut Vec<Flaw>) {
-    of_value(value, schema, &Place { before, path: String::new() }, flaws);
+pub fn validate(kubernetes: Kubernetes, value: &Value, schema: &Schema, before: &str, flaws: &mut Vec<Flaw>) {
+    of_value(value, schema, &Place { kubernetes, before, path: String::new() }, flaws);
 }
 
 fn of_value(value: &Value, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
@@ -133,7 +135,9 @@ fn of_number(number: &Number, schema: &Schema, place: &Place, flaws: &mut Vec<Fl
     let path = &place.path;
     let value = number.as_f64().unwrap_or_default();
     let (format, range) = (schema.format.as_str(), -2_147_483_648.0..=2_147_483_647.0);
-    let has_format = matches!(format, "int32" | "int64") && schema.kind == "integer";
+    let has_format = matches!(format, "int32" | "int64")
+        && schema.kind == "integer"
+        && place.kubernetes == Kubernetes::V1_37;
     if has_format && (value.fract() != 0.0 || (format == "int32" && !range.contains(&value))) {
         let detail = format!("Checked value must be of type integer with format {format} in {path}");
         let field = if place.before.is_empty() { "<nil>" } else { place.before };

@@ -29,7 +29,7 @@ impl DerefMut for Json {
     fn deref_mut(&mut self) -> &mut Value {
         let _: &Value = self;
         // It was read just now.
-        self.value.get_mut().map(Arc::make_mut).unwrap_or_else(|| unreachable!("it has a value"))
+        self.value.get_mut().map_or_else(|| unreachable!("it has a value"), Arc::make_mut)
     }
 }
 

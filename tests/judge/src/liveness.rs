@@ -1,10 +1,12 @@
-//! `watch`: no process sends more requests than its work and what failed explain, none repeats itself in a hurry, and
-//! once nothing fails any more, every BulkUpdate ends in time, or says what it waits for, if that is so.
+//! `watch`: no process sends more requests than its work and what failed explain, none repeats itself in a hurry, lists
+//! and watches respect `Retry-After`; and once nothing fails any more, every BulkUpdate ends in time, or says what it
+//! waits for, if that is so. One that has ended is deleted after its TTL, and its generation is acknowledged.
 
 use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::{ItemResult, Kind};
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::{Violations, bulk::Bulk, case::Case, exchanges::ToTarget, facts::Exchange};
 
@@ -21,6 +23,9 @@ const FOR_A_CHANGE: usize = 4;
 /// For each second: a reading of the flag, and a report.
 const FOR_A_SECOND: usize = 2;
 
+/// The longest wait that a `Retry-After` can ask for.
+const LONGEST_RETRY_AFTER: u64 = 30;
+
 /// How often the same request may be sent within a second, for each BulkUpdate that it may be for.
 const SAME_IN_A_SECOND: usize = 8;
 
@@ -32,6 +37,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         if case.is_operator(life) {
             in_all(case, life, violations);
             in_a_hurry(case, life, violations);
+            streams_wait(case, life, violations);
         }
     }
     let (Some(quiet), Some(end)) = (case.facts.quiet_since, case.facts.end) else { return };
@@ -44,6 +50,9 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     }) {
         if let Some(why) = has_not_ended(case, bulk) {
             violations.say("watch", format!("{} has not ended: {why}", bulk.name));
+        }
+        if let Some(why) = is_left_over(case, bulk, end) {
+            violations.say("watch", format!("{} {why}", bulk.name));
         }
     }
 }
@@ -86,6 +95,40 @@ fn in_a_hurry(case: &Case<'_>, life: usize, violations: &mut Violations) {
             violations.say("watch", format!("{}: {} of these within a second", e.words(), same.len()));
         }
     }
+}
+
+/// A list or watch that was refused is not repeated before the time that `Retry-After` says.
+fn streams_wait(case: &Case<'_>, life: usize, violations: &mut Violations) {
+    let mut last: HashMap<&str, &Exchange> = HashMap::new();
+    let streams = case.sent().filter(|e| e.life == life && matches!(&*e.verb, "list" | "watch"));
+    for e in streams.filter(|e| !e.is_in_the_background()) {
+        let Some(before) = last.insert(&e.resource, e) else { continue };
+        let Some((ended, answer)) = before.ended_at().zip(before.answer()) else { continue };
+        let Some(seconds) = answer.retry_after.filter(|_| answer.code >= 400) else { continue };
+        let asked_for = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
+        let waited = e.sent.at.duration_since(ended.at);
+        if waited < asked_for {
+            violations.say("watch", format!("{}: {waited:?} after one that asked to wait", e.words()));
+        }
+    }
+}
+
+/// What is left to do for one that has ended.
+fn is_left_over(case: &Case<'_>, bulk: &Bulk<'_>, end: Timestamp) -> Option<String> {
+    let last = bulk.last();
+    let over = last.status.completion_time.as_ref().map(|time| time.0)?;
+    if last.version.deleted || last.version.terminating() || case.may_be_forged(bulk) {
+        return None;
+    }
+    let ttl = last.version.object.pointer("/spec/ttlSecondsAfterFinished").and_then(Value::as_i64);
+    // It may have been set or changed late.
+    let since = over.max(last.version.at);
+    if ttl.is_some_and(|ttl| end.duration_since(since) > SignedDuration::from_secs(ttl) + PATIENCE) {
+        return Some("was not deleted after its TTL".into());
+    }
+    let seen = last.status.observed_generation;
+    let generation = last.version.generation();
+    (seen < generation).then(|| format!("has generation {generation}, and {seen} was observed"))
 }
 
 /// Why it has not ended, unless there is a reason that is none of the operator's business.

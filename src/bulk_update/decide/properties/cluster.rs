@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     anything_happens::{Action, Change, Fate, delete, shown},
@@ -191,7 +192,13 @@ impl Cluster {
         let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone() };
         let admission = Admission::NotRequired;
         let now = self.time();
-        let seen = Observation { admission, gates, lookups: lookups.collect(), not_listed: None };
+        let seen = Observation {
+            at: Instant::now(),
+            admission,
+            gates,
+            lookups: lookups.collect(),
+            not_listed: None,
+        };
         let Decision { phase, became, reads, writes, .. } = decide(&self.work, &seen, self.rules, now);
         self.work.decided(phase.as_ref(), became);
         match phase {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
@@ -55,7 +56,13 @@ fn made(request: &Request, lookups: &[Lookup], gates: &Gates, seconds: i64) -> P
 }
 
 fn seen(lookups: &[Lookup], admission: Admission, gates: &Gates) -> Observation {
-    Observation { admission, gates: gates.clone(), lookups: lookups.to_vec(), not_listed: None }
+    Observation {
+        at: Instant::now(),
+        admission,
+        gates: gates.clone(),
+        lookups: lookups.to_vec(),
+        not_listed: None,
+    }
 }
 
 #[test]

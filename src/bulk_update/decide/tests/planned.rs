@@ -2,6 +2,8 @@
 
 mod table;
 
+use tokio::time::Instant;
+
 use self::table::*;
 use crate::{
     api::{ItemResult, Kind, Reason, State, TargetStatus},
@@ -281,7 +283,13 @@ fn each_item_has_the_gate_of_its_kind_and_its_own_look() {
     let steps = |executions: Gate, deployments: Gate| {
         let gates = Gates { executions, deployments };
         let lookups = vec![lookup("11"), lookup("12")];
-        let seen = Observation { admission: Admission::NotRequired, gates, lookups, not_listed: None };
+        let seen = Observation {
+            at: Instant::now(),
+            admission: Admission::NotRequired,
+            gates,
+            lookups,
+            not_listed: None,
+        };
         steps(&entries, &seen, terms(&request, Deadline::Ahead))
     };
     let version = |step: &Step| match step {

@@ -48,7 +48,7 @@ async fn each_failure_of_a_write_has_its_consequence() {
         assert!(!progress.in_flight, "{failure}");
         assert_eq!((progress.must_read, &progress.unresolved), (must_read, &open), "{failure}");
         assert_eq!(waits(&entry), waits_for, "{failure}");
-        assert_eq!(entry.can_send(), waits_for.is_none(), "{failure}");
+        assert_eq!(entry.can_send(Instant::now()), waits_for.is_none(), "{failure}");
         assert_eq!(progress.failed.refused.as_ref().map(|(reason, _)| *reason), given_up, "{failure}");
         assert_eq!(entry.result(), Some(ItemResult::Planned), "only a decision changes the record");
     }
@@ -63,9 +63,9 @@ async fn the_servers_own_time_is_waited_and_then_over() {
         entry.progress.write_failed(&busy(code), "10");
         assert_eq!(waits(&entry), Some(Duration::from_secs(7)));
         tokio::time::advance(Duration::from_millis(6999)).await;
-        assert!(!entry.can_send());
+        assert!(!entry.can_send(Instant::now()));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(entry.can_send());
+        assert!(entry.can_send(Instant::now()));
     }
 }
 
@@ -123,7 +123,7 @@ async fn a_read_answers_and_a_failed_one_is_tried_again_when_it_is_time() {
     for wait in [100, 200] {
         entry.progress.in_flight = true;
         entry.read(Err(refused(503)));
-        assert!(!entry.progress.in_flight && entry.progress.must_read && !entry.can_send());
+        assert!(!entry.progress.in_flight && entry.progress.must_read && !entry.can_send(Instant::now()));
         let Lookup::Failed(why) = entry.lookup(Some(object.clone().into())) else {
             panic!("it was not read")
         };

@@ -281,13 +281,13 @@ async fn how_long_planning_waits_counts_from_what_was_read() {
     let mut work = work_on(&bulk(&two("aaaa", "bbbb")), None);
     let wait = Duration::from_secs(5);
     tokio::time::advance(wait).await;
-    assert!(!work.has_waited(wait), "nothing was read");
+    assert!(!work.has_waited(wait, Instant::now()), "nothing was read");
     work.entries[1].read(Ok(None));
-    assert!(!work.has_waited(wait));
+    assert!(!work.has_waited(wait, Instant::now()));
     tokio::time::advance(wait).await;
-    assert!(work.has_waited(wait));
+    assert!(work.has_waited(wait, Instant::now()));
     work.entries[1].decided();
-    assert!(!work.has_waited(wait));
+    assert!(!work.has_waited(wait, Instant::now()));
 }
 
 impl Work {

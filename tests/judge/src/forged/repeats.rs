@@ -211,6 +211,30 @@ pub const FORGERIES: &[Forgery] = &[
         "watch",
         "stop-me has settled",
     ),
+    forgery(
+        "liveness",
+        "a list that is repeated before Retry-After",
+        |s| {
+            s.sends("list", "executions", "", Value::Null, [30_000, 30_010], asks_to_wait(429));
+            s.sends("list", "executions", "", Value::Null, [30_900, 30_910], code(200));
+        },
+        "watch",
+        "after one that asked to wait",
+    ),
+    forgery(
+        "liveness",
+        "it is kept beyond its TTL",
+        |s| s.spec(&json!({"ttlSecondsAfterFinished": 10})),
+        "watch",
+        "was not deleted after its TTL",
+    ),
+    forgery(
+        "liveness",
+        "a new generation is never acknowledged",
+        |s| s.changes(60, 34, 40_000, json!({"metadata": {"generation": 2}})),
+        "watch",
+        "has generation 2, and 1 was observed",
+    ),
 ];
 
 type Genuine = (&'static str, fn(&mut History));
