@@ -120,8 +120,12 @@ fn expected(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> Option<Vec
         Some(words)
     };
     let accepted = "True Planned";
-    if ready == "Unreadable" && bulk.spec.is_none() {
-        return Some(self::words(status));
+    if ready == "Unreadable" {
+        // What was planned keeps its record.
+        let kept = status.summary.is_some() && !over;
+        let flawed = bulk.was_flawed_by(record);
+        let rejected = || words("False Unreadable", "False", ready, Some("Stalled"));
+        return flawed.then(|| if kept { Some(self::words(status)) } else { rejected() })?;
     }
     let Some(summary) = status.summary else {
         if over {
