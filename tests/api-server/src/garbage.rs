@@ -78,7 +78,7 @@ fn finish(state: &mut State, (kind, key): &Place, mut object: Value) {
         for ((kind, key), mut dependent) in dependents {
             let references = dependent["metadata"]["ownerReferences"].as_array_mut();
             if let Some(references) = references {
-                references.retain(|reference| reference["uid"] != *uid)
+                references.retain(|reference| reference["uid"] != *uid);
             }
             drop(state.put(kind, &key, dependent));
         }
