@@ -45,6 +45,7 @@ test: ## all tests, including those against a real API server
 .PHONY: unit-tests
 unit-tests:
 	cargo test --locked --lib --bins
+	cargo test --locked --package simulated-api-server
 
 program-%:
 	cargo test --locked --test $* -- $(arguments)
@@ -55,7 +56,7 @@ test-faults: ## the faults that `make test` leaves out: more than 6600 plans, ha
 	cargo test --locked --test faults -- --ignored
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-on_oldest := exclusive operator install gateway
+on_oldest := exclusive operator install gateway differential
 not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::
 
 .PHONY: test-oldest
