@@ -62,19 +62,14 @@ struct Context<'a> {
 /// Why an expression has no result.
 struct Unknown;
 
-/// Asks the policies in force about a change from `old` to `object`; the error is the first denial.
+/// Asks the policies in force; the error is the first denial.
 pub fn admit(
     state: &mut State,
     definition: &Definition,
     asked: &Asked,
-    object: Option<&Value>,
-    old: Option<&Value>,
+    operation: Operation,
+    (object, old): (Option<&Value>, Option<&Value>),
 ) -> Outcome<()> {
-    let operation = match (object, old) {
-        (Some(_), None) => Operation::Create,
-        (Some(_), Some(_)) => Operation::Update,
-        (None, _) => Operation::Delete,
-    };
     let policies: Arc<Vec<Policy>> = state.policies.in_force(state.clock.now);
     let call = asked.call;
     let resource = match call.subresource.as_str() {
@@ -110,7 +105,7 @@ pub fn admit(
     Ok(())
 }
 
-fn denied(definition: &Definition, object: Option<&Value>, reason: &'static str, said: &str) -> Box<Refusal> {
+fn denied(definition: &Definition, object: Option<&Value>, reason: &'static str, said: &str) -> Refusal {
     let name = object.map_or("", |object| metadata::text(object, "name"));
     let mut refusal = Refusal::forbidden(&definition.group, &definition.plural, name, said);
     refusal.reason = reason;

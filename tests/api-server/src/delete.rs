@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    admission, builtin,
+    admission::{self, Operation},
+    builtin,
     handle::{Asked, Reply},
     kinds::{BuiltIn, Definition},
     list, metadata,
@@ -61,7 +62,7 @@ fn delete_one(
     let existing = state.objects[kind].get(key).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, name))?;
     check_preconditions(&definition, name, &existing, options)?;
-    admission::admit(state, &definition, asked, None, Some(&existing.object))?;
+    admission::admit(state, &definition, asked, Operation::Delete, (None, Some(&existing.object)))?;
     let (finalizers, wanted) = wanted_finalizers(&existing.object, options);
     let waits = builtin::waits(&definition, &existing.object);
     if !wanted.is_empty() || waits {

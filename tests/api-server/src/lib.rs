@@ -7,7 +7,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a panic fails the test")]
 #![allow(clippy::must_use_candidate, reason = "only tests use it")]
-#![allow(clippy::unnecessary_box_returns, reason = "a refusal is large, and the error of nearly every step")]
 
 mod admission;
 mod builtin;

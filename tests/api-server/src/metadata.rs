@@ -238,7 +238,13 @@ pub fn validate_changed(
     }
     for field in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if new[field] != old[field] {
-            flaws.push(Flaw::invalid(format!("metadata.{field}"), &new[field], "field is immutable"));
+            let why = "field is immutable";
+            flaws.push(match &new[field] {
+                Value::String(time) if field == "deletionTimestamp" => {
+                    Flaw::invalid_time(format!("metadata.{field}"), time, why)
+                }
+                value => Flaw::invalid(format!("metadata.{field}"), value, why),
+            });
         }
     }
     validate(new, kubernetes, flaws);
@@ -296,6 +302,6 @@ fn validate_finalizers(metadata: &Value, of: &Definition, kubernetes: Kubernetes
     let has = |wanted: &str| names.clone().any(|name| name == wanted);
     if has(ORPHAN) && has(FOREGROUND) {
         let why = "finalizer orphan and foregroundDeletion cannot be both set";
-        flaws.push(Flaw::invalid("metadata.finalizers", &metadata["finalizers"], why));
+        flaws.push(Flaw::invalid_texts("metadata.finalizers", &metadata["finalizers"], why));
     }
 }

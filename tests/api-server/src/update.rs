@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::{
-    Kubernetes, admission, builtin, create, delete,
+    Kubernetes,
+    admission::{self, Operation},
+    builtin, create, delete,
     handle::{Asked, MOST_READ, Reply},
     invalid::{self, Flaw},
     kinds::{Definition, Shape},
@@ -116,7 +118,7 @@ pub fn patch(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
 }
 
 /// What is said about a patch whose result cannot be decoded.
-fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Box<Refusal> {
+fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Refusal {
     let why =
         refusal.message.split_once(" cannot be handled as a ").and_then(|(_, why)| why.split_once(": "));
     match why {
@@ -124,7 +126,7 @@ fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Box<Refusal> {
             let flaw = Flaw::invalid("patch", &"".into(), why);
             invalid::refusal(kubernetes, ("", ""), "", &[flaw])
         }
-        None => Box::new(refusal.clone()),
+        None => refusal.clone(),
     }
 }
 
@@ -178,7 +180,7 @@ fn update(
     if !is_status {
         metadata::warn(state, &definition, &object, Some(old));
     }
-    admission::admit(state, &definition, asked, Some(&object), Some(old))?;
+    admission::admit(state, &definition, asked, Operation::Update, (Some(&object), Some(old)))?;
     let key = definition.key(&call.namespace, &call.name);
     let gone = metadata::is_terminating(&object) && metadata::finalizers(&object).is_empty();
     let unchanged = object == **old && !existing.without_defaults;
