@@ -51,20 +51,22 @@ pub struct Outcome {
 }
 
 /// What the judge says of lives in which nothing is wrong: it does not take into account yet what only happens here.
-const MISJUDGED: [&str; 7] = [
-    // It cannot be read where the CRDs take anything.
+const MISJUDGED: [&str; 8] = [
+    // It cannot be read, where the CRDs take anything.
     "Stalled=True Unreadable",
     // The plan was sent before that, and stored later.
     "without the policy or its binding",
-    // The watch of the policy was disturbed.
-    "nobody had checked who asked for it",
-    "it does not name its BulkUpdate",
-    // Others have removed the entries from the status.
-    "Failed OutcomeUnknown, which is not true",
-    // It was a 404 that names no object.
-    "again after a conflict, without reading the object",
-    // It was another BulkUpdate of the same name.
-    "after one that asked to wait",
+    // Somebody else has written the status, and then the TTL or a label was changed.
+    "whether it has finished does not match",
+    "Reconciling=True Applying\"], which should be",
+    // A stop of a process that has died had worked, and then somebody else has deleted the object.
+    "the status says Failed Gone",
+    // The reading has begun with the write of the plan, or was shared.
+    "the flag was not read since the plan was written",
+    // It was on again, and had been seen to be.
+    "the flag had been seen to be off",
+    // The work has started anew in between, because somebody else has changed the status.
+    "after one that failed",
 ];
 
 /// Runs a story.
