@@ -89,6 +89,7 @@ impl Call {
     pub fn of(head: &Parts) -> Self {
         let segments: Vec<_> = head.uri.path().split('/').filter(|s| !s.is_empty()).collect();
         let (group, base) = match segments.as_slice() {
+            ["version"] => return Self::Preflight,
             ["api", ..] => ("", 2),
             ["apis", group, ..] => (*group, 3),
             _ => return Self::Unknown,

@@ -1,10 +1,13 @@
 //! A BulkUpdate over its whole life.
 
+use std::collections::HashSet;
+
 use ai_api_operator::api::{
-    BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, TargetStatus,
+    BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, TargetStatus,
 };
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::facts::Version;
 
@@ -108,6 +111,13 @@ impl<'a> Bulk<'a> {
         self.records.iter().find(|record| record.status.summary.is_some())
     }
 
+    /// Whether it could not be understood, in this version or an earlier one: its spec or status was stored with another
+    /// schema, or by other means.
+    pub fn was_flawed_by(&self, record: &Record<'_>) -> bool {
+        let until = record.version.revision;
+        self.records.iter().take_while(|r| r.version.revision <= until).any(|r| is_flawed(&r.version.object))
+    }
+
     /// What each record says of an item that the one before it did not say.
     pub fn claims(&self) -> impl Iterator<Item = Claim<'_, 'a>> {
         self.records.iter().enumerate().flat_map(move |(at, record)| {
@@ -166,4 +176,20 @@ pub fn outcome(item: Option<&ItemStatus>) -> String {
     let Some(item) = item else { return "not in the status".into() };
     let reason = item.reason.map(|r| format!(" {r:?}")).unwrap_or_default();
     format!("{:?}{reason}", item.result)
+}
+
+/// Whether no BulkUpdate that the schema accepts looks like this.
+fn is_flawed(object: &Value) -> bool {
+    let Ok(spec) = BulkUpdateSpec::deserialize(&object["spec"]) else { return true };
+    let ids = || Kind::ALL.into_iter().map(|kind| spec.items(kind).iter().map(|item| &*item.id));
+    let is_an_id = |id: &str| {
+        (4..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+    };
+    let total: usize = ids().map(Iterator::count).sum();
+    let repeats = ids().any(|ids| {
+        let mut seen = HashSet::new();
+        ids.into_iter().any(|id| !seen.insert(id))
+    });
+    let status = object.get("status").is_some_and(|status| BulkUpdateStatus::deserialize(status).is_err());
+    !(1..=MAX_ITEMS).contains(&total) || repeats || status || !ids().flatten().all(is_an_id)
 }

@@ -140,40 +140,46 @@ fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<String> 
     if !is_known(case) {
         return None;
     }
+    // What it was shown a moment ago need not have been noticed.
+    let off = [sent - slack, sent].into_iter().all(|until| was_seen_off(case, write, kind, &readings, until));
+    off.then(|| "the flag had been seen to be off".into())
+}
+
+/// Whether the flag was off by what the process had been shown until then. Only a read can switch it on; a watch can
+/// switch it off.
+fn was_seen_off(
+    case: &Case<'_>,
+    write: &Exchange,
+    kind: Kind,
+    readings: &[&Exchange],
+    until: Timestamp,
+) -> bool {
     let settings = settings(case, kind);
     let at = |revision: u64| {
         settings.iter().rfind(|change| change.revision <= revision).map_or(Setting::Off, |change| change.is)
     };
-    let seen = |time: Timestamp| time + slack < sent;
-    // Only a read can switch it on; a watch can switch it off.
     let mut newest: Option<(u64, Setting)> = None;
+    let mut take_in = |revision: u64, is: Setting| {
+        if newest.is_none_or(|(known, _)| known <= revision) {
+            newest = Some((revision, is));
+        }
+    };
     let mut last = None;
-    for reading in &readings {
-        let Some(ended) = reading.ended_at().filter(|ended| seen(ended.at)) else { continue };
+    for reading in readings.iter().filter(|e| e.ended_at().is_some_and(|ended| ended.at <= until)) {
         let object = reading.answer().and_then(|answer| answer.object.as_ref());
         let is = object.map_or(Setting::Off, |(_, revision)| at(*revision));
-        last = Some((ended, is));
-        if let Some((_, revision)) = object
-            && newest.is_none_or(|(known, _)| known <= *revision)
-        {
-            newest = Some((*revision, is));
+        last = Some(is);
+        if let Some((_, revision)) = object {
+            take_in(*revision, is);
         }
     }
-    let watched = case.facts.sights.iter().filter(|s| {
-        s.life == write.life
-            && s.resource == "configmaps"
-            && s.name == case.facts.settings.meta_configmap
-            && seen(s.when.at)
-    });
-    for sight in watched.filter(|sight| sight.when < write.sent) {
-        if newest.is_none_or(|(known, _)| known <= sight.revision) {
-            let is = if sight.deleted { Setting::Off } else { at(sight.revision) };
-            newest = Some((sight.revision, is));
-        }
+    let name = &case.facts.settings.meta_configmap;
+    let own = case.facts.sights.iter().filter(|s| s.life == write.life && s.when < write.sent);
+    for sight in own.filter(|s| s.resource == "configmaps" && s.name == *name && s.when.at <= until) {
+        take_in(sight.revision, if sight.deleted { Setting::Off } else { at(sight.revision) });
     }
     let is_off = |is: Setting| is != Setting::On;
-    let off = last.is_some_and(|(_, is)| is_off(is)) || newest.is_some_and(|(_, is)| is_off(is));
-    off.then(|| "the flag had been seen to be off".into())
+    last.is_some_and(is_off) || newest.is_some_and(|(_, is)| is_off(is))
 }
 
 /// When the process that writes has sent the plan, if it was the one.
@@ -183,7 +189,8 @@ fn plan_sent(case: &Case<'_>, write: &Exchange) -> Option<Timestamp> {
         let names = || bulk.namespace == write.namespace && item().is_some();
         write.asker().map_or_else(names, |uid| uid == bulk.uid)
     });
-    let sent = for_it.filter_map(|bulk| {
+    let mut earliest: Option<Timestamp> = None;
+    for bulk in for_it {
         let own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
         let plans = |e: &&&Exchange| {
             e.life == write.life
@@ -191,13 +198,13 @@ fn plan_sent(case: &Case<'_>, write: &Exchange) -> Option<Timestamp> {
                 && e.body.pointer("/metadata/uid").is_none_or(|uid| uid == bulk.uid)
                 && e.body.pointer("/status/summary/planned").is_some_and(|n| *n != 0)
         };
-        let plan = own.into_iter().find(plans)?;
         // One that was planned by an earlier process has no plan of this one.
         let earlier = bulk.plan().and_then(|record| case.maker(record.version.revision));
         let is_own = earlier.is_none_or(|maker| maker.life == Some(write.life));
-        is_own.then_some(plan.sent.at)
-    });
-    sent.min()
+        let plan = own.into_iter().find(plans).filter(|_| is_own)?;
+        earliest = Some(earliest.map_or(plan.sent.at, |earliest| earliest.min(plan.sent.at)));
+    }
+    earliest
 }
 
 /// Writes that arrive long after the flag was switched off.

@@ -33,7 +33,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 continue;
             }
             if is_new {
-                for problem in [shape(bulk, status), times(case, record)].concat() {
+                for problem in [shape(case, bulk, status), times(case, record)].concat() {
                     violations.say("6", format!("at {at}: {problem}"));
                 }
                 let found = words(status);
@@ -60,7 +60,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 }
 
 /// Every item once, in order, and counts that add up.
-fn shape(bulk: &Bulk<'_>, status: &BulkUpdateStatus) -> Vec<String> {
+fn shape(case: &Case<'_>, bulk: &Bulk<'_>, status: &BulkUpdateStatus) -> Vec<String> {
     let mut problems = Vec::new();
     let Some(summary) = status.summary else {
         let empty = Kind::ALL.into_iter().all(|kind| status.items(kind).is_empty());
@@ -75,7 +75,9 @@ fn shape(bulk: &Bulk<'_>, status: &BulkUpdateStatus) -> Vec<String> {
     if summary != counted(status) {
         problems.push(format!("{summary:?} does not add up"));
     }
-    if status.completion_time.is_some() != (summary.planned + summary.scheduled == 0) {
+    // What others have written there stays.
+    let over = status.completion_time.is_some();
+    if over != (summary.planned + summary.scheduled == 0) && !case.may_be_forged(bulk) {
         problems.push("whether it has finished does not match the items".into());
     }
     if status.start_time.is_none() {
@@ -120,8 +122,12 @@ fn expected(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> Option<Vec
         Some(words)
     };
     let accepted = "True Planned";
-    if ready == "Unreadable" && bulk.spec.is_none() {
-        return Some(self::words(status));
+    if ready == "Unreadable" {
+        // What was planned keeps its record.
+        let kept = status.summary.is_some() && !over;
+        let flawed = bulk.was_flawed_by(record);
+        let rejected = || words("False Unreadable", "False", ready, Some("Stalled"));
+        return flawed.then(|| if kept { Some(self::words(status)) } else { rejected() })?;
     }
     let Some(summary) = status.summary else {
         if over {

@@ -7,7 +7,7 @@ use crate::{
     Violations, basis,
     bulk::{Bulk, Claim, outcome},
     case::Case,
-    exchanges::is_change,
+    exchanges::{ToTarget, is_change},
     facts::Version,
     reasons,
     versions::may,
@@ -179,7 +179,7 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     }
     let said = claim.revision();
     case.targets_of(bulk, kind, &item.id).iter().any(|v| match item.target_status {
-        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said && !lost(case, v),
+        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said && !lost(case, claim, v),
         // Another BulkUpdate may have deleted it.
         TargetStatus::Deleted => {
             case.askers(kind.plural(), bulk.namespace, &item.id) == 1 && was_deleted(case, &v.uid)
@@ -189,10 +189,14 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
 
 /// Whether the evidence of a lost answer is gone: the object was deleted, made unreadable, or its controller has
 /// overwritten who has stopped it. If a finalizer keeps it, the evidence stays.
-fn lost(case: &Case<'_>, stopped: &Version) -> bool {
-    let after = case.of_uid(&stopped.uid).iter().filter(|v| v.revision > stopped.revision);
-    let gone = case.was_deleted_by_others(&stopped.uid) && after.clone().any(|v| v.deleted);
-    gone || after.into_iter().any(|v| v.stopped_by() != stopped.stopped_by() || v.is_unreadable())
+fn lost(case: &Case<'_>, claim: Claim<'_, '_>, stopped: &Version) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
+    let maker = case.maker(claim.revision()).and_then(|maker| maker.life);
+    let answered = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
+        e.is_target_write() && e.asker() == Some(bulk.uid) && e.succeeded() && Some(e.life) == maker
+    });
+    let mut after = case.of_uid(&stopped.uid).iter().filter(|v| v.revision > stopped.revision);
+    !answered && after.any(|v| v.deleted || v.stopped_by() != stopped.stopped_by() || v.is_unreadable())
 }
 
 /// Whether the operator's DELETE of this object was accepted. The API server knows, unless the client had died by then.

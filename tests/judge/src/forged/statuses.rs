@@ -174,6 +174,13 @@ pub const FORGERIES: &[Forgery] = &[
         "6",
         "which is not true",
     ),
+    forgery(
+        "status",
+        "unreadable, and it can be read",
+        |s| unplanned_as(s, "False", "Unreadable"),
+        "6",
+        "which is not true",
+    ),
 ];
 
 type Genuine = (&'static str, fn(&mut History));
@@ -194,5 +201,10 @@ pub const GENUINE: &[Genuine] = &[
     ("waits for a flag that cannot be read", |s| {
         unplanned_as(s, "Unknown", "FlagUnreadable");
         s.answered("get", "ai-api-meta", code(500));
+    }),
+    ("unreadable, with an id twice", |s| {
+        let item = json!({"id": "stop-me", "targetStatus": "STOPPED"});
+        s.spec(&json!({"executions": [item, item]}));
+        unplanned_as(s, "False", "Unreadable");
     }),
 ];
