@@ -36,7 +36,7 @@ side_by_side := --jobs 3 --keep-going --output-sync=target
 test: ## all tests, including those against a real API server
 	@dev/check/prerequisites
 	@dev/control-plane/build >/dev/null
-	cargo test --locked --no-run --package ai-api-operator --package ai-api-judge
+	cargo test --locked --no-run --package ai-api-operator --package ai-api-judge --package simulated-api-server
 	@echo "Three test programs at a time; each prints its results when it is finished. All take about a quarter of an hour."
 	@$(MAKE) $(side_by_side) unit-tests $(programs:%=program-%)
 	@# What the others have left tells whether a right is granted for nothing.
@@ -45,6 +45,7 @@ test: ## all tests, including those against a real API server
 .PHONY: unit-tests
 unit-tests:
 	cargo test --locked --lib --bins --package ai-api-operator --package ai-api-judge
+	cargo test --locked --package simulated-api-server
 
 program-%:
 	cargo test --locked --test $* -- $(arguments)
@@ -60,7 +61,7 @@ simulate: ## whole lives of the operator in a simulated world: COUNT=10000 of th
 	RUSTFLAGS="--cfg tokio_unstable" cargo test --locked --profile simulation --test simulation -- --ignored --exact --nocapture simulate
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-on_oldest := exclusive operator install gateway
+on_oldest := exclusive operator install gateway differential
 not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::
 
 .PHONY: test-oldest

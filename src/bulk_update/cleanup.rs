@@ -99,7 +99,7 @@ async fn persist(ctx: &Context, identity: &Identity, chore: &Chore) {
 }
 
 /// How long to wait before attempt `attempt`.
-fn wait(failure: &Failure, attempt: u32) -> Duration {
+pub(super) fn wait(failure: &Failure, attempt: u32) -> Duration {
     match failure.next() {
         Next::Retry => failure.wait(attempt),
         // After a conflict the change's event usually ends this; not if somebody removed `completionTime`.

@@ -12,7 +12,9 @@ use tracing::{info, warn};
 
 use crate::{
     api::{ACCEPTED, BulkUpdateStatus, ConditionReason, READY, STALLED, time::whole_seconds},
-    bulk_update::{context::Context, identity::Identity, resource, status::ConditionBuilder, stored::Stored},
+    bulk_update::{
+        cleanup, context::Context, identity::Identity, resource, status::ConditionBuilder, stored::Stored,
+    },
     client::{Next, backoff},
 };
 
@@ -134,14 +136,14 @@ async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
             return;
         }
         ctx.metrics.failed("bulkupdates", &failure);
-        if next == Next::GiveUp {
-            warn!(bulk_update = name, %failure, "cannot write the status; only an event reports that the BulkUpdate cannot be read");
-            return;
-        }
         if attempt == 1 {
-            warn!(bulk_update = name, %failure, "cannot write the status; retrying");
+            warn!(bulk_update = name, %failure,
+                "cannot write the status; retrying, and until then only an event reports that the BulkUpdate cannot be read");
         }
-        tokio::time::sleep(failure.wait(attempt)).await;
+        // What is refused may be so for good, or until an admin has corrected a webhook.
+        let time =
+            if next == Next::GiveUp { cleanup::wait(&failure, attempt) } else { failure.wait(attempt) };
+        tokio::time::sleep(time).await;
     }
 }
 

@@ -285,10 +285,11 @@ impl Work {
         self.entries.iter_mut().for_each(|entry| entry.progress = Progress::default());
     }
 
-    /// The BulkUpdate was read at another resource version, with no relevant difference.
+    /// The BulkUpdate was read at another resource version, with no relevant difference. Its TTL may be another one.
     pub(super) fn found(&mut self, live: &Live) {
         self.identity = Identity::from(&live.metadata);
         self.generation = live.metadata.generation.unwrap_or_default();
+        self.time_to_live = live.spec.ttl_seconds_after_finished;
     }
 
     /// The status that this process sent without getting an answer was found on the API server. Returns the status

@@ -145,7 +145,7 @@ impl Comparison<'_> {
     }
 
     /// Compares the headers that say something about the answer.
-    pub fn headers(&mut self, simulated: &HeaderMap, real: &HeaderMap) -> Result<(), Difference> {
+    pub fn headers(simulated: &HeaderMap, real: &HeaderMap) -> Result<(), Difference> {
         for name in ["content-type", "cache-control", "retry-after", "warning"] {
             let values = |headers: &HeaderMap| {
                 let mut all: Vec<_> =
@@ -213,7 +213,9 @@ fn plain_versions(text: &str, versions: &[[String; 2]], side: usize) -> String {
             continue;
         }
         match versions.iter().position(|pair| pair[side] == word) {
-            Some(at) => plain += &format!("(version {at})"),
+            Some(at) => plain.extend(["(version ", &at.to_string(), ")"]),
+            // One that was in no answer.
+            None if word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_digit()) => plain += "(version)",
             None => plain += &word,
         }
         word.clear();

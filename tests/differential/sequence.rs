@@ -133,7 +133,7 @@ impl Sequence<'_> {
             _ if text(simulated) == text(real) => {}
             _ => return Err((format!("{} body", step.method), text(simulated), text(real))),
         }
-        comparison.headers(&simulated.headers, &real.headers)
+        Comparison::headers(&simulated.headers, &real.headers)
     }
 
     async fn watch(
@@ -146,8 +146,7 @@ impl Sequence<'_> {
         let real = self.sides.watch_real(user, real).await;
         match send_simulated(&self.simulated, user, simulated) {
             Answer::Watch(head, watch) if real.status() == head.status() => {
-                let mut comparison = Comparison { chosen: &mut self.chosen };
-                comparison.headers(head.headers(), real.headers())?;
+                Comparison::headers(head.headers(), real.headers())?;
                 self.watches.push(Watched::new(step.uri.clone(), watch, real));
                 Ok(())
             }

@@ -32,10 +32,8 @@ pub fn value(rng: &mut Rng, schema: &Value, wild: u32) -> Value {
         return any(rng);
     }
     if let Some(words) = schema["enum"].as_array() {
-        return match rng.u32(0..1000) < wild {
-            true => "NONE".into(),
-            false => rng.choice(words).unwrap().clone(),
-        };
+        let wrong = rng.u32(0..1000) < wild;
+        return if wrong { "NONE".into() } else { rng.choice(words).unwrap().clone() };
     }
     match schema["type"].as_str() {
         Some("object") => object(rng, schema, wild).into(),
@@ -136,8 +134,12 @@ fn string(rng: &mut Rng, schema: &Value, wild: u32) -> String {
 }
 
 fn integer(rng: &mut Rng, schema: &Value, wild: u32) -> Value {
-    let least = schema["minimum"].as_f64().map_or(0, |n| n as i64);
-    let most = schema["maximum"].as_f64().map_or(1_000_000, |n| n as i64);
+    // The schemas have whole numbers, written as floating-point ones.
+    let bound = |name: &str, otherwise: i64| {
+        schema[name].as_f64().map_or(otherwise, |bound| format!("{bound}").parse().unwrap())
+    };
+    let least = bound("minimum", 0);
+    let most = bound("maximum", 1_000_000);
     match rng.u32(0..8) {
         _ if rng.u32(0..1000) < wild => {
             (*rng.choice(&[least - 1, most + 1, i64::MAX, i64::MIN]).unwrap()).into()

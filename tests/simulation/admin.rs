@@ -171,11 +171,20 @@ impl World {
         self.controllers_obey();
     }
 
-    /// Removes the finalizers of others.
+    /// Removes the finalizers of others, and does what was asked for.
     fn release_all(&mut self, namespace: &str, plural: &str) {
         let all = format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}");
         let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
         for object in list["items"].as_array().into_iter().flatten() {
+            let status = &object["status"];
+            if status["targetStatus"] == "STOPPED"
+                && matches!(status["state"].as_str(), Some("PENDING" | "RUNNING" | "STOPPING"))
+                && object["spec"]["managedBy"].is_null()
+            {
+                // Somebody has undone a stop, or never began with it.
+                let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());
+                self.as_admin(Method::PATCH, &path, &json!({"status": {"state": "STOPPED"}}));
+            }
             if object["metadata"]["finalizers"].is_array() {
                 let path = format!("{all}/{}", object["metadata"]["name"].as_str().unwrap());
                 self.as_admin(Method::PATCH, &path, &json!({"metadata": {"finalizers": null}}));

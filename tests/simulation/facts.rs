@@ -35,7 +35,7 @@ impl World {
             ..Facts::default()
         };
         facts.others = Others {
-            disturbed: self.recorded.faults + self.recorded.told + self.recorded.views > 0,
+            disturbed: self.recorded.faults + self.recorded.events_of_faults + self.recorded.views > 0,
             blind: self.recorded.views > 0,
             ..Others::of(&facts)
         };
@@ -43,7 +43,10 @@ impl World {
         let collected = |version: &&judge::Version| {
             version.deleted && version.object["metadata"]["ownerReferences"].is_array()
         };
-        facts.others.deleted.extend(facts.versions.iter().filter(collected).map(|version| version.uid.clone()));
+        facts
+            .others
+            .deleted
+            .extend(facts.versions.iter().filter(collected).map(|version| version.uid.clone()));
         facts
     }
 

@@ -68,8 +68,7 @@ pub fn admit(
     definition: &Definition,
     asked: &Asked,
     operation: Operation,
-    object: Option<&Value>,
-    old: Option<&Value>,
+    (object, old): (Option<&Value>, Option<&Value>),
 ) -> Outcome<()> {
     let policies: Arc<Vec<Policy>> = state.policies.in_force(state.clock.now);
     let call = asked.call;
@@ -106,7 +105,7 @@ pub fn admit(
     Ok(())
 }
 
-fn denied(definition: &Definition, object: Option<&Value>, reason: &'static str, said: &str) -> Box<Refusal> {
+fn denied(definition: &Definition, object: Option<&Value>, reason: &'static str, said: &str) -> Refusal {
     let name = object.map_or("", |object| metadata::text(object, "name"));
     let mut refusal = Refusal::forbidden(&definition.group, &definition.plural, name, said);
     refusal.reason = reason;
@@ -131,10 +130,9 @@ impl Context<'_> {
         }
         for validation in &self.policy.validations {
             match self.holds(&validation.expression) {
-                Ok(true) => {}
                 Ok(false) => return Some((reason(validation), self.message(validation))),
                 Err(Unknown) if self.policy.fails_closed => return self.failure(&validation.expression),
-                Err(Unknown) => {}
+                Ok(true) | Err(Unknown) => {}
             }
         }
         None

@@ -62,7 +62,10 @@ pub fn decode(kind: BuiltIn, object: &mut Value, unknown: &mut Vec<String>) -> R
     match kind {
         BuiltIn::ConfigMap => decode_config_map(own),
         BuiltIn::Lease => decode_lease(own, unknown),
-        BuiltIn::Event => decode_event(own),
+        BuiltIn::Event => {
+            decode_event(own);
+            Ok(())
+        }
         BuiltIn::Policy => {
             default_policy(own);
             Ok(())
@@ -119,9 +122,6 @@ fn decode_lease(object: &mut Map<String, Value>, unknown: &mut Vec<String>) -> R
         }
         known && !value.is_null()
     });
-    for field in ["acquireTime", "renewTime"] {
-        micro_time(spec, field)?;
-    }
     for field in ["holderIdentity", "strategy", "preferredHolder"] {
         if spec.get(field).is_some_and(|value| !value.is_string()) {
             return Err(format!(
@@ -140,9 +140,21 @@ fn decode_lease(object: &mut Map<String, Value>, unknown: &mut Vec<String>) -> R
     Ok(())
 }
 
+/// Reads the times of an object.
+pub fn decode_times(kind: BuiltIn, object: &mut Map<String, Value>) -> Result<(), String> {
+    match (kind, object.get_mut("spec").and_then(Value::as_object_mut)) {
+        (BuiltIn::Lease, Some(spec)) => {
+            micro_time(spec, "acquireTime")?;
+            micro_time(spec, "renewTime")
+        }
+        (BuiltIn::Event, _) => micro_time(object, "eventTime"),
+        _ => Ok(()),
+    }
+}
+
 /// A time with six digits after the point, no more and no less.
 fn micro_time(object: &mut Map<String, Value>, field: &str) -> Result<(), String> {
-    let Some(value) = object.get_mut(field) else { return Ok(()) };
+    let Some(value) = object.get_mut(field).filter(|value| !value.is_null()) else { return Ok(()) };
     let text = value.as_str().unwrap_or_default();
     let fraction = text.get(19..27).and_then(|rest| rest.strip_prefix('.'));
     let digits =
@@ -158,14 +170,12 @@ fn micro_time(object: &mut Map<String, Value>, field: &str) -> Result<(), String
     Ok(())
 }
 
-fn decode_event(object: &mut Map<String, Value>) -> Result<(), String> {
-    micro_time(object, "eventTime")?;
+fn decode_event(object: &mut Map<String, Value>) {
     object.entry("eventTime").or_insert(Value::Null);
     object.entry("deprecatedSource").or_insert_with(|| json!({}));
     object.entry("deprecatedFirstTimestamp").or_insert(Value::Null);
     object.entry("deprecatedLastTimestamp").or_insert(Value::Null);
     object.entry("regarding").or_insert_with(|| json!({}));
-    Ok(())
 }
 
 fn default_policy(object: &mut Map<String, Value>) {

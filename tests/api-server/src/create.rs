@@ -32,7 +32,11 @@ pub fn decode(state: &mut State, definition: &Definition, body: &[u8], unknown: 
     coerce(state, definition, object, unknown)
 }
 
-fn unrecognized(definition: &Definition, text: &str, why: &str) -> Box<Refusal> {
+fn hex(text: &str) -> String {
+    text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+fn unrecognized(definition: &Definition, text: &str, why: &str) -> Refusal {
     let kind = &definition.kind;
     let shown = match text.char_indices().nth(30) {
         Some((end, _)) => &text[..end],
@@ -42,7 +46,7 @@ fn unrecognized(definition: &Definition, text: &str, why: &str) -> Box<Refusal> 
     let summary = match text.bytes().next() {
         None => "<empty>".to_owned(),
         Some(b'{') => format!("{shown}{rest}"),
-        Some(_) => shown.bytes().map(|byte| format!("{byte:02x}")).collect::<String>() + rest,
+        Some(_) => hex(shown) + rest,
     };
     Refusal::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
@@ -76,6 +80,10 @@ pub fn coerce(
     }
     fields.insert("apiVersion".into(), version.as_str().into());
     fields.insert("kind".into(), kind.as_str().into());
+    if let Shape::BuiltIn(kind) = definition.shape {
+        // Go stops at a time that it cannot read, and at other types when it has read everything.
+        builtin::decode_times(kind, fields).map_err(cannot)?;
+    }
     let mut strays = Vec::new();
     match fields.entry("metadata").or_insert_with(|| json!({})) {
         Value::Object(fields) => {
@@ -84,24 +92,7 @@ pub fn coerce(
         given @ Value::Null => *given = json!({}),
         _ => return Err(cannot("json: cannot unmarshal metadata".to_owned())),
     }
-    match &definition.shape {
-        // What is of another kind is not looked at.
-        Shape::Custom(_) if kind != definition.kind => {}
-        // Another version of it has no schema, so no fields.
-        Shape::Custom(_) if version.split('/').next() != Some(definition.group.as_str()) => {}
-        Shape::Custom(_) if version != definition.api_version() => {
-            let others = object.as_object().unwrap().keys();
-            strays.extend(
-                others.filter(|name| !["apiVersion", "kind", "metadata"].contains(&name.as_str())).cloned(),
-            );
-        }
-        Shape::Custom(schema) => {
-            defaults::fill_in(&mut object, schema);
-            defaults::prune(&mut object, schema, "", &mut strays);
-            defaults::drop_nulls(&mut object, schema);
-        }
-        Shape::BuiltIn(kind) => builtin::decode(*kind, &mut object, &mut strays).map_err(cannot)?,
-    }
+    shape(definition, (&kind, &version), &mut object, &mut strays).map_err(cannot)?;
     let mut said = strays.iter().map(|stray| format!("unknown field \"{stray}\""));
     match unknown {
         Unknown::Ignore => {}
@@ -120,6 +111,34 @@ pub fn coerce(
         return Err(Refusal::bad_request(message));
     }
     Ok(object)
+}
+
+/// Fills in defaults and drops what the kind does not have.
+fn shape(
+    definition: &Definition,
+    (kind, version): (&str, &str),
+    object: &mut Value,
+    strays: &mut Vec<String>,
+) -> Result<(), String> {
+    match &definition.shape {
+        // What is of another kind is not looked at.
+        Shape::Custom(_) if kind != definition.kind => {}
+        // Another version of it has no schema, so no fields.
+        Shape::Custom(_) if version.split('/').next() != Some(definition.group.as_str()) => {}
+        Shape::Custom(_) if version != definition.api_version() => {
+            let others = object.as_object().unwrap().keys();
+            strays.extend(
+                others.filter(|name| !["apiVersion", "kind", "metadata"].contains(&name.as_str())).cloned(),
+            );
+        }
+        Shape::Custom(schema) => {
+            defaults::fill_in(object, schema);
+            defaults::prune(object, schema, "", strays);
+            defaults::drop_nulls(object, schema);
+        }
+        Shape::BuiltIn(kind) => builtin::decode(*kind, object, strays)?,
+    }
+    Ok(())
 }
 
 /// `apiVersion` and `kind`, which built-in kinds may leave out.
@@ -160,14 +179,14 @@ fn types(definition: &Definition, object: &Value) -> Outcome<(String, String)> {
 }
 
 /// Creates an object.
-pub fn create(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
+pub fn create(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(&asked, state.kubernetes, "CreateOptions")?;
+    let options = WriteOptions::read(asked, state.kubernetes, "CreateOptions")?;
     let object = decode(state, &definition, &asked.body, options.unknown)?;
-    create_decoded(state, kind, &asked, &options, object).map(|object| Reply::of(201, &object))
+    create_decoded(state, kind, asked, &options, object).map(|object| Reply::of(201, &object))
 }
 
 /// Creates a decoded object.
@@ -208,7 +227,7 @@ pub fn create_decoded(
         return Err(invalid(state.kubernetes, &definition, &object, &flaws));
     }
     metadata::warn(state, &definition, &object, None);
-    admission::admit(state, &definition, asked, Operation::Create, Some(&object), None)?;
+    admission::admit(state, &definition, asked, Operation::Create, (Some(&object), None))?;
     let key = definition.key(&asked.call.namespace, &name);
     if !options.dry_run && version.parse::<u64>().is_ok_and(|version| version != 0) {
         return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
@@ -320,12 +339,7 @@ fn flaws_of(state: &State, definition: &Definition, object: &Value) -> Vec<Flaw>
 }
 
 /// The refusal of an object, which names its own kind.
-pub fn invalid(
-    kubernetes: Kubernetes,
-    definition: &Definition,
-    object: &Value,
-    flaws: &[Flaw],
-) -> Box<Refusal> {
+pub fn invalid(kubernetes: Kubernetes, definition: &Definition, object: &Value, flaws: &[Flaw]) -> Refusal {
     // Inside, events are of the core group.
     let group = if definition.is(BuiltIn::Event) { "" } else { definition.group.as_str() };
     let kind = object["kind"].as_str().unwrap_or_default();

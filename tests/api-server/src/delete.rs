@@ -62,7 +62,7 @@ fn delete_one(
     let existing = state.objects[kind].get(key).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, name))?;
     check_preconditions(&definition, name, &existing, options)?;
-    admission::admit(state, &definition, asked, Operation::Delete, None, Some(&existing.object))?;
+    admission::admit(state, &definition, asked, Operation::Delete, (None, Some(&existing.object)))?;
     let (finalizers, wanted) = wanted_finalizers(&existing.object, options);
     let waits = builtin::waits(&definition, &existing.object);
     if !wanted.is_empty() || waits {
@@ -139,10 +139,10 @@ fn wanted_finalizers(object: &Value, options: &DeleteOptions) -> (Vec<String>, V
 fn mark(state: &State, object: &Value, finalizers: &[String]) -> Value {
     let mut object = object.clone();
     let metadata = object["metadata"].as_object_mut().unwrap();
-    if !finalizers.is_empty() {
-        metadata.insert("finalizers".into(), finalizers.into());
-    } else {
+    if finalizers.is_empty() {
         metadata.remove("finalizers");
+    } else {
+        metadata.insert("finalizers".into(), finalizers.into());
     }
     if !metadata.contains_key("deletionTimestamp") {
         if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {

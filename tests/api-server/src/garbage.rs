@@ -76,8 +76,9 @@ fn finish(state: &mut State, (kind, key): &Place, mut object: Value) {
     let names = metadata::finalizers(&object);
     let done = if names.contains(&ORPHAN) {
         for ((kind, key), mut dependent) in dependents {
-            let references = dependent["metadata"]["ownerReferences"].as_array_mut();
-            references.map(|references| references.retain(|reference| reference["uid"] != *uid));
+            if let Some(references) = dependent["metadata"]["ownerReferences"].as_array_mut() {
+                references.retain(|reference| reference["uid"] != *uid);
+            }
             drop(state.put(kind, &key, dependent));
         }
         ORPHAN

@@ -60,7 +60,7 @@ pub fn handle(state: &mut State, user: &User, agent: &str, request: http::Reques
         None => Err(Refusal::unauthorized()),
         Some(user) => {
             let content_type = content_type.unwrap_or_default();
-            answer(state, Asked { call: &call, user, agent, body: body.clone(), content_type })
+            answer(state, &Asked { call: &call, user, agent, body: body.clone(), content_type })
         }
     };
     let audit_id = HeaderValue::try_from(state.new_id()).unwrap();
@@ -135,13 +135,13 @@ fn refused(state: &mut State, audit_id: HeaderValue, refusal: &Refusal) -> Respo
     response
 }
 
-fn answer(state: &mut State, asked: Asked) -> Outcome<Success> {
+fn answer(state: &mut State, asked: &Asked) -> Outcome<Success> {
     let call = asked.call;
     let rbac = Arc::clone(&state.rbac);
     if let Err(why) = rbac.allows(asked.user, call) {
         return Err(Refusal::unauthorized_call(call, &asked.user.name, &why));
     }
-    if let Some(reply) = discovery::answer(state, &asked)? {
+    if let Some(reply) = discovery::answer(state, asked)? {
         return Ok(Success::Whole(reply));
     }
     let kind = state.kind(&call.group, &call.version, &call.resource).ok_or_else(Refusal::no_such_path)?;
@@ -170,8 +170,8 @@ fn answer(state: &mut State, asked: Asked) -> Outcome<Success> {
         "create" if !is_status && call.name.is_empty() => create::create(state, kind, asked)?,
         "update" => update::replace(state, kind, asked)?,
         "patch" => update::patch(state, kind, asked)?,
-        "delete" if !is_status => delete::delete(state, kind, &asked)?,
-        "deletecollection" => delete::delete_all(state, kind, &asked)?,
+        "delete" if !is_status => delete::delete(state, kind, asked)?,
+        "deletecollection" => delete::delete_all(state, kind, asked)?,
         _ => return Err(Refusal::no_such_method()),
     };
     Ok(Success::Whole(reply))

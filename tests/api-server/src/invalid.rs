@@ -22,6 +22,10 @@ pub struct Flaw {
 enum Shown {
     Nothing,
     Value(Value),
+    /// Texts, which Go knows to be texts.
+    Texts(Value),
+    /// A time, which an older server shows in another way.
+    Time(String),
     /// An unsigned zero, which Go can also show in hexadecimal.
     Unset,
     /// What an older server shows in place of a value that the newest leaves out.
@@ -39,6 +43,15 @@ impl Shown {
                 whole_numbers(&mut value);
                 Some(if is_old { in_go(&value) } else { value.to_string() })
             }
+            Self::Texts(value) if is_old => {
+                let texts: Vec<_> = value.as_array().into_iter().flatten().map(ToString::to_string).collect();
+                Some(format!("[]string{{{}}}", texts.join(", ")))
+            }
+            Self::Texts(value) => Some(value.to_string()),
+            Self::Time(text) if is_old => {
+                Some(format!("{} +0000 UTC", text.replace('T', " ").trim_end_matches('Z')))
+            }
+            Self::Time(text) => Some(format!("{text:?}")),
             Self::Unset => Some(if is_old { "0x0" } else { "0" }.to_owned()),
             Self::Formerly(text) => is_old.then(|| format!("{text:?}")),
         }
@@ -47,17 +60,15 @@ impl Shown {
 
 /// A value as Go's `%#v` prints it, which 1.33 shows.
 fn in_go(value: &Value) -> String {
+    let inner = |value: &Value| if value.is_null() { "interface {}(nil)".to_owned() } else { in_go(value) };
     match value {
         Value::Null => "\"null\"".to_owned(),
-        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
-            format!("[]string{{{}}}", items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-        }
         Value::Array(items) => {
-            format!("[]interface {{}}{{{}}}", items.iter().map(in_go).collect::<Vec<_>>().join(", "))
+            format!("[]interface {{}}{{{}}}", items.iter().map(inner).collect::<Vec<_>>().join(", "))
         }
         Value::Object(fields) => {
             let fields: Vec<_> =
-                fields.iter().map(|(name, value)| format!("{name:?}:{}", in_go(value))).collect();
+                fields.iter().map(|(name, value)| format!("{name:?}:{}", inner(value))).collect();
             format!("map[string]interface {{}}{{{}}}", fields.join(", "))
         }
         scalar => scalar.to_string(),
@@ -125,6 +136,20 @@ impl Flaw {
         Self::new(FlawKind::Invalid, field, Shown::Formerly(formerly.to_owned()), detail)
     }
 
+    pub fn invalid_texts(field: impl Into<String>, texts: &Value, detail: &str) -> Self {
+        Self::new(FlawKind::Invalid, field, Shown::Texts(texts.clone()), detail)
+    }
+
+    pub fn invalid_time(field: impl Into<String>, time: &str, detail: &str) -> Self {
+        Self::new(FlawKind::Invalid, field, Shown::Time(time.to_owned()), detail)
+    }
+
+    /// Texts where there may be others only.
+    pub fn texts_not_supported(field: impl Into<String>, texts: &Value, supported: &str) -> Self {
+        let detail = format!("supported values: {supported:?}");
+        Self::new(FlawKind::NotSupported, field, Shown::Texts(texts.clone()), detail)
+    }
+
     pub fn unset(field: impl Into<String>, detail: &str) -> Self {
         Self::new(FlawKind::Invalid, field, Shown::Unset, detail)
     }
@@ -181,12 +206,7 @@ pub fn block_rules(flaws: &[Flaw]) -> bool {
 }
 
 /// The refusal of an object for all that is wrong with it.
-pub fn refusal(
-    kubernetes: Kubernetes,
-    (group, kind): (&str, &str),
-    name: &str,
-    flaws: &[Flaw],
-) -> Box<Refusal> {
+pub fn refusal(kubernetes: Kubernetes, (group, kind): (&str, &str), name: &str, flaws: &[Flaw]) -> Refusal {
     // The server repeats no message.
     let mut texts: Vec<String> = Vec::new();
     for text in flaws.iter().map(|flaw| format!("{}: {}", flaw.field, flaw.body(kubernetes))) {

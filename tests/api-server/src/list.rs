@@ -128,7 +128,7 @@ fn page(
     Ok(Page { items, revision, token, remaining })
 }
 
-fn too_new(asked: u64, now: u64) -> Box<Refusal> {
+fn too_new(asked: u64, now: u64) -> Refusal {
     let message = format!("Timeout: Too large resource version: {asked}, current: {now}");
     let mut refusal = Refusal::new(504, "Timeout", message);
     let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});

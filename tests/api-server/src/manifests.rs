@@ -53,7 +53,7 @@ fn definitions(crd: &Value) -> Vec<Definition> {
 /// The schema of whole objects. What all objects have need not be in it.
 fn root(schema: &Value) -> Schema {
     let mut schema = Schema::read(schema);
-    schema.kind = "object".to_owned();
+    "object".clone_into(&mut schema.kind);
     schema
 }
 

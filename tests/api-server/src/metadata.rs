@@ -87,7 +87,6 @@ fn check(value: &mut Value, field: &str, type_: Type) -> Result<(), String> {
     match (type_, &mut *value) {
         (_, Value::Null) | (Type::Text, Value::String(_)) => Ok(()),
         (Type::Number, Value::Number(number)) if number.is_i64() => Ok(()),
-        (Type::Text, value) => wrong(value, field, "string"),
         (Type::Number, value) => wrong(value, field, "int64"),
         (Type::Time, Value::String(text)) => match text.parse::<k8s_openapi::jiff::Timestamp>() {
             Ok(time) => {
@@ -98,7 +97,7 @@ fn check(value: &mut Value, field: &str, type_: Type) -> Result<(), String> {
                 "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
             )),
         },
-        (Type::Time, value) => wrong(value, field, "string"),
+        (Type::Text | Type::Time, value) => wrong(value, field, "string"),
         (Type::Map, Value::Object(map)) => {
             for value in map.values_mut() {
                 match value {
@@ -239,7 +238,13 @@ pub fn validate_changed(
     }
     for field in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if new[field] != old[field] {
-            flaws.push(Flaw::invalid(format!("metadata.{field}"), &new[field], "field is immutable"));
+            let why = "field is immutable";
+            flaws.push(match &new[field] {
+                Value::String(time) if field == "deletionTimestamp" => {
+                    Flaw::invalid_time(format!("metadata.{field}"), time, why)
+                }
+                value => Flaw::invalid(format!("metadata.{field}"), value, why),
+            });
         }
     }
     validate(new, kubernetes, flaws);
@@ -297,6 +302,6 @@ fn validate_finalizers(metadata: &Value, of: &Definition, kubernetes: Kubernetes
     let has = |wanted: &str| names.clone().any(|name| name == wanted);
     if has(ORPHAN) && has(FOREGROUND) {
         let why = "finalizer orphan and foregroundDeletion cannot be both set";
-        flaws.push(Flaw::invalid("metadata.finalizers", &metadata["finalizers"], why));
+        flaws.push(Flaw::invalid_texts("metadata.finalizers", &metadata["finalizers"], why));
     }
 }

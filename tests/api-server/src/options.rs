@@ -67,7 +67,7 @@ impl WriteOptions {
 fn dry_run_flaw(values: &[&str]) -> Option<Flaw> {
     let bad = values.iter().any(|value| *value != "All");
     let value = Value::from(values.iter().map(|value| Value::from(*value)).collect::<Vec<_>>());
-    bad.then(|| Flaw::not_supported("dryRun", &value, &["All".to_owned()]))
+    bad.then(|| Flaw::texts_not_supported("dryRun", &value, "All"))
 }
 
 /// The options of a deletion.

@@ -269,14 +269,12 @@ pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
     own.add(&changes.written);
     match kept {
         // Who has written nothing new has not written now.
+        _ if own.is_empty() => {}
         Some(mut entry) if changes.written.is_empty() => {
-            if !own.is_empty() {
-                entry["fieldsV1"] = own.write();
-                entries.push(entry);
-            }
+            entry["fieldsV1"] = own.write();
+            entries.push(entry);
         }
-        _ if !own.is_empty() => entries.push(write.entry(&own)),
-        _ => {}
+        _ => entries.push(write.entry(&own)),
     }
     entries.sort_by(|a, b| order(a).cmp(&order(b)));
     entries

@@ -67,8 +67,8 @@ fn texts(value: &Value) -> Vec<String> {
 
 impl Policies {
     /// Takes in the policies and bindings as they are from now on.
-    pub fn changed(&mut self, now: Timestamp, policies: Vec<Arc<Value>>, bindings: Vec<Arc<Value>>) {
-        let policies = policies.iter().map(|policy| Policy::read(policy, &bindings)).collect();
+    pub fn changed(&mut self, now: Timestamp, policies: &[Arc<Value>], bindings: &[Arc<Value>]) {
+        let policies = policies.iter().map(|policy| Policy::read(policy, bindings)).collect();
         self.changes.push((now, Arc::new(policies)));
     }
 

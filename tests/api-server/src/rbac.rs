@@ -151,15 +151,13 @@ fn is_public(user: &Identity, call: &Call) -> bool {
         call.path.strip_prefix(*start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     call.verb == "get"
-        && (information.contains(&call.path.as_str())
-            || (authenticated && discovery.iter().any(|s| is_below(&s))))
+        && (information.contains(&call.path.as_str()) || (authenticated && discovery.iter().any(is_below)))
 }
 
 impl Grant {
     fn read(state: &State, binding: &Value, namespace: Option<String>) -> Self {
-        let role = &binding["roleRef"];
-        let (kind, role) =
-            (role["kind"].as_str().unwrap_or_default(), role["name"].as_str().unwrap_or_default());
+        let reference = |field: &str| binding["roleRef"][field].as_str().unwrap_or_default();
+        let (kind, role) = (reference("kind"), reference("name"));
         let name = binding["metadata"]["name"].as_str().unwrap_or_default();
         let (of, name, key) = match &namespace {
             Some(namespace) if kind == "Role" => {
@@ -168,12 +166,14 @@ impl Grant {
             Some(namespace) => ("RoleBinding", format!("{name}/{namespace}"), role.to_owned()),
             None => ("ClusterRoleBinding", name.to_owned(), role.to_owned()),
         };
-        let roles = state.built_in(if kind == "Role" { BuiltIn::Role } else { BuiltIn::ClusterRole });
-        let rules = match state.objects[roles].get(key.as_str()) {
-            Some(role) => Ok(role.object["rules"].as_array().into_iter().flatten().map(Rule::read).collect()),
+        let kind_of_role = state.built_in(if kind == "Role" { BuiltIn::Role } else { BuiltIn::ClusterRole });
+        let found = match state.objects[kind_of_role].get(key.as_str()) {
+            Some(stored) => {
+                Ok(stored.object["rules"].as_array().into_iter().flatten().map(Rule::read).collect())
+            }
             None => Err(format!("{}.rbac.authorization.k8s.io {role:?} not found", kind.to_lowercase())),
         };
         let subjects = binding["subjects"].as_array().into_iter().flatten().map(Subject::read).collect();
-        Self { namespace, subjects, rules, shown: format!("{of} {name:?} of {kind} {role:?}") }
+        Self { namespace, subjects, rules: found, shown: format!("{of} {name:?} of {kind} {role:?}") }
     }
 }

@@ -18,84 +18,84 @@ pub struct Refusal {
     pub plain: bool,
 }
 
-pub type Outcome<T> = Result<T, Box<Refusal>>;
+pub type Outcome<T> = Result<T, Refusal>;
 
 /// What the server says about an optimistic lock.
 const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
 impl Refusal {
-    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, reason, message: message.into(), details: None, continues: None, plain: false })
+    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), details: None, continues: None, plain: false }
     }
 
-    fn with(mut self: Box<Self>, details: Value) -> Box<Self> {
+    fn with(mut self, details: Value) -> Self {
         self.details = Some(details);
         self
     }
 
-    pub fn bad_request(message: impl Into<String>) -> Box<Self> {
+    pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }
 
-    pub fn unauthorized() -> Box<Self> {
+    pub fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
     /// An error that the server does not classify.
-    pub fn unclassified(message: impl Into<String>) -> Box<Self> {
+    pub fn unclassified(message: impl Into<String>) -> Self {
         Self::new(500, "", message)
     }
 
-    pub fn no_such_path() -> Box<Self> {
+    pub fn no_such_path() -> Self {
         let mut refusal = Self::new(404, "NotFound", "404 page not found\n");
         refusal.plain = true;
         refusal
     }
 
     /// A subresource that no kind has.
-    pub fn no_such_resource() -> Box<Self> {
+    pub fn no_such_resource() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource").with(json!({}))
     }
 
     /// What a resource does not support.
-    pub fn no_such_method() -> Box<Self> {
+    pub fn no_such_method() -> Self {
         let message = "the server does not allow this method on the requested resource";
         Self::new(405, "MethodNotAllowed", message).with(json!({}))
     }
 
-    pub fn not_found(of: &Definition, name: &str) -> Box<Self> {
+    pub fn not_found(of: &Definition, name: &str) -> Self {
         let message = format!("{} {name:?} not found", of.resource());
         Self::new(404, "NotFound", message).with(of.details(name))
     }
 
-    pub fn already_exists(of: &Definition, name: &str) -> Box<Self> {
+    pub fn already_exists(of: &Definition, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", of.resource());
         Self::new(409, "AlreadyExists", message).with(of.details(name))
     }
 
-    pub fn conflict(of: &Definition, name: &str, why: &str) -> Box<Self> {
+    pub fn conflict(of: &Definition, name: &str, why: &str) -> Self {
         Self::conflict_about(&of.resource(), &of.plural, &of.group, name, why)
     }
 
     /// A conflict about the resource version.
-    pub fn modified(of: &Definition, name: &str) -> Box<Self> {
+    pub fn modified(of: &Definition, name: &str) -> Self {
         Self::conflict(of, name, MODIFIED)
     }
 
     /// A conflict with a precondition of a deletion, which names the kind as the resource.
-    pub fn unmet(of: &Definition, name: &str, why: &str) -> Box<Self> {
+    pub fn unmet(of: &Definition, name: &str, why: &str) -> Self {
         let resource = qualified(&of.kind, &of.group);
         Self::conflict_about(&resource, &of.kind, &of.group, name, why)
     }
 
-    fn conflict_about(resource: &str, kind: &str, group: &str, name: &str, why: &str) -> Box<Self> {
+    fn conflict_about(resource: &str, kind: &str, group: &str, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {resource} {name:?}: {why}");
         Self::new(409, "Conflict", message).with(details(name, group, kind))
     }
 
     /// What RBAC refuses; `why` is why it could not be decided otherwise.
-    pub fn unauthorized_call(call: &Call, user: &str, why: &str) -> Box<Self> {
+    pub fn unauthorized_call(call: &Call, user: &str, why: &str) -> Self {
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         if !call.is_resource {
             let message = format!("forbidden: User {user:?} cannot {} path {:?}{why}", call.verb, call.path);
@@ -116,7 +116,7 @@ impl Refusal {
         Self::forbidden(&call.group, &call.resource, &call.name, &what)
     }
 
-    pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Box<Self> {
+    pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Self {
         let qualified = qualified(resource, group);
         let message = match name {
             "" => format!("{qualified} is forbidden: {why}"),
@@ -126,7 +126,7 @@ impl Refusal {
     }
 
     /// Adds a cause.
-    pub fn because(mut self: Box<Self>, cause: Value) -> Box<Self> {
+    pub fn because(mut self, cause: Value) -> Self {
         if let Some(Value::Object(details)) = &mut self.details {
             let causes = details.entry("causes").or_insert_with(|| json!([]));
             causes.as_array_mut().unwrap().push(cause);
@@ -135,11 +135,11 @@ impl Refusal {
     }
 
     /// A list or watch of a revision that is forgotten.
-    pub fn expired(message: impl Into<String>) -> Box<Self> {
+    pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
     }
 
-    pub fn too_large(limit: usize) -> Box<Self> {
+    pub fn too_large(limit: usize) -> Self {
         let message = format!("Request entity too large: limit is {limit}");
         Self::new(413, "RequestEntityTooLarge", message)
     }

@@ -9,6 +9,7 @@ use crate::cel::Rule;
 
 /// What a value has to be like.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "they are the fields of a schema")]
 pub struct Schema {
     /// The type, such as `object`; empty for any.
     pub kind: String,

@@ -79,7 +79,7 @@ impl FieldTerm {
     }
 }
 
-fn unsupported(field: &str, of: &Definition) -> Box<Refusal> {
+fn unsupported(field: &str, of: &Definition) -> Refusal {
     if of.is_custom() || of.is(BuiltIn::Event) {
         Refusal::bad_request(format!("field label not supported: {field}"))
     } else {

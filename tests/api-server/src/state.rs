@@ -196,7 +196,7 @@ impl State {
         let stored = Arc::new(Stored { object: Arc::new(object), bytes, revision, without_defaults });
         let key: Arc<str> = key.into();
         let old = self.objects[kind].insert(Arc::clone(&key), Arc::clone(&stored));
-        self.changed(kind, &key, old.as_ref(), Some(&stored), &stored);
+        self.changed(kind, &key, (old.as_ref(), Some(&stored)), &stored);
         Ok(stored)
     }
 
@@ -208,7 +208,7 @@ impl State {
         object["metadata"]["resourceVersion"] = revision.to_string().into();
         let bytes = Bytes::from(serde_json::to_vec(&object).unwrap());
         let last = Arc::new(Stored { object: Arc::new(object), bytes, revision, without_defaults: false });
-        self.changed(kind, &key, Some(&old), None, &last);
+        self.changed(kind, &key, (Some(&old), None), &last);
         last
     }
 
@@ -216,8 +216,7 @@ impl State {
         &mut self,
         kind: usize,
         key: &Arc<str>,
-        old: Option<&Arc<Stored>>,
-        new: Option<&Arc<Stored>>,
+        (old, new): (Option<&Arc<Stored>>, Option<&Arc<Stored>>),
         last: &Arc<Stored>,
     ) {
         self.revision = last.revision;
@@ -246,11 +245,12 @@ impl State {
     fn enforce(&mut self, changed: BuiltIn) {
         match changed {
             BuiltIn::Policy | BuiltIn::PolicyBinding => {
-                let objects = |kind| {
-                    self.objects[self.built_in(kind)].values().map(|s| Arc::clone(&s.object)).collect()
+                let objects = |kind| -> Vec<_> {
+                    let all = self.objects[self.built_in(kind)].values();
+                    all.map(|stored| Arc::clone(&stored.object)).collect()
                 };
                 let (policies, bindings) = (objects(BuiltIn::Policy), objects(BuiltIn::PolicyBinding));
-                self.policies.changed(self.clock.now, policies, bindings);
+                self.policies.changed(self.clock.now, &policies, &bindings);
             }
             BuiltIn::Role | BuiltIn::ClusterRole | BuiltIn::RoleBinding | BuiltIn::ClusterRoleBinding => {
                 self.rbac = Arc::new(Rbac::of(self));

@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// Replaces an object or its status.
-pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
+pub fn replace(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
     let call = asked.call;
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
-    let options = WriteOptions::read(&asked, state.kubernetes, "UpdateOptions")?;
+    let options = WriteOptions::read(asked, state.kubernetes, "UpdateOptions")?;
     let mut object = create::decode(state, &definition, &asked.body, options.unknown)?;
     check_name(&definition, &mut object, call)?;
     let key = definition.key(&call.namespace, &call.name);
@@ -48,10 +48,10 @@ pub fn replace(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
         if !options.dry_run {
             object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
         }
-        let created = create::create_decoded(state, kind, &asked, &options, object);
+        let created = create::create_decoded(state, kind, asked, &options, object);
         return created.map(|object| Reply::of(201, &object));
     };
-    update(state, kind, &asked, &options, (&existing, object))
+    update(state, kind, asked, &options, (&existing, object))
 }
 
 /// The name in the object has to be the one of the path.
@@ -82,7 +82,7 @@ fn check_name(definition: &Definition, object: &mut Value, call: &crate::request
 }
 
 /// Patches an object or its status.
-pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
+pub fn patch(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let definition = Arc::clone(&state.kinds[kind]);
     let call = asked.call;
     let content_type = asked.content_type.split(';').next().unwrap_or_default().trim();
@@ -101,7 +101,7 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     if patch.is_err() && state.kubernetes == Kubernetes::V1_37 {
         return Err(Refusal::bad_request("invalid JSON patch"));
     }
-    let options = WriteOptions::read(&asked, state.kubernetes, "PatchOptions")?;
+    let options = WriteOptions::read(asked, state.kubernetes, "PatchOptions")?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
@@ -114,11 +114,11 @@ pub fn patch(state: &mut State, kind: usize, asked: Asked) -> Outcome<Reply> {
     let object = create::coerce(state, &definition, object, options.unknown);
     let mut object = object.map_err(|refusal| bad_patch(state.kubernetes, &refusal))?;
     check_name(&definition, &mut object, call)?;
-    update(state, kind, &asked, &options, (&existing, object))
+    update(state, kind, asked, &options, (&existing, object))
 }
 
 /// What is said about a patch whose result cannot be decoded.
-fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Box<Refusal> {
+fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Refusal {
     let why =
         refusal.message.split_once(" cannot be handled as a ").and_then(|(_, why)| why.split_once(": "));
     match why {
@@ -126,7 +126,7 @@ fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Box<Refusal> {
             let flaw = Flaw::invalid("patch", &"".into(), why);
             invalid::refusal(kubernetes, ("", ""), "", &[flaw])
         }
-        None => Box::new(refusal.clone()),
+        None => refusal.clone(),
     }
 }
 
@@ -180,7 +180,7 @@ fn update(
     if !is_status {
         metadata::warn(state, &definition, &object, Some(old));
     }
-    admission::admit(state, &definition, asked, Operation::Update, Some(&object), Some(old))?;
+    admission::admit(state, &definition, asked, Operation::Update, (Some(&object), Some(old)))?;
     let key = definition.key(&call.namespace, &call.name);
     let gone = metadata::is_terminating(&object) && metadata::finalizers(&object).is_empty();
     let unchanged = object == **old && !existing.without_defaults;

@@ -42,7 +42,7 @@ pub fn validate(kubernetes: Kubernetes, value: &Value, schema: &Schema, before: 
 }
 
 fn of_value(value: &Value, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
-    if let Err((wanted, found)) = type_of(value, schema) {
+    if let Err((wanted, found)) = type_of(value, schema, place.kubernetes) {
         let detail = format!("{} in body must be of type {wanted}: {found:?}", place.path);
         flaws.push(Flaw::type_invalid(place.field(), &found.into(), &detail));
     }
@@ -70,9 +70,12 @@ fn of_value(value: &Value, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>
 }
 
 /// The wanted type and the found one, if they differ.
-fn type_of(value: &Value, schema: &Schema) -> Result<(), (String, &'static str)> {
+fn type_of(value: &Value, schema: &Schema, kubernetes: Kubernetes) -> Result<(), (String, &'static str)> {
+    // 1.33 does not know the formats of integers.
+    let is_known = kubernetes == Kubernetes::V1_37 || !schema.format.starts_with("int");
+    let wanted_format = if is_known { schema.format.as_str() } else { "" };
     let wanted = schema.kind.as_str();
-    if wanted.is_empty() && schema.format.is_empty() {
+    if wanted.is_empty() && wanted_format.is_empty() {
         return Ok(());
     }
     let (found, format) = match value {
@@ -91,7 +94,7 @@ fn type_of(value: &Value, schema: &Schema) -> Result<(), (String, &'static str)>
     let converts =
         (found == "number" && wanted == "integer" && whole) || (found, wanted) == ("integer", "number");
     let fits = found == wanted || converts;
-    let has_format = !schema.format.is_empty();
+    let has_format = !wanted_format.is_empty();
     if matches!(value, Value::String(_) | Value::Array(_)) {
         // The server's own way: a format makes it accept a list in place of a string.
         let numeric = matches!(wanted, "number" | "integer");
@@ -99,7 +102,7 @@ fn type_of(value: &Value, schema: &Schema) -> Result<(), (String, &'static str)>
     }
     match fits {
         true => Ok(()),
-        false if has_format && format != schema.format => Err((schema.format.clone(), format)),
+        false if has_format && format != wanted_format => Err((wanted_format.to_owned(), format)),
         false => Err((wanted.to_owned(), found)),
     }
 }

@@ -53,6 +53,22 @@ fn an_unplanned_one_begins_from_its_request_alone() {
 }
 
 #[test]
+fn a_time_to_live_that_changes_meanwhile_is_that_of_the_end() {
+    let spec = two("aaaa", "bbbb");
+    let mut bulk = bulk(&spec);
+    bulk.spec.ttl_seconds_after_finished = Some(0);
+    let end = json!({"startTime": at(1).to_string(), "completionTime": at(2).to_string()});
+    bulk.status = Some(serde_json::from_value(end).unwrap());
+    let mut work = work_on(&bulk, None);
+    assert_eq!(work.finished().unwrap().time_to_live, Some(0));
+    bulk.spec.ttl_seconds_after_finished = Some(3600);
+    bulk.metadata.generation = Some(2);
+    work.found(&Live::of(bulk));
+    let over = work.finished().unwrap();
+    assert_eq!((over.time_to_live, over.generation), (Some(3600), Some(2)));
+}
+
+#[test]
 fn what_was_found_planned_may_have_been_written_and_is_read_first() {
     for result in ["Planned", "Scheduled", "Settled", "Refused", "Failed", "Eligible"] {
         let list = json!([item_status("aaaa", "STOPPED", result), item_status("bbbb", "STOPPED", result)]);
