@@ -2,7 +2,7 @@
 //! write is to an object that was eligible. Promise 7: only items of the spec are carried out, and nothing is written
 //! without a BulkUpdate.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use ai_api_operator::api::TargetStatus;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
-    let mut hit = HashSet::new();
+    let mut hit = HashMap::new();
     for r in case.requests().filter(|r| r.is_target_write() && r.succeeded()) {
         accepted(case, r, &mut hit, violations);
     }
@@ -29,7 +29,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 fn accepted<'a>(
     case: &Case<'a>,
     r: &'a Request,
-    hit: &mut HashSet<(&'a str, &'a str)>,
+    hit: &mut HashMap<(&'a str, &'a str), u64>,
     violations: &mut Violations,
 ) {
     let (Some(kind), verb) = (kind_of(&r.resource), verb_of(&r.verb)) else { return };
@@ -62,7 +62,14 @@ fn accepted<'a>(
     if !meant.into_iter().any(|bulk| bulk.had_planned(kind, name, &before.uid, effect)) {
         violations.say("3", format!("{verb:?} of {name} before the plan was recorded"));
     }
-    if !hit.insert((&before.uid, asker.unwrap_or("deleted"))) {
+    // If somebody has taken the stop back before its answer was known, nothing shows that there was one.
+    let taken_back = |earlier: u64| {
+        let mut between =
+            case.of_uid(&before.uid).iter().filter(|v| (earlier + 1..=guard).contains(&v.revision));
+        asker.is_some_and(|asker| between.any(|v| v.stopped_by() != asker))
+    };
+    let earlier = hit.insert((&before.uid, asker.unwrap_or("deleted")), effect);
+    if earlier.is_some_and(|earlier| !taken_back(earlier)) {
         violations.say("3", format!("{verb:?} of {name} twice"));
     }
 }
