@@ -44,7 +44,8 @@ test: ## all tests, including those against a real API server
 
 .PHONY: unit-tests
 unit-tests:
-	cargo test --locked --lib --bins --package ai-api-operator --package ai-api-judge --package simulated-api-server
+	cargo test --locked --lib --bins --package ai-api-operator --package ai-api-judge
+	cargo test --locked --package simulated-api-server
 
 program-%:
 	cargo test --locked --test $* -- $(arguments)

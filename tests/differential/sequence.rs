@@ -146,7 +146,6 @@ impl Sequence<'_> {
         let real = self.sides.watch_real(user, real).await;
         match send_simulated(&self.simulated, user, simulated) {
             Answer::Watch(head, watch) if real.status() == head.status() => {
-                let mut comparison = Comparison { chosen: &mut self.chosen };
                 Comparison::headers(head.headers(), real.headers())?;
                 self.watches.push(Watched::new(step.uri.clone(), watch, real));
                 Ok(())

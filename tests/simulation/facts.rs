@@ -35,7 +35,7 @@ impl World {
             ..Facts::default()
         };
         facts.others = Others {
-            disturbed: self.recorded.faults + self.recorded.told + self.recorded.views > 0,
+            disturbed: self.recorded.faults + self.recorded.events_of_faults + self.recorded.views > 0,
             blind: self.recorded.views > 0,
             ..Others::of(&facts)
         };

@@ -67,7 +67,7 @@ fn have_one_story(seeds: std::ops::Range<u64>) {
 
 /// What `make simulate` runs.
 #[test]
-#[ignore = "runs for as long as it is told to"]
+#[ignore = "runs for as long as it is asked to"]
 fn simulate() {
     let number = |name: &str| {
         std::env::var(name).ok().filter(|text| !text.is_empty()).map(|text| text.parse::<f64>().unwrap())

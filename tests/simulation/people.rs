@@ -164,7 +164,7 @@ impl World {
             return;
         }
         self.recorded.note(|| format!("{} {event}", self.now));
-        self.recorded.told += usize::from(event.what.is_fault());
+        self.recorded.events_of_faults += usize::from(event.what.is_fault());
         match event.what {
             What::Create(made) => self.create(&made),
             What::Submit { namespace, name, mut spec, user, uids } => {

@@ -161,7 +161,7 @@ pub struct Recorded {
     /// How many requests had a fault, watch events a view, and how much else happened.
     pub faults: usize,
     pub views: usize,
-    pub told: usize,
+    pub events_of_faults: usize,
     pub end: Option<Timestamp>,
     numbers: BTreeMap<(usize, usize), usize>,
     moments: u64,

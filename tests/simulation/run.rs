@@ -22,7 +22,7 @@ pub fn panicked() -> Option<String> {
     PANIC.with_borrow_mut(Option::take)
 }
 
-/// Notes panics of the operator's tasks, which tokio would only report to whoever waits for them.
+/// Notes panics of the operator's tasks, which tokio would only report to those who wait for them.
 fn note_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -64,7 +64,7 @@ pub fn live(story: &Story, log: bool) -> Outcome {
         violations,
         coverage,
         requests: history.requests.len(),
-        faults: world.recorded.faults + world.recorded.told + world.recorded.views,
+        faults: world.recorded.faults + world.recorded.events_of_faults + world.recorded.views,
         crashes,
         log: world.recorded.log().to_vec(),
     }

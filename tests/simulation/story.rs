@@ -22,6 +22,7 @@ pub struct Story {
 
 /// What is there from the start.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct Setup {
     pub kubernetes: Kubernetes,
     /// The clocks of the machine of each replica.

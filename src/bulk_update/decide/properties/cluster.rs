@@ -188,17 +188,12 @@ impl Cluster {
         }
         let places: Vec<_> = (0..ITEMS).map(|at| slot(&self.work, at)).collect();
         let indexed: Vec<_> = places.into_iter().map(|slot| self.index[slot].clone()).collect();
-        let lookups = self.work.entries().iter().zip(indexed).map(|(entry, indexed)| entry.lookup(indexed));
+        let lookups =
+            self.work.entries().iter().zip(indexed).map(|(entry, indexed)| entry.lookup(indexed)).collect();
         let gates = Gates { executions: self.flag.clone(), deployments: self.flag.clone() };
         let admission = Admission::NotRequired;
         let now = self.time();
-        let seen = Observation {
-            at: Instant::now(),
-            admission,
-            gates,
-            lookups: lookups.collect(),
-            not_listed: None,
-        };
+        let seen = Observation { at: Instant::now(), admission, gates, lookups, not_listed: None };
         let Decision { phase, became, reads, writes, .. } = decide(&self.work, &seen, self.rules, now);
         self.work.decided(phase.as_ref(), became);
         match phase {
