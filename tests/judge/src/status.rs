@@ -137,6 +137,10 @@ fn expected(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> Option<Vec
         return may_wait(case, record, ready)
             .then(|| words(&format!("Unknown {ready}"), "False", ready, Some("Reconciling")))?;
     };
+    // An end that somebody else has written stays, whatever the items say.
+    if case.may_be_forged(bulk) && over != (summary.planned + summary.scheduled == 0) {
+        return Some(self::words(status));
+    }
     match (over, summary) {
         (false, Summary { planned: 1.., .. }) => words(accepted, "False", "Applying", Some("Reconciling")),
         (false, _) => words(accepted, "False", "Settling", Some("Reconciling")),
