@@ -6,7 +6,8 @@
 //! it has to be based on the newest version that the process had been shown of this very object when it started the
 //! pass, or on something newer. A pass starts with reading the flag, before any target is looked at; with several
 //! BulkUpdates, it is unknown whose pass it is, and the first one since the process knew the BulkUpdate counts. In
-//! addition, the answer to a live read stays valid for ten seconds, whatever a watch shows in the meantime.
+//! addition, the answer to a live read stays valid for ten seconds while a plan waits, and while other reads of that plan
+//! are in flight, whatever a watch shows in the meantime.
 
 use k8s_openapi::jiff::SignedDuration;
 
@@ -16,8 +17,8 @@ use crate::{
     facts::{Exchange, Moment, Sight},
 };
 
-/// How long the answer to a live read stays valid while a plan waits for another one.
-const ANSWER_VALIDITY: SignedDuration = SignedDuration::from_secs(11);
+/// How long the answer to a live read may be used: ten seconds, and the time that another read of the plan may take.
+const ANSWER_VALIDITY: SignedDuration = SignedDuration::from_secs(21);
 
 /// The oldest version that a decision may be based on, and those that live reads have shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

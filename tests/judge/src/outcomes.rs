@@ -8,6 +8,7 @@ use k8s_openapi::jiff::SignedDuration;
 
 use crate::{
     Violations,
+    bulk::Bulk,
     case::Case,
     exchanges::{ToTarget, is_change},
     facts::{Exchange, Whole},
@@ -103,6 +104,17 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     let waited = e.sent.at.duration_since(ended.at) + slack;
     let about_one = e.is_target() || (e.resource == "bulkupdates" && e.is_record());
     let retries = last.answer().is_some_and(|answer| matches!(answer.code, 401 | 403 | 408 | 429 | 500..));
+    // If somebody has changed its record, the work starts again, and with it the back-off; if somebody has ended it there,
+    // what is left is to acknowledge that.
+    let again = || {
+        let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
+        own.any(|read| read.verb == "get" && read.sent > last.sent && read.sent < e.sent)
+    };
+    let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
+    let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
+    if again() || forged() {
+        return;
+    }
     if let Some(seconds) = last.answer().and_then(|answer| answer.retry_after).filter(|_| retries) {
         let asked_for = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
         if waited < asked_for && (about_one || e.is_flag_read()) {
@@ -111,12 +123,7 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
         }
     }
     let failed = retries || (last.answer().is_none() && e.is_target());
-    // If somebody has changed its record, the work starts again, and with it the back-off.
-    let again = || {
-        let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
-        own.any(|read| read.verb == "get" && read.sent > last.sent && read.sent < e.sent)
-    };
-    if failed && about_one && waited < BACK_OFF && last.resource != "bulkupdates" && !again() {
+    if failed && about_one && waited < BACK_OFF && last.resource != "bulkupdates" {
         violations.say("5", format!("{} only {waited:?} after one that failed", e.words()));
     }
 }

@@ -195,7 +195,8 @@ fn lost(case: &Case<'_>, claim: Claim<'_, '_>, stopped: &Version) -> bool {
     let answered = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
         e.is_target_write() && e.asker() == Some(bulk.uid) && e.succeeded() && Some(e.life) == maker
     });
-    let mut after = case.of_uid(&stopped.uid).iter().filter(|v| v.revision > stopped.revision);
+    // The version with which it is gone is one of those that show the stop.
+    let mut after = case.of_uid(&stopped.uid).iter().filter(|v| v.revision >= stopped.revision);
     !answered && after.any(|v| v.deleted || v.stopped_by() != stopped.stopped_by() || v.is_unreadable())
 }
 
