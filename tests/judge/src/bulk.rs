@@ -147,13 +147,18 @@ impl<'a> Bulk<'a> {
         self.spec.as_ref().is_some_and(|spec| spec.dry_run == Some(true))
     }
 
-    /// Whether a status has the items that the spec asks for.
+    /// Whether a status has the items that the spec asks for, in the order of any of its versions: the API server accepts
+    /// another order of the same items.
     pub fn has_its_items(&self, status: &BulkUpdateStatus) -> bool {
-        let Some(spec) = &self.spec else { return false };
-        Kind::ALL.into_iter().all(|kind| {
-            let asked = spec.items(kind).iter().map(|i| (&*i.id, i.target_status));
-            asked.eq(status.items(kind).iter().map(|i| (&*i.id, i.target_status)))
-        })
+        let fits = |spec: &BulkUpdateSpec| {
+            Kind::ALL.into_iter().all(|kind| {
+                let asked = spec.items(kind).iter().map(|i| (&*i.id, i.target_status));
+                asked.eq(status.items(kind).iter().map(|i| (&*i.id, i.target_status)))
+            })
+        };
+        let later = || self.records.iter().map(|record| &record.version.object["spec"]);
+        self.spec.as_ref().is_some_and(fits)
+            || later().any(|spec| BulkUpdateSpec::deserialize(spec).is_ok_and(|spec| fits(&spec)))
     }
 
     /// Whether it asks for this action on this very object.

@@ -207,4 +207,11 @@ pub const GENUINE: &[Genuine] = &[
         s.spec(&json!({"executions": [item, item]}));
         unplanned_as(s, "False", "Unreadable");
     }),
+    ("somebody has put the items in another order before it was planned", |s| {
+        for revision in [31, 34] {
+            let object = &mut s.at_revision(revision).object;
+            object["spec"]["executions"].as_array_mut().unwrap().swap(0, 1);
+            object["status"]["executions"].as_array_mut().unwrap().swap(0, 1);
+        }
+    }),
 ];
