@@ -20,6 +20,9 @@ use crate::{
     telemetry::health::Pulse,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long the final status is retried: a part of the time for a graceful shutdown.
 const FINAL_RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -185,7 +188,11 @@ async fn write(
         if own {
             return Ok(Recorded::Adopted(work.adopted(&live)));
         }
-        // Something else changed, such as a label or the TTL.
+        // Something else changed, such as a label or the TTL. The policy may have changed, too, and a plan rests on it.
+        let proposed = matches!(phase, Phase::Proposed(_));
+        if proposed && !ctx.policies.admission().covers(work.request().created) {
+            return Ok(Recorded::Superseded);
+        }
         wanted = status(work, &phase, ctx.clock.now());
     }
 }

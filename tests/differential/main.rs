@@ -24,7 +24,7 @@ use sides::Sides;
 const AT_ONCE: u64 = 8;
 
 /// How many `make test` sends.
-const FEW: u64 = 40;
+const FEW: u64 = 20;
 
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;

@@ -12,7 +12,7 @@ use crate::{
     edits::Chosen,
     generate::{Generator, Step},
     sides::{Answered, Sides, send_simulated},
-    watches::Watched,
+    watches::{Until, Watched},
 };
 
 /// How many requests a sequence has.
@@ -52,10 +52,14 @@ pub async fn run(sides: &Sides, seed: u64) -> Outcome {
         account: String::new(),
     };
     let mut outcome = Outcome { steps: 0, difference: None };
-    for _ in 0..LENGTH {
+    for at in 1..=LENGTH {
         let step = generator.step(&sequence.chosen);
         outcome.steps += 1;
-        if let Err((place, simulated, real)) = sequence.send(&step).await {
+        let mut sent = sequence.send(&step).await;
+        if at == LENGTH && sent.is_ok() {
+            sent = sequence.events(Until::Quiet).await;
+        }
+        if let Err((place, simulated, real)) = sent {
             let kind = format!("{place}: {} / {}", plain(&simulated), plain(&real));
             let account =
                 format!("{}    {place}\n    simulated: {simulated}\n    real:      {real}", sequence.account);
@@ -92,7 +96,7 @@ impl Sequence<'_> {
         } else {
             self.whole(step, &user, simulated, real).await?;
         }
-        self.events().await
+        self.events(Until::AsExpected).await
     }
 
     async fn whole(
@@ -170,9 +174,9 @@ impl Sequence<'_> {
     }
 
     /// Compares the events of all watches so far.
-    async fn events(&mut self) -> Result<(), Difference> {
+    async fn events(&mut self, until: Until) -> Result<(), Difference> {
         let mut watches = std::mem::take(&mut self.watches);
-        let events = futures::future::join_all(watches.iter_mut().map(Watched::events)).await;
+        let events = futures::future::join_all(watches.iter_mut().map(|watched| watched.events(until))).await;
         for (watched, [simulated, real]) in watches.iter().zip(events) {
             let shown =
                 |events: &[Value]| events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");

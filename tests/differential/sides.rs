@@ -14,6 +14,8 @@ use support::{
     until,
 };
 
+use crate::place::Kind;
+
 /// The users, by the end of their names: what they may do in the namespace of a sequence.
 pub const USERS: [(&str, Option<&str>); 6] = [
     ("admin", None),
@@ -66,9 +68,22 @@ impl Sides {
         }
         simulated.apply(&author().to_string());
         control_plane::apply(&real, author()).await;
-        support::policy_in_force(&real, "bulkupdates.aiapi.dev").await;
         simulated.compact(simulated.revision());
-        Self { real, simulated }
+        let sides = Self { real, simulated };
+        let namespace = "differential";
+        sides.prepare(namespace).await;
+        let mut request = Kind::BulkUpdate.example(namespace);
+        request["metadata"]["name"] = "checked".into();
+        let uri = format!("{}?dryRun=All", Kind::BulkUpdate.path(namespace));
+        let author = format!("{namespace}-author");
+        until("the admission policy is enforced", || async {
+            let create = Request::post(&uri).header("content-type", "application/json");
+            let create = create.body(request.to_string().into()).unwrap();
+            let refused = sides.send_real(&author, create).await;
+            String::from_utf8_lossy(&refused.body).contains("ValidatingAdmissionPolicy")
+        })
+        .await;
+        sides
     }
 
     /// A simulated server of its own, and both with a namespace where the users have their rights.

@@ -13,7 +13,16 @@ use serde_json::Value;
 /// How long the real server may take to send an event.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is waited for events that should not come.
-const QUIET: Duration = Duration::from_millis(30);
+const QUIET: Duration = Duration::from_millis(100);
+
+/// How long events are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// As many as the simulated server has sent. More of them are found later.
+    AsExpected,
+    /// Until there are no more.
+    Quiet,
+}
 
 /// A watch on both servers.
 pub struct Watched {
@@ -31,14 +40,18 @@ impl Watched {
     }
 
     /// The events since the last time, of both.
-    pub async fn events(&mut self) -> [Vec<Value>; 2] {
+    pub async fn events(&mut self, until: Until) -> [Vec<Value>; 2] {
         let mut simulated = Vec::new();
         while let Some(Some(line)) = self.simulated.next().now_or_never() {
             simulated.push(serde_json::from_slice(&line).unwrap());
         }
         let mut real = Vec::new();
         while !self.ended {
-            let patience = if real.len() < simulated.len() { PATIENCE } else { QUIET };
+            let patience = match until {
+                _ if real.len() < simulated.len() => PATIENCE,
+                Until::AsExpected => break,
+                Until::Quiet => QUIET,
+            };
             match tokio::time::timeout(patience, self.line()).await {
                 Err(_) => break,
                 Ok(None) => self.ended = true,

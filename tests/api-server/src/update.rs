@@ -245,6 +245,7 @@ fn prepared(definition: &Definition, mut object: Value, old: &Value, is_status: 
         return whole;
     }
     let (new, known) = (object["metadata"].as_object_mut().unwrap(), &old["metadata"]);
+    new.remove("selfLink");
     new.insert("resourceVersion".into(), known["resourceVersion"].clone());
     new.insert("creationTimestamp".into(), known["creationTimestamp"].clone());
     new.entry("uid").or_insert_with(|| known["uid"].clone());
