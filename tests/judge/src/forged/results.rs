@@ -39,6 +39,22 @@ pub fn off(s: &mut History, millis: i64, text: &str) {
     s.facts.others = Others::of(&s.facts);
 }
 
+/// Somebody deletes what was stopped, before it is looked at again, and its item says that it is gone.
+fn gone(s: &mut History) {
+    s.ends_as(&status(["Failed Gone", "Settled", "Refused WrongState"], true));
+    s.at_revision(34).revision = 36;
+    s.facts.requests.iter_mut().rfind(|r| r.is_record()).unwrap().revision = Some(36);
+    s.changes(35, 32, 20_115, json!({}));
+    s.at_revision(35).deleted = true;
+    s.sends("get", "executions", "stop-me", Value::Null, [20_116, 20_118], code(404));
+    s.in_order();
+    s.facts.others = Others::of(&s.facts);
+    s.facts.calm = None;
+    s.facts.calls.clear();
+    s.facts.lives[0].log = None;
+    note(s, "it is ItemsFailed");
+}
+
 pub const FORGERIES: &[Forgery] = &[
     forgery(
         "truth",
@@ -280,6 +296,13 @@ pub const FORGERIES: &[Forgery] = &[
         "6",
         "Forbidden, which is not true",
     ),
+    forgery(
+        "truth",
+        "gone, and its stop had been answered",
+        gone,
+        "6",
+        "stop-me was done, and the status says Failed Gone",
+    ),
 ];
 
 type Genuine = (&'static str, fn(&mut History));
@@ -312,5 +335,9 @@ pub const GENUINE: &[Genuine] = &[
         s.sends("get", "bulkupdates", BULK, Value::Null, [25_000, 25_005], shows(BULK, 34));
         assert!(s.facts.quiet_since.unwrap() > at(0));
         s.facts.calm = None;
+    }),
+    ("gone before it was known that it had been stopped", |s| {
+        gone(s);
+        s.answered("patch", "stop-me", Answer::None);
     }),
 ];
