@@ -26,8 +26,9 @@ const FOR_A_SECOND: usize = 2;
 /// The longest wait that a `Retry-After` can ask for.
 const LONGEST_RETRY_AFTER: u64 = 30;
 
-/// How often the same request may be sent within a second, for each BulkUpdate that it may be for.
-const SAME_IN_A_SECOND: usize = 8;
+/// How often the same request may be sent within a second, for each BulkUpdate that it may be for: the plan and a report, and
+/// with a back-off from 100 ms on four attempts, each of which writes a status twice if it meets a conflict.
+const SAME_IN_A_SECOND: usize = 10;
 
 /// How long everything may take once nothing fails any more: a back-off of up to a minute, and all else.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(180);
