@@ -1,7 +1,5 @@
 //! The two servers, and how a request is sent to each.
 
-use std::time::Duration;
-
 use api_server::{Answer, Kubernetes, Server, User};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -10,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use support::{
+    DEADLINE,
     control_plane::{self, ControlPlane},
     until,
 };
@@ -129,7 +128,7 @@ impl Sides {
     pub async fn send_real(&self, user: &str, request: Request<Bytes>) -> Answered {
         let response = self.real.send(Self::to_real(user, request)).await.unwrap();
         let (head, body) = response.into_parts();
-        let body = tokio::time::timeout(Duration::from_secs(20), body.collect()).await.unwrap();
+        let body = tokio::time::timeout(DEADLINE, body.collect()).await.unwrap();
         Answered { code: head.status.as_u16(), headers: head.headers, body: body.unwrap().to_bytes() }
     }
 

@@ -11,7 +11,7 @@ use kube::client::Body;
 use serde_json::Value;
 
 /// How long the real server may take to send an event.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it is waited for events that should not come.
 const QUIET: Duration = Duration::from_millis(100);
 

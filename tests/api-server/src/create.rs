@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -186,17 +187,17 @@ pub fn create(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     }
     let options = WriteOptions::read(asked, state.kubernetes, "CreateOptions")?;
     let object = decode(state, &definition, &asked.body, options.unknown)?;
-    create_decoded(state, kind, asked, &options, object).map(|object| Reply::of(201, &object))
+    create_decoded(state, kind, asked, &options, object).map(|bytes| Reply::new(201, bytes))
 }
 
-/// Creates a decoded object.
+/// Creates a decoded object; returns it as it is answered.
 pub fn create_decoded(
     state: &mut State,
     kind: usize,
     asked: &Asked,
     options: &WriteOptions,
     mut object: Value,
-) -> Outcome<Value> {
+) -> Outcome<Bytes> {
     let definition = Arc::clone(&state.kinds[kind]);
     wipe(&mut object);
     place(&definition, &mut object, &asked.call.namespace)?;
@@ -246,10 +247,10 @@ pub fn create_decoded(
         without_defaults = definition.status && object.get("status").is_some();
     }
     if options.dry_run {
-        return Ok(object);
+        return Ok(serde_json::to_vec(&object).unwrap().into());
     }
     let stored = state.put_as(kind, &key, object, without_defaults)?;
-    Ok(Value::clone(&stored.object))
+    Ok(stored.bytes.clone())
 }
 
 /// Removes what only the server sets.

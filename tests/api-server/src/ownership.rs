@@ -295,6 +295,8 @@ fn fits(value: &Value, schema: &Schema) -> bool {
             let fits = |item: &Value| schema.items.as_deref().is_none_or(|schema| fits(item, schema));
             items.iter().all(|item| has_key(item) && fits(item))
         }
+        // The owners of a time are found whatever it is, as long as it has no parts.
+        ("string", value) if schema.format == "date-time" => !value.is_array() && !value.is_object(),
         ("string", value) => value.is_string(),
         ("integer" | "number", value) => value.is_number(),
         ("boolean", value) => value.is_boolean(),

@@ -49,7 +49,7 @@ pub fn replace(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> 
             object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
         }
         let created = create::create_decoded(state, kind, asked, &options, object);
-        return created.map(|object| Reply::of(201, &object));
+        return created.map(|bytes| Reply::new(201, bytes));
     };
     update(state, kind, asked, &options, (&existing, object))
 }
@@ -97,11 +97,11 @@ pub fn patch(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     if asked.body.len() > MOST_READ {
         return Err(Refusal::too_large(MOST_READ));
     }
+    let options = WriteOptions::read(asked, state.kubernetes, "PatchOptions")?;
     let patch = serde_json::from_slice::<Value>(&asked.body);
     if patch.is_err() && state.kubernetes == Kubernetes::V1_37 {
         return Err(Refusal::bad_request("invalid JSON patch"));
     }
-    let options = WriteOptions::read(asked, state.kubernetes, "PatchOptions")?;
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
@@ -172,7 +172,11 @@ fn update(
     object["metadata"]["managedFields"] = owners.into();
     check_version(state.kubernetes, &definition, existing, &object)?;
     let is_status = !call.subresource.is_empty();
-    let object = prepared(&definition, object, old, is_status);
+    let mut object = prepared(&definition, object, old, is_status);
+    if !options.dry_run {
+        // It is not stored.
+        object["metadata"].as_object_mut().unwrap().remove("selfLink");
+    }
     let flaws = flaws_of(state, &definition, &object, old, is_status);
     if !flaws.is_empty() {
         return Err(create::invalid(state.kubernetes, &definition, &object, &flaws));
@@ -245,7 +249,6 @@ fn prepared(definition: &Definition, mut object: Value, old: &Value, is_status: 
         return whole;
     }
     let (new, known) = (object["metadata"].as_object_mut().unwrap(), &old["metadata"]);
-    new.remove("selfLink");
     new.insert("resourceVersion".into(), known["resourceVersion"].clone());
     new.insert("creationTimestamp".into(), known["creationTimestamp"].clone());
     new.entry("uid").or_insert_with(|| known["uid"].clone());

@@ -58,6 +58,18 @@ impl Generator<'_> {
         self.request("GET", uri, Body::None)
     }
 
+    /// A list or watch of the objects in the namespace: by its path, or by a selector.
+    fn in_namespace(&mut self, kind: Kind, mut options: Vec<String>) -> String {
+        let mut path = kind.path(self.namespace);
+        let selects =
+            options.iter().any(|option| ["limit", "continue", "field"].iter().any(|o| option.starts_with(o)));
+        if !selects && self.often(15) {
+            path = path.replace(&format!("/namespaces/{}", self.namespace), "");
+            options.push(format!("fieldSelector=metadata.namespace%3D{}", self.namespace));
+        }
+        format!("{path}?{}", options.join("&"))
+    }
+
     fn selectors(&mut self, options: &mut Vec<String>) {
         if self.often(20) {
             let selectors = [
@@ -108,7 +120,7 @@ impl Generator<'_> {
         if self.often(3) {
             options.push("sendInitialEvents=true".to_owned());
         }
-        let uri = format!("{}?{}", kind.path(self.namespace), options.join("&"));
+        let uri = self.in_namespace(kind, options);
         self.request("GET", uri, Body::None)
     }
 
@@ -134,7 +146,7 @@ impl Generator<'_> {
         } else if self.often(3) {
             options.push("resourceVersionMatch=NotOlderThan".to_owned());
         }
-        let uri = format!("{}?{}", kind.path(self.namespace), options.join("&"));
+        let uri = self.in_namespace(kind, options);
         Step { watch: true, ..self.request("GET", uri, Body::None) }
     }
 
