@@ -208,7 +208,7 @@ pub fn create_decoded(
         time: &state.clock.text,
         schema: definition.schema(),
         has_status: definition.status,
-        owns_all_metadata: state.kubernetes == Kubernetes::V1_33,
+        kubernetes: state.kubernetes,
     };
     let empty = match definition.shape {
         Shape::Custom(_) => Value::Null,

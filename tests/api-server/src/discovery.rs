@@ -152,7 +152,7 @@ fn review(state: &State, asked: &Asked) -> Outcome<Reply> {
         time: &state.clock.text,
         schema: None,
         has_status: true,
-        owns_all_metadata: state.kubernetes == Kubernetes::V1_33,
+        kubernetes: state.kubernetes,
     };
     let spec = json!({"spec": drop_empty(&review["spec"])});
     let owners = ownership::after(&json!({"spec": {}}), &spec, &write);

@@ -202,15 +202,13 @@ fn number(call: &Call, name: &str) -> Outcome<Option<u64>> {
 }
 
 /// A resource version in the query.
-fn revision(call: &Call) -> Outcome<Option<u64>> {
+fn revision(call: &Call, kubernetes: Kubernetes) -> Outcome<Option<u64>> {
     let Some(text) = call.parameter("resourceVersion") else { return Ok(None) };
-    parse_revision(text).map(Some)
-}
-
-fn parse_revision(text: &str) -> Outcome<u64> {
-    text.parse().map_err(|_| {
-        let message = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-        Refusal::bad_request(format!("resourceVersion: {message}"))
+    let is_old_list = kubernetes == Kubernetes::V1_33 && call.verb == "list";
+    let start = if is_old_list { "invalid resource version: " } else { "" };
+    text.parse().map(Some).map_err(|_| {
+        let why = format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+        Refusal::bad_request(format!("{start}resourceVersion: {why}"))
     })
 }
 
@@ -228,11 +226,11 @@ impl ListOptions {
         checked(call, kubernetes)?;
         let limit = number(call, "limit")?.and_then(|limit| usize::try_from(limit).ok());
         let limit = limit.filter(|limit| *limit > 0);
-        let revision = revision(call)?;
+        let revision = revision(call, kubernetes)?;
         let exact = match call.parameter("resourceVersionMatch") {
             Some(matched) => matched == "Exact",
-            // As it has always been for pages.
-            None => limit.is_some() && revision.is_some_and(|revision| revision > 0),
+            // As it has always been for pages. An object that is selected by its name has none.
+            None => limit.is_some() && call.name.is_empty() && revision.is_some_and(|revision| revision > 0),
         };
         Ok(Self { limit, token: call.parameter("continue").map(ToOwned::to_owned), revision, exact })
     }
@@ -259,7 +257,7 @@ impl WatchOptions {
         let is_legacy =
             asked.is_none_or(|version| version == "0") && call.parameter("resourceVersionMatch").is_none();
         let initial = initial.or((is_legacy && kubernetes == Kubernetes::V1_37).then_some(true));
-        let since = revision(call)?.filter(|since| *since > 0);
+        let since = revision(call, kubernetes)?.filter(|since| *since > 0);
         let since = match initial {
             Some(true) => None,
             _ => since,

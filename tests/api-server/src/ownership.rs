@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde_json::{Map, Value, json};
 
-use crate::schema::{ListType, Schema};
+use crate::{
+    Kubernetes,
+    schema::{ListType, Schema},
+};
 
 /// A set of fields, as a tree of their paths.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,7 +148,15 @@ fn compare_parts(olds: &[Part], news: &[Part]) -> Changes {
 }
 
 /// The metadata that managers can own. All others belong to the server.
-const OWNED: [&str; 5] = ["annotations", "finalizers", "generateName", "labels", "ownerReferences"];
+const OWNED: [&str; 7] = [
+    "annotations",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "labels",
+    "ownerReferences",
+];
 
 /// The schema of metadata, as far as lists and maps go.
 fn metadata_changes(old: &Value, new: &Value) -> Changes {
@@ -175,8 +186,7 @@ pub struct Write<'a> {
     pub schema: Option<&'a Schema>,
     /// Whether the status is a part of its own, which only writes of the subresource change.
     pub has_status: bool,
-    /// Whether writes of the status take over the metadata that were sent along, as those of 1.33 do.
-    pub owns_all_metadata: bool,
+    pub kubernetes: Kubernetes,
 }
 
 impl Write<'_> {
@@ -189,7 +199,8 @@ impl Write<'_> {
                 changes.insert(&format!("f:{name}"), compare(old.get(name), new.get(name), schema));
             }
         }
-        if !is_status || self.owns_all_metadata {
+        // In 1.33, writes of the status take over the metadata that are sent along.
+        if !is_status || self.kubernetes == Kubernetes::V1_33 {
             let metadata = metadata_changes(
                 old.get("metadata").unwrap_or(&empty),
                 new.get("metadata").unwrap_or(&empty),
@@ -241,8 +252,11 @@ impl Write<'_> {
 /// The managed fields after a write: `old` is the object before it (`null` if it is new), `new` as it was sent.
 pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
     if !write.schema.is_none_or(|schema| fits(new, schema)) {
-        // What does not fit into the schema changes no owners.
-        return known(old, new, write);
+        // What does not fit into the schema changes no owners; in 1.33 it has none any more.
+        return match write.kubernetes {
+            Kubernetes::V1_33 => Vec::new(),
+            Kubernetes::V1_37 => known(old, new, write),
+        };
     }
     let changes = write.changes(old, new);
     let known = known(old, new, write);

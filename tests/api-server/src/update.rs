@@ -166,7 +166,7 @@ fn update(
         time: &state.clock.text,
         schema: definition.schema(),
         has_status: definition.status,
-        owns_all_metadata: state.kubernetes == Kubernetes::V1_33,
+        kubernetes: state.kubernetes,
     };
     let owners = ownership::after(old, &object, &write);
     object["metadata"]["managedFields"] = owners.into();
