@@ -10,10 +10,14 @@
 //! | how old a resource version may be, in the message of a 410 | the cache of the real server is of a certain size |
 //! | what a patch without a decodable result makes of an object, in the message | it has the whole object as text |
 //! | deletions and changes of Events | nobody sends them |
+//! | warnings about unknown fields in a large body | the real server leaves them out |
 //! | bookmarks in the middle of a watch | the real server sends one a minute; the simulated one when it is asked |
 //! | server-side apply, JSON patches, strategic merge patches | nothing simulated sends them: 415 |
 
 use serde_json::Value;
+
+/// From which size on, in bytes, the real server gives no warnings. (It is somewhere below 32 KiB.)
+pub const LARGE: usize = 20 << 10;
 
 /// Removes what differs on purpose.
 pub fn excuse(document: &mut Value) {

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    kinds::Definition,
+    kinds::{BuiltIn, Definition},
     options::ListOptions,
     refusal::{Outcome, Refusal},
     request::Call,
@@ -112,9 +112,11 @@ fn page(
     let prefix = if namespace.is_empty() { 0 } else { namespace.len() + 1 };
     let all = objects_at(state, kind, namespace, revision);
     let mut rest = all.into_iter().filter(|(key, _)| &key[prefix..] >= start);
-    // The cache, which answers for any version, has no pages.
-    let limit =
-        options.limit.filter(|_| options.revision != Some(0) || token.is_some()).unwrap_or(usize::MAX);
+    // The cache, which answers for any version, has no pages; Events have no cache.
+    let limit = options
+        .limit
+        .filter(|_| options.revision != Some(0) || token.is_some() || state.kinds[kind].is(BuiltIn::Event))
+        .unwrap_or(usize::MAX);
     let mut items = Vec::new();
     let mut last = String::new();
     for (key, stored) in rest.by_ref().filter(|(_, stored)| selector.takes(&stored.object)).take(limit) {

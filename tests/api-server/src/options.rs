@@ -225,12 +225,13 @@ impl ListOptions {
     pub fn read(call: &Call, kubernetes: Kubernetes) -> Outcome<Self> {
         checked(call, kubernetes)?;
         let limit = number(call, "limit")?.and_then(|limit| usize::try_from(limit).ok());
-        let limit = limit.filter(|limit| *limit > 0);
+        // What is selected by its name has no pages.
+        let limit = limit.filter(|limit| *limit > 0 && call.name.is_empty());
         let revision = revision(call, kubernetes)?;
         let exact = match call.parameter("resourceVersionMatch") {
             Some(matched) => matched == "Exact",
-            // As it has always been for pages. An object that is selected by its name has none.
-            None => limit.is_some() && call.name.is_empty() && revision.is_some_and(|revision| revision > 0),
+            // As it has always been for pages.
+            None => limit.is_some() && revision.is_some_and(|revision| revision > 0),
         };
         Ok(Self { limit, token: call.parameter("continue").map(ToOwned::to_owned), revision, exact })
     }

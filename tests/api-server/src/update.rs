@@ -106,7 +106,10 @@ pub fn patch(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
     let patch = patch.map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
-    if !patch.is_object() && !patch.is_null() && options.unknown != Unknown::Ignore {
+    if patch.is_null() || (!patch.is_object() && !patch.is_array() && options.unknown == Unknown::Ignore) {
+        return Err(Refusal::bad_request("Invalid JSON Patch"));
+    }
+    if !patch.is_object() && options.unknown != Unknown::Ignore {
         return Err(Refusal::bad_request("error decoding patch: json: cannot unmarshal"));
     }
     let mut object = Value::clone(&existing.object);

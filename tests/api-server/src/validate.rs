@@ -131,7 +131,8 @@ fn is_date_time(text: &str) -> bool {
     let shape = text.len() >= 20 && text.is_ascii() && text.as_bytes()[10].eq_ignore_ascii_case(&b't');
     let end = text.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
     let offset = text.ends_with(['Z', 'z']) || (end.ends_with(['+', '-']) && text.len() - end.len() == 5);
-    shape && offset && text.parse::<Timestamp>().is_ok()
+    // jiff knows leap seconds.
+    shape && offset && !text[17..].starts_with("60") && text.parse::<Timestamp>().is_ok()
 }
 
 fn of_number(number: &Number, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {
