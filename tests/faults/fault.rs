@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use crate::call::{Call, Resource};
+pub use support::call::{Call, Resource};
 
 /// When the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

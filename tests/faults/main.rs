@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod answer;
-mod call;
 mod cluster;
 mod expected;
 mod facts;

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header::RETRY_AFTER, request::Parts};
+use http::{StatusCode, header::RETRY_AFTER, request::Parts};
 use judge::{Answer, Exchange, Moment, Sight, Whole};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
+use support::call::verb;
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Resource;
@@ -126,17 +127,8 @@ fn exchange(head: &Parts, body: &Bytes) -> Exchange {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let in_body = || body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let named = segments.len() > at + 1;
-    let verb = match head.method {
-        Method::GET if named => "get",
-        Method::GET if query.contains("watch=true") => "watch",
-        Method::GET => "list",
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        _ => "delete",
-    };
     Exchange {
-        verb: verb.to_owned(),
+        verb: verb(head, named).to_owned(),
         resource: segment(at),
         subresource: segment(at + 2),
         namespace: namespaces.map(|at| segment(at + 1)).unwrap_or_default(),

@@ -8,9 +8,9 @@ use http::{
     header::{AUTHORIZATION, RETRY_AFTER},
 };
 use serde_json::json;
+use support::call::Call;
 
 use crate::{
-    call::Call,
     cluster::{HOME, time_at, user_of},
     line::{Crossed, Reply, Sent},
     process::Process,

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
+use support::call::Call;
 
 use crate::{
-    call::Call,
     cluster::{HOME, META},
     story::{Act, BulkAct, Controller, Made, Odd, What, When},
     world::{Due, World},

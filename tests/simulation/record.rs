@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{Method, Response, header::RETRY_AFTER, request::Parts};
+use http::{Response, header::RETRY_AFTER, request::Parts};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use support::call::{Resource, verb};
 
 use crate::{
-    call::Resource,
     line::Reply,
     process::Ended,
     story::{Asked, Called},
@@ -82,17 +82,8 @@ impl Head {
         let text = |at: usize| segments.get(at).map(ToString::to_string).unwrap_or_default();
         let query = head.uri.query().unwrap_or_default();
         let named = segments.len() > at + 1;
-        let verb = match head.method {
-            Method::GET if named => "get",
-            Method::GET if query.contains("watch=true") => "watch",
-            Method::GET => "list",
-            Method::POST => "create",
-            Method::PUT => "update",
-            Method::PATCH => "patch",
-            _ => "delete",
-        };
         Self {
-            verb,
+            verb: verb(head, named),
             resource: text(at),
             subresource: text(at + 2),
             namespace: if namespaced { text(base + 1) } else { String::new() },

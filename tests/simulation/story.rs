@@ -6,11 +6,9 @@ use std::fmt;
 use ai_api_operator::api::Kind;
 use api_server::Kubernetes;
 use serde_json::Value;
+use support::call::{Call, Resource};
 
-use crate::{
-    call::{Call, Resource},
-    process::Clocks,
-};
+use crate::process::Clocks;
 
 /// One life of the world.
 #[derive(Clone, Debug)]

@@ -10,10 +10,10 @@ use api_server::{Server, Watch};
 use futures::channel::{mpsc, oneshot};
 use http::Request;
 use k8s_openapi::jiff::Timestamp;
+use support::call::{Call, Resource};
 use tower::BoxError;
 
 use crate::{
-    call::{Call, Resource},
     cluster,
     line::Reply,
     people::{Controllers, Followed},

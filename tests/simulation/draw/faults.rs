@@ -1,10 +1,9 @@
 //! Draws what goes wrong.
 
+use support::call::{Call, Resource};
+
 use super::{Draw, THEMES, Theme};
-use crate::{
-    call::{Call, Resource},
-    story::{Act, Admin, BulkAct, Calls, Event, Fault, GuardAct, Guarded, Moment, View, What, When},
-};
+use crate::story::{Act, Admin, BulkAct, Calls, Event, Fault, GuardAct, Guarded, Moment, View, What, When};
 
 /// When the last fault begins, in milliseconds.
 const FAULTS_BEGIN_BEFORE: u64 = 40_000;

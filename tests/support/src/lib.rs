@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod built;
+pub mod call;
 pub mod control_plane;
 pub mod etcd;
 pub mod gateway;

@@ -1,4 +1,4 @@
-//! What the operator requests from the API server.
+//! What the operator requests from the API server, as the fault plans and the simulation name it.
 
 use std::fmt;
 
@@ -43,6 +43,11 @@ impl Resource {
             Self::Bindings => "bindings",
             other => other.plural(),
         }
+    }
+
+    /// Whether it is a kind of target.
+    pub const fn is_target(self) -> bool {
+        matches!(self, Self::Executions | Self::Deployments)
     }
 
     /// In paths.
@@ -180,5 +185,19 @@ impl fmt::Display for Call {
             Self::Preflight => f.write_str("preflight"),
             Self::Unknown => f.write_str("unknown"),
         }
+    }
+}
+
+/// The API server's verb of a request; `named` is whether its path has the name of an object.
+pub fn verb(head: &Parts, named: bool) -> &'static str {
+    let query = head.uri.query().unwrap_or_default();
+    match head.method {
+        Method::GET if named => "get",
+        Method::GET if query.contains("watch=true") => "watch",
+        Method::GET => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        _ => "delete",
     }
 }
