@@ -192,9 +192,15 @@ fn plan_sent(case: &Case<'_>, write: &Exchange) -> Option<Timestamp> {
     let mut earliest: Option<Timestamp> = None;
     for bulk in for_it {
         let own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+        // What is guarded by the plan, or by a later record, is a report. (The API server need not say who made the plan:
+        // of a process that was killed it may have carried out a request whose connection was closed.)
+        let planned_at = bulk.plan().map(|plan| plan.version.revision);
+        let is_report =
+            |e: &Exchange| planned_at.zip(e.guard_number()).is_some_and(|(plan, guard)| guard >= plan);
         let plans = |e: &&&Exchange| {
             e.life == write.life
                 && e.is_record()
+                && !is_report(e)
                 && e.body.pointer("/metadata/uid").is_none_or(|uid| uid == bulk.uid)
                 && e.body.pointer("/status/summary/planned").is_some_and(|n| *n != 0)
         };

@@ -7,7 +7,7 @@ use super::{
     history::{BULK, History, at, code, shows, status},
     repeats::second_life,
 };
-use crate::Others;
+use crate::{Life, Others, Sight};
 
 /// Somebody switches the flag off.
 fn off(s: &mut History, millis: i64) {
@@ -321,4 +321,31 @@ pub const GENUINE: &[Genuine] = &[
         s.in_order();
         s.facts.calm = None;
     }),
+    (
+        "a reading that is older than a report, after the plan of a process that was killed as it sent it",
+        |s| {
+            let killed = Life {
+                name: "life-1".into(),
+                started: s.moment(0),
+                ended: Some(s.moment(20_085)),
+                ..Life::default()
+            };
+            s.facts.lives.push(killed);
+            s.facts.settings.elects = false;
+            let shown: Vec<_> =
+                s.facts.sights.iter().map(|sight| Sight { life: 1, ..sight.clone() }).collect();
+            s.facts.sights.extend(shown);
+            s.facts.sights.sort_by_key(|sight| sight.when);
+            // The API server has carried it out, but no longer says so to a connection that is closed.
+            s.exchange("update", BULK).life = 1;
+            s.exchange("update", BULK).ended = None;
+            let plan = s.facts.requests.iter_mut().find(|r| r.is_record()).unwrap();
+            (plan.life, plan.code, plan.revision) = (Some(1), 0, None);
+            s.without("get", "ai-api-meta");
+            s.sent_at("get", "ai-api-meta", 20_000);
+            let report = s.facts.exchanges.iter_mut().rfind(|e| e.is_record()).unwrap();
+            report.body["status"]["summary"]["planned"] = 1.into();
+            s.facts.calm = None;
+        },
+    ),
 ];
