@@ -6,7 +6,7 @@ use api_server::{Kubernetes, Server, User};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::story::Who;
+use crate::story::{Setup, Who};
 
 /// Where users have their objects.
 pub const NAMESPACES: [&str; 2] = ["team-a", "team-b"];
@@ -20,14 +20,12 @@ pub const META: &str = "ai-api-meta";
 /// The name of the policy and its binding.
 pub const POLICY: &str = "bulkupdates.aiapi.dev";
 
-/// When each life begins.
-pub fn epoch() -> Timestamp {
-    "2026-01-05T12:00:00Z".parse().unwrap()
-}
+/// When each life begins: at noon on January 5th, 2026.
+pub const EPOCH: Timestamp = Timestamp::constant(1_767_614_400, 0);
 
 /// The API server's time so many milliseconds later.
 pub fn time_at(now: u64) -> Timestamp {
-    epoch() + SignedDuration::from_millis(i64::try_from(now).unwrap())
+    EPOCH + SignedDuration::from_millis(i64::try_from(now).unwrap())
 }
 
 /// How many of the manifests are CRDs.
@@ -58,19 +56,18 @@ pub const RIGHTS: &str = include_str!("../../deploy/base/clusterrolebinding.yaml
 pub const OWN_RIGHTS: &str = MANIFESTS[7];
 
 /// A cluster in which the policy has been in force for a minute.
-///
-/// `loose`: its CRDs take anything, as those of a later version may.
-pub fn fresh(kubernetes: Kubernetes, loose: bool) -> Server {
-    type Made = Vec<((Kubernetes, bool), Server)>;
+pub fn fresh(setup: &Setup) -> Server {
+    type Made = Vec<((Kubernetes, bool, bool), Server)>;
     thread_local! {
         static MADE: RefCell<Made> = const { RefCell::new(Vec::new()) };
     }
+    let wanted = (setup.kubernetes, setup.loose, setup.managed_fields);
     MADE.with_borrow_mut(|made| {
-        if let Some((_, server)) = made.iter().find(|(of, _)| *of == (kubernetes, loose)) {
+        if let Some((_, server)) = made.iter().find(|(of, _)| *of == wanted) {
             return server.fork();
         }
-        let server = new(kubernetes, loose);
-        made.push(((kubernetes, loose), server.clone()));
+        let server = new(setup);
+        made.push((wanted, server.clone()));
         server.fork()
     })
 }
@@ -85,16 +82,19 @@ fn loosened(manifest: &str) -> String {
     crd.to_string()
 }
 
-fn new(kubernetes: Kubernetes, loose: bool) -> Server {
-    let server = Server::new(kubernetes, epoch() - SignedDuration::from_mins(1));
+fn new(setup: &Setup) -> Server {
+    let server = Server::new(setup.kubernetes, EPOCH - SignedDuration::from_mins(1));
+    if !setup.managed_fields {
+        server.leave_out_managed_fields();
+    }
     for manifest in MANIFESTS {
         server.apply(manifest);
     }
-    if loose {
+    if setup.loose {
         MANIFESTS[..CRDS].iter().for_each(|manifest| server.apply(&loosened(manifest)));
     }
     server.apply(&users());
-    server.set_time(epoch());
+    server.set_time(EPOCH);
     server
 }
 

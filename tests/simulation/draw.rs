@@ -9,7 +9,7 @@ use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{NAMESPACES, epoch},
+    cluster::{EPOCH, NAMESPACES},
     process::Clocks,
     story::{Asked, Called, Controller, Event, Made, Odd, Setup, Story, What, When, Who},
 };
@@ -143,6 +143,7 @@ impl Draw {
             kubernetes,
             replicas: clocks,
             gateway: self.has(Theme::Gateway),
+            managed_fields: self.percent(8),
             loose: self.loose,
             max_in_flight: self.one(&[1, 2, 4, 16, 16, 16]),
             delete_completed: self.percent(10),
@@ -287,7 +288,7 @@ impl Draw {
                 1 => spec["startingDeadlineSeconds"] = seconds.into(),
                 _ => {
                     let after = i64::try_from(at).unwrap() + seconds * 1000;
-                    let end = epoch() + SignedDuration::from_millis(after);
+                    let end = EPOCH + SignedDuration::from_millis(after);
                     spec["notAfter"] = end.strftime("%FT%TZ").to_string().into();
                 }
             }

@@ -1,7 +1,5 @@
 //! What the judge is given of a life.
 
-use std::sync::Arc;
-
 use judge::{Facts, Others, Program};
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
@@ -11,7 +9,7 @@ use ai_api_operator::api::TargetStatus;
 
 impl World {
     /// All that is known of this life.
-    pub fn facts(&self, history: &History) -> Facts {
+    pub fn facts(&mut self, history: History) -> Facts {
         let setup = &self.story.setup;
         let mut facts = Facts {
             settings: judge::Settings {
@@ -25,12 +23,12 @@ impl World {
                 operator: SignedDuration::from_millis(2),
                 ..judge::Tolerances::default()
             },
-            versions: history.versions.iter().map(version).collect(),
-            requests: self.requests(&history.requests),
+            versions: history.versions.into_iter().map(version).collect(),
+            requests: self.requests(history.requests),
             lives: self.recorded.lives.iter().map(life).collect(),
-            exchanges: self.recorded.exchanges.iter().map(exchange).collect(),
-            sights: self.recorded.sights.clone(),
             calls: self.calls(),
+            exchanges: std::mem::take(&mut self.recorded.exchanges).into_iter().map(exchange).collect(),
+            sights: std::mem::take(&mut self.recorded.sights),
             end: self.recorded.end,
             ..Facts::default()
         };
@@ -50,25 +48,25 @@ impl World {
         facts
     }
 
-    fn requests(&self, requests: &[api_server::Request]) -> Vec<judge::Request> {
+    fn requests(&self, requests: Vec<api_server::Request>) -> Vec<judge::Request> {
         let mut revision = 0;
         let mut all = Vec::with_capacity(requests.len());
         // What was there before the life began was not asked for here.
         let before = requests.len().saturating_sub(self.recorded.of_requests.len());
-        for (request, of) in requests[before..].iter().zip(&self.recorded.of_requests) {
+        for (request, of) in requests.into_iter().skip(before).zip(&self.recorded.of_requests) {
             let made = (request.revision > revision).then_some(request.revision);
             revision = revision.max(request.revision);
             all.push(judge::Request {
                 life: of.map(|number| self.recorded.exchanges[number].life),
                 exchange: *of,
-                user: request.user.clone(),
-                agent: request.agent.clone(),
+                user: request.user,
+                agent: request.agent,
                 verb: request.verb.to_owned(),
-                resource: request.resource.clone(),
-                subresource: request.subresource.clone(),
-                namespace: request.namespace.clone(),
-                name: request.name.clone(),
-                body: request.body.clone().into(),
+                resource: request.resource,
+                subresource: request.subresource,
+                namespace: request.namespace,
+                name: request.name,
+                body: request.body.into(),
                 dry_run: request.dry_run,
                 code: request.code,
                 received: request.time,
@@ -107,15 +105,15 @@ fn body(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
-fn version(version: &api_server::Version) -> judge::Version {
+fn version(version: api_server::Version) -> judge::Version {
     judge::Version {
         revision: version.revision,
-        plural: version.plural.clone(),
-        namespace: version.namespace.clone(),
-        name: version.name.clone(),
-        uid: version.uid.clone(),
+        plural: version.plural,
+        namespace: version.namespace,
+        name: version.name,
+        uid: version.uid,
         deleted: version.deleted,
-        object: Arc::clone(&version.object).into(),
+        object: version.object.into(),
         at: version.time,
     }
 }
@@ -133,8 +131,8 @@ fn life(life: &crate::record::Life) -> judge::Life {
     }
 }
 
-fn exchange(exchange: &crate::record::Exchange) -> judge::Exchange {
-    let Head { verb, resource, subresource, namespace, name, dry_run } = exchange.head.clone();
+fn exchange(exchange: crate::record::Exchange) -> judge::Exchange {
+    let Head { verb, resource, subresource, namespace, name, dry_run } = exchange.head;
     judge::Exchange {
         life: exchange.life,
         verb: verb.to_owned(),
@@ -142,9 +140,9 @@ fn exchange(exchange: &crate::record::Exchange) -> judge::Exchange {
         subresource,
         namespace,
         name,
-        body: exchange.body.clone().into(),
+        body: exchange.body.into(),
         dry_run,
         sent: exchange.sent,
-        ended: exchange.ended.clone(),
+        ended: exchange.ended,
     }
 }

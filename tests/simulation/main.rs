@@ -28,6 +28,10 @@ use std::time::Duration;
 use run::{Range, live};
 use story::Story;
 
+/// Faster than the one of most systems, where so much is made and dropped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The seeds that every run has.
 const SEEDS: std::ops::Range<u64> = 0..50;
 

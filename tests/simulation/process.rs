@@ -25,7 +25,7 @@ use tokio::{runtime::Runtime, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{cluster::epoch, line::Line, log::Log};
+use crate::{cluster::EPOCH, line::Line, log::Log};
 
 const MILLION: u64 = 1_000_000;
 
@@ -87,7 +87,7 @@ impl Process {
         let shutdown = CancellationToken::new();
         let answers = Arc::default();
         let at_start = SignedDuration::from_millis(i64::try_from(now).unwrap() + host.clocks.skew);
-        let machine = machine(&line, host, epoch() + at_start, ids);
+        let machine = machine(&line, host, EPOCH + at_start, ids);
         let entered = runtime.enter();
         line.start();
         let logged = log.enter();

@@ -55,15 +55,16 @@ pub fn live(story: &Story, log: bool) -> Outcome {
     note_panics();
     let mut world = World::new(story.clone(), log);
     let mut violations = world.run();
-    let history = History { versions: world.server.versions(), requests: world.server.requests() };
-    let judged = judge::judge(&world.facts(&history));
+    let (versions, requests) = world.server.take_history();
+    let coverage = Coverage::of(&world, &versions);
+    let answered = requests.len();
+    let judged = judge::judge(&world.facts(History { versions, requests }));
     violations.extend(judged.iter().map(ToString::to_string));
-    let coverage = Coverage::of(&world, &history.versions);
     let crashes = world.recorded.lives.iter().filter(|life| life.killed).count();
     Outcome {
         violations,
         coverage,
-        requests: history.requests.len(),
+        requests: answered,
         faults: world.recorded.faults + world.recorded.events_of_faults + world.recorded.views,
         crashes,
         log: world.recorded.log().to_vec(),

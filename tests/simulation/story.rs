@@ -26,7 +26,9 @@ pub struct Setup {
     /// The clocks of the machine of each replica.
     pub replicas: Vec<Clocks>,
     pub gateway: bool,
-    /// Whether the CRDs take anything.
+    /// Whether objects have `managedFields`, which make everything slower.
+    pub managed_fields: bool,
+    /// Whether the CRDs take anything, as those of a later version may.
     pub loose: bool,
     pub max_in_flight: usize,
     pub delete_completed: bool,

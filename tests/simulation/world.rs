@@ -146,7 +146,7 @@ pub struct World {
 impl World {
     pub fn new(story: Story, log: bool) -> Self {
         fastrand::seed(story.seed);
-        let server = cluster::fresh(story.setup.kubernetes, story.setup.loose);
+        let server = cluster::fresh(&story.setup);
         let random = fastrand::Rng::with_seed(story.seed ^ 0x5117);
         let mut world = Self {
             now: 0,

@@ -209,6 +209,7 @@ pub fn create_decoded(
         schema: definition.schema(),
         has_status: definition.status,
         kubernetes: state.kubernetes,
+        is_tracked: state.tracks_managers,
     };
     let empty = match definition.shape {
         Shape::Custom(_) => Value::Null,

@@ -1,6 +1,6 @@
 //! The garbage collector and the namespace controller, a step at a time.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::Value;
 
@@ -9,35 +9,42 @@ use crate::{
     delete::{FOREGROUND, ORPHAN},
     kinds::BuiltIn,
     metadata,
-    state::State,
+    state::{State, Stored},
 };
 
 /// An object, by its kind and key.
-type Place = (usize, String);
+type Place = (usize, Arc<str>);
 
 /// Does what there is to do for the objects as they are now.
 pub fn collect(state: &mut State) {
     empty_namespaces(state);
+    let concerned = |object: &Value| owners(object).next().is_some() || metadata::is_terminating(object);
+    let found = snapshot(state, concerned);
+    if found.is_empty() {
+        return;
+    }
     let uids: HashSet<String> =
-        objects(state).map(|(_, object)| metadata::text(object, "uid").to_owned()).collect();
-    for (place, object) in snapshot(state) {
+        objects(state).map(|(_, (_, stored))| metadata::text(&stored.object, "uid").to_owned()).collect();
+    for (place, object) in found {
         let owners: Vec<&str> = owners(&object).collect();
         let kept = owners.iter().any(|owner| uids.contains(*owner) && !is_deleting(state, owner, FOREGROUND));
         if !owners.is_empty() && !kept && !metadata::is_terminating(&object) {
-            mark_or_remove(state, &place, object);
+            mark_or_remove(state, &place, Value::clone(&object));
         } else if metadata::is_terminating(&object) {
-            finish(state, &place, object);
+            finish(state, &place, Value::clone(&object));
         }
     }
 }
 
-fn objects(state: &State) -> impl Iterator<Item = (Place, &Value)> {
+fn objects(state: &State) -> impl Iterator<Item = (usize, (&Arc<str>, &Arc<Stored>))> {
     let all = state.objects.iter().enumerate();
-    all.flat_map(|(kind, objects)| objects.iter().map(move |(key, s)| ((kind, key.to_string()), &*s.object)))
+    all.flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
 }
 
-fn snapshot(state: &State) -> Vec<(Place, Value)> {
-    objects(state).map(|(place, object)| (place, object.clone())).collect()
+/// The objects that are chosen, as they are now.
+fn snapshot(state: &State, chosen: impl Fn(&Value) -> bool) -> Vec<(Place, Arc<Value>)> {
+    let all = objects(state).filter(|(_, (_, stored))| chosen(&stored.object));
+    all.map(|(kind, (key, stored))| ((kind, Arc::clone(key)), Arc::clone(&stored.object))).collect()
 }
 
 fn owners(object: &Value) -> impl Iterator<Item = &str> {
@@ -47,7 +54,8 @@ fn owners(object: &Value) -> impl Iterator<Item = &str> {
 
 /// Whether the object with this uid is being deleted, with this finalizer.
 fn is_deleting(state: &State, uid: &str, finalizer: &str) -> bool {
-    objects(state).any(|(_, object)| {
+    objects(state).any(|(_, (_, stored))| {
+        let object = &stored.object;
         metadata::text(object, "uid") == uid
             && metadata::is_terminating(object)
             && metadata::finalizers(object).contains(&finalizer)
@@ -71,11 +79,11 @@ fn mark_or_remove(state: &mut State, (kind, key): &Place, mut object: Value) {
 /// Removes the finalizers of the garbage collector, once what they wait for is done.
 fn finish(state: &mut State, (kind, key): &Place, mut object: Value) {
     let uid = metadata::text(&object, "uid").to_owned();
-    let dependents: Vec<_> =
-        snapshot(state).into_iter().filter(|(_, o)| owners(o).any(|owner| owner == uid)).collect();
+    let dependents = snapshot(state, |object| owners(object).any(|owner| owner == uid));
     let names = metadata::finalizers(&object);
     let done = if names.contains(&ORPHAN) {
-        for ((kind, key), mut dependent) in dependents {
+        for ((kind, key), dependent) in dependents {
+            let mut dependent = Value::clone(&dependent);
             if let Some(references) = dependent["metadata"]["ownerReferences"].as_array_mut() {
                 references.retain(|reference| reference["uid"] != *uid);
             }
@@ -102,8 +110,7 @@ fn empty_namespaces(state: &mut State) {
     let terminating = state.objects[namespaces].iter().filter(|(_, s)| metadata::is_terminating(&s.object));
     let terminating: Vec<String> = terminating.map(|(name, _)| name.to_string()).collect();
     for name in terminating {
-        let contents: Vec<_> =
-            snapshot(state).into_iter().filter(|(_, o)| metadata::text(o, "namespace") == name).collect();
+        let contents = snapshot(state, |object| metadata::text(object, "namespace") == name);
         if contents.is_empty() {
             let mut object = Value::clone(&state.objects[namespaces][name.as_str()].object);
             builtin::finalize(&mut object);
@@ -111,7 +118,7 @@ fn empty_namespaces(state: &mut State) {
         }
         for (place, object) in contents {
             if !metadata::is_terminating(&object) {
-                mark_or_remove(state, &place, object);
+                mark_or_remove(state, &place, Value::clone(&object));
             }
         }
     }

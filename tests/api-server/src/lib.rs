@@ -96,6 +96,12 @@ impl Server {
         self.state().policies.delay = delay;
     }
 
+    /// Leaves `managedFields` out from now on, as no real server does: they are most of what is written and read, and
+    /// hardly anybody looks at them.
+    pub fn leave_out_managed_fields(&self) {
+        self.state().tracks_managers = false;
+    }
+
     /// Creates or replaces what is in these manifests: `CustomResourceDefinitions` and objects of the kinds served.
     ///
     /// # Panics
@@ -117,6 +123,12 @@ impl Server {
     /// Every answered request, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.state().history.requests.clone()
+    }
+
+    /// The same two, taken out of the server, which has no past afterwards.
+    pub fn take_history(&self) -> (Vec<Version>, Vec<Request>) {
+        let history = std::mem::take(&mut self.state().history);
+        (history.versions, history.requests)
     }
 
     /// The last revision.

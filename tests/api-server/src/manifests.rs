@@ -1,6 +1,6 @@
 //! Manifests, applied as an admin.
 
-use std::sync::Arc;
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use http::Request;
@@ -16,16 +16,30 @@ use crate::{
 
 /// Creates or replaces what is in these YAML documents.
 pub fn apply(state: &mut State, manifests: &str) {
-    let manifests: Vec<Value> = serde_saphyr::from_multiple(manifests).expect("manifests are YAML");
-    for manifest in manifests.into_iter().filter(|manifest| !manifest.is_null()) {
+    for manifest in parsed(manifests).iter().filter(|manifest| !manifest.is_null()) {
         if manifest["kind"] == "CustomResourceDefinition" {
-            for kind in definitions(&manifest) {
+            for kind in definitions(manifest) {
                 state.add_kind(Arc::new(kind));
             }
         } else {
-            apply_object(state, manifest);
+            apply_object(state, manifest.clone());
         }
     }
+}
+
+/// The documents of a text. The same few are applied again and again.
+fn parsed(manifests: &str) -> Arc<Vec<Value>> {
+    thread_local! {
+        static PARSED: RefCell<HashMap<String, Arc<Vec<Value>>>> = RefCell::default();
+    }
+    PARSED.with_borrow_mut(|parsed| {
+        if let Some(known) = parsed.get(manifests) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(serde_saphyr::from_multiple(manifests).expect("manifests are YAML"));
+        parsed.insert(manifests.to_owned(), Arc::clone(&new));
+        new
+    })
 }
 
 /// The kinds that a `CustomResourceDefinition` defines.

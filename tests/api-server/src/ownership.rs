@@ -187,6 +187,8 @@ pub struct Write<'a> {
     /// Whether the status is a part of its own, which only writes of the subresource change.
     pub has_status: bool,
     pub kubernetes: Kubernetes,
+    /// Whether managers are noted.
+    pub is_tracked: bool,
 }
 
 impl Write<'_> {
@@ -251,6 +253,9 @@ impl Write<'_> {
 
 /// The managed fields after a write: `old` is the object before it (`null` if it is new), `new` as it was sent.
 pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
+    if !write.is_tracked {
+        return Vec::new();
+    }
     if !write.schema.is_none_or(|schema| fits(new, schema)) {
         // What does not fit into the schema changes no owners; in 1.33 it has none any more.
         return match write.kubernetes {

@@ -1,5 +1,7 @@
 //! Who may do what, by the RBAC objects.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::{kinds::BuiltIn, request::Call, state::State, users::Identity};
@@ -54,7 +56,7 @@ impl Rule {
         }
     }
 
-    fn allows(&self, call: &Call) -> bool {
+    fn allows(&self, call: &Call, resource: &ResourceNames) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|one| one == "*" || one == wanted);
         if !has(&self.verbs, call.verb) {
             return false;
@@ -66,15 +68,38 @@ impl Rule {
             };
             return self.paths.iter().any(fits);
         }
-        let resource = match call.subresource.as_str() {
-            "" => call.resource.clone(),
-            subresource => format!("{}/{subresource}", call.resource),
-        };
-        let of_any =
-            || !call.subresource.is_empty() && self.resources.contains(&format!("*/{}", call.subresource));
+        let of_any = || resource.of_any.as_ref().is_some_and(|any| self.resources.contains(any));
         has(&self.groups, &call.group)
-            && (has(&self.resources, &resource) || of_any())
+            && (has(&self.resources, &resource.own) || of_any())
             && (self.names.is_empty() || self.names.contains(&call.name))
+    }
+}
+
+/// What rules call the resource of a request.
+struct ResourceNames {
+    own: String,
+    /// The subresource of any resource, if it is about one.
+    of_any: Option<String>,
+}
+
+impl ResourceNames {
+    fn of(call: &Call) -> Self {
+        match call.subresource.as_str() {
+            "" => Self { own: call.resource.clone(), of_any: None },
+            subresource => Self {
+                own: format!("{}/{subresource}", call.resource),
+                of_any: Some(format!("*/{subresource}")),
+            },
+        }
+    }
+}
+
+/// Why something is allowed, in the words of the server: by a binding to a subject; empty if everybody may do it.
+pub struct Why<'a>(Option<(&'a str, &'a str)>);
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |(grant, subject)| write!(f, "RBAC: allowed by {grant} to {subject}"))
     }
 }
 
@@ -112,10 +137,11 @@ impl Rbac {
     }
 
     /// Whether a user may do this: why it is so, in the words of the server.
-    pub fn allows(&self, user: &Identity, call: &Call) -> Result<String, String> {
+    pub fn allows<'a>(&'a self, user: &Identity, call: &Call) -> Result<Why<'a>, String> {
         if user.is_in("system:masters") || is_public(user, call) {
-            return Ok(String::new());
+            return Ok(Why(None));
         }
+        let resource = ResourceNames::of(call);
         let mut problems = Vec::new();
         for grant in &self.grants {
             let here = grant.namespace.as_ref().is_none_or(|namespace| *namespace == call.namespace);
@@ -123,8 +149,8 @@ impl Rbac {
                 continue;
             };
             match &grant.rules {
-                Ok(rules) if rules.iter().any(|rule| rule.allows(call)) => {
-                    return Ok(format!("RBAC: allowed by {} to {}", grant.shown, subject.shown));
+                Ok(rules) if rules.iter().any(|rule| rule.allows(call, &resource)) => {
+                    return Ok(Why(Some((&grant.shown, &subject.shown))));
                 }
                 Ok(_) => {}
                 Err(problem) => problems.push(problem.as_str()),

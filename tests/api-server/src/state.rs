@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -39,6 +39,9 @@ pub struct Stored {
     pub without_defaults: bool,
 }
 
+/// By user and body.
+pub type Reviews = Arc<Mutex<HashMap<(String, Bytes), Bytes>>>;
+
 pub struct State {
     pub kubernetes: Kubernetes,
     pub clock: Clock,
@@ -53,6 +56,10 @@ pub struct State {
     pub history: History,
     pub policies: Policies,
     pub rbac: Arc<Rbac>,
+    /// The answers to access reviews, until the rules change.
+    pub reviews: Reviews,
+    /// Whether objects have `managedFields`.
+    pub tracks_managers: bool,
     /// About the request that is being answered.
     pub warnings: Vec<String>,
     ids: u64,
@@ -72,6 +79,8 @@ impl State {
             history: History::default(),
             policies: Policies::default(),
             rbac: Arc::default(),
+            reviews: Reviews::default(),
+            tracks_managers: true,
             warnings: Vec::new(),
             ids: 0,
         };
@@ -98,6 +107,8 @@ impl State {
             history: self.history.clone(),
             policies: self.policies.clone(),
             rbac: Arc::clone(&self.rbac),
+            reviews: Arc::clone(&self.reviews),
+            tracks_managers: self.tracks_managers,
             warnings: Vec::new(),
             ids: self.ids,
         }
@@ -143,14 +154,18 @@ impl State {
     pub fn new_id(&mut self) -> String {
         self.ids += 1;
         let (a, b) = (mix(self.ids), mix(mix(self.ids) ^ 0x9e37_79b9_7f4a_7c15));
-        format!(
-            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-            a >> 32,
-            (a >> 16) & 0xffff,
-            a & 0xfff,
-            0x8000 | (b >> 48) & 0x3fff,
-            b & 0xffff_ffff_ffff
-        )
+        // Version 4, and the variant that goes with it.
+        let a = (a & !0xf000) | 0x4000;
+        let b = (b & !(0b11 << 62)) | (0b10 << 62);
+        let digits = (0..32u32).map(|nth| (if nth < 16 { a } else { b }) >> (60 - 4 * (nth % 16)) & 0xf);
+        let mut id = String::with_capacity(36);
+        for (nth, digit) in digits.enumerate() {
+            if matches!(nth, 8 | 12 | 16 | 20) {
+                id.push('-');
+            }
+            id.push(char::from(b"0123456789abcdef"[usize::try_from(digit).unwrap()]));
+        }
+        id
     }
 
     /// The end of a generated name.
@@ -254,6 +269,7 @@ impl State {
             }
             BuiltIn::Role | BuiltIn::ClusterRole | BuiltIn::RoleBinding | BuiltIn::ClusterRoleBinding => {
                 self.rbac = Arc::new(Rbac::of(self));
+                self.reviews = Reviews::default();
             }
             _ => {}
         }

@@ -170,6 +170,7 @@ fn update(
         schema: definition.schema(),
         has_status: definition.status,
         kubernetes: state.kubernetes,
+        is_tracked: state.tracks_managers,
     };
     let owners = ownership::after(old, &object, &write);
     object["metadata"]["managedFields"] = owners.into();

@@ -272,13 +272,9 @@ impl Draw {
                 Admin::Policy(of, act)
             }
             Theme::Rights => self.one(&[Admin::Rights(false), Admin::OwnRights(false)]),
-            _ => self.one(&[
-                Admin::TakeLease,
-                Admin::FreeLease,
-                Admin::DeleteLease,
-                Admin::FillLease,
-                Admin::SpoilLease,
-            ]),
+            // A quarter of a megabyte in each request.
+            _ if self.percent(4) => Admin::FillLease,
+            _ => self.one(&[Admin::TakeLease, Admin::FreeLease, Admin::DeleteLease, Admin::SpoilLease]),
         };
         let undo = match &admin {
             Admin::Flag(_) => Some(Admin::Flag(flags[3])),
