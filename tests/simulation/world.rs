@@ -153,7 +153,7 @@ impl World {
             queue: BTreeMap::new(),
             order: 0,
             slots: Vec::new(),
-            pending: Vec::new(),
+            pending: Vec::with_capacity(512),
             watches: Vec::new(),
             random,
             waiting: Vec::new(),

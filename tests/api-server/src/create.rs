@@ -171,7 +171,7 @@ fn types(definition: &Definition, object: &Value) -> Outcome<(String, String)> {
         return Err(Refusal::bad_request(message));
     }
     if !definition.is_custom() && version.is_empty() {
-        version = definition.api_version();
+        definition.api_version().clone_into(&mut version);
     }
     if kind.is_empty() {
         kind.clone_from(&definition.kind);
@@ -204,7 +204,7 @@ pub fn create_decoded(
     let write = ownership::Write {
         manager: &options.manager,
         subresource: "",
-        api_version: &definition.api_version(),
+        api_version: definition.api_version(),
         time: &state.clock.text,
         schema: definition.schema(),
         has_status: definition.status,
@@ -350,7 +350,7 @@ pub fn invalid(kubernetes: Kubernetes, definition: &Definition, object: &Value, 
 
 /// The kind has to be the one of the path.
 pub fn type_flaws(definition: &Definition, object: &Value) -> Vec<Flaw> {
-    let wanted = [("kind", definition.kind.clone()), ("apiVersion", definition.api_version())];
+    let wanted = [("kind", definition.kind.clone()), ("apiVersion", definition.api_version().to_owned())];
     let wrong = wanted.into_iter().filter(|(field, wanted)| object[*field] != wanted.as_str());
     wrong.map(|(field, wanted)| Flaw::invalid(field, &object[field], &format!("must be {wanted}"))).collect()
 }

@@ -53,7 +53,7 @@ enum Success {
 
 pub fn handle(state: &mut State, user: &User, agent: &str, request: http::Request<Bytes>) -> Answer {
     let call = Call::read(&request);
-    let identity = user.identity();
+    let identity = state.identity(user);
     let (head, body) = request.into_parts();
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let outcome = match &identity {
@@ -88,9 +88,8 @@ pub fn handle(state: &mut State, user: &User, agent: &str, request: http::Reques
         code,
         body,
         dry_run,
-        user: identity.map(|identity| identity.name).unwrap_or_default(),
+        user: identity.map(|identity| identity.name.clone()).unwrap_or_default(),
         agent: agent.to_owned(),
-        uri: head.uri.to_string(),
         time: state.clock.now,
         revision: state.revision,
     });

@@ -43,8 +43,6 @@ pub struct Request {
     pub user: String,
     /// The user agent.
     pub agent: String,
-    /// Path and query.
-    pub uri: String,
     /// When it was received and answered, which is the same moment.
     pub time: Timestamp,
     /// The last revision when it was answered; its own, if it has changed anything.
@@ -57,7 +55,18 @@ pub struct History {
     pub requests: Vec<Request>,
 }
 
+/// How much happens in most histories.
+const USUAL: usize = 512;
+
 impl History {
+    /// A copy that has room for what comes.
+    pub fn fork(&self) -> Self {
+        let mut copy = Self { versions: Vec::with_capacity(USUAL), requests: Vec::with_capacity(USUAL) };
+        copy.versions.extend_from_slice(&self.versions);
+        copy.requests.extend_from_slice(&self.requests);
+        copy
+    }
+
     /// The versions after a revision.
     pub fn since(&self, revision: u64) -> &[Version] {
         let from = self.versions.partition_point(|version| version.revision <= revision);

@@ -14,6 +14,8 @@ use crate::{
 pub struct Definition {
     pub group: String,
     pub version: String,
+    /// Both, as in objects.
+    pub api_version: String,
     pub plural: String,
     pub singular: String,
     pub kind: String,
@@ -72,6 +74,11 @@ const BUILT_IN: [(&str, &str, &str, &str, bool, BuiltIn); 11] = [
     (RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", false, BuiltIn::ClusterRoleBinding),
 ];
 
+/// Group and version, as in objects.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
 /// The built-in kinds.
 pub fn built_in() -> Vec<Arc<Definition>> {
     let definition =
@@ -79,6 +86,7 @@ pub fn built_in() -> Vec<Arc<Definition>> {
             Arc::new(Definition {
                 group: group.to_owned(),
                 version: version.to_owned(),
+                api_version: api_version(group, version),
                 plural: plural.to_owned(),
                 singular: kind.to_lowercase(),
                 kind: kind.to_owned(),
@@ -98,8 +106,8 @@ impl Definition {
         qualified(&self.plural, &self.group)
     }
 
-    pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    pub fn api_version(&self) -> &str {
+        &self.api_version
     }
 
     /// What a `Status` says about an object.

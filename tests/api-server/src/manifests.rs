@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Answer, User, handle,
-    kinds::{Definition, Shape},
+    kinds::{Definition, Shape, api_version},
     metadata,
     schema::Schema,
     state::State,
@@ -52,6 +52,7 @@ fn definitions(crd: &Value) -> Vec<Definition> {
     let definition = |version: &Value| Definition {
         group: text(&spec["group"]),
         version: text(&version["name"]),
+        api_version: api_version(&text(&spec["group"]), &text(&version["name"])),
         plural: text(&names["plural"]),
         singular: text(&names["singular"]),
         kind: text(&names["kind"]),

@@ -18,6 +18,7 @@ use crate::{
     rbac::Rbac,
     refusal::{Outcome, Refusal},
     times::Clock,
+    users::{Identity, User},
     watch::Watcher,
 };
 
@@ -56,6 +57,8 @@ pub struct State {
     pub history: History,
     pub policies: Policies,
     pub rbac: Arc<Rbac>,
+    /// Who has sent something.
+    identities: HashMap<User, Option<Arc<Identity>>>,
     /// The answers to access reviews, until the rules change.
     pub reviews: Reviews,
     /// Whether objects have `managedFields`.
@@ -79,6 +82,7 @@ impl State {
             history: History::default(),
             policies: Policies::default(),
             rbac: Arc::default(),
+            identities: HashMap::new(),
             reviews: Reviews::default(),
             tracks_managers: true,
             warnings: Vec::new(),
@@ -104,9 +108,10 @@ impl State {
             by_path: self.by_path.clone(),
             objects: self.objects.clone(),
             watchers: self.kinds.iter().map(|_| Vec::new()).collect(),
-            history: self.history.clone(),
+            history: self.history.fork(),
             policies: self.policies.clone(),
             rbac: Arc::clone(&self.rbac),
+            identities: self.identities.clone(),
             reviews: Arc::clone(&self.reviews),
             tracks_managers: self.tracks_managers,
             warnings: Vec::new(),
@@ -148,6 +153,16 @@ impl State {
     /// Whether there is an active namespace of this name, or one that is being deleted.
     pub fn namespace(&self, name: &str) -> Option<&Arc<Stored>> {
         self.objects[self.built_in(BuiltIn::Namespace)].get(name)
+    }
+
+    /// Name and groups of a user; none if the credentials are not accepted.
+    pub fn identity(&mut self, user: &User) -> Option<Arc<Identity>> {
+        if let Some(known) = self.identities.get(user) {
+            return known.clone();
+        }
+        let identity = user.identity().map(Arc::new);
+        self.identities.insert(user.clone(), identity.clone());
+        identity
     }
 
     /// An identifier in the form of a uid, which occurs once.

@@ -165,7 +165,7 @@ fn update(
     let write = ownership::Write {
         manager: &options.manager,
         subresource: &call.subresource,
-        api_version: &definition.api_version(),
+        api_version: definition.api_version(),
         time: &state.clock.text,
         schema: definition.schema(),
         has_status: definition.status,
