@@ -100,6 +100,15 @@ impl Problem {
         Self::new(Code::Reason(Reason::OutcomeUnknown), message)
     }
 
+    /// An outcome of the only item that is not known is not known of the BulkUpdate, either.
+    pub fn if_unknown_of(self, bulk_update: &str) -> Self {
+        if self.code.status() != StatusCode::GATEWAY_TIMEOUT {
+            return self;
+        }
+        let message = format!("the outcome of BulkUpdate {bulk_update} is not known: {}", self.message);
+        Self { message, ..self }
+    }
+
     pub fn unavailable(message: String) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }

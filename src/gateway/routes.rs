@@ -23,7 +23,7 @@ use crate::{
         objects::{self, Selection},
         problem::{Problem, bad_request},
         state::Gateway,
-        submit::submit,
+        submit::{submit, submit_one},
     },
 };
 
@@ -104,8 +104,7 @@ async fn count(caller: Caller, kind: Kind, selection: Selection) -> Answer {
 /// One object: a BulkUpdate of one item.
 async fn modify(caller: &Caller, kind: Kind, id: String, target_status: TargetStatus) -> Answer {
     let item = BulkUpdateItem { id: id.clone(), target_status, uid: None };
-    let status = submit(caller, kind, vec![item]).await?;
-    modification::outcome(kind, &id, &status)?;
+    submit_one(caller, kind, item).await?;
     let message = match target_status {
         TargetStatus::Stopped => modification::scheduled(kind),
         TargetStatus::Deleted => format!("{} deletion scheduled", kind.name()),

@@ -45,7 +45,18 @@ const REQUEST_ID: &str = "aiapi.dev/request-id";
 /// Has the items of one kind carried out, and returns the status of their BulkUpdate. It continues if the caller hangs up: a
 /// BulkUpdate that is not planned is then withdrawn, too.
 pub async fn submit(caller: &Caller, kind: Kind, items: Vec<BulkUpdateItem>) -> Outcome {
+    carry_out(Submission::new(caller.clone()), kind, items).await
+}
+
+/// The same for one item, of which it returns the outcome. If that is not known, the message names the BulkUpdate.
+pub async fn submit_one(caller: &Caller, kind: Kind, item: BulkUpdateItem) -> Result<(), Problem> {
     let submission = Submission::new(caller.clone());
+    let (id, bulk_update) = (item.id.clone(), submission.full_name());
+    let status = carry_out(submission, kind, vec![item]).await?;
+    modification::outcome(kind, &id, &status).map_err(|problem| problem.if_unknown_of(&bulk_update))
+}
+
+async fn carry_out(submission: Submission, kind: Kind, items: Vec<BulkUpdateItem>) -> Outcome {
     let task = tokio::spawn(async move {
         let created = submission.create(submission.bulk_update(kind, items)).await?;
         let (request_id, bulk_update) = (submission.request_id(), submission.full_name());

@@ -2,8 +2,8 @@ mod fake;
 mod follow;
 
 use fake::{
-    Asked, NAME, Reply, after_creation, ask, bulk, created, modified, ok, planned, refusal, scheduled,
-    status_with, waiting,
+    Asked, NAME, Reply, after_creation, ask, ask_one, bulk, created, modified, ok, planned, refusal,
+    scheduled, status_with, waiting,
 };
 use serde_json::{Value, json};
 
@@ -65,6 +65,26 @@ async fn what_is_made_bounds_itself_and_names_the_request() {
     assert!((45..=50).contains(&seconds), "{seconds}");
     for part in ["fieldSelector=metadata.name%3Drequest-id-1", "resourceVersion=1"] {
         assert!(watch.uri.contains(part), "{}", watch.uri);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_only_item_whose_outcome_is_not_known_names_the_bulk_update() {
+    for (reason, code) in [("OutcomeUnknown", 504), ("NotSettledInTime", 504), ("Gone", 412)] {
+        let problem = ask_one(move |asked| {
+            let mut failed = status_with("Failed");
+            failed["executions"][0]["reason"] = reason.into();
+            match asked.verb {
+                "create" => Reply::Answer(201, created()),
+                _ => Reply::EventsAndNoMore(vec![modified(bulk(2, failed))]),
+            }
+        })
+        .await
+        .unwrap_err();
+        assert_eq!(problem.code.status().as_u16(), code, "{problem:?}");
+        let names =
+            problem.message.starts_with("the outcome of BulkUpdate team-a/request-id-1 is not known: ");
+        assert_eq!(names, code == 504, "{problem:?}");
     }
 }
 

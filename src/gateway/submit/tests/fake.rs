@@ -160,7 +160,14 @@ pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ou
     Outcome { answer, asked, took: began.elapsed() }
 }
 
-/// The same, where the BulkUpdate is created at once.
+/// The same, as a request about one object.
+pub async fn ask_one(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Result<(), Problem> {
+    let (caller, _) = caller(script);
+    let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
+    submit_one(&caller, Kind::Execution, item).await
+}
+
+/// As [`ask`], where the BulkUpdate is created at once.
 pub async fn after_creation(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Outcome {
     ask(move |asked| if asked.verb == "create" { Reply::Answer(201, created()) } else { script(asked) }).await
 }
