@@ -177,11 +177,10 @@ impl World {
         let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
         for object in list["items"].as_array().into_iter().flatten() {
             let status = &object["status"];
-            if status["targetStatus"] == "STOPPED"
-                && matches!(status["state"].as_str(), Some("PENDING" | "RUNNING" | "STOPPING"))
-                && object["spec"]["managedBy"].is_null()
-            {
-                // Somebody has undone a stop, or never began with it.
+            let runs = matches!(status["state"].as_str(), Some("PENDING" | "RUNNING" | "STOPPING"));
+            let asked = status["targetStatus"] == "STOPPED" && object["spec"]["managedBy"].is_null();
+            if runs && (asked || status["targetStatus"] == "RUNNING") {
+                // Somebody has undone a stop, taken back the request, or never begun with it.
                 let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());
                 self.as_admin(Method::PATCH, &path, &json!({"status": {"state": "STOPPED"}}));
             }

@@ -144,6 +144,7 @@ impl Draw {
             replicas: clocks,
             gateway: self.has(Theme::Gateway),
             managed_fields: self.percent(8),
+            logs: self.percent(8),
             loose: self.loose,
             max_in_flight: self.one(&[1, 2, 4, 16, 16, 16]),
             delete_completed: self.percent(10),

@@ -106,7 +106,7 @@ impl World {
             })
         };
         let ids = self.story.seed.wrapping_mul(31).wrapping_add(life as u64);
-        let (log, is_gateway) = (Log::new(self.log), place.is_gateway);
+        let (log, is_gateway) = (Log::new(self.log || self.story.setup.logs), place.is_gateway);
         place.process = Some(Process::start(program, &place.host, now, ids, log));
         self.recorded.started(Life::new(name, slot, is_gateway), now, self.time());
     }

@@ -28,6 +28,8 @@ pub struct Setup {
     pub gateway: bool,
     /// Whether objects have `managedFields`, which make everything slower.
     pub managed_fields: bool,
+    /// Whether the processes write a log, for the judge to read.
+    pub logs: bool,
     /// Whether the CRDs take anything, as those of a later version may.
     pub loose: bool,
     pub max_in_flight: usize,

@@ -47,14 +47,20 @@ fn changes(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     }
 }
 
-/// No target is stopped after the end, unless the status says that this may happen.
+/// No target is stopped after the end, unless the status says that this may happen, or somebody has taken the Lease
+/// away from the replica that recorded the end, so that two have led for a moment.
 fn stopped_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     let Some(end) = bulk.end().filter(|_| !case.may_be_forged(bulk)) else { return };
     for (kind, item) in Kind::ALL.into_iter().flat_map(|k| end.status.items(k).iter().map(move |i| (k, i))) {
         let open = [Some(Reason::OutcomeUnknown), Some(Reason::NotSettledInTime)].contains(&item.reason);
         let versions = case.targets_of(bulk, kind, &item.id);
         let first = versions.iter().find(|v| v.stopped_by() == bulk.uid);
-        if !open && first.is_some_and(|first| first.revision > end.version.revision) {
+        let Some(first) = first.filter(|first| !open && first.revision > end.version.revision) else {
+            continue;
+        };
+        let maker = |revision: u64| case.maker(revision).and_then(|maker| maker.life);
+        let by_another = maker(first.revision) != maker(end.version.revision);
+        if !(by_another && case.facts.others.changed_lease) {
             violations.say("6", format!("{} was stopped after the end", item.id));
         }
     }

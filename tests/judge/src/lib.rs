@@ -38,6 +38,7 @@ mod slots;
 mod status;
 mod stops;
 mod truth;
+mod turns;
 mod versions;
 
 use std::fmt;
@@ -81,7 +82,7 @@ impl Violations {
 type Rule = fn(&Case<'_>, &mut Violations);
 
 /// All rules, by the module that has them.
-pub const RULES: [(&str, Rule); 21] = [
+pub const RULES: [(&str, Rule); 22] = [
     ("accounts", accounts::judge),
     ("authors", authors::judge),
     ("calm", calm::judge),
@@ -103,6 +104,7 @@ pub const RULES: [(&str, Rule); 21] = [
     ("status", status::judge),
     ("stops", stops::judge),
     ("truth", truth::judge),
+    ("turns", turns::judge),
 ];
 
 /// All violations of a run.

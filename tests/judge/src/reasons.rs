@@ -113,7 +113,7 @@ fn writes<'a>(
 }
 
 /// Whether a write may have been sent whose outcome the process does not know: one without an answer, or one of an
-/// earlier process.
+/// earlier process; a plan whose answer it never got may be of an earlier process for all it knows.
 fn may_be_open(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, record, kind, item } = claim;
     if !case.knows_exchanges() {
@@ -127,7 +127,11 @@ fn may_be_open(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
         // It is not known who wrote which.
         _ => case.facts.lives.len() > 1,
     };
-    another || writes(case, bulk, kind, &item.id).any(Exchange::outcome_unknown)
+    let unanswered = || {
+        let plan = bulk.plan().and_then(|plan| case.maker(plan.version.revision));
+        plan.and_then(|plan| case.exchange_of(plan)).is_some_and(Exchange::outcome_unknown)
+    };
+    another || unanswered() || writes(case, bulk, kind, &item.id).any(Exchange::outcome_unknown)
 }
 
 /// A refusal that never changes.

@@ -28,7 +28,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     }
 }
 
-fn takes_a_slot(e: &Exchange) -> bool {
+pub fn takes_a_slot(e: &Exchange) -> bool {
     let one = !matches!(&*e.verb, "list" | "watch");
     one && (e.is_target() || e.resource == "bulkupdates")
 }

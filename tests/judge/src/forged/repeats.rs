@@ -48,6 +48,19 @@ fn asks_to_wait(code: u16) -> Answer {
     Answer::Whole(Whole { code, retry_after: Some(1), ..Whole::default() })
 }
 
+/// One target after the other, in one slot, and another BulkUpdate has two turns in between.
+fn turns(s: &mut History) {
+    s.facts.settings.max_in_flight = 1;
+    let names = ["more-of-it", "even-more-of-it"];
+    let item = |name: &&str| json!({"id": name, "targetStatus": "DELETED"});
+    let spec = json!({"executions": names.iter().map(item).collect::<Vec<_>>()});
+    s.version(13, "bulkupdates", "request-two", 20_000, json!({"spec": spec}));
+    for (millis, name) in [20_111, 20_113].into_iter().zip(names) {
+        s.sends("delete", "executions", name, Value::Null, [millis, millis + 1], code(200));
+    }
+    s.sent_at("delete", "delete-me", 20_117);
+}
+
 pub const FORGERIES: &[Forgery] = &[
     forgery(
         "outcomes",
@@ -142,6 +155,7 @@ pub const FORGERIES: &[Forgery] = &[
         "12",
         "2 requests in flight",
     ),
+    forgery("turns", "another one gets all the turns", turns, "12", "waited for its turn"),
     forgery(
         "cost",
         "a read for nothing, too often",
