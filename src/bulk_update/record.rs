@@ -151,6 +151,11 @@ async fn write(
 ) -> Result<Recorded, Failure> {
     let mut conflicts = 0;
     loop {
+        // A plan rests on the policy, which may be gone since it was decided: it has waited for a slot, or met a conflict.
+        let proposed = matches!(phase, Phase::Proposed(_));
+        if proposed && !ctx.policies.admission().covers(work.request().created) {
+            return Ok(Recorded::Superseded);
+        }
         match resource::replace(&ctx.client, work.identity(), &wanted).await {
             Ok(written) => return Ok(Recorded::Written(work.recorded(phase, wanted, written))),
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
@@ -188,11 +193,7 @@ async fn write(
         if own {
             return Ok(Recorded::Adopted(work.adopted(&live)));
         }
-        // Something else changed, such as a label or the TTL. The policy may have changed, too, and a plan rests on it.
-        let proposed = matches!(phase, Phase::Proposed(_));
-        if proposed && !ctx.policies.admission().covers(work.request().created) {
-            return Ok(Recorded::Superseded);
-        }
+        // Something else changed, such as a label or the TTL.
         wanted = status(work, &phase, ctx.clock.now());
     }
 }

@@ -32,6 +32,23 @@ fn with(object: &Lenient, field: &str, value: Value) -> Lenient {
     object
 }
 
+impl Policies {
+    /// Policy and binding as shipped, in force since the beginning of time.
+    pub(crate) fn in_force() -> Self {
+        let policies = Self::new(true, None, watch::Sender::new(nothing_accepted()));
+        for part in [Part::Policy, Part::Binding] {
+            policies.take_in(part, Event::Apply(object(part, "uid", 1, 0)), at(0).into());
+        }
+        policies
+    }
+
+    /// Somebody deletes the policy.
+    pub(crate) fn lose_the_policy(&self) {
+        let policy = object(Part::Policy, "uid", 1, 0);
+        self.take_in(Part::Policy, Event::Delete(policy), at(0).into());
+    }
+}
+
 /// Policies, with the second at which each event arrives.
 struct Cluster {
     policies: Policies,
