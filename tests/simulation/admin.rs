@@ -178,8 +178,7 @@ impl World {
         for object in list["items"].as_array().into_iter().flatten() {
             let status = &object["status"];
             let runs = matches!(status["state"].as_str(), Some("PENDING" | "RUNNING" | "STOPPING"));
-            let asked = status["targetStatus"] == "STOPPED" && object["spec"]["managedBy"].is_null();
-            if runs && (asked || status["targetStatus"] == "RUNNING") {
+            if runs && matches!(status["targetStatus"].as_str(), Some("STOPPED" | "RUNNING")) {
                 // Somebody has undone a stop, taken back the request, or never begun with it.
                 let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());
                 self.as_admin(Method::PATCH, &path, &json!({"status": {"state": "STOPPED"}}));

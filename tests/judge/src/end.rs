@@ -23,22 +23,24 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     }
 }
 
+/// A status without the generations that it is about: after the end only these change.
+pub fn but_for_generations(status: &BulkUpdateStatus) -> BulkUpdateStatus {
+    let mut status = status.clone();
+    status.observed_generation = 0;
+    status.conditions.iter_mut().for_each(|c| c.observed_generation = None);
+    status
+}
+
 /// The status of a finished BulkUpdate does not change, except for the generation.
 fn changes(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     let Some(end) = bulk.end() else { return };
-    let still = |status: &BulkUpdateStatus| {
-        let mut status = status.clone();
-        status.observed_generation = 0;
-        status.conditions.iter_mut().for_each(|c| c.observed_generation = None);
-        status
-    };
     if case.may_be_forged(bulk) {
         return;
     }
-    let ended = still(&end.status);
+    let ended = but_for_generations(&end.status);
     for later in bulk.records.iter().filter(|r| r.version.revision > end.version.revision) {
         let at = later.version.revision;
-        if later.status != end.status && still(&later.status) != ended {
+        if later.status != end.status && but_for_generations(&later.status) != ended {
             violations.say("6", format!("the status changed after the end, at {at}"));
         }
         if later.status.observed_generation > later.version.generation() {

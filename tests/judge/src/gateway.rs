@@ -5,7 +5,7 @@
 use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
 use serde_json::Value;
 
-use crate::{Violations, bulk::Bulk, case::Case, facts::Call};
+use crate::{Violations, bulk::Bulk, case::Case, exchanges::ToTarget, facts::Call};
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for call in case.facts.calls.iter().filter(|call| !call.items.is_empty()) {
@@ -75,6 +75,28 @@ fn was_written(
     }
 }
 
+/// Whether a stop without an answer could not be seen afterwards, because somebody has made the object unreadable, or
+/// has deleted it; the entry says that.
+fn is_hidden(
+    case: &Case<'_>,
+    bulk: Option<&Bulk<'_>>,
+    (kind, id, _): &(Kind, String, TargetStatus),
+    error: &Value,
+) -> bool {
+    let Some(bulk) = bulk else { return false };
+    let versions = case.targets_of(bulk, *kind, id);
+    let unanswered = case
+        .about(kind.plural(), bulk.namespace, id)
+        .iter()
+        .any(|e| e.is_target_write() && e.asker() == Some(bulk.uid) && e.outcome_unknown());
+    unanswered
+        && match error["code"].as_str() {
+            Some("Unreadable") => versions.iter().any(|v| v.is_unreadable()),
+            Some("Gone" | "Replaced") => versions.iter().any(|v| v.deleted),
+            _ => false,
+        }
+}
+
 /// Each entry of an answer says what has become of its item.
 fn agrees(case: &Case<'_>, call: &Call, bulk: Option<&Bulk<'_>>, say: &mut impl FnMut(String)) {
     for item in &call.items {
@@ -101,7 +123,7 @@ fn agrees(case: &Case<'_>, call: &Call, bulk: Option<&Bulk<'_>>, say: &mut impl 
                     && !error.to_string().contains("may have been sent") =>
             {
                 let late = error.to_string().contains("may still take effect");
-                if !late && was_written(case, bulk, item) {
+                if !late && was_written(case, bulk, item) && !is_hidden(case, bulk, item, error) {
                     say(format!("{id} was written to, and the answer says {error}"));
                 }
             }

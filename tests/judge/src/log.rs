@@ -8,9 +8,8 @@ const FIELDS: [&str; 6] = ["bulk_update=", "bulk_update_uid=", "target=", "targe
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for (number, life) in case.facts.lives.iter().enumerate() {
         // One that was held, or has lost the Lease, ends before it has logged everything that it has sent.
-        let Some(log) = life.log.as_ref().filter(|_| !life.killed && life.pauses.is_empty()) else {
-            continue;
-        };
+        let early = life.killed || (life.ended.is_some() && life.asked_to_end.is_none());
+        let Some(log) = life.log.as_ref().filter(|_| !early && life.pauses.is_empty()) else { continue };
         let about = |line: &&String| line.contains("wrote to a target");
         let written: Vec<_> = log.iter().filter(about).collect();
         for line in &written {

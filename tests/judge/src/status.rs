@@ -10,6 +10,7 @@ use crate::{
     Violations,
     bulk::{Bulk, Record},
     case::Case,
+    end::but_for_generations,
     exchanges::is_change,
     facts::Exchange,
     flag::{self, Setting},
@@ -26,7 +27,10 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let mut last: Option<&Record<'_>> = None;
         for record in &bulk.records {
             let status = &record.status;
-            let is_new = last.is_none_or(|last| last.status != *status);
+            let same = |last: &Record<'_>| {
+                last.status == *status || but_for_generations(&last.status) == but_for_generations(status)
+            };
+            let is_new = !last.is_some_and(same);
             last = Some(record);
             let at = record.version.revision;
             if status.conditions.is_empty() || case.is_forged(bulk, status) || case.is_foreign(record) {

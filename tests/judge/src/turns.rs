@@ -1,7 +1,7 @@
 //! Promise 12: free slots go round-robin over the namespaces that wait for one, and within a namespace over its
-//! BulkUpdates. From outside, who waits is only known of a BulkUpdate that goes on: it has written one target, has
-//! nothing in flight any more, and writes the next without having read or recorded anything in between. Meanwhile no other
-//! namespace, and no other BulkUpdate of its own, gets more slots than it could hold, and one more turn.
+//! BulkUpdates. From outside, who waits is only known of a BulkUpdate that goes on: it has recorded its plan or written one
+//! target, has nothing in flight any more, and writes the next without having read or recorded anything in between.
+//! Meanwhile no other namespace, and no other BulkUpdate of its own, gets more slots than it could hold, and one more turn.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,6 @@ use k8s_openapi::jiff::SignedDuration;
 
 use crate::{
     Violations,
-    bulk::Bulk,
     case::Case,
     exchanges::ToTarget,
     facts::{Exchange, Moment},
@@ -24,72 +23,79 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         return;
     }
     let owner_of = owners(case);
-    for life in 0..case.facts.lives.len() {
-        let writes: Vec<_> = case.writes_sent().filter(|e| e.life == life).collect();
-        let owned = |e: &Exchange| owner_of.get(&e.target()).copied();
+    for (life, of) in case.facts.lives.iter().enumerate() {
+        if !of.pauses.is_empty() {
+            continue;
+        }
+        let sent = case.sent().filter(|e| e.life == life && (takes_a_slot(e) || e.is_flag_read()));
+        let sent: Vec<_> = sent.map(|e| (e, owner_of.get(&e.target()).copied())).collect();
         for bulk in 0..case.bulks.len() {
-            let own: Vec<_> = writes.iter().filter(|e| owned(e) == Some(bulk)).collect();
-            for pair in own.windows(2) {
-                let Some([from, to]) = waits(case, &case.bulks[bulk], [pair[0], pair[1]]) else { continue };
-                let meanwhile = |e: &&&Exchange| e.sent > from && e.sent < to;
-                let others: Vec<_> = writes.iter().filter(meanwhile).filter_map(|e| owned(e)).collect();
-                // Each turn of another one in its namespace is a turn of the namespace.
-                let namespace = case.bulks[bulk].namespace;
-                let turns = |e: &&Exchange| e.life == life && e.namespace == namespace && takes_a_slot(e);
-                let siblings = case.sent().filter(turns).filter(|e| meanwhile(&e)).count();
-                if let Some(what) = too_many(case, bulk, &others, siblings) {
-                    violations.say("12", format!("{} waited for its turn, while {what}", pair[1].words()));
-                }
-            }
+            in_turn(case, bulk, &sent, violations);
         }
     }
 }
 
-/// The only BulkUpdate that names each target.
+/// What a process has sent for this BulkUpdate, among what it has sent for others.
+fn in_turn(case: &Case<'_>, bulk: usize, sent: &[(&Exchange, Option<usize>)], violations: &mut Violations) {
+    let own: Vec<_> = sent.iter().filter(|(_, of)| *of == Some(bulk)).map(|(e, _)| *e).collect();
+    let mut idle_from = None;
+    for pair in own.windows(2) {
+        // One without an answer is in flight for ever.
+        let Some(ended) = pair[0].ended_at() else { return };
+        idle_from = idle_from.max(Some(ended));
+        let Some(from) = idle_from.filter(|from| waits(&own, [pair[0], pair[1]], *from)) else { continue };
+        // Who reads the flag has its slot already.
+        let reads_flag = sent.iter().find(|(e, _)| e.is_flag_read() && e.sent > from).map(|(e, _)| e.sent);
+        let to = reads_flag.map_or(pair[1].sent, |reads_flag| reads_flag.min(pair[1].sent));
+        let meanwhile = || sent.iter().filter(|(e, _)| e.sent > from && e.sent < to);
+        let others = meanwhile().filter(|(e, _)| e.is_target_write()).filter_map(|(_, of)| *of);
+        // Each turn of another one in its namespace is a turn of the namespace.
+        let namespace = case.bulks[bulk].namespace;
+        let siblings = meanwhile().filter(|(e, _)| e.namespace == namespace && takes_a_slot(e)).count();
+        if let Some(what) = too_many(case, bulk, others, siblings) {
+            violations.say("12", format!("{} waited for its turn, while {what}", pair[1].words()));
+        }
+    }
+}
+
+/// The only BulkUpdate that each request can be for, by what it is about; none of those that share a target.
 fn owners<'a>(case: &'a Case<'_>) -> HashMap<(&'a str, &'a str, &'a str), usize> {
     let mut owners = HashMap::new();
     for (number, bulk) in case.bulks.iter().enumerate() {
-        for (kind, item) in bulk.items() {
-            if case.askers(kind.plural(), bulk.namespace, &item.id) == 1 {
-                owners.insert((kind.plural(), bulk.namespace, &*item.id), number);
-            }
+        let targets = || bulk.items().map(|(kind, item)| (kind.plural(), bulk.namespace, &*item.id));
+        if targets().all(|(resource, namespace, name)| case.askers(resource, namespace, name) == 1) {
+            owners.extend(targets().map(|target| (target, number)));
+            owners.insert(("bulkupdates", bulk.namespace, bulk.name), number);
         }
     }
     owners
 }
 
-/// From when to when it has certainly waited between two of its writes.
-fn waits(case: &Case<'_>, bulk: &Bulk<'_>, [first, second]: [&Exchange; 2]) -> Option<[Moment; 2]> {
-    let in_one_pass = second.sent.at.duration_since(first.sent.at) < ONE_PASS;
-    if !in_one_pass || !first.succeeded() || !case.facts.lives[first.life].pauses.is_empty() {
-        return None;
-    }
-    let about_it = |e: &&&Exchange| {
-        let (resource, namespace, name) = e.target();
-        resource == "bulkupdates" && namespace == bulk.namespace && name == bulk.name
-            || bulk.items().any(|(kind, item)| e.is_about(kind.plural(), bulk.namespace, &item.id))
-    };
-    let all: Vec<_> =
-        case.facts.exchanges.iter().filter(|e| e.life == first.life && e.sent <= second.sent).collect();
-    let own: Vec<_> = all.iter().filter(about_it).filter(|e| e.sent < second.sent).collect();
-    if own.iter().any(|e| e.sent > first.sent) {
-        return None;
-    }
-    let ended: Option<Vec<_>> = own.iter().map(|e| e.ended_at()).collect();
-    let from = ended?.into_iter().max().filter(|from| *from < second.sent)?;
-    // Who reads the flag has its slot already.
-    let reads_flag = all.iter().find(|e| e.is_flag_read() && e.sent > from).map(|e| e.sent);
-    Some([from, reads_flag.unwrap_or(second.sent)])
+/// Whether it has certainly waited between two of its requests, of which the second is a write.
+fn waits(own: &[&Exchange], [first, second]: [&Exchange; 2], idle_from: Moment) -> bool {
+    let planned = first.is_record()
+        && first.body.pointer("/status/summary/planned").is_some_and(|n| *n != 0)
+        && !own.iter().any(|e| e.is_target_write() && e.sent < first.sent);
+    second.is_target_write()
+        && idle_from < second.sent
+        && second.sent.at.duration_since(first.sent.at) < ONE_PASS
+        && first.succeeded()
+        && (first.is_target_write() || planned)
 }
 
 /// What has had more than its turns.
-fn too_many(case: &Case<'_>, bulk: usize, others: &[usize], siblings: usize) -> Option<String> {
+fn too_many(
+    case: &Case<'_>,
+    bulk: usize,
+    others: impl Iterator<Item = usize>,
+    siblings: usize,
+) -> Option<String> {
     let most = case.facts.settings.max_in_flight;
     let namespace = case.bulks[bulk].namespace;
     // Who, with how many, of how many at most.
     let mut turns: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for other in others.iter().filter(|other| **other != bulk) {
-        let of = &case.bulks[*other];
+    for other in others.filter(|other| *other != bulk) {
+        let of = &case.bulks[other];
         let (who, may) =
             if of.namespace == namespace { (of.uid, most) } else { (of.namespace, most + siblings) };
         turns.entry(who).or_insert((0, may)).0 += 1;
