@@ -5,9 +5,9 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{ADMISSION, HOME, META, NAMESPACES, OWN_RIGHTS, POLICY, RIGHTS},
+    cluster::{ADMISSION, HOME, META, NAMESPACES, OWN_RIGHTS, POLICY, RIGHTS, role_binding},
     people::{FINALIZER, target_path},
-    story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded, What},
+    story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded, What, Who},
     world::World,
 };
 
@@ -71,6 +71,7 @@ impl World {
             Admin::Policy(of, act) => self.change_admission(*of, *act),
             Admin::Rights(granted) => self.grant(BINDING, RIGHTS, *granted),
             Admin::OwnRights(granted) => self.grant(OWN_BINDING, OWN_RIGHTS, *granted),
+            Admin::UserRights(who, granted) => self.grant_user(*who, *granted),
             Admin::TakeLease => self.patch_lease(&json!({"spec": {"holderIdentity": "somebody-else"}})),
             Admin::FreeLease => self.patch_lease(&json!({"spec": {"holderIdentity": null}})),
             Admin::DeleteLease => drop(self.as_admin(Method::DELETE, LEASE, &Value::Null)),
@@ -135,6 +136,16 @@ impl World {
         }
     }
 
+    fn grant_user(&mut self, who: Who, granted: bool) {
+        for namespace in NAMESPACES {
+            let path = format!(
+                "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/{}",
+                who.token()
+            );
+            self.grant(&path, &role_binding(namespace, who), granted);
+        }
+    }
+
     fn apply(&mut self, manifest: &str) {
         self.server.apply(manifest);
     }
@@ -191,7 +202,8 @@ impl World {
     }
 
     pub fn call_gateway(&mut self, called: &Called) {
-        let Some(slot) = self.slots.iter().position(|slot| slot.is_gateway) else { return };
+        let gateways: Vec<_> = (0..self.slots.len()).filter(|slot| self.slots[*slot].is_gateway).collect();
+        let Some(slot) = gateways.get(called.gateway % gateways.len().max(1)).copied() else { return };
         self.bring_up(slot);
         let Some(process) = &self.slots[slot].process else { return };
         let all = format!("/v2/lm/{}", called.kind.plural());

@@ -109,17 +109,28 @@ fn users() -> String {
     );
     for namespace in NAMESPACES {
         let _ = write!(text, "---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
-        for (user, role) in [("editor", "aiapi-editor"), ("stopper", "stopper"), ("viewer", "aiapi-viewer")] {
-            let _ = write!(
-                text,
-                "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
-                 metadata: {{name: {user}, namespace: {namespace}}}\n\
-                 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}\n\
-                 subjects:\n- {{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}\n"
-            );
+        for user in [Who::Editor, Who::Stopper, Who::Viewer] {
+            text.push_str(&role_binding(namespace, user));
         }
     }
     text
+}
+
+/// Gives a user the role in a namespace.
+pub fn role_binding(namespace: &str, who: Who) -> String {
+    let role = match who {
+        Who::Admin => "cluster-admin",
+        Who::Editor => "aiapi-editor",
+        Who::Stopper => "stopper",
+        Who::Viewer => "aiapi-viewer",
+    };
+    let user = who.token();
+    format!(
+        "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+         metadata: {{name: {user}, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}\n\
+         subjects:\n- {{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}\n"
+    )
 }
 
 /// Who has the token.

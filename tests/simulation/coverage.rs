@@ -1,16 +1,21 @@
-//! What was seen, and how often: faults and pairs of them, answers, results and reasons.
+//! What was seen, and how often: faults and pairs of them, answers, decisions, results and reasons.
+
+mod required;
+mod situations;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write,
 };
 
-use ai_api_operator::api::{ConditionReason, Reason};
 use api_server::Version;
-use strum::VariantArray;
+use serde_json::Value;
+
+pub use situations::{LOST_RIGHTS, NO_RIGHTS};
 
 use crate::{
-    story::{What, When},
+    occurred::Place,
+    story::{Fault, What},
     world::World,
 };
 
@@ -20,7 +25,11 @@ pub struct Coverage(BTreeMap<&'static str, BTreeMap<String, usize>>);
 
 impl Coverage {
     fn count(&mut self, group: &'static str, what: String) {
-        *self.0.entry(group).or_default().entry(what).or_default() += 1;
+        self.count_times(group, what, 1);
+    }
+
+    fn count_times(&mut self, group: &'static str, what: String, times: usize) {
+        *self.0.entry(group).or_default().entry(what).or_default() += times;
     }
 
     pub fn add(&mut self, other: &Self) {
@@ -35,16 +44,7 @@ impl Coverage {
     pub fn of(world: &World, versions: &[Version]) -> Self {
         let mut coverage = Self::default();
         coverage.events(world);
-        for exchange in &world.recorded.exchanges {
-            let answer = match &exchange.ended {
-                None => "never".to_owned(),
-                Some((_, judge::Answer::None)) => "none".to_owned(),
-                Some((_, judge::Answer::NotSent)) => "not sent".to_owned(),
-                Some((_, judge::Answer::Whole(whole))) => whole.code.to_string(),
-            };
-            let head = &exchange.head;
-            coverage.count("answers", format!("{} {} {answer}", head.verb, head.resource));
-        }
+        coverage.answers(world);
         for life in &world.recorded.lives {
             let end = match (&life.end, life.killed) {
                 (Some(Ok(())), _) => "ended",
@@ -55,30 +55,66 @@ impl Coverage {
             coverage.count("lives", end.to_owned());
         }
         coverage.statuses(versions);
+        for situation in situations::of(world, versions) {
+            coverage.count("situations", situation.to_owned());
+        }
         coverage
     }
 
+    /// The events that have occurred, where, and the pairs of their kinds.
     fn events(&mut self, world: &World) {
-        let mut faults = Vec::new();
-        for event in world.story.events.iter().filter(|event| event.what.is_fault()) {
-            let name = name_of(&event.what);
-            let place = match event.when {
-                When::At(_) => "any time".to_owned(),
-                When::On { call, .. } => call.to_string(),
-            };
-            self.count("faults", format!("{name} at {place}"));
-            faults.push(name);
+        let mut kinds = BTreeSet::new();
+        for (event, places) in world.occurred.all() {
+            let what = &world.story.events[event].what;
+            if !what.is_fault() {
+                continue;
+            }
+            let (kind, name) = (kind_of(what), name_of(what));
+            for place in places {
+                match place {
+                    Place::Anywhere => self.count("faults", format!("{name} at any time")),
+                    Place::At(call) => self.count("faults", format!("{name} at {call}")),
+                }
+            }
+            if let What::Fault(Fault::Race(_) | Fault::BulkRace(_)) = what {
+                for place in places {
+                    if let Place::At(call) = place {
+                        self.count("races", format!("{name} at {call}"));
+                    }
+                }
+            }
+            kinds.insert(kind);
         }
-        faults.sort();
-        faults.dedup();
-        for (n, first) in faults.iter().enumerate() {
-            for second in &faults[n + 1..] {
+        for first in &kinds {
+            for second in kinds.iter().filter(|second| *second > first) {
                 self.count("pairs", format!("{first} + {second}"));
             }
         }
     }
 
+    /// How the requests of each kind ended for the process that has sent them.
+    fn answers(&mut self, world: &World) {
+        let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+        for (exchange, pending) in world.recorded.exchanges.iter().zip(&world.pending) {
+            let (code, how) = match &exchange.ended {
+                None => (0, "never"),
+                Some((_, judge::Answer::None)) => (0, "none"),
+                Some((_, judge::Answer::NotSent)) => (0, "not sent"),
+                Some((_, judge::Answer::Whole(whole))) => (whole.code, ""),
+            };
+            *counts.entry((required::class_of(pending.call), code, how)).or_default() += 1;
+        }
+        for ((class, code, how), count) in counts {
+            let what = if how.is_empty() { format!("{class} {code}") } else { format!("{class} {how}") };
+            self.count_times("answers", what, count);
+        }
+    }
+
     fn statuses(&mut self, versions: &[Version]) {
+        let targets = versions.iter().filter(|version| version.plural != "bulkupdates");
+        let managers: HashMap<_, _> = targets
+            .map(|version| (&*version.uid, version.object["spec"]["managedBy"].as_str().is_some()))
+            .collect();
         let mut seen = BTreeSet::new();
         for version in versions {
             let fields = &version.object["status"];
@@ -94,13 +130,10 @@ impl Coverage {
             }
             for plural in ["executions", "deployments"] {
                 for item in fields[plural].as_array().into_iter().flatten() {
-                    let (result, reason) =
-                        (item["result"].as_str().unwrap_or_default(), item["reason"].as_str());
-                    let both =
-                        reason.map_or_else(|| result.to_owned(), |reason| format!("{result} {reason}"));
                     let which = format!("{}{}", version.uid, item["id"]);
-                    seen.extend(reason.map(|reason| ("reasons", which.clone(), reason.to_owned())));
-                    seen.insert(("items", which, both));
+                    for (group, what) in of_item(item, &managers) {
+                        seen.insert((group, which.clone(), what));
+                    }
                 }
             }
         }
@@ -109,14 +142,11 @@ impl Coverage {
         }
     }
 
-    /// The reasons that were never seen.
-    pub fn missing(&self) -> Vec<String> {
+    /// What was never seen, and should have been in so many lives.
+    pub fn missing(&self, lives: u64) -> Vec<String> {
         let seen =
             |group: &str, what: &str| self.0.get(group).is_some_and(|counts| counts.contains_key(what));
-        let conditions = ConditionReason::VARIANTS.iter().map(|reason| ("conditions", <&str>::from(*reason)));
-        let items = Reason::VARIANTS.iter().map(|reason| ("reasons", <&str>::from(*reason)));
-        let results = ["Planned", "Eligible", "Scheduled", "Settled"].map(|result| ("items", result));
-        let all = conditions.chain(items).chain(results).filter(|(group, what)| !seen(group, what));
+        let all = required::all(lives).into_iter().filter(|(group, what)| !seen(group, what));
         all.map(|(group, what)| format!("{group}: {what}")).collect()
     }
 
@@ -133,26 +163,49 @@ impl Coverage {
     }
 }
 
-/// The name of a kind of event, without its numbers.
-pub fn name_of(what: &What) -> String {
-    let text = match what {
-        What::Fault(fault) | What::Weather { fault, .. } => format!("{fault:?}"),
-        What::View { view, resource, .. } => {
-            return format!("{} of {}", word(&format!("{view:?}")), resource.word());
+/// What an entry of a status shows: its reason, its result, and which row of the tables of decisions it is.
+fn of_item(item: &Value, managers: &HashMap<&str, bool>) -> Vec<(&'static str, String)> {
+    let text = |field: &str| item[field].as_str().unwrap_or_default();
+    let (verb, result, reason) = (text("targetStatus"), text("result"), text("reason"));
+    let both = if reason.is_empty() { result.to_owned() } else { format!("{result} {reason}") };
+    let mut all = vec![("outcomes", format!("{verb} {both}"))];
+    if let Some(other) = managers.get(text("uid")) {
+        let whose = required::WHOSE[usize::from(*other)];
+        if matches!(result, "Planned" | "Refused") && !text("observedState").is_empty() {
+            all.push(("decisions", format!("{} {verb} {whose} {both}", text("observedState"))));
         }
-        What::Act { act, .. } => format!("{act:?}"),
-        What::ActOnBulk { act, .. } => format!("{act:?}"),
-        What::Admin(admin) => format!("{admin:?}"),
-        other => format!("{other:?}"),
-    };
-    let weather = if matches!(what, What::Weather { .. }) { "weather of " } else { "" };
-    let code =
-        text.split_once("code: ").and_then(|(_, rest)| rest.split([',', ' ']).next()).unwrap_or_default();
-    format!("{weather}{}{code}", word(&text))
+        if matches!(result, "Scheduled" | "Settled") && reason.is_empty() {
+            all.push(("effects", format!("{verb} {whose} {result}")));
+        }
+    }
+    if !reason.is_empty() {
+        all.push(("reasons", reason.to_owned()));
+    }
+    all.push(("items", both));
+    all
 }
 
-/// The words of a debug text, without its fields.
-fn word(text: &str) -> String {
-    let end = text.find([' ', '{']).unwrap_or(text.len());
-    text[..end].trim_end_matches('(').to_owned()
+/// The kind of an event, for pairs of kinds.
+pub fn kind_of(what: &What) -> &'static str {
+    match what {
+        What::Fault(fault) => fault.into(),
+        What::Admin(admin) => admin.into(),
+        What::View { view, .. } => view.into(),
+        other => other.into(),
+    }
+}
+
+/// The name of an event, without its numbers.
+fn name_of(what: &What) -> String {
+    match what {
+        What::Fault(Fault::Race(act)) => format!("race {}", <&str>::from(act)),
+        What::Fault(Fault::BulkRace(act)) => format!("bulk race {}", <&str>::from(act)),
+        What::Fault(Fault::Crash { moment, .. }) => format!("crash {moment:?}"),
+        What::Fault(Fault::Suspend { moment, .. }) => format!("suspension {moment:?}"),
+        What::Fault(Fault::Answer { code, .. }) => format!("answer {code}"),
+        What::Weather { fault, .. } => format!("weather of {}", <&str>::from(fault)),
+        What::Act { act, .. } => format!("act {}", <&str>::from(act)),
+        What::ActOnBulk { act, .. } => format!("bulk act {}", <&str>::from(act)),
+        other => kind_of(other).to_owned(),
+    }
 }

@@ -2,16 +2,17 @@
 //! hides what happens with few others.
 
 mod faults;
+mod work;
+
+pub use faults::CODES;
 
 use ai_api_operator::api::Kind;
 use api_server::Kubernetes;
-use k8s_openapi::jiff::SignedDuration;
-use serde_json::{Value, json};
 
 use crate::{
-    cluster::{EPOCH, NAMESPACES},
+    cluster::NAMESPACES,
     process::Clocks,
-    story::{Asked, Called, Controller, Event, Made, Odd, Setup, Story, What, When, Who},
+    story::{Event, Setup, Story, What, When},
 };
 
 /// Kinds of events, of which each seed has some.
@@ -37,10 +38,13 @@ enum Theme {
     Deadlines,
     Odd,
     Gateway,
-    Compaction,
+    /// What happens to the API server.
+    Server,
+    /// The Lease is lost while a write is in flight.
+    Fencing,
 }
 
-const THEMES: [Theme; 21] = [
+const THEMES: [Theme; 22] = [
     Theme::Crashes,
     Theme::Suspensions,
     Theme::Answers,
@@ -61,7 +65,8 @@ const THEMES: [Theme; 21] = [
     Theme::Deadlines,
     Theme::Odd,
     Theme::Gateway,
-    Theme::Compaction,
+    Theme::Server,
+    Theme::Fencing,
 ];
 
 struct Draw {
@@ -74,7 +79,14 @@ struct Draw {
     /// The BulkUpdates: namespace, name, and when.
     submitted: Vec<(&'static str, String, u64)>,
     made: Vec<(&'static str, Kind, String)>,
+    /// About how many stops and deletions there will be, and whether a BulkUpdate is deleted after its end.
+    stops: usize,
+    deletions: usize,
+    expires: bool,
 }
+
+/// In one of so many lives nothing goes wrong: then it is known what comes of it, and what it may cost.
+const CALM: u64 = 50;
 
 impl Story {
     /// The story of a seed.
@@ -84,29 +96,61 @@ impl Story {
         let themes = THEMES.into_iter().filter(|_| random.f64() < 0.1 + share * 0.5).collect::<Vec<_>>();
         let replicas = [1, 1, 1, 2, 2, 3][random.usize(..6)];
         let loose = themes.contains(&Theme::Odd) && random.u8(..3) == 0;
+        let is_calm = seed % CALM == CALM - 1;
         let (events, submitted, made) = Default::default();
-        let mut draw = Draw { random, themes, replicas, loose, events, submitted, made };
-        let setup = draw.setup();
-        draw.work();
-        draw.faults();
+        let (stops, deletions, expires) = Default::default();
+        let mut draw =
+            Draw { random, themes, replicas, loose, events, submitted, made, stops, deletions, expires };
+        if is_calm {
+            draw.themes.clear();
+            draw.loose = false;
+        }
+        let mut setup = draw.setup();
+        if is_calm {
+            // What it may cost holds where writing takes less than a second.
+            setup.calm = true;
+            (setup.max_in_flight, setup.latency) = (16, draw.one(&[(1, 2), (1, 5), (2, 20)]));
+            draw.calm_work();
+        } else {
+            draw.work();
+            draw.faults();
+        }
         if draw.has(Theme::Gateway) {
-            draw.callers();
+            draw.callers(setup.gateways);
         }
         Self { seed, setup, events: draw.events }
+    }
+
+    /// When the last BulkUpdate is created.
+    fn last_submitted(&self) -> u64 {
+        let time = |event: &Event| match (event.when, &event.what) {
+            (When::At(time), What::Submit { .. }) => Some(time),
+            _ => None,
+        };
+        self.events.iter().filter_map(time).max().unwrap_or_default()
+    }
+
+    /// From when on events that wait for a certain request take any write, and then any request but a watch: the one that
+    /// they wait for may never come.
+    pub fn impatient_after(&self) -> [u64; 2] {
+        let last = self.last_submitted();
+        [last + 1500, last + 4000]
     }
 
     /// When all faults end.
     pub fn faults_end(&self) -> u64 {
         let end = |event: &Event| match event.when {
             When::At(time) => match event.what {
-                What::Weather { lasts, .. } | What::View { lasts, .. } | What::Suspend { lasts, .. } => {
-                    time + lasts
-                }
+                What::Weather { lasts, .. }
+                | What::View { lasts, .. }
+                | What::Suspend { lasts, .. }
+                | What::Restart { lasts } => time + lasts,
                 _ => time,
             },
             When::On { .. } => 0,
         };
-        self.events.iter().map(end).max().unwrap_or_default().max(20_000)
+        let last = self.impatient_after()[1] + 7000;
+        self.events.iter().map(end).max().unwrap_or_default().max(20_000).max(last)
     }
 }
 
@@ -140,9 +184,10 @@ impl Draw {
         let all = Vec::new();
         let some = NAMESPACES.map(str::to_owned).to_vec();
         Setup {
+            calm: false,
             kubernetes,
             replicas: clocks,
-            gateway: self.has(Theme::Gateway),
+            gateways: if self.has(Theme::Gateway) { self.one(&[1, 1, 2]) } else { 0 },
             managed_fields: self.percent(8),
             logs: self.percent(8),
             loose: self.loose,
@@ -152,175 +197,6 @@ impl Draw {
             watch_namespaces: if self.percent(15) { some } else { all },
             latency: self.one(&[(1, 2), (1, 5), (2, 20), (1, 80), (10, 300)]),
             slack: self.one(&[0, 0, 2, 10]),
-        }
-    }
-
-    /// Targets, and BulkUpdates that name them.
-    fn work(&mut self) {
-        let bulk_updates = self.one(&[1, 1, 1, 2, 3]);
-        for number in 0..bulk_updates {
-            let namespace = if self.percent(80) { NAMESPACES[0] } else { NAMESPACES[1] };
-            // Some are there before the operator is.
-            let at = if self.percent(15) { self.random.u64(0..2500) } else { self.random.u64(3000..20_000) };
-            self.bulk_update(number, namespace, at);
-        }
-    }
-
-    fn bulk_update(&mut self, number: usize, namespace: &'static str, at: u64) {
-        let count = if self.percent(70) { self.random.usize(8..=20) } else { self.random.usize(1..=8) };
-        let mut lists = [Vec::new(), Vec::new()];
-        let mut taken: Vec<(Kind, String)> = Vec::new();
-        for item in 0..count {
-            let kind = if self.percent(60) { Kind::Execution } else { Kind::Deployment };
-            let known = self.made.iter().filter(|(ns, of, _)| *ns == namespace && *of == kind);
-            let known: Vec<_> = known.map(|(_, _, name)| name.clone()).collect();
-            let name = if !known.is_empty() && self.percent(15) {
-                self.one(&known)
-            } else {
-                format!("item-{number}-{item}")
-            };
-            if taken.contains(&(kind, name.clone())) {
-                continue;
-            }
-            taken.push((kind, name.clone()));
-            let verb = if self.percent(50) { "STOPPED" } else { "DELETED" };
-            if known.contains(&name) {
-                lists[usize::from(kind == Kind::Deployment)].push(json!({"id": name, "targetStatus": verb}));
-                continue;
-            }
-            let entry = self.item((namespace, kind, name), verb, at);
-            lists[usize::from(kind == Kind::Deployment)].push(entry);
-        }
-        let [mut executions, deployments] = lists;
-        let mut spec = json!({});
-        if self.loose && self.percent(30) {
-            executions.push(self.one(&[
-                json!({"id": "", "targetStatus": "STOPPED"}),
-                json!({"id": "restarted", "targetStatus": "RUNNING"}),
-                json!("item-0-0"),
-                json!({"id": "item-0-1", "targetStatus": "STOPPED", "force": true}),
-                Value::Null,
-            ]));
-        }
-        if !executions.is_empty() {
-            spec["executions"] = executions.into();
-        }
-        if !deployments.is_empty() {
-            spec["deployments"] = deployments.into();
-        }
-        self.options(&mut spec, at);
-        let user =
-            if self.percent(80) { Who::Editor } else { self.one(&[Who::Admin, Who::Stopper, Who::Viewer]) };
-        let name = format!("bulk-{number}");
-        self.submitted.push((namespace, name.clone(), at));
-        self.at(at, What::Submit { namespace, name, spec, user, uids: true });
-    }
-
-    /// Makes a target, usually, and the item that names it.
-    fn item(
-        &mut self,
-        (namespace, kind, name): (&'static str, Kind, String),
-        verb: &'static str,
-        at: u64,
-    ) -> Value {
-        if self.percent(3) {
-            return json!({"id": self.one(&["NOT_A_NAME", "not.a-name-", "...."]), "targetStatus": verb});
-        }
-        let mut entry = json!({"id": name, "targetStatus": verb});
-        if self.percent(15) {
-            entry["uid"] = if self.percent(80) { "its".into() } else { "another".into() };
-        }
-        if self.percent(4) {
-            return entry;
-        }
-        let eligible: &[&str] =
-            if verb == "STOPPED" { &["RUNNING", "PENDING"] } else { &["STOPPED", "DEAD", "UNKNOWN", ""] };
-        let any = ["UNKNOWN", "PENDING", "RUNNING", "COMPLETED", "DEAD", "STOPPING", "STOPPED", "GARBAGE"];
-        let state = if self.percent(80) { self.one(eligible) } else { self.one(&any) };
-        let mut status = if state.is_empty() { Value::Null } else { json!({"state": state}) };
-        if self.loose && self.percent(20) {
-            status = self.one(&[
-                json!({"state": 7}),
-                json!({"state": "GARBAGE"}),
-                json!({"targetStatus": []}),
-                json!({}),
-            ]);
-        } else if self.percent(4) && status.is_object() {
-            status["targetStatus"] = self.one(&["STOPPED", "RUNNING", "COMPLETED"]).into();
-        }
-        let controllers = self.has(Theme::Controllers);
-        let controller = (controllers && self.percent(50)).then(|| {
-            let after = self.one(&[0, 100, 1000, 5000, 15_000]);
-            self.one(&[
-                Controller::Stops(after),
-                Controller::Stops(after),
-                Controller::Completes(after),
-                Controller::Refuses,
-            ])
-        });
-        let odd = self.has(Theme::Odd) && self.percent(20);
-        let odd = odd.then(|| self.one(&[Odd::ManyLabels, Odd::LongAnnotation, Odd::Owner]));
-        let made =
-            Made { namespace, kind, name: name.clone(), status, controller, kept: self.percent(5), odd };
-        let when = if self.has(Theme::SameMoment) && self.percent(40) {
-            // In the same second, before or after.
-            (at / 1000 * 1000 + self.random.u64(0..1000)).min(at + 300)
-        } else if self.percent(3) {
-            at + self.random.u64(0..3000)
-        } else {
-            at.saturating_sub(1000 + self.random.u64(0..4000))
-        };
-        self.made.push((namespace, kind, name));
-        self.at(when, What::Create(made));
-        entry
-    }
-
-    fn options(&mut self, spec: &mut Value, at: u64) {
-        if self.percent(8) {
-            spec["dryRun"] = true.into();
-        }
-        if self.percent(15) {
-            spec["ttlSecondsAfterFinished"] = self.one(&[0, 1, 5, 3600]).into();
-        }
-        if self.percent(if self.has(Theme::Deadlines) { 50 } else { 5 }) {
-            let seconds = self.one(&[1, 2, 5, 15]);
-            match self.random.u8(..3) {
-                0 => spec["activeDeadlineSeconds"] = seconds.into(),
-                1 => spec["startingDeadlineSeconds"] = seconds.into(),
-                _ => {
-                    let after = i64::try_from(at).unwrap() + seconds * 1000;
-                    let end = EPOCH + SignedDuration::from_millis(after);
-                    spec["notAfter"] = end.strftime("%FT%TZ").to_string().into();
-                }
-            }
-        }
-    }
-
-    fn callers(&mut self) {
-        for _ in 0..self.random.usize(1..=4) {
-            let (namespace, kind, name) = match self.made.len() {
-                0 => (NAMESPACES[0], Kind::Execution, "nothing".to_owned()),
-                _ => self.one(&self.made.clone()),
-            };
-            let items = self.made.iter().filter(|(ns, of, _)| *ns == namespace && *of == kind);
-            let names: Vec<String> = items.map(|(_, _, name)| name.clone()).collect();
-            let mut items = Vec::new();
-            for name in names.iter().take(10) {
-                items.push((name.clone(), self.one(&["STOPPED", "DELETED"])));
-            }
-            let what = self.one(&[
-                Asked::Bulk(items.clone()),
-                Asked::Bulk(items),
-                Asked::Stop(name.clone()),
-                Asked::Delete(name.clone()),
-                Asked::Get(name),
-                Asked::List,
-                Asked::Count,
-                Asked::Meta,
-            ]);
-            let user = self.one(&[Who::Editor, Who::Editor, Who::Editor, Who::Viewer]);
-            let at = self.moment();
-            self.at(at, What::Call(Called { user, namespace, kind, what }));
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What the judge is given of a life.
 
 use judge::{Facts, Others, Program};
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::{record::Head, run::History, story::Asked, world::World};
+use crate::{cluster::time_at, record::Head, run::History, story::Asked, world::World};
 use ai_api_operator::api::TargetStatus;
 
 impl World {
@@ -21,9 +21,11 @@ impl World {
             tolerances: judge::Tolerances {
                 // Timers have whole milliseconds, and clocks drift.
                 operator: SignedDuration::from_millis(2),
+                // Until two answers in a row have shown the step.
+                clock: self.step.map_or(SignedDuration::ZERO, |step| step.by.abs()),
                 ..judge::Tolerances::default()
             },
-            versions: history.versions.into_iter().map(version).collect(),
+            versions: history.versions.into_iter().map(|version| self.version(version)).collect(),
             requests: self.requests(history.requests),
             lives: self.recorded.lives.iter().map(life).collect(),
             calls: self.calls(),
@@ -41,6 +43,10 @@ impl World {
         let collected = |version: &&judge::Version| {
             version.deleted && version.object["metadata"]["ownerReferences"].is_array()
         };
+        facts.quiet_since = self.quiet_since(&facts);
+        if setup.calm && !facts.others.disturbed {
+            facts.calm = judge::Calm::expected(&facts).map(|calm| judge::Calm { undisturbed: true, ..calm });
+        }
         facts
             .others
             .deleted
@@ -48,12 +54,44 @@ impl World {
         facts
     }
 
+    /// When a version was stored, by a clock that was not set.
+    pub fn steady(&self, version: &api_server::Version) -> Timestamp {
+        let step = self.step.filter(|step| version.revision > step.revision);
+        version.time - step.map_or(SignedDuration::ZERO, |step| step.by)
+    }
+
+    fn version(&self, version: api_server::Version) -> judge::Version {
+        judge::Version {
+            at: self.steady(&version),
+            revision: version.revision,
+            plural: version.plural,
+            namespace: version.namespace,
+            name: version.name,
+            uid: version.uid,
+            deleted: version.deleted,
+            object: version.object.into(),
+        }
+    }
+
+    /// Since when nothing has failed any more, a process was running, and nobody but the operator has changed anything.
+    fn quiet_since(&self, facts: &Facts) -> Option<Timestamp> {
+        let calm = self.calm_since.map(time_at)?;
+        let others = facts.requests.iter().filter(|r| r.life.is_none() && r.revision.is_some());
+        let changes = others.map(|r| r.received);
+        let starts = facts.lives.iter().map(|life| life.started.at);
+        changes.chain(starts).chain([calm]).max()
+    }
+
     fn requests(&self, requests: Vec<api_server::Request>) -> Vec<judge::Request> {
         let mut revision = 0;
         let mut all = Vec::with_capacity(requests.len());
         // What was there before the life began was not asked for here.
         let before = requests.len().saturating_sub(self.recorded.of_requests.len());
-        for (request, of) in requests.into_iter().skip(before).zip(&self.recorded.of_requests) {
+        for (nth, (request, of)) in
+            requests.into_iter().skip(before).zip(&self.recorded.of_requests).enumerate()
+        {
+            let by =
+                self.step.filter(|step| nth >= step.handled).map_or(SignedDuration::ZERO, |step| step.by);
             let made = (request.revision > revision).then_some(request.revision);
             revision = revision.max(request.revision);
             all.push(judge::Request {
@@ -69,8 +107,8 @@ impl World {
                 body: request.body.into(),
                 dry_run: request.dry_run,
                 code: request.code,
-                received: request.time,
-                answered: request.time,
+                received: request.time - by,
+                answered: request.time - by,
                 revision: made,
                 delayed: false,
             });
@@ -103,19 +141,6 @@ impl World {
 
 fn body(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_default()
-}
-
-fn version(version: api_server::Version) -> judge::Version {
-    judge::Version {
-        revision: version.revision,
-        plural: version.plural,
-        namespace: version.namespace,
-        name: version.name,
-        uid: version.uid,
-        deleted: version.deleted,
-        object: version.object.into(),
-        at: version.time,
-    }
 }
 
 fn life(life: &crate::record::Life) -> judge::Life {

@@ -2,7 +2,7 @@
 
 use api_server::{Answer, User};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, channel::mpsc};
+use futures::channel::mpsc;
 use http::{
     Request, Response, StatusCode,
     header::{AUTHORIZATION, RETRY_AFTER},
@@ -13,19 +13,21 @@ use support::call::Call;
 use crate::{
     cluster::{HOME, time_at, user_of},
     line::{Crossed, Reply, Sent},
+    occurred::Place,
     process::Process,
     record::Exchange,
-    story::{Fault, Moment, View, What, When},
+    story::{Admin, Fault, Moment, What, When},
     world::{Due, Open, Pending, World},
 };
 
-/// The API server's event for a watch that is too far behind.
-const GONE: &[u8] = concat!(
-    r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
-    r#""message":"too old resource version","reason":"Expired","code":410}}"#,
-    "\n"
-)
-.as_bytes();
+/// What the network has to remember.
+#[derive(Debug, Default)]
+pub struct Outages {
+    /// Until when the API server is away.
+    away_until: u64,
+    /// Requests of processes that have died, with the path of their object: they arrive once another process asks for it.
+    overtaken: Vec<(usize, String)>,
+}
 
 impl World {
     /// Takes what a process has sent. Returns when the first of it arrives, which is how far the process may run ahead.
@@ -53,12 +55,13 @@ impl World {
         let call = Call::of(&head);
         let life = self.slots[slot].life;
         let number = self.pending.len();
-        let fault = self.fault_of(slot, call);
+        let (event, fault) = self.fault_of(slot, call).unzip();
         self.recorded.sent(Exchange::new(life, sent.number, &head, &body), at, time_at(at));
         self.pending.push(Pending {
             slot,
             life,
             call,
+            event,
             fault,
             request: Some(Request::from_parts(head, body)),
             reply: Some(sent.reply),
@@ -66,8 +69,12 @@ impl World {
         self.recorded.note(|| {
             format!("{at} life-{life} sends {number}: {} {fault:?}", self_line(&self.pending[number]))
         });
-        if fault.is_some() {
+        if let (Some(event), Some(fault)) = (event, fault) {
             self.recorded.faults += 1;
+            // A race counts if it is won.
+            if !matches!(fault, Fault::Race(_) | Fault::BulkRace(_)) {
+                self.occurred.note(event, Place::At(call));
+            }
         }
         self.depart(number, at)
     }
@@ -101,6 +108,14 @@ impl World {
                 self.due(there, Due::Arrive(number));
                 return at;
             }
+            Some(Fault::Crash { moment: Moment::Overtaken, back_after }) => {
+                self.due(at, Due::Kill { slot, life, back_after });
+                let path =
+                    self.pending[number].request.as_ref().map(|request| object_of(request.uri().path()));
+                self.outages.overtaken.push((number, path.unwrap_or_default()));
+                return at;
+            }
+            _ if at < self.outages.away_until => self.due(there, Due::Reply(number, Reply::Refused)),
             Some(Fault::Refuse) => self.due(there, Due::Reply(number, Reply::Refused)),
             Some(Fault::Reset { passed_on: false }) => {
                 self.due(there + back, Due::Reply(number, Reply::Reset));
@@ -118,29 +133,41 @@ impl World {
                 self.due(there + late, Due::Arrive(number));
             }
             Some(Fault::Delay(delay)) => self.due(there + delay, Due::Arrive(number)),
+            Some(Fault::LoseLease(late)) => {
+                self.administer(&Admin::TakeLease);
+                self.due(there + late, Due::Arrive(number));
+            }
+            Some(Fault::Repeat(late)) => {
+                self.due(there, Due::Arrive(number));
+                self.due(there + late, Due::Arrive(number));
+            }
             _ => self.due(there, Due::Arrive(number)),
         }
         there
     }
 
     /// What is to happen to the next request of this kind.
-    fn fault_of(&mut self, slot: usize, call: Call) -> Option<Fault> {
+    fn fault_of(&mut self, slot: usize, call: Call) -> Option<(usize, Fault)> {
         *self.counts.entry((slot, call)).or_default() += 1;
         let of_all: usize = (0..self.slots.len()).filter_map(|slot| self.counts.get(&(slot, call))).sum();
         let own = self.counts[&(slot, call)];
         let mut hit = None;
+        let [any_write, any] = self.impatient_after;
+        let takes_any = self.now > any_write && call.is_write()
+            || self.now > any && !matches!(call, Call::Watch(_) | Call::List(_) | Call::Unknown);
         let events = &self.story.events;
         let mut others = Vec::new();
         self.waiting.retain(|number| {
             let When::On { slot: only, call: of, nth } = events[*number].when else { return false };
             let count = if only.is_some() { own } else { of_all };
-            if of != call || only.is_some_and(|only| only != slot) || count < nth {
+            let is_it = of == call && only.is_none_or(|only| only == slot) && count >= nth;
+            if !is_it && !takes_any {
                 return true;
             }
             match events[*number].what {
                 // One fault for each request: another one waits for the next.
                 What::Fault(_) if hit.is_some() => return true,
-                What::Fault(fault) => hit = Some(fault),
+                What::Fault(fault) => hit = Some((*number, fault)),
                 _ => others.push(*number),
             }
             false
@@ -153,7 +180,7 @@ impl World {
                 What::Weather { slot: only, calls, fault, .. }
                     if calls.include(call) && only.is_none_or(|only| only == slot) =>
                 {
-                    Some(fault)
+                    Some((*number, fault))
                 }
                 _ => None,
             })
@@ -163,17 +190,33 @@ impl World {
     /// A request reaches the server, which carries it out.
     pub fn arrive(&mut self, number: usize) {
         let Some(mut request) = self.pending[number].request.take() else { return };
-        let Pending { slot, life, call, fault, .. } = self.pending[number];
+        let Pending { slot, life, call, event, fault, .. } = self.pending[number];
+        if self.now < self.outages.away_until {
+            return self.due(self.now, Due::Reply(number, Reply::Reset));
+        }
+        let before = self.server.revision();
         match fault {
             Some(Fault::Race(act)) => self.race(call, request.uri().path(), act),
             Some(Fault::BulkRace(act)) => self.race_about_bulk_updates(act),
             _ => {}
         }
-        if let Call::List(resource) = call
-            && let Some((View::Back, revision)) = self.view(slot, resource)
-        {
-            request = of_the_past(request, revision);
+        if let (Some(event), Some(Fault::Race(_) | Fault::BulkRace(_))) = (event, fault) {
+            self.note_if_changed(event, before, Place::At(call));
         }
+        // It has to come twice.
+        let repeated = matches!(fault, Some(Fault::Repeat(_))) && !call.is_watch();
+        if repeated {
+            self.pending[number].request = Some(request.clone());
+            self.pending[number].fault = None;
+        }
+        if let Call::List(resource) = call
+            && let Some((view, active)) = self.view(slot, resource)
+            && view.goes_back()
+        {
+            self.occurred.note(active.event, Place::At(call));
+            request = of_the_past(request, active.revision);
+        }
+        let path = (!self.outages.overtaken.is_empty()).then(|| object_of(request.uri().path()));
         let user = self.user(slot, &request);
         let agent = format!("life-{life}");
         self.recorded.handled(number);
@@ -181,7 +224,9 @@ impl World {
         let revision = self.server.revision();
         self.recorded.note(|| format!("{} server handles {number}, revision {revision}", self.now));
         let back = self.now + self.latency();
+        self.overtake(number, path.as_deref());
         match (answer, fault) {
+            (answer, _) if repeated => drop(answer),
             (answer, Some(Fault::Crash { moment: Moment::Committed, back_after })) => {
                 drop(answer);
                 self.due(self.now, Due::Kill { slot, life, back_after });
@@ -219,6 +264,7 @@ impl World {
                     last: back,
                     held_back,
                     listens: true,
+                    has_lost: false,
                 });
                 self.due(back, Due::Reply(number, Reply::Pieces(head, body)));
                 if let Some(ends) = ends {
@@ -227,6 +273,38 @@ impl World {
             }
         }
         self.spread();
+    }
+
+    /// What was waiting for another process to ask for this object arrives.
+    fn overtake(&mut self, number: usize, path: Option<&str>) {
+        let Some(path) = path else { return };
+        let life = self.pending[number].life;
+        let overtaken = std::mem::take(&mut self.outages.overtaken);
+        for (waits, object) in overtaken {
+            if object == path && self.pending[waits].life != life {
+                self.due(self.now, Due::Arrive(waits));
+            } else {
+                self.outages.overtaken.push((waits, object));
+            }
+        }
+    }
+
+    /// The API server goes away for so long.
+    pub fn restart_server(&mut self, lasts: u64) {
+        self.outages.away_until = self.now + lasts;
+        for number in 0..self.watches.len() {
+            if self.watches[number].listens {
+                self.cut(number, self.watches[number].last.max(self.now));
+            }
+        }
+    }
+
+    /// All that is on its way arrives.
+    pub fn clear_up(&mut self) {
+        for (number, _) in std::mem::take(&mut self.outages.overtaken) {
+            self.due(self.now, Due::Arrive(number));
+        }
+        self.outages.away_until = 0;
     }
 
     fn user(&self, slot: usize, request: &Request<Bytes>) -> User {
@@ -255,120 +333,10 @@ impl World {
         self.slots[slot].reached = true;
         let _ = waits.send(reply);
     }
-
-    /// Sends what watches have to say on its way.
-    pub fn spread(&mut self) {
-        for number in 0..self.watches.len() {
-            if !self.watches[number].listens {
-                continue;
-            }
-            while let Some(line) = self.watches[number].watch.next().now_or_never() {
-                let Some(line) = line else {
-                    let at = self.watches[number].last.max(self.now + 1);
-                    self.close(number, at);
-                    break;
-                };
-                self.show(number, line);
-            }
-        }
-        self.follow();
-    }
-
-    /// Sends a line of a watch on its way, as the view of this moment shows it.
-    fn show(&mut self, number: usize, line: Bytes) {
-        let latency = self.latency();
-        let Open { slot, call, last, .. } = self.watches[number];
-        let Call::Watch(resource) = call else { return };
-        let view = self.view(slot, resource).map(|(view, _)| view);
-        let slow = if let Some(View::Slow(slow)) = view { slow } else { 0 };
-        let at = last.max(self.now + latency + slow);
-        if view.is_some() {
-            self.recorded.views += 1;
-        }
-        match view {
-            Some(View::Hold | View::Back) => return self.watches[number].held_back.push(line),
-            Some(View::Cut) => {
-                self.watches[number].last = at;
-                self.due(at, Due::Piece(number, Some(Ok(half(&line)))));
-                self.due(at, Due::Piece(number, Some(Err("the connection was cut".into()))));
-                return self.close(number, at);
-            }
-            Some(View::Expire) => {
-                self.due(at, Due::Piece(number, Some(Ok(Bytes::from_static(GONE)))));
-                return self.close(number, at);
-            }
-            _ if !self.watches[number].held_back.is_empty() => {
-                return self.watches[number].held_back.push(line);
-            }
-            _ => {}
-        }
-        self.watches[number].last = at;
-        self.due(at, Due::Piece(number, Some(Ok(line))));
-        if view == Some(View::Close) {
-            self.close(number, at);
-        }
-    }
-
-    fn close(&mut self, number: usize, at: u64) {
-        self.watches[number].listens = false;
-        self.due(at, Due::Piece(number, None));
-    }
-
-    pub fn piece(&mut self, number: usize, piece: Option<Result<Bytes, tower::BoxError>>) {
-        let Open { slot, life, call, .. } = self.watches[number];
-        self.bring_up(slot);
-        if self.slots[slot].suspended && self.lives(slot, life) {
-            return self.slots[slot].parked.push(Due::Piece(number, piece));
-        }
-        if !self.lives(slot, life) {
-            return;
-        }
-        self.slots[slot].reached = true;
-        match piece {
-            Some(piece) => {
-                if let (Ok(line), Call::Watch(resource)) = (&piece, call) {
-                    self.recorded.shown(life, resource, line, self.time());
-                }
-                // Nobody may listen any more.
-                if self.watches[number].pieces.unbounded_send(piece).is_err() {
-                    self.watches[number].listens = false;
-                }
-            }
-            None => self.watches[number].pieces.close_channel(),
-        }
-    }
-
-    /// The server ends a watch regularly.
-    pub fn end_watch(&mut self, number: usize) {
-        if self.watches[number].listens {
-            let at = self.watches[number].last.max(self.now + self.story.setup.latency.0);
-            self.close(number, at);
-        }
-    }
-
-    pub fn end_view(&mut self, number: usize) {
-        if self.views.iter().any(|(active, _)| *active == number) {
-            self.views.retain(|(active, _)| *active != number);
-            self.release(number);
-        }
-    }
-
-    /// Passes on what was held back.
-    pub fn release(&mut self, event: usize) {
-        let What::View { resource, .. } = self.story.events[event].what else { return };
-        for number in 0..self.watches.len() {
-            if !self.watches[number].listens || self.watches[number].call != Call::Watch(resource) {
-                continue;
-            }
-            for line in std::mem::take(&mut self.watches[number].held_back) {
-                self.show(number, line);
-            }
-        }
-    }
 }
 
 /// The first half.
-fn half(bytes: &Bytes) -> Bytes {
+pub fn half(bytes: &Bytes) -> Bytes {
     bytes.slice(..bytes.len() / 2)
 }
 
@@ -401,6 +369,11 @@ fn of_the_past(request: Request<Bytes>, revision: u64) -> Request<Bytes> {
             format!("{path}?{query}&resourceVersion={revision}&resourceVersionMatch=Exact").parse().unwrap();
     }
     Request::from_parts(head, body)
+}
+
+/// The path of the object that a request is about.
+fn object_of(path: &str) -> String {
+    path.trim_end_matches("/status").to_owned()
 }
 
 /// A request in one line.

@@ -1,142 +1,25 @@
-//! What everybody else does: users, admins, other controllers.
+//! What everybody else does: users, and who changes targets.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use ai_api_operator::api::Kind;
-use api_server::{Answer, Server, User, Watch};
+use api_server::{Answer, User};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use http::{Method, Request, StatusCode};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use support::call::Call;
 
 use crate::{
     cluster::{HOME, META},
-    story::{Act, BulkAct, Controller, Made, Odd, What, When},
+    controllers::OTHER,
+    coverage::{LOST_RIGHTS, NO_RIGHTS},
+    occurred::Place,
+    story::{Act, BulkAct, Made, Odd, What, When, Who},
     world::{Due, World},
 };
 
 /// A finalizer of somebody else.
 pub const FINALIZER: &str = "example.com/keep";
-
-/// The value of `managedBy` of what another controller runs.
-pub const OTHER: &str = "example.com/controller";
-
-/// A target, by which a controller knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Followed {
-    pub plural: String,
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-}
-
-/// What the controllers read of an event of a watch. Where the CRDs take anything, a field may be anything.
-#[derive(Deserialize)]
-struct WatchEvent {
-    #[serde(rename = "type")]
-    type_: String,
-    object: Watched,
-}
-
-#[derive(Deserialize)]
-struct Watched {
-    metadata: Metadata,
-    spec: Option<WatchedSpec>,
-    status: Option<WatchedStatus>,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    namespace: String,
-    name: String,
-    uid: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WatchedSpec {
-    managed_by: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WatchedStatus {
-    completion_time: Value,
-    target_status: Value,
-    state: Value,
-}
-
-/// What is followed of BulkUpdates and of the targets of other controllers, by watches of their own.
-pub struct Controllers {
-    watches: Vec<(&'static str, Watch)>,
-    /// Whether each BulkUpdate has ended, by namespace and name.
-    bulk_updates: BTreeMap<(String, String), bool>,
-    /// How the controllers of targets follow a request to stop, by plural, namespace and name.
-    kinds: BTreeMap<(&'static str, &'static str, String), Controller>,
-    /// The targets that were asked to stop.
-    asked: Vec<Followed>,
-}
-
-impl Controllers {
-    pub fn new(server: &Server) -> Self {
-        let watch = |plural| {
-            let request = Request::get(format!("/apis/aiapi.dev/v1alpha1/{plural}?watch=true"));
-            match server.handle(&User::Admin, "controllers", request.body(Bytes::new()).unwrap()) {
-                Answer::Watch(_, watch) => (plural, watch),
-                Answer::Whole(answer) => panic!("{answer:?}"),
-            }
-        };
-        let watches = ["bulkupdates", "executions", "deployments"].map(watch).into();
-        Self { watches, bulk_updates: BTreeMap::new(), kinds: BTreeMap::new(), asked: Vec::new() }
-    }
-
-    pub fn all_have_ended(&self) -> bool {
-        self.bulk_updates.values().all(|ended| *ended)
-    }
-
-    pub fn not_ended(&self) -> String {
-        let not = self.bulk_updates.iter().filter(|(_, ended)| !**ended);
-        not.map(|((namespace, name), _)| format!("{namespace}/{name}")).collect::<Vec<_>>().join(", ")
-    }
-
-    /// Takes in an event of a watch; returns the target that a controller was just asked to stop.
-    fn take_in(&mut self, plural: &'static str, line: &[u8]) -> Option<Followed> {
-        let WatchEvent { type_, object } = serde_json::from_slice(line).unwrap();
-        let deleted = type_ == "DELETED";
-        let Metadata { namespace, name, uid } = object.metadata;
-        let status = object.status.unwrap_or_default();
-        if plural == "bulkupdates" {
-            let ended = status.completion_time.is_string();
-            let key = (namespace, name);
-            if deleted {
-                self.bulk_updates.remove(&key);
-            } else {
-                self.bulk_updates.insert(key, ended);
-            }
-            return None;
-        }
-        let asked = status.target_status == "STOPPED"
-            && matches!(status.state.as_str(), Some("PENDING" | "RUNNING" | "STOPPING"));
-        if deleted || !asked || object.spec.unwrap_or_default().managed_by != OTHER {
-            return None;
-        }
-        let followed = Followed { plural: plural.into(), namespace, name, uid };
-        let is_new = !self.asked.contains(&followed);
-        if is_new {
-            self.asked.push(followed.clone());
-        }
-        is_new.then_some(followed)
-    }
-
-    fn of(&self, followed: &Followed) -> Controller {
-        let key = self.kinds.iter().find(|((plural, namespace, name), _)| {
-            *plural == followed.plural && *namespace == followed.namespace && *name == followed.name
-        });
-        key.map_or(Controller::Stops(1000), |(_, controller)| *controller)
-    }
-}
 
 impl World {
     /// Sends a request as somebody; returns the object if it reads one.
@@ -160,38 +43,6 @@ impl World {
         self.ask(&User::Admin, method, path, body)
     }
 
-    /// Lets other controllers see what has happened.
-    pub fn follow(&mut self) {
-        for number in 0..self.controllers.watches.len() {
-            while let Some(Some(line)) = self.controllers.watches[number].1.next().now_or_never() {
-                let plural = self.controllers.watches[number].0;
-                if let Some(followed) = self.controllers.take_in(plural, &line) {
-                    let after = match self.controllers.of(&followed) {
-                        Controller::Stops(after) | Controller::Completes(after) => after,
-                        Controller::Refuses if self.is_calm => 1000,
-                        Controller::Refuses => continue,
-                    };
-                    self.due(self.now + after, Due::Controller(followed));
-                }
-            }
-        }
-    }
-
-    pub fn controller_acts(&mut self, followed: &Followed) {
-        let Followed { plural, namespace, name, uid } = followed;
-        let path = format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}/{name}");
-        let (_, object) = self.as_admin(Method::GET, &path, &Value::Null);
-        if object["metadata"]["uid"] != **uid || object["status"]["targetStatus"] != "STOPPED" {
-            return;
-        }
-        let completes = matches!(self.controllers.of(followed), Controller::Completes(_));
-        let state = if completes { "COMPLETED" } else { "STOPPED" };
-        let version = &object["metadata"]["resourceVersion"];
-        let change = json!({"metadata": {"resourceVersion": version}, "status": {"state": state}});
-        self.as_admin(Method::PATCH, &format!("{path}/status"), &change);
-        self.spread();
-    }
-
     /// What the story has for this moment.
     pub fn tell(&mut self, number: usize) {
         let event = self.story.events[number].clone();
@@ -200,6 +51,9 @@ impl World {
         }
         self.recorded.note(|| format!("{} {event}", self.now));
         self.recorded.events_of_faults += usize::from(event.what.is_fault());
+        let before = self.server.revision();
+        let server_alone =
+            matches!(event.what, What::Compact | What::Restart { .. } | What::StepClock { .. });
         match event.what {
             What::Create(made) => self.create(&made),
             What::Submit { namespace, name, mut spec, user, uids } => {
@@ -209,7 +63,13 @@ impl World {
                 let bulk = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate",
                     "metadata": {"name": name}, "spec": spec});
                 let path = format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/bulkupdates");
-                self.ask(&user.user(), Method::POST, &path, &bulk);
+                let (status, _) = self.ask(&user.user(), Method::POST, &path, &bulk);
+                if status.is_success() {
+                    self.created_at = Some(self.server.revision());
+                } else if status == StatusCode::FORBIDDEN {
+                    let had_rights = user == Who::Editor;
+                    self.occurred.situations.insert(if had_rights { LOST_RIGHTS } else { NO_RIGHTS });
+                }
             }
             What::Act { namespace, kind, name, act } => self.act(namespace, kind.plural(), &name, act),
             What::ActOnBulk { namespace, name, act } => self.act_on_bulk(namespace, &name, act),
@@ -219,26 +79,43 @@ impl World {
                 self.weather.push(number);
                 self.due(self.now + lasts, Due::EndWeather(number));
             }
-            What::View { lasts, .. } => {
-                self.views.push((number, self.server.revision()));
-                self.due(self.now + lasts, Due::EndView(number));
+            What::View { lasts, .. } => self.begin_view(number, lasts),
+            What::Compact => self.server.compact(self.server.revision()),
+            What::Restart { lasts } => self.restart_server(lasts),
+            What::StepClock { by } => self.step_clock(by),
+            What::Call(called) => self.call_gateway(&called),
+            What::Kill { slot, .. }
+            | What::Terminate { slot, .. }
+            | What::Suspend { slot, .. }
+            | What::SetClock { slot, .. } => self.disturb(slot, number),
+        }
+        if server_alone {
+            self.occurred.note(number, Place::Anywhere);
+        }
+        self.note_if_changed(number, before, Place::Anywhere);
+        self.spread();
+    }
+
+    /// What happens to a process, if there is one, and to its machine.
+    fn disturb(&mut self, slot: usize, event: usize) {
+        if slot >= self.slots.len() {
+            return;
+        }
+        let life = self.slots[slot].life;
+        if self.slots[slot].process.is_some() {
+            self.occurred.note(event, Place::Anywhere);
+        }
+        match self.story.events[event].what {
+            What::Kill { back_after, .. } => self.due(self.now, Due::Kill { slot, life, back_after }),
+            What::Terminate { back_after, .. } => {
+                self.due(self.now, Due::Terminate { slot, life, back_after });
             }
-            What::Kill { slot, back_after } => {
-                self.due(self.now, Due::Kill { slot, life: self.slots[slot].life, back_after });
-            }
-            What::Terminate { slot, back_after } => {
-                self.due(self.now, Due::Terminate { slot, life: self.slots[slot].life, back_after });
-            }
-            What::Suspend { slot, lasts } => {
-                self.due(self.now, Due::Suspend { slot, life: self.slots[slot].life, lasts });
-            }
-            What::SetClock { slot, by } => {
+            What::Suspend { lasts, .. } => self.due(self.now, Due::Suspend { slot, life, lasts }),
+            What::SetClock { by, .. } => {
                 self.slots[slot].host.set.fetch_add(by, Ordering::Relaxed);
             }
-            What::Compact => self.server.compact(self.server.revision()),
-            What::Call(called) => self.call_gateway(&called),
+            _ => {}
         }
-        self.spread();
     }
 
     fn create(&mut self, made: &Made) {
@@ -263,7 +140,7 @@ impl World {
         let mut spec = json!({});
         if let Some(controller) = made.controller {
             spec["managedBy"] = OTHER.into();
-            self.controllers.kinds.insert((plural, made.namespace, made.name.clone()), controller);
+            self.controllers.follow_by((plural, made.namespace, made.name.clone()), controller);
         }
         let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": made.kind.name(), "metadata": metadata, "spec": spec});
         let path = format!("/apis/aiapi.dev/v1alpha1/namespaces/{}/{plural}", made.namespace);
@@ -377,15 +254,4 @@ impl World {
 
 pub fn target_path(namespace: &str, plural: &str, name: &str) -> String {
     format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}/{name}")
-}
-
-impl World {
-    /// Those that have not followed a request to stop do so now.
-    pub fn controllers_obey(&mut self) {
-        for followed in self.controllers.asked.clone() {
-            if self.controllers.of(&followed) == Controller::Refuses {
-                self.due(self.now + 1000, Due::Controller(followed));
-            }
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::{BTreeMap, HashSet},
     fmt::Write as _,
     sync::{
         Once,
@@ -11,6 +12,9 @@ use std::{
 };
 
 use crate::{coverage::Coverage, story::Story, world::World};
+
+/// How many faults are to occur in each life.
+const FAULTS: usize = 3;
 
 thread_local! {
     /// What has panicked on this thread since the last life.
@@ -47,6 +51,10 @@ pub struct Outcome {
     pub requests: usize,
     pub faults: usize,
     pub crashes: usize,
+    /// How many of the story's faults have occurred; none if it is to have none.
+    pub occurred: Option<usize>,
+    /// How many items each BulkUpdate had.
+    pub items: Vec<usize>,
     pub log: Vec<String>,
 }
 
@@ -57,6 +65,7 @@ pub fn live(story: &Story, log: bool) -> Outcome {
     let mut violations = world.run();
     let (versions, requests) = world.server.take_history();
     let coverage = Coverage::of(&world, &versions);
+    let items = items(&versions);
     let answered = requests.len();
     let judged = judge::judge(&world.facts(History { versions, requests }));
     violations.extend(judged.iter().map(ToString::to_string));
@@ -67,8 +76,22 @@ pub fn live(story: &Story, log: bool) -> Outcome {
         requests: answered,
         faults: world.recorded.faults + world.recorded.events_of_faults + world.recorded.views,
         crashes,
+        occurred: (!story.setup.calm).then(|| world.occurred.faults(story)),
+        items,
         log: world.recorded.log().to_vec(),
     }
+}
+
+/// How many items each BulkUpdate has.
+fn items(versions: &[api_server::Version]) -> Vec<usize> {
+    let mut known = HashSet::new();
+    let bulks = versions.iter().filter(|version| version.plural == "bulkupdates");
+    let first = bulks.filter(|version| known.insert(version.uid.clone()));
+    let count = |version: &api_server::Version| {
+        let list = |plural| version.object["spec"][plural].as_array().map_or(0, Vec::len);
+        list("executions") + list("deployments")
+    };
+    first.map(count).collect()
 }
 
 /// A range of seeds, on all cores; each thread has a world of its own.
@@ -86,6 +109,13 @@ pub struct Sum {
     pub requests: u64,
     pub faults: u64,
     pub crashed: u64,
+    /// Lives in which nothing is to go wrong; those in which at least three faults have occurred; and of these those with a
+    /// crash.
+    pub calm: u64,
+    pub faulty: u64,
+    pub faulty_and_crashed: u64,
+    /// How many BulkUpdates had so many items.
+    pub items: BTreeMap<usize, u64>,
     pub violated: Vec<(u64, Vec<String>)>,
     pub coverage: Coverage,
 }
@@ -109,7 +139,7 @@ impl Range {
                 sum.lives += 1;
                 sum.requests += outcome.requests as u64;
                 sum.faults += outcome.faults as u64;
-                sum.crashed += u64::from(outcome.crashes > 0);
+                sum.take_in(&outcome);
                 sum.coverage.add(&outcome.coverage);
                 lives.fetch_add(1, Ordering::Relaxed);
                 requests.fetch_add(outcome.requests as u64, Ordering::Relaxed);
@@ -147,21 +177,56 @@ impl Sum {
         self.requests += other.requests;
         self.faults += other.faults;
         self.crashed += other.crashed;
+        self.calm += other.calm;
+        self.faulty += other.faulty;
+        self.faulty_and_crashed += other.faulty_and_crashed;
+        for (items, count) in other.items {
+            *self.items.entry(items).or_default() += count;
+        }
         self.violated.extend(other.violated);
         self.coverage.add(&other.coverage);
+    }
+
+    fn take_in(&mut self, outcome: &Outcome) {
+        let (crashed, faulty) = (outcome.crashes > 0, outcome.occurred.is_some_and(|n| n >= FAULTS));
+        self.crashed += u64::from(crashed);
+        self.calm += u64::from(outcome.occurred.is_none());
+        self.faulty += u64::from(faulty);
+        self.faulty_and_crashed += u64::from(faulty && crashed);
+        for items in &outcome.items {
+            *self.items.entry(*items).or_default() += 1;
+        }
+    }
+
+    /// The median number of items of a BulkUpdate.
+    pub fn median_items(&self) -> usize {
+        let all: u64 = self.items.values().sum();
+        let mut below = 0;
+        let median = self.items.iter().find(|(_, count)| {
+            below += **count;
+            2 * below >= all
+        });
+        median.map_or(0, |(items, _)| *items)
     }
 
     pub fn report(&self) -> String {
         let mut text = String::new();
         let _ = write!(
             text,
-            "{} lives, {} requests, {} faults and changes by others, a crash in {} lives; {} with a violation\n{}",
+            "{} lives, {} requests, {} faults and changes by others, a crash in {} lives; {} with a violation\n\
+             at least {FAULTS} faults that have occurred in {} of {} lives, with a crash in {} of these; {} undisturbed\n\
+             {} items in the median BulkUpdate\n{}",
             self.lives,
             self.requests,
             self.faults,
             self.crashed,
             self.violated.len(),
-            self.coverage.report(&["lives", "conditions", "items", "states"]),
+            self.faulty,
+            self.lives - self.calm,
+            self.faulty_and_crashed,
+            self.calm,
+            self.median_items(),
+            self.coverage.report(&["lives", "situations", "conditions", "items", "states"]),
         );
         text
     }

@@ -1,14 +1,21 @@
 //! A story: all that happens in one life of the world beside what the operator does, as a list from which events can be taken
 //! out.
 
+mod faults;
+mod others;
+
 use std::fmt;
 
 use ai_api_operator::api::Kind;
 use api_server::Kubernetes;
 use serde_json::Value;
+use strum::{IntoStaticStr, VariantNames};
 use support::call::{Call, Resource};
 
 use crate::process::Clocks;
+
+pub use faults::{Calls, Fault, Moment, View};
+pub use others::{Act, Admin, BulkAct, Controller, GuardAct, Guarded, Odd, Who};
 
 /// One life of the world.
 #[derive(Clone, Debug)]
@@ -22,10 +29,12 @@ pub struct Story {
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct Setup {
+    /// Whether nothing happens beside one BulkUpdate, of which it is known what it has to come to.
+    pub calm: bool,
     pub kubernetes: Kubernetes,
     /// The clocks of the machine of each replica.
     pub replicas: Vec<Clocks>,
-    pub gateway: bool,
+    pub gateways: usize,
     /// Whether objects have `managedFields`, which make everything slower.
     pub managed_fields: bool,
     /// Whether the processes write a log, for the judge to read.
@@ -60,7 +69,7 @@ pub enum When {
 }
 
 /// What happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, IntoStaticStr, VariantNames)]
 pub enum What {
     /// A user creates a target.
     Create(Made),
@@ -121,6 +130,14 @@ pub enum What {
     },
     /// The API server forgets older revisions: watches that start from these get 410.
     Compact,
+    /// The API server is away for so long: its connections are cut.
+    Restart {
+        lasts: u64,
+    },
+    /// The API server's clock is set.
+    StepClock {
+        by: i64,
+    },
     /// Somebody calls the gateway.
     Call(Called),
 }
@@ -139,214 +156,11 @@ pub struct Made {
     pub odd: Option<Odd>,
 }
 
-/// How another controller follows a request to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Controller {
-    /// After so many milliseconds.
-    Stops(u64),
-    /// Its work ends before it could be stopped.
-    Completes(u64),
-    /// Not before the end of all faults.
-    Refuses,
-}
-
-/// What is odd about the metadata of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Odd {
-    ManyLabels,
-    LongAnnotation,
-    Owner,
-}
-
-/// Who does something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    Admin,
-    /// May do everything with bulk updates.
-    Editor,
-    /// May create BulkUpdates and stop, but not delete.
-    Stopper,
-    /// May only look.
-    Viewer,
-}
-
-/// What somebody does to a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    Relabel,
-    State(&'static str),
-    AskToStop,
-    /// Asks for a stop in the name of another BulkUpdate.
-    AskToStopForAnother,
-    /// Takes the request to stop back.
-    TakeBack,
-    Garbage,
-    Delete,
-    Recreate(&'static str),
-    Finalize,
-    Terminate,
-    Free,
-}
-
-/// What somebody does to a BulkUpdate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BulkAct {
-    Delete,
-    Recreate,
-    /// Deletes it, while a finalizer keeps it.
-    Keep,
-    Finalize,
-    Relabel,
-    TimeToLive(i32),
-    Reorder,
-    /// Puts an item of its own into the status.
-    Widen,
-    /// Takes the entries out of the status.
-    Forget,
-    /// Says that it has finished.
-    Finish,
-    /// Says that everything has settled.
-    Pretend,
-}
-
-/// What an admin does.
-#[derive(Clone, Debug)]
-pub enum Admin {
-    /// Sets the flag's text; without one it is deleted.
-    Flag(Option<&'static str>),
-    Policy(Guarded, GuardAct),
-    /// Takes away the binding of the operator's `ClusterRole`.
-    Rights(bool),
-    /// The same for the Role in the operator's own namespace.
-    OwnRights(bool),
-    TakeLease,
-    FreeLease,
-    DeleteLease,
-    /// Fills the Lease's annotations.
-    FillLease,
-    /// Puts something into the Lease that is not for there.
-    SpoilLease,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guarded {
-    Policy,
-    Binding,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GuardAct {
-    Delete,
-    Restore,
-    Weaken,
-    Recreate,
-}
-
-/// Which requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Calls {
-    All,
-    Leases,
-    Targets,
-    Writes,
-    Reads,
-    Watches,
-}
-
-impl Calls {
-    pub fn include(self, call: Call) -> bool {
-        match self {
-            Self::All => true,
-            Self::Leases => call.is_about_the_lease(),
-            Self::Targets => {
-                call.is_target_write()
-                    || matches!(call, Call::ReadTarget)
-                    || matches!(call, Call::List(r) | Call::Watch(r) if r.is_target())
-            }
-            Self::Writes => call.is_write(),
-            Self::Reads => matches!(call, Call::ReadTarget | Call::ReadBulkUpdate | Call::ReadFlag),
-            Self::Watches => matches!(call, Call::List(_) | Call::Watch(_)),
-        }
-    }
-}
-
-/// When a process dies, or is suspended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Before the request is sent.
-    Before,
-    /// After it was sent and before it arrives, which it does.
-    Sent,
-    /// After the server has carried it out, before the answer.
-    Committed,
-    /// After the answer.
-    Answered,
-}
-
-/// What happens to one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Crash {
-        moment: Moment,
-        back_after: u64,
-    },
-    Terminate {
-        back_after: u64,
-    },
-    Suspend {
-        moment: Moment,
-        lasts: u64,
-    },
-    /// There is no connection.
-    Refuse,
-    Reset {
-        passed_on: bool,
-    },
-    Silence {
-        passed_on: bool,
-    },
-    Cut,
-    Answer {
-        code: u16,
-        retry_after: Option<u32>,
-        passed_on: bool,
-    },
-    /// What is no answer of an API server.
-    Nonsense {
-        passed_on: bool,
-    },
-    /// It is answered with 504, and carried out so much later.
-    Late(u64),
-    /// It arrives so much later.
-    Delay(u64),
-    /// Its answer does.
-    Slow(u64),
-    /// Somebody is faster: does this to the target of the request before it is carried out.
-    Race(Act),
-    /// The same to the BulkUpdate.
-    BulkRace(BulkAct),
-}
-
-/// What a watch does for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
-    /// Holds events back until the end.
-    Hold,
-    /// Passes on each event late.
-    Slow(u64),
-    /// Ends after each event.
-    Close,
-    /// Is cut in the middle of each event.
-    Cut,
-    /// Sends 410 instead of an event.
-    Expire,
-    /// Lists show the past, and watches nothing new.
-    Back,
-}
-
 /// A request to the gateway.
 #[derive(Clone, Debug)]
 pub struct Called {
+    /// Which gateway.
+    pub gateway: usize,
     pub user: Who,
     pub namespace: &'static str,
     pub kind: Kind,

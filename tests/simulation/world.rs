@@ -9,17 +9,20 @@ use std::collections::BTreeMap;
 use api_server::{Server, Watch};
 use futures::channel::{mpsc, oneshot};
 use http::Request;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use support::call::{Call, Resource};
 use tower::BoxError;
 
 use crate::{
     cluster,
+    controllers::{Controllers, Followed},
     line::Reply,
-    people::{Controllers, Followed},
+    network::Outages,
+    occurred::Occurred,
     process::{Host, Process},
     record::Recorded,
-    story::{Fault, Story, View, What, When},
+    story::{Fault, Story, When},
+    watches::Active,
 };
 use bytes::Bytes;
 
@@ -99,6 +102,8 @@ pub struct Pending {
     pub slot: usize,
     pub life: usize,
     pub call: Call,
+    /// The number of the event that has the fault.
+    pub event: Option<usize>,
     pub fault: Option<Fault>,
     pub request: Option<Request<Bytes>>,
     pub reply: Option<oneshot::Sender<Reply>>,
@@ -116,6 +121,18 @@ pub struct Open {
     pub held_back: Vec<Bytes>,
     /// Whether its process still listens.
     pub listens: bool,
+    /// Whether events were lost: it cannot go on.
+    pub has_lost: bool,
+}
+
+/// A step of the API server's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub by: SignedDuration,
+    /// The last revision before it.
+    pub revision: u64,
+    /// How many requests it had handled before.
+    pub handled: usize,
 }
 
 pub struct World {
@@ -134,9 +151,21 @@ pub struct World {
     pub counts: BTreeMap<(usize, Call), usize>,
     /// The active weather and views: the numbers of their events.
     pub weather: Vec<usize>,
-    pub views: Vec<(usize, u64)>,
+    pub views: Vec<Active>,
+    pub outages: Outages,
+    pub occurred: Occurred,
+    /// The first event that a watch of each resource has shown.
+    pub first_events: BTreeMap<Resource, Bytes>,
+    /// The revision at the start, and after the last BulkUpdate was created.
+    pub first_revision: u64,
+    pub created_at: Option<u64>,
+    /// See [`Story::impatient_after`].
+    pub impatient_after: [u64; 2],
+    /// The step of the API server's clock, if it has made one.
+    pub step: Option<Step>,
     pub controllers: Controllers,
     pub is_calm: bool,
+    pub calm_since: Option<u64>,
     pub recorded: Recorded,
     pub calls: usize,
     requests_at_calm: usize,
@@ -160,8 +189,16 @@ impl World {
             counts: BTreeMap::new(),
             weather: Vec::new(),
             views: Vec::new(),
+            outages: Outages::default(),
+            occurred: Occurred::default(),
+            first_events: BTreeMap::new(),
+            first_revision: server.revision(),
+            created_at: None,
+            step: None,
+            impatient_after: story.impatient_after(),
             controllers: Controllers::new(&server),
             is_calm: false,
+            calm_since: None,
             recorded: Recorded::new(log),
             calls: 0,
             requests_at_calm: 0,
@@ -175,8 +212,8 @@ impl World {
 
     fn prepare(&mut self) {
         let replicas = self.story.setup.replicas.clone().into_iter().map(|clocks| (clocks, false));
-        let gateway = self.story.setup.gateway.then(|| (crate::process::Clocks::default(), true));
-        for (slot, (clocks, is_gateway)) in replicas.chain(gateway).enumerate() {
+        let gateways = (0..self.story.setup.gateways).map(|_| (crate::process::Clocks::default(), true));
+        for (slot, (clocks, is_gateway)) in replicas.chain(gateways).enumerate() {
             let host = Host { clocks, ..Host::default() };
             self.slots.push(Slot {
                 host,
@@ -218,6 +255,19 @@ impl World {
         cluster::time_at(self.now)
     }
 
+    /// The same by its own clock, which may have been set.
+    pub fn server_time(&self) -> Timestamp {
+        self.time() + self.step.map_or(SignedDuration::ZERO, |step| step.by)
+    }
+
+    /// Sets the API server's clock.
+    pub fn step_clock(&mut self, by: i64) {
+        let by = SignedDuration::from_millis(by);
+        let handled = self.recorded.of_requests.len();
+        self.step = Some(Step { by, revision: self.server.revision(), handled });
+        self.server.set_time(self.server_time());
+    }
+
     /// Runs the life to its end. Returns what was wrong with it that the judge cannot see.
     pub fn run(&mut self) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -226,7 +276,7 @@ impl World {
             // What was sent meanwhile may arrive earlier.
             let Some(((time, _), due)) = self.queue.pop_first() else { break };
             self.now = self.now.max(time);
-            self.server.set_time(self.time());
+            self.server.set_time(self.server_time());
             self.perform(due);
             if let Some(panic) = crate::run::panicked() {
                 wrong.push(format!("[panic] {panic}"));
@@ -283,29 +333,19 @@ impl World {
     /// Ends all faults, and puts everything into a state in which everything can end.
     fn calm(&mut self) {
         self.is_calm = true;
+        self.calm_since = Some(self.now);
         self.waiting.clear();
         self.weather.clear();
-        for (number, _) in std::mem::take(&mut self.views) {
-            self.release(number);
+        for active in std::mem::take(&mut self.views) {
+            self.release(active.event);
         }
+        self.clear_up();
         for slot in 0..self.slots.len() {
             self.resume(slot, self.slots[slot].life);
         }
         self.requests_at_calm = self.pending.len();
         self.restore();
         self.spread();
-    }
-
-    /// The views that a watch or list of this resource has now.
-    pub fn view(&self, slot: usize, resource: Resource) -> Option<(View, u64)> {
-        self.views.iter().find_map(|(number, revision)| match self.story.events[*number].what {
-            What::View { slot: only, resource: of, view, .. }
-                if of == resource && only.is_none_or(|only| only == slot) =>
-            {
-                Some((view, *revision))
-            }
-            _ => None,
-        })
     }
 
     /// How long the next message takes.

@@ -3,24 +3,38 @@
 use support::call::{Call, Resource};
 
 use super::{Draw, THEMES, Theme};
-use crate::story::{Act, Admin, BulkAct, Calls, Event, Fault, GuardAct, Guarded, Moment, View, What, When};
+use crate::story::{
+    Act, Admin, BulkAct, Calls, Event, Fault, GuardAct, Guarded, Moment, View, What, When, Who,
+};
+
+/// The codes of made up answers.
+pub const CODES: [u16; 14] = [400, 401, 403, 404, 408, 409, 410, 413, 422, 429, 500, 502, 503, 504];
 
 /// When the last fault begins, in milliseconds.
 const FAULTS_BEGIN_BEFORE: u64 = 40_000;
 
 impl Draw {
-    /// Draws at least three faults, and a crash in every second life.
+    /// Draws at least three faults that are sure to occur, and a crash in every second life.
     pub fn faults(&mut self) {
-        if self.percent(50) && !self.has(Theme::Crashes) {
-            self.themes.push(Theme::Crashes);
-        }
         let kinds: Vec<Theme> = self.themes.clone();
         for theme in kinds {
             for _ in 0..self.one(&[1, 1, 2, 3]) {
                 self.fault(theme);
             }
         }
-        while self.events.iter().filter(|event| event.what.is_fault()).count() < 3 {
+        if self.percent(60) {
+            self.crash();
+        }
+        if self.percent(3) {
+            self.crash_loop();
+        }
+        // Races may be lost, views have nothing to show, and weather hit nobody.
+        let is_sure = |event: &&Event| match event.what {
+            What::Fault(fault) => !matches!(fault, Fault::Race(_) | Fault::BulkRace(_)),
+            What::Kill { .. } | What::Terminate { .. } | What::Suspend { .. } | What::SetClock { .. } => true,
+            _ => false,
+        };
+        while self.events.iter().filter(is_sure).count() < 3 {
             let theme = self.one(&THEMES);
             self.fault(theme);
         }
@@ -37,21 +51,35 @@ impl Draw {
         self.one(&[0, 50, 1000, 4000])
     }
 
+    /// A process is killed at a request.
+    fn crash(&mut self) {
+        let moment =
+            self.one(&[Moment::Before, Moment::Sent, Moment::Committed, Moment::Answered, Moment::Overtaken]);
+        let back_after = self.back_after();
+        let crash = What::Fault(Fault::Crash { moment, back_after });
+        if self.percent(20) { self.on_any(crash) } else { self.on_write(crash) }
+    }
+
+    /// Each process is killed at its first write.
+    fn crash_loop(&mut self) {
+        let moment = self.one(&[Moment::Before, Moment::Committed, Moment::Answered]);
+        for nth in 1..=5 {
+            let crash = Fault::Crash { moment, back_after: 50 };
+            self.on(Call::Record, nth, What::Fault(crash));
+        }
+    }
+
     fn fault(&mut self, theme: Theme) {
         let slot = self.random.usize(..self.replicas);
         let back_after = self.back_after();
         let lasts = self.one(&[200, 1000, 3000, 12_000, 20_000]);
         match theme {
-            Theme::Crashes => {
-                let moment = self.one(&[Moment::Before, Moment::Sent, Moment::Committed, Moment::Answered]);
-                match self.random.u8(..10) {
-                    0 => self.at_moment(What::Kill { slot, back_after }),
-                    1 => self.at_moment(What::Terminate { slot, back_after }),
-                    2 => self.on_write(What::Fault(Fault::Terminate { back_after })),
-                    3 => self.on_any(What::Fault(Fault::Crash { moment, back_after })),
-                    _ => self.on_write(What::Fault(Fault::Crash { moment, back_after })),
-                }
-            }
+            Theme::Crashes => match self.random.u8(..10) {
+                0 => self.at_moment(What::Kill { slot, back_after }),
+                1 => self.at_moment(What::Terminate { slot, back_after }),
+                2 => self.on_write(What::Fault(Fault::Terminate { back_after })),
+                _ => self.crash(),
+            },
             Theme::Suspensions => {
                 let moment = self.one(&[Moment::Before, Moment::Sent, Moment::Committed]);
                 if self.percent(30) {
@@ -78,8 +106,13 @@ impl Draw {
             }
             Theme::Late => {
                 let late = self.one(&[50, 500, 2000, 9000, 20_000]);
-                let fault =
-                    self.one(&[Fault::Late(late), Fault::Late(late), Fault::Delay(late), Fault::Slow(late)]);
+                let fault = self.one(&[
+                    Fault::Late(late),
+                    Fault::Late(late),
+                    Fault::Delay(late),
+                    Fault::Slow(late),
+                    Fault::Repeat(late),
+                ]);
                 self.on_write(What::Fault(fault));
             }
             Theme::Races => {
@@ -99,8 +132,24 @@ impl Draw {
                 let by = self.one(&[-3_600_000, -20_000, -1500, 1500, 20_000, 3_600_000]);
                 self.at_moment(What::SetClock { slot, by });
             }
-            Theme::Compaction => self.at_moment(What::Compact),
+            Theme::Server => self.server(lasts),
+            Theme::Fencing => {
+                let late = self.one(&[20, 500, 3000, 12_000]);
+                self.on_write(What::Fault(Fault::LoseLease(late)));
+            }
             Theme::Controllers | Theme::SameMoment | Theme::Deadlines | Theme::Odd | Theme::Gateway => {}
+        }
+    }
+
+    fn server(&mut self, lasts: u64) {
+        let has_stepped = self.events.iter().any(|event| matches!(event.what, What::StepClock { .. }));
+        match self.random.u8(..3) {
+            0 => self.at_moment(What::Restart { lasts }),
+            1 if !has_stepped => {
+                let by = self.one(&[-5000, -2000, -900, 900, 2000, 5000]);
+                self.at_moment(What::StepClock { by });
+            }
+            _ => self.at_moment(What::Compact),
         }
     }
 
@@ -116,17 +165,19 @@ impl Draw {
 
     /// At a request about the work.
     fn on_write(&mut self, what: What) {
-        let calls = [
-            Call::Stop,
-            Call::Delete,
-            Call::Record,
-            Call::Stop,
-            Call::Delete,
-            Call::Record,
-            Call::Expire,
-            Call::ReadTarget,
-        ];
-        let (call, nth) = (self.one(&calls), self.one(&[1, 1, 1, 2, 2, 3, 4, 6, 10]));
+        let mut calls = vec![Call::Record, Call::Record, Call::ReadTarget];
+        calls.extend([Call::Stop; 2].into_iter().filter(|_| self.stops > 0));
+        calls.extend([Call::Delete; 2].into_iter().filter(|_| self.deletions > 0));
+        calls.extend(Some(Call::Expire).filter(|_| self.expires));
+        let call = self.one(&calls);
+        let most = match call {
+            Call::Stop => self.stops,
+            Call::Delete => self.deletions,
+            Call::Record => 4,
+            Call::Expire => 1,
+            _ => 3,
+        };
+        let nth = self.one(&[1, 1, 1, 2, 2, 3, 4, 6, 10]).min(most);
         self.on(call, nth, what);
     }
 
@@ -158,8 +209,7 @@ impl Draw {
     }
 
     fn answer(&mut self) -> Fault {
-        let code =
-            self.one(&[400, 401, 403, 404, 408, 409, 410, 413, 422, 429, 429, 500, 500, 502, 503, 504, 504]);
+        let code = self.one(&CODES);
         let retry_after =
             (matches!(code, 429 | 503) && self.percent(50)).then(|| self.one(&[1, 2, 30, 3600]));
         // A refusal of the server means that nothing was done.
@@ -230,8 +280,13 @@ impl Draw {
             Resource::Bindings,
         ]);
         let late = self.one(&[100, 333, 2000]);
-        let view =
-            self.one(&[View::Hold, View::Slow(late), View::Close, View::Cut, View::Expire, View::Back]);
+        let mut view = self.one(&View::ALL);
+        if let View::Slow(by) = &mut view {
+            *by = late;
+        }
+        // An old version of a target has an old resourceVersion.
+        let resource =
+            if matches!(view, View::Before | View::Again) { Resource::BulkUpdates } else { resource };
         let slot = self.percent(30).then_some(slot);
         self.at_moment(What::View { slot, resource, view, lasts });
     }
@@ -271,7 +326,12 @@ impl Draw {
                 let act = self.one(&[GuardAct::Delete, GuardAct::Weaken, GuardAct::Recreate]);
                 Admin::Policy(of, act)
             }
-            Theme::Rights => self.one(&[Admin::Rights(false), Admin::OwnRights(false)]),
+            Theme::Rights => self.one(&[
+                Admin::Rights(false),
+                Admin::OwnRights(false),
+                Admin::UserRights(Who::Editor, false),
+                Admin::UserRights(Who::Stopper, false),
+            ]),
             // A quarter of a megabyte in each request.
             _ if self.percent(4) => Admin::FillLease,
             _ => self.one(&[Admin::TakeLease, Admin::FreeLease, Admin::DeleteLease, Admin::SpoilLease]),
@@ -281,6 +341,7 @@ impl Draw {
             Admin::Policy(of, _) => Some(Admin::Policy(*of, GuardAct::Restore)),
             Admin::Rights(_) => Some(Admin::Rights(true)),
             Admin::OwnRights(_) => Some(Admin::OwnRights(true)),
+            Admin::UserRights(who, _) => Some(Admin::UserRights(*who, true)),
             _ => None,
         };
         if self.percent(30) {
