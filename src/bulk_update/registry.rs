@@ -50,6 +50,8 @@ struct Tracked {
     uid: Box<str>,
     /// The resource version at which it was created, if a running watch reported that.
     creation_version: Option<u64>,
+    /// The newest resource version that was shown of it.
+    version: Option<u64>,
     list: u32,
     state: State,
 }
@@ -111,6 +113,12 @@ impl Registry {
         match event {
             Event::Init => *self.lists.entry(scope.map(Into::into)).or_default() += 1,
             Event::InitApply(stored) | Event::Apply(stored) => {
+                let metadata = &stored.bulk.metadata;
+                let (key, version) = (key(metadata), version_number(metadata));
+                // A watch that repeats what was before says nothing about what has the name now.
+                if !listed && self.is_of_a_predecessor(&key, metadata) {
+                    return;
+                }
                 let list = self.list(scope);
                 // A finished one is left alone whatever is wrong with it; one without an identity is always reported.
                 if stored.flaw.is_some()
@@ -119,6 +127,9 @@ impl Registry {
                     self.unreadable(&stored, list);
                 } else {
                     self.apply(Box::new(stored.bulk), list, listed);
+                }
+                if let Some(known) = self.tracked.get_mut(&key) {
+                    known.version = known.version.max(version);
                 }
             }
             Event::Delete(Stored { bulk, .. }) => {
@@ -162,7 +173,7 @@ impl Registry {
         let Some(known) = self.tracked_as(&key, &uid) else {
             let creation_version = created_at(&bulk).filter(|_| !listed);
             let state = self.begin(&key, bulk, creation_version);
-            self.tracked.insert(key, Tracked { uid, creation_version, list, state });
+            self.tracked.insert(key, Tracked { uid, creation_version, version: None, list, state });
             return;
         };
         known.list = list;
@@ -192,10 +203,17 @@ impl Registry {
             }
             State::Unreadable { .. } => {
                 let state = self.begin(&key, bulk, creation_version);
-                self.tracked.insert(key, Tracked { uid, creation_version, list, state });
+                self.tracked.insert(key, Tracked { uid, creation_version, version: None, list, state });
             }
             State::Terminated => {}
         }
+    }
+
+    /// Whether this is about an older object of that name than the one that is tracked.
+    fn is_of_a_predecessor(&self, key: &Key, metadata: &ObjectMeta) -> bool {
+        let Some(known) = self.tracked.get(key) else { return false };
+        let older = version_number(metadata).zip(known.version).is_some_and(|(shown, known)| shown < known);
+        older && metadata.uid.as_deref() != Some(&*known.uid)
     }
 
     /// What is tracked under this name with this uid: another object that had the name is forgotten.
@@ -261,7 +279,8 @@ impl Registry {
                 State::Unreadable { earlier, .. } => {
                     let earlier = earlier.saturating_add(1);
                     let state = self.report(stored, earlier);
-                    self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
+                    self.tracked
+                        .insert(key, Tracked { uid, creation_version: None, version: None, list, state });
                     return;
                 }
                 State::Underway { current, next, .. } => {
@@ -289,7 +308,7 @@ impl Registry {
             self.publish(&key, stored);
             self.report(stored, 0)
         };
-        self.tracked.insert(key, Tracked { uid, creation_version: None, list, state });
+        self.tracked.insert(key, Tracked { uid, creation_version: None, version: None, list, state });
     }
 
     fn report(&self, stored: &Stored, earlier: u32) -> State {

@@ -67,6 +67,25 @@ async fn the_end_of_a_task_is_that_of_no_other() {
 }
 
 #[tokio::test]
+async fn an_old_event_of_another_one_of_that_name_is_no_news() {
+    let stored = |uid: &str, version: &str| {
+        let mut bulk = bulk(uid);
+        bulk.metadata.resource_version = Some(version.into());
+        Stored { bulk: *bulk, flaw: None }
+    };
+    let mut registry = Registry::new(context());
+    registry.take_in(None, Event::Apply(stored("first", "5")));
+    registry.take_in(None, Event::Apply(stored("second", "9")));
+    let second = task(&registry);
+    registry.take_in(None, Event::Apply(stored("first", "5")));
+    assert_eq!(task(&registry), second, "it was forgotten");
+    // A list says what there is.
+    registry.take_in(None, Event::Init);
+    registry.take_in(None, Event::InitApply(stored("first", "5")));
+    assert_ne!(task(&registry), second);
+}
+
+#[tokio::test]
 async fn an_older_version_does_not_replace_a_newer_one() {
     let mut registry = Registry::new(context());
     for (event, known) in [("9", "9"), ("10", "10"), ("9", "10"), ("11", "11")] {
