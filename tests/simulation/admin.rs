@@ -188,7 +188,8 @@ impl World {
         let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
         for object in list["items"].as_array().into_iter().flatten() {
             let status = &object["status"];
-            let runs = matches!(status["state"].as_str(), Some("PENDING" | "RUNNING" | "STOPPING"));
+            let runs =
+                matches!(status["state"].as_str(), Some("UNKNOWN" | "PENDING" | "RUNNING" | "STOPPING"));
             if runs && matches!(status["targetStatus"].as_str(), Some("STOPPED" | "RUNNING")) {
                 // Somebody has undone a stop, taken back the request, or never begun with it.
                 let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());

@@ -82,6 +82,9 @@ impl World {
                     break;
                 };
                 self.show(number, line);
+                if !self.watches[number].listens {
+                    break;
+                }
             }
         }
         self.follow();
@@ -158,12 +161,12 @@ impl World {
         self.slots[slot].reached = true;
         match piece {
             Some(piece) => {
-                if let (Ok(line), Call::Watch(resource)) = (&piece, call) {
-                    self.recorded.shown(life, resource, line, self.time());
-                }
-                // Nobody may listen any more.
+                let line = piece.as_ref().ok().cloned();
+                // Nobody may listen any more, and after its end it shows nothing.
                 if self.watches[number].pieces.unbounded_send(piece).is_err() {
                     self.watches[number].listens = false;
+                } else if let (Some(line), Call::Watch(resource)) = (line, call) {
+                    self.recorded.shown(life, resource, &line, self.time());
                 }
             }
             None => self.watches[number].pieces.close_channel(),

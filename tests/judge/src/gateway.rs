@@ -5,7 +5,13 @@
 use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
 use serde_json::Value;
 
-use crate::{Violations, bulk::Bulk, case::Case, exchanges::ToTarget, facts::Call};
+use crate::{
+    Violations,
+    bulk::{Bulk, Claim},
+    case::Case,
+    facts::Call,
+    truth::lost,
+};
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for call in case.facts.calls.iter().filter(|call| !call.items.is_empty()) {
@@ -75,26 +81,14 @@ fn was_written(
     }
 }
 
-/// Whether a stop without an answer could not be seen afterwards, because somebody has made the object unreadable, or
-/// has deleted it; the entry says that.
-fn is_hidden(
-    case: &Case<'_>,
-    bulk: Option<&Bulk<'_>>,
-    (kind, id, _): &(Kind, String, TargetStatus),
-    error: &Value,
-) -> bool {
+/// Whether a stop whose answer was lost could not be seen afterwards, because somebody has made the object unreadable, or
+/// has deleted it.
+fn is_hidden(case: &Case<'_>, bulk: Option<&Bulk<'_>>, (kind, id, _): &(Kind, String, TargetStatus)) -> bool {
     let Some(bulk) = bulk else { return false };
-    let versions = case.targets_of(bulk, *kind, id);
-    let unanswered = case
-        .about(kind.plural(), bulk.namespace, id)
-        .iter()
-        .any(|e| e.is_target_write() && e.asker() == Some(bulk.uid) && e.outcome_unknown());
-    unanswered
-        && match error["code"].as_str() {
-            Some("Unreadable") => versions.iter().any(|v| v.is_unreadable()),
-            Some("Gone" | "Replaced") => versions.iter().any(|v| v.deleted),
-            _ => false,
-        }
+    let failed =
+        |c: &Claim<'_, '_>| c.kind == *kind && *c.item.id == **id && c.item.result == ItemResult::Failed;
+    let stopped = case.targets_of(bulk, *kind, id).iter().find(|v| v.stopped_by() == bulk.uid);
+    bulk.claims().find(failed).zip(stopped).is_some_and(|(claim, stopped)| lost(case, claim, stopped))
 }
 
 /// Each entry of an answer says what has become of its item.
@@ -123,7 +117,7 @@ fn agrees(case: &Case<'_>, call: &Call, bulk: Option<&Bulk<'_>>, say: &mut impl 
                     && !error.to_string().contains("may have been sent") =>
             {
                 let late = error.to_string().contains("may still take effect");
-                if !late && was_written(case, bulk, item) && !is_hidden(case, bulk, item, error) {
+                if !late && was_written(case, bulk, item) && !is_hidden(case, bulk, item) {
                     say(format!("{id} was written to, and the answer says {error}"));
                 }
             }

@@ -189,7 +189,7 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
 
 /// Whether the evidence of a lost answer is gone: the object was deleted, made unreadable, or its controller has
 /// overwritten who has stopped it. If a finalizer keeps it, the evidence stays.
-fn lost(case: &Case<'_>, claim: Claim<'_, '_>, stopped: &Version) -> bool {
+pub fn lost(case: &Case<'_>, claim: Claim<'_, '_>, stopped: &Version) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
     let maker = case.maker(claim.revision()).and_then(|maker| maker.life);
     let answered = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
