@@ -11,6 +11,7 @@ mod cluster;
 mod coverage;
 mod draw;
 mod facts;
+mod found;
 mod line;
 mod lives;
 mod log;
