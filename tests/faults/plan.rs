@@ -76,6 +76,16 @@ impl Plan {
         races.chain(self.unseen)
     }
 
+    /// Whether the admission policy or its binding is deleted while the BulkUpdate is planned.
+    pub fn loses_its_policy_midway(&self) -> bool {
+        self.changes().any(|change| matches!(change, Change::RelabelUnguarded(_)))
+    }
+
+    /// Whether its TTL is raised just before it ends, and the watch does not show the end.
+    pub fn hides_its_end(&self) -> bool {
+        self.view.is_some() && self.changes().any(|change| change == Change::RaiseTtl)
+    }
+
     pub fn is_undisturbed(&self) -> bool {
         self.injections.is_empty() && self.view.is_none() && self.guard.is_none()
     }
@@ -142,6 +152,7 @@ impl Plan {
                 change,
                 Change::Relabel
                     | Change::RelabelBulkUpdate
+                    | Change::RaiseTtl
                     | Change::TakeLease
                     | Change::FreeLease
                     | Change::DeleteLease
@@ -279,7 +290,8 @@ pub fn of(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
             Change::WidenStatus => bystander,
             _ => true,
         };
-        for change in RACES.into_iter().filter(fits) {
+        let raise = Some(Change::RaiseTtl).filter(|_| scenario.has_a_ttl());
+        for change in RACES.into_iter().filter(fits).chain(raise) {
             let injection = Injection::once(place, Fault::Race(change));
             plans.push(Plan::with_faults("races", scenario, vec![injection]));
         }

@@ -225,6 +225,11 @@ fn guards(scenario: &'static Scenario) -> Vec<Plan> {
                 let crash = Injection::once(Place::Nth(Call::Record, 1), Fault::Crash(Moment::Answered));
                 plan(&format!("-then-{crash}"), None, false, vec![crash]);
             }
+            if let Guard::Gone(resource) = guard {
+                let change = Fault::Race(Change::RelabelUnguarded(resource));
+                let race = Injection::once(Place::Nth(Call::Record, 1), change);
+                plans.push(Plan { guard: Some(guard), ..plan_with(scenario, vec![race]) });
+            }
         }
     }
     plans

@@ -22,6 +22,19 @@ fn old_bulk_updates(scenario: &'static Scenario, view: View) -> Vec<Plan> {
     plans
 }
 
+/// Its TTL is raised just before its end is recorded, and the watch does not show the end.
+fn raised_ttl(scenario: &'static Scenario) -> Option<Plan> {
+    let race = Injection::once(Place::Nth(Call::Record, 2), Fault::Race(Change::RaiseTtl));
+    let name = format!("view/{}/hold-bulkupdates-then-{race}", scenario.name);
+    let view = Some((View::Hold, Resource::BulkUpdates));
+    scenario.has_a_ttl().then(|| Plan {
+        name,
+        view,
+        injections: vec![race],
+        ..Plan::without_faults(scenario)
+    })
+}
+
 /// All of a scenario.
 pub fn of(scenario: &'static Scenario) -> Vec<Plan> {
     let on_targets = [
@@ -38,7 +51,7 @@ pub fn of(scenario: &'static Scenario) -> Vec<Plan> {
         Reaction::InTheMiddle(_, resource) => Some(resource),
         _ => None,
     };
-    let mut plans = Vec::new();
+    let mut plans: Vec<_> = raised_ttl(scenario).into_iter().collect();
     for view in View::ALL {
         for resource in Resource::WORK {
             // Only this one waits for something that could be forgotten.
