@@ -51,14 +51,23 @@ program-%:
 	cargo test --locked --test $* -- $(arguments)
 
 .PHONY: test-faults
-test-faults: ## the faults that `make test` leaves out: more than 6600 plans, half an hour on two cores; FAULTS_SHARE=1/2 is half of them, FAULTS_SELECTION=pairs some 900
+test-faults: ## the faults that `make test` leaves out: more than 6800 plans, more than half an hour on two cores; FAULTS_SHARE=1/2 is half of them
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
 # With this cfg, tokio wakes several tasks in an order that is drawn from the seed, too.
+simulation = RUSTFLAGS="--cfg tokio_unstable" cargo test --locked --profile simulation --test simulation
+
 .PHONY: simulate
 simulate: ## whole lives of the operator in a simulated world: COUNT=10000 of them, or HOURS=1, from FIRST=0 on; SEED=7 prints the log of one
-	RUSTFLAGS="--cfg tokio_unstable" cargo test --locked --profile simulation --test simulation -- --ignored --exact --nocapture simulate
+	$(simulation) -- --ignored --exact --nocapture simulate
+
+# What .ci/run builds while tests wait.
+.PHONY: simulation release
+simulation:
+	$(simulation) --no-run
+release:
+	cargo build --release --locked
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
 on_oldest := exclusive operator install gateway differential

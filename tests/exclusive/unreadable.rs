@@ -1,8 +1,12 @@
 //! Objects that this version cannot decode, stored by means of a loosened CRD: one bad object harms only itself.
 
-use ai_api_operator::api::{BulkUpdateStatus, Kind};
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
-use serde_json::json;
+use ai_api_operator::api::{BulkUpdate, BulkUpdateStatus, Kind};
+use kube::{
+    Api,
+    api::{DynamicObject, Patch, PatchParams, PostParams},
+    core::ApiResource,
+};
+use serde_json::{Value, json};
 use support::{World, conditions, item, outcome, until};
 
 use crate::alone;
@@ -30,21 +34,8 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
     world.own(Kind::Execution, "good-1", "STOPPED").await;
     let managed = json!({"managedBy": "example.com/other"});
     world.target(Kind::Execution, "managed-1", managed, json!({"state": "RUNNING"})).await;
-    let bad: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": "bad"},
-        "spec": {"executions": [{"id": "good-1", "targetStatus": "EXPLODED"}]}
-    }))
-    .unwrap();
-    let bulk_updates = kube::Api::<DynamicObject>::namespaced_with(
-        world.client.clone(),
-        &world.namespace,
-        &kube::core::ApiResource::erase::<ai_api_operator::api::BulkUpdate>(&()),
-    );
     world.next_second().await;
-    until("the loosened schema", || async {
-        bulk_updates.create(&PostParams::default(), &bad).await.is_ok()
-    })
-    .await;
+    let bulk_updates = submit_bad(&world).await;
     world.operator.start(&[]);
 
     let ids = ["newer-state", "no-object", "lower-case", "number", "good-1"];
@@ -65,8 +56,72 @@ async fn the_others_are_served_and_the_bad_one_is_reported() {
     conditions_say_so(&world, &bulk_updates).await;
 }
 
+/// Creates a BulkUpdate that cannot be read.
+async fn submit_bad(world: &World) -> Api<DynamicObject> {
+    let bad: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "aiapi.dev/v1alpha1", "kind": "BulkUpdate", "metadata": {"name": "bad"},
+        "spec": {"executions": [{"id": "good-1", "targetStatus": "EXPLODED"}]}
+    }))
+    .unwrap();
+    let resource = ApiResource::erase::<BulkUpdate>(&());
+    let bulk_updates = Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
+    until("the loosened schema", || async {
+        bulk_updates.create(&PostParams::default(), &bad).await.is_ok()
+    })
+    .await;
+    bulk_updates
+}
+
+/// Found by the simulation: conditions that were refused once were never written.
+#[tokio::test]
+async fn its_conditions_are_tried_until_they_are_accepted() {
+    let _alone = alone().await;
+    let mut world = World::new("unreadable-refused").await;
+    world.loosen("bulkupdates.aiapi.dev", &["spec", "status"]);
+    let bulk_updates = submit_bad(&world).await;
+    let [policy, binding] = refuses_every_status(&world.namespace);
+    for manifest in [&policy, &binding] {
+        world.kubectl_ok(&["create", "-f", "-"], &manifest.to_string());
+    }
+    let patch = r#"{"status": {"observedGeneration": 1}}"#;
+    until("the policy is in force", || async {
+        let arguments = ["patch", "bu/bad", "--subresource=status", "--type=merge", "--dry-run=server", "-p"];
+        !world.kubectl(&[&arguments[..], &[patch]].concat(), "").0
+    })
+    .await;
+    world.operator.start(&[]);
+    until("its conditions are refused", || async {
+        let log = world.operator.log();
+        log.contains("cannot write the status; retrying") && log.contains("no status for now")
+    })
+    .await;
+    assert_eq!(bulk_updates.get("bad").await.unwrap().data.get("status"), None);
+    for manifest in [&binding, &policy] {
+        world.kubectl_ok(&["delete", "-f", "-"], &manifest.to_string());
+    }
+    until("its conditions are accepted", || async {
+        bulk_updates.get("bad").await.unwrap().data["status"]["completionTime"].is_string()
+    })
+    .await;
+}
+
+/// A policy of somebody else, and its binding, by which no status of a BulkUpdate in this namespace can be written: 422.
+fn refuses_every_status(namespace: &str) -> [Value; 2] {
+    let group = "admissionregistration.k8s.io";
+    let statuses = json!({"apiGroups": ["aiapi.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
+        "resources": ["bulkupdates/status"]});
+    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
+    let policy = json!({"apiVersion": format!("{group}/v1"), "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": namespace},
+        "spec": {"matchConstraints": {"namespaceSelector": here, "resourceRules": [statuses]},
+            "validations": [{"expression": "false", "message": "no status for now"}]}});
+    let binding = json!({"apiVersion": format!("{group}/v1"), "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": namespace}, "spec": {"policyName": namespace, "validationActions": ["Deny"]}});
+    [policy, binding]
+}
+
 /// The conditions of an unreadable BulkUpdate: one that was never planned, and one that was.
-async fn conditions_say_so(world: &World, bulk_updates: &kube::Api<DynamicObject>) {
+async fn conditions_say_so(world: &World, bulk_updates: &Api<DynamicObject>) {
     // Its conditions say so, and waiting for its end does not time out.
     let output =
         world.kubectl_ok(&["wait", "bu/bad", "--for=jsonpath={.status.completionTime}", "--timeout=30s"], "");

@@ -64,7 +64,9 @@ fn unexplained(plan: &Plan, bulk: &Bulk<'_>, lasted: Option<[Timestamp; 2]>) -> 
 
 /// The policy covers what was created, unless the plan has changed it; and only then it is carried out.
 fn authorized(plan: &Plan, case: &Case<'_>, bulk: &Bulk<'_>) -> Vec<String> {
-    let covered = judge::is_covered(case, bulk);
+    let midway = plan.loses_its_policy_midway();
+    // What it was covered by when it was created is gone when it is decided about again.
+    let covered = judge::is_covered(case, bulk) && !midway;
     let mut violations = Vec::new();
     if covered == plan.guard.is_some() {
         violations.push(format!("the plan is about something else: the policy covers it: {covered}"));

@@ -52,6 +52,10 @@ pub enum Change {
     /// Deleted, but kept by somebody's finalizer.
     KeepBulkUpdate,
     RelabelBulkUpdate,
+    /// The same, and the admission policy or its binding is deleted, which the operator is shown.
+    RelabelUnguarded(Resource),
+    /// Its TTL is raised, which the operator is shown.
+    RaiseTtl,
     SecondBulkUpdate,
     /// Its status has an item planned that its spec does not have.
     WidenStatus,

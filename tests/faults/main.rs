@@ -1,8 +1,7 @@
 //! Every fault at every place. The operator runs in this process, with the shipped rights and against a real API
 //! server, except for the faults; an observer of its own records what really happened. A plan's name says what goes
-//! wrong where: `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. Those that `make test`
-//! does not run are marked as ignored; `make test-faults` runs them, and `FAULTS_SELECTION=pairs make test-faults` a
-//! selection of them.
+//! wrong where: `cargo test --test faults -- --include-ignored --exact NAME` runs one alone. `make test` runs a selection of
+//! them; the others are marked as ignored, and `make test-faults` runs them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
@@ -64,20 +63,18 @@ fn main() -> ExitCode {
     let share = Share::asked_for();
     let mut plans = Vec::new();
     for (scenario, (baseline, violations)) in scenarios.iter().zip(baseline) {
-        let of_scenario = plan::of(scenario, &baseline).into_iter().filter(|plan| share.has(&plan.name));
+        let of_scenario = plan::of(scenario, &baseline).into_iter();
         // If the run without faults fails, there may be more places than it shows.
         plans.extend(
             of_scenario
                 .map(|plan| (violations.clone().filter(|_| plan.is_undisturbed() && !plan.shipped), plan)),
         );
     }
-    if selection::is_asked_for() {
-        let chosen = selection::pairs(plans.iter().map(|(_, plan)| plan));
-        println!("selected: {} of {} plans, besides the quick ones", chosen.len(), plans.len());
-        plans.retain(|(_, plan)| plan.quick || chosen.contains(&plan.name));
-    }
-    // Plans that wait longest before they can begin come last.
-    plans.sort_by_key(|(_, plan)| plan.guard.is_some());
+    let selection = selection::of(plans.iter().map(|(_, plan)| plan));
+    println!("{} of {} plans are selected for make test", selection.len(), plans.len());
+    plans.retain(|(_, plan)| share.has(&plan.name));
+    // First those that take long, and last those that have to wait before they can begin.
+    plans.sort_by_key(|(_, plan)| (plan.guard.is_some(), !plan.takes_long()));
     for (number, (_, plan)) in plans.iter_mut().enumerate().filter(|(_, (_, plan))| plan.guard.is_some()) {
         plan.own_policy = Some(format!("own-{number}.{}", guards::POLICY));
     }
@@ -85,7 +82,7 @@ fn main() -> ExitCode {
         let named = |filter: &String| {
             if arguments.exact { plan.name == *filter } else { plan.name.contains(filter) }
         };
-        let runs = arguments.include_ignored || arguments.ignored != plan.quick;
+        let runs = arguments.include_ignored || arguments.ignored != selection.contains(&plan.name);
         runs && arguments.filter.as_ref().is_none_or(named) && !arguments.skip.iter().any(named)
     };
     let chosen: Vec<_> = plans.iter().map(|(_, plan)| plan).filter(selected).collect();
@@ -98,10 +95,10 @@ fn main() -> ExitCode {
         OUTSIDE.block_on(guards::make(&own));
     }
     let trial = |(violations, plan): (Option<String>, Plan)| {
-        let (name, quick) = (plan.name.clone(), plan.quick);
+        let (name, selected) = (plan.name.clone(), selection.contains(&plan.name));
         let family = name.split('/').next().unwrap_or_default().to_owned();
         let test = move || violations.map_or_else(|| attempt(&plan), |violations| Err(violations.into()));
-        Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!quick)
+        Trial::ignorable_test(name, test).with_kind(family).with_ignored_flag(!selected)
     };
     let trials = selection::trials().chain(plans.into_iter().map(trial)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

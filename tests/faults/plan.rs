@@ -22,8 +22,6 @@ pub struct Plan {
     pub view: Option<(View, Resource)>,
     /// What somebody does to every target while the view is wrong, before the BulkUpdate is created.
     pub unseen: Option<Change>,
-    /// Whether `make test` runs it.
-    pub quick: bool,
     /// Whether the second crash of a pair is sure to find a request to hit.
     pub hits_twice: bool,
     /// Whether it runs the shipped setup: two replicas with leader election, which serve all namespaces and plan
@@ -62,7 +60,6 @@ impl Plan {
             injections: Vec::new(),
             view: None,
             unseen: None,
-            quick: true,
             hits_twice: false,
             shipped: false,
             guard: None,
@@ -77,6 +74,16 @@ impl Plan {
             _ => None,
         });
         races.chain(self.unseen)
+    }
+
+    /// Whether the admission policy or its binding is deleted while the BulkUpdate is planned.
+    pub fn loses_its_policy_midway(&self) -> bool {
+        self.changes().any(|change| matches!(change, Change::RelabelUnguarded(_)))
+    }
+
+    /// Whether its TTL is raised just before it ends, and the watch does not show the end.
+    pub fn hides_its_end(&self) -> bool {
+        self.view.is_some() && self.changes().any(|change| change == Change::RaiseTtl)
     }
 
     pub fn is_undisturbed(&self) -> bool {
@@ -145,6 +152,7 @@ impl Plan {
                 change,
                 Change::Relabel
                     | Change::RelabelBulkUpdate
+                    | Change::RaiseTtl
                     | Change::TakeLease
                     | Change::FreeLease
                     | Change::DeleteLease
@@ -175,15 +183,10 @@ impl Plan {
         }
     }
 
-    pub fn with_faults(
-        family: &str,
-        scenario: &'static Scenario,
-        injections: Vec<Injection>,
-        quick: bool,
-    ) -> Self {
+    pub fn with_faults(family: &str, scenario: &'static Scenario, injections: Vec<Injection>) -> Self {
         let parts: Vec<_> = injections.iter().map(Injection::to_string).collect();
         let name = format!("{family}/{}/{}", scenario.name, parts.join("-then-"));
-        Self { name, injections, quick, ..Self::without_faults(scenario) }
+        Self { name, injections, ..Self::without_faults(scenario) }
     }
 }
 
@@ -237,22 +240,20 @@ pub fn fits(fault: Fault, call: Call) -> bool {
 /// All plans of a scenario.
 pub fn of(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = vec![Plan::without_faults(scenario)];
-    let plain = scenario.name == "three-items";
     let mut calls: Vec<_> = baseline.counts.iter().map(|(call, n)| (*call, *n)).collect();
     calls.sort_unstable();
     let places = || calls.iter().flat_map(|(call, n)| (1..=*n).map(|nth| (*call, Place::Nth(*call, nth))));
 
-    for (call, place) in places().filter(|(call, _)| *call != Call::Event) {
+    for (_, place) in places().filter(|(call, _)| *call != Call::Event) {
         for moment in MOMENTS {
             let injection = Injection::once(place, Fault::Crash(moment));
-            let quick = plain || call.is_write();
-            plans.push(Plan::with_faults("crash", scenario, vec![injection], quick));
+            plans.push(Plan::with_faults("crash", scenario, vec![injection]));
         }
     }
     for (call, place) in places().filter(|(call, _)| call.is_write()) {
         let overtaken = Some(Fault::Crash(Moment::Overtaken)).filter(|_| call.is_target_write());
         for fault in overtaken.into_iter().chain([Fault::Sigterm]) {
-            plans.push(Plan::with_faults("crash", scenario, vec![Injection::once(place, fault)], plain));
+            plans.push(Plan::with_faults("crash", scenario, vec![Injection::once(place, fault)]));
         }
     }
     for first in 1..=if scenario.in_short { 0 } else { baseline.writes } {
@@ -268,16 +269,13 @@ pub fn of(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
                 // At least the end remains to be reported, unless the BulkUpdate was deleted. There may be fewer
                 // reports.
                 let hits_twice = second == 1 && !scenario.deletes_its_bulk_update();
-                plans.push(Plan { hits_twice, ..Plan::with_faults("crash", scenario, injections, plain) });
+                plans.push(Plan { hits_twice, ..Plan::with_faults("crash", scenario, injections) });
             }
         }
     }
     for (call, place) in places().filter(|_| !scenario.in_short) {
         for fault in answers().into_iter().filter(|fault| fits(*fault, call)) {
-            // There are few slow ones.
-            let slow = matches!(fault, Fault::Silence { .. }) && !call.is_write();
-            let injection = Injection::once(place, fault);
-            plans.push(Plan::with_faults("answers", scenario, vec![injection], plain && !slow));
+            plans.push(Plan::with_faults("answers", scenario, vec![Injection::once(place, fault)]));
         }
     }
     for (_, place) in
@@ -292,17 +290,18 @@ pub fn of(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
             Change::WidenStatus => bystander,
             _ => true,
         };
-        for change in RACES.into_iter().filter(fits) {
+        let raise = Some(Change::RaiseTtl).filter(|_| scenario.has_a_ttl());
+        for change in RACES.into_iter().filter(fits).chain(raise) {
             let injection = Injection::once(place, Fault::Race(change));
-            plans.push(Plan::with_faults("races", scenario, vec![injection], plain));
+            plans.push(Plan::with_faults("races", scenario, vec![injection]));
         }
     }
-    if plain {
+    if scenario.name == "three-items" {
         plans.extend(lasting(scenario, baseline));
         plans.extend(crash_loops(scenario));
     }
     if !scenario.in_short {
-        plans.extend(views::of(scenario, plain));
+        plans.extend(views::of(scenario));
     }
     plans.extend(shipped::of(scenario, baseline));
     plans
@@ -327,10 +326,10 @@ fn lasting(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
             ];
             let fits =
                 |(fault, _): &(Fault, Lasts)| call.is_target_write() || !matches!(fault, Fault::Late(_));
-            let slow = slow.into_iter().filter(|slow| nth == 1 && fits(slow)).map(|slow| (slow, false));
-            for ((fault, lasts), quick) in answers.map(|answer| (answer, true)).chain(slow) {
+            let slow = slow.into_iter().filter(|slow| nth == 1 && fits(slow));
+            for (fault, lasts) in answers.chain(slow) {
                 let injection = Injection { lasts, ..Injection::once(place, fault) };
-                plans.push(Plan::with_faults("answers", scenario, vec![injection], quick));
+                plans.push(Plan::with_faults("answers", scenario, vec![injection]));
             }
         }
     }
@@ -342,6 +341,6 @@ fn crash_loops(scenario: &'static Scenario) -> impl Iterator<Item = Plan> {
     MOMENTS.into_iter().map(move |moment| {
         let crash = |life| Injection { life, ..Injection::once(Place::Write(1), Fault::Crash(moment)) };
         let name = format!("crash/{}/{}-five-times", scenario.name, crash(0));
-        Plan { name, ..Plan::with_faults("crash", scenario, (0..5).map(crash).collect(), true) }
+        Plan { name, ..Plan::with_faults("crash", scenario, (0..5).map(crash).collect()) }
     })
 }

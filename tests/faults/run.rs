@@ -263,9 +263,10 @@ impl Runner<'_> {
 
     fn has_ended(&self) -> bool {
         let bulks = self.cluster.history.bulk_updates();
-        let wanted = (self.plan.scenario.bulk_updates)();
+        let scenario = self.plan.scenario;
+        let wanted = (scenario.bulk_updates)();
         let recreated = self.cluster.recreated.load(Ordering::Relaxed);
-        let deletes = wanted.iter().any(|(_, spec)| spec.get("ttlSecondsAfterFinished").is_some());
+        let deletes = scenario.has_a_ttl();
         bulks.len() >= wanted.len() + recreated
             && bulks.iter().all(|bulk| {
                 let ended = !bulk.text("/status/completionTime").is_empty();

@@ -59,6 +59,11 @@ impl Scenario {
         matches!(self.reaction, Reaction::InTheMiddle(Change::DeleteBulkUpdate, _))
     }
 
+    /// Whether it is deleted some time after its end.
+    pub fn has_a_ttl(&self) -> bool {
+        (self.bulk_updates)().iter().any(|(_, spec)| spec["ttlSecondsAfterFinished"].is_number())
+    }
+
     /// Whether a failure that lasts may be final for an item.
     pub fn has_a_deadline(&self) -> bool {
         (self.bulk_updates)()

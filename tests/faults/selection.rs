@@ -1,79 +1,97 @@
-//! Which plans `.ci/run` runs in addition to the quick ones: a fixed selection. Together they contain each scenario of each
-//! family, and in each family each fault at each place.
+//! Which plans `make test` runs: a fixed selection. Together they have each fault at each kind of request, in some scenario,
+//! each scenario in each family, and what each mutation of `tests/mutations` breaks. What the simulation has many times, such
+//! as pairs of crashes, it has a few of.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
 };
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    fault::{Call, Resource},
+    fault::{Call, Injection, Place, Resource},
     plan::{self, Baseline, Plan},
     scenario::SCENARIOS,
 };
 
-/// With `FAULTS_SELECTION=pairs` only the selection runs; if it is not set, all plans do.
-pub fn is_asked_for() -> bool {
-    match std::env::var("FAULTS_SELECTION").as_deref() {
-        Ok("pairs") => true,
-        Ok("") | Err(_) => false,
-        Ok(other) => panic!("FAULTS_SELECTION={other}: only pairs can be selected"),
-    }
+/// The names of the selected plans.
+pub fn of<'a>(plans: impl Iterator<Item = &'a Plan> + Clone) -> HashSet<String> {
+    cover(plans, &named_by_mutations())
 }
 
-/// The names of the selected plans; quick ones are never among them.
-pub fn pairs<'a>(plans: impl Iterator<Item = &'a Plan> + Clone) -> HashSet<String> {
-    let (quick, others): (Vec<_>, Vec<_>) = plans.partition(|plan| plan.quick);
-    cover(quick.iter().map(|plan| &*plan.name), others.iter().map(|plan| &*plan.name))
+/// The plans that find a mutation.
+fn named_by_mutations() -> HashSet<String> {
+    let patches = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mutations")).unwrap();
+    let named = |patch: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read_to_string(patch.unwrap().path()).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("red: faults ").map(str::to_owned))
+    };
+    patches.filter_map(named).collect()
 }
 
-/// A greedy cover: enough of `others` that together with `anyway` they show everything. The next one is always the one
-/// that adds the most; on a tie, one whose scenario was chosen the fewest times so far, and then the first.
-fn cover<'a>(
-    anyway: impl Iterator<Item = &'a str>,
-    others: impl Iterator<Item = &'a str>,
-) -> HashSet<String> {
-    let mut shown: HashSet<String> = anyway.flat_map(shows).collect();
-    let mut left: Vec<(&str, Vec<String>)> = others.map(|name| (name, shows(name))).collect();
-    let mut of_scenario = HashMap::<&str, usize>::new();
-    let mut chosen = HashSet::new();
+/// A greedy cover: enough of these that together with those `anyway` they show everything. The next one is always the one
+/// that adds the most; on a tie, one that is sure to show it, then one with an early request, and then by a hash of the name,
+/// so that another plan more or less changes little.
+fn cover<'a>(plans: impl Iterator<Item = &'a Plan> + Clone, anyway: &HashSet<String>) -> HashSet<String> {
+    let named = plans.clone().map(|plan| &plan.name).filter(|name| anyway.contains(*name));
+    let mut chosen: HashSet<_> = named.cloned().collect();
+    let mut shown: Vec<String> = chosen.iter().flat_map(|name| shows(name)).collect();
+    let mut left: Vec<(Rank, &str, Vec<String>)> =
+        plans.map(|plan| (rank(plan), &*plan.name, shows(&plan.name))).collect();
     loop {
-        for (_, new) in &mut left {
+        for (_, _, new) in &mut left {
             new.retain(|what| !shown.contains(what));
         }
-        left.retain(|(_, new)| !new.is_empty());
-        let value = |(name, new): &&(&str, Vec<String>)| {
-            (Reverse(new.len()), of_scenario.get(scenario(name)).copied().unwrap_or_default())
-        };
-        let Some((name, new)) = left.iter().min_by_key(value) else { return chosen };
-        shown.extend(new.iter().cloned());
-        *of_scenario.entry(scenario(name)).or_default() += 1;
+        left.retain(|(_, _, new)| !new.is_empty());
+        let next = left.iter().min_by_key(|(rank, _, new)| (Reverse(new.len()), *rank));
+        let Some((_, name, new)) = next else { return chosen };
+        shown.clone_from(new);
         chosen.insert((*name).to_owned());
     }
 }
 
-fn scenario(name: &str) -> &str {
-    name.split('/').nth(1).unwrap_or_default()
+/// Whether it may show nothing, how late it shows it, and a hash.
+type Rank = (bool, usize, u64);
+
+fn rank(plan: &Plan) -> Rank {
+    let mut hasher = DefaultHasher::new();
+    plan.name.hash(&mut hasher);
+    let unsure = plan.depends_on_timing() || plan.is_a_pair() && !plan.hits_twice;
+    let nth = |injection: &Injection| match injection.place {
+        Place::Nth(_, n) | Place::Write(n) => n,
+        Place::InTheMiddle(_) => 1,
+    };
+    (unsure, plan.injections.iter().map(nth).sum(), hasher.finish())
 }
 
-/// What a plan shows, from its name: family and scenario, and family, fault and place, in the first life or a later
-/// one.
+/// What a plan shows, from its name: family and scenario, and each fault and the kind of request that it hits, in the first
+/// life or a later one.
 fn shows(name: &str) -> Vec<String> {
     let mut parts = name.splitn(3, '/');
     let family = parts.next().unwrap_or_default();
     let of_scenario = format!("{family} in {}", parts.next().unwrap_or_default());
     let injections = parts.next().unwrap_or_default().split("-then-").enumerate();
     let injections = injections
-        .map(|(n, injection)| format!("{family}: {injection}{}", if n == 0 { "" } else { " later" }));
+        .map(|(n, injection)| format!("{}{}", at_any(injection), if n == 0 { "" } else { " later" }));
     [of_scenario].into_iter().chain(injections).collect()
+}
+
+/// The same fault at the same kind of request, whichever of these it is: `500-at-record` of `500-at-record-2`, and `500-at-list`
+/// of `500-at-list-executions-1`.
+fn at_any(injection: &str) -> &str {
+    let Some((fault, request)) = injection.rsplit_once("-at-") else { return injection };
+    let kind = ["list-", "watch-"].into_iter().find(|kind| request.starts_with(kind));
+    let number = request.rsplit_once('-').filter(|(_, n)| n.parse::<usize>().is_ok());
+    let kind = kind.map(|kind| &kind[..kind.len() - 1]).or(number.map(|(kind, _)| kind));
+    kind.map_or(injection, |kind| &injection[..fault.len() + "-at-".len() + kind.len()])
 }
 
 /// Tests of the selection, with the plans that follow from a made-up run without faults.
 pub fn trials() -> impl Iterator<Item = Trial> {
     [
-        ("selection/each-fault-at-each-place-is-selected", complete as fn() -> Result<(), Failed>),
+        ("selection/each-fault-at-each-kind-of-request-is-selected", complete as fn() -> Result<(), Failed>),
         ("selection/it-is-fixed-and-small", fixed_and_small),
     ]
     .map(|(name, test)| Trial::test(name, test).with_kind("selection"))
@@ -97,24 +115,29 @@ fn made_of(plan: &Plan) -> BTreeSet<String> {
     let mut parts = BTreeSet::from([format!("{family} {}", plan.scenario.name)]);
     for injection in &plan.injections {
         let lasts = format!("{:?}", injection.lasts);
-        parts.insert(format!("fault {}", injection.fault));
-        parts.insert(format!("place {}", injection.place));
-        parts.insert(format!("{family} {} {lasts} at {}", injection.fault, injection.place));
+        let request = match injection.place {
+            Place::Nth(Call::List(_), _) => "any list".into(),
+            Place::Nth(Call::Watch(_), _) => "any watch".into(),
+            Place::Nth(call, _) => call.to_string(),
+            Place::Write(_) => "any write".into(),
+            Place::InTheMiddle(call) => format!("{call} in the middle"),
+        };
+        parts.insert(format!("{} {lasts} at {request}", injection.fault));
     }
     if plan.view.is_some() || plan.unseen.is_some() || plan.guard.is_some() {
-        parts.insert(format!("{family} {:?} {:?} {:?} {}", plan.view, plan.unseen, plan.guard, plan.away));
+        parts.insert(format!("{:?} {:?} {:?} {}", plan.view, plan.unseen, plan.guard, plan.away));
     }
     parts
 }
 
 fn complete() -> Result<(), Failed> {
     let plans = likely();
-    let chosen = pairs(plans.iter());
+    let chosen = of(plans.iter());
     let run: BTreeSet<_> =
-        plans.iter().filter(|p| p.quick || chosen.contains(&p.name)).flat_map(made_of).collect();
+        plans.iter().filter(|plan| chosen.contains(&plan.name)).flat_map(made_of).collect();
     let all: BTreeSet<_> = plans.iter().flat_map(made_of).collect();
     let missing: Vec<_> = all.difference(&run).collect();
-    if missing.is_empty() && all.len() > 1000 {
+    if missing.is_empty() && all.len() > 500 {
         Ok(())
     } else {
         Err(format!("of {} it lacks {missing:#?}", all.len()).into())
@@ -123,16 +146,19 @@ fn complete() -> Result<(), Failed> {
 
 fn fixed_and_small() -> Result<(), Failed> {
     let plans = likely();
-    let quick = plans.iter().filter(|plan| plan.quick).count();
-    let chosen = pairs(plans.iter());
-    println!("{} plans: {quick} quick ones, and {} of the others are chosen", plans.len(), chosen.len());
-    if chosen != pairs(plans.iter()) {
+    let chosen = of(plans.iter());
+    println!("{} of {} plans are chosen", chosen.len(), plans.len());
+    if chosen != of(plans.iter()) {
         return Err("two selections of the same plans differ".into());
     }
-    // Each adds something.
+    // Each adds something, or is named by a mutation.
     let most: HashSet<_> = plans.iter().flat_map(|plan| shows(&plan.name)).collect();
-    if chosen.len() >= most.len() || chosen.len() * 3 > plans.len() - quick {
-        return Err(format!("{} of {} are chosen", chosen.len(), plans.len()).into());
+    let pairs = plans.iter().filter(|plan| plan.is_a_pair() && plan.changes().next().is_none());
+    let pairs = pairs.filter(|plan| plan.crashes() && !plan.shipped && chosen.contains(&plan.name)).count();
+    if chosen.len() >= most.len() || chosen.len() * 8 > plans.len() || !(3..20).contains(&pairs) {
+        return Err(
+            format!("{} of {} are chosen, {pairs} pairs among them", chosen.len(), plans.len()).into()
+        );
     }
     Ok(())
 }

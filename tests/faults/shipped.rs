@@ -3,7 +3,7 @@
 //! the other replica takes over.
 
 use crate::{
-    fault::{Call, Change, Fault, Guard, Injection, Lasts, Late, Moment, Place, Resource, View},
+    fault::{Call, Change, Fault, Guard, Injection, Lasts, Moment, Place, Resource, View},
     plan::{Baseline, MOMENTS, Plan, RACES, answers, fits},
     scenario::Scenario,
 };
@@ -37,8 +37,8 @@ fn shipped(scenario: &'static Scenario) -> Plan {
     Plan { shipped: true, ..Plan::without_faults(scenario) }
 }
 
-fn plan_with(scenario: &'static Scenario, injections: Vec<Injection>, quick: bool) -> Plan {
-    Plan { shipped: true, ..Plan::with_faults("shipped", scenario, injections, quick) }
+fn plan_with(scenario: &'static Scenario, injections: Vec<Injection>) -> Plan {
+    Plan { shipped: true, ..Plan::with_faults("shipped", scenario, injections) }
 }
 
 fn writes(baseline: &Baseline) -> Vec<(Call, Place)> {
@@ -48,20 +48,20 @@ fn writes(baseline: &Baseline) -> Vec<(Call, Place)> {
 }
 
 /// The leader dies, is held or asked to end.
-fn crashes(scenario: &'static Scenario, baseline: &Baseline, quick: bool) -> Vec<Plan> {
+fn crashes(scenario: &'static Scenario, baseline: &Baseline, in_full: bool) -> Vec<Plan> {
     let mut plans = Vec::new();
-    let once = |place, fault, quick| plan_with(scenario, vec![Injection::once(place, fault)], quick);
+    let once = |place, fault| plan_with(scenario, vec![Injection::once(place, fault)]);
     for (call, place) in writes(baseline) {
         let overtaken = Some(Moment::Overtaken).filter(|_| call.is_target_write());
         for moment in MOMENTS.into_iter().chain(overtaken) {
-            plans.push(once(place, Fault::Crash(moment), quick));
+            plans.push(once(place, Fault::Crash(moment)));
         }
-        plans.push(once(place, Fault::Sigterm, quick));
+        plans.push(once(place, Fault::Sigterm));
         for moment in [Moment::Before, Moment::Answered] {
-            plans.push(once(place, Fault::Pause(moment), quick));
+            plans.push(once(place, Fault::Pause(moment)));
         }
     }
-    if quick {
+    if in_full {
         // Before there is anything to do, and while the targets are read.
         let others = [
             Call::ReadLease,
@@ -74,11 +74,10 @@ fn crashes(scenario: &'static Scenario, baseline: &Baseline, quick: bool) -> Vec
         ];
         for call in others {
             for moment in MOMENTS {
-                let quick = moment == Moment::Committed;
-                plans.push(once(Place::Nth(call, 1), Fault::Crash(moment), quick));
+                plans.push(once(Place::Nth(call, 1), Fault::Crash(moment)));
             }
         }
-        plans.push(once(Place::Nth(Call::ReadFlag, 1), Fault::Pause(Moment::Answered), true));
+        plans.push(once(Place::Nth(Call::ReadFlag, 1), Fault::Pause(Moment::Answered)));
     }
     plans
 }
@@ -92,8 +91,7 @@ fn pairs(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
                 life,
                 ..Injection::once(Place::Write(n), Fault::Crash(moment))
             };
-            let quick = a == Moment::Committed && b == Moment::Committed;
-            let plan = plan_with(scenario, vec![crash(0, first, a), crash(1, 1, b)], quick);
+            let plan = plan_with(scenario, vec![crash(0, first, a), crash(1, 1, b)]);
             plans.push(Plan { hits_twice: true, ..plan });
         }
     }
@@ -106,13 +104,7 @@ fn common_faults(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> 
     for (call, place) in writes(baseline) {
         let answers = answers().into_iter().filter(|fault| fits(*fault, call));
         for fault in answers.chain(RACES.map(Fault::Race)) {
-            let quick = match (call, fault) {
-                (Call::Stop, Fault::Answer { code: 500, .. } | Fault::Late(Late::OneRequest)) => true,
-                (Call::Stop, Fault::Race(change)) => matches!(change, Change::Complete | Change::FlagOff),
-                (Call::Delete, Fault::Race(change)) => change == Change::Recreate,
-                _ => false,
-            };
-            plans.push(plan_with(scenario, vec![Injection::once(place, fault)], quick));
+            plans.push(plan_with(scenario, vec![Injection::once(place, fault)]));
         }
     }
     for view in [View::Hold, View::Lose, View::Back] {
@@ -120,7 +112,7 @@ fn common_faults(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> 
             let name =
                 format!("shipped/{}/{}-executions-{}", scenario.name, view.word(), Fault::Race(change));
             let view = Some((view, Resource::Executions));
-            plans.push(Plan { name, view, unseen: Some(change), quick: false, ..shipped(scenario) });
+            plans.push(Plan { name, view, unseen: Some(change), ..shipped(scenario) });
         }
     }
     plans
@@ -137,44 +129,33 @@ fn renewals(scenario: &'static Scenario) -> Vec<Plan> {
     let middle = Place::InTheMiddle(Call::RenewLease);
     let mut plans = Vec::new();
     for fault in answers() {
-        plans.push(plan_with(scenario, vec![Injection::once(middle, fault), busy(1)], true));
+        plans.push(plan_with(scenario, vec![Injection::once(middle, fault), busy(1)]));
         if !matches!(fault, Fault::Late(_) | Fault::CutShort) {
             let lasting = Injection { lasts: Lasts::Seconds(7), ..Injection::once(middle, fault) };
-            plans.push(plan_with(
-                scenario,
-                vec![lasting, busy(5)],
-                fault == LOST || fault == LOST_AND_RENEWED,
-            ));
+            plans.push(plan_with(scenario, vec![lasting, busy(5)]));
         }
     }
     for change in ABOUT_THE_LEASE {
-        plans.push(plan_with(scenario, vec![Injection::once(middle, Fault::Race(change)), busy(5)], true));
+        plans.push(plan_with(scenario, vec![Injection::once(middle, Fault::Race(change)), busy(5)]));
     }
     for moment in [Moment::Before, Moment::Answered] {
-        plans.push(plan_with(scenario, vec![Injection::once(middle, Fault::Pause(moment)), busy(5)], true));
+        plans.push(plan_with(scenario, vec![Injection::once(middle, Fault::Pause(moment)), busy(5)]));
     }
     plans
 }
-
-/// The leader is cut off from the Lease.
-const LOST: Fault = Fault::Answer { code: 503, retry_after: None, passed_on: false };
-
-/// It cannot know that its renewals are committed.
-const LOST_AND_RENEWED: Fault = Fault::Silence { passed_on: true };
 
 /// Somebody takes the Lease, and it cannot be read or created.
 fn leases(scenario: &'static Scenario, baseline: &Baseline) -> Vec<Plan> {
     let mut plans = Vec::new();
     for (_, place) in writes(baseline) {
         for change in ABOUT_THE_LEASE {
-            plans.push(plan_with(scenario, vec![Injection::once(place, Fault::Race(change))], false));
+            plans.push(plan_with(scenario, vec![Injection::once(place, Fault::Race(change))]));
         }
     }
     for call in [Call::ReadLease, Call::CreateLease] {
         let faults = answers().into_iter();
         for fault in faults.filter(|fault| call == Call::CreateLease || !is_about_writes(*fault)) {
-            let quick = matches!(fault, Fault::Answer { code: 409 | 504, .. });
-            plans.push(plan_with(scenario, vec![Injection::once(Place::Nth(call, 1), fault)], quick));
+            plans.push(plan_with(scenario, vec![Injection::once(Place::Nth(call, 1), fault)]));
         }
     }
     for view in [View::Hold, View::Slow, View::Close, View::Expire, View::Lose, View::Twice] {
@@ -201,14 +182,8 @@ fn takeovers(scenario: &'static Scenario) -> Vec<Plan> {
     faults.extend(MOMENTS.map(Fault::Crash));
     faults.extend(ABOUT_THE_LEASE.map(Fault::Race));
     let plan = |fault: Fault| {
-        let quick = match fault {
-            Fault::Answer { code, .. } => code == 409 || code == 504,
-            Fault::Silence { passed_on } => passed_on,
-            Fault::Race(_) => true,
-            _ => false,
-        };
         let injections = vec![crash, Injection { life: 1, ..Injection::once(take, fault) }];
-        Plan { hits_twice: true, ..plan_with(scenario, injections, quick) }
+        Plan { hits_twice: true, ..plan_with(scenario, injections) }
     };
     faults.into_iter().map(plan).collect()
 }
@@ -219,17 +194,7 @@ fn lists(scenario: &'static Scenario) -> Vec<Plan> {
     for resource in Resource::GUARDS {
         for call in [Call::List(resource), Call::Watch(resource)] {
             for fault in answers().into_iter().filter(|fault| !is_about_writes(*fault)) {
-                let quick = match (call, fault) {
-                    (Call::List(Resource::Policies), Fault::Answer { code, .. }) => {
-                        [403, 429, 500].contains(&code)
-                    }
-                    (Call::Watch(Resource::Bindings), Fault::Answer { code, .. }) => {
-                        [410, 503].contains(&code)
-                    }
-                    (Call::Watch(Resource::Bindings), Fault::CutShort) => true,
-                    _ => false,
-                };
-                plans.push(plan_with(scenario, vec![Injection::once(Place::Nth(call, 1), fault)], quick));
+                plans.push(plan_with(scenario, vec![Injection::once(Place::Nth(call, 1), fault)]));
             }
         }
     }
@@ -243,29 +208,27 @@ fn guards(scenario: &'static Scenario) -> Vec<Plan> {
     for resource in Resource::GUARDS {
         for guard in [Guard::Gone, Guard::Renewed, Guard::Weak, Guard::WeakForAMoment].map(|g| g(resource)) {
             let what = Fault::Race(Change::Guard(guard));
-            let mut plan = |how: &str, quick: bool, view: Option<View>, away, injections: Vec<Injection>| {
+            let mut plan = |how: &str, view: Option<View>, away, injections: Vec<Injection>| {
                 let name = format!("shipped/{}/{what}{how}", scenario.name);
                 let view = view.map(|view| (view, resource));
-                let plan = Plan { name, injections, view, quick, away, ..shipped(scenario) };
+                let plan = Plan { name, injections, view, away, ..shipped(scenario) };
                 plans.push(Plan { guard: Some(guard), ..plan });
             };
-            plan("", true, None, false, Vec::new());
-            plan("-while-nobody-runs", guard.is_restored(), None, true, Vec::new());
+            plan("", None, false, Vec::new());
+            plan("-while-nobody-runs", None, true, Vec::new());
             for view in
                 [View::Hold, View::Slow, View::Close, View::Expire, View::Back, View::Lose, View::Twice]
             {
-                let quick = match guard {
-                    Guard::WeakForAMoment(Resource::Policies) => !matches!(view, View::Slow | View::Twice),
-                    Guard::Renewed(Resource::Bindings) => {
-                        !matches!(view, View::Close | View::Expire | View::Back)
-                    }
-                    _ => false,
-                };
-                plan(&format!("-{}", view.word()), quick, Some(view), false, Vec::new());
+                plan(&format!("-{}", view.word()), Some(view), false, Vec::new());
             }
             if !guard.is_restored() {
                 let crash = Injection::once(Place::Nth(Call::Record, 1), Fault::Crash(Moment::Answered));
-                plan(&format!("-then-{crash}"), true, None, false, vec![crash]);
+                plan(&format!("-then-{crash}"), None, false, vec![crash]);
+            }
+            if let Guard::Gone(resource) = guard {
+                let change = Fault::Race(Change::RelabelUnguarded(resource));
+                let race = Injection::once(Place::Nth(Call::Record, 1), change);
+                plans.push(Plan { guard: Some(guard), ..plan_with(scenario, vec![race]) });
             }
         }
     }

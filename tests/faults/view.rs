@@ -47,6 +47,7 @@ enum Phase {
 pub struct Views {
     view: Option<(View, Resource)>,
     begins_at_the_record: bool,
+    begins_after_a_race: bool,
     /// The number of records after which it begins, if it begins there.
     begins_after_records: Option<usize>,
     records: AtomicUsize,
@@ -72,6 +73,7 @@ impl Views {
         Arc::new(Self {
             view: plan.view,
             begins_at_the_record: plan.view_begins_at_the_record(),
+            begins_after_a_race: plan.hides_its_end(),
             begins_after_records,
             records: AtomicUsize::new(0),
             first: Mutex::default(),
@@ -85,6 +87,13 @@ impl Views {
     /// Activates it; `present` is the present resource version.
     pub fn begin(&self, present: String) {
         self.phase.send_replace(Phase::On(present));
+    }
+
+    /// The operator has been shown what somebody else has done.
+    pub fn have_shown_a_race(&self) {
+        if self.begins_after_a_race {
+            self.begin(String::new());
+        }
     }
 
     pub fn end(&self) {

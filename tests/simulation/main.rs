@@ -12,6 +12,7 @@ mod controllers;
 mod coverage;
 mod draw;
 mod facts;
+mod found;
 mod line;
 mod lives;
 mod log;

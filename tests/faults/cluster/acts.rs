@@ -14,9 +14,12 @@ use serde_json::{Value, json};
 
 use super::{Cluster, LEASE, TO_FINISH, kept_by_others, labels};
 use crate::{
-    fault::{Call, Change, Resource},
+    fault::{Call, Change, Guard, Resource},
     guards,
 };
+
+/// What a TTL is raised to, in seconds.
+const RAISED_TTL: u64 = 3;
 
 impl Cluster {
     /// Does something to the object of a request, or to the first target if the request is about none. Returns whether
@@ -74,6 +77,10 @@ impl Cluster {
                 guards::change(&self.world.client, &self.policy, guard).await;
                 true
             }
+            Change::RelabelUnguarded(resource) => {
+                guards::change(&self.world.client, &self.policy, Guard::Gone(resource)).await;
+                self.act_on_bulk_updates(Change::RelabelBulkUpdate).await
+            }
             Change::DeploymentsOff => {
                 self.world.flag(Some(r#"{"executions": true, "deployments": false}"#)).await;
                 true
@@ -82,6 +89,7 @@ impl Cluster {
             | Change::RecreateBulkUpdate
             | Change::KeepBulkUpdate
             | Change::RelabelBulkUpdate
+            | Change::RaiseTtl
             | Change::SecondBulkUpdate
             | Change::WidenStatus => self.act_on_bulk_updates(change).await,
         }
@@ -114,6 +122,9 @@ impl Cluster {
                     deleted
                 }
                 Change::RelabelBulkUpdate => merge(labels()).await.is_ok(),
+                Change::RaiseTtl => {
+                    merge(json!({"spec": {"ttlSecondsAfterFinished": RAISED_TTL}})).await.is_ok()
+                }
                 Change::SecondBulkUpdate if !changed => {
                     self.world.submit_at_once("second", json!(bulk.spec)).await;
                     true
@@ -123,6 +134,21 @@ impl Cluster {
             };
         }
         changed
+    }
+
+    /// The newest revision of a BulkUpdate.
+    pub async fn newest_bulk_update(&self) -> u64 {
+        let present = self.world.bulk_updates().list(&ListParams::default()).await.unwrap();
+        let revisions = present.iter().filter_map(|bulk| bulk.resource_version()?.parse().ok());
+        revisions.max().unwrap_or_default()
+    }
+
+    /// The revision at which the admission policy or its binding was deleted.
+    pub async fn gone(&self, resource: Resource) -> u64 {
+        let shipped = self.shipped.as_ref().unwrap();
+        let gone = || shipped.versions().into_iter().find(|v| v.deleted && v.plural == resource.plural());
+        shipped.growth().wait_for(|_| gone().is_some()).await.unwrap();
+        gone().unwrap().revision
     }
 
     fn leases(&self) -> Api<Lease> {

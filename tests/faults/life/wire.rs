@@ -22,7 +22,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, util::BoxService};
 use super::{LATEST, Life, path_of};
 use crate::{
     answer::{Answer, collected, cut_short, lines, made_up, of_lines, text_of, whole},
-    fault::{Call, Fault, Moment, Resource},
+    fault::{Call, Change, Fault, Moment, Resource},
     wires::{self, AUDIT_ID, Underway},
 };
 
@@ -58,6 +58,17 @@ impl Life {
                 let changed = self.outside.spawn(async move { cluster.change(change, call, &of).await });
                 if !changed.await? {
                     self.seen.lock().unwrap().without_effect += 1;
+                }
+                let seen = match change {
+                    Change::RelabelUnguarded(resource) => Some((resource, self.cluster.gone(resource).await)),
+                    Change::RaiseTtl => {
+                        Some((Resource::BulkUpdates, self.cluster.newest_bulk_update().await))
+                    }
+                    _ => None,
+                };
+                if let Some((resource, revision)) = seen {
+                    self.views.have_shown(resource, revision).await;
+                    self.views.have_shown_a_race();
                 }
                 pass_on().await?
             }

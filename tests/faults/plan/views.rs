@@ -9,9 +9,9 @@ use crate::{
 };
 
 /// It is shown the BulkUpdate as it was created: while it runs, or when it starts after a crash at a record.
-fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec<Plan> {
+fn old_bulk_updates(scenario: &'static Scenario, view: View) -> Vec<Plan> {
     let name = format!("view/{}/{}-bulkupdates", scenario.name, view.word());
-    let plan = Plan { view: Some((view, Resource::BulkUpdates)), quick, ..Plan::without_faults(scenario) };
+    let plan = Plan { view: Some((view, Resource::BulkUpdates)), ..Plan::without_faults(scenario) };
     let mut plans = vec![Plan { name: format!("{name}-nothing"), ..plan.clone() }];
     if view == View::Before {
         plans.extend([1, 2].into_iter().filter(|n| *n == 1 || scenario.reports_twice()).map(|n| {
@@ -22,8 +22,21 @@ fn old_bulk_updates(scenario: &'static Scenario, view: View, quick: bool) -> Vec
     plans
 }
 
+/// Its TTL is raised just before its end is recorded, and the watch does not show the end.
+fn raised_ttl(scenario: &'static Scenario) -> Option<Plan> {
+    let race = Injection::once(Place::Nth(Call::Record, 2), Fault::Race(Change::RaiseTtl));
+    let name = format!("view/{}/hold-bulkupdates-then-{race}", scenario.name);
+    let view = Some((View::Hold, Resource::BulkUpdates));
+    scenario.has_a_ttl().then(|| Plan {
+        name,
+        view,
+        injections: vec![race],
+        ..Plan::without_faults(scenario)
+    })
+}
+
 /// All of a scenario.
-pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
+pub fn of(scenario: &'static Scenario) -> Vec<Plan> {
     let on_targets = [
         Change::Relabel,
         Change::Complete,
@@ -38,7 +51,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
         Reaction::InTheMiddle(_, resource) => Some(resource),
         _ => None,
     };
-    let mut plans = Vec::new();
+    let mut plans: Vec<_> = raised_ttl(scenario).into_iter().collect();
     for view in View::ALL {
         for resource in Resource::WORK {
             // Only this one waits for something that could be forgotten.
@@ -53,7 +66,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
             // An old version of a target has an old resource version.
             if matches!(view, View::Before | View::Again) {
                 if resource == Resource::BulkUpdates {
-                    plans.extend(old_bulk_updates(scenario, view, quick));
+                    plans.extend(old_bulk_updates(scenario, view));
                 }
                 continue;
             }
@@ -79,13 +92,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 );
                 let crash = Injection::once(Place::Write(1), Fault::Crash(Moment::Committed));
                 let view = Some((view, resource));
-                plans.push(Plan {
-                    name,
-                    injections: vec![crash],
-                    view,
-                    quick,
-                    ..Plan::without_faults(scenario)
-                });
+                plans.push(Plan { name, injections: vec![crash], view, ..Plan::without_faults(scenario) });
             }
             let nothing = Some(None).filter(|_| seen);
             let unseen =
@@ -94,7 +101,7 @@ pub fn of(scenario: &'static Scenario, quick: bool) -> Vec<Plan> {
                 let what = change.map_or_else(|| "nothing".into(), |c| Fault::Race(c).to_string());
                 let name = format!("view/{}/{}-{}-{what}", scenario.name, view.word(), resource.word());
                 let view = Some((view, resource));
-                plans.push(Plan { name, view, unseen: change, quick, ..Plan::without_faults(scenario) });
+                plans.push(Plan { name, view, unseen: change, ..Plan::without_faults(scenario) });
             }
         }
     }

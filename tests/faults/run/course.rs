@@ -18,7 +18,8 @@ impl Runner<'_> {
         self.start_all().await?;
         let forgets = matches!(self.plan.view, Some((View::Forget, _)));
         let before = matches!(self.plan.view, Some((View::Before, _)));
-        if self.plan.view.is_some() && !forgets && !before && !self.plan.view_begins_at_the_record() {
+        let later = forgets || before || self.plan.hides_its_end() || self.plan.view_begins_at_the_record();
+        if self.plan.view.is_some() && !later {
             let past = Some(self.cluster.history.revision()).filter(|revision| *revision > 0);
             self.views.begin(past.map_or_else(|| self.cluster.empty_at.clone(), |past| past.to_string()));
             if self.plan.unseen == Some(Change::FlagOff) {
@@ -54,7 +55,11 @@ impl Runner<'_> {
                 self.views.begin(self.cluster.empty_at.clone());
             } else if !forgets
                 && since.elapsed()
-                    > if self.plan.shows_an_old_bulk_update() { OLD_VIEW_DURATION } else { VIEW_DURATION }
+                    > if self.plan.shows_an_old_bulk_update() || self.plan.hides_its_end() {
+                        OLD_VIEW_DURATION
+                    } else {
+                        VIEW_DURATION
+                    }
                 && !self.plan.hides_what_happens_in_the_middle()
             {
                 self.views.end();

@@ -11,7 +11,9 @@ impl Runner<'_> {
     /// Somebody changes the admission policy or its binding, which is seen before anything that depends on it is
     /// created.
     pub async fn guard_changes(&mut self) -> Result<(), String> {
-        let Some(guard) = self.plan.guard else { return Ok(()) };
+        let Some(guard) = self.plan.guard.filter(|_| !self.plan.loses_its_policy_midway()) else {
+            return Ok(());
+        };
         if self.plan.away {
             self.stop_all().await?;
         }
@@ -42,7 +44,9 @@ impl Runner<'_> {
     pub async fn restore_guard(&mut self) -> Result<(), String> {
         let Some(guard) = self.plan.guard else { return Ok(()) };
         let end = Instant::now() + WAITS;
-        while !self.plan.away && !guard.is_restored() && Instant::now() < end && !self.waits() {
+        let midway = self.plan.loses_its_policy_midway();
+        let waits = |runner: &Self| midway && !runner.is_finished() || Instant::now() < end;
+        while !self.plan.away && !guard.is_restored() && waits(self) && !self.waits() {
             self.wait_a_while().await?;
         }
         if !guard.is_restored() {
