@@ -113,7 +113,8 @@ fn streams_wait(case: &Case<'_>, life: usize, violations: &mut Violations) {
         let Some(seconds) = answer.retry_after.filter(|_| answer.code >= 400) else { continue };
         let asked_for = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
         let waited = e.sent.at.duration_since(ended.at);
-        if waited < asked_for {
+        // Its timers may be somewhat fast.
+        if waited < asked_for * 999 / 1000 {
             violations.say("watch", format!("{}: {waited:?} after one that asked to wait", e.words()));
         }
     }

@@ -78,7 +78,7 @@ pub fn speaks_for(case: &Case<'_>, claim: Claim<'_, '_>, found: Option<&Version>
 /// Whether the flag of its kind was off, or invalid, at some time since it was planned.
 fn was_off(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, kind, .. } = claim;
-    let planned = bulk.plan().map_or(bulk.created_at(), |plan| plan.version.at);
+    let planned = bulk.plan().unwrap_or(bulk.first()).version.at;
     flag::was(case, kind, [planned, claim.version().at], &[Setting::Off, Setting::Invalid])
 }
 

@@ -176,7 +176,7 @@ fn may_be_rejected(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>, reason
     let at = record.version.at;
     let was = |is: &[Setting]| {
         let named = Kind::ALL.into_iter().filter(|kind| bulk.names(*kind));
-        named.into_iter().any(|kind| flag::was(case, kind, [bulk.created_at(), at], is))
+        named.into_iter().any(|kind| flag::was(case, kind, [bulk.first().version.at, at], is))
     };
     match reason {
         "BulkUpdatesDisabled" => was(&[Setting::Off]),

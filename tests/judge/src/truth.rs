@@ -178,6 +178,10 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
         return false;
     }
     let said = claim.revision();
+    // Somebody has taken the Lease away, and another leader has done it.
+    if case.facts.others.changed_lease && by_another(case, claim) {
+        return false;
+    }
     case.targets_of(bulk, kind, &item.id).iter().any(|v| match item.target_status {
         TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said && !lost(case, claim, v),
         // Another BulkUpdate may have deleted it.
@@ -185,6 +189,14 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
             case.askers(kind.plural(), bulk.namespace, &item.id) == 1 && was_deleted(case, &v.uid)
         }
     })
+}
+
+/// Whether another process than the one that has recorded this was the last to write to the target.
+fn by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
+    let maker = case.maker(claim.revision()).and_then(|maker| maker.life);
+    let mut writes = case.about(kind.plural(), bulk.namespace, &item.id).iter();
+    writes.rfind(|e| e.is_target_write() && e.succeeded()).is_some_and(|e| Some(e.life) != maker)
 }
 
 /// Whether the evidence of a lost answer is gone: the object was deleted, made unreadable, or its controller has

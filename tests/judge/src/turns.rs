@@ -49,10 +49,12 @@ fn in_turn(case: &Case<'_>, bulk: usize, sent: &[(&Exchange, Option<usize>)], vi
         let to = reads_flag.map_or(pair[1].sent, |reads_flag| reads_flag.min(pair[1].sent));
         let meanwhile = || sent.iter().filter(|(e, _)| e.sent > from && e.sent < to);
         let others = meanwhile().filter(|(e, _)| e.is_target_write()).filter_map(|(_, of)| *of);
-        // Each turn of another one in its namespace is a turn of the namespace.
+        // Each turn of another one in its namespace is a turn of the namespace; and one may be given before it has joined
+        // the queue, after its plan.
         let namespace = case.bulks[bulk].namespace;
         let siblings = meanwhile().filter(|(e, _)| e.namespace == namespace && takes_a_slot(e)).count();
-        if let Some(what) = too_many(case, bulk, others, siblings) {
+        let late = usize::from(pair[0].is_record());
+        if let Some(what) = too_many(case, bulk, others, [late, siblings + late]) {
             violations.say("12", format!("{} waited for its turn, while {what}", pair[1].words()));
         }
     }
@@ -83,12 +85,13 @@ fn waits(own: &[&Exchange], [first, second]: [&Exchange; 2], idle_from: Moment) 
         && (first.is_target_write() || planned)
 }
 
-/// What has had more than its turns.
+/// What has had more than its turns: besides the slots that it can hold, so many as another BulkUpdate of the same namespace,
+/// or as another namespace.
 fn too_many(
     case: &Case<'_>,
     bulk: usize,
     others: impl Iterator<Item = usize>,
-    siblings: usize,
+    [of_another, of_a_namespace]: [usize; 2],
 ) -> Option<String> {
     let most = case.facts.settings.max_in_flight;
     let namespace = case.bulks[bulk].namespace;
@@ -97,8 +100,8 @@ fn too_many(
     for other in others.filter(|other| *other != bulk) {
         let of = &case.bulks[other];
         let (who, may) =
-            if of.namespace == namespace { (of.uid, most) } else { (of.namespace, most + siblings) };
-        turns.entry(who).or_insert((0, may)).0 += 1;
+            if of.namespace == namespace { (of.uid, of_another) } else { (of.namespace, of_a_namespace) };
+        turns.entry(who).or_insert((0, most + may)).0 += 1;
     }
     let (who, (count, _)) = turns.into_iter().find(|(_, (count, may))| count > may)?;
     Some(format!("{who} got {count} of {most} slots"))
