@@ -59,7 +59,7 @@ test-faults: ## the faults that `make test` leaves out: more than 6800 plans, mo
 simulation = RUSTFLAGS="--cfg tokio_unstable" cargo test --locked --profile simulation --test simulation
 
 .PHONY: simulate
-simulate: ## whole lives of the operator in a simulated world: COUNT=10000 of them, or HOURS=1, from FIRST=0 on; SEED=7 prints the log of one
+simulate: ## whole lives of the operator in a simulated world: COUNT=10000 of them, or HOURS=1, from FIRST=0 on; SEED=7 prints the log of one, UNTIL=violation counts the lives until a promise is broken
 	$(simulation) -- --ignored --exact --nocapture simulate
 
 # What .ci/run builds while tests wait.
@@ -117,6 +117,10 @@ bench-gateway: ## the gateway under load, as ratios to a bare client in the same
 mutations: ## apply each patch of tests/mutations, and check that the test named there fails
 	@dev/control-plane/build >/dev/null
 	dev/check/mutations
+
+.PHONY: simulated-mutations
+simulated-mutations: ## the same with the simulation alone: how many lives it takes until one breaks a promise
+	dev/check/simulated-mutations
 
 .PHONY: mutants
 mutants: ## cargo-mutants on the decisions and the requests; two hours on two cores

@@ -2,7 +2,8 @@
 //! other controllers are simulated, and all that happens is drawn from a seed. The judge reads what the simulated server has
 //! stored and answered.
 //!
-//! `make simulate` runs as many as there is time for; `SEED=7 make simulate` runs one and prints its log.
+//! `make simulate` runs as many as there is time for; `SEED=7 make simulate` runs one and prints its log;
+//! `UNTIL=violation make simulate` ends with the first life that breaks a promise.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
@@ -41,7 +42,13 @@ const SEEDS: std::ops::Range<u64> = 0..50;
 
 #[test]
 fn the_promises_hold_in_every_life() {
-    let range = Range { first: SEEDS.start, count: SEEDS.end - SEEDS.start, time: None, progress: false };
+    let range = Range {
+        first: SEEDS.start,
+        count: SEEDS.end - SEEDS.start,
+        time: None,
+        progress: false,
+        until_violation: false,
+    };
     let sum = range.run();
     println!("{}", sum.report());
     assert!(sum.violated.is_empty(), "run SEED={} make simulate", sum.violated[0].0);
@@ -84,10 +91,14 @@ fn simulate() {
     let time = number("HOURS").map(|hours| Duration::from_secs_f64(hours * 3600.0));
     let count = whole("COUNT").unwrap_or(if time.is_some() { u64::MAX } else { 10_000 });
     let first = whole("FIRST").unwrap_or_default();
+    let until_violation = std::env::var("UNTIL").is_ok_and(|until| until == "violation");
+    if until_violation {
+        return lives_until_violation(&Range { first, count, time, progress: false, until_violation });
+    }
     if cfg!(tokio_unstable) {
         have_one_story(first..first + 20);
     }
-    let sum = Range { first, count, time, progress: true }.run();
+    let sum = Range { first, count, time, progress: true, until_violation }.run();
     println!("{}", sum.report());
     let missing = sum.coverage.missing(sum.lives);
     println!("never seen: {missing:?}");
@@ -96,6 +107,18 @@ fn simulate() {
     }
     assert!(sum.violated.is_empty());
     assert!(missing.is_empty(), "the stories do not reach all that the operator can do");
+}
+
+/// Prints how many lives it takes until one breaks a promise, and which promise that is.
+fn lives_until_violation(range: &Range) {
+    let sum = range.run();
+    match sum.violated.first() {
+        Some((seed, violations)) => {
+            println!("life {}, seed {seed}, breaks a promise: {}", seed - range.first + 1, violations[0]);
+        }
+        None => println!("none of {} lives breaks a promise", sum.lives),
+    }
+    assert!(sum.violated.is_empty());
 }
 
 /// Prints the log of one life.

@@ -100,6 +100,9 @@ pub struct Range {
     pub count: u64,
     pub time: Option<Duration>,
     pub progress: bool,
+    /// Whether it ends with the first life that breaks a promise. All lives of smaller seeds are run, so which one that is does
+    /// not depend on the number of threads.
+    pub until_violation: bool,
 }
 
 /// What has come of many lives.
@@ -122,7 +125,7 @@ pub struct Sum {
 
 impl Range {
     pub fn run(&self) -> Sum {
-        let next = AtomicU64::new(0);
+        let (next, end) = (AtomicU64::new(0), AtomicU64::new(self.count));
         let (lives, requests) = (AtomicU64::new(0), AtomicU64::new(0));
         let start = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -131,7 +134,7 @@ impl Range {
             let mut sum = Sum::default();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= self.count || over() {
+                if number >= end.load(Ordering::Relaxed) || over() {
                     return sum;
                 }
                 let seed = self.first + number;
@@ -146,6 +149,9 @@ impl Range {
                 if !outcome.violations.is_empty() {
                     eprintln!("seed {seed}: {}", outcome.violations.join("\n  "));
                     sum.violated.push((seed, outcome.violations));
+                    if self.until_violation {
+                        end.fetch_min(number, Ordering::Relaxed);
+                    }
                 }
             }
         };
