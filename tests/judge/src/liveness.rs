@@ -104,10 +104,10 @@ fn streams_wait(case: &Case<'_>, life: usize, violations: &mut Violations) {
     if !case.facts.settings.elects {
         return;
     }
-    let mut last: HashMap<&str, &Exchange> = HashMap::new();
+    let mut last: HashMap<(&str, &str), &Exchange> = HashMap::new();
     let streams = case.sent().filter(|e| e.life == life && matches!(&*e.verb, "list" | "watch"));
     for e in streams.filter(|e| !e.is_in_the_background()) {
-        let Some(before) = last.insert(&e.resource, e) else { continue };
+        let Some(before) = last.insert((&e.resource, &e.namespace), e) else { continue };
         let Some((ended, answer)) = before.ended_at().zip(before.answer()) else { continue };
         let Some(seconds) = answer.retry_after.filter(|_| answer.code >= 400) else { continue };
         let asked_for = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
