@@ -188,11 +188,12 @@ impl World {
         let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
         for object in list["items"].as_array().into_iter().flatten() {
             let status = &object["status"];
-            if status["targetStatus"] == "STOPPED"
-                && matches!(status["state"].as_str(), Some("PENDING" | "RUNNING" | "STOPPING"))
-                && object["spec"]["managedBy"].is_null()
-            {
-                // Somebody has undone a stop, or never began with it.
+            let state = status["state"].as_str();
+            let runs = matches!(state, Some("PENDING" | "RUNNING" | "STOPPING"));
+            let has_ended = matches!(state, Some("STOPPED" | "COMPLETED" | "DEAD"));
+            let obeys = runs && object["spec"]["managedBy"].is_string();
+            if status["targetStatus"] == "STOPPED" && !has_ended && !obeys {
+                // Somebody has undone a stop, never began with it, or hides what has come of it.
                 let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());
                 self.as_admin(Method::PATCH, &path, &json!({"status": {"state": "STOPPED"}}));
             }
