@@ -188,10 +188,13 @@ impl World {
         let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
         for object in list["items"].as_array().into_iter().flatten() {
             let status = &object["status"];
-            let runs =
-                matches!(status["state"].as_str(), Some("UNKNOWN" | "PENDING" | "RUNNING" | "STOPPING"));
-            if runs && matches!(status["targetStatus"].as_str(), Some("STOPPED" | "RUNNING")) {
-                // Somebody has undone a stop, taken back the request, or never begun with it.
+            let state = status["state"].as_str();
+            let runs = matches!(state, Some("PENDING" | "RUNNING" | "STOPPING"));
+            let has_ended = matches!(state, Some("STOPPED" | "COMPLETED" | "DEAD"));
+            let obeys = runs && object["spec"]["managedBy"].is_string();
+            let asked = status["targetStatus"] == "STOPPED" && !has_ended && !obeys;
+            if asked || (status["targetStatus"] == "RUNNING" && runs) {
+                // Somebody has undone a stop, never began with it, takes it back, or hides what has come of it.
                 let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());
                 self.as_admin(Method::PATCH, &path, &json!({"status": {"state": "STOPPED"}}));
             }

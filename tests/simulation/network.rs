@@ -16,7 +16,7 @@ use crate::{
     occurred::Place,
     process::Process,
     record::Exchange,
-    story::{Admin, Fault, Moment, What, When},
+    story::{Fault, Moment, What, When},
     world::{Due, Open, Pending, World},
 };
 
@@ -38,7 +38,7 @@ impl World {
             match crossed {
                 Crossed::Sent(sent) => {
                     let arrives = self.send(slot, process, *sent);
-                    first = Some(first.map_or(arrives, |first: u64| first.min(arrives)));
+                    first = [first, arrives].into_iter().flatten().min();
                 }
                 Crossed::GivenUp(number, at) => {
                     let at = process.world(at);
@@ -49,7 +49,7 @@ impl World {
         first
     }
 
-    fn send(&mut self, slot: usize, process: &Process, sent: Sent) -> u64 {
+    fn send(&mut self, slot: usize, process: &Process, sent: Sent) -> Option<u64> {
         let at = process.world(sent.at);
         let (head, body) = sent.request.into_parts();
         let call = Call::of(&head);
@@ -79,48 +79,49 @@ impl World {
         self.depart(number, at)
     }
 
-    /// Puts a request on its way, with its fault. Returns when something comes of it.
-    fn depart(&mut self, number: usize, at: u64) -> u64 {
+    /// Puts a request on its way, with its fault. Returns when something comes of it, if anything does: until then the process
+    /// may run ahead, and no longer, or what it sends meanwhile would come late.
+    fn depart(&mut self, number: usize, at: u64) -> Option<u64> {
         let Pending { slot, life, fault, .. } = self.pending[number];
         let (there, back) = (at + self.latency(), self.latency());
         match fault {
             Some(Fault::Crash { moment: Moment::Before, back_after }) => {
                 self.due(at, Due::Kill { slot, life, back_after });
-                return at;
+                return Some(at);
             }
             Some(Fault::Crash { moment: Moment::Sent, back_after }) => {
                 self.due(at, Due::Kill { slot, life, back_after });
                 self.due(there, Due::Arrive(number));
-                return at;
+                return Some(at);
             }
             Some(Fault::Suspend { moment: Moment::Before, lasts }) => {
                 self.due(at, Due::Suspend { slot, life, lasts });
                 self.due(there + lasts, Due::Arrive(number));
-                return at;
+                return Some(at);
             }
             Some(Fault::Suspend { moment: Moment::Sent, lasts }) => {
                 self.due(at, Due::Suspend { slot, life, lasts });
                 self.due(there, Due::Arrive(number));
-                return at;
+                return Some(at);
             }
             Some(Fault::Terminate { back_after }) => {
                 self.due(at, Due::Terminate { slot, life, back_after });
                 self.due(there, Due::Arrive(number));
-                return at;
+                return Some(at);
             }
             Some(Fault::Crash { moment: Moment::Overtaken, back_after }) => {
                 self.due(at, Due::Kill { slot, life, back_after });
                 let path =
                     self.pending[number].request.as_ref().map(|request| object_of(request.uri().path()));
                 self.outages.overtaken.push((number, path.unwrap_or_default()));
-                return at;
+                return Some(at);
             }
             _ if at < self.outages.away_until => self.due(there, Due::Reply(number, Reply::Refused)),
             Some(Fault::Refuse) => self.due(there, Due::Reply(number, Reply::Refused)),
             Some(Fault::Reset { passed_on: false }) => {
                 self.due(there + back, Due::Reply(number, Reply::Reset));
             }
-            Some(Fault::Silence { passed_on: false }) => {}
+            Some(Fault::Silence { passed_on: false }) => return None,
             Some(Fault::Answer { code, retry_after, passed_on: false }) => {
                 let answer = Reply::Whole(made_up(code, retry_after));
                 self.due(there + back, Due::Reply(number, answer));
@@ -132,10 +133,14 @@ impl World {
                 self.due(there + back, Due::Reply(number, Reply::Whole(made_up(504, None))));
                 self.due(there + late, Due::Arrive(number));
             }
-            Some(Fault::Delay(delay)) => self.due(there + delay, Due::Arrive(number)),
+            Some(Fault::Delay(delay)) => {
+                self.due(there + delay, Due::Arrive(number));
+                return Some(there + delay);
+            }
             Some(Fault::LoseLease(late)) => {
-                self.administer(&Admin::TakeLease);
+                self.due(at, Due::TakeLease);
                 self.due(there + late, Due::Arrive(number));
+                return Some(at);
             }
             Some(Fault::Repeat(late)) => {
                 self.due(there, Due::Arrive(number));
@@ -143,7 +148,7 @@ impl World {
             }
             _ => self.due(there, Due::Arrive(number)),
         }
-        there
+        Some(there)
     }
 
     /// What is to happen to the next request of this kind.
@@ -195,7 +200,7 @@ impl World {
             return self.due(self.now, Due::Reply(number, Reply::Reset));
         }
         let before = self.server.revision();
-        match fault {
+        match fault.filter(|_| !self.is_calm) {
             Some(Fault::Race(act)) => self.race(call, request.uri().path(), act),
             Some(Fault::BulkRace(act)) => self.race_about_bulk_updates(act),
             _ => {}

@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{coverage::Coverage, story::Story, world::World};
-
-/// How many faults are to occur in each life.
-const FAULTS: usize = 3;
+use crate::{
+    coverage::Coverage,
+    story::Story,
+    world::{FAULTS, World},
+};
 
 thread_local! {
     /// What has panicked on this thread since the last life.

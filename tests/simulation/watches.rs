@@ -126,7 +126,11 @@ impl World {
             let first = self.first_events.entry(resource).or_insert_with(|| line.clone()).clone();
             match view {
                 Some(View::Twice) => again = Some(line.clone()),
-                Some(View::Again) => again = Some(first),
+                // It cannot go on from the past.
+                Some(View::Again) => {
+                    again = Some(first);
+                    self.watches[number].has_lost = true;
+                }
                 _ => {}
             }
         }

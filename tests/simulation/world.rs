@@ -21,7 +21,7 @@ use crate::{
     occurred::Occurred,
     process::{Host, Process},
     record::Recorded,
-    story::{Fault, Story, When},
+    story::{Admin, Fault, Story, When},
     watches::Active,
 };
 use bytes::Bytes;
@@ -29,6 +29,10 @@ use bytes::Bytes;
 /// How long everything may take to end once there are no more faults, in milliseconds: longer than any deadline, back-off or
 /// Lease of the operator takes.
 const LONGEST_END: u64 = 400_000;
+
+/// How many faults are to occur in each life, and how long those are waited for that have not, in milliseconds.
+pub const FAULTS: usize = 3;
+const LONGEST_WAIT: u64 = 30_000;
 
 /// How many requests that may take.
 const MOST_REQUESTS: usize = 20_000;
@@ -70,6 +74,8 @@ pub enum Due {
     EndWatch(usize),
     EndView(usize),
     EndWeather(usize),
+    /// Somebody else takes the Lease.
+    TakeLease,
     /// A controller acts on a target.
     Controller(Followed),
     Garbage,
@@ -121,7 +127,7 @@ pub struct Open {
     pub held_back: Vec<Bytes>,
     /// Whether its process still listens.
     pub listens: bool,
-    /// Whether events were lost: it cannot go on.
+    /// Whether it has lost events or gone back: it has to start again with a list.
     pub has_lost: bool,
 }
 
@@ -315,6 +321,10 @@ impl World {
             Due::EndWatch(number) => self.end_watch(number),
             Due::EndView(number) => self.end_view(number),
             Due::EndWeather(number) => self.weather.retain(|active| *active != number),
+            Due::TakeLease => {
+                self.administer(&Admin::TakeLease);
+                self.spread();
+            }
             Due::Controller(followed) => self.controller_acts(&followed),
             Due::Garbage => {
                 self.server.collect_garbage();
@@ -332,6 +342,10 @@ impl World {
 
     /// Ends all faults, and puts everything into a state in which everything can end.
     fn calm(&mut self) {
+        let too_few = !self.story.setup.calm && self.occurred.faults(&self.story) < FAULTS;
+        if too_few && !self.waiting.is_empty() && self.now < self.story.faults_end() + LONGEST_WAIT {
+            return self.due(self.now + 1000, Due::Calm);
+        }
         self.is_calm = true;
         self.calm_since = Some(self.now);
         self.waiting.clear();

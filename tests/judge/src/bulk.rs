@@ -97,6 +97,11 @@ impl<'a> Bulk<'a> {
         &self.records[self.records.len() - 1]
     }
 
+    /// When it was made, at the latest in the second of its creationTimestamp: that is of a clock that may have been set since.
+    pub fn made_at(&self) -> Timestamp {
+        self.created_at().min(self.first().version.at)
+    }
+
     pub fn created_at(&self) -> Timestamp {
         self.created.parse().unwrap_or(Timestamp::MIN)
     }

@@ -30,7 +30,9 @@ pub fn was_shown_to_be_older(
     let (life, until) = (exchange.life, exchange.sent);
     let creation = bulk.first().version.revision;
     let mut sights = case.facts.sights.iter().filter(|s| s.life == life && s.when < until);
-    let delivered = sights.clone().any(|s| s.uid == bulk.uid && !s.listed && s.revision == creation);
+    // What is shown again later tells nothing.
+    let first = sights.clone().find(|s| s.uid == bulk.uid);
+    let delivered = first.is_some_and(|s| !s.listed && s.revision == creation);
     let shown = sights.any(|s| s.uid == uid && !s.deleted && s.revision < creation);
     Some(delivered && (shown || was_read_below(case, life, until, uid, creation)))
 }

@@ -24,7 +24,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 }
 
 /// A status without the generations that it is about: after the end only these change.
-pub fn but_for_generations(status: &BulkUpdateStatus) -> BulkUpdateStatus {
+fn but_for_generations(status: &BulkUpdateStatus) -> BulkUpdateStatus {
     let mut status = status.clone();
     status.observed_generation = 0;
     status.conditions.iter_mut().for_each(|c| c.observed_generation = None);

@@ -2,7 +2,7 @@
 //! for an item, that nothing was written; 503 "nothing was done", that nothing ever is; what is not known says so, and
 //! names the BulkUpdate.
 
-use ai_api_operator::api::{ItemResult, Kind, TargetStatus};
+use ai_api_operator::api::{ItemResult, Kind, Reason, TargetStatus};
 use serde_json::Value;
 
 use crate::{
@@ -24,6 +24,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let allowed: Vec<_> = call.items.iter().filter(|item| was_written(case, bulk, item)).collect();
         match call.code {
             202 => agrees(case, call, bulk, &mut say),
+            // The item's own result, of a request about one.
+            504 if !call.bulk && item_is_unknown(bulk, call) => {}
             504 if !names(&text, call) => say(format!("it does not name its BulkUpdate: {text}")),
             // Or there never was an answer.
             504 | 0 => {}
@@ -39,6 +41,15 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             }
         }
     }
+}
+
+/// Whether the status says of an item that its outcome is not known.
+fn item_is_unknown(bulk: Option<&Bulk<'_>>, call: &Call) -> bool {
+    let items = |kind: Kind| bulk.map(|bulk| bulk.last().status.items(kind)).unwrap_or_default();
+    let is_unknown = |(kind, id, _): &(Kind, String, TargetStatus)| {
+        items(*kind).iter().any(|i| *i.id == **id && i.reason == Some(Reason::OutcomeUnknown))
+    };
+    call.items.iter().any(is_unknown)
 }
 
 /// The BulkUpdate that the gateway has created for a call.

@@ -39,7 +39,7 @@ pub fn is_a_name(id: &str) -> bool {
 
 /// Whether the API server has answered a read of an object since the BulkUpdate was made.
 pub fn was_read(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str, until: Timestamp) -> bool {
-    let created = bulk.created_at();
+    let created = bulk.made_at();
     case.requests().any(|r| {
         let read = r.verb == "get" && r.resource == kind.plural() && r.name == id;
         let shown = r.succeeded() || r.code == 404;

@@ -10,7 +10,6 @@ use crate::{
     Violations,
     bulk::{Bulk, Record},
     case::Case,
-    end::but_for_generations,
     exchanges::is_change,
     facts::Exchange,
     flag::{self, Setting},
@@ -25,15 +24,19 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for bulk in &case.bulks {
         let mut since = HashMap::new();
         let mut last: Option<&Record<'_>> = None;
+        // Whether the items are as somebody else has written them: after the end the operator leaves them so.
+        let mut of_others = false;
         for record in &bulk.records {
             let status = &record.status;
-            let same = |last: &Record<'_>| {
-                last.status == *status || but_for_generations(&last.status) == but_for_generations(status)
-            };
-            let is_new = !last.is_some_and(same);
+            let is_new = last.is_none_or(|last| last.status != *status);
+            let same_items = last.is_some_and(|last| {
+                Kind::ALL.into_iter().all(|kind| last.status.items(kind) == status.items(kind))
+            });
+            let has_ended = status.completion_time.is_some();
+            of_others = case.is_foreign(record) || (of_others && same_items && has_ended);
             last = Some(record);
             let at = record.version.revision;
-            if status.conditions.is_empty() || case.is_forged(bulk, status) || case.is_foreign(record) {
+            if status.conditions.is_empty() || case.is_forged(bulk, status) || of_others {
                 continue;
             }
             if is_new {
@@ -176,7 +179,7 @@ fn may_be_rejected(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>, reason
     let at = record.version.at;
     let was = |is: &[Setting]| {
         let named = Kind::ALL.into_iter().filter(|kind| bulk.names(*kind));
-        named.into_iter().any(|kind| flag::was(case, kind, [bulk.first().version.at, at], is))
+        named.into_iter().any(|kind| flag::was(case, kind, [bulk.made_at(), at], is))
     };
     match reason {
         "BulkUpdatesDisabled" => was(&[Setting::Off]),

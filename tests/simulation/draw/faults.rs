@@ -127,6 +127,11 @@ impl Draw {
             Theme::BulkRaces | Theme::Forgery => self.bulk_race(theme),
             Theme::Views => self.view(slot, lasts),
             Theme::Weather => self.weather(slot, lasts),
+            // For longer than a refused write is tried again.
+            Theme::Rights if self.percent(25) => {
+                let fault = Fault::Answer { code: 403, retry_after: None, passed_on: false };
+                self.at_moment(What::Weather { slot: None, calls: Calls::Targets, fault, lasts: 20_000 });
+            }
             Theme::Flag | Theme::Policy | Theme::Rights | Theme::Leases => self.admin(theme),
             Theme::Clocks => {
                 let by = self.one(&[-3_600_000, -20_000, -1500, 1500, 20_000, 3_600_000]);
@@ -285,8 +290,12 @@ impl Draw {
             *by = late;
         }
         // An old version of a target has an old resourceVersion.
-        let resource =
-            if matches!(view, View::Before | View::Again) { Resource::BulkUpdates } else { resource };
+        let resource = match view {
+            View::Before | View::Again => Resource::BulkUpdates,
+            // What is forgotten is as good as deleted: a BulkUpdate would be begun with again.
+            View::Forget => self.one(&[Resource::Executions, Resource::Deployments]),
+            _ => resource,
+        };
         let slot = self.percent(30).then_some(slot);
         self.at_moment(What::View { slot, resource, view, lasts });
     }
@@ -327,6 +336,7 @@ impl Draw {
                 Admin::Policy(of, act)
             }
             Theme::Rights => self.one(&[
+                Admin::Rights(false),
                 Admin::Rights(false),
                 Admin::OwnRights(false),
                 Admin::UserRights(Who::Editor, false),

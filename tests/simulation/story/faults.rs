@@ -118,7 +118,7 @@ pub enum View {
     Forget,
     /// Sends each event twice.
     Twice,
-    /// Shows the first event again after each event.
+    /// Shows the first event again after each event, and sends 410 in the end.
     Again,
     /// Loses events, and sends 410 in the end.
     Lose,
