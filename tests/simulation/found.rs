@@ -21,10 +21,12 @@ const RUN: &str = "training";
 fn story(spec: Value, events: Vec<Event>) -> Story {
     let [namespace, _] = NAMESPACES;
     let setup = Setup {
+        calm: false,
         kubernetes: Kubernetes::V1_37,
         replicas: vec![Clocks::default()],
-        gateway: false,
+        gateways: 0,
         managed_fields: true,
+        logs: false,
         loose: false,
         max_in_flight: 16,
         delete_completed: false,

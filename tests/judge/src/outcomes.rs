@@ -110,9 +110,14 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
         let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
         own.any(|read| read.verb == "get" && read.sent > last.sent && read.sent < e.sent)
     };
+    // The same if a watch shows it once more after its deletion.
+    let anew = || {
+        let mut own = case.facts.sights.iter().filter(|s| s.life == last.life && s.resource == "bulkupdates");
+        own.any(|seen| seen.deleted && seen.when > last.sent && seen.when < e.sent)
+    };
     let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
     let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
-    if again() || forged() {
+    if again() || anew() || forged() {
         return;
     }
     if let Some(seconds) = last.answer().and_then(|answer| answer.retry_after).filter(|_| retries) {
