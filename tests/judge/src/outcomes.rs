@@ -111,13 +111,13 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
         own.any(|read| read.verb == "get" && read.sent > last.sent && read.sent < e.sent)
     };
     // The same if a watch shows it once more after its deletion.
-    let anew = || {
+    let shown_once_more = || {
         let mut own = case.facts.sights.iter().filter(|s| s.life == last.life && s.resource == "bulkupdates");
         own.any(|seen| seen.deleted && seen.when > last.sent && seen.when < e.sent)
     };
     let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
     let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
-    if again() || anew() || forged() {
+    if again() || shown_once_more() || forged() {
         return;
     }
     if let Some(seconds) = last.answer().and_then(|answer| answer.retry_after).filter(|_| retries) {
