@@ -152,7 +152,8 @@ fn life(life: &crate::record::Life) -> judge::Life {
         killed: life.killed,
         asked_to_end: life.asked_to_end,
         pauses: life.pauses.clone(),
-        log: (!life.log.is_empty()).then(|| life.log.clone()),
+        // One that fails, as when it loses its Lease, ends before it has logged everything.
+        log: (!life.log.is_empty() && !matches!(life.end, Some(Err(_)))).then(|| life.log.clone()),
     }
 }
 

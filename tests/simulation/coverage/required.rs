@@ -17,7 +17,7 @@ use crate::{
 const ENOUGH: u64 = 2000;
 
 /// The same of all answers, races and pairs of faults.
-const ENOUGH_FOR_PAIRS: u64 = 20_000;
+const ENOUGH_FOR_PAIRS: u64 = 60_000;
 
 /// Who runs a target: the operator, or another controller.
 pub const WHOSE: [&str; 2] = ["own", "other"];
