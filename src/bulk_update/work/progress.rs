@@ -94,8 +94,8 @@ impl Empty for ItemProgress {
 pub enum UnresolvedWrite {
     #[default]
     None,
-    /// It was refused, other than by a conflict. A proxy may refuse what the API server carried out: it has failed
-    /// only if the object does not show it.
+    /// It was refused. A proxy may refuse what the API server carried out, or send it twice, and the second one meets a
+    /// conflict: it has failed only if the object does not show it.
     Rejected,
     /// It was guarded by this resource version, and cannot be applied to another one.
     Guarded(u64),
@@ -145,7 +145,7 @@ impl ItemProgress {
         self.in_flight = false;
         self.writes_failed = self.writes_failed.saturating_add(1);
         let attempts = self.writes_failed.into();
-        if failure.next() != Next::ReadAgain && self.unresolved == UnresolvedWrite::None {
+        if self.unresolved == UnresolvedWrite::None {
             self.unresolved = UnresolvedWrite::Rejected;
         }
         if failure.outcome_unknown() {

@@ -28,8 +28,8 @@ async fn each_failure_of_a_write_has_its_consequence() {
     use Reason::WriteFailed;
     let guard = || UnresolvedWrite::Guarded(10);
     for (failure, must_read, open, waits_for, given_up) in [
-        (refused(409), true, UnresolvedWrite::None, None, None),
-        (refused(404), true, UnresolvedWrite::None, None, None),
+        (refused(409), true, UnresolvedWrite::Rejected, None, None),
+        (refused(404), true, UnresolvedWrite::Rejected, None, None),
         (refused(500), true, guard(), MS_100, None),
         (refused(504), true, guard(), MS_100, None),
         (Failure::NoAnswer("reset".into()), true, guard(), MS_100, None),
