@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// In how many lives the states, reasons, decisions and situations are all seen.
-const ENOUGH: u64 = 2000;
+const ENOUGH: u64 = 3000;
 
 /// The same of all answers, races and pairs of faults.
 const ENOUGH_FOR_PAIRS: u64 = 60_000;
