@@ -72,7 +72,7 @@ fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
 
 /// The same, as far as the process that planned it had been shown the versions. False if that is not known.
 fn seemed_to_cover(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>, plan: &Version) -> bool {
-    let Some(record) = case.maker(plan.revision).and_then(|r| case.exchange_of(r)) else { return false };
+    let Some(record) = case.exchange_that_made(plan.revision) else { return false };
     let until = record.sent.at - case.facts.tolerances.operator;
     let shown = |v: &&Version| {
         case.facts.sights.iter().any(|s| {
@@ -105,7 +105,7 @@ fn covers_by<'a>(case: &Case<'a>, bulk: &Bulk<'_>, versions: impl Iterator<Item 
 /// Whether it existed when a status was written, or shortly before; if that is known, as the process was shown it.
 fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
     let tolerances = &case.facts.tolerances;
-    let record = case.maker(written.revision).and_then(|r| case.exchange_of(r));
+    let record = case.exchange_that_made(written.revision);
     if let Some(record) = record.filter(|_| !case.facts.sights.is_empty()) {
         let until = [record.sent.at - tolerances.operator, record.sent.at];
         return until.into_iter().any(|until| was_shown(case, guard, record, until));

@@ -90,6 +90,16 @@ impl<'a> Case<'a> {
         self.makers.get(&revision).copied()
     }
 
+    /// The process that has made this revision, if that is known.
+    pub fn life_of(&self, revision: u64) -> Option<usize> {
+        self.maker(revision)?.life
+    }
+
+    /// What the request that has made this revision was for its process, if that is known.
+    pub fn exchange_that_made(&self, revision: u64) -> Option<&'a Exchange> {
+        self.exchange_of(self.maker(revision)?)
+    }
+
     /// Whether this version was certainly not made by the operator.
     pub fn is_made_by_others(&self, revision: u64) -> bool {
         self.knows_makers() && !self.maker(revision).is_some_and(|r| self.is_operators(r))

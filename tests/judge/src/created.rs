@@ -26,7 +26,7 @@ pub fn was_shown_to_be_older(
     record: &Record<'_>,
     uid: &str,
 ) -> Option<bool> {
-    let exchange = case.maker(record.version.revision).and_then(|r| case.exchange_of(r))?;
+    let exchange = case.exchange_that_made(record.version.revision)?;
     let (life, until) = (exchange.life, exchange.sent);
     let creation = bulk.first().version.revision;
     let mut sights = case.facts.sights.iter().filter(|s| s.life == life && s.when < until);

@@ -60,8 +60,7 @@ fn stopped_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violati
         let Some(first) = first.filter(|first| !open && first.revision > end.version.revision) else {
             continue;
         };
-        let maker = |revision: u64| case.maker(revision).and_then(|maker| maker.life);
-        let by_another = maker(first.revision) != maker(end.version.revision);
+        let by_another = case.life_of(first.revision) != case.life_of(end.version.revision);
         if !(by_another && case.facts.others.changed_lease) {
             violations.say("6", format!("{} was stopped after the end", item.id));
         }

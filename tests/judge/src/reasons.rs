@@ -119,7 +119,7 @@ fn may_be_open(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     if !case.knows_exchanges() {
         return case.facts.others.disturbed;
     }
-    let life = |record: &Record<'_>| case.maker(record.version.revision).and_then(|maker| maker.life);
+    let life = |record: &Record<'_>| case.life_of(record.version.revision);
     let planned_by = bulk.plan().and_then(life);
     let said_by = life(record);
     let another = match (planned_by, said_by) {
@@ -128,8 +128,8 @@ fn may_be_open(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
         _ => case.facts.lives.len() > 1,
     };
     let unanswered = || {
-        let plan = bulk.plan().and_then(|plan| case.maker(plan.version.revision));
-        plan.and_then(|plan| case.exchange_of(plan)).is_some_and(Exchange::outcome_unknown)
+        let plan = bulk.plan().and_then(|plan| case.exchange_that_made(plan.version.revision));
+        plan.is_some_and(Exchange::outcome_unknown)
     };
     another || unanswered() || writes(case, bulk, kind, &item.id).any(Exchange::outcome_unknown)
 }

@@ -74,7 +74,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 /// The status writes that said this first, in each process.
 fn senders<'a>(case: &Case<'a>, claim: Claim<'_, '_>) -> Vec<&'a Exchange> {
     let Claim { bulk, record, kind, item } = claim;
-    if let Some(e) = case.maker(record.version.revision).and_then(|r| case.exchange_of(r)) {
+    if let Some(e) = case.exchange_that_made(record.version.revision) {
         return vec![e];
     }
     let result = format!("{:?}", item.result);

@@ -224,7 +224,7 @@ fn exchanges_before<'a>(
     case: &'a Case<'_>,
     record: &Record<'_>,
 ) -> Option<impl Iterator<Item = &'a Exchange>> {
-    let sent = case.maker(record.version.revision).and_then(|r| case.exchange_of(r))?;
+    let sent = case.exchange_that_made(record.version.revision)?;
     Some(case.sent().filter(move |e| e.life == sent.life && e.sent < sent.sent))
 }
 

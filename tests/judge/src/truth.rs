@@ -194,7 +194,7 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
 /// Whether another process than the one that has recorded this was the last to write to the target.
 fn by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
-    let maker = case.maker(claim.revision()).and_then(|maker| maker.life);
+    let maker = case.life_of(claim.revision());
     let mut writes = case.about(kind.plural(), bulk.namespace, &item.id).iter();
     writes.rfind(|e| e.is_target_write() && e.succeeded()).is_some_and(|e| Some(e.life) != maker)
 }
@@ -203,7 +203,7 @@ fn by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
 /// overwritten who has stopped it. If a finalizer keeps it, the evidence stays.
 pub fn lost(case: &Case<'_>, claim: Claim<'_, '_>, stopped: &Version) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
-    let maker = case.maker(claim.revision()).and_then(|maker| maker.life);
+    let maker = case.life_of(claim.revision());
     let answered = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
         e.is_target_write() && e.asker() == Some(bulk.uid) && e.succeeded() && Some(e.life) == maker
     });
