@@ -69,8 +69,8 @@ pub struct Work {
 #[derive(Debug)]
 pub enum Answer {
     Read(Result<Option<Target>, Failure>),
-    /// To a write, and the resource version that guarded it.
-    Written(Box<str>, Result<Accepted, Failure>),
+    /// To a write, the resource version that guarded it, and when the answer came.
+    Written(Box<str>, Instant, Result<Accepted, Failure>),
     /// A write that was not sent: a last check forbade it.
     NotSent,
 }
@@ -333,11 +333,11 @@ impl Work {
                 self.limit_errors();
             }
             Answer::NotSent => entry.progress.in_flight = false,
-            Answer::Written(guard, Err(failure)) => {
-                entry.progress.write_failed(&failure, &guard);
+            Answer::Written(guard, at, Err(failure)) => {
+                entry.progress.write_failed(&failure, &guard, at);
                 self.limit_errors();
             }
-            Answer::Written(_, Ok(accepted)) => {
+            Answer::Written(_, _, Ok(accepted)) => {
                 let Some(record) = entry.record.clone() else { return true };
                 let (record, left) = match (accepted, entry.item.target) {
                     (Accepted::Gone, _) => (ItemStatus { result: ItemResult::Settled, ..record }, None),

@@ -174,7 +174,9 @@ impl World {
         let Followed { plural, namespace, name, uid } = followed;
         let path = format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}/{name}");
         let (_, object) = self.as_admin(Method::GET, &path, &Value::Null);
-        if object["metadata"]["uid"] != **uid || object["status"]["targetStatus"] != "STOPPED" {
+        let status = &object["status"];
+        let is_over = matches!(status["state"].as_str(), Some("STOPPED" | "COMPLETED" | "DEAD"));
+        if object["metadata"]["uid"] != **uid || status["targetStatus"] != "STOPPED" || is_over {
             return;
         }
         let completes = matches!(self.controllers.of(followed), Controller::Completes(_));
@@ -185,12 +187,10 @@ impl World {
         self.spread();
     }
 
-    /// Those that have not followed a request to stop do so now.
+    /// Those that have not followed a request to stop do so now, and those whose object somebody has started since do it again.
     pub fn controllers_obey(&mut self) {
         for followed in self.controllers.asked.clone() {
-            if self.controllers.of(&followed) == Controller::Refuses {
-                self.due(self.now + 1000, Due::Controller(followed));
-            }
+            self.due(self.now + 1000, Due::Controller(followed));
         }
     }
 }

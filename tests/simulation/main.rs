@@ -103,7 +103,7 @@ fn simulate() {
     let missing = sum.coverage.missing(sum.lives);
     println!("never seen: {missing:?}");
     for (seed, _) in sum.violated.iter().take(3) {
-        explain(*seed);
+        explain(*seed, false);
     }
     assert!(sum.violated.is_empty());
     assert!(missing.is_empty(), "the stories do not reach all that the operator can do");
@@ -121,7 +121,7 @@ fn lives_until_violation(range: &Range) {
     assert!(sum.violated.is_empty());
 }
 
-/// Prints the log of one life.
+/// Prints the log of one life; if it breaks a promise, also that of the shortest story that breaks it.
 fn show(seed: u64) {
     let story = Story::of(seed);
     println!("{story}");
@@ -131,14 +131,17 @@ fn show(seed: u64) {
     }
     if !outcome.violations.is_empty() {
         println!("{}", outcome.violations.join("\n"));
-        explain(seed);
+        explain(seed, true);
         panic!("seed {seed} breaks a promise");
     }
 }
 
 /// Prints the shortest story that breaks the same promise as this seed.
-fn explain(seed: u64) {
+fn explain(seed: u64, log: bool) {
     let shortest = shrink::shrink(&Story::of(seed));
-    let outcome = live(&shortest, false);
+    let outcome = live(&shortest, log);
     println!("seed {seed}, shrunk: {shortest}{}\n", outcome.violations.join("\n"));
+    if log {
+        println!("{}", outcome.log.join("\n"));
+    }
 }

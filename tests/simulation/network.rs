@@ -120,18 +120,22 @@ impl World {
             Some(Fault::Refuse) => self.due(there, Due::Reply(number, Reply::Refused)),
             Some(Fault::Reset { passed_on: false }) => {
                 self.due(there + back, Due::Reply(number, Reply::Reset));
+                return Some(there + back);
             }
             Some(Fault::Silence { passed_on: false }) => return None,
             Some(Fault::Answer { code, retry_after, passed_on: false }) => {
                 let answer = Reply::Whole(made_up(code, retry_after));
                 self.due(there + back, Due::Reply(number, answer));
+                return Some(there + back);
             }
             Some(Fault::Nonsense { passed_on: false }) => {
                 self.due(there + back, Due::Reply(number, Reply::Whole(nonsense())));
+                return Some(there + back);
             }
             Some(Fault::Late(late)) => {
                 self.due(there + back, Due::Reply(number, Reply::Whole(made_up(504, None))));
                 self.due(there + late, Due::Arrive(number));
+                return Some(there + back.min(late));
             }
             Some(Fault::Delay(delay)) => {
                 self.due(there + delay, Due::Arrive(number));

@@ -106,6 +106,9 @@ pub struct Range {
     pub until_violation: bool,
 }
 
+/// How often progress is printed.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// What has come of many lives.
 #[derive(Default)]
 pub struct Sum {
@@ -156,10 +159,16 @@ impl Range {
                 }
             }
         };
+        let waits = std::thread::current();
         std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+            let run = || {
+                let sum = worker();
+                waits.unpark();
+                sum
+            };
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
             while self.progress && workers.iter().any(|worker| !worker.is_finished()) {
-                std::thread::sleep(Duration::from_secs(5));
+                std::thread::park_timeout(PROGRESS);
                 let (lives, requests) = (lives.load(Ordering::Relaxed), requests.load(Ordering::Relaxed));
                 let seconds = start.elapsed().as_secs_f64();
                 #[allow(clippy::cast_precision_loss, reason = "it is for people")]

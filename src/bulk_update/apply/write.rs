@@ -1,6 +1,7 @@
 //! The writes to targets. Each takes an [`Intent`], which only a recorded plan gives.
 
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
@@ -22,6 +23,7 @@ pub(super) async fn write(ctx: &Context, intent: Intent) -> Answer {
         TargetStatus::Stopped => stop(ctx, &intent).await,
         TargetStatus::Deleted => delete(ctx, &intent).await,
     };
+    let at = Instant::now();
     drop(in_flight);
     ctx.metrics.written(item.kind, item.target, &outcome);
     if let Err(failure) = &outcome {
@@ -37,7 +39,7 @@ pub(super) async fn write(ctx: &Context, intent: Intent) -> Answer {
         outcome = %match &outcome { Ok(_) => "accepted".to_owned(), Err(failure) => failure.to_string() },
         "wrote to a target"
     );
-    Answer::Written(target.resource_version.clone(), outcome)
+    Answer::Written(target.resource_version.clone(), at, outcome)
 }
 
 async fn stop(ctx: &Context, intent: &Intent) -> Result<Accepted, Failure> {

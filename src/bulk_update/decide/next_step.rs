@@ -103,7 +103,11 @@ impl Planned<'_> {
             }
             (None, _) if !live => return Some(Step::Read),
             // The object that was meant: the plan was based on a stale cache.
-            (None, Some(other)) if self.item().uid.is_none() && is_older(self.terms.request, other) => {
+            (None, Some(other))
+                if self.item().uid.is_none()
+                    && self.entry.progress.unresolved != UnresolvedWrite::NotFound
+                    && is_older(self.terms.request, other) =>
+            {
                 return Some(self.plan_again(lookup));
             }
             (None, _) if !stop => {
@@ -145,10 +149,11 @@ impl Planned<'_> {
             let open = match (progress.unresolved, target) {
                 // An unanswered write whose guard is out of date cannot be applied any more.
                 (UnresolvedWrite::Guarded(version), Some(target)) => Some(version) == target.version(),
-                (UnresolvedWrite::None | UnresolvedWrite::Rejected, _) => false,
+                (UnresolvedWrite::None | UnresolvedWrite::Rejected | UnresolvedWrite::NotFound, _) => false,
                 (UnresolvedWrite::Guarded(_) | UnresolvedWrite::Unknown, _) => true,
             };
-            let refused = progress.unresolved == UnresolvedWrite::Rejected;
+            let refused =
+                matches!(progress.unresolved, UnresolvedWrite::Rejected | UnresolvedWrite::NotFound);
             // Without the right to write, the right to read may be missing, too.
             let can_be_read = reason != Reason::Forbidden;
             return match lookup {

@@ -142,10 +142,10 @@ async fn why_a_write_or_a_read_is_retried_is_reported_until_it_succeeds() {
     let mut work = work_of(&planned(TargetStatus::Stopped));
     let expected = "cannot write to Execution churn-model-v3: 503: not now";
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None);
-    work.entry_mut(0).progress.write_failed(&refused(CONFLICT), "10");
+    work.entry_mut(0).progress.write_failed(&refused(CONFLICT), "10", Instant::now());
     assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), None, "one conflict is ordinary");
     for _ in 0..3 {
-        work.entry_mut(0).progress.write_failed(&refused(503), "10");
+        work.entry_mut(0).progress.write_failed(&refused(503), "10", Instant::now());
         for _ in 0..3 {
             assert_eq!(pass(&mut work, cached(Some(target()))).as_deref(), Some(expected));
         }
@@ -167,7 +167,7 @@ async fn why_a_write_or_a_read_is_retried_is_reported_until_it_succeeds() {
 async fn an_accepted_delete_is_scheduled_at_once_because_there_may_be_no_next_decision() {
     let mut work = work_of(&planned(TargetStatus::Deleted));
     let left = Target { terminating: true, resource_version: "11".into(), ..eligible(TargetStatus::Deleted) };
-    assert!(!work.answered(0, Answer::Written("10".into(), Ok(Accepted::Left(left)))));
+    assert!(!work.answered(0, Answer::Written("10".into(), Instant::now(), Ok(Accepted::Left(left)))));
     assert_eq!(work.entries()[0].result(), Some(ItemResult::Scheduled));
 }
 

@@ -97,6 +97,8 @@ pub enum UnresolvedWrite {
     /// It was refused. A proxy may refuse what the API server carried out, or send it twice, and the second one meets a
     /// conflict: it has failed only if the object does not show it.
     Rejected,
+    /// The same, because there was nothing under the name: what has it now was created since, whatever its timestamp says.
+    NotFound,
     /// It was guarded by this resource version, and cannot be applied to another one.
     Guarded(u64),
     /// An earlier process may have sent one, or its guard was not a number.
@@ -140,13 +142,14 @@ impl ItemProgress {
         }
     }
 
-    /// A write with this guard failed.
-    pub fn write_failed(&mut self, failure: &Failure, guard: &str) {
+    /// A write with this guard failed, at this time: the answer may have waited for the record to be written.
+    pub fn write_failed(&mut self, failure: &Failure, guard: &str, at: Instant) {
         self.in_flight = false;
         self.writes_failed = self.writes_failed.saturating_add(1);
         let attempts = self.writes_failed.into();
-        if self.unresolved == UnresolvedWrite::None {
-            self.unresolved = UnresolvedWrite::Rejected;
+        if matches!(self.unresolved, UnresolvedWrite::None | UnresolvedWrite::Rejected) {
+            let absent = failure.is_not_found();
+            self.unresolved = if absent { UnresolvedWrite::NotFound } else { UnresolvedWrite::Rejected };
         }
         if failure.outcome_unknown() {
             self.must_read = true;
@@ -170,8 +173,8 @@ impl ItemProgress {
             }
             Next::Retry => self.wait(failure.wait(attempts)),
             Next::RetryForbidden => {
-                let since = *self.failed.forbidden_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= FORBIDDEN_FOR {
+                let since = *self.failed.forbidden_since.get_or_insert(at);
+                if at.duration_since(since) >= FORBIDDEN_FOR {
                     self.failed.refused = refused(Reason::Forbidden);
                 } else {
                     self.wait(failure.wait(attempts));

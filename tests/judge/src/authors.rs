@@ -107,7 +107,10 @@ fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
     let tolerances = &case.facts.tolerances;
     let record = case.exchange_that_made(written.revision);
     if let Some(record) = record.filter(|_| !case.facts.sights.is_empty()) {
-        let until = [record.sent.at - tolerances.operator, record.sent.at];
+        // What was shown in the moment in which it was suspended need not have been noticed when it goes on.
+        let resumed = case.facts.lives[record.life].pauses.iter().find(|[_, to]| to.at == record.sent.at);
+        let sent = resumed.map_or(record.sent.at, |[from, _]| from.at);
+        let until = [sent - tolerances.operator, record.sent.at];
         return until.into_iter().any(|until| was_shown(case, guard, record, until));
     }
     let since = written.at - tolerances.operator;

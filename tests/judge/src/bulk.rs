@@ -51,6 +51,17 @@ impl<'a> Claim<'_, 'a> {
         self.record.version
     }
 
+    /// The revision of the first record that has said this, and none after it anything else.
+    pub fn said_first(&self) -> u64 {
+        let until = self.bulk.records.iter().rev().skip_while(|r| r.version.revision > self.revision());
+        let same = |record: &&Record<'_>| {
+            let mut items = record.status.items(self.kind).iter();
+            items
+                .any(|i| i.id == self.item.id && (i.result, i.reason) == (self.item.result, self.item.reason))
+        };
+        until.take_while(same).last().map_or(self.revision(), |record| record.version.revision)
+    }
+
     /// The uid of the object that was decided on; empty if there is none.
     pub fn uid(&self) -> &str {
         self.item.uid.as_deref().unwrap_or_default()

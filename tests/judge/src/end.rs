@@ -49,8 +49,7 @@ fn changes(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     }
 }
 
-/// No target is stopped after the end, unless the status says that this may happen, or somebody has taken the Lease
-/// away from the replica that recorded the end, so that two have led for a moment.
+/// No target is stopped after the end, unless the status says that this may happen, or two have worked side by side.
 fn stopped_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     let Some(end) = bulk.end().filter(|_| !case.may_be_forged(bulk)) else { return };
     for (kind, item) in Kind::ALL.into_iter().flat_map(|k| end.status.items(k).iter().map(move |i| (k, i))) {
@@ -61,7 +60,7 @@ fn stopped_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violati
             continue;
         };
         let by_another = case.life_of(first.revision) != case.life_of(end.version.revision);
-        if !(by_another && case.facts.others.changed_lease) {
+        if !(by_another && case.was_beside_another(end.version.revision)) {
             violations.say("6", format!("{} was stopped after the end", item.id));
         }
     }

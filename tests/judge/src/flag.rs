@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Violations,
+    bulk::Bulk,
     case::Case,
     exchanges::ToTarget,
     facts::{Exchange, Version},
@@ -191,26 +192,31 @@ fn plan_sent(case: &Case<'_>, write: &Exchange) -> Option<Timestamp> {
     });
     let mut earliest: Option<Timestamp> = None;
     for bulk in for_it {
-        let own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
-        // What is guarded by the plan, or by a later record, is a report. (The API server need not say who made the plan:
-        // of a process that was killed it may have carried out a request whose connection was closed.)
-        let planned_at = bulk.plan().map(|plan| plan.version.revision);
-        let is_report =
-            |e: &Exchange| planned_at.zip(e.guard_number()).is_some_and(|(plan, guard)| guard >= plan);
-        let plans = |e: &&&Exchange| {
-            e.life == write.life
-                && e.is_record()
-                && !is_report(e)
-                && e.body.pointer("/metadata/uid").is_none_or(|uid| uid == bulk.uid)
-                && e.body.pointer("/status/summary/planned").is_some_and(|n| *n != 0)
-        };
-        // One that was planned by an earlier process has no plan of this one.
-        let earlier = bulk.plan().and_then(|record| case.maker(record.version.revision));
-        let is_own = earlier.is_none_or(|maker| maker.life == Some(write.life));
-        let plan = own.into_iter().find(plans).filter(|_| is_own)?;
-        earliest = Some(earliest.map_or(plan.sent.at, |earliest| earliest.min(plan.sent.at)));
+        let sent = plan_sent_by(case, bulk, write.life)?;
+        earliest = Some(earliest.map_or(sent, |earliest| earliest.min(sent)));
     }
     earliest
+}
+
+/// When this process has first sent the plan, if it was the one that planned.
+pub fn plan_sent_by(case: &Case<'_>, bulk: &Bulk<'_>, life: usize) -> Option<Timestamp> {
+    let own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+    // What is guarded by the plan, or by a later record, is a report. (The API server need not say who made the plan:
+    // of a process that was killed it may have carried out a request whose connection was closed.)
+    let planned_at = bulk.plan().map(|plan| plan.version.revision);
+    let is_report =
+        |e: &Exchange| planned_at.zip(e.guard_number()).is_some_and(|(plan, guard)| guard >= plan);
+    let plans = |e: &&&Exchange| {
+        e.life == life
+            && e.is_record()
+            && !is_report(e)
+            && e.body.pointer("/metadata/uid").is_none_or(|uid| uid == bulk.uid)
+            && e.body.pointer("/status/summary/planned").is_some_and(|n| *n != 0)
+    };
+    // One that was planned by an earlier process has no plan of this one.
+    let maker = bulk.plan().and_then(|record| case.maker(record.version.revision));
+    let is_own = maker.is_none_or(|maker| maker.life == Some(life));
+    own.into_iter().find(plans).filter(|_| is_own).map(|plan| plan.sent.at)
 }
 
 /// Writes that arrive long after the flag was switched off.

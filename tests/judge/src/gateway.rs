@@ -10,7 +10,7 @@ use crate::{
     bulk::{Bulk, Claim},
     case::Case,
     facts::Call,
-    truth::lost,
+    truth::{by_another, lost},
 };
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
@@ -21,7 +21,8 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         };
         let text = call.body.to_string();
         let unknown = text.contains("outcome of BulkUpdate");
-        let allowed: Vec<_> = call.items.iter().filter(|item| was_written(case, bulk, item)).collect();
+        let was_done = |item: &&_| was_written(case, bulk, item) && !is_hidden(case, bulk, item);
+        let allowed: Vec<_> = call.items.iter().filter(was_done).collect();
         match call.code {
             202 => agrees(case, call, bulk, &mut say),
             // The item's own result, of a request about one.
@@ -92,14 +93,17 @@ fn was_written(
     }
 }
 
-/// Whether a stop whose answer was lost could not be seen afterwards, because somebody has made the object unreadable, or
-/// has deleted it.
+/// Whether a stop could not be seen by the process that has recorded the outcome: its answer was lost, and somebody has made the
+/// object unreadable, or has deleted it; or another process has carried it out, side by side with this one.
 fn is_hidden(case: &Case<'_>, bulk: Option<&Bulk<'_>>, (kind, id, _): &(Kind, String, TargetStatus)) -> bool {
     let Some(bulk) = bulk else { return false };
     let failed =
         |c: &Claim<'_, '_>| c.kind == *kind && *c.item.id == **id && c.item.result == ItemResult::Failed;
     let stopped = case.targets_of(bulk, *kind, id).iter().find(|v| v.stopped_by() == bulk.uid);
-    bulk.claims().find(failed).zip(stopped).is_some_and(|(claim, stopped)| lost(case, claim, stopped))
+    bulk.claims()
+        .find(failed)
+        .zip(stopped)
+        .is_some_and(|(claim, stopped)| lost(case, claim, stopped) || by_another(case, claim))
 }
 
 /// Each entry of an answer says what has become of its item.

@@ -75,10 +75,13 @@ pub fn speaks_for(case: &Case<'_>, claim: Claim<'_, '_>, found: Option<&Version>
     verdict(version, item.target_status, &case.facts.settings) == Verdict::Not(reason)
 }
 
-/// Whether the flag of its kind was off, or invalid, at some time since it was planned.
+/// Whether the flag of its kind was off, or invalid, at some time since it was planned. The first reading is begun with the
+/// plan, and may arrive before it.
 fn was_off(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, kind, .. } = claim;
-    let planned = bulk.plan().unwrap_or(bulk.first()).version.at;
+    let stored = bulk.plan().unwrap_or(bulk.first()).version.at;
+    let sent = case.life_of(claim.revision()).and_then(|life| flag::plan_sent_by(case, bulk, life));
+    let planned = sent.map_or(stored, |sent| sent.min(stored));
     flag::was(case, kind, [planned, claim.version().at], &[Setting::Off, Setting::Invalid])
 }
 
@@ -155,7 +158,9 @@ fn was_forbidden(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) -> bool
         since = match since {
             _ if write.code() != Some(403) => None,
             Some((life, began)) if life == write.life => {
-                if ended.at.duration_since(began) >= FORBIDDEN_FOR - case.facts.tolerances.clock {
+                // Its timers may be somewhat fast.
+                let least = FORBIDDEN_FOR * 999 / 1000 - case.facts.tolerances.clock;
+                if ended.at.duration_since(began) >= least {
                     return true;
                 }
                 Some((life, began))

@@ -213,10 +213,16 @@ fn may_wait(case: &Case<'_>, record: &Record<'_>, reason: &str) -> bool {
             let watched = |e: &Exchange| {
                 kind_of(&e.resource).is_some() || crate::authors::GUARDS.contains(&&*e.resource)
             };
-            failed(&watched) || others.changed_policy || others.blind
+            failed(&watched) || others.changed_policy || others.blind || was_suspended(case, record)
         }
         _ => false,
     }
+}
+
+/// Whether the process that wrote this had been suspended: then all it had asked for came late.
+fn was_suspended(case: &Case<'_>, record: &Record<'_>) -> bool {
+    let Some(sent) = case.exchange_that_made(record.version.revision) else { return false };
+    case.facts.lives[sent.life].pauses.iter().any(|[from, _]| *from < sent.sent)
 }
 
 /// What the process that wrote this had sent before.

@@ -5,10 +5,10 @@ use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 
 use crate::{
     Violations, basis,
-    bulk::{Bulk, Claim, outcome},
+    bulk::{Bulk, Claim, Record, outcome},
     case::Case,
     exchanges::{ToTarget, is_change},
-    facts::Version,
+    facts::{Exchange, Request, Version},
     reasons,
     versions::may,
 };
@@ -178,43 +178,79 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
         return false;
     }
     let said = claim.revision();
-    // Somebody has taken the Lease away, and another leader has done it.
-    if case.facts.others.changed_lease && by_another(case, claim) {
+    if by_another(case, claim) || refused_when_repeated(case, claim) {
         return false;
     }
     case.targets_of(bulk, kind, &item.id).iter().any(|v| match item.target_status {
         TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said && !lost(case, claim, v),
-        // Another BulkUpdate may have deleted it.
+        // Another BulkUpdate may have deleted it. And after a crash it may look as if another object had been there before,
+        // because the API server's clock was set back when it was created.
         TargetStatus::Deleted => {
-            case.askers(kind.plural(), bulk.namespace, &item.id) == 1 && was_deleted(case, &v.uid)
+            let mistaken = !case.facts.tolerances.clock.is_zero() && claim.uid() != v.uid;
+            let alone = case.askers(kind.plural(), bulk.namespace, &item.id) == 1;
+            alone && !mistaken && was_deleted(case, &v.uid)
         }
     })
 }
 
-/// Whether another process than the one that has recorded this was the last to write to the target.
-fn by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+/// Whether another process than the one that has recorded this was the last to write to the target for it, side by side with
+/// it.
+pub fn by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
-    let maker = case.life_of(claim.revision());
-    let mut writes = case.about(kind.plural(), bulk.namespace, &item.id).iter();
-    writes.rfind(|e| e.is_target_write() && e.succeeded()).is_some_and(|e| Some(e.life) != maker)
+    let said = claim.said_first();
+    let about_it = |r: &&Request| r.target() == (kind.plural(), bulk.namespace, &*item.id);
+    let for_it = |r: &&Request| match item.target_status {
+        TargetStatus::Stopped => r.asker() == Some(bulk.uid),
+        TargetStatus::Deleted => r.verb == "delete",
+    };
+    let last = case.requests().rfind(|r| r.is_target_write() && r.succeeded() && about_it(r) && for_it(r));
+    last.is_some_and(|r| r.life != case.life_of(said) && case.was_beside_another(said))
+}
+
+/// Whether a proxy has sent a write twice and given the process the second answer, a refusal, after which the object could
+/// not be read any more.
+fn refused_when_repeated(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
+    let about = || case.about(kind.plural(), bulk.namespace, &item.id).iter().copied();
+    let mut writes =
+        about().filter(|e| e.is_target_write() && Some(e.life) == case.life_of(claim.said_first()));
+    let Some(refused) = writes.next_back().filter(|e| !e.succeeded()) else { return false };
+    let carried_out =
+        |r: &&Request| case.exchange_of(r).is_some_and(|e| std::ptr::eq(e, refused)) && r.succeeded();
+    let was_read =
+        |e: &Exchange| e.life == refused.life && e.verb == "get" && e.sent > refused.sent && e.has_shown();
+    case.requests().any(|r| carried_out(&r)) && !about().any(was_read)
 }
 
 /// Whether the evidence of a lost answer is gone: the object was deleted, made unreadable, or its controller has
-/// overwritten who has stopped it. If a finalizer keeps it, the evidence stays.
+/// overwritten who has stopped it. If a finalizer keeps it, the evidence stays. A process also forgets an answer if another
+/// one changes its record, side by side with it: then it starts again from that.
 pub fn lost(case: &Case<'_>, claim: Claim<'_, '_>, stopped: &Version) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
-    let maker = case.life_of(claim.revision());
-    let answered = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
+    let maker = case.life_of(claim.said_first());
+    let about = case.about(kind.plural(), bulk.namespace, &item.id).iter();
+    let mut answers = about.filter(|e| {
         e.is_target_write() && e.asker() == Some(bulk.uid) && e.succeeded() && Some(e.life) == maker
     });
+    let answered = answers.next().is_some() && !was_changed_by_another(case, claim);
     // The version with which it is gone is one of those that show the stop.
     let mut after = case.of_uid(&stopped.uid).iter().filter(|v| v.revision >= stopped.revision);
     !answered && after.any(|v| v.deleted || v.stopped_by() != stopped.stopped_by() || v.is_unreadable())
 }
 
+/// Whether another process has changed the record after the one that has said this had begun to work on it.
+fn was_changed_by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let bulk = claim.bulk;
+    let maker = case.life_of(claim.said_first());
+    let mut own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+    let begun = own.find(|e| Some(e.life) == maker).map(|e| e.sent.at);
+    let by_another =
+        |r: &Record<'_>| case.life_of(r.version.revision).is_some_and(|life| Some(life) != maker);
+    begun.is_some_and(|begun| bulk.records.iter().any(|r| r.version.at > begun && by_another(r)))
+}
+
 /// Whether the operator's DELETE of this object was accepted. The API server knows, unless the client had died by then.
 fn was_deleted(case: &Case<'_>, uid: &str) -> bool {
-    let precondition =
-        |r: &crate::facts::Request| r.body.pointer("/preconditions/uid").is_some_and(|u| u == uid);
+    let precondition = |r: &Request| r.body.pointer("/preconditions/uid").is_some_and(|u| u == uid);
     case.requests().any(|r| is_change(&r.verb) && r.verb == "delete" && r.succeeded() && precondition(r))
 }

@@ -78,7 +78,11 @@ fn waits(own: &[&Exchange], [first, second]: [&Exchange; 2], idle_from: Moment) 
     let planned = first.is_record()
         && first.body.pointer("/status/summary/planned").is_some_and(|n| *n != 0)
         && !own.iter().any(|e| e.is_target_write() && e.sent < first.sent);
+    // One that has failed is sent again after its back-off.
+    let again =
+        || own.iter().any(|e| e.is_target_write() && e.sent < first.sent && e.target() == second.target());
     second.is_target_write()
+        && !again()
         && idle_from < second.sent
         && second.sent.at.duration_since(first.sent.at) < ONE_PASS
         && first.succeeded()

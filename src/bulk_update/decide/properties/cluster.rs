@@ -260,7 +260,8 @@ impl Cluster {
                     }
                     Fate::Refused(_) => Some(Err(failure)),
                 };
-                (place, outcome.map_or(Answer::NotSent, |outcome| Answer::Written(version, outcome)))
+                let answer = |outcome| Answer::Written(version, Instant::now(), outcome);
+                (place, outcome.map_or(Answer::NotSent, answer))
             }
         };
         self.work.answered(place, answer);

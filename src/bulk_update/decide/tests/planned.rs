@@ -13,6 +13,7 @@ use crate::{
         fixtures::{MEANT, OTHER, OWN, VERBS, eligible, entry, live, off, request, target, unread},
         work::{ItemPlan, UnresolvedWrite},
     },
+    client::Failure,
     observed::{admission::Admission, target::Target},
 };
 
@@ -111,6 +112,14 @@ fn a_plan_on_an_older_object_is_corrected_only_where_the_name_was_meant() {
         case.other(-1);
         case.entry.item.uid = Some(MEANT.into());
         assert_eq!(became(&case.live()), not_corrected);
+        // Nor once a write has found nothing there: the clock of the API server that has made the other one may be behind.
+        for (code, corrected) in [(404, false), (504, true), (409, true)] {
+            let mut case = Case::with(verb, |case| case.other(-1));
+            let failure = Failure::Refused { code, message: "no".into(), retry_after: None };
+            case.entry.progress.write_failed(&failure, "10", Instant::now());
+            let outcome = if corrected { (ItemResult::Planned, None) } else { not_corrected };
+            assert_eq!(became(&case.live()), outcome, "{code}");
+        }
     }
 }
 

@@ -29,7 +29,7 @@ async fn each_failure_of_a_write_has_its_consequence() {
     let guard = || UnresolvedWrite::Guarded(10);
     for (failure, must_read, open, waits_for, given_up) in [
         (refused(409), true, UnresolvedWrite::Rejected, None, None),
-        (refused(404), true, UnresolvedWrite::Rejected, None, None),
+        (refused(404), true, UnresolvedWrite::NotFound, None, None),
         (refused(500), true, guard(), MS_100, None),
         (refused(504), true, guard(), MS_100, None),
         (Failure::NoAnswer("reset".into()), true, guard(), MS_100, None),
@@ -43,7 +43,7 @@ async fn each_failure_of_a_write_has_its_consequence() {
     ] {
         let mut entry = planned();
         entry.progress.in_flight = true;
-        entry.progress.write_failed(&failure, "10");
+        entry.progress.write_failed(&failure, "10", Instant::now());
         let progress = &entry.progress;
         assert!(!progress.in_flight, "{failure}");
         assert_eq!((progress.must_read, &progress.unresolved), (must_read, &open), "{failure}");
@@ -60,7 +60,7 @@ async fn the_servers_own_time_is_waited_and_then_over() {
         |code| Failure::Refused { code, message: "busy".into(), retry_after: Some(Duration::from_secs(7)) };
     for code in [429, 503] {
         let mut entry = planned();
-        entry.progress.write_failed(&busy(code), "10");
+        entry.progress.write_failed(&busy(code), "10", Instant::now());
         assert_eq!(waits(&entry), Some(Duration::from_secs(7)));
         tokio::time::advance(Duration::from_millis(6999)).await;
         assert!(!entry.can_send(Instant::now()));
@@ -74,7 +74,7 @@ async fn only_repeated_conflicts_wait_and_ever_longer() {
     let mut entry = planned();
     for millis in [0, 100, 200, 400] {
         entry.progress.not_before = None;
-        entry.progress.write_failed(&refused(409), "10");
+        entry.progress.write_failed(&refused(409), "10", Instant::now());
         assert_eq!(waits(&entry).unwrap_or_default(), Duration::from_millis(millis));
     }
 }
@@ -84,7 +84,7 @@ async fn a_missing_right_is_waited_for_for_ten_seconds() {
     let mut entry = planned();
     for (passes, given_up) in [(0, false), (9_999, false), (1, true)] {
         tokio::time::advance(Duration::from_millis(passes)).await;
-        entry.progress.write_failed(&refused(403), "10");
+        entry.progress.write_failed(&refused(403), "10", Instant::now());
         assert_eq!(entry.progress.failed.refused.is_some(), given_up);
     }
     assert_eq!(entry.progress.failed.refused, Some((Reason::Forbidden, "403: no".into())));
@@ -92,7 +92,15 @@ async fn a_missing_right_is_waited_for_for_ten_seconds() {
     let mut entry = planned();
     for (passes, failure) in [(0, refused(403)), (6, refused(409)), (6, refused(403)), (6, refused(403))] {
         tokio::time::advance(Duration::from_secs(passes)).await;
-        entry.progress.write_failed(&failure, "10");
+        entry.progress.write_failed(&failure, "10", Instant::now());
+        assert_eq!(entry.progress.failed.refused, None);
+    }
+    // When the answer came counts, and not when there was time for it.
+    let mut entry = planned();
+    for came in [0, 2] {
+        let at = Instant::now() + Duration::from_secs(came);
+        tokio::time::advance(Duration::from_secs(came * 6)).await;
+        entry.progress.write_failed(&refused(403), "10", at);
         assert_eq!(entry.progress.failed.refused, None);
     }
 }
@@ -102,16 +110,16 @@ fn of_open_writes_the_newest_counts_and_one_of_an_earlier_process_stays_open() {
     let lost = Failure::NoAnswer("reset".into());
     let mut entry = planned();
     for guard in ["10", "10", "12"] {
-        entry.progress.write_failed(&lost, guard);
+        entry.progress.write_failed(&lost, guard, Instant::now());
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(guard.parse().unwrap()));
     }
     // Later answers do not resolve it.
     for code in [409, 429, 422, 403] {
-        entry.progress.write_failed(&refused(code), "13");
+        entry.progress.write_failed(&refused(code), "13", Instant::now());
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(12), "{code}");
     }
     entry.progress.unresolved = UnresolvedWrite::Unknown;
-    entry.progress.write_failed(&lost, "14");
+    entry.progress.write_failed(&lost, "14", Instant::now());
     assert_eq!(entry.progress.unresolved, UnresolvedWrite::Unknown);
 }
 
@@ -191,7 +199,7 @@ async fn of_many_failures_the_first_ones_are_reported_and_all_are_retried() {
     for entry in work.entries.iter_mut().rev() {
         let planned = record(&entry.item, ItemResult::Planned);
         entry.becomes(planned, Some(target(State::Running).into()));
-        entry.progress.write_failed(&refused(503), "10");
+        entry.progress.write_failed(&refused(503), "10", Instant::now());
     }
     work.limit_errors();
     let reported: Vec<_> =
