@@ -39,6 +39,28 @@ pub fn off(s: &mut History, millis: i64, text: &str) {
     s.facts.others = Others::of(&s.facts);
 }
 
+/// Somebody switches the flag off, and on again.
+fn off_and_on(s: &mut History, [off, on]: [i64; 2]) {
+    let before = s.at_revision(3).object["data"].clone();
+    s.changes(29, 3, off, json!({"data": {"bulkUpdates": "{}"}}));
+    s.changes(39, 3, on, json!({"data": before}));
+    s.facts.others = Others::of(&s.facts);
+}
+
+/// The API server has carried out the deletion, and a proxy has sent it again, with this answer for the process.
+fn refused_when_repeated(s: &mut History, answer: u16) {
+    s.ends_as(&status(["Settled", "Failed DeadlineExceeded", "Refused WrongState"], true));
+    s.spec(&json!({"notAfter": second(21_000)}));
+    let first = s.request("delete", "delete-me").clone();
+    s.answered("delete", "delete-me", code(answer));
+    s.facts.requests.push(first);
+    s.facts.others = Others::of(&s.facts);
+    s.facts.calm = None;
+    s.facts.calls.clear();
+    s.facts.lives[0].log = None;
+    note(s, "it is ItemsFailed");
+}
+
 /// Somebody deletes what was stopped, before it is looked at again, and its item says that it is gone.
 fn gone(s: &mut History) {
     s.ends_as(&status(["Failed Gone", "Settled", "Refused WrongState"], true));
@@ -231,6 +253,27 @@ pub const FORGERIES: &[Forgery] = &[
     ),
     forgery(
         "truth",
+        "disabled, and the flag was off before the plan only",
+        |s| {
+            not_stopped(s, "BulkUpdatesDisabled");
+            off_and_on(s, [19_000, 20_060]);
+        },
+        "6",
+        "BulkUpdatesDisabled, which is not true",
+    ),
+    forgery(
+        "truth",
+        "refused when a proxy had sent it again, and the object was read since",
+        |s| {
+            refused_when_repeated(s, 403);
+            s.sends("get", "executions", "delete-me", Value::Null, [20_112, 20_114], code(404));
+            s.in_order();
+        },
+        "6",
+        "delete-me was done, and the status says Failed DeadlineExceeded",
+    ),
+    forgery(
+        "truth",
         "a deadline that there is not",
         |s| not_stopped(s, "DeadlineExceeded"),
         "6",
@@ -312,6 +355,11 @@ pub const GENUINE: &[Genuine] = &[
         not_stopped(s, "BulkUpdatesDisabled");
         off(s, 20_111, "{}");
     }),
+    ("disabled by the reading that was begun with the plan", |s| {
+        not_stopped(s, "BulkUpdatesDisabled");
+        off_and_on(s, [20_072, 20_075]);
+    }),
+    ("refused when a proxy had sent it again", |s| refused_when_repeated(s, 403)),
     ("refused for good", |s| {
         not_stopped(s, "WriteFailed");
         refused(s, code(422), 20_101);
