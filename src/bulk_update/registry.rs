@@ -276,6 +276,12 @@ impl Registry {
         if let Some(known) = self.tracked_as(&key, &uid) {
             known.list = list;
             match &mut known.state {
+                // Its report is on its way, or waits as the API server has asked.
+                State::Unreadable { .. }
+                    if known.version.is_some() && known.version == version_number(metadata) =>
+                {
+                    return;
+                }
                 State::Unreadable { earlier, .. } => {
                     let earlier = earlier.saturating_add(1);
                     let state = self.report(stored, earlier);

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures::{StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::{
     api::{
         authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
@@ -47,6 +48,9 @@ enum Problem {
 /// everything (403), and does not serve custom resources (404).
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
+/// How many permissions are asked for at once: there are about twenty for each watched namespace.
+const AT_ONCE: usize = 16;
+
 /// Runs the checks. An API server that cannot answer is waited for, one that refuses the credentials only if it may have
 /// just started.
 pub async fn check(
@@ -77,10 +81,9 @@ async fn run(client: &Client, settings: &Settings, machine: &Machine) -> Result<
     if !missing.is_empty() {
         return Err(Problem::Resources(missing));
     }
-    let mut missing = Vec::new();
-    for permission in permissions(settings) {
-        missing.extend(denied(client, permission).await?);
-    }
+    let asked = permissions(settings).into_iter().map(|permission| denied(client, permission));
+    let missing: Vec<_> =
+        stream::iter(asked).buffered(AT_ONCE).try_filter_map(future::ok).try_collect().await?;
     if !missing.is_empty() {
         // Permissions by Roles cannot exist in a namespace that does not exist.
         let hint = if settings.watch_namespaces.is_empty() {
@@ -159,10 +162,9 @@ fn permissions(settings: &Settings) -> Vec<ResourceAttributes> {
 
 /// The permission in words if it is missing, with what kept the API server from finding it, if anything did.
 async fn denied(client: &Client, permission: ResourceAttributes) -> Result<Option<String>, Failure> {
-    let words = in_words(&permission);
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(permission),
+            resource_attributes: Some(permission.clone()),
             ..SelfSubjectAccessReviewSpec::default()
         },
         ..SelfSubjectAccessReview::default()
@@ -172,7 +174,7 @@ async fn denied(client: &Client, permission: ResourceAttributes) -> Result<Optio
         requests::create(client, url, &review, &PostParams::default()).await?;
     let status = answer.status.unwrap_or_default();
     let error = status.evaluation_error.map(|error| format!(" ({error})")).unwrap_or_default();
-    Ok((!status.allowed).then(|| words + &error))
+    Ok((!status.allowed).then(|| in_words(&permission) + &error))
 }
 
 /// Such as `delete executions.aiapi.dev in namespace team-a`.

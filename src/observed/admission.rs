@@ -122,7 +122,7 @@ struct Both {
 pub struct Policies {
     /// Whether planning waits for them.
     pub(crate) required: bool,
-    shipped: Option<Shipped>,
+    shipped: Option<&'static Shipped>,
     both: Mutex<Both>,
     changed: watch::Sender<()>,
     notes: watch::Sender<Notes>,
@@ -193,7 +193,7 @@ impl Policies {
             let entry = Entry::of(pair, object.created(), watched.recorded.as_ref(), now);
             Entry { since: watched.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
         });
-        let checked = self.shipped.as_ref().ok_or(Flaw::NotShipped).and_then(|shipped| match part {
+        let checked = self.shipped.ok_or(Flaw::NotShipped).and_then(|shipped| match part {
             Part::Policy => shipped.check_policy(&object.spec),
             Part::Binding => shipped.check_binding(&object.spec),
         });

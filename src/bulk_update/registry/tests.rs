@@ -227,6 +227,24 @@ async fn who_writes_against_its_conditions_is_not_answered_at_full_speed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_shows_it_once_more_does_not_end_the_wait_that_the_api_server_has_asked_for() {
+    let busy = json!({"code": 429, "message": "busy", "details": {"retryAfterSeconds": 30}});
+    let (ctx, asked) = crate::bulk_update::fixtures::answering(move |_, _| (429, busy.clone()));
+    let mut registry = Registry::new(ctx);
+    let fresh = json!({"observedGeneration": -1});
+    registry.take_in(None, Event::Apply(odd("7", &fresh)));
+    for _ in 0..5 {
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+        registry.take_in(None, Event::Init);
+        registry.take_in(None, Event::InitApply(odd("7", &fresh)));
+        registry.take_in(None, Event::InitDone);
+    }
+    assert_eq!(patches(&asked), 1);
+    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    assert_eq!(patches(&asked), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_mended_is_carried_out_unless_it_has_an_end() {
     for (over, carried_out) in [(false, true), (true, false)] {
         let (mut registry, _) = answered();

@@ -2,6 +2,8 @@
 //!
 //! A field that this version does not know counts against it, because it may exempt requests.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use crate::decode::text::cut;
@@ -46,10 +48,13 @@ pub struct Shipped {
 
 impl Shipped {
     /// A test makes sure that it can be read.
-    pub fn read() -> Option<Self> {
-        let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).ok()?;
-        let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;
-        Some(Self { policy: policy["spec"].take() })
+    pub fn read() -> Option<&'static Self> {
+        static SHIPPED: LazyLock<Option<Shipped>> = LazyLock::new(|| {
+            let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).ok()?;
+            let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;
+            Some(Shipped { policy: policy["spec"].take() })
+        });
+        SHIPPED.as_ref()
     }
 
     /// Checks that this `spec` of a `ValidatingAdmissionPolicy` refuses whatever the shipped one refuses.

@@ -6,7 +6,7 @@ use super::*;
 
 /// The shipped policy's spec, as the API server sends it.
 pub fn policy() -> Value {
-    let mut spec = Shipped::read().unwrap().policy;
+    let mut spec = Shipped::read().unwrap().policy.clone();
     let constraints = &mut spec["matchConstraints"];
     constraints["matchPolicy"] = json!("Equivalent");
     constraints["namespaceSelector"] = json!({});
