@@ -105,17 +105,25 @@ impl Replica {
         Ok(Self { cluster, settings, machine, client, aside, leadership, metrics, clock, health })
     }
 
-    /// Runs until `shutdown`.
+    /// Runs the preflight checks, and then until `shutdown`.
     ///
     /// # Errors
-    /// [`Misconfigured`]; when it loses the Lease; and as [`operator::run`].
+    /// [`Misconfigured`], and as [`Replica::run_unchecked`].
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { cluster, settings, machine, client, aside, leadership, metrics, clock, health } = self;
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            checked = preflight::check(&cluster, &aside, &settings.controller, &machine) => checked?,
+            checked = preflight::check(&self.cluster, &self.aside, &self.settings.controller, &self.machine) => checked?,
         }
+        self.run_unchecked(shutdown).await
+    }
+
+    /// Runs until `shutdown`, where nothing that the preflight checks look for is missing.
+    ///
+    /// # Errors
+    /// When it loses the Lease; and as [`operator::run`].
+    pub async fn run_unchecked(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self { settings, machine, client, aside, leadership, metrics, clock, health, .. } = self;
         let (notes, kept) = watch::channel(nothing_accepted());
         let candidate = Candidate {
             namespace: settings.controller.namespace.clone(),

@@ -197,6 +197,7 @@ impl Draw {
             watch_namespaces: if self.percent(15) { some } else { all },
             latency: self.one(&[(1, 2), (1, 5), (2, 20), (1, 80), (10, 300)]),
             slack: self.one(&[0, 0, 2, 10]),
+            preflight: self.has(Theme::Rights) || self.percent(10),
         }
     }
 }

@@ -26,6 +26,7 @@ fn story(spec: Value, events: Vec<Event>) -> Story {
         replicas: vec![Clocks::default()],
         gateways: 0,
         managed_fields: true,
+        preflight: true,
         logs: false,
         loose: false,
         max_in_flight: 16,

@@ -87,7 +87,7 @@ impl World {
         let program = if place.is_gateway {
             Program::Gateway { namespace: HOME.into(), meta_configmap: META.into() }
         } else {
-            Program::Operator(replica::Settings {
+            let settings = replica::Settings {
                 controller: controller::Settings {
                     namespace: HOME.into(),
                     meta_configmap: META.into(),
@@ -103,7 +103,8 @@ impl World {
                     retry_period: Duration::from_secs(2),
                 },
                 identity: name.clone(),
-            })
+            };
+            Program::Operator(settings, setup.preflight)
         };
         let ids = self.story.seed.wrapping_mul(31).wrapping_add(life as u64);
         let (log, is_gateway) = (Log::new(self.log || self.story.setup.logs), place.is_gateway);

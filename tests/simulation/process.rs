@@ -68,8 +68,12 @@ pub type Ended = Result<(), String>;
 
 /// What runs in a process.
 pub enum Program {
-    Operator(replica::Settings),
-    Gateway { namespace: String, meta_configmap: String },
+    /// With the preflight checks, or without.
+    Operator(replica::Settings, bool),
+    Gateway {
+        namespace: String,
+        meta_configmap: String,
+    },
 }
 
 fn cluster() -> Cluster {
@@ -92,9 +96,16 @@ impl Process {
         line.start();
         let logged = log.enter();
         let (router, main) = match program {
-            Program::Operator(settings) => {
+            Program::Operator(settings, preflight) => {
                 let replica = Replica::new(cluster(), settings, machine, &line).unwrap();
-                let work = replica.run(shutdown.clone());
+                let shutdown = shutdown.clone();
+                let work = async move {
+                    if preflight {
+                        replica.run(shutdown).await
+                    } else {
+                        replica.run_unchecked(shutdown).await
+                    }
+                };
                 (None, runtime.spawn(async move { Box::pin(work).await }))
             }
             Program::Gateway { namespace, meta_configmap } => {

@@ -39,6 +39,8 @@ pub struct Setup {
     pub managed_fields: bool,
     /// Whether the processes write a log, for the judge to read.
     pub logs: bool,
+    /// Whether the operator runs its preflight checks, which are most of the requests of a life in which processes crash.
+    pub preflight: bool,
     /// Whether the CRDs take anything, as those of a later version may.
     pub loose: bool,
     pub max_in_flight: usize,
