@@ -100,17 +100,6 @@ impl<'a> Case<'a> {
         self.exchange_of(self.maker(revision)?)
     }
 
-    /// Whether the process that has made this revision of a status may have worked side by side with another: somebody has taken
-    /// the Lease away from it, or it had died when the API server carried this out.
-    pub fn was_beside_another(&self, revision: u64) -> bool {
-        let made = || self.maker(revision).zip(self.life_of(revision));
-        let had_died = || {
-            let ended = |life: usize| self.facts.lives.get(life).and_then(|life| life.ended);
-            made().is_some_and(|(r, life)| ended(life).is_some_and(|ended| ended.at < r.received))
-        };
-        self.facts.others.changed_lease || had_died()
-    }
-
     /// Whether this version was certainly not made by the operator.
     pub fn is_made_by_others(&self, revision: u64) -> bool {
         self.knows_makers() && !self.maker(revision).is_some_and(|r| self.is_operators(r))

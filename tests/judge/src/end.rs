@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     Violations,
+    beside::was_beside_another,
     bulk::Bulk,
     case::Case,
     facts::{Exchange, Request},
@@ -60,7 +61,7 @@ fn stopped_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violati
             continue;
         };
         let by_another = case.life_of(first.revision) != case.life_of(end.version.revision);
-        if !(by_another && case.was_beside_another(end.version.revision)) {
+        if !(by_another && was_beside_another(case, end.version.revision)) {
             violations.say("6", format!("{} was stopped after the end", item.id));
         }
     }

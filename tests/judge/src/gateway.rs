@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use crate::{
     Violations,
+    beside::by_another,
     bulk::{Bulk, Claim},
     case::Case,
     facts::Call,
-    truth::{by_another, lost},
+    truth::lost,
 };
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {

@@ -10,6 +10,7 @@
 mod accounts;
 mod authors;
 mod basis;
+mod beside;
 mod bulk;
 mod calm;
 mod case;

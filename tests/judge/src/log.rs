@@ -1,7 +1,7 @@
 //! Promise 13: each write to a target is logged in one line, with the BulkUpdate and the object with their uids, the
 //! verb and the outcome; and nothing is logged that was not sent.
 
-use crate::{Violations, case::Case, facts::Exchange};
+use crate::{Answer, Violations, case::Case, facts::Exchange};
 
 const FIELDS: [&str; 6] = ["bulk_update=", "bulk_update_uid=", "target=", "target_uid=", "verb=", "outcome="];
 
@@ -22,7 +22,10 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let logged = written.iter().filter(sent_on).count();
         let accepted = written.iter().filter(|line| line.contains("outcome=accepted")).count();
         let writes = || case.writes_sent().filter(|e| e.life == number);
-        let sent = writes().filter(|e| !matches!(&e.ended, Some((_, crate::Answer::NotSent)))).count();
+        // What still waits for an answer at the end is logged later.
+        let has_ended =
+            |e: &&Exchange| e.ended.as_ref().is_some_and(|(_, answer)| *answer != Answer::NotSent);
+        let sent = writes().filter(has_ended).count();
         let succeeded = writes().filter(|e| e.succeeded()).count();
         if logged != sent || accepted > succeeded {
             violations.say(

@@ -5,6 +5,7 @@ use ai_api_operator::api::{ItemResult, Kind, Reason};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    beside::was_changed_by_another,
     bulk::{Bulk, Claim, Record},
     case::Case,
     created::{is_older, was_shown_to_be_older},
@@ -134,7 +135,9 @@ fn may_be_open(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
         let plan = bulk.plan().and_then(|plan| case.exchange_that_made(plan.version.revision));
         plan.is_some_and(Exchange::outcome_unknown)
     };
-    another || unanswered() || writes(case, bulk, kind, &item.id).any(Exchange::outcome_unknown)
+    // It starts again from what another process has changed, and has forgotten what it knew.
+    let changed = || was_changed_by_another(case, claim);
+    another || unanswered() || changed() || writes(case, bulk, kind, &item.id).any(Exchange::outcome_unknown)
 }
 
 /// A refusal that never changes.

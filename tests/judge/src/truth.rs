@@ -5,7 +5,8 @@ use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 
 use crate::{
     Violations, basis,
-    bulk::{Bulk, Claim, Record, outcome},
+    beside::{by_another, was_changed_by_another},
+    bulk::{Bulk, Claim, outcome},
     case::Case,
     exchanges::{ToTarget, is_change},
     facts::{Exchange, Request, Version},
@@ -193,20 +194,6 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     })
 }
 
-/// Whether another process than the one that has recorded this was the last to write to the target for it, side by side with
-/// it.
-pub fn by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
-    let Claim { bulk, kind, item, .. } = claim;
-    let said = claim.said_first();
-    let about_it = |r: &&Request| r.target() == (kind.plural(), bulk.namespace, &*item.id);
-    let for_it = |r: &&Request| match item.target_status {
-        TargetStatus::Stopped => r.asker() == Some(bulk.uid),
-        TargetStatus::Deleted => r.verb == "delete",
-    };
-    let last = case.requests().rfind(|r| r.is_target_write() && r.succeeded() && about_it(r) && for_it(r));
-    last.is_some_and(|r| r.life != case.life_of(said) && case.was_beside_another(said))
-}
-
 /// Whether a proxy has sent a write twice and given the process the second answer, a refusal, after which the object could
 /// not be read any more.
 fn refused_when_repeated(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
@@ -236,17 +223,6 @@ pub fn lost(case: &Case<'_>, claim: Claim<'_, '_>, stopped: &Version) -> bool {
     // The version with which it is gone is one of those that show the stop.
     let mut after = case.of_uid(&stopped.uid).iter().filter(|v| v.revision >= stopped.revision);
     !answered && after.any(|v| v.deleted || v.stopped_by() != stopped.stopped_by() || v.is_unreadable())
-}
-
-/// Whether another process has changed the record after the one that has said this had begun to work on it.
-fn was_changed_by_another(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
-    let bulk = claim.bulk;
-    let maker = case.life_of(claim.said_first());
-    let mut own = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
-    let begun = own.find(|e| Some(e.life) == maker).map(|e| e.sent.at);
-    let by_another =
-        |r: &Record<'_>| case.life_of(r.version.revision).is_some_and(|life| Some(life) != maker);
-    begun.is_some_and(|begun| bulk.records.iter().any(|r| r.version.at > begun && by_another(r)))
 }
 
 /// Whether the operator's DELETE of this object was accepted. The API server knows, unless the client had died by then.
