@@ -1,8 +1,14 @@
 //! The CEL rules of `crds/`, each by its text: there is no CEL here, so a rule that is not among them cannot be applied.
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{Kubernetes, invalid::Flaw, schema::Schema};
+use crate::{
+    Kubernetes,
+    invalid::Flaw,
+    schema::{ListType, Schema},
+    times,
+};
 
 /// A rule of a schema, and what is said when it is broken.
 #[derive(Clone, Debug)]
@@ -69,25 +75,82 @@ impl Check {
         matches!(self, Self::Unchanged | Self::SetOnce(_))
     }
 
-    /// Whether it holds; a rule about changes does if there is no old value.
-    fn holds(&self, value: &Value, old: Option<&Value>) -> bool {
-        let items = || {
-            let count = |list: &str| value[list].as_array().map_or(0, Vec::len);
-            count("executions") + count("deployments")
+    /// Whether it holds; a rule about changes does if there is no old value. The error is that of CEL.
+    fn holds(&self, value: &Value, old: Option<&Value>, schema: &Schema) -> Result<bool, String> {
+        read(value, schema)?;
+        let count = |list: &str| -> Result<usize, String> {
+            let items = field(value, schema, list)?;
+            Ok(items.and_then(Value::as_array).map_or(0, Vec::len))
         };
-        match self {
-            Self::Unchanged => old.is_none_or(|old| old == value),
+        let items = || Ok::<_, String>(count("executions")? + count("deployments")?);
+        Ok(match self {
+            Self::Unchanged => old.is_none_or(|old| is_same(value, old, schema)),
             Self::Readable => true,
-            Self::SetOnce(field) => {
-                old.is_none_or(|old| old.get(field).is_some() == value.get(field).is_some())
+            Self::SetOnce(name) => {
+                let is_set = field(value, schema, name)?.is_some();
+                old.is_none_or(|old| old.get(name).is_some() == is_set)
             }
-            Self::AtLeast(least) => items() >= *least,
-            Self::AtMost(most) => items() <= *most,
+            Self::AtLeast(least) => items()? >= *least,
+            Self::AtMost(most) => items()? <= *most,
             Self::NameLength { least, most } => {
                 let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
                 (*least..=*most).contains(&name.chars().count())
             }
+        })
+    }
+}
+
+/// Whether CEL can read a value as what its schema says. The schema has been checked before, but it takes a list in place
+/// of a text with a format, and what is of another kind is not checked at all.
+fn read(value: &Value, schema: &Schema) -> Result<(), String> {
+    let found = match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    };
+    let wanted = match (schema.kind.as_str(), value) {
+        (_, Value::Null) if schema.nullable => return Ok(()),
+        (_, Value::Null) => return Err("invalid data, got null for schema with nullable=false".to_owned()),
+        ("string", Value::String(text)) if schema.format == "date-time" => {
+            let why = times::unreadable(text);
+            return why
+                .map_or(Ok(()), |why| Err(format!("Invalid date-time formatted string {text}: {why}")));
         }
+        ("object", Value::Object(_)) | ("array", Value::Array(_)) => return Ok(()),
+        ("object", _) => "a map for the provided schema with type=object",
+        ("array", _) => "an array for the provided schema with type=array",
+        ("string", _) if found != "string" => "string, got",
+        ("boolean", _) if found != "bool" => "bool, got",
+        ("integer", _) if found != "int64" => "int, got",
+        ("number", _) if !value.is_number() => "float, got",
+        _ => return Ok(()),
+    };
+    let found = if wanted.ends_with("got") { format!(" {found}") } else { String::new() };
+    Err(format!("invalid data, expected {wanted}{found}"))
+}
+
+/// A field of an object, if it has it. CEL reads it even to see whether it is there.
+fn field<'a>(value: &'a Value, schema: &Schema, name: &str) -> Result<Option<&'a Value>, String> {
+    let Some(field) = value.get(name).filter(|field| !field.is_null()) else { return Ok(None) };
+    schema.field(name).map_or(Ok(()), |schema| read(field, schema))?;
+    Ok(Some(field))
+}
+
+/// Whether two values are equal: times if they are the same moment, list maps in any order.
+fn is_same(new: &Value, old: &Value, schema: &Schema) -> bool {
+    match (new, old, &schema.list) {
+        (Value::Array(new), Value::Array(old), ListType::Map(_)) => {
+            new.len() == old.len() && old.iter().all(|item| new.contains(item))
+        }
+        (Value::String(new), Value::String(old), _) if schema.format == "date-time" => {
+            let time = |text: &str| text.parse::<Timestamp>().ok();
+            new == old || (time(new).is_some() && time(new) == time(old))
+        }
+        _ => new == old,
     }
 }
 
@@ -99,27 +162,27 @@ pub fn check(
     path: &str,
     flaws: &mut Vec<Flaw>,
 ) {
-    if !schema.has_rules {
+    // What is null has no rules.
+    if !schema.has_rules || value.is_null() {
         return;
     }
-    let field = || if path.is_empty() { "<nil>".to_owned() } else { path.to_owned() };
-    let unreadable = value.is_array() && schema.kind == "string";
+    let place = || if path.is_empty() { "<nil>".to_owned() } else { path.to_owned() };
     let applies = |rule: &&Rule| old.is_some() || !rule.check.is_about_changes();
-    let broken = |rule: &&Rule| unreadable || !rule.check.holds(value, old);
-    for rule in schema.rules.iter().filter(applies).filter(broken) {
-        // A list can be where a text with a format has to be, as far as the schema goes.
-        if unreadable {
-            let message = &rule.message;
-            let detail =
-                format!("invalid data, expected string, got []interface {{}} evaluating rule: {message}");
-            flaws.push(Flaw::invalid(field(), &"string".into(), &detail));
-            continue;
+    for rule in schema.rules.iter().filter(applies) {
+        match rule.check.holds(value, old, schema) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(why) => {
+                let detail = format!("{why} evaluating rule: {}", rule.message);
+                flaws.push(Flaw::invalid(place(), &schema.kind.as_str().into(), &detail));
+                continue;
+            }
         }
         // The newest server shows what is no object or list; older ones show the type.
         flaws.push(match schema.kind.as_str() {
-            kind @ ("object" | "array") => Flaw::invalid_without(field(), kind, &rule.message),
-            kind if kubernetes == Kubernetes::V1_33 => Flaw::invalid(field(), &kind.into(), &rule.message),
-            _ => Flaw::invalid(field(), value, &rule.message),
+            kind @ ("object" | "array") => Flaw::invalid_without(place(), kind, &rule.message),
+            kind if kubernetes == Kubernetes::V1_33 => Flaw::invalid(place(), &kind.into(), &rule.message),
+            _ => Flaw::invalid(place(), value, &rule.message),
         });
     }
     let Value::Object(fields) = value else { return };

@@ -17,7 +17,7 @@ use crate::{
     ownership,
     refusal::{Outcome, Refusal},
     schema::Schema,
-    state::State,
+    state::{State, whole_numbers},
     validate,
 };
 
@@ -248,6 +248,7 @@ pub fn create_decoded(
         without_defaults = definition.status && object.get("status").is_some();
     }
     if options.dry_run {
+        whole_numbers(&mut object);
         return Ok(serde_json::to_vec(&object).unwrap().into());
     }
     let stored = state.put_as(kind, &key, object, without_defaults)?;

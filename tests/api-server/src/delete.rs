@@ -8,7 +8,7 @@ use crate::{
     admission::{self, Operation},
     builtin,
     handle::{Asked, Reply},
-    kinds::{BuiltIn, Definition},
+    kinds::{BuiltIn, Definition, Shape},
     list, metadata,
     options::DeleteOptions,
     refusal::{Outcome, Refusal},
@@ -76,10 +76,19 @@ fn delete_one(
         let accepted = options.orphan == Some(false);
         return Ok(Reply::new(if accepted { 202 } else { 200 }, body));
     }
+    if finalizers != wanted && options.dry_run {
+        // The server answers with the object that it would have written first, which it has not read.
+        let mut nothing = json!({"apiVersion": definition.api_version(), "kind": definition.kind});
+        if let Shape::BuiltIn(kind) = definition.shape {
+            nothing["metadata"] = json!({});
+            nothing.as_object_mut().unwrap().extend(builtin::empty(kind).as_object().unwrap().clone());
+        }
+        return Ok(Reply::of(200, &nothing));
+    }
     if finalizers != wanted && options.resource_version.is_some() {
         // The server compares the resource version with that of an object that it has not written after all.
         let found = existing.revision.to_string();
-        let why = unmet(options.dry_run, &definition, key, ("ResourceVersion", "", &found));
+        let why = unmet(false, &definition, key, ("ResourceVersion", "", &found));
         return Err(Refusal::conflict(&definition, name, &why));
     }
     if !options.dry_run {

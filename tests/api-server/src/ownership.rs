@@ -123,12 +123,17 @@ fn compare(old: Option<&Value>, new: Option<&Value>, schema: Option<&Schema>) ->
         (None, None) => Changes::default(),
         (None, Some(new)) => Changes { written: all(new, schema), removed: Fields::default() },
         (Some(old), None) => Changes { written: Fields::default(), removed: all(old, schema) },
-        (Some(old), Some(new)) if old == new => Changes::default(),
+        (Some(old), Some(new)) if old == new || is_same_number(old, new) => Changes::default(),
         (Some(old), Some(new)) => match (parts(old, schema), parts(new, schema)) {
             (Some(olds), Some(news)) => compare_parts(&olds, &news),
             _ => Changes { written: Fields::LEAF, removed: Fields::default() },
         },
     }
+}
+
+/// Whether both are the same number, written as a whole one or not.
+fn is_same_number(old: &Value, new: &Value) -> bool {
+    (old.is_f64() || new.is_f64()) && old.is_number() && old.as_f64() == new.as_f64()
 }
 
 type Part<'a> = (String, &'a Value, Option<&'a Schema>);
@@ -256,19 +261,20 @@ pub fn after(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
     if !write.is_tracked {
         return Vec::new();
     }
-    if !write.schema.is_none_or(|schema| fits(new, schema)) {
-        // What does not fit into the schema changes no owners; in 1.33 it has none any more.
-        return match write.kubernetes {
-            Kubernetes::V1_33 => Vec::new(),
-            Kubernetes::V1_37 => known(old, new, write),
-        };
-    }
-    let changes = write.changes(old, new);
     let known = known(old, new, write);
     if known.is_empty() && old["metadata"]["uid"].is_string() {
         // What was never managed, or is not any more, is not from now on.
         return Vec::new();
     }
+    let fit = |schema| fits(new, schema) && fits(old, schema);
+    if !write.schema.is_none_or(fit) {
+        // What does not fit into the schema, before or after, changes no owners; in 1.33 it has none any more.
+        return match write.kubernetes {
+            Kubernetes::V1_33 => Vec::new(),
+            Kubernetes::V1_37 => managers(old),
+        };
+    }
+    let changes = write.changes(old, new);
     let mut own = Fields::default();
     let mut entries = Vec::new();
     let mut kept = None;
@@ -331,14 +337,17 @@ fn order(entry: &Value) -> [&str; 5] {
 
 /// Who has managed it so far: a write of the object may say so itself.
 fn known(old: &Value, new: &Value, write: &Write) -> Vec<Value> {
-    let entries = |of: &Value| of["metadata"]["managedFields"].as_array().cloned();
     if !write.subresource.is_empty() {
-        return entries(old).unwrap_or_default();
+        return managers(old);
     }
-    match entries(new) {
+    match new["metadata"]["managedFields"].as_array() {
         // An empty list, or one with an empty entry, resets it.
-        Some(given) if given.is_empty() || given == [json!({})] => Vec::new(),
-        Some(given) => given,
-        None => entries(old).unwrap_or_default(),
+        Some(given) if given.is_empty() || *given == [json!({})] => Vec::new(),
+        Some(given) => given.clone(),
+        None => managers(old),
     }
+}
+
+fn managers(of: &Value) -> Vec<Value> {
+    of["metadata"]["managedFields"].as_array().cloned().unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     Kubernetes,
@@ -15,7 +15,7 @@ use crate::{
     options::{Unknown, WriteOptions},
     ownership,
     refusal::{Outcome, Refusal},
-    state::{State, Stored},
+    state::{State, Stored, whole_numbers},
     validate,
 };
 
@@ -133,22 +133,36 @@ fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Refusal {
     }
 }
 
-/// Applies a JSON merge patch (RFC 7396).
-pub fn merge(value: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        value.clone_from(patch);
-        return;
-    };
-    if !value.is_object() {
-        *value = Value::Object(Map::new());
-    }
-    let fields = value.as_object_mut().unwrap();
-    for (name, patch) in patch {
-        if patch.is_null() {
-            fields.remove(name);
-        } else {
-            merge(fields.entry(name.clone()).or_insert(Value::Null), patch);
+/// Applies a JSON merge patch (RFC 7396), which the server takes further: what is new has no nulls, not even in its lists.
+fn merge(value: &mut Value, patch: &Value) {
+    match (value, patch) {
+        (Value::Object(fields), Value::Object(patch)) => {
+            for (name, patch) in patch {
+                if patch.is_null() {
+                    fields.remove(name);
+                } else {
+                    merge(fields.entry(name.clone()).or_insert(Value::Null), patch);
+                }
+            }
         }
+        (value, patch) => {
+            let keeps_nulls = value.is_object();
+            value.clone_from(patch);
+            if !keeps_nulls {
+                drop_nulls(value);
+            }
+        }
+    }
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 
@@ -190,6 +204,7 @@ fn update(
     }
     admission::admit(state, &definition, asked, Operation::Update, (Some(&object), Some(old)))?;
     let key = definition.key(&call.namespace, &call.name);
+    whole_numbers(&mut object);
     let gone = metadata::is_terminating(&object) && metadata::finalizers(&object).is_empty();
     let unchanged = object == **old && !existing.without_defaults;
     let body = if gone && !builtin::waits(&definition, &object) {

@@ -225,6 +225,123 @@ fn each_request_is_authorized() {
     assert_eq!(codes, [401, 200, 403]);
 }
 
+/// What is said to be wrong with these fields of a refused object.
+fn causes(refused: &Value, fields: &[&str]) -> Vec<String> {
+    let causes = refused["details"]["causes"].as_array().into_iter().flatten();
+    let causes = causes.filter(|cause| fields.contains(&cause["field"].as_str().unwrap()));
+    causes.map(|cause| cause["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_rule_that_cannot_read_a_value_says_so() {
+    let server = server();
+    let mut request = bulk_update("bulk-1", "STOPPED");
+    let refused = |request: &Value| ask(&server, "POST", BULK_UPDATES, request).1;
+    request["spec"]["notAfter"] = "2026-01-01t00:00:00z".into();
+    // The schema takes it for a time, but not for one of this form.
+    let said = causes(&refused(&request), &["spec.notAfter"]);
+    assert!(said[0].contains("should match") && said.len() == 2, "{said:?}");
+    // Of another kind, nothing but the rules is checked.
+    request["kind"] = "Other".into();
+    let layout = " as \"2006-01-02T15:04:05\": cannot parse";
+    for (text, why) in [
+        ("2026-01-01t00:00:00z", format!("{layout} \"t00:00:00z\" as \"T\"")),
+        ("text", format!("{layout} \"text\" as \"2006\"")),
+        ("2026-01-01", format!("{layout} \"\" as \"T\"")),
+        ("2026-13-01T00:00:00Z", ": month out of range".to_owned()),
+        ("2026-02-30T00:00:00Z", ": extra text: \"Z\"".to_owned()),
+        ("2026-02-30T00:00:00", ": day out of range".to_owned()),
+        ("2026-01-01T00:00:60Z", ": second out of range".to_owned()),
+    ] {
+        request["spec"]["notAfter"] = text.into();
+        let said = causes(&refused(&request), &["spec.notAfter"]);
+        let wanted = format!(
+            "Invalid value: \"string\": Invalid date-time formatted string {text}: parsing time {text:?}{why} evaluating \
+             rule: notAfter must be a string such as 2026-12-31T00:00:00Z"
+        );
+        assert_eq!(said, [wanted]);
+    }
+    for text in ["2026-01-01T00:00:00", "2026-01-01T00:00:00.5+02:00", ""] {
+        request["spec"]["notAfter"] = text.into();
+        assert_eq!(causes(&refused(&request), &["spec.notAfter"]), Vec::<String>::new());
+    }
+    request["spec"] = "text".into();
+    let said = causes(&refused(&request), &["spec"]);
+    assert!(said[0].contains("expected a map for the provided schema with type=object"), "{said:?}");
+}
+
+#[test]
+fn a_rule_about_an_object_reads_the_fields_that_it_looks_for() {
+    let server = server();
+    let (_, mut made) = ask(&server, "POST", BULK_UPDATES, &bulk_update("bulk-1", "STOPPED"));
+    // The schema takes a list in place of a text with a format.
+    made["spec"]["notAfter"] = json!(["text"]);
+    let (code, refused) = ask(&server, "PUT", &format!("{BULK_UPDATES}/bulk-1"), &made);
+    let wanted = "Invalid value: \"object\": invalid data, expected string, got []interface {} evaluating rule: notAfter \
+        cannot be set or unset after creation: create a new BulkUpdate";
+    assert_eq!((code, causes(&refused, &["spec"])), (422, vec![wanted.to_owned()]));
+    made["spec"]["notAfter"].take();
+    made["spec"]["activeDeadlineSeconds"] = json!(2.0);
+    let (_, refused) = ask(&server, "PUT", &format!("{BULK_UPDATES}/bulk-1"), &made);
+    assert!(causes(&refused, &["spec"])[0].contains("expected int, got float64"), "{refused}");
+}
+
+#[test]
+fn a_merge_patch_leaves_no_nulls_in_what_is_new() {
+    let server = server();
+    ask(&server, "POST", EXECUTIONS, &execution("run-1"));
+    let warnings = |value: Value| {
+        let patch = json!({"status": {"conditions": [{"unknown": value}]}});
+        match send(&server, &User::Admin, "PATCH", &format!("{EXECUTIONS}/run-1/status"), &patch) {
+            Answer::Whole(answer) => answer.headers().get_all("warning").iter().count(),
+            Answer::Watch(..) => panic!("a watch"),
+        }
+    };
+    assert_eq!((warnings("text".into()), warnings(Value::Null)), (1, 0));
+}
+
+#[test]
+fn a_whole_number_is_an_integer_however_it_is_written() {
+    let server = server();
+    let mut request = bulk_update("bulk-1", "STOPPED");
+    request["spec"]["ttlSecondsAfterFinished"] = json!(2.0);
+    let (code, shown) = ask(&server, "POST", &format!("{BULK_UPDATES}?dryRun=All"), &request);
+    assert_eq!((code, &shown["spec"]["ttlSecondsAfterFinished"]), (201, &json!(2)));
+    ask(&server, "POST", EXECUTIONS, &execution("run-1"));
+    let patch = |seen: Value| {
+        let patch = json!({"status": {"observedGeneration": seen}});
+        ask(&server, "PATCH", &format!("{EXECUTIONS}/run-1/status"), &patch).1
+    };
+    assert_eq!(patch(json!(2)), patch(json!(2.0)));
+}
+
+#[test]
+fn what_does_not_fit_into_the_schema_changes_no_managers() {
+    let server = server();
+    ask(&server, "POST", EXECUTIONS, &execution("run-1"));
+    let managers = |time: Value| {
+        let patch = json!({"status": {"completionTime": time}});
+        let (code, object) = ask(&server, "PATCH", &format!("{EXECUTIONS}/run-1/status"), &patch);
+        (code, object["metadata"]["managedFields"].as_array().map_or(0, Vec::len))
+    };
+    // Neither a write of it counts, nor the next one.
+    assert_eq!(managers(json!(["text"])), (200, 1));
+    assert_eq!(managers("2026-01-01T00:00:00Z".into()), (200, 1));
+    assert_eq!(managers("2026-01-01T00:00:01Z".into()), (200, 2));
+}
+
+#[test]
+fn a_dry_run_of_a_deletion_that_drops_finalizers_shows_nothing_of_the_object() {
+    let server = server();
+    let mut run = execution("run-1");
+    run["metadata"]["finalizers"] = json!(["orphan"]);
+    ask(&server, "POST", EXECUTIONS, &run);
+    let options = json!({"dryRun": ["All"], "propagationPolicy": "Background"});
+    let answer = ask(&server, "DELETE", &format!("{EXECUTIONS}/run-1"), &options);
+    assert_eq!(answer, (200, json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution"})));
+    assert_eq!(ask(&server, "GET", &format!("{EXECUTIONS}/run-1"), &Value::Null).0, 200);
+}
+
 #[test]
 #[should_panic(expected = "does not know the CEL rule")]
 fn an_unknown_rule_cannot_be_applied() {
