@@ -164,7 +164,7 @@ async fn write(
             Err(failure) if failure.is_conflict() => conflicts += 1,
             Err(failure) => {
                 // A proxy may refuse what the API server carried out.
-                work.sent_without_answer(wanted);
+                work.sent_without_answer(wanted, &failure);
                 return Err(failure);
             }
         }

@@ -270,9 +270,11 @@ impl Work {
         std::mem::replace(&mut self.recorded, status)
     }
 
-    /// This status was sent; whether it was written is not known.
-    pub(super) fn sent_without_answer(&mut self, status: BulkUpdateStatus) {
-        self.unanswered = Some(status);
+    /// This status was sent; whether it was written is not known. One that was hardly written does not replace an earlier one.
+    pub(super) fn sent_without_answer(&mut self, status: BulkUpdateStatus, failure: &Failure) {
+        if failure.outcome_unknown() || self.unanswered.is_none() {
+            self.unanswered = Some(status);
+        }
     }
 
     /// A status could not be written. Returns whether the reason is new.

@@ -101,12 +101,12 @@ impl Process {
                 let shutdown = shutdown.clone();
                 let work = async move {
                     if preflight {
-                        replica.run(shutdown).await
+                        Box::pin(replica.run(shutdown)).await
                     } else {
-                        replica.run_unchecked(shutdown).await
+                        Box::pin(replica.run_unchecked(shutdown)).await
                     }
                 };
-                (None, runtime.spawn(async move { Box::pin(work).await }))
+                (None, runtime.spawn(work))
             }
             Program::Gateway { namespace, meta_configmap } => {
                 let mut registry = prometheus_client::registry::Registry::default();

@@ -196,7 +196,12 @@ async fn an_unanswered_plan_that_was_stored_is_carried_out_as_recorded() {
         item_status("aaaa", "STOPPED", "Planned"), item_status("bbbb", "STOPPED", "Refused")]}),
     )
     .recorded;
-    work.sent_without_answer(stored.clone());
+    work.sent_without_answer(stored.clone(), &Failure::NoAnswer("reset".into()));
+    // A later one that was not sent or refused changes nothing.
+    let busy = Failure::Refused { code: 429, message: "busy".into(), retry_after: None };
+    for failure in [Failure::NotSent("refused".into()), busy] {
+        work.sent_without_answer(BulkUpdateStatus::default(), &failure);
+    }
     assert!(!work.was_applied(&BulkUpdateStatus::default()) && work.was_applied(&stored));
     let mut live = bulk(&spec);
     live.status = Some(stored.clone());
