@@ -119,7 +119,8 @@ impl Report {
     }
 }
 
-/// Retries until it succeeds. If the object changed, the watch delivers the change and this is decided again.
+/// Retries until it succeeds, or the object is gone. If it has changed, the watch delivers the change, which ends this; a
+/// conflict that a proxy has made up ends by itself.
 async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
     let name = identity.full_name();
     for attempt in 1.. {
@@ -131,11 +132,13 @@ async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
             info!(bulk_update = name, uid = %identity.uid, "its conditions report that it cannot be read");
             return;
         };
-        let next = failure.next();
-        if next == Next::ReadAgain {
+        if failure.is_not_found() {
             return;
         }
-        ctx.metrics.failed("bulkupdates", &failure);
+        let next = failure.next();
+        if next != Next::ReadAgain {
+            ctx.metrics.failed("bulkupdates", &failure);
+        }
         if attempt == 1 {
             warn!(bulk_update = name, %failure,
                 "cannot write the status; retrying, and until then only an event reports that the BulkUpdate cannot be read");

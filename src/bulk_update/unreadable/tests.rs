@@ -128,12 +128,12 @@ async fn asked(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Vec<Str
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_tried_until_it_is_written_or_has_changed() {
+async fn it_is_tried_until_it_is_written_or_gone() {
     let path = "PATCH /apis/aiapi.dev/v1alpha1/namespaces/team-a/bulkupdates/nightly/status";
     for (codes, requests) in [
         (&[200][..], 1),
         (&[500, 429, 403, 503, 200], 5),
-        (&[503, 409, 200], 2),
+        (&[503, 409, 200], 3),
         (&[404, 200], 1),
         (&[422, 400, 413, 200], 4),
     ] {

@@ -1,7 +1,7 @@
 //! The operator's own record of which policy and binding it has seen, and since when, in annotations of its Lease: an object
 //! itself does not tell when its spec was last changed.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::{api::time::next_second, client::clock::Now, decode::object::Lenient};
@@ -21,6 +21,9 @@ const LONGEST_RECORD: usize = 1024;
 
 /// The longest uid, in bytes: those of the API server have 36.
 const LONGEST_UID: usize = 64;
+
+/// How far in the future a time may be that counts: the API server's clock may have been set since the operator has last seen it.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
 
 /// One state of one object, as `UID/GENERATION`: each change of its spec makes another, and none ever comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +65,9 @@ impl Entry {
     /// on record before: a view that shows an earlier state is stale.
     pub fn of(pair: Pair, created: Option<Timestamp>, recorded: Option<&Self>, now: Now) -> Self {
         let now = next_second(now.latest);
-        let created = created.filter(|time| *time <= now);
-        let before = recorded.map(|entry| entry.since).filter(|time| *time <= now);
+        let may_be = |time: &Timestamp| time.duration_since(now) <= CLOCKS_DIFFER;
+        let created = created.filter(may_be);
+        let before = recorded.map(|entry| entry.since).filter(may_be);
         let since = match recorded {
             Some(entry) if entry.pair == pair && before.is_some() => before,
             Some(entry) if entry.pair.uid == pair.uid && entry.pair != pair => None,
