@@ -89,6 +89,13 @@ fn in_a_hurry(case: &Case<'_>, life: usize, violations: &mut Violations) {
         // Readings of the flag are shared; a list comes in pages.
         let times = match resource {
             "configmaps" => case.bulks.len() + 1,
+            // One that is created again is another one.
+            "bulkupdates" if !name.is_empty() => case
+                .bulks
+                .iter()
+                .filter(|bulk| (bulk.namespace, bulk.name) == (namespace, name))
+                .count()
+                .max(1),
             _ if name.is_empty() => 4,
             _ => case.askers(resource, namespace, name).max(1),
         };

@@ -11,7 +11,7 @@ use crate::{
     bulk::Bulk,
     case::Case,
     exchanges::{ToTarget, is_change},
-    facts::{Exchange, Whole},
+    facts::{Exchange, Moment, Sight, Whole},
 };
 
 /// The shortest back-off.
@@ -104,20 +104,7 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     let waited = e.sent.at.duration_since(ended.at) + slack;
     let about_one = e.is_target() || (e.resource == "bulkupdates" && e.is_record());
     let retries = last.answer().is_some_and(|answer| matches!(answer.code, 401 | 403 | 408 | 429 | 500..));
-    // If somebody has changed its record, the work starts again, and with it the back-off; if somebody has ended it there,
-    // what is left is to acknowledge that.
-    let again = || {
-        let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
-        own.any(|read| read.verb == "get" && read.sent > last.sent && read.sent < e.sent)
-    };
-    // The same if a watch shows it once more after its deletion.
-    let shown_once_more = || {
-        let mut own = case.facts.sights.iter().filter(|s| s.life == last.life && s.resource == "bulkupdates");
-        own.any(|seen| seen.deleted && seen.when > last.sent && seen.when < e.sent)
-    };
-    let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
-    let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
-    if again() || shown_once_more() || forged() {
+    if starts_again(case, e, last) {
         return;
     }
     if let Some(seconds) = last.answer().and_then(|answer| answer.retry_after).filter(|_| retries) {
@@ -132,6 +119,41 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     if failed && about_one && waited < BACK_OFF && last.resource != "bulkupdates" {
         violations.say("5", format!("{} only {waited:?} after one that failed", e.words()));
     }
+}
+
+/// Whether work on it has started again between two requests, and with it the back-off.
+fn starts_again(case: &Case<'_>, e: &Exchange, last: &Exchange) -> bool {
+    // If somebody has changed its record, the work starts again, and with it the back-off; if somebody has ended it there,
+    // what is left is to acknowledge that.
+    let again = || {
+        let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
+        own.any(|read| read.verb == "get" && read.sent > last.sent && read.sent < e.sent)
+    };
+    // The same if a watch shows it once more after its deletion, or after a list that lacks it.
+    let meanwhile = |moment: Moment| moment > last.sent && moment < e.sent;
+    let seen = || {
+        let own = case.facts.sights.iter().filter(|s| s.life == last.life && s.resource == "bulkupdates");
+        own.filter(|seen| meanwhile(seen.when))
+    };
+    let lacks = |list: &Exchange| {
+        let is_it =
+            |s: &Sight| s.listed && s.namespace == e.namespace && s.name == e.name && s.when > list.sent;
+        list.ended_at().is_some_and(meanwhile) && !seen().any(is_it)
+    };
+    let missed = || {
+        let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
+        e.resource == "bulkupdates" && own.any(|list| list.verb == "list" && lacks(list))
+    };
+    let shown_once_more = || seen().any(|seen| seen.deleted) || missed();
+    // What cannot be read is reported again if somebody has changed it.
+    let changed = || {
+        let versions = case.of_name(&e.resource, &e.namespace, &e.name).iter();
+        let mut since = versions.filter(|v| v.at >= last.sent.at && v.at <= e.sent.at);
+        e.verb == "patch" && e.resource == "bulkupdates" && since.any(|v| case.is_made_by_others(v.revision))
+    };
+    let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
+    let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
+    again() || shown_once_more() || changed() || forged()
 }
 
 /// The uid of the object that a write is about, by its body or its guard.
