@@ -63,6 +63,10 @@ simulate: ## whole lives of the operator in a simulated world: COUNT=10000 of th
 	$(simulation) -- --ignored --exact --nocapture simulate
 
 # What .ci/run builds while tests wait.
+.PHONY: test-simulation
+test-simulation: ## the tests of the simulation as `make simulate` builds it: each seed has one log, whatever else happens
+	$(simulation)
+
 .PHONY: simulation release
 simulation:
 	$(simulation) --no-run

@@ -236,7 +236,7 @@ impl World {
         process.call(self.calls, request);
         self.slots[slot].reached = true;
         let (life, time) = (self.slots[slot].life, self.time());
-        self.recorded.calls(self.calls, life, called, time);
+        self.recorded.calls(life, called, time);
         self.calls += 1;
     }
 }

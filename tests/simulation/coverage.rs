@@ -19,6 +19,9 @@ use crate::{
     world::World,
 };
 
+/// How many of a group are printed.
+const MOST_SHOWN: usize = 40;
+
 /// How often each thing was seen, by what it is.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage(BTreeMap<&'static str, BTreeMap<String, usize>>);
@@ -150,13 +153,19 @@ impl Coverage {
         all.map(|(group, what)| format!("{group}: {what}")).collect()
     }
 
-    pub fn report(&self, groups: &[&str]) -> String {
+    /// What was seen how often, the rarest first: the whole of each group but of long ones.
+    pub fn report(&self) -> String {
         let mut text = String::new();
-        for group in groups {
-            let counts = self.0.get(group);
-            let _ = writeln!(text, "{group} ({}):", counts.map_or(0, BTreeMap::len));
-            for (what, count) in counts.into_iter().flatten() {
+        for (group, counts) in &self.0 {
+            let mut rarest: Vec<_> = counts.iter().map(|(what, count)| (*count, what)).collect();
+            rarest.sort();
+            let _ = writeln!(text, "{group} ({}):", rarest.len());
+            for (count, what) in rarest.iter().take(MOST_SHOWN) {
                 let _ = writeln!(text, "  {count:>9}  {what}");
+            }
+            if rarest.len() > MOST_SHOWN {
+                let _ =
+                    writeln!(text, "             and {} that are seen more often", rarest.len() - MOST_SHOWN);
             }
         }
         text

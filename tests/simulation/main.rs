@@ -106,6 +106,7 @@ fn simulate() {
         explain(*seed, false);
     }
     assert!(sum.violated.is_empty());
+    assert_eq!(sum.shortfalls(), [""; 0], "the lives lack this");
     assert!(missing.is_empty(), "the stories do not reach all that the operator can do");
 }
 

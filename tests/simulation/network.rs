@@ -56,7 +56,7 @@ impl World {
         let life = self.slots[slot].life;
         let number = self.pending.len();
         let (event, fault) = self.fault_of(slot, call).unzip();
-        self.recorded.sent(Exchange::new(life, sent.number, &head, &body), at, time_at(at));
+        self.recorded.sent(Exchange::new(life, sent.number, &head, &body), time_at(at));
         self.pending.push(Pending {
             slot,
             life,

@@ -221,7 +221,7 @@ impl Recorded {
         self.lives[life].log.extend(lines);
     }
 
-    pub fn sent(&mut self, mut exchange: Exchange, _now: u64, at: Timestamp) {
+    pub fn sent(&mut self, mut exchange: Exchange, at: Timestamp) {
         exchange.sent = self.moment(at);
         self.numbers.insert((exchange.life, exchange.number), self.exchanges.len());
         self.exchanges.push(exchange);
@@ -282,7 +282,7 @@ impl Recorded {
         }
     }
 
-    pub fn calls(&mut self, _number: usize, life: usize, called: &Called, sent: Timestamp) {
+    pub fn calls(&mut self, life: usize, called: &Called, sent: Timestamp) {
         self.note(|| format!("a caller asks {called:?}"));
         self.calls_made.push(CallRecord { life, called: called.clone(), sent, answered: None });
     }

@@ -106,6 +106,9 @@ pub struct Range {
     pub until_violation: bool,
 }
 
+/// From how many lives on their number of faults, crashes and items is no chance.
+const ENOUGH: u64 = 1000;
+
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -225,6 +228,20 @@ impl Sum {
         median.map_or(0, |(items, _)| *items)
     }
 
+    /// What so many lives have too little of: faults, crashes, items.
+    pub fn shortfalls(&self) -> Vec<&'static str> {
+        let with_faults = self.lives - self.calm;
+        if with_faults < ENOUGH {
+            return Vec::new();
+        }
+        let checks = [
+            (self.faulty * 100 >= with_faults * 99, "at least three faults in nearly each life"),
+            (self.faulty_and_crashed * 2 >= self.faulty, "a crash in each second life"),
+            (self.median_items() >= 8, "eight items in the median BulkUpdate"),
+        ];
+        checks.into_iter().filter(|(is_there, _)| !is_there).map(|(_, what)| what).collect()
+    }
+
     pub fn report(&self) -> String {
         let mut text = String::new();
         let _ = write!(
@@ -242,7 +259,7 @@ impl Sum {
             self.faulty_and_crashed,
             self.calm,
             self.median_items(),
-            self.coverage.report(&["lives", "situations", "conditions", "items", "states"]),
+            self.coverage.report(),
         );
         text
     }

@@ -80,10 +80,6 @@ impl Exchange {
         self.resource == resource && self.namespace == namespace && self.name == name
     }
 
-    pub fn is_about_the_same(&self, other: &Self) -> bool {
-        self.is_about(&other.resource, &other.namespace, &other.name)
-    }
-
     pub fn answer(&self) -> Option<&Whole> {
         match &self.ended {
             Some((_, Answer::Whole(whole))) => Some(whole),

@@ -124,13 +124,6 @@ pub enum View {
     Lose,
 }
 
-impl Fault {
-    /// Whether it ends a process, without asking it to end.
-    pub const fn kills(self) -> bool {
-        matches!(self, Self::Crash { .. })
-    }
-}
-
 impl View {
     pub const ALL: [Self; 11] = [
         Self::Hold,
