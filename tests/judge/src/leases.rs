@@ -1,13 +1,13 @@
 //! Promise 14: one replica works at a time. No write is sent by a process that does not hold the Lease, or whose last
 //! renewal is older than the renew deadline; the Lease is taken only once it is free or has not changed for its duration.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Violations,
     case::Case,
     exchanges::is_change,
-    facts::{Exchange, Request, Version},
+    facts::{Exchange, Moment, Request, Version},
 };
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
@@ -71,14 +71,21 @@ fn was_not_leading(case: &Case<'_>, write: &Exchange) -> Option<String> {
         return (!read() || !holds_at(case, write)).then(|| "it does not hold the Lease".to_owned());
     };
     let pause = case.facts.lives.get(write.life).map(|life| &life.pauses);
-    let paused = pause
-        .is_some_and(|pauses| pauses.iter().any(|[begin, end]| (begin.at..=end.at).contains(&write.sent.at)));
+    // What it sends once it goes on has passed the check after that.
+    let within = |[begin, end]: &[Moment; 2]| (*begin..*end).contains(&write.sent);
+    let paused = pause.is_some_and(|pauses| pauses.iter().any(within));
     if let Some(other) = another_was_seen(case, write, renewed) {
         return Some(format!("another was seen to lead: {other}"));
     }
     let age = write.sent.at.duration_since(renewed.sent.at);
-    let most = settings.renew_deadline + tolerances.clock + tolerances.operator;
+    let most =
+        settings.renew_deadline + drift(settings.renew_deadline) + tolerances.operator + tolerances.observer;
     (age > most && !paused).then(|| format!("its last renewal was at {}", renewed.sent.at))
+}
+
+/// How far timers may be off after so long.
+fn drift(time: SignedDuration) -> SignedDuration {
+    time / 1000
 }
 
 /// Who was seen to hold the Lease since the last renewal, if that was somebody else.
@@ -151,8 +158,8 @@ fn takeovers(case: &Case<'_>, violations: &mut Violations) {
         if before == after || before.is_empty() || !by_replica || !from_replica {
             continue;
         }
-        let age = pair[1].at.duration_since(pair[0].at) + tolerances.observer + tolerances.clock;
-        if age < settings.lease_duration {
+        let age = pair[1].at.duration_since(pair[0].at) + tolerances.observer;
+        if age + drift(settings.lease_duration) < settings.lease_duration {
             violations.say("14", format!("{after} took the Lease of {before} after {age:?}"));
         }
     }

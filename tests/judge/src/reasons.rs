@@ -162,8 +162,7 @@ fn was_forbidden(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) -> bool
             _ if write.code() != Some(403) => None,
             Some((life, began)) if life == write.life => {
                 // Its timers may be somewhat fast.
-                let least = FORBIDDEN_FOR * 999 / 1000 - case.facts.tolerances.clock;
-                if ended.at.duration_since(began) >= least {
+                if ended.at.duration_since(began) >= FORBIDDEN_FOR * 999 / 1000 {
                     return true;
                 }
                 Some((life, began))
