@@ -11,13 +11,32 @@
 //! | what a patch without a decodable result makes of an object, in the message | it has the whole object as text |
 //! | deletions and changes of Events | nobody sends them |
 //! | warnings about unknown fields in a large body | the real server leaves them out |
+//! | how far a cache of the real server lags | what takes the cache as it is waits until it is up to date (`update_cache`) |
+//! | a list as of revision 1, where nothing was | too old, but for a cache that was there then and still remembers it |
+//! | reads that etcd has not answered in time (500) | the machine was busy: they are sent again |
+//! | over what in the items of a request of another kind a rule stumbles | they are not validated, and the rule walks through Go's maps |
 //! | bookmarks in the middle of a watch | the real server sends one a minute; the simulated one when it is asked |
 //! | server-side apply, JSON patches, strategic merge patches | nothing simulated sends them: 415 |
 
 use serde_json::Value;
 
+use crate::sides::Answered;
+
 /// From which size on, in bytes, the real server gives no warnings. (It is somewhere below 32 KiB.)
 pub const LARGE: usize = 20 << 10;
+
+/// Whether the real server has given up on a read because etcd took too long.
+pub fn is_too_late(method: &str, answered: &Answered) -> bool {
+    let text = String::from_utf8_lossy(&answered.body);
+    method == "GET" && answered.code == 500 && text.contains("code = DeadlineExceeded")
+}
+
+/// Whether the list of an old revision is forgotten, but the real server remembers that there was nothing at all.
+pub fn is_before_all(simulated: &Answered, real: &Answered) -> bool {
+    let list: Value = serde_json::from_slice(&real.body).unwrap_or_default();
+    let is_empty = list["items"].as_array().is_some_and(Vec::is_empty);
+    (simulated.code, real.code) == (410, 200) && list["metadata"]["resourceVersion"] == "1" && is_empty
+}
 
 /// Removes what differs on purpose.
 pub fn excuse(document: &mut Value) {
@@ -39,9 +58,16 @@ pub fn excuse(document: &mut Value) {
     {
         document["object"]["message"] = start.into();
     }
-    for cause in document["details"]["causes"].as_array_mut().into_iter().flatten() {
+    let causes = document["details"]["causes"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
+    let of_other_kind = causes.iter().any(|cause| cause["field"] == "kind");
+    for cause in causes {
         if cause["field"] == "patch" {
             cause["message"] = "".into();
+        }
+        if of_other_kind && (cause["field"] == "spec.executions" || cause["field"] == "spec.deployments") {
+            let said = cause["message"].as_str().unwrap_or_default().trim_start_matches("Invalid value: ");
+            let rule = said.split_once(" evaluating rule: ").map(|(_, rule)| rule);
+            cause["message"] = rule.unwrap_or(said.trim_start_matches("\"array\": ")).into();
         }
     }
     if document["kind"] == "Status"

@@ -25,6 +25,8 @@ pub struct Step {
     pub content_type: &'static str,
     pub agent: &'static str,
     pub watch: bool,
+    /// The list with which the real server's cache is brought up to date first: the request takes what is in the cache.
+    pub cached: Option<String>,
 }
 
 /// Draws requests.
@@ -66,7 +68,7 @@ impl Generator<'_> {
         let agent = *self.pick(&["differential/1", "differential/1", "other/2 (linux)"]);
         let content_type =
             if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        Step { user: "admin", method, uri, body, content_type, agent, watch: false }
+        Step { user: "admin", method, uri, body, content_type, agent, watch: false, cached: None }
     }
 
     fn object(&mut self, kind: Kind) -> String {

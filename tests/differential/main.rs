@@ -45,6 +45,8 @@ async fn the_simulated_server_answers_as_the_real_one() {
     while let Some((seed, outcome)) = sequences.next().await {
         steps += outcome.steps;
         if let Some(difference) = outcome.difference {
+            // A run of hours that is stopped has said what it has found.
+            println!("DIFFERENTIAL_SEED={seed}: {}", difference.kind);
             found.entry(difference.kind).or_default().push((seed, difference.account));
         }
     }

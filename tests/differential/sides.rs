@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::{
     DEADLINE,
     control_plane::{self, ControlPlane},
-    until,
+    etcd, until,
 };
 
 use crate::place::Kind;
@@ -67,6 +67,8 @@ impl Sides {
         }
         simulated.apply(&author().to_string());
         control_plane::apply(&real, author()).await;
+        // Both forget how they came to be. The real server does so by itself after some minutes.
+        etcd::compact(plane).await;
         simulated.compact(simulated.revision());
         let sides = Self { real, simulated };
         let namespace = "differential";
@@ -130,6 +132,11 @@ impl Sides {
         let (head, body) = response.into_parts();
         let body = tokio::time::timeout(DEADLINE, body.collect()).await.unwrap();
         Answered { code: head.status.as_u16(), headers: head.headers, body: body.unwrap().to_bytes() }
+    }
+
+    /// Waits until the real server's cache of a kind has all that was written so far: a list without a resource version does.
+    pub async fn update_cache(&self, list: &str) {
+        self.send_real("admin", Request::get(list).body(Bytes::new()).unwrap()).await;
     }
 
     /// Starts a watch on the real server.

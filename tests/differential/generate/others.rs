@@ -120,8 +120,10 @@ impl Generator<'_> {
         if self.often(3) {
             options.push("sendInitialEvents=true".to_owned());
         }
+        let takes_any = options.iter().any(|option| option.starts_with("resourceVersion="));
+        let cached = takes_any.then(|| kind.path(self.namespace));
         let uri = self.in_namespace(kind, options);
-        self.request("GET", uri, Body::None)
+        Step { cached, ..self.request("GET", uri, Body::None) }
     }
 
     pub(super) fn watch(&mut self, kind: Kind, chosen: &Chosen) -> Step {
@@ -147,7 +149,8 @@ impl Generator<'_> {
             options.push("resourceVersionMatch=NotOlderThan".to_owned());
         }
         let uri = self.in_namespace(kind, options);
-        Step { watch: true, ..self.request("GET", uri, Body::None) }
+        let cached = Some(kind.path(self.namespace));
+        Step { watch: true, cached, ..self.request("GET", uri, Body::None) }
     }
 
     pub(super) fn review(&mut self) -> Step {
