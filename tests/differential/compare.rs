@@ -11,8 +11,8 @@ use crate::{differences, edits::Chosen};
 /// What differs: where, and both values.
 pub type Difference = (String, String, String);
 
-/// How far the times of both may be apart: they are in whole seconds.
-const APART: SignedDuration = SignedDuration::from_secs(3);
+/// How far the times of both are apart at most that were set at the same moment: they are in whole seconds.
+const ROUNDED: SignedDuration = SignedDuration::from_secs(1);
 
 pub struct Comparison<'a> {
     pub chosen: &'a mut Chosen,
@@ -140,7 +140,10 @@ impl Comparison<'_> {
             }
             _ if simulated == real => true,
             _ => match (simulated.parse::<Timestamp>(), real.parse::<Timestamp>()) {
-                (Ok(a), Ok(b)) => a.duration_since(b).abs() <= APART && simulated.len() == real.len(),
+                (Ok(a), Ok(b)) => {
+                    a.duration_since(b).abs() <= self.chosen.slowest + ROUNDED
+                        && simulated.len() == real.len()
+                }
                 _ => false,
             },
         }

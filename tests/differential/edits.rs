@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
 
 /// What both servers have chosen for the same thing: the simulated one, and the real one.
@@ -18,6 +19,8 @@ pub struct Chosen {
     pub tokens: Vec<Pair>,
     /// The last seen version of each object, by the path that it has.
     pub objects: HashMap<String, [Value; 2]>,
+    /// How long it has taken at most until both had answered a request.
+    pub slowest: SignedDuration,
 }
 
 impl Chosen {

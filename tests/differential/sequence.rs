@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use api_server::{Answer, Server};
 use bytes::Bytes;
 use http::Request;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -110,6 +111,7 @@ impl Sequence<'_> {
         simulated: Request<Bytes>,
         real: Request<Bytes>,
     ) -> Result<(), Difference> {
+        let start = Timestamp::now();
         let simulated = match send_simulated(&self.simulated, user, simulated) {
             Answer::Whole(response) => {
                 let (head, body) = response.into_parts();
@@ -121,6 +123,7 @@ impl Sequence<'_> {
         if differences::is_too_late(step.method, &answered) {
             answered = self.sides.send_real(user, real).await;
         }
+        self.chosen.slowest = self.chosen.slowest.max(Timestamp::now().duration_since(start));
         self.answers(step, &simulated, &answered)
     }
 
