@@ -93,7 +93,8 @@ impl Check {
             Self::AtLeast(least) => items()? >= *least,
             Self::AtMost(most) => items()? <= *most,
             Self::NameLength { least, most } => {
-                let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                let name =
+                    value.pointer("/metadata/name").and_then(Value::as_str).ok_or("no such key: name")?;
                 (*least..=*most).contains(&name.chars().count())
             }
         })

@@ -105,7 +105,10 @@ pub fn patch(state: &mut State, kind: usize, asked: &Asked) -> Outcome<Reply> {
     let key = definition.key(&call.namespace, &call.name);
     let existing = state.objects[kind].get(key.as_str()).cloned();
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, &call.name))?;
-    let patch = patch.map_err(|error| Refusal::bad_request(format!("error decoding patch: {error}")))?;
+    let patch = patch.map_err(|error| match options.unknown {
+        Unknown::Ignore => Refusal::bad_request("Invalid JSON Patch"),
+        _ => Refusal::bad_request(format!("error decoding patch: {error}")),
+    })?;
     if patch.is_null() || (!patch.is_object() && !patch.is_array() && options.unknown == Unknown::Ignore) {
         return Err(Refusal::bad_request("Invalid JSON Patch"));
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     builtin,
-    kinds::{Definition, Shape},
+    kinds::{BuiltIn, Definition, Shape},
     list,
     options::WatchOptions,
     refusal::{Outcome, Refusal},
@@ -141,7 +141,12 @@ pub fn start(state: &mut State, kind: usize, call: &Call) -> Outcome<Watch> {
         None if !options.initial_events => {}
         None => first_events(state, kind, &definition, &watcher, options.initial_events_end),
         Some(since) if since < state.compacted => {
-            let message = format!("too old resource version: {since} ({})", state.compacted);
+            // Events have no cache: it is etcd that says so.
+            let message = if definition.is(BuiltIn::Event) {
+                "The resourceVersion for the provided watch is too old.".to_owned()
+            } else {
+                format!("too old resource version: {since} ({})", state.compacted)
+            };
             let status = Refusal::expired(message).status();
             watcher.send("ERROR", &serde_json::to_vec(&status).unwrap());
             // The sender is dropped, so this watch ends.

@@ -28,7 +28,11 @@ fn start() -> Timestamp {
 
 /// A server with the shipped CRDs and roles, and alice, who may edit in team-a.
 fn server() -> Server {
-    let server = Server::new(Kubernetes::V1_37, start());
+    server_like(Kubernetes::V1_37)
+}
+
+fn server_like(kubernetes: Kubernetes) -> Server {
+    let server = Server::new(kubernetes, start());
     CRDS.into_iter().chain(ROLES).for_each(|manifests| server.apply(manifests));
     server.apply("{apiVersion: v1, kind: Namespace, metadata: {name: team-a}}");
     bind(&server, "alice", "aiapi-editor");
@@ -268,6 +272,39 @@ fn a_rule_that_cannot_read_a_value_says_so() {
     request["spec"] = "text".into();
     let said = causes(&refused(&request), &["spec"]);
     assert!(said[0].contains("expected a map for the provided schema with type=object"), "{said:?}");
+    let mut nameless = execution("run-1");
+    (nameless["kind"], nameless["metadata"]) = ("Other".into(), json!({}));
+    let said = causes(&ask(&server, "POST", EXECUTIONS, &nameless).1, &["<nil>"]);
+    assert!(said[0].contains("no such key: name evaluating rule: the name is the AI API id"), "{said:?}");
+}
+
+#[test]
+fn a_patch_that_cannot_be_read_is_refused_as_each_version_does() {
+    for (kubernetes, validation, message) in [
+        (Kubernetes::V1_33, "Ignore", "Invalid JSON Patch"),
+        (Kubernetes::V1_33, "Warn", "error decoding patch"),
+        (Kubernetes::V1_37, "Ignore", "invalid JSON patch"),
+    ] {
+        let server = server_like(kubernetes);
+        ask(&server, "POST", EXECUTIONS, &execution("run-1"));
+        let uri = format!("{EXECUTIONS}/run-1?fieldValidation={validation}");
+        let (code, refused) = ask(&server, "PATCH", &uri, &Value::Null);
+        assert_eq!(code, 400);
+        assert!(refused["message"].as_str().unwrap().starts_with(message), "{refused}");
+    }
+}
+
+#[test]
+fn a_watch_of_a_kind_without_a_cache_is_too_old_in_the_words_of_etcd() {
+    let server = server();
+    server.compact(server.revision());
+    let said = |path: &str| {
+        let (_, mut watch) = watch(&server, &format!("{path}?watch=true&resourceVersion=1"));
+        String::from_utf8(watch.next().now_or_never().flatten().unwrap().to_vec()).unwrap()
+    };
+    assert!(said(EXECUTIONS).contains("too old resource version: 1 ("));
+    let events = "/apis/events.k8s.io/v1/namespaces/team-a/events";
+    assert!(said(events).contains("The resourceVersion for the provided watch is too old."));
 }
 
 #[test]
