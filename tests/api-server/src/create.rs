@@ -134,7 +134,9 @@ fn shape(
         }
         Shape::Custom(schema) => {
             defaults::fill_in(object, schema);
+            let of_metadata = strays.len();
             defaults::prune(object, schema, "", strays);
+            strays[of_metadata..].sort_unstable();
             defaults::drop_nulls(object, schema);
         }
         Shape::BuiltIn(kind) => builtin::decode(*kind, object, strays)?,

@@ -338,6 +338,16 @@ fn a_merge_patch_leaves_no_nulls_in_what_is_new() {
 }
 
 #[test]
+fn unknown_fields_are_named_in_order() {
+    let mut request = bulk_update("bulk-1", "STOPPED");
+    request["spec"]["unknown"] = 1.into();
+    request["spec"]["executions"][0]["unknown"] = 1.into();
+    let (_, refused) = ask(&server(), "POST", &format!("{BULK_UPDATES}?fieldValidation=Strict"), &request);
+    let wanted = "unknown field \"spec.executions[0].unknown\", unknown field \"spec.unknown\"";
+    assert!(refused["message"].as_str().unwrap().ends_with(wanted), "{refused}");
+}
+
+#[test]
 fn a_whole_number_is_an_integer_however_it_is_written() {
     let server = server();
     let mut request = bulk_update("bulk-1", "STOPPED");
