@@ -78,9 +78,7 @@ pub fn admit(
     };
     let mut warnings = Vec::new();
     for policy in policies.iter() {
-        if policy.bindings.is_empty()
-            || !policy.is_about(&definition.group, &definition.version, &resource, operation.word())
-        {
+        if policy.bindings.is_empty() || !policy.is_about(definition, &resource, operation.word()) {
             continue;
         }
         let context =

@@ -8,6 +8,8 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use crate::kinds::Definition;
+
 /// What was to be enforced since when.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
@@ -37,6 +39,8 @@ pub struct Target {
     versions: Vec<String>,
     resources: Vec<String>,
     operations: Vec<String>,
+    /// `Namespaced` or `Cluster`; anything else is both.
+    scope: String,
 }
 
 #[derive(Clone, Debug)]
@@ -104,9 +108,9 @@ impl Policy {
     }
 
     /// Whether it is about such a request; a subresource follows its resource after a slash.
-    pub fn is_about(&self, group: &str, version: &str, resource: &str, operation: &str) -> bool {
+    pub fn is_about(&self, definition: &Definition, resource: &str, operation: &str) -> bool {
         let has =
-            |targets: &[Target]| targets.iter().any(|target| target.has(group, version, resource, operation));
+            |targets: &[Target]| targets.iter().any(|target| target.has(definition, resource, operation));
         has(&self.rules) && !has(&self.exempt)
     }
 
@@ -122,10 +126,11 @@ impl Target {
             versions: texts(&from["apiVersions"]),
             resources: texts(&from["resources"]),
             operations: texts(&from["operations"]),
+            scope: text(&from["scope"]),
         }
     }
 
-    fn has(&self, group: &str, version: &str, resource: &str, operation: &str) -> bool {
+    fn has(&self, definition: &Definition, resource: &str, operation: &str) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|one| one == "*" || one == wanted);
         let of_resource = match resource.split_once('/') {
             None => has(&self.resources, resource),
@@ -135,8 +140,14 @@ impl Target {
             }
         };
         let all = self.resources.iter().any(|one| one == "*/*");
-        has(&self.groups, group)
-            && has(&self.versions, version)
+        let in_scope = match self.scope.as_str() {
+            "Namespaced" => definition.namespaced,
+            "Cluster" => !definition.namespaced,
+            _ => true,
+        };
+        in_scope
+            && has(&self.groups, &definition.group)
+            && has(&self.versions, &definition.version)
             && has(&self.operations, operation)
             && (of_resource || all)
     }

@@ -212,6 +212,13 @@ fn the_policy_checks_authors_once_it_is_in_force() {
         binding 'bulkupdates.aiapi.dev' denied request: mallory may not delete executions.aiapi.dev in namespace team-a: ask \
         for the verb \"delete\" in a Role";
     assert_eq!((code, &denied["message"]), (403, &json!(message)));
+    // BulkUpdates have a namespace.
+    server.apply(
+        &ADMISSION
+            .replace("operations: [CREATE, UPDATE]", "operations: [CREATE, UPDATE]\n      scope: Cluster"),
+    );
+    server.set_time(start() + SignedDuration::from_secs(4));
+    assert_eq!(create("mallory", "late").0, 201);
 }
 
 #[test]
