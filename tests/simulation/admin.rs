@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{ADMISSION, HOME, META, NAMESPACES, OWN_RIGHTS, POLICY, RIGHTS, role_binding},
     people::{FINALIZER, target_path},
-    story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded, What, Who},
+    story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded, Weakness, What, Who},
     world::World,
 };
 
@@ -58,7 +58,7 @@ impl World {
                 }
                 self.as_admin(Method::PATCH, &path, &json!({"spec": spec}));
             }
-            BulkAct::Widen | BulkAct::Forget | BulkAct::Finish | BulkAct::Pretend => {
+            BulkAct::Widen | BulkAct::Forget | BulkAct::Finish | BulkAct::Pretend | BulkAct::Backdate => {
                 let status = forged(&bulk, act, &self.time().to_string());
                 self.as_admin(Method::PATCH, &format!("{path}/status"), &json!({"status": status}));
             }
@@ -111,11 +111,9 @@ impl World {
     }
 
     fn change_admission(&mut self, of: Guarded, act: GuardAct) {
-        let (plural, weak) = match of {
-            Guarded::Policy => ("validatingadmissionpolicies", json!({"spec": {"failurePolicy": "Ignore"}})),
-            Guarded::Binding => {
-                ("validatingadmissionpolicybindings", json!({"spec": {"validationActions": ["Warn"]}}))
-            }
+        let plural = match of {
+            Guarded::Policy => "validatingadmissionpolicies",
+            Guarded::Binding => "validatingadmissionpolicybindings",
         };
         let path = format!("/apis/admissionregistration.k8s.io/v1/{plural}/{POLICY}");
         if matches!(act, GuardAct::Delete | GuardAct::Recreate) {
@@ -123,7 +121,13 @@ impl World {
         }
         match act {
             GuardAct::Delete => {}
-            GuardAct::Weaken => drop(self.as_admin(Method::PATCH, &path, &weak)),
+            GuardAct::Weaken(weakness) => {
+                let (status, mut object) = self.as_admin(Method::GET, &path, &Value::Null);
+                if status.is_success() {
+                    weaken(&mut object["spec"], of, weakness);
+                    self.as_admin(Method::PUT, &path, &object);
+                }
+            }
             GuardAct::Restore | GuardAct::Recreate => self.apply(ADMISSION),
         }
     }
@@ -241,6 +245,19 @@ impl World {
     }
 }
 
+fn weaken(spec: &mut Value, of: Guarded, weakness: Weakness) {
+    match (of, weakness) {
+        (Guarded::Binding, _) => spec["validationActions"] = json!(["Warn"]),
+        (_, Weakness::Refusal) => spec["failurePolicy"] = "Ignore".into(),
+        (_, Weakness::Operations) => {
+            spec["matchConstraints"]["resourceRules"][0]["operations"] = json!(["CREATE"]);
+        }
+        (_, Weakness::Scope) => spec["matchConstraints"]["resourceRules"][0]["scope"] = "Cluster".into(),
+        (_, Weakness::Validation) => spec["validations"][0]["expression"] = "true".into(),
+        (_, Weakness::Variable) => spec["variables"][0]["expression"] = "[]".into(),
+    }
+}
+
 /// A status that the operator has not written.
 fn forged(bulk: &Value, act: BulkAct, now: &str) -> Value {
     let entries = |plural: &str| bulk["status"][plural].as_array().cloned().unwrap_or_default();
@@ -250,6 +267,13 @@ fn forged(bulk: &Value, act: BulkAct, now: &str) -> Value {
             let mut items = entries("executions");
             items.push(json!({"id": "bystander", "targetStatus": "DELETED", "result": "Planned"}));
             status["executions"] = items.into();
+        }
+        BulkAct::Backdate => {
+            let mut conditions = bulk["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            // In UTC it is in the year before the year 0.
+            conditions.push(json!({"type": "example.com/Reviewed", "status": "True", "reason": "Reviewed",
+                "message": "", "lastTransitionTime": "0000-01-01T00:00:00+01:00"}));
+            status["conditions"] = conditions.into();
         }
         BulkAct::Forget => {
             status["executions"] = Value::Null;

@@ -2,6 +2,7 @@
 //! hides what happens with few others.
 
 mod faults;
+mod together;
 mod work;
 
 pub use faults::CODES;
@@ -117,6 +118,9 @@ impl Story {
         }
         if draw.has(Theme::Gateway) {
             draw.callers(setup.gateways);
+        }
+        if !is_calm {
+            draw.together();
         }
         Self { seed, setup, events: draw.events }
     }

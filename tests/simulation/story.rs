@@ -15,7 +15,7 @@ use support::call::{Call, Resource};
 use crate::process::Clocks;
 
 pub use faults::{Calls, Fault, Moment, View};
-pub use others::{Act, Admin, BulkAct, Controller, GuardAct, Guarded, Odd, Who};
+pub use others::{Act, Admin, BulkAct, Controller, GuardAct, Guarded, Odd, Weakness, Who};
 
 /// One life of the world.
 #[derive(Clone, Debug)]

@@ -253,7 +253,7 @@ impl Draw {
 
     fn bulk_race(&mut self, theme: Theme) {
         let act = if theme == Theme::Forgery {
-            self.one(&[BulkAct::Widen, BulkAct::Forget, BulkAct::Finish, BulkAct::Pretend])
+            self.one(&[BulkAct::Widen, BulkAct::Forget, BulkAct::Finish, BulkAct::Pretend, BulkAct::Backdate])
         } else {
             let seconds = self.one(&[0, 1, 100]);
             self.one(&[
@@ -332,7 +332,8 @@ impl Draw {
         let admin = match theme {
             Theme::Flag => Admin::Flag(self.one(&flags)),
             Theme::Policy => {
-                let act = self.one(&[GuardAct::Delete, GuardAct::Weaken, GuardAct::Recreate]);
+                let weakness = self.weakness();
+                let act = self.one(&[GuardAct::Delete, GuardAct::Weaken(weakness), GuardAct::Recreate]);
                 Admin::Policy(of, act)
             }
             Theme::Rights => self.one(&[

@@ -40,7 +40,7 @@ impl Draw {
         }
     }
 
-    fn bulk_update(&mut self, number: usize, namespace: &'static str, at: u64) {
+    pub fn bulk_update(&mut self, number: usize, namespace: &'static str, at: u64) {
         let count = if self.percent(70) { self.random.usize(8..=20) } else { self.random.usize(1..=8) };
         let mut lists = [Vec::new(), Vec::new()];
         let mut taken: Vec<(Kind, String)> = Vec::new();
@@ -163,11 +163,7 @@ impl Draw {
             match self.random.u8(..3) {
                 0 => spec["activeDeadlineSeconds"] = seconds.into(),
                 1 => spec["startingDeadlineSeconds"] = seconds.into(),
-                _ => {
-                    let after = i64::try_from(at).unwrap() + seconds * 1000;
-                    let end = EPOCH + SignedDuration::from_millis(after);
-                    spec["notAfter"] = end.strftime("%FT%TZ").to_string().into();
-                }
+                _ => spec["notAfter"] = end_of(at, seconds),
             }
         }
     }
@@ -204,4 +200,11 @@ impl Draw {
             self.at(at, What::Call(Called { gateway, user, namespace, kind, what }));
         }
     }
+}
+
+/// So many seconds after a moment, as an end.
+pub fn end_of(at: u64, seconds: i64) -> Value {
+    let after = i64::try_from(at).unwrap() + seconds * 1000;
+    let end = EPOCH + SignedDuration::from_millis(after);
+    end.strftime("%FT%TZ").to_string().into()
 }

@@ -1,7 +1,7 @@
 //! What happens to requests and watches.
 
 use strum::{IntoStaticStr, VariantNames};
-use support::call::Call;
+use support::call::{Call, Resource};
 
 use super::{Act, BulkAct};
 
@@ -14,6 +14,8 @@ pub enum Calls {
     Writes,
     Reads,
     Watches,
+    /// Lists and watches of the admission policy and its binding.
+    Guards,
 }
 
 impl Calls {
@@ -29,6 +31,11 @@ impl Calls {
             Self::Writes => call.is_write(),
             Self::Reads => matches!(call, Call::ReadTarget | Call::ReadBulkUpdate | Call::ReadFlag),
             Self::Watches => matches!(call, Call::List(_) | Call::Watch(_)),
+            Self::Guards => matches!(
+                call,
+                Call::List(Resource::Policies | Resource::Bindings)
+                    | Call::Watch(Resource::Policies | Resource::Bindings)
+            ),
         }
     }
 }

@@ -70,6 +70,8 @@ pub enum BulkAct {
     Finish,
     /// Says that everything has settled.
     Pretend,
+    /// Adds a condition of its own, from before the year 1.
+    Backdate,
 }
 
 /// What an admin does.
@@ -103,6 +105,21 @@ pub enum Guarded {
 pub enum GuardAct {
     Delete,
     Restore,
-    Weaken,
+    Weaken(Weakness),
     Recreate,
+}
+
+/// In which field it checks less than the shipped one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    /// The binding only warns; the policy admits what it cannot check.
+    Refusal,
+    /// Nobody checks updates.
+    Operations,
+    /// It is about objects of the cluster only.
+    Scope,
+    /// One validation is always true.
+    Validation,
+    /// One variable has no items.
+    Variable,
 }
