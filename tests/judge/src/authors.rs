@@ -1,5 +1,6 @@
 //! Promise 15: nothing is planned unless the admission policy and its binding covered it: they had been in force,
-//! unchanged, for ten seconds when it was created, and are in force when it is planned.
+//! unchanged, for ten seconds when it was created, and are in force when it is planned, as far as they can be watched. What
+//! they covered is not rejected, if nobody changed them or the Lease said that it is accepted.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +13,13 @@ use crate::{
 
 /// The policy and its binding.
 pub const GUARDS: [&str; 2] = ["validatingadmissionpolicies", "validatingadmissionpolicybindings"];
+
+/// How long what is known of them counts while they cannot be watched.
+const BLIND: SignedDuration = SignedDuration::from_secs(30);
+
+/// The annotations of the Lease: which policy and binding the operator has on record, and under which BulkUpdates are accepted.
+const RECORD: &str = "/metadata/annotations/aiapi.dev~1admission-record";
+const ACCEPTED: &str = "/metadata/annotations/aiapi.dev~1admission-accepted";
 
 /// How long both have to be in force before a BulkUpdate is created; timestamps have whole seconds.
 const SPREADS: SignedDuration = SignedDuration::from_secs(10);
@@ -33,13 +41,66 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             if !GUARDS.into_iter().all(|guard| existed(case, guard, plan.version)) {
                 violations.say("15", format!("planned at {at}, without the policy or its binding"));
             }
+            let record = case.exchange_that_made(at);
+            if record.is_some_and(|record| GUARDS.into_iter().any(|guard| is_unwatched(case, guard, record)))
+            {
+                violations.say("15", format!("planned at {at}, and the policy could not be watched"));
+            }
         }
         let status = &bulk.last().status;
         let refused = status.condition("Ready").is_some_and(|ready| ready.reason == "NotAuthorized");
-        if status.completion_time.is_some() && refused && covered && !case.facts.others.changed_policy {
+        if status.completion_time.is_none() || !refused {
+            continue;
+        }
+        if covered && !case.facts.others.changed_policy {
             violations.say("15", format!("{} was rejected, and the policy covered it", bulk.name));
         }
+        if covered && was_accepted(case, bulk) {
+            let what = format!("{} was rejected, and the Lease had said that it is accepted", bulk.name);
+            violations.say("15", what);
+        }
     }
+}
+
+/// Whether the Lease named policy and binding as those under which it is accepted when it was created, and neither of them has
+/// changed, nor has the record of them been lost, before it was rejected.
+fn was_accepted(case: &Case<'_>, bulk: &Bulk<'_>) -> bool {
+    let others = &case.facts.others;
+    let Some(end) = bulk.end().filter(|_| !others.blind && case.facts.tolerances.clock.is_zero()) else {
+        return false;
+    };
+    let (made, rejected) = (bulk.first().version.revision, end.version.revision);
+    let meanwhile = |plural| {
+        let mut all: Vec<_> = case.of_plural(plural).filter(|v| v.revision < rejected).collect();
+        let first = all.iter().rposition(|v| v.revision < made);
+        all.drain(..first.unwrap_or(all.len()));
+        all
+    };
+    let leases = meanwhile("leases");
+    let Some(accepted) = leases.first().map(|lease| lease.text(ACCEPTED)) else { return false };
+    GUARDS.into_iter().all(|guard| {
+        let versions = meanwhile(guard);
+        let Some(uid) = versions.first().map(|v| &*v.uid) else { return false };
+        let is_named = |v: &&Version| {
+            !v.deleted && accepted.split(' ').any(|pair| pair == format!("{}/{}", v.uid, v.generation()))
+        };
+        let is_recorded = |lease: &&Version| !lease.deleted && lease.text(RECORD).contains(uid);
+        versions.iter().all(is_named) && leases.iter().all(is_recorded)
+    })
+}
+
+/// Whether all attempts to list or watch it had failed for too long when a status was sent.
+fn is_unwatched(case: &Case<'_>, guard: &str, record: &Exchange) -> bool {
+    let streams = case.sent().filter(|e| {
+        e.life == record.life
+            && e.resource == guard
+            && matches!(&*e.verb, "list" | "watch")
+            && e.ended_at().is_some_and(|ended| ended < record.sent)
+    });
+    let since_success = streams.rev().take_while(|e| !e.succeeded());
+    let fails_since = since_success.last().and_then(Exchange::ended_at);
+    let most = BLIND + case.facts.tolerances.operator;
+    fails_since.is_some_and(|since| record.sent.at.duration_since(since.at) > most)
 }
 
 /// Whether policy and binding covered this BulkUpdate when it was created.

@@ -1,5 +1,6 @@
 //! `created`: without a uid, an item means the object that existed when the BulkUpdate was created. Nothing else is
-//! planned, and nothing that was certainly older is refused as `CreatedLater`.
+//! planned, and nothing that was certainly older is refused as `CreatedLater`; in doubt, nothing before the watch of the
+//! targets has come as far as the read that confirms it.
 
 use ai_api_operator::api::{ItemResult, Reason};
 
@@ -30,11 +31,30 @@ pub fn was_shown_to_be_older(
     let (life, until) = (exchange.life, exchange.sent);
     let creation = bulk.first().version.revision;
     let mut sights = case.facts.sights.iter().filter(|s| s.life == life && s.when < until);
-    // What is shown again later tells nothing.
-    let first = sights.clone().find(|s| s.uid == bulk.uid);
-    let delivered = first.is_some_and(|s| !s.listed && s.revision == creation);
     let shown = sights.any(|s| s.uid == uid && !s.deleted && s.revision < creation);
+    let delivered = creation_was_delivered(case, bulk, exchange);
     Some(delivered && (shown || was_read_below(case, life, until, uid, creation)))
+}
+
+/// Whether the first that a process was shown of the BulkUpdate, before it sent this, was its creation by a running watch.
+fn creation_was_delivered(case: &Case<'_>, bulk: &Bulk<'_>, sent: &Exchange) -> bool {
+    let mut sights = case.facts.sights.iter().filter(|s| s.life == sent.life && s.when < sent.sent);
+    // What is shown again later tells nothing.
+    let first = sights.find(|s| s.uid == bulk.uid);
+    first.is_some_and(|s| !s.listed && s.revision == bulk.first().version.revision)
+}
+
+/// Whether the watch of a process had not come as far as its last read of the object, when it refused it in doubt.
+fn was_behind(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
+    let Some(sent) = case.exchange_that_made(claim.revision()) else { return false };
+    let of_it = case.about(kind.plural(), bulk.namespace, &item.id).iter();
+    let mut reads = of_it.filter(|e| e.life == sent.life && e.verb == "get" && e.sent < sent.sent);
+    let last = reads.rfind(|e| e.succeeded()).and_then(|read| read.answer()?.object.as_ref());
+    let Some((_, read)) = last else { return false };
+    let mut sights = case.facts.sights.iter().filter(|s| s.life == sent.life && s.when < sent.sent);
+    let has_come_that_far = sights.any(|s| s.resource == kind.plural() && s.revision >= *read);
+    creation_was_delivered(case, bulk, sent) && !has_come_that_far
 }
 
 fn was_read_below(case: &Case<'_>, life: usize, until: Moment, uid: &str, creation: u64) -> bool {
@@ -58,7 +78,11 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         if planned && !older && !case.may_be_forged(bulk) {
             violations.say("created", format!("at {at} {id} is planned, which was created later"));
         }
-        if item.reason == Some(Reason::CreatedLater) && older {
+        let refused = item.reason == Some(Reason::CreatedLater);
+        if refused && object.created() == bulk.created && was_behind(case, claim) {
+            violations.say("created", format!("at {at} {id} is CreatedLater, and its watch was behind"));
+        }
+        if refused && older {
             let certain = object.created() < bulk.created
                 || was_shown_to_be_older(case, bulk, record, claim.uid()).unwrap_or(false);
             if certain {

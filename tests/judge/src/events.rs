@@ -1,24 +1,36 @@
 //! What is reported is on record: an event about a BulkUpdate comes after the status that it reports, once, and says
-//! what the status says (docs/architecture.md, "Report").
+//! what the status says (docs/architecture.md, "Report"). What no status may say is reported all the same: that it cannot be
+//! read, and that it is too large for a status.
 
 use std::collections::HashSet;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::{
     Violations,
     bulk::{Bulk, Record},
     case::Case,
-    facts::Request,
+    facts::{Exchange, Moment, Request, Version},
 };
 
 /// The events that report a status, each at most once for a BulkUpdate.
 const REPORTS: [&str; 3] = ["Accepted", "Rejected", "Finished"];
 
+/// How long it may take until one is sent, while no other one hangs.
+const AT_LATEST: SignedDuration = SignedDuration::from_secs(10);
+
 /// The longest note, in bytes: the rest is cut.
 const LONGEST_NOTE: usize = 1000;
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for sent in case.sent().filter(|e| e.is_record()) {
+        let Some(before) = replaced_by(case, sent) else { continue };
+        let Some((reason, what)) = has_to_be_reported(sent, before) else { continue };
+        if is_missing(case, &before.uid, sent, reason) {
+            violations.say("9", format!("{}: {what}, and no event {reason} says so", sent.words()));
+        }
+    }
     let mut published = HashSet::new();
     for r in case.requests().filter(|r| r.resource == "events" && r.verb == "create") {
         let text = |pointer: &str| r.body.pointer(pointer).and_then(|v| v.as_str()).unwrap_or_default();
@@ -40,6 +52,53 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             violations.say("6", format!("two events {reason} about {}", bulk.name));
         }
     }
+}
+
+/// The event that has to go with this status, and why.
+fn has_to_be_reported(sent: &Exchange, before: &Version) -> Option<(&'static str, &'static str)> {
+    let is_unreadable = |object: &Value| {
+        let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+        conditions.into_iter().flatten().any(|condition| condition["reason"] == "Unreadable")
+    };
+    // Later only its generation is acknowledged.
+    if is_unreadable(&sent.body) && !is_unreadable(&before.object) {
+        return Some(("Unreadable", "it cannot be read"));
+    }
+    let plans_or_reports = sent.verb == "update" && sent.code() == Some(413);
+    plans_or_reports.then_some(("FailedUpdateStatus", "it is too large for a status"))
+}
+
+/// The version that a status was to replace.
+fn replaced_by<'a>(case: &Case<'a>, sent: &Exchange) -> Option<&'a Version> {
+    let guard = sent.guard_number()?;
+    let of_name = case.of_name("bulkupdates", &sent.namespace, &sent.name);
+    of_name.iter().find(|v| v.revision == guard).copied()
+}
+
+/// Whether the process had the time to publish the event, and has not: it led for as long as that may take, and no other event
+/// took longer.
+fn is_missing(case: &Case<'_>, uid: &str, sent: &Exchange, reason: &str) -> bool {
+    let Some(ended) = sent.ended_at() else { return false };
+    let until = ended.at + AT_LATEST;
+    let Some(life) = case.facts.lives.get(sent.life) else { return false };
+    let before = |moment: Option<Moment>| moment.is_some_and(|moment| moment.at <= until);
+    let of_the_process = || case.sent().filter(|e| e.life == sent.life);
+    let leads = of_the_process().any(|e| e.resource == "leases" && e.succeeded() && e.sent.at > until);
+    let events = || of_the_process().filter(|e| e.resource == "events" && e.sent.at <= until);
+    let hangs =
+        |e: &Exchange| e.ended_at().is_none_or(|ended| ended.at.duration_since(e.sent.at) > AT_LATEST / 5);
+    if before(life.ended)
+        || before(life.asked_to_end)
+        || !life.pauses.is_empty()
+        || !leads
+        || events().any(hangs)
+    {
+        return false;
+    }
+    !events().any(|e| {
+        let text = |pointer: &str| e.body.pointer(pointer).and_then(|v| v.as_str()).unwrap_or_default();
+        text("/reason") == reason && text("/regarding/uid") == uid
+    })
 }
 
 /// Whether a status that was stored by then says it.

@@ -89,6 +89,7 @@ fn what_is_genuine_is_not_refused() {
         deadlines::GENUINE,
         effects::GENUINE,
         knowledge::GENUINE,
+        promises::GENUINE,
         repeats::GENUINE,
         results::GENUINE,
         statuses::GENUINE,

@@ -71,7 +71,7 @@ fn was_not_leading(case: &Case<'_>, write: &Exchange) -> Option<String> {
         return (!read() || !holds_at(case, write)).then(|| "it does not hold the Lease".to_owned());
     };
     let pause = case.facts.lives.get(write.life).map(|life| &life.pauses);
-    // What it sends once it goes on has passed the check after that.
+    // What it sends once it continues has to be checked again, even if that takes no time.
     let within = |[begin, end]: &[Moment; 2]| (*begin..*end).contains(&write.sent);
     let paused = pause.is_some_and(|pauses| pauses.iter().any(within));
     if let Some(other) = another_was_seen(case, write, renewed) {

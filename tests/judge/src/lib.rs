@@ -14,6 +14,7 @@ mod beside;
 mod bulk;
 mod calm;
 mod case;
+mod conflicts;
 mod cost;
 mod created;
 mod deadlines;
@@ -33,6 +34,7 @@ mod liveness;
 mod log;
 mod others;
 mod outcomes;
+mod plans;
 mod reasons;
 mod refusals;
 mod slots;
@@ -83,10 +85,11 @@ impl Violations {
 type Rule = fn(&Case<'_>, &mut Violations);
 
 /// All rules, by the module that has them.
-pub const RULES: [(&str, Rule); 22] = [
+pub const RULES: [(&str, Rule); 24] = [
     ("accounts", accounts::judge),
     ("authors", authors::judge),
     ("calm", calm::judge),
+    ("conflicts", conflicts::judge),
     ("cost", cost::judge),
     ("created", created::judge),
     ("deadlines", deadlines::judge),
@@ -100,6 +103,7 @@ pub const RULES: [(&str, Rule); 22] = [
     ("liveness", liveness::judge),
     ("log", log::judge),
     ("outcomes", outcomes::judge),
+    ("plans", plans::judge),
     ("refusals", refusals::judge),
     ("slots", slots::judge),
     ("status", status::judge),

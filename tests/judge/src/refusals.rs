@@ -1,4 +1,4 @@
-//! Promise 2: no refusal from a cache. A refusal, a failure because of what an object is, and an absence are based on a
+//! Promise 5: a write that was refused has failed only once the object was looked at. Promise 2: no refusal from a cache. A refusal, a failure because of what an object is, and an absence are based on a
 //! read that this process made since it knew the BulkUpdate, or on what a watch has shown after that; after an accepted
 //! write the DELETED event for that uid is enough.
 
@@ -9,6 +9,7 @@ use crate::{
     Violations,
     bulk::{Bulk, Claim},
     case::Case,
+    exchanges::ToTarget,
     facts::Exchange,
     reasons::speaks_for,
 };
@@ -56,6 +57,12 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let against = matches!(item.result, ItemResult::Refused | ItemResult::Failed)
             && item.reason.is_some_and(about_the_object)
             && is_a_name(&item.id);
+        let is_unconfirmed = matches!(item.reason, Some(Reason::WriteFailed | Reason::Forbidden))
+            && !senders(case, claim).iter().all(|e| was_looked_at(case, claim, e));
+        if is_unconfirmed {
+            let (at, said) = (claim.revision(), claim.words());
+            violations.say("5", format!("at {at} {} is {said}, and was not looked at since", item.id));
+        }
         let absent = item.result == ItemResult::Settled && item.target_status == TargetStatus::Deleted;
         if !(against || absent) {
             continue;
@@ -120,6 +127,15 @@ fn shows(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> bool {
         .filter(|s| s.life == life && s.when < sent.sent && s.revision > read && !s.deleted)
         .filter(|s| s.resource == kind.plural() && s.namespace == bulk.namespace && *s.name == *item.id)
         .any(|s| fits(Some((&s.uid, s.revision))))
+}
+
+/// Whether a process has asked for the object since its last write to it, before it sent this.
+fn was_looked_at(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
+    let about = case.about(kind.plural(), bulk.namespace, &item.id).iter();
+    let own: Vec<_> = about.filter(|e| e.life == sent.life && e.sent < sent.sent).collect();
+    let write = own.iter().rposition(|e| e.is_target_write() && e.asker().is_none_or(|uid| uid == bulk.uid));
+    own[write.map_or(0, |write| write + 1)..].iter().any(|e| e.is_target_read())
 }
 
 /// Whether the process has seen that the object with the recorded uid is gone: by a read, an event, or the answer to its

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     Forgery, forgery,
     history::{BULK, History, at, code, second},
+    results::not_stopped,
 };
 
 pub const FORGERIES: &[Forgery] = &[
@@ -72,6 +73,19 @@ pub const FORGERIES: &[Forgery] = &[
         },
         "1",
         "a version that it never had",
+    ),
+    forgery(
+        "truth",
+        "a deadline that has passed since the second in which it was planned, and not since the plan",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 0}));
+            let [sent, ended] = [20_500, 20_510].map(|millis| s.moment(millis));
+            let plan = s.exchange("update", BULK);
+            (plan.sent, plan.ended.as_mut().unwrap().0) = (sent, ended);
+            not_stopped(s, "DeadlineExceeded");
+        },
+        "6",
+        "DeadlineExceeded, which is not true",
     ),
 ];
 

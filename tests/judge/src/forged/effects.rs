@@ -6,6 +6,7 @@ use super::{
     Forgery, forgery,
     history::{BULK, History, code, shows},
     repeats::stop_again,
+    results::{not_stopped, refused},
 };
 
 pub const FORGERIES: &[Forgery] = &[
@@ -200,6 +201,16 @@ pub const FORGERIES: &[Forgery] = &[
         },
         "13",
         "no request shows the patch",
+    ),
+    forgery(
+        "refusals",
+        "refused for good, and nobody has looked at it since",
+        |s| {
+            not_stopped(s, "WriteFailed");
+            refused(s, code(422), 20_101);
+        },
+        "5",
+        "was not looked at since",
     ),
 ];
 

@@ -156,6 +156,16 @@ pub const FORGERIES: &[Forgery] = &[
     ),
     forgery(
         "stops",
+        "planned after its deletion was seen",
+        |s| {
+            deleted(s, 20_055);
+            s.sees(31, 20_062, false);
+        },
+        "10",
+        "planned, and the deletion of request-abc had been seen",
+    ),
+    forgery(
+        "stops",
         "long after its deletion, by the API server's side alone",
         |s| {
             deleted(s, 20_080);
@@ -272,6 +282,17 @@ pub const FORGERIES: &[Forgery] = &[
     ),
     forgery(
         "created",
+        "in doubt it is refused, and its watch is behind",
+        |s| {
+            same_second(s, "CreatedLater");
+            s.changes(29, 12, 19_990, json!({}));
+            s.answered("get", "refuse-me", shows("refuse-me", 29));
+        },
+        "created",
+        "its watch was behind",
+    ),
+    forgery(
+        "created",
         "what was created in an earlier second is refused",
         |s| {
             same_second(s, "CreatedLater");
@@ -343,6 +364,8 @@ pub const GENUINE: &[Genuine] = &[
             (plan.life, plan.code, plan.revision) = (Some(1), 0, None);
             s.without("get", "ai-api-meta");
             s.sent_at("get", "ai-api-meta", 20_000);
+            s.sends("get", "bulkupdates", BULK, Value::Null, [20_091, 20_096], shows(BULK, 31));
+            s.in_order();
             let report = s.facts.exchanges.iter_mut().rfind(|e| e.is_record()).unwrap();
             report.body["status"]["summary"]["planned"] = 1.into();
             s.facts.calm = None;

@@ -1,13 +1,14 @@
-//! Forged histories about who leads.
+//! Forged histories about who leads, and takes over what another one has planned.
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
     Forgery, forgery,
-    history::{at, code, shows},
+    history::{BULK, at, code, shows},
     repeats::second_life,
 };
+use crate::Moment;
 
 pub const FORGERIES: &[Forgery] = &[
     forgery(
@@ -29,6 +30,17 @@ pub const FORGERIES: &[Forgery] = &[
         },
         "14",
         "its last renewal was at",
+    ),
+    forgery(
+        "leases",
+        "a write in the moment in which it continues, long after the last renewal",
+        |s| {
+            s.facts.settings.renew_deadline = SignedDuration::from_secs(4);
+            let (begin, sent) = (s.moment(17_000), s.exchange("patch", "stop-me").sent);
+            s.facts.lives[0].pauses.push([begin, Moment { nth: sent.nth - 1, ..sent }]);
+        },
+        "14",
+        "patch of executions/stop-me by process 0",
     ),
     forgery(
         "leases",
@@ -127,5 +139,35 @@ pub const FORGERIES: &[Forgery] = &[
         },
         "14",
         "took the Lease of life-0",
+    ),
+    forgery(
+        "plans",
+        "another process carries the plan out, and has not read it",
+        |s| {
+            second_life(s, 20_050);
+            s.exchange("patch", "stop-me").life = 1;
+        },
+        "3",
+        "has neither recorded nor read the plan",
+    ),
+    forgery(
+        "plans",
+        "it reads the BulkUpdate after the write",
+        |s| {
+            second_life(s, 20_050);
+            s.exchange("patch", "stop-me").life = 1;
+            s.sends_by(1, "get", "bulkupdates", BULK, Value::Null, [20_098, 20_103], shows(BULK, 31));
+        },
+        "3",
+        "has neither recorded nor read the plan",
+    ),
+    forgery(
+        "plans",
+        "its own record met a conflict",
+        |s| {
+            s.answered("update", BULK, code(409));
+        },
+        "3",
+        "has neither recorded nor read the plan",
     ),
 ];

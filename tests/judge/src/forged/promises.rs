@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Forgery, forgery,
-    history::{BULK, History, at, second, status, unplanned},
+    history::{BULK, History, at, code, second, status, unplanned},
 };
 use crate::Others;
 
@@ -20,6 +20,37 @@ fn policy(s: &mut History, revision: u64, millis: i64, change: serde_json::Value
 fn weak(s: &mut History, [from, to]: [i64; 2]) {
     policy(s, 4, from, json!({"metadata": {"generation": 2}, "spec": {"validations": ["stop"]}}));
     policy(s, 5, to, json!({"metadata": {"generation": 3}}));
+}
+
+/// It is rejected because of its author, after the Lease has said that it is accepted.
+fn rejected_after_all(s: &mut History) {
+    weak(s, [1_000, 2_000]);
+    s.at_revision(28).object["metadata"]["annotations"] = json!({
+        "aiapi.dev/admission-accepted": "uid-of-policy/3 uid-of-policy/1",
+        "aiapi.dev/admission-record": "uid-of-policy",
+    });
+    for revision in [31, 34] {
+        s.at_revision(revision).object["status"] = unplanned("False", "NotAuthorized");
+    }
+    s.facts.calm = None;
+    s.facts.calls.clear();
+}
+
+/// For long enough that all events are published.
+fn leads_on(s: &mut History) {
+    let renewal = (*s.exchange("update", "ai-api-operator").body).clone();
+    s.sends("update", "leases", "ai-api-operator", renewal, [40_000, 40_010], code(200));
+}
+
+/// The policy is listed, and cannot be watched from this moment on.
+fn unwatched(s: &mut History, since: i64) {
+    for (verb, sent, answer) in [("list", -60_000, code(200)), ("watch", since, code(403))] {
+        let [sent, ended] = [s.moment(sent), s.moment(sent + 10)];
+        let mut streams = s.facts.exchanges.iter_mut();
+        let stream = streams.find(|e| e.resource == POLICIES && e.verb == verb).unwrap();
+        (stream.sent, stream.ended) = (sent, Some((ended, answer)));
+    }
+    s.in_order();
 }
 
 pub const FORGERIES: &[Forgery] = &[
@@ -117,6 +148,40 @@ pub const FORGERIES: &[Forgery] = &[
         },
         "15",
         "and the policy covered it",
+    ),
+    forgery(
+        "authors",
+        "rejected, though the Lease had said that it is accepted",
+        rejected_after_all,
+        "15",
+        "the Lease had said that it is accepted",
+    ),
+    forgery(
+        "authors",
+        "the policy could not be watched for too long",
+        |s| unwatched(s, -12_000),
+        "15",
+        "could not be watched",
+    ),
+    forgery(
+        "events",
+        "a status is too large, and nothing says so",
+        |s| {
+            s.answered("update", BULK, code(413));
+            leads_on(s);
+        },
+        "9",
+        "it is too large for a status, and no event FailedUpdateStatus says so",
+    ),
+    forgery(
+        "events",
+        "it cannot be read, and only a condition says so",
+        |s| {
+            s.exchange("update", BULK).body["status"] = unplanned("False", "Unreadable");
+            leads_on(s);
+        },
+        "9",
+        "it cannot be read, and no event Unreadable says so",
     ),
     forgery(
         "events",
@@ -286,4 +351,17 @@ pub const FORGERIES: &[Forgery] = &[
         "3",
         "delete-me: deleted false, stopped false",
     ),
+];
+
+type Genuine = (&'static str, fn(&mut History));
+
+pub const GENUINE: &[Genuine] = &[
+    ("the policy cannot be watched for a while", |s| unwatched(s, -5_000)),
+    ("rejected, and the record of the policy was lost", |s| {
+        rejected_after_all(s);
+        s.at_revision(28).object["metadata"]["annotations"]["aiapi.dev/admission-record"] = "{}".into();
+    }),
+    ("a status is too large, and the process ends before it can say so", |s| {
+        s.sends("update", "bulkupdates/status", BULK, json!({}), [30_000, 30_010], code(413));
+    }),
 ];

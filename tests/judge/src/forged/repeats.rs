@@ -61,7 +61,26 @@ fn turns(s: &mut History) {
     s.sent_at("delete", "delete-me", 20_117);
 }
 
+/// The plan meets a conflict, and is repeated after the BulkUpdate was read.
+fn conflict(s: &mut History) {
+    let plan = (*s.exchange("update", BULK).body).clone();
+    s.sends("update", "bulkupdates/status", BULK, plan, [20_062, 20_063], code(409));
+    s.sends("get", "bulkupdates", BULK, Value::Null, [20_064, 20_065], shows(BULK, 30));
+    s.in_order();
+}
+
 pub const FORGERIES: &[Forgery] = &[
+    forgery(
+        "conflicts",
+        "after a conflict that means nothing it begins again",
+        |s| {
+            conflict(s);
+            s.sends("get", "bulkupdates", BULK, Value::Null, [20_066, 20_067], shows(BULK, 30));
+            s.in_order();
+        },
+        "6",
+        "nothing but its version had changed",
+    ),
     forgery(
         "outcomes",
         "again after a conflict, without a read",
@@ -256,6 +275,10 @@ type Genuine = (&'static str, fn(&mut History));
 pub const GENUINE: &[Genuine] = &[
     ("a read after a conflict", |s| {
         stopped_by_the_second(s, code(409), Some([20_112, 20_114]), [20_115, 20_118]);
+    }),
+    ("a plan that met a conflict", |s| {
+        conflict(s);
+        s.facts.calm = None;
     }),
     ("it has waited, and looked", |s| {
         stopped_by_the_second(s, asks_to_wait(503), Some([21_100, 21_105]), [21_115, 21_118]);

@@ -9,7 +9,7 @@ use super::{
 use crate::{Answer, Others};
 
 /// The stop has not been carried out, and its item says this.
-fn not_stopped(s: &mut History, reason: &str) {
+pub fn not_stopped(s: &mut History, reason: &str) {
     s.facts.requests.retain(|r| !(r.verb == "patch" && r.name == "stop-me"));
     s.without_exchange("patch", "stop-me");
     let before = s.at_revision(10).object.clone();
@@ -27,7 +27,7 @@ fn note(s: &mut History, note: &str) {
 }
 
 /// A write was refused like this.
-fn refused(s: &mut History, answer: Answer, sent: i64) {
+pub fn refused(s: &mut History, answer: Answer, sent: i64) {
     let body = json!({"metadata": {"resourceVersion": "10"}, "status": {"stopRequest": {"uid": "uid-of-request-abc"}}});
     s.sends("patch", "executions/status", "stop-me", body, [sent, sent + 2], answer);
     s.in_order();
@@ -363,6 +363,8 @@ pub const GENUINE: &[Genuine] = &[
     ("refused for good", |s| {
         not_stopped(s, "WriteFailed");
         refused(s, code(422), 20_101);
+        s.sends("get", "executions", "stop-me", Value::Null, [20_104, 20_106], shows("stop-me", 10));
+        s.in_order();
     }),
     ("unknown, because the flag was switched off", |s| {
         not_stopped(s, "OutcomeUnknown");

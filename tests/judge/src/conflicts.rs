@@ -1,0 +1,64 @@
+//! Promise 6: a status write that met a conflict is repeated, if what was read after it has the same status and the same items
+//! in any order (docs/architecture.md, "Record").
+
+use serde_json::Value;
+
+use crate::{
+    Violations,
+    bulk::Bulk,
+    case::Case,
+    facts::{Exchange, Version},
+};
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    // Whose read it is, is not known where several have had its name.
+    let has_its_name_alone = |bulk: &&Bulk<'_>| {
+        case.of_name("bulkupdates", bulk.namespace, bulk.name).iter().all(|v| *v.uid == *bulk.uid)
+    };
+    for bulk in case.bulks.iter().filter(has_its_name_alone) {
+        for life in 0..case.facts.lives.len() {
+            let about = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+            let of_the_process: Vec<_> = about.filter(|e| e.life == life).copied().collect();
+            for three in of_the_process.windows(3) {
+                let &[record, read, next] = three else { continue };
+                if next.verb == "get" && means_nothing(case, bulk, record, read) {
+                    let what = format!(
+                        "{}: nothing but its version had changed since {}",
+                        next.words(),
+                        record.words()
+                    );
+                    violations.say("6", what);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a status met a conflict, and the next read shows no reason to begin again.
+fn means_nothing(case: &Case<'_>, bulk: &Bulk<'_>, record: &Exchange, read: &Exchange) -> bool {
+    let met_a_conflict = record.verb == "update" && record.is_record() && record.code() == Some(409);
+    // A plan rests on the policy as well.
+    let rests_on_more =
+        record.body.pointer("/status/startTime").is_some() && case.facts.others.changed_policy;
+    if !met_a_conflict || rests_on_more || read.verb != "get" || !read.succeeded() {
+        return false;
+    }
+    let of = |revision: Option<u64>| {
+        bulk.records.iter().map(|record| record.version).find(|v| Some(v.revision) == revision)
+    };
+    let shown = read.answer().and_then(|answer| answer.object.as_ref()).map(|(_, revision)| *revision);
+    let (Some(before), Some(now)) = (of(record.guard_number()), of(shown)) else { return false };
+    let same_status = before.object["status"] == now.object["status"];
+    same_status && !now.deleted && !now.terminating() && items(before) == items(now)
+}
+
+/// The items of its spec, in one order.
+fn items(version: &Version) -> Vec<Vec<String>> {
+    let lists = ["executions", "deployments"].map(|kind| version.object["spec"][kind].as_array());
+    let of = |list: Option<&Vec<Value>>| {
+        let mut items: Vec<_> = list.into_iter().flatten().map(ToString::to_string).collect();
+        items.sort();
+        items
+    };
+    lists.into_iter().map(of).collect()
+}
