@@ -71,7 +71,8 @@ fn planned_too_late(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violation
         bulk.created_at(),
         SignedDuration::from_secs(seconds) + START_IN_DOUBT + TO_RECORD + case.facts.tolerances.clock,
     );
-    let at = plan.version.at;
+    // What a process has sent before it died may be carried out at any time.
+    let at = case.exchange_that_made(plan.version.revision).map_or(plan.version.at, |e| e.sent.at);
     if at > end && !case.may_be_forged(bulk) {
         violations
             .say("deadline", format!("{} was planned at {at}, after startingDeadlineSeconds", bulk.name));
