@@ -1,5 +1,4 @@
-//! Promise 10: once the operator has seen that a BulkUpdate was deleted, or is being deleted, no write starts for it, and it is
-//! not planned any more.
+//! Promise 10: once the operator has seen that a BulkUpdate was deleted, or is being deleted, no write starts for it.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -8,7 +7,6 @@ use crate::{
     bulk::Bulk,
     case::Case,
     facts::{Exchange, Moment, Version},
-    slots::takes_a_slot,
 };
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
@@ -28,7 +26,6 @@ fn sent_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, violations
     for (life, known) in known.iter_mut().enumerate() {
         *known = first_known(case, bulk, going, life);
     }
-    planned_afterwards(case, bulk, &known, violations);
     let slack = case.facts.tolerances.operator;
     for write in case.writes_sent() {
         if !case.is_for(bulk, write) {
@@ -39,49 +36,6 @@ fn sent_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, violations
             violations.say("10", format!("{}: the deletion of {} had been seen", write.words(), bulk.name));
         }
     }
-}
-
-/// A plan that was sent for it afterwards. One that was made before may have waited: for the flag, for a slot, or for an answer
-/// about the BulkUpdate.
-fn planned_afterwards(
-    case: &Case<'_>,
-    bulk: &Bulk<'_>,
-    known: &[Option<Moment>],
-    violations: &mut Violations,
-) {
-    let has_plan = |version: u64| {
-        let mut records = bulk.records.iter().filter(|record| record.version.revision == version);
-        records.next().map(|record| record.status.start_time.is_some())
-    };
-    let about = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
-    let plans = about.filter(|e| e.is_record() && e.body.pointer("/status/startTime").is_some());
-    for plan in plans.filter(|e| e.guard_number().and_then(has_plan) == Some(false)) {
-        let Some(seen) = known.get(plan.life).copied().flatten().filter(|seen| *seen < plan.sent) else {
-            continue;
-        };
-        let paused = case.facts.lives.get(plan.life).is_none_or(|life| !life.pauses.is_empty());
-        if !paused && was_idle(case, bulk, plan, seen) {
-            let what = format!("{}: planned, and the deletion of {} had been seen", plan.words(), bulk.name);
-            violations.say("10", what);
-        }
-    }
-}
-
-/// Whether nothing that its plan may have waited for was in flight at some moment in between.
-fn was_idle(case: &Case<'_>, bulk: &Bulk<'_>, plan: &Exchange, seen: Moment) -> bool {
-    let slack = case.facts.tolerances.operator;
-    let (from, to) = (seen.at + slack, plan.sent.at - slack);
-    let sent: Vec<_> = case.sent().filter(|e| e.life == plan.life && e.sent < plan.sent).collect();
-    let ends = sent.iter().filter_map(|e| e.ended_at()).map(|ended| ended.at);
-    let mut moments = ends.chain([from]).filter(|at| (from..to).contains(at));
-    moments.any(|at| {
-        let in_flight =
-            |e: &&&Exchange| e.sent.at <= at && e.ended_at().is_none_or(|ended| ended.at + slack > at);
-        let waits_for =
-            |e: &&&Exchange| e.is_flag_read() || e.is_about("bulkupdates", bulk.namespace, bulk.name);
-        let slots = sent.iter().filter(|e| takes_a_slot(e)).filter(in_flight).count();
-        slots < case.facts.settings.max_in_flight && !sent.iter().filter(waits_for).any(|e| in_flight(&e))
-    })
 }
 
 /// When a process was shown for the first time that it goes.

@@ -156,16 +156,6 @@ pub const FORGERIES: &[Forgery] = &[
     ),
     forgery(
         "stops",
-        "planned after its deletion was seen",
-        |s| {
-            deleted(s, 20_055);
-            s.sees(31, 20_062, false);
-        },
-        "10",
-        "planned, and the deletion of request-abc had been seen",
-    ),
-    forgery(
-        "stops",
         "long after its deletion, by the API server's side alone",
         |s| {
             deleted(s, 20_080);

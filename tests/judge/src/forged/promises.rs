@@ -357,11 +357,8 @@ type Genuine = (&'static str, fn(&mut History));
 
 pub const GENUINE: &[Genuine] = &[
     ("the policy cannot be watched for a while", |s| unwatched(s, -5_000)),
-    ("rejected, and the record of the policy was lost", |s| {
-        rejected_after_all(s);
-        s.at_revision(28).object["metadata"]["annotations"]["aiapi.dev/admission-record"] = "{}".into();
-    }),
     ("a status is too large, and the process ends before it can say so", |s| {
-        s.sends("update", "bulkupdates/status", BULK, json!({}), [30_000, 30_010], code(413));
+        let guard = json!({"metadata": {"uid": format!("uid-of-{BULK}"), "resourceVersion": "34"}});
+        s.sends("update", "bulkupdates/status", BULK, guard, [30_000, 30_010], code(413));
     }),
 ];
