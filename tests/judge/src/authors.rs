@@ -180,20 +180,35 @@ fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
     earlier.last().copied().into_iter().chain(meanwhile).any(|version| checks(case, guard, version))
 }
 
-/// Whether the newest that a process had been shown of it, by its last list or the watch after that, checks authors.
+/// Whether the newest that a process had been shown of it checks authors.
 fn was_shown(case: &Case<'_>, guard: &str, record: &Exchange, until: Timestamp) -> bool {
-    let before = |moment: Moment| moment < record.sent && moment.at <= until;
+    newest_shown(case, guard, record, until).is_some_and(|version| checks(case, guard, version))
+}
+
+/// The newest that a process had been shown of it when it sent something, by its last list or the watch after that.
+pub fn newest_shown<'a>(
+    case: &Case<'a>,
+    guard: &str,
+    sent: &Exchange,
+    until: Timestamp,
+) -> Option<&'a Version> {
+    let before = |moment: Moment| moment < sent.sent && moment.at <= until;
     let mut listed = case
         .sent()
-        .filter(|e| e.life == record.life && e.resource == guard && e.verb == "list" && e.succeeded());
-    let last = listed.rfind(|e| e.ended_at().is_some_and(before));
-    let Some(last) = last else { return false };
+        .filter(|e| e.life == sent.life && e.resource == guard && e.verb == "list" && e.succeeded());
+    let last = listed.rfind(|e| e.ended_at().is_some_and(before))?;
     let mut sights = case
         .facts
         .sights
         .iter()
-        .filter(|s| s.life == record.life && s.resource == guard && s.when > last.sent && before(s.when));
-    let newest = sights.next_back().filter(|sight| !sight.deleted);
-    let version = newest.and_then(|sight| case.version_at(&sight.uid, sight.revision));
-    version.is_some_and(|version| checks(case, guard, version))
+        .filter(|s| s.life == sent.life && s.resource == guard && s.when > last.sent && before(s.when));
+    let newest = sights.next_back().filter(|sight| !sight.deleted)?;
+    case.version_at(&newest.uid, newest.revision)
+}
+
+/// Whether a version checks authors, and had been in force, unchanged, for ten seconds at this time.
+pub fn is_in_force(case: &Case<'_>, guard: &str, version: &Version, at: Timestamp) -> bool {
+    let same = |v: &&&Version| v.generation() == version.generation();
+    let since = case.of_uid(&version.uid).iter().find(same).map_or(version.at, |first| first.at);
+    checks(case, guard, version) && at >= since + SPREADS
 }

@@ -1,6 +1,8 @@
 //! `deadline` and `clock`: no write starts after `notAfter` or `activeDeadlineSeconds`, nothing is planned long after
-//! `startingDeadlineSeconds`, and no BulkUpdate is deleted before its TTL has passed. (`reasons` judges whether a
-//! deadline that was reported had passed.)
+//! `startingDeadlineSeconds`, and no BulkUpdate is deleted before its TTL has passed, nor again and again where that meets a
+//! conflict. (`reasons` judges whether a deadline that was reported had passed.)
+
+use std::collections::HashMap;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -11,6 +13,9 @@ const START_IN_DOUBT: SignedDuration = SignedDuration::from_secs(3);
 
 /// How long a plan may take to be recorded, with requests that have to wait for their turn.
 const TO_RECORD: SignedDuration = SignedDuration::from_secs(30);
+
+/// The shortest and the longest wait after a conflict before the same DELETE is sent again; in between it doubles.
+const AFTER_CONFLICT: [SignedDuration; 2] = [SignedDuration::from_secs(1), SignedDuration::from_secs(300)];
 
 /// If the spec does not say how long it may wait to be planned.
 const STARTING_DEADLINE: i64 = 3600;
@@ -23,6 +28,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         planned_too_late(case, bulk, violations);
     }
     deleted_too_early(case, violations);
+    deleted_in_a_hurry(case, violations);
 }
 
 /// From when on nothing may be written for a BulkUpdate, and why.
@@ -106,6 +112,28 @@ fn deleted_too_early(case: &Case<'_>, violations: &mut Violations) {
         let sent = case.exchange_of(r).map_or(r.received, |e| e.sent.at) + case.facts.tolerances.clock;
         if due.is_none_or(|due| sent < due) {
             violations.say("clock", format!("{} was deleted at {sent}, its TTL ends at {due:?}", r.name));
+        }
+    }
+}
+
+/// After a conflict the change has to be seen; until then the same DELETE is sent ever more rarely.
+fn deleted_in_a_hurry(case: &Case<'_>, violations: &mut Violations) {
+    let mut conflicts: HashMap<(usize, Option<u64>), (Timestamp, u32)> = HashMap::new();
+    for e in case.sent().filter(|e| e.resource == "bulkupdates" && e.verb == "delete") {
+        let before = conflicts.remove(&(e.life, e.guard_number()));
+        if let Some((at, nth)) = before {
+            let [shortest, longest] = AFTER_CONFLICT;
+            let doubled = shortest.checked_mul(2i32.saturating_pow(nth - 1));
+            let wait = doubled.map_or(longest, |wait| wait.min(longest));
+            let waited = e.sent.at.duration_since(at);
+            // Its timers may be somewhat fast.
+            if waited < wait * 999 / 1000 {
+                violations.say("9", format!("{}: {waited:?} after a conflict", e.words()));
+            }
+        }
+        if let Some(ended) = e.ended_at().filter(|_| e.code() == Some(409)) {
+            let nth = before.map_or(1, |(_, nth)| nth + 1);
+            conflicts.insert((e.life, e.guard_number()), (ended.at, nth));
         }
     }
 }

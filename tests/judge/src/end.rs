@@ -35,6 +35,13 @@ fn but_for_generations(status: &BulkUpdateStatus) -> BulkUpdateStatus {
 /// The status of a finished BulkUpdate does not change, except for the generation.
 fn changes(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     let Some(end) = bulk.end() else { return };
+    for pair in bulk.records.windows(2) {
+        let [before, after] = [&pair[0], &pair[1]];
+        let taken_back = before.status.completion_time.is_some() && after.status.completion_time.is_none();
+        if taken_back && !case.is_foreign(after) {
+            violations.say("6", format!("at {} the end was taken back", after.version.revision));
+        }
+    }
     if case.may_be_forged(bulk) {
         return;
     }

@@ -1,8 +1,9 @@
 //! What is reported is on record: an event about a BulkUpdate comes after the status that it reports, once, and says
+//! What is reported is on record: an event about a BulkUpdate comes after the status that it reports, once, and says
 //! what the status says (docs/architecture.md, "Report"). What no status may say is reported all the same: that it cannot be
-//! read, and that it is too large for a status.
+//! read, and that it is too large for a status. `memory`: any other is not repeated within five minutes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -20,6 +21,9 @@ const REPORTS: [&str; 3] = ["Accepted", "Rejected", "Finished"];
 /// How long it may take until one is sent, while no other one hangs.
 const AT_LATEST: SignedDuration = SignedDuration::from_secs(10);
 
+/// How often another one may be published in so long: the five minutes begin anew at fixed times.
+const OTHERS: (usize, SignedDuration) = (2, SignedDuration::from_mins(5));
+
 /// The longest note, in bytes: the rest is cut.
 const LONGEST_NOTE: usize = 1000;
 
@@ -32,10 +36,17 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         }
     }
     let mut published = HashSet::new();
-    for r in case.requests().filter(|r| r.resource == "events" && r.verb == "create") {
+    let mut others: HashMap<_, Vec<Timestamp>> = HashMap::new();
+    for r in case.requests().filter(|r| r.resource == "events" && r.verb == "create" && !r.dry_run) {
         let text = |pointer: &str| r.body.pointer(pointer).and_then(|v| v.as_str()).unwrap_or_default();
         let (reason, uid) = (text("/reason"), text("/regarding/uid"));
         if !REPORTS.contains(&reason) {
+            let same = others.entry((reason.to_owned(), uid.to_owned())).or_default();
+            same.retain(|before| r.received.duration_since(*before) < OTHERS.1);
+            same.extend(Some(r.received).filter(|_| r.succeeded()));
+            if same.len() > OTHERS.0 {
+                violations.say("memory", format!("{} events {reason} about {uid}", same.len()));
+            }
             continue;
         }
         let Some(bulk) = case.bulks.iter().find(|bulk| bulk.uid == uid) else {

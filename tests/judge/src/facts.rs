@@ -40,6 +40,7 @@ pub struct Facts {
 
 /// How the operator was started.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct Settings {
     /// Its own namespace, with the flag and the Lease.
     pub namespace: String,
@@ -49,6 +50,8 @@ pub struct Settings {
     pub require_admission_policy: bool,
     /// Whether replicas elect a leader by a Lease.
     pub elects: bool,
+    /// Whether nothing is stored that the shipped CRDs refuse.
+    pub keeps_the_schema: bool,
     pub max_in_flight: usize,
     pub lease_duration: SignedDuration,
     pub renew_deadline: SignedDuration,
@@ -63,6 +66,7 @@ impl Default for Settings {
             delete_completed: false,
             require_admission_policy: true,
             elects: true,
+            keeps_the_schema: false,
             max_in_flight: 16,
             lease_duration: SignedDuration::from_secs(15),
             renew_deadline: SignedDuration::from_secs(10),

@@ -11,6 +11,7 @@ mod promises;
 mod repeats;
 mod results;
 mod statuses;
+mod streams;
 
 use std::collections::BTreeSet;
 
@@ -48,6 +49,7 @@ fn all() -> impl Iterator<Item = &'static Forgery> {
         repeats::FORGERIES,
         results::FORGERIES,
         statuses::FORGERIES,
+        streams::FORGERIES,
     ]
     .into_iter()
     .flatten()
@@ -93,6 +95,7 @@ fn what_is_genuine_is_not_refused() {
         repeats::GENUINE,
         results::GENUINE,
         statuses::GENUINE,
+        streams::GENUINE,
     ];
     let genuine = genuine.into_iter().flatten();
     for (what, forge) in genuine {

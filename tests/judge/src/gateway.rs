@@ -1,8 +1,10 @@
 //! `gateway`: the answer that a caller gets agrees with what happened. "Scheduled" means that the write was accepted; an error
 //! for an item, that nothing was written; 503 "nothing was done", that nothing ever is; what is not known says so, and
-//! names the BulkUpdate.
+//! names the BulkUpdate. `clock`: the `notAfter` of the BulkUpdate is 45 seconds after the request arrived, by the API
+//! server's clock.
 
 use ai_api_operator::api::{ItemResult, Kind, Reason, TargetStatus};
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::{
@@ -10,13 +12,22 @@ use crate::{
     beside::by_another,
     bulk::{Bulk, Claim},
     case::Case,
-    facts::Call,
+    facts::{Call, Exchange},
     truth::lost,
 };
+
+/// How long after the request has arrived the last write is started.
+const WRITE_LIMIT: SignedDuration = SignedDuration::from_secs(45);
+
+/// How far behind the gateway's estimate of the API server's clock may be: a `Date` has whole seconds, and so has `notAfter`.
+const IN_DOUBT: SignedDuration = SignedDuration::from_secs(3);
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for call in case.facts.calls.iter().filter(|call| !call.items.is_empty()) {
         let bulk = case.bulks.iter().find(|bulk| is_of(bulk, call));
+        if let Some(bulk) = bulk {
+            ends_in_time(case, bulk, call, violations);
+        }
         let mut say = |what: String| {
             violations.say("gateway", format!("request {} got {}: {what}", call.request_id, call.code));
         };
@@ -42,6 +53,26 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 }
             }
         }
+    }
+}
+
+/// Whether `notAfter` is what it should be, if the gateway knew the API server's clock.
+fn ends_in_time(case: &Case<'_>, bulk: &Bulk<'_>, call: &Call, violations: &mut Violations) {
+    let created = case.exchange_that_made(bulk.first().version.revision);
+    let Some((created, not_after)) = created.zip(bulk.spec.as_ref().and_then(|spec| spec.not_after.as_ref()))
+    else {
+        return;
+    };
+    let of_gateway = case.facts.exchanges.iter().filter(|e| e.life == created.life && e.succeeded());
+    // It takes in nothing while it is suspended.
+    let pauses = case.facts.lives.get(created.life).map(|life| &life.pauses);
+    let suspended = pauses.is_some_and(|pauses| pauses.iter().any(|[_, end]| end.at >= call.sent));
+    let knew = of_gateway.filter_map(Exchange::ended_at).any(|ended| ended.at < call.sent);
+    let clock = case.facts.tolerances.clock;
+    let (earliest, latest) = (call.sent + WRITE_LIMIT - IN_DOUBT - clock, call.sent + WRITE_LIMIT + clock);
+    if knew && !suspended && !(earliest..=latest).contains(&not_after.0) {
+        let (sent, end) = (call.sent, not_after.0);
+        violations.say("clock", format!("request {} of {sent} has notAfter {end}", call.request_id));
     }
 }
 

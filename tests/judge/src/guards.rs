@@ -1,5 +1,6 @@
 //! Promise 1: no unguarded write, and no request that the operator has no business to send. Promise 8: no finalizers, no
-//! owners. Promise 6: no status is written that has not changed.
+//! owners. Promise 6: no status is written that has not changed, and a status takes no metadata away from who manages it.
+//! Promise 9: no condition is written that the schema refuses.
 
 use ai_api_operator::api::BulkUpdateStatus;
 use serde::Deserialize;
@@ -31,6 +32,12 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             if is_unchanged(case, r) {
                 violations.say("6", format!("a status written again that had not changed: {}", r.body));
             }
+            // After the end, they are acknowledged as they are.
+            let conditions = r.body.pointer("/status/conditions").filter(|_| !has_ended(case, r));
+            let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+            for wrong in conditions.filter(|condition| !is_valid(condition)) {
+                violations.say("9", format!("a condition that the schema refuses: {wrong}"));
+            }
         }
     }
     // The audit log has no bodies of Leases.
@@ -39,6 +46,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         violations.say("14", format!("a change of the Lease without a guard: {}", change.body));
     }
     finalizers(case, violations);
+    managers(case, violations);
 }
 
 /// Every destructive request carries its precondition, whatever the answer, and is of a kind that the operator may send.
@@ -74,11 +82,20 @@ fn is_allowed(r: &Request) -> bool {
     }
 }
 
-/// Whether a status says the same as the one that it replaces.
-fn is_unchanged(case: &Case<'_>, r: &Request) -> bool {
+/// The version of a BulkUpdate that guards a status.
+fn guard_of<'a>(case: &Case<'a>, r: &Request) -> Option<&'a Version> {
     let guard = r.guard_number();
     let of_name = case.of_name("bulkupdates", &r.namespace, &r.name);
-    let Some(before) = of_name.iter().find(|v| Some(v.revision) == guard) else { return false };
+    of_name.iter().find(|v| Some(v.revision) == guard).copied()
+}
+
+fn has_ended(case: &Case<'_>, r: &Request) -> bool {
+    guard_of(case, r).is_some_and(|before| !before.text("/status/completionTime").is_empty())
+}
+
+/// Whether a status says the same as the one that it replaces.
+fn is_unchanged(case: &Case<'_>, r: &Request) -> bool {
+    let Some(before) = guard_of(case, r) else { return false };
     let (Some(stored), Some(Value::Object(sent))) = (before.object.get("status"), r.body.get("status"))
     else {
         return false;
@@ -92,6 +109,34 @@ fn is_unchanged(case: &Case<'_>, r: &Request) -> bool {
     match (BulkUpdateStatus::deserialize(stored), BulkUpdateStatus::deserialize(&r.body["status"])) {
         (Ok(stored), Ok(sent)) => stored == sent,
         _ => false,
+    }
+}
+
+/// Whether the schema of conditions accepts it.
+fn is_valid(condition: &Value) -> bool {
+    let text = |field: &str| condition[field].as_str().unwrap_or_default();
+    ["True", "False", "Unknown"].contains(&text("status"))
+        && !text("reason").is_empty()
+        && !text("type").is_empty()
+}
+
+/// What others manage in the metadata of a BulkUpdate stays theirs when a status is written.
+fn managers(case: &Case<'_>, violations: &mut Violations) {
+    let managed = |version: &Version| -> Vec<(String, Value)> {
+        let entries = version.object.pointer("/metadata/managedFields").and_then(Value::as_array);
+        let of_others = entries.into_iter().flatten().filter(|e| e["manager"] != "ai-api-operator");
+        let fields = of_others.map(|e| (e["manager"].to_string(), e["fieldsV1"]["f:metadata"].clone()));
+        fields.filter(|(_, fields)| fields.is_object()).collect()
+    };
+    for bulk in &case.bulks {
+        for pair in bulk.records.windows(2) {
+            let [before, after] = [pair[0].version, pair[1].version];
+            let by_operator =
+                case.maker(after.revision).is_some_and(|r| case.is_operators(r) && r.is_record());
+            if by_operator && managed(before) != managed(after) {
+                violations.say("6", format!("at {} others manage less of {}", after.revision, bulk.name));
+            }
+        }
     }
 }
 

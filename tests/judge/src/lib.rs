@@ -32,14 +32,17 @@ mod json;
 mod leases;
 mod liveness;
 mod log;
+mod notes;
 mod others;
 mod outcomes;
 mod plans;
 mod reasons;
 mod refusals;
+mod silence;
 mod slots;
 mod status;
 mod stops;
+mod streams;
 mod truth;
 mod turns;
 mod versions;
@@ -85,7 +88,7 @@ impl Violations {
 type Rule = fn(&Case<'_>, &mut Violations);
 
 /// All rules, by the module that has them.
-pub const RULES: [(&str, Rule); 24] = [
+pub const RULES: [(&str, Rule); 27] = [
     ("accounts", accounts::judge),
     ("authors", authors::judge),
     ("calm", calm::judge),
@@ -102,12 +105,15 @@ pub const RULES: [(&str, Rule); 24] = [
     ("leases", leases::judge),
     ("liveness", liveness::judge),
     ("log", log::judge),
+    ("notes", notes::judge),
     ("outcomes", outcomes::judge),
     ("plans", plans::judge),
     ("refusals", refusals::judge),
+    ("silence", silence::judge),
     ("slots", slots::judge),
     ("status", status::judge),
     ("stops", stops::judge),
+    ("streams", streams::judge),
     ("truth", truth::judge),
     ("turns", turns::judge),
 ];

@@ -1,6 +1,5 @@
-//! `watch`: no process sends more requests than its work and what failed explain, none repeats itself in a hurry, lists
-//! and watches respect `Retry-After`; and once nothing fails any more, every BulkUpdate ends in time, or says what it
-//! waits for, if that is so. One that has ended is deleted after its TTL, and its generation is acknowledged.
+//! `watch`: no process sends more requests than its work and what failed explain, none repeats itself in a hurry; and once
+//! nothing fails any more, every BulkUpdate ends in time, or says what it waits for, if that is so. One that has ended is deleted after its TTL, and its generation is acknowledged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,9 +22,6 @@ const FOR_A_CHANGE: usize = 4;
 /// For each second: a reading of the flag, and a report.
 const FOR_A_SECOND: usize = 2;
 
-/// The longest wait that a `Retry-After` can ask for.
-const LONGEST_RETRY_AFTER: u64 = 30;
-
 /// How often the same request may be sent within a second, for each BulkUpdate that it may be for: the plan and a report, and
 /// with a back-off from 100 ms on four attempts, each of which writes a status twice if it meets a conflict.
 const SAME_IN_A_SECOND: usize = 10;
@@ -38,7 +34,6 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         if case.is_operator(life) {
             in_all(case, life, violations);
             in_a_hurry(case, life, violations);
-            streams_wait(case, life, violations);
         }
     }
     let (Some(quiet), Some(end)) = (case.facts.quiet_since, case.facts.end) else { return };
@@ -101,28 +96,6 @@ fn in_a_hurry(case: &Case<'_>, life: usize, violations: &mut Violations) {
         };
         if same.len() > SAME_IN_A_SECOND * times && said.insert((e.verb.clone(), resource, name)) {
             violations.say("watch", format!("{}: {} of these within a second", e.words(), same.len()));
-        }
-    }
-}
-
-/// A list or watch that was refused is not repeated before the time that `Retry-After` says.
-fn streams_wait(case: &Case<'_>, life: usize, violations: &mut Violations) {
-    // Where one process is run alone, without a replica around it, nothing notes the header for kube's watcher.
-    if !case.facts.settings.elects {
-        return;
-    }
-    // Each namespace that is watched has streams of its own.
-    let mut last: HashMap<(&str, &str), &Exchange> = HashMap::new();
-    let streams = case.sent().filter(|e| e.life == life && matches!(&*e.verb, "list" | "watch"));
-    for e in streams.filter(|e| !e.is_in_the_background()) {
-        let Some(before) = last.insert((&e.resource, &e.namespace), e) else { continue };
-        let Some((ended, answer)) = before.ended_at().zip(before.answer()) else { continue };
-        let Some(seconds) = answer.retry_after.filter(|_| answer.code >= 400) else { continue };
-        let asked_for = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
-        let waited = e.sent.at.duration_since(ended.at);
-        // Its timers may be somewhat fast.
-        if waited < asked_for * 999 / 1000 {
-            violations.say("watch", format!("{}: {waited:?} after one that asked to wait", e.words()));
         }
     }
 }

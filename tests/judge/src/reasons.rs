@@ -13,15 +13,11 @@ use crate::{
     facts::{Exchange, Version},
     flag::{self, Setting},
     refusals::{about_the_object, is_a_name, was_read},
-    slots::takes_a_slot,
     versions::{Verdict, verdict},
 };
 
 /// For how long a write has to be forbidden before that is final.
 const FORBIDDEN_FOR: SignedDuration = SignedDuration::from_secs(10);
-
-/// How far the timers of a process may be off, for as long as a deadline takes.
-const TIMERS: SignedDuration = SignedDuration::from_millis(20);
 
 /// The API server's clock is known to a second: `notAfter` goes by the latest that it may be.
 const CLOCK: SignedDuration = SignedDuration::from_secs(1);
@@ -94,25 +90,24 @@ fn deadline_may_have_passed(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     active_deadline_has_passed(case, claim) || not_after_may_have_passed(case, claim.bulk, claim.version().at)
 }
 
-/// `activeDeadlineSeconds` never passes early.
+/// `activeDeadlineSeconds` never passes early. It counts from the exact moment of the plan, of which the start on record has
+/// only the second: the plan was made after its process was shown the BulkUpdate.
 fn active_deadline_has_passed(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, record, .. } = claim;
     let seconds = bulk.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
     let Some((seconds, start)) = seconds.zip(record.status.start_time.as_ref()) else { return false };
-    let start = certain_start(case, bulk).map_or(start.0, |certain| certain.max(start.0));
-    let end = Case::later(start, SignedDuration::from_secs(seconds.into()));
-    record.version.at + case.facts.tolerances.clock >= end
-}
-
-/// When it was planned, if that is known more exactly than its `startTime` says: when its plan was sent, unless that had waited
-/// for a slot, or was sent again.
-fn certain_start(case: &Case<'_>, bulk: &Bulk<'_>) -> Option<Timestamp> {
-    let plan = bulk.plan().filter(|_| !case.may_be_forged(bulk))?;
-    let sent = case.exchange_that_made(plan.version.revision)?;
-    let since = sent.sent.at - TIMERS;
-    let mut others = case.sent().filter(|e| e.life == sent.life && takes_a_slot(e));
-    let has_waited = others.any(|e| e.ended_at().is_some_and(|ended| ended < sent.sent && ended.at >= since));
-    (!has_waited).then_some(since)
+    let seconds = SignedDuration::from_secs(seconds.into());
+    if record.version.at + case.facts.tolerances.clock < Case::later(start.0, seconds) {
+        return false;
+    }
+    let plan = bulk.plan().filter(|_| !case.may_be_forged(bulk));
+    let planner = plan.and_then(|plan| case.exchange_that_made(plan.version.revision));
+    let shown = planner.and_then(|planner| case.first_shown(planner.life, bulk.uid));
+    let said = case.exchange_that_made(record.version.revision);
+    let Some((shown, said)) = shown.zip(said) else { return true };
+    // Timers may be somewhat fast.
+    let fast = case.facts.tolerances.operator + seconds / 1000;
+    said.sent.at + case.facts.tolerances.clock + fast >= Case::later(shown.at, seconds)
 }
 
 /// `notAfter` has passed once it may have passed.

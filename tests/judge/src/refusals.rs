@@ -1,6 +1,6 @@
-//! Promise 5: a write that was refused has failed only once the object was looked at. Promise 2: no refusal from a cache. A refusal, a failure because of what an object is, and an absence are based on a
-//! read that this process made since it knew the BulkUpdate, or on what a watch has shown after that; after an accepted
-//! write the DELETED event for that uid is enough.
+//! Promise 5: a write that was refused has failed only once the object was looked at. Promise 2: no refusal from a cache. A
+//! refusal, a failure because of what an object is, and an absence are based on a read that this process made since it knew the
+//! BulkUpdate, or on what a watch has shown after that; only after an accepted write the DELETED event for that uid is enough.
 
 use ai_api_operator::api::{ItemResult, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::Timestamp;
@@ -10,7 +10,7 @@ use crate::{
     bulk::{Bulk, Claim},
     case::Case,
     exchanges::ToTarget,
-    facts::Exchange,
+    facts::{Exchange, Version},
     reasons::speaks_for,
 };
 
@@ -138,21 +138,40 @@ fn was_looked_at(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> bool
     own[write.map_or(0, |write| write + 1)..].iter().any(|e| e.is_target_read())
 }
 
-/// Whether the process has seen that the object with the recorded uid is gone: by a read, an event, or the answer to its
-/// DELETE.
+/// Whether the process has seen that the object with the recorded uid is gone: by a read, or the answer to its DELETE; by
+/// an event only after an accepted write, because what a stale watch shows may not be what was meant.
 fn absence_was_seen(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> bool {
     let (Claim { bulk, kind, item, .. }, uid) = (claim, claim.uid());
-    let by_event = case
-        .facts
-        .sights
-        .iter()
-        .any(|s| s.life == sent.life && s.when < sent.sent && s.deleted && s.uid == uid);
-    let by_answer = case.about(kind.plural(), bulk.namespace, &item.id).iter().any(|e| {
+    let by_event = || {
+        let mut own = case.facts.sights.iter().filter(|s| s.life == sent.life && s.when < sent.sent);
+        own.any(|s| s.deleted && s.uid == uid)
+    };
+    let before = |e: &&&Exchange| e.life == sent.life && e.ended_at().is_some_and(|ended| ended < sent.sent);
+    let own = || case.about(kind.plural(), bulk.namespace, &item.id).iter().filter(before);
+    let by_answer = own().any(|e| {
         let object = e.answer().and_then(|answer| answer.object.as_ref());
-        let before = e.life == sent.life && e.ended_at().is_some_and(|ended| ended < sent.sent);
         let read = e.verb == "get" && e.has_shown() && object.is_none_or(|(of, _)| of != uid);
         let deleted = e.verb == "delete" && e.succeeded();
-        before && (read || deleted)
+        read || deleted
     });
-    by_event || by_answer
+    by_answer || (was_accepted(case, claim, own()) && by_event())
+}
+
+/// Whether the process knew that the object is being deleted: by a record, or by a read that has shown it.
+fn was_accepted<'a>(
+    case: &Case<'_>,
+    claim: Claim<'_, '_>,
+    mut own: impl Iterator<Item = &'a &'a Exchange>,
+) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
+    let on_record = bulk.records.iter().take_while(|r| r.version.revision < claim.revision()).any(|r| {
+        let mut items = r.status.items(kind).iter().filter(|i| i.id == item.id && i.uid == item.uid);
+        items.any(|i| i.result == ItemResult::Scheduled)
+    });
+    on_record
+        || own.any(|e| {
+            let object = e.answer().and_then(|answer| answer.object.as_ref()).filter(|_| e.verb == "get");
+            let shown = object.filter(|(of, _)| of == claim.uid());
+            shown.and_then(|(of, revision)| case.version_at(of, *revision)).is_some_and(Version::terminating)
+        })
 }

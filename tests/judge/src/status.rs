@@ -33,6 +33,9 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 Kind::ALL.into_iter().all(|kind| last.status.items(kind) == status.items(kind))
             });
             let has_ended = status.completion_time.is_some();
+            if case.is_foreign(record) {
+                since.clear();
+            }
             of_others = case.is_foreign(record) || (of_others && same_items && has_ended);
             last = Some(record);
             let at = record.version.revision;
@@ -40,7 +43,11 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                 continue;
             }
             if is_new {
-                for problem in [shape(case, bulk, status), times(case, record)].concat() {
+                for problem in shape(case, bulk, status)
+                    .into_iter()
+                    .chain(times(case, record))
+                    .chain(start(case, bulk, record))
+                {
                     violations.say("6", format!("at {at}: {problem}"));
                 }
                 let found = words(status);
@@ -113,6 +120,14 @@ fn times(case: &Case<'_>, record: &Record<'_>) -> Vec<String> {
     problems
 }
 
+/// What was planned is not planned again, whatever has become of its status.
+fn start(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> Option<String> {
+    let own = bulk.records.iter().take_while(|r| r.version.revision < record.version.revision);
+    let first = own.filter(|r| !case.is_foreign(r)).find_map(|r| r.status.start_time.as_ref())?;
+    let now = record.status.start_time.as_ref().filter(|now| now.0 > first.0)?;
+    Some(format!("it was planned at {}, and again at {}", first.0, now.0))
+}
+
 /// `Ready=False Applying`, and so on.
 fn words(status: &BulkUpdateStatus) -> Vec<String> {
     status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
@@ -132,7 +147,8 @@ fn expected(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> Option<Vec
     if ready == "Unreadable" {
         // What was planned keeps its record.
         let kept = status.summary.is_some() && !over;
-        let flawed = bulk.was_flawed_by(record);
+        // What the schema accepts can be read.
+        let flawed = bulk.was_flawed_by(record) && !case.facts.settings.keeps_the_schema;
         let rejected = || words("False Unreadable", "False", ready, Some("Stalled"));
         return flawed.then(|| if kept { Some(self::words(status)) } else { rejected() })?;
     }

@@ -2,17 +2,22 @@
 //! true when it was reported; at the end nothing is missing; and results follow each other only as docs/api.md says.
 
 use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
+use k8s_openapi::jiff::SignedDuration;
 
 use crate::{
     Violations, basis,
     beside::{by_another, was_changed_by_another},
-    bulk::{Bulk, Claim, outcome},
+    bulk::{Bulk, Claim, Record, outcome},
     case::Case,
     exchanges::{ToTarget, is_change},
     facts::{Exchange, Request, Version},
     reasons,
     versions::may,
 };
+
+/// How long what is in flight may take, and then its report, where nothing fails.
+const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(4);
+const TO_REPORT: SignedDuration = SignedDuration::from_secs(8);
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for bulk in &case.bulks {
@@ -145,15 +150,15 @@ fn follows(before: Option<&ItemStatus>, item: &ItemStatus, dry_run: bool) -> boo
 
 /// Nothing that was done by the end is missing in the last status.
 fn complete(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
-    let last = bulk.last();
     // What somebody has written into it at the very end stays.
     if case.may_be_forged(bulk) && (bulk.end().is_some() || case.knows_makers()) {
         return;
     }
     // What was in flight when it was deleted is reported as well, if a finalizer keeps it.
-    let lingers = !last.version.deleted && last.version.terminating();
-    let lingers = lingers && last.status.summary.is_some() && !any_crash(case);
-    if last.status.completion_time.is_none() && !lingers {
+    let lingered = bulk.records.iter().rfind(|record| !record.version.deleted);
+    let lingered = lingered.filter(|record| record.status.summary.is_some() && lingers(case, bulk, record));
+    let last = lingered.unwrap_or(bulk.last());
+    if last.status.completion_time.is_none() && lingered.is_none() {
         return;
     }
     for kind in Kind::ALL {
@@ -165,6 +170,27 @@ fn complete(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
             }
         }
     }
+}
+
+/// Whether this is the last version of one that was kept by a finalizer while it was deleted, for so long that all in flight
+/// was reported, unless that failed.
+fn lingers(case: &Case<'_>, bulk: &Bulk<'_>, last: &Record<'_>) -> bool {
+    let going = bulk.records.iter().map(|record| record.version).find(|version| version.terminating());
+    let Some(going) = going.filter(|_| last.version.terminating() && !any_crash(case)) else { return false };
+    let gone = bulk.last().version;
+    if !gone.deleted {
+        return true;
+    }
+    let late = going.at + IN_FLIGHT;
+    let open = |e: &Exchange| e.answer().is_none() || e.ended_at().is_none_or(|ended| ended.at > late);
+    let fails =
+        |e: &Exchange| e.is_record() && e.sent.at >= going.at && !e.succeeded() && e.code() != Some(409);
+    let mut of_items = case.writes_sent().filter(|write| case.is_for(bulk, *write));
+    let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+    gone.at >= late + TO_REPORT
+        && case.knows_exchanges()
+        && !of_items.any(open)
+        && !records.any(|e| fails(e) || (e.is_record() && open(e)))
 }
 
 fn any_crash(case: &Case<'_>) -> bool {

@@ -64,6 +64,13 @@ pub const FORGERIES: &[Forgery] = &[
     forgery("deadlines", "deleted without a TTL", |s| expires(s, 60_000), "clock", "its TTL ends at"),
     forgery(
         "deadlines",
+        "deleted again at once after a conflict",
+        |s| conflicts(s, &[31_100, 32_200, 34_100]),
+        "9",
+        "after a conflict",
+    ),
+    forgery(
+        "deadlines",
         "deleted at a version that was not its own",
         |s| {
             s.spec(&json!({"ttlSecondsAfterFinished": 1}));
@@ -74,20 +81,18 @@ pub const FORGERIES: &[Forgery] = &[
         "1",
         "a version that it never had",
     ),
-    forgery(
-        "truth",
-        "a deadline that has passed since the second in which it was planned, and not since the plan",
-        |s| {
-            s.spec(&json!({"activeDeadlineSeconds": 0}));
-            let [sent, ended] = [20_500, 20_510].map(|millis| s.moment(millis));
-            let plan = s.exchange("update", BULK);
-            (plan.sent, plan.ended.as_mut().unwrap().0) = (sent, ended);
-            not_stopped(s, "DeadlineExceeded");
-        },
-        "6",
-        "DeadlineExceeded, which is not true",
-    ),
 ];
+
+/// The operator tries to delete the BulkUpdate at these times, and somebody has changed it.
+fn conflicts(s: &mut History, times: &[i64]) {
+    s.spec(&json!({"ttlSecondsAfterFinished": 10}));
+    s.facts.settings.renew_deadline = SignedDuration::from_hours(1);
+    for sent in times {
+        let body = json!({"preconditions": {"uid": "uid-of-request-abc", "resourceVersion": "34"}});
+        s.sends("delete", "bulkupdates", BULK, body, [*sent, sent + 10], code(409));
+    }
+    (s.facts.calm, s.facts.quiet_since) = (None, None);
+}
 
 /// The operator deletes the BulkUpdate.
 fn expires(s: &mut History, sent: i64) {
@@ -109,6 +114,7 @@ pub const GENUINE: &[Genuine] = &[
         s.spec(&json!({"ttlSecondsAfterFinished": 10}));
         expires(s, 31_100);
     }),
+    ("after conflicts it is tried again ever more rarely", |s| conflicts(s, &[31_100, 32_200, 34_300])),
     ("it may be deleted at once", |s| {
         s.spec(&json!({"ttlSecondsAfterFinished": 0}));
         expires(s, 20_200);

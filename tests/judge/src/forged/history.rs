@@ -326,7 +326,7 @@ impl History {
         self.at_revision(revision).object["status"] = status;
     }
 
-    fn event(&mut self, reason: &str, note: &str, sent: i64) {
+    pub fn event(&mut self, reason: &str, note: &str, sent: i64) {
         let body = json!({"reason": reason, "note": note, "regarding": {"uid": format!("uid-of-{BULK}")}});
         self.sends("create", "events", reason, body, [sent, sent + 5], code(201));
     }

@@ -198,6 +198,17 @@ pub const FORGERIES: &[Forgery] = &[
     ),
     forgery(
         "end",
+        "the end is taken back",
+        |s| {
+            let mut status = s.at_revision(34).object["status"].clone();
+            status["completionTime"] = Value::Null;
+            s.records(60, [20_200, 20_210], status);
+        },
+        "6",
+        "the end was taken back",
+    ),
+    forgery(
+        "end",
         "it has observed a generation that there is not",
         |s| {
             let mut status = s.at_revision(34).object["status"].clone();
@@ -258,6 +269,13 @@ pub const FORGERIES: &[Forgery] = &[
             s.answered("delete", "delete-me", code(404));
             s.facts.sights.retain(|sight| sight.revision != 33);
         },
+        "2",
+        "delete-me is Settled, and no read",
+    ),
+    forgery(
+        "refusals",
+        "an event alone shows that it is gone, and no DELETE was accepted",
+        |s| s.answered("delete", "delete-me", code(404)),
         "2",
         "delete-me is Settled, and no read",
     ),

@@ -1,12 +1,16 @@
 //! Forged histories about authors, events, the log, callers, and a run that nothing disturbed.
 
-use serde_json::json;
+mod genuine;
+
+use serde_json::{Value, json};
 
 use super::{
     Forgery, forgery,
-    history::{BULK, History, at, code, second, status, unplanned},
+    history::{BULK, History, at, code, second, shows, status, unplanned},
 };
-use crate::Others;
+use crate::{Life, Others, Program};
+
+pub use genuine::GENUINE;
 
 const POLICIES: &str = "validatingadmissionpolicies";
 
@@ -51,6 +55,18 @@ fn unwatched(s: &mut History, since: i64) {
         (stream.sent, stream.ended) = (sent, Some((ended, answer)));
     }
     s.in_order();
+}
+
+/// A gateway that knows the API server's clock has created the BulkUpdate, which ends then.
+fn by_gateway(s: &mut History, not_after: i64) {
+    let (program, started) = (Program::Gateway, s.moment(0));
+    s.facts.lives.push(Life { program, name: "life-1".into(), started, ..Life::default() });
+    s.sends_by(1, "get", "bulkupdates", "another", Value::Null, [1000, 1010], shows("another", 9));
+    s.sends_by(1, "create", "bulkupdates", BULK, Value::Null, [19_990, 20_010], shows(BULK, 30));
+    s.made(30);
+    s.in_order();
+    s.facts.calls[0].sent = at(19_990);
+    s.spec(&json!({"notAfter": second(not_after)}));
 }
 
 pub const FORGERIES: &[Forgery] = &[
@@ -323,6 +339,31 @@ pub const FORGERIES: &[Forgery] = &[
         "delete-me was written to",
     ),
     forgery(
+        "events",
+        "the same event again and again",
+        |s| {
+            for millis in [30_000, 32_000, 34_000] {
+                s.event("Unreadable", "it cannot be read", millis);
+            }
+        },
+        "memory",
+        "3 events Unreadable",
+    ),
+    forgery(
+        "gateway",
+        "the BulkUpdate ends later than it should",
+        |s| by_gateway(s, 66_000),
+        "clock",
+        "has notAfter",
+    ),
+    forgery(
+        "gateway",
+        "the BulkUpdate ends earlier than it should",
+        |s| by_gateway(s, 61_000),
+        "clock",
+        "has notAfter",
+    ),
+    forgery(
         "gateway",
         "not known of which BulkUpdate",
         |s| {
@@ -354,11 +395,3 @@ pub const FORGERIES: &[Forgery] = &[
 ];
 
 type Genuine = (&'static str, fn(&mut History));
-
-pub const GENUINE: &[Genuine] = &[
-    ("the policy cannot be watched for a while", |s| unwatched(s, -5_000)),
-    ("a status is too large, and the process ends before it can say so", |s| {
-        let guard = json!({"metadata": {"uid": format!("uid-of-{BULK}"), "resourceVersion": "34"}});
-        s.sends("update", "bulkupdates/status", BULK, guard, [30_000, 30_010], code(413));
-    }),
-];

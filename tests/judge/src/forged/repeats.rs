@@ -6,7 +6,7 @@ use super::{
     Forgery, forgery,
     history::{BULK, History, at, code, shows, status},
 };
-use crate::{Answer, Life, Request, Whole};
+use crate::{Answer, Exchange, Life, Request, Whole};
 
 /// Another process.
 pub fn second_life(history: &mut History, started: i64) {
@@ -42,6 +42,19 @@ fn stopped_by_the_second(history: &mut History, first: Answer, read: Option<[i64
     history.facts.requests.iter_mut().rfind(is_stop).unwrap().revision = Some(32);
     history.facts.calm = None;
     history.facts.lives[0].log = None;
+}
+
+/// The stop fails for so long, and succeeds then.
+fn fails_for(s: &mut History, millis: i64) {
+    let end = s.facts.exchanges.iter_mut().rfind(|e| e.is_record()).unwrap();
+    *end = Exchange { life: end.life, sent: end.sent, ..Exchange::default() };
+    s.answered("patch", "stop-me", code(503));
+    let body = (*s.exchange("patch", "stop-me").body).clone();
+    for after in [millis / 2, millis] {
+        let sent = 20_110 + after;
+        s.sends("patch", "executions/status", "stop-me", body.clone(), [sent, sent + 8], code(503));
+    }
+    s.in_order();
 }
 
 fn asks_to_wait(code: u16) -> Answer {
@@ -168,6 +181,13 @@ pub const FORGERIES: &[Forgery] = &[
         "after one that failed",
     ),
     forgery(
+        "silence",
+        "nothing says that a write fails",
+        |s| fails_for(s, 14_000),
+        "5",
+        "nothing says that it has failed since",
+    ),
+    forgery(
         "slots",
         "more requests than slots",
         |s| s.facts.settings.max_in_flight = 1,
@@ -243,16 +263,6 @@ pub const FORGERIES: &[Forgery] = &[
         },
         "watch",
         "stop-me has settled",
-    ),
-    forgery(
-        "liveness",
-        "a list that is repeated before Retry-After",
-        |s| {
-            s.sends("list", "executions", "", Value::Null, [30_000, 30_010], asks_to_wait(429));
-            s.sends("list", "executions", "", Value::Null, [30_900, 30_910], code(200));
-        },
-        "watch",
-        "after one that asked to wait",
     ),
     forgery(
         "liveness",

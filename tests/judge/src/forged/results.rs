@@ -1,12 +1,16 @@
 //! Forged histories about what has become of an item.
 
+mod genuine;
+
 use serde_json::{Value, json};
 
 use super::{
     Forgery, forgery,
     history::{BULK, History, at, code, second, shows, status},
 };
-use crate::{Answer, Others};
+use crate::{Answer, Exchange, Others};
+
+pub use genuine::GENUINE;
 
 /// The stop has not been carried out, and its item says this.
 pub fn not_stopped(s: &mut History, reason: &str) {
@@ -19,6 +23,31 @@ pub fn not_stopped(s: &mut History, reason: &str) {
     s.facts.calls.clear();
     s.facts.lives[0].log = None;
     note(s, "it is ItemsFailed");
+}
+
+/// The stop has not settled in time, which is reported at this moment.
+fn not_settled_at(s: &mut History, millis: i64) {
+    s.ends_as(&status(["Failed NotSettledInTime", "Settled", "Refused WrongState"], true));
+    let [sent, ended] = [s.moment(millis), s.moment(millis + 10)];
+    let record = s.facts.exchanges.iter_mut().rfind(|e| e.is_record()).unwrap();
+    record.sent = sent;
+    record.ended.as_mut().unwrap().0 = ended;
+    s.at_revision(34).at = at(millis + 5);
+    s.in_order();
+    s.facts.calm = None;
+}
+
+/// It is deleted once all was written, a finalizer keeps it for a while, and what was done is never reported.
+fn kept(s: &mut History, [from, to]: [i64; 2]) {
+    let end = s.facts.exchanges.iter_mut().rfind(|e| e.is_record()).unwrap();
+    *end = Exchange { life: end.life, sent: end.sent, ..Exchange::default() };
+    s.facts.requests.retain(|r| r.guard_number() != Some(31) && r.name != "Finished");
+    s.facts.versions.retain(|v| v.revision != 34);
+    s.changes(35, 31, from, json!({"metadata": {"deletionTimestamp": second(from)}}));
+    s.changes(36, 35, to, json!({}));
+    s.at_revision(36).deleted = true;
+    s.facts.calm = None;
+    s.facts.calls.clear();
 }
 
 /// The last event says what the status says.
@@ -301,6 +330,23 @@ pub const FORGERIES: &[Forgery] = &[
     ),
     forgery(
         "truth",
+        "not settled in time, by the second of the start",
+        |s| {
+            s.spec(&json!({"activeDeadlineSeconds": 5}));
+            not_settled_at(s, 25_010);
+        },
+        "6",
+        "NotSettledInTime, which is not true",
+    ),
+    forgery(
+        "truth",
+        "what was in flight when it was deleted is never reported",
+        |s| kept(s, [20_112, 40_000]),
+        "6",
+        "stop-me was done, and the status says Planned",
+    ),
+    forgery(
+        "truth",
         "unknown, and every answer was whole",
         |s| {
             off(s, 20_111, "{}");
@@ -349,45 +395,3 @@ pub const FORGERIES: &[Forgery] = &[
 ];
 
 type Genuine = (&'static str, fn(&mut History));
-
-pub const GENUINE: &[Genuine] = &[
-    ("disabled", |s| {
-        not_stopped(s, "BulkUpdatesDisabled");
-        off(s, 20_111, "{}");
-    }),
-    ("disabled by the reading that was begun with the plan", |s| {
-        not_stopped(s, "BulkUpdatesDisabled");
-        off_and_on(s, [20_072, 20_075]);
-    }),
-    ("refused when a proxy had sent it again", |s| refused_when_repeated(s, 403)),
-    ("refused for good", |s| {
-        not_stopped(s, "WriteFailed");
-        refused(s, code(422), 20_101);
-        s.sends("get", "executions", "stop-me", Value::Null, [20_104, 20_106], shows("stop-me", 10));
-        s.in_order();
-    }),
-    ("unknown, because the flag was switched off", |s| {
-        not_stopped(s, "OutcomeUnknown");
-        refused(s, Answer::None, 20_101);
-        off(s, 20_111, "{}");
-    }),
-    ("another has deleted it, and it is refused", |s| {
-        s.changes(29, 12, 19_000, json!({}));
-        s.at_revision(29).deleted = true;
-        s.facts.others = Others::of(&s.facts);
-        s.says(31, 2, &json!({"reason": "NotFound", "uid": null, "observedState": null}));
-        s.answered("get", "refuse-me", code(404));
-        s.facts.calm = None;
-        let found = s.at_revision(34).object["status"].clone();
-        s.ends_as(&found);
-    }),
-    ("an object that is looked at again", |s| {
-        s.sends("get", "bulkupdates", BULK, Value::Null, [25_000, 25_005], shows(BULK, 34));
-        assert!(s.facts.quiet_since.unwrap() > at(0));
-        s.facts.calm = None;
-    }),
-    ("gone before it was known that it had been stopped", |s| {
-        gone(s);
-        s.answered("patch", "stop-me", Answer::None);
-    }),
-];

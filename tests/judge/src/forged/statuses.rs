@@ -31,6 +31,13 @@ fn unplanned_as(s: &mut History, accepted: &str, reason: &str) {
     s.facts.quiet_since = None;
 }
 
+/// Unreadable, with an id twice.
+fn twice(s: &mut History) {
+    let item = json!({"id": "stop-me", "targetStatus": "STOPPED"});
+    s.spec(&json!({"executions": [item, item]}));
+    unplanned_as(s, "False", "Unreadable");
+}
+
 pub const FORGERIES: &[Forgery] = &[
     forgery(
         "status",
@@ -181,6 +188,43 @@ pub const FORGERIES: &[Forgery] = &[
         "6",
         "which is not true",
     ),
+    forgery(
+        "status",
+        "unreadable, and the schema has accepted it",
+        |s| {
+            twice(s);
+            s.facts.settings.keeps_the_schema = true;
+        },
+        "6",
+        "which is not true",
+    ),
+    forgery(
+        "status",
+        "it is planned twice",
+        |s| s.at_revision(34).object["status"]["startTime"] = second(21_000).into(),
+        "6",
+        "it was planned at",
+    ),
+    forgery(
+        "guards",
+        "a condition without a reason",
+        |s| {
+            let record = s.facts.requests.iter_mut().find(|r| r.is_record()).unwrap();
+            record.body["status"]["conditions"][0]["reason"] = "".into();
+        },
+        "9",
+        "a condition that the schema refuses",
+    ),
+    forgery(
+        "guards",
+        "a status takes the labels away from who manages them",
+        |s| {
+            let others = json!([{"manager": "people", "fieldsV1": {"f:metadata": {"f:labels": {}}}}]);
+            s.at_revision(30).object["metadata"]["managedFields"] = others;
+        },
+        "6",
+        "others manage less of",
+    ),
 ];
 
 type Genuine = (&'static str, fn(&mut History));
@@ -202,11 +246,7 @@ pub const GENUINE: &[Genuine] = &[
         unplanned_as(s, "Unknown", "FlagUnreadable");
         s.answered("get", "ai-api-meta", code(500));
     }),
-    ("unreadable, with an id twice", |s| {
-        let item = json!({"id": "stop-me", "targetStatus": "STOPPED"});
-        s.spec(&json!({"executions": [item, item]}));
-        unplanned_as(s, "False", "Unreadable");
-    }),
+    ("unreadable, with an id twice", twice),
     ("somebody has put the items in another order before it was planned", |s| {
         for revision in [31, 34] {
             let object = &mut s.at_revision(revision).object;

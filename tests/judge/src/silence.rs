@@ -1,0 +1,74 @@
+//! Promise 5: while a request about a target fails and is tried again, the condition `Ready` says so.
+
+use ai_api_operator::api::Kind;
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::{
+    Violations,
+    bulk::Bulk,
+    case::Case,
+    facts::{Exchange, Moment},
+};
+
+/// How long that may take: progress is reported every ten seconds at the longest.
+const REPORTED_WITHIN: SignedDuration = SignedDuration::from_secs(13);
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for bulk in case.bulks.iter().filter(|bulk| !case.may_be_forged(bulk)) {
+        for (kind, item) in bulk.items() {
+            if case.askers(kind.plural(), bulk.namespace, &item.id) > 1 {
+                continue;
+            }
+            for life in 0..case.facts.lives.len() {
+                of_item(case, bulk, (kind, &item.id), life, violations);
+            }
+        }
+    }
+}
+
+/// What one process has tried for one item.
+fn of_item(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    (kind, id): (Kind, &str),
+    life: usize,
+    violations: &mut Violations,
+) {
+    let mut since: Option<Moment> = None;
+    for e in case.about(kind.plural(), bulk.namespace, id).iter().filter(|e| e.life == life) {
+        if let Some(began) = since.filter(|began| e.sent.at.duration_since(began.at) > REPORTED_WITHIN)
+            && could_be_reported(case, bulk, life, began)
+            && !was_reported(case, bulk, life, [began, e.sent])
+        {
+            violations.say("5", format!("{}: nothing says that it has failed since {}", e.words(), began.at));
+            return;
+        }
+        since = since.or(e.ended_at()).filter(|_| is_tried_again(e));
+    }
+}
+
+fn is_tried_again(e: &Exchange) -> bool {
+    !e.has_shown() && !matches!(e.code(), Some(400 | 402 | 404..=407 | 409..=428 | 430..=499))
+}
+
+/// Whether it was planned by then, and status writes did not fail.
+fn could_be_reported(case: &Case<'_>, bulk: &Bulk<'_>, life: usize, since: Moment) -> bool {
+    let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+    let fails = records.any(|e| e.life == life && !e.succeeded());
+    let paused = case.facts.lives.get(life).is_some_and(|life| !life.pauses.is_empty());
+    bulk.plan().is_some_and(|plan| plan.version.at < since.at) && !fails && !paused
+}
+
+/// Whether a status said so at the beginning, or was sent that does.
+fn was_reported(case: &Case<'_>, bulk: &Bulk<'_>, life: usize, [from, to]: [Moment; 2]) -> bool {
+    let says = |message: &str| message.contains("waiting:");
+    let before = bulk.records.iter().rfind(|record| record.version.at <= from.at);
+    let before = before.and_then(|record| record.status.condition("Ready"));
+    let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+    before.is_some_and(|ready| says(&ready.message))
+        || records.any(|e| {
+            let conditions = e.body.pointer("/status/conditions").and_then(|all| all.as_array());
+            let mut messages = conditions.into_iter().flatten().filter_map(|c| c["message"].as_str());
+            e.life == life && e.is_record() && e.sent > from && e.sent < to && messages.any(says)
+        })
+}

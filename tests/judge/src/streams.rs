@@ -1,0 +1,68 @@
+//! `watch`: lists and watches that fail are retried with a back-off of up to a minute, which the start of a list does not
+//! reset, and not before `Retry-After`; a watch that is refused as too old starts with a new list.
+
+use std::collections::HashMap;
+
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::{Violations, case::Case, facts::Exchange};
+
+/// The longest wait that a `Retry-After` can ask for.
+const LONGEST_RETRY_AFTER: u64 = 30;
+
+/// The shortest and the longest wait after a failure; in between it doubles, and jitter may halve it.
+const BACK_OFF: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(30)];
+
+/// What is known of the list or watch before.
+struct Before<'a> {
+    last: &'a Exchange,
+    /// How many have failed since a watch was last accepted.
+    failed: u32,
+}
+
+pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    // Where one process is run alone, without a replica around it, nothing notes the header for kube's watcher.
+    if !case.facts.settings.elects {
+        return;
+    }
+    for life in (0..case.facts.lives.len()).filter(|life| case.is_operator(*life)) {
+        // Each namespace that is watched has streams of its own.
+        let mut before: HashMap<(&str, &str), Before<'_>> = HashMap::new();
+        let streams = case.sent().filter(|e| e.life == life && matches!(&*e.verb, "list" | "watch"));
+        for e in streams.filter(|e| !e.is_in_the_background()) {
+            let known = before.remove(&(&*e.resource, &*e.namespace));
+            if let Some(known) = &known {
+                if let Some(why) = too_early(known, e) {
+                    violations.say("watch", format!("{}: {why}", e.words()));
+                }
+                if known.last.verb == "watch" && known.last.code() == Some(410) && e.verb != "list" {
+                    violations.say("watch", format!("{} after one that was too old", e.words()));
+                }
+            }
+            let failed = known.map_or(0, |known| known.failed);
+            let failed = match &*e.verb {
+                _ if !e.succeeded() => failed + 1,
+                "watch" => 0,
+                _ => failed,
+            };
+            before.insert((&e.resource, &e.namespace), Before { last: e, failed });
+        }
+    }
+}
+
+/// Whether it was not waited for long enough.
+fn too_early(before: &Before<'_>, e: &Exchange) -> Option<String> {
+    let ended = before.last.ended_at().filter(|_| !before.last.succeeded())?;
+    let waited = e.sent.at.duration_since(ended.at);
+    let asked = before.last.answer().and_then(|answer| answer.retry_after);
+    let asked = SignedDuration::from_secs(asked.unwrap_or_default().min(LONGEST_RETRY_AFTER).cast_signed());
+    let [shortest, longest] = BACK_OFF;
+    let doubled = 2i32.saturating_pow(before.failed.saturating_sub(1));
+    let backs_off = shortest.checked_mul(doubled).map_or(longest, |wait| wait.min(longest));
+    // Its timers may be somewhat fast.
+    let is_less = |wait: SignedDuration| waited < wait * 999 / 1000;
+    if is_less(asked) {
+        return Some(format!("{waited:?} after one that asked to wait {asked:?}"));
+    }
+    is_less(backs_off).then(|| format!("{waited:?} after {} that failed", before.failed))
+}
