@@ -17,6 +17,12 @@ const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/ai
 const OWN_BINDING: &str =
     "/apis/rbac.authorization.k8s.io/v1/namespaces/ai-api-system/rolebindings/ai-api-operator";
 
+/// An Execution that no BulkUpdate names.
+pub const BYSTANDER: &str = "bystander";
+
+/// Neither true nor false.
+const SPOILT: &str = "perhaps";
+
 /// The flag as it is at first.
 const ON: &str = r#"{"executions": true, "deployments": true}"#;
 
@@ -59,15 +65,49 @@ impl World {
                 self.as_admin(Method::PATCH, &path, &json!({"spec": spec}));
             }
             BulkAct::Widen | BulkAct::Forget | BulkAct::Finish | BulkAct::Pretend | BulkAct::Backdate => {
-                let status = forged(&bulk, act, &self.time().to_string());
+                let bystander = target_path(namespace, "executions", BYSTANDER);
+                let (_, bystander) = self.as_admin(Method::GET, &bystander, &Value::Null);
+                let uid = &bystander["metadata"]["uid"];
+                let status = forged(&bulk, act, &self.time().to_string(), uid);
                 self.as_admin(Method::PATCH, &format!("{path}/status"), &json!({"status": status}));
             }
+            // Where the schema is kept, this is refused.
+            BulkAct::Spoil => self.spoil(&path, name, &bulk),
+            // What was never planned and cannot be read would have no end.
+            BulkAct::Blot if bulk["status"]["startTime"].is_null() => {}
+            BulkAct::Blot => {
+                self.as_admin(Method::PATCH, &format!("{path}/status"), &json!({"status": "all is well"}));
+            }
         }
+    }
+
+    /// Makes its spec unreadable, and a condition with it, or its spec readable again.
+    fn spoil(&mut self, path: &str, name: &str, bulk: &Value) {
+        if bulk["spec"]["dryRun"] == SPOILT {
+            return self.mend(path, name);
+        }
+        let (spoilt, _) = self.as_admin(Method::PATCH, path, &json!({"spec": {"dryRun": SPOILT}}));
+        let mut conditions = bulk["status"]["conditions"].clone();
+        if spoilt.is_success() && conditions[0].is_object() {
+            conditions[0]["status"] = SPOILT.into();
+            let status = json!({"status": {"conditions": conditions}});
+            self.as_admin(Method::PATCH, &format!("{path}/status"), &status);
+        }
+    }
+
+    /// Makes its spec what it was.
+    fn mend(&mut self, path: &str, name: &str) {
+        let asked = self.story.events.iter().find_map(|event| match &event.what {
+            What::Submit { name: of, spec, .. } if of == name => Some(spec["dryRun"].clone()),
+            _ => None,
+        });
+        self.as_admin(Method::PATCH, path, &json!({"spec": {"dryRun": asked}}));
     }
 
     pub fn administer(&mut self, admin: &Admin) {
         match admin {
             Admin::Flag(text) => self.set_flag(*text),
+            Admin::KeepFlag(kept) => self.keep_flag(*kept),
             Admin::Policy(of, act) => self.change_admission(*of, *act),
             Admin::Rights(granted) => self.grant(BINDING, RIGHTS, *granted),
             Admin::OwnRights(granted) => self.grant(OWN_BINDING, OWN_RIGHTS, *granted),
@@ -80,7 +120,7 @@ impl World {
                 self.patch_lease(&full);
             }
             Admin::SpoilLease => self.patch_lease(&json!({
-                "metadata": {"annotations": {"aiapi.dev/admission-record": "garbage"}},
+                "metadata": {"annotations": {"aiapi.dev/admission-record": "garbage", "example.com/note": "ours"}},
                 "spec": {"renewTime": null, "leaseTransitions": 2_147_483_647}
             })),
         }
@@ -110,6 +150,17 @@ impl World {
         }
     }
 
+    fn keep_flag(&mut self, kept: bool) {
+        let path = format!("/api/v1/namespaces/{HOME}/configmaps/{META}");
+        let finalizers = if kept { json!([FINALIZER]) } else { Value::Null };
+        self.as_admin(Method::PATCH, &path, &json!({"metadata": {"finalizers": finalizers}}));
+        if kept {
+            self.as_admin(Method::DELETE, &path, &Value::Null);
+        } else {
+            self.set_flag(Some(ON));
+        }
+    }
+
     fn change_admission(&mut self, of: Guarded, act: GuardAct) {
         let plural = match of {
             Guarded::Policy => "validatingadmissionpolicies",
@@ -127,6 +178,11 @@ impl World {
                     weaken(&mut object["spec"], of, weakness);
                     self.as_admin(Method::PUT, &path, &object);
                 }
+            }
+            GuardAct::Exempt => {
+                let nobody =
+                    json!({"spec": {"matchConditions": [{"name": "nobody", "expression": "false"}]}});
+                self.as_admin(Method::PATCH, &path, &nobody);
             }
             GuardAct::Restore | GuardAct::Recreate => self.apply(ADMISSION),
         }
@@ -175,8 +231,9 @@ impl World {
             self.as_admin(Method::PATCH, LEASE, &json!({"metadata": {"annotations": {"full": null}}}));
         }
         let flag = format!("/api/v1/namespaces/{HOME}/configmaps/{META}");
-        if self.as_admin(Method::GET, &flag, &Value::Null).0.is_client_error() {
-            self.set_flag(Some(ON));
+        let (found, map) = self.as_admin(Method::GET, &flag, &Value::Null);
+        if found.is_client_error() || map["metadata"]["deletionTimestamp"].is_string() {
+            self.keep_flag(false);
         }
         for namespace in NAMESPACES {
             for plural in ["executions", "deployments", "bulkupdates"] {
@@ -191,6 +248,10 @@ impl World {
         let all = format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}");
         let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
         for object in list["items"].as_array().into_iter().flatten() {
+            if object["spec"]["dryRun"] == SPOILT {
+                let name = object["metadata"]["name"].as_str().unwrap();
+                self.mend(&format!("{all}/{name}"), name);
+            }
             let status = &object["status"];
             let state = status["state"].as_str();
             let runs = matches!(state, Some("PENDING" | "RUNNING" | "STOPPING"));
@@ -259,13 +320,15 @@ fn weaken(spec: &mut Value, of: Guarded, weakness: Weakness) {
 }
 
 /// A status that the operator has not written.
-fn forged(bulk: &Value, act: BulkAct, now: &str) -> Value {
+fn forged(bulk: &Value, act: BulkAct, now: &str, bystander: &Value) -> Value {
     let entries = |plural: &str| bulk["status"][plural].as_array().cloned().unwrap_or_default();
     let mut status = json!({});
     match act {
         BulkAct::Widen => {
             let mut items = entries("executions");
-            items.push(json!({"id": "bystander", "targetStatus": "DELETED", "result": "Planned"}));
+            let item =
+                json!({"id": BYSTANDER, "uid": bystander, "targetStatus": "DELETED", "result": "Planned"});
+            items.push(item);
             status["executions"] = items.into();
         }
         BulkAct::Backdate => {

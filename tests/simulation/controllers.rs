@@ -6,8 +6,8 @@ use api_server::{Answer, Server, User, Watch};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use http::{Method, Request};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     story::Controller,
@@ -31,17 +31,26 @@ pub struct Followed {
 
 /// What the controllers read of an event of a watch. Where the CRDs take anything, a field may be anything.
 #[derive(Deserialize)]
-struct WatchEvent {
+struct WatchEvent<'a> {
     #[serde(rename = "type")]
     type_: String,
-    object: Watched,
+    #[serde(borrow)]
+    object: Watched<'a>,
 }
 
 #[derive(Deserialize)]
-struct Watched {
+struct Watched<'a> {
     metadata: Metadata,
-    spec: Option<WatchedSpec>,
-    status: Option<WatchedStatus>,
+    #[serde(borrow, default)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    status: Option<&'a RawValue>,
+}
+
+/// What can be read of a part.
+fn part<T: Default + DeserializeOwned>(raw: Option<&RawValue>) -> T {
+    let object = raw.filter(|raw| raw.get().starts_with('{'));
+    object.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -112,7 +121,7 @@ impl Controllers {
         let WatchEvent { type_, object } = serde_json::from_slice(line).unwrap();
         let deleted = type_ == "DELETED";
         let Watched { metadata, spec, status } = object;
-        let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
+        let (spec, status) = (part::<WatchedSpec>(spec), part::<WatchedStatus>(status));
         let over = is_over(&metadata, &spec, &status);
         let Metadata { namespace, name, uid, .. } = metadata;
         if plural == "bulkupdates" {

@@ -3,6 +3,7 @@
 
 mod faults;
 mod together;
+mod unseen;
 mod work;
 
 pub use faults::CODES;
@@ -117,7 +118,7 @@ impl Story {
             draw.faults();
         }
         if draw.has(Theme::Gateway) {
-            draw.callers(setup.gateways);
+            draw.callers(setup.gateways.len());
         }
         if !is_calm {
             draw.together();
@@ -176,23 +177,28 @@ impl Draw {
         self.events.push(Event { when: When::At(time), what });
     }
 
-    fn setup(&mut self) -> Setup {
+    fn clocks(&mut self) -> Clocks {
         let skews = self.has(Theme::Clocks);
-        let mut clocks = Vec::new();
-        for _ in 0..self.replicas {
-            let skew = if skews { self.random.i64(-90_000..=90_000) } else { self.random.i64(-200..=200) };
-            let drift = if skews { self.random.i64(-400..=400) } else { 0 };
-            clocks.push(Clocks { skew, drift });
-        }
+        let skew = if skews { self.random.i64(-90_000..=90_000) } else { self.random.i64(-200..=200) };
+        let drift = if skews { self.random.i64(-400..=400) } else { 0 };
+        Clocks { skew, drift }
+    }
+
+    fn setup(&mut self) -> Setup {
+        let replicas = (0..self.replicas).map(|_| self.clocks()).collect();
+        let gateways = if self.has(Theme::Gateway) { self.one(&[1, 1, 2]) } else { 0 };
+        let gateways = (0..gateways).map(|_| self.clocks()).collect();
         let kubernetes = if self.percent(75) { Kubernetes::V1_37 } else { Kubernetes::V1_33 };
+        // Only there a write may take fields away from who manages them.
+        let managed_fields = self.percent(if kubernetes == Kubernetes::V1_33 { 30 } else { 5 });
         let all = Vec::new();
         let some = NAMESPACES.map(str::to_owned).to_vec();
         Setup {
             calm: false,
             kubernetes,
-            replicas: clocks,
-            gateways: if self.has(Theme::Gateway) { self.one(&[1, 1, 2]) } else { 0 },
-            managed_fields: self.percent(8),
+            replicas,
+            gateways,
+            managed_fields,
             logs: self.percent(8),
             loose: self.loose,
             max_in_flight: self.one(&[1, 2, 4, 16, 16, 16]),

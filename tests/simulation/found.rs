@@ -24,7 +24,7 @@ fn story(spec: Value, events: Vec<Event>) -> Story {
         calm: false,
         kubernetes: Kubernetes::V1_37,
         replicas: vec![Clocks::default()],
-        gateways: 0,
+        gateways: Vec::new(),
         managed_fields: true,
         preflight: true,
         logs: false,

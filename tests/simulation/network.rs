@@ -5,8 +5,9 @@ use bytes::Bytes;
 use futures::channel::mpsc;
 use http::{
     Request, Response, StatusCode,
-    header::{AUTHORIZATION, RETRY_AFTER},
+    header::{AUTHORIZATION, DATE, RETRY_AFTER},
 };
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
 use support::call::Call;
 
@@ -127,6 +128,13 @@ impl World {
                 let answer = Reply::Whole(made_up(code, retry_after));
                 self.due(there + back, Due::Reply(number, answer));
                 return Some(there + back);
+            }
+            Some(Fault::Dated { code, by }) => {
+                let mut answer = made_up(code, None);
+                let time = self.server_time() + SignedDuration::from_millis(by);
+                let date = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+                answer.headers_mut().insert(DATE, date.parse().unwrap());
+                self.due(there + back, Due::Reply(number, Reply::Whole(answer)));
             }
             Some(Fault::Nonsense { passed_on: false }) => {
                 self.due(there + back, Due::Reply(number, Reply::Whole(nonsense())));

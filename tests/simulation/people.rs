@@ -145,7 +145,7 @@ impl World {
         let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": made.kind.name(), "metadata": metadata, "spec": spec});
         let path = format!("/apis/aiapi.dev/v1alpha1/namespaces/{}/{plural}", made.namespace);
         self.as_admin(Method::POST, &path, &object);
-        if made.status.is_object() {
+        if !made.status.is_null() {
             self.patch_status(made.namespace, plural, &made.name, &made.status);
         }
     }

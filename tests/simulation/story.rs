@@ -34,7 +34,8 @@ pub struct Setup {
     pub kubernetes: Kubernetes,
     /// The clocks of the machine of each replica.
     pub replicas: Vec<Clocks>,
-    pub gateways: usize,
+    /// The same of each gateway.
+    pub gateways: Vec<Clocks>,
     /// Whether objects have `managedFields`, which make everything slower.
     pub managed_fields: bool,
     /// Whether the processes write a log, for the judge to read.

@@ -218,7 +218,7 @@ impl World {
 
     fn prepare(&mut self) {
         let replicas = self.story.setup.replicas.clone().into_iter().map(|clocks| (clocks, false));
-        let gateways = (0..self.story.setup.gateways).map(|_| (crate::process::Clocks::default(), true));
+        let gateways = self.story.setup.gateways.clone().into_iter().map(|clocks| (clocks, true));
         for (slot, (clocks, is_gateway)) in replicas.chain(gateways).enumerate() {
             let host = Host { clocks, ..Host::default() };
             self.slots.push(Slot {

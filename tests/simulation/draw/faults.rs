@@ -28,6 +28,7 @@ impl Draw {
         if self.percent(3) {
             self.crash_loop();
         }
+        self.unseen();
         // Races may be lost, views have nothing to show, and weather hit nobody.
         let is_sure = |event: &&Event| match event.what {
             What::Fault(fault) => !matches!(fault, Fault::Race(_) | Fault::BulkRace(_)),
@@ -133,10 +134,7 @@ impl Draw {
                 self.at_moment(What::Weather { slot: None, calls: Calls::Targets, fault, lasts: 20_000 });
             }
             Theme::Flag | Theme::Policy | Theme::Rights | Theme::Leases => self.admin(theme),
-            Theme::Clocks => {
-                let by = self.one(&[-3_600_000, -20_000, -1500, 1500, 20_000, 3_600_000]);
-                self.at_moment(What::SetClock { slot, by });
-            }
+            Theme::Clocks => self.clock(slot),
             Theme::Server => self.server(lasts),
             Theme::Fencing => {
                 let late = self.one(&[20, 500, 3000, 12_000]);
@@ -144,6 +142,17 @@ impl Draw {
             }
             Theme::Controllers | Theme::SameMoment | Theme::Deadlines | Theme::Odd | Theme::Gateway => {}
         }
+    }
+
+    fn clock(&mut self, slot: usize) {
+        let is_dated = |event: &Event| matches!(event.what, What::Fault(Fault::Dated { .. }));
+        // Two such answers in a row would set the clock.
+        if !self.events.iter().any(is_dated) && self.random.bool() {
+            let (code, by) = (self.one(&[403, 429]), self.one(&[-7_200_000, 20_000, 7_200_000]));
+            return self.on_write(What::Fault(Fault::Dated { code, by }));
+        }
+        let by = self.one(&[-3_600_000, -20_000, -1500, 1500, 20_000, 3_600_000]);
+        self.at_moment(What::SetClock { slot, by });
     }
 
     fn server(&mut self, lasts: u64) {
@@ -217,8 +226,8 @@ impl Draw {
         let code = self.one(&CODES);
         let retry_after =
             (matches!(code, 429 | 503) && self.percent(50)).then(|| self.one(&[1, 2, 30, 3600]));
-        // A refusal of the server means that nothing was done.
-        let passed_on = code >= 500 && self.percent(60);
+        // A refusal means that nothing was done, unless a proxy has asked twice.
+        let passed_on = (code >= 500 && self.percent(60)) || (code == 429 && self.percent(30));
         if self.percent(8) {
             Fault::Nonsense { passed_on: self.percent(50) }
         } else {
@@ -253,7 +262,11 @@ impl Draw {
 
     fn bulk_race(&mut self, theme: Theme) {
         let act = if theme == Theme::Forgery {
-            self.one(&[BulkAct::Widen, BulkAct::Forget, BulkAct::Finish, BulkAct::Pretend, BulkAct::Backdate])
+            let acts =
+                [BulkAct::Widen, BulkAct::Forget, BulkAct::Finish, BulkAct::Pretend, BulkAct::Backdate];
+            let more = [BulkAct::Blot, BulkAct::Spoil].into_iter().filter(|_| self.loose);
+            let all: Vec<_> = acts.into_iter().chain(more).collect();
+            self.one(&all)
         } else {
             let seconds = self.one(&[0, 1, 100]);
             self.one(&[
@@ -330,11 +343,13 @@ impl Draw {
         ];
         let of = self.one(&[Guarded::Policy, Guarded::Binding]);
         let admin = match theme {
+            Theme::Flag if self.percent(15) => Admin::KeepFlag(true),
             Theme::Flag => Admin::Flag(self.one(&flags)),
             Theme::Policy => {
                 let weakness = self.weakness();
-                let act = self.one(&[GuardAct::Delete, GuardAct::Weaken(weakness), GuardAct::Recreate]);
-                Admin::Policy(of, act)
+                let acts = [GuardAct::Delete, GuardAct::Weaken(weakness), GuardAct::Recreate];
+                let exempts = of == Guarded::Policy && self.percent(25);
+                Admin::Policy(of, if exempts { GuardAct::Exempt } else { self.one(&acts) })
             }
             Theme::Rights => self.one(&[
                 Admin::Rights(false),
@@ -349,6 +364,7 @@ impl Draw {
         };
         let undo = match &admin {
             Admin::Flag(_) => Some(Admin::Flag(flags[3])),
+            Admin::KeepFlag(_) => Some(Admin::KeepFlag(false)),
             Admin::Policy(of, _) => Some(Admin::Policy(*of, GuardAct::Restore)),
             Admin::Rights(_) => Some(Admin::Rights(true)),
             Admin::OwnRights(_) => Some(Admin::OwnRights(true)),

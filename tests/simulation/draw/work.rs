@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Draw, Theme};
 use crate::{
     cluster::{EPOCH, NAMESPACES},
-    story::{Asked, Called, Controller, Made, Odd, What, When, Who},
+    story::{Act, Asked, Called, Controller, Made, Odd, What, When, Who},
 };
 
 impl Draw {
@@ -119,6 +119,8 @@ impl Draw {
                 json!({"state": "GARBAGE"}),
                 json!({"targetStatus": []}),
                 json!({}),
+                json!([state, null, null]),
+                json!("STOPPED"),
             ]);
         } else if self.percent(4) && status.is_object() {
             status["targetStatus"] = self.one(&["STOPPED", "RUNNING", "COMPLETED"]).into();
@@ -145,8 +147,13 @@ impl Draw {
         } else {
             at.saturating_sub(1000 + self.random.u64(0..4000))
         };
-        self.made.push((namespace, kind, name));
+        self.made.push((namespace, kind, name.clone()));
         self.at(when, What::Create(made));
+        if when.abs_diff(at) < 1000 && self.has(Theme::SameMoment) && self.percent(30) {
+            // What was seen of it before tells that it is older.
+            let changed = at + self.random.u64(1..100);
+            self.at(changed, What::Act { namespace, kind, name, act: Act::Relabel });
+        }
         entry
     }
 
@@ -160,9 +167,11 @@ impl Draw {
         }
         if self.percent(if self.has(Theme::Deadlines) { 50 } else { 5 }) {
             let seconds = self.one(&[1, 2, 5, 15]);
-            match self.random.u8(..3) {
-                0 => spec["activeDeadlineSeconds"] = seconds.into(),
-                1 => spec["startingDeadlineSeconds"] = seconds.into(),
+            match self.random.u8(..8) {
+                0..3 => spec["activeDeadlineSeconds"] = seconds.into(),
+                3 | 4 => spec["startingDeadlineSeconds"] = seconds.into(),
+                // Never.
+                5 => spec["notAfter"] = "9999-12-31T23:59:59Z".into(),
                 _ => spec["notAfter"] = end_of(at, seconds),
             }
         }

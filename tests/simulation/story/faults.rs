@@ -83,6 +83,11 @@ pub enum Fault {
         retry_after: Option<u32>,
         passed_on: bool,
     },
+    /// A proxy refuses it, with the time of another clock, which is so many milliseconds ahead.
+    Dated {
+        code: u16,
+        by: i64,
+    },
     /// What is no answer of an API server.
     Nonsense {
         passed_on: bool,

@@ -72,6 +72,10 @@ pub enum BulkAct {
     Pretend,
     /// Adds a condition of its own, from before the year 1.
     Backdate,
+    /// Makes its spec unreadable, and a condition with it, or its spec readable again. Only where the CRDs take anything.
+    Spoil,
+    /// Puts something else into the place of the record of a plan. Only there, too.
+    Blot,
 }
 
 /// What an admin does.
@@ -79,6 +83,8 @@ pub enum BulkAct {
 pub enum Admin {
     /// Sets the flag's text; without one it is deleted.
     Flag(Option<&'static str>),
+    /// Deletes the flag's ConfigMap, while a finalizer keeps it; or lets it go, and makes another one.
+    KeepFlag(bool),
     Policy(Guarded, GuardAct),
     /// Takes away the binding of the operator's `ClusterRole`.
     Rights(bool),
@@ -106,6 +112,8 @@ pub enum GuardAct {
     Delete,
     Restore,
     Weaken(Weakness),
+    /// Lets the policy check nobody.
+    Exempt,
     Recreate,
 }
 

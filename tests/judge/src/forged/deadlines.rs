@@ -6,7 +6,6 @@ use serde_json::json;
 use super::{
     Forgery, forgery,
     history::{BULK, History, at, code, second},
-    results::not_stopped,
 };
 
 pub const FORGERIES: &[Forgery] = &[

@@ -1,0 +1,77 @@
+//! Draws what has an effect only together: by itself, each of these events would hardly ever happen at the right moment.
+
+use ai_api_operator::api::Kind;
+use serde_json::json;
+
+use super::{Draw, Theme};
+use crate::{
+    admin::BYSTANDER,
+    cluster::NAMESPACES,
+    story::{Admin, BulkAct, GuardAct, Guarded, Made, What},
+};
+
+impl Draw {
+    pub fn unseen(&mut self) {
+        if self.has(Theme::Policy) && self.percent(20) {
+            self.changes_unseen();
+        }
+        if self.has(Theme::SameMoment) && self.percent(30) {
+            self.created_unseen();
+        }
+        if self.has(Theme::Forgery) {
+            self.bystanders();
+            if self.loose && self.percent(40) {
+                self.spoils();
+            }
+        }
+    }
+
+    /// All replicas are away from this moment on, for a second or more.
+    fn nobody_from(&mut self, moment: u64) {
+        let back_after = self.one(&[1000, 1000, 4000]);
+        for slot in 0..self.replicas {
+            self.at(moment, What::Kill { slot, back_after });
+        }
+    }
+
+    /// The policy or its binding is weakened for a moment, just before a BulkUpdate is created, while no operator is running.
+    fn changes_unseen(&mut self) {
+        let (_, _, at) = self.one(&self.submitted.clone());
+        let of = self.one(&[Guarded::Policy, Guarded::Binding]);
+        let weakness = self.weakness();
+        let act = self.one(&[GuardAct::Weaken(weakness), GuardAct::Weaken(weakness), GuardAct::Recreate]);
+        let begin = at.saturating_sub(self.one(&[300, 300, 900]));
+        self.nobody_from(begin);
+        self.at(begin + 100, What::Admin(Admin::Policy(of, act)));
+        self.at(begin + 200, What::Admin(Admin::Policy(of, GuardAct::Restore)));
+    }
+
+    /// A BulkUpdate is created and relabelled in the same second, while no operator is running.
+    fn created_unseen(&mut self) {
+        let (namespace, name, at) = self.one(&self.submitted.clone());
+        self.nobody_from(at.saturating_sub(100));
+        let end_of_second = at / 1000 * 1000 + 999;
+        let act = BulkAct::Relabel;
+        self.at(end_of_second, What::ActOnBulk { namespace, name, act });
+    }
+
+    /// Somebody makes a BulkUpdate unreadable, and readable again, several times.
+    fn spoils(&mut self) {
+        let (namespace, name, at) = self.one(&self.submitted.clone());
+        let begin = at + self.one(&[100, 500, 2000]);
+        for n in 0..8 {
+            let (name, act) = (name.clone(), BulkAct::Spoil);
+            self.at(begin + n * 600, What::ActOnBulk { namespace, name, act });
+        }
+    }
+
+    /// What no BulkUpdate names, in each namespace.
+    fn bystanders(&mut self) {
+        for namespace in NAMESPACES {
+            let status = json!({"state": "STOPPED"});
+            let (kind, name) = (Kind::Execution, BYSTANDER.into());
+            let made = Made { namespace, kind, name, status, controller: None, kept: false, odd: None };
+            self.at(1000, What::Create(made));
+        }
+    }
+}
