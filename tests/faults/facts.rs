@@ -55,6 +55,7 @@ fn settings(plan: &Plan, cluster: &Cluster) -> Settings {
         namespace: cluster.world.home.clone(),
         meta_configmap: "ai-api-meta".into(),
         delete_completed: false,
+        keeps_the_schema: false,
         require_admission_policy: plan.shipped,
         elects: plan.shipped,
         max_in_flight: plan.scenario.max_in_flight,

@@ -11,9 +11,10 @@ use crate::{
 };
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
-    // Whose read it is, is not known where several have had its name.
+    // Whose read it is, is not known where several have had its name; and what could not be read at some time starts again.
     let has_its_name_alone = |bulk: &&Bulk<'_>| {
-        case.of_name("bulkupdates", bulk.namespace, bulk.name).iter().all(|v| *v.uid == *bulk.uid)
+        let mut versions = case.of_name("bulkupdates", bulk.namespace, bulk.name).iter();
+        versions.all(|v| *v.uid == *bulk.uid) && !bulk.was_flawed_by(bulk.last())
     };
     for bulk in case.bulks.iter().filter(has_its_name_alone) {
         for life in 0..case.facts.lives.len() {

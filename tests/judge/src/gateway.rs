@@ -20,7 +20,7 @@ use crate::{
 const WRITE_LIMIT: SignedDuration = SignedDuration::from_secs(45);
 
 /// How far behind the gateway's estimate of the API server's clock may be: a `Date` has whole seconds, and so has `notAfter`.
-const IN_DOUBT: SignedDuration = SignedDuration::from_secs(3);
+const IN_DOUBT: SignedDuration = SignedDuration::from_secs(10);
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for call in case.facts.calls.iter().filter(|call| !call.items.is_empty()) {
