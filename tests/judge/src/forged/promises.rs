@@ -359,7 +359,7 @@ pub const FORGERIES: &[Forgery] = &[
     forgery(
         "gateway",
         "the BulkUpdate ends earlier than it should",
-        |s| by_gateway(s, 61_000),
+        |s| by_gateway(s, 54_000),
         "clock",
         "has notAfter",
     ),
