@@ -21,7 +21,7 @@ const REPORTS: [&str; 3] = ["Accepted", "Rejected", "Finished"];
 /// How long it may take until one is sent, while no other one hangs.
 const AT_LATEST: SignedDuration = SignedDuration::from_secs(10);
 
-/// How often another one may be published in so long: the five minutes begin anew at fixed times.
+/// How often another one may be published in so long: the five minutes begin again at fixed times.
 const OTHERS: (usize, SignedDuration) = (2, SignedDuration::from_mins(5));
 
 /// The longest note, in bytes: the rest is cut.
