@@ -48,11 +48,14 @@ fn was_in_force(case: &Case<'_>, change: &Exchange, accepted: &str) -> bool {
     let is_it = |v: &Version, pair: &str| format!("{}/{}", v.uid, v.generation()) == pair;
     // What it was shown a moment ago need not have been noticed.
     let until = [change.sent.at - case.facts.tolerances.operator, change.sent.at];
-    pairs.len() == GUARDS.len()
-        && GUARDS.into_iter().zip(pairs).all(|(guard, pair)| {
-            let shown = until.iter().filter_map(|until| newest_shown(case, guard, change, *until));
-            shown.into_iter().any(|v| is_it(v, pair) && is_in_force(case, guard, v, now))
-        })
+    // Without this, it is not known what its watches have shown.
+    let is_known = GUARDS.into_iter().all(|guard| case.facts.sights.iter().any(|s| s.resource == guard));
+    !is_known
+        || pairs.len() == GUARDS.len()
+            && GUARDS.into_iter().zip(pairs).all(|(guard, pair)| {
+                let shown = until.iter().filter_map(|until| newest_shown(case, guard, change, *until));
+                shown.into_iter().any(|v| is_it(v, pair) && is_in_force(case, guard, v, now))
+            })
 }
 
 fn others_stay(case: &Case<'_>, violations: &mut Violations) {
