@@ -210,5 +210,8 @@ pub fn newest_shown<'a>(
 pub fn is_in_force(case: &Case<'_>, guard: &str, version: &Version, at: Timestamp) -> bool {
     let same = |v: &&&Version| v.generation() == version.generation();
     let since = case.of_uid(&version.uid).iter().find(same).map_or(version.at, |first| first.at);
+    // Who observes may have come later.
+    let created = version.created().parse().ok().filter(|_| version.generation() == 1);
+    let since = created.map_or(since, |created| since.min(created));
     checks(case, guard, version) && at >= since + SPREADS
 }
