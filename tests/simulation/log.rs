@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use tracing::{
@@ -16,8 +16,14 @@ use tracing::{
 #[derive(Clone, Default)]
 pub struct Log(Option<(Arc<Mutex<Vec<String>>>, Dispatch)>);
 
+/// Two collectors that nobody uses: as long as there is only one, tracing asks just the thread that comes to a line first whether
+/// anybody wants it, and it may be one whose life has no log.
+static OTHERS: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Collector(Arc::default()))));
+
 impl Log {
     pub fn new(lines: bool) -> Self {
+        LazyLock::force(&OTHERS);
         Self(lines.then(|| {
             let lines = Arc::<Mutex<Vec<String>>>::default();
             let dispatch = Dispatch::new(Collector(Arc::clone(&lines)));
