@@ -62,11 +62,11 @@ simulation = RUSTFLAGS="--cfg tokio_unstable" cargo test --locked --profile simu
 simulate: ## whole lives of the operator in a simulated world: COUNT=10000 of them, or HOURS=1, from FIRST=0 on; SEED=7 prints the log of one, UNTIL=violation counts the lives until a promise is broken
 	$(simulation) -- --ignored --exact --nocapture simulate
 
-# What .ci/run builds while tests wait.
 .PHONY: test-simulation
 test-simulation: ## the tests of the simulation as `make simulate` builds it: each seed has one log, whatever else happens
 	$(simulation)
 
+# What .ci/run builds while tests wait.
 .PHONY: simulation release
 simulation:
 	$(simulation) --no-run

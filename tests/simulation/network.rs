@@ -120,25 +120,21 @@ impl World {
             _ if at < self.outages.away_until => self.due(there, Due::Reply(number, Reply::Refused)),
             Some(Fault::Refuse) => self.due(there, Due::Reply(number, Reply::Refused)),
             Some(Fault::Reset { passed_on: false }) => {
-                self.due(there + back, Due::Reply(number, Reply::Reset));
-                return Some(there + back);
+                return Some(self.comes_back(number, there + back, Reply::Reset));
             }
             Some(Fault::Silence { passed_on: false }) => return None,
             Some(Fault::Answer { code, retry_after, passed_on: false }) => {
-                let answer = Reply::Whole(made_up(code, retry_after));
-                self.due(there + back, Due::Reply(number, answer));
-                return Some(there + back);
+                return Some(self.comes_back(number, there + back, Reply::Whole(made_up(code, retry_after))));
             }
             Some(Fault::Dated { code, by }) => {
                 let mut answer = made_up(code, None);
                 let time = self.server_time() + SignedDuration::from_millis(by);
                 let date = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
                 answer.headers_mut().insert(DATE, date.parse().unwrap());
-                self.due(there + back, Due::Reply(number, Reply::Whole(answer)));
+                return Some(self.comes_back(number, there + back, Reply::Whole(answer)));
             }
             Some(Fault::Nonsense { passed_on: false }) => {
-                self.due(there + back, Due::Reply(number, Reply::Whole(nonsense())));
-                return Some(there + back);
+                return Some(self.comes_back(number, there + back, Reply::Whole(nonsense())));
             }
             Some(Fault::Late(late)) => {
                 self.due(there + back, Due::Reply(number, Reply::Whole(made_up(504, None))));
@@ -161,6 +157,12 @@ impl World {
             _ => self.due(there, Due::Arrive(number)),
         }
         Some(there)
+    }
+
+    /// An answer that is not the server's reaches the process at this time. Returns when: nothing comes of the request before.
+    fn comes_back(&mut self, number: usize, at: u64, reply: Reply) -> u64 {
+        self.due(at, Due::Reply(number, reply));
+        at
     }
 
     /// What is to happen to the next request of this kind.

@@ -19,7 +19,7 @@ const BLIND: SignedDuration = SignedDuration::from_secs(30);
 
 /// The annotations of the Lease: which policy and binding the operator has on record, and under which BulkUpdates are accepted.
 const RECORD: &str = "/metadata/annotations/aiapi.dev~1admission-record";
-const ACCEPTED: &str = "/metadata/annotations/aiapi.dev~1admission-accepted";
+pub const ACCEPTED: &str = "/metadata/annotations/aiapi.dev~1admission-accepted";
 
 /// How long both have to be in force before a BulkUpdate is created; timestamps have whole seconds.
 const SPREADS: SignedDuration = SignedDuration::from_secs(10);

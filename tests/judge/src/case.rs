@@ -165,6 +165,12 @@ impl<'a> Case<'a> {
         present
     }
 
+    /// The version of a BulkUpdate that guards a write to it.
+    pub fn guarded(&self, namespace: &str, name: &str, guard: Option<u64>) -> Option<&'a Version> {
+        let versions = self.of_name("bulkupdates", namespace, name).iter();
+        versions.copied().find(|v| Some(v.revision) == guard)
+    }
+
     /// The version of an object at a revision, or the last one before it.
     pub fn version_at(&self, uid: &str, revision: u64) -> Option<&'a Version> {
         self.of_uid(uid).iter().rfind(|v| v.revision <= revision).copied()

@@ -6,7 +6,13 @@ use std::collections::HashMap;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::{Violations, bulk::Bulk, case::Case, exchanges::ToTarget};
+use crate::{
+    Violations,
+    bulk::Bulk,
+    case::Case,
+    exchanges::ToTarget,
+    timers::{at_least, backs_off},
+};
 
 /// The recorded start has whole seconds, and the clock is known to one; after a restart both count.
 const START_IN_DOUBT: SignedDuration = SignedDuration::from_secs(3);
@@ -122,12 +128,8 @@ fn deleted_in_a_hurry(case: &Case<'_>, violations: &mut Violations) {
     for e in case.sent().filter(|e| e.resource == "bulkupdates" && e.verb == "delete") {
         let before = conflicts.remove(&(e.life, e.guard_number()));
         if let Some((at, nth)) = before {
-            let [shortest, longest] = AFTER_CONFLICT;
-            let doubled = shortest.checked_mul(2i32.saturating_pow(nth - 1));
-            let wait = doubled.map_or(longest, |wait| wait.min(longest));
             let waited = e.sent.at.duration_since(at);
-            // Its timers may be somewhat fast.
-            if waited < wait * 999 / 1000 {
+            if waited < at_least(backs_off(AFTER_CONFLICT, nth)) {
                 violations.say("9", format!("{}: {waited:?} after a conflict", e.words()));
             }
         }

@@ -82,9 +82,7 @@ fn has_to_be_reported(sent: &Exchange, before: &Version) -> Option<(&'static str
 
 /// The version that a status was to replace.
 fn replaced_by<'a>(case: &Case<'a>, sent: &Exchange) -> Option<&'a Version> {
-    let guard = sent.guard_number()?;
-    let of_name = case.of_name("bulkupdates", &sent.namespace, &sent.name);
-    of_name.iter().find(|v| v.revision == guard).copied()
+    case.guarded(&sent.namespace, &sent.name, sent.guard_number())
 }
 
 /// Whether the process had the time to publish the event, and has not: it led for as long as that may take, and no other event

@@ -84,9 +84,7 @@ fn is_allowed(r: &Request) -> bool {
 
 /// The version of a BulkUpdate that guards a status.
 fn guard_of<'a>(case: &Case<'a>, r: &Request) -> Option<&'a Version> {
-    let guard = r.guard_number();
-    let of_name = case.of_name("bulkupdates", &r.namespace, &r.name);
-    of_name.iter().find(|v| Some(v.revision) == guard).copied()
+    case.guarded(&r.namespace, &r.name, r.guard_number())
 }
 
 fn has_ended(case: &Case<'_>, r: &Request) -> bool {

@@ -1,13 +1,14 @@
 //! Promise 14: one replica works at a time. No write is sent by a process that does not hold the Lease, or whose last
 //! renewal is older than the renew deadline; the Lease is taken only once it is free or has not changed for its duration.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     Violations,
     case::Case,
     exchanges::is_change,
     facts::{Exchange, Moment, Request, Version},
+    timers::drift,
 };
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
@@ -81,11 +82,6 @@ fn was_not_leading(case: &Case<'_>, write: &Exchange) -> Option<String> {
     let most =
         settings.renew_deadline + drift(settings.renew_deadline) + tolerances.operator + tolerances.observer;
     (age > most && !paused).then(|| format!("its last renewal was at {}", renewed.sent.at))
-}
-
-/// How far timers may be off after so long.
-fn drift(time: SignedDuration) -> SignedDuration {
-    time / 1000
 }
 
 /// Who was seen to hold the Lease since the last renewal, if that was somebody else.

@@ -43,6 +43,7 @@ mod slots;
 mod status;
 mod stops;
 mod streams;
+mod timers;
 mod truth;
 mod turns;
 mod versions;

@@ -1,5 +1,6 @@
 //! `watch`: no process sends more requests than its work and what failed explain, none repeats itself in a hurry; and once
-//! nothing fails any more, every BulkUpdate ends in time, or says what it waits for, if that is so. One that has ended is deleted after its TTL, and its generation is acknowledged.
+//! nothing fails any more, every BulkUpdate ends in time, or says what it waits for, if that is so. One that has ended is
+//! deleted after its TTL, and its generation is acknowledged.
 
 use std::collections::{HashMap, HashSet};
 

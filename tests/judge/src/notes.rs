@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Violations,
-    authors::{GUARDS, is_in_force, newest_shown},
+    authors::{ACCEPTED, GUARDS, is_in_force, newest_shown},
     case::Case,
     exchanges::is_change,
     facts::{Exchange, Version},
@@ -17,7 +17,6 @@ use crate::{
 
 /// What the operator keeps there.
 const OWN: &str = "aiapi.dev/";
-const ACCEPTED: &str = "/metadata/annotations/aiapi.dev~1admission-accepted";
 
 /// How exact the times are by which it is decided: whole seconds.
 const WHOLE_SECONDS: SignedDuration = SignedDuration::from_secs(1);

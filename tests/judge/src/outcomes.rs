@@ -12,13 +12,11 @@ use crate::{
     case::Case,
     exchanges::{ToTarget, is_change},
     facts::{Exchange, Moment, Sight, Whole},
+    timers::at_least,
 };
 
 /// The shortest back-off.
 const BACK_OFF: SignedDuration = SignedDuration::from_millis(100);
-
-/// The longest wait that a `Retry-After` can ask for.
-const LONGEST_RETRY_AFTER: u64 = 30;
 
 type Object<'a> = (&'a str, &'a str, &'a str);
 
@@ -107,13 +105,11 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     if starts_again(case, e, last) {
         return;
     }
-    if let Some(seconds) = last.answer().and_then(|answer| answer.retry_after).filter(|_| retries) {
-        let asked_for = SignedDuration::from_secs(seconds.min(LONGEST_RETRY_AFTER).cast_signed());
-        // Its timers may be somewhat fast.
-        if waited < asked_for * 999 / 1000 && (about_one || e.is_flag_read()) {
-            violations
-                .say("5", format!("{} {waited:?} after one that asked to wait {asked_for:?}", e.words()));
-        }
+    if let Some(asked_for) = last.answer().and_then(Whole::asks_to_wait).filter(|_| retries)
+        && waited < at_least(asked_for)
+        && (about_one || e.is_flag_read())
+    {
+        violations.say("5", format!("{} {waited:?} after one that asked to wait {asked_for:?}", e.words()));
     }
     let failed = retries || (last.answer().is_none() && e.is_target());
     if failed && about_one && waited < BACK_OFF && last.resource != "bulkupdates" {

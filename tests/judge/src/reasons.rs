@@ -13,6 +13,7 @@ use crate::{
     facts::{Exchange, Version},
     flag::{self, Setting},
     refusals::{about_the_object, is_a_name, was_read},
+    timers::at_least,
     versions::{Verdict, verdict},
 };
 
@@ -172,8 +173,7 @@ fn was_forbidden(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) -> bool
         since = match since {
             _ if write.code() != Some(403) => None,
             Some((life, began)) if life == write.life => {
-                // Its timers may be somewhat fast.
-                if ended.at.duration_since(began) >= FORBIDDEN_FOR * 999 / 1000 {
+                if ended.at.duration_since(began) >= at_least(FORBIDDEN_FOR) {
                     return true;
                 }
                 Some((life, began))

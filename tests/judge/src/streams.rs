@@ -5,10 +5,12 @@ use std::collections::HashMap;
 
 use k8s_openapi::jiff::SignedDuration;
 
-use crate::{Violations, case::Case, facts::Exchange};
-
-/// The longest wait that a `Retry-After` can ask for.
-const LONGEST_RETRY_AFTER: u64 = 30;
+use crate::{
+    Violations,
+    case::Case,
+    facts::{Exchange, Whole},
+    timers::{at_least, backs_off},
+};
 
 /// The shortest and the longest wait after a failure; in between it doubles, and jitter may halve it.
 const BACK_OFF: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(30)];
@@ -54,13 +56,9 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 fn too_early(before: &Before<'_>, e: &Exchange) -> Option<String> {
     let ended = before.last.ended_at().filter(|_| !before.last.succeeded())?;
     let waited = e.sent.at.duration_since(ended.at);
-    let asked = before.last.answer().and_then(|answer| answer.retry_after);
-    let asked = SignedDuration::from_secs(asked.unwrap_or_default().min(LONGEST_RETRY_AFTER).cast_signed());
-    let [shortest, longest] = BACK_OFF;
-    let doubled = 2i32.saturating_pow(before.failed.saturating_sub(1));
-    let backs_off = shortest.checked_mul(doubled).map_or(longest, |wait| wait.min(longest));
-    // Its timers may be somewhat fast.
-    if waited < asked * 999 / 1000 {
+    let asked = before.last.answer().and_then(Whole::asks_to_wait).unwrap_or_default();
+    let backs_off = backs_off(BACK_OFF, before.failed);
+    if waited < at_least(asked) {
         return Some(format!("{waited:?} after one that asked to wait {asked:?}"));
     }
     // That an answer has reached it may be noted a moment later; what is repeated too soon is so by half and more.

@@ -49,14 +49,18 @@ impl Draw {
         self.bulk_update(self.submitted.len(), namespace, at);
     }
 
-    fn change(&mut self, at: u64, of: Guarded, act: GuardAct) {
+    pub fn change(&mut self, at: u64, of: Guarded, act: GuardAct) {
         self.at(at, What::Admin(Admin::Policy(of, act)));
     }
 
-    fn all_killed(&mut self, at: u64, back_after: u64) {
+    pub fn kill_all(&mut self, at: u64, back_after: u64) {
         for slot in 0..self.replicas {
             self.at(at, What::Kill { slot, back_after });
         }
+    }
+
+    fn all_killed(&mut self, at: u64, back_after: u64) {
+        self.kill_all(at, back_after);
         // Or the next one has to wait for the Lease.
         self.at(at + 1, What::Admin(Admin::FreeLease));
     }

@@ -7,7 +7,7 @@ use super::{Draw, Theme};
 use crate::{
     admin::BYSTANDER,
     cluster::NAMESPACES,
-    story::{Admin, BulkAct, GuardAct, Guarded, Made, What},
+    story::{BulkAct, GuardAct, Guarded, Made, What},
 };
 
 impl Draw {
@@ -29,9 +29,7 @@ impl Draw {
     /// All replicas are away from this moment on, for a second or more.
     fn nobody_from(&mut self, moment: u64) {
         let back_after = self.one(&[1000, 1000, 4000]);
-        for slot in 0..self.replicas {
-            self.at(moment, What::Kill { slot, back_after });
-        }
+        self.kill_all(moment, back_after);
     }
 
     /// The policy or its binding is weakened for a moment, just before a BulkUpdate is created, while no operator is running.
@@ -42,8 +40,8 @@ impl Draw {
         let act = self.one(&[GuardAct::Weaken(weakness), GuardAct::Weaken(weakness), GuardAct::Recreate]);
         let begin = at.saturating_sub(self.one(&[300, 300, 900]));
         self.nobody_from(begin);
-        self.at(begin + 100, What::Admin(Admin::Policy(of, act)));
-        self.at(begin + 200, What::Admin(Admin::Policy(of, GuardAct::Restore)));
+        self.change(begin + 100, of, act);
+        self.change(begin + 200, of, GuardAct::Restore);
     }
 
     /// A BulkUpdate is created and relabelled in the same second, while no operator is running.
