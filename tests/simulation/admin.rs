@@ -76,8 +76,9 @@ impl World {
             }
             // Where the schema is kept, this is refused.
             BulkAct::Spoil => self.spoil(&path, name, &bulk),
-            // What was never planned and cannot be read would have no end.
+            // What was never planned and cannot be read would have no end, nor would what has ended already.
             BulkAct::Blot if bulk["status"]["startTime"].is_null() => {}
+            BulkAct::Blot if bulk["status"]["completionTime"].is_string() => {}
             BulkAct::Blot => {
                 self.as_admin(Method::PATCH, &format!("{path}/status"), &json!({"status": "all is well"}));
             }

@@ -1,6 +1,6 @@
 //! Validation of a custom resource against its schema, in the words of the server.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{Timestamp, fmt::temporal::Pieces, tz::Offset};
 use serde_json::{Number, Value, json};
 
 use crate::{
@@ -132,7 +132,16 @@ fn is_date_time(text: &str) -> bool {
     let end = text.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
     let offset = text.ends_with(['Z', 'z']) || (end.ends_with(['+', '-']) && text.len() - end.len() == 5);
     // jiff knows leap seconds.
-    shape && offset && !text[17..].starts_with("60") && text.parse::<Timestamp>().is_ok()
+    shape && offset && !text[17..].starts_with("60") && (text.parse::<Timestamp>().is_ok() || is_last(text))
+}
+
+/// Whether it is in the last hours of the year 9999, which a [`Timestamp`] does not hold.
+fn is_last(text: &str) -> bool {
+    let Ok(pieces) = Pieces::parse(text) else { return false };
+    let in_a_day = |offset: Offset| offset.seconds().abs() < 24 * 60 * 60;
+    pieces.date().year() == 9999
+        && pieces.time().is_some()
+        && pieces.to_numeric_offset().is_some_and(in_a_day)
 }
 
 fn of_number(number: &Number, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>) {

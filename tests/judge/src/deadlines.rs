@@ -11,6 +11,7 @@ use crate::{
     bulk::Bulk,
     case::Case,
     exchanges::ToTarget,
+    facts::{Exchange, Moment},
     timers::{at_least, backs_off},
 };
 
@@ -122,20 +123,25 @@ fn deleted_too_early(case: &Case<'_>, violations: &mut Violations) {
     }
 }
 
-/// After a conflict the change has to be seen; until then the same DELETE is sent ever more rarely.
+/// After a conflict the change has to be seen; until then the same DELETE is sent ever more rarely. (With each event about the
+/// BulkUpdate, even a late one, that begins from the start.)
 fn deleted_in_a_hurry(case: &Case<'_>, violations: &mut Violations) {
-    let mut conflicts: HashMap<(usize, Option<u64>), (Timestamp, u32)> = HashMap::new();
+    let shown = |e: &Exchange, since: Moment| {
+        let mut sights = case.facts.sights.iter().filter(|s| s.life == e.life && s.resource == e.resource);
+        sights.any(|s| s.namespace == e.namespace && s.name == e.name && s.when > since && s.when < e.sent)
+    };
+    let mut conflicts: HashMap<(usize, Option<u64>), (Moment, u32)> = HashMap::new();
     for e in case.sent().filter(|e| e.resource == "bulkupdates" && e.verb == "delete") {
-        let before = conflicts.remove(&(e.life, e.guard_number()));
+        let before = conflicts.remove(&(e.life, e.guard_number())).filter(|(since, _)| !shown(e, *since));
         if let Some((at, nth)) = before {
-            let waited = e.sent.at.duration_since(at);
+            let waited = e.sent.at.duration_since(at.at);
             if waited < at_least(backs_off(AFTER_CONFLICT, nth)) {
                 violations.say("9", format!("{}: {waited:?} after a conflict", e.words()));
             }
         }
         if let Some(ended) = e.ended_at().filter(|_| e.code() == Some(409)) {
             let nth = before.map_or(1, |(_, nth)| nth + 1);
-            conflicts.insert((e.life, e.guard_number()), (ended.at, nth));
+            conflicts.insert((e.life, e.guard_number()), (ended, nth));
         }
     }
 }

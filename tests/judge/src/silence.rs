@@ -37,7 +37,7 @@ fn of_item(
     let mut since: Option<Moment> = None;
     for e in case.about(kind.plural(), bulk.namespace, id).iter().filter(|e| e.life == life) {
         if let Some(began) = since.filter(|began| e.sent.at.duration_since(began.at) > REPORTED_WITHIN)
-            && could_be_reported(case, bulk, life, began)
+            && could_be_reported(case, bulk, life, [began, e.sent])
             && !was_reported(case, bulk, life, [began, e.sent])
         {
             violations.say("5", format!("{}: nothing says that it has failed since {}", e.words(), began.at));
@@ -52,11 +52,13 @@ fn is_tried_again(e: &Exchange) -> bool {
 }
 
 /// Whether it was planned by then, and status writes did not fail.
-fn could_be_reported(case: &Case<'_>, bulk: &Bulk<'_>, life: usize, since: Moment) -> bool {
-    let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
-    let fails = records.any(|e| e.life == life && !e.succeeded());
-    let paused = case.facts.lives.get(life).is_some_and(|life| !life.pauses.is_empty());
-    bulk.plan().is_some_and(|plan| plan.version.at < since.at) && !fails && !paused
+fn could_be_reported(case: &Case<'_>, bulk: &Bulk<'_>, life: usize, [from, to]: [Moment; 2]) -> bool {
+    let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter().filter(|e| e.life == life);
+    // One that has failed before may have asked to wait.
+    let fails = records.any(|e| e.sent < to && !e.succeeded() && e.code() != Some(409));
+    let mut pauses = case.facts.lives.get(life).into_iter().flat_map(|life| &life.pauses);
+    let suspended = pauses.any(|[begin, end]| *begin < to && *end > from);
+    bulk.plan().is_some_and(|plan| plan.version.at < from.at) && !fails && !suspended
 }
 
 /// Whether a status said so at the beginning, or was sent that does.

@@ -36,7 +36,10 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             if case.is_foreign(record) {
                 since.clear();
             }
-            of_others = case.is_foreign(record) || (of_others && same_items && has_ended);
+            // Of what cannot be read any more, only the conditions are written.
+            let is_unreadable = status.condition("Ready").is_some_and(|c| c.reason == "Unreadable");
+            let stays = same_items && (has_ended || is_unreadable);
+            of_others = case.is_foreign(record) || (of_others && stays);
             last = Some(record);
             let at = record.version.revision;
             if status.conditions.is_empty() || case.is_forged(bulk, status) || of_others {
@@ -123,6 +126,14 @@ fn times(case: &Case<'_>, record: &Record<'_>) -> Vec<String> {
 /// What was planned is not planned again, whatever has become of its status.
 fn start(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> Option<String> {
     let own = bulk.records.iter().take_while(|r| r.version.revision < record.version.revision);
+    let is_blotted = |r: &Record<'_>| r.version.object.get("status").is_some_and(|s| !s.is_object());
+    // What somebody else writes over that may have no start.
+    let blotted = own.clone().filter(|r| case.is_foreign(r)).last().is_some_and(is_blotted);
+    let mut items = Kind::ALL.into_iter().flat_map(|kind| record.status.items(kind));
+    let decided = items.find(|i| matches!(i.result, ItemResult::Planned | ItemResult::Refused));
+    if let Some(item) = decided.filter(|_| blotted) {
+        return Some(format!("{} was decided again, though it had been planned", item.id));
+    }
     let first = own.filter(|r| !case.is_foreign(r)).find_map(|r| r.status.start_time.as_ref())?;
     let now = record.status.start_time.as_ref().filter(|now| now.0 > first.0)?;
     Some(format!("it was planned at {}, and again at {}", first.0, now.0))

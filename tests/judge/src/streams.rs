@@ -62,5 +62,5 @@ fn too_early(before: &Before<'_>, e: &Exchange) -> Option<String> {
         return Some(format!("{waited:?} after one that asked to wait {asked:?}"));
     }
     // That an answer has reached it may be noted a moment later; what is repeated too soon is so by half and more.
-    (waited < backs_off * 9 / 10).then(|| format!("{waited:?} after {} that failed", before.failed))
+    (waited < backs_off * 3 / 4).then(|| format!("{waited:?} after {} that failed", before.failed))
 }

@@ -10,14 +10,14 @@ use crate::{
     bulk::{Bulk, Claim, Record, outcome},
     case::Case,
     exchanges::{ToTarget, is_change},
-    facts::{Exchange, Request, Version},
+    facts::{Exchange, Life, Moment, Request, Version},
     reasons,
     versions::may,
 };
 
 /// How long what is in flight may take, and then its report, where nothing fails.
-const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(4);
-const TO_REPORT: SignedDuration = SignedDuration::from_secs(8);
+const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(2);
+const TO_REPORT: SignedDuration = SignedDuration::from_secs(5);
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for bulk in &case.bulks {
@@ -164,7 +164,8 @@ fn complete(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
     for kind in Kind::ALL {
         for item in last.status.items(kind) {
             let claim = Claim { bulk, record: last, kind, item };
-            if is_unreported(case, claim) {
+            let until = if lingered.is_some() { bulk.last().version.revision } else { claim.revision() };
+            if is_unreported(case, claim, until) {
                 let said = claim.words();
                 violations.say("6", format!("{} was done, and the status says {said}", item.id));
             }
@@ -176,13 +177,21 @@ fn complete(case: &Case<'_>, bulk: &Bulk<'_>, violations: &mut Violations) {
 /// was reported, unless that failed.
 fn lingers(case: &Case<'_>, bulk: &Bulk<'_>, last: &Record<'_>) -> bool {
     let going = bulk.records.iter().map(|record| record.version).find(|version| version.terminating());
-    let Some(going) = going.filter(|_| last.version.terminating() && !any_crash(case)) else { return false };
+    let Some(going) = going.filter(|_| last.version.terminating()) else { return false };
     let gone = bulk.last().version;
     if !gone.deleted {
-        return true;
+        return !any_crash(case);
+    }
+    let meanwhile = |moment: &Moment| moment.at >= bulk.created_at() && moment.at <= gone.at;
+    let crashed = |life: &Life| {
+        let killed = life.ended.filter(|_| life.killed);
+        killed.iter().any(meanwhile) || life.pauses.iter().any(|[from, to]| meanwhile(from) || meanwhile(to))
+    };
+    if case.facts.lives.iter().any(crashed) {
+        return false;
     }
     let late = going.at + IN_FLIGHT;
-    let open = |e: &Exchange| e.answer().is_none() || e.ended_at().is_none_or(|ended| ended.at > late);
+    let open = |e: &Exchange| e.outcome_unknown() || e.ended_at().is_none_or(|ended| ended.at > late);
     let fails =
         |e: &Exchange| e.is_record() && e.sent.at >= going.at && !e.succeeded() && e.code() != Some(409);
     let mut of_items = case.writes_sent().filter(|write| case.is_for(bulk, *write));
@@ -197,19 +206,18 @@ fn any_crash(case: &Case<'_>) -> bool {
     case.facts.lives.iter().any(|life| life.killed || !life.pauses.is_empty())
 }
 
-fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>, until: u64) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
     let reported = matches!(item.result, ItemResult::Settled | ItemResult::Scheduled)
         || matches!(item.reason, Some(Reason::OutcomeUnknown | Reason::NotSettledInTime));
     if reported {
         return false;
     }
-    let said = claim.revision();
     if by_another(case, claim) || refused_when_repeated(case, claim) {
         return false;
     }
     case.targets_of(bulk, kind, &item.id).iter().any(|v| match item.target_status {
-        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < said && !lost(case, claim, v),
+        TargetStatus::Stopped => v.stopped_by() == bulk.uid && v.revision < until && !lost(case, claim, v),
         // Another BulkUpdate may have deleted it. And after a crash it may look as if another object had been there before,
         // because the API server's clock was set back when it was created.
         TargetStatus::Deleted => {

@@ -118,11 +118,14 @@ impl Draw {
             }
             Theme::Races => {
                 let act = self.act();
-                if self.percent(80) {
+                if self.percent(65) {
                     self.on_write(What::Fault(Fault::Race(act)));
                 } else if !self.made.is_empty() {
                     let (namespace, kind, name) = self.one(&self.made.clone());
-                    self.at_moment(What::Act { namespace, kind, name, act });
+                    let act = if self.percent(40) { Act::Delete } else { act };
+                    let what = What::Act { namespace, kind, name, act };
+                    // While another target is written to, or at any time.
+                    if self.random.bool() { self.on_write(what) } else { self.at_moment(what) }
                 }
             }
             Theme::BulkRaces | Theme::Forgery => self.bulk_race(theme),
@@ -178,7 +181,7 @@ impl Draw {
     }
 
     /// At a request about the work.
-    fn on_write(&mut self, what: What) {
+    pub fn on_write(&mut self, what: What) {
         let mut calls = vec![Call::Record, Call::Record, Call::ReadTarget];
         calls.extend([Call::Stop; 2].into_iter().filter(|_| self.stops > 0));
         calls.extend([Call::Delete; 2].into_iter().filter(|_| self.deletions > 0));

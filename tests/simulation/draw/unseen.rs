@@ -2,12 +2,13 @@
 
 use ai_api_operator::api::Kind;
 use serde_json::json;
+use support::call::{Call, Resource};
 
 use super::{Draw, Theme};
 use crate::{
     admin::BYSTANDER,
     cluster::NAMESPACES,
-    story::{BulkAct, GuardAct, Guarded, Made, What},
+    story::{BulkAct, Calls, Event, Fault, GuardAct, Guarded, Made, View, What, When},
 };
 
 impl Draw {
@@ -18,11 +19,23 @@ impl Draw {
         if self.has(Theme::SameMoment) && self.percent(30) {
             self.created_unseen();
         }
+        if self.expires && self.percent(25) {
+            self.changes_at_its_end();
+        }
+        if self.has(Theme::Answers) && self.percent(15) {
+            self.place_is_gone();
+        }
+        if self.has(Theme::Weather) && self.percent(30) {
+            self.targets_fail();
+        }
         if self.has(Theme::Forgery) {
             self.bystanders();
-            if self.loose && self.percent(40) {
-                self.spoils();
-            }
+        }
+        if self.loose && self.percent(40) {
+            self.spoils();
+        }
+        if self.loose && self.percent(30) {
+            self.on_write(What::Fault(Fault::BulkRace(BulkAct::Blot)));
         }
     }
 
@@ -53,10 +66,39 @@ impl Draw {
         self.at(end_of_second, What::ActOnBulk { namespace, name, act });
     }
 
+    /// A BulkUpdate is changed when it is to be deleted, which a watch shows late.
+    fn changes_at_its_end(&mut self) {
+        let (_, _, at) = self.one(&self.submitted.clone());
+        let (call, act) = (Call::Expire, BulkAct::Relabel);
+        self.events.push(Event {
+            when: When::On { slot: None, call, nth: 1 },
+            what: What::Fault(Fault::BulkRace(act)),
+        });
+        let (resource, view) = (Resource::BulkUpdates, View::Slow(2000));
+        self.at(at + 500, What::View { slot: None, resource, view, lasts: 20_000 });
+    }
+
+    /// A watch is refused as too old by the status of its answer.
+    fn place_is_gone(&mut self) {
+        let resource = self.one(&[Resource::Executions, Resource::BulkUpdates, Resource::Policies]);
+        let (call, nth) = (Call::Watch(resource), self.one(&[1, 1, 2, 3]));
+        let fault = Fault::Answer { code: 410, retry_after: None, passed_on: false };
+        self.events.push(Event { when: When::On { slot: None, call, nth }, what: What::Fault(fault) });
+    }
+
+    /// Requests about targets fail for longer than it takes to report that.
+    fn targets_fail(&mut self) {
+        let (_, _, at) = self.one(&self.submitted.clone());
+        let code = self.one(&[429, 500, 503]);
+        let fault = Fault::Answer { code, retry_after: None, passed_on: false };
+        let begin = at + self.one(&[50, 150, 400]);
+        self.at(begin, What::Weather { slot: None, calls: Calls::Targets, fault, lasts: 20_000 });
+    }
+
     /// Somebody makes a BulkUpdate unreadable, and readable again, several times.
     fn spoils(&mut self) {
         let (namespace, name, at) = self.one(&self.submitted.clone());
-        let begin = at + self.one(&[100, 500, 2000]);
+        let begin = at + self.one(&[30, 100, 500]);
         for n in 0..8 {
             let (name, act) = (name.clone(), BulkAct::Spoil);
             self.at(begin + n * 600, What::ActOnBulk { namespace, name, act });

@@ -74,7 +74,7 @@ pub enum BulkAct {
     Backdate,
     /// Makes its spec unreadable, and a condition with it, or its spec readable again. Only where the CRDs take anything.
     Spoil,
-    /// Puts something else into the place of the record of a plan. Only there, too.
+    /// Puts something else into the place of the record of a plan that is carried out. Only there, too.
     Blot,
 }
 

@@ -52,7 +52,7 @@ pub const FORGERIES: &[Forgery] = &[
     forgery(
         "streams",
         "a list that is repeated at once",
-        |s| lists(s, &[(30_000, code(500)), (30_400, code(200))]),
+        |s| lists(s, &[(30_000, code(500)), (30_300, code(200))]),
         "watch",
         "after 1 that failed",
     ),
