@@ -27,7 +27,7 @@ pub struct Bulk<'a> {
     pub name: &'a str,
     /// Its creationTimestamp.
     pub created: &'a str,
-    /// The request, as it was created. None if it cannot be read.
+    /// The request, in the first version that can be read. None if there is none.
     pub spec: Option<BulkUpdateSpec>,
     pub records: Vec<Record<'a>>,
 }
@@ -85,12 +85,14 @@ impl<'a> Bulk<'a> {
             namespace: &first.namespace,
             name: &first.name,
             created: first.created(),
-            spec: BulkUpdateSpec::deserialize(&first.object["spec"]).ok(),
+            spec: None,
             records: Vec::new(),
         }
     }
 
     pub(crate) fn take_in(&mut self, version: &'a Version) {
+        // What was created unreadable may become readable.
+        self.spec = self.spec.take().or_else(|| BulkUpdateSpec::deserialize(&version.object["spec"]).ok());
         let status = match (self.records.last(), version.object.get("status")) {
             (_, None) => BulkUpdateStatus::default(),
             (Some(last), now) if last.version.object.get("status") == now => last.status.clone(),
