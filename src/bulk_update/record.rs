@@ -156,22 +156,25 @@ async fn write(
         if proposed && !ctx.policies.admission().covers(work.request().created) {
             return Ok(Recorded::Superseded);
         }
-        match resource::replace(&ctx.client, work.identity(), &wanted).await {
+        let refused = match resource::replace(&ctx.client, work.identity(), &wanted).await {
             Ok(written) => return Ok(Recorded::Written(work.recorded(phase, wanted, written))),
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
-            // A single conflict is normal; repeated ones are retried with back-off, without holding the slot.
-            Err(failure) if failure.is_conflict() && conflicts > 0 => return Err(failure),
-            Err(failure) if failure.is_conflict() => conflicts += 1,
-            Err(failure) => {
-                // A proxy may refuse what the API server carried out.
-                work.sent_without_answer(wanted, &failure);
-                return Err(failure);
-            }
+            Err(failure) => failure,
+        };
+        // A single conflict is normal; repeated ones are retried with back-off, without holding the slot.
+        if !refused.is_conflict() || conflicts > 0 {
+            // A proxy may refuse what the API server carried out, or send it twice.
+            work.sent_without_answer(&wanted);
+            return Err(refused);
         }
+        conflicts += 1;
         let live = match resource::get(&ctx.client, work.request()).await {
             Ok(live) => live,
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                work.sent_without_answer(&wanted);
+                return Err(failure);
+            }
         };
         let asked = Request::from(&*live);
         if live.flaw().is_some()

@@ -283,10 +283,9 @@ impl Registry {
                     return;
                 }
                 State::Unreadable { earlier, .. } => {
-                    let earlier = earlier.saturating_add(1);
+                    let (earlier, creation_version) = (earlier.saturating_add(1), known.creation_version);
                     let state = self.report(stored, earlier);
-                    self.tracked
-                        .insert(key, Tracked { uid, creation_version: None, version: None, list, state });
+                    self.tracked.insert(key, Tracked { uid, creation_version, version: None, list, state });
                     return;
                 }
                 State::Underway { current, next, .. } => {

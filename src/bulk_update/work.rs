@@ -9,7 +9,11 @@ mod outcome;
 mod plan;
 pub mod progress;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -41,6 +45,9 @@ pub use self::{
 /// How many items keep the text of their last error: the status reports one at a time.
 const MOST_ERRORS_KEPT: usize = 2;
 
+/// How many unanswered statuses are remembered.
+const UNANSWERED: usize = 16;
+
 /// One BulkUpdate under way.
 #[derive(Debug)]
 pub struct Work {
@@ -56,8 +63,8 @@ pub struct Work {
     generation: i64,
     /// `ttlSecondsAfterFinished` of that generation.
     time_to_live: Option<i32>,
-    /// The last status that was sent and not answered.
-    unanswered: Option<BulkUpdateStatus>,
+    /// Digests of the last statuses that were sent and may be stored.
+    unanswered: Vec<u64>,
     /// When this process started on it, or began to write its plan: the flag must have been read since.
     since: Instant,
     /// When a write was last accepted.
@@ -116,7 +123,7 @@ impl Work {
             identity: Identity::from(&bulk.metadata),
             time_to_live: bulk.spec.ttl_seconds_after_finished,
             generation: bulk.metadata.generation.unwrap_or_default(),
-            unanswered: None,
+            unanswered: Vec::new(),
             since: Instant::now(),
             last_write: None,
             reading: 0,
@@ -192,7 +199,7 @@ impl Work {
 
     /// Whether the last status that was sent and not answered is this one, so it was applied.
     pub(super) fn was_applied(&self, live: &BulkUpdateStatus) -> bool {
-        self.unanswered.as_ref().is_some_and(|sent| sent == live)
+        !self.unanswered.is_empty() && self.unanswered.contains(&digest(live))
     }
 
     /// Those of the writes that the record intends: to the very object that is on record as planned.
@@ -265,15 +272,18 @@ impl Work {
             }
         }
         self.identity.resource_version = written.into_version();
-        self.unanswered = None;
+        self.unanswered.clear();
         self.throttle.written();
         std::mem::replace(&mut self.recorded, status)
     }
 
-    /// This status was sent; whether it was written is not known. One that was hardly written does not replace an earlier one.
-    pub(super) fn sent_without_answer(&mut self, status: BulkUpdateStatus, failure: &Failure) {
-        if failure.outcome_unknown() || self.unanswered.is_none() {
-            self.unanswered = Some(status);
+    /// This status was sent; whether it was written is not known. They share a guard, so that at most one of them is.
+    pub(super) fn sent_without_answer(&mut self, status: &BulkUpdateStatus) {
+        let digest = digest(status);
+        self.unanswered.retain(|earlier| *earlier != digest);
+        self.unanswered.push(digest);
+        if self.unanswered.len() > UNANSWERED {
+            self.unanswered.remove(0);
         }
     }
 
@@ -305,7 +315,7 @@ impl Work {
                 entry.progress = Progress::default();
             }
         }
-        self.unanswered = None;
+        self.unanswered.clear();
         self.throttle.written();
         std::mem::replace(&mut self.recorded, stored)
     }
@@ -365,6 +375,13 @@ impl Work {
         let with_error = self.entries.iter_mut().filter(|entry| entry.progress.has_error());
         with_error.skip(MOST_ERRORS_KEPT).for_each(|entry| entry.progress.forget_error());
     }
+}
+
+/// A whole status has up to 30 kB.
+fn digest(status: &BulkUpdateStatus) -> u64 {
+    // It always serializes; the digest of nothing is that of no status.
+    let bytes = serde_json::to_vec(status).unwrap_or_default();
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
 }
 
 #[cfg(test)]

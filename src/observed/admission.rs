@@ -2,7 +2,7 @@
 //! without the policy nothing is planned. This follows the policy and its binding, compares them with the shipped ones, and
 //! records since when each has been as it is.
 
-use std::{sync::Mutex, time::Duration};
+use std::{collections::VecDeque, sync::Mutex, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
@@ -52,6 +52,12 @@ pub enum NotInForce {
     /// It does not exist, or is being deleted.
     #[error("the {0} {POLICY} is missing{UNCHECKED}")]
     Missing(Part),
+    /// An API server that lags behind shows one that was deleted, or as it was before it was changed.
+    #[error(
+        "the {0} {POLICY} is shown as it was before: that API server lags behind, or etcd was restored \
+        (then restart the operator without its Lease){UNCHECKED}"
+    )]
+    Past(Part),
     #[error("the {0} {POLICY} does not check what the shipped one checks: {1}{UNCHECKED}")]
     Weaker(Part, Flaw),
     /// One of the two was created or changed only just now.
@@ -98,16 +104,32 @@ struct Found {
     flaw: Option<Flaw>,
 }
 
+/// What a watch shows of one of the two.
+#[derive(Debug, Default)]
+enum Shown {
+    /// It does not exist, or is being deleted.
+    #[default]
+    Nothing,
+    /// Something that is over: it was deleted, or its spec was changed since.
+    Past,
+    Object(Found),
+}
+
+/// How many deleted ones are remembered.
+const REMEMBERED: usize = 8;
+
 /// What is known of one of the two.
 #[derive(Default)]
 struct Watched {
     listed: bool,
-    found: Option<Found>,
+    shown: Shown,
     /// What a list in progress has brought so far.
-    listing: Option<Found>,
+    listing: Shown,
+    /// The uids of the last ones that a watch has reported as deleted, or that were being deleted: none comes back.
+    gone: VecDeque<Box<str>>,
     /// What is on record of it: what the Lease had at first, then what was last seen.
     recorded: Option<Entry>,
-    /// When it was last seen to be absent: a view that shows an older one is stale.
+    /// When it was last seen to be absent, or as it was before: a view that shows an older one is stale.
     missed: Option<Timestamp>,
     /// Since when its watch has been failing, if it is.
     fails: Option<Instant>,
@@ -160,15 +182,21 @@ impl Policies {
         let mut both = lock(&self.both);
         let watched = both.of(part);
         match event {
-            Event::Init => watched.listing = None,
+            Event::Init => watched.listing = Shown::Nothing,
             Event::InitApply(object) => watched.listing = self.assess(part, &object, watched, now),
             Event::InitDone => {
                 watched.listed = true;
-                let listing = watched.listing.take();
+                let listing = std::mem::take(&mut watched.listing);
                 watched.set(listing, now);
             }
-            Event::Apply(object) => watched.set(self.assess(part, &object, watched, now), now),
-            Event::Delete(_) => watched.set(None, now),
+            Event::Apply(object) => {
+                let shown = self.assess(part, &object, watched, now);
+                watched.set(shown, now);
+            }
+            Event::Delete(object) => {
+                watched.forget(&object);
+                watched.set(Shown::Nothing, now);
+            }
         }
         drop(both);
         self.note(now);
@@ -184,21 +212,28 @@ impl Policies {
         self.changed.send_replace(());
     }
 
-    /// Since when an object has been as it is, and what is wrong with it; `None` if it is being deleted.
-    fn assess(&self, part: Part, object: &Lenient, watched: &Watched, now: Now) -> Option<Found> {
+    /// Since when an object has been as it is, and what is wrong with it.
+    fn assess(&self, part: Part, object: &Lenient, watched: &mut Watched, now: Now) -> Shown {
         if object.is_terminating() {
-            return None;
+            watched.forget(object);
+            return Shown::Nothing;
         }
-        let entry = Pair::of(object).map(|pair| {
+        let pair = Pair::of(object);
+        if pair.as_ref().is_some_and(|pair| watched.is_past(pair)) {
+            return Shown::Past;
+        }
+        let back = matches!(watched.shown, Shown::Past).then(|| next_second(now.latest));
+        let entry = pair.map(|pair| {
             let entry = Entry::of(pair, object.created(), watched.recorded.as_ref(), now);
-            Entry { since: watched.missed.map_or(entry.since, |missed| entry.since.max(missed)), ..entry }
+            let since = [watched.missed, back].into_iter().flatten().fold(entry.since, Timestamp::max);
+            Entry { since, ..entry }
         });
         let checked = self.shipped.ok_or(Flaw::NotShipped).and_then(|shipped| match part {
             Part::Policy => shipped.check_policy(&object.spec),
             Part::Binding => shipped.check_binding(&object.spec),
         });
         let flaw = checked.err().or_else(|| entry.is_none().then_some(Flaw::NoIdentity));
-        Some(Found { entry, flaw })
+        Shown::Object(Found { entry, flaw })
     }
 
     /// Updates what is kept in the Lease. Returns whether BulkUpdates that are created from now on are accepted.
@@ -277,21 +312,42 @@ impl Watched {
         if self.listed && self.fails.is_some_and(|since| since.elapsed() > BLIND) {
             return Err(NotInForce::NotWatched(part));
         }
-        match &self.found {
-            Some(Found { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(part, flaw.clone())),
-            Some(Found { entry: Some(entry), flaw: None }) => Ok(entry),
-            None if !self.listed => Err(NotInForce::NotListed(part)),
+        match &self.shown {
+            Shown::Object(Found { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(part, flaw.clone())),
+            Shown::Object(Found { entry: Some(entry), flaw: None }) => Ok(entry),
+            Shown::Past => Err(NotInForce::Past(part)),
+            Shown::Nothing if !self.listed => Err(NotInForce::NotListed(part)),
             _ => Err(NotInForce::Missing(part)),
         }
     }
 
-    /// Sets what was found, if anything. What is gone is not recorded: its uid never comes back.
-    fn set(&mut self, found: Option<Found>, now: Now) {
-        self.recorded = found.as_ref().and_then(|found| found.entry.clone());
-        if self.recorded.is_none() {
+    /// Sets what is shown. What is gone is not recorded: its uid never comes back. What is over replaces no record of what was
+    /// seen since.
+    fn set(&mut self, shown: Shown, now: Now) {
+        let recorded = match &shown {
+            Shown::Nothing => None,
+            Shown::Past => self.recorded.take(),
+            Shown::Object(found) => found.entry.clone(),
+        };
+        if recorded.is_none() || matches!(shown, Shown::Past) {
             self.missed = Some(next_second(now.latest));
         }
-        self.found = found;
+        (self.shown, self.recorded) = (shown, recorded);
+    }
+
+    /// It was deleted, or is being deleted.
+    fn forget(&mut self, object: &Lenient) {
+        let Some(pair) = Pair::of(object).filter(|pair| !self.gone.contains(&pair.uid)) else { return };
+        self.gone.push_back(pair.uid);
+        if self.gone.len() > REMEMBERED {
+            self.gone.pop_front();
+        }
+    }
+
+    /// Whether something newer was seen than this.
+    fn is_past(&self, pair: &Pair) -> bool {
+        let changed = |seen: &Entry| seen.pair.uid == pair.uid && seen.pair.generation > pair.generation;
+        self.gone.contains(&pair.uid) || self.recorded.as_ref().is_some_and(changed)
     }
 }
 

@@ -283,7 +283,7 @@ async fn what_is_found_on_record_may_be_behind_and_is_not_taken_for_what_was_to_
     // Sent and carried out, but not answered.
     let first = status(&work, &Phase::Planned(Some(unread("something"))), at(1).into());
     let stands = with_status(&bulk, &first);
-    work.sent_without_answer(first.clone(), &Failure::NoAnswer("reset".into()));
+    work.sent_without_answer(&first);
     let (ctx, _) = conflicting(stands);
     let failed = ItemStatus { result: ItemResult::Failed, ..work.entries()[0].record.clone().unwrap() };
     work.entry_mut(0).becomes(failed, None);

@@ -75,3 +75,20 @@ async fn a_plan_that_met_a_conflict_is_not_repeated_without_the_policy() {
     assert!(matches!(recorded, Recorded::Written(_)), "{recorded:?}");
     assert_eq!(asked, [&*put, &get, &put]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_met_a_conflict_may_be_stored_while_nobody_can_look() {
+    let bulk = bulk(&spec(Kind::Execution, TargetStatus::Deleted));
+    // A proxy has sent it twice, and the second answer is the one that came.
+    let (ctx, _) = answering(move |method, _| (if method == "PUT" { 409 } else { 503 }, json!({})));
+    let mut work = work_on(&bulk, None);
+    let item = &work.request().items[0];
+    let based_on = Some(eligible(item.target).into());
+    let plan = ItemPlan { record: entry(item, ItemResult::Planned), based_on };
+    let phase = Phase::Proposed(Plan::new(work.entries(), vec![plan], at(1).into()));
+    let sent = status(&work, &phase, ctx.clock.now());
+    let ctx = Arc::new(Context { policies: Policies::in_force(), ..Arc::into_inner(ctx).unwrap() });
+    let recorded = record(&ctx, &mut work, phase, &ctx.health.pulse()).await;
+    assert!(matches!(recorded, Recorded::Deferred), "{recorded:?}");
+    assert!(work.was_applied(&sent));
+}

@@ -157,8 +157,18 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
     let mut registry = Registry::new(context());
     let unread = Stored { bulk: (*first).clone(), flaw: Some("?".into()) };
     registry.unreadable(&unread, 0);
-    registry.apply(first, 0, false);
+    registry.apply(first.clone(), 0, false);
     assert_eq!(creation_version(&registry), None);
+    // One that has become unreadable, and is changed then, is still the one that was created there.
+    let mut registry = Registry::new(context());
+    registry.apply(first, 0, false);
+    let at = |version: &str| with(&|b| b.metadata.resource_version = Some(version.into()));
+    let unread = |version| Stored { bulk: *at(version), flaw: Some("?".into()) };
+    let state = registry.report(&unread("11"), 0);
+    registry.tracked.get_mut(&name()).unwrap().state = state;
+    registry.unreadable(&unread("12"), 0);
+    registry.apply(at("13"), 0, false);
+    assert_eq!(creation_version(&registry), Some(10));
 }
 
 /// One that cannot be read, at this resource version, with this status.

@@ -128,9 +128,12 @@ fn the_younger_of_the_two_counts_and_either_missing_is_missing() {
     assert!(cluster.missing().contains("is missing"));
     let mut going = serde_json::to_value(&binding).unwrap();
     going["metadata"]["deletionTimestamp"] = json!("9999-12-31T23:59:59Z");
-    cluster.list(213, Part::Policy, Some(&policy));
+    cluster.list(213, Part::Policy, Some(&object(Part::Policy, "p3", 1, 212)));
     cluster.sees(213, Part::Binding, &from_value(going).unwrap());
-    assert!(cluster.missing().contains("is missing"));
+    assert!(cluster.missing().contains("Binding bulkupdates.aiapi.dev is missing"));
+    // A view without its deletion is of the past.
+    cluster.list(300, Part::Binding, Some(&binding));
+    assert!(cluster.missing().contains("Binding bulkupdates.aiapi.dev is shown as it was before"));
     let not_required = Policies::new(false, None, watch::Sender::default());
     assert_eq!(not_required.admission(), Admission::NotRequired);
 }
@@ -208,21 +211,36 @@ fn a_view_of_the_past_makes_nothing_older() {
     cluster.list(200, Part::Policy, Some(&first));
     assert_eq!(cluster.since(), 100);
     cluster.sees(300, Part::Policy, &second);
-    cluster.sees(400, Part::Policy, &first);
-    assert_eq!(cluster.since(), 400);
+    assert_eq!(cluster.since(), 300);
+    let is_past = || cluster.missing().contains("Policy bulkupdates.aiapi.dev is shown as it was before");
+    let record = cluster.record();
+    for showing in [400, 450] {
+        cluster.sees(showing, Part::Policy, &first);
+        cluster.list(showing + 20, Part::Policy, Some(&first));
+        assert!(is_past() && cluster.record() == record);
+    }
     cluster.sees(500, Part::Policy, &second);
     assert_eq!(cluster.since(), 500);
-    // The one that was deleted, and one before it.
+    // The one that was deleted, as it was then and before.
     cluster.hears(600, Part::Policy, Event::Delete(second.clone()));
-    assert!(!cluster.record().unwrap().contains("policy"));
-    for past in [&first, &second, &object(Part::Policy, "o", 1, 20)] {
-        cluster.hears(700, Part::Policy, Event::Delete(second.clone()));
+    for past in [&first, &second] {
         cluster.list(700, Part::Policy, Some(past));
-        assert_eq!(cluster.since(), 700);
+        assert!(is_past() && !cluster.record().unwrap().contains("policy"));
     }
+    // One before it, of which nothing is known.
+    cluster.list(710, Part::Policy, None);
+    cluster.list(720, Part::Policy, Some(&object(Part::Policy, "o", 1, 20)));
+    assert_eq!(cluster.since(), 710);
     cluster.sees(800, Part::Policy, &object(Part::Policy, "q", 1, 800));
     cluster.list(900, Part::Policy, Some(&object(Part::Policy, "o", 1, 20)));
     assert_eq!(cluster.since(), 800);
+    // So many are remembered.
+    for number in 0..REMEMBERED {
+        let other = object(Part::Policy, &number.to_string(), 1, 900);
+        cluster.hears(950, Part::Policy, Event::Delete(other));
+    }
+    cluster.list(960, Part::Policy, Some(&second));
+    assert_eq!(cluster.since(), 960);
 }
 
 #[test]

@@ -144,23 +144,29 @@ fn seemed_to_cover(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>, plan: &Version
 }
 
 fn covers_by<'a>(case: &Case<'a>, bulk: &Bulk<'_>, versions: impl Iterator<Item = &'a Version>) -> bool {
-    let mut since: Option<(Timestamp, &Version)> = None;
+    // Both times may be whole seconds.
+    let [created, made] =
+        [bulk.created_at(), bulk.first().version.at].map(|at| at + SignedDuration::from_secs(1));
+    // Since when, and whether that is before the BulkUpdate, by the clock that it was taken from.
+    let mut since: Option<(bool, &Version)> = None;
     for version in versions {
         since = match since {
             _ if !checks(case, &version.plural, version) => None,
-            Some((time, before))
+            Some((covers, before))
                 if before.uid == version.uid && before.generation() == version.generation() =>
             {
-                Some((time, version))
+                Some((covers, version))
             }
             // Generation 1: unchanged since its creation.
-            _ if version.generation() == 1 => version.created().parse().ok().map(|time| (time, version)),
-            _ => Some((version.at, version)),
+            _ if version.generation() == 1 => {
+                let since = version.created().parse::<Timestamp>().ok();
+                since.map(|since| (created > since + SPREADS, version))
+            }
+            // The API server's clock may have been set since.
+            _ => Some((created.max(made) > version.at + SPREADS, version)),
         };
     }
-    // Both times may be whole seconds.
-    let created = bulk.created_at() + SignedDuration::from_secs(1);
-    since.is_some_and(|(since, _)| created > since + SPREADS)
+    since.is_some_and(|(covers, _)| covers)
 }
 
 /// Whether it existed when a status was written, or shortly before; if that is known, as the process was shown it.

@@ -7,7 +7,7 @@
 //! pass, or on something newer. A pass starts with reading the flag, before any target is looked at; with several
 //! BulkUpdates, it is unknown whose pass it is, and the first one since the process knew the BulkUpdate counts. In
 //! addition, the answer to a live read stays valid for ten seconds while a plan waits, and while other reads of that plan
-//! are in flight, whatever a watch shows in the meantime.
+//! are in flight, whatever a watch shows in the meantime; and as long as a watch shows nothing, it is the newest.
 
 use k8s_openapi::jiff::SignedDuration;
 
@@ -63,7 +63,8 @@ fn basis(case: &Case<'_>, bulk: &Bulk<'_>, record: &Exchange, uid: &str) -> Basi
     let read = reads.filter_map(|e| {
         let ended = e.ended_at().filter(|ended| *ended < record.sent)?;
         let (of, revision) = e.answer()?.object.as_ref()?;
-        let holds = record.sent.at.duration_since(ended.at) < ANSWER_VALIDITY;
+        let is_newest = || !sights.iter().any(|sight| sight.when > ended);
+        let holds = record.sent.at.duration_since(ended.at) < ANSWER_VALIDITY || is_newest();
         (of == uid && holds).then_some(*revision)
     });
     Basis { oldest, read: read.collect() }

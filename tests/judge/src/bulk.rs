@@ -19,6 +19,13 @@ pub struct Record<'a> {
     pub status: BulkUpdateStatus,
 }
 
+impl Record<'_> {
+    /// Whether there is something in the place of its status that is no object.
+    pub fn is_blotted(&self) -> bool {
+        self.version.object.get("status").is_some_and(|status| !status.is_object())
+    }
+}
+
 /// A BulkUpdate and all versions of it.
 #[derive(Clone, Debug)]
 pub struct Bulk<'a> {
@@ -134,6 +141,11 @@ impl<'a> Bulk<'a> {
     pub fn was_flawed_by(&self, record: &Record<'_>) -> bool {
         let until = record.version.revision;
         self.records.iter().take_while(|r| r.version.revision <= until).any(|r| is_flawed(&r.version.object))
+    }
+
+    /// The same, by then.
+    pub fn was_flawed_at(&self, time: Timestamp) -> bool {
+        self.records.iter().take_while(|r| r.version.at <= time).any(|r| is_flawed(&r.version.object))
     }
 
     /// What each record says of an item that the one before it did not say.

@@ -196,6 +196,16 @@ impl<'a> Case<'a> {
         self.facts.others.forged_at.contains(&record.version.revision)
     }
 
+    /// How many of its records before this revision nobody remembers: somebody has put text in the place of the status, which
+    /// ends what is known of the plan, and then something else.
+    pub fn forgotten(&self, bulk: &Bulk<'_>, before: u64) -> usize {
+        let end = bulk.records.iter().take_while(|r| r.version.revision < before).count();
+        let records = &bulk.records[..end];
+        let changed = records.iter().rposition(|r| self.is_foreign(r));
+        let blotted = records.iter().take(changed.unwrap_or(0)).rposition(Record::is_blotted);
+        blotted.unwrap_or(0)
+    }
+
     /// What this request is for the process that has sent it, if that is known.
     pub fn exchange_of(&self, request: &Request) -> Option<&'a Exchange> {
         self.facts.exchanges.get(request.exchange?)

@@ -43,7 +43,8 @@ fn ends(case: &Case<'_>, bulk: &Bulk<'_>) -> Vec<(Timestamp, &'static str)> {
     let Some(spec) = &bulk.spec else { return Vec::new() };
     let clock = case.facts.tolerances.clock;
     let mut ends = Vec::new();
-    let start = bulk.records.iter().find_map(|record| record.status.start_time.as_ref());
+    let mut remembered = bulk.records.iter().skip(case.forgotten(bulk, u64::MAX));
+    let start = remembered.find_map(|record| record.status.start_time.as_ref());
     if let (Some(seconds), Some(start)) = (spec.active_deadline_seconds, start) {
         let end = Case::later(start.0, SignedDuration::from_secs(seconds.into()) + START_IN_DOUBT + clock);
         ends.push((end, "activeDeadlineSeconds"));

@@ -127,10 +127,15 @@ fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<String> 
     let slack = slack(case);
     let sent = write.sent.at;
     let planned = plan_sent(case, write);
+    // When it resumes, it has looked at its clock before it was suspended.
+    let pauses = || case.facts.lives.get(write.life).into_iter().flat_map(|life| &life.pauses);
+    let at_once = |since: Timestamp| {
+        sent.duration_since(since) <= slack || { pauses() }
+            .any(|[from, to]| to.at == sent && from.at >= since && from.at.duration_since(since) <= slack)
+    };
     let fresh = |reading: &&&Exchange| {
-        let ended = reading.ended_at().map(|ended| ended.at);
         sent.duration_since(reading.sent.at) <= FRESH + slack
-            || ended.is_some_and(|ended| sent.duration_since(ended) <= slack)
+            || reading.ended_at().is_some_and(|ended| at_once(ended.at))
     };
     let Some(reading) = readings.iter().rfind(fresh) else {
         return Some("without a reading of the flag within a second".into());

@@ -86,12 +86,16 @@ fn in_a_hurry(case: &Case<'_>, life: usize, violations: &mut Violations) {
         let times = match resource {
             "configmaps" => case.bulks.len() + 1,
             // One that is created again is another one.
-            "bulkupdates" if !name.is_empty() => case
+            "bulkupdates" if !name.is_empty() => {
+                case
                 .bulks
                 .iter()
                 .filter(|bulk| (bulk.namespace, bulk.name) == (namespace, name))
                 .count()
-                .max(1),
+                .max(1)
+                // Its work starts again where the policy has changed, for example, and with it the back-off.
+                + 1
+            }
             _ if name.is_empty() => 4,
             _ => case.askers(resource, namespace, name).max(1),
         };

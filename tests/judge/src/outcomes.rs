@@ -13,6 +13,7 @@ use crate::{
     exchanges::{ToTarget, is_change},
     facts::{Exchange, Moment, Sight, Whole},
     timers::at_least,
+    versions::kind_of,
 };
 
 /// The shortest back-off.
@@ -45,7 +46,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 /// A write after one that met a conflict, or whose outcome is unknown, is preceded by a read of its own process.
 fn looks_first(case: &Case<'_>, write: &Exchange, earlier: &[&Exchange], violations: &mut Violations) {
     let writes = earlier.iter().filter(|e| e.is_target_write());
-    for before in writes.filter(|before| may_know(case, before, write)) {
+    for before in writes.filter(|before| may_know(case, before, write) && !was_forgotten(case, write)) {
         let ended = before.ended_at().filter(|ended| *ended < write.sent);
         if ended.is_none() && before.life == write.life {
             violations.say("3", format!("{}: the one before has no answer yet", write.words()));
@@ -149,7 +150,16 @@ fn starts_again(case: &Case<'_>, e: &Exchange, last: &Exchange) -> bool {
     };
     let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
     let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
-    again() || shown_once_more() || changed() || forged()
+    again() || shown_once_more() || changed() || forged() || was_forgotten(case, e)
+}
+
+/// Whether a BulkUpdate that asks for it could not be read before: nothing is known any more of what was done for it.
+fn was_forgotten(case: &Case<'_>, e: &Exchange) -> bool {
+    let (resource, namespace, name) = e.target();
+    let asks = |bulk: &&Bulk<'_>| {
+        bulk.namespace == namespace && kind_of(resource).is_some_and(|kind| bulk.item(kind, name).is_some())
+    };
+    case.bulks.iter().filter(asks).any(|bulk| bulk.was_flawed_at(e.sent.at))
 }
 
 /// The uid of the object that a write is about, by its body or its guard.

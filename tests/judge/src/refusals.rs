@@ -134,7 +134,10 @@ fn was_looked_at(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> bool
     let Claim { bulk, kind, item, .. } = claim;
     let about = case.about(kind.plural(), bulk.namespace, &item.id).iter();
     let own: Vec<_> = about.filter(|e| e.life == sent.life && e.sent < sent.sent).collect();
-    let write = own.iter().rposition(|e| e.is_target_write() && e.asker().is_none_or(|uid| uid == bulk.uid));
+    let is_own = |e: &&Exchange| e.is_target_write() && e.asker().is_none_or(|uid| uid == bulk.uid);
+    // The last write may be one for another BulkUpdate.
+    let alone = case.askers(kind.plural(), bulk.namespace, &item.id) < 2;
+    let write = if alone { own.iter().rposition(|e| is_own(e)) } else { own.iter().position(|e| is_own(e)) };
     own[write.map_or(0, |write| write + 1)..].iter().any(|e| e.is_target_read())
 }
 

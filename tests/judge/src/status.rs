@@ -17,6 +17,9 @@ use crate::{
     versions::kind_of,
 };
 
+/// How long a BulkUpdate waits for a list before it says so, at least.
+const UNMENTIONED: SignedDuration = SignedDuration::from_secs(4);
+
 /// If the spec does not say how long it may wait to be planned.
 const STARTING_DEADLINE: i64 = 3600;
 
@@ -38,7 +41,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             }
             // Of what cannot be read any more, only the conditions are written.
             let is_unreadable = status.condition("Ready").is_some_and(|c| c.reason == "Unreadable");
-            let stays = same_items && (has_ended || is_unreadable);
+            let stays = same_items && (has_ended || is_unreadable || !is_new);
             of_others = case.is_foreign(record) || (of_others && stays);
             last = Some(record);
             let at = record.version.revision;
@@ -125,16 +128,16 @@ fn times(case: &Case<'_>, record: &Record<'_>) -> Vec<String> {
 
 /// What was planned is not planned again, whatever has become of its status.
 fn start(case: &Case<'_>, bulk: &Bulk<'_>, record: &Record<'_>) -> Option<String> {
-    let own = bulk.records.iter().take_while(|r| r.version.revision < record.version.revision);
-    let is_blotted = |r: &Record<'_>| r.version.object.get("status").is_some_and(|s| !s.is_object());
-    // What somebody else writes over that may have no start.
-    let blotted = own.clone().filter(|r| case.is_foreign(r)).last().is_some_and(is_blotted);
-    let mut items = Kind::ALL.into_iter().flat_map(|kind| record.status.items(kind));
-    let decided = items.find(|i| matches!(i.result, ItemResult::Planned | ItemResult::Refused));
-    if let Some(item) = decided.filter(|_| blotted) {
-        return Some(format!("{} was decided again, though it had been planned", item.id));
+    let before = || bulk.records.iter().take_while(|r| r.version.revision < record.version.revision);
+    let forgotten = case.forgotten(bulk, record.version.revision);
+    // It may have no start, but an end.
+    if before().filter(|r| case.is_foreign(r)).last().is_some_and(Record::is_blotted) {
+        let mut items = Kind::ALL.into_iter().flat_map(|kind| record.status.items(kind));
+        let decided = items.find(|i| matches!(i.result, ItemResult::Planned | ItemResult::Refused))?;
+        return Some(format!("{} was decided again, though it had been planned", decided.id));
     }
-    let first = own.filter(|r| !case.is_foreign(r)).find_map(|r| r.status.start_time.as_ref())?;
+    let mut own = before().skip(forgotten).filter(|r| !case.is_foreign(r));
+    let first = own.find_map(|r| r.status.start_time.as_ref())?;
     let now = record.status.start_time.as_ref().filter(|now| now.0 > first.0)?;
     Some(format!("it was planned at {}, and again at {}", first.0, now.0))
 }
@@ -240,10 +243,21 @@ fn may_wait(case: &Case<'_>, record: &Record<'_>, reason: &str) -> bool {
             let watched = |e: &Exchange| {
                 kind_of(&e.resource).is_some() || crate::authors::GUARDS.contains(&&*e.resource)
             };
-            failed(&watched) || others.changed_policy || others.blind || was_suspended(case, record)
+            let late = |e: &Exchange| watched(e) && e.verb == "list" && is_slow(e);
+            let mut before = exchanges_before(case, record).into_iter().flatten();
+            failed(&watched)
+                || before.any(late)
+                || others.changed_policy
+                || others.blind
+                || was_suspended(case, record)
         }
         _ => false,
     }
+}
+
+/// Whether a BulkUpdate that waits for it says so.
+fn is_slow(e: &Exchange) -> bool {
+    e.ended_at().is_none_or(|ended| ended.at.duration_since(e.sent.at) > UNMENTIONED)
 }
 
 /// Whether the process that wrote this had been suspended: then all it had asked for came late.

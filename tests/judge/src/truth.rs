@@ -192,12 +192,16 @@ fn lingers(case: &Case<'_>, bulk: &Bulk<'_>, last: &Record<'_>) -> bool {
     }
     let late = going.at + IN_FLIGHT;
     let open = |e: &Exchange| e.outcome_unknown() || e.ended_at().is_none_or(|ended| ended.at > late);
-    let fails =
-        |e: &Exchange| e.is_record() && e.sent.at >= going.at && !e.succeeded() && e.code() != Some(409);
+    let reports = |e: &Exchange| e.is_record() || e.verb == "get";
+    let fails = |e: &Exchange| reports(e) && e.sent.at >= going.at && !e.succeeded() && e.code() != Some(409);
     let mut of_items = case.writes_sent().filter(|write| case.is_for(bulk, *write));
-    let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+    let about = case.about("bulkupdates", bulk.namespace, bulk.name);
+    // Who had to repeat it may not have led any more.
+    let failed = about.iter().rfind(|e| e.is_record()).is_some_and(|e| !e.succeeded());
+    let mut records = about.iter();
     gone.at >= late + TO_REPORT
         && case.knows_exchanges()
+        && !failed
         && !of_items.any(open)
         && !records.any(|e| fails(e) || (e.is_record() && open(e)))
 }

@@ -48,10 +48,17 @@ fn in_turn(case: &Case<'_>, bulk: usize, sent: &[(&Exchange, Option<usize>)], vi
         let reads_flag = sent.iter().find(|(e, _)| e.is_flag_read() && e.sent > from).map(|(e, _)| e.sent);
         let to = reads_flag.map_or(pair[1].sent, |reads_flag| reads_flag.min(pair[1].sent));
         let meanwhile = || sent.iter().filter(|(e, _)| e.sent > from && e.sent < to);
-        let others = meanwhile().filter(|(e, _)| e.is_target_write()).filter_map(|(_, of)| *of);
+        let namespace = case.bulks[bulk].namespace;
+        // The namespace with the fewest slots is first.
+        let holds_one = |at: Moment| {
+            let is_of_it = |e: &Exchange| e.namespace == namespace && takes_a_slot(e);
+            let mut siblings = sent.iter().filter(|(e, of)| is_of_it(e) && *of != Some(bulk));
+            siblings.any(|(e, _)| e.sent < at && e.ended_at().is_none_or(|ended| ended >= at))
+        };
+        let counts = |e: &Exchange| e.is_target_write() && (e.namespace == namespace || !holds_one(e.sent));
+        let others = meanwhile().filter(|(e, _)| counts(e)).filter_map(|(_, of)| *of);
         // Each turn of another one in its namespace is a turn of the namespace; and one may be given before it has joined
         // the queue, after its plan.
-        let namespace = case.bulks[bulk].namespace;
         let siblings = meanwhile().filter(|(e, _)| e.namespace == namespace && takes_a_slot(e)).count();
         let late = usize::from(pair[0].is_record());
         if let Some(what) = too_many(case, bulk, others, [late, siblings + late]) {

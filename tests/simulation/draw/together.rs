@@ -70,8 +70,7 @@ impl Draw {
         let (of, at) = (self.guard(), self.random.u64(4000..12_000));
         let resource = resource_of(of);
         self.change(at, of, GuardAct::Delete);
-        // For longer than it takes until a policy counts, what the operator has seen to be gone would count again.
-        let lasts = self.one(&[2000, 6000]);
+        let lasts = self.one(&[2000, 6000, 20_000]);
         self.at(at + 500, What::View { slot: None, resource, view: View::Forget, lasts });
         let after = self.one(&[300, 900, 1500]);
         self.another(at + after);
