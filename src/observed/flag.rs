@@ -235,6 +235,8 @@ impl Sources {
             Some((_, read)) => read.as_ref().map_err(Clone::clone)?,
         };
         Ok(match (live, &self.newest.1) {
+            // Where the last read has found nothing, what was invalid is gone.
+            (&Flags::OFF, Flags::Invalid(_)) => Flags::OFF,
             (Flags::Invalid(why), _) | (_, Flags::Invalid(why)) => Flags::Invalid(why.clone()),
             (live, newest) => Flags::Valid {
                 executions: live.on(Kind::Execution) && newest.on(Kind::Execution),

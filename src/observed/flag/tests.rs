@@ -135,4 +135,7 @@ fn the_watch_only_ever_closes_the_gate() {
     assert_eq!(sources.gate(), Ok(valid(true, false)), "an older word does not count");
     sources.take_in("6".into(), Flags::Invalid(InvalidFlag::Empty));
     assert_eq!(sources.gate(), Ok(Flags::Invalid(InvalidFlag::Empty)));
+    // It is not there any more, which the watch does not know yet.
+    sources.live = Some((Instant::now(), Ok(Flags::OFF)));
+    assert_eq!(sources.gate(), Ok(Flags::OFF));
 }

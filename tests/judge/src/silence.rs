@@ -61,13 +61,14 @@ fn could_be_reported(case: &Case<'_>, bulk: &Bulk<'_>, life: usize, [from, to]: 
     bulk.plan().is_some_and(|plan| plan.version.at < from.at) && !fails && !suspended
 }
 
-/// Whether a status said so at the beginning, or was sent that does.
+/// Whether a status says so, or one was sent that does.
 fn was_reported(case: &Case<'_>, bulk: &Bulk<'_>, life: usize, [from, to]: [Moment; 2]) -> bool {
     let says = |message: &str| message.contains("waiting:");
-    let before = bulk.records.iter().rfind(|record| record.version.at <= from.at);
-    let before = before.and_then(|record| record.status.condition("Ready"));
+    // Of several that fail, it names one.
+    let stands = bulk.records.iter().rfind(|record| record.version.at <= to.at);
+    let stands = stands.and_then(|record| record.status.condition("Ready"));
     let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
-    before.is_some_and(|ready| says(&ready.message))
+    stands.is_some_and(|ready| says(&ready.message))
         || records.any(|e| {
             let conditions = e.body.pointer("/status/conditions").and_then(|all| all.as_array());
             let mut messages = conditions.into_iter().flatten().filter_map(|c| c["message"].as_str());

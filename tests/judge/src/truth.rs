@@ -242,8 +242,13 @@ fn refused_when_repeated(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Some(refused) = writes.next_back().filter(|e| !e.succeeded()) else { return false };
     let carried_out =
         |r: &&Request| case.exchange_of(r).is_some_and(|e| std::ptr::eq(e, refused)) && r.succeeded();
-    let was_read =
-        |e: &Exchange| e.life == refused.life && e.verb == "get" && e.sent > refused.sent && e.has_shown();
+    let ended = refused.ended_at();
+    let was_read = |e: &Exchange| {
+        e.life == refused.life
+            && e.verb == "get"
+            && ended.is_some_and(|ended| e.sent > ended)
+            && e.has_shown()
+    };
     case.requests().any(|r| carried_out(&r)) && !about().any(was_read)
 }
 

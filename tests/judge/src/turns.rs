@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use ai_api_operator::api::{Kind, Reason};
 use k8s_openapi::jiff::SignedDuration;
 
 use crate::{
@@ -61,10 +62,18 @@ fn in_turn(case: &Case<'_>, bulk: usize, sent: &[(&Exchange, Option<usize>)], vi
         // the queue, after its plan.
         let siblings = meanwhile().filter(|(e, _)| e.namespace == namespace && takes_a_slot(e)).count();
         let late = usize::from(pair[0].is_record());
+        let siblings = siblings + unused(case, namespace);
         if let Some(what) = too_many(case, bulk, others, [late, siblings + late]) {
             violations.say("12", format!("{} waited for its turn, while {what}", pair[1].words()));
         }
     }
+}
+
+/// How many turns of a namespace were perhaps not used: the deadline had passed, or the flag was off.
+fn unused(case: &Case<'_>, namespace: &str) -> usize {
+    let bulks = case.bulks.iter().filter(|bulk| bulk.namespace == namespace);
+    let items = bulks.flat_map(|bulk| Kind::ALL.into_iter().flat_map(|kind| bulk.last().status.items(kind)));
+    items.filter(|i| matches!(i.reason, Some(Reason::DeadlineExceeded | Reason::BulkUpdatesDisabled))).count()
 }
 
 /// The only BulkUpdate that each request can be for, by what it is about; none of those that share a target.

@@ -238,7 +238,7 @@ pub const FORGERIES: &[Forgery] = &[
         "liveness",
         "the same read again and again",
         |s| {
-            for n in 0..11 {
+            for n in 0..21 {
                 s.sends("get", "bulkupdates", BULK, Value::Null, [25_000 + n, 25_005 + n], shows(BULK, 34));
             }
         },
