@@ -157,3 +157,113 @@ fn a_plan_that_has_waited_for_its_slot_is_not_written_without_the_policy() {
     let is_gone = at(r#"is shown {"type":"DELETED""#);
     assert!(is_gone < at(r#""reason":"NotAuthorized""#), "{}", log.join("\n"));
 }
+
+/// A BulkUpdate that is submitted later, in a story with others.
+fn another(time: u64, spec: Value) -> Event {
+    let [namespace, _] = NAMESPACES;
+    let what = What::Submit { namespace, name: "another".into(), spec, user: Who::Editor, uids: false };
+    Event { when: When::At(time), what }
+}
+
+fn at(time: u64, what: What) -> Event {
+    Event { when: When::At(time), what }
+}
+
+fn has(log: &[String], parts: [&str; 2]) -> bool {
+    log.iter().any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
+/// The admission policy is deleted, which the operator sees; then an API server that lags behind shows it again for half a
+/// minute. After ten seconds it counted, and a BulkUpdate whose author nobody had checked was planned. What was seen to be
+/// gone does not come back any more.
+///
+/// Not on a real API server: a single one does not lag behind itself. `lib
+/// observed::admission::tests::a_view_of_the_past_makes_nothing_older` has the same events.
+#[test]
+fn a_deleted_policy_that_is_shown_again_covers_nothing() {
+    let deleted = What::Admin(Admin::Policy(Guarded::Policy, GuardAct::Delete));
+    let resource = Resource::Policies;
+    let past = What::View { slot: None, resource, view: View::Forget, lasts: 25_000 };
+    let delete_it = json!({"executions": [{"id": RUN, "targetStatus": "DELETED"}]});
+    let log =
+        log_of(&story(stop_it(), vec![at(7_000, deleted), at(7_500, past), another(20_000, delete_it)]));
+    assert!(!has(&log, ["bulkupdates/another/status", r#""result":"Planned""#]), "{}", log.join("\n"));
+    assert!(has(&log, ["bulkupdates/another/status", "is shown as it was before"]), "{}", log.join("\n"));
+}
+
+/// A proxy sends the plan twice: it is stored, and the answer is a conflict. Then the BulkUpdate cannot be read, and the flag
+/// is switched off. The plan was taken for that of another process, and the item, to which nothing was ever sent, reported as
+/// `OutcomeUnknown`. Now it is known that it may have been stored.
+///
+/// Not on a real API server, which sends nothing twice: `lib
+/// bulk_update::record::tests::a_plan_that_met_a_conflict_may_be_stored_while_nobody_can_look` has a made-up one.
+#[test]
+fn a_plan_that_was_sent_twice_is_the_own_one() {
+    let twice = What::Fault(Fault::Repeat(2000));
+    let away = What::Fault(Fault::Answer { code: 503, retry_after: None, passed_on: false });
+    let off = What::Admin(Admin::Flag(Some(r#"{"executions": false}"#)));
+    let unread = Event { when: When::On { slot: None, call: Call::ReadBulkUpdate, nth: 1 }, what: away };
+    let log = log_of(&story(stop_it(), vec![at_record(1, twice), unread, at_record(2, off)]));
+    assert!(has(&log, ["nightly/status", r#""reason":"BulkUpdatesDisabled""#]), "{}", log.join("\n"));
+    assert!(!has(&log, ["nightly/status", "OutcomeUnknown"]), "{}", log.join("\n"));
+}
+
+/// The plan is answered with 504 and stored two seconds later; meanwhile the flag is switched off, and what the status should
+/// say then gets no answers either. Only the last one counted as possibly stored, so that the plan looked like that of
+/// another process, and the item as if something had been sent to it. Each of them counts now.
+///
+/// On a real API server: `faults` has plans with late answers, but none with so many.
+#[test]
+fn each_status_without_an_answer_may_be_the_stored_one() {
+    let late = at_record(1, What::Fault(Fault::Late(2000)));
+    let off = at_record(1, What::Admin(Admin::Flag(Some(r#"{"executions": false}"#))));
+    let lost = |nth| {
+        let away = Fault::Answer { code: 504, retry_after: None, passed_on: false };
+        at_record(nth, What::Fault(away))
+    };
+    let log = log_of(&story(stop_it(), [vec![late, off], (2..6).map(lost).collect()].concat()));
+    assert!(has(&log, ["nightly/status", r#""reason":"BulkUpdatesDisabled""#]), "{}", log.join("\n"));
+    assert!(!has(&log, ["nightly/status", "OutcomeUnknown"]), "{}", log.join("\n"));
+}
+
+/// The flag is invalid, and then its ConfigMap is deleted, which its watch has not brought yet. A BulkUpdate was rejected as
+/// `MetaInvalid`, with the text that was gone. What a read has not found says nothing any more.
+///
+/// On a real API server: `lib observed::flag::tests::the_watch_only_ever_closes_the_gate` has the same events.
+#[test]
+fn a_flag_that_is_gone_is_not_invalid() {
+    let invalid = What::Admin(Admin::Flag(Some("{{{")));
+    let late = What::View { slot: None, resource: Resource::ConfigMaps, view: View::Hold, lasts: 10_000 };
+    let gone = What::Admin(Admin::Flag(None));
+    let log = log_of(&story(stop_it(), vec![at(5_000, invalid), at(5_500, late), at(5_800, gone)]));
+    assert!(has(&log, ["nightly/status", r#""reason":"BulkUpdatesDisabled""#]), "{}", log.join("\n"));
+    assert!(!has(&log, ["nightly/status", "MetaInvalid"]), "{}", log.join("\n"));
+}
+
+/// A proxy answers the conditions of a BulkUpdate that cannot be read with a conflict. That counted as somebody's change, of
+/// which a watch would tell: nothing ever said that it cannot be read. They are now tried again.
+///
+/// Not on a real API server: it makes up no conflicts.
+#[test]
+fn a_conflict_about_an_unreadable_one_is_tried_again() {
+    let spec = json!({"executions": [{"id": RUN, "targetStatus": "EXPLODED"}]});
+    let conflict = Fault::Answer { code: 409, retry_after: None, passed_on: false };
+    let mut story = story(spec, vec![at_record(1, What::Fault(conflict))]);
+    story.setup.loose = true;
+    let log = log_of(&story);
+    assert_eq!(answers(&log, "PATCH", "bulkupdates/nightly/status"), ["409", "200"]);
+}
+
+/// The API server's clock is set five seconds ahead, and right after that the policy is created again. Its creation was in the
+/// operator's future, did not count, and a BulkUpdate nine seconds later was planned. It counts now.
+///
+/// Not on a real API server, whose clock is the machine's.
+#[test]
+fn a_policy_that_was_created_ahead_of_the_operators_clock_counts_since_then() {
+    let again = What::Admin(Admin::Policy(Guarded::Policy, GuardAct::Recreate));
+    let delete_it = json!({"executions": [{"id": RUN, "targetStatus": "DELETED"}]});
+    let events = vec![at(7_000, What::StepClock { by: 5_000 }), at(7_010, again), another(16_000, delete_it)];
+    let log = log_of(&story(stop_it(), events));
+    assert!(has(&log, ["bulkupdates/another/status", "NotAuthorized"]), "{}", log.join("\n"));
+    assert!(!has(&log, ["bulkupdates/another/status", r#""result":"Planned""#]), "{}", log.join("\n"));
+}
