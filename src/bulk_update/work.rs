@@ -190,7 +190,8 @@ impl Work {
     }
 
     pub(super) fn waits_for(&self) -> Option<Obstacle> {
-        self.entries.iter().find_map(Entry::waits_for)
+        let mut entries = self.entries.iter();
+        entries.find_map(Entry::waits_for).or_else(|| self.entries.iter().find_map(Entry::waits_too))
     }
 
     pub(super) fn on_record(&self, item: &Item) -> Option<&ItemStatus> {

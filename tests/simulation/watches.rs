@@ -5,6 +5,7 @@ use futures::{FutureExt, StreamExt};
 use support::call::{Call, Resource};
 
 use crate::{
+    cluster::time_at,
     network::half,
     occurred::Place,
     story::{View, What},
@@ -170,7 +171,9 @@ impl World {
                 if self.watches[number].pieces.unbounded_send(piece).is_err() {
                     self.watches[number].listens = false;
                 } else if let (Some(line), Call::Watch(resource)) = (line, call) {
-                    self.recorded.shown(life, resource, &line, self.time());
+                    // It may have run ahead of who has caused this.
+                    let seen = self.now.max(self.slots[slot].until);
+                    self.recorded.shown(life, resource, &line, time_at(seen));
                 }
             }
             None => self.watches[number].pieces.close_channel(),

@@ -72,6 +72,13 @@ impl Entry {
         read.or_else(|| Some(Obstacle::Write { kind, id: id(), why: failed.write.clone()? }))
     }
 
+    /// The same of one that has failed like others, whose words are kept.
+    pub fn waits_too(&self) -> Option<Obstacle> {
+        let waits = self.progress.not_before.is_some_and(|time| time > Instant::now());
+        let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
+        (waits && self.is_underway()).then(|| Obstacle::Write { kind, id, why: "retrying".into() })
+    }
+
     /// The entry as it is kept: sharing texts that are in memory already, and within the bounds.
     pub fn kept(&self, record: ItemStatus) -> ItemStatus {
         let known = iter::chain(&self.item.uid, self.record.as_ref().and_then(|record| record.uid.as_ref()));

@@ -153,11 +153,12 @@ fn starts_again(case: &Case<'_>, e: &Exchange, last: &Exchange) -> bool {
     again() || shown_once_more() || changed() || forged() || was_forgotten(case, e)
 }
 
-/// Whether a BulkUpdate that asks for it could not be read before: nothing is known any more of what was done for it.
+/// Whether it, or a BulkUpdate that asks for it, could not be read before: nothing is known any more of what was done for it.
 fn was_forgotten(case: &Case<'_>, e: &Exchange) -> bool {
     let (resource, namespace, name) = e.target();
     let asks = |bulk: &&Bulk<'_>| {
-        bulk.namespace == namespace && kind_of(resource).is_some_and(|kind| bulk.item(kind, name).is_some())
+        let is_item = || kind_of(resource).is_some_and(|kind| bulk.item(kind, name).is_some());
+        bulk.namespace == namespace && (is_item() || e.is_about("bulkupdates", namespace, bulk.name))
     };
     case.bulks.iter().filter(asks).any(|bulk| bulk.was_flawed_at(e.sent.at))
 }

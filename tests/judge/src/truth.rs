@@ -183,9 +183,10 @@ fn lingers(case: &Case<'_>, bulk: &Bulk<'_>, last: &Record<'_>) -> bool {
         return !any_crash(case);
     }
     let meanwhile = |moment: &Moment| moment.at >= bulk.created_at() && moment.at <= gone.at;
+    // One that has lost the Lease ends, too.
     let crashed = |life: &Life| {
-        let killed = life.ended.filter(|_| life.killed);
-        killed.iter().any(meanwhile) || life.pauses.iter().any(|[from, to]| meanwhile(from) || meanwhile(to))
+        life.ended.iter().any(meanwhile)
+            || life.pauses.iter().any(|[from, to]| meanwhile(from) || meanwhile(to))
     };
     if case.facts.lives.iter().any(crashed) {
         return false;

@@ -209,6 +209,13 @@ async fn of_many_failures_the_first_ones_are_reported_and_all_are_retried() {
         assert_eq!(waits(entry), Some(Duration::from_millis(100)));
         assert_eq!(entry.progress.unresolved, UnresolvedWrite::Guarded(10));
     }
+    // Once these have ended, the others still say that they wait.
+    for entry in &mut work.entries[..2] {
+        entry.becomes(record(&entry.item, ItemResult::Scheduled), None);
+        entry.progress = Progress::default();
+    }
+    let still = work.waits_for().map(|why| why.to_string());
+    assert_eq!(still.as_deref(), Some("cannot write to Execution item-2: retrying"));
 }
 
 #[test]
