@@ -131,10 +131,11 @@ fn deleted_in_a_hurry(case: &Case<'_>, violations: &mut Violations) {
         let mut sights = case.facts.sights.iter().filter(|s| s.life == e.life && s.resource == e.resource);
         sights.any(|s| s.namespace == e.namespace && s.name == e.name && s.when > since && s.when < e.sent)
     };
-    let mut conflicts: HashMap<(usize, Option<u64>), (Moment, u32)> = HashMap::new();
+    // When the last one was sent and answered, and how many there were.
+    let mut conflicts: HashMap<(usize, Option<u64>), ([Moment; 2], u32)> = HashMap::new();
     for e in case.sent().filter(|e| e.resource == "bulkupdates" && e.verb == "delete") {
-        let before = conflicts.remove(&(e.life, e.guard_number())).filter(|(since, _)| !shown(e, *since));
-        if let Some((at, nth)) = before {
+        let before = conflicts.remove(&(e.life, e.guard_number())).filter(|([sent, _], _)| !shown(e, *sent));
+        if let Some(([_, at], nth)) = before {
             let waited = e.sent.at.duration_since(at.at);
             if waited < at_least(backs_off(AFTER_CONFLICT, nth)) {
                 violations.say("9", format!("{}: {waited:?} after a conflict", e.words()));
@@ -142,7 +143,7 @@ fn deleted_in_a_hurry(case: &Case<'_>, violations: &mut Violations) {
         }
         if let Some(ended) = e.ended_at().filter(|_| e.code() == Some(409)) {
             let nth = before.map_or(1, |(_, nth)| nth + 1);
-            conflicts.insert((e.life, e.guard_number()), (ended, nth));
+            conflicts.insert((e.life, e.guard_number()), ([e.sent, ended], nth));
         }
     }
 }
