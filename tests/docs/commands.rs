@@ -22,10 +22,11 @@ use std::{
 use crate::{path, read};
 
 /// The documents that dev/check/documents runs: each continues where the previous one ended.
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "README.md",
     "docs/getting-started.md",
     "docs/use.md",
+    "docs/managed-by.md",
     "docs/gitops.md",
     "docs/security.md",
     "docs/settings.md",

@@ -11,6 +11,7 @@ mod flag;
 mod hundred;
 mod installations;
 mod lifecycle;
+mod managed_by;
 mod manifests;
 mod odd_objects;
 mod rights;
