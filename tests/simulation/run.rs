@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fmt::Write as _,
     sync::{
-        Once,
+        Mutex, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -112,6 +112,9 @@ const ENOUGH: u64 = 1000;
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_secs(5);
 
+/// A life that takes longer never ends: something in it goes on without any time passing there.
+const LONGEST_LIFE: Duration = Duration::from_mins(1);
+
 /// What has come of many lives.
 #[derive(Default)]
 pub struct Sum {
@@ -137,7 +140,9 @@ impl Range {
         let start = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let over = || self.time.is_some_and(|time| start.elapsed() > time);
-        let worker = || {
+        // The seed that each worker runs, and since when.
+        let running: Vec<_> = (0..threads).map(|_| Mutex::new(None)).collect();
+        let worker = |running: &Mutex<Option<(u64, Instant)>>| {
             let mut sum = Sum::default();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -145,7 +150,9 @@ impl Range {
                     return sum;
                 }
                 let seed = self.first + number;
+                *running.lock().unwrap() = Some((seed, Instant::now()));
                 let outcome = live(&Story::of(seed), false);
+                *running.lock().unwrap() = None;
                 sum.lives += 1;
                 sum.requests += outcome.requests as u64;
                 sum.faults += outcome.faults as u64;
@@ -163,15 +170,23 @@ impl Range {
             }
         };
         let waits = std::thread::current();
+        let run = |running| {
+            let sum = worker(running);
+            waits.unpark();
+            sum
+        };
         std::thread::scope(|scope| {
-            let run = || {
-                let sum = worker();
-                waits.unpark();
-                sum
-            };
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-            while self.progress && workers.iter().any(|worker| !worker.is_finished()) {
+            let workers: Vec<_> = running.iter().map(|running| scope.spawn(|| run(running))).collect();
+            while workers.iter().any(|worker| !worker.is_finished()) {
                 std::thread::park_timeout(PROGRESS);
+                for (seed, since) in running.iter().filter_map(|running| *running.lock().unwrap()) {
+                    if since.elapsed() > LONGEST_LIFE {
+                        self.end_by_force(seed);
+                    }
+                }
+                if !self.progress {
+                    continue;
+                }
                 let (lives, requests) = (lives.load(Ordering::Relaxed), requests.load(Ordering::Relaxed));
                 let seconds = start.elapsed().as_secs_f64();
                 #[allow(clippy::cast_precision_loss, reason = "it is for people")]
@@ -187,6 +202,12 @@ impl Range {
             sum.violated.sort();
             sum
         })
+    }
+
+    /// Nothing else can end the thread of a life that does not end.
+    fn end_by_force(&self, seed: u64) -> ! {
+        println!("life {}, seed {seed}, breaks a promise: [watch] it does not end", seed - self.first + 1);
+        std::process::exit(1);
     }
 }
 
