@@ -198,7 +198,7 @@ impl Work {
         find(item, &self.recorded)
     }
 
-    /// Whether the last status that was sent and not answered is this one, so it was applied.
+    /// Whether this is a status that was sent and not answered, so it was applied.
     pub(super) fn was_applied(&self, live: &BulkUpdateStatus) -> bool {
         !self.unanswered.is_empty() && self.unanswered.contains(&digest(live))
     }

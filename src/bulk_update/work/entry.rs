@@ -72,7 +72,7 @@ impl Entry {
         read.or_else(|| Some(Obstacle::Write { kind, id: id(), why: failed.write.clone()? }))
     }
 
-    /// The same of one that has failed like others, whose words are kept.
+    /// The same where the error was not kept, because those of other items were.
     pub fn waits_too(&self) -> Option<Obstacle> {
         let waits = self.progress.not_before.is_some_and(|time| time > Instant::now());
         let (kind, id) = (self.item.kind, Arc::clone(&self.item.id));
