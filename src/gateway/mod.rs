@@ -3,10 +3,12 @@
 //!
 //! Nothing here decides about a target, and nothing but the objects is shared with the operator.
 
+mod body;
 mod caller;
 mod metrics;
 mod middleware;
 mod modification;
+mod narrow;
 mod objects;
 mod problem;
 mod routes;

@@ -11,8 +11,20 @@ use serde_json::{Value, json};
 use crate::{
     api::{ACCEPTED, BulkUpdateItem, BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS, Reason, TargetStatus},
     decode::text::cut,
-    gateway::problem::{Code, Invocation, Problem, bad_request},
+    gateway::{
+        narrow::{Others, refuse_fields},
+        problem::{Code, Invocation, Problem, bad_request},
+    },
 };
+
+/// What a caller asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// Items of one kind.
+    pub items: Vec<BulkUpdateItem>,
+    /// Whether it only wants to know what would be done.
+    pub dry_run: bool,
+}
 
 pub const AN_ID: &str = "an id has 4 to 64 letters, digits, dots, dashes and underscores";
 
@@ -26,24 +38,27 @@ pub fn check_id(place: &str, id: &str) -> Result<(), Problem> {
 }
 
 /// Reads the body of a bulk PATCH of one kind.
-pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
+pub fn bulk(kind: Kind, body: &[u8]) -> Result<Asked, Problem> {
     #[derive(Deserialize)]
-    #[serde(expecting = "an object")]
+    #[serde(rename_all = "camelCase", expecting = "an object")]
     struct Body {
         executions: Option<Vec<Item>>,
         deployments: Option<Vec<Item>>,
+        dry_run: Option<bool>,
         #[serde(flatten)]
-        _others: Others,
+        others: Others,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", expecting = "an object")]
     struct Item {
         id: String,
         target_status: Word<TargetStatus>,
+        uid: Option<String>,
         #[serde(flatten)]
-        _others: Others,
+        others: Others,
     }
-    let Body { executions, deployments, .. } = parse(body)?;
+    let Body { executions, deployments, dry_run, others } = parse(body)?;
+    refuse_fields("", &others)?;
     let (list, unwanted, other) = match kind {
         Kind::Execution => (executions, deployments, Kind::Deployment.plural()),
         Kind::Deployment => (deployments, executions, Kind::Execution.plural()),
@@ -61,26 +76,31 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Vec<BulkUpdateItem>, Problem> {
         return bad_request(format!("{name} has {} items: send 1 to {MAX_ITEMS}", list.len()));
     }
     let mut seen = HashSet::new();
-    for (at, Item { id, .. }) in list.iter().enumerate() {
+    for (at, Item { id, others, .. }) in list.iter().enumerate() {
+        refuse_fields(&format!("{name}[{at}]."), others)?;
         let place = format!("{name}[{at}].id");
         check_id(&place, id)?;
         if !seen.insert(id) {
             return bad_request(format!("{place}: {id} is repeated; send each id once"));
         }
     }
-    let item = |item: Item| BulkUpdateItem { id: item.id, target_status: item.target_status.0, uid: None };
-    Ok(list.into_iter().map(item).collect())
+    let item =
+        |item: Item| BulkUpdateItem { id: item.id, target_status: item.target_status.0, uid: item.uid };
+    Ok(Asked { items: list.into_iter().map(item).collect(), dry_run: dry_run.unwrap_or_default() })
 }
 
-/// Checks the body of a PATCH of one object, which can only ask for a stop.
-pub fn check_stop(kind: Kind, body: &[u8]) -> Result<(), Problem> {
+/// Reads the body of a PATCH of one object, which can only ask for a stop.
+pub fn stop(kind: Kind, id: String, body: &[u8]) -> Result<Asked, Problem> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", expecting = "an object")]
     struct Body {
         target_status: Option<Word<Stopped>>,
         configuration_id: Option<IgnoredAny>,
+        dry_run: Option<bool>,
+        uid: Option<String>,
+        id: Option<String>,
         #[serde(flatten)]
-        _others: Others,
+        others: Others,
     }
     #[derive(Deserialize)]
     enum Stopped {
@@ -88,20 +108,23 @@ pub fn check_stop(kind: Kind, body: &[u8]) -> Result<(), Problem> {
         Stopped,
     }
     let body: Body = parse(body)?;
+    refuse_fields("", &body.others)?;
+    if body.id.is_some_and(|other| other != id) {
+        return bad_request("id is not the one in the path; nothing was done");
+    }
     if kind == Kind::Deployment && body.configuration_id.is_some() {
         return bad_request(
             "configurationId: the configuration of a deployment cannot be changed here; nothing was done",
         );
     }
     match body.target_status {
-        Some(Word(Stopped::Stopped)) => Ok(()),
+        Some(Word(Stopped::Stopped)) => {
+            let item = BulkUpdateItem { id, target_status: TargetStatus::Stopped, uid: body.uid };
+            Ok(Asked { items: vec![item], dry_run: body.dry_run.unwrap_or_default() })
+        }
         None => bad_request("targetStatus is missing: send STOPPED"),
     }
 }
-
-/// Fields that this version does not know, which are valid, says the AI API. Without it serde would also accept a list in place
-/// of the object, by the order of its fields.
-type Others = IgnoredAny;
 
 /// A value of an enumeration as a string, and nothing else: serde would also accept `{"DELETED": null}`.
 struct Word<T>(T);
@@ -136,12 +159,23 @@ pub fn rejected(status: &BulkUpdateStatus) -> Option<Problem> {
     Some(Problem::new(Code::Rejected(accepted.reason.clone()), &accepted.message))
 }
 
+/// What a dry run says of an item that would be carried out.
+pub fn would_be(kind: Kind, target_status: TargetStatus) -> String {
+    let done = match target_status {
+        TargetStatus::Stopped => "stopped",
+        TargetStatus::Deleted => "deleted",
+    };
+    format!("{} would be {done}", kind.name())
+}
+
 /// The answer to a bulk PATCH: an entry for each item, in the order of the request.
-pub fn answer(kind: Kind, ids: &[String], status: &BulkUpdateStatus, of: &Invocation) -> Value {
-    let entries = ids.iter().map(|id| match outcome(kind, id, status) {
-        Ok(()) => json!({"id": id, "message": scheduled(kind)}),
-        Err(problem) => json!({"id": id, "error": problem.json(of)}),
-    });
+pub fn answer(kind: Kind, asked: &Asked, status: &BulkUpdateStatus, of: &Invocation) -> Value {
+    let entries =
+        asked.items.iter().map(|BulkUpdateItem { id, target_status, .. }| match outcome(kind, id, status) {
+            Ok(()) if asked.dry_run => json!({"id": id, "message": would_be(kind, *target_status)}),
+            Ok(()) => json!({"id": id, "message": scheduled(kind)}),
+            Err(problem) => json!({"id": id, "error": problem.json(of)}),
+        });
     json!({kind.plural(): entries.collect::<Vec<_>>()})
 }
 
@@ -151,8 +185,8 @@ pub fn outcome(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Pr
         return Err(Problem::outcome_unknown(message));
     };
     match entry.result {
-        ItemResult::Scheduled | ItemResult::Settled => return Ok(()),
-        ItemResult::Refused | ItemResult::Failed | ItemResult::Planned | ItemResult::Eligible => {}
+        ItemResult::Scheduled | ItemResult::Settled | ItemResult::Eligible => return Ok(()),
+        ItemResult::Refused | ItemResult::Failed | ItemResult::Planned => {}
     }
     let reason = entry.reason.unwrap_or(Reason::OutcomeUnknown);
     let missing = Problem::no_object(kind, id);

@@ -39,9 +39,26 @@ const STATUS: [&str; 5] = ["id", "configurationId", "status", "createdAt", "modi
 /// The filter by the schedule that started an execution.
 const SCHEDULE: &str = "executionScheduleId";
 
+/// The longest name of a parameter in a message, in bytes.
+const LONGEST_NAME: usize = 64;
+/// What selects objects, in a list and in their number.
+const FILTERS: [&str; 4] = ["executableIds", "configurationId", "scenarioId", "status"];
+/// What selects a part of a list.
+const PAGING: [&str; 3] = ["top", "skip", "select"];
+
+/// What a GET asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    One,
+    List,
+    Count,
+}
+
 /// The query of a GET.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Selection {
+    /// The names of its parameters.
+    names: Vec<String>,
     /// Fields, and the values of which an object has one in each.
     filter: Vec<(&'static str, Vec<String>)>,
     /// Whether only [`STATUS`] is shown: `$select=status`.
@@ -65,25 +82,29 @@ impl<S: Send + Sync> extract::FromRequestParts<S> for Selection {
 
 impl Selection {
     fn parse(pairs: &[(String, String)]) -> Result<Self, Problem> {
+        // The AI API knows some parameters by two names.
+        let plain = |(key, _): &(String, String)| key.strip_prefix('$').unwrap_or(key).to_owned();
+        let names: Vec<_> = pairs.iter().map(plain).collect();
+        let repeated = (1..names.len()).find(|at| names[..*at].contains(&names[*at]));
+        if let Some(at) = repeated {
+            let name = cut(&names[at], LONGEST_NAME);
+            return bad_request(format!("{name} is repeated in the query: send it once"));
+        }
         let one = |name: &str| {
-            // The AI API knows some parameters by two names.
-            let mut found = pairs.iter().filter(|(key, _)| key.strip_prefix('$').unwrap_or(key) == name);
-            match (found.next(), found.next()) {
-                (found, None) => Ok(found.map(|(_, value)| value.as_str())),
-                _ => bad_request(format!("{name} is repeated in the query: send it once")),
-            }
+            let at = names.iter().position(|given| given == name)?;
+            pairs.get(at).map(|(_, value)| value.as_str())
         };
-        let number = |name: &str, default: usize, max: usize| match one(name)?.map(str::parse) {
+        let number = |name: &str, default: usize, max: usize| match one(name).map(str::parse) {
             None => Ok(default),
             Some(Ok(number)) if number <= max => Ok(number),
             Some(_) => bad_request(format!("{name} must be a number from 0 to {max}")),
         };
-        let select = one("select")?;
+        let select = one("select");
         if select.is_some_and(|part| part != "status") {
             return bad_request("$select must be status");
         }
         let mut filter = Vec::new();
-        if let Some(list) = one("executableIds")? {
+        if let Some(list) = one("executableIds") {
             let ids: Vec<_> = list.split(',').map(ToOwned::to_owned).collect();
             if ids.len() > MAX_EXECUTABLES || !ids.iter().all(|id| is_id(id)) {
                 let most = MAX_EXECUTABLES;
@@ -93,7 +114,7 @@ impl Selection {
             }
             filter.push(("executableId", ids));
         }
-        if let Some(word) = one("status")? {
+        if let Some(word) = one("status") {
             if State::ALL.iter().all(|state| state.word() != word) {
                 let words: Vec<_> = State::ALL.iter().map(|state| state.word()).collect();
                 return bad_request(format!("status must be one of {}", words.join(", ")));
@@ -101,21 +122,41 @@ impl Selection {
             filter.push(("status", vec![word.to_owned()]));
         }
         for name in ["configurationId", "scenarioId", SCHEDULE] {
-            if let Some(id) = one(name)? {
+            if let Some(id) = one(name) {
                 check_id(name, id)?;
                 filter.push((name, vec![id.to_owned()]));
             }
         }
         let (top, skip) = (number("top", DEFAULT_TOP, MAX_TOP)?, number("skip", 0, MAX_SKIP)?);
-        Ok(Self { filter, status_only: select.is_some(), skip, top })
+        let status_only = select.is_some();
+        Ok(Self { names, filter, status_only, skip, top })
     }
 
-    fn takes(&self, kind: Kind, shown: &Map<String, Value>) -> bool {
+    /// Refuses parameters that a list, the number of its objects, or one object does not have: what is skipped selects more than
+    /// was meant.
+    pub fn of(self, part: Part, kind: Kind) -> Result<Self, Problem> {
+        let known = |name: &str| match part {
+            Part::One => name == "select",
+            // For deployments the AI API does not have it.
+            Part::List | Part::Count if name == SCHEDULE => kind == Kind::Execution,
+            Part::List | Part::Count => {
+                FILTERS.contains(&name) || (part == Part::List && PAGING.contains(&name))
+            }
+        };
+        match self.names.iter().find(|name| !known(name)) {
+            Some(name) => {
+                let name = cut(name, LONGEST_NAME);
+                bad_request(format!("the query parameter {name} is not known here: see /openapi.yaml"))
+            }
+            None => Ok(self),
+        }
+    }
+
+    fn takes(&self, shown: &Map<String, Value>) -> bool {
+        // No execution here is started by a schedule.
         self.filter.iter().all(|(name, wanted)| {
             let value = shown.get(*name).and_then(Value::as_str);
-            // No execution here is started by a schedule; for deployments the AI API does not have the parameter.
-            (kind == Kind::Deployment && *name == SCHEDULE)
-                || value.is_some_and(|value| wanted.iter().any(|one| one == value))
+            value.is_some_and(|value| wanted.iter().any(|one| one == value))
         })
     }
 }
@@ -154,7 +195,7 @@ pub async fn count(caller: Caller, kind: Kind, selection: Selection) -> Result<u
     let mut pages = Pages::new(caller, kind, selection);
     let mut count = 0;
     while let Some(page) = pages.next().await? {
-        count += page.iter().filter(|object| pages.selection.takes(kind, &show(kind, object))).count();
+        count += page.iter().filter(|object| pages.selection.takes(&show(kind, object))).count();
     }
     Ok(count)
 }
@@ -199,7 +240,7 @@ impl Pages {
     async fn json(&mut self, mut text: String) -> Result<Option<String>, Failure> {
         let Some(page) = self.next().await? else { return Ok(None) };
         for shown in page.iter().map(|object| show(self.kind, object)) {
-            if !self.selection.takes(self.kind, &shown) {
+            if !self.selection.takes(&shown) {
                 continue;
             }
             if self.skipped < self.selection.skip {

@@ -102,11 +102,11 @@ impl Problem {
 
     /// An outcome of the only item that is not known is not known of the BulkUpdate, either.
     pub fn if_unknown_of(self, bulk_update: &str) -> Self {
-        if self.code.status() != StatusCode::GATEWAY_TIMEOUT {
+        let begins = format!("the outcome of BulkUpdate {bulk_update} is not known: ");
+        if self.code.status() != StatusCode::GATEWAY_TIMEOUT || self.message.starts_with(&begins) {
             return self;
         }
-        let message = format!("the outcome of BulkUpdate {bulk_update} is not known: {}", self.message);
-        Self { message, ..self }
+        Self { message: format!("{begins}{}", self.message), ..self }
     }
 
     pub fn unavailable(message: String) -> Self {

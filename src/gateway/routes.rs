@@ -1,36 +1,32 @@
 //! The routes of the AI API, and what answers each.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde_json::json;
-use tokio::time::timeout;
 
 use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
     gateway::{
+        body::{Body, LONGEST_BODY, NoBody},
         caller::{Caller, bearer},
         middleware,
-        modification::{self, check_id},
-        objects::{self, Selection},
+        modification::{self, Asked, check_id},
+        narrow::Unconditional,
+        objects::{self, Part, Selection},
         problem::{Problem, bad_request},
         state::Gateway,
         submit::{submit, submit_one},
     },
 };
 
-/// The longest body, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
 
 type Answer = Result<Response, Problem>;
@@ -64,15 +60,14 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
     get(async move |caller: Caller, selection: Selection| {
-        let body = objects::list(caller, kind, selection).await?;
+        let body = objects::list(caller, kind, selection.of(Part::List, kind)?).await?;
         Answer::Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
     })
-    .patch(async move |caller: Caller, body: Body<true>| {
-        let items = modification::bulk(kind, &body.0)?;
-        let ids: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
-        let status = submit(&caller, kind, items).await?;
-        let answer = modification::answer(kind, &ids, &status, &caller.invocation);
-        Answer::Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+    .patch(async move |caller: Caller, _: Unconditional, body: Body<true>| {
+        let asked = modification::bulk(kind, &body.0)?;
+        let status = submit(&caller, kind, asked.clone()).await?;
+        let answer = modification::answer(kind, &asked, &status, &caller.invocation);
+        Answer::Ok((accepted(&asked), Json(answer)).into_response())
     })
 }
 
@@ -83,33 +78,41 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
             return count(caller, kind, selection).await;
         }
         check_id("the id in the path", &id)?;
+        let selection = selection.of(Part::One, kind)?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
     })
-    .patch(async move |caller: Caller, Id(id): Id, body: Body<false>| {
+    .patch(async move |caller: Caller, Id(id): Id, _: Unconditional, body: Body<false>| {
         check_id("the id in the path", &id)?;
-        modification::check_stop(kind, &body.0)?;
-        modify(&caller, kind, id, TargetStatus::Stopped).await
+        modify(&caller, kind, modification::stop(kind, id, &body.0)?).await
     })
-    .delete(async move |caller: Caller, Id(id): Id| {
+    .delete(async move |caller: Caller, Id(id): Id, _: Unconditional, _: NoBody| {
         check_id("the id in the path", &id)?;
-        modify(&caller, kind, id, TargetStatus::Deleted).await
+        let item = BulkUpdateItem { id, target_status: TargetStatus::Deleted, uid: None };
+        modify(&caller, kind, Asked { items: vec![item], dry_run: false }).await
     })
 }
 
 async fn count(caller: Caller, kind: Kind, selection: Selection) -> Answer {
-    let count = objects::count(caller, kind, selection).await?;
+    let count = objects::count(caller, kind, selection.of(Part::Count, kind)?).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 
+/// The status of an answer about what was carried out, or would be.
+fn accepted(asked: &Asked) -> StatusCode {
+    if asked.dry_run { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
 /// One object: a BulkUpdate of one item.
-async fn modify(caller: &Caller, kind: Kind, id: String, target_status: TargetStatus) -> Answer {
-    let item = BulkUpdateItem { id: id.clone(), target_status, uid: None };
-    submit_one(caller, kind, item).await?;
+async fn modify(caller: &Caller, kind: Kind, asked: Asked) -> Answer {
+    let (id, target_status) = (asked.items[0].id.clone(), asked.items[0].target_status);
+    let (status, dry_run) = (accepted(&asked), asked.dry_run);
+    submit_one(caller, kind, asked).await?;
     let message = match target_status {
+        _ if dry_run => modification::would_be(kind, target_status),
         TargetStatus::Stopped => modification::scheduled(kind),
         TargetStatus::Deleted => format!("{} deletion scheduled", kind.name()),
     };
-    Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "message": message}))).into_response())
+    Ok((status, Json(json!({"id": id, "message": message}))).into_response())
 }
 
 async fn meta(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Answer {
@@ -150,34 +153,5 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::from_request_parts(parts, state).await;
         path.map(|Path(id)| Self(id)).or_else(|_| bad_request("the id in the path is not UTF-8"))
-    }
-}
-
-/// The whole body of a PATCH. In `BULK` it may be a merge patch, as the AI API calls it.
-struct Body<const BULK: bool>(Bytes);
-
-impl<const BULK: bool, S: Send + Sync> FromRequest<S> for Body<BULK> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = given.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-        let taken: &[&str] =
-            if BULK { &["application/merge-patch+json", "application/json"] } else { &["application/json"] };
-        if !taken.iter().any(|taken| taken.eq_ignore_ascii_case(essence)) {
-            let message = format!("the body's Content-Type must be {}", taken.join(" or "));
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
-        }
-        let (status, message) = match timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-            Ok(Ok(body)) => return Ok(Self(body)),
-            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                (rejection.status(), format!("the body is larger than {LONGEST_BODY} bytes"))
-            }
-            Ok(Err(_)) => return bad_request("the body is incomplete"),
-            Err(_) => {
-                (StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {BODY_TIMEOUT:?}"))
-            }
-        };
-        Err(Problem::new(status, message))
     }
 }

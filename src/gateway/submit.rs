@@ -1,7 +1,7 @@
 //! Creates a BulkUpdate with the caller's token and follows its status until the outcome of each item is known, or withdraws it
 //! if the operator does not plan it in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -15,10 +15,14 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info};
 
 use crate::{
-    api::{BulkUpdate, BulkUpdateItem, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY},
+    api::{BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY, Reason},
     bulk_update::Stored,
     client::{Failure, backoff, requests},
-    gateway::{caller::Caller, modification, problem::Problem},
+    gateway::{
+        caller::Caller,
+        modification::{self, Asked},
+        problem::Problem,
+    },
     tasks::resume_panic,
 };
 
@@ -44,21 +48,21 @@ const REQUEST_ID: &str = "aiapi.dev/request-id";
 
 /// Has the items of one kind carried out, and returns the status of their BulkUpdate. It continues if the caller hangs up: a
 /// BulkUpdate that is not planned is then withdrawn, too.
-pub async fn submit(caller: &Caller, kind: Kind, items: Vec<BulkUpdateItem>) -> Outcome {
-    carry_out(Submission::new(caller.clone()), kind, items).await
+pub async fn submit(caller: &Caller, kind: Kind, asked: Asked) -> Outcome {
+    carry_out(Submission::new(caller.clone()), kind, asked).await
 }
 
 /// The same for one item, of which it returns the outcome. If that is not known, the message names the BulkUpdate.
-pub async fn submit_one(caller: &Caller, kind: Kind, item: BulkUpdateItem) -> Result<(), Problem> {
+pub async fn submit_one(caller: &Caller, kind: Kind, asked: Asked) -> Result<(), Problem> {
     let submission = Submission::new(caller.clone());
-    let (id, bulk_update) = (item.id.clone(), submission.full_name());
-    let status = carry_out(submission, kind, vec![item]).await?;
+    let (id, bulk_update) = (asked.items[0].id.clone(), submission.full_name());
+    let status = carry_out(submission, kind, asked).await?;
     modification::outcome(kind, &id, &status).map_err(|problem| problem.if_unknown_of(&bulk_update))
 }
 
-async fn carry_out(submission: Submission, kind: Kind, items: Vec<BulkUpdateItem>) -> Outcome {
+async fn carry_out(submission: Submission, kind: Kind, asked: Asked) -> Outcome {
     let task = tokio::spawn(async move {
-        let created = submission.create(submission.bulk_update(kind, items)).await?;
+        let created = submission.create(submission.bulk_update(kind, asked)).await?;
         let (request_id, bulk_update) = (submission.request_id(), submission.full_name());
         info!(request_id, bulk_update, uid = created.uid().unwrap_or_default(), "created a BulkUpdate");
         let status = submission.follow(created).await?;
@@ -144,7 +148,7 @@ impl Submission {
         BulkUpdate::url_path(&(), Some(&self.caller.namespace))
     }
 
-    fn bulk_update(&self, kind: Kind, items: Vec<BulkUpdateItem>) -> BulkUpdate {
+    fn bulk_update(&self, kind: Kind, Asked { items, dry_run }: Asked) -> BulkUpdate {
         let (executions, deployments) = match kind {
             Kind::Execution => (Some(items), None),
             Kind::Deployment => (None, Some(items)),
@@ -160,6 +164,7 @@ impl Submission {
             spec: BulkUpdateSpec {
                 executions,
                 deployments,
+                dry_run: dry_run.then_some(true),
                 not_after: Some(Time(self.not_after)),
                 starting_deadline_seconds: Some(STARTING_DEADLINE),
                 ttl_seconds_after_finished: Some(TTL),
@@ -234,7 +239,7 @@ impl Submission {
                     current = next;
                     failed = 0;
                 }
-                Ok(News::Deleted(last)) => return self.deleted(last),
+                Ok(News::Deleted(last)) => return self.deleted(last, current),
                 Ok(News::None) => {
                     failed += 1;
                     sleep_until((Instant::now() + backoff(failed)).min(limit)).await;
@@ -246,24 +251,37 @@ impl Submission {
     /// Reads it once more, because a watch may hang.
     async fn last_look(&self, current: &BulkUpdate) -> Outcome {
         match timeout(LAST_REQUEST, self.read()).await {
-            Ok(Ok(last)) if last.uid() == current.uid() && progress(&last) == Progress::Known => {
-                Ok(last.status.unwrap_or_default())
-            }
-            _ => Err(self.unknown(&Unknown::Unfinished)),
+            Ok(Ok(last)) if last.uid() == current.uid() => self.left(last, &Unknown::Unfinished),
+            _ => self.left(current.clone(), &Unknown::Unfinished),
         }
     }
 
-    /// What a deletion by somebody means, if it was last seen like this.
-    fn deleted(&self, last: Option<BulkUpdate>) -> Outcome {
-        match last.map(|last| (progress(&last), last.status)) {
-            Some((Progress::Known, status)) => Ok(status.unwrap_or_default()),
-            Some((Progress::Unplanned, _)) => {
+    /// What a deletion by somebody means, with what it was last if that was seen, and what it was before.
+    fn deleted(&self, last: Option<BulkUpdate>, before: BulkUpdate) -> Outcome {
+        match last {
+            Some(last) if progress(&last) == Progress::Unplanned => {
                 let name = self.full_name();
                 let why = "before it was planned: nothing was done";
                 Err(Problem::unavailable(format!("somebody deleted BulkUpdate {name} {why}")))
             }
-            Some((Progress::Planned, _)) | None => Err(self.unknown(&Unknown::Deleted)),
+            last => self.left(last.unwrap_or(before), &Unknown::Deleted),
         }
+    }
+
+    /// What is known of one that is followed no longer: the outcome of each item that has one. Without a plan, of none.
+    fn left(&self, last: BulkUpdate, why: &Unknown) -> Outcome {
+        if progress(&last) == Progress::Unplanned {
+            return Err(self.unknown(why));
+        }
+        let mut status = last.status.unwrap_or_default();
+        let message: Arc<str> = self.unknown(why).message.into();
+        for item in [&mut status.executions, &mut status.deployments].into_iter().flatten().flatten() {
+            if item.result == ItemResult::Planned {
+                item.result = ItemResult::Failed;
+                (item.reason, item.message) = (Some(Reason::OutcomeUnknown), Some(Arc::clone(&message)));
+            }
+        }
+        Ok(status)
     }
 
     /// Waits for what comes after `current`: by a watch, or by reading where there is none or it has ended.

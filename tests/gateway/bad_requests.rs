@@ -2,6 +2,7 @@
 
 use ai_api_operator::api::Kind;
 use kube::api::ListParams;
+use serde_json::{Value, json};
 use support::{World, gateway::Gateway};
 
 /// How it differs from a valid request: an empty value removes a header.
@@ -217,6 +218,98 @@ fn heads() -> Vec<Bad> {
     all
 }
 
+/// What would narrow a modification, and was skipped once: what it should have kept was stopped or deleted.
+fn narrower() -> Vec<Bad> {
+    let mut all = vec![];
+    let top = |field: &str| format!("{{{field},{}", &GOOD[1..]);
+    let item = |field: &str| GOOD.replace("\"STOPPED\"", &format!("\"STOPPED\",{field}"));
+    for field in [
+        "notAfter",
+        "startingDeadlineSeconds",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+        "uid",
+        "spec",
+    ] {
+        let value = format!("\"{field}\":\"2020-01-01T00:00:00Z\"");
+        all.push(bad("PATCH", BULK, &top(&value), wrong("cannot be set here; nothing was done")));
+    }
+    for field in ["dryRun", "notAfter", "activeDeadlineSeconds", "executions"] {
+        let value = format!("\"{field}\":true");
+        all.push(bad("PATCH", BULK, &item(&value), wrong("cannot be set here; nothing was done")));
+    }
+    for field in ["notAfter", "activeDeadlineSeconds", "executions"] {
+        let body = format!("{{\"{field}\":1,{}", &STOP[1..]);
+        all.push(bad("PATCH", ONE, &body, wrong("cannot be set here; nothing was done")));
+    }
+    for (field, value) in [("dryRun", "\"All\""), ("dryRun", "\"true\""), ("dryRun", "[]")] {
+        let body = top(&format!("\"{field}\":{value}"));
+        all.push(bad("PATCH", BULK, &body, wrong("the body is invalid: dryRun: ")));
+    }
+    all.push(bad("PATCH", BULK, &top("\"dry_run\":true"), wrong("did you mean dryRun? Nothing was done")));
+    all.push(bad("PATCH", BULK, &item("\"Uid\":\"x\""), wrong("did you mean uid? Nothing was done")));
+    all.push(bad("PATCH", ONE, r#"{"targetStatus":"STOPPED","DryRun":true}"#, wrong("did you mean dryRun?")));
+    all.push(bad(
+        "PATCH",
+        ONE,
+        r#"{"targetStatus":"STOPPED","id":"running-2"}"#,
+        wrong("id is not the one in the path"),
+    ));
+    for parameter in [
+        "dryRun=All",
+        "dryRun=true",
+        "dryRun",
+        "fieldSelector=status.state%3DDEAD",
+        "$filter=x",
+        "force=true",
+    ] {
+        for (method, path, body) in [("PATCH", BULK, GOOD), ("PATCH", ONE, STOP), ("DELETE", ONE, "")] {
+            let message = "is not known here: a modification has none; nothing was done";
+            all.push(bad(method, &format!("{path}?{parameter}"), body, wrong(message)));
+        }
+    }
+    for header in ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"] {
+        for (method, path, body) in [("PATCH", BULK, GOOD), ("PATCH", ONE, STOP), ("DELETE", ONE, "")] {
+            let message = "is not supported here; nothing was done";
+            all.push(with(header, "\"1\"", bad(method, path, body, wrong(message))));
+        }
+    }
+    for body in [r#"{"dryRun":true}"#, r#"{"preconditions":{"uid":"another"}}"#, "dry"] {
+        all.push(bad(
+            "DELETE",
+            ONE,
+            body,
+            wrong("the body of a DELETE is not read: send none; nothing was done"),
+        ));
+    }
+    let compressed = (415, "UnsupportedMediaType", "the body must not be compressed");
+    for encoding in ["gzip", "br", "identity, gzip", "x"] {
+        all.push(with("Content-Encoding", encoding, bad("PATCH", BULK, GOOD, compressed)));
+        all.push(with("Content-Encoding", encoding, bad("PATCH", ONE, STOP, compressed)));
+    }
+    // Who stops what a list returns stops what it should have left out.
+    let unknown = "is not known here: see /openapi.yaml";
+    for parameter in
+        ["executableIds[]=exe-1", "executableId=exe-1", "$filter=x", "Status=DEAD", "state=DEAD", "limit=1"]
+    {
+        for path in [BULK, "/v2/lm/executions/$count", "/v2/lm/deployments", ONE] {
+            all.push(bad("GET", &format!("{path}?{parameter}"), "", wrong(unknown)));
+        }
+    }
+    all.push(bad("GET", &format!("{ONE}?status=DEAD"), "", wrong(unknown)));
+    all.push(bad("GET", &format!("{BULK}/$count?$top=1"), "", wrong(unknown)));
+    all.push(bad("GET", "/v2/lm/deployments?executionScheduleId=schedule-1", "", wrong(unknown)));
+    for repeated in ["status=DEAD&status=RUNNING", "scenarioId=scen-1&$scenarioId=scen-2", "x=1&x=2"] {
+        all.push(bad(
+            "GET",
+            &format!("{BULK}?{repeated}"),
+            "",
+            wrong("is repeated in the query: send it once"),
+        ));
+    }
+    all
+}
+
 fn queries() -> Vec<Bad> {
     let status = "status must be one of UNKNOWN, PENDING, RUNNING, COMPLETED, DEAD, STOPPING, STOPPED";
     let all = [
@@ -250,7 +343,7 @@ async fn a_bad_request_gets_its_status_and_a_message_and_has_no_effect() {
     let gateway = Gateway::start(&world).await;
     let caller = gateway.caller(&world, "caller").await;
     let token = format!("Bearer {}", caller.token);
-    let all: Vec<_> = bodies().into_iter().chain(heads()).chain(queries()).collect();
+    let all: Vec<_> = bodies().into_iter().chain(heads()).chain(narrower()).chain(queries()).collect();
     assert!(all.len() >= 30);
     let mut ids = vec![];
     for bad in &all {
@@ -291,6 +384,46 @@ async fn a_bad_request_gets_its_status_and_a_message_and_has_no_effect() {
     for kind in Kind::ALL {
         assert_eq!(world.find(kind, "running-1").await.unwrap().data["status"]["state"], "RUNNING");
     }
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_a_uid_means_one_object() {
+    let world = World::running("gw-narrow").await;
+    let running = world.own(Kind::Execution, "running-1", "RUNNING").await;
+    world.own(Kind::Execution, "dead-1", "DEAD").await;
+    world.next_second().await;
+    let gateway = Gateway::start(&world).await;
+    let caller = gateway.caller(&world, "caller").await;
+    let item =
+        |id: &str, target: &str, uid: Option<&str>| json!({"id": id, "targetStatus": target, "uid": uid});
+    let all = |dry_run: Option<bool>, uid: &str| {
+        let items = [
+            item("running-1", "STOPPED", Some(uid)),
+            item("dead-1", "DELETED", None),
+            item("none-1", "DELETED", None),
+        ];
+        json!({"executions": items, "dryRun": dry_run})
+    };
+    let answer = caller.patch(BULK, &all(Some(true), &running)).await.ok(200);
+    let said = |answer: &Value, at: usize| answer["executions"][at].clone();
+    assert_eq!(said(&answer, 0)["message"], "Execution would be stopped");
+    assert_eq!(said(&answer, 1)["message"], "Execution would be deleted");
+    assert_eq!(said(&answer, 2)["error"]["code"], "01010020");
+    let one = json!({"targetStatus": "STOPPED", "dryRun": true, "uid": running});
+    let answer = caller.patch(ONE, &one).await.ok(200);
+    assert_eq!(answer["message"], "Execution would be stopped");
+    caller.patch(ONE, &json!({"targetStatus": "STOPPED", "uid": "another"})).await.error(412);
+    for id in ["running-1", "dead-1"] {
+        let state = world.find(Kind::Execution, id).await.unwrap().data["status"]["state"].clone();
+        assert_eq!(state, if id == "dead-1" { "DEAD" } else { "RUNNING" });
+    }
+    assert!(world.writes().is_empty());
+    let answer = caller.patch(BULK, &all(None, "another")).await.ok(202);
+    assert_eq!(said(&answer, 0)["error"]["code"], "Replaced");
+    assert_eq!(said(&answer, 1)["message"], "Execution modification scheduled");
+    assert_eq!(world.find(Kind::Execution, "running-1").await.unwrap().data["status"]["state"], "RUNNING");
+    let answer = caller.patch(BULK, &all(Some(false), &running)).await.ok(202);
+    assert_eq!(said(&answer, 0)["message"], "Execution modification scheduled");
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ fn a_body_is_read_in_the_order_in_which_it_came() {
         ]);
         let body = json!({kind.plural(): list, "more": [1]}).to_string();
         let read = bulk(kind, body.as_bytes()).unwrap();
-        let read: Vec<_> = read.iter().map(|item| (&*item.id, item.target_status, &item.uid)).collect();
+        let read: Vec<_> = read.items.iter().map(|item| (&*item.id, item.target_status, &item.uid)).collect();
         let long = "x".repeat(64);
         let expected = [
             ("b-22", TargetStatus::Deleted, &None),
@@ -66,7 +66,7 @@ fn a_body_is_read_in_the_order_in_which_it_came() {
     }
     // A null is as good as nothing.
     let body = json!({"executions": items(100), "deployments": null}).to_string();
-    assert_eq!(bulk(Kind::Execution, body.as_bytes()).unwrap().len(), 100);
+    assert_eq!(bulk(Kind::Execution, body.as_bytes()).unwrap().items.len(), 100);
 }
 
 #[test]
@@ -80,7 +80,10 @@ fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
     for (body, expected) in [
         (json!({}), list.to_owned()),
         (json!({"executions": null}), list.to_owned()),
-        (json!({"Executions": items(1)}), list.to_owned()),
+        (
+            json!({"Executions": items(1)}),
+            "Executions is unknown: did you mean executions? Nothing was done".into(),
+        ),
         (json!({"executions": []}), "executions has 0 items: send 1 to 100".into()),
         (json!({"executions": items(101)}), "executions has 101 items: send 1 to 100".into()),
         (json!({"deployments": items(1)}), other.into()),
@@ -167,45 +170,114 @@ fn a_list_in_place_of_an_object_is_no_request() {
     }
     for body in [r#"["STOPPED",null]"#, r#"["STOPPED"]"#] {
         assert_eq!(
-            check_stop(Kind::Execution, body.as_bytes()).unwrap_err().code.status(),
+            stop(Kind::Execution, "item-0".into(), body.as_bytes()).unwrap_err().code.status(),
             StatusCode::BAD_REQUEST,
             "{body}"
         );
     }
 }
 
+/// The request to stop one object.
+fn stopped() -> Asked {
+    let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
+    Asked { items: vec![item], dry_run: false }
+}
+
+#[test]
+fn what_narrows_a_request_is_honoured_or_refused() {
+    let item = |more: Value| {
+        let mut item = json!({"id": "item-0", "targetStatus": "STOPPED"});
+        item.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        item
+    };
+    let of = |top: Value, more: Value| {
+        let mut body = json!({"executions": [item(json!({})), item(more)]});
+        body["executions"][1]["id"] = "item-1".into();
+        body.as_object_mut().unwrap().extend(top.as_object().cloned().unwrap());
+        bulk(Kind::Execution, body.to_string().as_bytes())
+    };
+    let asked = of(json!({"dryRun": true}), json!({"uid": "its uid"})).unwrap();
+    assert!(asked.dry_run && asked.items[0].uid.is_none());
+    assert_eq!(asked.items[1].uid.as_deref(), Some("its uid"));
+    assert!(!of(json!({"dryRun": null}), json!({"uid": null})).unwrap().dry_run);
+    for (top, more, expected) in [
+        (json!({"dryRun": "true"}), json!({}), "dryRun: invalid type: string"),
+        (json!({"dryRun": 1}), json!({}), "dryRun: invalid type: integer"),
+        (json!({"dryrun": true}), json!({}), "dryrun is unknown: did you mean dryRun?"),
+        (json!({"uid": "one"}), json!({}), "uid cannot be set here"),
+        (json!({"notAfter": "2020-01-01T00:00:00Z"}), json!({}), "notAfter cannot be set here"),
+        (json!({"activeDeadlineSeconds": null}), json!({}), "activeDeadlineSeconds cannot be set here"),
+        (json!({}), json!({"dryRun": true}), "executions[1].dryRun cannot be set here"),
+        (json!({}), json!({"uid": 7}), "executions[1].uid: invalid type: integer"),
+        (json!({}), json!({"UID": "one"}), "executions[1].UID is unknown: did you mean uid?"),
+    ] {
+        let problem = of(top, more).unwrap_err();
+        assert_eq!(problem.code.status(), StatusCode::BAD_REQUEST);
+        assert!(problem.message.contains(expected), "{}", problem.message);
+    }
+    let one = |more: Value| stop(Kind::Execution, "item-0".into(), item(more).to_string().as_bytes());
+    let asked = one(json!({"dryRun": true, "uid": "its uid"})).unwrap();
+    assert!(asked.dry_run && asked.items[0].uid.as_deref() == Some("its uid"));
+    assert_eq!(one(json!({"id": "item-0"})), Ok(stopped()));
+    for (more, expected) in [
+        (json!({"id": "item-1"}), "id is not the one in the path"),
+        (json!({"notAfter": "2020-01-01T00:00:00Z"}), "notAfter cannot be set here"),
+        (json!({"executions": []}), "executions cannot be set here"),
+    ] {
+        assert!(one(more).unwrap_err().message.contains(expected));
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done() {
+    let eligible = |id, target_status| entry(id, target_status, ItemResult::Eligible, None);
+    let items = [("item-0", TargetStatus::Stopped), ("item-1", TargetStatus::Deleted)]
+        .map(|(id, target_status)| BulkUpdateItem { id: id.into(), target_status, uid: None });
+    let asked = Asked { items: items.into(), dry_run: true };
+    let status = status_of(
+        Kind::Execution,
+        vec![eligible("item-0", TargetStatus::Stopped), eligible("item-1", TargetStatus::Deleted)],
+    );
+    let answer = answer(Kind::Execution, &asked, &status, &invocation());
+    let messages = [0, 1].map(|at| answer["executions"][at]["message"].as_str().unwrap().to_owned());
+    assert_eq!(messages, ["Execution would be stopped", "Execution would be deleted"]);
+}
+
 #[test]
 fn one_object_can_only_be_asked_to_stop() {
     for kind in Kind::ALL {
         for body in [r#"{"targetStatus":"STOPPED"}"#, r#"{"more":1,"targetStatus":"STOPPED"}"#] {
-            assert_eq!(check_stop(kind, body.as_bytes()), Ok(()), "{body}");
+            assert_eq!(stop(kind, "item-0".into(), body.as_bytes()), Ok(stopped()), "{body}");
         }
         let missing = "targetStatus is missing: send STOPPED";
         for (body, expected) in [
             ("{}", missing),
             (r#"{"targetStatus":null}"#, missing),
-            (r#"{"targetstatus":"STOPPED"}"#, missing),
+            (
+                r#"{"targetstatus":"STOPPED"}"#,
+                "targetstatus is unknown: did you mean targetStatus? Nothing was done",
+            ),
             (
                 r#"{"targetStatus":"DELETED"}"#,
                 "the body is invalid: targetStatus: unknown variant `DELETED`, expected `STOPPED`",
             ),
             ("", "the body is invalid: EOF while parsing a value"),
         ] {
-            let problem = check_stop(kind, body.as_bytes()).unwrap_err();
+            let problem = stop(kind, "item-0".into(), body.as_bytes()).unwrap_err();
             assert_eq!(problem.code.status(), StatusCode::BAD_REQUEST, "{body}");
             assert_eq!(problem.message.split(" at line 1 column ").next(), Some(expected), "{body}");
         }
         for body in
             ["[]", "null", "1", "{", r#"{"targetStatus":["STOPPED"]}"#, r#"{"targetStatus":"STOPPED"}x"#]
         {
-            let problem = check_stop(kind, body.as_bytes()).unwrap_err();
+            let problem = stop(kind, "item-0".into(), body.as_bytes()).unwrap_err();
             assert!(problem.message.starts_with("the body is invalid: "), "{}", problem.message);
         }
     }
     // The AI API lets a deployment be given another configuration so; an execution has no such thing.
     let body = br#"{"targetStatus":"STOPPED","configurationId":"conf-1"}"#;
-    assert!(check_stop(Kind::Execution, body).is_ok());
-    let refused = check_stop(Kind::Deployment, body).unwrap_err();
+    assert!(stop(Kind::Execution, "item-0".into(), body).is_ok());
+    let refused = stop(Kind::Deployment, "item-0".into(), body).unwrap_err();
     assert_eq!(refused.code.status(), StatusCode::BAD_REQUEST);
     assert!(refused.message.starts_with("configurationId: "), "{}", refused.message);
 }
@@ -256,7 +328,7 @@ fn what_was_accepted_is_answered_in_the_words_of_the_ai_api() {
                 (ItemResult::Settled, Some(Reason::Gone)),
             ] {
                 let status = status_of(kind, vec![entry("item-0", target, result, reason)]);
-                let answer = answer(kind, &["item-0".into()], &status, &invocation());
+                let answer = answer(kind, &stopped(), &status, &invocation());
                 assert_eq!(answer, json!({kind.plural(): [{"id": "item-0", "message": words}]}));
                 assert_eq!(outcome(kind, "item-0", &status), Ok(()));
             }
@@ -307,7 +379,7 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
                     assert_eq!(is, (status, code, &*words), "{kind:?} {reason:?}");
                     let error = json!({"code": code, "message": words, "requestId": "id-1",
                         "target": "/v2/lm/executions", "details": {}});
-                    let answer = answer(kind, &["item-0".into()], &reported, &invocation());
+                    let answer = answer(kind, &stopped(), &reported, &invocation());
                     assert_eq!(answer, json!({kind.plural(): [{"id": "item-0", "error": error}]}));
                 }
             }
@@ -339,7 +411,7 @@ fn what_the_status_does_not_say_is_not_known() {
             (504, "OutcomeUnknown"),
             "{status:?}"
         );
-        let answer = answer(kind, &["item-0".into()], &status, &invocation());
+        let answer = answer(kind, &stopped(), &status, &invocation());
         assert_eq!(answer["executions"][0]["error"]["code"], "OutcomeUnknown");
     }
     // The other kind's entry of the same id says nothing.
@@ -353,7 +425,10 @@ fn entries_come_in_the_order_of_the_request_whatever_that_of_the_status() {
         .map(|id| entry(id, TargetStatus::Stopped, ItemResult::Settled, None))
         .to_vec();
     let asked = ["item-0", "item-1", "item-2"].map(ToOwned::to_owned);
-    let answer = answer(Kind::Deployment, &asked, &status_of(Kind::Deployment, reported), &invocation());
+    let item =
+        |id: &String| BulkUpdateItem { id: id.clone(), target_status: TargetStatus::Stopped, uid: None };
+    let request = Asked { items: asked.iter().map(item).collect(), dry_run: false };
+    let answer = answer(Kind::Deployment, &request, &status_of(Kind::Deployment, reported), &invocation());
     let ids: Vec<_> = answer["deployments"].as_array().unwrap().iter().map(|e| e["id"].clone()).collect();
     assert_eq!(ids, asked);
 }

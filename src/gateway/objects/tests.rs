@@ -14,11 +14,12 @@ use crate::{
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
     let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Selection::parse(&pairs)
+    // The names are of interest to `of` only.
+    Selection::parse(&pairs).map(|selection| Selection { names: Vec::new(), ..selection })
 }
 
 fn usual() -> Selection {
-    Selection { filter: Vec::new(), status_only: false, skip: 0, top: DEFAULT_TOP }
+    Selection { names: Vec::new(), filter: Vec::new(), status_only: false, skip: 0, top: DEFAULT_TOP }
 }
 
 #[test]
@@ -203,7 +204,7 @@ fn select_status_leaves_what_the_ai_api_names() {
 
 #[test]
 fn a_filter_takes_what_all_its_parts_take() {
-    let takes = |kind, query: &[(&str, &str)]| parsed(query).unwrap().takes(kind, &show(kind, &full()));
+    let takes = |kind, query: &[(&str, &str)]| parsed(query).unwrap().takes(&show(kind, &full()));
     for kind in Kind::ALL {
         for query in [
             [].as_slice(),
@@ -229,11 +230,11 @@ fn a_filter_takes_what_all_its_parts_take() {
         assert!(!takes(kind, &[("status", "RUNNING"), ("scenarioId", "scen-2")]));
     }
     let schedule = [("executionScheduleId", "schedule-1")];
-    assert!(!takes(Kind::Execution, &schedule) && takes(Kind::Deployment, &schedule));
+    assert!(!takes(Kind::Execution, &schedule));
     // An object without an executable is of none.
     let bare = show(Kind::Execution, &observed(&json!({"metadata": {"name": "exec-1", "uid": "u"}})));
-    assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().takes(Kind::Execution, &bare));
-    assert!(!parsed(&[("executableIds", "unknown")]).unwrap().takes(Kind::Execution, &bare));
+    assert!(!parsed(&[("executableIds", "exe-1")]).unwrap().takes(&bare));
+    assert!(!parsed(&[("executableIds", "unknown")]).unwrap().takes(&bare));
 }
 
 /// A caller of an API server that has this many pages of one object each, of which the last one cannot be read; and how many
@@ -283,4 +284,43 @@ async fn a_list_is_read_as_its_answer_is_and_breaks_off_where_it_can_not_be_read
     let text: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!((&text["count"], text["resources"].as_array().unwrap().len()), (&json!(2), 2));
     assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_parameter_that_is_not_known_is_refused_for_a_wider_list_is_not_what_was_meant() {
+    let of = |part, kind, name: &str| {
+        let value = if name.ends_with("top") || name.ends_with("skip") { "1" } else { "status" };
+        let value = if name == "status" { "DEAD" } else { value };
+        Selection::parse(&[(name.to_owned(), value.to_owned())]).unwrap().of(part, kind)
+    };
+    let refused = |part, kind, name: &str| {
+        let problem = of(part, kind, name).unwrap_err();
+        assert_eq!(problem.code.status(), StatusCode::BAD_REQUEST);
+        assert!(problem.message.starts_with("the query parameter ") && problem.message.len() < 200);
+    };
+    for kind in Kind::ALL {
+        for name in FILTERS {
+            assert!(of(Part::List, kind, name).is_ok() && of(Part::Count, kind, name).is_ok(), "{name}");
+            refused(Part::One, kind, name);
+        }
+        for name in ["$top", "skip", "$select", "select"] {
+            assert!(of(Part::List, kind, name).is_ok(), "{name}");
+            refused(Part::Count, kind, name);
+        }
+        assert!(of(Part::One, kind, "$select").is_ok());
+        let odd =
+            ["executableIds[]", "executableId", "$filter", "Status", "state", "", "a\nb", &"x".repeat(9000)];
+        for name in odd {
+            for part in [Part::One, Part::List, Part::Count] {
+                refused(part, kind, name);
+            }
+        }
+    }
+    assert!(of(Part::List, Kind::Execution, SCHEDULE).is_ok());
+    refused(Part::List, Kind::Deployment, SCHEDULE);
+    for twice in [["status", "status"], ["status", "$status"], ["note", "note"]] {
+        let pairs = twice.map(|name| (name.to_owned(), "DEAD".to_owned()));
+        let problem = Selection::parse(&pairs).unwrap_err();
+        assert!(problem.message.ends_with(" is repeated in the query: send it once"), "{}", problem.message);
+    }
 }

@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 use tower::BoxError;
 
 use super::super::*;
-use crate::{api::TargetStatus, client::clock::Clock};
+use crate::{
+    api::{BulkUpdateItem, TargetStatus},
+    client::clock::Clock,
+    gateway::modification,
+};
 
 pub const NAME: &str = "request-id-1";
 
@@ -150,12 +154,16 @@ pub fn deleted() -> Reply {
     ok(json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
 }
 
+fn stop_it() -> modification::Asked {
+    let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
+    modification::Asked { items: vec![item], dry_run: false }
+}
+
 /// Asks for the one item to be stopped.
 pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Outcome {
     let (caller, log) = caller(script);
     let began = Instant::now();
-    let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
-    let answer = submit(&caller, Kind::Execution, vec![item]).await;
+    let answer = submit(&caller, Kind::Execution, stop_it()).await;
     let asked = log.lock().unwrap().clone();
     Outcome { answer, asked, took: began.elapsed() }
 }
@@ -163,8 +171,7 @@ pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ou
 /// The same, as a request about one object.
 pub async fn ask_one(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Result<(), Problem> {
     let (caller, _) = caller(script);
-    let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
-    submit_one(&caller, Kind::Execution, item).await
+    submit_one(&caller, Kind::Execution, stop_it()).await
 }
 
 /// As [`ask`], where the BulkUpdate is created at once.
@@ -200,6 +207,17 @@ impl Outcome {
         assert_eq!(problem.code.status().as_u16(), 503, "{problem:?}");
         assert!(problem.message.contains("nothing was done"), "{}", problem.message);
         &problem.message
+    }
+
+    /// Whether there is a plan, and the outcome of its item is not known; gives back the sentence.
+    #[track_caller]
+    pub fn item_is_not_known(&self) -> &str {
+        let item = &self.answer.as_ref().unwrap().items(Kind::Execution)[0];
+        assert_eq!((item.result, item.reason), (ItemResult::Failed, Some(Reason::OutcomeUnknown)));
+        let message = item.message.as_deref().unwrap();
+        let begins = "the outcome of BulkUpdate team-a/request-id-1 is not known: ";
+        assert!(message.starts_with(begins), "{message}");
+        message
     }
 
     /// Whether the outcome is not known, which is 504 and names the BulkUpdate; gives back the sentence.

@@ -150,7 +150,7 @@ async fn somebody_who_deletes_it_later_leaves_it_unknown_unless_it_was_reported(
     let outcome =
         after_creation(|_| Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", planned())]))
             .await;
-    assert!(outcome.not_known().contains("somebody deleted it"));
+    assert!(outcome.item_is_not_known().contains("somebody deleted it"));
     let outcome =
         after_creation(|_| Reply::EventsAndNoMore(vec![modified(planned()), event("DELETED", scheduled())]))
             .await;
@@ -191,7 +191,7 @@ async fn what_is_planned_is_followed_to_the_second_limit_and_never_taken_back() 
         verb => panic!("{verb}"),
     })
     .await;
-    assert!(outcome.not_known().contains("it is still being carried out"));
+    assert!(outcome.item_is_not_known().contains("it is still being carried out"));
     assert_eq!(outcome.took, FOLLOW_LIMIT);
     // By then it cannot be carried out any more.
     assert!(FOLLOW_LIMIT > WRITE_LIMIT);

@@ -1,0 +1,91 @@
+//! What would narrow a modification. It is honoured, or refused by its name: never skipped, for what is done without it cannot be
+//! undone.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{FromRequestParts, Query};
+use http::{HeaderName, header, request::Parts};
+use serde::de::IgnoredAny;
+
+use crate::{
+    decode::text::cut,
+    gateway::problem::{Problem, bad_request},
+};
+
+/// The fields of a body that are not read at their place. Those that this version does not know are valid, says the AI API.
+/// (Besides, without this map serde would accept a list in place of an object, by the order of its fields.)
+pub type Others = BTreeMap<String, IgnoredAny>;
+
+/// The fields of a BulkUpdate and its items.
+const FIELDS: [&str; 12] = [
+    "spec",
+    "metadata",
+    "executions",
+    "deployments",
+    "dryRun",
+    "notAfter",
+    "startingDeadlineSeconds",
+    "activeDeadlineSeconds",
+    "ttlSecondsAfterFinished",
+    "id",
+    "targetStatus",
+    "uid",
+];
+
+/// The headers with which HTTP makes a request depend on something.
+const CONDITIONS: [HeaderName; 5] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+];
+
+/// The longest name in a message, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// Refuses fields of a BulkUpdate that are not read at this place, also in another spelling.
+pub fn refuse_fields(place: &str, others: &Others) -> Result<(), Problem> {
+    for name in others.keys() {
+        let Some(field) = FIELDS.iter().find(|field| plain(field) == plain(name)) else { continue };
+        let name = cut(name, LONGEST_NAME);
+        return bad_request(if name == *field {
+            format!("{place}{field} cannot be set here; nothing was done")
+        } else {
+            format!("{place}{name} is unknown: did you mean {field}? Nothing was done")
+        });
+    }
+    Ok(())
+}
+
+/// Without what differs between the usual spellings of a name.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Proof that a PATCH or DELETE depends on nothing but its path and body.
+pub struct Unconditional;
+
+impl<S: Send + Sync> FromRequestParts<S> for Unconditional {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(parameters) = match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
+            Ok(query) => query,
+            Err(error) => return bad_request(format!("the query is invalid: {error}; nothing was done")),
+        };
+        if let Some((name, _)) = parameters.first() {
+            let name = cut(name, LONGEST_NAME);
+            return bad_request(format!(
+                "the query parameter {name} is not known here: a modification has none; nothing was done"
+            ));
+        }
+        match CONDITIONS.iter().find(|name| parts.headers.contains_key(*name)) {
+            Some(name) => bad_request(format!("the header {name} is not supported here; nothing was done")),
+            None => Ok(Self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+use super::*;
+
+fn others(names: &[&str]) -> Others {
+    names.iter().map(|name| ((*name).to_owned(), IgnoredAny)).collect()
+}
+
+#[test]
+fn what_a_bulk_update_has_is_refused_by_name_and_all_else_is_ignored() {
+    assert_eq!(refuse_fields("", &others(&["note", "", "dry", "uids", "x-uid"])), Ok(()));
+    for field in FIELDS {
+        let problem = refuse_fields("executions[3].", &others(&["note", field])).unwrap_err();
+        assert_eq!(problem.message, format!("executions[3].{field} cannot be set here; nothing was done"));
+    }
+    for name in ["dry_run", "DryRun", "dry-run", "$dryRun", "DRYRUN", "dry run"] {
+        let problem = refuse_fields("", &others(&[name])).unwrap_err();
+        assert_eq!(problem.message, format!("{name} is unknown: did you mean dryRun? Nothing was done"));
+    }
+    let long = format!("u{}id", "_".repeat(1000));
+    assert!(refuse_fields("", &others(&[&long])).unwrap_err().message.len() < 200);
+}
+
+#[test]
+fn the_fields_are_those_of_a_bulk_update() {
+    let item = crate::api::BulkUpdateItem {
+        id: "exec-1".into(),
+        target_status: crate::api::TargetStatus::Stopped,
+        uid: Some("uid".into()),
+    };
+    let spec = crate::api::BulkUpdateSpec {
+        executions: Some(vec![item.clone()]),
+        deployments: Some(vec![item]),
+        dry_run: Some(true),
+        not_after: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+        )),
+        starting_deadline_seconds: Some(1),
+        active_deadline_seconds: Some(1),
+        ttl_seconds_after_finished: Some(1),
+    };
+    let spec = serde_json::to_value(spec).unwrap();
+    let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for name in [names(&spec), names(&spec["executions"][0])].concat() {
+        assert!(FIELDS.contains(&&*name), "{name}");
+    }
+}
