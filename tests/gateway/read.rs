@@ -58,8 +58,7 @@ async fn objects_are_read_listed_filtered_and_counted() {
             assert_eq!(found, expected, "{query}");
             assert_eq!(list["count"], expected.len(), "{query}");
         }
-        for (query, count) in [("", "5"), ("?status=DEAD", "2"), ("?scenarioId=scen-9", "0"), ("?top=1", "5")]
-        {
+        for (query, count) in [("", "5"), ("?status=DEAD", "2"), ("?scenarioId=scen-9", "0")] {
             for name in ["$count", "%24count"] {
                 let answer = caller.get(&format!("{path}/{name}{query}")).await;
                 assert_eq!((answer.status, &*answer.text), (200, count), "{name}{query}");
