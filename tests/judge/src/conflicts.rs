@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     Violations,
+    authors::GUARDS,
     bulk::Bulk,
     case::Case,
     facts::{Exchange, Version},
@@ -38,9 +39,10 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 /// Whether a status met a conflict, and the next read shows no reason to begin again.
 fn means_nothing(case: &Case<'_>, bulk: &Bulk<'_>, record: &Exchange, read: &Exchange) -> bool {
     let met_a_conflict = record.verb == "update" && record.is_record() && record.code() == Some(409);
-    // A plan rests on the policy as well.
-    let rests_on_more =
-        record.body.pointer("/status/startTime").is_some() && case.facts.others.changed_policy;
+    // A plan rests on the policy as well, and on its being watched.
+    let of_guards = |e: &&Exchange| e.life == record.life && GUARDS.contains(&&*e.resource);
+    let unsure = || case.facts.others.changed_policy || case.sent().any(|e| of_guards(&e) && !e.succeeded());
+    let rests_on_more = record.body.pointer("/status/startTime").is_some() && unsure();
     if !met_a_conflict || rests_on_more || read.verb != "get" || !read.succeeded() {
         return false;
     }

@@ -13,7 +13,7 @@ use crate::{
     bulk::{Bulk, Claim},
     case::Case,
     facts::{Call, Exchange},
-    truth::lost,
+    truth::{lost, refused_when_repeated},
 };
 
 /// How long after the request has arrived the last write is started.
@@ -132,10 +132,9 @@ fn is_hidden(case: &Case<'_>, bulk: Option<&Bulk<'_>>, (kind, id, _): &(Kind, St
     let failed =
         |c: &Claim<'_, '_>| c.kind == *kind && *c.item.id == **id && c.item.result == ItemResult::Failed;
     let stopped = case.targets_of(bulk, *kind, id).iter().find(|v| v.stopped_by() == bulk.uid);
-    bulk.claims()
-        .find(failed)
-        .zip(stopped)
-        .is_some_and(|(claim, stopped)| lost(case, claim, stopped) || by_another(case, claim))
+    bulk.claims().find(failed).zip(stopped).is_some_and(|(claim, stopped)| {
+        lost(case, claim, stopped) || by_another(case, claim) || refused_when_repeated(case, claim)
+    })
 }
 
 /// Each entry of an answer says what has become of its item.

@@ -46,7 +46,10 @@ fn was_in_force(case: &Case<'_>, change: &Exchange, accepted: &str) -> bool {
     let now = change.sent.at + WHOLE_SECONDS + case.facts.tolerances.clock;
     let is_it = |v: &Version, pair: &str| format!("{}/{}", v.uid, v.generation()) == pair;
     // What it was shown a moment ago need not have been noticed.
-    let until = [change.sent.at - case.facts.tolerances.operator, change.sent.at];
+    let pauses = case.facts.lives.get(change.life).into_iter().flat_map(|life| &life.pauses);
+    let resumed = pauses.filter(|[_, to]| to.at == change.sent.at).map(|[from, _]| from.at).min();
+    let sent = resumed.unwrap_or(change.sent.at);
+    let until = [sent - case.facts.tolerances.operator, change.sent.at];
     // Without this, it is not known what its watches have shown.
     let is_known = GUARDS.into_iter().all(|guard| case.facts.sights.iter().any(|s| s.resource == guard));
     !is_known

@@ -235,22 +235,17 @@ fn is_unreported(case: &Case<'_>, claim: Claim<'_, '_>, until: u64) -> bool {
 
 /// Whether a proxy has sent a write twice and given the process the second answer, a refusal, after which the object could
 /// not be read any more.
-fn refused_when_repeated(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
+pub fn refused_when_repeated(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
     let about = || case.about(kind.plural(), bulk.namespace, &item.id).iter().copied();
-    let mut writes =
-        about().filter(|e| e.is_target_write() && Some(e.life) == case.life_of(claim.said_first()));
-    let Some(refused) = writes.next_back().filter(|e| !e.succeeded()) else { return false };
-    let carried_out =
-        |r: &&Request| case.exchange_of(r).is_some_and(|e| std::ptr::eq(e, refused)) && r.succeeded();
-    let ended = refused.ended_at();
-    let was_read = |e: &Exchange| {
-        e.life == refused.life
-            && e.verb == "get"
-            && ended.is_some_and(|ended| e.sent > ended)
-            && e.has_shown()
-    };
-    case.requests().any(|r| carried_out(&r)) && !about().any(was_read)
+    let maker = case.life_of(claim.said_first());
+    about().filter(|e| e.is_target_write() && Some(e.life) == maker && !e.succeeded()).any(|refused| {
+        let carried_out =
+            |r: &&Request| case.exchange_of(r).is_some_and(|e| std::ptr::eq(e, refused)) && r.succeeded();
+        let since = |e: &Exchange| refused.ended_at().is_some_and(|ended| e.sent > ended);
+        let was_read = |e: &Exchange| e.life == refused.life && e.verb == "get" && since(e) && e.has_shown();
+        case.requests().any(|r| carried_out(&r)) && !about().any(was_read)
+    })
 }
 
 /// Whether the evidence of a lost answer is gone: the object was deleted, made unreadable, or its controller has
