@@ -11,7 +11,7 @@ use crate::{
     bulk::Bulk,
     case::Case,
     exchanges::{ToTarget, is_change},
-    facts::{Exchange, Moment, Sight, Whole},
+    facts::{Exchange, Moment, Sight, Version, Whole},
     timers::at_least,
 };
 
@@ -141,15 +141,25 @@ fn starts_again(case: &Case<'_>, e: &Exchange, last: &Exchange) -> bool {
         e.resource == "bulkupdates" && own.any(|list| list.verb == "list" && lacks(list))
     };
     let shown_once_more = || seen().any(|seen| seen.deleted) || missed();
-    // What cannot be read is reported again if somebody has changed it.
+    // What cannot be read is reported again if somebody has changed it: before it was sent, or what it is about now.
     let changed = || {
         let versions = case.of_name(&e.resource, &e.namespace, &e.name).iter();
-        let mut since = versions.filter(|v| v.at >= last.sent.at && v.at <= e.sent.at);
-        e.verb == "patch" && e.resource == "bulkupdates" && since.any(|v| case.is_made_by_others(v.revision))
+        let is_news = |v: &Version| {
+            let version = Some(v.revision);
+            (v.at >= last.sent.at && v.at <= e.sent.at)
+                || (version > last.guard_number() && version <= e.guard_number())
+        };
+        let mut news = versions.filter(|v| is_news(v));
+        e.verb == "patch" && e.resource == "bulkupdates" && news.any(|v| case.is_made_by_others(v.revision))
     };
     let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
+    // And what could not be read is begun with when it can.
+    let could_not_be_read = || {
+        let mut bulks = case.bulks.iter().filter(is_it);
+        e.verb == "update" && bulks.any(|bulk| bulk.was_flawed_by(bulk.last()))
+    };
     let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
-    again() || shown_once_more() || changed() || forged()
+    again() || shown_once_more() || changed() || could_not_be_read() || forged()
 }
 
 /// The uid of the object that a write is about, by its body or its guard.
