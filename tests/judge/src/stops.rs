@@ -31,9 +31,9 @@ fn sent_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, violations
     for (life, known) in known.iter_mut().enumerate() {
         *known = first_known(case, bulk, going, life);
     }
-    let knows = known.iter().enumerate().filter_map(|(life, known)| Some((life, (*known)?)));
-    for (life, known) in knows {
-        if let Some(record) = recorded_long_afterwards(case, bulk, life, known) {
+    let shown = known.iter().enumerate().filter_map(|(life, since)| Some((life, (*since)?)));
+    for (life, since) in shown {
+        if let Some(record) = recorded_long_afterwards(case, bulk, life, since) {
             let what = format!("{}: it had been seen to go long before", record.words());
             violations.say("10", what);
         }

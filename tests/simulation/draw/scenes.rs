@@ -26,14 +26,13 @@ impl Draw {
             return;
         }
         match self.random.u8(..14) {
-            0 => self.targets_fail_once_it_is_planned(),
             1 => self.policy_of_a_later_hour(),
             2 | 7 => self.target_made_by_a_clock_that_is_behind(setup),
             3 => self.plan_is_stored_and_the_next_is_not_sent(),
             4 => self.old_news_long_after_it(BulkAct::Keep),
             5 | 13 => self.old_news_long_after_it(BulkAct::Recreate),
             6 => self.seen_late_in_its_second(),
-            8 | 9 => self.write_waits_for_a_connection(setup),
+            0 | 8 | 9 => self.write_waits_for_a_connection(setup),
             10 => self.renewed_late_and_then_no_more(setup),
             11 => self.its_time_ends_after_a_restart(),
             _ => self.its_record_waits_for_its_writes(setup),
@@ -50,16 +49,6 @@ impl Draw {
 
     fn moment_of_a_scene(&mut self) -> u64 {
         self.random.u64(5000..12_000)
-    }
-
-    /// Requests about targets fail, and statuses can be written, for longer than it takes to report that.
-    fn targets_fail_once_it_is_planned(&mut self) {
-        let at = self.moment_of_a_scene();
-        self.another(at);
-        let fault = refusal(self.one(&[429, 500, 503]), None);
-        let nth = self.one(&[1, 1, 2]);
-        let what = What::Weather { slot: None, calls: Calls::Targets, fault, lasts: 25_000 };
-        self.when(Call::Record, nth, what);
     }
 
     /// The policy is made again while no operator is running, and then the API server's clock is set back.
