@@ -1,20 +1,46 @@
 //! What would narrow a modification. It is honoured, or refused by its name: never skipped, for what is done without it cannot be
 //! undone.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::extract::{FromRequestParts, Query};
 use http::{HeaderName, header, request::Parts};
-use serde::de::IgnoredAny;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::{
     decode::text::cut,
     gateway::problem::{Problem, bad_request},
 };
 
-/// The fields of a body that are not read at their place. Those that this version does not know are valid, says the AI API.
-/// (Besides, without this map serde would accept a list in place of an object, by the order of its fields.)
-pub type Others = BTreeMap<String, IgnoredAny>;
+/// The names of the fields of a body that are not read at their place. Those that this version does not know are valid, says the
+/// AI API. (Besides, without this serde would accept a list in place of an object, by the order of its fields.)
+#[derive(Debug, Default)]
+pub struct Others(Vec<String>);
+
+impl<'de> Deserialize<'de> for Others {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Others;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Others, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, IgnoredAny)) = fields.next_entry()? {
+                    names.push(name);
+                }
+                Ok(Others(names))
+            }
+        }
+        value.deserialize_map(Names)
+    }
+}
 
 /// The fields of a BulkUpdate and its items.
 const FIELDS: [&str; 12] = [
@@ -46,7 +72,7 @@ const LONGEST_NAME: usize = 64;
 
 /// Refuses fields of a BulkUpdate that are not read at this place, also in another spelling.
 pub fn refuse_fields(place: &str, others: &Others) -> Result<(), Problem> {
-    for name in others.keys() {
+    for name in &others.0 {
         let Some(field) = FIELDS.iter().find(|field| plain(field) == plain(name)) else { continue };
         let name = cut(name, LONGEST_NAME);
         return bad_request(if name == *field {
@@ -60,7 +86,7 @@ pub fn refuse_fields(place: &str, others: &Others) -> Result<(), Problem> {
 
 /// Without what differs between the usual spellings of a name.
 fn plain(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// Proof that a PATCH or DELETE depends on nothing but its path and body.

@@ -2,6 +2,7 @@
 //! hides what happens with few others.
 
 mod faults;
+mod scenes;
 mod together;
 mod unseen;
 mod work;
@@ -122,6 +123,7 @@ impl Story {
         }
         if !is_calm {
             draw.together();
+            draw.scenes(&mut setup);
         }
         Self { seed, setup, events: draw.events }
     }

@@ -1,5 +1,6 @@
 //! What the simulation has found, each as a story of the few events that it takes: seeds have other stories once more kinds
-//! of events are drawn. Its comment says where each is also tested with a real API server, or why not.
+//! of events are drawn. Its comment says where each is also tested with a real API server, or why not. The last ones are of
+//! mutations that no other test notices.
 
 use ai_api_operator::api::Kind;
 use api_server::Kubernetes;
@@ -10,7 +11,9 @@ use crate::{
     cluster::NAMESPACES,
     process::Clocks,
     run::live,
-    story::{Admin, BulkAct, Event, Fault, GuardAct, Guarded, Made, Setup, Story, View, What, When, Who},
+    story::{
+        Admin, BulkAct, Calls, Event, Fault, GuardAct, Guarded, Made, Setup, Story, View, What, When, Who,
+    },
 };
 
 /// The BulkUpdate of each story, and the execution that it names.
@@ -266,4 +269,34 @@ fn a_policy_that_was_created_ahead_of_the_operators_clock_counts_since_then() {
     let log = log_of(&story(stop_it(), events));
     assert!(has(&log, ["bulkupdates/another/status", "NotAuthorized"]), "{}", log.join("\n"));
     assert!(!has(&log, ["bulkupdates/another/status", r#""result":"Planned""#]), "{}", log.join("\n"));
+}
+
+/// A mutation that no other test notices: a write that has waited for the flag is sent without another look at the deadlines.
+#[test]
+fn what_waits_for_the_flag_is_not_sent_after_the_end() {
+    let mut spec = stop_it();
+    spec["notAfter"] = "2026-01-05T12:00:12Z".into();
+    // The reading that the decision to write rests on is over by then, and the write waits for the next one.
+    let slow = What::Weather { slot: None, calls: Calls::Reads, fault: Fault::Slow(2190), lasts: 8000 };
+    let log = log_of(&story(spec, vec![Event { when: When::At(6_010), what: slow }]));
+    assert_eq!(answers(&log, "PUT", "bulkupdates/nightly/status"), ["200", "200"]);
+    assert_eq!(answers(&log, "PATCH", "executions/training/status"), [""; 0]);
+}
+
+/// The same: the leadership counts from the answer to a renewal.
+#[test]
+fn a_renewal_counts_from_its_start() {
+    let [namespace, _] = NAMESPACES;
+    let leases = |fault, lasts| What::Weather { slot: None, calls: Calls::Leases, fault, lasts };
+    let another =
+        What::Submit { namespace, name: "another".into(), spec: stop_it(), user: Who::Editor, uids: false };
+    let events = [
+        (7_000, leases(Fault::Slow(4500), 2500)),
+        (9_500, leases(Fault::Refuse, 25_000)),
+        // More than ten seconds after the start of the last renewal, and less than that after its answer.
+        (20_000, another),
+    ];
+    let events = events.map(|(time, what)| Event { when: When::At(time), what });
+    let log = log_of(&story(stop_it(), events.into()));
+    assert!(log.iter().any(|line| line.contains("life-0 ends")), "{}", log.join("\n"));
 }

@@ -60,6 +60,8 @@ pub struct Outbox {
     waker: Option<Waker>,
     /// When the process started, by its own timers.
     start: Option<Instant>,
+    /// Until when it gets no connection, by the same.
+    unconnected_until: Duration,
 }
 
 impl Outbox {
@@ -103,9 +105,23 @@ impl Line {
         act(&mut self.0.lock().unwrap())
     }
 
+    /// It gets no connection until then, by its own timers.
+    pub fn keep_from_connecting(&self, until: Duration) {
+        self.with(|outbox| outbox.unconnected_until = outbox.unconnected_until.max(until));
+    }
+
+    /// Waits until there is a connection.
+    async fn connected(&self) {
+        let missing = || self.with(|outbox| outbox.unconnected_until.saturating_sub(outbox.now()));
+        while let Some(time) = Some(missing()).filter(|time| !time.is_zero()) {
+            tokio::time::sleep(time).await;
+        }
+    }
+
     async fn carry(self, request: Request<Body>) -> Result<Response<Box<DynBody>>, BoxError> {
         let (head, body) = request.into_parts();
         let body = body.collect_bytes().await?;
+        self.connected().await;
         let (reply, answer) = oneshot::channel();
         let number = self.with(|outbox| outbox.push(Request::from_parts(head, body), reply));
         let mut waits = Waits { line: self, number: Some(number) };

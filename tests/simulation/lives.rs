@@ -142,6 +142,13 @@ impl World {
         self.due(self.now + 30_000, Due::Kill { slot, life, back_after });
     }
 
+    /// What it sends gets no connection until then.
+    pub fn keep_from_connecting(&self, slot: usize, until: u64) {
+        if let Some(process) = &self.slots[slot].process {
+            process.keep_from_connecting(until);
+        }
+    }
+
     pub fn suspend(&mut self, slot: usize, life: usize, lasts: u64) {
         self.bring_up(slot);
         if !self.lives(slot, life) || self.slots[slot].suspended {

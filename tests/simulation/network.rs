@@ -265,7 +265,10 @@ impl World {
                 if let Some(Fault::Crash { moment: Moment::Answered, back_after }) = fault {
                     self.due(back + 1, Due::Kill { slot, life, back_after });
                 }
-                if let Some(Fault::Suspend { moment: Moment::Committed | Moment::Answered, lasts }) = fault {
+                if let Some(Fault::Suspend { moment, lasts }) = fault {
+                    if moment == Moment::Unconnected {
+                        self.keep_from_connecting(slot, back + 1 + lasts);
+                    }
                     self.due(back + 1, Due::Suspend { slot, life, lasts });
                 }
             }

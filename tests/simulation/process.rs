@@ -185,6 +185,11 @@ impl Process {
         });
     }
 
+    /// It gets no connection until this moment of the world.
+    pub fn keep_from_connecting(&self, until: u64) {
+        self.line.keep_from_connecting(self.local(until));
+    }
+
     fn local_start(&self) -> Instant {
         let _entered = self.runtime.enter();
         Instant::now() - self.line.elapsed()

@@ -1,7 +1,7 @@
 use super::*;
 
 fn others(names: &[&str]) -> Others {
-    names.iter().map(|name| ((*name).to_owned(), IgnoredAny)).collect()
+    Others(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
     Violations,
     bulk::Bulk,
     case::Case,
+    exchanges::is_change,
     facts::{Exchange, Moment, Version},
 };
 
@@ -84,9 +85,21 @@ fn was_accepted(case: &Case<'_>, bulk: &Bulk<'_>) -> bool {
         let is_named = |v: &&Version| {
             !v.deleted && accepted.split(' ').any(|pair| pair == format!("{}/{}", v.uid, v.generation()))
         };
-        let is_recorded = |lease: &&Version| !lease.deleted && lease.text(RECORD).contains(uid);
-        versions.iter().all(is_named) && leases.iter().all(is_recorded)
+        let has_lost_it = |pair: &[&Version]| {
+            let has = |lease: &Version| !lease.deleted && lease.text(RECORD).contains(uid);
+            has(pair[0]) && !has(pair[1]) && !was_lost_by_itself(case, pair[1])
+        };
+        let was_recorded = leases.first().is_some_and(|lease| lease.text(RECORD).contains(uid));
+        versions.iter().all(is_named) && was_recorded && !leases.windows(2).any(has_lost_it)
     })
+}
+
+/// Whether the operator itself has taken its record out of the Lease, although the API server had room for it.
+fn was_lost_by_itself(case: &Case<'_>, lease: &Version) -> bool {
+    let by_operator = case.maker(lease.revision).is_some_and(|r| case.is_operators(r));
+    let is_refusal = |e: &Exchange| e.code().is_some_and(|code| (400..500).contains(&code) && code != 409);
+    let changes = || case.sent().filter(|e| e.resource == "leases" && is_change(&e.verb) && !e.dry_run);
+    by_operator && !changes().any(is_refusal)
 }
 
 /// Whether all attempts to list or watch it had failed for too long when a status was sent.

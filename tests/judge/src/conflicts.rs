@@ -1,5 +1,5 @@
 //! Promise 6: a status write that met a conflict is repeated, if what was read after it has the same status and the same items
-//! in any order (docs/architecture.md, "Record").
+//! in any order, or the status that this process has sent without getting an answer (docs/architecture.md, "Record").
 
 use serde_json::Value;
 
@@ -21,11 +21,11 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         for life in 0..case.facts.lives.len() {
             let about = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
             let of_the_process: Vec<_> = about.filter(|e| e.life == life).copied().collect();
-            for three in of_the_process.windows(3) {
+            for (at, three) in of_the_process.windows(3).enumerate() {
                 let &[record, read, next] = three else { continue };
-                if next.verb == "get" && means_nothing(case, bulk, record, read) {
+                if next.verb == "get" && means_nothing(case, bulk, [record, read], &of_the_process[..at]) {
                     let what = format!(
-                        "{}: nothing but its version had changed since {}",
+                        "{}: nothing but its version had changed since {}, or only by what it had sent itself",
                         next.words(),
                         record.words()
                     );
@@ -37,7 +37,12 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 }
 
 /// Whether a status met a conflict, and the next read shows no reason to begin again.
-fn means_nothing(case: &Case<'_>, bulk: &Bulk<'_>, record: &Exchange, read: &Exchange) -> bool {
+fn means_nothing(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    [record, read]: [&Exchange; 2],
+    earlier: &[&Exchange],
+) -> bool {
     let met_a_conflict = record.verb == "update" && record.is_record() && record.code() == Some(409);
     // A plan rests on the policy as well, and on its being watched.
     let of_guards = |e: &&Exchange| e.life == record.life && GUARDS.contains(&&*e.resource);
@@ -52,7 +57,26 @@ fn means_nothing(case: &Case<'_>, bulk: &Bulk<'_>, record: &Exchange, read: &Exc
     let shown = read.answer().and_then(|answer| answer.object.as_ref()).map(|(_, revision)| *revision);
     let (Some(before), Some(now)) = (of(record.guard_number()), of(shown)) else { return false };
     let same_status = before.object["status"] == now.object["status"];
-    same_status && !now.deleted && !now.terminating() && items(before) == items(now)
+    let expected = same_status || is_the_unanswered_one(case, bulk, [before, now], earlier);
+    expected && !now.deleted && !now.terminating() && items(before) == items(now)
+}
+
+/// Whether all that has changed in the status is what the process has sent itself: in its last status of which it does not know
+/// whether that was stored.
+fn is_the_unanswered_one(
+    case: &Case<'_>,
+    bulk: &Bulk<'_>,
+    [before, now]: [&Version; 2],
+    earlier: &[&Exchange],
+) -> bool {
+    let unanswered = earlier.iter().rfind(|e| e.verb == "update" && e.is_record() && e.outcome_unknown());
+    let range = before.revision..=now.revision;
+    let versions: Vec<_> =
+        bulk.records.iter().map(|record| record.version).filter(|v| range.contains(&v.revision)).collect();
+    let mut changes = versions.windows(2).filter(|pair| pair[0].object["status"] != pair[1].object["status"]);
+    let (Some(&[_, change]), None) = (changes.next(), changes.next()) else { return false };
+    let made = case.exchange_that_made(change.revision);
+    made.zip(unanswered).is_some_and(|(made, unanswered)| std::ptr::eq(made, *unanswered))
 }
 
 /// The items of its spec, in one order.

@@ -65,6 +65,30 @@ fn was_read_below(case: &Case<'_>, life: usize, until: Moment, uid: &str, creati
     case.sent().filter(|e| e.life == life && e.is_target_read() && e.sent < until).any(shows)
 }
 
+/// Whether the object was made after a write of the process that has made the plan had found nothing under its name: whatever
+/// its time of creation says, it was not meant.
+fn has_come_into_its_place(case: &Case<'_>, claim: Claim<'_, '_>, object: &Version) -> bool {
+    let Claim { bulk, kind, item, .. } = claim;
+    let life_of = |record: &Record<'_>| case.life_of(record.version.revision);
+    let planner = bulk.plan().and_then(life_of);
+    let Some(said) = case.exchange_that_made(claim.revision()).filter(|e| Some(e.life) == planner) else {
+        return false;
+    };
+    // One that starts again, or does not know what has become of an earlier write, knows less.
+    let mut about = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
+    let starts_again = about.any(|e| e.life == said.life && e.verb == "get");
+    let of_it = case.about(kind.plural(), bulk.namespace, &item.id).iter();
+    let own = of_it.filter(|e| e.life == said.life && e.is_target_write() && e.sent < said.sent);
+    let writes: Vec<_> = own.filter(|e| case.is_for(bulk, **e)).collect();
+    let found_nothing = |e: &&&&Exchange| {
+        let names_it = e.answer().is_some_and(|answer| answer.code == 404 && answer.names_object);
+        names_it && e.ended_at().is_some_and(|ended| ended < said.sent)
+    };
+    let nothing = writes.iter().find(found_nothing);
+    let is_unknown = writes.iter().any(|e| e.outcome_unknown());
+    !starts_again && !is_unknown && nothing.is_some_and(|write| object.at >= write.sent.at)
+}
+
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for claim in case.bulks.iter().flat_map(Bulk::claims).filter(|claim| !case.is_foreign(claim.record)) {
         if claim.asked().is_none_or(|asked| asked.uid.is_some()) {
@@ -77,6 +101,9 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         let planned = matches!(item.result, ItemResult::Planned | ItemResult::Eligible);
         if planned && !older && !case.may_be_forged(bulk) {
             violations.say("created", format!("at {at} {id} is planned, which was created later"));
+        }
+        if planned && has_come_into_its_place(case, claim, object) {
+            violations.say("created", format!("at {at} {id} is planned, where a write had found nothing"));
         }
         let refused = item.reason == Some(Reason::CreatedLater);
         if refused && object.created() == bulk.created && was_behind(case, claim) {

@@ -1,6 +1,7 @@
 //! Tests of the judge: a history without a fault, in which it finds nothing, and a forged one for each of its rules,
 //! which it finds.
 
+mod again;
 mod basis;
 mod deadlines;
 mod effects;
@@ -41,6 +42,7 @@ pub const fn forgery(
 
 fn all() -> impl Iterator<Item = &'static Forgery> {
     [
+        again::FORGERIES,
         deadlines::FORGERIES,
         effects::FORGERIES,
         knowledge::FORGERIES,
@@ -88,6 +90,7 @@ fn every_rule_can_fail() {
 fn what_is_genuine_is_not_refused() {
     let mut taken = Vec::new();
     let genuine = [
+        again::GENUINE,
         deadlines::GENUINE,
         effects::GENUINE,
         knowledge::GENUINE,

@@ -11,7 +11,7 @@ use crate::{
     bulk::Bulk,
     case::Case,
     exchanges::{ToTarget, is_change},
-    facts::{Exchange, Moment, Sight, Whole},
+    facts::{Exchange, Moment, Sight, Version, Whole},
     timers::at_least,
     versions::kind_of,
 };
@@ -142,11 +142,16 @@ fn starts_again(case: &Case<'_>, e: &Exchange, last: &Exchange) -> bool {
         e.resource == "bulkupdates" && own.any(|list| list.verb == "list" && lacks(list))
     };
     let shown_once_more = || seen().any(|seen| seen.deleted) || missed();
-    // What cannot be read is reported again if somebody has changed it.
+    // What cannot be read is reported again if somebody has changed it: before it was sent, or what it is about now.
     let changed = || {
         let versions = case.of_name(&e.resource, &e.namespace, &e.name).iter();
-        let mut since = versions.filter(|v| v.at >= last.sent.at && v.at <= e.sent.at);
-        e.verb == "patch" && e.resource == "bulkupdates" && since.any(|v| case.is_made_by_others(v.revision))
+        let is_news = |v: &Version| {
+            let version = Some(v.revision);
+            (v.at >= last.sent.at && v.at <= e.sent.at)
+                || (version > last.guard_number() && version <= e.guard_number())
+        };
+        let mut news = versions.filter(|v| is_news(v));
+        e.verb == "patch" && e.resource == "bulkupdates" && news.any(|v| case.is_made_by_others(v.revision))
     };
     let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
     let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
@@ -158,7 +163,9 @@ fn was_forgotten(case: &Case<'_>, e: &Exchange) -> bool {
     let (resource, namespace, name) = e.target();
     let asks = |bulk: &&Bulk<'_>| {
         let is_item = || kind_of(resource).is_some_and(|kind| bulk.item(kind, name).is_some());
-        bulk.namespace == namespace && (is_item() || e.is_about("bulkupdates", namespace, bulk.name))
+        // How its report is repeated is judged by what has changed.
+        let is_it = || e.verb != "patch" && e.is_about("bulkupdates", namespace, bulk.name);
+        bulk.namespace == namespace && (is_item() || is_it())
     };
     case.bulks.iter().filter(asks).any(|bulk| bulk.was_flawed_at(e.sent.at))
 }

@@ -1,4 +1,5 @@
-//! Promise 5: while a request about a target fails and is tried again, the condition `Ready` says so.
+//! Promise 5: while a request about a target fails and is tried again, the condition `Ready` says so. Promise 9: what reports that
+//! a BulkUpdate cannot be read is sent again after a conflict, if the BulkUpdate is as it was.
 
 use ai_api_operator::api::Kind;
 use k8s_openapi::jiff::SignedDuration;
@@ -8,12 +9,21 @@ use crate::{
     bulk::Bulk,
     case::Case,
     facts::{Exchange, Moment},
+    slots::takes_a_slot,
 };
 
 /// How long that may take: progress is reported every ten seconds at the longest.
 const REPORTED_WITHIN: SignedDuration = SignedDuration::from_secs(13);
 
+/// How long a request may take that is in nobody's way.
+const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(2);
+
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
+    for e in case.sent().filter(|e| reports_unreadable(e) && e.code() == Some(409)) {
+        if e.ended_at().is_some_and(|ended| was_given_up(case, e, ended)) {
+            violations.say("9", format!("{} met a conflict, and it was not sent again", e.words()));
+        }
+    }
     for bulk in case.bulks.iter().filter(|bulk| !case.may_be_forged(bulk)) {
         for (kind, item) in bulk.items() {
             if case.askers(kind.plural(), bulk.namespace, &item.id) > 1 {
@@ -24,6 +34,41 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             }
         }
     }
+}
+
+/// Whether a status says that the BulkUpdate cannot be read.
+fn reports_unreadable(e: &Exchange) -> bool {
+    let conditions = e.body.pointer("/status/conditions").and_then(|all| all.as_array());
+    e.is_record()
+        && conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["reason"] == "Unreadable")
+}
+
+/// Whether a report was not sent again in time, although the BulkUpdate had not changed and nothing was in the way.
+fn was_given_up(case: &Case<'_>, e: &Exchange, ended: Moment) -> bool {
+    let until = ended.at + REPORTED_WITHIN;
+    let within = |moment: &Moment| *moment > e.sent && moment.at <= until;
+    let versions = case.of_name(&e.resource, &e.namespace, &e.name);
+    let newest = versions.iter().rfind(|v| v.at <= until);
+    let is_unchanged = newest.is_some_and(|v| Some(v.revision) == e.guard_number() && !v.terminating());
+    let life = case.facts.lives.get(e.life);
+    let lives_on = life.is_some_and(|life| {
+        let ends = life.ended.iter().chain(&life.asked_to_end);
+        let mut stops = ends.chain(life.pauses.iter().flatten());
+        !stops.any(|moment| *moment > e.sent && moment.at <= until)
+    });
+    // It takes a slot, like all requests.
+    let mut others = case.sent().filter(|other| other.life == e.life && takes_a_slot(other));
+    let takes_long = |other: &Exchange| {
+        let ends = other.ended_at().map_or(until, |ended| ended.at);
+        ends > ended.at && other.sent.at <= until && ends.duration_since(other.sent.at) > IN_FLIGHT
+    };
+    let mut again = case.about(&e.resource, &e.namespace, &e.name).iter();
+    let is_known = case.facts.end.is_some_and(|end| end > until);
+    is_known
+        && is_unchanged
+        && lives_on
+        && !others.any(takes_long)
+        && !again.any(|again| again.life == e.life && again.is_record() && within(&again.sent))
 }
 
 /// What one process has tried for one item.

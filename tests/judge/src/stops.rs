@@ -1,13 +1,18 @@
-//! Promise 10: once the operator has seen that a BulkUpdate was deleted, or is being deleted, no write starts for it.
+//! Promise 10: once the operator has seen that a BulkUpdate was deleted, or is being deleted, no write starts for it; and once it
+//! has recorded what was in flight, it does not begin with it again.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Violations,
     bulk::Bulk,
     case::Case,
-    facts::{Exchange, Moment, Version},
+    facts::{Exchange, Moment, Sight, Version},
+    slots::takes_a_slot,
 };
+
+/// How long the last status of one that goes is tried for, and some time more.
+const LAST_RECORD: SignedDuration = SignedDuration::from_secs(13);
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     for bulk in &case.bulks {
@@ -26,6 +31,13 @@ fn sent_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, violations
     for (life, known) in known.iter_mut().enumerate() {
         *known = first_known(case, bulk, going, life);
     }
+    let shown = known.iter().enumerate().filter_map(|(life, since)| Some((life, (*since)?)));
+    for (life, since) in shown {
+        if let Some(record) = recorded_long_afterwards(case, bulk, life, since) {
+            let what = format!("{}: it had been seen to go long before", record.words());
+            violations.say("10", what);
+        }
+    }
     let slack = case.facts.tolerances.operator;
     for write in case.writes_sent() {
         if !case.is_for(bulk, write) {
@@ -36,6 +48,44 @@ fn sent_afterwards(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, violations
             violations.say("10", format!("{}: the deletion of {} had been seen", write.words(), bulk.name));
         }
     }
+}
+
+/// A status that a process has sent for one that it knew to go, while a finalizer keeps that, after nothing was in flight any more
+/// for longer than the last status is tried for.
+fn recorded_long_afterwards<'a>(
+    case: &'a Case<'_>,
+    bulk: &Bulk<'_>,
+    life: usize,
+    known: Moment,
+) -> Option<&'a Exchange> {
+    let own = || case.sent().filter(|e| e.life == life && e.sent > known);
+    let gone = bulk.last().version;
+    // It is there, or what has its name now is known, of which older news is none.
+    let succeeded = |e: &Exchange| {
+        let mut sights = case.facts.sights.iter().filter(|s| s.life == life && s.when < e.sent);
+        let has_its_name =
+            |s: &Sight| s.namespace == bulk.namespace && s.name == bulk.name && s.uid != bulk.uid;
+        let last = sights.rfind(|s| s.resource == "bulkupdates" && has_its_name(s));
+        last.is_some_and(|s| s.revision > gone.revision && !s.deleted)
+    };
+    let is_there = |e: &Exchange| !gone.deleted || gone.at > e.sent.at || succeeded(e);
+    let mut idle_since = Some(known.at);
+    let mut was_idle = false;
+    for e in own().filter(|e| takes_a_slot(e) || e.is_flag_read()) {
+        was_idle |= idle_since.is_some_and(|since| e.sent.at.duration_since(since) > LAST_RECORD);
+        let of_it = e.is_record()
+            && e.verb == "update"
+            && e.body.pointer("/metadata/uid").is_some_and(|uid| uid == bulk.uid);
+        if was_idle && of_it && is_there(e) {
+            // What a list does not have, or what was suspended, may begin again.
+            let mut lists = own().filter(|list| list.resource == "bulkupdates" && list.verb == "list");
+            let pauses = case.facts.lives.get(life).map(|life| &life.pauses);
+            let suspended = pauses.is_some_and(|pauses| pauses.iter().any(|[_, end]| *end > known));
+            return (!suspended && !lists.any(|list| list.sent < e.sent)).then_some(e);
+        }
+        idle_since = idle_since.zip(e.ended_at()).map(|(since, ended)| since.max(ended.at));
+    }
+    None
 }
 
 /// When a process was shown for the first time that it goes.

@@ -39,12 +39,12 @@ impl Draw {
         }
     }
 
-    fn guard(&mut self) -> Guarded {
+    pub fn guard(&mut self) -> Guarded {
         self.one(&[Guarded::Policy, Guarded::Policy, Guarded::Binding])
     }
 
     /// One more BulkUpdate.
-    fn another(&mut self, at: u64) {
+    pub fn another(&mut self, at: u64) {
         let namespace = self.one(&NAMESPACES);
         self.bulk_update(self.submitted.len(), namespace, at);
     }
@@ -59,7 +59,7 @@ impl Draw {
         }
     }
 
-    fn all_killed(&mut self, at: u64, back_after: u64) {
+    pub fn all_killed(&mut self, at: u64, back_after: u64) {
         self.kill_all(at, back_after);
         // Or the next one has to wait for the Lease.
         self.at(at + 1, What::Admin(Admin::FreeLease));
@@ -195,7 +195,7 @@ impl Draw {
     }
 
     /// `activeDeadlineSeconds` passes in the next process, while others still stop what they run.
-    fn its_time_ends_after_a_restart(&mut self) {
+    pub fn its_time_ends_after_a_restart(&mut self) {
         let at = self.random.u64(4000..12_000);
         self.themes.push(Theme::Controllers);
         self.another(at);

@@ -51,6 +51,8 @@ pub enum Moment {
     Committed,
     /// After the answer.
     Answered,
+    /// After the answer, and what it sends next gets no connection before it continues.
+    Unconnected,
     /// Before the answer; the server carries it out only after another process has sent a request about the same object.
     Overtaken,
 }

@@ -21,7 +21,7 @@ fn policy(s: &mut History, revision: u64, millis: i64, change: serde_json::Value
 }
 
 /// Somebody weakens the policy, and restores it.
-fn weak(s: &mut History, [from, to]: [i64; 2]) {
+pub fn weak(s: &mut History, [from, to]: [i64; 2]) {
     policy(s, 4, from, json!({"metadata": {"generation": 2}, "spec": {"validations": ["stop"]}}));
     policy(s, 5, to, json!({"metadata": {"generation": 3}}));
 }
