@@ -8,7 +8,9 @@ use support::call::{Call, Resource};
 use super::Draw;
 use crate::{
     cluster::NAMESPACES,
-    story::{Act, BulkAct, Calls, Event, Fault, GuardAct, Made, Moment, Setup, View, What, When, Who},
+    story::{
+        Act, BulkAct, Calls, Event, Fault, GuardAct, Guarded, Made, Moment, Setup, View, What, When, Who,
+    },
 };
 
 /// In so many of a hundred lives.
@@ -25,8 +27,9 @@ impl Draw {
         if !self.percent(SHARE) {
             return;
         }
-        match self.random.u8(..14) {
+        match self.random.u8(..16) {
             1 => self.policy_of_a_later_hour(),
+            14 | 15 => self.policy_is_shown_again(),
             2 | 7 => self.target_made_by_a_clock_that_is_behind(setup),
             3 => self.plan_is_stored_and_the_next_is_not_sent(),
             4 => self.old_news_long_after_it(BulkAct::Keep),
@@ -61,6 +64,18 @@ impl Draw {
         self.change(at + 100, of, GuardAct::Recreate);
         self.at(at + 200, What::StepClock { by: -10_000 });
         let after = self.random.u64(14_500..18_500);
+        self.another(at + after);
+    }
+
+    /// It is deleted, or changed so that it checks less, and then another API server answers that has not heard of it, for longer
+    /// than it takes until a policy counts.
+    fn policy_is_shown_again(&mut self) {
+        let (of, at, weakness) = (self.guard(), self.moment_of_a_scene(), self.weakness());
+        let act = self.one(&[GuardAct::Delete, GuardAct::Weaken(weakness)]);
+        self.change(at, of, act);
+        let resource = if of == Guarded::Policy { Resource::Policies } else { Resource::Bindings };
+        self.at(at + 500, What::View { slot: None, resource, view: View::Forget, lasts: 25_000 });
+        let after = self.random.u64(13_000..20_000);
         self.another(at + after);
     }
 
