@@ -176,7 +176,7 @@ fn covers_by<'a>(case: &Case<'a>, bulk: &Bulk<'_>, versions: impl Iterator<Item 
                 since.map(|since| (created > since + SPREADS, version))
             }
             // The API server's clock may have been set since.
-            _ => Some((created.max(made) > version.at + SPREADS, version)),
+            _ => Some((created.max(made) + case.facts.tolerances.clock > version.at + SPREADS, version)),
         };
     }
     since.is_some_and(|(covers, _)| covers)

@@ -12,11 +12,14 @@ use crate::{
     authors::{ACCEPTED, GUARDS, is_in_force, newest_shown},
     case::Case,
     exchanges::is_change,
-    facts::{Exchange, Version},
+    facts::{Exchange, Moment, Version},
 };
 
 /// What the operator keeps there.
 const OWN: &str = "aiapi.dev/";
+
+/// How long it may take a process that goes on to notice what has come meanwhile.
+const MOMENT: SignedDuration = SignedDuration::from_millis(100);
 
 /// How exact the times are by which it is decided: whole seconds.
 const WHOLE_SECONDS: SignedDuration = SignedDuration::from_secs(1);
@@ -47,7 +50,9 @@ fn was_in_force(case: &Case<'_>, change: &Exchange, accepted: &str) -> bool {
     let is_it = |v: &Version, pair: &str| format!("{}/{}", v.uid, v.generation()) == pair;
     // What it was shown a moment ago need not have been noticed.
     let pauses = case.facts.lives.get(change.life).into_iter().flat_map(|life| &life.pauses);
-    let resumed = pauses.filter(|[_, to]| to.at == change.sent.at).map(|[from, _]| from.at).min();
+    // What came while it was suspended need not have been noticed in the moment in which it goes on.
+    let goes_on = |to: Moment| to <= change.sent && change.sent.at.duration_since(to.at) < MOMENT;
+    let resumed = pauses.filter(|[_, to]| goes_on(*to)).map(|[from, _]| from.at).min();
     let sent = resumed.unwrap_or(change.sent.at);
     let until = [sent - case.facts.tolerances.operator, change.sent.at];
     // Without this, it is not known what its watches have shown.
