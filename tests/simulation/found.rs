@@ -50,13 +50,27 @@ fn story(spec: Value, events: Vec<Event>) -> Story {
     };
     let name = BULK_UPDATE.into();
     let submitted = What::Submit { namespace, name, spec, user: Who::Editor, uids: false };
-    let begin = [(4_000, What::Create(made)), (6_000, submitted)]
-        .map(|(time, what)| Event { when: When::At(time), what });
+    let begin = [at(4_000, What::Create(made)), at(6_000, submitted)];
     Story { seed: 0, setup, events: begin.into_iter().chain(events).collect() }
 }
 
 fn stop_it() -> Value {
     json!({"executions": [{"id": RUN, "targetStatus": "STOPPED"}]})
+}
+
+/// A BulkUpdate that is submitted later, in a story with others.
+fn another(time: u64, spec: Value) -> Event {
+    let [namespace, _] = NAMESPACES;
+    let what = What::Submit { namespace, name: "another".into(), spec, user: Who::Editor, uids: false };
+    at(time, what)
+}
+
+fn at(time: u64, what: What) -> Event {
+    Event { when: When::At(time), what }
+}
+
+fn has(log: &[String], parts: [&str; 2]) -> bool {
+    log.iter().any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
 /// When the status is written for the nth time.
@@ -144,13 +158,9 @@ fn a_plan_that_met_a_conflict_is_not_repeated_without_the_policy() {
 /// Not on a real API server: there the order in which two BulkUpdates get the slot is not known.
 #[test]
 fn a_plan_that_has_waited_for_its_slot_is_not_written_without_the_policy() {
-    let [namespace, _] = NAMESPACES;
-    let another =
-        What::Submit { namespace, name: "another".into(), spec: stop_it(), user: Who::Editor, uids: false };
     let deleted = What::Admin(Admin::Policy(Guarded::Policy, GuardAct::Delete));
     let slow = at_record(1, What::Fault(Fault::Slow(1000)));
-    let later = [(6_200, another), (6_600, deleted)].map(|(time, what)| Event { when: When::At(time), what });
-    let mut story = story(stop_it(), [vec![slow], later.into()].concat());
+    let mut story = story(stop_it(), vec![slow, another(6_200, stop_it()), at(6_600, deleted)]);
     story.setup.max_in_flight = 1;
     let log = log_of(&story);
     let plans =
@@ -159,21 +169,6 @@ fn a_plan_that_has_waited_for_its_slot_is_not_written_without_the_policy() {
     let at = |part: &str| log.iter().position(|line| line.contains(part)).unwrap();
     let is_gone = at(r#"is shown {"type":"DELETED""#);
     assert!(is_gone < at(r#""reason":"NotAuthorized""#), "{}", log.join("\n"));
-}
-
-/// A BulkUpdate that is submitted later, in a story with others.
-fn another(time: u64, spec: Value) -> Event {
-    let [namespace, _] = NAMESPACES;
-    let what = What::Submit { namespace, name: "another".into(), spec, user: Who::Editor, uids: false };
-    Event { when: When::At(time), what }
-}
-
-fn at(time: u64, what: What) -> Event {
-    Event { when: When::At(time), what }
-}
-
-fn has(log: &[String], parts: [&str; 2]) -> bool {
-    log.iter().any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
 /// The admission policy is deleted, which the operator sees; then an API server that lags behind shows it again for half a
@@ -278,7 +273,7 @@ fn what_waits_for_the_flag_is_not_sent_after_the_end() {
     spec["notAfter"] = "2026-01-05T12:00:12Z".into();
     // The reading that the decision to write rests on is over by then, and the write waits for the next one.
     let slow = What::Weather { slot: None, calls: Calls::Reads, fault: Fault::Slow(2190), lasts: 8000 };
-    let log = log_of(&story(spec, vec![Event { when: When::At(6_010), what: slow }]));
+    let log = log_of(&story(spec, vec![at(6_010, slow)]));
     assert_eq!(answers(&log, "PUT", "bulkupdates/nightly/status"), ["200", "200"]);
     assert_eq!(answers(&log, "PATCH", "executions/training/status"), [""; 0]);
 }
@@ -286,17 +281,13 @@ fn what_waits_for_the_flag_is_not_sent_after_the_end() {
 /// The same: the leadership counts from the answer to a renewal.
 #[test]
 fn a_renewal_counts_from_its_start() {
-    let [namespace, _] = NAMESPACES;
     let leases = |fault, lasts| What::Weather { slot: None, calls: Calls::Leases, fault, lasts };
-    let another =
-        What::Submit { namespace, name: "another".into(), spec: stop_it(), user: Who::Editor, uids: false };
-    let events = [
-        (7_000, leases(Fault::Slow(4500), 2500)),
-        (9_500, leases(Fault::Refuse, 25_000)),
+    let events = vec![
+        at(7_000, leases(Fault::Slow(4500), 2500)),
+        at(9_500, leases(Fault::Refuse, 25_000)),
         // More than ten seconds after the start of the last renewal, and less than that after its answer.
-        (20_000, another),
+        another(20_000, stop_it()),
     ];
-    let events = events.map(|(time, what)| Event { when: When::At(time), what });
-    let log = log_of(&story(stop_it(), events.into()));
+    let log = log_of(&story(stop_it(), events));
     assert!(log.iter().any(|line| line.contains("life-0 ends")), "{}", log.join("\n"));
 }

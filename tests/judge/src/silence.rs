@@ -3,6 +3,7 @@
 
 use ai_api_operator::api::Kind;
 use k8s_openapi::jiff::SignedDuration;
+use serde_json::Value;
 
 use crate::{
     Violations,
@@ -36,11 +37,15 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     }
 }
 
+/// The conditions of a status that was sent.
+fn conditions(e: &Exchange) -> impl Iterator<Item = &Value> {
+    let all = e.body.pointer("/status/conditions").and_then(Value::as_array);
+    all.into_iter().flatten()
+}
+
 /// Whether a status says that the BulkUpdate cannot be read.
 fn reports_unreadable(e: &Exchange) -> bool {
-    let conditions = e.body.pointer("/status/conditions").and_then(|all| all.as_array());
-    e.is_record()
-        && conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["reason"] == "Unreadable")
+    e.is_record() && conditions(e).any(|c| c["type"] == "Ready" && c["reason"] == "Unreadable")
 }
 
 /// Whether a report was not sent again in time, although the BulkUpdate had not changed and nothing was in the way.
@@ -115,8 +120,7 @@ fn was_reported(case: &Case<'_>, bulk: &Bulk<'_>, life: usize, [from, to]: [Mome
     let mut records = case.about("bulkupdates", bulk.namespace, bulk.name).iter();
     stands.is_some_and(|ready| says(&ready.message))
         || records.any(|e| {
-            let conditions = e.body.pointer("/status/conditions").and_then(|all| all.as_array());
-            let mut messages = conditions.into_iter().flatten().filter_map(|c| c["message"].as_str());
+            let mut messages = conditions(e).filter_map(|c| c["message"].as_str());
             e.life == life && e.is_record() && e.sent > from && e.sent < to && messages.any(says)
         })
 }

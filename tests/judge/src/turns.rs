@@ -60,9 +60,9 @@ fn in_turn(case: &Case<'_>, bulk: usize, sent: &[(&Exchange, Option<usize>)], vi
         let others = meanwhile().filter(|(e, _)| counts(e)).filter_map(|(_, of)| *of);
         // Each turn of another one in its namespace is a turn of the namespace; and one may be given before it has joined
         // the queue, after its plan.
-        let siblings = meanwhile().filter(|(e, _)| e.namespace == namespace && takes_a_slot(e)).count();
+        let taken = meanwhile().filter(|(e, _)| e.namespace == namespace && takes_a_slot(e)).count();
+        let siblings = taken + unused(case, namespace);
         let late = usize::from(pair[0].is_record());
-        let siblings = siblings + unused(case, namespace);
         if let Some(what) = too_many(case, bulk, others, [late, siblings + late]) {
             violations.say("12", format!("{} waited for its turn, while {what}", pair[1].words()));
         }

@@ -5,12 +5,10 @@ use ai_api_operator::api::Kind;
 use serde_json::json;
 use support::call::{Call, Resource};
 
-use super::Draw;
+use super::{Draw, together};
 use crate::{
     cluster::NAMESPACES,
-    story::{
-        Act, BulkAct, Calls, Event, Fault, GuardAct, Guarded, Made, Moment, Setup, View, What, When, Who,
-    },
+    story::{Act, BulkAct, Calls, Event, Fault, GuardAct, Made, Moment, Setup, View, What, When, Who},
 };
 
 /// In so many of a hundred lives.
@@ -73,7 +71,7 @@ impl Draw {
         let (of, at, weakness) = (self.guard(), self.moment_of_a_scene(), self.weakness());
         let act = self.one(&[GuardAct::Delete, GuardAct::Weaken(weakness)]);
         self.change(at, of, act);
-        let resource = if of == Guarded::Policy { Resource::Policies } else { Resource::Bindings };
+        let resource = together::resource_of(of);
         self.at(at + 500, What::View { slot: None, resource, view: View::Forget, lasts: 25_000 });
         let after = self.random.u64(13_000..20_000);
         self.another(at + after);

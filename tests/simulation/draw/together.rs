@@ -246,7 +246,7 @@ impl Draw {
     }
 }
 
-const fn resource_of(of: Guarded) -> Resource {
+pub const fn resource_of(of: Guarded) -> Resource {
     match of {
         Guarded::Policy => Resource::Policies,
         Guarded::Binding => Resource::Bindings,
