@@ -63,7 +63,6 @@ impl Context {
 /// What was last seen of a BulkUpdate that is under way. Its spec and status are held by its task and not kept twice.
 #[derive(Clone, Debug, Default)]
 pub struct Current {
-    pub resource_version: Box<str>,
     pub generation: Option<i64>,
     /// Whether it was deleted, is terminating, or cannot be read any more: no write may start.
     pub stopped: bool,

@@ -161,20 +161,17 @@ async fn write(
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
             Err(failure) => failure,
         };
+        // A proxy may refuse what the API server carried out, or send it twice.
+        work.sent_without_answer(&wanted);
         // A single conflict is normal; repeated ones are retried with back-off, without holding the slot.
         if !refused.is_conflict() || conflicts > 0 {
-            // A proxy may refuse what the API server carried out, or send it twice.
-            work.sent_without_answer(&wanted);
             return Err(refused);
         }
         conflicts += 1;
         let live = match resource::get(&ctx.client, work.request()).await {
             Ok(live) => live,
             Err(failure) if failure.is_not_found() => return Ok(Recorded::Superseded),
-            Err(failure) => {
-                work.sent_without_answer(&wanted);
-                return Err(failure);
-            }
+            Err(failure) => return Err(failure),
         };
         let asked = Request::from(&*live);
         if live.flaw().is_some()
@@ -186,8 +183,7 @@ async fn write(
         }
         let none = BulkUpdateStatus::default();
         let stored = live.status.as_ref().unwrap_or(&none);
-        // An unanswered write of this process was applied.
-        let own = *stored == wanted || work.was_applied(stored);
+        let own = work.was_applied(stored);
         if !own && stored != work.on_api_server() {
             return Ok(Recorded::Superseded);
         }

@@ -26,7 +26,7 @@ use crate::{
         stored::Stored,
         unreadable::{Report, message},
     },
-    observed::target::{not_older, version_number},
+    observed::target::version_number,
 };
 
 /// Namespace and name.
@@ -115,16 +115,23 @@ impl Registry {
             Event::InitApply(stored) | Event::Apply(stored) => {
                 let metadata = &stored.bulk.metadata;
                 let (key, version) = (key(metadata), version_number(metadata));
-                // A watch that repeats what was before says nothing about what has the name now.
-                if !listed && self.is_of_a_predecessor(&key, metadata) {
-                    return;
-                }
                 let list = self.list(scope);
+                // What is shown as it was before says nothing about what has the name now, unless a list shows another one.
+                if let Some(known) = self.tracked.get_mut(&key).filter(|known| known.is_newer_than(version)) {
+                    let same = metadata.uid.as_deref() == Some(&*known.uid);
+                    if same {
+                        known.list = list;
+                        known.stop_if_terminating(metadata);
+                    }
+                    if same || !listed {
+                        return;
+                    }
+                }
                 // A finished one is left alone whatever is wrong with it; one without an identity is always reported.
                 if stored.flaw.is_some()
                     && !(Finished::read(&stored.bulk).is_some() && stored.is_addressable())
                 {
-                    self.unreadable(&stored, list);
+                    self.unreadable(&stored, list, listed);
                 } else {
                     self.apply(Box::new(stored.bulk), list, listed);
                 }
@@ -182,10 +189,6 @@ impl Registry {
             State::Underway { current, next, .. } => {
                 let seen = current.borrow().clone();
                 let terminating = bulk.metadata.deletion_timestamp.is_some();
-                if is_older(&bulk.metadata, &seen.resource_version) {
-                    current.send_modify(|current| current.stopped |= terminating);
-                    return;
-                }
                 current.send_modify(|current| current.saw(&bulk.metadata, terminating));
                 *next = match Finished::read(&bulk) {
                     Some(over) => Some(Box::new(Next::Over(over))),
@@ -207,13 +210,6 @@ impl Registry {
             }
             State::Terminated => {}
         }
-    }
-
-    /// Whether this is about an older object of that name than the one that is tracked.
-    fn is_of_a_predecessor(&self, key: &Key, metadata: &ObjectMeta) -> bool {
-        let Some(known) = self.tracked.get(key) else { return false };
-        let older = version_number(metadata).zip(known.version).is_some_and(|(shown, known)| shown < known);
-        older && metadata.uid.as_deref() != Some(&*known.uid)
     }
 
     /// What is tracked under this name with this uid: another object that had the name is forgotten.
@@ -268,7 +264,7 @@ impl Registry {
         }
     }
 
-    fn unreadable(&mut self, stored: &Stored, list: u32) {
+    fn unreadable(&mut self, stored: &Stored, list: u32, listed: bool) {
         let metadata = &stored.bulk.metadata;
         let key = key(metadata);
         let uid: Box<str> = metadata.uid.clone().unwrap_or_default().into();
@@ -290,9 +286,6 @@ impl Registry {
                 }
                 State::Underway { current, next, .. } => {
                     let reported = matches!(next.as_deref(), Some(Next::Unreadable(_)));
-                    if is_older(metadata, &current.borrow().resource_version) {
-                        return;
-                    }
                     current.send_modify(|current| current.saw(metadata, true));
                     if terminating {
                         *next = Some(Box::new(Next::Terminating));
@@ -313,7 +306,8 @@ impl Registry {
             self.publish(&key, stored);
             self.report(stored, 0)
         };
-        self.tracked.insert(key, Tracked { uid, creation_version: None, version: None, list, state });
+        let creation_version = created_at(&stored.bulk).filter(|_| !listed);
+        self.tracked.insert(key, Tracked { uid, creation_version, version: None, list, state });
     }
 
     fn report(&self, stored: &Stored, earlier: u32) -> State {
@@ -355,20 +349,25 @@ fn created_at(bulk: &BulkUpdate) -> Option<u64> {
     version_number(&bulk.metadata).filter(|_| unseen && bulk.metadata.generation == Some(1))
 }
 
-impl Current {
-    fn saw(&mut self, metadata: &ObjectMeta, stop: bool) {
-        self.stopped |= stop;
-        self.resource_version = version(metadata).into();
-        self.generation = metadata.generation;
+impl Tracked {
+    /// Whether a newer version was shown than this one; one that is not a number is not older.
+    fn is_newer_than(&self, version: Option<u64>) -> bool {
+        self.version.zip(version).is_some_and(|(known, shown)| shown < known)
+    }
+
+    /// What goes comes back in no version: after etcd was restored, also a lower one tells.
+    fn stop_if_terminating(&self, metadata: &ObjectMeta) {
+        if let (State::Underway { current, .. }, Some(_)) = (&self.state, &metadata.deletion_timestamp) {
+            current.send_modify(|current| current.stopped = true);
+        }
     }
 }
 
-fn version(metadata: &ObjectMeta) -> &str {
-    metadata.resource_version.as_deref().unwrap_or_default()
-}
-
-fn is_older(metadata: &ObjectMeta, than: &str) -> bool {
-    !not_older(version(metadata), than)
+impl Current {
+    fn saw(&mut self, metadata: &ObjectMeta, stop: bool) {
+        self.stopped |= stop;
+        self.generation = metadata.generation;
+    }
 }
 
 /// Its key: one without a readable name is tracked by its uid, in a form that no name has.

@@ -35,11 +35,13 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+pub use self::progress::Progress;
 pub use self::{
     entry::Entry,
     outcome::{about, accepted_delete, accepted_stop},
     plan::{Intent, ItemPlan, Phase, Plan},
-    progress::{Progress, UnresolvedWrite},
+    progress::UnresolvedWrite,
 };
 
 /// How many items keep the text of their last error: the status reports one at a time.
@@ -295,7 +297,7 @@ impl Work {
 
     /// The proposed plan is not on record, so it never took effect. The next one is based on new reads.
     pub(super) fn not_planned(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.progress = Progress::default());
+        self.entries.iter_mut().for_each(|entry| entry.progress.begin_again());
     }
 
     /// The BulkUpdate was read at another resource version, with no relevant difference. Its TTL may be another one.
@@ -306,14 +308,18 @@ impl Work {
     }
 
     /// The status that this process sent without getting an answer was found on the API server. Returns the status
-    /// before. If it has the plan, that takes effect now: no write was sent before.
+    /// before. If it has the plan, that takes effect now: this process has sent no write before.
     pub(super) fn adopted(&mut self, live: &Live) -> BulkUpdateStatus {
         let stored = live.status.clone().unwrap_or_default();
         if self.recorded.start_time.is_none() {
             self.start = stored.start_time.as_ref().map(|t| t.0.into());
             for entry in &mut self.entries {
                 entry.record = self.start.and_then(|_| find(&entry.item, &stored)).cloned();
-                entry.progress = Progress::default();
+                entry.progress.begin_again();
+                // Another process may have had the same plan in the same second, and have begun to write.
+                if entry.is_underway() {
+                    entry.progress.must_read = true;
+                }
             }
         }
         self.unanswered.clear();

@@ -2,7 +2,7 @@
 //! without the policy nothing is planned. This follows the policy and its binding, compares them with the shipped ones, and
 //! records since when each has been as it is.
 
-use std::{collections::VecDeque, sync::Mutex, time::Duration};
+use std::{sync::Mutex, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
@@ -14,7 +14,7 @@ use crate::{
     decode::object::Lenient,
     observed::admission::{
         compare::{Flaw, Shipped},
-        record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record},
+        record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record, Seen},
     },
     tasks::lock,
 };
@@ -54,8 +54,8 @@ pub enum NotInForce {
     Missing(Part),
     /// An API server that lags behind shows one that was deleted, or as it was before it was changed.
     #[error(
-        "the {0} {POLICY} is shown as it was before: that API server lags behind, or etcd was restored \
-        (then restart the operator without its Lease){UNCHECKED}"
+        "the {0} {POLICY} is shown as it was before: that API server lags behind, or etcd or the operator's Lease was restored \
+        (then scale the operator to 0, delete its Lease, and scale it up again){UNCHECKED}"
     )]
     Past(Part),
     #[error("the {0} {POLICY} does not check what the shipped one checks: {1}{UNCHECKED}")]
@@ -110,13 +110,14 @@ enum Shown {
     /// It does not exist, or is being deleted.
     #[default]
     Nothing,
-    /// Something that is over: it was deleted, or its spec was changed since.
+    /// Something that is over: it was deleted, or changed since, or it is an earlier one.
     Past,
     Object(Found),
 }
 
-/// How many deleted ones are remembered.
-const REMEMBERED: usize = 8;
+/// What is shown, and at which resourceVersion; 0 if that is not known.
+#[derive(Debug, Default)]
+struct View(Shown, u64);
 
 /// What is known of one of the two.
 #[derive(Default)]
@@ -124,11 +125,9 @@ struct Watched {
     listed: bool,
     shown: Shown,
     /// What a list in progress has brought so far.
-    listing: Shown,
-    /// The uids of the last ones that a watch has reported as deleted, or that were being deleted: none comes back.
-    gone: VecDeque<Box<str>>,
+    listing: View,
     /// What is on record of it: what the Lease had at first, then what was last seen.
-    recorded: Option<Entry>,
+    recorded: Seen,
     /// When it was last seen to be absent, or as it was before: a view that shows an older one is stale.
     missed: Option<Timestamp>,
     /// Since when its watch has been failing, if it is.
@@ -182,7 +181,7 @@ impl Policies {
         let mut both = lock(&self.both);
         let watched = both.of(part);
         match event {
-            Event::Init => watched.listing = Shown::Nothing,
+            Event::Init => watched.listing = View::default(),
             Event::InitApply(object) => watched.listing = self.assess(part, &object, watched, now),
             Event::InitDone => {
                 watched.listed = true;
@@ -190,12 +189,11 @@ impl Policies {
                 watched.set(listing, now);
             }
             Event::Apply(object) => {
-                let shown = self.assess(part, &object, watched, now);
-                watched.set(shown, now);
+                let view = self.assess(part, &object, watched, now);
+                watched.set(view, now);
             }
             Event::Delete(object) => {
-                watched.forget(&object);
-                watched.set(Shown::Nothing, now);
+                watched.set(View(Shown::Nothing, record::version(&object).unwrap_or_default()), now);
             }
         }
         drop(both);
@@ -213,18 +211,17 @@ impl Policies {
     }
 
     /// Since when an object has been as it is, and what is wrong with it.
-    fn assess(&self, part: Part, object: &Lenient, watched: &mut Watched, now: Now) -> Shown {
-        if object.is_terminating() {
-            watched.forget(object);
-            return Shown::Nothing;
+    fn assess(&self, part: Part, object: &Lenient, watched: &Watched, now: Now) -> View {
+        let version = record::version(object).unwrap_or_default();
+        if watched.recorded.is_past(object) {
+            return View(Shown::Past, version);
         }
-        let pair = Pair::of(object);
-        if pair.as_ref().is_some_and(|pair| watched.is_past(pair)) {
-            return Shown::Past;
+        if object.is_terminating() {
+            return View(Shown::Nothing, version);
         }
         let back = matches!(watched.shown, Shown::Past).then(|| next_second(now.latest));
-        let entry = pair.map(|pair| {
-            let entry = Entry::of(pair, object.created(), watched.recorded.as_ref(), now);
+        let entry = Pair::of(object).map(|pair| {
+            let entry = Entry::of(pair, object.created(), watched.recorded.entry.as_ref(), now);
             let since = [watched.missed, back].into_iter().flatten().fold(entry.since, Timestamp::max);
             Entry { since, ..entry }
         });
@@ -233,7 +230,7 @@ impl Policies {
             Part::Binding => shipped.check_binding(&object.spec),
         });
         let flaw = checked.err().or_else(|| entry.is_none().then_some(Flaw::NoIdentity));
-        Shown::Object(Found { entry, flaw })
+        View(Shown::Object(Found { entry, flaw }), version)
     }
 
     /// Updates what is kept in the Lease. Returns whether BulkUpdates that are created from now on are accepted.
@@ -321,33 +318,18 @@ impl Watched {
         }
     }
 
-    /// Sets what is shown. What is gone is not recorded: its uid never comes back. What is over replaces no record of what was
-    /// seen since.
-    fn set(&mut self, shown: Shown, now: Now) {
-        let recorded = match &shown {
-            Shown::Nothing => None,
-            Shown::Past => self.recorded.take(),
-            Shown::Object(found) => found.entry.clone(),
-        };
-        if recorded.is_none() || matches!(shown, Shown::Past) {
+    /// Sets what is shown. What is over replaces no record of what was seen since.
+    fn set(&mut self, View(shown, version): View, now: Now) {
+        self.recorded.version = self.recorded.version.max(version);
+        match &shown {
+            Shown::Nothing => self.recorded.entry = None,
+            Shown::Past => {}
+            Shown::Object(found) => self.recorded.entry.clone_from(&found.entry),
+        }
+        if self.recorded.entry.is_none() || matches!(shown, Shown::Past) {
             self.missed = Some(next_second(now.latest));
         }
-        (self.shown, self.recorded) = (shown, recorded);
-    }
-
-    /// It was deleted, or is being deleted.
-    fn forget(&mut self, object: &Lenient) {
-        let Some(pair) = Pair::of(object).filter(|pair| !self.gone.contains(&pair.uid)) else { return };
-        self.gone.push_back(pair.uid);
-        if self.gone.len() > REMEMBERED {
-            self.gone.pop_front();
-        }
-    }
-
-    /// Whether something newer was seen than this.
-    fn is_past(&self, pair: &Pair) -> bool {
-        let changed = |seen: &Entry| seen.pair.uid == pair.uid && seen.pair.generation > pair.generation;
-        self.gone.contains(&pair.uid) || self.recorded.as_ref().is_some_and(changed)
+        self.shown = shown;
     }
 }
 

@@ -1,4 +1,4 @@
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::json;
 
 use super::*;
@@ -88,13 +88,20 @@ async fn an_old_event_of_another_one_of_that_name_is_no_news() {
 #[tokio::test]
 async fn an_older_version_does_not_replace_a_newer_one() {
     let mut registry = Registry::new(context());
-    for (event, known) in [("9", "9"), ("10", "10"), ("9", "10"), ("11", "11")] {
-        registry.apply(in_version(event), 0, false);
-        let State::Underway { current, .. } = &registry.tracked[&name()].state else {
-            panic!("it is under way")
-        };
-        assert_eq!(&*current.borrow().resource_version, known, "{event}");
+    let stopped = |registry: &Registry| match &registry.tracked[&name()].state {
+        State::Underway { current, .. } => current.borrow().stopped,
+        other => panic!("{other:?}"),
+    };
+    for (event, known) in [("9", 9), ("10", 10), ("9", 10), ("11", 11)] {
+        registry.take_in(None, Event::Apply(Stored { bulk: *in_version(event), flaw: None }));
+        assert_eq!(registry.tracked[&name()].version, Some(known), "{event}");
+        assert!(!stopped(&registry));
     }
+    // It goes, which nothing takes back, whatever its version.
+    let mut going = in_version("5");
+    going.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    registry.take_in(None, Event::Apply(Stored { bulk: *going, flaw: None }));
+    assert!(stopped(&registry));
 }
 
 #[tokio::test]
@@ -154,11 +161,13 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
         }
     }
     // One that could not be decoded at first was created then.
-    let mut registry = Registry::new(context());
-    let unread = Stored { bulk: (*first).clone(), flaw: Some("?".into()) };
-    registry.unreadable(&unread, 0);
-    registry.apply(first.clone(), 0, false);
-    assert_eq!(creation_version(&registry), None);
+    for (listed, expected) in [(false, Some(10)), (true, None)] {
+        let mut registry = Registry::new(context());
+        let unread = Stored { bulk: (*first).clone(), flaw: Some("?".into()) };
+        registry.unreadable(&unread, 0, listed);
+        registry.apply(first.clone(), 0, false);
+        assert_eq!(creation_version(&registry), expected);
+    }
     // One that has become unreadable, and is changed then, is still the one that was created there.
     let mut registry = Registry::new(context());
     registry.apply(first, 0, false);
@@ -166,7 +175,7 @@ async fn when_a_bulk_update_was_created_only_the_running_watch_tells_and_only_of
     let unread = |version| Stored { bulk: *at(version), flaw: Some("?".into()) };
     let state = registry.report(&unread("11"), 0);
     registry.tracked.get_mut(&name()).unwrap().state = state;
-    registry.unreadable(&unread("12"), 0);
+    registry.unreadable(&unread("12"), 0, false);
     registry.apply(at("13"), 0, false);
     assert_eq!(creation_version(&registry), Some(10));
 }
@@ -255,6 +264,26 @@ async fn a_list_that_shows_it_once_more_does_not_end_the_wait_that_the_api_serve
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_shown_as_it_was_before_is_not_reported_again() {
+    let busy = json!({"code": 429, "message": "busy", "details": {"retryAfterSeconds": 30}});
+    let (ctx, asked) = crate::bulk_update::fixtures::answering(move |_, _| (429, busy.clone()));
+    let mut registry = Registry::new(ctx);
+    let readable = || Event::Apply(Stored { bulk: *in_version("6"), flaw: None });
+    let spoiled = || Event::Apply(odd("7", &json!({})));
+    for event in [spoiled(), readable(), spoiled()] {
+        registry.take_in(None, event);
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+        assert!(unreadable(&registry) && registry.tasks.is_empty());
+    }
+    // Nor by a list that lags behind; that it lacks nothing else counts.
+    registry.take_in(None, Event::Init);
+    registry.take_in(None, Event::InitApply(Stored { bulk: *in_version("6"), flaw: None }));
+    registry.take_in(None, Event::InitDone);
+    assert!(unreadable(&registry) && registry.tasks.is_empty());
+    assert_eq!((registry.unreadable, patches(&asked)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_mended_is_carried_out_unless_it_has_an_end() {
     for (over, carried_out) in [(false, true), (true, false)] {
         let (mut registry, _) = answered();
@@ -273,7 +302,7 @@ async fn what_is_mended_is_carried_out_unless_it_has_an_end() {
 #[tokio::test(start_paused = true)]
 async fn one_under_way_that_can_not_be_read_any_more_is_stopped_first() {
     let (mut registry, asked) = answered();
-    registry.apply(in_version("6"), 0, false);
+    registry.take_in(None, Event::Apply(Stored { bulk: *in_version("6"), flaw: None }));
     let first = task(&registry).unwrap();
     let State::Underway { current, .. } = &registry.tracked[&name()].state else { panic!("it is under way") };
     let seen = current.subscribe();

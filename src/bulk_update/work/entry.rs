@@ -106,7 +106,8 @@ impl Entry {
         let read = match answer {
             Ok(target) => {
                 progress.read_succeeded();
-                progress.seen = target.map(Arc::new);
+                let before = progress.seen.take().or_else(|| progress.earlier.take());
+                progress.seen = target.map(|read| Arc::new(read).seen_before(before.as_deref()));
                 Read::Object(progress.seen.clone())
             }
             Err(failure) => {

@@ -35,7 +35,8 @@ impl Entry {
             (Some(indexed), Some(seen)) if !not_older(&indexed.resource_version, &seen.resource_version) => {
                 Some(Arc::clone(seen).seen_before(Some(&indexed)))
             }
-            (Some(indexed), seen) => Some(indexed.seen_before(seen.as_deref())),
+            (Some(indexed), Some(seen)) => Some(indexed.seen_before(Some(seen))),
+            (Some(indexed), None) => Some(indexed.seen_before(self.progress.earlier.as_deref())),
             (None, seen) => seen.clone(),
         })
     }
@@ -70,8 +71,13 @@ impl Entry {
     /// The object may be gone: an earlier read is not used for a plan any more.
     pub fn may_be_gone(&mut self, uid: Option<&str>) {
         let of_it = |target: &Target| uid.is_none_or(|uid| uid == &*target.uid);
-        if self.record.is_none() && matches!(self.answer(), Some(Read::Object(Some(t))) if of_it(t)) {
+        if self.record.is_some() {
+            return;
+        }
+        if matches!(self.answer(), Some(Read::Object(Some(t))) if of_it(t)) {
             self.progress.answer = None;
+        }
+        if self.progress.seen.as_deref().is_some_and(of_it) {
             self.progress.seen = None;
         }
     }

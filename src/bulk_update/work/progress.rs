@@ -63,6 +63,8 @@ pub struct ItemProgress {
     pub in_flight: bool,
     /// The newest version seen other than in the cache.
     pub seen: Option<Arc<Target>>,
+    /// What was read before everything began again: only since when the object has been there still counts.
+    pub earlier: Option<Arc<Target>>,
     /// The answer to a live read that no decision has used yet, and when it came.
     pub answer: Option<Box<(Read, Instant)>>,
     /// Back-off: nothing is sent about it before this.
@@ -73,6 +75,17 @@ pub struct ItemProgress {
     pub failed: OnDemand<Failed>,
 }
 
+impl OnDemand<ItemProgress> {
+    /// Nothing is known any more but since when the object has been there.
+    pub(super) fn begin_again(&mut self) {
+        let earlier = self.seen.clone().or_else(|| self.earlier.clone());
+        *self = Self::default();
+        if earlier.is_some() {
+            self.earlier = earlier;
+        }
+    }
+}
+
 impl Empty for ItemProgress {
     const EMPTY: &Self = &Self {
         unresolved: UnresolvedWrite::None,
@@ -81,6 +94,7 @@ impl Empty for ItemProgress {
         gone: false,
         in_flight: false,
         seen: None,
+        earlier: None,
         answer: None,
         not_before: None,
         reads_failed: 0,

@@ -9,7 +9,7 @@ use crate::{api::time::next_second, client::clock::Now, decode::object::Lenient}
 /// What the leader keeps in annotations of the Lease: the names with their values; `None` if it is to be absent.
 pub type Notes = Vec<(&'static str, Option<String>)>;
 
-/// The annotation with the record: JSON, with uid, generation and time of policy and binding.
+/// The annotation with the record: JSON, with uid, generation, time and resourceVersion of policy and binding.
 pub const RECORD: &str = "aiapi.dev/admission-record";
 
 /// The annotation that names the policy and the binding under which BulkUpdates are accepted, as
@@ -82,17 +82,52 @@ impl Entry {
         let pair = Pair::new(value["uid"].as_str()?, value["generation"].as_i64()?)?;
         Some(Self { pair, since: next_second(value["since"].as_str()?.parse().ok()?) })
     }
+}
+
+/// Its resourceVersion, if it can be compared.
+pub fn version(object: &Lenient) -> Option<u64> {
+    object.text("resourceVersion")?.parse().ok()
+}
+
+/// What was last seen of one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Since when it has been as it is; absent if it is gone.
+    pub entry: Option<Entry>,
+    /// The highest resourceVersion at which it was seen, or seen to be deleted; 0 if there is none. Whatever has a lower one is
+    /// over, also an earlier object of which nothing else is known.
+    pub version: u64,
+}
+
+impl Seen {
+    /// Whether something newer was seen. An object with the spec that was last seen is no other for its labels or its status;
+    /// and one whose version cannot be compared is not older.
+    pub fn is_past(&self, object: &Lenient) -> bool {
+        let is_the_last =
+            self.entry.as_ref().is_some_and(|entry| Pair::of(object).as_ref() == Some(&entry.pair));
+        version(object).is_some_and(|version| version < self.version) && !is_the_last
+    }
+
+    fn read(value: &Value) -> Self {
+        Self { entry: Entry::read(value), version: value["resourceVersion"].as_u64().unwrap_or_default() }
+    }
 
     fn write(&self) -> Value {
-        json!({"uid": self.pair.uid, "generation": self.pair.generation, "since": self.since.to_string()})
+        let mut value = json!({"resourceVersion": self.version});
+        if let Some(Entry { pair, since }) = &self.entry {
+            value["uid"] = (*pair.uid).into();
+            value["generation"] = pair.generation.into();
+            value["since"] = since.to_string().into();
+        }
+        value
     }
 }
 
 /// The record of policy and binding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    pub policy: Option<Entry>,
-    pub binding: Option<Entry>,
+    pub policy: Seen,
+    pub binding: Seen,
 }
 
 impl Record {
@@ -102,16 +137,15 @@ impl Record {
             return Self::default();
         }
         let value: Value = serde_json::from_str(annotation).unwrap_or_default();
-        Self { policy: Entry::read(&value["policy"]), binding: Entry::read(&value["binding"]) }
+        Self { policy: Seen::read(&value["policy"]), binding: Seen::read(&value["binding"]) }
     }
 
     /// The annotation, if there is anything to record.
     pub fn write(&self) -> Option<String> {
         let both = [("policy", &self.policy), ("binding", &self.binding)];
-        let entries =
-            both.into_iter().filter_map(|(part, entry)| Some((part.into(), entry.as_ref()?.write())));
-        let entries: Map<_, _> = entries.collect();
-        (!entries.is_empty()).then(|| Value::Object(entries).to_string())
+        let seen = both.into_iter().filter(|(_, seen)| **seen != Seen::default());
+        let seen: Map<_, _> = seen.map(|(part, seen)| (part.into(), seen.write())).collect();
+        (!seen.is_empty()).then(|| Value::Object(seen).to_string())
     }
 }
 

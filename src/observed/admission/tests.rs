@@ -25,6 +25,13 @@ fn object(part: Part, uid: &str, generation: i64, created: i64) -> Lenient {
     from_value(object).unwrap()
 }
 
+/// The same at another resourceVersion.
+fn version(object: &Lenient, version: u64) -> Lenient {
+    let mut object = serde_json::to_value(object).unwrap();
+    object["metadata"]["resourceVersion"] = version.to_string().into();
+    from_value(object).unwrap()
+}
+
 /// The same with something else in the spec.
 fn with(object: &Lenient, field: &str, value: Value) -> Lenient {
     let mut object = object.clone();
@@ -128,6 +135,7 @@ fn the_younger_of_the_two_counts_and_either_missing_is_missing() {
     assert!(cluster.missing().contains("is missing"));
     let mut going = serde_json::to_value(&binding).unwrap();
     going["metadata"]["deletionTimestamp"] = json!("9999-12-31T23:59:59Z");
+    going["metadata"]["resourceVersion"] = json!("2");
     cluster.list(213, Part::Policy, Some(&object(Part::Policy, "p3", 1, 212)));
     cluster.sees(213, Part::Binding, &from_value(going).unwrap());
     assert!(cluster.missing().contains("Binding bulkupdates.aiapi.dev is missing"));
@@ -205,42 +213,60 @@ fn a_binding_that_was_changed_while_nobody_looked_counts_since_it_was_seen() {
 #[test]
 fn a_view_of_the_past_makes_nothing_older() {
     let binding = object(Part::Binding, "b", 1, 50);
-    let [first, second] = [object(Part::Policy, "p", 1, 100), object(Part::Policy, "p", 2, 100)];
+    let policy = |uid, generation, created, at| version(&object(Part::Policy, uid, generation, created), at);
+    let [first, second] = [policy("p", 1, 100, 11), policy("p", 2, 100, 20)];
     let cluster = Cluster::with(None);
     cluster.list(200, Part::Binding, Some(&binding));
     cluster.list(200, Part::Policy, Some(&first));
     assert_eq!(cluster.since(), 100);
+    // Labels make no other of it, and so they can be missing again.
+    cluster.sees(210, Part::Policy, &version(&first, 15));
+    cluster.list(220, Part::Policy, Some(&first));
+    assert_eq!(cluster.since(), 100);
     cluster.sees(300, Part::Policy, &second);
     assert_eq!(cluster.since(), 300);
-    let is_past = || cluster.missing().contains("Policy bulkupdates.aiapi.dev is shown as it was before");
+    let shown = "Policy bulkupdates.aiapi.dev is shown as it was before";
+    let is_past = |cluster: &Cluster| cluster.missing().contains(shown);
     let record = cluster.record();
     for showing in [400, 450] {
         cluster.sees(showing, Part::Policy, &first);
         cluster.list(showing + 20, Part::Policy, Some(&first));
-        assert!(is_past() && cluster.record() == record);
+        assert!(is_past(&cluster) && cluster.record() == record);
     }
     cluster.sees(500, Part::Policy, &second);
     assert_eq!(cluster.since(), 500);
-    // The one that was deleted, as it was then and before.
-    cluster.hears(600, Part::Policy, Event::Delete(second.clone()));
-    for past in [&first, &second] {
-        cluster.list(700, Part::Policy, Some(past));
-        assert!(is_past() && !cluster.record().unwrap().contains("policy"));
+    // The one that was deleted, as it was then and before, and one before it, of which nothing else is known.
+    cluster.hears(600, Part::Policy, Event::Delete(version(&second, 30)));
+    let deleted = cluster.record().unwrap();
+    let older = policy("o", 1, 20, 10);
+    let next = Cluster::with(Some(&deleted));
+    next.list(700, Part::Binding, Some(&binding));
+    for past in [&first, &second, &older] {
+        for cluster in [&cluster, &next] {
+            cluster.list(700, Part::Policy, Some(past));
+            assert!(is_past(cluster));
+            assert_eq!(cluster.record().as_ref(), Some(&deleted));
+        }
     }
-    // One before it, of which nothing is known.
+    // One that is deleted behind is none.
+    cluster.hears(705, Part::Policy, Event::Delete(version(&older, 12)));
+    assert!(cluster.missing().contains("is missing"));
+    cluster.sees(706, Part::Policy, &second);
+    assert!(is_past(&cluster));
+    // After a list without it, whose resourceVersion is not known.
     cluster.list(710, Part::Policy, None);
-    cluster.list(720, Part::Policy, Some(&object(Part::Policy, "o", 1, 20)));
+    cluster.list(720, Part::Policy, Some(&policy("q", 1, 600, 31)));
     assert_eq!(cluster.since(), 710);
-    cluster.sees(800, Part::Policy, &object(Part::Policy, "q", 1, 800));
-    cluster.list(900, Part::Policy, Some(&object(Part::Policy, "o", 1, 20)));
-    assert_eq!(cluster.since(), 800);
-    // So many are remembered.
-    for number in 0..REMEMBERED {
-        let other = object(Part::Policy, &number.to_string(), 1, 900);
-        cluster.hears(950, Part::Policy, Event::Delete(other));
+    cluster.sees(800, Part::Policy, &policy("r", 1, 800, 40));
+    cluster.list(900, Part::Policy, Some(&policy("q", 1, 600, 31)));
+    assert!(is_past(&cluster));
+    // What cannot be compared.
+    let mut odd = serde_json::to_value(policy("s", 1, 900, 0)).unwrap();
+    for value in [json!(null), json!(7), json!("x")] {
+        odd["metadata"]["resourceVersion"] = value;
+        cluster.sees(950, Part::Policy, &from_value(odd.clone()).unwrap());
+        assert_eq!(cluster.since(), 950);
     }
-    cluster.list(960, Part::Policy, Some(&second));
-    assert_eq!(cluster.since(), 960);
 }
 
 #[test]

@@ -78,7 +78,9 @@ fn was_accepted(case: &Case<'_>, bulk: &Bulk<'_>) -> bool {
         all
     };
     let leases = meanwhile("leases");
-    let Some(accepted) = leases.first().map(|lease| lease.text(ACCEPTED)) else { return false };
+    // Once it is deleted, it says nothing.
+    let said = leases.first().filter(|lease| !lease.deleted);
+    let Some(accepted) = said.map(|lease| lease.text(ACCEPTED)) else { return false };
     GUARDS.into_iter().all(|guard| {
         let versions = meanwhile(guard);
         let Some(uid) = versions.first().map(|v| &*v.uid) else { return false };
@@ -144,16 +146,19 @@ fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
     covers_by(case, bulk, case.of_plural(guard).take_while(|v| v.revision < made))
 }
 
-/// The same, as far as the process that planned it had been shown the versions. False if that is not known.
+/// The same, as far as the process that planned it had been shown the versions, now or shortly before. False if that is not
+/// known.
 fn seemed_to_cover(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>, plan: &Version) -> bool {
     let Some(record) = case.exchange_that_made(plan.revision) else { return false };
-    let until = record.sent.at - case.facts.tolerances.operator;
-    let shown = |v: &&Version| {
-        case.facts.sights.iter().any(|s| {
-            s.life == record.life && s.uid == v.uid && s.revision == v.revision && s.when.at <= until
-        })
-    };
-    covers_by(case, bulk, case.of_plural(guard).filter(shown))
+    let sent = record.sent.at;
+    [sent - case.facts.tolerances.operator, sent].into_iter().any(|until| {
+        let shown = |v: &&Version| {
+            case.facts.sights.iter().any(|s| {
+                s.life == record.life && s.uid == v.uid && s.revision == v.revision && s.when.at <= until
+            })
+        };
+        covers_by(case, bulk, case.of_plural(guard).filter(shown))
+    })
 }
 
 fn covers_by<'a>(case: &Case<'a>, bulk: &Bulk<'_>, versions: impl Iterator<Item = &'a Version>) -> bool {
@@ -190,13 +195,25 @@ fn existed(case: &Case<'_>, guard: &str, written: &Version) -> bool {
         // What was shown in the moment in which it was suspended need not have been noticed when it goes on.
         let resumed = case.facts.lives[record.life].pauses.iter().find(|[_, to]| to.at == record.sent.at);
         let sent = resumed.map_or(record.sent.at, |[from, _]| from.at);
-        let until = [sent - tolerances.operator, record.sent.at];
-        return until.into_iter().any(|until| was_shown(case, guard, record, until));
+        return just_before(case, record, sent)
+            .into_iter()
+            .any(|until| was_shown(case, guard, record, until));
     }
     let since = written.at - tolerances.operator;
     let (earlier, later): (Vec<_>, Vec<_>) = case.of_plural(guard).partition(|v| v.at < since);
     let meanwhile = later.into_iter().filter(|v| v.revision < written.revision);
     earlier.last().copied().into_iter().chain(meanwhile).any(|version| checks(case, guard, version))
+}
+
+/// When a process may have decided what it has sent: what it was shown in that time need not have been noticed. One that has just
+/// begun knows nothing older than its lists.
+pub fn just_before(case: &Case<'_>, sent: &Exchange, since: Timestamp) -> Vec<Timestamp> {
+    let [from, to] = [since - case.facts.tolerances.operator, sent.sent.at];
+    let lists = case.sent().filter(|e| {
+        e.life == sent.life && e.verb == "list" && GUARDS.contains(&&*e.resource) && e.succeeded()
+    });
+    let ends = lists.filter_map(|e| Some(e.ended_at()?.at)).filter(|end| (from..to).contains(end));
+    ends.chain([from, to]).collect()
 }
 
 /// Whether the newest that a process had been shown of it checks authors.

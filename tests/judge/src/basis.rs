@@ -7,7 +7,8 @@
 //! pass, or on something newer. A pass starts with reading the flag, before any target is looked at; with several
 //! BulkUpdates, it is unknown whose pass it is, and the first one since the process knew the BulkUpdate counts. In
 //! addition, the answer to a live read stays valid for ten seconds while a plan waits, and while other reads of that plan
-//! are in flight, whatever a watch shows in the meantime; and as long as a watch shows nothing, it is the newest.
+//! are in flight, whatever a watch shows in the meantime but that the object is gone; and as long as a watch shows nothing,
+//! it is the newest.
 
 use k8s_openapi::jiff::SignedDuration;
 
@@ -50,18 +51,20 @@ pub fn of(case: &Case<'_>, claim: Claim<'_, '_>) -> Vec<Basis> {
 
 fn basis(case: &Case<'_>, bulk: &Bulk<'_>, record: &Exchange, uid: &str) -> Basis {
     let life = record.life;
-    let sights: Vec<&Sight> = case
-        .facts
-        .sights
-        .iter()
-        .filter(|s| s.life == life && s.uid == uid && !s.deleted && s.when < record.sent)
-        .collect();
+    let all = case.facts.sights.iter();
+    let all: Vec<&Sight> = all.filter(|s| s.life == life && s.uid == uid && s.when < record.sent).collect();
     let begin = begin_of_pass(case, bulk, record);
+    // What it knows to be gone does not come back, unless a watch shows it again.
+    let gone = all.iter().rfind(|sight| begin.is_some_and(|begin| sight.when < begin));
+    let gone = gone.filter(|last| last.deleted).map(|last| last.when);
+    let sights: Vec<&Sight> =
+        all.into_iter().filter(|s| !s.deleted && gone.is_none_or(|gone| s.when > gone)).collect();
     let before = sights.iter().rfind(|sight| begin.is_some_and(|begin| sight.when < begin));
     let oldest = before.or_else(|| sights.first()).map(|sight| sight.revision);
     let reads = case.sent().filter(|e| e.life == life && e.is_target_read() && e.succeeded());
     let read = reads.filter_map(|e| {
-        let ended = e.ended_at().filter(|ended| *ended < record.sent)?;
+        let ended =
+            e.ended_at().filter(|ended| *ended < record.sent && gone.is_none_or(|gone| *ended > gone))?;
         let (of, revision) = e.answer()?.object.as_ref()?;
         let is_newest = || !sights.iter().any(|sight| sight.when > ended);
         let holds = record.sent.at.duration_since(ended.at) < ANSWER_VALIDITY || is_newest();

@@ -43,8 +43,12 @@ fn ends(case: &Case<'_>, bulk: &Bulk<'_>) -> Vec<(Timestamp, &'static str)> {
     let Some(spec) = &bulk.spec else { return Vec::new() };
     let clock = case.facts.tolerances.clock;
     let mut ends = Vec::new();
-    let mut remembered = bulk.records.iter().skip(case.forgotten(bulk, u64::MAX));
-    let start = remembered.find_map(|record| record.status.start_time.as_ref());
+    let mut starts = bulk.records.iter().filter_map(|record| record.status.start_time.as_ref());
+    // Where the record of a plan is lost, its writes go on until that is noticed.
+    let start = match case.forgotten(bulk, u64::MAX) {
+        0 => starts.next(),
+        _ => starts.max_by_key(|start| start.0),
+    };
     if let (Some(seconds), Some(start)) = (spec.active_deadline_seconds, start) {
         let end = Case::later(start.0, SignedDuration::from_secs(seconds.into()) + START_IN_DOUBT + clock);
         ends.push((end, "activeDeadlineSeconds"));

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Violations,
-    authors::{ACCEPTED, GUARDS, is_in_force, newest_shown},
+    authors::{ACCEPTED, GUARDS, is_in_force, just_before, newest_shown},
     case::Case,
     exchanges::is_change,
     facts::{Exchange, Moment, Version},
@@ -54,7 +54,7 @@ fn was_in_force(case: &Case<'_>, change: &Exchange, accepted: &str) -> bool {
     let goes_on = |to: Moment| to <= change.sent && change.sent.at.duration_since(to.at) < MOMENT;
     let resumed = pauses.filter(|[_, to]| goes_on(*to)).map(|[from, _]| from.at).min();
     let sent = resumed.unwrap_or(change.sent.at);
-    let until = [sent - case.facts.tolerances.operator, change.sent.at];
+    let until = just_before(case, change, sent);
     // Without this, it is not known what its watches have shown.
     let is_known = GUARDS.into_iter().all(|guard| case.facts.sights.iter().any(|s| s.resource == guard));
     !is_known

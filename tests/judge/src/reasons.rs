@@ -168,10 +168,13 @@ fn was_refused_for_good(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) 
 /// Whether nothing but 403 was answered for ten seconds.
 fn was_forbidden(case: &Case<'_>, bulk: &Bulk<'_>, kind: Kind, id: &str) -> bool {
     let mut since: Option<(usize, Timestamp)> = None;
+    // A deletion does not say for whom it is: what succeeded may have been for another one.
+    let is_alone = case.askers(kind.plural(), bulk.namespace, id) <= 1;
     for write in writes(case, bulk, kind, id) {
         let Some(ended) = write.ended_at() else { continue };
         since = match since {
-            _ if write.code() != Some(403) => None,
+            _ if write.code() != Some(403) && is_alone => None,
+            _ if write.code() != Some(403) => since,
             Some((life, began)) if life == write.life => {
                 if ended.at.duration_since(began) >= at_least(FORBIDDEN_FOR) {
                     return true;

@@ -157,7 +157,27 @@ fn absence_was_seen(case: &Case<'_>, claim: Claim<'_, '_>, sent: &Exchange) -> b
         let deleted = e.verb == "delete" && e.succeeded();
         read || deleted
     });
-    by_answer || (was_accepted(case, claim, own()) && by_event())
+    // What a watch has shown since a read is as good.
+    let is_another = |v: &Version| v.uid != uid && *v.name == *item.id;
+    let replaced = || own().any(|read| was_shown_since(case, claim, read, sent, is_another));
+    by_answer || replaced() || (was_accepted(case, claim, own(), sent) && by_event())
+}
+
+/// Whether a watch has shown something like this, newer than what a read of the target had shown before.
+fn was_shown_since(
+    case: &Case<'_>,
+    claim: Claim<'_, '_>,
+    read: &Exchange,
+    sent: &Exchange,
+    like: impl Fn(&Version) -> bool,
+) -> bool {
+    let Claim { bulk, kind, .. } = claim;
+    let object = read.answer().and_then(|answer| answer.object.as_ref()).filter(|_| read.verb == "get");
+    let Some((_, shown)) = object.filter(|(of, _)| of == claim.uid()) else { return false };
+    let sights = case.facts.sights.iter().filter(|s| s.life == sent.life && s.when < sent.sent && !s.deleted);
+    let mut newer = sights
+        .filter(|s| s.resource == kind.plural() && s.namespace == bulk.namespace && s.revision > *shown);
+    newer.any(|s| case.version_at(&s.uid, s.revision).is_some_and(&like))
 }
 
 /// Whether the process knew that the object is being deleted: by a record, or by a read that has shown it.
@@ -165,6 +185,7 @@ fn was_accepted<'a>(
     case: &Case<'_>,
     claim: Claim<'_, '_>,
     mut own: impl Iterator<Item = &'a &'a Exchange>,
+    sent: &Exchange,
 ) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
     let on_record = bulk.records.iter().take_while(|r| r.version.revision < claim.revision()).any(|r| {
@@ -176,5 +197,6 @@ fn was_accepted<'a>(
             let object = e.answer().and_then(|answer| answer.object.as_ref()).filter(|_| e.verb == "get");
             let shown = object.filter(|(of, _)| of == claim.uid());
             shown.and_then(|(of, revision)| case.version_at(of, *revision)).is_some_and(Version::terminating)
+                || was_shown_since(case, claim, e, sent, |v| v.uid == claim.uid() && v.terminating())
         })
 }

@@ -30,7 +30,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             if case.askers(kind.plural(), bulk.namespace, &item.id) > 1 {
                 continue;
             }
-            for life in 0..case.facts.lives.len() {
+            for life in (0..case.facts.lives.len()).filter(|life| case.is_operator(*life)) {
                 of_item(case, bulk, (kind, &item.id), life, violations);
             }
         }
@@ -44,13 +44,19 @@ fn conditions(e: &Exchange) -> impl Iterator<Item = &Value> {
 }
 
 /// Whether a status says that the BulkUpdate cannot be read.
-fn reports_unreadable(e: &Exchange) -> bool {
+pub fn reports_unreadable(e: &Exchange) -> bool {
     e.is_record() && conditions(e).any(|c| c["type"] == "Ready" && c["reason"] == "Unreadable")
 }
 
 /// Whether a report was not sent again in time, although the BulkUpdate had not changed and nothing was in the way.
 fn was_given_up(case: &Case<'_>, e: &Exchange, ended: Moment) -> bool {
-    let until = ended.at + REPORTED_WITHIN;
+    // The longer it has failed, the longer it waits.
+    let mut before = case.about(&e.resource, &e.namespace, &e.name).iter();
+    let same = |other: &&Exchange| {
+        other.life == e.life && other.is_record() && other.guard_number() == e.guard_number()
+    };
+    let first = before.find(|other| same(other)).map_or(e.sent.at, |first| first.sent.at);
+    let until = ended.at + REPORTED_WITHIN.max(e.sent.at.duration_since(first) * 2);
     let within = |moment: &Moment| *moment > e.sent && moment.at <= until;
     let versions = case.of_name(&e.resource, &e.namespace, &e.name);
     let newest = versions.iter().rfind(|v| v.at <= until);

@@ -90,11 +90,9 @@ fn recorded_long_afterwards<'a>(
 
 /// When a process was shown for the first time that it goes.
 fn first_known(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, life: usize) -> Option<Moment> {
-    let by_watch = case
-        .facts
-        .sights
-        .iter()
-        .find(|s| s.life == life && s.uid == bulk.uid && (s.deleted || s.revision >= going.revision));
+    let mut sights = case.facts.sights.iter().filter(|s| s.life == life && s.uid == bulk.uid).peekable();
+    let first = sights.peek().map(|sight| sight.when);
+    let by_watch = sights.find(|s| s.deleted || s.revision >= going.revision);
     let by_answer = case.about("bulkupdates", bulk.namespace, bulk.name).iter().filter(|e| {
         let shows = |e: &Exchange| match e.answer() {
             Some(answer) if answer.code == 404 => answer.names_object,
@@ -103,8 +101,9 @@ fn first_known(case: &Case<'_>, bulk: &Bulk<'_>, going: &Version, life: usize) -
             }),
             None => false,
         };
-        // Before it was created, there may have been none, or another one.
-        e.life == life && e.sent.at >= bulk.first().version.at && shows(e)
+        // Before it was created, or was heard of, there may have been none, or another one.
+        let heard_of = first.is_some_and(|first| e.sent >= first);
+        e.life == life && e.sent.at >= bulk.first().version.at && heard_of && shows(e)
     });
     let by_answer = by_answer.filter_map(|e| e.ended_at()).min();
     by_watch.map(|sight| sight.when).into_iter().chain(by_answer).min()

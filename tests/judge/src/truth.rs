@@ -239,11 +239,15 @@ pub fn refused_when_repeated(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Claim { bulk, kind, item, .. } = claim;
     let about = || case.about(kind.plural(), bulk.namespace, &item.id).iter().copied();
     let maker = case.life_of(claim.said_first());
+    let said = case.exchange_that_made(claim.said_first());
     about().filter(|e| e.is_target_write() && Some(e.life) == maker && !e.succeeded()).any(|refused| {
         let carried_out =
             |r: &&Request| case.exchange_of(r).is_some_and(|e| std::ptr::eq(e, refused)) && r.succeeded();
         let since = |e: &Exchange| refused.ended_at().is_some_and(|ended| e.sent > ended);
-        let was_read = |e: &Exchange| e.life == refused.life && e.verb == "get" && since(e) && e.has_shown();
+        let was_read = |e: &Exchange| {
+            let in_time = said.is_none_or(|said| e.sent < said.sent);
+            e.life == refused.life && e.verb == "get" && since(e) && in_time && e.has_shown()
+        };
         case.requests().any(|r| carried_out(&r)) && !about().any(was_read)
     })
 }

@@ -169,6 +169,46 @@ fn the_newer_of_index_and_memory_is_looked_at() {
 }
 
 #[test]
+fn when_an_object_was_first_seen_no_later_read_of_it_changes() {
+    let of = |uid: &str, version: u64| {
+        let (uid, resource_version) = (uid.into(), version.to_string().into());
+        Target { uid, resource_version, first_seen: version, ..target(State::Running) }
+    };
+    for (uid, first_seen) in [(MEANT, 9), (OTHER, 12)] {
+        let mut entry = planned();
+        entry.read(Ok(Some(of(MEANT, 9))));
+        entry.decided();
+        // Its plan is not on record.
+        entry.progress.begin_again();
+        entry.read(Ok(Some(of(uid, 12))));
+        let Lookup::Ahead(read) = entry.lookup(None) else { panic!("{:?}", entry.lookup(None)) };
+        assert_eq!((read.first_seen, &*read.resource_version), (first_seen, "12"));
+    }
+}
+
+#[test]
+fn what_may_be_gone_or_was_read_for_another_plan_is_no_fact_any_more() {
+    let read = || {
+        let mut entry = planned();
+        entry.record = None;
+        entry.read(Ok(Some(target(State::Running))));
+        entry
+    };
+    for uid in [Some(MEANT), None] {
+        let mut entry = read();
+        entry.decided();
+        entry.may_be_gone(uid);
+        assert_eq!(entry.lookup(None), cached(None), "{uid:?}");
+    }
+    let mut entry = read();
+    entry.progress.begin_again();
+    assert_eq!(entry.lookup(None), cached(None));
+    // It is still known since when it has been there.
+    let behind = |first_seen| Target { resource_version: "8".into(), first_seen, ..target(State::Running) };
+    assert_eq!(entry.lookup(Some(Arc::new(behind(20)))), cached(Some(behind(10))));
+}
+
+#[test]
 fn what_the_index_has_as_well_is_not_held_twice() {
     let of = |uid: &str, version: &str, first_seen| {
         let (uid, resource_version) = (uid.into(), version.into());

@@ -218,6 +218,8 @@ async fn an_unanswered_plan_that_was_stored_is_carried_out_as_recorded() {
         UnresolvedWrite::None,
         "nothing was sent before the plan was known to stand"
     );
+    // But by another process perhaps, which had the same plan.
+    assert!(work.entries[0].progress.must_read && !work.entries[1].progress.must_read);
 }
 
 #[test]

@@ -61,16 +61,19 @@ fn generation_1_counts_since_its_creation_and_any_other_that_is_not_recorded_sin
 #[test]
 fn a_record_is_read_as_it_was_written_and_what_is_wrong_with_it_was_not_recorded() {
     let uid = "d7a1f7a2-0f0c-4a3e-9f55-1f2f6f6f0c11";
+    let seen = |pair, since, version| Seen { entry: Some(Entry { pair, since: at(since) }), version };
     let whole = Record {
-        policy: Some(Entry { pair: pair(uid, i64::MAX), since: at(253_402_207_199) }),
-        binding: Some(Entry { pair: pair(&"b".repeat(LONGEST_UID), 1), since: at(5) }),
+        policy: seen(pair(uid, i64::MAX), 253_402_207_199, u64::MAX),
+        binding: seen(pair(&"b".repeat(LONGEST_UID), 1), 5, 0),
     };
     let written = whole.write().unwrap();
     assert!(written.len() < 400, "{written}");
     assert_eq!(Record::read(&written), whole);
     assert_eq!(Record::default().write(), None);
-    let part = Record { policy: None, ..whole.clone() };
-    assert_eq!(Record::read(&part.write().unwrap()), part);
+    for policy in [Seen::default(), Seen { entry: None, version: 7 }] {
+        let part = Record { policy, ..whole.clone() };
+        assert_eq!(Record::read(&part.write().unwrap()), part);
+    }
 
     for garbage in ["", "{", "[]", "7", "null", "\"a\"", "{\"policy\": 7}", &"[".repeat(1000)] {
         assert_eq!(Record::read(garbage), Record::default(), "{garbage}");
@@ -78,7 +81,7 @@ fn a_record_is_read_as_it_was_written_and_what_is_wrong_with_it_was_not_recorded
     let too_long = written.replacen('{', &format!("{{{}", " ".repeat(LONGEST_RECORD)), 1);
     assert_eq!(Record::read(&too_long), Record::default());
     // One that is wrong spoils no other.
-    let entry = json!({"uid": "a", "generation": 2, "since": "2026-01-01T00:00:00.5Z"});
+    let entry = json!({"uid": "a", "generation": 2, "since": "2026-01-01T00:00:00.5Z", "resourceVersion": 9});
     for (field, odd) in [
         ("uid", json!("")),
         ("uid", json!("u".repeat(LONGEST_UID + 1))),
@@ -95,9 +98,15 @@ fn a_record_is_read_as_it_was_written_and_what_is_wrong_with_it_was_not_recorded
         let mut policy = entry.clone();
         policy[field] = odd.clone();
         let read = Record::read(&json!({"policy": policy, "binding": entry}).to_string());
-        assert_eq!(read.policy, None, "{field}: {odd}");
+        assert_eq!(read.policy, Seen { entry: None, version: 9 }, "{field}: {odd}");
         // Rounded up: never earlier.
         let since = "2026-01-01T00:00:01Z".parse().unwrap();
-        assert_eq!(read.binding, Some(Entry { pair: pair("a", 2), since }));
+        assert_eq!(read.binding, Seen { entry: Some(Entry { pair: pair("a", 2), since }), version: 9 });
+    }
+    for odd in [json!("9"), json!(-1), json!(9.5), json!(null)] {
+        let mut policy = entry.clone();
+        policy["resourceVersion"] = odd;
+        let read = Record::read(&json!({ "policy": policy }).to_string()).policy;
+        assert!(read.version == 0 && read.entry.is_some());
     }
 }
