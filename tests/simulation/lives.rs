@@ -29,8 +29,15 @@ impl World {
 
     /// Lets it run up to the present: something is about to reach it.
     pub fn bring_up(&mut self, slot: usize) {
-        let place = &self.slots[slot];
-        if !place.suspended && place.until < self.now {
+        let mut until = None;
+        // It stops whenever something that it has sent arrives, and has to be here nevertheless.
+        while let place = &self.slots[slot]
+            && place.process.is_some()
+            && !place.suspended
+            && place.until < self.now
+            && until != Some(place.until)
+        {
+            until = Some(place.until);
             self.run_process(slot, self.now);
         }
     }

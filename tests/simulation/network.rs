@@ -123,7 +123,11 @@ impl World {
                 return Some(self.comes_back(number, there + back, Reply::Reset));
             }
             Some(Fault::Silence { passed_on: false }) => return None,
-            Some(Fault::Answer { code, retry_after, passed_on: false }) => {
+            // To callers of the gateway a 429 means that nothing was done: no proxy in front of its API server passes such a
+            // request on.
+            Some(Fault::Answer { code, retry_after, passed_on })
+                if !passed_on || (code == 429 && self.slots[slot].is_gateway) =>
+            {
                 return Some(self.comes_back(number, there + back, Reply::Whole(made_up(code, retry_after))));
             }
             Some(Fault::Dated { code, by }) => {

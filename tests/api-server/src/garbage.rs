@@ -18,8 +18,7 @@ type Place = (usize, Arc<str>);
 /// Does what there is to do for the objects as they are now.
 pub fn collect(state: &mut State) {
     empty_namespaces(state);
-    let concerned = |object: &Value| owners(object).next().is_some() || metadata::is_terminating(object);
-    let found = snapshot(state, concerned);
+    let found = snapshot(state, |stored| stored.concerns_the_collector);
     if found.is_empty() {
         return;
     }
@@ -42,8 +41,8 @@ fn objects(state: &State) -> impl Iterator<Item = (usize, (&Arc<str>, &Arc<Store
 }
 
 /// The objects that are chosen, as they are now.
-fn snapshot(state: &State, chosen: impl Fn(&Value) -> bool) -> Vec<(Place, Arc<Value>)> {
-    let all = objects(state).filter(|(_, (_, stored))| chosen(&stored.object));
+fn snapshot(state: &State, chosen: impl Fn(&Stored) -> bool) -> Vec<(Place, Arc<Value>)> {
+    let all = objects(state).filter(|(_, (_, stored))| chosen(stored));
     all.map(|(kind, (key, stored))| ((kind, Arc::clone(key)), Arc::clone(&stored.object))).collect()
 }
 
@@ -79,7 +78,7 @@ fn mark_or_remove(state: &mut State, (kind, key): &Place, mut object: Value) {
 /// Removes the finalizers of the garbage collector, once what they wait for is done.
 fn finish(state: &mut State, (kind, key): &Place, mut object: Value) {
     let uid = metadata::text(&object, "uid").to_owned();
-    let dependents = snapshot(state, |object| owners(object).any(|owner| owner == uid));
+    let dependents = snapshot(state, |stored| owners(&stored.object).any(|owner| owner == uid));
     let names = metadata::finalizers(&object);
     let done = if names.contains(&ORPHAN) {
         for ((kind, key), dependent) in dependents {
@@ -110,7 +109,7 @@ fn empty_namespaces(state: &mut State) {
     let terminating = state.objects[namespaces].iter().filter(|(_, s)| metadata::is_terminating(&s.object));
     let terminating: Vec<String> = terminating.map(|(name, _)| name.to_string()).collect();
     for name in terminating {
-        let contents = snapshot(state, |object| metadata::text(object, "namespace") == name);
+        let contents = snapshot(state, |stored| metadata::text(&stored.object, "namespace") == name);
         if contents.is_empty() {
             let mut object = Value::clone(&state.objects[namespaces][name.as_str()].object);
             builtin::finalize(&mut object);

@@ -168,12 +168,7 @@ pub fn version_before(state: &State, kind: usize, key: &str, revision: u64) -> O
         return None;
     }
     let bytes = Bytes::from(serde_json::to_vec(&*version.object).unwrap());
-    Some(Arc::new(Stored {
-        object: Arc::clone(&version.object),
-        bytes,
-        revision: version.revision,
-        without_defaults: false,
-    }))
+    Some(Arc::new(Stored::seen(Arc::clone(&version.object), bytes, version.revision)))
 }
 
 fn answer(definition: &Definition, page: &Page) -> Bytes {

@@ -38,10 +38,19 @@ pub struct Stored {
     /// Whether it is stored without the defaults that it is read with: the next write stores them, even if it changes
     /// nothing else.
     pub without_defaults: bool,
+    /// Whether the garbage collector has to look at it: it has owners, or is being deleted.
+    pub concerns_the_collector: bool,
 }
 
 /// By user and body.
 pub type Reviews = Arc<Mutex<HashMap<(String, Bytes), Bytes>>>;
+
+impl Stored {
+    /// What was stored at a revision, and is only to be shown.
+    pub fn seen(object: Arc<Value>, bytes: Bytes, revision: u64) -> Self {
+        Self { object, bytes, revision, without_defaults: false, concerns_the_collector: false }
+    }
+}
 
 pub struct State {
     pub kubernetes: Kubernetes,
@@ -223,7 +232,10 @@ impl State {
         if size > MOST_STORED {
             return Err(Refusal::unclassified("etcdserver: request is too large"));
         }
-        let stored = Arc::new(Stored { object: Arc::new(object), bytes, revision, without_defaults });
+        let set = |field: &str| !object["metadata"][field].is_null();
+        let concerns_the_collector = set("ownerReferences") || set("deletionTimestamp");
+        let object = Arc::new(object);
+        let stored = Arc::new(Stored { object, bytes, revision, without_defaults, concerns_the_collector });
         let key: Arc<str> = key.into();
         let old = self.objects[kind].insert(Arc::clone(&key), Arc::clone(&stored));
         self.changed(kind, &key, (old.as_ref(), Some(&stored)), &stored);
@@ -237,7 +249,7 @@ impl State {
         let mut object = Value::clone(&old.object);
         object["metadata"]["resourceVersion"] = revision.to_string().into();
         let bytes = Bytes::from(serde_json::to_vec(&object).unwrap());
-        let last = Arc::new(Stored { object: Arc::new(object), bytes, revision, without_defaults: false });
+        let last = Arc::new(Stored::seen(Arc::new(object), bytes, revision));
         self.changed(kind, &key, (Some(&old), None), &last);
         last
     }

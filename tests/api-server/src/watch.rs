@@ -179,7 +179,7 @@ fn missed_events(state: &State, kind: usize, of: &Definition, watcher: &Watcher,
         let old = list::version_before(state, kind, &version.key, version.revision);
         let object = Arc::clone(&version.object);
         let bytes = Bytes::from(serde_json::to_vec(&*object).unwrap());
-        let last = Arc::new(Stored { object, bytes, revision: version.revision, without_defaults: false });
+        let last = Arc::new(Stored::seen(object, bytes, version.revision));
         watcher.changed(of, old.as_ref(), Some(&last).filter(|_| !version.deleted), &last);
     }
 }

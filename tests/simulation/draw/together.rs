@@ -226,7 +226,7 @@ impl Draw {
     }
 
     /// The last BulkUpdate says this as well.
-    fn asks_for(&mut self, field: &str, value: Value) {
+    pub fn asks_for(&mut self, field: &str, value: Value) {
         for event in self.events.iter_mut().rev() {
             if let What::Submit { spec, .. } = &mut event.what {
                 spec[field] = value;
