@@ -187,14 +187,14 @@ impl Registry {
         let creation_version = known.creation_version;
         match &mut known.state {
             State::Underway { current, next, .. } => {
-                let seen = current.borrow().clone();
+                let stopped = current.borrow().stopped;
                 let terminating = bulk.metadata.deletion_timestamp.is_some();
                 current.send_modify(|current| current.saw(&bulk.metadata, terminating));
                 *next = match Finished::read(&bulk) {
                     Some(over) => Some(Box::new(Next::Over(over))),
                     None if terminating => Some(Box::new(Next::Terminating)),
                     // Its task is ending.
-                    None if seen.stopped => Some(Box::new(Next::Again(bulk))),
+                    None if stopped => Some(Box::new(Next::Again(bulk))),
                     None => None,
                 };
             }

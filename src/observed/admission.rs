@@ -5,16 +5,19 @@
 use std::{sync::Mutex, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::watcher::Event;
+use kube::{Resource, runtime::watcher::Event};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::time::{later, next_second, whole_seconds},
     client::clock::{Clock, Now},
     decode::object::Lenient,
-    observed::admission::{
-        compare::{Flaw, Shipped},
-        record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record, Seen},
+    observed::{
+        admission::{
+            compare::{Flaw, Shipped},
+            record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record, Seen},
+        },
+        target::version_number,
     },
     tasks::lock,
 };
@@ -193,7 +196,7 @@ impl Policies {
                 watched.set(view, now);
             }
             Event::Delete(object) => {
-                watched.set(View(Shown::Nothing, record::version(&object).unwrap_or_default()), now);
+                watched.set(View(Shown::Nothing, version_number(object.meta()).unwrap_or_default()), now);
             }
         }
         drop(both);
@@ -212,7 +215,7 @@ impl Policies {
 
     /// Since when an object has been as it is, and what is wrong with it.
     fn assess(&self, part: Part, object: &Lenient, watched: &Watched, now: Now) -> View {
-        let version = record::version(object).unwrap_or_default();
+        let version = version_number(object.meta()).unwrap_or_default();
         if watched.recorded.is_past(object) {
             return View(Shown::Past, version);
         }

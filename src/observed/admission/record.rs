@@ -2,9 +2,12 @@
 //! itself does not tell when its spec was last changed.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Resource;
 use serde_json::{Map, Value, json};
 
-use crate::{api::time::next_second, client::clock::Now, decode::object::Lenient};
+use crate::{
+    api::time::next_second, client::clock::Now, decode::object::Lenient, observed::target::version_number,
+};
 
 /// What the leader keeps in annotations of the Lease: the names with their values; `None` if it is to be absent.
 pub type Notes = Vec<(&'static str, Option<String>)>;
@@ -84,11 +87,6 @@ impl Entry {
     }
 }
 
-/// Its resourceVersion, if it can be compared.
-pub fn version(object: &Lenient) -> Option<u64> {
-    object.text("resourceVersion")?.parse().ok()
-}
-
 /// What was last seen of one of the two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -105,7 +103,7 @@ impl Seen {
     pub fn is_past(&self, object: &Lenient) -> bool {
         let is_the_last =
             self.entry.as_ref().is_some_and(|entry| Pair::of(object).as_ref() == Some(&entry.pair));
-        version(object).is_some_and(|version| version < self.version) && !is_the_last
+        version_number(object.meta()).is_some_and(|version| version < self.version) && !is_the_last
     }
 
     fn read(value: &Value) -> Self {

@@ -178,9 +178,7 @@ impl Draw {
 
     /// It names a target of the same second, which a watch shows later than a read.
     fn seen_late_in_its_second(&mut self) {
-        let second = self.moment_of_a_scene() / 1000 * 1000;
-        let at = second + self.random.u64(300..800);
-        let (kind, name) = self.target(at - 200, "young");
+        let (second, at, kind, name) = self.target_of_its_second();
         let resource = resource_of(kind);
         self.at(second, What::View { slot: None, resource, view: View::Slow(3000), lasts: 6000 });
         self.stop(at, kind, &name);
@@ -264,9 +262,7 @@ impl Draw {
     /// read again.
     fn read_twice_in_its_second(&mut self, setup: &mut Setup) {
         setup.latency = (1, 5);
-        let second = self.moment_of_a_scene() / 1000 * 1000;
-        let at = second + self.random.u64(300..800);
-        let (kind, name) = self.target(at - 200, "young");
+        let (second, at, kind, name) = self.target_of_its_second();
         let resource = resource_of(kind);
         self.at(second, What::View { slot: None, resource, view: View::Lose, lasts: 9000 });
         self.stop(at, kind, &name);
@@ -277,9 +273,7 @@ impl Draw {
     /// It names a target of the same second, and cannot be read for a while, from its creation on or soon after.
     fn unreadable_in_its_second(&mut self, setup: &mut Setup) {
         setup.latency = (1, 5);
-        let second = self.moment_of_a_scene() / 1000 * 1000;
-        let at = second + self.random.u64(300..800);
-        let (kind, name) = self.target(at - 200, "young");
+        let (_, at, kind, name) = self.target_of_its_second();
         self.stop(at, kind, &name);
         let meanwhile = self.one(&[BulkAct::Recreate, BulkAct::Relabel]);
         for (after, act) in [(1, BulkAct::Spoil), (60, meanwhile), (2500, BulkAct::Spoil)] {
@@ -324,6 +318,14 @@ impl Draw {
         let (kind, name) = (self.one(&Kind::ALL), format!("{name}-{}", self.submitted.len()));
         self.create(at, kind, name.clone());
         (kind, name)
+    }
+
+    /// The same for a BulkUpdate of the same second: that second, and when it is submitted.
+    fn target_of_its_second(&mut self) -> (u64, u64, Kind, String) {
+        let second = self.moment_of_a_scene() / 1000 * 1000;
+        let at = second + self.random.u64(300..800);
+        let (kind, name) = self.target(at - 200, "young");
+        (second, at, kind, name)
     }
 
     fn create(&mut self, at: u64, kind: Kind, name: String) {
