@@ -17,3 +17,4 @@ pub mod observed;
 pub mod server;
 mod tasks;
 pub mod telemetry;
+pub mod workload;

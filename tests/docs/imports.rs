@@ -19,7 +19,7 @@ use syn::{
 use crate::{links::files_below, path, read};
 
 /// From the bottom to the top: each may import what is below it.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 12] = [
     "misconfigured",
     "tasks",
     "decode",
@@ -29,6 +29,7 @@ const LAYERS: [&str; 11] = [
     "telemetry",
     "server",
     "bulk_update",
+    "workload",
     "controller",
     "gateway",
 ];

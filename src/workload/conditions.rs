@@ -1,0 +1,53 @@
+//! Conditions and messages of engines' objects.
+
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::decode::{json::moment, text::cut};
+
+/// The longest message that is kept of an object, in bytes.
+const LONGEST_MESSAGE: usize = 512;
+
+/// A condition in the usual Kubernetes form.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Condition {
+    r#type: String,
+    status: String,
+    reason: Option<String>,
+    message: Option<String>,
+    last_transition_time: Option<String>,
+}
+
+impl Condition {
+    /// Since when it has its status.
+    pub fn since(&self) -> Option<Timestamp> {
+        time(self.last_transition_time.as_deref())
+    }
+
+    /// Its reason and its message.
+    pub fn text(&self) -> Option<Box<str>> {
+        message(self.reason.as_deref(), self.message.as_deref())
+    }
+}
+
+/// The condition of this type, if it is True.
+pub fn holds<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.r#type == r#type && condition.status == "True")
+}
+
+/// A reason and a sentence as one text, cut to 512 bytes; `None` if both are empty.
+pub fn message(reason: Option<&str>, sentence: Option<&str>) -> Option<Box<str>> {
+    let given =
+        |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+    let whole = match (given(reason), given(sentence)) {
+        (Some(reason), Some(sentence)) => format!("{reason}: {sentence}"),
+        (reason, sentence) => reason.or(sentence)?,
+    };
+    Some(cut(&whole, LONGEST_MESSAGE).into())
+}
+
+/// A time of RFC 3339; `None` if it is not one.
+pub fn time(text: Option<&str>) -> Option<Timestamp> {
+    moment(text?)
+}

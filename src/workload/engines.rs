@@ -1,0 +1,16 @@
+//! The engines, a file each.
+
+mod job;
+
+use super::engine::Engine;
+
+/// All of them.
+pub static ENGINES: &[&Engine] = &[&job::JOB];
+
+/// The engine with this `apiVersion` and `kind`, if it is known.
+pub fn find(api_version: &str, kind: &str) -> Option<&'static Engine> {
+    ENGINES.iter().copied().find(|engine| engine.kind == kind && engine.api_version() == api_version)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! `batch/v1` Job.
+
+use serde::Deserialize;
+
+use crate::{
+    api::Kind,
+    decode::json::{Malformed, part},
+    workload::{
+        conditions::{Condition, holds, time},
+        engine::{Engine, Names, Parts, Phase, Pods, Seen, Stop, StopPatch},
+    },
+};
+
+pub static JOB: Engine = Engine {
+    group: "batch",
+    version: "v1",
+    kind: "Job",
+    plural: "jobs",
+    of: Kind::Execution,
+    names: Names { longest: 63, letter_first: false },
+    queued_by_kueue: true,
+    observe,
+};
+
+static SUSPEND: StopPatch = StopPatch { subresource: None, merge: r#"{"spec":{"suspend":true}}"# };
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    suspend: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    active: u32,
+    terminating: u32,
+    start_time: Option<String>,
+    completion_time: Option<String>,
+    conditions: Vec<Condition>,
+}
+
+fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
+    let spec: Spec = part(object.spec, "spec")?;
+    let status: Status = part(object.status, "status")?;
+    let on = |r#type: &str| holds(&status.conditions, r#type);
+    let completed = time(status.completion_time.as_deref());
+    let (phase, about, completed) = if let Some(done) = on("Complete") {
+        (Phase::Completed, None, completed.or_else(|| done.since()))
+    } else if let Some(failed) = on("Failed") {
+        (Phase::Dead, Some(failed), failed.since())
+    } else if spec.suspend
+        && let Some(suspended) = on("Suspended")
+    {
+        (Phase::Stopped, Some(suspended), None)
+    } else if status.active > 0 || status.start_time.is_some() {
+        // What ends is running until its Pods are gone; the reason is known before.
+        (Phase::Running, on("FailureTarget"), None)
+    } else {
+        (Phase::Pending, None, None)
+    };
+    Ok(Seen {
+        phase,
+        message: about.and_then(Condition::text),
+        started: time(status.start_time.as_deref()),
+        completed,
+        url: None,
+        stop: if spec.suspend { Stop::Requested } else { Stop::By(&SUSPEND) },
+        pods: if status.active + status.terminating == 0 { Pods::Gone } else { Pods::Left },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::workload::engines::tests::see;
+
+    fn phase(object: &serde_json::Value) -> (Phase, Pods) {
+        let seen = see(&JOB, object).unwrap();
+        (seen.phase, seen.pods)
+    }
+
+    #[test]
+    fn from_its_creation_to_its_end() {
+        assert_eq!(phase(&json!({"spec": {}})), (Phase::Pending, Pods::Gone));
+        let running =
+            json!({"spec": {"suspend": false}, "status": {"active": 2, "startTime": "2026-11-28T10:00:00Z"}});
+        assert_eq!(phase(&running), (Phase::Running, Pods::Left));
+        assert_eq!(see(&JOB, &running).unwrap().stop, Stop::By(&SUSPEND));
+        let done = json!({"status": {"startTime": "2026-11-28T10:00:00Z", "completionTime": "2026-11-28T10:01:00Z", "conditions": [
+            {"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "True"}]}});
+        let seen = see(&JOB, &done).unwrap();
+        assert_eq!((seen.phase, seen.pods), (Phase::Completed, Pods::Gone));
+        assert_eq!(seen.completed, "2026-11-28T10:01:00Z".parse().ok());
+    }
+
+    #[test]
+    fn a_failure_is_final_only_when_its_pods_are_gone() {
+        let target = json!({"type": "FailureTarget", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"});
+        let failing = json!({"status": {"startTime": "2026-11-28T10:00:00Z", "terminating": 1, "conditions": [target]}});
+        let seen = see(&JOB, &failing).unwrap();
+        assert_eq!((seen.phase, seen.pods), (Phase::Running, Pods::Left));
+        assert_eq!(seen.message.as_deref(), Some("BackoffLimitExceeded: too often"));
+        let failed = json!({"status": {"conditions": [target, {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded",
+            "lastTransitionTime": "2026-11-28T10:01:00Z"}]}});
+        let seen = see(&JOB, &failed).unwrap();
+        assert_eq!((seen.phase, seen.message.as_deref()), (Phase::Dead, Some("BackoffLimitExceeded")));
+        assert_eq!(seen.completed, "2026-11-28T10:01:00Z".parse().ok());
+    }
+
+    #[test]
+    fn it_has_stopped_once_it_says_so_and_its_pods_are_gone_later() {
+        let suspended = json!({"type": "Suspended", "status": "True", "reason": "JobSuspended"});
+        // The request, before the Job controller has seen it.
+        let asked =
+            json!({"spec": {"suspend": true}, "status": {"active": 2, "startTime": "2026-11-28T10:00:00Z"}});
+        assert_eq!(phase(&asked), (Phase::Running, Pods::Left));
+        assert_eq!(see(&JOB, &asked).unwrap().stop, Stop::Requested);
+        let ending =
+            json!({"spec": {"suspend": true}, "status": {"terminating": 2, "conditions": [suspended]}});
+        assert_eq!(phase(&ending), (Phase::Stopped, Pods::Left));
+        let stopped = json!({"spec": {"suspend": true}, "status": {"conditions": [suspended]}});
+        assert_eq!(phase(&stopped), (Phase::Stopped, Pods::Gone));
+        // Somebody has undone it: the condition is behind.
+        let undone = json!({"spec": {"suspend": false}, "status": {"conditions": [suspended]}});
+        assert_eq!(phase(&undone), (Phase::Pending, Pods::Gone));
+        assert_eq!(see(&JOB, &undone).unwrap().stop, Stop::By(&SUSPEND));
+    }
+
+    #[test]
+    fn one_that_cannot_be_understood_says_where() {
+        let odd = see(&JOB, &json!({"status": {"active": "two"}})).unwrap_err();
+        assert_eq!(odd.place, "status.active");
+    }
+}
