@@ -100,6 +100,11 @@ impl Failure {
         }
     }
 
+    /// Whether a webhook that could not be called kept the request from being carried out, although the answer is a 500.
+    pub fn never_admitted(&self) -> bool {
+        matches!(self, Self::Refused { code: 500, message, .. } if message.contains("failed calling webhook"))
+    }
+
     /// Whether there is no such object.
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })

@@ -121,16 +121,65 @@ pub async fn replace<T: DeserializeOwned>(
     send(client, request).await
 }
 
-/// Changes a part of the status by a merge patch. The guard is the resourceVersion in `patch`: the API server does not check a uid
-/// there, and an object that is created again never has the same resourceVersion.
+/// Reads an object live, and all that it holds.
+pub async fn get_whole<T: DeserializeOwned>(client: &Client, url: String, name: &str) -> Result<T, Failure> {
+    send(client, Request::new(url).get(name, &GetParams::default()).map(whole)).await
+}
+
+/// Changes a part of an object or its `subresource` by a merge patch. The guard is the resourceVersion in `patch`: in the status of a
+/// custom resource, the API server does not check a uid, and an object that is created again never has the same resourceVersion.
+pub async fn patch<T: DeserializeOwned>(
+    client: &Client,
+    url: String,
+    name: &str,
+    subresource: Option<&str>,
+    patch: &impl Serialize,
+) -> Result<T, Failure> {
+    send(client, merge(url, name, subresource, patch)).await
+}
+
+/// As [`patch`], of the status.
 pub async fn patch_status<T: DeserializeOwned>(
     client: &Client,
     url: String,
     name: &str,
-    patch: &impl Serialize,
+    change: &impl Serialize,
 ) -> Result<T, Failure> {
+    patch(client, url, name, Some("status"), change).await
+}
+
+/// As [`patch_status`], with all of the object in the answer.
+pub async fn patch_status_whole<T: DeserializeOwned>(
+    client: &Client,
+    url: String,
+    name: &str,
+    change: &impl Serialize,
+) -> Result<T, Failure> {
+    send(client, merge(url, name, Some("status"), change).map(whole)).await
+}
+
+fn merge(
+    url: String,
+    name: &str,
+    subresource: Option<&str>,
+    patch: &impl Serialize,
+) -> Result<http::Request<Vec<u8>>, request::Error> {
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    send(client, Request::new(url).patch_subresource("status", name, &params, &Patch::Merge(patch))).await
+    match subresource {
+        Some(subresource) => {
+            Request::new(url).patch_subresource(subresource, name, &params, &Patch::Merge(patch))
+        }
+        None => Request::new(url).patch(name, &params, &Patch::Merge(patch)),
+    }
+}
+
+/// Marks a request whose answer is not stripped of anything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole;
+
+fn whole(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
+    request.extensions_mut().insert(Whole);
+    request
 }
 
 /// Deletes the object with this uid and resourceVersion. The uid alone is not enough: the API server would delete the object even if

@@ -14,7 +14,10 @@ use kube::client::DynBody;
 use tower::{Layer, Service};
 
 use self::machine::{Keep, Machine};
-use crate::client::wire::{Response, Wire, around};
+use crate::client::{
+    requests::Whole,
+    wire::{Response, Wire, around},
+};
 
 pub use self::keep::Slim;
 
@@ -24,7 +27,8 @@ impl Layer<Wire> for Slim {
     fn layer(&self, wire: Wire) -> Wire {
         let slim = *self;
         around(wire, move |wire, request| {
-            let keep = slim.keep(request.uri().path());
+            let whole = request.extensions().get::<Whole>().is_some();
+            let keep = slim.keep(request.uri().path()).filter(|_| !whole);
             let answer = wire.call(request);
             let Some(keep) = keep else { return answer };
             answer

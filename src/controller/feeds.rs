@@ -15,7 +15,10 @@ use kube::{
     core::ApiResource,
     runtime::watcher::{self, Event},
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, mpsc::UnboundedReceiver},
+    task::JoinSet,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -29,6 +32,8 @@ use crate::{
         index::Scope,
         target::Observed,
     },
+    tasks::resume_panic,
+    workload::{self, Inbox, OWNER_UID, Object, engine::Engine},
 };
 
 /// How many objects a page of a list has: little is decoded at a time.
@@ -37,15 +42,19 @@ const PAGE: u32 = 100;
 /// The same for BulkUpdates, which may have 40 kB each.
 const BULK_UPDATES_PAGE: u32 = 20;
 
+/// The same for engines' objects, which may be larger still.
+const WORK_PAGE: u32 = 20;
+
 /// Starts them all; each runs for as long as the operator does. Returns the events of BulkUpdates, each with the namespace that
 /// its informer watches.
 pub fn start(
     ctx: &Arc<Context>,
     namespaces: Vec<Option<String>>,
+    workloads: &Inbox,
     tasks: &mut JoinSet<()>,
 ) -> impl Stream<Item = (Option<String>, Event<Stored>)> + use<> {
     for scope in scopes(&namespaces) {
-        tasks.spawn(follow_targets(Arc::clone(ctx), scope));
+        tasks.spawn(follow_targets(Arc::clone(ctx), scope, workloads.clone()));
     }
     tasks.spawn(follow_flag(Arc::clone(ctx)));
     ctx.metrics.admission(!ctx.policies.required);
@@ -121,7 +130,7 @@ async fn report_admission(ctx: Arc<Context>) {
     ctx.policies.follow(&ctx.clock, report).await;
 }
 
-async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
+async fn follow_targets(ctx: Arc<Context>, scope: Scope, workloads: Inbox) {
     let resource = scope.kind.api_resource();
     let client = ctx.client.clone();
     let api: Api<Observed> = match &scope.namespace {
@@ -135,11 +144,49 @@ async fn follow_targets(ctx: Arc<Context>, scope: Scope) {
         let News::Event(event) = news else { continue };
         let Some((object, target)) = ctx.index.take_in(&scope, event) else { continue };
         let (namespace, name) = object.key();
+        workloads.target(scope.kind, namespace, name, &target);
         if let Err(why) = &target.state {
             unreadable += 1;
             ctx.metrics.unreadable(scope.kind.plural());
             warn!(target = %format_args!("{}/{namespace}/{name}", scope.kind.name()), %why, unreadable,
                 "unreadable: this target is neither stopped nor deleted");
+        }
+    }
+}
+
+/// Watches the objects of each engine that arrives, as far as they run for an Execution or Deployment.
+pub async fn follow_engines(
+    ctx: Arc<Context>,
+    workloads: Inbox,
+    mut served: UnboundedReceiver<&'static Engine>,
+    namespaces: Vec<Option<String>>,
+) {
+    let mut watches = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(ended) = watches.join_next() => resume_panic(ended),
+            Some(engine) = served.recv() => for namespace in &namespaces {
+                let scope = workload::Scope { engine: engine.plural, namespace: namespace.clone() };
+                watches.spawn(follow_engine(Arc::clone(&ctx), workloads.clone(), engine, scope));
+            },
+            // The controller has ended.
+            else => return,
+        }
+    }
+}
+
+async fn follow_engine(ctx: Arc<Context>, workloads: Inbox, engine: &'static Engine, scope: workload::Scope) {
+    let (client, resource) = (ctx.client.clone(), engine.api_resource());
+    let api: Api<Object> = match &scope.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let config = watcher::Config::default().page_size(WORK_PAGE).labels(OWNER_UID);
+    let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, engine.plural));
+    while let Some(news) = events.next().await {
+        if let News::Event(event) = news {
+            workloads.work(&scope, engine, event);
         }
     }
 }

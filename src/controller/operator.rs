@@ -13,6 +13,7 @@ use crate::{
     controller::feeds::{self, scopes},
     observed::{admission::Policies, flag::CapabilityFlag, index::Index},
     telemetry::{health::Health, metrics::Metrics},
+    workload::Controller as Workloads,
 };
 
 /// How long a graceful shutdown may take: less than the 30 s that Kubernetes gives a Pod.
@@ -67,7 +68,10 @@ pub async fn run(
     let namespaces = settings.namespaces();
     let ctx = context(client, &settings, shared, Index::new(scopes(&namespaces)), shutdown.clone());
     let mut tasks = JoinSet::new();
-    let bulk_updates = feeds::start(&ctx, namespaces, &mut tasks);
+    let (workloads, inbox, served) = Workloads::new(Arc::clone(&ctx));
+    tasks.spawn(feeds::follow_engines(Arc::clone(&ctx), inbox.clone(), served, namespaces.clone()));
+    let bulk_updates = feeds::start(&ctx, namespaces, &inbox, &mut tasks);
+    let mut workloads = tokio::spawn(workloads.run());
     let mut registry = tokio::spawn(Registry::new(Arc::clone(&ctx)).run(bulk_updates));
     info!(namespace = settings.namespace, meta_configmap = settings.meta_configmap,
         watch_namespaces = ?settings.watch_namespaces, max_in_flight = settings.max_in_flight,
@@ -84,10 +88,15 @@ pub async fn run(
             ended?;
             anyhow::bail!("the watch of bulkupdates has ended although the operator is running; this is a bug");
         }
+        ended = &mut workloads => {
+            ended?;
+            anyhow::bail!("the controller of workloads has ended although the operator is running; this is a bug");
+        }
     }
     info!("shutting down: nothing new is started, and writes in flight are waited for");
     let end = async {
         registry.await?;
+        workloads.await?;
         ctx.tracker.close();
         ctx.tracker.wait().await;
         anyhow::Ok(())

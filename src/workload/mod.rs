@@ -1,5 +1,23 @@
-//! Executions and Deployments that run: the work behind a state.
+//! Executions and Deployments that run: observe, decide, record, and one request about what runs.
+//!
+//! Without a client: `owner`, `work`, `facts`, `decide`, `status`, and the engines, which know nothing of the others.
 
+mod attempts;
 mod conditions;
+mod decide;
 pub mod engine;
 pub mod engines;
+mod facts;
+mod owner;
+mod pass;
+mod requests;
+mod run;
+mod status;
+mod work;
+mod works;
+
+pub use self::{
+    run::{Controller, Inbox},
+    work::{OWNER_UID, Object},
+    works::Scope,
+};

@@ -1,0 +1,90 @@
+//! What this process has tried so far about something that runs. It is lost when the process ends; what must not be lost is in the
+//! status.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::client::{Failure, backoff};
+
+/// The shortest pause after a failure.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What was tried.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts {
+    /// Whether this process has recorded that the work is to be created, and nobody can have created it since.
+    pub intended: bool,
+    /// Since when it has not been known whether the work was created: an earlier process may have requested that, or this one
+    /// without an answer.
+    pub in_doubt_since: Option<Timestamp>,
+    pub failed: Option<Failed>,
+    /// How often a stop was requested.
+    pub stops: u32,
+    /// When that was last.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// The last request, if it failed.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    pub failure: Failure,
+    /// How many have failed in a row.
+    pub times: u32,
+    /// Until when to wait.
+    pub until: Timestamp,
+    /// The generation of the owner that it was about.
+    pub generation: Option<i64>,
+}
+
+impl Attempts {
+    /// The status says now that it is to be created, which it did not before: nobody has requested it.
+    pub fn recorded_intent(&mut self) {
+        (self.intended, self.in_doubt_since) = (true, None);
+    }
+
+    /// Its creation is being requested.
+    pub fn creating(&mut self) {
+        self.intended = false;
+    }
+
+    /// The request to create it was answered, or not; `now` is the latest that it can be. Whether it has to be read now.
+    pub fn creation_failed(&mut self, failure: &Failure, generation: Option<i64>, now: Timestamp) -> bool {
+        if failure.is_conflict() {
+            // Something has the name, so this request has created nothing.
+            self.intended = true;
+            return true;
+        }
+        if failure.outcome_unknown() && !failure.never_admitted() {
+            self.in_doubt_since = Some(now);
+            return true;
+        }
+        self.intended = true;
+        self.failed(failure.clone(), generation, now);
+        false
+    }
+
+    /// A live read has found nothing; `now` is the latest that it can be.
+    pub fn absent(&mut self, now: Timestamp) {
+        self.in_doubt_since.get_or_insert(now);
+    }
+
+    /// A request has failed.
+    pub fn failed(&mut self, failure: Failure, generation: Option<i64>, now: Timestamp) {
+        let times = self.failed.as_ref().map_or(1, |failed| failed.times.saturating_add(1));
+        let pause = failure.retry_after().unwrap_or_else(|| backoff(times)).max(SHORTEST_PAUSE);
+        self.failed = Some(Failed { failure, times, until: now + pause, generation });
+    }
+
+    /// A request has succeeded.
+    pub fn succeeded(&mut self) {
+        self.failed = None;
+    }
+
+    /// A stop was requested.
+    pub fn stopped(&mut self, now: Timestamp) {
+        self.failed = None;
+        self.stops += 1;
+        self.stopped_at = Some(now);
+    }
+}

@@ -1,0 +1,63 @@
+//! Work that exists already, and is adopted as a ReplicaSet adopts a Pod.
+
+use std::sync::Arc;
+
+use crate::{
+    api::State,
+    workload::{
+        decide::subject::{Decided, Decision, LOOK_AGAIN, Subject, describe},
+        engine::Engine,
+        facts::{Found, Step},
+        owner::Reference,
+        status::{Progress, Reason, Status},
+        work::OwnedBy,
+    },
+};
+
+/// The spec refers to it, and nothing is recorded.
+pub fn adopt(subject: &Subject<'_>, engine: &Engine, name: &str, uid: &str) -> Decided {
+    let work = match &subject.facts.found {
+        Found::NotCached | Found::Cached(_) => return Err(Step::Read),
+        Found::Failed(failure) => return subject.unavailable(engine, failure),
+        Found::Absent => None,
+        Found::Live(work) => Some(work).filter(|work| *work.uid == *uid),
+    };
+    let not_adoptable = |why: &str| {
+        subject.trouble(Progress::Stalled, Reason::NotAdoptable, why, Step::Rest(Some(LOOK_AGAIN)))
+    };
+    let Some(work) = work else {
+        return Ok(not_adoptable(&format!("there is no {} {name} with uid {uid}", engine.kind)));
+    };
+    let workload = Reference {
+        api_version: engine.api_version(),
+        kind: engine.kind.into(),
+        name: name.into(),
+        uid: Some(uid.into()),
+    };
+    match &work.owned_by {
+        _ if work.is_controlled_by(subject.facts.owner.uid()) => {
+            let submitted = subject.recorded.submitted.or(Some(subject.facts.now));
+            let status = subject.status(
+                Progress::Reconciling,
+                Reason::Pending,
+                format!("adopted {}", describe(&workload)),
+            );
+            let status = Status { state: State::Pending, workload: Some(workload), submitted, ..status };
+            Ok(Decision { status, then: Step::Rest(None) })
+        }
+        _ if work.terminating => Ok(not_adoptable(&format!("{} {name} is being deleted", engine.kind))),
+        OwnedBy::Nobody => {
+            match subject.facts.attempts.failed.as_ref().filter(|failed| failed.until > subject.facts.now) {
+                Some(failed) => subject.unavailable(engine, &failed.failure),
+                None => Err(Step::Adopt(Arc::clone(work))),
+            }
+        }
+        OwnedBy::Controller { kind, name: owner, .. } => Ok(not_adoptable(&format!(
+            "{} {name} belongs to {kind} {owner}, which would create it again: let the {kind} run it, or stop that",
+            engine.kind
+        ))),
+        OwnedBy::Others => {
+            Ok(not_adoptable(&format!("{} {name} has an ownerReference already", engine.kind)))
+        }
+    }
+}

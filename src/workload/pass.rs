@@ -1,0 +1,299 @@
+//! One pass over an Execution or Deployment that something runs for: observe, decide, and carry out one step after the other
+//! until nothing is left to do for now.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
+use kube::runtime::events::EventType;
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::{
+    api::{Kind, api_version, time::whole_seconds},
+    bulk_update::Context,
+    client::Failure,
+    workload::{
+        attempts::Attempts,
+        decide::decide,
+        engine::{Engine, StopPatch},
+        facts::{Authorized, Facts, Found, Gate, Step},
+        owner::{Asks, Owner},
+        requests,
+        status::{Progress, Reason, Status},
+        work::Work,
+        works::Works,
+    },
+};
+
+/// The most steps of a pass: more would be a loop.
+const MOST_STEPS: usize = 16;
+
+/// How long after a change of the API server's mind, such as two conflicts in a row, the next pass begins.
+const SHORT_WAIT: Duration = Duration::from_millis(200);
+
+/// Whose pass it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub kind: Kind,
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+}
+
+/// How a pass ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// There is nothing to run for it (any more).
+    Over,
+    /// It was seen at this resourceVersion; it is to be looked at again when something changes, and after this time.
+    Waits { version: Box<str>, wait: Option<Duration> },
+}
+
+/// The pass of one Execution or Deployment.
+pub struct Pass<'a> {
+    pub ctx: &'a Context,
+    pub works: &'a Works,
+    pub key: &'a Key,
+    pub attempts: &'a mut Attempts,
+    /// Called with an engine whose objects can be read: from now on they are watched.
+    pub serve: &'a (dyn Fn(&'static Engine) + Sync),
+}
+
+impl Pass<'_> {
+    /// Runs it.
+    pub async fn run(mut self) -> Ended {
+        let mut owner = match self.read_owner().await {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return Ended::Over,
+            Err(failure) => return Ended::Waits { version: Box::default(), wait: Some(failure.wait(1)) },
+        };
+        let mut found = self.cached(&owner);
+        let mut pods = None;
+        for _ in 0..MOST_STEPS {
+            let facts = Facts {
+                kind: self.key.kind,
+                owner: &owner,
+                found: found.clone(),
+                attempts: self.attempts,
+                authorized: self.authorized(&owner),
+                gate: self.gate(&owner).await,
+                pods: pods.clone(),
+                now: self.now(),
+            };
+            match decide(&facts) {
+                Step::Rest(wait) => return self.rest(&owner, wait),
+                Step::Record(status) => match self.record(&owner, &status).await {
+                    Ok(recorded) => owner = recorded,
+                    // Somebody else has changed it: all is decided again.
+                    Err(failure) if failure.is_conflict() || failure.is_not_found() => {
+                        return Ended::Waits { version: Box::default(), wait: Some(SHORT_WAIT) };
+                    }
+                    Err(failure) => {
+                        return Ended::Waits { version: Box::default(), wait: Some(failure.wait(1)) };
+                    }
+                },
+                Step::Read => found = self.read_work(&owner).await,
+                Step::ListPods(selectors) => {
+                    let client = &self.ctx.client;
+                    pods = Some(requests::any_pod(client, &self.key.namespace, &selectors).await);
+                }
+                Step::Create => found = self.create(&owner).await,
+                Step::Adopt(work) => found = self.adopt(&owner, &work).await,
+                Step::Stop(work, patch) => found = self.stop(&owner, &work, patch).await,
+            }
+        }
+        self.rest(&owner, Some(SHORT_WAIT))
+    }
+
+    fn now(&self) -> Timestamp {
+        whole_seconds(self.ctx.clock.now().earliest)
+    }
+
+    /// The latest that it can be.
+    fn latest(&self) -> Timestamp {
+        whole_seconds(self.ctx.clock.now().latest)
+    }
+
+    fn rest(&self, owner: &Owner, wait: Option<Duration>) -> Ended {
+        let runs =
+            matches!(owner.asks, Ok(Some(_)) | Err(_)) && !owner.managed_by_other && !owner.terminating();
+        if runs { Ended::Waits { version: owner.version().into(), wait } } else { Ended::Over }
+    }
+
+    async fn read_owner(&self) -> Result<Option<Owner>, Failure> {
+        requests::owner(&self.ctx.client, self.key.kind, &self.key.namespace, &self.key.name).await
+    }
+
+    fn cached(&self, owner: &Owner) -> Found {
+        let cached =
+            asked(owner).and_then(|(engine, name)| self.works.get(engine, &self.key.namespace, name));
+        cached.map_or(Found::NotCached, Found::Cached)
+    }
+
+    async fn read_work(&mut self, owner: &Owner) -> Found {
+        let Some((engine, name)) = asked(owner) else { return Found::Absent };
+        let read = requests::work(&self.ctx.client, engine, &self.key.namespace, name).await;
+        if read.is_ok() {
+            (self.serve)(engine);
+        }
+        match read {
+            Ok(Some(work)) => Found::Live(work),
+            Ok(None) => {
+                self.attempts.absent(self.latest());
+                Found::Absent
+            }
+            Err(failure) => {
+                self.attempts.failed(failure.clone(), owner.metadata.generation, self.now());
+                Found::Failed(failure)
+            }
+        }
+    }
+
+    fn authorized(&self, _owner: &Owner) -> Authorized {
+        Authorized::Yes
+    }
+
+    /// The gate, where something is to be stopped.
+    async fn gate(&self, owner: &Owner) -> Gate {
+        let asked = owner.recorded.as_ref().is_ok_and(|recorded| recorded.stop_asked());
+        if !asked {
+            return Gate::Open;
+        }
+        match self.ctx.flag.read_since(Instant::now()).await {
+            Ok(flags) if flags.on(self.key.kind) => Gate::Open,
+            Ok(_) => {
+                let kind = self.key.kind.plural();
+                Gate::Closed(format!(
+                    "the stop waits: bulk updates of {kind} are disabled in {}",
+                    self.ctx.flag.place()
+                ))
+            }
+            Err(failure) => Gate::Unreadable(format!(
+                "the stop waits: {} cannot be read: {failure}",
+                self.ctx.flag.place()
+            )),
+        }
+    }
+
+    async fn record(&mut self, owner: &Owner, status: &Status) -> Result<Owner, Failure> {
+        let Ok(recorded) = &owner.recorded else { return Ok(owner.clone()) };
+        let Some(patch) = status.patch(recorded, owner.metadata.generation, self.now()) else {
+            return Ok(owner.clone());
+        };
+        let intends = status.workload.as_ref().is_some_and(|workload| workload.uid.is_none());
+        let new = recorded.workload != status.workload;
+        let written = requests::record(&self.ctx.client, self.key.kind, owner, &patch).await?;
+        // Nobody has requested its creation before this was recorded.
+        if intends && new {
+            self.attempts.recorded_intent();
+        }
+        self.report(owner, status, recorded.reason());
+        Ok(written)
+    }
+
+    /// An event for what somebody may want to know, after the status says so.
+    fn report(&self, owner: &Owner, status: &Status, before: Option<&str>) {
+        let reason: &str = status.reason.into();
+        if before == Some(reason) {
+            return;
+        }
+        let r#type = match (status.progress, status.reason) {
+            (Progress::Stalled, _) | (_, Reason::StopImpossible) => EventType::Warning,
+            (Progress::Ready | Progress::Idle, _) => EventType::Normal,
+            (Progress::Reconciling, _) => return,
+        };
+        self.ctx.events.publish(self.regarding(owner), r#type, reason, &status.message);
+    }
+
+    fn regarding(&self, owner: &Owner) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(api_version()),
+            kind: Some(self.key.kind.name().into()),
+            namespace: owner.metadata.namespace.clone(),
+            name: owner.metadata.name.clone(),
+            uid: owner.metadata.uid.clone(),
+            ..ObjectReference::default()
+        }
+    }
+
+    async fn create(&mut self, owner: &Owner) -> Found {
+        let Ok(Some(Asks::Template { engine, manifest })) = &owner.asks else { return Found::Absent };
+        self.attempts.creating();
+        let created = requests::create(&self.ctx.client, self.key.kind, engine, owner, manifest).await;
+        self.log(owner, engine, "create", created.as_ref().err());
+        match created {
+            Ok(work) => {
+                self.attempts.succeeded();
+                (self.serve)(engine);
+                Found::Live(work)
+            }
+            Err(failure) => {
+                let now = self.latest();
+                if self.attempts.creation_failed(&failure, owner.metadata.generation, now) {
+                    self.read_work(owner).await
+                } else {
+                    Found::Absent
+                }
+            }
+        }
+    }
+
+    async fn adopt(&mut self, owner: &Owner, work: &Arc<Work>) -> Found {
+        let Ok(Some(Asks::Reference { engine, name, .. })) = &owner.asks else { return Found::Absent };
+        let adopted = requests::adopt(&self.ctx.client, self.key.kind, engine, owner, name, work).await;
+        self.log(owner, engine, "adopt", adopted.as_ref().err());
+        match adopted {
+            Ok(work) => {
+                self.attempts.succeeded();
+                (self.serve)(engine);
+                Found::Live(work)
+            }
+            Err(failure) if failure.is_conflict() || failure.is_not_found() || failure.outcome_unknown() => {
+                self.read_work(owner).await
+            }
+            Err(failure) => {
+                self.attempts.failed(failure, owner.metadata.generation, self.now());
+                Found::Live(Arc::clone(work))
+            }
+        }
+    }
+
+    async fn stop(&mut self, owner: &Owner, work: &Arc<Work>, patch: &'static StopPatch) -> Found {
+        let Some((engine, name)) = asked(owner) else { return Found::Absent };
+        let namespace = &*self.key.namespace;
+        let stopped = requests::stop(&self.ctx.client, engine, namespace, name, work, patch).await;
+        self.log(owner, engine, "stop", stopped.as_ref().err());
+        match stopped {
+            Ok(()) => {
+                if self.attempts.stops > 0 {
+                    let note = format!("a stop of {} {name} was undone, and requested again", engine.kind);
+                    self.ctx.events.publish(self.regarding(owner), EventType::Warning, "StopUndone", &note);
+                }
+                self.attempts.stopped(self.now());
+            }
+            Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
+            Err(failure) => self.attempts.failed(failure, owner.metadata.generation, self.now()),
+        }
+        self.read_work(owner).await
+    }
+
+    /// Each write to what runs is one line.
+    fn log(&self, owner: &Owner, engine: &Engine, verb: &str, failure: Option<&Failure>) {
+        let Key { kind, namespace, name } = self.key;
+        info!(
+            owner = %format_args!("{}/{namespace}/{name}", kind.name()),
+            owner_uid = owner.uid(),
+            engine = engine.kind,
+            verb,
+            outcome = %failure.map_or_else(|| "accepted".to_owned(), ToString::to_string),
+            "wrote to what runs"
+        );
+    }
+}
+
+/// The engine and the name of what runs for it.
+fn asked(owner: &Owner) -> Option<(&'static Engine, &str)> {
+    match owner.asks.as_ref().ok()?.as_ref()? {
+        Asks::Template { engine, .. } => Some((engine, owner.name())),
+        Asks::Reference { engine, name, .. } => Some((engine, name)),
+    }
+}

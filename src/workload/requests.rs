@@ -1,0 +1,151 @@
+//! The requests about what runs.
+
+use std::sync::Arc;
+
+use http::header::ACCEPT;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Client, Resource,
+    api::{ListParams, PostParams},
+    core::{ApiResource, Request},
+};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::{FIELD_MANAGER, Kind},
+    client::{Failure, requests},
+    observed::target,
+    workload::{
+        engine::{Engine, StopPatch},
+        owner::Owner,
+        work::{OWNER_UID, Object, Work},
+    },
+};
+
+/// Reads an Execution or Deployment live, and all of it.
+pub async fn owner(
+    client: &Client,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Owner>, Failure> {
+    match requests::get_whole(client, target::url(kind, namespace), name).await {
+        Err(failure) if failure.is_not_found() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// Writes a part of its status, guarded by its resourceVersion; answers with what it is now.
+pub async fn record(client: &Client, kind: Kind, owner: &Owner, status: &Value) -> Result<Owner, Failure> {
+    let patch = json!({"metadata": {"resourceVersion": owner.version()}, "status": status});
+    requests::patch_status_whole(client, target::url(kind, owner.namespace()), owner.name(), &patch).await
+}
+
+/// Reads an engine's object live; `None` if there is none.
+pub async fn work(
+    client: &Client,
+    engine: &Engine,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Arc<Work>>, Failure> {
+    match requests::get::<Object>(client, url(engine, namespace), name).await {
+        Err(failure) if failure.is_not_found() => Ok(None),
+        read => read.map(|object| Some(Arc::new(Work::read(engine, &object)))),
+    }
+}
+
+/// Creates what a template describes, under the owner's name. An apply would take over what has that name.
+pub async fn create(
+    client: &Client,
+    kind: Kind,
+    engine: &Engine,
+    owner: &Owner,
+    template: &Value,
+) -> Result<Arc<Work>, Failure> {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let object = manifest(kind, owner, template);
+    let created: Object = requests::create(client, url(engine, owner.namespace()), &object, &params).await?;
+    Ok(Arc::new(Work::read(engine, &created)))
+}
+
+/// The object that a template describes, with the owner's name, its label and its ownerReference.
+fn manifest(kind: Kind, owner: &Owner, template: &Value) -> Value {
+    let map = |field: &str| {
+        let found = template.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+        found.cloned().unwrap_or_default()
+    };
+    let mut labels: Map<String, Value> = map("labels");
+    labels.insert(OWNER_UID.into(), owner.uid().into());
+    let mut object = template.clone();
+    object["metadata"] = json!({
+        "name": owner.name(), "namespace": owner.namespace(), "labels": labels, "annotations": map("annotations"),
+        "ownerReferences": [owner.reference(kind)],
+    });
+    object
+}
+
+/// Makes the owner the controller of an object that has no owner.
+pub async fn adopt(
+    client: &Client,
+    kind: Kind,
+    engine: &Engine,
+    owner: &Owner,
+    name: &str,
+    work: &Work,
+) -> Result<Arc<Work>, Failure> {
+    let patch = json!({"metadata": {
+        "uid": work.uid, "resourceVersion": work.version,
+        "labels": {OWNER_UID: owner.uid()}, "ownerReferences": [owner.reference(kind)],
+    }});
+    let adopted: Object = requests::patch(client, url(engine, owner.namespace()), name, None, &patch).await?;
+    Ok(Arc::new(Work::read(engine, &adopted)))
+}
+
+/// Requests a stop of an object, guarded by its uid and resourceVersion.
+pub async fn stop(
+    client: &Client,
+    engine: &Engine,
+    namespace: &str,
+    name: &str,
+    work: &Work,
+    stop: &StopPatch,
+) -> Result<(), Failure> {
+    let mut patch: Value = serde_json::from_str(stop.merge).map_err(Failure::unreadable)?;
+    let metadata = patch.as_object_mut().map(|patch| patch.entry("metadata").or_insert_with(|| json!({})));
+    if let Some(Value::Object(metadata)) = metadata {
+        metadata.insert("uid".into(), json!(work.uid));
+        metadata.insert("resourceVersion".into(), json!(work.version));
+    }
+    requests::patch::<IgnoredAny>(client, url(engine, namespace), name, stop.subresource, &patch)
+        .await
+        .map(drop)
+}
+
+/// Whether any Pod matches one of these selectors.
+pub async fn any_pod(client: &Client, namespace: &str, selectors: &[String]) -> Result<bool, Failure> {
+    for selector in selectors {
+        let params = ListParams::default().labels(selector).limit(1);
+        let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&params).map(|mut request| {
+            let metadata_only = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+            request.headers_mut().insert(ACCEPT, http::HeaderValue::from_static(metadata_only));
+            request
+        });
+        let found: Found = requests::send(client, request).await?;
+        if !found.items.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[derive(Deserialize)]
+struct Found {
+    #[serde(default)]
+    items: Vec<IgnoredAny>,
+}
+
+fn url(engine: &Engine, namespace: &str) -> String {
+    let resource: ApiResource = engine.api_resource();
+    Object::url_path(&resource, Some(namespace))
+}

@@ -1,0 +1,132 @@
+//! The cache of what runs: a few fields of each engine's objects, fed by watches, and whose they are.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+};
+
+use kube::runtime::watcher::Event;
+
+use crate::{
+    observed::target::not_older,
+    tasks::lock,
+    workload::{
+        engine::{Engine, Stop},
+        work::{Object, OwnedBy, Work},
+    },
+};
+
+/// The list and watch of one engine's objects, in one namespace or in all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scope {
+    pub engine: &'static str,
+    pub namespace: Option<String>,
+}
+
+/// Namespace and name.
+type Key = (Box<str>, Box<str>);
+
+/// An owner to be looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wake {
+    pub namespace: Box<str>,
+    pub owner: Box<str>,
+    /// Whether no stop is requested of what runs for it (any more).
+    pub undone: bool,
+}
+
+#[derive(Default)]
+pub struct Works(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// By the plural of the engine.
+    objects: HashMap<&'static str, BTreeMap<Key, Known>>,
+    /// How many lists each scope has begun.
+    lists: HashMap<Scope, u32>,
+}
+
+struct Known {
+    work: Arc<Work>,
+    /// The number of the list in which it was last seen.
+    list: u32,
+}
+
+impl Works {
+    /// What is cached under this name.
+    pub fn get(&self, engine: &Engine, namespace: &str, name: &str) -> Option<Arc<Work>> {
+        let inner = lock(&self.0);
+        let known = inner.objects.get(engine.plural)?.get(&(namespace.into(), name.into()))?;
+        Some(Arc::clone(&known.work))
+    }
+
+    /// Takes in an event of the watch of `scope`. Returns the owners of what has changed.
+    pub fn take_in(&self, scope: &Scope, engine: &'static Engine, event: Event<Object>) -> Vec<Wake> {
+        let mut inner = lock(&self.0);
+        match event {
+            Event::Init => {
+                *inner.lists.entry(scope.clone()).or_default() += 1;
+                Vec::new()
+            }
+            Event::InitApply(object) | Event::Apply(object) => inner.apply(scope, engine, &object),
+            Event::Delete(object) => inner.delete(engine, &object),
+            Event::InitDone => inner.drop_unlisted(scope),
+        }
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, scope: &Scope, engine: &'static Engine, object: &Object) -> Vec<Wake> {
+        let Some(key) = key(object) else { return Vec::new() };
+        let list = self.lists.get(scope).copied().unwrap_or_default();
+        let work = Arc::new(Work::read(engine, object));
+        let objects = self.objects.entry(engine.plural).or_default();
+        let mut wakes = wakes(&key, &work);
+        if let Some(known) = objects.get_mut(&key) {
+            known.list = list;
+            if known.work == work || !not_older(&work.version, &known.work.version) {
+                return Vec::new();
+            }
+            // It may have changed hands.
+            wakes.extend(self::wakes(&key, &known.work));
+        }
+        objects.insert(key, Known { work, list });
+        wakes
+    }
+
+    fn delete(&mut self, engine: &Engine, object: &Object) -> Vec<Wake> {
+        let Some(key) = key(object) else { return Vec::new() };
+        let Some(objects) = self.objects.get_mut(engine.plural) else { return Vec::new() };
+        match objects.get(&key) {
+            Some(known) if Some(&*known.work.uid) == object.metadata.uid.as_deref() => {
+                objects.remove(&key).map(|known| wakes(&key, &known.work)).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// After a list: what it did not have is gone.
+    fn drop_unlisted(&mut self, scope: &Scope) -> Vec<Wake> {
+        let list = self.lists.get(scope).copied().unwrap_or_default();
+        let Some(objects) = self.objects.get_mut(scope.engine) else { return Vec::new() };
+        let within = |namespace: &str| scope.namespace.as_deref().is_none_or(|only| only == namespace);
+        let gone = objects.extract_if(.., |(namespace, _), known| within(namespace) && known.list != list);
+        gone.flat_map(|(key, known)| wakes(&key, &known.work)).collect()
+    }
+}
+
+fn key(object: &Object) -> Option<Key> {
+    let name = object.metadata.name.as_deref()?;
+    Some((object.metadata.namespace.as_deref().unwrap_or_default().into(), name.into()))
+}
+
+/// Its owner, if it is an Execution or Deployment; its kind is the engine's.
+fn wakes((namespace, _): &Key, work: &Work) -> Vec<Wake> {
+    match &work.owned_by {
+        OwnedBy::Controller { name, .. } => {
+            let undone = work.seen.as_ref().is_ok_and(|seen| matches!(seen.stop, Stop::By(_)));
+            vec![Wake { namespace: namespace.clone(), owner: name.clone(), undone }]
+        }
+        OwnedBy::Nobody | OwnedBy::Others => Vec::new(),
+    }
+}
