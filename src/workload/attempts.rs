@@ -19,6 +19,8 @@ pub struct Attempts {
     /// without an answer.
     pub in_doubt_since: Option<Timestamp>,
     pub failed: Option<Failed>,
+    /// The generation of the owner whose template the work has.
+    pub applied: Option<i64>,
     /// How often a stop was requested.
     pub stops: u32,
     /// When that was last.
@@ -79,6 +81,16 @@ impl Attempts {
     /// A request has succeeded.
     pub fn succeeded(&mut self) {
         self.failed = None;
+    }
+
+    /// The work has the template of this generation.
+    pub fn applied(&mut self, generation: Option<i64>) {
+        (self.failed, self.applied) = (None, generation);
+    }
+
+    /// The last failure, if it was about this generation: another template may be accepted.
+    pub fn failed_for(&self, generation: Option<i64>) -> Option<&Failed> {
+        self.failed.as_ref().filter(|failed| failed.generation == generation)
     }
 
     /// A stop was requested.

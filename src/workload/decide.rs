@@ -5,6 +5,7 @@ mod create;
 mod state;
 mod stop;
 mod subject;
+mod template;
 
 use std::sync::Arc;
 
@@ -40,10 +41,13 @@ pub fn decide(facts: &Facts<'_>) -> Step {
     };
     match decided {
         Err(first) => first,
-        Ok(Decision { status, then }) => match status.patch(recorded, owner.metadata.generation, facts.now) {
-            Some(_) => Step::Record(Box::new(status)),
-            None => then,
-        },
+        Ok(Decision { status, then }) => {
+            let status = Status { observed_generation: subject.observed_generation(), ..status };
+            match status.patch(recorded, facts.now) {
+                Some(_) => Step::Record(Box::new(status)),
+                None => then,
+            }
+        }
     }
 }
 
@@ -146,6 +150,9 @@ fn seen(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
             return Ok(subject.trouble(Progress::Stalled, Reason::Unreadable, &why, Step::Rest(None)));
         }
     };
+    if let Some(first) = template::apply(subject, engine, work) {
+        return first;
+    }
     let reading =
         Reading { kind: subject.kind(), recorded: subject.recorded, pods: subject.facts.pods.as_ref() };
     let status = read(&reading, engine, work, seen, subject.facts.now)?;

@@ -78,6 +78,8 @@ pub enum Step {
     ListPods(Vec<String>),
     /// Create the work.
     Create,
+    /// Make its spec that of the template.
+    Apply(Arc<Work>),
     /// Make the owner its controller.
     Adopt(Arc<Work>),
     /// Request a stop of it.

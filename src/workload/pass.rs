@@ -97,6 +97,7 @@ impl Pass<'_> {
                     pods = Some(requests::any_pod(client, &self.key.namespace, &selectors).await);
                 }
                 Step::Create => found = self.create(&owner).await,
+                Step::Apply(work) => found = self.apply(&owner, &work).await,
                 Step::Adopt(work) => found = self.adopt(&owner, &work).await,
                 Step::Stop(work, patch) => found = self.stop(&owner, &work, patch).await,
             }
@@ -176,7 +177,7 @@ impl Pass<'_> {
 
     async fn record(&mut self, owner: &Owner, status: &Status) -> Result<Owner, Failure> {
         let Ok(recorded) = &owner.recorded else { return Ok(owner.clone()) };
-        let Some(patch) = status.patch(recorded, owner.metadata.generation, self.now()) else {
+        let Some(patch) = status.patch(recorded, self.now()) else {
             return Ok(owner.clone());
         };
         let intends = status.workload.as_ref().is_some_and(|workload| workload.uid.is_none());
@@ -222,7 +223,7 @@ impl Pass<'_> {
         self.log(owner, engine, "create", created.as_ref().err());
         match created {
             Ok(work) => {
-                self.attempts.succeeded();
+                self.attempts.applied(owner.metadata.generation);
                 (self.serve)(engine);
                 Found::Live(work)
             }
@@ -233,6 +234,24 @@ impl Pass<'_> {
                 } else {
                     Found::Absent
                 }
+            }
+        }
+    }
+
+    async fn apply(&mut self, owner: &Owner, work: &Arc<Work>) -> Found {
+        let Ok(Some(Asks::Template { engine, manifest })) = &owner.asks else { return Found::Absent };
+        let applied = requests::apply(&self.ctx.client, engine, owner, manifest, work).await;
+        self.log(owner, engine, "apply", applied.as_ref().err());
+        match applied {
+            Ok(work) => {
+                self.attempts.applied(owner.metadata.generation);
+                Found::Live(work)
+            }
+            // It is decided again on what it is now.
+            Err(failure) if failure.is_conflict() || failure.is_not_found() => self.read_work(owner).await,
+            Err(failure) => {
+                self.attempts.failed(failure, owner.metadata.generation, self.now());
+                Found::Live(Arc::clone(work))
             }
         }
     }

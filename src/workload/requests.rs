@@ -77,12 +77,45 @@ fn manifest(kind: Kind, owner: &Owner, template: &Value) -> Value {
     };
     let mut labels: Map<String, Value> = map("labels");
     labels.insert(OWNER_UID.into(), owner.uid().into());
-    let mut object = template.clone();
-    object["metadata"] = json!({
+    let metadata = json!({
         "name": owner.name(), "namespace": owner.namespace(), "labels": labels, "annotations": map("annotations"),
         "ownerReferences": [owner.reference(kind)],
     });
-    object
+    let mut object = template.as_object().cloned().unwrap_or_default();
+    object.insert("metadata".into(), metadata);
+    Value::Object(object)
+}
+
+/// Makes the spec of an object that of the template, and adds the template's labels and annotations; guarded by its uid and
+/// resourceVersion. Without `replicas` in the template, their number stays what it is: an autoscaler may have set it.
+pub async fn apply(
+    client: &Client,
+    engine: &Engine,
+    owner: &Owner,
+    template: &Value,
+    work: &Work,
+) -> Result<Arc<Work>, Failure> {
+    let url = url(engine, owner.namespace());
+    let mut object: Map<String, Value> = requests::get(client, url.clone(), owner.name()).await?;
+    let replicas = object.get("spec").and_then(|spec| spec.get("replicas")).cloned();
+    let mut spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
+    if let (Some(replicas), Value::Object(spec)) = (replicas, &mut spec) {
+        spec.entry("replicas").or_insert(replicas);
+    }
+    object.insert("spec".into(), spec);
+    let Some(Value::Object(metadata)) = object.get_mut("metadata") else {
+        return Err(Failure::unreadable("it has no metadata"));
+    };
+    metadata.insert("uid".into(), json!(work.uid));
+    metadata.insert("resourceVersion".into(), json!(work.version));
+    for field in ["labels", "annotations"] {
+        let wanted = template.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+        if let Value::Object(values) = metadata.entry(field).or_insert_with(|| json!({})) {
+            values.extend(wanted.cloned().unwrap_or_default());
+        }
+    }
+    let applied: Object = requests::replace(client, url, owner.name(), None, &object).await?;
+    Ok(Arc::new(Work::read(engine, &applied)))
 }
 
 /// Makes the owner the controller of an object that has no owner.
@@ -111,9 +144,8 @@ pub async fn stop(
     work: &Work,
     stop: &StopPatch,
 ) -> Result<(), Failure> {
-    let mut patch: Value = serde_json::from_str(stop.merge).map_err(Failure::unreadable)?;
-    let metadata = patch.as_object_mut().map(|patch| patch.entry("metadata").or_insert_with(|| json!({})));
-    if let Some(Value::Object(metadata)) = metadata {
+    let mut patch: Map<String, Value> = serde_json::from_str(stop.merge).map_err(Failure::unreadable)?;
+    if let Value::Object(metadata) = patch.entry("metadata").or_insert_with(|| json!({})) {
         metadata.insert("uid".into(), json!(work.uid));
         metadata.insert("resourceVersion".into(), json!(work.version));
     }

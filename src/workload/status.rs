@@ -72,6 +72,7 @@ pub struct Status {
     pub started: Option<Timestamp>,
     pub completed: Option<Timestamp>,
     pub url: Option<String>,
+    pub observed_generation: Option<i64>,
     pub progress: Progress,
     pub reason: Reason,
     pub message: String,
@@ -88,6 +89,7 @@ impl Status {
             started: recorded.started,
             completed: recorded.completed,
             url: recorded.url.clone(),
+            observed_generation: recorded.observed_generation,
             progress,
             reason,
             message: cut(message.as_ref(), LONGEST_MESSAGE),
@@ -105,7 +107,7 @@ impl Status {
     }
 
     /// The merge patch of the status that makes `recorded` say this; `None` if it does. Conditions of other types are kept.
-    pub fn patch(&self, recorded: &Recorded, generation: Option<i64>, now: Timestamp) -> Option<Value> {
+    pub fn patch(&self, recorded: &Recorded, now: Timestamp) -> Option<Value> {
         let mut patch = Map::new();
         let mut set = |field: &str, differs: bool, value: Value| {
             if differs {
@@ -127,15 +129,16 @@ impl Status {
         set("completionTime", recorded.completed != self.completed, time(self.completed));
         set("url", recorded.url != self.url, json!(self.url));
         set("message", recorded.message.as_deref() != Some(&*self.message), json!(self.message));
+        let generation = self.observed_generation;
         set("observedGeneration", recorded.observed_generation != generation, json!(generation));
-        if let Some(conditions) = self.new_conditions(recorded, generation, now) {
+        if let Some(conditions) = self.new_conditions(recorded, now) {
             set("conditions", true, conditions);
         }
         (!patch.is_empty()).then_some(Value::Object(patch))
     }
 
     /// All conditions, if they are not the recorded ones.
-    fn new_conditions(&self, recorded: &Recorded, generation: Option<i64>, now: Timestamp) -> Option<Value> {
+    fn new_conditions(&self, recorded: &Recorded, now: Timestamp) -> Option<Value> {
         let of_type = |r#type: &str| {
             recorded.conditions.iter().find(move |c| c.get("type").and_then(Value::as_str) == Some(r#type))
         };
@@ -145,7 +148,7 @@ impl Status {
             let since = before.filter(|_| same).and_then(|c| c.get("lastTransitionTime").cloned());
             json!({
                 "type": r#type, "status": status, "reason": <&str>::from(self.reason), "message": self.message,
-                "observedGeneration": generation.unwrap_or_default(),
+                "observedGeneration": self.observed_generation.unwrap_or_default(),
                 "lastTransitionTime": since.unwrap_or_else(|| json!(Time(now))),
             })
         });

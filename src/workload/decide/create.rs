@@ -104,8 +104,7 @@ pub fn create(subject: &Subject<'_>, engine: &Engine) -> Decided {
     if let Some(against) = subject.not_permitted() {
         return Ok(against);
     }
-    let failed = attempts.failed.as_ref();
-    match failed.filter(|failed| failed.generation == subject.facts.owner.metadata.generation) {
+    match attempts.failed_for(subject.facts.owner.metadata.generation) {
         Some(failed) if failed.failure.next() == Next::GiveUp => {
             let why = format!("the API server refuses its {}: {}", engine.kind, failed.failure);
             Ok(match subject.kind() {

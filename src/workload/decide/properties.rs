@@ -169,8 +169,7 @@ impl World {
             }
             Step::Record(status) => {
                 let Ok(recorded) = self.owner().recorded else { unreachable!() };
-                let patch =
-                    status.patch(&recorded, Some(1), self.now).expect("a record that changes something");
+                let patch = status.patch(&recorded, self.now).expect("a record that changes something");
                 if matches!(answer, Answer::Ok | Answer::Lost) {
                     let state = self.state().to_owned();
                     merge(&mut self.status, &patch);
@@ -199,7 +198,9 @@ impl World {
                     None => self.look(),
                 };
             }
-            Step::ListPods(_) | Step::Adopt(_) => unreachable!("a Job says whether Pods are left"),
+            Step::ListPods(_) | Step::Adopt(_) | Step::Apply(_) => {
+                unreachable!("a Job says whether Pods are left")
+            }
             Step::Create => {
                 self.attempts.creating();
                 match answer {

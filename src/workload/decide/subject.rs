@@ -8,7 +8,7 @@ use crate::{
     workload::{
         engine::Engine,
         facts::{Authorized, Facts, Step},
-        owner::{Recorded, Reference},
+        owner::{Asks, Recorded, Reference},
         status::{Progress, Reason, Status},
     },
 };
@@ -37,6 +37,21 @@ pub struct Subject<'a> {
 impl Subject<'_> {
     pub fn kind(&self) -> Kind {
         self.facts.kind
+    }
+
+    /// Whether what serves does not have the template yet that the spec has.
+    pub fn outdated(&self) -> bool {
+        let owner = self.facts.owner;
+        let from_template = matches!(owner.asks, Ok(Some(Asks::Template { .. })));
+        let exists = self.recorded.workload.as_ref().is_some_and(|workload| workload.uid.is_some());
+        let generation = owner.metadata.generation;
+        let known = [self.recorded.observed_generation, self.facts.attempts.applied].contains(&generation);
+        self.kind() == Kind::Deployment && from_template && exists && !known
+    }
+
+    /// The generation of the spec that the status is about.
+    pub fn observed_generation(&self) -> Option<i64> {
+        if self.outdated() { self.recorded.observed_generation } else { self.facts.owner.metadata.generation }
     }
 
     pub fn stop_asked(&self) -> bool {

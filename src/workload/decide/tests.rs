@@ -122,7 +122,7 @@ fn what_is_to_be_created_is_recorded_first_once_its_name_is_known_to_be_free() {
     assert_eq!((status.state, status.reason), (State::Pending, Reason::Pending));
     assert_eq!(status.workload.unwrap().uid, None);
     let mut intended = case(&template(), &json!({})).found(Found::Absent);
-    let patch = intended.records().patch(intended.owner.recorded.as_ref().unwrap(), Some(1), now()).unwrap();
+    let patch = intended.records().patch(intended.owner.recorded.as_ref().unwrap(), now()).unwrap();
     intended.owner = case(&template(), &patch).owner;
     intended.attempts.recorded_intent();
     assert!(matches!(intended.step(), Step::Create), "{:?}", intended.step());
@@ -202,7 +202,7 @@ fn a_stop_is_requested_once_the_status_says_so_and_again_after_a_pause_if_it_is_
     let status = case.records();
     assert_eq!((status.state, status.reason), (State::Stopping, Reason::Stopping));
     let mut with_conditions = asked("STOPPING");
-    let patch = status.patch(case.owner.recorded.as_ref().unwrap(), Some(1), now()).unwrap();
+    let patch = status.patch(case.owner.recorded.as_ref().unwrap(), now()).unwrap();
     for (field, value) in patch.as_object().unwrap() {
         with_conditions[field] = value.clone();
     }
@@ -279,4 +279,30 @@ fn what_cannot_be_understood_keeps_its_state() {
     assert_eq!((status.state, status.reason), (State::Running, Reason::Unreadable));
     let unknown = json!({"template": {"apiVersion": "batch/v2", "kind": "Job"}});
     assert_eq!(case(&unknown, &json!({})).records().reason, Reason::Unreadable);
+}
+
+#[test]
+fn a_changed_template_is_applied_once_unless_it_is_to_stop() {
+    let mut status = recorded("RUNNING", Some("job"));
+    status["observedGeneration"] = 0.into();
+    let mut changed = case(&template(), &status).found(Found::Cached(running()));
+    changed.kind = Kind::Deployment;
+    assert!(matches!(changed.step(), Step::Apply(_)), "{:?}", changed.step());
+    // Until it is applied, the status is about the old one.
+    changed.authorized = Authorized::No;
+    assert_eq!(
+        (changed.records().reason, changed.records().observed_generation),
+        (Reason::NotAuthorized, Some(0))
+    );
+    changed.authorized = Authorized::Yes;
+    changed.attempts.applied(Some(1));
+    assert_eq!(changed.records().observed_generation, Some(1));
+    changed.attempts.applied = None;
+    let refused = Failure::Refused { code: 422, message: "field is immutable".into(), retry_after: None };
+    changed.attempts.failed(refused, Some(1), now());
+    assert_eq!((changed.records().state, changed.records().reason), (State::Running, Reason::Refused));
+    status["targetStatus"] = "STOPPED".into();
+    let mut stopping = case(&template(), &status).found(Found::Cached(running()));
+    stopping.kind = Kind::Deployment;
+    assert!(!matches!(stopping.step(), Step::Apply(_)), "{:?}", stopping.step());
 }
