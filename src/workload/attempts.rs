@@ -13,7 +13,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// What was tried.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts {
-    /// Whether this process has recorded that the work is to be created, and nobody can have created it since.
+    /// Whether it is this process that records that the work is to be created, and nobody can have created it since.
     pub intended: bool,
     /// Since when it has not been known whether the work was created: an earlier process may have requested that, or this one
     /// without an answer.
@@ -40,8 +40,8 @@ pub struct Failed {
 }
 
 impl Attempts {
-    /// The status says now that it is to be created, which it did not before: nobody has requested it.
-    pub fn recorded_intent(&mut self) {
+    /// The status does not say that it is to be created, and is going to: nobody has requested it.
+    pub fn intends(&mut self) {
         (self.intended, self.in_doubt_since) = (true, None);
     }
 

@@ -9,7 +9,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
-    api::{Kind, api_version, time::whole_seconds},
+    api::{
+        Kind, api_version,
+        time::{until, whole_seconds},
+    },
     bulk_update::Context,
     client::Failure,
     workload::{
@@ -64,7 +67,7 @@ impl Pass<'_> {
         let mut owner = match self.read_owner().await {
             Ok(Some(owner)) => owner,
             Ok(None) => return Ended::Over,
-            Err(failure) => return Ended::Waits { version: Box::default(), wait: Some(failure.wait(1)) },
+            Err(failure) => return self.again_after(failure, None),
         };
         let mut found = self.cached(&owner);
         let mut pods = None;
@@ -87,9 +90,7 @@ impl Pass<'_> {
                     Err(failure) if failure.is_conflict() || failure.is_not_found() => {
                         return Ended::Waits { version: Box::default(), wait: Some(SHORT_WAIT) };
                     }
-                    Err(failure) => {
-                        return Ended::Waits { version: Box::default(), wait: Some(failure.wait(1)) };
-                    }
+                    Err(failure) => return self.again_after(failure, owner.metadata.generation),
                 },
                 Step::Read => found = self.read_work(&owner).await,
                 Step::ListPods(selectors) => {
@@ -103,6 +104,14 @@ impl Pass<'_> {
             }
         }
         self.rest(&owner, Some(SHORT_WAIT))
+    }
+
+    /// A pass that ends because the owner cannot be read or written.
+    fn again_after(&mut self, failure: Failure, generation: Option<i64>) -> Ended {
+        let now = self.now();
+        self.attempts.failed(failure, generation, now);
+        let wait = self.attempts.failed.as_ref().map(|failed| until(failed.until, now));
+        Ended::Waits { version: Box::default(), wait }
     }
 
     fn now(&self) -> Timestamp {
@@ -182,11 +191,11 @@ impl Pass<'_> {
         };
         let intends = status.workload.as_ref().is_some_and(|workload| workload.uid.is_none());
         let new = recorded.workload != status.workload;
-        let written = requests::record(&self.ctx.client, self.key.kind, owner, &patch).await?;
-        // Nobody has requested its creation before this was recorded.
+        // Nobody has requested its creation before this is recorded, also if the answer to this write is lost.
         if intends && new {
-            self.attempts.recorded_intent();
+            self.attempts.intends();
         }
+        let written = requests::record(&self.ctx.client, self.key.kind, owner, &patch).await?;
         self.report(owner, status, recorded.reason());
         Ok(written)
     }

@@ -170,6 +170,10 @@ impl World {
             Step::Record(status) => {
                 let Ok(recorded) = self.owner().recorded else { unreachable!() };
                 let patch = status.patch(&recorded, self.now).expect("a record that changes something");
+                let intends = status.workload.as_ref().is_some_and(|w| w.uid.is_none());
+                if intends && recorded.workload != status.workload {
+                    self.attempts.intends();
+                }
                 if matches!(answer, Answer::Ok | Answer::Lost) {
                     let state = self.state().to_owned();
                     merge(&mut self.status, &patch);
@@ -182,10 +186,7 @@ impl World {
                     }
                     self.version += 1;
                 }
-                let intends = status.workload.as_ref().is_some_and(|w| w.uid.is_none());
-                if answer == Answer::Ok && intends && recorded.workload != status.workload {
-                    self.attempts.recorded_intent();
-                } else if answer != Answer::Ok {
+                if answer != Answer::Ok {
                     self.found = self.work().map_or(Found::NotCached, Found::Cached);
                 }
             }

@@ -124,7 +124,7 @@ fn what_is_to_be_created_is_recorded_first_once_its_name_is_known_to_be_free() {
     let mut intended = case(&template(), &json!({})).found(Found::Absent);
     let patch = intended.records().patch(intended.owner.recorded.as_ref().unwrap(), now()).unwrap();
     intended.owner = case(&template(), &patch).owner;
-    intended.attempts.recorded_intent();
+    intended.attempts.intends();
     assert!(matches!(intended.step(), Step::Create), "{:?}", intended.step());
 }
 
@@ -164,7 +164,7 @@ fn what_the_api_server_refuses_is_final_for_an_execution_and_waits_for_another_t
     let refused =
         Failure::Refused { code: 422, message: "spec.template: Required value".into(), retry_after: None };
     let mut case = case(&template(), &recorded("PENDING", None)).found(Found::Absent);
-    case.attempts.recorded_intent();
+    case.attempts.intends();
     case.attempts.creating();
     assert!(!case.attempts.creation_failed(&refused, Some(1), now()));
     let status = case.records();
