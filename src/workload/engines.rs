@@ -5,7 +5,9 @@ mod job;
 use super::engine::Engine;
 
 /// All of them.
-pub static ENGINES: &[&Engine] = &[&job::JOB];
+pub static ENGINES: &[&Engine] = &[
+    &job::JOB,
+];
 
 /// The engine with this `apiVersion` and `kind`, if it is known.
 pub fn find(api_version: &str, kind: &str) -> Option<&'static Engine> {
@@ -13,4 +15,4 @@ pub fn find(api_version: &str, kind: &str) -> Option<&'static Engine> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
