@@ -1,12 +1,14 @@
 //! The engines, a file each.
 
 mod job;
+mod job_set;
 
 use super::engine::Engine;
 
 /// All of them.
 pub static ENGINES: &[&Engine] = &[
     &job::JOB,
+    &job_set::JOB_SET,
 ];
 
 /// The engine with this `apiVersion` and `kind`, if it is known.
