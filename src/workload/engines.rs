@@ -2,6 +2,7 @@
 
 mod job;
 mod job_set;
+mod ray_job;
 
 use super::engine::Engine;
 
@@ -9,6 +10,7 @@ use super::engine::Engine;
 pub static ENGINES: &[&Engine] = &[
     &job::JOB,
     &job_set::JOB_SET,
+    &ray_job::RAY_JOB,
 ];
 
 /// The engine with this `apiVersion` and `kind`, if it is known.
