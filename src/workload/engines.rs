@@ -3,6 +3,7 @@
 mod job;
 mod job_set;
 mod ray_job;
+mod workflow;
 
 use super::engine::Engine;
 
@@ -11,6 +12,7 @@ pub static ENGINES: &[&Engine] = &[
     &job::JOB,
     &job_set::JOB_SET,
     &ray_job::RAY_JOB,
+    &workflow::WORKFLOW,
 ];
 
 /// The engine with this `apiVersion` and `kind`, if it is known.
