@@ -1,5 +1,6 @@
 //! The engines, a file each.
 
+mod deployment;
 mod job;
 mod job_set;
 mod ray_job;
@@ -13,6 +14,7 @@ pub static ENGINES: &[&Engine] = &[
     &job_set::JOB_SET,
     &ray_job::RAY_JOB,
     &workflow::WORKFLOW,
+    &deployment::DEPLOYMENT,
 ];
 
 /// The engine with this `apiVersion` and `kind`, if it is known.
