@@ -1,6 +1,7 @@
 //! The engines, a file each.
 
 mod deployment;
+mod inference_service;
 mod job;
 mod job_set;
 mod ray_job;
@@ -15,6 +16,7 @@ pub static ENGINES: &[&Engine] = &[
     &ray_job::RAY_JOB,
     &workflow::WORKFLOW,
     &deployment::DEPLOYMENT,
+    &inference_service::INFERENCE_SERVICE,
 ];
 
 /// The engine with this `apiVersion` and `kind`, if it is known.
