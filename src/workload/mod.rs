@@ -3,3 +3,4 @@
 mod conditions;
 pub mod engine;
 pub mod engines;
+pub mod kueue;
