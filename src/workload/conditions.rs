@@ -3,7 +3,10 @@
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::decode::{json::moment, text::cut};
+use crate::decode::{
+    json::{Malformed, moment},
+    text::cut,
+};
 
 /// The longest message that is kept of an object, in bytes.
 const LONGEST_MESSAGE: usize = 512;
@@ -33,7 +36,16 @@ impl Condition {
 
 /// The condition of this type, if it is True.
 pub fn holds<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Condition> {
-    conditions.iter().find(|condition| condition.r#type == r#type && condition.status == "True")
+    with_status(conditions, r#type, "True")
+}
+
+/// The condition of this type, if it is False.
+pub fn is_false<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Condition> {
+    with_status(conditions, r#type, "False")
+}
+
+fn with_status<'a>(conditions: &'a [Condition], r#type: &str, status: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.r#type == r#type && condition.status == status)
 }
 
 /// A reason and a sentence as one text, cut to 512 bytes; `None` if both are empty.
@@ -50,4 +62,9 @@ pub fn message(reason: Option<&str>, sentence: Option<&str>) -> Option<Box<str>>
 /// A time of RFC 3339; `None` if it is not one.
 pub fn time(text: Option<&str>) -> Option<Timestamp> {
     moment(text?)
+}
+
+/// That a field has a word that is not known here, such as a newer version's.
+pub fn unknown(place: &str, word: &str) -> Malformed {
+    Malformed { place: place.into(), why: format!("unknown value {:?}", cut(word, 64)) }
 }

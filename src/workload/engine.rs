@@ -118,6 +118,70 @@ pub enum Pods {
     Gone,
     /// Some are.
     Left,
-    /// The object does not say: no Pod may match any of these label selectors.
-    Listed(Vec<String>),
+    /// The object does not say: no Pod of any of these may be left, those that have ended aside ([`NOT_ENDED`]).
+    Listed(Vec<PodSelector>),
+}
+
+/// The field selector of Pods that have not ended. One that has ended holds no GPU, and some engines keep it for its logs.
+pub const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+/// Which Pods are an object's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodSelector {
+    /// A label selector.
+    pub labels: String,
+    /// Where Pods of others can have the same labels: the kind of the Pods' controller, and the name that its name was generated
+    /// from.
+    pub controller: Option<(&'static str, String)>,
+}
+
+impl PodSelector {
+    /// All that match a label selector.
+    pub fn labels(labels: String) -> Self {
+        Self { labels, controller: None }
+    }
+
+    /// Whether a Pod that matches the labels is the object's, by kind and name of the Pod's controller.
+    pub fn takes(&self, controller: Option<(&str, &str)>) -> bool {
+        let Some((kind, name)) = &self.controller else { return true };
+        controller.is_some_and(|(its_kind, its_name)| its_kind == *kind && generated_from(its_name, name))
+    }
+}
+
+/// The longest name of a Kubernetes object, in bytes.
+const LONGEST_NAME: usize = 253;
+
+/// Whether `name` was generated from `base`: it is `base`, which may have been cut to fit, a hyphen, and a suffix without one.
+fn generated_from(name: &str, base: &str) -> bool {
+    name.rsplit_once('-').is_some_and(|(begin, suffix)| {
+        !suffix.is_empty() && (begin == base || name.len() == LONGEST_NAME && base.starts_with(begin))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_name_is_known_by_its_beginning() {
+        assert!(generated_from("model-5d8f7c", "model"));
+        assert!(generated_from("my-model-5d8f7c", "my-model"));
+        for other in ["model", "model-", "model-canary-5d8f7c", "models-5d8f7c", "del-5d8f7c", ""] {
+            assert!(!generated_from(other, "model"), "{other}");
+        }
+        let longest = "m".repeat(LONGEST_NAME);
+        assert!(generated_from(&format!("{}-5d8f7c", &longest[7..]), &longest));
+        assert!(!generated_from("m-5d8f7c", &longest));
+    }
+
+    #[test]
+    fn the_controller_of_a_pod_counts_where_one_is_asked_for() {
+        let labels = PodSelector::labels("app=model".into());
+        assert!(labels.takes(None) && labels.takes(Some(("Job", "migration"))));
+        let of_model = PodSelector { controller: Some(("ReplicaSet", "model".into())), ..labels };
+        assert!(of_model.takes(Some(("ReplicaSet", "model-5d8f7c"))));
+        for other in [None, Some(("Job", "model-5d8f7c")), Some(("ReplicaSet", "model-canary-5d8f7c"))] {
+            assert!(!of_model.takes(other), "{other:?}");
+        }
+    }
 }

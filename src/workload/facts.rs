@@ -7,7 +7,13 @@ use k8s_openapi::jiff::Timestamp;
 use crate::{
     api::Kind,
     client::Failure,
-    workload::{attempts::Attempts, engine::StopPatch, owner::Owner, status::Status, work::Work},
+    workload::{
+        attempts::Attempts,
+        engine::{PodSelector, StopPatch},
+        owner::Owner,
+        status::Status,
+        work::Work,
+    },
 };
 
 /// What was observed.
@@ -74,8 +80,8 @@ pub enum Step {
     Record(Box<Status>),
     /// Read the work live.
     Read,
-    /// Look for Pods that match any of these label selectors.
-    ListPods(Vec<String>),
+    /// Look for Pods of any of these.
+    ListPods(Vec<PodSelector>),
     /// Create the work.
     Create,
     /// Make its spec that of the template.

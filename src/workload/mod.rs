@@ -8,6 +8,7 @@ mod decide;
 pub mod engine;
 pub mod engines;
 mod facts;
+mod kueue;
 mod owner;
 mod pass;
 mod requests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::ACCEPT;
+use http::{HeaderValue, header::ACCEPT};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client, Resource,
@@ -17,7 +17,7 @@ use crate::{
     client::{Failure, requests},
     observed::target,
     workload::{
-        engine::{Engine, StopPatch},
+        engine::{Engine, NOT_ENDED, PodSelector, StopPatch},
         owner::Owner,
         work::{OWNER_UID, Object, Work},
     },
@@ -154,27 +154,80 @@ pub async fn stop(
         .map(drop)
 }
 
-/// Whether any Pod matches one of these selectors.
-pub async fn any_pod(client: &Client, namespace: &str, selectors: &[String]) -> Result<bool, Failure> {
+/// Whether any Pod of one of these is left, those that have ended aside.
+pub async fn any_pod(client: &Client, namespace: &str, selectors: &[PodSelector]) -> Result<bool, Failure> {
     for selector in selectors {
-        let params = ListParams::default().labels(selector).limit(1);
-        let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&params).map(|mut request| {
-            let metadata_only = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-            request.headers_mut().insert(ACCEPT, http::HeaderValue::from_static(metadata_only));
-            request
-        });
-        let found: Found = requests::send(client, request).await?;
-        if !found.items.is_empty() {
-            return Ok(true);
+        let mut page = None;
+        loop {
+            let params = ListParams {
+                label_selector: Some(selector.labels.clone()),
+                field_selector: Some(NOT_ENDED.into()),
+                limit: Some(PODS_PAGE),
+                continue_token: page,
+                ..ListParams::default()
+            };
+            let request =
+                Request::new(Pod::url_path(&(), Some(namespace))).list(&params).map(|mut request| {
+                    request.headers_mut().insert(ACCEPT, METADATA_ONLY);
+                    request
+                });
+            let pods: Pods = requests::send(client, request).await?;
+            if pods.items.iter().any(|pod| selector.takes(pod.controller())) {
+                return Ok(true);
+            }
+            page = pods.metadata.r#continue.filter(|token| !token.is_empty());
+            if page.is_none() {
+                break;
+            }
         }
     }
     Ok(false)
 }
 
+/// How many Pods a page has.
+const PODS_PAGE: u32 = 100;
+
+const METADATA_ONLY: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+
 #[derive(Deserialize)]
-struct Found {
+struct Pods {
     #[serde(default)]
-    items: Vec<IgnoredAny>,
+    metadata: Page,
+    items: Vec<PodMetadata>,
+}
+
+#[derive(Default, Deserialize)]
+struct Page {
+    r#continue: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PodMetadata {
+    metadata: Owners,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Owners {
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Deserialize)]
+struct OwnerReference {
+    kind: String,
+    name: String,
+    #[serde(default)]
+    controller: bool,
+}
+
+impl PodMetadata {
+    /// Kind and name of its controller.
+    fn controller(&self) -> Option<(&str, &str)> {
+        let owner = self.metadata.owner_references.iter().find(|owner| owner.controller)?;
+        Some((&owner.kind, &owner.name))
+    }
 }
 
 fn url(engine: &Engine, namespace: &str) -> String {

@@ -87,7 +87,9 @@ pub fn read(
         };
         return Ok(Status { target_status: Some(goes_on), ..status });
     }
-    if !asked {
+    // Unlike what is suspended, this does not go on: it was stopped in its engine's own way.
+    let over = seen.phase == Phase::Stopped && seen.completed.is_some();
+    if !asked && !over {
         return Ok(match seen.phase {
             Phase::Running => status(State::Running, Progress::Ready, Reason::Running, said("it is running")),
             _ => status(State::Pending, Progress::Reconciling, Reason::Pending, said("it is waiting to run")),
@@ -109,6 +111,7 @@ pub fn read(
             Reason::Stopped,
             "it was stopped, and no Pod is left".into(),
         ),
-        Some(message) => status(State::Stopping, Progress::Reconciling, Reason::Stopping, message),
+        Some(message) if asked => status(State::Stopping, Progress::Reconciling, Reason::Stopping, message),
+        Some(message) => status(State::Running, Progress::Reconciling, Reason::Stopping, message),
     })
 }

@@ -66,7 +66,7 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
         completed,
         url: None,
         stop: if spec.suspend { Stop::Requested } else { Stop::By(&SUSPEND) },
-        pods: if status.active + status.terminating == 0 { Pods::Gone } else { Pods::Left },
+        pods: if status.active == 0 && status.terminating == 0 { Pods::Gone } else { Pods::Left },
     })
 }
 
