@@ -55,7 +55,7 @@ fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
     let over = matches!(subject.recorded.state, Some(State::Completed | State::Stopped))
         || (subject.kind() == Kind::Execution && subject.recorded.state == Some(State::Dead));
     if over {
-        return Err(after_the_end(subject));
+        return Err(after_the_end(subject, asks.engine()));
     }
     match &subject.recorded.workload {
         None => begin(subject, asks),
@@ -65,15 +65,17 @@ fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
 }
 
 /// Nothing changes any more, except that a stop that somebody has undone is requested again.
-fn after_the_end(subject: &Subject<'_>) -> Step {
+fn after_the_end(subject: &Subject<'_>, engine: &Engine) -> Step {
     let recorded = subject.recorded;
     let uid = recorded.workload.as_ref().and_then(|workload| workload.uid.as_deref());
     let work = subject.facts.found.work().filter(|work| Some(&*work.uid) == uid);
     match work.map(|work| (work, &work.seen)) {
-        Some((work, Ok(seen))) if recorded.state == Some(State::Stopped) => match stop(subject, work, seen) {
-            Ok(step) => step.unwrap_or(Step::Rest(None)),
-            Err(held) => held.then,
-        },
+        Some((work, Ok(seen))) if recorded.state == Some(State::Stopped) => {
+            match stop(subject, engine, work, seen) {
+                Ok(step) => step.unwrap_or(Step::Rest(None)),
+                Err(held) => held.then,
+            }
+        }
         _ => Step::Rest(None),
     }
 }
@@ -156,21 +158,38 @@ fn seen(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
     let reading =
         Reading { kind: subject.kind(), recorded: subject.recorded, pods: subject.facts.pods.as_ref() };
     let status = read(&reading, engine, work, seen, subject.facts.now)?;
-    // It is final, and says that what it used is free: a cache may be behind.
-    if status.state == State::Stopped && matches!(subject.facts.found, Found::Cached(_)) {
-        return Err(Step::Read);
-    }
-    let ended = matches!(status.state, State::Completed | State::Dead | State::Stopped);
-    if ended || !subject.stop_asked() {
+    if !subject.stop_asked() || matches!(status.state, State::Completed | State::Dead) {
         return Ok(Decision { status, then: Step::Rest(None) });
     }
-    match stop(subject, work, seen) {
-        Ok(Some(step)) => Ok(Decision { status, then: step }),
+    match stop(subject, engine, work, seen) {
+        Ok(Some(first @ Step::ReadQueue(_))) => Err(first),
+        // It is final, and says that what it used is free: a cache may be behind.
+        Ok(None) if status.state == State::Stopped && matches!(subject.facts.found, Found::Cached(_)) => {
+            Err(Step::Read)
+        }
         Ok(None) => Ok(Decision { status, then: Step::Rest(state::poll(seen)) }),
+        Ok(Some(step)) => Ok(Decision { status: not_stopped(status), then: step }),
         Err(Held { reason, why, then }) => {
-            let status = Status { progress: Progress::Reconciling, reason, message: why.into(), ..status };
+            let status =
+                Status { progress: Progress::Reconciling, reason, message: why, ..not_stopped(status) };
             Ok(Decision { status, then })
         }
+    }
+}
+
+/// What the object says of itself is not all: it can still be started.
+fn not_stopped(status: Status) -> Status {
+    if status.state != State::Stopped {
+        return status;
+    }
+    let message = "it is being stopped".into();
+    Status {
+        state: State::Stopping,
+        completed: None,
+        progress: Progress::Reconciling,
+        reason: Reason::Stopping,
+        message,
+        ..status
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     workload::{
         attempts::Attempts,
         engine::{PodSelector, StopPatch},
+        kueue::Queued,
         owner::Owner,
         status::Status,
         work::Work,
@@ -26,6 +27,8 @@ pub struct Facts<'a> {
     /// Whether it was checked that its author may run this.
     pub authorized: Authorized,
     pub gate: Gate,
+    /// Kueue's Workload of what is to stop, if there is one; `None` if nobody has looked.
+    pub queue: Option<Result<Option<Arc<InQueue>>, Failure>>,
     /// Whether a Pod is left; `None` if nobody has looked.
     pub pods: Option<Result<bool, Failure>>,
     pub now: Timestamp,
@@ -54,6 +57,18 @@ impl Found {
     }
 }
 
+/// A Workload of Kueue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InQueue {
+    /// The version of the API that it was read in.
+    pub api: &'static str,
+    pub name: Box<str>,
+    pub uid: Box<str>,
+    pub version: Box<str>,
+    /// What it says, or why it cannot be understood.
+    pub says: Result<Queued, Box<str>>,
+}
+
 /// Whether its author's permissions were checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorized {
@@ -80,6 +95,10 @@ pub enum Step {
     Record(Box<Status>),
     /// Read the work live.
     Read,
+    /// Read Kueue's Workload of this work.
+    ReadQueue(Arc<Work>),
+    /// Request Kueue to stop the work.
+    StopQueue(Arc<InQueue>),
     /// Look for Pods of any of these.
     ListPods(Vec<PodSelector>),
     /// Create the work.

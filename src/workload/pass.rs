@@ -19,7 +19,7 @@ use crate::{
         attempts::Attempts,
         decide::decide,
         engine::{Engine, StopPatch},
-        facts::{Authorized, Facts, Found, Gate, Step},
+        facts::{Authorized, Facts, Found, Gate, InQueue, Step},
         owner::{Asks, Owner},
         requests,
         status::{Progress, Reason, Status},
@@ -70,7 +70,7 @@ impl Pass<'_> {
             Err(failure) => return self.again_after(failure, None),
         };
         let mut found = self.cached(&owner);
-        let mut pods = None;
+        let (mut queue, mut pods) = (None, None);
         for _ in 0..MOST_STEPS {
             let facts = Facts {
                 kind: self.key.kind,
@@ -79,6 +79,7 @@ impl Pass<'_> {
                 attempts: self.attempts,
                 authorized: self.authorized(&owner),
                 gate: self.gate(&owner).await,
+                queue: queue.clone(),
                 pods: pods.clone(),
                 now: self.now(),
             };
@@ -96,6 +97,14 @@ impl Pass<'_> {
                 Step::ListPods(selectors) => {
                     let client = &self.ctx.client;
                     pods = Some(requests::any_pod(client, &self.key.namespace, &selectors).await);
+                }
+                Step::ReadQueue(work) => {
+                    let client = &self.ctx.client;
+                    queue = Some(requests::in_queue(client, &self.key.namespace, &work.uid).await);
+                }
+                Step::StopQueue(queued) => {
+                    self.stop_in_queue(&owner, &queued).await;
+                    queue = None;
                 }
                 Step::Create => found = self.create(&owner).await,
                 Step::Apply(work) => found = self.apply(&owner, &work).await,
@@ -290,18 +299,29 @@ impl Pass<'_> {
         let namespace = &*self.key.namespace;
         let stopped = requests::stop(&self.ctx.client, engine, namespace, name, work, patch).await;
         self.log(owner, engine, "stop", stopped.as_ref().err());
+        self.stopped(owner, stopped);
+        self.read_work(owner).await
+    }
+
+    async fn stop_in_queue(&mut self, owner: &Owner, queued: &InQueue) {
+        let Some((engine, _)) = asked(owner) else { return };
+        let stopped = requests::stop_in_queue(&self.ctx.client, &self.key.namespace, queued).await;
+        self.log(owner, engine, "stop in its queue", stopped.as_ref().err());
+        self.stopped(owner, stopped);
+    }
+
+    fn stopped(&mut self, owner: &Owner, stopped: Result<(), Failure>) {
         match stopped {
             Ok(()) => {
                 if self.attempts.stops > 0 {
-                    let note = format!("a stop of {} {name} was undone, and requested again", engine.kind);
-                    self.ctx.events.publish(self.regarding(owner), EventType::Warning, "StopUndone", &note);
+                    let note = "a stop of what runs was undone, and is requested again";
+                    self.ctx.events.publish(self.regarding(owner), EventType::Warning, "StopUndone", note);
                 }
                 self.attempts.stopped(self.now());
             }
             Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
             Err(failure) => self.attempts.failed(failure, owner.metadata.generation, self.now()),
         }
-        self.read_work(owner).await
     }
 
     /// Each write to what runs is one line.

@@ -18,6 +18,8 @@ use crate::{
     observed::target,
     workload::{
         engine::{Engine, NOT_ENDED, PodSelector, StopPatch},
+        facts::InQueue,
+        kueue,
         owner::Owner,
         work::{OWNER_UID, Object, Work},
     },
@@ -144,14 +146,57 @@ pub async fn stop(
     work: &Work,
     stop: &StopPatch,
 ) -> Result<(), Failure> {
+    guarded(client, url(engine, namespace), name, (&work.uid, &work.version), stop).await
+}
+
+/// Requests Kueue to stop what this Workload is for.
+pub async fn stop_in_queue(client: &Client, namespace: &str, queued: &InQueue) -> Result<(), Failure> {
+    let url = Object::url_path(&kueue::workload_resource(queued.api), Some(namespace));
+    guarded(client, url, &queued.name, (&queued.uid, &queued.version), &kueue::DEACTIVATE).await
+}
+
+async fn guarded(
+    client: &Client,
+    url: String,
+    name: &str,
+    (uid, version): (&str, &str),
+    stop: &StopPatch,
+) -> Result<(), Failure> {
     let mut patch: Map<String, Value> = serde_json::from_str(stop.merge).map_err(Failure::unreadable)?;
     if let Value::Object(metadata) = patch.entry("metadata").or_insert_with(|| json!({})) {
-        metadata.insert("uid".into(), json!(work.uid));
-        metadata.insert("resourceVersion".into(), json!(work.version));
+        metadata.insert("uid".into(), json!(uid));
+        metadata.insert("resourceVersion".into(), json!(version));
     }
-    requests::patch::<IgnoredAny>(client, url(engine, namespace), name, stop.subresource, &patch)
-        .await
-        .map(drop)
+    requests::patch::<IgnoredAny>(client, url, name, stop.subresource, &patch).await.map(drop)
+}
+
+/// Reads Kueue's Workload of the object with this uid.
+///
+/// # Errors
+/// [`Failure::NotServed`] where Kueue is not installed.
+pub async fn in_queue(client: &Client, namespace: &str, uid: &str) -> Result<Option<Arc<InQueue>>, Failure> {
+    let mut read = Err(Failure::NotServed(String::new()));
+    for api in kueue::VERSIONS {
+        let url = Object::url_path(&kueue::workload_resource(api), Some(namespace));
+        let params = ListParams::default().labels(&format!("{}={uid}", kueue::JOB_UID));
+        let answer: Result<List<Object>, Failure> =
+            requests::send(client, Request::new(url).list(&params)).await;
+        read = answer.map(|list| list.items.iter().find_map(|object| queued(api, object)).map(Arc::new));
+        if !matches!(read, Err(Failure::NotServed(_))) {
+            break;
+        }
+    }
+    read
+}
+
+fn queued(api: &'static str, object: &Object) -> Option<InQueue> {
+    let parts = object.parts();
+    let says = match kueue::observe(&parts) {
+        Ok(says) => Ok(says?),
+        Err(malformed) => Err(malformed.to_string().into()),
+    };
+    let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+    Some(InQueue { api, name: parts.name.into(), uid: parts.uid.into(), version: version.into(), says })
 }
 
 /// Whether any Pod of one of these is left, those that have ended aside.
@@ -171,7 +216,7 @@ pub async fn any_pod(client: &Client, namespace: &str, selectors: &[PodSelector]
                     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
                     request
                 });
-            let pods: Pods = requests::send(client, request).await?;
+            let pods: List<PodMetadata> = requests::send(client, request).await?;
             if pods.items.iter().any(|pod| selector.takes(pod.controller())) {
                 return Ok(true);
             }
@@ -191,10 +236,10 @@ const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
 
 #[derive(Deserialize)]
-struct Pods {
+struct List<T> {
     #[serde(default)]
     metadata: Page,
-    items: Vec<PodMetadata>,
+    items: Vec<T>,
 }
 
 #[derive(Default, Deserialize)]

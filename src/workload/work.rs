@@ -11,7 +11,10 @@ use crate::{
         object::dynamic_resource,
         text::cut,
     },
-    workload::engine::{Engine, Parts, Seen},
+    workload::{
+        engine::{Engine, Parts, Seen},
+        kueue::names_a_queue,
+    },
 };
 
 /// The label of everything that runs for an Execution or Deployment: its uid.
@@ -27,6 +30,19 @@ pub struct Object {
     raw_metadata: Option<Box<RawValue>>,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
+}
+
+impl Object {
+    /// What an engine, or Kueue, reads of it.
+    pub(super) fn parts(&self) -> Parts<'_> {
+        Parts {
+            name: self.metadata.name.as_deref().unwrap_or_default(),
+            uid: self.metadata.uid.as_deref().unwrap_or_default(),
+            metadata: self.raw_metadata.as_deref(),
+            spec: self.spec.as_deref(),
+            status: self.status.as_deref(),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Object {
@@ -64,6 +80,8 @@ pub struct Work {
     pub owned_by: OwnedBy,
     /// Whether it has a `deletionTimestamp`.
     pub terminating: bool,
+    /// Whether it names a queue of Kueue, which then decides when it runs.
+    pub queued: bool,
     /// What the engine sees of it, or why it cannot be understood.
     pub seen: Result<Seen, Box<str>>,
 }
@@ -72,21 +90,20 @@ impl Work {
     /// Reads an object of this engine.
     pub fn read(engine: &Engine, object: &Object) -> Self {
         let meta = &object.metadata;
-        let uid: Box<str> = meta.uid.as_deref().unwrap_or_default().into();
-        let parts = Parts {
-            name: meta.name.as_deref().unwrap_or_default(),
-            uid: &uid,
-            metadata: object.raw_metadata.as_deref(),
-            spec: object.spec.as_deref(),
-            status: object.status.as_deref(),
+        let parts = object.parts();
+        let queued = if engine.queued_by_kueue { names_a_queue(parts.metadata) } else { Ok(false) };
+        let seen = queued.and_then(|queued| (engine.observe)(&parts).map(|seen| (queued, seen)));
+        let (queued, seen) = match seen {
+            Ok((queued, seen)) => (queued, Ok(seen)),
+            Err(malformed) => (false, Err(cut(&malformed.to_string(), LONGEST_COMPLAINT).into())),
         };
-        let seen = (engine.observe)(&parts);
         Self {
             version: meta.resource_version.as_deref().unwrap_or_default().into(),
             owned_by: owned_by(object.raw_metadata.as_deref()),
             terminating: meta.deletion_timestamp.is_some(),
-            seen: seen.map_err(|malformed| cut(&malformed.to_string(), LONGEST_COMPLAINT).into()),
-            uid,
+            queued,
+            seen,
+            uid: parts.uid.into(),
         }
     }
 

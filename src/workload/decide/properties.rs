@@ -147,6 +147,7 @@ impl World {
             attempts: &self.attempts,
             authorized: Authorized::Yes,
             gate: self.gate.clone(),
+            queue: None,
             pods: None,
             now: self.now,
         })
@@ -199,7 +200,7 @@ impl World {
                     None => self.look(),
                 };
             }
-            Step::ListPods(_) | Step::Adopt(_) | Step::Apply(_) => {
+            Step::ListPods(_) | Step::Adopt(_) | Step::Apply(_) | Step::ReadQueue(_) | Step::StopQueue(_) => {
                 unreachable!("a Job says whether Pods are left")
             }
             Step::Create => {

@@ -10,7 +10,8 @@ use crate::{
     workload::{
         attempts::Attempts,
         engines,
-        facts::{Authorized, Gate},
+        facts::{Authorized, Gate, InQueue},
+        kueue::Queued,
         owner::Owner,
         work::Object,
     },
@@ -28,6 +29,7 @@ struct Case {
     attempts: Attempts,
     authorized: Authorized,
     gate: Gate,
+    queue: Option<Result<Option<Arc<InQueue>>, Failure>>,
 }
 
 fn case(spec: &Value, status: &Value) -> Case {
@@ -40,6 +42,7 @@ fn case(spec: &Value, status: &Value) -> Case {
         attempts: Attempts::default(),
         authorized: Authorized::Yes,
         gate: Gate::Open,
+        queue: None,
     }
 }
 
@@ -86,6 +89,7 @@ impl Case {
             attempts: &self.attempts,
             authorized: self.authorized.clone(),
             gate: self.gate.clone(),
+            queue: self.queue.clone(),
             pods: None,
             now: now(),
         })
@@ -305,4 +309,53 @@ fn a_changed_template_is_applied_once_unless_it_is_to_stop() {
     let mut stopping = case(&template(), &status).found(Found::Cached(running()));
     stopping.kind = Kind::Deployment;
     assert!(!matches!(stopping.step(), Step::Apply(_)), "{:?}", stopping.step());
+}
+
+#[test]
+fn what_kueue_may_start_has_not_stopped() {
+    let mut status = recorded("STOPPING", Some("job"));
+    status["targetStatus"] = "STOPPED".into();
+    let queue = |active: bool, reserved: bool| {
+        let says = Queued { job: "job".into(), active, reserved, finished: false };
+        let queued = InQueue {
+            api: "v1beta2",
+            name: "w".into(),
+            uid: "u".into(),
+            version: "1".into(),
+            says: Ok(says),
+        };
+        Some(Ok(Some(Arc::new(queued))))
+    };
+    // As it looks while it waits in the queue, too.
+    let suspended = json!({"metadata": {"name": "train", "uid": "job", "resourceVersion": "3", "ownerReferences": owned(),
+        "labels": {"kueue.x-k8s.io/queue-name": "gpus"}}, "spec": {"suspend": true}, "status": {"conditions": [
+        {"type": "Suspended", "status": "True"}]}});
+    let queued = job(&owned(), &suspended);
+    assert!(queued.queued);
+    let with = |queue| Case { queue, ..case(&template(), &status).found(Found::Live(Arc::clone(&queued))) };
+    assert!(matches!(with(None).step(), Step::ReadQueue(_)));
+    // Without a Workload, Kueue creates one, and starts it.
+    assert_eq!(with(Some(Ok(None))).records().state, State::Stopping);
+    assert_eq!(with(queue(true, false)).records().state, State::Stopping);
+    assert_eq!(with(queue(false, true)).records().state, State::Stopping);
+    assert_eq!(with(queue(false, false)).records().state, State::Stopped);
+    let elsewhere = Some(Err(Failure::NotServed("404".into())));
+    assert_eq!(with(elsewhere).records().state, State::Stopped, "where there is no Kueue, nobody starts it");
+    let mut running = with(queue(true, true));
+    let mut object = suspended.clone();
+    (object["spec"], object["status"]) = (json!({"suspend": false}), json!({"active": 1}));
+    running.found = Found::Live(job(&owned(), &object));
+    let recorded = running.records();
+    let mut written = status.clone();
+    for (field, value) in
+        recorded.patch(running.owner.recorded.as_ref().unwrap(), now()).unwrap().as_object().unwrap()
+    {
+        written[field] = value.clone();
+    }
+    running.owner = case(&template(), &written).owner;
+    assert!(
+        matches!(running.step(), Step::StopQueue(_)),
+        "suspending it would only restart it: {:?}",
+        running.step()
+    );
 }
