@@ -36,6 +36,7 @@ side_by_side := --jobs 3 --keep-going --output-sync=target
 test: ## all tests, including those against a real API server
 	@dev/check/prerequisites
 	@dev/control-plane/build >/dev/null
+	@dev/control-plane/build-nodes >/dev/null
 	cargo test --locked --no-run --package ai-api-operator --package ai-api-judge --package simulated-api-server
 	@echo "Three test programs at a time; each prints its results when it is finished. All take about a quarter of an hour."
 	@$(MAKE) $(side_by_side) unit-tests $(programs:%=program-%)

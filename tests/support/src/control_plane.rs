@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{LazyLock, Mutex},
+    sync::{LazyLock, Mutex, Once},
 };
 
 use kube::{
@@ -36,6 +36,15 @@ impl ControlPlane {
     pub fn get() -> &'static Self {
         static PLANE: LazyLock<ControlPlane> = LazyLock::new(ControlPlane::start);
         &PLANE
+    }
+
+    /// The same with nodes, and what runs Jobs and other workloads on them. They come after the CRDs: the garbage collector notices
+    /// a new one only after up to 30 s.
+    pub fn with_nodes() -> &'static Self {
+        static NODES: Once = Once::new();
+        let plane = Self::get();
+        NODES.call_once(|| plane.script("nodes"));
+        plane
     }
 
     fn start() -> Self {
@@ -127,8 +136,13 @@ impl ControlPlane {
 
     /// Restarts servers that were killed, on the same port and with the same data, and returns when they are ready.
     pub fn up(&self) {
-        let up = Path::new(PROJECT).join("dev/control-plane/up");
-        let output = Command::new(up).arg(&self.folder).stdin(Stdio::null()).output().unwrap();
+        self.script("up");
+    }
+
+    /// Runs this script of dev/control-plane for the servers of this folder.
+    fn script(&self, name: &str) {
+        let script = Path::new(PROJECT).join("dev/control-plane").join(name);
+        let output = Command::new(script).arg(&self.folder).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
