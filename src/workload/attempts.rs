@@ -13,6 +13,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// What was tried.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts {
+    /// The uid of the owner that they are about.
+    owner: Box<str>,
     /// Whether it is this process that records that the work is to be created, and nobody can have created it since.
     pub intended: bool,
     /// Since when it has not been known whether the work was created: an earlier process may have requested that, or this one
@@ -40,6 +42,13 @@ pub struct Failed {
 }
 
 impl Attempts {
+    /// Forgets all of them if the owner is another object.
+    pub fn of(&mut self, owner: &str) {
+        if *self.owner != *owner {
+            *self = Self { owner: owner.into(), ..Self::default() };
+        }
+    }
+
     /// The status does not say that it is to be created, and is going to: nobody has requested it.
     pub fn intends(&mut self) {
         (self.intended, self.in_doubt_since) = (true, None);

@@ -52,9 +52,7 @@ pub fn decide(facts: &Facts<'_>) -> Step {
 }
 
 fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
-    let over = matches!(subject.recorded.state, Some(State::Completed | State::Stopped))
-        || (subject.kind() == Kind::Execution && subject.recorded.state == Some(State::Dead));
-    if over {
+    if subject.recorded.is_over(subject.kind()) {
         return Err(after_the_end(subject, asks.engine()));
     }
     match &subject.recorded.workload {

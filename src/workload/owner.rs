@@ -169,6 +169,15 @@ fn asks(spec: SpecPart) -> Result<Option<Asks>, Box<str>> {
 }
 
 impl Recorded {
+    /// Whether it has ended, for good: what serves may fail and recover.
+    pub fn is_over(&self, kind: Kind) -> bool {
+        match self.state {
+            Some(State::Completed | State::Stopped) => true,
+            Some(State::Dead) => kind == Kind::Execution,
+            _ => false,
+        }
+    }
+
     /// Whether a stop was requested.
     pub fn stop_asked(&self) -> bool {
         self.target_status == Some(WorkloadTargetStatus::Stopped)

@@ -31,6 +31,9 @@ use crate::{
 /// The most steps of a pass: more would be a loop.
 const MOST_STEPS: usize = 16;
 
+/// How old a reading of the flag may be for a stop.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// How long after a change of the API server's mind, such as two conflicts in a row, the next pass begins.
 const SHORT_WAIT: Duration = Duration::from_millis(200);
 
@@ -49,6 +52,8 @@ pub enum Ended {
     Over,
     /// It was seen at this resourceVersion; it is to be looked at again when something changes, and after this time.
     Waits { version: Box<str>, wait: Option<Duration> },
+    /// It has ended: it is to be looked at again only if a stop is undone.
+    Finished,
 }
 
 /// The pass of one Execution or Deployment.
@@ -69,6 +74,7 @@ impl Pass<'_> {
             Ok(None) => return Ended::Over,
             Err(failure) => return self.again_after(failure, None),
         };
+        self.attempts.of(owner.uid());
         let mut found = self.cached(&owner);
         let (mut queue, mut pods) = (None, None);
         for _ in 0..MOST_STEPS {
@@ -135,7 +141,12 @@ impl Pass<'_> {
     fn rest(&self, owner: &Owner, wait: Option<Duration>) -> Ended {
         let runs =
             matches!(owner.asks, Ok(Some(_)) | Err(_)) && !owner.managed_by_other && !owner.terminating();
-        if runs { Ended::Waits { version: owner.version().into(), wait } } else { Ended::Over }
+        let over = owner.recorded.as_ref().is_ok_and(|recorded| recorded.is_over(self.key.kind));
+        match wait {
+            _ if !runs => Ended::Over,
+            None if over => Ended::Finished,
+            wait => Ended::Waits { version: owner.version().into(), wait },
+        }
     }
 
     async fn read_owner(&self) -> Result<Option<Owner>, Failure> {
@@ -177,7 +188,8 @@ impl Pass<'_> {
         if !asked {
             return Gate::Open;
         }
-        match self.ctx.flag.read_since(Instant::now()).await {
+        let now = Instant::now();
+        match self.ctx.flag.read_since(now.checked_sub(FRESH).unwrap_or(now)).await {
             Ok(flags) if flags.on(self.key.kind) => Gate::Open,
             Ok(_) => {
                 let kind = self.key.kind.plural();

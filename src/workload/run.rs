@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use kube::runtime::watcher::Event;
@@ -29,6 +30,9 @@ use crate::{
 
 /// How many passes may run at once.
 const AT_ONCE: usize = 8;
+
+/// How long what was tried is remembered of what has ended: a stop that is undone over and over is requested less and less often.
+const REMEMBERED: Duration = Duration::from_mins(2);
 
 /// What has happened.
 #[derive(Debug)]
@@ -109,7 +113,9 @@ struct Entry {
     /// What arrived while a pass was running: a change of the work, and the newest version of the owner.
     again: bool,
     arrived: Option<Box<str>>,
+    /// When it is looked at again, or forgotten if it has ended.
     due: Option<Instant>,
+    finished: bool,
 }
 
 impl Controller {
@@ -172,7 +178,11 @@ impl Controller {
                 break;
             }
             self.due.remove(&(at, key.clone()));
-            self.start(key);
+            if self.entries.get(&key).is_some_and(|entry| entry.finished && !entry.running) {
+                self.entries.remove(&key);
+            } else {
+                self.start(key);
+            }
         }
     }
 
@@ -185,7 +195,7 @@ impl Controller {
         if let Some(at) = entry.due.take() {
             self.due.remove(&(at, key.clone()));
         }
-        (entry.running, entry.again, entry.arrived) = (true, false, None);
+        (entry.running, entry.again, entry.arrived, entry.finished) = (true, false, None, false);
         let mut attempts = entry.attempts.clone();
         let shared = Arc::clone(&self.shared);
         self.passes.spawn(async move {
@@ -207,19 +217,33 @@ impl Controller {
                 self.entries.remove(&key);
                 return;
             }
+            Ended::Finished if !entry.again && entry.attempts.stops == 0 => {
+                self.entries.remove(&key);
+                return;
+            }
             Ended::Over => {}
+            Ended::Finished => {
+                entry.finished = true;
+                entry.wake_at(&key, REMEMBERED, &mut self.due);
+            }
             Ended::Waits { version, wait } => {
                 entry.handled = version;
                 if let Some(wait) = wait {
-                    let at = Instant::now() + wait;
-                    entry.due = Some(at);
-                    self.due.insert((at, key.clone()));
+                    entry.wake_at(&key, wait, &mut self.due);
                 }
             }
         }
         if entry.again || arrived.is_some_and(|version| version != entry.handled) {
             self.start(key);
         }
+    }
+}
+
+impl Entry {
+    fn wake_at(&mut self, key: &Key, wait: Duration, due: &mut BTreeSet<(Instant, Key)>) {
+        let at = Instant::now() + wait;
+        self.due = Some(at);
+        due.insert((at, key.clone()));
     }
 }
 
