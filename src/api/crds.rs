@@ -84,7 +84,7 @@ mod tests {
                 let bounded = match schema["type"].as_str() {
                     Some("string") => ["maxLength", "enum", "format"].as_slice(),
                     Some("array") => &["maxItems"],
-                    Some("object") => &["properties"],
+                    Some("object") => &["properties", "maxProperties"],
                     _ => return,
                 };
                 assert!(bounded.iter().any(|b| schema.contains_key(*b)), "{name}: no bound on {schema:?}");

@@ -1,8 +1,12 @@
 //! The two kinds of target.
 
-use kube::core::ApiResource;
+use kube::core::{ApiResource, GroupVersionKind};
 
-use crate::api::workload::{Deployment, Execution};
+/// The API group of all three kinds.
+pub const GROUP: &str = "aiapi.dev";
+
+/// The version of their API.
+pub const VERSION: &str = "v1alpha1";
 
 /// The two kinds of target. They differ in names and messages only, so code for both takes the kind as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,9 +44,7 @@ impl Kind {
 
     /// What kube needs to know of a kind at run time.
     pub fn api_resource(self) -> ApiResource {
-        match self {
-            Self::Execution => ApiResource::erase::<Execution>(&()),
-            Self::Deployment => ApiResource::erase::<Deployment>(&()),
-        }
+        let kind = GroupVersionKind::gvk(GROUP, VERSION, self.name());
+        ApiResource::from_gvk_with_plural(&kind, self.plural())
     }
 }

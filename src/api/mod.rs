@@ -6,12 +6,14 @@
 mod bulk_update;
 mod conditions;
 mod crds;
+mod engines;
 mod kind;
 mod lenient;
 mod metadata;
 mod names;
 mod rules;
 pub mod time;
+mod work;
 mod workload;
 
 pub use bulk_update::{
@@ -20,9 +22,11 @@ pub use bulk_update::{
 };
 pub use conditions::{ACCEPTED, ConditionReason, READY, RECONCILING, Reason, STALLED};
 pub use crds::crds;
-pub use kind::Kind;
+pub use engines::EngineKind;
+pub use kind::{GROUP, Kind};
 pub use metadata::{REQUESTER, bare_metadata};
 pub use names::{is_dns_label, is_dns_subdomain};
+pub use work::{Template, TemplateMetadata, WorkloadReference};
 pub use workload::{
     Deployment, DeploymentSpec, Execution, ExecutionSpec, OPERATOR, State, StopRequest, WorkloadStatus,
     WorkloadTargetStatus,
@@ -30,8 +34,6 @@ pub use workload::{
 
 use kube::Resource;
 
-/// The API group of all three kinds.
-pub const GROUP: &str = "aiapi.dev";
 /// The field manager of the operator's writes, and its name in events and audit logs.
 pub const FIELD_MANAGER: &str = "ai-api-operator";
 

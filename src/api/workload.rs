@@ -8,7 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use crate::api::rules::{as_created, immutable};
+use crate::api::{
+    kind::Kind,
+    rules::{as_created, engines, immutable},
+    work::{Template, WorkloadReference},
+};
 
 /// `spec.managedBy` of what this operator runs itself; an absent one means the same.
 pub const OPERATOR: &str = "aiapi.dev/operator";
@@ -18,7 +22,7 @@ const AGAIN: &str = "delete the object and create it again";
 
 /// One kind of target. A macro, because kube derives the resource from the spec, and both kinds have the same one.
 macro_rules! workload {
-    ($kind:literal, $spec:ident, $plural:literal, $short:literal, $doc:literal, $scenario:literal) => {
+    ($kind:literal, $of:ident, $spec:ident, $plural:literal, $short:literal, $doc:literal, $scenario:literal, $template:literal $(, $fixed:expr)?) => {
         #[doc = $doc]
         #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
         #[kube(
@@ -26,6 +30,7 @@ macro_rules! workload {
             category = "ai", namespaced, status = "WorkloadStatus", derive = "PartialEq", doc = $doc,
             printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
             printcolumn(name = "Target", type_ = "string", json_path = ".status.targetStatus"),
+            printcolumn(name = "Engine", type_ = "string", json_path = ".status.workload.kind", priority = 1),
             printcolumn(name = "Managed By", type_ = "string", json_path = ".spec.managedBy", priority = 1),
             printcolumn(name = "Scenario", type_ = "string", json_path = ".spec.scenarioId", priority = 1),
             printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
@@ -33,7 +38,13 @@ macro_rules! workload {
             validation = Rule::new("size(self.metadata.name) >= 4 && size(self.metadata.name) <= 64")
                 .message("the name is the AI API id: it must have 4 to 64 characters")
         )]
-        #[x_kube(validation = as_created("managedBy", AGAIN))]
+        #[x_kube(
+            validation = as_created("managedBy", AGAIN),
+            validation = as_created("template", AGAIN),
+            validation = as_created("workloadRef", AGAIN),
+            validation = Rule::new("!(has(self.template) && has(self.workloadRef))")
+                .message("template and workloadRef exclude each other: a template is for work that is to be created, a workloadRef for work that exists; leave one of them out")
+        )]
         #[serde(rename_all = "camelCase")]
         pub struct $spec {
             #[doc = $scenario]
@@ -57,24 +68,39 @@ macro_rules! workload {
             pub executable_id: Option<String>,
 
             /// The controller that runs it. aiapi.dev/operator, or absent: this operator. Any other value:
-            /// only that controller writes status.state, and stopping means asking it to. Immutable.
+            /// only that controller writes status.state, and stopping means asking it to; template and workloadRef are for
+            /// it to read, and this operator creates, adopts and stops nothing for them. Immutable.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(length(min = 1, max = 253))]
             #[x_kube(validation = immutable("managedBy", AGAIN))]
             pub managed_by: Option<String>,
+
+            #[doc = $template]
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[x_kube(validation = engines(Kind::$of) $(, validation = $fixed)?)]
+            pub template: Option<Template>,
+
+            /// An object that exists already and does the work: the operator adopts it if it has this uid and no other owner,
+            /// and from then on it ends with this object. Excludes template. Immutable.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[x_kube(validation = engines(Kind::$of), validation = immutable("workloadRef", AGAIN))]
+            pub workload_ref: Option<WorkloadReference>,
         }
     };
 }
 
 workload! {
-    "Execution", ExecutionSpec, "executions", "aiexec",
+    "Execution", Execution, ExecutionSpec, "executions", "aiexec",
     "An Execution is one training run of an AI platform, named by its AI API id, and its state.",
-    "The scenario that the Execution belongs to, as the AI API reports it."
+    "The scenario that the Execution belongs to, as the AI API reports it.",
+    "The manifest of the object that does the work. The operator creates it once, under the name of the Execution and owned by it; what is gone is never created again. Without template and workloadRef nothing runs. Its author needs permission to create that object. Immutable.",
+    immutable("template", AGAIN)
 }
 workload! {
-    "Deployment", DeploymentSpec, "deployments", "aideploy",
+    "Deployment", Deployment, DeploymentSpec, "deployments", "aideploy",
     "A Deployment is one model that an AI platform serves, named by its AI API id, and its state. With kubectl, use deployments.aiapi.dev or aideploy: plain deployments means apps/v1.",
-    "The scenario that the Deployment belongs to, as the AI API reports it."
+    "The scenario that the Deployment belongs to, as the AI API reports it.",
+    "The manifest of the object that serves the model. The operator creates it under the name of the Deployment and owned by it, creates it again if it is gone, and applies changes, unless a stop was requested. Without template and workloadRef nothing runs. Its author, and the author of a change of the template, need permission to create that object. Its apiVersion and kind cannot be changed."
 }
 
 /// The state of an Execution or Deployment, written by the operator and by the controller that runs it.
@@ -89,6 +115,10 @@ pub struct WorkloadStatus {
     /// The desired state: COMPLETED or RUNNING at first, STOPPED once a stop was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_status: Option<WorkloadTargetStatus>,
+
+    /// Since when the state is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_time: Option<Time>,
 
     /// A sentence for people about the current state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,6 +146,15 @@ pub struct WorkloadStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+
+    /// The object that does the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadReference>,
+
+    /// The address at which the model is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub url: Option<String>,
 
     /// Which BulkUpdate requested the stop, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
+    api::{BulkUpdate, EngineKind, ItemResult, ItemStatus, Kind, State, TargetStatus},
     bulk_update::{
         Events, Writers,
         context::Context,
@@ -19,7 +19,12 @@ use crate::{
         work::{Entry, Progress, Work},
     },
     client::{clock::Clock, slots::Slots},
-    observed::{admission::Policies, flag::CapabilityFlag, index::Index, target::Target},
+    observed::{
+        admission::Policies,
+        flag::CapabilityFlag,
+        index::Index,
+        target::{self, Target},
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -65,7 +70,7 @@ pub(super) fn answering(
     (context_of(Client::new(service, "default")), asked)
 }
 
-fn context_of(client: Client) -> Arc<Context> {
+pub(super) fn context_of(client: Client) -> Arc<Context> {
     let (clock, tracker) = (Clock::default(), TaskTracker::new());
     Arc::new(Context {
         events: Events::new(client.clone(), clock.clone(), tracker.clone()),
@@ -109,7 +114,11 @@ pub(super) fn request(kind: Kind, verb: TargetStatus) -> Request {
     Request::from(&bulk(&spec(kind, verb)))
 }
 
-/// Managed by the operator, without a template, an hour older than the BulkUpdate.
+/// The work of a target that has some.
+pub(super) const WORK: target::Work =
+    target::Work { given: target::Given::Template, engine: Some(EngineKind::Job) };
+
+/// Managed by the operator, without work, an hour older than the BulkUpdate.
 pub(super) fn target(state: State) -> Target {
     Target {
         uid: MEANT.into(),
@@ -120,7 +129,7 @@ pub(super) fn target(state: State) -> Target {
         stop_asked: false,
         stop_request: None,
         managed_by_other: false,
-        has_template: false,
+        work: None,
         terminating: false,
     }
 }

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use crate::{
     api::{BulkUpdate, BulkUpdateStatus, bare_metadata},
     bulk_update::{identity::Identity, request::Request, stored::Stored},
-    client::{Failure, requests},
+    client::{
+        Failure,
+        requests::{self, Only},
+    },
     decode,
 };
 
@@ -75,9 +78,9 @@ pub async fn patch(client: &Client, identity: &Identity, status: &Value) -> Resu
 
 /// Deletes it, guarded by its uid and resource version.
 pub async fn delete(client: &Client, identity: &Identity) -> Result<(), Failure> {
-    let (uid, version) = (&identity.uid, &identity.resource_version);
+    let only = Only { uid: &identity.uid, resource_version: &identity.resource_version };
     let url = url(&identity.namespace);
-    requests::delete::<IgnoredAny>(client, url, &identity.name, uid, version).await.map(drop)
+    requests::delete::<IgnoredAny>(client, url, &identity.name, only, false).await.map(drop)
 }
 
 fn url(namespace: &str) -> String {

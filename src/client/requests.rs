@@ -7,7 +7,7 @@ use http::response::Parts;
 use http_body_util::BodyExt;
 use kube::{
     Client,
-    api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
     client::Body,
     core::{Request, Status, request},
 };
@@ -182,23 +182,31 @@ fn whole(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
     request
 }
 
-/// Deletes the object with this uid and resourceVersion. The uid alone is not enough: the API server would delete the object even if
-/// it has changed since.
+/// The object as it was seen: what has changed since is not meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Only<'a> {
+    pub uid: &'a str,
+    pub resource_version: &'a str,
+}
+
+/// Deletes the object with this uid and resourceVersion, either in the background or, in the `foreground`, after what it owns. The
+/// uid alone is not enough: the API server would delete the object even if it has changed since.
 pub async fn delete<T: DeserializeOwned>(
     client: &Client,
     url: String,
     name: &str,
-    uid: &str,
-    resource_version: &str,
+    only: Only<'_>,
+    foreground: bool,
 ) -> Result<T, Failure> {
+    let Only { uid, resource_version } = only;
     let params = DeleteParams {
         preconditions: Some(Preconditions {
             uid: Some(uid.into()),
             resource_version: Some(resource_version.into()),
         }),
-        // That is in the background. If `Background` is written out, the API server first removes the finalizers `orphan` and
+        // None is in the background. If `Background` is written out, the API server first removes the finalizers `orphan` and
         // `foregroundDeletion`, which changes the resourceVersion, and then refuses the delete (1.37.2).
-        propagation_policy: None,
+        propagation_policy: foreground.then_some(PropagationPolicy::Foreground),
         ..DeleteParams::default()
     };
     send(client, Request::new(url).delete(name, &params)).await

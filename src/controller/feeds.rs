@@ -167,7 +167,7 @@ pub async fn follow_engines(
             biased;
             Some(ended) = watches.join_next() => resume_panic(ended),
             Some(engine) = served.recv() => for namespace in &namespaces {
-                let scope = workload::Scope { engine: engine.plural, namespace: namespace.clone() };
+                let scope = workload::Scope { engine: engine.kind.plural(), namespace: namespace.clone() };
                 watches.spawn(follow_engine(Arc::clone(&ctx), workloads.clone(), engine, scope));
             },
             // The controller has ended.
@@ -177,13 +177,13 @@ pub async fn follow_engines(
 }
 
 async fn follow_engine(ctx: Arc<Context>, workloads: Inbox, engine: &'static Engine, scope: workload::Scope) {
-    let (client, resource) = (ctx.client.clone(), engine.api_resource());
+    let (client, resource) = (ctx.client.clone(), engine.kind.api_resource());
     let api: Api<Object> = match &scope.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
     let config = watcher::Config::default().page_size(WORK_PAGE).labels(OWNER_UID);
-    let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, engine.plural));
+    let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, engine.kind.plural()));
     while let Some(news) = events.next().await {
         if let News::Event(event) = news {
             workloads.work(&scope, engine, event);

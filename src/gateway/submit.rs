@@ -17,7 +17,10 @@ use tracing::{debug, info};
 use crate::{
     api::{BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY, Reason},
     bulk_update::Stored,
-    client::{Failure, backoff, requests},
+    client::{
+        Failure, backoff,
+        requests::{self, Only},
+    },
     gateway::{
         caller::Caller,
         modification::{self, Asked},
@@ -332,7 +335,8 @@ impl Submission {
         let (client, url) = (&self.caller.client, self.url());
         let uid = seen.uid().unwrap_or_default();
         let version = seen.resource_version().unwrap_or_default();
-        let deleted = requests::delete::<IgnoredAny>(client, url, &self.name, &uid, &version).await;
+        let only = Only { uid: &uid, resource_version: &version };
+        let deleted = requests::delete::<IgnoredAny>(client, url, &self.name, only, false).await;
         let Err(failure) = deleted else {
             let ready = seen.status.as_ref().and_then(|status| status.condition(READY));
             let why = ready.map_or("is it running?".into(), |ready| format!("it says: {}", ready.message));

@@ -4,11 +4,11 @@ use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{Client, Resource};
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{
-    api::{Kind, OPERATOR, State, WorkloadTargetStatus, bare_metadata},
+    api::{EngineKind, Kind, OPERATOR, State, WorkloadTargetStatus, bare_metadata},
     client::{Failure, requests},
     decode::{
         json::{self, part},
@@ -94,10 +94,45 @@ pub struct Target {
     pub stop_request: Option<Box<str>>,
     /// Whether `spec.managedBy` names another controller, which owns `status.state`.
     pub managed_by_other: bool,
-    /// Whether the spec says what to run (`spec.template`).
-    pub has_template: bool,
+    /// What its spec says that it runs; absent if nothing.
+    pub work: Option<Work>,
     /// Whether it has a `deletionTimestamp`.
     pub terminating: bool,
+}
+
+/// What a spec says about what runs: `template` or `workloadRef`. (Two bytes: a target has room for them beside its flags.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub given: Given,
+    /// Its engine; absent if this version does not know it. (The CRD accepts known ones only.)
+    pub engine: Option<EngineKind>,
+}
+
+impl Work {
+    /// What a spec says. Whatever is in one of the two fields counts, also what cannot be understood: something may run.
+    fn of(spec: &RawValue) -> Option<Self> {
+        let (given, what) = match json::members(spec, ["template", "workloadRef"])? {
+            [Some(template), _] => (Given::Template, template),
+            [None, Some(reference)] => (Given::Reference, reference),
+            [None, None] => return None,
+        };
+        Some(Self { given, engine: engine(what) })
+    }
+}
+
+/// The engine whose `apiVersion` and `kind` these are.
+fn engine(manifest: &RawValue) -> Option<EngineKind> {
+    let [api_version, kind] = json::members(manifest, ["apiVersion", "kind"])?;
+    EngineKind::find(&json::text(api_version?)?, &json::text(kind?)?)
+}
+
+/// How a spec says what runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// `template`: an object that the operator creates.
+    Template,
+    /// `workloadRef`: an object that exists.
+    Reference,
 }
 
 /// Why an object cannot be understood, in at most 80 bytes.
@@ -115,7 +150,6 @@ impl From<&str> for Unreadable {
 #[serde(rename_all = "camelCase")]
 struct SpecPart {
     managed_by: Option<String>,
-    template: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -164,7 +198,7 @@ impl From<&Observed> for Target {
             stop_asked: status.target_status == Some(WorkloadTargetStatus::Stopped),
             stop_request: status.stop_request.map(|request| cut(&request.uid, LONGEST_UID).into()),
             managed_by_other: spec.managed_by.is_some_and(|by| by != OPERATOR),
-            has_template: spec.template.is_some(),
+            work: object.spec.as_deref().and_then(Work::of),
             terminating: meta.deletion_timestamp.is_some(),
         }
     }

@@ -3,42 +3,21 @@
 //! same for all engines.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::value::RawValue;
 
-use crate::{api::Kind, decode::json::Malformed};
+use crate::{api::EngineKind, decode::json::Malformed};
 
 /// One kind of object that can run what an Execution or Deployment asks for.
 #[derive(Debug)]
 pub struct Engine {
-    /// Its API group, and the version of it that is used.
-    pub group: &'static str,
-    pub version: &'static str,
-    /// The kind, as in a manifest.
-    pub kind: &'static str,
-    /// The resource in a URL, in roles and in policies.
-    pub plural: &'static str,
-    /// Whether it runs Executions or Deployments.
-    pub of: Kind,
+    /// Its row in the table of the API: group, version, kind and plural.
+    pub kind: EngineKind,
     /// Which names its objects, and what is made of them, can have.
     pub names: Names,
     /// Whether Kueue, where it runs, decides when its objects run: those with the label of a queue.
     pub queued_by_kueue: bool,
     /// Reads an object.
     pub observe: fn(&Parts<'_>) -> Result<Seen, Malformed>,
-}
-
-impl Engine {
-    /// `apiVersion`, as in a manifest.
-    pub fn api_version(&self) -> String {
-        format!("{}/{}", self.group, self.version)
-    }
-
-    /// What kube needs to know of the kind at run time.
-    pub fn api_resource(&self) -> ApiResource {
-        let kind = GroupVersionKind::gvk(self.group, self.version, self.kind);
-        ApiResource::from_gvk_with_plural(&kind, self.plural)
-    }
 }
 
 /// Which names an engine's objects can have. (All are names of Kubernetes objects.)

@@ -8,6 +8,7 @@ mod ray_job;
 mod workflow;
 
 use super::engine::Engine;
+use crate::api::EngineKind;
 
 /// All of them.
 pub static ENGINES: &[&Engine] = &[
@@ -19,9 +20,9 @@ pub static ENGINES: &[&Engine] = &[
     &inference_service::INFERENCE_SERVICE,
 ];
 
-/// The engine with this `apiVersion` and `kind`, if it is known.
-pub fn find(api_version: &str, kind: &str) -> Option<&'static Engine> {
-    ENGINES.iter().copied().find(|engine| engine.kind == kind && engine.api_version() == api_version)
+/// The engine of this kind.
+pub fn of(kind: EngineKind) -> Option<&'static Engine> {
+    ENGINES.iter().copied().find(|engine| engine.kind == kind)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
-    api::{Kind, OPERATOR, READY, State, WorkloadTargetStatus, bare_metadata},
+    api::{EngineKind, Kind, OPERATOR, READY, State, WorkloadTargetStatus, bare_metadata},
     decode::json::{self, Malformed, members, part},
     workload::{engine::Engine, engines},
 };
@@ -150,7 +150,8 @@ impl<'de> Deserialize<'de> for Owner {
 
 fn asks(spec: SpecPart) -> Result<Option<Asks>, Box<str>> {
     let known = |api_version: &str, kind: &str| {
-        engines::find(api_version, kind)
+        EngineKind::find(api_version, kind)
+            .and_then(engines::of)
             .ok_or_else(|| Box::<str>::from(format!("this operator cannot run a {api_version} {kind}")))
     };
     match (spec.template, spec.workload_ref) {

@@ -342,7 +342,7 @@ impl Pass<'_> {
         info!(
             owner = %format_args!("{}/{namespace}/{name}", kind.name()),
             owner_uid = owner.uid(),
-            engine = engine.kind,
+            engine = engine.kind.kind(),
             verb,
             outcome = %failure.map_or_else(|| "accepted".to_owned(), ToString::to_string),
             "wrote to what runs"

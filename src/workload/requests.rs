@@ -276,6 +276,6 @@ impl PodMetadata {
 }
 
 fn url(engine: &Engine, namespace: &str) -> String {
-    let resource: ApiResource = engine.api_resource();
+    let resource: ApiResource = engine.kind.api_resource();
     Object::url_path(&resource, Some(namespace))
 }

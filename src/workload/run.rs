@@ -53,7 +53,7 @@ pub struct Inbox {
 impl Inbox {
     /// Takes in a target that is new or changed.
     pub fn target(&self, kind: Kind, namespace: &str, name: &str, target: &Target) {
-        if target.has_template
+        if target.work.is_some()
             && !target.managed_by_other
             && !target.terminating
             && is_under_way(kind, target)
@@ -66,7 +66,7 @@ impl Inbox {
     /// Takes in an event of the watch of an engine's objects.
     pub fn work(&self, scope: &Scope, engine: &'static Engine, event: Event<Object>) {
         for Wake { namespace, owner, undone } in self.shared.works.take_in(scope, engine, event) {
-            self.send(News::Work(Key { kind: engine.of, namespace, name: owner }, undone));
+            self.send(News::Work(Key { kind: engine.kind.of(), namespace, name: owner }, undone));
         }
     }
 
@@ -249,7 +249,7 @@ impl Entry {
 
 impl Shared {
     fn serve(&self, engine: &'static Engine) {
-        if lock(&self.watched).insert(engine.plural) {
+        if lock(&self.watched).insert(engine.kind.plural()) {
             // The receiver lives as long as the operator.
             let _ = self.serve.send(engine);
         }

@@ -56,7 +56,7 @@ impl Works {
     /// What is cached under this name.
     pub fn get(&self, engine: &Engine, namespace: &str, name: &str) -> Option<Arc<Work>> {
         let inner = lock(&self.0);
-        let known = inner.objects.get(engine.plural)?.get(&(namespace.into(), name.into()))?;
+        let known = inner.objects.get(engine.kind.plural())?.get(&(namespace.into(), name.into()))?;
         Some(Arc::clone(&known.work))
     }
 
@@ -80,7 +80,7 @@ impl Inner {
         let Some(key) = key(object) else { return Vec::new() };
         let list = self.lists.get(scope).copied().unwrap_or_default();
         let work = Arc::new(Work::read(engine, object));
-        let objects = self.objects.entry(engine.plural).or_default();
+        let objects = self.objects.entry(engine.kind.plural()).or_default();
         let mut wakes = wakes(&key, &work);
         if let Some(known) = objects.get_mut(&key) {
             known.list = list;
@@ -96,7 +96,7 @@ impl Inner {
 
     fn delete(&mut self, engine: &Engine, object: &Object) -> Vec<Wake> {
         let Some(key) = key(object) else { return Vec::new() };
-        let Some(objects) = self.objects.get_mut(engine.plural) else { return Vec::new() };
+        let Some(objects) = self.objects.get_mut(engine.kind.plural()) else { return Vec::new() };
         match objects.get(&key) {
             Some(known) if Some(&*known.work.uid) == object.metadata.uid.as_deref() => {
                 objects.remove(&key).map(|known| wakes(&key, &known.work)).unwrap_or_default()

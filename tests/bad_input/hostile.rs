@@ -152,7 +152,13 @@ pub fn anything() -> BoxedStrategy<Value> {
             "targetStatus",
             "state",
             "managedBy",
-            "template"
+            "template",
+            "workloadRef",
+            "apiVersion",
+            "kind",
+            "spec",
+            "workload",
+            "stateTime"
         ])
         .prop_map(str::to_owned),
         texts(0, 12),

@@ -233,7 +233,8 @@ impl Known {
         self.unidentified.contains(&(kind.plural().to_owned(), id.to_owned())) && message.contains(id)
     }
 
-    /// An item that is waited for has a target that another controller has to stop, or that finalizers keep.
+    /// An item that is waited for has a target whose work has to stop or that another controller has to stop, or that finalizers
+    /// keep.
     async fn must_be_waited_for(
         &mut self,
         world: &World,
@@ -250,10 +251,11 @@ impl Known {
         let terminates = !target["metadata"]["deletionTimestamp"].is_null();
         let by = target["spec"]["managedBy"].as_str();
         let others = by.is_some_and(|by| by != "aiapi.dev/operator");
+        let has_work = ["template", "workloadRef"].iter().any(|field| !target["spec"][field].is_null());
         let held = if item.target_status.word() == "DELETED" {
             terminates
         } else {
-            others && target["status"]["targetStatus"] == "STOPPED"
+            (others || has_work) && target["status"]["targetStatus"] == "STOPPED"
         };
         if answer.code != 200 || !held {
             return Err(format!("{item:?} waits for {target}"));

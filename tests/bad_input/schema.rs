@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use proptest::{collection::vec, option, prelude::*, sample::select, string::string_regex};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::hostile::{odd, odd_names, texts};
+use super::hostile::{anything, odd, odd_names, texts};
 
 /// How closely values match the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +34,13 @@ impl Schemas {
     /// Values of a schema.
     pub fn values(&self, schema: &Value) -> BoxedStrategy<Value> {
         let fit = match schema["type"].as_str() {
+            Some("object") if schema["properties"].is_null() => self.maps(schema),
             Some("object") => self.objects(schema),
             Some("array") => self.lists(schema),
             Some("string") => self.strings(schema),
             Some("integer") => self.integers(schema),
             Some("boolean") => any::<bool>().prop_map(Value::from).boxed(),
+            None if schema["x-kubernetes-preserve-unknown-fields"] == true => anything(),
             other => panic!("unknown type in a schema: {other:?}"),
         };
         match self.care {
@@ -58,7 +60,8 @@ impl Schemas {
                 (true, Care::Keeps, _) => value.prop_map(Some).boxed(),
                 (true, Care::Strays, _) => option::weighted(0.97, value).boxed(),
                 // An item with an unknown uid can only be refused; a request without items has no items to report.
-                (false, _, "uid") => option::weighted(0.1, value).boxed(),
+                // And what has work neither stops nor goes here, where nothing runs.
+                (false, _, "uid" | "template" | "workloadRef") => option::weighted(0.1, value).boxed(),
                 (false, _, "executions" | "deployments") => option::weighted(0.7, value).boxed(),
                 _ => option::weighted(0.4, value).boxed(),
             };
@@ -69,9 +72,37 @@ impl Schemas {
             Care::Keeps => Just(None).boxed(),
             Care::Strays => option::weighted(0.04, (texts(0, 20), odd())).boxed(),
         };
-        (fields.collect::<Vec<_>>(), unknown)
-            .prop_map(|(fields, unknown)| {
-                Value::Object(fields.into_iter().flatten().chain(unknown).collect())
+        let (care, engines) = (self.care, engines(schema));
+        (fields.collect::<Vec<_>>(), unknown, any::<prop::sample::Index>())
+            .prop_map(move |(fields, unknown, index)| {
+                let mut object: Map<_, _> = fields.into_iter().flatten().chain(unknown).collect();
+                if care == Care::Keeps {
+                    // As the rules of the schema demand.
+                    if object.contains_key("template") {
+                        object.remove("workloadRef");
+                    }
+                    if !engines.is_empty() {
+                        let (api_version, kind) = index.get(&engines).split_once(' ').unwrap();
+                        object.insert("apiVersion".into(), api_version.into());
+                        object.insert("kind".into(), kind.into());
+                    }
+                }
+                Value::Object(object)
+            })
+            .boxed()
+    }
+
+    fn maps(&self, schema: &Value) -> BoxedStrategy<Value> {
+        let max = usize::try_from(schema["maxProperties"].as_u64().unwrap()).unwrap();
+        let strays = u32::from(self.care == Care::Strays);
+        let length = prop_oneof![30 => 0..=3.min(max), 1 => Just(max), strays => Just(max + 1)];
+        let value = self.values(&schema["additionalProperties"]);
+        length
+            .prop_flat_map(move |length| vec((texts(1, 20), value.clone()), length))
+            .prop_map(|fields| {
+                let named =
+                    fields.into_iter().enumerate().map(|(n, (name, value))| (format!("{n}{name}"), value));
+                Value::Object(named.collect())
             })
             .boxed()
     }
@@ -160,6 +191,15 @@ impl Schemas {
         let strays = u32::from(self.care == Care::Strays);
         prop_oneof![30 => fit.prop_map(Value::from), strays => select(over)].boxed()
     }
+}
+
+/// Each `apiVersion kind` that a rule of the schema accepts; empty if it has no such rule.
+fn engines(schema: &Value) -> Vec<String> {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let mut texts = rules.filter_map(|rule| {
+        rule["rule"].as_str()?.strip_prefix("self.apiVersion + ' ' + self.kind in ['")?.strip_suffix("']")
+    });
+    texts.next().map(|list| list.split("', '").map(ToOwned::to_owned).collect()).unwrap_or_default()
 }
 
 /// Timestamps over the full range; some are accepted as dates by the API server only.

@@ -95,6 +95,7 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
     for (unit, least, most) in [
         ("characters", "minLength", "maxLength"),
         ("items", "minItems", "maxItems"),
+        ("fields", "minProperties", "maxProperties"),
         ("", "minimum", "maximum"),
     ] {
         let range = match (field[least].as_f64(), field[most].as_f64()) {
@@ -114,8 +115,13 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
     let rules = field["x-kubernetes-validations"].as_array().into_iter().flatten();
     // A rule that holds for every value only makes the API server check the type, which is in the reference.
     for rule in rules.filter(|rule| rule["rule"] != "self == self") {
-        assert_eq!(rule["rule"], "self == oldSelf", "say in the reference what this rule means");
-        bounds.push("immutable".to_owned());
+        let (expression, message) = (rule["rule"].as_str().unwrap(), rule["message"].as_str().unwrap());
+        bounds.push(match expression {
+            "self == oldSelf" => "immutable".to_owned(),
+            // The message lists the engines.
+            _ if expression.starts_with("self.apiVersion + ' ' + self.kind in [") => message.to_owned(),
+            _ => panic!("say in the reference what the rule {expression} means"),
+        });
     }
     bounds
 }

@@ -286,7 +286,7 @@ fn is_eligible(state: State, asked: TargetStatus, kind: Kind) -> bool {
         stop_asked: false,
         stop_request: None,
         managed_by_other: false,
-        has_template: false,
+        work: None,
         terminating: false,
     };
     verdict(&request, &request.items[0], Some(&target), Rules::default()).is_ok()

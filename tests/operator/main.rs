@@ -17,3 +17,4 @@ mod odd_objects;
 mod rights;
 mod states;
 mod upgrade;
+mod work_manifests;

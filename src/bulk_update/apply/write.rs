@@ -10,7 +10,10 @@ use crate::{
         context::Context,
         work::{Accepted, Answer, Intent},
     },
-    client::{Failure, requests},
+    client::{
+        Failure,
+        requests::{self, Only},
+    },
     observed::target::{self, Observed},
     telemetry::metrics,
 };
@@ -54,8 +57,9 @@ async fn stop(ctx: &Context, intent: &Intent) -> Result<Accepted, Failure> {
         "message": format!("stop requested by BulkUpdate {}", request.name),
     });
     if !target.managed_by_other {
-        // Without a template nothing runs, so there is nothing to wait for.
-        status["state"] = if target.has_template { "STOPPING" } else { "STOPPED" }.into();
+        // Without work nothing runs, so there is nothing to wait for.
+        status["state"] = if target.work.is_some() { "STOPPING" } else { "STOPPED" }.into();
+        status["stateTime"] = status["stopRequest"]["time"].clone();
     }
     let patch = json!({"metadata": {"resourceVersion": target.resource_version}, "status": status});
     let url = target::url(item.kind, &request.namespace);
@@ -66,11 +70,16 @@ async fn stop(ctx: &Context, intent: &Intent) -> Result<Accepted, Failure> {
 async fn delete(ctx: &Context, intent: &Intent) -> Result<Accepted, Failure> {
     let (item, target) = (intent.item(), intent.target());
     let url = target::url(item.kind, &intent.request().namespace);
-    let (uid, version) = (&target.uid, &target.resource_version);
-    let answer: Observed = requests::delete(&ctx.client, url, &item.id, uid, version).await?;
+    let only = Only { uid: &target.uid, resource_version: &target.resource_version };
+    // Its work ends first, Pods and all, so that the item settles when nothing runs any more.
+    let foreground = target.work.is_some();
+    let answer: Observed = requests::delete(&ctx.client, url, &item.id, only, foreground).await?;
     // The API server answers with the object if it has finalizers, else with a Status.
     if answer.is_status() {
         return Ok(Accepted::Gone);
     }
     target::answered(&item.id, &answer).map(Accepted::Left)
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,9 @@ use crate::{
     bulk_update::{
         decide::{Planning, Step, Terms, next_step, plan},
         facts::{Deadline, Gate, Gates, Lookup, Observation, Obstacle, Rules},
-        fixtures::{ID, MEANT, OTHER, OWN, RESULTS, VERBS, ahead, at, cached, live, off, unread, work_on},
+        fixtures::{
+            ID, MEANT, OTHER, OWN, RESULTS, VERBS, WORK, ahead, at, cached, live, off, unread, work_on,
+        },
         request::{Item, Request},
         status::status,
         work::{Entry, ItemPlan, Phase, Progress, UnresolvedWrite},
@@ -58,7 +60,7 @@ fn targets() -> impl Strategy<Value = Target> {
             created,
             state,
             asker,
-            (stop_asked, managed_by_other, has_template, terminating),
+            (stop_asked, managed_by_other, has_work, terminating),
         )| {
             Target {
                 first_seen,
@@ -69,7 +71,7 @@ fn targets() -> impl Strategy<Value = Target> {
                 stop_asked,
                 stop_request: asker.map(Into::into),
                 managed_by_other,
-                has_template,
+                work: has_work.then_some(WORK),
                 terminating,
             }
         },

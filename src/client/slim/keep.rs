@@ -87,7 +87,11 @@ macro_rules! metadata {
 const METADATA: Keep = metadata!();
 
 const STOP_REQUEST: Keep = Object(&[(&["uid"], Scalar(128))]);
-const TARGET_SPEC: Keep = Object(&[(&["managedBy"], NAME), (&["template"], PRESENCE)]);
+/// What is to run: which object, not how.
+const MANIFEST: Keep = Object(&[(&["apiVersion", "kind"], NAME)]);
+const REFERENCE: Keep = Object(&[(&["apiVersion", "kind", "name"], NAME), (&["uid"], Scalar(128))]);
+const TARGET_SPEC: Keep =
+    Object(&[(&["managedBy"], NAME), (&["template"], MANIFEST), (&["workloadRef"], REFERENCE)]);
 const TARGET_STATUS: Keep = Object(&[(&["state", "targetStatus"], WORD), (&["stopRequest"], STOP_REQUEST)]);
 
 /// Executions and Deployments: what [`crate::observed::target::Target`] is read from.
@@ -98,7 +102,8 @@ const METADATA_WITH_TIMES: Keep = metadata!((&["managedFields"], List(100, &Obje
 const SHOWN_SPEC: Keep = Object(&[
     (&["managedBy", "scenarioId", "configurationId", "executableId"], NAME),
     (&["configurationName"], MESSAGE),
-    (&["template"], PRESENCE),
+    (&["template"], MANIFEST),
+    (&["workloadRef"], REFERENCE),
 ]);
 const SHOWN_STATUS: Keep = Object(&[
     (&["state", "targetStatus", "submissionTime", "startTime", "completionTime"], WORD),

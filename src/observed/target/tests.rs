@@ -83,3 +83,35 @@ fn versions_compare_as_numbers() {
     assert!(!not_older("9", "10"));
     assert!(not_older("x", "9"));
 }
+
+#[test]
+fn what_a_spec_says_that_runs() {
+    use Given::{Reference, Template};
+    let job =
+        json!({"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": "u", "spec": {"suspend": true}});
+    let of = |given, engine| Some(Work { given, engine });
+    for (spec, work) in [
+        (json!({}), None),
+        (json!({"template": null, "workloadRef": null}), None),
+        (json!({"template": job}), of(Template, Some(EngineKind::Job))),
+        (json!({"workloadRef": job}), of(Reference, Some(EngineKind::Job))),
+        (
+            json!({"template": {"apiVersion": "apps/v1", "kind": "Deployment"}}),
+            of(Template, Some(EngineKind::Deployment)),
+        ),
+        // A newer version's, or a mistake: something may run.
+        (json!({"template": {"apiVersion": "batch/v2", "kind": "Job"}}), of(Template, None)),
+        (json!({"template": {"apiVersion": ["batch/v1"], "kind": 7}}), of(Template, None)),
+        (json!({"template": {}, "workloadRef": job}), of(Template, None)),
+        (json!({"workloadRef": "x"}), of(Reference, None)),
+    ] {
+        let found = target(&spec, &json!({}));
+        assert_eq!((found.work, found.state), (work, Ok(State::Unknown)), "{spec}");
+    }
+}
+
+#[test]
+fn a_target_is_no_larger_for_the_work_that_others_have() {
+    // A hundred thousand of them are kept. With 8 bytes more the allocator takes the next larger size.
+    assert!(size_of::<Target>() <= 88, "{}", size_of::<Target>());
+}

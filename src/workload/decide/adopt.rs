@@ -29,8 +29,8 @@ pub fn adopt(subject: &Subject<'_>, engine: &Engine, name: &str, uid: &str) -> D
         return Ok(not_adoptable(&format!("there is no {} {name} with uid {uid}", engine.kind)));
     };
     let workload = Reference {
-        api_version: engine.api_version(),
-        kind: engine.kind.into(),
+        api_version: engine.kind.api_version(),
+        kind: engine.kind.kind().into(),
         name: name.into(),
         uid: Some(uid.into()),
     };

@@ -57,8 +57,8 @@ pub fn begin(subject: &Subject<'_>, engine: &Engine) -> Decided {
 /// Records that it is to be created, and creates it.
 fn intend(subject: &Subject<'_>, engine: &Engine) -> Decision {
     let workload = Reference {
-        api_version: engine.api_version(),
-        kind: engine.kind.into(),
+        api_version: engine.kind.api_version(),
+        kind: engine.kind.kind().into(),
         name: subject.facts.owner.name().into(),
         uid: None,
     };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::time::later,
+    api::{EngineKind, time::later},
     client::Failure,
     workload::{
         attempts::Attempts,
@@ -122,7 +122,7 @@ impl World {
 
     fn work(&self) -> Option<Arc<Work>> {
         let object: Object = serde_json::from_value(self.job.clone()?).unwrap();
-        Some(Arc::new(Work::read(engines::find("batch/v1", "Job").unwrap(), &object)))
+        Some(Arc::new(Work::read(engines::of(EngineKind::Job).unwrap(), &object)))
     }
 
     fn create(&mut self) -> bool {

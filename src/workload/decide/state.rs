@@ -42,8 +42,8 @@ pub fn read(
     let recorded = reading.recorded;
     let asked = recorded.stop_asked();
     let workload = Some(Reference {
-        api_version: engine.api_version(),
-        kind: engine.kind.into(),
+        api_version: engine.kind.api_version(),
+        kind: engine.kind.kind().into(),
         name: recorded.workload.as_ref().map_or_else(String::new, |workload| workload.name.clone()),
         uid: Some((*work.uid).into()),
     });

@@ -40,7 +40,7 @@ pub fn stop(
     work: &Arc<Work>,
     seen: &Seen,
 ) -> Result<Option<Step>, Held> {
-    if matches!(seen.phase, Phase::Completed | Phase::Dead) && engine.of == Kind::Execution
+    if matches!(seen.phase, Phase::Completed | Phase::Dead) && engine.kind.of() == Kind::Execution
         || work.terminating
     {
         return Ok(None);

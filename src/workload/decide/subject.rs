@@ -112,7 +112,8 @@ impl Subject<'_> {
         let then = Step::Rest(self.wait(failure));
         let (progress, reason, why) = match failure {
             Failure::NotServed(_) => {
-                let why = format!("this cluster does not serve {} {}", engine.api_version(), engine.kind);
+                let why =
+                    format!("this cluster does not serve {} {}", engine.kind.api_version(), engine.kind);
                 (Progress::Stalled, Reason::EngineNotServed, why)
             }
             Failure::Refused { code: 403, message, .. } => {

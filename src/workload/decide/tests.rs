@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{WorkloadTargetStatus, time::later},
+    api::{EngineKind, WorkloadTargetStatus, time::later},
     client::Failure,
     workload::{
         attempts::Attempts,
@@ -65,7 +65,7 @@ fn job(owners: &Value, rest: &Value) -> Arc<Work> {
         object[field] = value.clone();
     }
     let object: Object = serde_json::from_value(object).unwrap();
-    Arc::new(Work::read(engines::find("batch/v1", "Job").unwrap(), &object))
+    Arc::new(Work::read(engines::of(EngineKind::Job).unwrap(), &object))
 }
 
 fn owned() -> Value {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::{
-    api::Kind,
+    api::EngineKind,
     decode::json::{Malformed, part},
     workload::{
         conditions::{Condition, holds, is_false, unknown},
@@ -15,11 +15,7 @@ use crate::{
 };
 
 pub static DEPLOYMENT: Engine = Engine {
-    group: "apps",
-    version: "v1",
-    kind: "Deployment",
-    plural: "deployments",
-    of: Kind::Deployment,
+    kind: EngineKind::Deployment,
     names: Names { longest: 253, letter_first: false },
     queued_by_kueue: false,
     observe,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    api::Kind,
+    api::EngineKind,
     decode::json::{Malformed, part},
     workload::{
         conditions::{Condition, holds, is_false, message},
@@ -12,11 +12,7 @@ use crate::{
 };
 
 pub static INFERENCE_SERVICE: Engine = Engine {
-    group: "serving.kserve.io",
-    version: "v1beta1",
-    kind: "InferenceService",
-    plural: "inferenceservices",
-    of: Kind::Deployment,
+    kind: EngineKind::InferenceService,
     // Its Service is called NAME-predictor.
     names: Names { longest: 53, letter_first: true },
     queued_by_kueue: false,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    api::Kind,
+    api::EngineKind,
     decode::json::{Malformed, part},
     workload::{
         conditions::{Condition, holds, time},
@@ -12,11 +12,7 @@ use crate::{
 };
 
 pub static JOB: Engine = Engine {
-    group: "batch",
-    version: "v1",
-    kind: "Job",
-    plural: "jobs",
-    of: Kind::Execution,
+    kind: EngineKind::Job,
     names: Names { longest: 63, letter_first: false },
     queued_by_kueue: true,
     observe,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    api::Kind,
+    api::EngineKind,
     decode::json::{Malformed, part},
     workload::{
         conditions::{Condition, holds},
@@ -12,11 +12,7 @@ use crate::{
 };
 
 pub static JOB_SET: Engine = Engine {
-    group: "jobset.x-k8s.io",
-    version: "v1alpha2",
-    kind: "JobSet",
-    plural: "jobsets",
-    of: Kind::Execution,
+    kind: EngineKind::JobSet,
     // Its Jobs are called NAME-GROUP-INDEX, which has to be a DNS label of 63 bytes.
     names: Names { longest: 59, letter_first: true },
     queued_by_kueue: true,

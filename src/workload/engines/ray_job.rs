@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::{
-    api::Kind,
+    api::EngineKind,
     decode::json::{Malformed, part},
     workload::{
         conditions::{message, time, unknown},
@@ -14,11 +14,7 @@ use crate::{
 };
 
 pub static RAY_JOB: Engine = Engine {
-    group: "ray.io",
-    version: "v1",
-    kind: "RayJob",
-    plural: "rayjobs",
-    of: Kind::Execution,
+    kind: EngineKind::RayJob,
     names: Names { longest: 47, letter_first: true },
     queued_by_kueue: true,
     observe,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    api::Kind,
+    api::EngineKind,
     decode::json::{Malformed, part},
     workload::{
         conditions::{message, time, unknown},
@@ -12,11 +12,7 @@ use crate::{
 };
 
 pub static WORKFLOW: Engine = Engine {
-    group: "argoproj.io",
-    version: "v1alpha1",
-    kind: "Workflow",
-    plural: "workflows",
-    of: Kind::Execution,
+    kind: EngineKind::Workflow,
     names: Names { longest: 63, letter_first: false },
     queued_by_kueue: false,
     observe,

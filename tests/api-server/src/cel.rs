@@ -25,6 +25,10 @@ enum Check {
     Readable,
     /// `has(self.x) == has(oldSelf.x)`
     SetOnce(String),
+    /// `!(has(self.x) && has(self.y))`
+    NotBoth(String, String),
+    /// `self.apiVersion + ' ' + self.kind in ['v1 Pod', ...]`
+    Engine(Vec<String>),
     /// The number of items in `executions` and `deployments`, at least or at most.
     AtLeast(usize),
     AtMost(usize),
@@ -66,6 +70,14 @@ impl Check {
                 _ => None,
             };
         }
+        if let Some(known) = text.strip_prefix("self.apiVersion + ' ' + self.kind in ['") {
+            let known = known.strip_suffix("']")?.split("', '");
+            return Some(Self::Engine(known.map(ToOwned::to_owned).collect()));
+        }
+        if let Some(both) = text.strip_prefix("!(has(self.") {
+            let (one, other) = both.strip_suffix("))")?.split_once(") && has(self.")?;
+            return Some(Self::NotBoth(one.to_owned(), other.to_owned()));
+        }
         let field = text.strip_prefix("has(self.")?.split(')').next()?;
         (text == format!("has(self.{field}) == has(oldSelf.{field})"))
             .then(|| Self::SetOnce(field.to_owned()))
@@ -89,6 +101,16 @@ impl Check {
             Self::SetOnce(name) => {
                 let is_set = field(value, schema, name)?.is_some();
                 old.is_none_or(|old| old.get(name).is_some() == is_set)
+            }
+            Self::NotBoth(one, other) => {
+                field(value, schema, one)?.is_none() || field(value, schema, other)?.is_none()
+            }
+            Self::Engine(known) => {
+                let text = |name: &str| {
+                    let text = field(value, schema, name)?.and_then(Value::as_str);
+                    text.ok_or_else(|| format!("no such key: {name}"))
+                };
+                known.contains(&format!("{} {}", text("apiVersion")?, text("kind")?))
             }
             Self::AtLeast(least) => items()? >= *least,
             Self::AtMost(most) => items()? <= *most,

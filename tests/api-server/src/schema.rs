@@ -25,6 +25,7 @@ pub struct Schema {
     pub pattern: Option<Regex>,
     pub lengths: Bounds,
     pub items_bounds: Bounds,
+    pub most_properties: Option<usize>,
     pub minimum: Option<f64>,
     pub maximum: Option<f64>,
     pub list: ListType,
@@ -52,7 +53,7 @@ pub enum ListType {
 }
 
 /// The fields of a schema that are known. Another one would not be enforced.
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 26] = [
     "type",
     "properties",
     "additionalProperties",
@@ -67,6 +68,7 @@ const KNOWN: [&str; 25] = [
     "maxLength",
     "minItems",
     "maxItems",
+    "maxProperties",
     "minimum",
     "maximum",
     "description",
@@ -112,6 +114,7 @@ impl Schema {
             pattern: from["pattern"].as_str().map(|pattern| Regex::new(pattern).unwrap()),
             lengths: Bounds { least: number("minLength"), most: number("maxLength") },
             items_bounds: Bounds { least: number("minItems"), most: number("maxItems") },
+            most_properties: number("maxProperties"),
             minimum: from["minimum"].as_f64(),
             maximum: from["maximum"].as_f64(),
             list: list_type(from),

@@ -58,6 +58,9 @@ fn of_value(value: &Value, schema: &Schema, place: &Place, flaws: &mut Vec<Flaw>
         flaws.push(Flaw::not_supported(place.field(), value, &supported));
     }
     if let Value::Object(fields) = value {
+        if let Some(most) = schema.most_properties.filter(|most| fields.len() > *most) {
+            flaws.push(Flaw::too_many(place.field(), fields.len(), most));
+        }
         for (name, value) in fields {
             if let Some(schema) = schema.field(name) {
                 of_value(value, schema, &place.child(name), flaws);

@@ -65,7 +65,7 @@ pub(super) enum Action {
 /// An object, and an older object of that name that the cache still has.
 fn objects() -> impl Strategy<Value = (Option<Target>, Option<State>)> {
     let object = option::weighted(0.9, super::targets()).prop_map(|object| {
-        object.map(|t| Target { stop_request: None, terminating: t.terminating && t.has_template, ..t })
+        object.map(|t| Target { stop_request: None, terminating: t.terminating && t.work.is_some(), ..t })
     });
     (object, option::weighted(0.3, select(&[State::Running, State::Dead][..])))
 }
@@ -80,9 +80,9 @@ pub(super) fn shown(object: Option<&Target>) -> Option<Target> {
     Some(object)
 }
 
-/// What a deletion leaves: here an object with a template has finalizers.
+/// What a deletion leaves: an object with work goes after that.
 pub(super) fn delete(object: Target) -> Option<Target> {
-    object.has_template.then_some(Target { terminating: true, ..object })
+    object.work.is_some().then_some(Target { terminating: true, ..object })
 }
 
 fn actions() -> impl Strategy<Value = Action> {

@@ -284,7 +284,7 @@ impl Cluster {
         self.landed.push(object.uid.clone());
         let left = match item.target {
             TargetStatus::Stopped => {
-                let state = match (object.managed_by_other, object.has_template) {
+                let state = match (object.managed_by_other, object.work.is_some()) {
                     (true, _) => object.state,
                     (_, true) => Ok(State::Stopping),
                     _ => Ok(State::Stopped),

@@ -33,6 +33,7 @@ fn reasons(status: &Value, metadata: &Value, kind: Kind, rules: Rules) -> [Optio
         json!({"managedBy": OPERATOR}),
         json!({"managedBy": "example.com/runner"}),
         json!({"template": {"spec": {}}}),
+        json!({"workloadRef": {"uid": "u"}}),
         json!(null),
     ];
     VERBS.map(|verb| {
