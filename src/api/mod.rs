@@ -26,7 +26,7 @@ pub use engines::EngineKind;
 pub use kind::{GROUP, Kind};
 pub use metadata::{REQUESTER, bare_metadata};
 pub use names::{is_dns_label, is_dns_subdomain};
-pub use work::{Template, TemplateMetadata, WorkloadReference};
+pub use work::{Template, TemplateMetadata, WorkloadInUse, WorkloadReference};
 pub use workload::{
     Deployment, DeploymentSpec, Execution, ExecutionSpec, OPERATOR, State, StopRequest, WorkloadStatus,
     WorkloadTargetStatus,

@@ -70,6 +70,28 @@ pub struct WorkloadReference {
     pub uid: String,
 }
 
+/// The object that does the work, as the status names it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadInUse {
+    /// Its API version.
+    #[schemars(length(min = 1, max = 317))]
+    pub api_version: String,
+
+    /// Its kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Its uid; absent while it is not known whether it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: Option<String>,
+}
+
 /// An object with any fields. Not `x-kubernetes-preserve-unknown-fields` on the object itself: of fields that the schema does not
 /// know, a rule `self == oldSelf` does not see that one is there in place of another (1.33 and 1.37). Those of a map it knows.
 fn any_fields(_: &mut SchemaGenerator) -> Schema {

@@ -11,7 +11,7 @@ use strum::{IntoStaticStr, VariantArray};
 use crate::api::{
     kind::Kind,
     rules::{as_created, engines, immutable},
-    work::{Template, WorkloadReference},
+    work::{Template, WorkloadInUse, WorkloadReference},
 };
 
 /// `spec.managedBy` of what this operator runs itself; an absent one means the same.
@@ -149,7 +149,7 @@ pub struct WorkloadStatus {
 
     /// The object that does the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload: Option<WorkloadReference>,
+    pub workload: Option<WorkloadInUse>,
 
     /// The address at which the model is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::runtime::events::EventType;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     api::{
@@ -124,6 +124,9 @@ impl Pass<'_> {
     /// A pass that ends because the owner cannot be read or written.
     fn again_after(&mut self, failure: Failure, generation: Option<i64>) -> Ended {
         let now = self.now();
+        let Key { kind, namespace, name } = self.key;
+        self.ctx.metrics.failed(kind.plural(), &failure);
+        warn!(owner = %format_args!("{}/{namespace}/{name}", kind.name()), %failure, "cannot read or record its state; trying again");
         self.attempts.failed(failure, generation, now);
         let wait = self.attempts.failed.as_ref().map(|failed| until(failed.until, now));
         Ended::Waits { version: Box::default(), wait }
