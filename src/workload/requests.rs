@@ -181,7 +181,8 @@ pub async fn in_queue(client: &Client, namespace: &str, uid: &str) -> Result<Opt
         let params = ListParams::default().labels(&format!("{}={uid}", kueue::JOB_UID));
         let answer: Result<List<Object>, Failure> =
             requests::send(client, Request::new(url).list(&params)).await;
-        read = answer.map(|list| list.items.iter().find_map(|object| queued(api, object)).map(Arc::new));
+        read = answer
+            .map(|list| list.items.iter().flatten().find_map(|object| queued(api, object)).map(Arc::new));
         if !matches!(read, Err(Failure::NotServed(_))) {
             break;
         }
@@ -217,7 +218,7 @@ pub async fn any_pod(client: &Client, namespace: &str, selectors: &[PodSelector]
                     request
                 });
             let pods: List<PodMetadata> = requests::send(client, request).await?;
-            if pods.items.iter().any(|pod| selector.takes(pod.controller())) {
+            if pods.items.iter().flatten().any(|pod| selector.takes(pod.controller())) {
                 return Ok(true);
             }
             page = pods.metadata.r#continue.filter(|token| !token.is_empty());
@@ -239,7 +240,8 @@ const METADATA_ONLY: HeaderValue =
 struct List<T> {
     #[serde(default)]
     metadata: Page,
-    items: Vec<T>,
+    /// Null if there are none, of metadata only.
+    items: Option<Vec<T>>,
 }
 
 #[derive(Default, Deserialize)]

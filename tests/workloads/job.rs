@@ -8,34 +8,14 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use support::{World, control_plane::ControlPlane, item, until, until_ok};
+use support::{World, item, until, until_ok};
+
+use crate::rights::world;
 
 /// With this annotation a Pod ends: `complete` or `fail` (dev/control-plane/kwok).
 const END: &str = "test.aiapi.dev/end";
 
 const RUN: &str = "train-1";
-
-/// What the engines' components grant, for Jobs.
-fn rights(namespace: &str) -> String {
-    json!({"apiVersion": "v1", "kind": "List", "items": [
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "jobs", "namespace": namespace}, "rules": [
-            {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch", "create", "patch"]},
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-        ]},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "jobs", "namespace": namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jobs"},
-            "subjects": [{"kind": "ServiceAccount", "name": "ai-api-operator", "namespace": namespace}]},
-    ]})
-    .to_string()
-}
-
-/// A world on nodes, in which the operator runs and may run Jobs.
-async fn world(name: &str) -> World {
-    let world = World::running(name).await;
-    ControlPlane::with_nodes();
-    world.kubectl_ok(&["apply", "-f", "-"], &rights(name));
-    world
-}
 
 fn template(annotations: &Value) -> Value {
     json!({"template": {"apiVersion": "batch/v1", "kind": "Job", "spec": {"parallelism": 2, "completions": 2, "backoffLimit": 0,
