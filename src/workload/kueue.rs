@@ -168,4 +168,9 @@ mod tests {
         let resource = workload_resource(VERSIONS[0]);
         assert_eq!((&*resource.api_version, &*resource.plural), ("kueue.x-k8s.io/v1beta2", "workloads"));
     }
+    #[test]
+    fn the_document_has_its_stop() {
+        let text = include_str!("../../docs/workloads.md");
+        assert!(text.contains(&format!("is stopped by `{}` of its\nWorkload", DEACTIVATE.merge)));
+    }
 }

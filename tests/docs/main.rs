@@ -1,5 +1,6 @@
 //! The documents say what the code says: the tables of docs/api.md, docs/use.md, docs/troubleshooting.md, docs/settings.md,
-//! docs/monitoring.md and docs/architecture.md against the types, the decisions, the metrics, the command line and the modules.
+//! docs/monitoring.md, docs/workloads.md and docs/architecture.md against the types, the engines, the decisions, the metrics, the
+//! command line and the modules.
 //!
 //! With `UPDATE_DOCS=1` the generated parts of docs/api.md and docs/architecture.md are updated.
 
@@ -7,6 +8,7 @@
 
 mod architecture;
 mod commands;
+mod engines;
 mod fields;
 mod imports;
 mod links;

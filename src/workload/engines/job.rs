@@ -129,5 +129,7 @@ mod tests {
     fn one_that_cannot_be_understood_says_where() {
         let odd = see(&JOB, &json!({"status": {"active": "two"}})).unwrap_err();
         assert_eq!(odd.place, "status.active");
+        let many = json!({"status": {"active": u32::MAX, "terminating": u32::MAX}});
+        assert_eq!(phase(&many).1, Pods::Left);
     }
 }
