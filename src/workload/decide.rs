@@ -153,9 +153,9 @@ fn seen(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
     if let Some(first) = template::apply(subject, engine, work) {
         return first;
     }
-    let reading =
-        Reading { kind: subject.kind(), recorded: subject.recorded, pods: subject.facts.pods.as_ref() };
-    let status = read(&reading, engine, work, seen, subject.facts.now)?;
+    let (kind, recorded, facts) = (subject.kind(), subject.recorded, subject.facts);
+    let reading = Reading { kind, recorded, pods: facts.pods.as_ref(), now: facts.now };
+    let status = read(&reading, engine, work, seen)?;
     if !subject.stop_asked() || matches!(status.state, State::Completed | State::Dead) {
         return Ok(Decision { status, then: Step::Rest(None) });
     }

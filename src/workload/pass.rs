@@ -20,8 +20,8 @@ use crate::{
         decide::decide,
         engine::{Engine, StopPatch},
         facts::{Authorized, Facts, Found, Gate, InQueue, Step},
-        owner::{Asks, Owner},
-        requests,
+        owner::{Asks, Owner, Recorded},
+        requests::{self, Place},
         status::{Progress, Reason, Status},
         work::Work,
         works::Works,
@@ -162,9 +162,13 @@ impl Pass<'_> {
         cached.map_or(Found::NotCached, Found::Cached)
     }
 
+    fn place<'a>(&'a self, engine: &'static Engine, name: &'a str) -> Place<'a> {
+        Place { engine, namespace: &self.key.namespace, name }
+    }
+
     async fn read_work(&mut self, owner: &Owner) -> Found {
         let Some((engine, name)) = asked(owner) else { return Found::Absent };
-        let read = requests::work(&self.ctx.client, engine, &self.key.namespace, name).await;
+        let read = requests::work(&self.ctx.client, self.place(engine, name)).await;
         if read.is_ok() {
             (self.serve)(engine);
         }
@@ -187,7 +191,7 @@ impl Pass<'_> {
 
     /// The gate, where something is to be stopped.
     async fn gate(&self, owner: &Owner) -> Gate {
-        let asked = owner.recorded.as_ref().is_ok_and(|recorded| recorded.stop_asked());
+        let asked = owner.recorded.as_ref().is_ok_and(Recorded::stop_asked);
         if !asked {
             return Gate::Open;
         }
@@ -291,7 +295,8 @@ impl Pass<'_> {
 
     async fn adopt(&mut self, owner: &Owner, work: &Arc<Work>) -> Found {
         let Ok(Some(Asks::Reference { engine, name, .. })) = &owner.asks else { return Found::Absent };
-        let adopted = requests::adopt(&self.ctx.client, self.key.kind, engine, owner, name, work).await;
+        let place = self.place(engine, name);
+        let adopted = requests::adopt(&self.ctx.client, self.key.kind, place, owner, work).await;
         self.log(owner, engine, "adopt", adopted.as_ref().err());
         match adopted {
             Ok(work) => {
@@ -311,8 +316,7 @@ impl Pass<'_> {
 
     async fn stop(&mut self, owner: &Owner, work: &Arc<Work>, patch: &'static StopPatch) -> Found {
         let Some((engine, name)) = asked(owner) else { return Found::Absent };
-        let namespace = &*self.key.namespace;
-        let stopped = requests::stop(&self.ctx.client, engine, namespace, name, work, patch).await;
+        let stopped = requests::stop(&self.ctx.client, self.place(engine, name), work, patch).await;
         self.log(owner, engine, "stop", stopped.as_ref().err());
         self.stopped(owner, stopped);
         self.read_work(owner).await

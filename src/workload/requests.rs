@@ -44,12 +44,18 @@ pub async fn record(client: &Client, kind: Kind, owner: &Owner, status: &Value) 
     requests::patch_status_whole(client, target::url(kind, owner.namespace()), owner.name(), &patch).await
 }
 
+/// Where an engine's object is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub engine: &'static Engine,
+    pub namespace: &'a str,
+    pub name: &'a str,
+}
+
 /// Reads an engine's object live; `None` if there is none.
 pub async fn work(
     client: &Client,
-    engine: &Engine,
-    namespace: &str,
-    name: &str,
+    Place { engine, namespace, name }: Place<'_>,
 ) -> Result<Option<Arc<Work>>, Failure> {
     match requests::get::<Object>(client, url(engine, namespace), name).await {
         Err(failure) if failure.is_not_found() => Ok(None),
@@ -124,25 +130,23 @@ pub async fn apply(
 pub async fn adopt(
     client: &Client,
     kind: Kind,
-    engine: &Engine,
+    place: Place<'_>,
     owner: &Owner,
-    name: &str,
     work: &Work,
 ) -> Result<Arc<Work>, Failure> {
     let patch = json!({"metadata": {
         "uid": work.uid, "resourceVersion": work.version,
         "labels": {OWNER_UID: owner.uid()}, "ownerReferences": [owner.reference(kind)],
     }});
-    let adopted: Object = requests::patch(client, url(engine, owner.namespace()), name, None, &patch).await?;
+    let Place { engine, namespace, name } = place;
+    let adopted: Object = requests::patch(client, url(engine, namespace), name, None, &patch).await?;
     Ok(Arc::new(Work::read(engine, &adopted)))
 }
 
 /// Requests a stop of an object, guarded by its uid and resourceVersion.
 pub async fn stop(
     client: &Client,
-    engine: &Engine,
-    namespace: &str,
-    name: &str,
+    Place { engine, namespace, name }: Place<'_>,
     work: &Work,
     stop: &StopPatch,
 ) -> Result<(), Failure> {

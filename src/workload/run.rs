@@ -79,10 +79,9 @@ impl Inbox {
 /// Whether its state can still change by itself.
 fn is_under_way(kind: Kind, target: &Target) -> bool {
     match target.state {
-        Ok(State::Completed | State::Stopped) => false,
+        Err(_) | Ok(State::Completed | State::Stopped) => false,
         Ok(State::Dead) => kind == Kind::Deployment,
         Ok(_) => true,
-        Err(_) => false,
     }
 }
 

@@ -63,6 +63,7 @@ pub enum Progress {
 }
 
 /// What the status is to say.
+#[allow(clippy::struct_field_names, reason = "the names are those of the fields")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     pub state: State,

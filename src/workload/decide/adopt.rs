@@ -1,4 +1,4 @@
-//! Work that exists already, and is adopted as a ReplicaSet adopts a Pod.
+//! Work that exists already, and is adopted as a `ReplicaSet` adopts a Pod.
 
 use std::sync::Arc;
 

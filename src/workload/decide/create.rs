@@ -29,7 +29,7 @@ fn fits(engine: &Engine, name: &str) -> Result<(), String> {
             engine.kind
         ));
     }
-    if letter_first && !(name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.contains('.')) {
+    if letter_first && (!name.starts_with(|c: char| c.is_ascii_lowercase()) || name.contains('.')) {
         return Err(format!(
             "the name of a {} has to begin with a letter and may have no dots: use another one",
             engine.kind

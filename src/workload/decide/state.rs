@@ -24,6 +24,7 @@ pub struct Reading<'a> {
     pub kind: Kind,
     pub recorded: &'a Recorded,
     pub pods: Option<&'a Result<bool, Failure>>,
+    pub now: Timestamp,
 }
 
 /// When to look again although nothing reports a change: Pods that only a list shows.
@@ -32,86 +33,86 @@ pub fn poll(seen: &Seen) -> Option<Duration> {
 }
 
 /// The status that follows from what is seen; or what has to be looked at first.
-pub fn read(
-    reading: &Reading<'_>,
-    engine: &Engine,
-    work: &Work,
-    seen: &Seen,
-    now: Timestamp,
-) -> Result<Status, Step> {
-    let recorded = reading.recorded;
-    let asked = recorded.stop_asked();
-    let workload = Some(Reference {
-        api_version: engine.kind.api_version(),
-        kind: engine.kind.kind().into(),
-        name: recorded.workload.as_ref().map_or_else(String::new, |workload| workload.name.clone()),
-        uid: Some((*work.uid).into()),
-    });
-    let status = |state: State, progress, reason, message: String| {
-        let ended = matches!(state, State::Completed | State::Dead | State::Stopped);
-        Status {
-            state,
-            workload: workload.clone(),
-            // A Job loses its startTime when it is suspended: the first one is kept.
-            started: recorded.started.or(seen.started),
-            completed: if ended { recorded.completed.or(seen.completed).or(Some(now)) } else { None },
-            url: seen.url.as_deref().map(Into::into),
-            ..Status::of(recorded, progress, reason, message)
-        }
-    };
-    let said = |or: &str| seen.message.as_deref().map_or_else(|| or.into(), ToOwned::to_owned);
-    // What serves does not end by itself: it can recover.
-    let final_phase = match seen.phase {
-        Phase::Completed => Some((State::Completed, Progress::Ready, Reason::Completed, "it has completed")),
-        Phase::Dead if reading.kind == Kind::Execution || !asked => {
-            Some((State::Dead, Progress::Stalled, Reason::Dead, "it has failed"))
-        }
-        _ => None,
-    };
-    if let Some((state, progress, reason, or)) = final_phase {
-        return Ok(status(state, progress, reason, said(or)));
-    }
+pub fn read(reading: &Reading<'_>, engine: &Engine, work: &Work, seen: &Seen) -> Result<Status, Step> {
+    let asked = reading.recorded.stop_asked();
     // The stop that was asked for last stays explained.
-    let refused = asked || recorded.reason() == Some(Reason::StopImpossible.into());
-    if let Stop::Impossible(why) = seen.stop
-        && refused
-    {
-        let (state, progress) = match seen.phase {
-            Phase::Running => (State::Running, Progress::Ready),
-            _ => (State::Pending, Progress::Reconciling),
-        };
-        let status = status(state, progress, Reason::StopImpossible, format!("it cannot be stopped: {why}"));
-        let goes_on = match reading.kind {
-            Kind::Execution => WorkloadTargetStatus::Completed,
-            Kind::Deployment => WorkloadTargetStatus::Running,
-        };
-        return Ok(Status { target_status: Some(goes_on), ..status });
-    }
+    let explained = reading.recorded.reason() == Some(Reason::StopImpossible.into());
     // Unlike what is suspended, this does not go on: it was stopped in its engine's own way.
     let over = seen.phase == Phase::Stopped && seen.completed.is_some();
-    if !asked && !over {
-        return Ok(match seen.phase {
-            Phase::Running => status(State::Running, Progress::Ready, Reason::Running, said("it is running")),
-            _ => status(State::Pending, Progress::Reconciling, Reason::Pending, said("it is waiting to run")),
-        });
+    let said = |or: &str| seen.message.as_deref().unwrap_or(or).to_owned();
+    let answer = match (seen.phase, seen.stop) {
+        (Phase::Completed, _) => {
+            Word(State::Completed, Progress::Ready, Reason::Completed, said("it has completed"))
+        }
+        // What serves can recover, and is to be stopped even so.
+        (Phase::Dead, _) if reading.kind == Kind::Execution || !asked => {
+            Word(State::Dead, Progress::Stalled, Reason::Dead, said("it has failed"))
+        }
+        (phase, Stop::Impossible(why)) if asked || explained => {
+            let Word(state, progress, ..) = going_on(phase, String::new());
+            Word(state, progress, Reason::StopImpossible, format!("it cannot be stopped: {why}"))
+        }
+        (Phase::Running, _) if !asked => going_on(Phase::Running, said("it is running")),
+        (phase, _) if !asked && !over => going_on(phase, said("it is waiting to run")),
+        _ => stopping(reading, seen)?,
+    };
+    let target_status = match (answer.2, reading.kind) {
+        (Reason::StopImpossible, Kind::Execution) => Some(WorkloadTargetStatus::Completed),
+        (Reason::StopImpossible, Kind::Deployment) => Some(WorkloadTargetStatus::Running),
+        _ => reading.recorded.target_status,
+    };
+    Ok(Status { target_status, ..status(reading, engine, (work, seen), answer) })
+}
+
+/// A state, and what the conditions say of it.
+struct Word(State, Progress, Reason, String);
+
+/// Nothing keeps it from running.
+fn going_on(phase: Phase, message: String) -> Word {
+    match phase {
+        Phase::Running => Word(State::Running, Progress::Ready, Reason::Running, message),
+        _ => Word(State::Pending, Progress::Reconciling, Reason::Pending, message),
     }
+}
+
+/// How far a stop is.
+fn stopping(reading: &Reading<'_>, seen: &Seen) -> Result<Word, Step> {
     let left = match (seen.phase, &seen.pods, reading.pods) {
-        (Phase::Stopped, Pods::Gone, _) | (Phase::Stopped, Pods::Listed(_), Some(Ok(false))) => None,
+        (Phase::Stopped, Pods::Gone, _) | (Phase::Stopped, Pods::Listed(_), Some(Ok(false))) => {
+            let message = "it was stopped, and no Pod is left".into();
+            return Ok(Word(State::Stopped, Progress::Idle, Reason::Stopped, message));
+        }
         (Phase::Stopped, Pods::Listed(selectors), None) => return Err(Step::ListPods(selectors.clone())),
         (Phase::Stopped, Pods::Listed(_), Some(Err(failure))) => {
-            Some(format!("its Pods cannot be listed: {failure}"))
+            format!("its Pods cannot be listed: {failure}")
         }
-        (Phase::Stopped, _, _) => Some("it has stopped, and its Pods are ending".into()),
-        _ => Some("it is being stopped".into()),
+        (Phase::Stopped, ..) => "it has stopped, and its Pods are ending".into(),
+        _ => "it is being stopped".into(),
     };
-    Ok(match left {
-        None => status(
-            State::Stopped,
-            Progress::Idle,
-            Reason::Stopped,
-            "it was stopped, and no Pod is left".into(),
-        ),
-        Some(message) if asked => status(State::Stopping, Progress::Reconciling, Reason::Stopping, message),
-        Some(message) => status(State::Running, Progress::Reconciling, Reason::Stopping, message),
-    })
+    // Where nobody has asked here, it was stopped in its engine's own way.
+    let state = if reading.recorded.stop_asked() { State::Stopping } else { State::Running };
+    Ok(Word(state, Progress::Reconciling, Reason::Stopping, left))
+}
+
+fn status(
+    &Reading { recorded, now, .. }: &Reading<'_>,
+    engine: &Engine,
+    (work, seen): (&Work, &Seen),
+    Word(state, progress, reason, message): Word,
+) -> Status {
+    let ended = matches!(state, State::Completed | State::Dead | State::Stopped);
+    Status {
+        state,
+        workload: Some(Reference {
+            api_version: engine.kind.api_version(),
+            kind: engine.kind.kind().into(),
+            name: recorded.workload.as_ref().map_or_else(String::new, |workload| workload.name.clone()),
+            uid: Some((*work.uid).into()),
+        }),
+        // A Job loses its startTime when it is suspended: the first one is kept.
+        started: recorded.started.or(seen.started),
+        completed: if ended { recorded.completed.or(seen.completed).or(Some(now)) } else { None },
+        url: seen.url.as_deref().map(Into::into),
+        ..Status::of(recorded, progress, reason, message)
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long to wait before looking again for what nothing reports: a name that is taken, an object that is to be adopted.
-pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
+pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// How many failures in a row the status mentions.
 const WORTH_A_STATUS: u32 = 3;
@@ -109,7 +109,7 @@ impl Subject<'_> {
 
     /// Something that has to be read, or written, cannot be. What may pass by itself is not worth a status at first.
     pub fn unavailable(&self, engine: &Engine, failure: &Failure) -> Decided {
-        let then = Step::Rest(self.wait(failure));
+        let then = Step::Rest(Some(self.wait(failure)));
         let (progress, reason, why) = match failure {
             Failure::NotServed(_) => {
                 let why =
@@ -130,13 +130,10 @@ impl Subject<'_> {
     }
 
     /// How long to wait after a failure.
-    fn wait(&self, failure: &Failure) -> Option<Duration> {
+    fn wait(&self, failure: &Failure) -> Duration {
         let failed = self.facts.attempts.failed.as_ref();
-        Some(
-            failed
-                .map_or_else(|| failure.wait(1), |failed| until(failed.until, self.facts.now))
-                .max(Duration::from_secs(1)),
-        )
+        let wait = failed.map_or_else(|| failure.wait(1), |failed| until(failed.until, self.facts.now));
+        wait.max(Duration::from_secs(1))
     }
 }
 

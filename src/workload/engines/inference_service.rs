@@ -45,6 +45,7 @@ struct Annotations {
     deployment_mode: String,
 }
 
+#[allow(clippy::struct_field_names, reason = "the names are KServe's")]
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {

@@ -47,6 +47,7 @@ struct DeletionStrategy {
     deletion_rules: Vec<serde::de::IgnoredAny>,
 }
 
+#[allow(clippy::struct_field_names, reason = "the names are KubeRay's")]
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
@@ -95,10 +96,9 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
 
 fn phase(spec: &Spec, status: &Status) -> Result<Phase, Malformed> {
     Ok(match status.job_deployment_status.as_str() {
-        "" | "Initializing" | "Waiting" | "Retrying" => Phase::Pending,
-        "Running" | "Suspending" => Phase::Running,
         "Suspended" if spec.suspend => Phase::Stopped,
-        "Suspended" => Phase::Pending,
+        "" | "Initializing" | "Waiting" | "Retrying" | "Suspended" => Phase::Pending,
+        "Running" | "Suspending" => Phase::Running,
         "Complete" => match status.job_status.as_str() {
             "SUCCEEDED" => Phase::Completed,
             "FAILED" | "STOPPED" => Phase::Dead,
