@@ -7,6 +7,7 @@
 
 mod architecture;
 mod commands;
+mod engines;
 mod fields;
 mod imports;
 mod links;
