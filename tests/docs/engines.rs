@@ -1,59 +1,68 @@
-//! docs/workloads.md has the engines as they are.
+//! What is made from the table of engines: the admission policy for work, a component with permissions for each engine, and
+//! their list in docs/security.md.
 
-use std::collections::BTreeSet;
+use std::{fmt::Write as _, fs};
 
-use ai_api_operator::workload::{
-    engine::{Engine, Names, Parts, Stop, StopPatch},
-    engines::ENGINES,
-};
-use serde_json::{json, value::to_raw_value};
+use ai_api_operator::api::EngineKind;
 
-use crate::{first_cells, read, table};
+use crate::{is_generated, path, read};
 
-/// How `engine` stops what runs.
-fn stop(engine: &Engine) -> &'static StopPatch {
-    let spec = to_raw_value(&json!({"selector": {"matchLabels": {"app": "model"}}})).unwrap();
-    let status = to_raw_value(&json!({"phase": "Running"})).unwrap();
-    let parts = Parts { name: "work", uid: "uid", metadata: None, spec: Some(&spec), status: Some(&status) };
-    match (engine.observe)(&parts).unwrap().stop {
-        Stop::By(patch) => patch,
-        other => panic!("{}: {other:?}", engine.kind),
+const POLICY: &str = "deploy/cluster/work-admission.yaml";
+
+/// The admission policy, and its binding.
+fn policy() -> String {
+    let mut engines = String::new();
+    for (n, engine) in EngineKind::ALL.iter().enumerate() {
+        let comma = if n + 1 < EngineKind::ALL.len() { "," } else { "" };
+        let [api_version, kind, group, plural] =
+            [&*engine.api_version(), engine.kind(), engine.group(), engine.plural()];
+        writeln!(
+            engines,
+            "        '{api_version} {kind}': {{'group': '{group}', 'resource': '{plural}'}}{comma}"
+        )
+        .unwrap();
     }
+    include_str!("work-admission.yaml").replace("      ENGINES\n", &engines)
+}
+
+/// Whether a file is what is made for it; with `UPDATE_DOCS=1` it is written.
+fn is_made(name: &str, wanted: &str) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        fs::write(path(name), wanted).unwrap();
+    }
+    let there = fs::read_to_string(path(name)).unwrap_or_default();
+    assert_eq!(there, wanted, "{name} is outdated: UPDATE_DOCS=1 cargo test --test docs, and make chart");
+}
+
+/// What the author of a template or a workloadRef needs.
+fn rights_of_authors() -> String {
+    let mut table = "| the work is a | it runs | for a `template` its author needs | for a `workloadRef` |\n|---|---|---|---|\n".to_owned();
+    for engine in EngineKind::ALL {
+        writeln!(
+            table,
+            "| `{api_version}` {kind} | {of} | `create` on `{plural}.{group}` | `patch` and `delete` on that one of `{plural}.{group}` |",
+            api_version = engine.api_version(),
+            kind = engine.kind(),
+            of = engine.of().plural(),
+            plural = engine.plural(),
+            group = engine.group(),
+        )
+        .unwrap();
+    }
+    table
 }
 
 #[test]
-fn the_table_of_engines_is_what_they_are() {
-    let text = read("docs/workloads.md");
-    let rows = table(&text, "## How each is stopped");
-    let documented: Vec<_> =
-        rows.iter().map(|row| [&row[0], &row[1], &row[2], &row[4]].map(Clone::clone)).collect();
-    let wanted: Vec<_> = ENGINES
-        .iter()
-        .map(|engine| {
-            let StopPatch { subresource, merge } = stop(engine);
-            let stopped_by = subresource.map_or(String::from(*merge), |of| format!("{merge} of its {of}"));
-            let Names { longest, letter_first } = engine.names;
-            let names =
-                format!("at most {longest} characters{}", if letter_first { ", a letter first" } else { "" });
-            [
-                format!("{} {}", engine.api_version(), engine.kind),
-                engine.of.name().to_owned(),
-                stopped_by,
-                names,
-            ]
-        })
-        .collect();
-    assert_eq!(documented, wanted);
-
-    let all: BTreeSet<_> = wanted.into_iter().map(|[kind, ..]| kind).collect();
-    assert_eq!(first_cells(&table(&text, "## What its state comes from")), all);
-
-    let queued: Vec<_> =
-        ENGINES.iter().filter(|engine| engine.queued_by_kueue).map(|engine| engine.kind).collect();
-    let (last, others) = queued.split_last().unwrap();
-    let sentence = format!(
-        "A {} or {last} that [Kueue](https://kueue.sigs.k8s.io) manages is stopped by",
-        others.join(", ")
+fn the_rights_of_authors_are_documented_for_every_engine() {
+    let marks = (
+        "<!-- Engines. To update it: UPDATE_DOCS=1 cargo test --test docs -->\n",
+        "<!-- End of the engines. -->\n",
     );
-    assert!(text.contains(&sentence), "{sentence}");
+    is_generated("docs/security.md", &read("docs/security.md"), marks, &rights_of_authors());
+}
+
+#[test]
+fn the_policy_for_work_knows_every_engine() {
+    is_made(POLICY, &policy());
 }

@@ -13,6 +13,7 @@ mod fields;
 mod imports;
 mod links;
 mod rights_used;
+mod workloads_document;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

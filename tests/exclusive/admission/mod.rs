@@ -6,6 +6,7 @@ mod lease;
 mod neighbours;
 mod record;
 mod upgrade;
+mod work;
 
 use serde_json::{Value, json};
 use support::{
