@@ -27,8 +27,10 @@ pub struct Context {
     /// The cache of targets.
     pub index: Arc<Index>,
     pub flag: CapabilityFlag,
-    /// The admission policy that checks authors' permissions.
+    /// The admission policy that checks the permissions of BulkUpdates' authors.
     pub policies: Policies,
+    /// The one that checks those of the authors of what Executions and Deployments run.
+    pub work_policies: Policies,
     pub metrics: Metrics,
     /// Liveness: are watches and reconciles making progress?
     pub health: Arc<Health>,

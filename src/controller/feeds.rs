@@ -27,7 +27,7 @@ use crate::{
     controller::watches::{News, watch},
     decode::object::Lenient,
     observed::{
-        admission::{NotInForce, POLICY, Part},
+        admission::{NotInForce, Part, Policies},
         flag::FlagMap,
         index::Scope,
         target::Observed,
@@ -59,9 +59,15 @@ pub fn start(
     tasks.spawn(follow_flag(Arc::clone(ctx)));
     ctx.metrics.admission(!ctx.policies.required);
     if ctx.policies.required {
-        tasks.spawn(follow_admission::<ValidatingAdmissionPolicy>(Arc::clone(ctx), Part::Policy));
-        tasks.spawn(follow_admission::<ValidatingAdmissionPolicyBinding>(Arc::clone(ctx), Part::Binding));
-        tasks.spawn(report_admission(Arc::clone(ctx)));
+        for of in [Of::BulkUpdates, Of::Work] {
+            tasks.spawn(follow_admission::<ValidatingAdmissionPolicy>(Arc::clone(ctx), of, Part::Policy));
+            tasks.spawn(follow_admission::<ValidatingAdmissionPolicyBinding>(
+                Arc::clone(ctx),
+                of,
+                Part::Binding,
+            ));
+            tasks.spawn(report_admission(Arc::clone(ctx), of));
+        }
     }
     let listed = Arc::new(Semaphore::new(0));
     tasks.spawn(report_readiness(Arc::clone(ctx), Arc::clone(&listed), namespaces.len()));
@@ -69,6 +75,23 @@ pub fn start(
     stream::select_all(
         namespaces.into_iter().map(move |namespace| bulk_updates(&ctx, namespace, Arc::clone(&listed))),
     )
+}
+
+/// Whose authors a policy checks.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    BulkUpdates,
+    /// What Executions and Deployments run.
+    Work,
+}
+
+impl Of {
+    fn policies(self, ctx: &Context) -> &Policies {
+        match self {
+            Self::BulkUpdates => &ctx.policies,
+            Self::Work => &ctx.work_policies,
+        }
+    }
 }
 
 /// The lists and watches of targets in these namespaces.
@@ -111,6 +134,7 @@ async fn report_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: 
         ctx.index.listed(kind).await;
     }
     ctx.policies.listed().await;
+    ctx.work_policies.listed().await;
     // It is never closed.
     let _ = lists.acquire_many(namespaces.try_into().unwrap_or(u32::MAX)).await;
     info!("ready: everything was listed");
@@ -118,16 +142,22 @@ async fn report_readiness(ctx: Arc<Context>, lists: Arc<Semaphore>, namespaces: 
     std::future::pending::<()>().await;
 }
 
-/// Reports whether BulkUpdates that are created from now on are accepted: in the log, the metrics and the Lease.
-async fn report_admission(ctx: Arc<Context>) {
+/// Reports whether what is created from now on is accepted: in the log, the Lease and, for BulkUpdates, the metrics.
+async fn report_admission(ctx: Arc<Context>, of: Of) {
+    let created = match of {
+        Of::BulkUpdates => "BulkUpdates created",
+        Of::Work => "templates and workloadRefs written",
+    };
     let report = |state: Result<(), NotInForce>| {
-        ctx.metrics.admission(state.is_ok());
+        if matches!(of, Of::BulkUpdates) {
+            ctx.metrics.admission(state.is_ok());
+        }
         match state {
-            Ok(()) => info!("the admission policy is in force: BulkUpdates created from now on are accepted"),
-            Err(why) => warn!(%why, "BulkUpdates created now are not accepted"),
+            Ok(()) => info!("the admission policy is in force: {created} from now on are accepted"),
+            Err(why) => warn!(%why, "{created} now are not accepted"),
         }
     };
-    ctx.policies.follow(&ctx.clock, report).await;
+    of.policies(&ctx).follow(&ctx.clock, report).await;
 }
 
 async fn follow_targets(ctx: Arc<Context>, scope: Scope, workloads: Inbox) {
@@ -191,16 +221,16 @@ async fn follow_engine(ctx: Arc<Context>, workloads: Inbox, engine: &'static Eng
     }
 }
 
-async fn follow_admission<K>(ctx: Arc<Context>, part: Part)
+async fn follow_admission<K>(ctx: Arc<Context>, of: Of, part: Part)
 where
     K: Resource<DynamicType = ()> + k8s_openapi::Resource,
 {
     let api = Api::<Lenient>::all_with(ctx.client.clone(), &ApiResource::erase::<K>(&()));
-    let news = watch(&ctx.health, &ctx.metrics, api, named(POLICY), K::URL_PATH_SEGMENT);
+    let news = watch(&ctx.health, &ctx.metrics, api, named(of.policies(&ctx).name), K::URL_PATH_SEGMENT);
     let take_in = async |news| match news {
-        News::Event(event) => ctx.policies.take_in(part, event, ctx.clock.now()),
-        News::Fails => ctx.policies.set_watched(part, false),
-        News::Works => ctx.policies.set_watched(part, true),
+        News::Event(event) => of.policies(&ctx).take_in(part, event, ctx.clock.now()),
+        News::Fails => of.policies(&ctx).set_watched(part, false),
+        News::Works => of.policies(&ctx).set_watched(part, true),
     };
     news.for_each(take_in).await;
 }

@@ -48,8 +48,10 @@ impl Settings {
 pub struct Shared {
     /// The API server's time, by which deadlines are judged; the client has to be connected through it.
     pub clock: Clock,
-    /// The admission policy.
+    /// The admission policy for BulkUpdates.
     pub policies: Policies,
+    /// The one for what Executions and Deployments run.
+    pub work_policies: Policies,
     pub metrics: Metrics,
     /// Whether lists, watches and reconciles make progress.
     pub health: Arc<Health>,
@@ -109,7 +111,7 @@ pub async fn run(
 fn context(
     client: Client,
     settings: &Settings,
-    Shared { clock, policies, metrics, health }: Shared,
+    Shared { clock, policies, work_policies, metrics, health }: Shared,
     index: Arc<Index>,
     shutdown: CancellationToken,
 ) -> Arc<Context> {
@@ -123,6 +125,7 @@ fn context(
         rules: Rules { delete_completed: settings.delete_completed },
         events: Events::new(client.clone(), clock.clone(), tracker.clone()),
         policies,
+        work_policies,
         clock,
         metrics,
         health,

@@ -23,7 +23,7 @@ use crate::{
     client::{Cluster, Failure, Machine, Next, Reached, backoff, requests, send},
     controller::{election::LEASE, operator::Settings},
     misconfigured::Misconfigured,
-    observed::admission::POLICY,
+    observed::admission::{BULK_UPDATES, WORK},
 };
 
 /// Why a check has failed.
@@ -154,7 +154,9 @@ fn permissions(settings: &Settings) -> Vec<ResourceAttributes> {
     }
     if settings.require_admission_policy {
         for resource in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
-            needs(&[None], "admissionregistration.k8s.io", resource, POLICY, &["list", "watch"]);
+            for name in [BULK_UPDATES, WORK] {
+                needs(&[None], "admissionregistration.k8s.io", resource, name, &["list", "watch"]);
+            }
         }
     }
     permissions

@@ -21,7 +21,7 @@ use crate::{
         preflight,
     },
     misconfigured::Misconfigured,
-    observed::admission::{Policies, nothing_accepted, record::RECORD},
+    observed::admission::{Policies, nothing_accepted},
     server::{
         BindAddress, listen,
         probes::{self, Probes},
@@ -141,8 +141,9 @@ impl Replica {
             lease = election.acquire(&health) => lease,
         };
         let required = settings.controller.require_admission_policy;
-        let policies = Policies::new(required, lease.annotation(RECORD), notes);
-        let shared = Shared { clock, policies, metrics, health };
+        let policies = Policies::for_bulk_updates(required, |name| lease.annotation(name), notes.clone());
+        let work_policies = Policies::for_work(required, |name| lease.annotation(name), notes);
+        let shared = Shared { clock, policies, work_policies, metrics, health };
         tokio::select! {
             biased;
             // Before the operator: it has to do nothing more once the Lease is lost.

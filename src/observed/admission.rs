@@ -2,7 +2,11 @@
 //! without the policy nothing is planned. This follows the policy and its binding, compares them with the shipped ones, and
 //! records since when each has been as it is.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter},
+    sync::Mutex,
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, runtime::watcher::Event};
@@ -15,7 +19,7 @@ use crate::{
     observed::{
         admission::{
             compare::{Flaw, Shipped},
-            record::{ACCEPTED, Entry, Notes, Pair, RECORD, Record, Seen},
+            record::{Annotations, Entry, Notes, Pair, Record, Seen},
         },
         target::version_number,
     },
@@ -25,7 +29,7 @@ use crate::{
 mod compare;
 pub mod record;
 
-pub use self::compare::POLICY;
+pub use self::compare::{BULK_UPDATES, WORK};
 
 /// How many seconds after its creation or change an object is in force on every API server.
 pub const SPREADS: i64 = 10;
@@ -47,30 +51,29 @@ pub enum Admission {
 /// Why BulkUpdates are not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotInForce {
-    #[error("the {0} {POLICY} cannot be listed yet; the operator's log says why{UNCHECKED}")]
-    NotListed(Part),
+    #[error("the {0} cannot be listed yet; the operator's log says why{UNCHECKED}")]
+    NotListed(Object),
     /// Its watch has failed for longer than [`BLIND`].
-    #[error("the {0} {POLICY} cannot be watched any more; the operator's log says why{UNCHECKED}")]
-    NotWatched(Part),
+    #[error("the {0} cannot be watched any more; the operator's log says why{UNCHECKED}")]
+    NotWatched(Object),
     /// It does not exist, or is being deleted.
-    #[error("the {0} {POLICY} is missing{UNCHECKED}")]
-    Missing(Part),
+    #[error("the {0} is missing{UNCHECKED}")]
+    Missing(Object),
     /// An API server that lags behind shows one that was deleted, or as it was before it was changed.
     #[error(
-        "the {0} {POLICY} is shown as it was before: that API server lags behind, or etcd or the operator's Lease was restored \
+        "the {0} is shown as it was before: that API server lags behind, or etcd or the operator's Lease was restored \
         (then scale the operator to 0, delete its Lease, and scale it up again){UNCHECKED}"
     )]
-    Past(Part),
-    #[error("the {0} {POLICY} does not check what the shipped one checks: {1}{UNCHECKED}")]
-    Weaker(Part, Flaw),
+    Past(Object),
+    #[error("the {0} does not check what the shipped one checks: {1}{UNCHECKED}")]
+    Weaker(Object, Flaw),
     /// One of the two was created or changed only just now.
     #[error("the admission policy has not been in force for {SPREADS} s yet")]
     Recent,
 }
 
 /// What follows from a policy or binding that is not there.
-const UNCHECKED: &str =
-    ": nothing is planned without it, because the author's permissions would not be checked";
+const UNCHECKED: &str = ": nothing is done without it, because the author's permissions would not be checked";
 
 impl Admission {
     /// Whether the author of a BulkUpdate that was created then was checked. Both times have whole seconds: hence one more.
@@ -96,6 +99,19 @@ pub enum Part {
     Policy,
     #[strum(serialize = "ValidatingAdmissionPolicyBinding")]
     Binding,
+}
+
+/// A policy or its binding, which have the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub part: Part,
+    pub name: &'static str,
+}
+
+impl Display for Object {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.part, self.name)
+    }
 }
 
 /// An object that is there.
@@ -138,15 +154,19 @@ struct Watched {
 }
 
 struct Both {
+    name: &'static str,
     policy: Watched,
     binding: Watched,
 }
 
-/// Follows policy and binding; there is one for the whole process.
+/// Follows a policy and its binding; there is one for each shipped policy.
 pub struct Policies {
-    /// Whether planning waits for them.
+    /// Whether what is asked for waits for them.
     pub(crate) required: bool,
+    /// The name of both.
+    pub(crate) name: &'static str,
     shipped: Option<&'static Shipped>,
+    annotations: Annotations,
     both: Mutex<Both>,
     changed: watch::Sender<()>,
     notes: watch::Sender<Notes>,
@@ -154,18 +174,45 @@ pub struct Policies {
 
 /// What the Lease says before anything is known: what an earlier leader has accepted does not count.
 pub fn nothing_accepted() -> Notes {
-    vec![(ACCEPTED, None)]
+    vec![(record::BULK_UPDATES.accepted, None), (record::WORK.accepted, None)]
 }
 
 impl Policies {
-    /// Nothing is known yet. `required` is whether planning waits for them, `recorded` the value of the annotation [`RECORD`];
-    /// what is to be kept in the Lease goes to `notes`.
-    pub fn new(required: bool, recorded: Option<&str>, notes: watch::Sender<Notes>) -> Self {
+    /// The policy for BulkUpdates. Nothing is known yet. `required` is whether planning waits for it, `annotation` reads what the
+    /// Lease has; what is to be kept there goes to `notes`.
+    pub fn for_bulk_updates<'a>(
+        required: bool,
+        annotation: impl FnOnce(&str) -> Option<&'a str>,
+        notes: watch::Sender<Notes>,
+    ) -> Self {
+        let annotations = record::BULK_UPDATES;
+        let recorded = annotation(annotations.record);
+        Self::new((BULK_UPDATES, Shipped::for_bulk_updates()), annotations, required, recorded, notes)
+    }
+
+    /// The same for what Executions and Deployments run.
+    pub fn for_work<'a>(
+        required: bool,
+        annotation: impl FnOnce(&str) -> Option<&'a str>,
+        notes: watch::Sender<Notes>,
+    ) -> Self {
+        let annotations = record::WORK;
+        let recorded = annotation(annotations.record);
+        Self::new((WORK, Shipped::for_work()), annotations, required, recorded, notes)
+    }
+
+    fn new(
+        (name, shipped): (&'static str, Option<&'static Shipped>),
+        annotations: Annotations,
+        required: bool,
+        recorded: Option<&str>,
+        notes: watch::Sender<Notes>,
+    ) -> Self {
         let record = recorded.map(Record::read).unwrap_or_default();
         let watched = |recorded| Watched { recorded, ..Watched::default() };
-        let both = Both { policy: watched(record.policy), binding: watched(record.binding) };
+        let both = Both { name, policy: watched(record.policy), binding: watched(record.binding) };
         let changed = watch::Sender::default();
-        Self { required, shipped: Shipped::read(), both: Mutex::new(both), changed, notes }
+        Self { required, name, shipped, annotations, both: Mutex::new(both), changed, notes }
     }
 
     /// Waits until both were listed once, if they are required.
@@ -246,9 +293,12 @@ impl Policies {
         let accepted = both.entries().ok().filter(|_| accepts);
         let accepted = accepted.map(|(policy, binding)| format!("{} {}", policy.pair, binding.pair));
         let record = Record { policy: both.policy.recorded.clone(), binding: both.binding.recorded.clone() };
-        let notes = vec![(RECORD, record.write()), (ACCEPTED, accepted)];
+        let Annotations { record: recorded, accepted: accepted_by } = self.annotations;
         // While the lock is held, so that newer notes are not overwritten.
-        self.notes.send_if_modified(|kept| std::mem::replace(kept, notes.clone()) != notes);
+        self.notes.send_if_modified(|kept| {
+            let record = keep(kept, recorded, record.write());
+            keep(kept, accepted_by, accepted) || record
+        });
         accepts
     }
 
@@ -284,6 +334,15 @@ impl Policies {
     }
 }
 
+/// Sets a note; whether that changes it.
+fn keep(notes: &mut Notes, name: &'static str, value: Option<String>) -> bool {
+    if let Some((_, kept)) = notes.iter_mut().find(|(noted, _)| *noted == name) {
+        return std::mem::replace(kept, value.clone()) != value;
+    }
+    notes.push((name, value));
+    true
+}
+
 impl Both {
     fn of(&mut self, part: Part) -> &mut Watched {
         match part {
@@ -294,7 +353,8 @@ impl Both {
 
     /// The entries of both, if both are there and check what they should.
     fn entries(&self) -> Result<(&Entry, &Entry), NotInForce> {
-        Ok((self.policy.entry(Part::Policy)?, self.binding.entry(Part::Binding)?))
+        let object = |part| Object { part, name: self.name };
+        Ok((self.policy.entry(object(Part::Policy))?, self.binding.entry(object(Part::Binding))?))
     }
 
     fn fails(&self) -> bool {
@@ -308,16 +368,16 @@ impl Both {
 }
 
 impl Watched {
-    fn entry(&self, part: Part) -> Result<&Entry, NotInForce> {
+    fn entry(&self, object: Object) -> Result<&Entry, NotInForce> {
         if self.listed && self.fails.is_some_and(|since| since.elapsed() > BLIND) {
-            return Err(NotInForce::NotWatched(part));
+            return Err(NotInForce::NotWatched(object));
         }
         match &self.shown {
-            Shown::Object(Found { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(part, flaw.clone())),
+            Shown::Object(Found { flaw: Some(flaw), .. }) => Err(NotInForce::Weaker(object, flaw.clone())),
             Shown::Object(Found { entry: Some(entry), flaw: None }) => Ok(entry),
-            Shown::Past => Err(NotInForce::Past(part)),
-            Shown::Nothing if !self.listed => Err(NotInForce::NotListed(part)),
-            _ => Err(NotInForce::Missing(part)),
+            Shown::Past => Err(NotInForce::Past(object)),
+            Shown::Nothing if !self.listed => Err(NotInForce::NotListed(object)),
+            _ => Err(NotInForce::Missing(object)),
         }
     }
 

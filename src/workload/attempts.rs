@@ -21,6 +21,10 @@ pub struct Attempts {
     /// without an answer.
     pub in_doubt_since: Option<Timestamp>,
     pub failed: Option<Failed>,
+    /// The generation of the owner that was seen last, and when.
+    seen: Option<(Option<i64>, Timestamp)>,
+    /// When the spec was still another one than it is now; absent if this process has seen no other.
+    changed_after: Option<Timestamp>,
     /// The generation of the owner whose template the work has.
     pub applied: Option<i64>,
     /// How often a stop was requested.
@@ -47,6 +51,21 @@ impl Attempts {
         if *self.owner != *owner {
             *self = Self { owner: owner.into(), ..Self::default() };
         }
+    }
+
+    /// The owner has this generation; `now` is the earliest that it can be.
+    pub fn saw(&mut self, generation: Option<i64>, now: Timestamp) {
+        if let Some((before, at)) = self.seen
+            && before != generation
+        {
+            self.changed_after = Some(at);
+        }
+        self.seen = Some((generation, now));
+    }
+
+    /// When the spec did not have its present template yet, or a little earlier; `created` is when the owner was created.
+    pub fn changed_after(&self, created: Option<Timestamp>) -> Option<Timestamp> {
+        self.changed_after.or(created)
     }
 
     /// The status does not say that it is to be created, and is going to: nobody has requested it.
@@ -107,5 +126,32 @@ impl Attempts {
         self.failed = None;
         self.stops += 1;
         self.stopped_at = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_was_made_after_the_last_time_that_the_spec_was_seen_as_it_was() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let mut attempts = Attempts::default();
+        attempts.of("uid");
+        attempts.saw(Some(3), at(100));
+        assert_eq!(
+            attempts.changed_after(Some(at(1))),
+            Some(at(1)),
+            "an earlier process may have seen the same"
+        );
+        attempts.saw(Some(3), at(200));
+        attempts.saw(Some(4), at(300));
+        attempts.saw(Some(4), at(400));
+        assert_eq!(attempts.changed_after(Some(at(1))), Some(at(200)));
+        attempts.saw(Some(5), at(500));
+        assert_eq!(attempts.changed_after(Some(at(1))), Some(at(400)));
+        // Another object.
+        attempts.of("another");
+        assert_eq!(attempts.changed_after(None), None);
     }
 }

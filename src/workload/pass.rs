@@ -15,6 +15,7 @@ use crate::{
     },
     bulk_update::Context,
     client::Failure,
+    observed::admission::Admission,
     workload::{
         attempts::Attempts,
         decide::decide,
@@ -75,6 +76,7 @@ impl Pass<'_> {
             Err(failure) => return self.again_after(failure, None),
         };
         self.attempts.of(owner.uid());
+        self.attempts.saw(owner.metadata.generation, self.now());
         let mut found = self.cached(&owner);
         let (mut queue, mut pods) = (None, None);
         for _ in 0..MOST_STEPS {
@@ -185,8 +187,24 @@ impl Pass<'_> {
         }
     }
 
-    fn authorized(&self, _owner: &Owner) -> Authorized {
-        Authorized::Yes
+    /// Whether its author was checked, and the author of a changed template.
+    fn authorized(&self, owner: &Owner) -> Authorized {
+        let recorded = owner.recorded.as_ref().ok().filter(|recorded| recorded.workload.is_some());
+        if recorded.is_some_and(|recorded| recorded.observed_generation == owner.metadata.generation) {
+            // It was found to be so when that was recorded.
+            return Authorized::Yes;
+        }
+        let admission = self.ctx.work_policies.admission();
+        if let Admission::Missing(why) = &admission {
+            return Authorized::Unknown(why.to_string());
+        }
+        let created = owner.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let since = match self.key.kind {
+            // What an Execution runs cannot be changed.
+            Kind::Execution => created,
+            Kind::Deployment => self.attempts.changed_after(created),
+        };
+        if since.is_some_and(|time| admission.covers(time)) { Authorized::Yes } else { Authorized::No }
     }
 
     /// The gate, where something is to be stopped.

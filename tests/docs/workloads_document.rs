@@ -36,8 +36,8 @@ fn the_table_of_engines_is_what_they_are() {
             let names =
                 format!("at most {longest} characters{}", if letter_first { ", a letter first" } else { "" });
             [
-                format!("{} {}", engine.api_version(), engine.kind),
-                engine.of.name().to_owned(),
+                format!("{} {}", engine.kind.api_version(), engine.kind),
+                engine.kind.of().name().to_owned(),
                 stopped_by,
                 names,
             ]
@@ -49,7 +49,7 @@ fn the_table_of_engines_is_what_they_are() {
     assert_eq!(first_cells(&table(&text, "## What its state comes from")), all);
 
     let queued: Vec<_> =
-        ENGINES.iter().filter(|engine| engine.queued_by_kueue).map(|engine| engine.kind).collect();
+        ENGINES.iter().filter(|engine| engine.queued_by_kueue).map(|engine| engine.kind.kind()).collect();
     let (last, others) = queued.split_last().unwrap();
     let sentence = format!(
         "A {} or {last} that [Kueue](https://kueue.sigs.k8s.io) manages is stopped by",

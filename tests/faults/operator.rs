@@ -129,9 +129,15 @@ impl Running {
                     let clock = Clock::default();
                     let cluster = client::Cluster::from(config);
                     let client = cluster.client_through(&Stack::new(clock.clone(), through))?;
-                    let policies = Policies::new(false, None, watch::Sender::default());
-                    let shared =
-                        Shared { clock, policies, metrics: Metrics::default(), health: Arc::default() };
+                    let policies = Policies::for_bulk_updates(false, |_| None, watch::Sender::default());
+                    let work_policies = Policies::for_work(false, |_| None, watch::Sender::default());
+                    let shared = Shared {
+                        clock,
+                        policies,
+                        work_policies,
+                        metrics: Metrics::default(),
+                        health: Arc::default(),
+                    };
                     operator::run(client, settings, shared, stop).await
                 };
                 tokio::select! {

@@ -20,7 +20,7 @@ use crate::{
         work::{Entry, ItemPlan, Phase, Progress, UnresolvedWrite},
     },
     observed::{
-        admission::{Admission, NotInForce, Part},
+        admission::{Admission, BULK_UPDATES, NotInForce, Object, Part},
         target::Target,
     },
 };
@@ -37,7 +37,7 @@ fn config(times: u32) -> ProptestConfig {
 fn admissions() -> impl Strategy<Value = Admission> {
     prop_oneof![
         Just(Admission::NotRequired),
-        Just(Admission::Missing(NotInForce::Missing(Part::Policy))),
+        Just(Admission::Missing(NotInForce::Missing(Object { part: Part::Policy, name: BULK_UPDATES }))),
         (-20..5i64).prop_map(|seconds| Admission::Since(at(seconds))),
     ]
 }

@@ -14,7 +14,7 @@ use crate::{
     client::Failure,
     observed::{
         InvalidFlag,
-        admission::{NotInForce, Part},
+        admission::{BULK_UPDATES, NotInForce, Object, Part},
     },
 };
 
@@ -69,7 +69,7 @@ fn message(status: &BulkUpdateStatus) -> &str {
 
 #[test]
 fn what_cannot_be_planned_yet_says_why() {
-    let gone = NotInForce::Missing(Part::Policy);
+    let gone = NotInForce::Missing(Object { part: Part::Policy, name: BULK_UPDATES });
     let failure = Failure::NoAnswer("busy".into());
     let flag = Obstacle::Flag { place: "the flag".into(), failure };
     for (why, reason, text) in [

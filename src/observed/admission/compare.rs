@@ -8,10 +8,17 @@ use serde_json::{Value, json};
 
 use crate::decode::text::cut;
 
-pub const POLICY: &str = "bulkupdates.aiapi.dev";
+/// The name of the policy for BulkUpdates, and of its binding.
+pub const BULK_UPDATES: &str = "bulkupdates.aiapi.dev";
 
-/// The manifests in the installation: so what the operator accepts cannot drift from what is installed.
-const MANIFESTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cluster/admission.yaml"));
+/// The name of the policy for what Executions and Deployments run, and of its binding.
+pub const WORK: &str = "work.aiapi.dev";
+
+// The manifests in the installation: so what the operator accepts cannot drift from what is installed.
+const FOR_BULK_UPDATES: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cluster/admission.yaml"));
+const FOR_WORK: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/cluster/work-admission.yaml"));
 
 /// How much of an expression a message shows, in bytes.
 const SHOWN: usize = 60;
@@ -41,20 +48,32 @@ pub enum Flaw {
     NotShipped,
 }
 
-/// The `spec` of the shipped policy.
+/// A shipped policy.
 pub struct Shipped {
+    /// The name of the policy and of its binding.
+    name: &'static str,
+    /// The `spec` of the policy.
     policy: Value,
 }
 
 impl Shipped {
-    /// A test makes sure that it can be read.
-    pub fn read() -> Option<&'static Self> {
-        static SHIPPED: LazyLock<Option<Shipped>> = LazyLock::new(|| {
-            let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).ok()?;
-            let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;
-            Some(Shipped { policy: policy["spec"].take() })
-        });
+    /// The one for BulkUpdates. A test makes sure that it can be read.
+    pub fn for_bulk_updates() -> Option<&'static Self> {
+        static SHIPPED: LazyLock<Option<Shipped>> =
+            LazyLock::new(|| Shipped::read(BULK_UPDATES, FOR_BULK_UPDATES));
         SHIPPED.as_ref()
+    }
+
+    /// The one for what Executions and Deployments run. A test makes sure that it can be read.
+    pub fn for_work() -> Option<&'static Self> {
+        static SHIPPED: LazyLock<Option<Shipped>> = LazyLock::new(|| Shipped::read(WORK, FOR_WORK));
+        SHIPPED.as_ref()
+    }
+
+    fn read(name: &'static str, manifests: &str) -> Option<Self> {
+        let manifests: Vec<Value> = serde_saphyr::from_multiple(manifests).ok()?;
+        let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;
+        Some(Self { name, policy: policy["spec"].take() })
     }
 
     /// Checks that this `spec` of a `ValidatingAdmissionPolicy` refuses whatever the shipped one refuses.
@@ -103,7 +122,8 @@ impl Shipped {
     /// Checks that this `spec` of a `ValidatingAdmissionPolicyBinding` puts the policy in force wherever the shipped one does.
     pub fn check_binding(&self, spec: &Value) -> Result<(), Flaw> {
         knows("spec", spec, &["matchResources", "paramRef", "policyName", "validationActions"])?;
-        must(spec["policyName"] == POLICY, || Flaw::Differs { field: "policyName".into(), wanted: POLICY })?;
+        let wanted = self.name;
+        must(spec["policyName"] == wanted, || Flaw::Differs { field: "policyName".into(), wanted })?;
         let actions = list(&spec["validationActions"]);
         must(actions.iter().any(|action| action == "Deny"), || Flaw::NoDeny)?;
         for action in actions {

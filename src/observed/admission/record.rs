@@ -12,12 +12,23 @@ use crate::{
 /// What the leader keeps in annotations of the Lease: the names with their values; `None` if it is to be absent.
 pub type Notes = Vec<(&'static str, Option<String>)>;
 
-/// The annotation with the record: JSON, with uid, generation, time and resourceVersion of policy and binding.
-pub const RECORD: &str = "aiapi.dev/admission-record";
+/// The annotations about one policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Annotations {
+    /// The one with the record: JSON, with uid, generation, time and resourceVersion of policy and binding.
+    pub record: &'static str,
+    /// The one that names the policy and the binding under which what is created is accepted, as `UID/GENERATION UID/GENERATION`;
+    /// absent while nothing is accepted.
+    pub accepted: &'static str,
+}
 
-/// The annotation that names the policy and the binding under which BulkUpdates are accepted, as
-/// `UID/GENERATION UID/GENERATION`; absent while none are accepted.
-pub const ACCEPTED: &str = "aiapi.dev/admission-accepted";
+/// Those about the policy for BulkUpdates.
+pub const BULK_UPDATES: Annotations =
+    Annotations { record: "aiapi.dev/admission-record", accepted: "aiapi.dev/admission-accepted" };
+
+/// Those about the policy for what Executions and Deployments run.
+pub const WORK: Annotations =
+    Annotations { record: "aiapi.dev/work-admission-record", accepted: "aiapi.dev/work-admission-accepted" };
 
 /// The longest annotation that is read, in bytes; the operator writes shorter ones.
 const LONGEST_RECORD: usize = 1024;

@@ -14,7 +14,7 @@ fn shipped(part: Part) -> Value {
         Part::Policy => compare::tests::policy(),
         Part::Binding => compare::tests::binding(),
     };
-    json!({"metadata": {"name": POLICY, "resourceVersion": "1"}, "spec": spec})
+    json!({"metadata": {"name": BULK_UPDATES, "resourceVersion": "1"}, "spec": spec})
 }
 
 fn object(part: Part, uid: &str, generation: i64, created: i64) -> Lenient {
@@ -42,7 +42,7 @@ fn with(object: &Lenient, field: &str, value: Value) -> Lenient {
 impl Policies {
     /// Policy and binding as shipped, in force since the beginning of time.
     pub(crate) fn in_force() -> Self {
-        let policies = Self::new(true, None, watch::Sender::new(nothing_accepted()));
+        let policies = Self::for_bulk_updates(true, |_| None, watch::Sender::new(nothing_accepted()));
         for part in [Part::Policy, Part::Binding] {
             policies.take_in(part, Event::Apply(object(part, "uid", 1, 0)), at(0).into());
         }
@@ -65,7 +65,7 @@ struct Cluster {
 impl Cluster {
     fn with(recorded: Option<&str>) -> Self {
         let (notes, kept) = watch::channel(nothing_accepted());
-        Self { policies: Policies::new(true, recorded, notes), notes: kept }
+        Self { policies: Policies::for_bulk_updates(true, |_| recorded, notes), notes: kept }
     }
 
     fn hears(&self, second: i64, part: Part, event: Event<Lenient>) {
@@ -103,12 +103,38 @@ impl Cluster {
     }
 
     fn accepted(&self) -> Option<String> {
-        self.note(ACCEPTED)
+        self.note(record::BULK_UPDATES.accepted)
     }
 
     fn record(&self) -> Option<String> {
-        self.note(RECORD)
+        self.note(record::BULK_UPDATES.record)
     }
+}
+
+#[test]
+fn each_policy_has_notes_of_its_own() {
+    let (notes, kept) = watch::channel(nothing_accepted());
+    let of_bulk_updates = Policies::for_bulk_updates(true, |_| None, notes.clone());
+    let of_work = Policies::for_work(true, |_| None, notes);
+    let note = |name: &str| {
+        kept.borrow().iter().find(|(known, _)| *known == name).and_then(|(_, note)| note.clone())
+    };
+    for part in [Part::Policy, Part::Binding] {
+        of_bulk_updates.take_in(part, Event::Apply(object(part, "uid", 1, 0)), at(100).into());
+    }
+    assert!(note(record::BULK_UPDATES.accepted).is_some());
+    assert_eq!(note(record::WORK.accepted), None);
+    // The policy for BulkUpdates checks nothing about work.
+    for part in [Part::Policy, Part::Binding] {
+        of_work.take_in(part, Event::Apply(object(part, "uid", 1, 0)), at(100).into());
+    }
+    assert!(
+        matches!(of_work.admission(), Admission::Missing(NotInForce::Weaker(..))),
+        "{:?}",
+        of_work.admission()
+    );
+    assert_eq!(note(record::WORK.accepted), None);
+    assert!(note(record::WORK.record).is_some());
 }
 
 #[test]
@@ -142,7 +168,7 @@ fn the_younger_of_the_two_counts_and_either_missing_is_missing() {
     // A view without its deletion is of the past.
     cluster.list(300, Part::Binding, Some(&binding));
     assert!(cluster.missing().contains("Binding bulkupdates.aiapi.dev is shown as it was before"));
-    let not_required = Policies::new(false, None, watch::Sender::default());
+    let not_required = Policies::for_bulk_updates(false, |_| None, watch::Sender::default());
     assert_eq!(not_required.admission(), Admission::NotRequired);
 }
 
@@ -161,7 +187,7 @@ fn what_was_changed_counts_since_it_was_seen_and_on_record_it_stays() {
     // The next leader finds it on record; one that does not, says that it was just now.
     let record = cluster.record().unwrap();
     let next = Cluster::with(Some(&record));
-    assert_eq!(next.note(ACCEPTED), None);
+    assert_eq!(next.note(record::BULK_UPDATES.accepted), None);
     next.list(400, Part::Policy, Some(&object(Part::Policy, "p", 3, 100)));
     assert_eq!(next.record(), Some(record.clone()), "the binding is not known yet, and stays on record");
     next.list(400, Part::Binding, Some(&binding));
@@ -319,7 +345,8 @@ fn both_are_named_as_accepted_once_they_have_been_in_force_for_ten_seconds() {
     assert_eq!((cluster.since(), cluster.accepted()), (160, None));
     // Nobody follows them where nobody asks for them: what is on record stays there.
     let (notes, kept) = watch::channel(nothing_accepted());
-    let not_required = Policies::new(false, cluster.record().as_deref(), notes);
+    let record = cluster.record();
+    let not_required = Policies::for_bulk_updates(false, |_| record.as_deref(), notes);
     assert!(not_required.note(at(0).into()));
     assert_eq!(*kept.borrow(), nothing_accepted());
 }

@@ -218,10 +218,13 @@ impl World {
                         self.attempts.creation_failed(&failure(429), Some(1), self.now);
                         Found::Absent
                     }
-                    Some(failure) => match self.attempts.creation_failed(&failure, Some(1), self.now) {
-                        true => self.look(),
-                        false => Found::Absent,
-                    },
+                    Some(failure) => {
+                        if self.attempts.creation_failed(&failure, Some(1), self.now) {
+                            self.look()
+                        } else {
+                            Found::Absent
+                        }
+                    }
                 };
             }
             Step::Stop(work, _) => {

@@ -17,7 +17,7 @@ use crate::{
     client::clock::Now,
     observed::{
         InvalidFlag,
-        admission::{Admission, NotInForce, Part},
+        admission::{Admission, BULK_UPDATES, NotInForce, Object, Part},
     },
 };
 
@@ -130,7 +130,7 @@ fn what_was_made_before_authors_were_checked_is_rejected_and_without_the_check_n
     let lookups = lookups(&request, live);
     let planned =
         |admission| plan(&request, &seen(&lookups, admission, &OPEN), at(1).into(), Rules::default());
-    let gone = NotInForce::Missing(Part::Policy);
+    let gone = NotInForce::Missing(Object { part: Part::Policy, name: BULK_UPDATES });
     let missing = Admission::Missing(gone.clone());
     assert_eq!(planned(missing.clone()), Planning::Wait(Obstacle::Admission(gone)));
     // In whole seconds: an object of the tenth second after the policy may have been created before it was in force

@@ -6,7 +6,7 @@ use super::*;
 
 /// The shipped policy's spec, as the API server sends it.
 pub fn policy() -> Value {
-    let mut spec = Shipped::read().unwrap().policy.clone();
+    let mut spec = Shipped::for_bulk_updates().unwrap().policy.clone();
     let constraints = &mut spec["matchConstraints"];
     constraints["matchPolicy"] = json!("Equivalent");
     constraints["namespaceSelector"] = json!({});
@@ -17,7 +17,7 @@ pub fn policy() -> Value {
 
 /// The shipped binding's.
 pub fn binding() -> Value {
-    let manifests: Vec<Value> = serde_saphyr::from_multiple(MANIFESTS).unwrap();
+    let manifests: Vec<Value> = serde_saphyr::from_multiple(FOR_BULK_UPDATES).unwrap();
     manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicyBinding").unwrap()["spec"].take()
 }
 
@@ -35,7 +35,7 @@ fn with(mut spec: Value, at: &str, value: Value) -> Value {
 
 #[test]
 fn the_shipped_ones_can_be_read_and_are_as_good_as_themselves() {
-    let shipped = Shipped::read().unwrap();
+    let shipped = Shipped::for_bulk_updates().unwrap();
     assert_eq!(list(&shipped.policy["validations"]).len(), 6);
     assert_eq!(list(&shipped.policy["variables"]).len(), 4);
     let rules = list(&shipped.policy["matchConstraints"]["resourceRules"]);
@@ -50,7 +50,7 @@ fn the_shipped_ones_can_be_read_and_are_as_good_as_themselves() {
 
 #[test]
 fn a_policy_that_checks_less_is_found_out() {
-    let shipped = Shipped::read().unwrap();
+    let shipped = Shipped::for_bulk_updates().unwrap();
     let selector = json!({"matchLabels": {"a": "b"}});
     let expression = json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]});
     let rule = "/matchConstraints/resourceRules/0";
@@ -134,7 +134,7 @@ fn a_policy_that_checks_less_is_found_out() {
 
 #[test]
 fn a_policy_that_checks_as_much_or_more_counts() {
-    let shipped = Shipped::read().unwrap();
+    let shipped = Shipped::for_bulk_updates().unwrap();
     let rule = "/matchConstraints/resourceRules/0";
     let narrow = |operations: &[&str]| json!({"apiGroups": ["aiapi.dev"], "apiVersions": ["*"], "resources": ["bulkupdates"], "operations": operations});
     let mut cases = vec![
@@ -184,7 +184,7 @@ fn a_policy_that_checks_as_much_or_more_counts() {
 
 #[test]
 fn a_binding_that_puts_less_into_force_is_found_out_and_one_that_does_as_much_counts() {
-    let shipped = Shipped::read().unwrap();
+    let shipped = Shipped::for_bulk_updates().unwrap();
     let selector = json!({"matchLabels": {"a": "b"}});
     let spec =
         with(binding(), "/matchResources", json!({"matchPolicy": "Equivalent", "namespaceSelector": {}}));
@@ -223,5 +223,20 @@ fn a_binding_that_puts_less_into_force_is_found_out_and_one_that_does_as_much_co
         ("/matchResources/resourceRules", policy()["matchConstraints"]["resourceRules"].clone()),
     ] {
         assert_eq!(shipped.check_binding(&with(spec.clone(), at, value.clone())), Ok(()), "{at}: {value}");
+    }
+}
+
+#[test]
+fn both_policies_are_shipped_with_a_binding_that_names_them() {
+    for (shipped, manifests) in
+        [(Shipped::for_bulk_updates(), FOR_BULK_UPDATES), (Shipped::for_work(), FOR_WORK)]
+    {
+        let shipped = shipped.unwrap();
+        let manifests: Vec<Value> = serde_saphyr::from_multiple(manifests).unwrap();
+        for manifest in &manifests {
+            assert_eq!(manifest["metadata"]["name"], shipped.name);
+        }
+        shipped.check_policy(&manifests[0]["spec"]).unwrap();
+        shipped.check_binding(&manifests[1]["spec"]).unwrap();
     }
 }
