@@ -20,6 +20,8 @@ pub struct Attempts {
     /// Since when it has not been known whether the work was created: an earlier process may have requested that, or this one
     /// without an answer.
     pub in_doubt_since: Option<Timestamp>,
+    /// When a request to create it was last sent that got no answer: it may still take effect.
+    pub unanswered: Option<Timestamp>,
     pub failed: Option<Failed>,
     /// The generation of the owner that was seen last, and when.
     seen: Option<(Option<i64>, Timestamp)>,
@@ -86,7 +88,7 @@ impl Attempts {
             return true;
         }
         if failure.outcome_unknown() && !failure.never_admitted() {
-            self.in_doubt_since = Some(now);
+            (self.in_doubt_since, self.unanswered) = (Some(now), Some(now));
             return true;
         }
         self.intended = true;

@@ -185,13 +185,26 @@ pub async fn in_queue(client: &Client, namespace: &str, uid: &str) -> Result<Opt
         let params = ListParams::default().labels(&format!("{}={uid}", kueue::JOB_UID));
         let answer: Result<List<Object>, Failure> =
             requests::send(client, Request::new(url).list(&params)).await;
-        read = answer
-            .map(|list| list.items.iter().flatten().find_map(|object| queued(api, object)).map(Arc::new));
+        read = answer.map(|list| {
+            let all = list.items.iter().flatten().filter_map(|object| queued(api, object));
+            // Of several, as for the slices of an elastic Job, the one that is to be stopped next.
+            all.min_by_key(how_far).map(Arc::new)
+        });
         if !matches!(read, Err(Failure::NotServed(_))) {
             break;
         }
     }
     read
+}
+
+/// How far a stop of it is.
+fn how_far(queued: &InQueue) -> u8 {
+    match &queued.says {
+        Err(_) => 0,
+        Ok(says) if says.active && !says.finished => 1,
+        Ok(says) if says.reserved && !says.finished => 2,
+        Ok(_) => 3,
+    }
 }
 
 fn queued(api: &'static str, object: &Object) -> Option<InQueue> {

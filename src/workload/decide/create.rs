@@ -78,15 +78,16 @@ pub fn create(subject: &Subject<'_>, engine: &Engine) -> Decided {
     let attempts = subject.facts.attempts;
     let asked = subject.stop_asked();
     // What serves may be created again, so doubt matters only where it is not to run any more.
-    if !attempts.intended && (subject.kind() == Kind::Execution || asked) {
-        let since = attempts.in_doubt_since.unwrap_or(subject.facts.now);
-        let lasts = until(later(since, CREATION_LASTS), subject.facts.now);
-        if !lasts.is_zero() {
-            let why =
-                format!("waiting until a request to create its {} can take effect no more", engine.kind);
-            let then = Step::Rest(Some(lasts));
-            return Ok(subject.trouble(Progress::Reconciling, Reason::Waiting, &why, then));
-        }
+    let must_know = subject.kind() == Kind::Execution || asked;
+    let in_doubt = (!attempts.intended).then(|| attempts.in_doubt_since.unwrap_or(subject.facts.now));
+    let since = attempts.unanswered.max(in_doubt).filter(|_| must_know);
+    let lasts = since.map(|since| until(later(since, CREATION_LASTS), subject.facts.now));
+    if let Some(lasts) = lasts.filter(|lasts| !lasts.is_zero()) {
+        let why = format!("waiting until a request to create its {} can take effect no more", engine.kind);
+        let then = Step::Rest(Some(lasts));
+        return Ok(subject.trouble(Progress::Reconciling, Reason::Waiting, &why, then));
+    }
+    if must_know && !attempts.intended {
         return Ok(match subject.kind() {
             Kind::Execution => {
                 let why = format!(
