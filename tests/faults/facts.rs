@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ai_api_operator::api::Kind;
 use judge::{Calm, Facts, Others, Request, Settings, Tolerances, Version};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use support::audit;
+use support::{audit, call::is_about_work_policy};
 
 use crate::{cluster::Cluster, life::Life, operator::TIMING, plan::Plan, wires::Wires};
 
@@ -96,7 +96,7 @@ fn request(
         user: cluster.world.operator.user.clone(),
         agent: r.agent.clone(),
         verb: r.verb.clone(),
-        resource: r.resource.clone(),
+        resource: if is_about_work_policy(name) { "work-policies".into() } else { r.resource.clone() },
         subresource: r.subresource.clone(),
         namespace: r.namespace.clone(),
         name: name.to_owned(),

@@ -7,7 +7,7 @@ use http::{StatusCode, header::RETRY_AFTER, request::Parts};
 use judge::{Answer, Exchange, Moment, Sight, Whole};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use support::call::verb;
+use support::call::{is_about_work_policy, verb};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Resource;
@@ -129,7 +129,7 @@ fn exchange(head: &Parts, body: &Bytes) -> Exchange {
     let named = segments.len() > at + 1;
     Exchange {
         verb: verb(head, named).to_owned(),
-        resource: segment(at),
+        resource: if is_about_work_policy(query) { "work-policies".into() } else { segment(at) },
         subresource: segment(at + 2),
         namespace: namespaces.map(|at| segment(at + 1)).unwrap_or_default(),
         name: if named { segment(at + 1) } else { in_body() },

@@ -102,7 +102,8 @@ impl World {
                 user: request.user,
                 agent: request.agent,
                 verb: request.verb.to_owned(),
-                resource: request.resource,
+                resource: of
+                    .map_or(request.resource, |number| self.recorded.exchanges[number].head.resource.clone()),
                 subresource: request.subresource,
                 namespace: request.namespace,
                 name: request.name,

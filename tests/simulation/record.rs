@@ -7,7 +7,7 @@ use http::{Response, header::RETRY_AFTER, request::Parts};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use support::call::{Resource, verb};
+use support::call::{Resource, is_about_work_policy, verb};
 
 use crate::{
     line::Reply,
@@ -84,7 +84,7 @@ impl Head {
         let named = segments.len() > at + 1;
         Self {
             verb: verb(head, named),
-            resource: text(at),
+            resource: if is_about_work_policy(query) { "work-policies".into() } else { text(at) },
             subresource: text(at + 2),
             namespace: if namespaced { text(base + 1) } else { String::new() },
             name: text(at + 1),

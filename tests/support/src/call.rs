@@ -89,6 +89,11 @@ pub enum Call {
     Unknown,
 }
 
+/// Whether a list or watch is of the admission policy for what runs, or of its binding. No fault and no judge is about it yet.
+pub fn is_about_work_policy(query: &str) -> bool {
+    query.contains("work.aiapi.dev")
+}
+
 impl Call {
     /// What a request is.
     pub fn of(head: &Parts) -> Self {
@@ -108,6 +113,9 @@ impl Call {
         }
         if group == "events.k8s.io" {
             return Self::Event;
+        }
+        if is_about_work_policy(query) {
+            return Self::Unknown;
         }
         let Some(resource) = Resource::ALL.into_iter().find(|r| r.plural() == resource) else {
             return Self::Unknown;
