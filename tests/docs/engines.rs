@@ -127,8 +127,12 @@ fn rights_of_components() -> String {
     let mut table = "| component | value of `engines` | permissions |\n|---|---|---|\n".to_owned();
     for (name, _, rules) in components() {
         let permissions = rules.iter().map(|Rule { group, resource, verbs, .. }| {
+            let (resource, subresource) = match resource.split_once('/') {
+                Some((resource, subresource)) => (resource, format!("/{subresource}")),
+                None => (&**resource, String::new()),
+            };
             let dot = if group.is_empty() { "" } else { "." };
-            format!("{verbs} `{resource}{dot}{group}`")
+            format!("{verbs} `{resource}{dot}{group}{subresource}`")
         });
         let permissions = permissions.collect::<Vec<_>>().join("; ");
         writeln!(table, "| `engine-{name}` | `{name}` | {permissions} |").unwrap();
