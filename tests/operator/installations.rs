@@ -300,6 +300,51 @@ async fn a_renamed_operator_gets_its_rights_and_nobody_else_does() {
     ));
 }
 
+#[tokio::test]
+async fn an_engines_component_permits_what_the_operator_does_with_it_and_only_where_it_serves() {
+    let plane = ControlPlane::get();
+    let overlays = Overlays::new("engines");
+    let with = |name: &str, base: &str, components: &[&str]| {
+        let components: Vec<_> =
+            components.iter().map(|name| format!("../deploy/components/{name}")).collect();
+        let text = format!("resources: [../deploy/{base}]\ncomponents: [{}]\n", components.join(", "));
+        let mut all = objects(&overlays.kustomization(name, &text));
+        all.retain(|object| {
+            object["metadata"]["name"].as_str().unwrap().starts_with("ai-api-operator-engine-")
+        });
+        all
+    };
+    let everywhere = with("engines-everywhere", "base", &["engine-deployment"]);
+    let kinds: Vec<_> = everywhere.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["ClusterRole", "ClusterRoleBinding"]);
+    assert_eq!(everywhere[1]["subjects"][0]["namespace"], "ai-api-system");
+
+    let components = ["engine-deployment", "engine-kueue", "engines-single-namespace"];
+    for object in with("engines-of-one", "overlays/single-namespace", &components) {
+        let (_, output) = plane.kubectl(&["create", "namespace", "team-a"], "");
+        let (ok, applied) = plane.kubectl(&["apply", "--server-side", "-f", "-"], &object.to_string());
+        assert!(ok, "{output}{applied}");
+    }
+    let user = "system:serviceaccount:ai-api-system:ai-api-operator";
+    for (verb, resource, namespace, wanted) in [
+        ("create", "deployments.apps", "team-a", true),
+        ("watch", "deployments.apps", "team-a", true),
+        ("patch", "deployments.apps/scale", "team-a", true),
+        ("list", "pods", "team-a", true),
+        ("update", "deployments.aiapi.dev/finalizers", "team-a", true),
+        ("delete", "deployments.apps", "team-a", false),
+        ("delete", "pods", "team-a", false),
+        ("create", "jobs.batch", "team-a", false),
+        ("create", "deployments.apps", "default", false),
+    ] {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let subresource = format!("--subresource={subresource}");
+        let right = [verb, resource, "-n", namespace, &subresource];
+        // The authorizer learns of new bindings from a watch.
+        until(&format!("{right:?} {wanted}"), || std::future::ready(may(user, &right) == wanted)).await;
+    }
+}
+
 #[test]
 fn the_shipped_pods_are_restricted_and_leave_their_user_to_the_cluster() {
     let plane = ControlPlane::get();

@@ -26,7 +26,8 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- /*
 The objects of a Kustomize manifest, which dev/chart-files copies into files/. They are changed as objects and not as text,
 so values that look alike cannot be confused. Takes a list: the root context, the name of the file, the component (see
-labels), and the watched namespace, if the objects are for one.
+labels), and the watched namespace, if the objects are for one. Of an engine's file, the component cluster gets the ClusterRole
+and the component operator its binding, which is a RoleBinding for a watched namespace.
 */}}
 {{- define "manifest" -}}
 {{- $root := index . 0 -}}
@@ -34,6 +35,12 @@ labels), and the watched namespace, if the objects are for one.
 {{- range $text := splitList "\n---\n" ($root.Files.Get (printf "files/%s" (index . 1))) }}
 {{- $object := fromYaml $text }}
 {{- $meta := $object.metadata }}
+{{- $ofEngine := hasPrefix "engines/" (index $ 1) }}
+{{- $skipped := and $ofEngine (eq (eq $component "cluster") (eq $object.kind "ClusterRoleBinding")) }}
+{{- if and $ofEngine (eq (len $) 4) }}
+{{- $_ := set $object "kind" "RoleBinding" }}
+{{- $_ := set $meta "namespace" "watched" }}
+{{- end }}
 {{- $_ := set $meta "labels" (merge (fromYaml (include "labels" (list $root $component))) $meta.labels) }}
 {{- if eq $component "cluster" }}
 {{- /* Other operators of this cluster need it, and the CRDs, which stay, need the admission policy. */}}
@@ -79,7 +86,7 @@ labels), and the watched namespace, if the objects are for one.
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if or (ne $object.kind "ServiceAccount") $root.Values.serviceAccount.create }}
+{{- if and (not $skipped) (or (ne $object.kind "ServiceAccount") $root.Values.serviceAccount.create) }}
 ---
 {{ toYaml $object }}
 {{- end }}
