@@ -75,11 +75,13 @@ failed() {
   die "$2 $3; the lines above are the end of its log, $1/$2.log"
 }
 
-# stop DIR SERVER PID: returns when it has exited.
+# stop DIR SERVER PID: returns when it has exited. Only the API server and etcd have something to finish; Argo Workflows, for one,
+# does not end with SIGTERM.
 stop() {
-  local deadline=$((SECONDS + 15))
+  local deadline=$((SECONDS + 15)) signal=KILL
+  [[ $2 != kube-apiserver && $2 != etcd ]] || signal=TERM
   if is_of "$1" "$3"; then
-    kill "$3" 2>/dev/null || true
+    kill "-$signal" "$3" 2>/dev/null || true
     while is_of "$1" "$3"; do
       ((SECONDS < deadline)) || kill -KILL "$3" 2>/dev/null || true
       sleep 0.1
