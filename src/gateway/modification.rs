@@ -184,11 +184,13 @@ pub fn outcome(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Pr
         let message = format!("the BulkUpdate's status has no entry for {id}: check the state of the object");
         return Err(Problem::outcome_unknown(message));
     };
-    match entry.result {
-        ItemResult::Scheduled | ItemResult::Settled | ItemResult::Eligible => return Ok(()),
-        ItemResult::Refused | ItemResult::Failed | ItemResult::Planned => {}
-    }
     let reason = entry.reason.unwrap_or(Reason::OutcomeUnknown);
+    match (entry.result, entry.target_status, reason) {
+        (ItemResult::Scheduled | ItemResult::Settled | ItemResult::Eligible, ..)
+        // A finalizer keeps what was deleted before: asked for twice, it is the same.
+        | (ItemResult::Refused, TargetStatus::Deleted, Reason::Terminating) => return Ok(()),
+        (ItemResult::Refused | ItemResult::Failed | ItemResult::Planned, ..) => {}
+    }
     let missing = Problem::no_object(kind, id);
     let about = match reason {
         Reason::NotFound => Some(missing.message),

@@ -74,9 +74,11 @@ impl Code {
             Self::Http(status) => *status,
             Self::NoObject(_) => StatusCode::NOT_FOUND,
             Self::Reason(reason) => match reason {
-                Reason::Forbidden | Reason::WriteFailed => StatusCode::FORBIDDEN,
                 Reason::BulkUpdatesDisabled => StatusCode::BAD_REQUEST,
-                Reason::DeadlineExceeded => StatusCode::SERVICE_UNAVAILABLE,
+                // A right that the operator lacks, or a webhook that refuses its write, is not the caller's fault.
+                Reason::Forbidden | Reason::WriteFailed | Reason::DeadlineExceeded => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 Reason::OutcomeUnknown | Reason::NotSettledInTime => StatusCode::GATEWAY_TIMEOUT,
                 // The object is in the wrong state, deleted, replaced or unreadable.
                 _ => StatusCode::PRECONDITION_FAILED,

@@ -276,8 +276,8 @@ fn expected(reason: Reason, kind: Kind) -> (u16, &'static str, &'static str) {
         (Reason::Gone, _) => (412, "Gone", "somebody else deleted it"),
         (Reason::BulkUpdatesDisabled, _) => (400, "BulkUpdatesDisabled", ""),
         (Reason::DeadlineExceeded, _) => (503, "DeadlineExceeded", ""),
-        (Reason::WriteFailed, _) => (403, "WriteFailed", ""),
-        (Reason::Forbidden, _) => (403, "Forbidden", ""),
+        (Reason::WriteFailed, _) => (503, "WriteFailed", ""),
+        (Reason::Forbidden, _) => (503, "Forbidden", ""),
         (Reason::NotSettledInTime, _) => (504, "NotSettledInTime", ""),
         (Reason::OutcomeUnknown, _) => (504, "OutcomeUnknown", ""),
     }
@@ -311,6 +311,16 @@ fn each_reason_of_a_refusal_or_failure_has_its_code_and_sentence_in_both_kinds()
             }
         }
     }
+}
+
+#[test]
+fn what_is_being_deleted_can_be_deleted_once_more_and_not_be_stopped() {
+    let reported = |target| {
+        let entry = entry("item-0", target, ItemResult::Refused, Some(Reason::Terminating));
+        outcome(Kind::Execution, "item-0", &status_of(Kind::Execution, vec![entry]))
+    };
+    assert_eq!(reported(TargetStatus::Deleted), Ok(()));
+    assert_eq!(reported(TargetStatus::Stopped).unwrap_err().code.status(), 412);
 }
 
 #[test]
