@@ -11,7 +11,7 @@ use crate::{
     api::is_dns_label,
     client::clock::Clock,
     gateway::{
-        middleware::Permit,
+        places::Use,
         problem::{Invocation, Problem, bad_request},
         state::Gateway,
     },
@@ -21,30 +21,48 @@ const RESOURCE_GROUP: &str = "AI-Resource-Group";
 /// The longest token, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// A caller of the AI API, and one request of theirs.
+/// A caller of the AI API, and one request of theirs, which has a place.
 #[derive(Clone)]
 pub struct Caller {
-    /// Sends requests to the Kubernetes API with the caller's token.
+    /// Sends requests to the Kubernetes API with the caller's token. It holds the place of the request.
     pub client: Client,
     pub namespace: String,
     pub clock: Clock,
     pub invocation: Invocation,
-    /// Held for as long as anything is done for the request.
-    pub permit: Option<Permit>,
 }
 
-impl FromRequestParts<Arc<Gateway>> for Caller {
+/// The token and the namespace of a request, which nobody has checked yet.
+pub struct Credentials {
+    gateway: Arc<Gateway>,
+    token: HeaderValue,
+    namespace: String,
+    invocation: Invocation,
+}
+
+impl Credentials {
+    /// Takes a place for the request, without which nothing is done for it.
+    ///
+    /// # Errors
+    /// 429, if there is none.
+    pub fn admit(self, to: Use) -> Result<Caller, Problem> {
+        let Self { gateway, token, namespace, invocation } = self;
+        let place = gateway.places.take(to, &namespace, token.as_bytes())?;
+        let client = gateway.client(token, &namespace, place);
+        Ok(Caller { client, namespace, clock: gateway.clock.clone(), invocation })
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Credentials {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?;
         let namespace = resource_group(&parts.headers)?;
         Ok(Self {
-            client: gateway.client(token, &namespace),
+            gateway: Arc::clone(gateway),
+            token,
             namespace,
-            clock: gateway.clock.clone(),
             invocation: parts.extensions.get().cloned().unwrap_or_default(),
-            permit: parts.extensions.get().cloned(),
         })
     }
 }

@@ -10,11 +10,13 @@ mod middleware;
 mod modification;
 mod narrow;
 mod objects;
+mod places;
 mod problem;
 mod routes;
 mod state;
 mod submit;
 mod tls;
+mod unread;
 
 use std::{convert::Infallible, io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,7 +25,7 @@ use axum_server::{Handle, tls_rustls::RustlsAcceptor};
 use futures::future::OptionFuture;
 use kube::Client;
 use prometheus_client::registry::Registry;
-use tokio::{sync::Semaphore, time};
+use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tower::{
     Layer,
@@ -33,17 +35,27 @@ use tracing::info;
 
 use crate::{
     client::{Cluster, Machine, Wire, clock::Clock},
-    gateway::{metrics::Metrics, middleware::MAX_IN_FLIGHT, state::Gateway, tls::Certificate},
+    gateway::{body::MOST_ARRIVING, metrics::Metrics, state::Gateway, tls::Certificate},
     misconfigured::Misconfigured,
     observed::flag::CapabilityFlag,
     server::{
-        BindAddress, LONG_HEAD, bounded, listen,
+        BindAddress, FewConnections, LONG_HEAD, bounded,
+        eviction::EvictingSet,
+        listen,
         probes::{self, Probes},
+        raise_open_files,
     },
 };
 
 /// How long a graceful shutdown may take: the requests in progress are answered.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How many connections may be open.
+const CONNECTIONS: usize = 1024;
+
+/// How many requests may be in progress, or have responses that were not received yet. More than there are places: most of them
+/// are refused.
+const REQUESTS: usize = 2048;
 
 /// How often the flag is read to keep the API server's time known.
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
@@ -78,6 +90,7 @@ pub async fn run(
     let tls = certificate.as_ref().map(|certificate| RustlsAcceptor::new(certificate.config.clone()));
     // The first modification needs the API server's time.
     api.read_time().await;
+    raise_open_files();
     let listener = listen(bind_address)?;
     let metrics_listener = listen(metrics_bind_address)?;
     info!(address = %listener.local_addr()?, tls = tls.is_some(), metrics_address = %metrics_listener.local_addr()?,
@@ -102,7 +115,7 @@ pub async fn run(
         }
     }
     // Requests whose callers have hung up are finished, too.
-    let _ = time::timeout(SHUTDOWN_TIMEOUT, api.gateway.in_flight.acquire_many(MAX_IN_FLIGHT)).await;
+    let _ = time::timeout(SHUTDOWN_TIMEOUT, api.gateway.places.empty()).await;
     info!("stopped");
     Ok(())
 }
@@ -137,7 +150,9 @@ impl Api {
             flag: CapabilityFlag::new(own.clone(), meta.0, meta.1),
             clock,
             machine,
-            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize)),
+            places: Arc::default(),
+            arriving: EvictingSet::new(MOST_ARRIVING),
+            requests: EvictingSet::new(REQUESTS),
             metrics: Metrics::register(registry),
             started: time::Instant::now(),
         });
@@ -173,10 +188,11 @@ async fn serve(
     let handle = Handle::new();
     let service = api.router().into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+    let connections = FewConnections::new(CONNECTIONS);
     let serve = async {
         match tls {
-            None => bounded(server, LONG_HEAD).serve(service).await,
-            Some(acceptor) => bounded(server.acceptor(acceptor), LONG_HEAD).serve(service).await,
+            None => bounded(server.acceptor(connections), LONG_HEAD).serve(service).await,
+            Some(tls) => bounded(server.acceptor(tls.acceptor(connections)), LONG_HEAD).serve(service).await,
         }
     };
     let stop = async {

@@ -177,8 +177,6 @@ pub async fn get(caller: &Caller, kind: Kind, id: &str, status_only: bool) -> Re
 pub async fn list(caller: Caller, kind: Kind, selection: Selection) -> Result<Body, Problem> {
     let mut pages = Pages::new(caller, kind, selection);
     let first = pages.json("{\"resources\":[".to_owned()).await?;
-    // A caller who reads slowly takes nobody's permit.
-    pages.caller.permit = None;
     let rest = stream::try_unfold(pages, async |mut pages| match pages.json(String::new()).await {
         Ok(text) => Ok(text.map(|text| (text, pages))),
         Err(failure) => {

@@ -16,11 +16,12 @@ use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
     gateway::{
         body::{Body, LONGEST_BODY, NoBody},
-        caller::{Caller, bearer},
+        caller::{Credentials, bearer},
         middleware,
         modification::{self, Asked, check_id},
         narrow::Unconditional,
         objects::{self, Part, Selection},
+        places::Use,
         problem::{Problem, bad_request},
         state::Gateway,
         submit::{submit, submit_one},
@@ -40,7 +41,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         let all = format!("/v2/lm/{}", kind.plural());
         router = router
             .route(&all, collection(kind))
-            .route(&format!("{all}/$count"), get(async move |caller, query| count(caller, kind, query).await))
+            .route(
+                &format!("{all}/$count"),
+                get(async move |credentials, query| count(credentials, kind, query).await),
+            )
             .route(&format!("{all}/{{id}}"), object(kind));
     }
     router
@@ -59,12 +63,15 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
-    get(async move |caller: Caller, selection: Selection| {
-        let body = objects::list(caller, kind, selection.of(Part::List, kind)?).await?;
+    get(async move |credentials: Credentials, selection: Selection| {
+        let selection = selection.of(Part::List, kind)?;
+        let body = objects::list(credentials.admit(Use::Reads)?, kind, selection).await?;
         Answer::Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
     })
-    .patch(async move |caller: Caller, _: Unconditional, body: Body<true>| {
+    .patch(async move |credentials: Credentials, _: Unconditional, body: Body<true>| {
         let asked = modification::bulk(kind, &body.0)?;
+        drop(body);
+        let caller = credentials.admit(Use::Modifications)?;
         let status = submit(&caller, kind, asked.clone()).await?;
         let answer = modification::answer(kind, &asked, &status, &caller.invocation);
         Answer::Ok((accepted(&asked), Json(answer)).into_response())
@@ -72,28 +79,32 @@ fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
 }
 
 fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
-    get(async move |caller: Caller, Id(id): Id, selection: Selection| {
+    get(async move |credentials: Credentials, Id(id): Id, selection: Selection| {
         // Some clients encode the dollar.
         if id == "$count" {
-            return count(caller, kind, selection).await;
+            return count(credentials, kind, selection).await;
         }
         check_id("the id in the path", &id)?;
         let selection = selection.of(Part::One, kind)?;
+        let caller = credentials.admit(Use::Reads)?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
     })
-    .patch(async move |caller: Caller, Id(id): Id, _: Unconditional, body: Body<false>| {
+    .patch(async move |credentials: Credentials, Id(id): Id, _: Unconditional, body: Body<false>| {
         check_id("the id in the path", &id)?;
-        modify(&caller, kind, modification::stop(kind, id, &body.0)?).await
+        let asked = modification::stop(kind, id, &body.0)?;
+        drop(body);
+        modify(credentials, kind, asked).await
     })
-    .delete(async move |caller: Caller, Id(id): Id, _: Unconditional, _: NoBody| {
+    .delete(async move |credentials: Credentials, Id(id): Id, _: Unconditional, _: NoBody| {
         check_id("the id in the path", &id)?;
         let item = BulkUpdateItem { id, target_status: TargetStatus::Deleted, uid: None };
-        modify(&caller, kind, Asked { items: vec![item], dry_run: false }).await
+        modify(credentials, kind, Asked { items: vec![item], dry_run: false }).await
     })
 }
 
-async fn count(caller: Caller, kind: Kind, selection: Selection) -> Answer {
-    let count = objects::count(caller, kind, selection.of(Part::Count, kind)?).await?;
+async fn count(credentials: Credentials, kind: Kind, selection: Selection) -> Answer {
+    let selection = selection.of(Part::Count, kind)?;
+    let count = objects::count(credentials.admit(Use::Reads)?, kind, selection).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 
@@ -103,10 +114,11 @@ fn accepted(asked: &Asked) -> StatusCode {
 }
 
 /// One object: a BulkUpdate of one item.
-async fn modify(caller: &Caller, kind: Kind, asked: Asked) -> Answer {
+async fn modify(credentials: Credentials, kind: Kind, asked: Asked) -> Answer {
+    let caller = credentials.admit(Use::Modifications)?;
     let (id, target_status) = (asked.items[0].id.clone(), asked.items[0].target_status);
     let (status, dry_run) = (accepted(&asked), asked.dry_run);
-    submit_one(caller, kind, asked).await?;
+    submit_one(&caller, kind, asked).await?;
     let message = match target_status {
         _ if dry_run => modification::would_be(kind, target_status),
         TargetStatus::Stopped => modification::scheduled(kind),

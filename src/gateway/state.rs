@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Request, header};
 use kube::{Client, client::Body};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 use tower::service_fn;
 
 use crate::{
     client::{Machine, clock::Clock},
-    gateway::metrics::Metrics,
+    gateway::{
+        metrics::Metrics,
+        places::{Place, Places},
+    },
     observed::flag::CapabilityFlag,
+    server::eviction::EvictingSet,
 };
 
 pub struct Gateway {
@@ -20,23 +24,31 @@ pub struct Gateway {
     pub clock: Clock,
     /// Whose ids the requests get.
     pub machine: Machine,
-    /// Each request in progress holds one permit.
-    pub in_flight: Arc<Semaphore>,
+    pub places: Arc<Places>,
+    /// The bodies that have not arrived yet.
+    pub arriving: Arc<EvictingSet>,
+    /// The requests whose responses were not received yet.
+    pub requests: Arc<EvictingSet>,
     pub metrics: Metrics,
     /// When this process started.
     pub started: Instant,
 }
 
 impl Gateway {
-    /// A client for one request of a caller with this Authorization. It passes on nothing else of the caller's.
-    pub fn client(&self, authorization: HeaderValue, namespace: &str) -> Client {
-        let anonymous = self.anonymous.clone();
+    /// A client for one request of a caller with this Authorization, and in this place. It passes on nothing else of the
+    /// caller's, and holds the place.
+    pub fn client(&self, authorization: HeaderValue, namespace: &str, place: Place) -> Client {
+        let (anonymous, place) = (self.anonymous.clone(), Arc::new(place));
         let service = service_fn(move |mut request: Request<Body>| {
             let agent = concat!("ai-api-operator-gateway/", env!("CARGO_PKG_VERSION"));
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
             request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(agent));
-            let anonymous = anonymous.clone();
-            async move { anonymous.send(request).await }
+            let (anonymous, place) = (anonymous.clone(), Arc::clone(&place));
+            async move {
+                let response = anonymous.send(request).await?;
+                place.answered(response.status());
+                Ok::<_, kube::Error>(response)
+            }
         });
         Client::new(service, namespace)
     }

@@ -1,70 +1,71 @@
-//! How many connections may be open at once: from one address, so that one client cannot keep the others out, and in all.
+//! How many connections may be open at once, and how a connection is closed from elsewhere: because there are too many, because
+//! nothing that is sent over it is received, or because a request asks for it.
 
+mod stream;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::HashMap,
     future::{Ready, ready},
     io,
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use axum::{Extension, middleware::AddExtension};
 use axum_server::accept::Accept;
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
-use crate::tasks::lock;
+pub use stream::STALLED;
 
-/// How many connections one address may have open.
-const OF_ONE_ADDRESS: usize = 32;
+use crate::server::{
+    connections::stream::Closable,
+    eviction::{Entry, EvictingSet, InUse},
+};
 
-/// How many there may be in all.
-const IN_ALL: usize = 512;
-
-/// Closes each connection beyond these bounds.
+/// Accepts each connection; when there are too many, one of the address that has the most is closed.
 #[derive(Clone, Debug)]
-pub struct FewConnections {
-    all: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<IpAddr, Arc<Semaphore>>>>,
+pub struct FewConnections(Arc<EvictingSet>);
+
+/// The connection over which a request has come, among the extensions of the request.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub peer: IpAddr,
+    /// Closes it when it is cancelled.
+    pub closed: CancellationToken,
+    entry: Arc<Entry>,
 }
 
-/// The place of one connection: of those of its address, and of all.
-type Place = Arc<[OwnedSemaphorePermit; 2]>;
-
-impl Default for FewConnections {
-    fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(IN_ALL)), by_address: Arc::default() }
+impl Connection {
+    /// Says that a request of it is in progress, until the result is dropped.
+    pub fn in_use(&self) -> InUse {
+        self.entry.in_use()
     }
 }
 
 impl FewConnections {
-    fn place(&self, address: IpAddr) -> Option<Place> {
-        let mut by_address = lock(&self.by_address);
-        by_address.retain(|_, places| places.available_permits() < OF_ONE_ADDRESS);
-        // A listener for both shows IPv4 as IPv6.
-        let of_address = by_address.entry(address.to_canonical());
-        let of_address = of_address.or_insert_with(|| Arc::new(Semaphore::new(OF_ONE_ADDRESS)));
-        let permit = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
-        Some(Arc::new([permit(of_address)?, permit(&self.all)?]))
+    /// So many.
+    pub fn new(most: usize) -> Self {
+        Self(EvictingSet::new(most))
     }
 }
 
 impl<S> Accept<TcpStream, S> for FewConnections {
-    type Stream = TcpStream;
-    // A connection keeps its service for as long as it is open, and so its place.
-    type Service = AddExtension<S, Place>;
+    type Stream = Closable<TcpStream>;
+    // A connection keeps its service for as long as it is open, and so its entry.
+    type Service = AddExtension<S, Connection>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(stream.peer_addr().and_then(|peer| {
-            let place = self.place(peer.ip()).ok_or(io::ErrorKind::ConnectionRefused)?;
-            Ok((stream, Extension(place).layer(service)))
+        ready(stream.peer_addr().map(|peer| {
+            // A listener for both shows IPv4 as IPv6.
+            let peer = peer.ip().to_canonical();
+            let closed = CancellationToken::new();
+            let entry = Arc::new(self.0.insert(Some(peer), closed.clone()));
+            let stream = Closable::new(stream, closed.clone());
+            (stream, Extension(Connection { peer, closed, entry }).layer(service))
         }))
     }
 }

@@ -1,11 +1,12 @@
 //! What every HTTP server here has in common: where it listens, and the bounds on what a connection may cost.
 
 mod connections;
+pub mod eviction;
 pub mod probes;
 #[cfg(test)]
 mod tests;
 
-pub use connections::FewConnections;
+pub use connections::{Connection, FewConnections, STALLED};
 
 use std::{
     io,
@@ -16,9 +17,12 @@ use std::{
 
 use axum_server::Server;
 use hyper_util::rt::TokioTimer;
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use socket2::{Domain, Protocol, Socket, Type};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::misconfigured::Misconfigured;
 
@@ -30,13 +34,20 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The longest head of a request with a token, in bytes: most of it is the token.
-pub const LONG_HEAD: u32 = 64 * 1024;
+pub const LONG_HEAD: u32 = 32 * 1024;
 
 /// The longest head of any other request, in bytes: the least that hyper allows.
 pub const SHORT_HEAD: u32 = 8 * 1024;
 
 /// How many requests may be in flight on one HTTP/2 connection.
 const STREAMS: u32 = 100;
+
+/// How many bytes of a request's body an HTTP/2 connection takes before they are read, of all its requests.
+const WINDOW: u32 = 64 * 1024;
+
+/// How many bytes of a response an HTTP/2 stream holds before it asks for more. By default it is 400 KiB, which the client need
+/// not receive.
+const SEND_BUFFER: usize = 1;
 
 /// How many connections may wait to be accepted, if the system allows that many.
 const BACKLOG: i32 = 4096;
@@ -102,6 +113,14 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Lets this process have as many open files, which connections are, as the system allows: often it begins with 1,024.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, "cannot raise the limit on open files");
+    }
+}
+
 /// Sets the bounds; `longest_head` is that of a request, in bytes.
 pub fn bounded<A>(mut server: Server<SocketAddr, A>, longest_head: u32) -> Server<SocketAddr, A> {
     let http = server.http_builder();
@@ -113,6 +132,9 @@ pub fn bounded<A>(mut server: Server<SocketAddr, A>, longest_head: u32) -> Serve
         .timer(TokioTimer::new())
         .max_header_list_size(longest_head)
         .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10));
     server

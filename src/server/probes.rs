@@ -8,6 +8,9 @@ use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::R
 
 use crate::server::{FewConnections, SHORT_HEAD, bounded};
 
+/// How many connections may be open.
+const CONNECTIONS: usize = 512;
+
 /// The content type of `OpenMetrics`.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -53,7 +56,7 @@ pub(crate) async fn serve<NotLive: Display + 'static, NotReady: Display + 'stati
         .route("/livez", get(async move || answer(live())))
         .route("/readyz", get(async move || answer(ready())));
     // Anybody in the cluster can send requests here: their size and number are bounded.
-    let server = axum_server::from_tcp(listener)?.acceptor(FewConnections::default());
+    let server = axum_server::from_tcp(listener)?.acceptor(FewConnections::new(CONNECTIONS));
     bounded(server, SHORT_HEAD).serve(router.into_make_service()).await
 }
 

@@ -4,6 +4,7 @@
 
 mod bad_requests;
 mod callers;
+mod greedy;
 mod modify;
 mod operator;
 mod read;

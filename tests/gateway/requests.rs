@@ -1,8 +1,7 @@
 //! What applies to every request, and what the gateway ships with.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::future::join_all;
 use serde_json::json;
 use support::{
     control_plane::{ControlPlane, PROJECT},
@@ -54,59 +53,19 @@ async fn a_real_api_server_accepts_the_manifests() {
     assert_eq!(rules, [expected]);
 }
 
-/// How long the gateway waits for a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Sends these bytes over a new connection.
-async fn written(address: &str, bytes: &str) -> TcpStream {
+pub async fn written(address: &str, bytes: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
     stream
 }
 
 /// Everything that is received until the gateway closes the connection.
-async fn all_of(mut stream: TcpStream) -> String {
+pub async fn all_of(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer));
     read.await.unwrap().unwrap();
     answer
-}
-
-#[tokio::test]
-async fn concurrent_requests_are_limited_and_a_missing_body_times_out() {
-    let (world, gateway, caller) = gateway("gw-many").await;
-    world.own(ai_api_operator::api::Kind::Execution, "running-1", "RUNNING").await;
-    let head = format!(
-        "PATCH /v2/lm/executions/running-1 HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {}\r\n\
-         AI-Resource-Group: {}\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\
-         Connection: close\r\n\r\n{{\"targetStatus\":",
-        caller.token, caller.namespace
-    );
-    let mut under_way = join_all((0..256).map(|_| written(&gateway.address, &head))).await;
-    // The request that checks whether all permits are taken may have held one of them, so that one of the others was refused.
-    let began = Instant::now();
-    while caller.get("/openapi.yaml").await.status != 429 {
-        assert!(began.elapsed() < BODY_TIMEOUT, "{} requests are under way", under_way.len());
-        under_way.push(written(&gateway.address, &head).await);
-    }
-    let answer = caller.get("/v2/lm/executions").await;
-    let (code, message) = answer.error(429);
-    assert_eq!((&*code, answer.header("retry-after")), ("TooManyRequests", "1"));
-    assert_eq!(message, "256 requests are already in progress: nothing was done, try again");
-    let answers = join_all(under_way.into_iter().map(all_of)).await;
-    let (timed_out, refused): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.starts_with("HTTP/1.1 408 "));
-    assert_eq!(timed_out.len(), 256);
-    for answer in timed_out {
-        let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-        assert_eq!(body["error"]["code"], "RequestTimeout", "{body}");
-        assert_eq!(body["error"]["message"], "the body did not arrive within 10s", "{body}");
-    }
-    for answer in refused {
-        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
-    }
-    assert_eq!(caller.get("/openapi.yaml").await.status, 200);
-    assert_eq!(crate::bulk_updates(&world).await, 0);
 }
 
 #[tokio::test]
