@@ -21,7 +21,6 @@ use crate::{
         modification::{self, Asked, check_id},
         narrow::Unconditional,
         objects::{self, Part, Selection},
-        places::Use,
         problem::{Problem, bad_request},
         state::Gateway,
         submit::{submit, submit_one},

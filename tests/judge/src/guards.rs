@@ -75,7 +75,9 @@ fn is_allowed(r: &Request) -> bool {
             "configmaps"
             | "validatingadmissionpolicies"
             | "validatingadmissionpolicybindings"
-            | "customresourcedefinitions",
+            | "customresourcedefinitions"
+            // The policy for what runs, and its binding.
+            | "work-policies",
             "",
         ) => reads,
         _ => false,
