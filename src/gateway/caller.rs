@@ -11,7 +11,7 @@ use crate::{
     api::is_dns_label,
     client::clock::Clock,
     gateway::{
-        places::{Place, Use},
+        places::Use,
         problem::{Invocation, Problem, bad_request},
         state::Gateway,
     },
@@ -40,32 +40,15 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Takes a place for a read, without which nothing is done for it.
+    /// Takes a place for the request, without which nothing is done for it.
     ///
     /// # Errors
     /// 429, if there is none.
-    pub fn admit_read(self) -> Result<Caller, Problem> {
-        let place = self.place(Use::Reads)?;
-        Ok(self.caller(place))
-    }
-
-    /// Takes a place for a modification, of which so many items will be carried out.
-    ///
-    /// # Errors
-    /// 429, if there is none, or they would not be carried out in time.
-    pub fn admit_modification(self, items: usize) -> Result<Caller, Problem> {
-        let place = self.place(Use::Modifications)?.promised(&self.gateway.promises, items)?;
-        Ok(self.caller(place))
-    }
-
-    fn place(&self, of: Use) -> Result<Place, Problem> {
-        self.gateway.places.take(of, &self.namespace, self.token.as_bytes())
-    }
-
-    fn caller(self, place: Place) -> Caller {
+    pub fn admit(self, to: Use) -> Result<Caller, Problem> {
         let Self { gateway, token, namespace, invocation } = self;
+        let place = gateway.places.take(to, &namespace, token.as_bytes())?;
         let client = gateway.client(token, &namespace, place);
-        Caller { client, namespace, clock: gateway.clock.clone(), invocation }
+        Ok(Caller { client, namespace, clock: gateway.clock.clone(), invocation })
     }
 }
 

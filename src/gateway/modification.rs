@@ -26,13 +26,6 @@ pub struct Asked {
     pub dry_run: bool,
 }
 
-impl Asked {
-    /// How many items there are to be carried out.
-    pub fn work(&self) -> usize {
-        if self.dry_run { 0 } else { self.items.len() }
-    }
-}
-
 pub const AN_ID: &str = "an id has 4 to 64 letters, digits, dots, dashes and underscores";
 
 pub fn is_id(id: &str) -> bool {

@@ -16,10 +16,7 @@ use http::StatusCode;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    gateway::{
-        problem::{DEFAULT_RETRY_AFTER, Problem},
-        work::{Promise, Promises, Who},
-    },
+    gateway::problem::{DEFAULT_RETRY_AFTER, Problem},
     tasks::lock,
 };
 
@@ -76,8 +73,6 @@ pub struct Place {
     pair: u64,
     /// Whether it counts for its namespace.
     accepted: Mutex<bool>,
-    /// What was promised for it.
-    promise: Option<Promise>,
 }
 
 impl Places {
@@ -107,14 +102,7 @@ impl Places {
         let namespace: Arc<str> = namespace.into();
         all.count(accepted, &namespace);
         self.taken.send_modify(|taken| *taken += 1);
-        Ok(Place {
-            places: Arc::clone(self),
-            of,
-            namespace,
-            pair,
-            accepted: Mutex::new(accepted),
-            promise: None,
-        })
+        Ok(Place { places: Arc::clone(self), of, namespace, pair, accepted: Mutex::new(accepted) })
     }
 
     /// Waits until none is taken.
@@ -170,18 +158,6 @@ impl Taken {
 }
 
 impl Place {
-    /// The same, if so many items will be carried out in time.
-    ///
-    /// # Errors
-    /// 429, if they will not.
-    pub fn promised(mut self, promises: &Arc<Promises>, items: usize) -> Result<Self, Problem> {
-        let known = *lock(&self.accepted);
-        let namespace = if known { Arc::clone(&self.namespace) } else { "".into() };
-        let promise = promises.promise(Who { pair: self.pair, namespace }, items)?;
-        self.promise = Some(promise);
-        Ok(self)
-    }
-
     /// Takes in what the Kubernetes API has answered to the request's token in its namespace.
     pub fn answered(&self, status: StatusCode) {
         let mut taken = lock(self.places.of(self.of));

@@ -12,7 +12,6 @@ use crate::{
     gateway::{
         metrics::Metrics,
         places::{Place, Places},
-        work::Promises,
     },
     observed::flag::CapabilityFlag,
     server::eviction::EvictingSet,
@@ -26,7 +25,6 @@ pub struct Gateway {
     /// Whose ids the requests get.
     pub machine: Machine,
     pub places: Arc<Places>,
-    pub promises: Arc<Promises>,
     /// The bodies that have not arrived yet.
     pub arriving: Arc<EvictingSet>,
     /// The requests whose responses were not received yet.

@@ -25,7 +25,6 @@ use crate::{
         caller::Caller,
         modification::{self, Asked},
         problem::Problem,
-        work::WRITE_LIMIT,
     },
     tasks::resume_panic,
 };
@@ -36,6 +35,8 @@ const CREATE_LIMIT: Duration = Duration::from_secs(10);
 const PLAN_LIMIT: Duration = Duration::from_secs(20);
 /// How long after its creation the operator may plan it, should the gateway not live to withdraw it.
 const STARTING_DEADLINE: i32 = 30;
+/// How long it may be carried out: its `notAfter`.
+const WRITE_LIMIT: Duration = Duration::from_secs(45);
 /// How long it is followed: somewhat longer than it can be carried out, to see the last results; and shorter than the
 /// minute that callers wait for an answer, as SAP's Python SDK does.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(50);

@@ -5,7 +5,6 @@
 mod bad_requests;
 mod callers;
 mod greedy;
-mod load;
 mod modify;
 mod operator;
 mod read;
