@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, fs};
 
-use ai_api_operator::api::EngineKind;
+use ai_api_operator::api::{EngineKind, Kind};
 use serde_json::Value;
 
 use crate::{is_generated, path, read};
@@ -59,10 +59,14 @@ fn short(engine: EngineKind) -> String {
 fn rights_of_the_operator(engine: EngineKind) -> Vec<Rule> {
     let mut rules = vec![Rule::new(
         "list and watch follow what runs; get reads one again before a write that depends on it; create makes one from a template;\n\
-         # patch stops, adopts or changes one. It is never deleted: Kubernetes does that when its owner is deleted.",
+         # patch stops or adopts one; update gives a Deployment's a changed template. It is never deleted: Kubernetes does that when its owner is deleted.",
         engine.group(),
         engine.plural(),
-        "get, list, watch, create, patch",
+        if engine.of() == Kind::Deployment {
+            "get, list, watch, create, update, patch"
+        } else {
+            "get, list, watch, create, patch"
+        },
     )];
     if engine == EngineKind::Deployment {
         rules.push(Rule::new("A stop.", engine.group(), "deployments/scale", "patch"));
