@@ -2,7 +2,8 @@
 //!
 //! Free slots go round-robin over the namespaces that wait for one, and within a namespace over its BulkUpdates. The one with the
 //! fewest slots is first, and among several the one that has not had its turn in this round, so a namespace whose requests are slow
-//! does not end up with all the slots.
+//! does not end up with all the slots. A turn counts until its round is over, also for one that has left the line meanwhile: with
+//! few requests it is often not in line, and neither loses its turn by that nor gains another one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,8 +25,8 @@ impl Slots {
     }
 
     /// Waits for a slot, for a request of the BulkUpdate with this uid in this namespace. It joins the queue when it is first
-    /// polled, and leaves it when it is dropped. Joining, leaving and each turn take O(log n) of those that wait; nothing is kept
-    /// about a BulkUpdate that neither waits nor holds a slot.
+    /// polled, and leaves it when it is dropped. Joining, leaving and each turn take O(log n) of those that wait. A BulkUpdate that
+    /// neither waits nor holds a slot is forgotten once its round is over, or a slot is free.
     pub fn acquire(&self, namespace: &str, uid: &str) -> impl Future<Output = Slot> + Send + use<> {
         let slots = self.clone();
         let party = Party { namespace: namespace.into(), uid: uid.into() };
@@ -127,6 +128,11 @@ impl State {
         while self.free > 0 && self.grant() {
             self.free -= 1;
         }
+        if self.free > 0 {
+            // Nobody waits, so nobody is before anybody else.
+            self.namespaces.forget(u64::MAX);
+            self.namespaces.members.values_mut().for_each(|namespace| namespace.of.forget(u64::MAX));
+        }
     }
 
     /// Gives a slot to the next that waits, if any.
@@ -165,12 +171,14 @@ impl<T: Waits> Waits for Line<T> {
 struct Line<T> {
     members: HashMap<Arc<str>, Member<T>>,
     order: BTreeMap<Rank, Arc<str>>,
+    /// Those that neither wait nor hold a slot, by round and number.
+    idle: BTreeMap<(u64, u64), Arc<str>>,
     /// The round of the last turn.
     round: u64,
 }
 
-/// How many slots a member holds, the round of its next turn, and a unique number: that of its last turn, or of its place if it has
-/// begun to wait since.
+/// How many slots a member holds, the round of its next turn, and a unique number: that of its last turn, or of its first place if it
+/// has had none.
 type Rank = (usize, u64, u64);
 
 #[derive(Debug, Default)]
@@ -200,6 +208,8 @@ impl<T: Waits> Line<T> {
         self.change(name, |member| {
             if !member.of.waits() {
                 member.round = member.round.max(round);
+            }
+            if member.number == 0 {
                 member.number = number;
             }
             join(&mut member.of)
@@ -219,17 +229,27 @@ impl<T: Waits> Line<T> {
         })
     }
 
-    /// Changes a member, and updates its position. One that neither waits nor holds a slot is removed.
+    /// Changes a member, and updates its position.
     fn change<R>(&mut self, name: &Arc<str>, change: impl FnOnce(&mut Member<T>) -> R) -> R {
         let member = self.members.entry(Arc::clone(name)).or_default();
         self.order.remove(&member.rank());
+        self.idle.remove(&(member.round, member.number));
         let result = change(member);
         if member.of.waits() {
             self.order.insert(member.rank(), Arc::clone(name));
         } else if member.held == 0 {
-            self.members.remove(name);
+            self.idle.insert((member.round, member.number), Arc::clone(name));
         }
+        self.forget(self.round);
         result
+    }
+
+    /// Forgets those that neither wait nor hold a slot and that would have had their turn before this round: they join like new
+    /// ones.
+    fn forget(&mut self, round: u64) {
+        while let Some(first) = self.idle.first_entry().filter(|first| first.key().0 < round) {
+            self.members.remove(&first.remove());
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //! of events are drawn. Its comment says where each is also tested with a real API server, or why not. The last ones are of
 //! mutations that no other test notices.
 
+mod turns;
+
 use ai_api_operator::api::Kind;
 use api_server::Kubernetes;
 use serde_json::{Value, json};

@@ -13,10 +13,20 @@ impl State {
     /// Who waits and how many slots are in hand, counted from the bottom; holds the books against each other.
     fn audit(&self) -> (usize, usize) {
         let (mut waiting, mut held) = (0, 0);
+        let may_be_idle = |round, of: u64| self.free == 0 && round >= of;
         for namespace in self.namespaces.members.values() {
+            let is_idle = namespace.held == 0 && !namespace.of.waits();
+            assert!(
+                !is_idle || may_be_idle(namespace.round, self.namespaces.round),
+                "remembered for nothing"
+            );
             let (mut of_namespace, mut waits) = (0, false);
             for bulk_update in namespace.of.members.values() {
-                assert!(bulk_update.held > 0 || bulk_update.of.waits(), "one is remembered for nothing");
+                let is_idle = bulk_update.held == 0 && !bulk_update.of.waits();
+                assert!(
+                    !is_idle || may_be_idle(bulk_update.round, namespace.of.round),
+                    "remembered for nothing"
+                );
                 of_namespace += bulk_update.held;
                 waiting += bulk_update.of.len();
                 waits |= bulk_update.of.waits();
@@ -130,6 +140,55 @@ async fn many_namespaces_have_their_turns_in_rounds() {
         round.sort_unstable();
         assert_eq!(round, NAMES);
     }
+}
+
+/// With a single request at a time it is not in line when the answer arrives, and asks again right after that.
+#[tokio::test(start_paused = true)]
+async fn one_that_asks_again_after_each_answer_has_one_turn_a_round() {
+    let (slots, turns) = (Slots::new(1), Arc::default());
+    let mut tenants = JoinSet::new();
+    for (name, count) in [("crowd", 5), ("one", 1), ("another", 1)] {
+        for uid in 0..count {
+            tenants.spawn(sends(&slots, (name, uid), 1000, 1, &turns));
+        }
+    }
+    sleep(Duration::from_millis(301)).await;
+    let turns = turns.lock().unwrap();
+    for name in ["crowd", "one", "another"] {
+        let count = turns.iter().filter(|who| **who == name).count();
+        assert!((99..=102).contains(&count), "{count} turns of {name} of {}", turns.len());
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_kept_for_one_that_leaves_the_line_and_comes_back() {
+    let slots = Slots::new(1);
+    let join = |uid: &str| {
+        let mut place = slots.acquire("team-a", uid).boxed();
+        assert!((&mut place).now_or_never().is_none());
+        place
+    };
+    let held = slots.acquire("team-a", "holder").await;
+    let (first, mut second) = (join("first"), join("second"));
+    drop(first);
+    let mut first = join("first");
+    drop(held);
+    let slot = (&mut first).now_or_never().expect("it was before the other one");
+    // Nor does anybody gain a turn like that: the second one is next, and then those that have had one, in their order.
+    drop(join("holder"));
+    let (mut holder, mut first) = (join("holder"), join("first"));
+    drop(slot);
+    let slot = (&mut second).now_or_never().expect("it had no turn yet");
+    let second = join("second");
+    drop(second);
+    let mut second = join("second");
+    drop(slot);
+    let slot = (&mut holder).now_or_never().expect("its last turn is the longest ago");
+    drop(slot);
+    let slot = (&mut first).now_or_never().expect("the other one has had a turn since");
+    drop(slot);
+    assert!((&mut second).now_or_never().is_some());
+    assert_eq!(slots.state().namespaces.members.len(), 0);
 }
 
 #[tokio::test]

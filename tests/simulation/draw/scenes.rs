@@ -35,13 +35,14 @@ impl Draw {
         if !self.percent(SHARE) {
             return;
         }
-        match self.random.u8(..28) {
+        match self.random.u8(..30) {
             16 => self.retried_for_long(),
             17 | 18 => self.forbidden_while_it_reports(),
             19 | 20 => self.its_time_ends_close_to_a_second(setup),
             21 | 22 => self.plan_is_sent_twice_and_nobody_can_look(),
             23 | 24 => self.policy_of_before_after_a_restart(),
             25 | 26 => self.read_twice_in_its_second(setup),
+            27 | 28 => self.several_share_a_slot(setup),
             1 => self.policy_of_a_later_hour(),
             14 | 15 => self.policy_is_shown_again(),
             2 | 7 => self.target_made_by_a_clock_that_is_behind(setup),
@@ -194,6 +195,16 @@ impl Draw {
         // For longer than it leads without a renewal.
         let suspended = Fault::Suspend { moment: Moment::Unconnected, lasts: 16_000 };
         self.when(call, nth, What::Fault(suspended));
+    }
+
+    /// Several BulkUpdates of one namespace have so much to do that each waits for a slot again and again.
+    fn several_share_a_slot(&mut self, setup: &mut Setup) {
+        setup.max_in_flight = 1;
+        let at = self.moment_of_a_scene();
+        self.weather_at(at, Calls::Targets, Fault::Slow(100), 20_000);
+        for after in [0, 200, 400] {
+            self.bulk_update(self.submitted.len(), NAMESPACES[0], at + after);
+        }
     }
 
     /// The Lease is renewed, which takes long, and then not any more, while there is much to be written.
