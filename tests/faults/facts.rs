@@ -54,6 +54,7 @@ fn settings(plan: &Plan, cluster: &Cluster) -> Settings {
     Settings {
         namespace: cluster.world.home.clone(),
         meta_configmap: "ai-api-meta".into(),
+        watch_namespaces: Vec::new(),
         delete_completed: false,
         keeps_the_schema: false,
         require_admission_policy: plan.shipped,

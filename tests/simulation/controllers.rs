@@ -81,6 +81,8 @@ struct WatchedStatus {
 /// What is followed of BulkUpdates and of the targets of other controllers, by watches of their own.
 pub struct Controllers {
     watches: Vec<(&'static str, Watch)>,
+    /// Where BulkUpdates are carried out; nothing is everywhere.
+    namespaces: Vec<String>,
     /// Whether nothing is left to do for each BulkUpdate, by namespace and name.
     bulk_updates: BTreeMap<(String, String), bool>,
     /// How the controllers of targets follow a request to stop, by plural, namespace and name.
@@ -90,7 +92,7 @@ pub struct Controllers {
 }
 
 impl Controllers {
-    pub fn new(server: &Server) -> Self {
+    pub fn new(server: &Server, namespaces: &[String]) -> Self {
         let watch = |plural| {
             let request = Request::get(format!("/apis/aiapi.dev/v1alpha1/{plural}?watch=true"));
             match server.handle(&User::Admin, "controllers", request.body(Bytes::new()).unwrap()) {
@@ -99,7 +101,8 @@ impl Controllers {
             }
         };
         let watches = ["bulkupdates", "executions", "deployments"].map(watch).into();
-        Self { watches, bulk_updates: BTreeMap::new(), kinds: BTreeMap::new(), asked: Vec::new() }
+        let namespaces = namespaces.to_vec();
+        Self { watches, namespaces, bulk_updates: BTreeMap::new(), kinds: BTreeMap::new(), asked: Vec::new() }
     }
 
     /// How the controller of a target follows a request to stop.
@@ -125,8 +128,9 @@ impl Controllers {
         let over = is_over(&metadata, &spec, &status);
         let Metadata { namespace, name, uid, .. } = metadata;
         if plural == "bulkupdates" {
+            let is_watched = self.namespaces.is_empty() || self.namespaces.contains(&namespace);
             let key = (namespace, name);
-            if deleted {
+            if deleted || !is_watched {
                 self.bulk_updates.remove(&key);
             } else {
                 self.bulk_updates.insert(key, over);

@@ -124,6 +124,7 @@ impl Story {
         if !is_calm {
             draw.together();
             draw.scenes(&mut setup);
+            draw.watches_one(&mut setup);
         }
         Self { seed, setup, events: draw.events }
     }
@@ -184,6 +185,13 @@ impl Draw {
         let skew = if skews { self.random.i64(-90_000..=90_000) } else { self.random.i64(-200..=200) };
         let drift = if skews { self.random.i64(-400..=400) } else { 0 };
         Clocks { skew, drift }
+    }
+
+    /// An operator that does not watch all namespaces may watch one only.
+    fn watches_one(&mut self, setup: &mut Setup) {
+        if !setup.watch_namespaces.is_empty() && self.percent(50) {
+            setup.watch_namespaces.truncate(1);
+        }
     }
 
     fn setup(&mut self) -> Setup {

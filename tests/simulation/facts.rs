@@ -16,6 +16,7 @@ impl World {
                 delete_completed: setup.delete_completed,
                 require_admission_policy: setup.require_admission_policy,
                 max_in_flight: setup.max_in_flight,
+                watch_namespaces: setup.watch_namespaces.clone(),
                 keeps_the_schema: !setup.loose,
                 ..judge::Settings::default()
             },

@@ -30,7 +30,10 @@ use bytes::Bytes;
 /// Lease of the operator takes.
 const LONGEST_END: u64 = 400_000;
 
-/// How many faults are to occur in each life, and how long those are waited for that have not, in milliseconds.
+/// How many faults are to occur in each life, and how long those are waited for that have not, in milliseconds. By then they take any
+/// request ([`Story::impatient_after`]): what leads renews its Lease every two seconds, what waits looks at it as often, and the Lease
+/// of a process that has died is free after fifteen seconds. So one that has not occurred after twice that never will, as
+/// where the only process was killed for good; it would be no fault of a life in which nothing is left to do.
 pub const FAULTS: usize = 3;
 const LONGEST_WAIT: u64 = 30_000;
 
@@ -202,7 +205,7 @@ impl World {
             created_at: None,
             step: None,
             impatient_after: story.impatient_after(),
-            controllers: Controllers::new(&server),
+            controllers: Controllers::new(&server, &story.setup.watch_namespaces),
             is_calm: false,
             calm_since: None,
             recorded: Recorded::new(log),

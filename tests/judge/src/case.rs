@@ -230,6 +230,12 @@ impl<'a> Case<'a> {
         self.facts.sights.iter().find(|s| s.life == life && s.uid == uid).map(|sight| sight.when)
     }
 
+    /// Whether the operator watches this namespace.
+    pub fn is_watched(&self, namespace: &str) -> bool {
+        let watched = &self.facts.settings.watch_namespaces;
+        watched.is_empty() || watched.iter().any(|watched| watched == namespace)
+    }
+
     /// Whether there is one BulkUpdate only.
     pub fn is_alone(&self) -> bool {
         self.bulks.len() == 1

@@ -45,6 +45,8 @@ pub struct Settings {
     /// Its own namespace, with the flag and the Lease.
     pub namespace: String,
     pub meta_configmap: String,
+    /// The namespaces that it watches. Empty if it watches all.
+    pub watch_namespaces: Vec<String>,
     pub delete_completed: bool,
     /// Whether nothing is planned that the admission policy does not cover.
     pub require_admission_policy: bool,
@@ -63,6 +65,7 @@ impl Default for Settings {
         Self {
             namespace: "ai-api-system".into(),
             meta_configmap: "ai-api-meta".into(),
+            watch_namespaces: Vec::new(),
             delete_completed: false,
             require_admission_policy: true,
             elects: true,

@@ -32,6 +32,7 @@ mod json;
 mod leases;
 mod liveness;
 mod log;
+mod namespaces;
 mod notes;
 mod others;
 mod outcomes;
@@ -89,7 +90,7 @@ impl Violations {
 type Rule = fn(&Case<'_>, &mut Violations);
 
 /// All rules, by the module that has them.
-pub const RULES: [(&str, Rule); 27] = [
+pub const RULES: [(&str, Rule); 28] = [
     ("accounts", accounts::judge),
     ("authors", authors::judge),
     ("calm", calm::judge),
@@ -106,6 +107,7 @@ pub const RULES: [(&str, Rule); 27] = [
     ("leases", leases::judge),
     ("liveness", liveness::judge),
     ("log", log::judge),
+    ("namespaces", namespaces::judge),
     ("notes", notes::judge),
     ("outcomes", outcomes::judge),
     ("plans", plans::judge),

@@ -43,7 +43,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     }
     for bulk in case.bulks.iter().filter(|bulk| {
         let created = bulk.first().version.at;
-        end.duration_since(created) >= PATIENCE
+        end.duration_since(created) >= PATIENCE && case.is_watched(bulk.namespace)
     }) {
         if let Some(why) = has_not_ended(case, bulk) {
             violations.say("watch", format!("{} has not ended: {why}", bulk.name));

@@ -19,9 +19,10 @@ const SHOWN_TWICE: &str = "a watch shows the same version twice";
 const TWO_GATEWAYS: &str = "two gateways are called in the same second";
 const CLOCK_FORWARD: &str = "the API server's clock steps forward";
 const CLOCK_BACK: &str = "the API server's clock steps back";
+const NOT_WATCHED: &str = "a BulkUpdate is in a namespace that is not watched";
 
 /// All that have to be seen.
-pub const ALL: [&str; 10] = [
+pub const ALL: [&str; 11] = [
     NO_RIGHTS,
     LOST_RIGHTS,
     SUSPENDED_IN_FLIGHT,
@@ -32,6 +33,7 @@ pub const ALL: [&str; 10] = [
     TWO_GATEWAYS,
     CLOCK_FORWARD,
     CLOCK_BACK,
+    NOT_WATCHED,
 ];
 
 /// Those of one life.
@@ -46,6 +48,11 @@ pub fn of(world: &World, versions: &[Version]) -> BTreeSet<&'static str> {
     let calls: Vec<_> = world.recorded.calls_made.iter().map(|c| (c.life, c.sent.as_second())).collect();
     if calls.iter().any(|(life, at)| calls.iter().any(|(other, when)| other != life && at == when)) {
         all.insert(TWO_GATEWAYS);
+    }
+    let watched = &world.story.setup.watch_namespaces;
+    let is_elsewhere = |version: &&Version| !watched.is_empty() && !watched.contains(&version.namespace);
+    if versions.iter().filter(|version| version.plural == "bulkupdates").any(|v| is_elsewhere(&v)) {
+        all.insert(NOT_WATCHED);
     }
     for (event, _) in world.occurred.all() {
         if let What::StepClock { by } = world.story.events[event].what {

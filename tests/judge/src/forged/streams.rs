@@ -43,6 +43,13 @@ const BOTH: &str = "uid-of-policy/1 uid-of-policy/1";
 
 pub const FORGERIES: &[Forgery] = &[
     forgery(
+        "namespaces",
+        "it serves a namespace that it does not watch",
+        |s| s.facts.settings.watch_namespaces = vec!["another-one".into()],
+        "namespaces",
+        "is not watched",
+    ),
+    forgery(
         "streams",
         "a list that is repeated before Retry-After",
         |s| lists(s, &[(30_000, asks_to_wait()), (30_900, code(200))]),
