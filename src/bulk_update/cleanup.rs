@@ -81,7 +81,9 @@ async fn wait_for(clock: &Clock, time: Timestamp) {
 async fn persist(ctx: &Context, identity: &Identity, chore: &Chore) {
     let mut logged = "";
     for attempt in 1.. {
+        ctx.held_back.wait(&identity.uid).await;
         let Err(failure) = attempt_at(ctx, identity, chore).await else { return };
+        ctx.held_back.failed(&identity.uid, &failure);
         if failure.is_not_found() {
             return;
         }

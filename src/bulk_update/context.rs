@@ -8,7 +8,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::ItemResult,
-    bulk_update::{events::Events, facts::Rules, request::Request, throttle::Writers, work::Work},
+    bulk_update::{
+        events::Events,
+        facts::Rules,
+        request::Request,
+        throttle::{HeldBack, Writers},
+        work::Work,
+    },
     client::{clock::Clock, slots::Slots},
     observed::{
         admission::{Admission, Policies},
@@ -36,6 +42,8 @@ pub struct Context {
     pub slots: Slots,
     /// The BulkUpdates that are sending requests about targets.
     pub writers: Writers,
+    /// The BulkUpdates to which nothing may be written yet.
+    pub held_back: HeldBack,
     /// The operator's settings about eligibility.
     pub rules: Rules,
     pub events: Events,

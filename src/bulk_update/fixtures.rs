@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api::{BulkUpdate, ItemResult, ItemStatus, Kind, State, TargetStatus},
     bulk_update::{
-        Events, Writers,
+        Events, HeldBack, Writers,
         context::Context,
         facts::{Lookup, Obstacle, Rejection, Rules},
         request::{Item, Request, item_status},
@@ -78,6 +78,7 @@ fn context_of(client: Client) -> Arc<Context> {
         slots: Slots::new(1),
         rules: Rules::default(),
         writers: Writers::default(),
+        held_back: HeldBack::default(),
         tracker,
         shutdown: CancellationToken::new(),
         client,

@@ -36,6 +36,6 @@ pub use self::{
     resource::Live,
     status::status,
     stored::Stored,
-    throttle::Writers,
+    throttle::{HeldBack, Writers},
     work::{Phase, Work},
 };

@@ -40,8 +40,11 @@ pub async fn run(ctx: Arc<Context>, mut latest: Latest, bulk: Box<BulkUpdate>) -
         None => Box::pin(read_current(&ctx, &mut latest, &asked, &pulse)).await?,
     };
     drop((bulk, asked));
+    work.hold_back(ctx.held_back.until(&work.request().uid));
     while !work.is_finished() && run_passes(&ctx, &mut latest, &mut work, &pulse).await == End::Superseded {
-        work = Box::pin(read_current(&ctx, &mut latest, work.request(), &pulse)).await?;
+        let before = work;
+        work = Box::pin(read_current(&ctx, &mut latest, before.request(), &pulse)).await?;
+        work.starts_after(&before);
     }
     work.finished()
 }

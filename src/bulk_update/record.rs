@@ -109,6 +109,7 @@ async fn write_or_defer(
         Ok(recorded) => recorded,
         Err(failure) => {
             ctx.metrics.failed("bulkupdates", &failure);
+            ctx.held_back.failed(&work.request().uid, &failure);
             if work.not_recorded(&failure) {
                 warn!(bulk_update = %work.request().full_name(), %failure, "cannot write the status; retrying");
             }

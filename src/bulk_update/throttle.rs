@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use crate::{client::Failure, tasks::lock};
+use crate::{
+    client::{Failure, Next},
+    tasks::lock,
+};
 
 /// The shortest interval between two progress reports: the first one, and the longest with few writers.
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -65,6 +68,36 @@ impl Drop for WriterGuard {
     }
 }
 
+/// Until when the API server has asked to wait before the next write to a BulkUpdate, by uid. The next one may be another task's,
+/// as when it cannot be read any more, or a list shows it once more. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct HeldBack(Arc<Mutex<HashMap<Box<str>, Instant>>>);
+
+impl HeldBack {
+    /// A write to the BulkUpdate with this uid failed like this.
+    pub(super) fn failed(&self, uid: &str, failure: &Failure) {
+        let wait =
+            failure.retry_after().filter(|_| matches!(failure.next(), Next::Retry | Next::RetryForbidden));
+        let Some(until) = wait.map(|wait| Instant::now() + wait) else { return };
+        let mut held_back = lock(&self.0);
+        // No wait is longer than half a minute.
+        held_back.retain(|_, until| *until > Instant::now());
+        held_back.insert(uid.into(), until);
+    }
+
+    /// Until when it has to wait, if it has to.
+    pub(super) fn until(&self, uid: &str) -> Option<Instant> {
+        lock(&self.0).get(uid).copied().filter(|until| *until > Instant::now())
+    }
+
+    /// Waits until it may be written to.
+    pub(super) async fn wait(&self, uid: &str) {
+        if let Some(until) = self.until(uid) {
+            sleep_until(until).await;
+        }
+    }
+}
+
 /// When progress reports are due: after 1 s, then at doubling intervals up to 10 s, and longer ones with many writers;
 /// and when a failed write is retried.
 #[derive(Debug, Default)]
@@ -94,6 +127,11 @@ impl Throttle {
 
     pub fn failing(&self) -> bool {
         self.failed > 0
+    }
+
+    /// Nothing may be written before this.
+    pub fn hold_back(&mut self, until: Option<Instant>) {
+        self.not_before = self.not_before.max(until);
     }
 
     pub fn written(&mut self) {

@@ -124,6 +124,7 @@ impl Report {
 async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
     let name = identity.full_name();
     for attempt in 1.. {
+        ctx.held_back.wait(&identity.uid).await;
         let written = {
             let _slot = ctx.slots.acquire(&identity.namespace, &identity.uid).await;
             resource::patch(&ctx.client, identity, status).await
@@ -135,6 +136,7 @@ async fn persist(ctx: &Context, identity: &Identity, status: &Value) {
         if failure.is_not_found() {
             return;
         }
+        ctx.held_back.failed(&identity.uid, &failure);
         let next = failure.next();
         if next != Next::ReadAgain {
             ctx.metrics.failed("bulkupdates", &failure);

@@ -1,7 +1,8 @@
 //! The state of one BulkUpdate between two passes. Private, and changed only here, by what has happened: a watch event
 //! ([`Work::seen`]), a decision ([`Work::decided`]), a status write and its answer ([`Work::plan_is_sent`], [`Work::recorded`],
 //! [`Work::sent_without_answer`], [`Work::not_recorded`], [`Work::not_planned`]), a live read of the BulkUpdate ([`Work::found`],
-//! [`Work::adopted`]), a request about an item and its answer ([`Work::sent_read`], [`Work::sent_write`], [`Work::answered`]).
+//! [`Work::adopted`]), a request about an item and its answer ([`Work::sent_read`], [`Work::sent_write`], [`Work::answered`]); and by
+//! what is known from before ([`Work::hold_back`], [`Work::starts_after`]).
 
 mod entry;
 mod lookup;
@@ -9,11 +10,7 @@ mod outcome;
 mod plan;
 pub mod progress;
 
-use std::{
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -25,6 +22,7 @@ use crate::{
         identity::Identity,
         request::{Item, Request, Start},
         resource::{Live, Written},
+        stored::digest,
         throttle::Throttle,
         work::entry::{find, position, sharing},
     },
@@ -295,6 +293,16 @@ impl Work {
         self.throttle.failed(failure)
     }
 
+    /// It may not be written before this.
+    pub(super) fn hold_back(&mut self, until: Option<Instant>) {
+        self.throttle.hold_back(until);
+    }
+
+    /// The work starts again, from another record.
+    pub(super) fn starts_after(&mut self, before: &Self) {
+        self.entries.iter_mut().for_each(|entry| entry.starts_after(&before.entries));
+    }
+
     /// The proposed plan is not on record, so it never took effect. The next one is based on new reads.
     pub(super) fn not_planned(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.progress.begin_again());
@@ -382,13 +390,6 @@ impl Work {
         let with_error = self.entries.iter_mut().filter(|entry| entry.progress.has_error());
         with_error.skip(MOST_ERRORS_KEPT).for_each(|entry| entry.progress.forget_error());
     }
-}
-
-/// A whole status has up to 30 kB.
-fn digest(status: &BulkUpdateStatus) -> u64 {
-    // It always serializes; the digest of nothing is that of no status.
-    let bytes = serde_json::to_vec(status).unwrap_or_default();
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    bulk_update::{Context, Events, Registry, Rules, Writers},
+    bulk_update::{Context, Events, HeldBack, Registry, Rules, Writers},
     client::{clock::Clock, slots::Slots},
     controller::feeds::{self, scopes},
     observed::{admission::Policies, flag::CapabilityFlag, index::Index},
@@ -118,6 +118,7 @@ fn context(
         metrics,
         health,
         writers: Writers::default(),
+        held_back: HeldBack::default(),
         tracker,
         shutdown,
         client,

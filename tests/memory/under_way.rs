@@ -11,7 +11,7 @@ use std::{
 
 use ai_api_operator::{
     api::{Kind, MAX_ITEMS},
-    bulk_update::{Context, Events, Registry, Rules, Stored, Writers},
+    bulk_update::{Context, Events, HeldBack, Registry, Rules, Stored, Writers},
     client::{clock::Clock, slots::Slots},
     observed::{CapabilityFlag, Index, Observed, Policies, Scope},
     telemetry::Metrics,
@@ -201,6 +201,7 @@ fn context(state: State, index: &Arc<Index>) -> Arc<Context> {
         slots: Slots::new(16),
         rules: Rules::default(),
         writers: Writers::default(),
+        held_back: HeldBack::default(),
         tracker,
         shutdown: CancellationToken::new(),
         client,

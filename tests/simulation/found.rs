@@ -2,6 +2,7 @@
 //! of events are drawn. Its comment says where each is also tested with a real API server, or why not. The last ones are of
 //! mutations that no other test notices.
 
+mod again;
 mod turns;
 
 use ai_api_operator::api::Kind;
@@ -275,31 +276,6 @@ fn a_conflict_about_an_unreadable_one_is_tried_again() {
     story.setup.loose = true;
     let log = log_of(&story);
     assert_eq!(answers(&log, "PATCH", "bulkupdates/nightly/status"), ["409", "200"]);
-}
-
-/// A BulkUpdate cannot be read, and the API server asks to wait for half a minute before its conditions are written. A watch
-/// that shows it again as it was created, and then as it is, made them be written at once. What is older is no news.
-///
-/// On a real API server: its watch shows nothing again; `lib
-/// bulk_update::registry::tests::what_is_shown_as_it_was_before_is_not_reported_again` has the same events.
-#[test]
-fn what_is_shown_again_does_not_end_a_wait() {
-    let busy = Fault::Answer { code: 503, retry_after: Some(30), passed_on: false };
-    let act = |name: &str, act| What::ActOnBulk { namespace: NAMESPACES[0], name: name.into(), act };
-    let busy = What::Weather { slot: None, calls: Calls::Writes, fault: busy, lasts: 1000 };
-    let again = What::View { slot: None, resource: Resource::BulkUpdates, view: View::Again, lasts: 1000 };
-    let events = vec![
-        at(6_000, busy),
-        at(6_001, act(BULK_UPDATE, BulkAct::Spoil)),
-        at(12_000, again),
-        another(12_300, stop_it()),
-        at(12_600, act("another", BulkAct::Relabel)),
-    ];
-    let mut story = story(stop_it(), events);
-    story.setup.loose = true;
-    let log = log_of(&story);
-    // Before the half minute is over, somebody corrects it.
-    assert_eq!(answers(&log, "PATCH", "bulkupdates/nightly/status"), ["503"]);
 }
 
 /// A BulkUpdate that cannot be read is created, in the same second as the object that it names, and then corrected. That the

@@ -247,20 +247,43 @@ async fn who_writes_against_its_conditions_is_not_answered_at_full_speed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_shows_it_once_more_does_not_end_the_wait_that_the_api_server_has_asked_for() {
+    // Nor the back-off after a refusal: after 1 s, 2 s, 4 s, 8 s and 16 s.
+    for (code, [within_20_s, within_30_s]) in [(429, [1, 2]), (422, [5, 5])] {
+        let answer = json!({"code": code, "message": "no", "details": {"retryAfterSeconds": 30}});
+        let (ctx, asked) = crate::bulk_update::fixtures::answering(move |_, _| (code, answer.clone()));
+        let mut registry = Registry::new(ctx);
+        let fresh = json!({"observedGeneration": -1});
+        registry.take_in(None, Event::Apply(odd("7", &fresh)));
+        for _ in 0..5 {
+            tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+            registry.take_in(None, Event::Init);
+            registry.take_in(None, Event::InitApply(odd("7", &fresh)));
+            registry.take_in(None, Event::InitDone);
+        }
+        assert_eq!(patches(&asked), within_20_s, "{code}");
+        tokio::time::sleep(std::time::Duration::from_millis(10_500)).await;
+        assert_eq!(patches(&asked), within_30_s, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_has_asked_one_task_to_wait_the_next_one_waits() {
     let busy = json!({"code": 429, "message": "busy", "details": {"retryAfterSeconds": 30}});
     let (ctx, asked) = crate::bulk_update::fixtures::answering(move |_, _| (429, busy.clone()));
     let mut registry = Registry::new(ctx);
-    let fresh = json!({"observedGeneration": -1});
-    registry.take_in(None, Event::Apply(odd("7", &fresh)));
-    for _ in 0..5 {
-        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-        registry.take_in(None, Event::Init);
-        registry.take_in(None, Event::InitApply(odd("7", &fresh)));
-        registry.take_in(None, Event::InitDone);
+    let seconds = |seconds| tokio::time::sleep(std::time::Duration::from_secs(seconds));
+    // Somebody changes it, and mends it then.
+    for version in ["7", "8", "9"] {
+        registry.take_in(None, Event::Apply(odd(version, &json!({}))));
+        seconds(5).await;
     }
     assert_eq!(patches(&asked), 1);
-    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
-    assert_eq!(patches(&asked), 2);
+    registry.take_in(None, Event::Apply(Stored { bulk: *in_version("10"), flaw: None }));
+    let reports = || asked.lock().unwrap().iter().filter(|asked| asked.starts_with("PUT")).count();
+    seconds(14).await;
+    assert_eq!((registry.tasks.len(), reports()), (1, 0));
+    seconds(60).await;
+    assert!(reports() > 0);
 }
 
 #[tokio::test(start_paused = true)]

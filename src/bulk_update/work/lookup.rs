@@ -13,6 +13,15 @@ use crate::{
 };
 
 impl Entry {
+    /// The work starts again: since when the object has been there is known from before.
+    pub fn starts_after(&mut self, before: &[Self]) {
+        let same = |other: &&Self| (other.item.kind, &other.item.id) == (self.item.kind, &self.item.id);
+        let known = before.iter().find(same).map(|before| &before.progress);
+        if let Some(seen) = known.and_then(|progress| progress.seen.as_ref().or(progress.earlier.as_ref())) {
+            self.progress.earlier = Some(Arc::clone(seen));
+        }
+    }
+
     /// An answer that was not used yet, else the newer of the cache and what was last seen. What the cache received
     /// since the answer is as good as the answer.
     pub fn lookup(&self, indexed: Option<Arc<Target>>) -> Lookup {

@@ -11,8 +11,7 @@ use crate::{
     bulk::Bulk,
     case::Case,
     exchanges::{ToTarget, is_change},
-    facts::{Exchange, Moment, Sight, Version, Whole},
-    silence::reports_unreadable,
+    facts::{Exchange, Moment, Sight, Whole},
     timers::at_least,
     versions::kind_of,
 };
@@ -109,7 +108,13 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     let waited = e.sent.at.duration_since(ended.at) + slack;
     let about_one = e.is_target() || (e.resource == "bulkupdates" && e.is_record());
     let retries = last.answer().is_some_and(|answer| matches!(answer.code, 401 | 403 | 408 | 429 | 500..));
-    if starts_again(case, e, last) {
+    let failed = retries || (last.answer().is_none() && e.is_target());
+    if !failed {
+        return;
+    }
+    // The next task that writes its status has to wait as well, if the one before has seen the answer.
+    let excused = if e.is_record() { is_abandoned(case, last, ended) } else { starts_again(case, e, last) };
+    if excused {
         return;
     }
     if let Some(asked_for) = last.answer().and_then(Whole::asks_to_wait).filter(|_| retries)
@@ -118,10 +123,17 @@ fn waits(case: &Case<'_>, e: &Exchange, earlier: &[&Exchange], violations: &mut 
     {
         violations.say("5", format!("{} {waited:?} after one that asked to wait {asked_for:?}", e.words()));
     }
-    let failed = retries || (last.answer().is_none() && e.is_target());
-    if failed && about_one && waited < BACK_OFF && last.resource != "bulkupdates" {
+    if about_one && waited < BACK_OFF && last.resource != "bulkupdates" {
         violations.say("5", format!("{} only {waited:?} after one that failed", e.words()));
     }
+}
+
+/// Whether news of the BulkUpdate has come together with the answer: the task that waited for that may have ended just before.
+fn is_abandoned(case: &Case<'_>, e: &Exchange, ended: Moment) -> bool {
+    let slack = case.facts.tolerances.operator;
+    let is_about = |s: &Sight| (&s.resource, &s.namespace, &s.name) == (&e.resource, &e.namespace, &e.name);
+    let mut seen = case.facts.sights.iter().filter(|s| s.life == e.life && is_about(s));
+    seen.any(|seen| seen.when.at.duration_since(ended.at).abs() <= slack)
 }
 
 /// Whether work on it has started again between two requests, and with it the back-off.
@@ -132,46 +144,21 @@ fn starts_again(case: &Case<'_>, e: &Exchange, last: &Exchange) -> bool {
         let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
         own.any(|read| read.verb == "get" && read.sent > last.sent && read.sent < e.sent)
     };
-    // The same if a watch shows it once more after its deletion, or after a list that lacks it.
+    // The same if a watch shows it once more after its deletion.
     let meanwhile = |moment: Moment| moment > last.sent && moment < e.sent;
     let seen = || {
         let own = case.facts.sights.iter().filter(|s| s.life == last.life && s.resource == "bulkupdates");
         own.filter(|seen| meanwhile(seen.when))
     };
-    let lacks = |list: &Exchange| {
-        let is_it =
-            |s: &Sight| s.listed && s.namespace == e.namespace && s.name == e.name && s.when > list.sent;
-        list.ended_at().is_some_and(meanwhile) && !seen().any(is_it)
-    };
-    let missed = || {
-        let mut own = case.sent().filter(|e| e.life == last.life && e.resource == "bulkupdates");
-        e.resource == "bulkupdates" && own.any(|list| list.verb == "list" && lacks(list))
-    };
-    let shown_once_more = || seen().any(|seen| seen.deleted) || missed();
-    // What cannot be read is reported again if somebody has changed it: before it was sent, or what it is about now.
-    let changed = || {
-        let versions = case.of_name(&e.resource, &e.namespace, &e.name).iter();
-        let is_news = |v: &Version| {
-            let version = Some(v.revision);
-            (v.at >= last.sent.at && v.at <= e.sent.at)
-                || (version > last.guard_number() && version <= e.guard_number())
-        };
-        let mut news = versions.filter(|v| is_news(v));
-        e.verb == "patch" && e.resource == "bulkupdates" && news.any(|v| case.is_made_by_others(v.revision))
-    };
-    let is_it = |bulk: &&Bulk<'_>| e.is_about("bulkupdates", bulk.namespace, bulk.name);
-    let forged = || case.bulks.iter().filter(is_it).any(|bulk| case.may_be_forged(bulk));
-    again() || shown_once_more() || changed() || forged() || was_forgotten(case, e)
+    let shown_once_more = || seen().any(|seen| seen.deleted);
+    again() || shown_once_more() || was_forgotten(case, e)
 }
 
-/// Whether it, or a BulkUpdate that asks for it, could not be read before: nothing is known any more of what was done for it.
+/// Whether a BulkUpdate that asks for it could not be read before: nothing is known any more of what was done for it.
 fn was_forgotten(case: &Case<'_>, e: &Exchange) -> bool {
     let (resource, namespace, name) = e.target();
     let asks = |bulk: &&Bulk<'_>| {
-        let is_item = || kind_of(resource).is_some_and(|kind| bulk.item(kind, name).is_some());
-        // How its report is repeated is judged by what has changed.
-        let is_it = || !reports_unreadable(e) && e.is_about("bulkupdates", namespace, bulk.name);
-        bulk.namespace == namespace && (is_item() || is_it())
+        bulk.namespace == namespace && kind_of(resource).is_some_and(|kind| bulk.item(kind, name).is_some())
     };
     case.bulks.iter().filter(asks).any(|bulk| bulk.was_flawed_at(e.sent.at))
 }

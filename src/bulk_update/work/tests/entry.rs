@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::planned;
 use crate::{
-    api::{Reason, State},
+    api::{Kind, Reason, State, TargetStatus},
     bulk_update::{
         facts::Lookup,
-        fixtures::{MEANT, OTHER, ahead, bulk, cached, live, record, target, unread, work_on},
+        fixtures::{MEANT, OTHER, ahead, bulk, cached, live, record, spec, target, unread, work_on},
         work::*,
     },
 };
@@ -184,6 +184,24 @@ fn when_an_object_was_first_seen_no_later_read_of_it_changes() {
         let Lookup::Ahead(read) = entry.lookup(None) else { panic!("{:?}", entry.lookup(None)) };
         assert_eq!((read.first_seen, &*read.resource_version), (first_seen, "12"));
     }
+}
+
+#[test]
+fn since_when_an_object_has_been_there_is_known_also_if_the_work_starts_again() {
+    let asked = bulk(&spec(Kind::Execution, TargetStatus::Stopped));
+    let of = |version: u64| {
+        let resource_version = version.to_string().into();
+        Target { resource_version, first_seen: version, ..target(State::Running) }
+    };
+    let mut before = work_on(&asked, None);
+    before.entries[0].read(Ok(Some(of(9))));
+    let mut after = work_on(&asked, None);
+    after.starts_after(&before);
+    let mut last = work_on(&asked, None);
+    last.starts_after(&after);
+    last.entries[0].read(Ok(Some(of(12))));
+    let Lookup::Ahead(read) = last.entries[0].lookup(None) else { panic!("{:?}", last.entries[0]) };
+    assert_eq!((read.first_seen, &*read.resource_version), (9, "12"));
 }
 
 #[test]

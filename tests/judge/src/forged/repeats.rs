@@ -164,6 +164,18 @@ pub const FORGERIES: &[Forgery] = &[
     ),
     forgery(
         "outcomes",
+        "Retry-After is ignored once the work has started again",
+        |s| {
+            let plan = (*s.exchange("update", BULK).body).clone();
+            s.sends("update", "bulkupdates/status", BULK, plan, [20_062, 20_063], asks_to_wait(429));
+            s.sends("get", "bulkupdates", BULK, Value::Null, [20_064, 20_065], shows(BULK, 30));
+            s.in_order();
+        },
+        "5",
+        "asked to wait",
+    ),
+    forgery(
+        "outcomes",
         "Retry-After of the flag is ignored",
         |s| {
             s.answered("get", "ai-api-meta", asks_to_wait(429));
