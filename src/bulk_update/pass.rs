@@ -45,6 +45,7 @@ pub async fn run(ctx: Arc<Context>, mut latest: Latest, bulk: Box<BulkUpdate>) -
         let before = work;
         work = Box::pin(read_current(&ctx, &mut latest, before.request(), &pulse)).await?;
         work.starts_after(&before);
+        work.hold_back(ctx.held_back.until(&work.request().uid));
     }
     work.finished()
 }

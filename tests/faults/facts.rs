@@ -96,7 +96,11 @@ fn request(
         user: cluster.world.operator.user.clone(),
         agent: r.agent.clone(),
         verb: r.verb.clone(),
-        resource: if is_about_work_policy(name) { "work-policies".into() } else { r.resource.clone() },
+        resource: if is_about_work_policy(name) {
+            format!("work-{}", r.resource)
+        } else {
+            r.resource.clone()
+        },
         subresource: r.subresource.clone(),
         namespace: r.namespace.clone(),
         name: name.to_owned(),

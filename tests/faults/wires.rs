@@ -129,7 +129,7 @@ fn exchange(head: &Parts, body: &Bytes) -> Exchange {
     let named = segments.len() > at + 1;
     Exchange {
         verb: verb(head, named).to_owned(),
-        resource: if is_about_work_policy(query) { "work-policies".into() } else { segment(at) },
+        resource: if is_about_work_policy(query) { format!("work-{}", segment(at)) } else { segment(at) },
         subresource: segment(at + 2),
         namespace: namespaces.map(|at| segment(at + 1)).unwrap_or_default(),
         name: if named { segment(at + 1) } else { in_body() },

@@ -84,7 +84,7 @@ impl Head {
         let named = segments.len() > at + 1;
         Self {
             verb: verb(head, named),
-            resource: if is_about_work_policy(query) { "work-policies".into() } else { text(at) },
+            resource: if is_about_work_policy(query) { format!("work-{}", text(at)) } else { text(at) },
             subresource: text(at + 2),
             namespace: if namespaced { text(base + 1) } else { String::new() },
             name: text(at + 1),

@@ -77,7 +77,8 @@ fn is_allowed(r: &Request) -> bool {
             | "validatingadmissionpolicybindings"
             | "customresourcedefinitions"
             // The policy for what runs, and its binding.
-            | "work-policies",
+            | "work-validatingadmissionpolicies"
+            | "work-validatingadmissionpolicybindings",
             "",
         ) => reads,
         _ => false,

@@ -64,6 +64,18 @@ fn what_one_task_was_asked_to_wait_the_next_one_waits() {
     assert_eq!(answers(&log, "PATCH", "bulkupdates/nightly/status"), ["429", "none"]);
 }
 
+/// The same where somebody changes the record, and what was done until then is to be recorded.
+#[test]
+fn what_is_asked_to_wait_before_the_work_starts_again_is_waited_after_that() {
+    let on = |call, what| Event { when: When::On { slot: None, call, nth: 1 }, what: What::Fault(what) };
+    let busy = Fault::Answer { code: 429, retry_after: Some(30), passed_on: false };
+    let unread = Fault::Answer { code: 413, retry_after: None, passed_on: false };
+    let widened = on(Call::Stop, Fault::BulkRace(BulkAct::Widen));
+    let events = vec![at_record(4, What::Fault(busy)), on(Call::ReadBulkUpdate, unread), widened];
+    let log = log_of(&story(stop_it(), events));
+    assert!(has(&log, ["is answered", ": 429"]), "{}", log.join("\n"));
+}
+
 /// A BulkUpdate cannot be read, and the API server asks to wait for half a minute before its conditions are written. A watch
 /// that shows it again as it was created, and then as it is, made them be written at once. What is older is no news.
 ///
