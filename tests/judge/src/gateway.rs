@@ -3,7 +3,7 @@
 //! names the BulkUpdate. `clock`: the `notAfter` of the BulkUpdate is 45 seconds after the request arrived, by the API
 //! server's clock.
 
-use ai_api_operator::api::{ItemResult, Kind, Reason, TargetStatus};
+use ai_api_operator::api::{ItemResult, ItemStatus, Kind, Reason, TargetStatus};
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::Value;
 
@@ -140,7 +140,7 @@ fn is_hidden(case: &Case<'_>, bulk: Option<&Bulk<'_>>, (kind, id, _): &(Kind, St
 /// Each entry of an answer says what has become of its item.
 fn agrees(case: &Case<'_>, call: &Call, bulk: Option<&Bulk<'_>>, say: &mut impl FnMut(String)) {
     for item in &call.items {
-        let (kind, id, _) = item;
+        let (kind, id, target) = item;
         let entries = call.body[kind.plural()].as_array();
         let entry = if call.bulk {
             entries.and_then(|entries| entries.iter().find(|entry| entry["id"] == **id))
@@ -154,7 +154,11 @@ fn agrees(case: &Case<'_>, call: &Call, bulk: Option<&Bulk<'_>>, say: &mut impl 
         let accepted = bulk.is_some_and(|bulk| {
             let mut items = bulk.records.iter().flat_map(|record| record.status.items(*kind));
             let accepted = [ItemResult::Scheduled, ItemResult::Settled];
-            items.any(|item| *item.id == **id && accepted.contains(&item.result))
+            // What is being deleted already needs no second request.
+            let is_underway = |item: &ItemStatus| {
+                *target == TargetStatus::Deleted && item.reason == Some(Reason::Terminating)
+            };
+            items.any(|item| *item.id == **id && (accepted.contains(&item.result) || is_underway(item)))
         });
         match entry.get("error") {
             None if !accepted => say(format!("{id} is scheduled, and the status never said so")),
