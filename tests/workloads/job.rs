@@ -196,3 +196,17 @@ async fn a_stop_waits_while_bulk_updates_are_disabled() {
     world.flag(Some(support::ON)).await;
     state(&world, RUN, "STOPPED").await;
 }
+
+#[tokio::test]
+async fn an_execution_that_is_deleted_with_orphans_lets_its_job_go_on() {
+    let world = world("job-orphaned").await;
+    execution(&world, &json!({})).await;
+    state(&world, RUN, "RUNNING").await;
+    let uid = jobs(&world).get(RUN).await.unwrap().metadata.uid;
+    world.kubectl_ok(&["delete", "aiexec,deployments.aiapi.dev", "--all", "--cascade=orphan"], "");
+    until("it is gone", || async { world.find(Kind::Execution, RUN).await.is_none() }).await;
+    let job = jobs(&world).get(RUN).await.unwrap();
+    assert_eq!((job.metadata.uid, job.metadata.owner_references), (uid, None));
+    assert_eq!(job.spec.unwrap().suspend, Some(false));
+    assert_eq!(pods(&world).await, 2);
+}

@@ -5,6 +5,7 @@ mod authors;
 mod lease;
 mod neighbours;
 mod record;
+mod unchecked_work;
 mod upgrade;
 mod work;
 
