@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::{BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS};
 use serde_json::Value;
-use support::World;
+use support::{World, audit};
 
 use super::{
     judge::{Known, all_items},
@@ -82,7 +82,13 @@ impl Known {
         }
         let (none, mut done) = (Vec::new(), HashSet::new());
         let mut writes = 0;
-        for request in world.writes() {
+        // What runs for a target, or cannot, is reported in its conditions.
+        let is_report = |request: &audit::Request| {
+            request.verb == "patch"
+                && request.body.pointer("/status/conditions").is_some()
+                && request.body.pointer("/status/stopRequest").is_none()
+        };
+        for request in world.writes().into_iter().filter(|request| !is_report(request)) {
             let at = |verb| asked.get(&(&*request.resource, &*request.name, verb)).unwrap_or(&none);
             writes += 1;
             let key = (request.resource.clone(), request.name.clone());

@@ -177,7 +177,8 @@ impl World {
         let mut hit = None;
         let [any_write, any] = self.impatient_after;
         let takes_any = self.now > any_write && call.is_write()
-            || self.now > any && !matches!(call, Call::Watch(_) | Call::List(_) | Call::Unknown);
+            || self.now > any
+                && !matches!(call, Call::Watch(_) | Call::List(_) | Call::Unknown | Call::WorkPolicy);
         let events = &self.story.events;
         let mut others = Vec::new();
         self.waiting.retain(|number| {

@@ -134,7 +134,7 @@ pub const fn class_of(call: Call) -> &'static str {
         Call::ReadLease | Call::CreateLease | Call::RenewLease => CLASSES[10],
         Call::Preflight => CLASSES[11],
         // The gateways' own.
-        Call::Unknown => "other",
+        Call::Unknown | Call::WorkPolicy => "other",
     }
 }
 

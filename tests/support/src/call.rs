@@ -87,6 +87,8 @@ pub enum Call {
     Preflight,
     /// Anything that the operator should never request.
     Unknown,
+    /// A list or watch of the admission policy for what runs, or of its binding.
+    WorkPolicy,
 }
 
 /// Whether a list or watch is of the admission policy for what runs, or of its binding. No fault and no judge is about it yet.
@@ -115,7 +117,7 @@ impl Call {
             return Self::Event;
         }
         if is_about_work_policy(query) {
-            return Self::Unknown;
+            return Self::WorkPolicy;
         }
         let Some(resource) = Resource::ALL.into_iter().find(|r| r.plural() == resource) else {
             return Self::Unknown;
@@ -170,7 +172,7 @@ impl Call {
 
     /// Whether an idle replica sends it: leader election and preflight checks.
     pub const fn is_in_the_background(self) -> bool {
-        self.is_about_the_lease() || matches!(self, Self::Preflight)
+        self.is_about_the_lease() || matches!(self, Self::Preflight | Self::WorkPolicy)
     }
 }
 
@@ -192,6 +194,7 @@ impl fmt::Display for Call {
             Self::RenewLease => f.write_str("renew-lease"),
             Self::Preflight => f.write_str("preflight"),
             Self::Unknown => f.write_str("unknown"),
+            Self::WorkPolicy => f.write_str("work-policy"),
         }
     }
 }
