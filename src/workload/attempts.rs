@@ -23,9 +23,9 @@ pub struct Attempts {
     /// When a request to create it was last sent that got no answer: it may still take effect.
     pub unanswered: Option<Timestamp>,
     pub failed: Option<Failed>,
-    /// The generation of the owner that was seen last, and when.
-    seen: Option<(Option<i64>, Timestamp)>,
-    /// When the spec was still another one than it is now; absent if this process has seen no other.
+    /// The template that was seen last, as a hash, and when.
+    seen: Option<(u64, Timestamp)>,
+    /// When the template was still another one than it is now; absent if this process has seen no other.
     changed_after: Option<Timestamp>,
     /// The generation of the owner whose template the work has.
     pub applied: Option<i64>,
@@ -55,14 +55,15 @@ impl Attempts {
         }
     }
 
-    /// The owner has this generation; `now` is the earliest that it can be.
-    pub fn saw(&mut self, generation: Option<i64>, now: Timestamp) {
+    /// The owner has this template, as a hash; `now` is the earliest that it can be. Not its generation: a change of anything else
+    /// needs no permission, and says nothing about who has written the template.
+    pub fn saw(&mut self, template: u64, now: Timestamp) {
         if let Some((before, at)) = self.seen
-            && before != generation
+            && before != template
         {
             self.changed_after = Some(at);
         }
-        self.seen = Some((generation, now));
+        self.seen = Some((template, now));
     }
 
     /// When the spec did not have its present template yet, or a little earlier; `created` is when the owner was created.
@@ -89,6 +90,7 @@ impl Attempts {
         }
         if failure.outcome_unknown() && !failure.never_admitted() {
             (self.in_doubt_since, self.unanswered) = (Some(now), Some(now));
+            self.failed(failure.clone(), generation, now);
             return true;
         }
         self.intended = true;
@@ -136,21 +138,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_was_made_after_the_last_time_that_the_spec_was_seen_as_it_was() {
+    fn a_change_was_made_after_the_last_time_that_the_template_was_seen_as_it_was() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let mut attempts = Attempts::default();
         attempts.of("uid");
-        attempts.saw(Some(3), at(100));
+        attempts.saw(3, at(100));
         assert_eq!(
             attempts.changed_after(Some(at(1))),
             Some(at(1)),
             "an earlier process may have seen the same"
         );
-        attempts.saw(Some(3), at(200));
-        attempts.saw(Some(4), at(300));
-        attempts.saw(Some(4), at(400));
+        attempts.saw(3, at(200));
+        attempts.saw(4, at(300));
+        attempts.saw(4, at(400));
         assert_eq!(attempts.changed_after(Some(at(1))), Some(at(200)));
-        attempts.saw(Some(5), at(500));
+        attempts.saw(5, at(500));
         assert_eq!(attempts.changed_after(Some(at(1))), Some(at(400)));
         // Another object.
         attempts.of("another");

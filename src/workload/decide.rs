@@ -66,7 +66,9 @@ fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
 fn after_the_end(subject: &Subject<'_>, engine: &Engine) -> Step {
     let recorded = subject.recorded;
     let uid = recorded.workload.as_ref().and_then(|workload| workload.uid.as_deref());
-    let work = subject.facts.found.work().filter(|work| Some(&*work.uid) == uid);
+    let owner = subject.facts.owner.uid();
+    let work = subject.facts.found.work();
+    let work = work.filter(|work| Some(&*work.uid) == uid && work.is_controlled_by(owner));
     match work.map(|work| (work, &work.seen)) {
         Some((work, Ok(seen))) if recorded.state == Some(State::Stopped) => {
             match stop(subject, engine, work, seen) {
@@ -118,8 +120,13 @@ fn intended(subject: &Subject<'_>, asks: &Asks) -> Decided {
 fn running(subject: &Subject<'_>, asks: &Asks, uid: &str) -> Decided {
     let engine = asks.engine();
     match &subject.facts.found {
-        Found::Cached(work) | Found::Live(work) if &*work.uid == uid => seen(subject, engine, work),
+        Found::Cached(work) | Found::Live(work)
+            if &*work.uid == uid && work.is_controlled_by(subject.facts.owner.uid()) =>
+        {
+            seen(subject, engine, work)
+        }
         Found::NotCached | Found::Cached(_) => Err(Step::Read),
+        Found::Live(work) if &*work.uid == uid => adopt::again(subject, engine, work),
         Found::Failed(failure) => subject.unavailable(engine, failure),
         Found::Live(_) | Found::Absent => gone(subject, asks),
     }

@@ -1,11 +1,13 @@
 //! The Execution or Deployment that something runs for, read live and as a whole.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
-    api::{EngineKind, Kind, OPERATOR, READY, State, WorkloadTargetStatus, bare_metadata},
+    api::{EngineKind, Kind, OPERATOR, READY, State, WorkloadTargetStatus, bare_metadata, is_dns_subdomain},
     decode::json::{self, Malformed, members, part},
     workload::{engine::Engine, engines},
 };
@@ -108,6 +110,14 @@ impl Owner {
         }
     }
 
+    /// A hash of its template; 0 without one.
+    pub fn template_hash(&self) -> u64 {
+        let Ok(Some(Asks::Template { manifest, .. })) = &self.asks else { return 0 };
+        let mut hasher = DefaultHasher::new();
+        manifest.to_string().hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// `metadata.uid`.
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
@@ -159,6 +169,10 @@ fn asks(spec: SpecPart) -> Result<Option<Asks>, Box<str>> {
         (Some(manifest), None) => {
             let word = |field: &str| manifest.get(field).and_then(Value::as_str).unwrap_or_default();
             Ok(Some(Asks::Template { engine: known(word("apiVersion"), word("kind"))?, manifest }))
+        }
+        // It becomes a part of URLs.
+        (None, Some(Reference { name, .. })) if !is_dns_subdomain(&name) => {
+            Err("workloadRef.name cannot be the name of an object".into())
         }
         (None, Some(Reference { api_version, kind, name, uid })) => Ok(Some(Asks::Reference {
             engine: known(&api_version, &kind)?,

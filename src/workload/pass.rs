@@ -76,7 +76,7 @@ impl Pass<'_> {
             Err(failure) => return self.again_after(failure, None),
         };
         self.attempts.of(owner.uid());
-        self.attempts.saw(owner.metadata.generation, self.now());
+        self.attempts.saw(owner.template_hash(), self.now());
         let mut found = self.cached(&owner);
         let (mut queue, mut pods) = (None, None);
         for _ in 0..MOST_STEPS {
@@ -313,6 +313,13 @@ impl Pass<'_> {
 
     async fn adopt(&mut self, owner: &Owner, work: &Arc<Work>) -> Found {
         let Ok(Some(Asks::Reference { engine, name, .. })) = &owner.asks else { return Found::Absent };
+        // What is owned by something that is gone is deleted.
+        let now = self.read_owner().await;
+        if !matches!(&now, Ok(Some(now)) if now.uid() == owner.uid() && !now.terminating()) {
+            let failure = now.err().unwrap_or_else(|| Failure::unreadable("its owner has changed"));
+            self.attempts.failed(failure.clone(), owner.metadata.generation, self.now());
+            return Found::Failed(failure);
+        }
         let place = self.place(engine, name);
         let adopted = requests::adopt(&self.ctx.client, self.key.kind, place, owner, work).await;
         self.log(owner, engine, "adopt", adopted.as_ref().err());
@@ -322,12 +329,9 @@ impl Pass<'_> {
                 (self.serve)(engine);
                 Found::Live(work)
             }
-            Err(failure) if failure.is_conflict() || failure.is_not_found() || failure.outcome_unknown() => {
-                self.read_work(owner).await
-            }
             Err(failure) => {
                 self.attempts.failed(failure, owner.metadata.generation, self.now());
-                Found::Live(Arc::clone(work))
+                self.read_work(owner).await
             }
         }
     }

@@ -8,9 +8,9 @@ use crate::{
         decide::subject::{Decided, Decision, LOOK_AGAIN, Subject, describe},
         engine::Engine,
         facts::{Found, Step},
-        owner::Reference,
+        owner::{Asks, Reference},
         status::{Progress, Reason, Status},
-        work::OwnedBy,
+        work::{OwnedBy, Work},
     },
 };
 
@@ -35,29 +35,39 @@ pub fn adopt(subject: &Subject<'_>, engine: &Engine, name: &str, uid: &str) -> D
         uid: Some(uid.into()),
     };
     match &work.owned_by {
-        _ if work.is_controlled_by(subject.facts.owner.uid()) => {
-            let submitted = subject.recorded.submitted.or(Some(subject.facts.now));
-            let status = subject.status(
-                Progress::Reconciling,
-                Reason::Pending,
-                format!("adopted {}", describe(&workload)),
-            );
-            let status = Status { state: State::Pending, workload: Some(workload), submitted, ..status };
-            Ok(Decision { status, then: Step::Rest(None) })
+        _ if work.is_controlled_by(subject.facts.owner.uid()) => {}
+        _ if work.terminating => {
+            return Ok(not_adoptable(&format!("{} {name} is being deleted", engine.kind)));
         }
-        _ if work.terminating => Ok(not_adoptable(&format!("{} {name} is being deleted", engine.kind))),
-        OwnedBy::Nobody => {
-            match subject.facts.attempts.failed.as_ref().filter(|failed| failed.until > subject.facts.now) {
-                Some(failed) => subject.unavailable(engine, &failed.failure),
-                None => Err(Step::Adopt(Arc::clone(work))),
-            }
+        OwnedBy::Nobody => {}
+        OwnedBy::Controller { kind, name: owner, .. } => {
+            return Ok(not_adoptable(&format!(
+                "{} {name} belongs to {kind} {owner}, which would create it again: let the {kind} run it, or stop that",
+                engine.kind
+            )));
         }
-        OwnedBy::Controller { kind, name: owner, .. } => Ok(not_adoptable(&format!(
-            "{} {name} belongs to {kind} {owner}, which would create it again: let the {kind} run it, or stop that",
-            engine.kind
-        ))),
         OwnedBy::Others => {
-            Ok(not_adoptable(&format!("{} {name} has an ownerReference already", engine.kind)))
+            return Ok(not_adoptable(&format!("{} {name} has an ownerReference already", engine.kind)));
         }
+    }
+    // First on record: what runs must not be UNKNOWN, which may be deleted.
+    let submitted = subject.recorded.submitted.or(Some(subject.facts.now));
+    let status =
+        subject.status(Progress::Reconciling, Reason::Pending, format!("adopting {}", describe(&workload)));
+    let status = Status { state: State::Pending, workload: Some(workload), submitted, ..status };
+    Ok(Decision { status, then: Step::Adopt(Arc::clone(work)) })
+}
+
+/// It is on record, and is not controlled by its Execution or Deployment (any more).
+pub fn again(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
+    let may = matches!(subject.facts.owner.asks, Ok(Some(Asks::Reference { .. })))
+        && work.owned_by == OwnedBy::Nobody
+        && !work.terminating;
+    if !may {
+        return Ok(subject.ended(State::Dead, format!("its {} belongs to it no more", engine.kind)));
+    }
+    match subject.facts.attempts.failed.as_ref().filter(|failed| failed.until > subject.facts.now) {
+        Some(failed) => subject.unavailable(engine, &failed.failure),
+        None => Err(Step::Adopt(Arc::clone(work))),
     }
 }

@@ -43,7 +43,8 @@ impl Subject<'_> {
     pub fn outdated(&self) -> bool {
         let owner = self.facts.owner;
         let from_template = matches!(owner.asks, Ok(Some(Asks::Template { .. })));
-        let exists = self.recorded.workload.as_ref().is_some_and(|workload| workload.uid.is_some());
+        // Also one whose creation is only intended: the template that was found to be permitted is that of the recorded generation.
+        let exists = self.recorded.workload.is_some();
         let generation = owner.metadata.generation;
         let known = [self.recorded.observed_generation, self.facts.attempts.applied].contains(&generation);
         self.kind() == Kind::Deployment && from_template && exists && !known

@@ -257,13 +257,20 @@ fn work_that_is_gone_ends_an_execution_and_is_created_again_for_a_deployment() {
 fn only_an_object_of_that_uid_without_an_owner_is_adopted() {
     let adopts =
         |owners: &Value| case(&reference(), &json!({})).found(Found::Live(job(owners, &json!({})))).step();
-    assert!(matches!(adopts(&json!([])), Step::Adopt(_)));
+    // On record first: what runs must not be UNKNOWN.
+    let status = case(&reference(), &json!({})).found(Found::Live(job(&json!([]), &json!({})))).records();
+    assert_eq!((status.state, status.workload.unwrap().uid.as_deref()), (State::Pending, Some("job")));
+    let on_record = |owners: &Value| {
+        case(&reference(), &recorded("PENDING", Some("job"))).found(Found::Live(job(owners, &json!({}))))
+    };
+    assert!(matches!(on_record(&json!([])).step(), Step::Adopt(_)));
     let reason = |step: Step| match step {
         Step::Record(status) => status.reason,
         other => panic!("{other:?}"),
     };
     let cron = json!([{"kind": "CronJob", "name": "nightly", "uid": "cron", "controller": true}]);
     assert_eq!(reason(adopts(&cron)), Reason::NotAdoptable);
+    assert_eq!(on_record(&cron).records().state, State::Dead, "another controller has it now");
     assert_eq!(
         reason(adopts(&json!([{"kind": "ConfigMap", "name": "x", "uid": "y"}]))),
         Reason::NotAdoptable
@@ -274,6 +281,27 @@ fn only_an_object_of_that_uid_without_an_owner_is_adopted() {
     // Once it is ours, the status names it.
     let status = case(&reference(), &json!({})).found(Found::Live(job(&owned(), &json!({})))).records();
     assert_eq!(status.workload.unwrap().uid.as_deref(), Some("job"));
+}
+
+#[test]
+fn a_refusal_does_not_make_the_refused_template_count_as_permitted() {
+    let mut status = recorded("PENDING", None);
+    status["observedGeneration"] = 0.into();
+    let mut changed = case(&template(), &status).found(Found::Absent);
+    (changed.kind, changed.authorized) = (Kind::Deployment, Authorized::No);
+    assert_eq!(
+        (changed.records().reason, changed.records().observed_generation),
+        (Reason::NotAuthorized, Some(0))
+    );
+}
+
+#[test]
+fn what_cannot_be_a_name_is_no_part_of_a_url() {
+    for name in ["x?dryRun=All&y=", "../../team-b/jobs/victim", "nightly/status", "Nightly", ""] {
+        let spec =
+            json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "job"}});
+        assert_eq!(case(&spec, &json!({})).records().reason, Reason::Unreadable, "{name}");
+    }
 }
 
 #[test]
