@@ -108,6 +108,8 @@ fn intended(subject: &Subject<'_>, asks: &Asks) -> Decided {
         (Some(work), Asks::Template { .. }) if work.is_controlled_by(subject.facts.owner.uid()) => {
             seen(subject, engine, work)
         }
+        // The cache may be behind: an earlier object that had the name.
+        (Some(_), _) if matches!(subject.facts.found, Found::Cached(_)) => Err(Step::Read),
         (Some(_), _) if subject.stop_asked() => {
             Ok(subject.ended(State::Stopped, "it was stopped before it started"))
         }
@@ -164,7 +166,9 @@ fn seen(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
     let reading = Reading { kind, recorded, pods: facts.pods.as_ref(), now: facts.now };
     let status = read(&reading, engine, work, seen)?;
     if !subject.stop_asked() || matches!(status.state, State::Completed | State::Dead) {
-        return Ok(Decision { status, then: Step::Rest(None) });
+        // Only a list shows the end of its Pods, where it was stopped in its engine's own way.
+        let poll = state::poll(seen).filter(|_| seen.completed.is_some());
+        return Ok(Decision { status, then: Step::Rest(poll) });
     }
     match stop(subject, engine, work, seen) {
         Ok(Some(first @ Step::ReadQueue(_))) => Err(first),

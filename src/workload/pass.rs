@@ -101,7 +101,11 @@ impl Pass<'_> {
                     }
                     Err(failure) => return self.again_after(failure, owner.metadata.generation),
                 },
-                Step::Read => found = self.read_work(&owner).await,
+                Step::Read => {
+                    found = self.read_work(&owner).await;
+                    // A list of Pods that is older than the object says nothing about it.
+                    pods = None;
+                }
                 Step::ListPods(selectors) => {
                     let client = &self.ctx.client;
                     pods = Some(requests::any_pod(client, &self.key.namespace, &selectors).await);
@@ -112,12 +116,15 @@ impl Pass<'_> {
                 }
                 Step::StopQueue(queued) => {
                     self.stop_in_queue(&owner, &queued).await;
-                    queue = None;
+                    (queue, pods) = (None, None);
                 }
                 Step::Create => found = self.create(&owner).await,
                 Step::Apply(work) => found = self.apply(&owner, &work).await,
                 Step::Adopt(work) => found = self.adopt(&owner, &work).await,
-                Step::Stop(work, patch) => found = self.stop(&owner, &work, patch).await,
+                Step::Stop(work, patch) => {
+                    found = self.stop(&owner, &work, patch).await;
+                    pods = None;
+                }
             }
         }
         self.rest(&owner, Some(SHORT_WAIT))
