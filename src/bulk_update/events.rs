@@ -47,10 +47,16 @@ pub struct Events {
     places: Arc<Semaphore>,
 }
 
-pub fn reference(namespace: Option<String>, name: Option<String>, uid: Option<String>) -> ObjectReference {
+/// An object of this kind of ours, as events name it.
+pub fn reference(
+    kind: &str,
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+) -> ObjectReference {
     ObjectReference {
         api_version: Some(api_version()),
-        kind: Some("BulkUpdate".into()),
+        kind: Some(kind.into()),
         namespace,
         name,
         uid,

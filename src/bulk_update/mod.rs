@@ -29,7 +29,7 @@ mod work;
 pub use self::{
     context::Context,
     decide::{Planning, plan, verdict},
-    events::Events,
+    events::{Events, reference},
     facts::{Gate, Gates, MissedDeadline, Observation, Obstacle, Rejection, Rules},
     registry::Registry,
     request::Request,

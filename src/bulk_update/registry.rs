@@ -329,7 +329,7 @@ impl Registry {
         }
         let planned = stored.bulk.status.as_ref().is_some_and(|status| status.start_time.is_some());
         let note = message(why, planned);
-        let regarding = reference(namespace, name, uid);
+        let regarding = reference("BulkUpdate", namespace, name, uid);
         self.ctx.events.publish(regarding, EventType::Warning, ConditionReason::Unreadable.into(), &note);
     }
 }

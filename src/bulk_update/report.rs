@@ -73,7 +73,8 @@ pub fn too_large(ctx: &Context, request: &Request, failure: &Failure) {
 
 fn publish(ctx: &Context, request: &Request, type_: EventType, reason: &str, note: &str) {
     let (namespace, name) = (Some(request.namespace.clone()), Some(request.name.clone()));
-    ctx.events.publish(reference(namespace, name, Some(request.uid.to_string())), type_, reason, note);
+    let regarding = reference("BulkUpdate", namespace, name, Some(request.uid.to_string()));
+    ctx.events.publish(regarding, type_, reason, note);
 }
 
 #[cfg(test)]

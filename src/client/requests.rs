@@ -121,6 +121,14 @@ pub async fn replace<T: DeserializeOwned>(
     send(client, request).await
 }
 
+/// What a read has found: `None` if there is no object of that name.
+pub fn if_any<T>(read: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match read {
+        Err(failure) if failure.is_not_found() => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// Reads an object live, and all that it holds.
 pub async fn get_whole<T: DeserializeOwned>(client: &Client, url: String, name: &str) -> Result<T, Failure> {
     send(client, Request::new(url).get(name, &GetParams::default()).map(whole)).await

@@ -12,7 +12,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::{
     Api, CustomResourceExt, Resource,
-    core::ApiResource,
+    core::{ApiResource, DynamicResourceScope},
     runtime::watcher::{self, Event},
 };
 use tokio::{
@@ -106,10 +106,7 @@ fn bulk_updates(
     namespace: Option<String>,
     listed: Arc<Semaphore>,
 ) -> BoxStream<'static, (Option<String>, Event<Stored>)> {
-    let api: Api<Stored> = match &namespace {
-        Some(namespace) => Api::namespaced_with(ctx.client.clone(), namespace, &BulkUpdate::api_resource()),
-        None => Api::all_with(ctx.client.clone(), &BulkUpdate::api_resource()),
-    };
+    let api: Api<Stored> = api_of(ctx, namespace.as_deref(), &BulkUpdate::api_resource());
     let config = watcher::Config::default().page_size(BULK_UPDATES_PAGE);
     let mut first = true;
     let events = watch(&ctx.health, &ctx.metrics, api, config, "bulkupdates").filter_map(move |news| {
@@ -121,6 +118,18 @@ fn bulk_updates(
         ready(Some((namespace.clone(), event)))
     });
     events.boxed()
+}
+
+/// The objects of a resource in a namespace, or in all.
+fn api_of<K>(ctx: &Context, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    let client = ctx.client.clone();
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, resource),
+        None => Api::all_with(client, resource),
+    }
 }
 
 fn named(name: &str) -> watcher::Config {
@@ -161,12 +170,7 @@ async fn report_admission(ctx: Arc<Context>, of: Of) {
 }
 
 async fn follow_targets(ctx: Arc<Context>, scope: Scope, workloads: Inbox) {
-    let resource = scope.kind.api_resource();
-    let client = ctx.client.clone();
-    let api: Api<Observed> = match &scope.namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-        None => Api::all_with(client, &resource),
-    };
+    let api: Api<Observed> = api_of(&ctx, scope.namespace.as_deref(), &scope.kind.api_resource());
     let config = watcher::Config::default().page_size(PAGE);
     let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, scope.kind.plural()));
     let mut unreadable = 0u64;
@@ -207,11 +211,7 @@ pub async fn follow_engines(
 }
 
 async fn follow_engine(ctx: Arc<Context>, workloads: Inbox, engine: &'static Engine, scope: workload::Scope) {
-    let (client, resource) = (ctx.client.clone(), engine.kind.api_resource());
-    let api: Api<Object> = match &scope.namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-        None => Api::all_with(client, &resource),
-    };
+    let api: Api<Object> = api_of(&ctx, scope.namespace.as_deref(), &engine.kind.api_resource());
     let config = watcher::Config::default().page_size(WORK_PAGE).labels(OWNER_UID);
     let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, engine.kind.plural()));
     while let Some(news) = events.next().await {

@@ -210,10 +210,8 @@ pub fn url(kind: Kind, namespace: &str) -> String {
 
 /// Reads one from the API server: a quorum read, not one from the API server's cache.
 pub async fn read(client: &Client, kind: Kind, ns: &str, name: &str) -> Result<Option<Target>, Failure> {
-    match requests::get(client, url(kind, ns), name).await.and_then(|answer| found(name, &answer)) {
-        Err(failure) if failure.is_not_found() => Ok(None),
-        read => read.map(Some),
-    }
+    let read = requests::get(client, url(kind, ns), name).await;
+    requests::if_any(read.and_then(|answer| found(name, &answer)))
 }
 
 /// The object in the answer to a read. It may have no uid: then its state cannot be read. What is not this object, as a proxy in

@@ -183,14 +183,19 @@ fn asks(spec: SpecPart) -> Result<Option<Asks>, Box<str>> {
     }
 }
 
+/// Whether one in this state has ended, for good: what serves may fail and recover.
+pub fn is_over(kind: Kind, state: State) -> bool {
+    match state {
+        State::Completed | State::Stopped => true,
+        State::Dead => kind == Kind::Execution,
+        State::Unknown | State::Pending | State::Running | State::Stopping => false,
+    }
+}
+
 impl Recorded {
-    /// Whether it has ended, for good: what serves may fail and recover.
+    /// Whether it has ended, for good.
     pub fn is_over(&self, kind: Kind) -> bool {
-        match self.state {
-            Some(State::Completed | State::Stopped) => true,
-            Some(State::Dead) => kind == Kind::Execution,
-            _ => false,
-        }
+        self.state.is_some_and(|state| is_over(kind, state))
     }
 
     /// Whether a stop was requested.

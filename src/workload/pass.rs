@@ -3,17 +3,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp,
+};
 use kube::runtime::events::EventType;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
     api::{
-        Kind, api_version,
+        Kind,
         time::{until, whole_seconds},
     },
-    bulk_update::Context,
+    bulk_update::{Context, reference},
     client::Failure,
     observed::admission::Admission,
     workload::{
@@ -76,7 +78,10 @@ impl Pass<'_> {
             Err(failure) => return self.again_after(failure, None),
         };
         self.attempts.of(owner.uid());
-        self.attempts.saw(owner.template_hash(), self.now());
+        // What an Execution runs cannot be changed.
+        if self.key.kind == Kind::Deployment {
+            self.attempts.saw(owner.template_hash(), self.now());
+        }
         let mut found = self.cached(&owner);
         let (mut queue, mut pods) = (None, None);
         for _ in 0..MOST_STEPS {
@@ -188,7 +193,7 @@ impl Pass<'_> {
                 Found::Absent
             }
             Err(failure) => {
-                self.attempts.failed(failure.clone(), owner.metadata.generation, self.now());
+                self.failed(owner, failure.clone());
                 Found::Failed(failure)
             }
         }
@@ -268,14 +273,13 @@ impl Pass<'_> {
     }
 
     fn regarding(&self, owner: &Owner) -> ObjectReference {
-        ObjectReference {
-            api_version: Some(api_version()),
-            kind: Some(self.key.kind.name().into()),
-            namespace: owner.metadata.namespace.clone(),
-            name: owner.metadata.name.clone(),
-            uid: owner.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }
+        let ObjectMeta { namespace, name, uid, .. } = owner.metadata.clone();
+        reference(self.key.kind.name(), namespace, name, uid)
+    }
+
+    /// A request about it, or about what runs for it, has failed.
+    fn failed(&mut self, owner: &Owner, failure: Failure) {
+        self.attempts.failed(failure, owner.metadata.generation, self.now());
     }
 
     async fn create(&mut self, owner: &Owner) -> Found {
@@ -312,7 +316,7 @@ impl Pass<'_> {
             // It is decided again on what it is now.
             Err(failure) if failure.is_conflict() || failure.is_not_found() => self.read_work(owner).await,
             Err(failure) => {
-                self.attempts.failed(failure, owner.metadata.generation, self.now());
+                self.failed(owner, failure);
                 Found::Live(Arc::clone(work))
             }
         }
@@ -324,7 +328,7 @@ impl Pass<'_> {
         let now = self.read_owner().await;
         if !matches!(&now, Ok(Some(now)) if now.uid() == owner.uid() && !now.terminating()) {
             let failure = now.err().unwrap_or_else(|| Failure::unreadable("its owner has changed"));
-            self.attempts.failed(failure.clone(), owner.metadata.generation, self.now());
+            self.failed(owner, failure.clone());
             return Found::Failed(failure);
         }
         let place = self.place(engine, name);
@@ -337,7 +341,7 @@ impl Pass<'_> {
                 Found::Live(work)
             }
             Err(failure) => {
-                self.attempts.failed(failure, owner.metadata.generation, self.now());
+                self.failed(owner, failure);
                 self.read_work(owner).await
             }
         }
@@ -368,7 +372,7 @@ impl Pass<'_> {
                 self.attempts.stopped(self.now());
             }
             Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
-            Err(failure) => self.attempts.failed(failure, owner.metadata.generation, self.now()),
+            Err(failure) => self.failed(owner, failure),
         }
     }
 

@@ -32,10 +32,7 @@ pub async fn owner(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Owner>, Failure> {
-    match requests::get_whole(client, target::url(kind, namespace), name).await {
-        Err(failure) if failure.is_not_found() => Ok(None),
-        read => read.map(Some),
-    }
+    requests::if_any(requests::get_whole(client, target::url(kind, namespace), name).await)
 }
 
 /// Writes a part of its status, guarded by its resourceVersion; answers with what it is now.
@@ -57,10 +54,8 @@ pub async fn work(
     client: &Client,
     Place { engine, namespace, name }: Place<'_>,
 ) -> Result<Option<Arc<Work>>, Failure> {
-    match requests::get::<Object>(client, url(engine, namespace), name).await {
-        Err(failure) if failure.is_not_found() => Ok(None),
-        read => read.map(|object| Some(Arc::new(Work::read(engine, &object)))),
-    }
+    let read = requests::get::<Object>(client, url(engine, namespace), name).await;
+    requests::if_any(read.map(|object| Arc::new(Work::read(engine, &object))))
 }
 
 /// Creates what a template describes, under the owner's name. An apply would take over what has that name.

@@ -22,6 +22,7 @@ use crate::{
     workload::{
         attempts::Attempts,
         engine::Engine,
+        owner::is_over,
         pass::{Ended, Key, Pass},
         work::Object,
         works::{Scope, Wake, Works},
@@ -78,11 +79,7 @@ impl Inbox {
 
 /// Whether its state can still change by itself.
 fn is_under_way(kind: Kind, target: &Target) -> bool {
-    match target.state {
-        Err(_) | Ok(State::Completed | State::Stopped) => false,
-        Ok(State::Dead) => kind == Kind::Deployment,
-        Ok(_) => true,
-    }
+    target.state.as_ref().is_ok_and(|state| !is_over(kind, *state))
 }
 
 /// The controller.

@@ -15,7 +15,6 @@ const LONGEST_MESSAGE: usize = 1000;
 
 /// Why an Execution or Deployment is where it is: the reason of its conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
-#[cfg_attr(test, derive(strum::VariantArray))]
 pub enum Reason {
     /// It has not started to run.
     Pending,

@@ -1,15 +1,15 @@
 //! Deployments that serve as `apps/v1` Deployments.
 
 use ai_api_operator::api::{ItemResult, Kind};
-use k8s_openapi::api::{apps::v1, core::v1::Pod};
+use k8s_openapi::api::apps::v1;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use support::{World, item, until, until_ok};
+use support::{World, item, until};
 
-use crate::rights;
+use crate::on_nodes::{self, pods};
 
 const MODEL: &str = "model-1";
 
@@ -27,30 +27,17 @@ fn served(world: &World) -> Api<v1::Deployment> {
     Api::namespaced(world.client.clone(), &world.namespace)
 }
 
-async fn pods(world: &World) -> usize {
-    Api::<Pod>::namespaced(world.client.clone(), &world.namespace)
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .items
-        .len()
-}
-
 async fn status(world: &World) -> Value {
-    world.find(Kind::Deployment, MODEL).await.unwrap().data["status"].clone()
+    on_nodes::status(world, Kind::Deployment, MODEL).await
 }
 
 async fn state(world: &World, wanted: &str) {
-    until_ok(&format!("{MODEL} is {wanted}"), || async {
-        let status = status(world).await;
-        if status["state"] == wanted { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
+    on_nodes::state(world, Kind::Deployment, MODEL, wanted).await;
 }
 
 #[tokio::test]
 async fn it_serves_stops_and_is_deleted() {
-    let world = rights::world("model-stops").await;
+    let world = on_nodes::world("model-stops").await;
     world.target(Kind::Deployment, MODEL, template(&json!(2), "none"), json!({})).await;
     state(&world, "RUNNING").await;
     assert_eq!(pods(&world).await, 2);
@@ -72,7 +59,7 @@ async fn it_serves_stops_and_is_deleted() {
 
 #[tokio::test]
 async fn a_changed_template_is_applied_and_keeps_what_an_autoscaler_has_set() {
-    let world = rights::world("model-changes").await;
+    let world = on_nodes::world("model-changes").await;
     world.target(Kind::Deployment, MODEL, template(&Value::Null, "one"), json!({})).await;
     state(&world, "RUNNING").await;
     let scale = Patch::Merge(json!({"spec": {"replicas": 3}}));
@@ -110,7 +97,7 @@ async fn a_changed_template_is_applied_and_keeps_what_an_autoscaler_has_set() {
 
 #[tokio::test]
 async fn one_that_is_deleted_is_created_again_unless_it_is_to_stop() {
-    let world = rights::world("model-again").await;
+    let world = on_nodes::world("model-again").await;
     world.target(Kind::Deployment, MODEL, template(&json!(1), "none"), json!({})).await;
     state(&world, "RUNNING").await;
     let first = served(&world).get(MODEL).await.unwrap().metadata.uid;

@@ -8,9 +8,9 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use support::{World, item, until, until_ok};
+use support::{World, item, until};
 
-use crate::rights::world;
+use crate::on_nodes::{self, pods, world};
 
 /// With this annotation a Pod ends: `complete` or `fail` (dev/control-plane/kwok).
 const END: &str = "test.aiapi.dev/end";
@@ -24,29 +24,15 @@ fn template(annotations: &Value) -> Value {
 }
 
 async fn status(world: &World, name: &str) -> Value {
-    world.find(Kind::Execution, name).await.unwrap().data["status"].clone()
+    on_nodes::status(world, Kind::Execution, name).await
 }
 
 async fn state(world: &World, name: &str, wanted: &str) -> Value {
-    until_ok(&format!("{name} is {wanted}"), || async {
-        let status = status(world, name).await;
-        if status["state"] == wanted { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
-    status(world, name).await
+    on_nodes::state(world, Kind::Execution, name, wanted).await
 }
 
 fn jobs(world: &World) -> Api<Job> {
     Api::namespaced(world.client.clone(), &world.namespace)
-}
-
-async fn pods(world: &World) -> usize {
-    Api::<Pod>::namespaced(world.client.clone(), &world.namespace)
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .items
-        .len()
 }
 
 async fn execution(world: &World, annotations: &Value) {

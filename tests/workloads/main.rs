@@ -5,4 +5,4 @@
 mod deployment;
 mod environment;
 mod job;
-mod rights;
+mod on_nodes;

@@ -3,7 +3,7 @@
 use super::*;
 
 fn about(name: Option<&str>) -> ObjectReference {
-    super::reference(Some("team-a".into()), name.map(Into::into), Some("u".into()))
+    super::reference("BulkUpdate", Some("team-a".into()), name.map(Into::into), Some("u".into()))
 }
 
 #[test]

@@ -1,27 +1,13 @@
 //! What an Execution is to run while nobody checks its author: nothing is created for it, then or later.
 
 use ai_api_operator::api::Kind;
-use serde_json::{Value, json};
-use support::{World, control_plane, until, until_ok};
+use serde_json::json;
+use support::{World, until, until_ok};
 
 use super::put;
 use crate::alone;
 
 const WORK_POLICY: &str = "validatingadmissionpolicy/work.aiapi.dev";
-
-/// Gives the operator the permissions of the component for Jobs, in the world's namespace.
-async fn may_run_jobs(world: &World) {
-    let component = format!("{}/deploy/components/engine-job/rbac.yaml", control_plane::PROJECT);
-    let manifests: Vec<Value> =
-        serde_saphyr::from_multiple(&std::fs::read_to_string(component).unwrap()).unwrap();
-    let role = manifests.into_iter().find(|manifest| manifest["kind"] == "ClusterRole").unwrap();
-    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "jobs", "namespace": world.namespace},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role["metadata"]["name"]},
-        "subjects": [{"kind": "ServiceAccount", "name": "ai-api-operator", "namespace": world.namespace}]});
-    control_plane::apply(&world.client, role).await;
-    control_plane::apply(&world.client, binding).await;
-}
 
 /// Waits until the Lease says that work is accepted, or is not.
 async fn accepted(world: &World, wanted: bool) {
@@ -49,7 +35,7 @@ async fn reason(world: &World, name: &str, wanted: &str) {
 async fn what_was_created_while_nobody_checked_is_not_run() {
     let _alone = alone().await;
     let mut world = World::new("unchecked-work").await;
-    may_run_jobs(&world).await;
+    world.may_run("engine-job").await;
     world.operator.start(&["--require-admission-policy"]);
     accepted(&world, true).await;
     world.kubectl_ok(&["delete", WORK_POLICY], "");
