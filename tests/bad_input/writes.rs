@@ -82,11 +82,10 @@ impl Known {
         }
         let (none, mut done) = (Vec::new(), HashSet::new());
         let mut writes = 0;
-        // What runs for a target, or cannot, is reported in its conditions.
+        // What runs for a target, or cannot, is reported in its conditions, and in its message, which a stop has overwritten.
         let is_report = |request: &audit::Request| {
-            request.verb == "patch"
-                && request.body.pointer("/status/conditions").is_some()
-                && request.body.pointer("/status/stopRequest").is_none()
+            let has = |field: &str| request.body.pointer(&format!("/status/{field}")).is_some();
+            request.verb == "patch" && (has("conditions") || has("message")) && !has("stopRequest")
         };
         for request in world.writes().into_iter().filter(|request| !is_report(request)) {
             let at = |verb| asked.get(&(&*request.resource, &*request.name, verb)).unwrap_or(&none);
