@@ -60,9 +60,9 @@ const VIEW_DURATION: Duration = Duration::from_millis(1500);
 /// The same where it shows an old BulkUpdate, which may not finish as long as nothing newer is seen.
 const OLD_VIEW_DURATION: Duration = Duration::from_secs(5);
 
-/// The maximum of requests in one life, including watches and events; without faults there are 10 to 18. More indicates
+/// The maximum of requests in one life, including watches and events; without faults there are 14 to 22. More indicates
 /// a hot loop.
-const REQUESTS_PER_LIFE: usize = 30;
+const REQUESTS_PER_LIFE: usize = 35;
 
 /// How many more for each additional BulkUpdate.
 const REQUESTS_PER_BULK_UPDATE: usize = 20;
