@@ -129,7 +129,7 @@ impl BulkUpdateSpec {
 // An item is owned as a whole: it cannot be changed after creation, and ownership of single fields would be most of what the
 // API server reads and compares at each write of the status.
 /// One Execution or Deployment, and what to do with it.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Hash)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct BulkUpdateItem {

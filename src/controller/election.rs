@@ -29,7 +29,10 @@ use crate::{
     decode::object::Lenient,
     misconfigured::Misconfigured,
     observed::admission::record::Notes,
-    telemetry::health::{Health, NotReady},
+    telemetry::{
+        health::{Health, NotReady},
+        load::{BACKLOG, Load, RATE},
+    },
 };
 
 mod lease;
@@ -83,6 +86,7 @@ pub struct Election {
     candidate: Candidate,
     leadership: Leadership,
     notes: watch::Receiver<Notes>,
+    load: Load,
     /// Whether the notes were left out of the last write.
     without_notes: AtomicBool,
 }
@@ -109,14 +113,16 @@ pub enum Lost {
 }
 
 impl Election {
-    /// `leadership` holds while this process leads, and `notes` are kept in the Lease during that time. `client` must not be fenced.
+    /// `leadership` holds while this process leads, and `notes` and the load are kept in the Lease during that time. `client` must
+    /// not be fenced.
     pub const fn new(
         client: Client,
         candidate: Candidate,
         leadership: Leadership,
         notes: watch::Receiver<Notes>,
+        load: Load,
     ) -> Self {
-        Self { client, candidate, leadership, notes, without_notes: AtomicBool::new(false) }
+        Self { client, candidate, leadership, notes, load, without_notes: AtomicBool::new(false) }
     }
 
     /// Waits until this process holds the Lease. Until then it is ready for as long as it can read the Lease, from then on once
@@ -301,15 +307,15 @@ impl Election {
     /// Writes the Lease with the notes, or without them if the API server refuses that: the annotations of an object have a limit in
     /// all, which those of others may have reached, and leading is more important.
     async fn write(&self, mut lease: Lenient) -> Result<Lenient, Failure> {
-        let notes = self.notes.borrow().clone();
+        let (backlog, rate) = self.load.publish();
+        let rate = rate.map(|rate| format!("{rate:.1}"));
+        let load = [(BACKLOG, Some(backlog.to_string())), (RATE, rate)];
+        let notes: Vec<_> = self.notes.borrow().iter().cloned().chain(load).collect();
         for (name, value) in &notes {
             lease.annotate(name, value.as_deref());
         }
         let answer = self.send(&lease).await;
-        let refused = match &answer {
-            Err(failure) if failure.next() == Next::GiveUp => notes.iter().any(|(_, value)| value.is_some()),
-            _ => false,
-        };
+        let refused = matches!(&answer, Err(failure) if failure.next() == Next::GiveUp);
         let known = self.without_notes.swap(refused, Ordering::Relaxed);
         if refused {
             if let (Err(failure), false) = (&answer, known) {

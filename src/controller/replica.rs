@@ -131,7 +131,7 @@ impl Replica {
             timing: settings.timing,
             machine,
         };
-        let election = Election::new(aside, candidate, leadership, kept);
+        let election = Election::new(aside, candidate, leadership, kept, metrics.load.clone());
         let mut lease = tokio::select! {
             biased;
             () = shutdown.cancelled() => {

@@ -8,10 +8,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
 use kube::Client;
 
 use crate::{
-    api::is_dns_label,
+    api::{Kind, is_dns_label},
     client::clock::Clock,
     gateway::{
-        places::Use,
+        load::Promise,
+        modification::Asked,
+        places::{Place, Use},
         problem::{Invocation, Problem, bad_request},
         state::Gateway,
     },
@@ -29,6 +31,8 @@ pub struct Caller {
     pub namespace: String,
     pub clock: Clock,
     pub invocation: Invocation,
+    /// What was promised for a modification.
+    pub promise: Option<Arc<Promise>>,
 }
 
 /// The token and the namespace of a request, which nobody has checked yet.
@@ -40,15 +44,38 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Takes a place for the request, without which nothing is done for it.
+    /// Takes a place for a read, without which nothing is done for it.
     ///
     /// # Errors
     /// 429, if there is none.
-    pub fn admit(self, to: Use) -> Result<Caller, Problem> {
+    pub fn admit_read(self) -> Result<Caller, Problem> {
+        let place = self.place(Use::Reads)?;
+        Ok(self.caller(place, None))
+    }
+
+    /// Takes a place for a modification that will be carried out in time.
+    ///
+    /// # Errors
+    /// 429, if there is no place, or it would not.
+    pub fn admit_modification(self, kind: Kind, asked: &Asked) -> Result<Caller, Problem> {
+        let place = self.place(Use::Modifications)?;
+        let promise = if asked.dry_run {
+            None
+        } else {
+            let request = place.request(kind, asked);
+            Some(Arc::new(self.gateway.promises.promise(request, asked.items.len())?))
+        };
+        Ok(self.caller(place, promise))
+    }
+
+    fn place(&self, of: Use) -> Result<Place, Problem> {
+        self.gateway.places.take(of, &self.namespace, self.token.as_bytes())
+    }
+
+    fn caller(self, place: Place, promise: Option<Arc<Promise>>) -> Caller {
         let Self { gateway, token, namespace, invocation } = self;
-        let place = gateway.places.take(to, &namespace, token.as_bytes())?;
         let client = gateway.client(token, &namespace, place);
-        Ok(Caller { client, namespace, clock: gateway.clock.clone(), invocation })
+        Caller { client, namespace, clock: gateway.clock.clone(), invocation, promise }
     }
 }
 

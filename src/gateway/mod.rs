@@ -5,6 +5,7 @@
 
 mod body;
 mod caller;
+mod load;
 mod metrics;
 mod middleware;
 mod modification;
@@ -23,7 +24,8 @@ use std::{convert::Infallible, io, net::TcpListener, path::PathBuf, sync::Arc, t
 use axum::Router;
 use axum_server::{Handle, tls_rustls::RustlsAcceptor};
 use futures::future::OptionFuture;
-use kube::Client;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Client, Resource as _};
 use prometheus_client::registry::Registry;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -31,10 +33,12 @@ use tower::{
     Layer,
     layer::util::{Identity, Stack},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
-    client::{Cluster, Machine, Wire, clock::Clock},
+    api::FIELD_MANAGER,
+    client::{Cluster, Failure, Machine, Wire, clock::Clock, requests},
+    decode::object::Lenient,
     gateway::{body::MOST_ARRIVING, metrics::Metrics, state::Gateway, tls::Certificate},
     misconfigured::Misconfigured,
     observed::flag::CapabilityFlag,
@@ -56,6 +60,9 @@ const CONNECTIONS: usize = 1024;
 /// How many requests may be in progress, or have responses that were not received yet. More than there are places: most of them
 /// are refused.
 const REQUESTS: usize = 2048;
+
+/// How often the operator's Lease is read: as often as it is renewed.
+const LOAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often the flag is read to keep the API server's time known.
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
@@ -90,6 +97,7 @@ pub async fn run(
     let tls = certificate.as_ref().map(|certificate| RustlsAcceptor::new(certificate.config.clone()));
     // The first modification needs the API server's time.
     api.read_time().await;
+    let _ = api.read_load().await;
     raise_open_files();
     let listener = listen(bind_address)?;
     let metrics_listener = listen(metrics_bind_address)?;
@@ -109,6 +117,7 @@ pub async fn run(
         Err(misconfigured) = cluster.reach(&api.own) => return Err(misconfigured.into()),
         Some(never) = OptionFuture::from(certificate.map(Certificate::follow)) => match never {},
         never = api.keep_time() => match never {},
+        never = api.follow_load() => match never {},
         ended = probes::serve(metrics_listener, registry, probes) => {
             ended?;
             anyhow::bail!("metrics and probes are not served any more");
@@ -151,6 +160,7 @@ impl Api {
             clock,
             machine,
             places: Arc::default(),
+            promises: Arc::default(),
             arriving: EvictingSet::new(MOST_ARRIVING),
             requests: EvictingSet::new(REQUESTS),
             metrics: Metrics::register(registry),
@@ -171,6 +181,28 @@ impl Api {
                 .await;
             self.read_time().await;
         }
+    }
+
+    /// Reads the operator's Lease from time to time, which says how much it has to do. Without it no modification is refused for
+    /// that.
+    pub async fn follow_load(&self) -> Infallible {
+        let mut logged = false;
+        loop {
+            if let Err(failure) = self.read_load().await
+                && !logged
+            {
+                warn!(%failure, "cannot read the operator's Lease: how much it has to do is not known");
+                logged = true;
+            }
+            time::sleep(LOAD_INTERVAL).await;
+        }
+    }
+
+    async fn read_load(&self) -> Result<(), Failure> {
+        let url = Lease::url_path(&(), Some(self.gateway.flag.key().0));
+        let lease = requests::get::<Lenient>(&self.own, url, FIELD_MANAGER).await?;
+        self.gateway.promises.seen(&lease);
+        Ok(())
     }
 
     /// Any answer tells the time; the flag is what the gateway has the right to read.

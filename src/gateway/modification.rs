@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a caller asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Asked {
     /// Items of one kind.
     pub items: Vec<BulkUpdateItem>,

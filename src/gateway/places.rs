@@ -16,7 +16,12 @@ use http::StatusCode;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    gateway::problem::{DEFAULT_RETRY_AFTER, Problem},
+    api::Kind,
+    gateway::{
+        load::Request,
+        modification::Asked,
+        problem::{DEFAULT_RETRY_AFTER, Problem},
+    },
     tasks::lock,
 };
 
@@ -158,6 +163,13 @@ impl Taken {
 }
 
 impl Place {
+    /// What is asked for, as it is known again, and for whom it counts.
+    pub fn request(&self, kind: Kind, asked: &Asked) -> Request {
+        let known = *lock(&self.accepted);
+        let namespace = if known { Arc::clone(&self.namespace) } else { "".into() };
+        Request { hash: self.places.hasher.hash_one((self.pair, kind, asked)), namespace }
+    }
+
     /// Takes in what the Kubernetes API has answered to the request's token in its namespace.
     pub fn answered(&self, status: StatusCode) {
         let mut taken = lock(self.places.of(self.of));

@@ -21,7 +21,6 @@ use crate::{
         modification::{self, Asked, check_id},
         narrow::Unconditional,
         objects::{self, Part, Selection},
-        places::Use,
         problem::{Problem, bad_request},
         state::Gateway,
         submit::{submit, submit_one},
@@ -65,13 +64,13 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
     get(async move |credentials: Credentials, selection: Selection| {
         let selection = selection.of(Part::List, kind)?;
-        let body = objects::list(credentials.admit(Use::Reads)?, kind, selection).await?;
+        let body = objects::list(credentials.admit_read()?, kind, selection).await?;
         Answer::Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
     })
     .patch(async move |credentials: Credentials, _: Unconditional, body: Body<true>| {
         let asked = modification::bulk(kind, &body.0)?;
         drop(body);
-        let caller = credentials.admit(Use::Modifications)?;
+        let caller = credentials.admit_modification(kind, &asked)?;
         let status = submit(&caller, kind, asked.clone()).await?;
         let answer = modification::answer(kind, &asked, &status, &caller.invocation);
         Answer::Ok((accepted(&asked), Json(answer)).into_response())
@@ -86,7 +85,7 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         }
         check_id("the id in the path", &id)?;
         let selection = selection.of(Part::One, kind)?;
-        let caller = credentials.admit(Use::Reads)?;
+        let caller = credentials.admit_read()?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
     })
     .patch(async move |credentials: Credentials, Id(id): Id, _: Unconditional, body: Body<false>| {
@@ -104,7 +103,7 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
 
 async fn count(credentials: Credentials, kind: Kind, selection: Selection) -> Answer {
     let selection = selection.of(Part::Count, kind)?;
-    let count = objects::count(credentials.admit(Use::Reads)?, kind, selection).await?;
+    let count = objects::count(credentials.admit_read()?, kind, selection).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 
@@ -115,7 +114,7 @@ fn accepted(asked: &Asked) -> StatusCode {
 
 /// One object: a BulkUpdate of one item.
 async fn modify(credentials: Credentials, kind: Kind, asked: Asked) -> Answer {
-    let caller = credentials.admit(Use::Modifications)?;
+    let caller = credentials.admit_modification(kind, &asked)?;
     let (id, target_status) = (asked.items[0].id.clone(), asked.items[0].target_status);
     let (status, dry_run) = (accepted(&asked), asked.dry_run);
     submit_one(&caller, kind, asked).await?;

@@ -10,6 +10,7 @@ use tower::service_fn;
 use crate::{
     client::{Machine, clock::Clock},
     gateway::{
+        load::Promises,
         metrics::Metrics,
         places::{Place, Places},
     },
@@ -25,6 +26,7 @@ pub struct Gateway {
     /// Whose ids the requests get.
     pub machine: Machine,
     pub places: Arc<Places>,
+    pub promises: Arc<Promises>,
     /// The bodies that have not arrived yet.
     pub arriving: Arc<EvictingSet>,
     /// The requests whose responses were not received yet.

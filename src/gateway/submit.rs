@@ -23,6 +23,7 @@ use crate::{
     },
     gateway::{
         caller::Caller,
+        load::WRITE_LIMIT,
         modification::{self, Asked},
         problem::Problem,
     },
@@ -35,8 +36,6 @@ const CREATE_LIMIT: Duration = Duration::from_secs(10);
 const PLAN_LIMIT: Duration = Duration::from_secs(20);
 /// How long after its creation the operator may plan it, should the gateway not live to withdraw it.
 const STARTING_DEADLINE: i32 = 30;
-/// How long it may be carried out: its `notAfter`.
-const WRITE_LIMIT: Duration = Duration::from_secs(45);
 /// How long it is followed: somewhat longer than it can be carried out, to see the last results; and shorter than the
 /// minute that callers wait for an answer, as SAP's Python SDK does.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(50);
@@ -218,6 +217,7 @@ impl Submission {
         let mut failed = 0;
         loop {
             let reached = progress(&current);
+            self.report(&current);
             let limit = match reached {
                 Progress::Known => return Ok(current.status.unwrap_or_default()),
                 Progress::Unplanned => self.began + PLAN_LIMIT,
@@ -248,6 +248,16 @@ impl Submission {
                     sleep_until((Instant::now() + backoff(failed)).min(limit)).await;
                 }
             }
+        }
+    }
+
+    /// Says how much is left to be carried out of what was promised.
+    fn report(&self, current: &BulkUpdate) {
+        if let (Some(promise), Some(status)) = (&self.caller.promise, &current.status)
+            && status.start_time.is_some()
+        {
+            let items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind));
+            promise.left(items.filter(|item| item.result == ItemResult::Planned).count());
         }
     }
 

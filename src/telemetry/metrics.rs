@@ -28,7 +28,7 @@ use crate::{
     client::{Failure, Next, clock::Clock, leadership::Leadership},
     observed::index::Index,
     tasks::lock,
-    telemetry::health::Health,
+    telemetry::{health::Health, load::Load},
 };
 
 pub use labels::verb;
@@ -86,6 +86,8 @@ pub struct Metrics {
     targets: Family<Labels<1>, Gauge>,
     leads: Family<Labels<1>, Gauge>,
     index: Arc<OnceLock<Arc<Index>>>,
+    /// What is published with the Lease.
+    pub load: Load,
 }
 
 impl Metrics {
@@ -195,6 +197,9 @@ impl Metrics {
             let since = SignedDuration::try_from(time.elapsed()).unwrap_or_default();
             self.written_after.0.observe(seconds(now.saturating_sub(since).unwrap_or(*now)));
         }
+        if after.start_time.is_some() || after.completion_time.is_some() {
+            self.load.recorded(written.uid, usize::try_from(planned(after)).unwrap_or_default());
+        }
         if let (None, Some(start)) = (&before.start_time, &after.start_time) {
             self.planned_after.0.observe(seconds(start.0));
         }
@@ -232,6 +237,9 @@ impl Metrics {
     /// A write to a target was answered, or not.
     pub(crate) fn written<T>(&self, kind: Kind, target: TargetStatus, outcome: &Result<T, Failure>) {
         self.writes.get_or_create(&of_write(kind, target, labels::outcome(outcome))).inc();
+        if outcome.is_ok() {
+            self.load.done();
+        }
     }
 
     /// A request about this resource has failed.

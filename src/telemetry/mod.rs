@@ -3,6 +3,7 @@
 //! It is handed times, counts and recorded statuses, and never the work on a BulkUpdate.
 
 pub(crate) mod health;
+pub(crate) mod load;
 mod log;
 pub(crate) mod metrics;
 mod traces;

@@ -5,6 +5,7 @@
 mod bad_requests;
 mod callers;
 mod greedy;
+mod load;
 mod modify;
 mod operator;
 mod read;

@@ -41,16 +41,18 @@ async fn a_real_api_server_accepts_the_manifests() {
     let example = format!("{PROJECT}/deploy/gateway/ingress-example.yaml");
     let (ok, message) = plane.kubectl(&["apply", "--dry-run=server", "-f", &example], "");
     assert!(ok, "{message}");
-    // The only right of the gateway itself.
+    // The only rights of the gateway itself.
     let rules: Vec<_> = plane
         .manifests("gateway")
         .into_iter()
         .filter(|m| m["kind"].as_str().unwrap().ends_with("Role"))
         .flat_map(|m| m["rules"].as_array().unwrap().clone())
         .collect();
-    let expected = json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["ai-api-meta"],
-        "verbs": ["get"]});
-    assert_eq!(rules, [expected]);
+    let expected = [("", "configmaps", "ai-api-meta"), ("coordination.k8s.io", "leases", "ai-api-operator")];
+    let expected = expected.map(|(group, resource, name)| {
+        json!({"apiGroups": [group], "resources": [resource], "resourceNames": [name], "verbs": ["get"]})
+    });
+    assert_eq!(rules, expected);
 }
 
 /// Sends these bytes over a new connection.

@@ -113,7 +113,7 @@ impl Server {
         let (notes, kept) = watch::channel(vec![("accepted", None)]);
         let (namespace, machine) = ("ai-api-system".into(), Machine::default());
         let candidate = Candidate { namespace, identity: identity.into(), timing, machine };
-        let election = Election::new(client, candidate, leadership.clone(), kept);
+        let election = Election::new(client, candidate, leadership.clone(), kept, Load::default());
         (election, leadership, notes)
     }
 }
@@ -281,7 +281,7 @@ async fn notes_are_kept_at_once_and_what_others_write_there_stays() {
     notes.send_replace(vec![("record", Some("3".into())), ("accepted", None)]);
     keeps_until(&election, &mut lease, "after a conflict", || annotation(&server, "record") == "3").await;
     let now = server.lease.lock().unwrap()["metadata"].clone();
-    assert_eq!(now["annotations"], json!({"of": "others", "new": "too", "record": "3"}));
+    assert_eq!(now["annotations"], json!({"of": "others", "new": "too", "record": "3", BACKLOG: "0"}));
     assert_eq!(now["labels"], json!({"of": "others"}));
     // The last notes are kept for the next leader.
     notes.send_replace(vec![("record", Some("4".into())), ("accepted", None)]);

@@ -256,7 +256,7 @@ fn caller_of_pages(pages: usize) -> (Caller, Arc<AtomicUsize>) {
     });
     let client = kube::Client::new(service, "team-a");
     let (namespace, invocation) = ("team-a".to_owned(), Invocation::default());
-    (Caller { client, namespace, clock: Clock::default(), invocation }, asked)
+    (Caller { client, namespace, clock: Clock::default(), invocation, promise: None }, asked)
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ fn caller(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Caller, 
     let invocation = crate::gateway::problem::Invocation { id: "id-1".into(), target: "/".into() };
     let namespace = "team-a".to_owned();
     let (client, clock) = (Client::new(service, "team-a"), Clock::default());
-    (Caller { client, namespace, clock, invocation }, log)
+    (Caller { client, namespace, clock, invocation, promise: None }, log)
 }
 
 fn events_of(events: Vec<Value>) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> {

@@ -1,0 +1,223 @@
+//! Whether a modification will be carried out in time, by what the operator has to do and how fast it does it: the leader publishes
+//! both with its Lease. What would be late is refused, with the time after which it will not be.
+//!
+//! Each gateway takes what fits into half the time, because others do so as well before any of it shows in the Lease.
+
+mod queue;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use self::queue::Queue;
+use crate::{
+    decode::object::Lenient,
+    gateway::problem::Problem,
+    tasks::lock,
+    telemetry::load::{BACKLOG, RATE},
+};
+
+/// How long a BulkUpdate may be carried out: its `notAfter`.
+pub const WRITE_LIMIT: Duration = Duration::from_secs(45);
+
+/// How many seconds the operator may need for all that is in progress: a quarter of the time in which each has to be carried out.
+/// It carries them out side by side, so what comes later takes up as much time again, before the first ones are done.
+const QUARTER: f64 = WRITE_LIMIT.as_secs_f64() / 4.0;
+
+/// How many items are carried out in a second where the operator does not know it yet.
+const FIRST_RATE: f64 = 100.0;
+
+/// How long the Lease may stay as it is before it says nothing any more: as long as the operator's replicas wait for each other.
+const STALE: Duration = Duration::from_secs(15);
+
+/// How old what is in progress may be without being counted in the Lease.
+const UNCOUNTED: Duration = Duration::from_secs(2);
+
+/// How far the Lease, as it was read, may be behind.
+const BEHIND: Duration = Duration::from_secs(2);
+
+/// How long before somebody comes again room is kept for them.
+const SOON: Duration = Duration::from_secs(3);
+
+/// How much more may be ahead of who comes again than of others, for each time: what was taken lately may be counted twice, and
+/// other gateways make promises as well.
+const ANOTHER_TIME: f64 = 0.25;
+
+/// For how many times that holds: then twice as much is ahead, which is still done in time.
+const MOST_TIMES: u32 = 4;
+
+/// The longest time that a caller is told to wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// The least share of the operator's rate that this gateway counts on, where others use the rest.
+const LEAST_SHARE: f64 = 0.1;
+
+/// The work that is known, and what was promised.
+#[derive(Default)]
+pub struct Promises(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    counter: u64,
+    load: Option<Load>,
+    /// What is in progress, by the order in which it was taken.
+    taken: BTreeMap<u64, Taken>,
+    /// Who has to come again.
+    queue: Queue,
+}
+
+/// What the Lease says.
+#[derive(Clone)]
+struct Load {
+    /// Its resource version, and since when it is known.
+    version: String,
+    since: Instant,
+    /// Items.
+    backlog: f64,
+    /// Items in a second.
+    rate: f64,
+}
+
+struct Taken {
+    namespace: Arc<str>,
+    /// The items that are not carried out yet.
+    left: u32,
+    at: Instant,
+}
+
+/// What is asked for, and for whom it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The hash of all that makes it this request: the same one, sent again, has the same.
+    pub hash: u64,
+    /// Empty for all whose tokens are not known.
+    pub namespace: Arc<str>,
+}
+
+/// A modification that was taken, until this is dropped.
+pub struct Promise {
+    promises: Arc<Promises>,
+    number: u64,
+}
+
+impl Promises {
+    /// Takes in the Lease as it was read.
+    pub fn seen(&self, lease: &Lenient) {
+        let mut state = lock(&self.0);
+        let version = lease.text("resourceVersion").unwrap_or_default();
+        if state.load.as_ref().is_some_and(|load| load.version == version) {
+            return;
+        }
+        let number = |name| lease.annotation(name)?.parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0);
+        let (version, since) = (version.to_owned(), Instant::now());
+        let load =
+            |backlog| Load { version, since, backlog, rate: number(RATE).unwrap_or(FIRST_RATE).max(1.0) };
+        state.load = number(BACKLOG).map(load);
+    }
+
+    /// Promises that so many items will be carried out in time.
+    ///
+    /// # Errors
+    /// 429 if they will not; with the time after which they will be.
+    pub fn promise(self: &Arc<Self>, request: Request, items: usize) -> Result<Promise, Problem> {
+        let mut state = lock(&self.0);
+        let now = Instant::now();
+        let items = u32::try_from(items).unwrap_or(u32::MAX);
+        let load = state.load.clone().filter(|load| now < load.since + STALE);
+        if let Some(wait) = load.and_then(|load| state.wait(&load, &request, items, now)) {
+            let message = format!(
+                "the operator has too much to do to carry this out in time: nothing was done; try again after {} s",
+                wait.as_secs()
+            );
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(wait));
+        }
+        state.queue.remove(request.hash);
+        state.counter += 1;
+        let number = state.counter;
+        state.taken.insert(number, Taken { namespace: request.namespace, left: items, at: now });
+        Ok(Promise { promises: Arc::clone(self), number })
+    }
+}
+
+impl State {
+    /// How long to wait before so many items fit; not at all if they do. Who has to wait is in the queue from then on.
+    fn wait(&mut self, load: &Load, request: &Request, items: u32, now: Instant) -> Option<Duration> {
+        self.queue.forget_late(now);
+        let room = load.rate * QUARTER;
+        let Outstanding { counted, not_counted, by_namespace } = self.outstanding(load);
+        let of = |namespace: &str| by_namespace.get(namespace).copied().unwrap_or_default();
+        let (ahead, own) = (load.backlog + not_counted, of(&request.namespace));
+        // Room is left to those before it who are about to return, as far as their namespaces may use it.
+        let usable = |(namespace, items): (&str, f64)| items.min((room / 2.0 - of(namespace)).max(0.0));
+        let due = self.queue.due_by(now + SOON, self.queue.known_place(request.hash));
+        let soon: f64 = due.into_iter().map(usable).sum();
+        // Nothing is done sooner than what is alone.
+        if ahead <= 0.0 && soon <= 0.0 {
+            return None;
+        }
+        // No namespace takes more than half, so that the others find room.
+        let over = |room: f64| (ahead + f64::from(items) - room, own + f64::from(items) - room / 2.0);
+        let times = self.queue.times(request.hash).min(MOST_TIMES);
+        let (all_over, own_over) = over(room * (1.0 + f64::from(times) * ANOTHER_TIME));
+        if all_over + soon <= 0.0 && own_over <= 0.0 {
+            return None;
+        }
+        let place = self.queue.place(request, items);
+        let (before, own_before) = self.queue.before(&place, &request.namespace);
+        // Of what the operator does, others use a part.
+        let share =
+            |part: f64, whole: f64| if whole > 0.0 { (part / whole).clamp(LEAST_SHARE, 1.0) } else { 1.0 };
+        let rate = load.rate * share(counted, load.backlog);
+        let (all_over, own_over) = over(room);
+        let all = all_over / load.rate + before / rate;
+        let of_own = own_over / load.rate / share(own, ahead) + own_before / rate;
+        let wait = Duration::from_secs_f64(all.max(of_own).max(0.0).ceil()) + BEHIND;
+        let wait = wait.min(LONGEST_WAIT);
+        self.queue.put(place, request.clone(), items, now + wait);
+        Some(wait)
+    }
+
+    /// The items of what is in progress, as far as they are not carried out yet.
+    fn outstanding(&self, load: &Load) -> Outstanding<'_> {
+        let mut all = Outstanding::default();
+        for taken in self.taken.values() {
+            let left = f64::from(taken.left);
+            let of = if taken.at + UNCOUNTED <= load.since { &mut all.counted } else { &mut all.not_counted };
+            *of += left;
+            *all.by_namespace.entry(&taken.namespace).or_default() += left;
+        }
+        all
+    }
+}
+
+/// Items that were taken and are not carried out yet, as far as that is known.
+#[derive(Default)]
+struct Outstanding<'a> {
+    /// Those in the backlog of the Lease.
+    counted: f64,
+    not_counted: f64,
+    by_namespace: HashMap<&'a str, f64>,
+}
+
+impl Promise {
+    /// So many items are not carried out yet.
+    pub fn left(&self, items: usize) {
+        if let Some(taken) = lock(&self.promises.0).taken.get_mut(&self.number) {
+            taken.left = u32::try_from(items).unwrap_or(u32::MAX);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        lock(&self.promises.0).taken.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests;
