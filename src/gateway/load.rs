@@ -15,6 +15,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use self::queue::Queue;
+pub use self::queue::Request;
 use crate::{
     decode::object::Lenient,
     gateway::problem::Problem,
@@ -88,15 +89,6 @@ struct Taken {
     /// The items that are not carried out yet.
     left: u32,
     at: Instant,
-}
-
-/// What is asked for, and for whom it counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The hash of all that makes it this request: the same one, sent again, has the same.
-    pub hash: u64,
-    /// Empty for all whose tokens are not known.
-    pub namespace: Arc<str>,
 }
 
 /// A modification that was taken, until this is dropped.

@@ -3,12 +3,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
-
-use super::Request;
 
 /// How much later than in time a caller may come again.
 const GRACE: Duration = Duration::from_secs(5);
@@ -25,6 +24,15 @@ pub struct Queue {
     /// The tag of what was taken last.
     served: u64,
     counter: u64,
+}
+
+/// What is asked for, and for whom it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The hash of all that makes it this request: the same one, sent again, has the same.
+    pub hash: u64,
+    /// Empty for all whose tokens are not known.
+    pub namespace: Arc<str>,
 }
 
 /// A place in the queue.

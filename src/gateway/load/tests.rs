@@ -59,6 +59,10 @@ async fn what_fits_into_half_the_time_is_taken_and_no_namespace_takes_more_than_
     assert_eq!(taken(&promises, "c", 40..41).0.len(), 1);
 }
 
+fn index(hash: u64) -> usize {
+    usize::try_from(hash).unwrap()
+}
+
 /// An operator that carries out so many items in a second, of gateways whose callers do as they are told.
 struct World {
     rate: f64,
@@ -85,7 +89,7 @@ impl World {
         let gateways: Vec<_> = (0..gateways).map(|_| promises(0.0, rate)).collect();
         let now = Instant::now();
         let callers =
-            callers.map(|(hash, namespace)| (hash as usize % gateways.len(), hash, namespace, now, 0));
+            callers.map(|(hash, namespace)| (index(hash) % gateways.len(), hash, namespace, now, 0));
         let callers = callers.collect();
         Self { rate, gateways, callers, working: vec![], version: 1, longest: Duration::ZERO }
     }
@@ -96,7 +100,7 @@ impl World {
         let mut refused = vec![];
         while !self.callers.is_empty() || !self.working.is_empty() {
             let now = Instant::now();
-            assert!(now - began < Duration::from_mins(60), "{} are left", self.callers.len());
+            assert!(now - began < Duration::from_hours(1), "{} are left", self.callers.len());
             let (gateways, working) = (&self.gateways, &mut self.working);
             self.callers.retain_mut(|(gateway, hash, namespace, at, times)| {
                 if *at > now {
@@ -115,7 +119,8 @@ impl World {
                 }
             });
             // All that is in progress is carried out side by side.
-            let each = self.rate * step.as_secs_f64() / self.working.len().max(1) as f64;
+            let each =
+                self.rate * step.as_secs_f64() / f64::from(u32::try_from(self.working.len().max(1)).unwrap());
             let longest = &mut self.longest;
             self.working.retain_mut(|request| {
                 request.left -= each;
@@ -124,7 +129,7 @@ impl World {
                 // As often as a status is written.
                 if [10, 30, 70, 150, 250, 350].contains(&(age.as_millis() / 100)) {
                     request.recorded = request.left;
-                    request.promise.left(request.left.ceil() as usize);
+                    request.promise.left((0..100_u32).filter(|item| f64::from(*item) < request.left).count());
                 }
                 request.left > 0.0
             });
@@ -147,7 +152,7 @@ async fn a_thousand_callers_at_once_are_all_done_in_time_and_none_waits_more_tha
     for (gateways, namespaces) in [(1, 1), (1, 100), (2, 1), (2, 100)] {
         let names: Vec<&'static str> = (0..namespaces).map(|n| &*format!("team-{n}").leak()).collect();
         let mut world =
-            World::new(500.0, gateways, (0..1024).map(|hash| (hash, names[hash as usize % namespaces])));
+            World::new(500.0, gateways, (0..1024).map(|hash| (hash, names[index(hash) % namespaces])));
         let (refused, took) = world.run().await;
         let most = refused.iter().map(|(_, times)| *times).max();
         assert!(most <= Some(3), "{most:?} with {gateways} gateways and {namespaces} namespaces");
