@@ -25,6 +25,10 @@ down: ## stop the control plane of `make up`
 demo: ## show the operator at work, on a control plane of its own
 	@dev/demo
 
+.PHONY: demo-workloads
+demo-workloads: ## the same for work that really runs: a training Job is stopped half-way, a model server deleted, Pods and all
+	@dev/demo-workloads
+
 # Test programs mostly wait, and each has a control plane of its own, so three run side by side: first the short ones, whose
 # results show that it goes on, then the longest.
 short := docs

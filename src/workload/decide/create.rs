@@ -67,7 +67,8 @@ fn intend(subject: &Subject<'_>, engine: &Engine) -> Decision {
     let status = Status {
         state: State::Pending,
         workload: Some(workload),
-        submitted: Some(subject.facts.now),
+        // The first time: or writing this would not end where the API server takes longer than a second.
+        submitted: subject.recorded.submitted.or(Some(subject.facts.now)),
         ..status
     };
     Decision { status, then: Step::Create }

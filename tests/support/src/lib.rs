@@ -8,6 +8,7 @@ pub mod audit;
 pub mod built;
 pub mod call;
 pub mod control_plane;
+mod engines;
 pub mod etcd;
 pub mod gateway;
 pub mod operator;
@@ -162,20 +163,6 @@ impl World {
         world.operator.start(&[]);
         world.operator.until_ready().await;
         world
-    }
-
-    /// Gives the operator the permissions of this component of deploy/components, in its namespace.
-    pub async fn may_run(&self, component: &str) {
-        let file = format!("{}/deploy/components/{component}/rbac.yaml", control_plane::PROJECT);
-        let manifests: Vec<Value> =
-            serde_saphyr::from_multiple(&std::fs::read_to_string(file).unwrap()).unwrap();
-        let role = manifests.into_iter().find(|manifest| manifest["kind"] == "ClusterRole").unwrap();
-        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": component, "namespace": self.home},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role["metadata"]["name"]},
-            "subjects": [{"kind": "ServiceAccount", "name": "ai-api-operator", "namespace": self.home}]});
-        control_plane::apply(&self.client, role).await;
-        control_plane::apply(&self.client, binding).await;
     }
 
     pub fn targets(&self, kind: Kind) -> Api<DynamicObject> {
