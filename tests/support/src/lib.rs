@@ -10,6 +10,7 @@ pub mod call;
 pub mod control_plane;
 pub mod etcd;
 pub mod gateway;
+pub mod on_nodes;
 pub mod operator;
 
 use std::{
