@@ -33,7 +33,9 @@ demo-workloads: ## the same for work that really runs: a training Job is stopped
 # results show that it goes on, then the longest.
 short := docs
 long := processes exclusive install operator faults
-programs := $(short) $(long) $(filter-out $(short) $(long),$(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+# Runs nothing but what the variable ENGINES chooses.
+apart := engines
+programs := $(short) $(long) $(filter-out $(short) $(long) $(apart),$(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 side_by_side := --jobs 3 --keep-going --output-sync=target
 
 .PHONY: test
@@ -59,6 +61,20 @@ program-%:
 test-faults: ## the faults that `make test` leaves out: more than 6800 plans, more than half an hour on two cores; FAULTS_SHARE=1/2 is half of them
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
+
+# Those that have tests.
+ENGINES ?= jobset
+
+.PHONY: test-engines
+test-engines: export ENGINES := $(ENGINES)
+test-engines: engines ## workloads on the controllers of dev/engines, of which each takes two to four minutes to build, once
+	@dev/control-plane/build >/dev/null
+	@dev/control-plane/build-nodes >/dev/null
+	cargo test --locked --test engines
+
+.PHONY: engines
+engines:
+	@for engine in $(ENGINES); do dev/engines/build $$engine >/dev/null || exit 1; done
 
 # With this cfg, tokio wakes several tasks in an order that is drawn from the seed, too.
 # Memory that a life leaves is kept for the next one: a sixth of the time went into giving it back.

@@ -139,11 +139,17 @@ impl ControlPlane {
         self.script("up");
     }
 
+    /// Starts the controller of an engine (dev/engines), with these environment variables. Engines come before the nodes, as their
+    /// CRDs do: see [`Self::with_nodes`].
+    pub fn start_engine(&self, engine: &str, environment: &[(&str, &str)]) {
+        let mut up = Command::new(Path::new(PROJECT).join("dev/engines/up"));
+        run(up.arg(engine).arg(&self.folder).envs(environment.iter().copied()));
+    }
+
     /// Runs this script of dev/control-plane for the servers of this folder.
     fn script(&self, name: &str) {
         let script = Path::new(PROJECT).join("dev/control-plane").join(name);
-        let output = Command::new(script).arg(&self.folder).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        run(Command::new(script).arg(&self.folder));
     }
 
     /// Suspends a server (SIGSTOP): connections and requests are accepted, and not handled. It continues when the guard that this
@@ -242,6 +248,12 @@ impl ControlPlane {
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
+}
+
+/// Runs a script, which must succeed.
+fn run(script: &mut Command) {
+    let output = script.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A suspended server.

@@ -11,6 +11,7 @@ pub mod control_plane;
 mod engines;
 pub mod etcd;
 pub mod gateway;
+pub mod on_nodes;
 pub mod operator;
 
 use std::{
