@@ -5,6 +5,7 @@
 
 mod body;
 mod caller;
+mod logs;
 mod metrics;
 mod middleware;
 mod modification;
@@ -12,6 +13,7 @@ mod narrow;
 mod objects;
 mod places;
 mod problem;
+mod query;
 mod routes;
 mod state;
 mod submit;

@@ -5,6 +5,8 @@
 mod bad_requests;
 mod callers;
 mod greedy;
+mod kubelet;
+mod logs;
 mod modify;
 mod operator;
 mod read;
