@@ -50,13 +50,33 @@ pub async fn send<T: DeserializeOwned>(
     client: &Client,
     request: Result<http::Request<Vec<u8>>, request::Error>,
 ) -> Result<T, Failure> {
-    let request =
-        request.map_err(|e| Failure::Refused { code: 400, message: e.to_string(), retry_after: None })?;
-    let (head, body) = attempt(client, request).await?;
+    let (head, body) = attempt(client, built(request)?).await?;
     if !head.status.is_success() {
         return Err(refusal(&head, &body));
     }
     serde_json::from_slice(&body).map_err(Failure::unreadable)
+}
+
+/// Sends one request, once, whose answer may be long: returns the body of a success as it arrives.
+///
+/// # Errors
+/// [`Failure`], for anything but a success.
+pub async fn open(
+    client: &Client,
+    request: Result<http::Request<Vec<u8>>, request::Error>,
+) -> Result<Body, Failure> {
+    let request = built(request)?;
+    let answer = async {
+        let (head, body) = client.send(request.map(Body::from)).await?.into_parts();
+        let success = head.status.is_success();
+        Ok(if success { Ok(body) } else { Err(refusal(&head, &beginning(body).await?)) })
+    };
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, answer).await;
+    answer.map_err(|_| Unanswered::TimedOut)?.map_err(Unanswered::Failed)?
+}
+
+fn built(request: Result<http::Request<Vec<u8>>, request::Error>) -> Result<http::Request<Vec<u8>>, Failure> {
+    request.map_err(|e| Failure::Refused { code: 400, message: e.to_string(), retry_after: None })
 }
 
 /// Sends a request, and reads the answer: in full if it is a success, else the beginning.

@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod load;
+mod logs;
 mod metrics;
 mod middleware;
 mod modification;
@@ -13,6 +14,7 @@ mod narrow;
 mod objects;
 mod places;
 mod problem;
+mod query;
 mod routes;
 mod state;
 mod submit;

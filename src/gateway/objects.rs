@@ -2,29 +2,31 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-use axum::{BoxError, body::Body, extract};
+use axum::{BoxError, body::Body};
 use futures::{StreamExt, stream};
-use http::request::Parts;
 use k8s_openapi::jiff::Timestamp;
 use kube::{api::ListParams, core::Request as ApiRequest};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use crate::{
-    api::{Kind, State, is_dns_subdomain},
+    api::{Kind, State, WorkloadInUse, is_dns_subdomain},
     client::{Failure, requests, send},
-    decode::text::cut,
+    decode::{json::elements, text::cut},
     gateway::{
         caller::Caller,
         modification::{AN_ID, check_id, is_id},
         problem::{Problem, bad_request},
+        query::Query,
     },
     observed::target::{self, Observed, Target},
 };
 
 /// The longest `statusMessage`, in bytes.
 const LONGEST_MESSAGE: usize = 256;
+/// The longest `deploymentUrl`, in bytes: as the schema of the custom resource has it.
+const LONGEST_URL: usize = 2048;
 /// The most objects in one answer, and how many without `$top`.
 const MAX_TOP: usize = 100_000;
 const DEFAULT_TOP: usize = 10_000;
@@ -35,12 +37,11 @@ const MAX_EXECUTABLES: usize = 1000;
 /// How many objects are requested at once: as many lists may be in progress as callers wait for one.
 const PAGE: u32 = 250;
 /// What `$select=status` leaves of an object.
-const STATUS: [&str; 5] = ["id", "configurationId", "status", "createdAt", "modifiedAt"];
+const STATUS: [&str; 7] =
+    ["id", "configurationId", "status", "statusDetails", "details", "createdAt", "modifiedAt"];
 /// The filter by the schedule that started an execution.
 const SCHEDULE: &str = "executionScheduleId";
 
-/// The longest name of a parameter in a message, in bytes.
-const LONGEST_NAME: usize = 64;
 /// What selects objects, in a list and in their number.
 const FILTERS: [&str; 4] = ["executableIds", "configurationId", "scenarioId", "status"];
 /// What selects a part of a list.
@@ -54,11 +55,9 @@ pub enum Part {
     Count,
 }
 
-/// The query of a GET.
+/// What the query of a GET selects.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// The names of its parameters.
-    names: Vec<String>,
     /// Fields, and the values of which an object has one in each.
     filter: Vec<(&'static str, Vec<String>)>,
     /// Whether only [`STATUS`] is shown: `$select=status`.
@@ -69,42 +68,27 @@ pub struct Selection {
     top: usize,
 }
 
-impl<S: Send + Sync> extract::FromRequestParts<S> for Selection {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match extract::Query::<Vec<_>>::from_request_parts(parts, state).await {
-            Ok(extract::Query(pairs)) => Self::parse(&pairs),
-            Err(error) => bad_request(format!("the query is invalid: {error}")),
-        }
-    }
-}
-
 impl Selection {
-    fn parse(pairs: &[(String, String)]) -> Result<Self, Problem> {
-        // The AI API knows some parameters by two names.
-        let plain = |(key, _): &(String, String)| key.strip_prefix('$').unwrap_or(key).to_owned();
-        let names: Vec<_> = pairs.iter().map(plain).collect();
-        let repeated = (1..names.len()).find(|at| names[..*at].contains(&names[*at]));
-        if let Some(at) = repeated {
-            let name = cut(&names[at], LONGEST_NAME);
-            return bad_request(format!("{name} is repeated in the query: send it once"));
-        }
-        let one = |name: &str| {
-            let at = names.iter().position(|given| given == name)?;
-            pairs.get(at).map(|(_, value)| value.as_str())
-        };
-        let number = |name: &str, default: usize, max: usize| match one(name).map(str::parse) {
-            None => Ok(default),
-            Some(Ok(number)) if number <= max => Ok(number),
-            Some(_) => bad_request(format!("{name} must be a number from 0 to {max}")),
-        };
-        let select = one("select");
+    /// Refuses parameters that a list, the number of its objects, or one object does not have.
+    pub fn of(query: &Query, part: Part, kind: Kind) -> Result<Self, Problem> {
+        query.only(|name| match part {
+            Part::One => name == "select",
+            // For deployments the AI API does not have it.
+            Part::List | Part::Count if name == SCHEDULE => kind == Kind::Execution,
+            Part::List | Part::Count => {
+                FILTERS.contains(&name) || (part == Part::List && PAGING.contains(&name))
+            }
+        })?;
+        Self::parse(query)
+    }
+
+    fn parse(query: &Query) -> Result<Self, Problem> {
+        let select = query.get("select");
         if select.is_some_and(|part| part != "status") {
             return bad_request("$select must be status");
         }
         let mut filter = Vec::new();
-        if let Some(list) = one("executableIds") {
+        if let Some(list) = query.get("executableIds") {
             let ids: Vec<_> = list.split(',').map(ToOwned::to_owned).collect();
             if ids.len() > MAX_EXECUTABLES || !ids.iter().all(|id| is_id(id)) {
                 let most = MAX_EXECUTABLES;
@@ -114,7 +98,7 @@ impl Selection {
             }
             filter.push(("executableId", ids));
         }
-        if let Some(word) = one("status") {
+        if let Some(word) = query.get("status") {
             if State::ALL.iter().all(|state| state.word() != word) {
                 let words: Vec<_> = State::ALL.iter().map(|state| state.word()).collect();
                 return bad_request(format!("status must be one of {}", words.join(", ")));
@@ -122,34 +106,15 @@ impl Selection {
             filter.push(("status", vec![word.to_owned()]));
         }
         for name in ["configurationId", "scenarioId", SCHEDULE] {
-            if let Some(id) = one(name) {
+            if let Some(id) = query.get(name) {
                 check_id(name, id)?;
                 filter.push((name, vec![id.to_owned()]));
             }
         }
-        let (top, skip) = (number("top", DEFAULT_TOP, MAX_TOP)?, number("skip", 0, MAX_SKIP)?);
+        let top = query.number("top", DEFAULT_TOP, 0..=MAX_TOP)?;
+        let skip = query.number("skip", 0, 0..=MAX_SKIP)?;
         let status_only = select.is_some();
-        Ok(Self { names, filter, status_only, skip, top })
-    }
-
-    /// Refuses parameters that a list, the number of its objects, or one object does not have: what is skipped selects more than
-    /// was meant.
-    pub fn of(self, part: Part, kind: Kind) -> Result<Self, Problem> {
-        let known = |name: &str| match part {
-            Part::One => name == "select",
-            // For deployments the AI API does not have it.
-            Part::List | Part::Count if name == SCHEDULE => kind == Kind::Execution,
-            Part::List | Part::Count => {
-                FILTERS.contains(&name) || (part == Part::List && PAGING.contains(&name))
-            }
-        };
-        match self.names.iter().find(|name| !known(name)) {
-            Some(name) => {
-                let name = cut(name, LONGEST_NAME);
-                bad_request(format!("the query parameter {name} is not known here: see /openapi.yaml"))
-            }
-            None => Ok(self),
-        }
+        Ok(Self { filter, status_only, skip, top })
     }
 
     fn takes(&self, shown: &Map<String, Value>) -> bool {
@@ -162,13 +127,19 @@ impl Selection {
 }
 
 pub async fn get(caller: &Caller, kind: Kind, id: &str, status_only: bool) -> Result<Value, Problem> {
+    let object = read(caller, kind, id).await?;
+    let mut shown = show(kind, &object);
+    shown.extend(status_details(&object).map(|details| ("statusDetails".to_owned(), details)));
+    Ok(part(shown, status_only))
+}
+
+pub async fn read(caller: &Caller, kind: Kind, id: &str) -> Result<Observed, Problem> {
     let none = || Problem::no_object(kind, id);
     if !is_dns_subdomain(id) {
         return Err(none());
     }
     let read = requests::get(&caller.client, target::url(kind, &caller.namespace), id).await;
-    let object = read.map_err(|failure| if failure.is_not_found() { none() } else { failure.into() })?;
-    Ok(part(show(kind, &object), status_only))
+    read.map_err(|failure| if failure.is_not_found() { none() } else { failure.into() })
 }
 
 /// Reads a list: what the selection wants of all objects of the kind, in the order of their ids, as JSON. The objects are read
@@ -276,7 +247,9 @@ fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
     };
     let (usual, url) = match kind {
         Kind::Execution => ("COMPLETED", None),
-        Kind::Deployment => ("RUNNING", Some("".into())),
+        Kind::Deployment => {
+            ("RUNNING", Some(object.status_text("url").filter(|url| is_url(url)).unwrap_or_default()))
+        }
     };
     let target_status = match object.status_text("targetStatus") {
         _ if target.terminating => "DELETED".into(),
@@ -300,7 +273,41 @@ fn show(kind: Kind, object: &Observed) -> Map<String, Value> {
         ("completionTime", time_of("completionTime")),
         ("deploymentUrl", url),
     ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+    let details = workload(object)
+        .filter(|_| kind == Kind::Deployment)
+        .map(|workload| ("details".to_owned(), json!({"resources": {"backendDetails": workload}})));
+    fields.chain(details).collect()
+}
+
+/// The object that does the work, if it is recorded.
+pub fn workload(object: &Observed) -> Option<WorkloadInUse> {
+    serde_json::from_str(object.status_part("workload")?.get()).ok()
+}
+
+/// What is known of the state besides its word and its sentence: what does the work, and the conditions.
+fn status_details(object: &Observed) -> Option<Value> {
+    #[derive(Deserialize, Serialize)]
+    struct Condition {
+        r#type: String,
+        status: String,
+        reason: String,
+    }
+    let conditions = object.status_part("conditions").and_then(elements).unwrap_or_default();
+    let conditions: Vec<Condition> =
+        conditions.into_iter().filter_map(|one| serde_json::from_str(one.get()).ok()).collect();
+    let workload = workload(object).map(|workload| ("workload", json!(workload)));
+    let conditions = (!conditions.is_empty()).then(|| ("conditions", json!(conditions)));
+    let details: Map<_, _> =
+        [workload, conditions].into_iter().flatten().map(|(name, value)| (name.to_owned(), value)).collect();
+    (!details.is_empty()).then_some(Value::Object(details))
+}
+
+/// Whether it is the address of a model, and not anything else that a status may hold there.
+fn is_url(url: &str) -> bool {
+    let address = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let fits = url.len() <= LONGEST_URL && url.bytes().all(|b| b.is_ascii_graphic());
+    fits && address.is_some_and(|address| !address.is_empty())
 }
 
 /// A name in the characters that the AI API has for it: printable ASCII without the backtick, and white space.
@@ -310,7 +317,7 @@ fn plain(name: &str) -> String {
 }
 
 /// The AI API's clients read at most six digits of a second.
-fn time(at: Timestamp) -> Cow<'static, str> {
+pub fn time(at: Timestamp) -> Cow<'static, str> {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string().into()
 }
 

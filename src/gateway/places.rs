@@ -1,5 +1,5 @@
-//! How many requests are carried out at once. Reads and modifications have places of their own, and no namespace takes more
-//! of either than it leaves to the others.
+//! How many requests are carried out at once. Reads, modifications and logs have places of their own, and no namespace takes more
+//! of any than it leaves to the others.
 //!
 //! Anybody can name a namespace. So a request counts for its namespace only once the Kubernetes API has accepted its token
 //! there; until then all such requests share what one namespace may take. (So a namespace whose first requests come all at once
@@ -37,6 +37,8 @@ const MOST_ACCEPTED: usize = 4096;
 pub enum Use {
     Reads,
     Modifications,
+    /// Reads of logs, which take more memory than others.
+    Logs,
 }
 
 impl Use {
@@ -45,6 +47,7 @@ impl Use {
         match self {
             Self::Reads => 128,
             Self::Modifications => 256,
+            Self::Logs => 16,
         }
     }
 }
@@ -54,6 +57,7 @@ impl Use {
 pub struct Places {
     reads: Mutex<Taken>,
     modifications: Mutex<Taken>,
+    logs: Mutex<Taken>,
     /// How many are taken.
     taken: watch::Sender<usize>,
     hasher: RandomState,
@@ -120,6 +124,7 @@ impl Places {
         match of {
             Use::Reads => &self.reads,
             Use::Modifications => &self.modifications,
+            Use::Logs => &self.logs,
         }
     }
 }

@@ -17,11 +17,12 @@ use crate::{
     gateway::{
         body::{Body, LONGEST_BODY, NoBody},
         caller::{Credentials, bearer},
-        middleware,
+        logs, middleware,
         modification::{self, Asked, check_id},
         narrow::Unconditional,
         objects::{self, Part, Selection},
         problem::{Problem, bad_request},
+        query::Query,
         state::Gateway,
         submit::{submit, submit_one},
     },
@@ -44,7 +45,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
                 &format!("{all}/$count"),
                 get(async move |credentials, query| count(credentials, kind, query).await),
             )
-            .route(&format!("{all}/{{id}}"), object(kind));
+            .route(&format!("{all}/{{id}}"), object(kind))
+            .route(
+                &format!("{all}/{{id}}/logs"),
+                get(async move |credentials, id, query| logs(credentials, kind, id, query).await),
+            );
     }
     router
         .route_layer(from_fn(middleware::record_route))
@@ -62,8 +67,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
-    get(async move |credentials: Credentials, selection: Selection| {
-        let selection = selection.of(Part::List, kind)?;
+    get(async move |credentials: Credentials, query: Query| {
+        let selection = Selection::of(&query, Part::List, kind)?;
         let body = objects::list(credentials.admit_read()?, kind, selection).await?;
         Answer::Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
     })
@@ -78,13 +83,13 @@ fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
 }
 
 fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
-    get(async move |credentials: Credentials, Id(id): Id, selection: Selection| {
+    get(async move |credentials: Credentials, Id(id): Id, query: Query| {
         // Some clients encode the dollar.
         if id == "$count" {
-            return count(credentials, kind, selection).await;
+            return count(credentials, kind, query).await;
         }
         check_id("the id in the path", &id)?;
-        let selection = selection.of(Part::One, kind)?;
+        let selection = Selection::of(&query, Part::One, kind)?;
         let caller = credentials.admit_read()?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
     })
@@ -101,10 +106,17 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
     })
 }
 
-async fn count(credentials: Credentials, kind: Kind, selection: Selection) -> Answer {
-    let selection = selection.of(Part::Count, kind)?;
+async fn count(credentials: Credentials, kind: Kind, query: Query) -> Answer {
+    let selection = Selection::of(&query, Part::Count, kind)?;
     let count = objects::count(credentials.admit_read()?, kind, selection).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
+}
+
+async fn logs(credentials: Credentials, kind: Kind, Id(id): Id, query: Query) -> Answer {
+    check_id("the id in the path", &id)?;
+    let asked = logs::Asked::parse(&query)?;
+    let body = logs::read(credentials.admit(Use::Logs)?, kind, &id, asked).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// The status of an answer about what was carried out, or would be.
@@ -140,7 +152,7 @@ async fn meta(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Answer
         "userExecutions": false,
         "timeToLiveDeployments": false,
         "executionSchedules": false,
-        "logs": {"executions": false, "deployments": false},
+        "logs": {"executions": true, "deployments": true},
         "bulkUpdates": {"executions": flags.on(Kind::Execution), "deployments": flags.on(Kind::Deployment)},
     });
     let limits = json!({"executions": {"maxRunningCount": -1}, "deployments": {"maxRunningCount": -1}});

@@ -65,7 +65,12 @@ impl Observed {
     }
 
     pub(crate) fn status_text(&self, name: &str) -> Option<Cow<'_, str>> {
-        json::text(json::member(self.status.as_deref()?, name)?)
+        json::text(self.status_part(name)?)
+    }
+
+    /// This field of its status.
+    pub(crate) fn status_part(&self, name: &str) -> Option<&RawValue> {
+        json::member(self.status.as_deref()?, name)
     }
 
     /// Whether it is a `Status`, which the API server answers to a DELETE if the object is gone at once.

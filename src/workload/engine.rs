@@ -18,6 +18,8 @@ pub struct Engine {
     pub queued_by_kueue: bool,
     /// Reads an object.
     pub observe: fn(&Parts<'_>) -> Result<Seen, Malformed>,
+    /// Which Pods are an object's: those of any of these.
+    pub pods: fn(&Parts<'_>) -> Result<Vec<PodSelector>, Malformed>,
 }
 
 /// Which names an engine's objects can have. (All are names of Kubernetes objects.)

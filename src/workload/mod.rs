@@ -11,6 +11,7 @@ mod facts;
 mod kueue;
 mod owner;
 mod pass;
+pub mod pods;
 mod requests;
 mod run;
 mod status;

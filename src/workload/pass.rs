@@ -24,6 +24,7 @@ use crate::{
         engine::{Engine, StopPatch},
         facts::{Authorized, Facts, Found, Gate, InQueue, Step},
         owner::{Asks, Owner, Recorded},
+        pods,
         requests::{self, Place},
         status::{Progress, Reason, Status},
         work::Work,
@@ -113,7 +114,7 @@ impl Pass<'_> {
                 }
                 Step::ListPods(selectors) => {
                     let client = &self.ctx.client;
-                    pods = Some(requests::any_pod(client, &self.key.namespace, &selectors).await);
+                    pods = Some(pods::any_pod(client, &self.key.namespace, &selectors).await);
                 }
                 Step::ReadQueue(work) => {
                     let client = &self.ctx.client;

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header::ACCEPT};
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client, Resource,
     api::{ListParams, PostParams},
@@ -17,7 +15,7 @@ use crate::{
     client::{Failure, requests},
     observed::target,
     workload::{
-        engine::{Engine, NOT_ENDED, PodSelector, StopPatch},
+        engine::{Engine, StopPatch},
         facts::InQueue,
         kueue,
         owner::Owner,
@@ -54,8 +52,16 @@ pub async fn work(
     client: &Client,
     Place { engine, namespace, name }: Place<'_>,
 ) -> Result<Option<Arc<Work>>, Failure> {
-    let read = requests::get::<Object>(client, url(engine, namespace), name).await;
-    requests::if_any(read.map(|object| Arc::new(Work::read(engine, &object))))
+    let read = object(client, Place { engine, namespace, name }).await?;
+    Ok(read.map(|object| Arc::new(Work::read(engine, &object))))
+}
+
+/// The same, as it is.
+pub async fn object(
+    client: &Client,
+    Place { engine, namespace, name }: Place<'_>,
+) -> Result<Option<Object>, Failure> {
+    requests::if_any(requests::get(client, url(engine, namespace), name).await)
 }
 
 /// Creates what a template describes, under the owner's name. An apply would take over what has that name.
@@ -212,84 +218,22 @@ fn queued(api: &'static str, object: &Object) -> Option<InQueue> {
     Some(InQueue { api, name: parts.name.into(), uid: parts.uid.into(), version: version.into(), says })
 }
 
-/// Whether any Pod of one of these is left, those that have ended aside.
-pub async fn any_pod(client: &Client, namespace: &str, selectors: &[PodSelector]) -> Result<bool, Failure> {
-    for selector in selectors {
-        let mut page = None;
-        loop {
-            let params = ListParams {
-                label_selector: Some(selector.labels.clone()),
-                field_selector: Some(NOT_ENDED.into()),
-                limit: Some(PODS_PAGE),
-                continue_token: page,
-                ..ListParams::default()
-            };
-            let request =
-                Request::new(Pod::url_path(&(), Some(namespace))).list(&params).map(|mut request| {
-                    request.headers_mut().insert(ACCEPT, METADATA_ONLY);
-                    request
-                });
-            let pods: List<PodMetadata> = requests::send(client, request).await?;
-            if pods.items.iter().flatten().any(|pod| selector.takes(pod.controller())) {
-                return Ok(true);
-            }
-            page = pods.metadata.r#continue.filter(|token| !token.is_empty());
-            if page.is_none() {
-                break;
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// How many Pods a page has.
-const PODS_PAGE: u32 = 100;
-
-const METADATA_ONLY: HeaderValue =
-    HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
-
+/// A page of a list.
 #[derive(Deserialize)]
-struct List<T> {
+pub(super) struct List<T> {
     #[serde(default)]
-    metadata: Page,
+    pub metadata: Page,
     /// Null if there are none, of metadata only.
-    items: Option<Vec<T>>,
+    pub items: Option<Vec<T>>,
 }
 
 #[derive(Default, Deserialize)]
-struct Page {
-    r#continue: Option<String>,
+pub(super) struct Page {
+    pub r#continue: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct PodMetadata {
-    metadata: Owners,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Owners {
-    #[serde(default)]
-    owner_references: Vec<OwnerReference>,
-}
-
-#[derive(Deserialize)]
-struct OwnerReference {
-    kind: String,
-    name: String,
-    #[serde(default)]
-    controller: bool,
-}
-
-impl PodMetadata {
-    /// Kind and name of its controller.
-    fn controller(&self) -> Option<(&str, &str)> {
-        let owner = self.metadata.owner_references.iter().find(|owner| owner.controller)?;
-        Some((&owner.kind, &owner.name))
-    }
-}
-
-fn url(engine: &Engine, namespace: &str) -> String {
+/// The URL of the collection of an engine's objects.
+pub(super) fn url(engine: &Engine, namespace: &str) -> String {
     let resource: ApiResource = engine.kind.api_resource();
     Object::url_path(&resource, Some(namespace))
 }

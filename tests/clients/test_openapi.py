@@ -27,7 +27,7 @@ kinds = pytest.mark.parametrize("kind", ["Execution", "Deployment"])
 def breaks_a_rule(case):
     """Requests that the schemas allow and that are refused: rules that only the document's text has."""
     query, body = case.query or {}, case.body if isinstance(case.body, dict) else {}
-    if any(name in query and f"${name}" in query for name in ("top", "skip")):
+    if any(name in query and f"${name}" in query for name in ("top", "skip", "order")):
         return "both spellings of one parameter"
     items = [item for kind in ("executions", "deployments") if isinstance(body.get(kind), list) for item in body[kind]]
     ids = [str(item.get("id")) for item in items if isinstance(item, dict)]
@@ -47,6 +47,9 @@ def test_the_gateway_is_as_its_document_says(case):
     # In its own namespace where any is allowed, so that not everything is answered with 403.
     if is_positive(case) and "AI-Resource-Group" in (case.headers or {}):
         case.headers["AI-Resource-Group"] = NAMESPACE
+    # A time that ends before it begins is refused, too.
+    if is_positive(case) and {"start", "end"} <= (case.query or {}).keys():
+        del case.query["end"]
     response = case.call(base_url=URL, headers=HEADERS, timeout=30)
     seen[case.operation.label].add(response.status_code)
     excluded = []

@@ -299,9 +299,10 @@ def test_404_for_what_is_not_there(of, cluster):
     before = cluster.versions()
     client = of.client()
     for id in ["absent-0001", "No_Name.of.an_Object"]:
-        with pytest.raises(AIAPINotFoundException) as raised:
-            client.get(id)
-        failed(raised, AIAPINotFoundException, 404, of.not_found, f"{of.kind} {id} does not exist")
+        for read in [client.get, client.query_logs]:
+            with pytest.raises(AIAPINotFoundException) as raised:
+                read(id)
+            failed(raised, AIAPINotFoundException, 404, of.not_found, f"{of.kind} {id} does not exist")
     assert cluster.versions() == before
     for id in ["absent-0001", "No_Name.of.an_Object"]:
         for ask in [lambda: client.modify(id, STOPPED), lambda: client.delete(id)]:

@@ -190,7 +190,6 @@ fn heads() -> Vec<Bad> {
             "/v2/lm/",
             "/v2/lm/executions/",
             "/v2/lm/executions/running-1/",
-            "/v2/lm/executions/running-1/logs",
             "/v2/lm/Executions",
             "/v2/lm//executions",
             "/v2/lm/configurations",

@@ -6,6 +6,8 @@ mod bad_requests;
 mod callers;
 mod greedy;
 mod load;
+mod kubelet;
+mod logs;
 mod modify;
 mod operator;
 mod read;

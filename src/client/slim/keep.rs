@@ -11,8 +11,11 @@ pub enum Slim {
 }
 
 impl Slim {
-    /// What is kept of answers at this path; `None` if it is not about a resource of ours.
+    /// What is kept of answers at this path; `None` if all is.
     pub(super) fn keep(self, path: &str) -> Option<&'static Keep> {
+        if is_pods(path) {
+            return matches!(self, Self::ForTheAiApi).then_some(&PODS);
+        }
         match (self, resource(path)?) {
             (Self::ForDecisions, "executions" | "deployments") => Some(&TARGETS),
             (Self::ForTheAiApi, "executions" | "deployments") => Some(&SHOWN),
@@ -29,6 +32,12 @@ fn resource(path: &str) -> Option<&str> {
         "namespaces" => parts.nth(1),
         resource => Some(resource),
     }
+}
+
+/// Whether it is the path of the Pods of a namespace.
+fn is_pods(path: &str) -> bool {
+    let rest = path.strip_prefix("/api/v1/namespaces/").and_then(|rest| rest.strip_suffix("/pods"));
+    rest.is_some_and(|namespace| !namespace.contains('/'))
 }
 
 /// A word, a time or a number.
@@ -109,10 +118,27 @@ const SHOWN_STATUS: Keep = Object(&[
     (&["state", "targetStatus", "submissionTime", "startTime", "completionTime"], WORD),
     (&["stopRequest"], STOP_REQUEST),
     (&["message"], MESSAGE),
+    (&["workload"], REFERENCE),
+    // 2048 characters, of which a few hundred may take six bytes.
+    (&["url"], Scalar(4096)),
+    (
+        &["conditions"],
+        List(9, &Object(&[(&["type", "reason"], NAME), (&["status", "lastTransitionTime"], WORD)])),
+    ),
 ]);
 
 /// Executions and Deployments: what the gateway shows of them.
 static SHOWN: Keep = answer!(METADATA_WITH_TIMES, SHOWN_SPEC, SHOWN_STATUS);
+
+const OWNER: Keep = Object(&[(&["kind", "name"], NAME), (&["controller"], WORD)]);
+const CONTAINERS: Keep = List(100, &Object(&[(&["name"], NAME)]));
+const POD: Keep = Object(&[
+    (&["metadata"], Object(&[(&["name"], NAME), (&["ownerReferences"], List(16, &OWNER))])),
+    (&["spec"], Object(&[(&["containers", "initContainers"], CONTAINERS)])),
+]);
+
+/// Pods: whose they are, and what containers they have.
+static PODS: Keep = Object(&[(&["metadata"], METADATA), (&["items"], List(usize::MAX, &POD))]);
 
 const ITEM: Keep = Object(&[(&["id"], Scalar(80)), (&["targetStatus"], WORD), (&["uid"], Scalar(128))]);
 const SPEC: Keep = Object(&[

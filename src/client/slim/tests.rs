@@ -224,9 +224,10 @@ fn what_a_page_and_an_event_come_to_does_not_depend_on_what_users_have_written()
         json!({"state": "RUNNING", "message": "x".repeat(500_000), "conditions": vec!["c"; 10_000]});
     let out = kept(ForDecisions.keep(EXECUTIONS).unwrap(), &fat.to_string(), &[8192]);
     assert!(out.len() < 500, "{out}");
+    fat["status"]["url"] = "x".repeat(500_000).into();
     fat["spec"] = json!({"configurationName": "x".repeat(500_000), "scenarioId": "x".repeat(100_000)});
     let out = for_the_gateway(&fat);
-    assert!(out.len() < 20_000, "{}", out.len());
+    assert!(out.len() < 22_000, "{}", out.len());
 }
 
 #[test]
@@ -266,6 +267,17 @@ fn only_paths_of_the_three_kinds_are_looked_at() {
         ("/api/v1/namespaces/a/configmaps/ai-api-meta", false),
     ] {
         assert_eq!(ForDecisions.keep(path).is_some(), ours, "{path}");
+    }
+    // The gateway also lists Pods; their logs are not JSON.
+    for (path, slim) in [
+        ("/api/v1/namespaces/a/pods", true),
+        ("/api/v1/namespaces/a/pods/b", false),
+        ("/api/v1/namespaces/a/pods/b/log", false),
+        ("/api/v1/namespaces/a/configmaps/pods", false),
+        ("/api/v1/pods", false),
+    ] {
+        assert_eq!(ForTheAiApi.keep(path).is_some(), slim, "{path}");
+        assert!(ForDecisions.keep(path).is_none(), "{path}");
     }
 }
 

@@ -13,13 +13,12 @@ use crate::{
 };
 
 fn parsed(query: &[(&str, &str)]) -> Result<Selection, Problem> {
-    let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    // The names are of interest to `of` only.
-    Selection::parse(&pairs).map(|selection| Selection { names: Vec::new(), ..selection })
+    let pairs = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Selection::parse(&Query::parse(pairs)?)
 }
 
 fn usual() -> Selection {
-    Selection { names: Vec::new(), filter: Vec::new(), status_only: false, skip: 0, top: DEFAULT_TOP }
+    Selection { filter: Vec::new(), status_only: false, skip: 0, top: DEFAULT_TOP }
 }
 
 #[test]
@@ -130,6 +129,37 @@ fn an_object_that_says_all_is_shown_in_full() {
     let mut deployment = expected;
     deployment["deploymentUrl"] = json!("");
     assert_eq!(Value::Object(show(Kind::Deployment, &full())), deployment);
+}
+
+#[test]
+fn what_does_the_work_is_shown_beside_the_state() {
+    let workload = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "model-1", "uid": "u-1"});
+    let object = |url: &str| {
+        observed(&json!({"metadata": {"name": "model-1", "uid": "u"}, "status": {
+            "state": "RUNNING", "url": url, "workload": workload,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Running", "message": "x".repeat(9000),
+                "lastTransitionTime": "2026-01-02T03:04:05Z"}, {"type": "Odd"}, 7]}}))
+    };
+    let served = object("http://model-1.team-a.example.com/v1?a=b&c");
+    let shown = show(Kind::Deployment, &served);
+    assert_eq!(shown["deploymentUrl"], "http://model-1.team-a.example.com/v1?a=b&c");
+    assert_eq!(shown["details"], json!({"resources": {"backendDetails": workload}}));
+    assert!(!show(Kind::Execution, &served).contains_key("details"));
+    let condition = json!({"type": "Ready", "status": "True", "reason": "Running"});
+    assert_eq!(status_details(&served), Some(json!({"workload": workload, "conditions": [condition]})));
+    for odd in [
+        "",
+        "https://",
+        "javascript:alert(1)",
+        "http://a b",
+        "http://\u{e4}.example.com",
+        &format!("http://{}", "x".repeat(2048)),
+    ] {
+        assert_eq!(show(Kind::Deployment, &object(odd))["deploymentUrl"], "", "{odd}");
+    }
+    let odd = observed(&json!({"metadata": {"name": "model-1", "uid": "u"},
+        "status": {"workload": {"kind": 7}, "conditions": {}}}));
+    assert!(status_details(&odd).is_none() && !show(Kind::Deployment, &odd).contains_key("details"));
 }
 
 #[test]
@@ -291,7 +321,7 @@ fn a_parameter_that_is_not_known_is_refused_for_a_wider_list_is_not_what_was_mea
     let of = |part, kind, name: &str| {
         let value = if name.ends_with("top") || name.ends_with("skip") { "1" } else { "status" };
         let value = if name == "status" { "DEAD" } else { value };
-        Selection::parse(&[(name.to_owned(), value.to_owned())]).unwrap().of(part, kind)
+        Selection::of(&Query::parse(vec![(name.to_owned(), value.to_owned())])?, part, kind)
     };
     let refused = |part, kind, name: &str| {
         let problem = of(part, kind, name).unwrap_err();
@@ -320,7 +350,7 @@ fn a_parameter_that_is_not_known_is_refused_for_a_wider_list_is_not_what_was_mea
     refused(Part::List, Kind::Deployment, SCHEDULE);
     for twice in [["status", "status"], ["status", "$status"], ["note", "note"]] {
         let pairs = twice.map(|name| (name.to_owned(), "DEAD".to_owned()));
-        let problem = Selection::parse(&pairs).unwrap_err();
+        let problem = Query::parse(pairs.into()).unwrap_err();
         assert!(problem.message.ends_with(" is repeated in the query: send it once"), "{}", problem.message);
     }
 }

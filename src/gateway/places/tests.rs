@@ -20,7 +20,7 @@ fn refused(places: &Arc<Places>, of: Use, namespace: &str, token: &str) -> Strin
 #[test]
 fn a_namespace_takes_no_more_than_it_leaves() {
     let places = Arc::new(Places::default());
-    for of in [Use::Reads, Use::Modifications] {
+    for of in [Use::Reads, Use::Modifications, Use::Logs] {
         let names: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
         for namespace in ["greedy", "next", "bystander"].into_iter().chain(names.iter().map(|name| &**name)) {
             accept(&places, of, namespace, "t");
@@ -41,7 +41,7 @@ fn a_namespace_takes_no_more_than_it_leaves() {
         let why = format!("too many {of} are already in progress: nothing was done, try again");
         assert_eq!(refused(&places, of, "bystander", "t"), why);
     }
-    for of in [Use::Reads, Use::Modifications] {
+    for of in [Use::Reads, Use::Modifications, Use::Logs] {
         let taken = lock(places.of(of));
         assert!(taken.by_namespace.is_empty() && (taken.all, taken.unknown) == (0, 0));
     }

@@ -19,6 +19,7 @@ pub static DEPLOYMENT: Engine = Engine {
     names: Names { longest: 253, letter_first: false },
     queued_by_kueue: false,
     observe,
+    pods,
 };
 
 static SCALE_TO_ZERO: StopPatch =
@@ -95,12 +96,18 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
             Pods::Left
         } else {
             // The counts are sums of those of its ReplicaSets, which lag: right after the creation of Pods they are still 0.
-            Pods::Listed(vec![PodSelector {
-                labels: spec.selector.as_text()?,
-                controller: Some(("ReplicaSet", object.name.to_owned())),
-            }])
+            Pods::Listed(pods_of(object.name, &spec)?)
         },
     })
+}
+
+fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
+    pods_of(object.name, &part(object.spec, "spec")?)
+}
+
+fn pods_of(name: &str, spec: &Spec) -> Result<Vec<PodSelector>, Malformed> {
+    let labels = spec.selector.as_text()?;
+    Ok(vec![PodSelector { labels, controller: Some(("ReplicaSet", name.to_owned())) }])
 }
 
 impl Selector {

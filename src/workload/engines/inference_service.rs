@@ -17,6 +17,7 @@ pub static INFERENCE_SERVICE: Engine = Engine {
     names: Names { longest: 53, letter_first: true },
     queued_by_kueue: false,
     observe,
+    pods,
 };
 
 /// Before KServe 0.16 (0.15.1 in serverless mode) this is ignored.
@@ -108,11 +109,12 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
         } else {
             Stop::By(&STOP)
         },
-        pods: Pods::Listed(vec![PodSelector::labels(format!(
-            "serving.kserve.io/inferenceservice={}",
-            object.name
-        ))]),
+        pods: Pods::Listed(pods(object)?),
     })
+}
+
+fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
+    Ok(vec![PodSelector::labels(format!("serving.kserve.io/inferenceservice={}", object.name))])
 }
 
 #[cfg(test)]

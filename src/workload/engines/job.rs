@@ -7,7 +7,7 @@ use crate::{
     decode::json::{Malformed, part},
     workload::{
         conditions::{Condition, holds, time},
-        engine::{Engine, Names, Parts, Phase, Pods, Seen, Stop, StopPatch},
+        engine::{Engine, Names, Parts, Phase, PodSelector, Pods, Seen, Stop, StopPatch},
     },
 };
 
@@ -16,6 +16,7 @@ pub static JOB: Engine = Engine {
     names: Names { longest: 63, letter_first: false },
     queued_by_kueue: true,
     observe,
+    pods,
 };
 
 static SUSPEND: StopPatch = StopPatch { subresource: None, merge: r#"{"spec":{"suspend":true}}"# };
@@ -64,6 +65,10 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
         stop: if spec.suspend { Stop::Requested } else { Stop::By(&SUSPEND) },
         pods: if status.active == 0 && status.terminating == 0 { Pods::Gone } else { Pods::Left },
     })
+}
+
+fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
+    Ok(vec![PodSelector::labels(format!("batch.kubernetes.io/controller-uid={}", object.uid))])
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub static JOB_SET: Engine = Engine {
     names: Names { longest: 59, letter_first: true },
     queued_by_kueue: true,
     observe,
+    pods,
 };
 
 static SUSPEND: StopPatch = StopPatch { subresource: None, merge: r#"{"spec":{"suspend":true}}"# };
@@ -71,11 +72,12 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
         url: None,
         stop: if spec.suspend { Stop::Requested } else { Stop::By(&SUSPEND) },
         // It is suspended, or over, before its Jobs have taken notice.
-        pods: Pods::Listed(vec![PodSelector::labels(format!(
-            "jobset.sigs.k8s.io/jobset-name={}",
-            object.name
-        ))]),
+        pods: Pods::Listed(pods(object)?),
     })
+}
+
+fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
+    Ok(vec![PodSelector::labels(format!("jobset.sigs.k8s.io/jobset-name={}", object.name))])
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub static RAY_JOB: Engine = Engine {
     names: Names { longest: 47, letter_first: true },
     queued_by_kueue: true,
     observe,
+    pods,
 };
 
 /// KubeRay suspends only what also shuts down. Without the second field the `RayJob` becomes `ValidationFailed` for good, and its
@@ -90,7 +91,7 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
         } else {
             Stop::By(&SUSPEND)
         },
-        pods: Pods::Listed(pods(object.name, &spec)),
+        pods: Pods::Listed(pods_of(object.name, &spec)),
     })
 }
 
@@ -110,9 +111,13 @@ fn phase(spec: &Spec, status: &Status) -> Result<Phase, Malformed> {
     })
 }
 
+fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
+    Ok(pods_of(object.name, &part(object.spec, "spec")?))
+}
+
 /// Those of its cluster and of the Job that submits. Once it is suspended, nothing in it says which cluster it had: the cluster's
 /// name was generated from its own.
-fn pods(name: &str, spec: &Spec) -> Vec<PodSelector> {
+fn pods_of(name: &str, spec: &Spec) -> Vec<PodSelector> {
     let mut pods = Vec::new();
     if spec.cluster_selector.is_empty() {
         // NAME-SUFFIX; before KubeRay 1.4 NAME-raycluster-SUFFIX.

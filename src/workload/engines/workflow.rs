@@ -16,6 +16,7 @@ pub static WORKFLOW: Engine = Engine {
     names: Names { longest: 63, letter_first: false },
     queued_by_kueue: false,
     observe,
+    pods,
 };
 
 /// Its exit handlers still run. One that is suspended would not end, as the controller looks at `suspend` first.
@@ -70,11 +71,12 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
             Stop::By(&STOP)
         },
         // It has failed before the last of them has ended.
-        pods: Pods::Listed(vec![PodSelector::labels(format!(
-            "workflows.argoproj.io/workflow={}",
-            object.name
-        ))]),
+        pods: Pods::Listed(pods(object)?),
     })
+}
+
+fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
+    Ok(vec![PodSelector::labels(format!("workflows.argoproj.io/workflow={}", object.name))])
 }
 
 #[cfg(test)]
