@@ -44,12 +44,12 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Takes a place for a read, without which nothing is done for it.
+    /// Takes a place for a request that changes nothing, without which nothing is done for it.
     ///
     /// # Errors
     /// 429, if there is none.
-    pub fn admit_read(self) -> Result<Caller, Problem> {
-        let place = self.place(Use::Reads)?;
+    pub fn admit(self, to: Use) -> Result<Caller, Problem> {
+        let place = self.place(to)?;
         Ok(self.caller(place, None))
     }
 

@@ -21,6 +21,7 @@ use crate::{
         modification::{self, Asked, check_id},
         narrow::Unconditional,
         objects::{self, Part, Selection},
+        places::Use,
         problem::{Problem, bad_request},
         query::Query,
         state::Gateway,
@@ -69,7 +70,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
     get(async move |credentials: Credentials, query: Query| {
         let selection = Selection::of(&query, Part::List, kind)?;
-        let body = objects::list(credentials.admit_read()?, kind, selection).await?;
+        let body = objects::list(credentials.admit(Use::Reads)?, kind, selection).await?;
         Answer::Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
     })
     .patch(async move |credentials: Credentials, _: Unconditional, body: Body<true>| {
@@ -90,7 +91,7 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         }
         check_id("the id in the path", &id)?;
         let selection = Selection::of(&query, Part::One, kind)?;
-        let caller = credentials.admit_read()?;
+        let caller = credentials.admit(Use::Reads)?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
     })
     .patch(async move |credentials: Credentials, Id(id): Id, _: Unconditional, body: Body<false>| {
@@ -108,7 +109,7 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
 
 async fn count(credentials: Credentials, kind: Kind, query: Query) -> Answer {
     let selection = Selection::of(&query, Part::Count, kind)?;
-    let count = objects::count(credentials.admit_read()?, kind, selection).await?;
+    let count = objects::count(credentials.admit(Use::Reads)?, kind, selection).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 

@@ -5,8 +5,8 @@
 mod bad_requests;
 mod callers;
 mod greedy;
-mod load;
 mod kubelet;
+mod load;
 mod logs;
 mod modify;
 mod operator;
