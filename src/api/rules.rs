@@ -15,6 +15,24 @@ pub fn as_created(field: &str, remedy: &str) -> Rule {
         .message(&*format!("{field} cannot be set or unset after creation: {remedy}"))
 }
 
+/// What the value of a label can be, as a regular expression.
+pub const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
+/// A field with the name of an object; `name` is what the message calls it.
+pub fn object_name(name: &str) -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message(&*format!(
+        "{name} must be the name of an object: lower-case letters, digits, '-' and '.', and between dots the first and the last a \
+         letter or digit"
+    ))
+}
+
+/// A field with the uid of an object; `name` is what the message calls it.
+pub fn object_uid(name: &str) -> Rule {
+    Rule::new("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')").message(&*format!(
+        "{name} must be the metadata.uid of that object, such as kubectl get -o yaml shows it"
+    ))
+}
+
 /// A manifest or a reference whose `apiVersion` and `kind` are those of an engine that runs this kind.
 pub fn engines(of: Kind) -> Rule {
     let names: Vec<_> =

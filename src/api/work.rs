@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::api::rules::immutable;
+use crate::api::rules::{LABEL_VALUE, immutable, object_name, object_uid};
 
 /// What the messages about a field that cannot be changed advise.
 const AGAIN: &str = "delete the object and create it again";
@@ -50,7 +50,7 @@ pub struct TemplateMetadata {
 }
 
 /// One object in the namespace.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadReference {
     /// Its API version.
@@ -63,10 +63,12 @@ pub struct WorkloadReference {
 
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = object_name("workloadRef.name"))]
     pub name: String,
 
     /// Its uid: an object that is created again under the name is another one.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = object_uid("workloadRef.uid"))]
     pub uid: String,
 }
 
@@ -103,18 +105,16 @@ fn any_fields(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn labels(_: &mut SchemaGenerator) -> Schema {
-    texts(63)
+    let message = "a label can have at most 63 letters, digits, '-', '_' and '.', the first and the last a letter or digit";
+    let rule = json!({"rule": format!("self.matches('{LABEL_VALUE}')"), "message": message});
+    texts(&json!({"type": "string", "maxLength": 63, "x-kubernetes-validations": [rule]}))
 }
 
 fn annotations(_: &mut SchemaGenerator) -> Schema {
-    texts(16 << 10)
+    texts(&json!({"type": "string", "maxLength": 16 << 10}))
 }
 
-/// A map of strings of at most this length.
-fn texts(longest: usize) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": longest},
-    })
+/// A map of such strings.
+fn texts(each: &Value) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 64, "additionalProperties": each})
 }

@@ -158,6 +158,9 @@ impl Schemas {
             let by_pattern =
                 pattern.map_or(Just("soon".to_owned()).boxed(), |p| string_regex(&p).unwrap().boxed());
             prop_oneof![30 => dates(), strays => by_pattern].boxed()
+        } else if let Some(pattern) = pattern_of_a_rule(schema) {
+            let fits = string_regex(&pattern).unwrap().prop_filter("too long", move |text| text.len() <= max);
+            prop_oneof![30 => fits, strays => texts(min, max)].boxed()
         } else {
             assert!(schema["pattern"].is_null(), "unknown pattern: {schema}");
             texts(min, max)
@@ -191,6 +194,13 @@ impl Schemas {
         let strays = u32::from(self.care == Care::Strays);
         prop_oneof![30 => fit.prop_map(Value::from), strays => select(over)].boxed()
     }
+}
+
+/// The pattern that a rule of the schema demands.
+fn pattern_of_a_rule(schema: &Value) -> Option<String> {
+    let rule = schema["x-kubernetes-validations"][0]["rule"].as_str()?;
+    let pattern = rule.strip_prefix("self.matches('^")?.strip_suffix("$')")?;
+    Some(pattern.to_owned())
 }
 
 /// Each `apiVersion kind` that a rule of the schema accepts; empty if it has no such rule.

@@ -120,6 +120,9 @@ fn bounds(field: &Value, required: bool) -> Vec<String> {
             "self == oldSelf" => "immutable".to_owned(),
             // The message lists the engines.
             _ if expression.starts_with("self.apiVersion + ' ' + self.kind in [") => message.to_owned(),
+            _ if expression.starts_with("self.matches('") => {
+                format!("`{}`", expression.trim_start_matches("self.matches('").trim_end_matches("')"))
+            }
             _ => panic!("say in the reference what the rule {expression} means"),
         });
     }

@@ -103,6 +103,19 @@ fn what_is_not_a_manifest_of_one_object_is_refused() {
         ),
         ("label", labels(json!({"a": "x".repeat(64)})), "may not be more than 63"),
         ("labels", labels(many), "must have at most 64 items"),
+        ("odd-label", labels(json!({"a": "x y"})), "a label can have at most 63 letters"),
+        (
+            "odd-name",
+            with("workloadRef", "name", json!("Nightly")),
+            "workloadRef.name must be the name of an object",
+        ),
+        (
+            "path",
+            with("workloadRef", "name", json!("a/status")),
+            "workloadRef.name must be the name of an object",
+        ),
+        ("dots", with("workloadRef", "name", json!("..")), "workloadRef.name must be the name of an object"),
+        ("odd-uid", with("workloadRef", "uid", json!("$(UID)")), "workloadRef.uid must be the metadata.uid"),
         ("no-uid", with("workloadRef", "uid", Value::Null), "spec.workloadRef.uid: Required value"),
         ("empty-uid", with("workloadRef", "uid", json!("")), "at least 1 chars long"),
         (
