@@ -16,6 +16,7 @@
 //! | reads that etcd has not answered in time (500) | the machine was busy: they are sent again |
 //! | over what in the items of a request of another kind a rule stumbles | they are not validated, and the rule walks through Go's maps |
 //! | bookmarks in the middle of a watch | the real server sends one a minute; the simulated one when it is asked |
+//! | what runs (Pods, Jobs, ReplicaSets, Deployments) | not compared: defaults and rules are those that one container meets (tests/api-server/tests/what_runs.rs) |
 //! | server-side apply, JSON patches, strategic merge patches | nothing simulated sends them: 415 |
 
 use serde_json::Value;

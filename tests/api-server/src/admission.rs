@@ -13,6 +13,7 @@ use crate::{
     request::Call,
     state::State,
     users::Identity,
+    work_admission::{self, Check, Permission},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,9 +163,18 @@ impl Context<'_> {
             }
             expression => match ItemCheck::read(expression) {
                 Some(check) => self.items_are_permitted(&check),
-                None => self.constant(expression),
+                None => match self.work().and_then(|work| work.check(expression)) {
+                    Some(Check::Holds(holds)) => Ok(holds),
+                    Some(Check::If(asked)) => Ok(self.is_permitted(&asked)),
+                    None => self.constant(expression),
+                },
             },
         }
+    }
+
+    /// What is asked to run, if the policy is that for what runs.
+    fn work(&self) -> Option<work_admission::Asked<'_>> {
+        work_admission::Asked::read(self.policy, self.object, self.old)
     }
 
     /// Whether the object keeps its TTL, or has a longer one.
@@ -196,13 +206,18 @@ impl Context<'_> {
     fn may(&self, resource: &str, verb: &str) -> bool {
         const VERBS: [&str; 4] = ["stop", "delete", "create", "update"];
         let Some(verb) = VERBS.into_iter().find(|known| *known == verb) else { return false };
+        self.is_permitted(&Permission { group: "aiapi.dev", resource, name: "", verb })
+    }
+
+    fn is_permitted(&self, asked: &Permission<'_>) -> bool {
         let call = Call {
-            verb,
+            verb: asked.verb,
             is_resource: true,
-            group: "aiapi.dev".to_owned(),
+            group: asked.group.to_owned(),
             version: "*".to_owned(),
-            resource: resource.to_owned(),
+            resource: asked.resource.to_owned(),
             namespace: self.namespace.to_owned(),
+            name: asked.name.to_owned(),
             ..Call::default()
         };
         self.state.rbac.allows(self.user, &call).is_ok()
@@ -233,6 +248,12 @@ impl Context<'_> {
                     "variables.inNamespace" if self.policy.variable("inNamespace") == Some(IN_NAMESPACE) => {
                         text += " in namespace ";
                         text += self.namespace;
+                    }
+                    "variables.kind" => text += &self.work()?.kind,
+                    "variables.inNamespace" => {
+                        let work = self.work()?;
+                        text =
+                            format!("{text}{}.{} in namespace {}", work.resource, work.group, self.namespace);
                     }
                     _ => return None,
                 },

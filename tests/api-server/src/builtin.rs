@@ -5,14 +5,19 @@ use serde_json::{Map, Value, json};
 use crate::{
     invalid::Flaw,
     kinds::{BuiltIn, Definition},
-    metadata, times,
+    metadata, times, workloads,
 };
 
 /// The fields of a kind, besides those that all have.
 const fn fields(kind: BuiltIn) -> &'static [&'static str] {
     match kind {
         BuiltIn::ConfigMap => &["data", "binaryData", "immutable"],
-        BuiltIn::Namespace | BuiltIn::Policy => &["spec", "status"],
+        BuiltIn::Namespace
+        | BuiltIn::Policy
+        | BuiltIn::Pod
+        | BuiltIn::Job
+        | BuiltIn::ReplicaSet
+        | BuiltIn::Deployment => &["spec", "status"],
         BuiltIn::ServiceAccount => &["secrets", "imagePullSecrets", "automountServiceAccountToken"],
         BuiltIn::Lease | BuiltIn::PolicyBinding => &["spec"],
         BuiltIn::Event => &[
@@ -78,6 +83,7 @@ pub fn decode(kind: BuiltIn, object: &mut Value, unknown: &mut Vec<String>) -> R
             }
             Ok(())
         }
+        kind if kind.is_workload() => workloads::decode(kind, own),
         _ => Ok(()),
     }
 }
@@ -199,7 +205,12 @@ fn default_policy(object: &mut Map<String, Value>) {
 pub fn empty(kind: BuiltIn) -> Value {
     match kind {
         BuiltIn::Lease | BuiltIn::PolicyBinding => json!({"spec": {}}),
-        BuiltIn::Namespace | BuiltIn::Policy => json!({"spec": {}, "status": {}}),
+        BuiltIn::Namespace
+        | BuiltIn::Policy
+        | BuiltIn::Pod
+        | BuiltIn::Job
+        | BuiltIn::ReplicaSet
+        | BuiltIn::Deployment => json!({"spec": {}, "status": {}}),
         BuiltIn::Event => {
             json!({"regarding": {}, "deprecatedSource": {}, "eventTime": null, "deprecatedFirstTimestamp": null,
             "deprecatedLastTimestamp": null})
@@ -219,6 +230,7 @@ pub fn prepare(kind: BuiltIn, object: &mut Value) {
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
         }
         BuiltIn::Policy => object["status"] = json!({}),
+        kind if kind.is_workload() => workloads::prepare(kind, object),
         _ => {}
     }
 }
@@ -226,7 +238,10 @@ pub fn prepare(kind: BuiltIn, object: &mut Value) {
 /// Whether it is kept after its deletion for another reason than the finalizers in its metadata.
 pub fn waits(definition: &Definition, object: &Value) -> bool {
     let finalizers = object["spec"]["finalizers"].as_array();
-    definition.is(BuiltIn::Namespace) && finalizers.is_some_and(|list| !list.is_empty())
+    let contents = definition.is(BuiltIn::Namespace) && finalizers.is_some_and(|list| !list.is_empty());
+    // Until its containers have ended, which the kubelet tells.
+    let grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or_default();
+    contents || (definition.is(BuiltIn::Pod) && grace > 0)
 }
 
 /// Removes what keeps a namespace.
@@ -240,6 +255,7 @@ pub fn validate(kind: BuiltIn, object: &Value, old: Option<&Value>, flaws: &mut 
         BuiltIn::Lease => validate_lease(object, flaws),
         BuiltIn::Event if old.is_none() => validate_event(object, flaws),
         BuiltIn::ConfigMap => validate_config_map(object, old, flaws),
+        kind if kind.is_workload() => workloads::validate(kind, object, old, flaws),
         _ => {}
     }
 }

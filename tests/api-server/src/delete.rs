@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,12 +14,17 @@ use crate::{
     options::DeleteOptions,
     refusal::{Outcome, Refusal},
     state::{State, Stored},
+    times, workloads,
 };
 
 /// The finalizer that keeps an object until its dependents are orphaned.
 pub const ORPHAN: &str = "orphan";
 /// The finalizer that keeps an object until its dependents are deleted.
 pub const FOREGROUND: &str = "foregroundDeletion";
+
+/// What is said to who deletes a Job without saying what becomes of its Pods.
+const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove \
+    them or set propagationPolicy=Orphan to suppress this warning";
 
 /// What the storage says about a precondition that does not hold.
 pub fn unmet(
@@ -63,10 +69,16 @@ fn delete_one(
     let existing = existing.ok_or_else(|| Refusal::not_found(&definition, name))?;
     check_preconditions(&definition, name, &existing, options)?;
     admission::admit(state, &definition, asked, Operation::Delete, (None, Some(&existing.object)))?;
-    let (finalizers, wanted) = wanted_finalizers(&existing.object, options);
-    let waits = builtin::waits(&definition, &existing.object);
+    if definition.is(BuiltIn::Job) && options.propagation.is_none() && options.orphan.is_none() {
+        state.warnings.push(ORPHANS.to_owned());
+    }
+    let (finalizers, wanted) = wanted_finalizers(&definition, &existing.object, options);
+    // A Pod that is ending does not get more time.
+    let granted = existing.object["metadata"]["deletionGracePeriodSeconds"].as_i64();
+    let grace = workloads::grace(&existing.object, options.grace).min(granted.unwrap_or(i64::MAX));
+    let waits = grace > 0 || (!definition.is(BuiltIn::Pod) && builtin::waits(&definition, &existing.object));
     if !wanted.is_empty() || waits {
-        let marked = mark(state, &existing.object, &wanted);
+        let marked = mark(state, &existing.object, &wanted, grace);
         let unchanged = marked == *existing.object;
         let body = if options.dry_run || unchanged {
             serde_json::to_vec(&marked).unwrap().into()
@@ -128,13 +140,19 @@ fn check_preconditions(
 }
 
 /// The finalizers that it has, and those that it has to have with these options.
-fn wanted_finalizers(object: &Value, options: &DeleteOptions) -> (Vec<String>, Vec<String>) {
+fn wanted_finalizers(
+    definition: &Definition,
+    object: &Value,
+    options: &DeleteOptions,
+) -> (Vec<String>, Vec<String>) {
     let present: Vec<String> = metadata::finalizers(object).into_iter().map(ToOwned::to_owned).collect();
     let has = |name: &str| present.iter().any(|one| one == name);
     let (orphan, foreground) = match (options.orphan, options.propagation.as_deref()) {
         (Some(orphan), _) => (orphan, false),
         (None, Some(policy)) => (policy == "Orphan", policy == "Foreground"),
-        (None, None) => (has(ORPHAN), has(FOREGROUND) && !has(ORPHAN)),
+        // The Pods of a Job have always been left behind.
+        (None, None) if !has(FOREGROUND) => (has(ORPHAN) || definition.is(BuiltIn::Job), false),
+        (None, None) => (has(ORPHAN), !has(ORPHAN)),
     };
     let mut wanted: Vec<String> =
         present.iter().filter(|name| *name != ORPHAN && *name != FOREGROUND).cloned().collect();
@@ -144,8 +162,8 @@ fn wanted_finalizers(object: &Value, options: &DeleteOptions) -> (Vec<String>, V
     if same { (present.clone(), present) } else { (present, wanted) }
 }
 
-/// The object with its deletion timestamp.
-fn mark(state: &State, object: &Value, finalizers: &[String]) -> Value {
+/// The object with its deletion timestamp: when its time to end is over.
+pub fn mark(state: &State, object: &Value, finalizers: &[String], grace: i64) -> Value {
     let mut object = object.clone();
     let metadata = object["metadata"].as_object_mut().unwrap();
     if finalizers.is_empty() {
@@ -157,12 +175,19 @@ fn mark(state: &State, object: &Value, finalizers: &[String]) -> Value {
         if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
             metadata.insert("generation".into(), (generation + 1).into());
         }
-        metadata.insert("deletionTimestamp".into(), state.clock.text.as_str().into());
+        let end = state.clock.now + SignedDuration::from_secs(grace);
+        metadata.insert("deletionTimestamp".into(), times::rfc3339(end).into());
         if object["kind"] == "Namespace" {
             object["status"] = json!({"phase": "Terminating"});
         } else {
-            object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+            object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
         }
+    } else if metadata
+        .get("deletionGracePeriodSeconds")
+        .and_then(Value::as_i64)
+        .is_some_and(|old| old > grace)
+    {
+        metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
     }
     object
 }

@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::{
     builtin,
-    delete::{FOREGROUND, ORPHAN},
+    delete::{self, FOREGROUND, ORPHAN},
     kinds::BuiltIn,
     metadata,
     state::{State, Stored},
+    workloads,
 };
 
 /// An object, by its kind and key.
@@ -28,7 +29,11 @@ pub fn collect(state: &mut State) {
         let owners: Vec<&str> = owners(&object).collect();
         let kept = owners.iter().any(|owner| uids.contains(*owner) && !is_deleting(state, owner, FOREGROUND));
         if !owners.is_empty() && !kept && !metadata::is_terminating(&object) {
-            mark_or_remove(state, &place, Value::clone(&object));
+            // What waits for its dependents waits for theirs, too.
+            let waited_for = owners.iter().any(|owner| is_deleting(state, owner, FOREGROUND));
+            let in_foreground =
+                waited_for && objects(state).any(|(_, (_, stored))| is_owned_by(&stored.object, &object));
+            mark_or_remove(state, &place, Value::clone(&object), in_foreground);
         } else if metadata::is_terminating(&object) {
             finish(state, &place, Value::clone(&object));
         }
@@ -51,6 +56,10 @@ fn owners(object: &Value) -> impl Iterator<Item = &str> {
     references.filter_map(|reference| reference["uid"].as_str())
 }
 
+fn is_owned_by(object: &Value, owner: &Value) -> bool {
+    owners(object).any(|uid| uid == metadata::text(owner, "uid"))
+}
+
 /// Whether the object with this uid is being deleted, with this finalizer.
 fn is_deleting(state: &State, uid: &str, finalizer: &str) -> bool {
     objects(state).any(|(_, (_, stored))| {
@@ -61,35 +70,46 @@ fn is_deleting(state: &State, uid: &str, finalizer: &str) -> bool {
     })
 }
 
-/// Deletes an object, or marks it if it has finalizers.
-fn mark_or_remove(state: &mut State, (kind, key): &Place, mut object: Value) {
-    if metadata::finalizers(&object).is_empty() {
+/// Deletes an object, or marks it if it has finalizers, or is to get one, or is a Pod that takes time to end.
+fn mark_or_remove(state: &mut State, (kind, key): &Place, object: Value, in_foreground: bool) {
+    let grace = workloads::grace(&object, None);
+    let mut finalizers: Vec<String> =
+        metadata::finalizers(&object).into_iter().map(ToOwned::to_owned).collect();
+    if in_foreground && !finalizers.iter().any(|name| name == FOREGROUND) {
+        finalizers.push(FOREGROUND.to_owned());
+    }
+    if finalizers.is_empty() && grace == 0 {
         state.remove(*kind, key);
         return;
     }
-    object["metadata"]["deletionTimestamp"] = state.clock.text.as_str().into();
-    object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-    if let Some(generation) = object["metadata"]["generation"].as_i64() {
-        object["metadata"]["generation"] = (generation + 1).into();
-    }
-    drop(state.put(*kind, key, object));
+    let marked = delete::mark(state, &object, &finalizers, grace);
+    drop(state.put(*kind, key, marked));
 }
 
 /// Removes the finalizers of the garbage collector, once what they wait for is done.
 fn finish(state: &mut State, (kind, key): &Place, mut object: Value) {
     let uid = metadata::text(&object, "uid").to_owned();
-    let dependents = snapshot(state, |stored| owners(&stored.object).any(|owner| owner == uid));
+    let dependents = snapshot(state, |stored| is_owned_by(&stored.object, &object));
+    // Those that say so.
+    let blocks = |dependent: &Value| {
+        let references = dependent["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let mut own = references.filter(|reference| reference["uid"] == *uid);
+        own.any(|reference| reference["blockOwnerDeletion"] == true)
+    };
     let names = metadata::finalizers(&object);
     let done = if names.contains(&ORPHAN) {
         for ((kind, key), dependent) in dependents {
             let mut dependent = Value::clone(&dependent);
             if let Some(references) = dependent["metadata"]["ownerReferences"].as_array_mut() {
                 references.retain(|reference| reference["uid"] != *uid);
+                if references.is_empty() {
+                    dependent["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+                }
             }
             drop(state.put(kind, &key, dependent));
         }
         ORPHAN
-    } else if names.contains(&FOREGROUND) && dependents.is_empty() {
+    } else if names.contains(&FOREGROUND) && !dependents.iter().any(|(_, dependent)| blocks(dependent)) {
         FOREGROUND
     } else {
         return;
@@ -117,7 +137,7 @@ fn empty_namespaces(state: &mut State) {
         }
         for (place, object) in contents {
             if !metadata::is_terminating(&object) {
-                mark_or_remove(state, &place, Value::clone(&object));
+                mark_or_remove(state, &place, Value::clone(&object), false);
             }
         }
     }

@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::{
     Answer, User, create, delete, discovery,
     history::Request,
+    kinds::BuiltIn,
     list,
     refusal::{Outcome, Refusal},
     request::Call,
+    scale,
     state::State,
     update,
     users::Identity,
@@ -148,6 +150,14 @@ fn answer(state: &mut State, asked: &Asked) -> Outcome<Success> {
     match call.subresource.as_str() {
         "" => {}
         "status" if definition.status => {}
+        "scale" if definition.is(BuiltIn::Deployment) => {
+            return match call.verb {
+                "get" => scale::get(state, kind, call),
+                "patch" => scale::patch(state, kind, asked),
+                _ => Err(Refusal::no_such_method()),
+            }
+            .map(Success::Whole);
+        }
         _ if definition.is_custom() => return Err(Refusal::not_found(definition, &call.name)),
         _ => return Err(Refusal::no_such_resource()),
     }

@@ -47,13 +47,25 @@ pub enum BuiltIn {
     ClusterRole,
     RoleBinding,
     ClusterRoleBinding,
+    Pod,
+    Job,
+    ReplicaSet,
+    /// `apps/v1`.
+    Deployment,
+}
+
+impl BuiltIn {
+    /// Whether it runs something: see [`workloads`](crate::workloads).
+    pub const fn is_workload(self) -> bool {
+        matches!(self, Self::Pod | Self::Job | Self::ReplicaSet | Self::Deployment)
+    }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// Group, version, plural, kind, whether it is namespaced, and what it is.
-const BUILT_IN: [(&str, &str, &str, &str, bool, BuiltIn); 11] = [
+const BUILT_IN: [(&str, &str, &str, &str, bool, BuiltIn); 15] = [
     ("", "v1", "configmaps", "ConfigMap", true, BuiltIn::ConfigMap),
     ("", "v1", "namespaces", "Namespace", false, BuiltIn::Namespace),
     ("", "v1", "serviceaccounts", "ServiceAccount", true, BuiltIn::ServiceAccount),
@@ -72,6 +84,10 @@ const BUILT_IN: [(&str, &str, &str, &str, bool, BuiltIn); 11] = [
     (RBAC, "v1", "clusterroles", "ClusterRole", false, BuiltIn::ClusterRole),
     (RBAC, "v1", "rolebindings", "RoleBinding", true, BuiltIn::RoleBinding),
     (RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", false, BuiltIn::ClusterRoleBinding),
+    ("", "v1", "pods", "Pod", true, BuiltIn::Pod),
+    ("batch", "v1", "jobs", "Job", true, BuiltIn::Job),
+    ("apps", "v1", "replicasets", "ReplicaSet", true, BuiltIn::ReplicaSet),
+    ("apps", "v1", "deployments", "Deployment", true, BuiltIn::Deployment),
 ];
 
 /// Group and version, as in objects.
@@ -91,7 +107,7 @@ pub fn built_in() -> Vec<Arc<Definition>> {
                 singular: kind.to_lowercase(),
                 kind: kind.to_owned(),
                 namespaced,
-                status: matches!(shape, BuiltIn::Namespace | BuiltIn::Policy),
+                status: matches!(shape, BuiltIn::Namespace | BuiltIn::Policy) || shape.is_workload(),
                 short_names: Vec::new(),
                 categories: Vec::new(),
                 shape: Shape::BuiltIn(shape),
@@ -158,7 +174,17 @@ impl Definition {
 
     /// Whether objects have a `generation`.
     pub fn has_generation(&self) -> bool {
-        self.is_custom() || self.is(BuiltIn::Policy) || self.is(BuiltIn::PolicyBinding)
+        match self.shape {
+            Shape::Custom(_) => true,
+            Shape::BuiltIn(kind) => matches!(
+                kind,
+                BuiltIn::Policy
+                    | BuiltIn::PolicyBinding
+                    | BuiltIn::Job
+                    | BuiltIn::ReplicaSet
+                    | BuiltIn::Deployment
+            ),
+        }
     }
 
     /// The key of an object, which orders lists as etcd does.

@@ -1,5 +1,6 @@
 //! A Kubernetes API server in memory, as far as the operator, the gateway and their tests ask it: the custom resources of
-//! `crds/`, the built-in kinds beside them, RBAC, and the shipped admission policy.
+//! `crds/`, the built-in kinds beside them, what runs (Jobs, Deployments and their Pods), RBAC, and the shipped admission
+//! policies.
 //!
 //! It is a deterministic state machine without a clock, threads or randomness of its own: [`Server::set_time`] sets its
 //! time, and [`Server::handle`] answers one request at once. What a real API server does differently is listed in
@@ -30,6 +31,7 @@ mod policies;
 mod rbac;
 mod refusal;
 mod request;
+mod scale;
 mod schema;
 mod selectors;
 mod state;
@@ -38,6 +40,8 @@ mod update;
 mod users;
 mod validate;
 mod watch;
+mod work_admission;
+mod workloads;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},

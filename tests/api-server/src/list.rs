@@ -75,7 +75,7 @@ pub fn list(state: &State, kind: usize, call: &Call) -> Outcome<Bytes> {
     let selector =
         Selector::read(call.parameter("fieldSelector"), call.parameter("labelSelector"), definition)?;
     let page = page(state, kind, call, &options, &selector)?;
-    Ok(answer(definition, &page))
+    Ok(if call.metadata_only { metadata_of(&page) } else { answer(definition, &page) })
 }
 
 fn page(
@@ -171,16 +171,33 @@ pub fn version_before(state: &State, kind: usize, key: &str, revision: u64) -> O
     Some(Arc::new(Stored::seen(Arc::clone(&version.object), bytes, version.revision)))
 }
 
-fn answer(definition: &Definition, page: &Page) -> Bytes {
+/// The metadata of an answer.
+fn own_metadata(page: &Page) -> Map<String, Value> {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), page.revision.to_string().into());
-    match &page.token {
-        Some(token) => drop(metadata.insert("continue".into(), token.as_str().into())),
-        None if definition.is_custom() => drop(metadata.insert("continue".into(), "".into())),
-        None => {}
+    if let Some(token) = &page.token {
+        metadata.insert("continue".into(), token.as_str().into());
     }
     if let Some(remaining) = page.remaining {
         metadata.insert("remainingItemCount".into(), remaining.into());
+    }
+    metadata
+}
+
+/// The same objects without anything but their metadata; a list of none has null in place of its items.
+fn metadata_of(page: &Page) -> Bytes {
+    let item = |stored: &Arc<Stored>| json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": stored.object["metadata"]});
+    let items: Vec<Value> = page.items.iter().map(item).collect();
+    let items = if items.is_empty() { Value::Null } else { items.into() };
+    let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": own_metadata(page),
+        "items": items});
+    serde_json::to_vec(&list).unwrap().into()
+}
+
+fn answer(definition: &Definition, page: &Page) -> Bytes {
+    let mut metadata = own_metadata(page);
+    if definition.is_custom() {
+        metadata.entry("continue").or_insert_with(|| "".into());
     }
     let head = json!({
         "apiVersion": definition.api_version(), "kind": format!("{}List", definition.kind), "metadata": metadata,

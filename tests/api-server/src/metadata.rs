@@ -268,7 +268,21 @@ fn validate(metadata: &Value, kubernetes: Kubernetes, flaws: &mut Vec<Flaw>) {
     if size > 256 << 10 {
         flaws.push(Flaw::too_long("metadata.annotations", 256 << 10));
     }
-    for (at, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    let owners = || metadata["ownerReferences"].as_array().into_iter().flatten();
+    let mut controllers = owners().filter(|owner| owner["controller"] == true);
+    if let (Some(one), Some(other)) = (controllers.next(), controllers.next()) {
+        let shown = |owner: &Value| {
+            let text = |field: &str| owner[field].as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", text("kind"), text("name"))
+        };
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+            shown(one),
+            shown(other)
+        );
+        flaws.push(Flaw::invalid("metadata.ownerReferences", &metadata["ownerReferences"], &detail));
+    }
+    for (at, owner) in owners().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if !owner[field].as_str().unwrap_or_default().is_empty() {
                 continue;

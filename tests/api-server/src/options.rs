@@ -79,6 +79,8 @@ pub struct DeleteOptions {
     pub propagation: Option<String>,
     /// The older form of the propagation policy.
     pub orphan: Option<bool>,
+    /// How long it may take to end, in seconds.
+    pub grace: Option<i64>,
 }
 
 impl DeleteOptions {
@@ -90,6 +92,9 @@ impl DeleteOptions {
             let mut given = serde_json::json!({"dryRun": dry_run});
             if let Some(policy) = call.parameter("propagationPolicy") {
                 given["propagationPolicy"] = policy.into();
+            }
+            if let Some(seconds) = call.parameter("gracePeriodSeconds").and_then(|s| s.parse::<i64>().ok()) {
+                given["gracePeriodSeconds"] = seconds.into();
             }
             if call.parameter("orphanDependents").is_some() {
                 given["orphanDependents"] = call.flag("orphanDependents").into();
@@ -107,6 +112,7 @@ impl DeleteOptions {
             resource_version: text("/preconditions/resourceVersion"),
             propagation: text("/propagationPolicy"),
             orphan: given["orphanDependents"].as_bool(),
+            grace: given["gracePeriodSeconds"].as_i64(),
         };
         let flaws = options.flaws(&given);
         if flaws.is_empty() {

@@ -1,7 +1,7 @@
 //! What a request asks for, by its method, path and query.
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, header::ACCEPT};
 
 /// A request, as RBAC sees it.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Call {
     pub query: Vec<(String, String)>,
     /// Whether the path goes on behind the subresource, which custom resources ignore.
     pub has_more: bool,
+    /// Whether a list is to have the metadata of its objects only.
+    pub metadata_only: bool,
 }
 
 impl Call {
@@ -26,7 +28,9 @@ impl Call {
         let query = request.uri().query().unwrap_or_default();
         let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let path = request.uri().path().to_owned();
-        let mut call = Self { path: path.clone(), query, ..Self::default() };
+        let accepts = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        let metadata_only = accepts.is_some_and(|accepts| accepts.contains("as=PartialObjectMetadataList"));
+        let mut call = Self { path: path.clone(), query, metadata_only, ..Self::default() };
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let rest = match parts.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => {

@@ -16,7 +16,8 @@ pub struct Selector {
 
 #[derive(Clone, Debug)]
 struct FieldTerm {
-    field: &'static str,
+    /// Where it is in the object.
+    pointer: &'static str,
     value: String,
     equal: bool,
 }
@@ -51,11 +52,10 @@ impl Selector {
     /// Whether it selects an object.
     pub fn takes(&self, object: &Value) -> bool {
         self.is_empty() || {
-            let metadata = &object["metadata"];
             self.fields.iter().all(|term| {
-                let value = metadata[term.field].as_str().unwrap_or_default();
+                let value = object.pointer(term.pointer).and_then(Value::as_str).unwrap_or_default();
                 (value == term.value) == term.equal
-            }) && self.labels.iter().all(|term| term.takes(&metadata["labels"]))
+            }) && self.labels.iter().all(|term| term.takes(&object["metadata"]["labels"]))
         }
     }
 }
@@ -70,12 +70,14 @@ impl FieldTerm {
             let message = format!("invalid selector: '{term}'; can't understand '{term}'");
             return Err(Refusal::bad_request(message));
         };
-        let field = match field {
-            "metadata.name" => "name",
-            "metadata.namespace" => "namespace",
+        let pointer = match field {
+            "metadata.name" => "/metadata/name",
+            "metadata.namespace" => "/metadata/namespace",
+            "status.phase" if of.is(BuiltIn::Pod) => "/status/phase",
+            "spec.nodeName" if of.is(BuiltIn::Pod) => "/spec/nodeName",
             other => return Err(unsupported(other, of)),
         };
-        Ok(Self { field, value: value.to_owned(), equal })
+        Ok(Self { pointer, value: value.to_owned(), equal })
     }
 }
 

@@ -137,7 +137,7 @@ fn bad_patch(kubernetes: Kubernetes, refusal: &Refusal) -> Refusal {
 }
 
 /// Applies a JSON merge patch (RFC 7396), which the server takes further: what is new has no nulls, not even in its lists.
-fn merge(value: &mut Value, patch: &Value) {
+pub fn merge(value: &mut Value, patch: &Value) {
     match (value, patch) {
         (Value::Object(fields), Value::Object(patch)) => {
             for (name, patch) in patch {
@@ -170,7 +170,7 @@ fn drop_nulls(value: &mut Value) {
 }
 
 /// Stores `object` in place of the existing one, if nothing is wrong with it.
-fn update(
+pub fn update(
     state: &mut State,
     kind: usize,
     asked: &Asked,
@@ -192,7 +192,7 @@ fn update(
     let owners = ownership::after(old, &object, &write);
     object["metadata"]["managedFields"] = owners.into();
     check_version(state.kubernetes, &definition, existing, &object)?;
-    let is_status = !call.subresource.is_empty();
+    let is_status = call.subresource == "status";
     let mut object = prepared(&definition, object, old, is_status);
     if !options.dry_run {
         // It is not stored.
