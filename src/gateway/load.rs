@@ -52,7 +52,7 @@ const ANOTHER_TIME: f64 = 0.25;
 /// For how many times that holds: then twice as much is ahead, which is still done in time.
 const MOST_TIMES: u32 = 4;
 
-/// The longest time that a caller is told to wait.
+/// The longest `Retry-After`.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// The least share of the operator's rate that this gateway counts on, where others use the rest.

@@ -1,4 +1,4 @@
-//! Who was told to come again, and when: in an order in which no namespace is far ahead of another one (self-clocked fair queueing,
+//! Which requests are expected again, and when: in an order in which no namespace is far ahead of another one (self-clocked fair queueing,
 //! Golestani 1994, with items for bytes).
 
 use std::{
@@ -48,7 +48,7 @@ struct Expected {
     request: Request,
     items: u32,
     due: Instant,
-    /// How often it was told to come again.
+    /// How often it was refused.
     times: u32,
 }
 
@@ -73,7 +73,7 @@ impl Queue {
         self.places.get(&request).copied()
     }
 
-    /// How often a request was told to come again.
+    /// How often a request was refused.
     pub fn times(&self, request: u64) -> u32 {
         let expected = self.known_place(request).and_then(|place| self.expected.get(&place));
         expected.map_or(0, |expected| expected.times)

@@ -63,7 +63,7 @@ fn index(hash: u64) -> usize {
     usize::try_from(hash).unwrap()
 }
 
-/// An operator that carries out so many items in a second, of gateways whose callers do as they are told.
+/// An operator that carries out so many items in a second, of gateways whose callers come again when they may.
 struct World {
     rate: f64,
     gateways: Vec<Arc<Promises>>,
