@@ -134,6 +134,13 @@ bench-sizes: ## the operator's memory with large objects, a thousand BulkUpdates
 	@dev/control-plane/build >/dev/null
 	export AI_API_BENCH_GROUPS=sizes && $(measure) bench-operator
 
+.PHONY: bench-workloads
+bench-workloads: ## Executions that run as Jobs: stopped, beside kubectl; a thousand at once; adopted ones; half an hour
+	@dev/control-plane/build >/dev/null
+	@dev/control-plane/build-nodes >/dev/null
+	cargo test --locked --test workloads -- --ignored --exact bulk::a_thousand_jobs_are_adopted_stopped_and_deleted_and_no_other_is_touched
+	export AI_API_BENCH_GROUPS=workloads && $(measure) bench-operator
+
 .PHONY: bench-gateway
 bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; seven minutes, once it is built
 	@dev/control-plane/build >/dev/null

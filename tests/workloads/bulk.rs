@@ -71,28 +71,29 @@ impl Crowd {
         self.world.target(Kind::Execution, name, json!({"workloadRef": reference}), json!({})).await;
     }
 
-    /// Creates one that is not to be touched: it runs, is suspended, belongs to another controller, has the operator's label, or has an
-    /// Execution that means an earlier object of its name.
+    /// Creates one that is not to be touched: it runs; is suspended; has an Execution that refers to it, but belongs to another
+    /// controller; has the operator's label; or has an Execution that means an earlier object of its name.
     async fn neighbour(&self, n: usize, owner: &ConfigMap) {
         let name = neighbour(n);
         let no_pods = json!({"parallelism": 0});
         match n % 5 {
-            0 => self.job(json!({"name": name}), json!({})).await,
-            1 => self.job(json!({"name": name}), json!({"suspend": true})).await,
+            0 => drop(self.job(json!({"name": name}), json!({})).await),
+            1 => drop(self.job(json!({"name": name}), json!({"suspend": true})).await),
             2 => {
                 let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner.name_any(),
                     "uid": owner.uid(), "controller": true});
-                self.job(json!({"name": name, "ownerReferences": [owner]}), no_pods).await
+                let uid = self.job(json!({"name": name, "ownerReferences": [owner]}), no_pods).await;
+                self.execution(&name, &uid).await;
             }
             3 => {
                 let labels = json!({"aiapi.dev/owner-uid": "of-nobody"});
-                self.job(json!({"name": name, "labels": labels}), no_pods).await
+                self.job(json!({"name": name, "labels": labels}), no_pods).await;
             }
             _ => {
                 self.execution(&name, "of-an-earlier-one").await;
-                self.job(json!({"name": name}), no_pods).await
+                self.job(json!({"name": name}), no_pods).await;
             }
-        };
+        }
     }
 
     async fn all(&self) -> BTreeMap<String, Job> {
@@ -114,8 +115,11 @@ impl Crowd {
     async fn all_are(&self, wanted: &str) {
         self.until(wanted, async || {
             let all = self.world.targets(Kind::Execution).list(&ListParams::default()).await.unwrap();
-            let have_it = all.iter().filter(|execution| execution.data["status"]["state"] == wanted);
-            have_it.count() == self.number
+            let states: BTreeMap<_, _> = all
+                .iter()
+                .map(|execution| (execution.name_any(), &execution.data["status"]["state"]))
+                .collect();
+            (0..self.number).all(|n| states[&adopted(n)] == wanted)
         })
         .await;
     }

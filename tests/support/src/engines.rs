@@ -25,9 +25,9 @@ impl World {
         self.plane.install(&self.client, namespace, &manifests).await;
     }
 
-    /// The manifests of a component's permissions, after its ClusterRole was created.
+    /// The manifests of a component's permissions, after its role was created.
     async fn roles_of(&self, component: &str) -> Vec<Value> {
-        let file = format!("{}/deploy/components/{component}/rbac.yaml", PROJECT);
+        let file = format!("{PROJECT}/deploy/components/{component}/rbac.yaml");
         let manifests: Vec<Value> =
             serde_saphyr::from_multiple(&std::fs::read_to_string(file).unwrap()).unwrap();
         for role in manifests.iter().filter(|manifest| manifest["kind"] == "ClusterRole") {

@@ -43,7 +43,7 @@ const CREATES_IN_FLIGHT: usize = 32;
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The bare client's name in the audit log.
-const BARE: &str = "system:serviceaccount:bare:ai-api-operator";
+pub const BARE: &str = "system:serviceaccount:bare:ai-api-operator";
 
 /// How many namespaces share large numbers of objects.
 pub const CROWD: usize = 20;
@@ -327,7 +327,7 @@ fn last_write(requests: &[Request]) -> Timestamp {
 }
 
 /// Deletes all of a kind, a limited number at a time: all at once would exceed the time-out of a request.
-async fn delete_all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, at_once: u32) {
+pub async fn delete_all<K: Clone + DeserializeOwned + Debug>(api: &Api<K>, at_once: u32) {
     let few = ListParams::default().limit(at_once);
     while !api.list_metadata(&few).await.unwrap().items.is_empty() {
         api.delete_collection(&DeleteParams::background(), &few).await.unwrap();

@@ -99,14 +99,17 @@ impl Machine {
 
 /// What the bench and the servers have used, and operators that have ended.
 pub fn own_seconds(lab: &Lab) -> f64 {
-    server_seconds(lab) + cpu_seconds("self") + lab.spent()
+    let of_nodes = seconds_of(lab, &["kube-controller-manager", "kube-scheduler", "kwok"]);
+    server_seconds(lab) + of_nodes + cpu_seconds("self") + lab.spent()
 }
 
 /// What the API server and etcd have used.
 pub fn server_seconds(lab: &Lab) -> f64 {
-    let servers = ["kube-apiserver", "etcd"].map(|server| {
-        let pid = fs::read_to_string(lab.world.plane.folder.join(format!("{server}.pid")));
-        cpu_seconds(pid.unwrap().trim())
-    });
-    servers.iter().sum()
+    seconds_of(lab, &["kube-apiserver", "etcd"])
+}
+
+/// What those of these servers that run have used.
+fn seconds_of(lab: &Lab, servers: &[&str]) -> f64 {
+    let pid = |server| fs::read_to_string(lab.world.plane.folder.join(format!("{server}.pid"))).ok();
+    servers.iter().filter_map(pid).map(|pid| cpu_seconds(pid.trim())).sum()
 }

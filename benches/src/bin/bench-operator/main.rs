@@ -3,7 +3,7 @@
 //! (operator-part.json, if it does not measure everything). It asserts no times.
 //!
 //! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput,
-//! sizes; all but in-flight and sizes if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS`
+//! sizes, workloads; all but in-flight, sizes and workloads if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS`
 //! (100000, of scale and sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of
 //! sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and after;
 //! `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
@@ -25,6 +25,7 @@ mod scale;
 mod sizes;
 mod slow;
 mod throughput;
+mod workloads;
 
 use std::time::Instant;
 
@@ -37,8 +38,8 @@ fn main() {
 }
 
 /// The groups of measurements.
-const GROUPS: [&str; 8] =
-    ["scale", "latency", "cost", "in-flight", "slow", "fairness", "throughput", "sizes"];
+const GROUPS: [&str; 9] =
+    ["scale", "latency", "cost", "in-flight", "slow", "fairness", "throughput", "sizes", "workloads"];
 
 async fn measure() {
     let began = Instant::now();
@@ -82,6 +83,10 @@ async fn measure() {
     // It fills etcd with large objects.
     if !only.is_empty() && wanted("sizes") {
         sizes::measure(&lab, &mut figures).await;
+    }
+    // Nodes, and what runs Jobs on them, would slow the others down.
+    if !only.is_empty() && wanted("workloads") {
+        workloads::measure(&lab, &mut figures).await;
     }
     figures.print(&Machine::since(&before, &lab).await);
 }

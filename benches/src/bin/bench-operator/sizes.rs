@@ -36,15 +36,15 @@ const OVER: f64 = 4.0;
 const IN_FLIGHT: f64 = 32.0;
 
 /// The memory of a process, in MiB.
-struct Taken {
-    steady: f64,
-    peak: f64,
+pub struct Taken {
+    pub steady: f64,
+    pub peak: f64,
 }
 
 /// Identical objects of one kind that load the operator.
-struct Stock {
+pub struct Stock {
     plural: &'static str,
-    count: usize,
+    pub count: usize,
 }
 
 impl Stock {
@@ -64,7 +64,7 @@ impl Stock {
         etcd::put(lab.world.plane, (0..self.count).map(of)).await;
     }
 
-    async fn delete_all(self, lab: &Lab) {
+    pub async fn delete_all(self, lab: &Lab) {
         etcd::remove(lab.world.plane, (0..self.count).map(|at| self.key(at))).await;
         etcd::compact(lab.world.plane).await;
     }
@@ -130,13 +130,20 @@ async fn finished(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
     stock.delete_all(lab).await;
 }
 
-async fn targets(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
+/// Fills etcd with targets that nothing runs for.
+pub async fn targets_in_stock(lab: &Lab) -> Stock {
+    lab.namespace(NAMESPACE).await;
     let made = lab.make(NAMESPACE, 1, Work::Stops).await;
     let key = etcd::key("executions", NAMESPACE, &made[0].name);
     let object = etcd::get(lab.world.plane, &key).await.unwrap();
     lab.clear_all(NAMESPACE).await;
     let stock = Stock { plural: "executions", count: number("AI_API_BENCH_TARGETS", 100_000) };
     stock.fill(lab, object, OF_A_TARGET).await;
+    stock
+}
+
+async fn targets(lab: &Lab, figures: &mut Figures, nothing: &Taken) {
+    let stock = targets_in_stock(lab).await;
     let taken = start(lab).await;
     let with = format!("{} targets of 10 kB each", stock.count);
     add(figures, &with, nothing, &taken, kib(A_TARGET) * stock.count as f64);
@@ -172,7 +179,7 @@ async fn start(lab: &Lab) -> Taken {
 }
 
 /// Its memory, once that has not grown for a second.
-async fn settled(operator: &Process<'_>) -> Taken {
+pub async fn settled(operator: &Process<'_>) -> Taken {
     let mut last = 0.0;
     loop {
         let peak = operator.peak();
