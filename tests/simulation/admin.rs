@@ -5,9 +5,13 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{ADMISSION, HOME, META, NAMESPACES, OWN_RIGHTS, POLICY, RIGHTS, role_binding},
+    cluster::{
+        ADMISSION, ENGINE_RIGHTS, ENGINES, HOME, META, NAMESPACES, OWN_RIGHTS, POLICY, RIGHTS,
+        WORK_ADMISSION, WORK_POLICY, role_binding,
+    },
     people::{FINALIZER, target_path},
     story::{Admin, Asked, BulkAct, Called, GuardAct, Guarded, Weakness, What, Who},
+    works::runs_something,
     world::World,
 };
 
@@ -24,7 +28,7 @@ pub const BYSTANDER: &str = "bystander";
 const SPOILT: &str = "perhaps";
 
 /// The flag as it is at first.
-const ON: &str = r#"{"executions": true, "deployments": true}"#;
+pub const ON: &str = r#"{"executions": true, "deployments": true}"#;
 
 impl World {
     pub fn act_on_bulk(&mut self, namespace: &str, name: &str, act: BulkAct) {
@@ -115,6 +119,7 @@ impl World {
             Admin::Policy(of, act) => self.change_admission(*of, *act),
             Admin::Rights(granted) => self.grant(BINDING, RIGHTS, *granted),
             Admin::OwnRights(granted) => self.grant(OWN_BINDING, OWN_RIGHTS, *granted),
+            Admin::EngineRights(granted) => self.grant_engines(*granted),
             Admin::UserRights(who, granted) => self.grant_user(*who, *granted),
             Admin::TakeLease => self.patch_lease(&json!({"spec": {"holderIdentity": "somebody-else"}})),
             Admin::FreeLease => self.patch_lease(&json!({"spec": {"holderIdentity": null}})),
@@ -166,11 +171,13 @@ impl World {
     }
 
     fn change_admission(&mut self, of: Guarded, act: GuardAct) {
-        let plural = match of {
-            Guarded::Policy => "validatingadmissionpolicies",
-            Guarded::Binding => "validatingadmissionpolicybindings",
+        let (plural, name, shipped) = match of {
+            Guarded::Policy => ("validatingadmissionpolicies", POLICY, ADMISSION),
+            Guarded::Binding => ("validatingadmissionpolicybindings", POLICY, ADMISSION),
+            Guarded::WorkPolicy => ("validatingadmissionpolicies", WORK_POLICY, WORK_ADMISSION),
+            Guarded::WorkBinding => ("validatingadmissionpolicybindings", WORK_POLICY, WORK_ADMISSION),
         };
-        let path = format!("/apis/admissionregistration.k8s.io/v1/{plural}/{POLICY}");
+        let path = format!("/apis/admissionregistration.k8s.io/v1/{plural}/{name}");
         if matches!(act, GuardAct::Delete | GuardAct::Recreate) {
             self.as_admin(Method::DELETE, &path, &Value::Null);
         }
@@ -188,7 +195,7 @@ impl World {
                     json!({"spec": {"matchConditions": [{"name": "nobody", "expression": "false"}]}});
                 self.as_admin(Method::PATCH, &path, &nobody);
             }
-            GuardAct::Restore | GuardAct::Recreate => self.apply(ADMISSION),
+            GuardAct::Restore | GuardAct::Recreate => self.apply(shipped),
         }
     }
 
@@ -197,6 +204,13 @@ impl World {
             self.apply(manifest);
         } else {
             self.as_admin(Method::DELETE, path, &Value::Null);
+        }
+    }
+
+    fn grant_engines(&mut self, granted: bool) {
+        for (name, rights) in ENGINES.into_iter().zip(ENGINE_RIGHTS) {
+            let path = format!("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}");
+            self.grant(&path, rights, granted);
         }
     }
 
@@ -221,14 +235,22 @@ impl World {
         };
         let (policy, rights) = (
             changed(|admin| matches!(admin, Admin::Policy(..))),
-            changed(|admin| matches!(admin, Admin::Rights(_) | Admin::OwnRights(_))),
+            changed(|admin| matches!(admin, Admin::Rights(_) | Admin::OwnRights(_) | Admin::EngineRights(_))),
         );
+        let works = self.story.setup.works;
         if policy {
             self.apply(ADMISSION);
         }
         if rights {
             self.apply(RIGHTS);
             self.apply(OWN_RIGHTS);
+        }
+        if works {
+            self.apply(WORK_ADMISSION);
+            self.grant_engines(true);
+            // A stop waits for it.
+            self.set_flag(Some(ON));
+            self.label_works();
         }
         let lease = self.as_admin(Method::GET, LEASE, &Value::Null).1;
         if lease["metadata"]["annotations"]["full"].is_string() {
@@ -261,15 +283,19 @@ impl World {
             let runs = matches!(state, Some("PENDING" | "RUNNING" | "STOPPING"));
             let has_ended = matches!(state, Some("STOPPED" | "COMPLETED" | "DEAD"));
             let obeys = runs && object["spec"]["managedBy"].is_string();
-            let asked = status["targetStatus"] == "STOPPED" && !has_ended && !obeys;
+            let asked =
+                status["targetStatus"] == "STOPPED" && !has_ended && !obeys && !runs_something(object);
             if asked || (status["targetStatus"] == "RUNNING" && runs) {
                 // Somebody has undone a stop, never began with it, takes it back, or hides what has come of it.
                 let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());
                 self.as_admin(Method::PATCH, &path, &json!({"status": {"state": "STOPPED"}}));
             }
-            if object["metadata"]["finalizers"].is_array() {
+            if let Some(finalizers) = object["metadata"]["finalizers"].as_array() {
                 let path = format!("{all}/{}", object["metadata"]["name"].as_str().unwrap());
-                self.as_admin(Method::PATCH, &path, &json!({"metadata": {"finalizers": null}}));
+                // The garbage collector's own stays.
+                let kept: Vec<_> = finalizers.iter().filter(|name| **name != FINALIZER).cloned().collect();
+                let kept = if kept.is_empty() { Value::Null } else { kept.into() };
+                self.as_admin(Method::PATCH, &path, &json!({"metadata": {"finalizers": kept}}));
             }
         }
     }
@@ -312,12 +338,21 @@ impl World {
 
 fn weaken(spec: &mut Value, of: Guarded, weakness: Weakness) {
     match (of, weakness) {
-        (Guarded::Binding, _) => spec["validationActions"] = json!(["Warn"]),
+        (Guarded::Binding | Guarded::WorkBinding, _) => spec["validationActions"] = json!(["Warn"]),
         (_, Weakness::Refusal) => spec["failurePolicy"] = "Ignore".into(),
         (_, Weakness::Operations) => {
             spec["matchConstraints"]["resourceRules"][0]["operations"] = json!(["CREATE"]);
         }
         (_, Weakness::Scope) => spec["matchConstraints"]["resourceRules"][0]["scope"] = "Cluster".into(),
+        // Of the first one nothing depends.
+        (Guarded::WorkPolicy, Weakness::Validation) => {
+            for at in 1..4 {
+                spec["validations"][at]["expression"] = "true".into();
+            }
+        }
+        (Guarded::WorkPolicy, Weakness::Variable) => {
+            spec["variables"][1]["expression"] = "optional.none()".into();
+        }
         (_, Weakness::Validation) => spec["validations"][0]["expression"] = "true".into(),
         (_, Weakness::Variable) => spec["variables"][0]["expression"] = "[]".into(),
     }

@@ -51,17 +51,30 @@ const MANIFESTS: [&str; 10] = [
 /// The shipped policy and binding.
 pub const ADMISSION: &str = MANIFESTS[6];
 
+/// The policy and binding for what runs, and the operator's rights about that.
+pub const WORK_ADMISSION: &str = include_str!("../../deploy/cluster/work-admission.yaml");
+pub const WORK_POLICY: &str = "work.aiapi.dev";
+pub const ENGINE_RIGHTS: [&str; 3] = [
+    include_str!("../../deploy/components/engine-job/rbac.yaml"),
+    include_str!("../../deploy/components/engine-deployment/rbac.yaml"),
+    include_str!("../../deploy/components/engine-jobset/rbac.yaml"),
+];
+
+/// The bindings among these.
+pub const ENGINES: [&str; 3] =
+    ["ai-api-operator-engine-job", "ai-api-operator-engine-deployment", "ai-api-operator-engine-jobset"];
+
 /// The binding of the operator's `ClusterRole`, and of its Role.
 pub const RIGHTS: &str = include_str!("../../deploy/base/clusterrolebinding.yaml");
 pub const OWN_RIGHTS: &str = MANIFESTS[7];
 
 /// A cluster in which the policy has been in force for a minute.
 pub fn fresh(setup: &Setup) -> Server {
-    type Made = Vec<((Kubernetes, bool, bool), Server)>;
+    type Made = Vec<((Kubernetes, [bool; 3]), Server)>;
     thread_local! {
         static MADE: RefCell<Made> = const { RefCell::new(Vec::new()) };
     }
-    let wanted = (setup.kubernetes, setup.loose, setup.managed_fields);
+    let wanted = (setup.kubernetes, [setup.loose, setup.managed_fields, setup.works]);
     MADE.with_borrow_mut(|made| {
         if let Some((_, server)) = made.iter().find(|(of, _)| *of == wanted) {
             return server.fork();
@@ -94,6 +107,11 @@ fn new(setup: &Setup) -> Server {
         MANIFESTS[..CRDS].iter().for_each(|manifest| server.apply(&loosened(manifest)));
     }
     server.apply(&users());
+    if setup.works {
+        server.apply(WORK_ADMISSION);
+        ENGINE_RIGHTS.iter().for_each(|manifest| server.apply(manifest));
+        server.apply(&trainers());
+    }
     server.set_time(EPOCH);
     server
 }
@@ -116,18 +134,38 @@ fn users() -> String {
     text
 }
 
+/// Those who may run something, and the rights of others to create what runs for them: the policy is in their way.
+fn trainers() -> String {
+    let mut text = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: trainer}\nrules:\n\
+         - {apiGroups: [aiapi.dev], resources: [bulkupdates, executions, deployments], verbs: ['*']}\n\
+         - {apiGroups: [batch, apps, jobset.x-k8s.io], resources: [jobs, deployments, jobsets], verbs: ['*']}\n\
+         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: creator}\nrules:\n\
+         - {apiGroups: [aiapi.dev], resources: [executions, deployments], verbs: [create, patch]}\n"
+        .to_owned();
+    for namespace in NAMESPACES {
+        text.push_str(&role_binding(namespace, Who::Trainer));
+        text.push_str(&binding_of(namespace, "creator", Who::Editor.token(), "creator"));
+    }
+    text
+}
+
 /// Gives a user the role in a namespace.
 pub fn role_binding(namespace: &str, who: Who) -> String {
     let role = match who {
         Who::Admin => "cluster-admin",
         Who::Editor => "aiapi-editor",
+        Who::Trainer => "trainer",
         Who::Stopper => "stopper",
         Who::Viewer => "aiapi-viewer",
     };
     let user = who.token();
+    binding_of(namespace, user, user, role)
+}
+
+fn binding_of(namespace: &str, name: &str, user: &str, role: &str) -> String {
     format!(
         "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
-         metadata: {{name: {user}, namespace: {namespace}}}\n\
+         metadata: {{name: {name}, namespace: {namespace}}}\n\
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}\n\
          subjects:\n- {{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}\n"
     )
@@ -137,7 +175,7 @@ pub fn role_binding(namespace: &str, who: Who) -> String {
 pub fn user_of(token: &str) -> User {
     let named = |name: &str| User::Named { name: name.into(), groups: Vec::new() };
     match token {
-        "editor" | "stopper" | "viewer" => named(token),
+        "editor" | "trainer" | "stopper" | "viewer" => named(token),
         "admin" => User::Admin,
         _ => User::Unknown,
     }
@@ -148,6 +186,7 @@ impl Who {
         match self {
             Self::Admin => "admin",
             Self::Editor => "editor",
+            Self::Trainer => "trainer",
             Self::Stopper => "stopper",
             Self::Viewer => "viewer",
         }

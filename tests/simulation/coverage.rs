@@ -16,6 +16,7 @@ pub use situations::{LOST_RIGHTS, NO_RIGHTS};
 use crate::{
     occurred::Place,
     story::{Fault, What},
+    works::runs_something,
     world::World,
 };
 
@@ -79,6 +80,9 @@ impl Coverage {
                     Place::At(call) => self.count("faults", format!("{name} at {call}")),
                 }
             }
+            if let What::Work { act, .. } = what {
+                self.count("work acts", <&str>::from(act).to_owned());
+            }
             if let What::Fault(Fault::Race(_) | Fault::BulkRace(_)) = what {
                 for place in places {
                     if let Place::At(call) = place {
@@ -114,17 +118,22 @@ impl Coverage {
     }
 
     fn statuses(&mut self, versions: &[Version]) {
-        let targets = versions.iter().filter(|version| version.plural != "bulkupdates");
+        let is_target = |v: &&Version| v.group == "aiapi.dev" && v.plural != "bulkupdates";
+        let targets = versions.iter().filter(is_target);
         let managers: HashMap<_, _> = targets
             .map(|version| (&*version.uid, version.object["spec"]["managedBy"].as_str().is_some()))
             .collect();
         let mut seen = BTreeSet::new();
         for version in versions {
             let fields = &version.object["status"];
-            if version.plural != "bulkupdates" {
+            if is_target(&version) {
                 if let Some(state) = fields["state"].as_str() {
                     self.count("states", state.to_owned());
                 }
+                let of_it = of_work(version).into_iter();
+                seen.extend(of_it.map(|(group, what)| (group, version.uid.clone(), what)));
+            }
+            if version.plural != "bulkupdates" {
                 continue;
             }
             for condition in fields["conditions"].as_array().into_iter().flatten() {
@@ -172,6 +181,21 @@ impl Coverage {
     }
 }
 
+/// The state of what runs for a target, and why it is there; nothing if nothing runs for it.
+fn of_work(version: &Version) -> Vec<(&'static str, String)> {
+    let object = &version.object;
+    if !runs_something(object) {
+        return Vec::new();
+    }
+    let (kind, status) = (object["kind"].as_str(), &object["status"]);
+    let state = format!("{} {}", kind.unwrap_or_default(), status["state"].as_str().unwrap_or_default());
+    let ready = |condition: &&Value| condition["type"] == "Ready";
+    let ready = status["conditions"].as_array().and_then(|all| all.iter().find(ready));
+    let reason = ready.and_then(|ready| ready["reason"].as_str());
+    let reason = reason.map(|reason| ("work reasons", reason.to_owned()));
+    reason.into_iter().chain([("work states", state)]).collect()
+}
+
 /// What an entry of a status shows: its reason, its result, and which row of the tables of decisions it is.
 fn of_item(item: &Value, managers: &HashMap<&str, bool>) -> Vec<(&'static str, String)> {
     let text = |field: &str| item[field].as_str().unwrap_or_default();
@@ -215,6 +239,7 @@ fn name_of(what: &What) -> String {
         What::Weather { fault, .. } => format!("weather of {}", <&str>::from(fault)),
         What::Act { act, .. } => format!("act {}", <&str>::from(act)),
         What::ActOnBulk { act, .. } => format!("bulk act {}", <&str>::from(act)),
+        What::Work { act, .. } => format!("work act {}", <&str>::from(act)),
         other => kind_of(other).to_owned(),
     }
 }

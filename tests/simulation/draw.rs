@@ -6,6 +6,7 @@ mod scenes;
 mod together;
 mod unseen;
 mod work;
+mod works;
 
 pub use faults::CODES;
 
@@ -78,6 +79,8 @@ struct Draw {
     replicas: usize,
     /// Whether there is what no CRD of this version takes.
     loose: bool,
+    /// Whether something runs for targets.
+    works: bool,
     events: Vec<Event>,
     /// The BulkUpdates: namespace, name, and when.
     submitted: Vec<(&'static str, String, u64)>,
@@ -94,16 +97,14 @@ const CALM: u64 = 50;
 impl Story {
     /// The story of a seed.
     pub fn of(seed: u64) -> Self {
+        let is_calm = seed % CALM == CALM - 1;
+        if works::are_in(seed) && !is_calm {
+            return Self::with_works(seed);
+        }
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let share = random.f64();
         let themes = THEMES.into_iter().filter(|_| random.f64() < 0.1 + share * 0.5).collect::<Vec<_>>();
-        let replicas = [1, 1, 1, 2, 2, 3][random.usize(..6)];
-        let loose = themes.contains(&Theme::Odd) && random.u8(..3) == 0;
-        let is_calm = seed % CALM == CALM - 1;
-        let (events, submitted, made) = Default::default();
-        let (stops, deletions, expires) = Default::default();
-        let mut draw =
-            Draw { random, themes, replicas, loose, events, submitted, made, stops, deletions, expires };
+        let mut draw = Draw::new(random, themes, true);
         if is_calm {
             draw.themes.clear();
             draw.loose = false;
@@ -163,6 +164,14 @@ impl Story {
 }
 
 impl Draw {
+    fn new(mut random: fastrand::Rng, themes: Vec<Theme>, may_be_loose: bool) -> Self {
+        let replicas = [1, 1, 1, 2, 2, 3][random.usize(..6)];
+        let loose = may_be_loose && themes.contains(&Theme::Odd) && random.u8(..3) == 0;
+        let (events, submitted, made, works) = Default::default();
+        let (stops, deletions, expires) = Default::default();
+        Self { random, themes, replicas, loose, works, events, submitted, made, stops, deletions, expires }
+    }
+
     fn has(&self, theme: Theme) -> bool {
         self.themes.contains(&theme)
     }
@@ -211,6 +220,7 @@ impl Draw {
             managed_fields,
             logs: self.percent(8),
             loose: self.loose,
+            works: self.works,
             max_in_flight: self.one(&[1, 2, 4, 16, 16, 16]),
             delete_completed: self.percent(10),
             require_admission_policy: self.has(Theme::Policy) || self.percent(70),

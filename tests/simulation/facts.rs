@@ -4,7 +4,13 @@ use judge::{Facts, Others, Program};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::{cluster::time_at, record::Head, run::History, story::Asked, world::World};
+use crate::{
+    cluster::{WORK_POLICY, time_at},
+    record::Head,
+    run::History,
+    story::Asked,
+    world::World,
+};
 use ai_api_operator::api::TargetStatus;
 
 impl World {
@@ -66,7 +72,7 @@ impl World {
         judge::Version {
             at: self.steady(&version),
             revision: version.revision,
-            plural: version.plural,
+            plural: plural(&version.group, version.plural, &version.name),
             namespace: version.namespace,
             name: version.name,
             uid: version.uid,
@@ -102,8 +108,10 @@ impl World {
                 user: request.user,
                 agent: request.agent,
                 verb: request.verb.to_owned(),
-                resource: of
-                    .map_or(request.resource, |number| self.recorded.exchanges[number].head.resource.clone()),
+                resource: match of {
+                    Some(number) => self.recorded.exchanges[*number].head.resource.clone(),
+                    None => plural(&request.group, request.resource, &request.name),
+                },
                 subresource: request.subresource,
                 namespace: request.namespace,
                 name: request.name,
@@ -139,6 +147,15 @@ impl World {
             }
         };
         self.recorded.calls_made.iter().map(call).collect()
+    }
+}
+
+/// How the judge names a kind: what runs, and the policy for that, otherwise than those of the same name.
+fn plural(group: &str, plural: String, name: &str) -> String {
+    match group {
+        "apps" if plural == "deployments" => "deployments.apps".into(),
+        "admissionregistration.k8s.io" if name == WORK_POLICY => format!("work-{plural}"),
+        _ => plural,
     }
 }
 

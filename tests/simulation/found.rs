@@ -36,6 +36,7 @@ fn story(spec: Value, events: Vec<Event>) -> Story {
         preflight: true,
         logs: false,
         loose: false,
+        works: false,
         max_in_flight: 16,
         delete_completed: false,
         require_admission_policy: true,

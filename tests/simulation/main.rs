@@ -12,6 +12,7 @@ mod cluster;
 mod controllers;
 mod coverage;
 mod draw;
+mod engines;
 mod facts;
 mod found;
 mod line;
@@ -26,6 +27,7 @@ mod run;
 mod shrink;
 mod story;
 mod watches;
+mod works;
 mod world;
 
 use std::time::Duration;

@@ -21,6 +21,9 @@ use crate::{
     world::{Due, Open, Pending, World},
 };
 
+/// The policy for what runs and its binding, as the judge names them.
+const WORK_GUARDS: [&str; 2] = ["work-validatingadmissionpolicies", "work-validatingadmissionpolicybindings"];
+
 /// What the network has to remember.
 #[derive(Debug, Default)]
 pub struct Outages {
@@ -53,11 +56,11 @@ impl World {
     fn send(&mut self, slot: usize, process: &Process, sent: Sent) -> Option<u64> {
         let at = process.world(sent.at);
         let (head, body) = sent.request.into_parts();
-        let call = Call::of(&head);
+        let call = Call::of_whole(&head, &body);
         let life = self.slots[slot].life;
         let number = self.pending.len();
         let (event, fault) = self.fault_of(slot, call).unzip();
-        self.recorded.sent(Exchange::new(life, sent.number, &head, &body), time_at(at));
+        self.recorded.sent(Exchange::new(life, sent.number, (call, &head), &body), time_at(at));
         self.pending.push(Pending {
             slot,
             life,
@@ -279,6 +282,8 @@ impl World {
             }
             (Answer::Watch(head, watch), _) => {
                 let (pieces, body) = mpsc::unbounded();
+                let resource = self.recorded.exchanges[number].head.resource.as_str();
+                let work_guard = WORK_GUARDS.into_iter().find(|guard| *guard == resource);
                 let ends = watch.timeout();
                 let open = self.watches.len();
                 let held_back = Vec::new();
@@ -286,6 +291,7 @@ impl World {
                     slot,
                     life,
                     call,
+                    work_guard,
                     watch,
                     pieces,
                     last: back,
@@ -400,7 +406,7 @@ fn of_the_past(request: Request<Bytes>, revision: u64) -> Request<Bytes> {
 
 /// The path of the object that a request is about.
 fn object_of(path: &str) -> String {
-    path.trim_end_matches("/status").to_owned()
+    path.trim_end_matches("/status").trim_end_matches("/scale").to_owned()
 }
 
 /// A request in one line.

@@ -56,6 +56,8 @@ impl World {
             matches!(event.what, What::Compact | What::Restart { .. } | What::StepClock { .. });
         match event.what {
             What::Create(made) => self.create(&made),
+            What::Run(run) => self.create_run(&run),
+            What::Work { namespace, kind, name, act } => self.act_on_work(namespace, kind, &name, act),
             What::Submit { namespace, name, mut spec, user, uids } => {
                 if uids {
                     self.fill_in_uids(namespace, &mut spec);
@@ -67,7 +69,7 @@ impl World {
                 if status.is_success() {
                     self.created_at = Some(self.server.revision());
                 } else if status == StatusCode::FORBIDDEN {
-                    let had_rights = user == Who::Editor;
+                    let had_rights = matches!(user, Who::Editor | Who::Trainer);
                     self.occurred.situations.insert(if had_rights { LOST_RIGHTS } else { NO_RIGHTS });
                 }
             }

@@ -7,7 +7,7 @@ use http::{Response, header::RETRY_AFTER, request::Parts};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use support::call::{Resource, is_about_work_policy, verb};
+use support::call::{Call, is_about_work_policy, verb};
 
 use crate::{
     line::Reply,
@@ -74,7 +74,7 @@ pub struct Head {
 }
 
 impl Head {
-    fn of(head: &Parts) -> Self {
+    fn of(call: Call, head: &Parts) -> Self {
         let segments: Vec<_> = head.uri.path().split('/').filter(|s| !s.is_empty()).collect();
         let base = if segments.first() == Some(&"api") { 2 } else { 3 };
         let namespaced = segments.get(base) == Some(&"namespaces") && segments.len() > base + 2;
@@ -84,7 +84,12 @@ impl Head {
         let named = segments.len() > at + 1;
         Self {
             verb: verb(head, named),
-            resource: if is_about_work_policy(query) { format!("work-{}", text(at)) } else { text(at) },
+            resource: match call {
+                _ if is_about_work_policy(query) => format!("work-{}", text(at)),
+                Call::RecordWork => format!("work-{}", text(at)),
+                _ if segments.get(1) == Some(&"apps") => format!("{}.apps", text(at)),
+                _ => text(at),
+            },
             subresource: text(at + 2),
             namespace: if namespaced { text(base + 1) } else { String::new() },
             name: text(at + 1),
@@ -94,9 +99,9 @@ impl Head {
 }
 
 impl Exchange {
-    pub fn new(life: usize, number: usize, head: &Parts, body: &Bytes) -> Self {
+    pub fn new(life: usize, number: usize, (call, head): (Call, &Parts), body: &Bytes) -> Self {
         let body = body.clone();
-        Self { life, number, head: Head::of(head), body, sent: Moment::default(), ended: None }
+        Self { life, number, head: Head::of(call, head), body, sent: Moment::default(), ended: None }
     }
 }
 
@@ -272,13 +277,13 @@ impl Recorded {
     }
 
     /// A watch shows its process a line.
-    pub fn shown(&mut self, life: usize, resource: Resource, event: &Bytes, at: Timestamp) {
+    pub fn shown(&mut self, life: usize, resource: &str, event: &Bytes, at: Timestamp) {
         let when = self.moment(at);
         self.note(|| format!("{at} life-{life} is shown {}", String::from_utf8_lossy(event).trim_end()));
         let Ok(event) = serde_json::from_slice::<SeenEvent<'_>>(event) else { return };
         if matches!(event.type_, "ADDED" | "MODIFIED" | "DELETED") {
             let deleted = event.type_ == "DELETED";
-            self.sights.push(sight((life, when), resource.plural(), &event.object, deleted, false));
+            self.sights.push(sight((life, when), resource, &event.object, deleted, false));
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod faults;
 mod others;
+mod works;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use crate::process::Clocks;
 
 pub use faults::{Calls, Fault, Moment, View};
 pub use others::{Act, Admin, BulkAct, Controller, GuardAct, Guarded, Odd, Weakness, Who};
+pub use works::{By, Course, End, Propagation, Run, WorkAct};
 
 /// One life of the world.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Setup {
     pub preflight: bool,
     /// Whether the CRDs take anything, as those of a later version may.
     pub loose: bool,
+    /// Whether something runs for Executions and Deployments: the engines' controllers and the policy for it are there.
+    pub works: bool,
     pub max_in_flight: usize,
     pub delete_completed: bool,
     pub require_admission_policy: bool,
@@ -76,6 +80,15 @@ pub enum When {
 pub enum What {
     /// A user creates a target.
     Create(Made),
+    /// A user creates a target that something runs for.
+    Run(Run),
+    /// Somebody does something to what runs for a target, or to what has its name.
+    Work {
+        namespace: &'static str,
+        kind: Kind,
+        name: String,
+        act: WorkAct,
+    },
     /// Somebody creates a BulkUpdate.
     Submit {
         namespace: &'static str,
@@ -204,13 +217,13 @@ impl Story {
     /// Whether any object has an owner.
     pub fn has_owners(&self) -> bool {
         let owned = |event: &Event| matches!(&event.what, What::Create(made) if made.odd == Some(Odd::Owner));
-        self.events.iter().any(owned)
+        self.setup.works || self.events.iter().any(owned)
     }
 }
 
 impl What {
     /// Whether it is a fault, as opposed to what people ordinarily do.
     pub const fn is_fault(&self) -> bool {
-        !matches!(self, Self::Create(_) | Self::Submit { .. } | Self::Call(_))
+        !matches!(self, Self::Create(_) | Self::Run(_) | Self::Submit { .. } | Self::Call(_))
     }
 }

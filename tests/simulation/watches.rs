@@ -89,13 +89,19 @@ impl World {
             }
         }
         self.follow();
+        self.follow_engines();
     }
 
     /// Sends a line of a watch on its way, as the view of this moment shows it.
     fn show(&mut self, number: usize, line: Bytes) {
         let latency = self.latency();
         let Open { slot, call, last, .. } = self.watches[number];
-        let Call::Watch(resource) = call else { return };
+        let Call::Watch(resource) = call else {
+            // There are no views of the policy for what runs.
+            let at = last.max(self.now + latency);
+            self.watches[number].last = at;
+            return self.due(at, Due::Piece(number, Some(Ok(line))));
+        };
         let view = self.view(slot, resource);
         if let Some((_, active)) = view {
             self.recorded.views += 1;
@@ -155,7 +161,7 @@ impl World {
     }
 
     pub fn piece(&mut self, number: usize, piece: Option<Result<Bytes, tower::BoxError>>) {
-        let Open { slot, life, call, .. } = self.watches[number];
+        let Open { slot, life, .. } = self.watches[number];
         self.bring_up(slot);
         if self.slots[slot].suspended && self.lives(slot, life) {
             return self.slots[slot].parked.push(Due::Piece(number, piece));
@@ -170,7 +176,7 @@ impl World {
                 // Nobody may listen any more, and after its end it shows nothing.
                 if self.watches[number].pieces.unbounded_send(piece).is_err() {
                     self.watches[number].listens = false;
-                } else if let (Some(line), Call::Watch(resource)) = (line, call) {
+                } else if let (Some(line), Some(resource)) = (line, self.watches[number].resource()) {
                     // It may have run ahead of who has caused this.
                     let seen = self.now.max(self.slots[slot].until);
                     self.recorded.shown(life, resource, &line, time_at(seen));

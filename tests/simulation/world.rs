@@ -16,6 +16,7 @@ use tower::BoxError;
 use crate::{
     cluster,
     controllers::{Controllers, Followed},
+    engines::{Engines, Turn},
     line::Reply,
     network::Outages,
     occurred::Occurred,
@@ -81,6 +82,8 @@ pub enum Due {
     TakeLease,
     /// A controller acts on a target.
     Controller(Followed),
+    /// A controller of what runs, or the kubelet, acts.
+    Engine(Turn),
     Garbage,
     Bookmarks,
     /// There are no more faults.
@@ -123,6 +126,8 @@ pub struct Open {
     pub slot: usize,
     pub life: usize,
     pub call: Call,
+    /// Of the policy for what runs or its binding: its resource.
+    pub work_guard: Option<&'static str>,
     pub watch: Watch,
     pub pieces: mpsc::UnboundedSender<Result<Bytes, BoxError>>,
     /// When the last piece arrives: they do not overtake each other.
@@ -132,6 +137,17 @@ pub struct Open {
     pub listens: bool,
     /// Whether it has lost events or gone back: it has to start again with a list.
     pub has_lost: bool,
+}
+
+impl Open {
+    /// What it shows, as the judge names it.
+    pub fn resource(&self) -> Option<&'static str> {
+        match self.call {
+            Call::Watch(resource) => Some(resource.plural()),
+            Call::WorkPolicy => self.work_guard,
+            _ => None,
+        }
+    }
 }
 
 /// A step of the API server's clock.
@@ -173,6 +189,10 @@ pub struct World {
     /// The step of the API server's clock, if it has made one.
     pub step: Option<Step>,
     pub controllers: Controllers,
+    /// The controllers of what runs, if anything does.
+    pub engines: Option<Engines>,
+    /// What was still to be done for what runs when somebody looked last.
+    works_left: Vec<String>,
     pub is_calm: bool,
     pub calm_since: Option<u64>,
     pub recorded: Recorded,
@@ -206,6 +226,8 @@ impl World {
             step: None,
             impatient_after: story.impatient_after(),
             controllers: Controllers::new(&server, &story.setup.watch_namespaces),
+            engines: story.setup.works.then(|| Engines::new(&server, story.seed)),
+            works_left: Vec::new(),
             is_calm: false,
             calm_since: None,
             recorded: Recorded::new(log),
@@ -292,7 +314,9 @@ impl World {
                 break;
             }
             if self.is_calm {
-                if self.controllers.all_have_ended() && self.recorded.calls_are_answered() {
+                let works_have_ended = self.works_left.is_empty();
+                if self.controllers.all_have_ended() && self.recorded.calls_are_answered() && works_have_ended
+                {
                     break;
                 }
                 let requests = self.pending.len() - self.requests_at_calm;
@@ -300,7 +324,7 @@ impl World {
                     wrong.push(format!(
                         "[end] not everything has ended {} ms and {requests} requests after the last fault: {}",
                         self.now - self.story.faults_end(),
-                        self.controllers.not_ended()
+                        [self.controllers.not_ended(), self.works_left.join(", ")].join("; ")
                     ));
                     break;
                 }
@@ -329,8 +353,12 @@ impl World {
                 self.spread();
             }
             Due::Controller(followed) => self.controller_acts(&followed),
+            Due::Engine(turn) => self.engine_acts(turn),
             Due::Garbage => {
                 self.server.collect_garbage();
+                if self.is_calm {
+                    self.works_left = self.works_not_ended();
+                }
                 self.due(self.now + GARBAGE_INTERVAL, Due::Garbage);
                 self.spread();
             }
@@ -350,6 +378,9 @@ impl World {
             return self.due(self.now + 1000, Due::Calm);
         }
         self.is_calm = true;
+        if self.story.setup.works {
+            self.works_left.push("nobody has looked".into());
+        }
         self.calm_since = Some(self.now);
         self.waiting.clear();
         self.weather.clear();

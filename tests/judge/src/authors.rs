@@ -120,7 +120,7 @@ fn is_unwatched(case: &Case<'_>, guard: &str, record: &Exchange) -> bool {
 
 /// Whether policy and binding covered this BulkUpdate when it was created.
 pub fn is_covered(case: &Case<'_>, bulk: &Bulk<'_>) -> bool {
-    GUARDS.into_iter().all(|guard| covers(case, guard, bulk))
+    GUARDS.into_iter().all(|guard| is_covered_by(case, guard, Made::of_bulk(bulk)))
 }
 
 /// Whether it checks at least what the shipped one checks: the first version is the shipped one, or as good.
@@ -140,16 +140,42 @@ fn spec(version: &Version) -> serde_json::Map<String, serde_json::Value> {
     spec.into_iter().filter(|(_, value)| !is_empty(value)).collect()
 }
 
-/// Whether it had been in force long enough, unchanged, when the BulkUpdate was created.
-fn covers(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>) -> bool {
-    let made = bulk.first().version.revision;
-    covers_by(case, bulk, case.of_plural(guard).take_while(|v| v.revision < made))
+/// When something was created.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// In whole seconds.
+    created: Timestamp,
+    at: Timestamp,
+    revision: u64,
+}
+
+impl Made {
+    /// By its first version.
+    pub fn of(first: &Version) -> Self {
+        let created = first.created().parse().unwrap_or(first.at);
+        Self { created, at: first.at, revision: first.revision }
+    }
+
+    fn of_bulk(bulk: &Bulk<'_>) -> Self {
+        let first = bulk.first().version;
+        Self { created: bulk.created_at(), ..Self::of(first) }
+    }
+}
+
+/// Whether it had been in force long enough, unchanged, when this was created.
+pub fn is_covered_by(case: &Case<'_>, guard: &str, made: Made) -> bool {
+    covers_by(case, made, case.of_plural(guard).take_while(|v| v.revision < made.revision))
 }
 
 /// The same, as far as the process that planned it had been shown the versions, now or shortly before. False if that is not
 /// known.
 fn seemed_to_cover(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>, plan: &Version) -> bool {
-    let Some(record) = case.exchange_that_made(plan.revision) else { return false };
+    let record = case.exchange_that_made(plan.revision);
+    record.is_some_and(|record| seemed_to_be_covered(case, guard, Made::of_bulk(bulk), record))
+}
+
+/// The same of anything that was created, and of what was sent for it.
+pub fn seemed_to_be_covered(case: &Case<'_>, guard: &str, made: Made, record: &Exchange) -> bool {
     let sent = record.sent.at;
     [sent - case.facts.tolerances.operator, sent].into_iter().any(|until| {
         let shown = |v: &&Version| {
@@ -157,14 +183,13 @@ fn seemed_to_cover(case: &Case<'_>, guard: &str, bulk: &Bulk<'_>, plan: &Version
                 s.life == record.life && s.uid == v.uid && s.revision == v.revision && s.when.at <= until
             })
         };
-        covers_by(case, bulk, case.of_plural(guard).filter(shown))
+        covers_by(case, made, case.of_plural(guard).filter(shown))
     })
 }
 
-fn covers_by<'a>(case: &Case<'a>, bulk: &Bulk<'_>, versions: impl Iterator<Item = &'a Version>) -> bool {
+fn covers_by<'a>(case: &Case<'a>, made: Made, versions: impl Iterator<Item = &'a Version>) -> bool {
     // Both times may be whole seconds.
-    let [created, made] =
-        [bulk.created_at(), bulk.first().version.at].map(|at| at + SignedDuration::from_secs(1));
+    let [created, made] = [made.created, made.at].map(|at| at + SignedDuration::from_secs(1));
     // Since when, and whether that is before the BulkUpdate, by the clock that it was taken from.
     let mut since: Option<(bool, &Version)> = None;
     for version in versions {

@@ -1,6 +1,6 @@
 //! The facts of a run, arranged for the rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::{BulkUpdateStatus, Kind};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -21,6 +21,8 @@ pub struct Case<'a> {
     makers: HashMap<u64, &'a Request>,
     /// The exchanges about each object.
     exchanges: ByObject<'a, Exchange>,
+    /// The names of targets that something runs for: kind, namespace, name.
+    runs: HashSet<[&'a str; 3]>,
 }
 
 /// What is about an object: by its name, and then by resource and namespace.
@@ -54,9 +56,13 @@ impl<'a> Case<'a> {
         let mut bulks: Vec<Bulk<'a>> = Vec::new();
         let mut by_uid: HashMap<_, Vec<_>> = HashMap::new();
         let mut by_name = ByObject(HashMap::new());
+        let mut runs = HashSet::new();
         for version in &facts.versions {
             by_uid.entry(&*version.uid).or_default().push(version);
             by_name.add([&version.plural, &version.namespace, &version.name], version);
+            if version.runs_something() {
+                runs.insert([&*version.plural, &*version.namespace, &*version.name]);
+            }
             if version.plural == "bulkupdates" {
                 let known = bulks.iter().position(|bulk| bulk.uid == version.uid);
                 let at = known.unwrap_or_else(|| {
@@ -72,7 +78,17 @@ impl<'a> Case<'a> {
         for e in &facts.exchanges {
             exchanges.add([&e.resource, &e.namespace, &e.name], e);
         }
-        Self { facts, bulks, by_uid, by_name, makers, exchanges }
+        Self { facts, bulks, by_uid, by_name, makers, exchanges, runs }
+    }
+
+    /// How many targets something runs for.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether a read of a target may be for what runs for it, and not for a BulkUpdate.
+    pub fn may_be_for_what_runs(&self, e: &Exchange) -> bool {
+        e.is_target_read() && self.runs.contains(&[&*e.resource, &*e.namespace, &*e.name])
     }
 
     /// Whether it is known what the processes have sent.

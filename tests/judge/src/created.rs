@@ -50,9 +50,12 @@ fn was_behind(case: &Case<'_>, claim: Claim<'_, '_>) -> bool {
     let Some(sent) = case.exchange_that_made(claim.revision()) else { return false };
     let of_it = case.about(kind.plural(), bulk.namespace, &item.id).iter();
     let has_come = |e: &Exchange| e.ended_at().is_some_and(|ended| ended < sent.sent);
-    let mut reads = of_it.filter(|e| e.life == sent.life && e.verb == "get" && has_come(e));
+    let mut reads = of_it.clone().filter(|e| e.life == sent.life && e.verb == "get" && has_come(e));
     let last = reads.rfind(|e| e.succeeded()).and_then(|read| read.answer()?.object.as_ref());
     let Some((_, read)) = last else { return false };
+    if of_it.clone().any(|e| case.may_be_for_what_runs(e)) {
+        return false;
+    }
     let mut sights = case.facts.sights.iter().filter(|s| s.life == sent.life && s.when < sent.sent);
     let has_come_that_far = sights.any(|s| s.resource == kind.plural() && s.revision >= *read);
     creation_was_delivered(case, bulk, sent) && !has_come_that_far

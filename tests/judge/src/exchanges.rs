@@ -24,6 +24,11 @@ impl Request {
         self.resource == "bulkupdates" && self.subresource == "status" && is_change(&self.verb)
     }
 
+    /// Whether it writes the status of an Execution or Deployment that something runs for.
+    pub fn is_work_record(&self) -> bool {
+        matches!(&*self.resource, "work-executions" | "work-deployments")
+    }
+
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.code)
     }

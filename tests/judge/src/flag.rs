@@ -118,7 +118,8 @@ fn slack(case: &Case<'_>) -> SignedDuration {
     case.facts.tolerances.operator
 }
 
-fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<String> {
+/// Why the flag does not allow this write about a target of this kind.
+pub fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<String> {
     let readings: Vec<_> = case
         .sent()
         .filter(|e| e.life == write.life && e.is_flag_read() && e.name == case.facts.settings.meta_configmap)

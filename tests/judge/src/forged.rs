@@ -13,6 +13,7 @@ mod repeats;
 mod results;
 mod statuses;
 mod streams;
+mod works;
 
 use std::collections::BTreeSet;
 
@@ -52,6 +53,7 @@ fn all() -> impl Iterator<Item = &'static Forgery> {
         results::FORGERIES,
         statuses::FORGERIES,
         streams::FORGERIES,
+        works::FORGERIES,
     ]
     .into_iter()
     .flatten()
@@ -99,6 +101,7 @@ fn what_is_genuine_is_not_refused() {
         results::GENUINE,
         statuses::GENUINE,
         streams::GENUINE,
+        works::GENUINE,
     ];
     let genuine = genuine.into_iter().flatten();
     for (what, forge) in genuine {

@@ -23,7 +23,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
         }
         // The deletion of a BulkUpdate after its TTL is like any other.
         if r.is_target_write() || r.verb == "delete" {
-            destroys(r, violations);
+            destroys(case, r, violations);
         }
         if r.is_record() {
             if r.guard().is_none() {
@@ -50,10 +50,18 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
 }
 
 /// Every destructive request carries its precondition, whatever the answer, and is of a kind that the operator may send.
-fn destroys(r: &Request, violations: &mut Violations) {
+fn destroys(case: &Case<'_>, r: &Request, violations: &mut Violations) {
     let uid = r.body.pointer("/preconditions/uid").and_then(Value::as_str).filter(|uid| !uid.is_empty());
-    let in_the_background = r.body.pointer("/propagationPolicy").is_none_or(|p| p == "Background");
-    let guarded = r.guard().is_some() && (r.verb != "delete" || (uid.is_some() && in_the_background));
+    // What runs goes first.
+    let meant = case.of_name(&r.resource, &r.namespace, &r.name).iter();
+    let runs = meant.copied().any(|v| Some(v.revision) == r.guard_number() && v.runs_something());
+    let propagation = r.body.pointer("/propagationPolicy");
+    let fits = if runs {
+        propagation.is_some_and(|p| p == "Foreground")
+    } else {
+        propagation.is_none_or(|p| p == "Background")
+    };
+    let guarded = r.guard().is_some() && (r.verb != "delete" || (uid.is_some() && fits));
     let known = matches!((&*r.verb, &*r.subresource), ("delete", "") | ("patch", "status"));
     if !guarded || !known {
         violations.say("1", format!("unguarded: {} {}/{} {}", r.verb, r.name, r.subresource, r.body));
@@ -67,7 +75,13 @@ fn is_allowed(r: &Request) -> bool {
         // Discovery, and what it may do.
         ("", _) | ("selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "namespaces", "") => true,
         ("executions" | "deployments" | "bulkupdates", "") => reads || r.verb == "delete",
-        ("executions" | "deployments", "status") => r.verb == "patch",
+        ("executions" | "deployments" | "work-executions" | "work-deployments", "status") => r.verb == "patch",
+        // What runs is never deleted: it goes with its owner.
+        ("jobs" | "deployments.apps", "") => reads || matches!(&*r.verb, "create" | "patch" | "update"),
+        ("deployments.apps", "scale") => r.verb == "patch",
+        ("pods", "") => r.verb == "list",
+        // Of an engine that is not served.
+        ("jobsets", "") => reads,
         ("bulkupdates", "status") => matches!(&*r.verb, "update" | "patch"),
         ("events", "") => r.verb == "create",
         ("leases", "") => reads || matches!(&*r.verb, "create" | "update" | "patch"),
@@ -158,7 +172,9 @@ fn finalizers(case: &Case<'_>, violations: &mut Violations) {
             let before = case.of_uid(&version.uid).iter().rfind(|v| v.revision < version.revision);
             let is_new = |list: &[Value], pointer: &str| {
                 let before = before.map(|before| of(before, pointer)).unwrap_or_default();
-                list.iter().any(|entry| !before.contains(entry))
+                // By a deletion that waits for what runs.
+                let waits = |entry: &Value| version.terminating() && *entry == "foregroundDeletion";
+                list.iter().any(|entry| !before.contains(entry) && !waits(entry))
             };
             is_operators
                 && (is_new(&all, "/metadata/finalizers") || is_new(&owners, "/metadata/ownerReferences"))

@@ -37,6 +37,7 @@ mod notes;
 mod others;
 mod outcomes;
 mod plans;
+mod pods;
 mod reasons;
 mod refusals;
 mod silence;
@@ -48,6 +49,7 @@ mod timers;
 mod truth;
 mod turns;
 mod versions;
+mod works;
 
 use std::fmt;
 
@@ -90,7 +92,7 @@ impl Violations {
 type Rule = fn(&Case<'_>, &mut Violations);
 
 /// All rules, by the module that has them.
-pub const RULES: [(&str, Rule); 28] = [
+pub const RULES: [(&str, Rule); 29] = [
     ("accounts", accounts::judge),
     ("authors", authors::judge),
     ("calm", calm::judge),
@@ -119,6 +121,7 @@ pub const RULES: [(&str, Rule); 28] = [
     ("streams", streams::judge),
     ("truth", truth::judge),
     ("turns", turns::judge),
+    ("works", works::judge),
 ];
 
 /// All violations of a run.

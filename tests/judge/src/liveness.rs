@@ -22,6 +22,8 @@ const FOR_A_FAILURE: usize = 5;
 const FOR_A_CHANGE: usize = 4;
 /// For each second: a reading of the flag, and a report.
 const FOR_A_SECOND: usize = 2;
+/// The same of each target that something runs for: two looks at the target, at what runs, at its Pods and at the flag.
+const FOR_WHAT_RUNS: usize = 8;
 
 /// How often the same request may be sent within a second, for each BulkUpdate that it may be for: the plan and a report, and
 /// with a back-off from 100 ms on four attempts, each of which writes a status twice if it meets a conflict.
@@ -67,7 +69,7 @@ fn in_all(case: &Case<'_>, life: usize, violations: &mut Violations) {
         + FOR_AN_ITEM * items
         + FOR_A_FAILURE * failed
         + FOR_A_CHANGE * changes
-        + FOR_A_SECOND * usize::try_from(seconds).unwrap_or(usize::MAX / 4);
+        + (FOR_A_SECOND + FOR_WHAT_RUNS * case.runs()) * usize::try_from(seconds).unwrap_or(usize::MAX / 4);
     let count = sent.iter().filter(one).count();
     if count > allowed {
         violations.say("watch", format!("process {life} has sent {count} requests, {allowed} are explained"));
@@ -84,7 +86,7 @@ fn in_a_hurry(case: &Case<'_>, life: usize, violations: &mut Violations) {
         same.push(e);
         // Readings of the flag are shared; a list comes in pages.
         let times = match resource {
-            "configmaps" => case.bulks.len() + 1,
+            "configmaps" => case.bulks.len() + case.runs() + 1,
             // One that is created again is another one.
             "bulkupdates" if !name.is_empty() => {
                 case
@@ -96,7 +98,9 @@ fn in_a_hurry(case: &Case<'_>, life: usize, violations: &mut Violations) {
                 // Its work starts again where the policy has changed, for example, and with it the back-off.
                 + 1
             }
-            _ if name.is_empty() => 4,
+            _ if name.is_empty() => 4 + case.runs(),
+            // Each change of what runs is a reason to look.
+            _ if case.runs() > 0 => case.askers(resource, namespace, name).max(1) * 3,
             _ => case.askers(resource, namespace, name).max(1),
         };
         if same.len() > SAME_IN_A_SECOND * times && said.insert((e.verb.clone(), resource, name)) {

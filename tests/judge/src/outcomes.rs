@@ -36,7 +36,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             if e.is_target_write() && alone {
                 looks_first(case, e, earlier, violations);
             }
-            if alone {
+            if alone && !case.may_be_for_what_runs(e) {
                 waits(case, e, earlier, violations);
             }
         }

@@ -91,7 +91,8 @@ fn of_item(
     violations: &mut Violations,
 ) {
     let mut since: Option<Moment> = None;
-    for e in case.about(kind.plural(), bulk.namespace, id).iter().filter(|e| e.life == life) {
+    let own = case.about(kind.plural(), bulk.namespace, id).iter().filter(|e| e.life == life);
+    for e in own.filter(|e| !case.may_be_for_what_runs(e)) {
         if let Some(began) = since.filter(|began| e.sent.at.duration_since(began.at) > REPORTED_WITHIN)
             && could_be_reported(case, bulk, life, [began, e.sent])
             && !was_reported(case, bulk, life, [began, e.sent])

@@ -11,7 +11,9 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     let most = case.facts.settings.max_in_flight;
     for life in 0..case.facts.lives.len() {
         let mut moments: Vec<(Moment, isize)> = Vec::new();
-        for e in case.sent().filter(|e| e.life == life && takes_a_slot(e)) {
+        let own = case.sent().filter(|e| e.life == life && takes_a_slot(e));
+        // What runs has slots of its own.
+        for e in own.filter(|e| !case.may_be_for_what_runs(e)) {
             moments.push((e.sent, 1));
             moments.extend(e.ended_at().map(|ended| (ended, -1)));
         }

@@ -47,6 +47,13 @@ impl Version {
         kind_of(&self.plural).is_some()
     }
 
+    /// Whether it is the operator's to run something for it.
+    pub fn runs_something(&self) -> bool {
+        let asks = |field: &str| self.object.pointer(field).is_some_and(Value::is_object);
+        let by_others = self.object.pointer("/spec/managedBy").is_some_and(|by| !by.is_null());
+        self.is_target() && !by_others && (asks("/spec/template") || asks("/spec/workloadRef"))
+    }
+
     /// Whether it has ended, or nothing is left of it.
     pub fn has_ended(&self) -> bool {
         self.deleted || ["STOPPED", "COMPLETED", "DEAD"].contains(&self.state())

@@ -10,7 +10,7 @@ use support::call::Call;
 use super::situations;
 use crate::{
     draw::CODES,
-    story::{Act, Admin, BulkAct, Fault, View, What},
+    story::{Act, Admin, BulkAct, Fault, View, What, WorkAct},
 };
 
 /// In how many lives the states, reasons, decisions and situations are all seen.
@@ -42,6 +42,9 @@ pub fn all(lives: u64) -> Vec<(&'static str, String)> {
         all.extend(["Planned", "Eligible", "Scheduled", "Settled"].map(|r| ("items", r.to_owned())));
         all.extend(situations::ALL.map(|situation| ("situations", situation.to_owned())));
         all.extend(decisions().map(|row| ("decisions", row)));
+        all.extend(work_states().map(|state| ("work states", state)));
+        all.extend(WORK_REASONS.map(|reason| ("work reasons", reason.to_owned())));
+        all.extend(WorkAct::VARIANTS.iter().map(|act| ("work acts", (*act).to_owned())));
     }
     if lives >= ENOUGH_FOR_PAIRS {
         all.extend(outcomes().map(|row| ("outcomes", row)));
@@ -51,6 +54,36 @@ pub fn all(lives: u64) -> Vec<(&'static str, String)> {
         all.extend(pairs().into_iter().map(|pair| ("pairs", pair)));
     }
     all
+}
+
+/// The reasons of conditions of what runs (`Reason` in src/workload/status.rs), but for `StopImpossible`, of engines that are not
+/// simulated, and `Stopped`: what has stopped has no conditions.
+const WORK_REASONS: [&str; 15] = [
+    "Pending",
+    "Running",
+    "Completed",
+    "Dead",
+    "Stopping",
+    "Unreadable",
+    "NameTaken",
+    "NameInvalid",
+    "EngineNotServed",
+    "Forbidden",
+    "Refused",
+    "NotAuthorized",
+    "NotAdoptable",
+    "Waiting",
+    "BulkUpdatesDisabled",
+];
+
+/// The states of what runs. What serves does not complete.
+fn work_states() -> impl Iterator<Item = String> {
+    Kind::ALL.into_iter().flat_map(|kind| {
+        let states = State::ALL
+            .iter()
+            .filter(move |state| kind == Kind::Execution || !matches!(state, State::Completed | State::Dead));
+        states.map(move |state| format!("{} {}", kind.name(), state.word()))
+    })
 }
 
 /// Each state, asked to stop and to be deleted, of the operator's own and of another controller's, and what is decided.
@@ -133,12 +166,17 @@ pub const fn class_of(call: Call) -> &'static str {
         Call::Event => CLASSES[9],
         Call::ReadLease | Call::CreateLease | Call::RenewLease => CLASSES[10],
         Call::Preflight => CLASSES[11],
+        Call::ReadWork => CLASSES[12],
+        Call::CreateWork => CLASSES[13],
+        Call::StopWork | Call::AdoptWork | Call::ApplyWork => CLASSES[14],
+        Call::ListPods => CLASSES[15],
+        Call::RecordWork => CLASSES[16],
         // The gateways' own.
         Call::Unknown | Call::WorkPolicy => "other",
     }
 }
 
-const CLASSES: [&str; 12] = [
+const CLASSES: [&str; 17] = [
     "list",
     "watch",
     "read flag",
@@ -151,6 +189,11 @@ const CLASSES: [&str; 12] = [
     "event",
     "lease",
     "preflight",
+    "read work",
+    "create work",
+    "change work",
+    "list pods",
+    "record work",
 ];
 
 /// Each answer that can be made up, to each class of requests; and no answer, and no connection.
@@ -173,7 +216,7 @@ fn races() -> impl Iterator<Item = String> {
 /// All kinds of faults, as `kind_of` names them.
 fn kinds() -> Vec<&'static str> {
     // Either no faults, or their kinds have names of their own.
-    let others = ["Create", "Submit", "Call", "Fault", "Admin", "View"];
+    let others = ["Create", "Run", "Submit", "Call", "Fault", "Admin", "View"];
     let whats = What::VARIANTS.iter().filter(|what| !others.contains(what));
     let all = Fault::VARIANTS.iter().chain(Admin::VARIANTS).chain(View::VARIANTS).chain(whats);
     let mut all: Vec<_> = all.copied().collect();

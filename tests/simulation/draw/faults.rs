@@ -182,6 +182,9 @@ impl Draw {
 
     /// At a request about the work.
     pub fn on_write(&mut self, what: What) {
+        if self.works && self.percent(60) {
+            return self.on_work(what);
+        }
         let mut calls = vec![Call::Record, Call::Record, Call::ReadTarget];
         calls.extend([Call::Stop; 2].into_iter().filter(|_| self.stops > 0));
         calls.extend([Call::Delete; 2].into_iter().filter(|_| self.deletions > 0));
@@ -244,6 +247,9 @@ impl Draw {
     }
 
     fn act(&mut self) -> Act {
+        if self.works {
+            return self.act_on_run();
+        }
         let state = self.one(&["UNKNOWN", "PENDING", "RUNNING", "COMPLETED", "DEAD", "STOPPING", "STOPPED"]);
         self.one(&[
             Act::Relabel,

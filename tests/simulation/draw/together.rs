@@ -248,7 +248,7 @@ impl Draw {
 
 pub const fn resource_of(of: Guarded) -> Resource {
     match of {
-        Guarded::Policy => Resource::Policies,
-        Guarded::Binding => Resource::Bindings,
+        Guarded::Policy | Guarded::WorkPolicy => Resource::Policies,
+        Guarded::Binding | Guarded::WorkBinding => Resource::Bindings,
     }
 }

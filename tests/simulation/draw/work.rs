@@ -91,7 +91,7 @@ impl Draw {
     }
 
     /// Makes a target, usually, and the item that names it.
-    fn item(
+    pub fn item(
         &mut self,
         (namespace, kind, name): (&'static str, Kind, String),
         verb: &'static str,
@@ -157,7 +157,7 @@ impl Draw {
         entry
     }
 
-    fn options(&mut self, spec: &mut Value, at: u64) {
+    pub fn options(&mut self, spec: &mut Value, at: u64) {
         if self.percent(8) {
             spec["dryRun"] = true.into();
         }

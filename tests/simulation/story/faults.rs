@@ -16,6 +16,8 @@ pub enum Calls {
     Watches,
     /// Lists and watches of the admission policy and its binding.
     Guards,
+    /// About what runs, and the statuses that say so.
+    Works,
 }
 
 impl Calls {
@@ -31,6 +33,11 @@ impl Calls {
             Self::Writes => call.is_write(),
             Self::Reads => matches!(call, Call::ReadTarget | Call::ReadBulkUpdate | Call::ReadFlag),
             Self::Watches => matches!(call, Call::List(_) | Call::Watch(_)),
+            Self::Works => {
+                call.is_work_write()
+                    || matches!(call, Call::ReadWork | Call::ListPods | Call::RecordWork)
+                    || matches!(call, Call::List(r) | Call::Watch(r) if r.is_work())
+            }
             Self::Guards => matches!(
                 call,
                 Call::List(Resource::Policies | Resource::Bindings)

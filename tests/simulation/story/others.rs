@@ -27,6 +27,8 @@ pub enum Who {
     Admin,
     /// May do everything with bulk updates.
     Editor,
+    /// May also run Jobs and Deployments.
+    Trainer,
     /// May create BulkUpdates and stop, but not delete.
     Stopper,
     /// May only look.
@@ -90,6 +92,8 @@ pub enum Admin {
     Rights(bool),
     /// The same for the Role in the operator's own namespace.
     OwnRights(bool),
+    /// The same for what runs.
+    EngineRights(bool),
     /// Takes away the roles of a user.
     UserRights(Who, bool),
     TakeLease,
@@ -105,6 +109,9 @@ pub enum Admin {
 pub enum Guarded {
     Policy,
     Binding,
+    /// The same of the policy for what runs.
+    WorkPolicy,
+    WorkBinding,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,10 @@ pub enum Resource {
     Bindings,
     /// The Lease of the replicas.
     Leases,
+    /// What Executions and Deployments run.
+    Jobs,
+    /// The same, of `apps/v1`.
+    Apps,
 }
 
 impl Resource {
@@ -50,7 +54,7 @@ impl Resource {
         matches!(self, Self::Executions | Self::Deployments)
     }
 
-    /// In paths.
+    /// In paths; with its group where another kind has the same.
     pub const fn plural(self) -> &'static str {
         match self {
             Self::Executions => "executions",
@@ -60,7 +64,14 @@ impl Resource {
             Self::Policies => "validatingadmissionpolicies",
             Self::Bindings => "validatingadmissionpolicybindings",
             Self::Leases => "leases",
+            Self::Jobs => "jobs",
+            Self::Apps => "deployments.apps",
         }
+    }
+
+    /// Whether it is a kind of what runs.
+    pub const fn is_work(self) -> bool {
+        matches!(self, Self::Jobs | Self::Apps)
     }
 }
 
@@ -89,9 +100,18 @@ pub enum Call {
     Unknown,
     /// A list or watch of the admission policy for what runs, or of its binding.
     WorkPolicy,
+    /// What runs: read, created, stopped, adopted, given a changed template.
+    ReadWork,
+    CreateWork,
+    StopWork,
+    AdoptWork,
+    ApplyWork,
+    ListPods,
+    /// The status of an Execution or Deployment that something runs for.
+    RecordWork,
 }
 
-/// Whether a list or watch is of the admission policy for what runs, or of its binding. No fault and no judge is about it yet.
+/// Whether a list or watch is of the admission policy for what runs, or of its binding. Its watches show what there is, whatever views others have.
 pub fn is_about_work_policy(query: &str) -> bool {
     query.contains("work.aiapi.dev")
 }
@@ -119,9 +139,13 @@ impl Call {
         if is_about_work_policy(query) {
             return Self::WorkPolicy;
         }
-        let Some(resource) = Resource::ALL.into_iter().find(|r| r.plural() == resource) else {
-            return Self::Unknown;
+        let known = match (group, resource) {
+            ("", "pods") => return Self::ListPods,
+            ("batch", "jobs") => Some(Resource::Jobs),
+            ("apps", "deployments") => Some(Resource::Apps),
+            _ => Resource::ALL.into_iter().find(|r| r.plural() == resource),
         };
+        let Some(resource) = known else { return Self::Unknown };
         match (&head.method, resource, named) {
             (&Method::GET, r, false) => {
                 if query.contains("watch=true") {
@@ -140,13 +164,33 @@ impl Call {
             (&Method::DELETE, Resource::Executions | Resource::Deployments, true) => Self::Delete,
             (&Method::PUT | &Method::PATCH, Resource::BulkUpdates, true) => Self::Record,
             (&Method::PATCH, Resource::Executions | Resource::Deployments, true) => Self::Stop,
+            (&Method::GET, Resource::Jobs | Resource::Apps, true) => Self::ReadWork,
+            (&Method::POST, Resource::Jobs | Resource::Apps, false) => Self::CreateWork,
+            (&Method::PATCH, Resource::Jobs | Resource::Apps, true) => Self::StopWork,
+            (&Method::PUT, Resource::Jobs | Resource::Apps, true) => Self::ApplyWork,
             _ => Self::Unknown,
+        }
+    }
+
+    /// What a request with this body is: a status without who has requested a stop only tells how far the work is.
+    pub fn of_whole(head: &Parts, body: &[u8]) -> Self {
+        let has = |field: &[u8]| body.windows(field.len()).any(|part| part == field);
+        match Self::of(head) {
+            Self::Stop if !has(br#""stopRequest""#) => Self::RecordWork,
+            Self::StopWork if has(br#""ownerReferences""#) => Self::AdoptWork,
+            other => other,
         }
     }
 
     /// Whether it changes anything that a user asked about.
     pub const fn is_write(self) -> bool {
-        matches!(self, Self::Record | Self::Expire | Self::Stop | Self::Delete)
+        matches!(self, Self::Record | Self::Expire | Self::Stop | Self::Delete | Self::RecordWork)
+            || self.is_work_write()
+    }
+
+    /// Whether it changes what runs.
+    pub const fn is_work_write(self) -> bool {
+        matches!(self, Self::CreateWork | Self::StopWork | Self::AdoptWork | Self::ApplyWork)
     }
 
     pub const fn is_target_write(self) -> bool {
@@ -195,6 +239,13 @@ impl fmt::Display for Call {
             Self::Preflight => f.write_str("preflight"),
             Self::Unknown => f.write_str("unknown"),
             Self::WorkPolicy => f.write_str("work-policy"),
+            Self::ReadWork => f.write_str("read-work"),
+            Self::CreateWork => f.write_str("create-work"),
+            Self::StopWork => f.write_str("stop-work"),
+            Self::AdoptWork => f.write_str("adopt-work"),
+            Self::ApplyWork => f.write_str("apply-work"),
+            Self::ListPods => f.write_str("list-pods"),
+            Self::RecordWork => f.write_str("record-work"),
         }
     }
 }

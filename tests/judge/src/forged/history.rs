@@ -2,6 +2,7 @@
 //! any fault.
 
 mod edit;
+mod runs;
 mod words;
 
 use ai_api_operator::api::{Kind, TargetStatus};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Answer, Call, Calm, Exchange, Facts, Life, Moment, Others, Request, Sight, Version, Whole};
 
+pub use runs::{JOB, RUN, owner};
 pub use words::{status, unplanned};
 
 pub const BULK: &str = "request-abc";
@@ -272,7 +274,7 @@ impl History {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let namespace = match resource {
             "configmaps" | "leases" => "ai-api-system",
-            "executions" | "deployments" | "bulkupdates" | "events" => "team",
+            "executions" | "deployments" | "bulkupdates" | "events" | "jobs" | "work-executions" => "team",
             _ => "",
         };
         let number = self.facts.exchanges.len();
