@@ -47,7 +47,7 @@ impl Credentials {
     pub fn admit(self, to: Use) -> Result<Caller, Problem> {
         let Self { gateway, token, namespace, invocation } = self;
         let place = gateway.places.take(to, &namespace, token.as_bytes())?;
-        let client = gateway.client(token, &namespace, place);
+        let client = gateway.client(token, &namespace, place, &invocation);
         Ok(Caller { client, namespace, clock: gateway.clock.clone(), invocation })
     }
 }
@@ -94,7 +94,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     Ok(value)
 }
 
-fn resource_group(headers: &HeaderMap) -> Result<String, Problem> {
+pub fn resource_group(headers: &HeaderMap) -> Result<String, Problem> {
     let Some(value) = only(headers, RESOURCE_GROUP, StatusCode::BAD_REQUEST)? else {
         return bad_request(format!(
             "the header {RESOURCE_GROUP} is missing: send the name of the namespace"

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, Request, StatusCode, Uri, header::CONTENT_TYPE, request::Parts};
+use kube::core::request::Error as ApiError;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
+    client::{Failure, send},
     gateway::{
         body::{Body, LONGEST_BODY, NoBody},
         caller::{Credentials, bearer},
@@ -22,12 +25,15 @@ use crate::{
         narrow::Unconditional,
         objects::{self, Part, Selection},
         places::Use,
-        problem::{Problem, bad_request},
+        problem::{Invocation, Problem, bad_request},
         query::Query,
         state::Gateway,
         submit::{submit, submit_one},
     },
 };
+
+/// For requests that name no resource group.
+const NO_NAMESPACE: &str = "";
 
 const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
 
@@ -37,7 +43,9 @@ type Answer = Result<Response, Problem>;
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let mut router = Router::new()
         .route("/openapi.yaml", get(async || ([(CONTENT_TYPE, "application/yaml")], OPENAPI)))
-        .route("/v2/lm/meta", get(meta));
+        .route("/v2/lm/meta", get(meta))
+        .route("/v2/lm/meta/versions", get(versions))
+        .route("/v2/lm/healthz", get(healthz));
     for kind in Kind::ALL {
         let all = format!("/v2/lm/{}", kind.plural());
         router = router
@@ -58,13 +66,35 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             let message = "this URL does not take the method: the header Allow has those that it takes";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
         })
-        .fallback(async || {
-            let message = "there is no such URL: /openapi.yaml describes those that exist";
+        .fallback(async |uri: Uri| {
+            let message = match part_of_the_ai_api(uri.path()) {
+                Some(part) => {
+                    format!("{part} of the AI API is not served here: /openapi.yaml describes what is")
+                }
+                None => "there is no such URL: /openapi.yaml describes those that exist".to_owned(),
+            };
             Problem::new(StatusCode::NOT_FOUND, message)
         })
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(from_fn_with_state(Arc::clone(&gateway), middleware::handle))
         .with_state(gateway)
+}
+
+/// The part of the AI API that a path belongs to, if it is one that this server does not have.
+fn part_of_the_ai_api(path: &str) -> Option<&'static str> {
+    const PARTS: [&str; 8] = [
+        "/v2/lm/artifacts",
+        "/v2/lm/configurations",
+        "/v2/lm/dataset",
+        "/v2/lm/executionSchedules",
+        "/v2/lm/metrics",
+        "/v2/lm/scenarios",
+        "/v2/admin",
+        "/v2/analytics",
+    ];
+    PARTS
+        .into_iter()
+        .find(|part| path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
@@ -139,8 +169,43 @@ async fn modify(credentials: Credentials, kind: Kind, asked: Asked) -> Answer {
     Ok((status, Json(json!({"id": id, "message": message}))).into_response())
 }
 
-async fn meta(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Answer {
-    bearer(&headers)?;
+/// Whether the cluster knows the token: it refuses an unknown one wherever it is sent, and this is where anybody may read.
+async fn authenticate(gateway: &Arc<Gateway>, headers: &HeaderMap, of: &Invocation) -> Result<(), Problem> {
+    let token = bearer(headers)?;
+    let place = gateway.places.take(Use::Reads, NO_NAMESPACE, token.as_bytes())?;
+    let client = gateway.client(token, NO_NAMESPACE, place, of);
+    let request = Request::get("/version").body(Vec::new()).map_err(ApiError::BuildRequest);
+    match send::<IgnoredAny>(&client, request).await {
+        // Whom it may not read is not nobody.
+        Ok(_) | Err(Failure::Refused { code: 403, .. }) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+async fn versions(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(of): Extension<Invocation>,
+    headers: HeaderMap,
+) -> Answer {
+    authenticate(&gateway, &headers, &of).await?;
+    let version =
+        json!({"versionId": "v2", "url": "/v2", "description": "the AI API, as far as /openapi.yaml goes"});
+    Ok(Json(json!({"versions": [version]})).into_response())
+}
+
+/// Whether requests can be carried out at all. It needs no token, and asks the Kubernetes API once a second at most.
+async fn healthz(State(gateway): State<Arc<Gateway>>) -> Answer {
+    let read = gateway.flag.read_since(gateway.started).await;
+    read.map_err(|why| Problem::unavailable(format!("cannot read the capability flag: {why}")))?;
+    Ok(Json(json!({"status": "READY", "message": "the Kubernetes API answers"})).into_response())
+}
+
+async fn meta(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(of): Extension<Invocation>,
+    headers: HeaderMap,
+) -> Answer {
+    authenticate(&gateway, &headers, &of).await?;
     let flags = gateway.flag.read_since(gateway.started).await;
     let unread = |why| Problem::unavailable(format!("cannot read the capability flag: {why}"));
     let flags = flags.map_err(unread)?;
