@@ -68,7 +68,11 @@ impl FromRequestParts<Arc<Gateway>> for Credentials {
 }
 
 /// The only value of a header; a second one is answered with `status`.
-fn only<'a>(all: &'a HeaderMap, name: &str, status: StatusCode) -> Result<Option<&'a HeaderValue>, Problem> {
+pub fn only<'a>(
+    all: &'a HeaderMap,
+    name: &str,
+    status: StatusCode,
+) -> Result<Option<&'a HeaderValue>, Problem> {
     let mut values = all.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),

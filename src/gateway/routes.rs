@@ -25,10 +25,11 @@ use crate::{
         narrow::Unconditional,
         objects::{self, Part, Selection},
         places::Use,
+        preferences::Preferences,
         problem::{Invocation, Problem, bad_request},
         query::Query,
         state::Gateway,
-        submit::{submit, submit_one},
+        submit::{kept_until, submit, submit_one},
     },
 };
 
@@ -103,14 +104,17 @@ fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         let body = objects::list(credentials.admit(Use::Reads)?, kind, selection).await?;
         Answer::Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
     })
-    .patch(async move |credentials: Credentials, _: Unconditional, body: Body<true>| {
-        let asked = modification::bulk(kind, &body.0)?;
-        drop(body);
-        let caller = credentials.admit(Use::Modifications)?;
-        let status = submit(&caller, kind, asked.clone()).await?;
-        let answer = modification::answer(kind, &asked, &status, &caller.invocation);
-        Answer::Ok((accepted(&asked), Json(answer)).into_response())
-    })
+    .patch(
+        async move |credentials: Credentials, _: Unconditional, how: Preferences, body: Body<true>| {
+            let asked = Asked { how, ..modification::bulk(kind, &body.0)? };
+            drop(body);
+            let caller = credentials.admit(Use::Modifications)?;
+            let status = submit(&caller, kind, asked.clone()).await?;
+            let answer = modification::answer(kind, &asked, &status, &caller.invocation);
+            let headers = how.applied(kept_until(&caller, &status));
+            Answer::Ok((accepted(&asked), headers, Json(answer)).into_response())
+        },
+    )
 }
 
 fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
@@ -124,17 +128,25 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         let caller = credentials.admit(Use::Reads)?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
     })
-    .patch(async move |credentials: Credentials, Id(id): Id, _: Unconditional, body: Body<false>| {
-        check_id("the id in the path", &id)?;
-        let asked = modification::stop(kind, id, &body.0)?;
-        drop(body);
-        modify(credentials, kind, asked).await
-    })
-    .delete(async move |credentials: Credentials, Id(id): Id, _: Unconditional, _: NoBody| {
-        check_id("the id in the path", &id)?;
-        let item = BulkUpdateItem { id, target_status: TargetStatus::Deleted, uid: None };
-        modify(credentials, kind, Asked { items: vec![item], dry_run: false }).await
-    })
+    .patch(
+        async move |credentials: Credentials,
+                    Id(id): Id,
+                    _: Unconditional,
+                    how: Preferences,
+                    body: Body<false>| {
+            check_id("the id in the path", &id)?;
+            let asked = Asked { how, ..modification::stop(kind, id, &body.0)? };
+            drop(body);
+            modify(credentials, kind, asked).await
+        },
+    )
+    .delete(
+        async move |credentials: Credentials, Id(id): Id, _: Unconditional, how: Preferences, _: NoBody| {
+            check_id("the id in the path", &id)?;
+            let item = BulkUpdateItem { id, target_status: TargetStatus::Deleted, uid: None };
+            modify(credentials, kind, Asked { items: vec![item], dry_run: false, how }).await
+        },
+    )
 }
 
 async fn count(credentials: Credentials, kind: Kind, query: Query) -> Answer {
@@ -159,14 +171,15 @@ fn accepted(asked: &Asked) -> StatusCode {
 async fn modify(credentials: Credentials, kind: Kind, asked: Asked) -> Answer {
     let caller = credentials.admit(Use::Modifications)?;
     let (id, target_status) = (asked.items[0].id.clone(), asked.items[0].target_status);
-    let (status, dry_run) = (accepted(&asked), asked.dry_run);
-    submit_one(&caller, kind, asked).await?;
+    let (code, dry_run, how) = (accepted(&asked), asked.dry_run, asked.how);
+    let (stage, status) = submit_one(&caller, kind, asked).await?;
     let message = match target_status {
         _ if dry_run => modification::would_be(kind, target_status),
-        TargetStatus::Stopped => modification::scheduled(kind),
-        TargetStatus::Deleted => format!("{} deletion scheduled", kind.name()),
+        TargetStatus::Stopped => stage.of_modification(kind),
+        TargetStatus::Deleted => stage.of_deletion(kind),
     };
-    Ok((status, Json(json!({"id": id, "message": message}))).into_response())
+    let headers = how.applied(kept_until(&caller, &status));
+    Ok((code, headers, Json(json!({"id": id, "message": message}))).into_response())
 }
 
 /// Whether the cluster knows the token: it refuses an unknown one wherever it is sent, and this is where anybody may read.
