@@ -74,7 +74,7 @@ impl Credentials {
 
     fn caller(self, place: Place, promise: Option<Arc<Promise>>) -> Caller {
         let Self { gateway, token, namespace, invocation } = self;
-        let client = gateway.client(token, &namespace, place);
+        let client = gateway.client(token, &namespace, place, &invocation);
         Caller { client, namespace, clock: gateway.clock.clone(), invocation, promise }
     }
 }
@@ -95,7 +95,11 @@ impl FromRequestParts<Arc<Gateway>> for Credentials {
 }
 
 /// The only value of a header; a second one is answered with `status`.
-fn only<'a>(all: &'a HeaderMap, name: &str, status: StatusCode) -> Result<Option<&'a HeaderValue>, Problem> {
+pub fn only<'a>(
+    all: &'a HeaderMap,
+    name: &str,
+    status: StatusCode,
+) -> Result<Option<&'a HeaderValue>, Problem> {
     let mut values = all.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
@@ -121,7 +125,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     Ok(value)
 }
 
-fn resource_group(headers: &HeaderMap) -> Result<String, Problem> {
+pub fn resource_group(headers: &HeaderMap) -> Result<String, Problem> {
     let Some(value) = only(headers, RESOURCE_GROUP, StatusCode::BAD_REQUEST)? else {
         return bad_request(format!(
             "the header {RESOURCE_GROUP} is missing: send the name of the namespace"

@@ -282,7 +282,7 @@ impl Reading {
             Ok(line) if line.at < self.start.as_microsecond() => {}
             // The times of a log go up.
             Ok(line) if self.asked.end.is_some_and(|end| line.at > end.as_microsecond()) => {
-                taken.enough = true
+                taken.enough = true;
             }
             Ok(line) => taken.enough |= !lock(&self.kept).push((log, taken.number), line),
         }

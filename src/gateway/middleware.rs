@@ -17,6 +17,7 @@ use tracing::info;
 use crate::{
     decode::text::cut,
     gateway::{
+        caller::resource_group,
         problem::{Invocation, Problem},
         state::Gateway,
         unread,
@@ -47,6 +48,8 @@ pub async fn handle(State(gateway): State<Arc<Gateway>>, mut request: Request, n
     let in_progress = (entry, connection.map(|connection| connection.in_use()));
     let method = request.method().clone();
     let path = cut(request.uri().path(), LONGEST_TARGET);
+    // As the caller says, and only if it can be one.
+    let namespace = resource_group(request.headers()).ok();
     let mut response = in_time(request, next).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let (mut head, _) = response.into_parts();
@@ -59,7 +62,8 @@ pub async fn handle(State(gateway): State<Arc<Gateway>>, mut request: Request, n
     }
     let route = response.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     gateway.metrics.answered(&method, route, response.status(), began.elapsed());
-    info!(request_id = &*invocation.id, %method, path, status = response.status().as_u16(),
+    let peer = peer.map(|peer| peer.to_string());
+    info!(request_id = &*invocation.id, %method, path, namespace, peer, status = response.status().as_u16(),
         milliseconds = began.elapsed().as_millis(), "answered");
     response.map(|body| if body.is_end_stream() { body } else { unread::body(body, in_progress, closed) })
 }

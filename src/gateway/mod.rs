@@ -13,6 +13,7 @@ mod modification;
 mod narrow;
 mod objects;
 mod places;
+mod preferences;
 mod problem;
 mod query;
 mod routes;

@@ -9,10 +9,14 @@ use serde::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{ACCEPTED, BulkUpdateItem, BulkUpdateStatus, ItemResult, Kind, MAX_ITEMS, Reason, TargetStatus},
+    api::{
+        ACCEPTED, BulkUpdateItem, BulkUpdateStatus, ItemResult, ItemStatus, Kind, MAX_ITEMS, Reason,
+        TargetStatus,
+    },
     decode::text::cut,
     gateway::{
         narrow::{Others, refuse_fields},
+        preferences::Preferences,
         problem::{Code, Invocation, Problem, bad_request},
     },
 };
@@ -24,6 +28,22 @@ pub struct Asked {
     pub items: Vec<BulkUpdateItem>,
     /// Whether it only wants to know what would be done.
     pub dry_run: bool,
+    pub how: Preferences,
+}
+
+impl Asked {
+    fn new(items: Vec<BulkUpdateItem>, dry_run: Option<bool>) -> Self {
+        Self { items, dry_run: dry_run.unwrap_or_default(), how: Preferences::default() }
+    }
+}
+
+/// How far a modification is that is not turned down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It is on record that it will be carried out.
+    Planned,
+    /// It was accepted, or in a dry run would be.
+    Scheduled,
 }
 
 pub const AN_ID: &str = "an id has 4 to 64 letters, digits, dots, dashes and underscores";
@@ -86,7 +106,7 @@ pub fn bulk(kind: Kind, body: &[u8]) -> Result<Asked, Problem> {
     }
     let item =
         |item: Item| BulkUpdateItem { id: item.id, target_status: item.target_status.0, uid: item.uid };
-    Ok(Asked { items: list.into_iter().map(item).collect(), dry_run: dry_run.unwrap_or_default() })
+    Ok(Asked::new(list.into_iter().map(item).collect(), dry_run))
 }
 
 /// Reads the body of a PATCH of one object, which can only ask for a stop.
@@ -120,7 +140,7 @@ pub fn stop(kind: Kind, id: String, body: &[u8]) -> Result<Asked, Problem> {
     match body.target_status {
         Some(Word(Stopped::Stopped)) => {
             let item = BulkUpdateItem { id, target_status: TargetStatus::Stopped, uid: body.uid };
-            Ok(Asked { items: vec![item], dry_run: body.dry_run.unwrap_or_default() })
+            Ok(Asked::new(vec![item], body.dry_run))
         }
         None => bad_request("targetStatus is missing: send STOPPED"),
     }
@@ -149,8 +169,23 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     read.or_else(|why| bad_request(format!("the body is invalid: {}", cut(&why, 200))))
 }
 
-pub fn scheduled(kind: Kind) -> String {
-    format!("{} modification scheduled", kind.name())
+impl Stage {
+    /// What is said of a modification.
+    pub fn of_modification(self, kind: Kind) -> String {
+        format!("{} modification {}", kind.name(), self.word())
+    }
+
+    /// What is said of a deletion by itself.
+    pub fn of_deletion(self, kind: Kind) -> String {
+        format!("{} deletion {}", kind.name(), self.word())
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Scheduled => "scheduled",
+        }
+    }
 }
 
 /// Why a BulkUpdate was rejected as a whole; `None` if it was not.
@@ -170,16 +205,26 @@ pub fn would_be(kind: Kind, target_status: TargetStatus) -> String {
 
 /// The answer to a bulk PATCH: an entry for each item, in the order of the request.
 pub fn answer(kind: Kind, asked: &Asked, status: &BulkUpdateStatus, of: &Invocation) -> Value {
-    let entries =
-        asked.items.iter().map(|BulkUpdateItem { id, target_status, .. }| match outcome(kind, id, status) {
-            Ok(()) if asked.dry_run => json!({"id": id, "message": would_be(kind, *target_status)}),
-            Ok(()) => json!({"id": id, "message": scheduled(kind)}),
+    let entries = asked.items.iter().map(|BulkUpdateItem { id, target_status, .. }| {
+        match stage(kind, id, status, asked.how) {
+            Ok(_) if asked.dry_run => json!({"id": id, "message": would_be(kind, *target_status)}),
+            Ok(stage) => json!({"id": id, "message": stage.of_modification(kind)}),
             Err(problem) => json!({"id": id, "error": problem.json(of)}),
-        });
+        }
+    });
     json!({kind.plural(): entries.collect::<Vec<_>>()})
 }
 
-pub fn outcome(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Problem> {
+/// How far the modification of one item is, or why it is not done.
+pub fn stage(kind: Kind, id: &str, status: &BulkUpdateStatus, how: Preferences) -> Result<Stage, Problem> {
+    let is_planned = |entry: &ItemStatus| *entry.id == *id && entry.result == ItemResult::Planned;
+    if how.respond_async && status.items(kind).iter().any(is_planned) {
+        return Ok(Stage::Planned);
+    }
+    outcome(kind, id, status).map(|()| Stage::Scheduled)
+}
+
+fn outcome(kind: Kind, id: &str, status: &BulkUpdateStatus) -> Result<(), Problem> {
     let Some(entry) = status.items(kind).iter().find(|entry| *entry.id == *id) else {
         let message = format!("the BulkUpdate's status has no entry for {id}: check the state of the object");
         return Err(Problem::outcome_unknown(message));

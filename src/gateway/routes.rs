@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, Request, StatusCode, Uri, header::CONTENT_TYPE, request::Parts};
+use kube::core::request::Error as ApiError;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::{
     api::{BulkUpdateItem, Kind, TargetStatus},
+    client::{Failure, send},
     gateway::{
         body::{Body, LONGEST_BODY, NoBody},
         caller::{Credentials, bearer},
@@ -22,12 +25,16 @@ use crate::{
         narrow::Unconditional,
         objects::{self, Part, Selection},
         places::Use,
-        problem::{Problem, bad_request},
+        preferences::Preferences,
+        problem::{Invocation, Problem, bad_request},
         query::Query,
         state::Gateway,
-        submit::{submit, submit_one},
+        submit::{kept_until, submit, submit_one},
     },
 };
+
+/// For requests that name no resource group.
+const NO_NAMESPACE: &str = "";
 
 const OPENAPI: &str = include_str!("../../docs/openapi.yaml");
 
@@ -37,7 +44,9 @@ type Answer = Result<Response, Problem>;
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let mut router = Router::new()
         .route("/openapi.yaml", get(async || ([(CONTENT_TYPE, "application/yaml")], OPENAPI)))
-        .route("/v2/lm/meta", get(meta));
+        .route("/v2/lm/meta", get(meta))
+        .route("/v2/lm/meta/versions", get(versions))
+        .route("/v2/lm/healthz", get(healthz));
     for kind in Kind::ALL {
         let all = format!("/v2/lm/{}", kind.plural());
         router = router
@@ -58,13 +67,35 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             let message = "this URL does not take the method: the header Allow has those that it takes";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
         })
-        .fallback(async || {
-            let message = "there is no such URL: /openapi.yaml describes those that exist";
+        .fallback(async |uri: Uri| {
+            let message = match part_of_the_ai_api(uri.path()) {
+                Some(part) => {
+                    format!("{part} of the AI API is not served here: /openapi.yaml describes what is")
+                }
+                None => "there is no such URL: /openapi.yaml describes those that exist".to_owned(),
+            };
             Problem::new(StatusCode::NOT_FOUND, message)
         })
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(from_fn_with_state(Arc::clone(&gateway), middleware::handle))
         .with_state(gateway)
+}
+
+/// The part of the AI API that a path belongs to, if it is one that this server does not have.
+fn part_of_the_ai_api(path: &str) -> Option<&'static str> {
+    const PARTS: [&str; 8] = [
+        "/v2/lm/artifacts",
+        "/v2/lm/configurations",
+        "/v2/lm/dataset",
+        "/v2/lm/executionSchedules",
+        "/v2/lm/metrics",
+        "/v2/lm/scenarios",
+        "/v2/admin",
+        "/v2/analytics",
+    ];
+    PARTS
+        .into_iter()
+        .find(|part| path.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
@@ -73,14 +104,17 @@ fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         let body = objects::list(credentials.admit(Use::Reads)?, kind, selection).await?;
         Answer::Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
     })
-    .patch(async move |credentials: Credentials, _: Unconditional, body: Body<true>| {
-        let asked = modification::bulk(kind, &body.0)?;
-        drop(body);
-        let caller = credentials.admit_modification(kind, &asked)?;
-        let status = submit(&caller, kind, asked.clone()).await?;
-        let answer = modification::answer(kind, &asked, &status, &caller.invocation);
-        Answer::Ok((accepted(&asked), Json(answer)).into_response())
-    })
+    .patch(
+        async move |credentials: Credentials, _: Unconditional, how: Preferences, body: Body<true>| {
+            let asked = Asked { how, ..modification::bulk(kind, &body.0)? };
+            drop(body);
+            let caller = credentials.admit_modification(kind, &asked)?;
+            let status = submit(&caller, kind, asked.clone()).await?;
+            let answer = modification::answer(kind, &asked, &status, &caller.invocation);
+            let headers = how.applied(kept_until(&caller, &status));
+            Answer::Ok((accepted(&asked), headers, Json(answer)).into_response())
+        },
+    )
 }
 
 fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
@@ -94,17 +128,25 @@ fn object(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         let caller = credentials.admit(Use::Reads)?;
         Answer::Ok(Json(objects::get(&caller, kind, &id, selection.status_only).await?).into_response())
     })
-    .patch(async move |credentials: Credentials, Id(id): Id, _: Unconditional, body: Body<false>| {
-        check_id("the id in the path", &id)?;
-        let asked = modification::stop(kind, id, &body.0)?;
-        drop(body);
-        modify(credentials, kind, asked).await
-    })
-    .delete(async move |credentials: Credentials, Id(id): Id, _: Unconditional, _: NoBody| {
-        check_id("the id in the path", &id)?;
-        let item = BulkUpdateItem { id, target_status: TargetStatus::Deleted, uid: None };
-        modify(credentials, kind, Asked { items: vec![item], dry_run: false }).await
-    })
+    .patch(
+        async move |credentials: Credentials,
+                    Id(id): Id,
+                    _: Unconditional,
+                    how: Preferences,
+                    body: Body<false>| {
+            check_id("the id in the path", &id)?;
+            let asked = Asked { how, ..modification::stop(kind, id, &body.0)? };
+            drop(body);
+            modify(credentials, kind, asked).await
+        },
+    )
+    .delete(
+        async move |credentials: Credentials, Id(id): Id, _: Unconditional, how: Preferences, _: NoBody| {
+            check_id("the id in the path", &id)?;
+            let item = BulkUpdateItem { id, target_status: TargetStatus::Deleted, uid: None };
+            modify(credentials, kind, Asked { items: vec![item], dry_run: false, how }).await
+        },
+    )
 }
 
 async fn count(credentials: Credentials, kind: Kind, query: Query) -> Answer {
@@ -129,18 +171,54 @@ fn accepted(asked: &Asked) -> StatusCode {
 async fn modify(credentials: Credentials, kind: Kind, asked: Asked) -> Answer {
     let caller = credentials.admit_modification(kind, &asked)?;
     let (id, target_status) = (asked.items[0].id.clone(), asked.items[0].target_status);
-    let (status, dry_run) = (accepted(&asked), asked.dry_run);
-    submit_one(&caller, kind, asked).await?;
+    let (code, dry_run, how) = (accepted(&asked), asked.dry_run, asked.how);
+    let (stage, status) = submit_one(&caller, kind, asked).await?;
     let message = match target_status {
         _ if dry_run => modification::would_be(kind, target_status),
-        TargetStatus::Stopped => modification::scheduled(kind),
-        TargetStatus::Deleted => format!("{} deletion scheduled", kind.name()),
+        TargetStatus::Stopped => stage.of_modification(kind),
+        TargetStatus::Deleted => stage.of_deletion(kind),
     };
-    Ok((status, Json(json!({"id": id, "message": message}))).into_response())
+    let headers = how.applied(kept_until(&caller, &status));
+    Ok((code, headers, Json(json!({"id": id, "message": message}))).into_response())
 }
 
-async fn meta(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Answer {
-    bearer(&headers)?;
+/// Whether the cluster knows the token: it refuses an unknown one wherever it is sent, and this is where anybody may read.
+async fn authenticate(gateway: &Arc<Gateway>, headers: &HeaderMap, of: &Invocation) -> Result<(), Problem> {
+    let token = bearer(headers)?;
+    let place = gateway.places.take(Use::Reads, NO_NAMESPACE, token.as_bytes())?;
+    let client = gateway.client(token, NO_NAMESPACE, place, of);
+    let request = Request::get("/version").body(Vec::new()).map_err(ApiError::BuildRequest);
+    match send::<IgnoredAny>(&client, request).await {
+        // Whom it may not read is not nobody.
+        Ok(_) | Err(Failure::Refused { code: 403, .. }) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+async fn versions(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(of): Extension<Invocation>,
+    headers: HeaderMap,
+) -> Answer {
+    authenticate(&gateway, &headers, &of).await?;
+    let version =
+        json!({"versionId": "v2", "url": "/v2", "description": "the AI API, as far as /openapi.yaml goes"});
+    Ok(Json(json!({"versions": [version]})).into_response())
+}
+
+/// Whether requests can be carried out at all. It needs no token, and asks the Kubernetes API once a second at most.
+async fn healthz(State(gateway): State<Arc<Gateway>>) -> Answer {
+    let read = gateway.flag.read_since(gateway.started).await;
+    read.map_err(|why| Problem::unavailable(format!("cannot read the capability flag: {why}")))?;
+    Ok(Json(json!({"status": "READY", "message": "the Kubernetes API answers"})).into_response())
+}
+
+async fn meta(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(of): Extension<Invocation>,
+    headers: HeaderMap,
+) -> Answer {
+    authenticate(&gateway, &headers, &of).await?;
     let flags = gateway.flag.read_since(gateway.started).await;
     let unread = |why| Problem::unavailable(format!("cannot read the capability flag: {why}"));
     let flags = flags.map_err(unread)?;

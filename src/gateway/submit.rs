@@ -1,9 +1,12 @@
 //! Creates a BulkUpdate with the caller's token and follows its status until the outcome of each item is known, or withdraws it
 //! if the operator does not plan it in time.
 
+mod progress;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use http::StatusCode;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, CustomResourceExt, Resource, ResourceExt,
@@ -14,8 +17,9 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info};
 
+use self::progress::{Progress, asks_the_same, progress};
 use crate::{
-    api::{BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY, Reason},
+    api::{BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY, Reason, time::later},
     bulk_update::Stored,
     client::{
         Failure, backoff,
@@ -24,7 +28,8 @@ use crate::{
     gateway::{
         caller::Caller,
         load::WRITE_LIMIT,
-        modification::{self, Asked},
+        modification::{self, Asked, Stage},
+        preferences::Preferences,
         problem::Problem,
     },
     tasks::resume_panic,
@@ -36,6 +41,8 @@ const CREATE_LIMIT: Duration = Duration::from_secs(10);
 const PLAN_LIMIT: Duration = Duration::from_secs(20);
 /// How long after its creation the operator may plan it, should the gateway not live to withdraw it.
 const STARTING_DEADLINE: i32 = 30;
+/// How long one that is answered once it is planned may be carried out: its `notAfter`.
+const ASYNC_WRITE_LIMIT: Duration = Duration::from_mins(10);
 /// How long it is followed: somewhat longer than it can be carried out, to see the last results; and shorter than the
 /// minute that callers wait for an answer, as SAP's Python SDK does.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(50);
@@ -51,46 +58,39 @@ const REQUEST_ID: &str = "aiapi.dev/request-id";
 /// Has the items of one kind carried out, and returns the status of their BulkUpdate. It continues if the caller hangs up: a
 /// BulkUpdate that is not planned is then withdrawn, too.
 pub async fn submit(caller: &Caller, kind: Kind, asked: Asked) -> Outcome {
-    carry_out(Submission::new(caller.clone()), kind, asked).await
+    carry_out(Submission::new(caller.clone(), asked.how), kind, asked).await
 }
 
-/// The same for one item, of which it returns the outcome. If that is not known, the message names the BulkUpdate.
-pub async fn submit_one(caller: &Caller, kind: Kind, asked: Asked) -> Result<(), Problem> {
-    let submission = Submission::new(caller.clone());
-    let (id, bulk_update) = (asked.items[0].id.clone(), submission.full_name());
+/// The same for one item, of which it also returns the outcome. If that is not known, the message names the BulkUpdate.
+pub async fn submit_one(
+    caller: &Caller,
+    kind: Kind,
+    asked: Asked,
+) -> Result<(Stage, BulkUpdateStatus), Problem> {
+    let submission = Submission::new(caller.clone(), asked.how);
+    let (id, how, bulk_update) = (asked.items[0].id.clone(), asked.how, submission.full_name());
     let status = carry_out(submission, kind, asked).await?;
-    modification::outcome(kind, &id, &status).map_err(|problem| problem.if_unknown_of(&bulk_update))
+    let stage = modification::stage(kind, &id, &status, how);
+    Ok((stage.map_err(|problem| problem.if_unknown_of(&bulk_update))?, status))
 }
 
-async fn carry_out(submission: Submission, kind: Kind, asked: Asked) -> Outcome {
+/// Until when a BulkUpdate with this status is kept, at least.
+pub fn kept_until(caller: &Caller, status: &BulkUpdateStatus) -> Timestamp {
+    let finished = status.completion_time.as_ref().map_or_else(|| caller.clock.now().earliest, |time| time.0);
+    later(finished, TTL.into())
+}
+
+async fn carry_out(mut submission: Submission, kind: Kind, asked: Asked) -> Outcome {
     let task = tokio::spawn(async move {
         let created = submission.create(submission.bulk_update(kind, asked)).await?;
+        // That of the first request with this key.
+        submission.not_after = created.spec.not_after.as_ref().map_or(submission.not_after, |time| time.0);
         let (request_id, bulk_update) = (submission.request_id(), submission.full_name());
         info!(request_id, bulk_update, uid = created.uid().unwrap_or_default(), "created a BulkUpdate");
         let status = submission.follow(created).await?;
         modification::rejected(&status).map_or(Ok(status), Err)
     });
     resume_panic(task.await)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    /// Nothing was done, and nothing will be if it is deleted now.
-    Unplanned,
-    /// There are items to be written to.
-    Planned,
-    /// The outcome of each item is known, or it was rejected.
-    Known,
-}
-
-fn progress(bulk: &BulkUpdate) -> Progress {
-    let Some(status) = &bulk.status else { return Progress::Unplanned };
-    let mut items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind));
-    match (&status.start_time, &status.completion_time) {
-        (None, None) => Progress::Unplanned,
-        (Some(_), None) if items.any(|item| item.result == ItemResult::Planned) => Progress::Planned,
-        _ => Progress::Known,
-    }
 }
 
 /// What has happened to a BulkUpdate.
@@ -127,15 +127,20 @@ struct Submission {
     name: String,
     began: Instant,
     not_after: Timestamp,
+    respond_async: bool,
 }
 
 impl Submission {
-    fn new(caller: Caller) -> Self {
+    fn new(caller: Caller, Preferences { respond_async, key }: Preferences) -> Self {
+        let limit = if respond_async { ASYNC_WRITE_LIMIT } else { WRITE_LIMIT };
         // By the earliest that it may be, so that nothing is started later than that.
-        let not_after = caller.clock.now().earliest.saturating_add(WRITE_LIMIT).unwrap_or(Timestamp::MAX);
+        let not_after = caller.clock.now().earliest.saturating_add(limit).unwrap_or(Timestamp::MAX);
         // The name is ours and not the API server's, so that a creation without an answer can be repeated: there is one at most.
-        let name = format!("request-{}", caller.invocation.id);
-        Self { caller, name, began: Instant::now(), not_after }
+        let name = match key {
+            Some(key) => format!("request-{key}"),
+            None => format!("request-{}", caller.invocation.id),
+        };
+        Self { caller, name, began: Instant::now(), not_after, respond_async }
     }
 
     fn request_id(&self) -> &str {
@@ -150,7 +155,7 @@ impl Submission {
         BulkUpdate::url_path(&(), Some(&self.caller.namespace))
     }
 
-    fn bulk_update(&self, kind: Kind, Asked { items, dry_run }: Asked) -> BulkUpdate {
+    fn bulk_update(&self, kind: Kind, Asked { items, dry_run, .. }: Asked) -> BulkUpdate {
         let (executions, deployments) = match kind {
             Kind::Execution => (Some(items), None),
             Kind::Deployment => (None, Some(items)),
@@ -191,9 +196,11 @@ impl Submission {
             };
             open |= failure.outcome_unknown();
             if failure.is_conflict() {
-                // Nobody else uses this name: the request was sent twice on its way, or the conflict is about something else.
+                // The request was sent twice on its way, or is an earlier one with the same key; or the conflict is about something
+                // else.
                 match self.read().await {
-                    Ok(created) => return Ok(created),
+                    Ok(created) if asks_the_same(&created.spec, &bulk.spec) => return Ok(created),
+                    Ok(_) => return Err(self.key_was_used()),
                     Err(unread) => open |= !unread.is_not_found(),
                 }
             } else if !open {
@@ -220,6 +227,7 @@ impl Submission {
             self.report(&current);
             let limit = match reached {
                 Progress::Known => return Ok(current.status.unwrap_or_default()),
+                Progress::Planned if self.respond_async => return Ok(current.status.unwrap_or_default()),
                 Progress::Unplanned => self.began + PLAN_LIMIT,
                 Progress::Planned => self.began + FOLLOW_LIMIT,
             };
@@ -361,6 +369,14 @@ impl Submission {
             return Ok(read);
         }
         Err(self.unknown(&Unknown::Withdrawn(failure)))
+    }
+
+    fn key_was_used(&self) -> Problem {
+        let name = self.full_name();
+        let message = format!(
+            "the Idempotency-Key was used for another request, of which BulkUpdate {name} is left: nothing was done"
+        );
+        Problem::new(StatusCode::CONFLICT, message)
     }
 
     fn unknown(&self, why: &Unknown) -> Problem {

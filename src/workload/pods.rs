@@ -77,6 +77,9 @@ impl Pod {
 }
 
 /// Whether any Pod of one of these is left, those that have ended aside.
+///
+/// # Errors
+/// If they cannot be listed.
 pub async fn any_pod(client: &Client, namespace: &str, selectors: &[PodSelector]) -> Result<bool, Failure> {
     for selector in selectors {
         let mut pages = Pages::new(client, namespace, selector, true);

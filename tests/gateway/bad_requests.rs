@@ -145,6 +145,16 @@ fn heads() -> Vec<Bad> {
     }
     all.extend([
         with("Authorization", "", bad("GET", "/v2/lm/meta", "", unauthorized)),
+        with(
+            "Authorization",
+            "Bearer nonsense",
+            bad(
+                "GET",
+                "/v2/lm/meta",
+                "",
+                (401, "Unauthorized", "the Kubernetes API does not accept the bearer token"),
+            ),
+        ),
         with("Authorization", "Basic dTpw", bad("PATCH", BULK, GOOD, unauthorized)),
         with("Authorization", "Bearer", bad("PATCH", BULK, GOOD, unauthorized)),
         with("Authorization", "Bearer a b", bad("PATCH", BULK, GOOD, unauthorized)),
@@ -192,12 +202,21 @@ fn heads() -> Vec<Bad> {
             "/v2/lm/executions/running-1/",
             "/v2/lm/Executions",
             "/v2/lm//executions",
-            "/v2/lm/configurations",
+            "/v2/lm/scenario",
             "/v1/lm/executions",
             "/apis/aiapi.dev/v1alpha1/bulkupdates",
         ]
         .map(other(not_found)),
     );
+    let not_served = |path: &str, part: &'static str| bad("GET", path, "", (404, "NotFound", part));
+    all.extend([
+        not_served(
+            "/v2/lm/configurations",
+            "/v2/lm/configurations of the AI API is not served here: /openapi.yaml",
+        ),
+        not_served("/v2/lm/scenarios/s-1/versions", "/v2/lm/scenarios of the AI API is not served here"),
+        not_served("/v2/admin/resourceGroups", "/v2/admin of the AI API is not served here"),
+    ]);
     let not_allowed = (405, "MethodNotAllowed", "this URL does not take the method");
     all.extend(
         [

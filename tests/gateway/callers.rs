@@ -113,7 +113,7 @@ async fn two_callers_at_once_never_see_each_others_namespace() {
 
 #[tokio::test]
 async fn only_the_token_of_a_request_reaches_the_cluster() {
-    let (world, _gateway, caller) = gateway("gw-headers").await;
+    let (world, gateway, caller) = gateway("gw-headers").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     // Passed on, the first two would be refused: the caller has no right to impersonate.
     let headers = [
@@ -133,7 +133,8 @@ async fn only_the_token_of_a_request_reaches_the_cluster() {
     let answer = caller.send("PATCH", &path, &headers, &body).await;
     answer.ok(202);
     assert_ne!(answer.id(), "mine");
-    caller.send("GET", &path, &headers, "").await.ok(200);
+    let listed = caller.send("GET", &path, &headers, "").await;
+    listed.ok(200);
     // Requests of others are logged as they were sent, which need not be UTF-8.
     let log = std::fs::read(world.plane.audit_log()).unwrap();
     let lines: Vec<Value> = String::from_utf8_lossy(&log)
@@ -147,6 +148,15 @@ async fn only_the_token_of_a_request_reaches_the_cluster() {
     for line in lines {
         assert!(line["impersonatedUser"].is_null(), "{line:#}");
         assert!(line["userAgent"].as_str().unwrap().starts_with("ai-api-operator-gateway/"), "{line:#}");
-        assert_ne!(line["auditID"], "mine-too");
+        // By the id of the answer all that was asked for is found.
+        let id = line["auditID"].as_str().unwrap();
+        assert!([answer.id(), listed.id()].contains(&id), "{line:#}");
+        assert_eq!(line["verb"] == "list", id == listed.id(), "{line:#}");
+    }
+    // And who asked, and for what, in the log.
+    let log = gateway.log();
+    let of_list = log.lines().find(|line| line.contains("answered") && line.contains(listed.id())).unwrap();
+    for part in ["namespace=\"gw-headers\"", "peer=\"127.0.0.1\"", "method=GET", "status=200"] {
+        assert!(of_list.contains(part), "{of_list}");
     }
 }

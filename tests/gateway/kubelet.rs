@@ -91,9 +91,9 @@ async fn answer(
     };
     let lines: Vec<_> = log.lines().filter(is_new).collect();
     let tail = query.get("tailLines").map_or(lines.len(), |tail| tail.parse().unwrap());
-    lines[lines.len().saturating_sub(tail)..]
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect::<String>()
-        .into_response()
+    let mut text = lines[lines.len().saturating_sub(tail)..].join("\n");
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.into_response()
 }

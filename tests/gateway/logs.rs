@@ -1,13 +1,15 @@
 //! The logs of what runs, with the caller's own token. Nothing runs here: the Jobs and Pods are objects in the API server, which
 //! asks a server of the test for their logs, as it would ask a kubelet.
 
+#![allow(clippy::needless_pass_by_value, reason = "what is made by json! is handed over")]
+
 use std::fmt::Write as _;
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
 use support::{
     World,
-    control_plane::{PROJECT, apply},
+    control_plane::PROJECT,
     gateway::{Answer, Caller},
     until,
 };

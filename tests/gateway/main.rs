@@ -4,6 +4,7 @@
 
 mod bad_requests;
 mod callers;
+mod extensions;
 mod greedy;
 mod kubelet;
 mod load;

@@ -131,6 +131,10 @@ async fn meta_matches_the_flag() {
     let token = format!("Bearer {}", caller.token);
     let meta = caller.raw("GET", "/v2/lm/meta", &[("Authorization", &token)], "").await.unwrap().ok(200);
     assert_eq!(meta["runtimeIdentifier"], "ai-api-operator");
+    let versions = caller.get("/v2/lm/meta/versions").await.ok(200);
+    assert_eq!(versions["versions"][0]["versionId"], "v2");
+    let health = caller.raw("GET", "/v2/lm/healthz", &[], "").await.unwrap().ok(200);
+    assert_eq!(health["status"], "READY");
     // If the gateway may not read the flag, it does not guess.
     world.kubectl_ok(&["delete", "rolebinding", "ai-api-gateway"], "");
     until("no right to read the flag", || async { caller.get("/v2/lm/meta").await.status == 503 }).await;
@@ -139,4 +143,5 @@ async fn meta_matches_the_flag() {
         code == "ServiceUnavailable" && message.starts_with("cannot read the capability flag: 403"),
         "{message}"
     );
+    assert_eq!(caller.get("/v2/lm/healthz").await.error(503).1, message);
 }

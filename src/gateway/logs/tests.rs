@@ -69,10 +69,10 @@ fn lines_of(log: &[u8], size: usize) -> Vec<Result<Line, String>> {
 
 #[test]
 fn a_log_is_cut_into_lines_however_it_arrives() {
-    let long = "x".repeat(lines::LONGEST_LINE);
+    let filler = "x".repeat(lines::LONGEST_LINE);
     let log = format!(
         "1970-01-01T00:00:01.000002003Z first\n1970-01-01T00:00:01Z \n1970-01-01T01:00:00+01:00 a  b\r\n\
-         unable to retrieve it\n1970-01-01T00:00:02Z {long}{long}\n1970-01-01T00:00:03Z"
+         unable to retrieve it\n1970-01-01T00:00:02Z {filler}{filler}\n1970-01-01T00:00:03Z"
     );
     let line = |at, text: &str| Ok(Line { at, text: text.into() });
     for size in [1, 7, 1000, 100_000] {

@@ -8,6 +8,7 @@ use super::*;
 use crate::api::{ItemStatus, State};
 
 mod narrow;
+mod planned;
 
 const REASONS: [Reason; 14] = [
     Reason::NotFound,
@@ -166,7 +167,7 @@ fn a_body_that_is_no_request_is_refused_and_the_sentence_says_where() {
 /// The request to stop one object.
 fn stopped() -> Asked {
     let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
-    Asked { items: vec![item], dry_run: false }
+    Asked { items: vec![item], dry_run: false, how: Preferences::default() }
 }
 
 #[test]
@@ -363,7 +364,8 @@ fn entries_come_in_the_order_of_the_request_whatever_that_of_the_status() {
     let asked = ["item-0", "item-1", "item-2"].map(ToOwned::to_owned);
     let item =
         |id: &String| BulkUpdateItem { id: id.clone(), target_status: TargetStatus::Stopped, uid: None };
-    let request = Asked { items: asked.iter().map(item).collect(), dry_run: false };
+    let request =
+        Asked { items: asked.iter().map(item).collect(), dry_run: false, how: Preferences::default() };
     let answer = answer(Kind::Deployment, &request, &status_of(Kind::Deployment, reported), &invocation());
     let ids: Vec<_> = answer["deployments"].as_array().unwrap().iter().map(|e| e["id"].clone()).collect();
     assert_eq!(ids, asked);

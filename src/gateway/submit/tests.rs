@@ -2,8 +2,8 @@ mod fake;
 mod follow;
 
 use fake::{
-    Asked, NAME, Reply, after_creation, ask, ask_one, bulk, created, modified, ok, planned, refusal,
-    scheduled, status_with, waiting,
+    Asked, NAME, Reply, after_creation, ask, ask_one, ask_with, bulk, created, modified, ok, planned,
+    refusal, scheduled, status_with, waiting,
 };
 use serde_json::{Value, json};
 
@@ -208,5 +208,62 @@ async fn whether_it_was_made_is_not_known_if_no_attempt_got_an_answer() {
         assert!(why.contains("it may have been created"), "{why}");
         assert!(outcome.took <= CREATE_LIMIT, "{:?}", outcome.took);
         assert!(outcome.verbs().iter().all(|verb| *verb == "create"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_want_to_wait_is_answered_when_it_is_planned() {
+    let how = Preferences { respond_async: true, key: None };
+    let begin = Timestamp::now();
+    let outcome = ask_with(how, |asked| match asked.verb {
+        "create" => Reply::Answer(201, created()),
+        _ => Reply::EventsAndNoMore(vec![modified(waiting()), modified(planned())]),
+    })
+    .await;
+    let status = outcome.answer.as_ref().unwrap();
+    assert_eq!(status.items(Kind::Execution)[0].result, ItemResult::Planned);
+    let not_after: Timestamp =
+        outcome.of("create")[0].body["spec"]["notAfter"].as_str().unwrap().parse().unwrap();
+    let seconds = not_after.as_second() - begin.as_second();
+    assert!((600..=605).contains(&seconds), "{seconds}");
+    // What is not planned is withdrawn as ever.
+    let outcome = ask_with(how, |asked| match asked.verb {
+        "create" => Reply::Answer(201, created()),
+        "delete" => fake::deleted(),
+        _ => Reply::EventsAndNoMore(vec![]),
+    })
+    .await;
+    outcome.nothing_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_stands_for_one_request() {
+    let key = uuid::Uuid::from_u128(7);
+    let how = Preferences { respond_async: false, key: Some(key) };
+    let outcome = ask_with(how, |asked| match asked.verb {
+        "create" => refusal(409, "it exists"),
+        _ => ok(scheduled()),
+    })
+    .await;
+    outcome.is_scheduled();
+    assert_eq!(outcome.verbs(), ["create", "get"]);
+    assert_eq!(outcome.asked[0].body["metadata"]["name"], format!("request-{key}"));
+    for (field, value) in [
+        ("executions", json!([{"id": "item-0", "targetStatus": "DELETED"}])),
+        ("deployments", json!([{"id": "item-0", "targetStatus": "STOPPED"}])),
+        ("dryRun", json!(true)),
+    ] {
+        let outcome = ask_with(how, move |asked| match asked.verb {
+            "create" => refusal(409, "it exists"),
+            _ => {
+                let mut other = scheduled();
+                other["spec"][field] = value.clone();
+                ok(other)
+            }
+        })
+        .await;
+        let problem = outcome.answer.unwrap_err();
+        assert_eq!((problem.code.status(), &*problem.code.to_string()), (StatusCode::CONFLICT, "Conflict"));
+        assert!(problem.message.contains("was used for another request"), "{}", problem.message);
     }
 }

@@ -75,6 +75,10 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
     })
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "the spec of other engines is needed for this, and can be malformed"
+)]
 fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
     Ok(vec![PodSelector::labels(format!("workflows.argoproj.io/workflow={}", object.name))])
 }

@@ -1,6 +1,6 @@
 {{- /*
 The labels of every object but the CRDs, as YAML. Takes a list: the root context, and the component of the object: cluster
-(once in a cluster), operator, monitoring. The labels here take precedence over commonLabels.
+(once in a cluster), operator, gateway, monitoring. The labels here take precedence over commonLabels.
 */}}
 {{- define "labels" -}}
 {{- $root := index . 0 -}}
@@ -10,13 +10,22 @@ The labels of every object but the CRDs, as YAML. Takes a list: the root context
   "app.kubernetes.io/managed-by" $root.Release.Service
   "app.kubernetes.io/component" (index . 1)
 -}}
-{{- merge $labels (fromYaml (include "selector" $root)) $root.Values.commonLabels | toYaml -}}
+{{- merge $labels (fromYaml (include "selector" .)) $root.Values.commonLabels | toYaml -}}
 {{- end -}}
 
-{{- /* The labels for selectors. A Deployment's selector is immutable, so they contain no version. */}}
+{{- /*
+The labels for selectors. A Deployment's selector is immutable, so they contain no version. Takes a list: the root context, and
+the component.
+*/}}
 {{- define "selector" -}}
-app.kubernetes.io/name: ai-api-operator
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/name: {{ eq (index . 1) "gateway" | ternary "ai-api-gateway" "ai-api-operator" }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
+{{- end -}}
+
+{{- define "image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "serviceAccount" -}}
@@ -35,6 +44,7 @@ and the component operator its binding, which is a RoleBinding for a watched nam
 {{- range $text := splitList "\n---\n" ($root.Files.Get (printf "files/%s" (index . 1))) }}
 {{- $object := fromYaml $text }}
 {{- $meta := $object.metadata }}
+{{- $ofGateway := eq $component "gateway" }}
 {{- $ofEngine := hasPrefix "engines/" (index $ 1) }}
 {{- $skipped := and $ofEngine (eq (eq $component "cluster") (eq $object.kind "ClusterRoleBinding")) }}
 {{- if and $ofEngine (eq (len $) 4) }}
@@ -55,7 +65,7 @@ and the component operator its binding, which is a RoleBinding for a watched nam
 {{- $_ := set $meta "name" (printf "%s:%s" (trimSuffix ":ai-api-system" $meta.name) $root.Release.Namespace) }}
 {{- end }}
 {{- range $object.subjects }}
-{{- $_ := set . "name" (include "serviceAccount" $root) }}
+{{- $_ := set . "name" ($ofGateway | ternary .name (include "serviceAccount" $root)) }}
 {{- $_ := set . "namespace" $root.Release.Namespace }}
 {{- end }}
 {{- if eq $object.kind "Role" }}
@@ -64,17 +74,17 @@ and the component operator its binding, which is a RoleBinding for a watched nam
 {{- $_ := set . "resourceNames" (list $root.Values.metaConfigMap) }}
 {{- end }}
 {{- end }}
-{{- else if eq $object.kind "ServiceAccount" }}
+{{- else if and (eq $object.kind "ServiceAccount") (not $ofGateway) }}
 {{- $_ := set $meta "name" (include "serviceAccount" $root) }}
 {{- with $root.Values.serviceAccount.annotations }}
 {{- $_ := set $meta "annotations" . }}
 {{- end }}
 {{- else if eq $object.kind "NetworkPolicy" }}
-{{- $_ := set $object.spec.podSelector "matchLabels" (fromYaml (include "selector" $root)) }}
+{{- $_ := set $object.spec.podSelector "matchLabels" (fromYaml (include "selector" (list $root $component))) }}
 {{- else if has $object.kind (list "PodDisruptionBudget" "ServiceMonitor") }}
-{{- $_ := set $object.spec.selector "matchLabels" (fromYaml (include "selector" $root)) }}
+{{- $_ := set $object.spec.selector "matchLabels" (fromYaml (include "selector" (list $root $component))) }}
 {{- else if eq $object.kind "Service" }}
-{{- $_ := set $object.spec "selector" (fromYaml (include "selector" $root)) }}
+{{- $_ := set $object.spec "selector" (fromYaml (include "selector" (list $root $component))) }}
 {{- end }}
 {{- if eq $object.kind "ServiceMonitor" }}
 {{- $_ := set $meta "labels" (merge $meta.labels $root.Values.monitoring.serviceMonitor.labels) }}
@@ -86,9 +96,56 @@ and the component operator its binding, which is a RoleBinding for a watched nam
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and (not $skipped) (or (ne $object.kind "ServiceAccount") $root.Values.serviceAccount.create) }}
+{{- if and $ofGateway (eq $object.kind "Deployment") }}
+{{- include "gateway" (list $root $object) }}
+{{- end }}
+{{- if and (not $skipped) (or $ofGateway (ne $object.kind "ServiceAccount") $root.Values.serviceAccount.create) }}
 ---
 {{ toYaml $object }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{- /*
+Changes the Deployment of the gateway to what the values say. Takes a list: the root context, and the Deployment. What is not set
+stays as in deploy/gateway/gateway.yaml.
+*/}}
+{{- define "gateway" -}}
+{{- $values := (index . 0).Values }}
+{{- $spec := (index . 1).spec }}
+{{- $selector := fromYaml (include "selector" (list (index . 0) "gateway")) }}
+{{- $_ := set $spec "replicas" $values.gateway.replicas }}
+{{- $_ := set $spec "selector" (dict "matchLabels" $selector) }}
+{{- $labels := merge (fromYaml (include "labels" (list (index . 0) "gateway"))) $values.podLabels }}
+{{- $_ := set $spec.template "metadata" (dict "labels" $labels) }}
+{{- with $values.podAnnotations }}
+{{- $_ := set $spec.template.metadata "annotations" . }}
+{{- end }}
+{{- $pod := $spec.template.spec }}
+{{- range $pod.topologySpreadConstraints }}
+{{- $_ := set . "labelSelector" (dict "matchLabels" $selector) }}
+{{- end }}
+{{- range $name := list "imagePullSecrets" "priorityClassName" "nodeSelector" "tolerations" "affinity" }}
+{{- with index $values $name }}
+{{- $_ := set $pod $name . }}
+{{- end }}
+{{- end }}
+{{- $_ := set $pod "securityContext" $values.podSecurityContext }}
+{{- $container := index $pod.containers 0 }}
+{{- $_ := set $container "image" (include "image" (index . 0)) }}
+{{- with $values.image.pullPolicy }}
+{{- $_ := set $container "imagePullPolicy" . }}
+{{- end }}
+{{- $_ := set $container "securityContext" $values.securityContext }}
+{{- $_ := set $container "resources" $values.gateway.resources }}
+{{- with $values.gateway.env }}
+{{- $_ := set $container "env" . }}
+{{- end }}
+{{- if ne $values.metaConfigMap "ai-api-meta" }}
+{{- $_ := set $container "args" (append $container.args (printf "--meta-configmap=%s" $values.metaConfigMap)) }}
+{{- end }}
+{{- if ne $values.logFormat "text" }}
+{{- $_ := set $container "args" (append $container.args (printf "--log-format=%s" $values.logFormat)) }}
+{{- end }}
+{{- $_ := set (index $pod.volumes 0).secret "secretName" $values.gateway.tlsSecret }}
 {{- end -}}

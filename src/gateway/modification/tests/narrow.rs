@@ -52,7 +52,7 @@ fn a_dry_run_says_what_would_be_done() {
     let eligible = |id, target_status| entry(id, target_status, ItemResult::Eligible, None);
     let items = [("item-0", TargetStatus::Stopped), ("item-1", TargetStatus::Deleted)]
         .map(|(id, target_status)| BulkUpdateItem { id: id.into(), target_status, uid: None });
-    let asked = Asked { items: items.into(), dry_run: true };
+    let asked = Asked { items: items.into(), dry_run: true, how: Preferences::default() };
     let status = status_of(
         Kind::Execution,
         vec![eligible("item-0", TargetStatus::Stopped), eligible("item-1", TargetStatus::Deleted)],

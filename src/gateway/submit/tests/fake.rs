@@ -156,14 +156,19 @@ pub fn deleted() -> Reply {
 
 fn stop_it() -> modification::Asked {
     let item = BulkUpdateItem { id: "item-0".into(), target_status: TargetStatus::Stopped, uid: None };
-    modification::Asked { items: vec![item], dry_run: false }
+    modification::Asked { items: vec![item], dry_run: false, how: Preferences::default() }
 }
 
 /// Asks for the one item to be stopped.
 pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Outcome {
+    ask_with(Preferences::default(), script).await
+}
+
+/// The same, to be answered like this.
+pub async fn ask_with(how: Preferences, script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Outcome {
     let (caller, log) = caller(script);
     let began = Instant::now();
-    let answer = submit(&caller, Kind::Execution, stop_it()).await;
+    let answer = submit(&caller, Kind::Execution, modification::Asked { how, ..stop_it() }).await;
     let asked = log.lock().unwrap().clone();
     Outcome { answer, asked, took: began.elapsed() }
 }
@@ -171,7 +176,7 @@ pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ou
 /// The same, as a request about one object.
 pub async fn ask_one(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Result<(), Problem> {
     let (caller, _) = caller(script);
-    submit_one(&caller, Kind::Execution, stop_it()).await
+    submit_one(&caller, Kind::Execution, stop_it()).await.map(drop)
 }
 
 /// As [`ask`], where the BulkUpdate is created at once.
