@@ -17,7 +17,7 @@ const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const KEY_UNTIL: HeaderName = HeaderName::from_static("idempotency-key-until");
 
 /// How a modification is to be answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Preferences {
     /// Once it is planned, and not only when its outcome is known: `Prefer: respond-async` (RFC 7240).
     pub respond_async: bool,

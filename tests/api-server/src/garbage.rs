@@ -33,7 +33,7 @@ pub fn collect(state: &mut State) {
             let waited_for = owners.iter().any(|owner| is_deleting(state, owner, FOREGROUND));
             let in_foreground =
                 waited_for && objects(state).any(|(_, (_, stored))| is_owned_by(&stored.object, &object));
-            mark_or_remove(state, &place, Value::clone(&object), in_foreground);
+            mark_or_remove(state, &place, &object, in_foreground);
         } else if metadata::is_terminating(&object) {
             finish(state, &place, Value::clone(&object));
         }
@@ -71,10 +71,10 @@ fn is_deleting(state: &State, uid: &str, finalizer: &str) -> bool {
 }
 
 /// Deletes an object, or marks it if it has finalizers, or is to get one, or is a Pod that takes time to end.
-fn mark_or_remove(state: &mut State, (kind, key): &Place, object: Value, in_foreground: bool) {
-    let grace = workloads::grace(&object, None);
+fn mark_or_remove(state: &mut State, (kind, key): &Place, object: &Value, in_foreground: bool) {
+    let grace = workloads::grace(object, None);
     let mut finalizers: Vec<String> =
-        metadata::finalizers(&object).into_iter().map(ToOwned::to_owned).collect();
+        metadata::finalizers(object).into_iter().map(ToOwned::to_owned).collect();
     if in_foreground && !finalizers.iter().any(|name| name == FOREGROUND) {
         finalizers.push(FOREGROUND.to_owned());
     }
@@ -82,7 +82,7 @@ fn mark_or_remove(state: &mut State, (kind, key): &Place, object: Value, in_fore
         state.remove(*kind, key);
         return;
     }
-    let marked = delete::mark(state, &object, &finalizers, grace);
+    let marked = delete::mark(state, object, &finalizers, grace);
     drop(state.put(*kind, key, marked));
 }
 
@@ -137,7 +137,7 @@ fn empty_namespaces(state: &mut State) {
         }
         for (place, object) in contents {
             if !metadata::is_terminating(&object) {
-                mark_or_remove(state, &place, Value::clone(&object), false);
+                mark_or_remove(state, &place, &object, false);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What runs: Pods, Jobs, ReplicaSets and Deployments (`apps/v1`), as far as who creates, stops and deletes them sees it.
+//! What runs: Pods, Jobs, `ReplicaSets` and Deployments (`apps/v1`), as far as who creates, stops and deletes them sees it.
 //!
 //! There are the defaults and the rules that a Job or Deployment of one container meets, and the graceful deletion of Pods.
 //! Fields of a spec that no real server knows are kept, and of what a Pod's spec may have, little is validated.
