@@ -29,7 +29,9 @@ impl Cluster {
     fn new() -> Self {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let server = Server::new(Kubernetes::V1_37, now);
-        MANIFESTS.into_iter().for_each(|manifest| server.apply(manifest));
+        for manifest in MANIFESTS {
+            server.apply(manifest);
+        }
         Self { server, now }
     }
 
@@ -97,8 +99,8 @@ fn a_job_has_defaults_and_a_selector_of_its_own() {
     assert_eq!((code, &refused["reason"]), (422, &json!("Invalid")));
     // Its status counts apart, and does not change its generation.
     let status = json!({"status": {"active": 1}});
-    let (_, told) = cluster.admin("PATCH", &format!("{JOBS}/train/status"), &status);
-    assert_eq!((&told["status"]["active"], &told["metadata"]["generation"]), (&json!(1), &json!(1)));
+    let (_, active) = cluster.admin("PATCH", &format!("{JOBS}/train/status"), &status);
+    assert_eq!((&active["status"]["active"], &active["metadata"]["generation"]), (&json!(1), &json!(1)));
 }
 
 #[test]
