@@ -148,6 +148,6 @@ impl Count {
 pub async fn clear(lab: &Lab, namespace: &str) {
     lab.clear_all(namespace).await;
     let jobs: Api<Job> = Api::namespaced(lab.admin.clone(), namespace);
-    delete_all(&jobs, 100).await;
+    delete_all(&jobs, 20).await;
     Count::of_pods(lab, namespace).is(0).await;
 }
