@@ -44,6 +44,10 @@ fn finish(crd: CustomResourceDefinition, default: Value) -> serde_json::Result<C
             schema.remove("default");
         });
         status["default"] = default;
+        // It is never removed, and a field selector finds only what is there.
+        if let Some(state) = status.pointer_mut("/properties/state") {
+            state["default"] = json!("UNKNOWN");
+        }
     }
     if let Some(condition) = crd.pointer_mut(&format!("{STATUS}/properties/conditions/items/properties")) {
         condition["type"]["maxLength"] = json!(316);

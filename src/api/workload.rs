@@ -35,6 +35,8 @@ macro_rules! workload {
             printcolumn(name = "Scenario", type_ = "string", json_path = ".spec.scenarioId", priority = 1),
             printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
             printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+            selectable = ".status.state", selectable = ".spec.scenarioId", selectable = ".spec.configurationId",
+            selectable = ".spec.executableId",
             validation = Rule::new("size(self.metadata.name) >= 4 && size(self.metadata.name) <= 64")
                 .message("the name is the AI API id: it must have 4 to 64 characters")
         )]

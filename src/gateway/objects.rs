@@ -117,6 +117,13 @@ impl Selection {
         Ok(Self { filter, status_only, skip, top })
     }
 
+    /// What the API server selects, which is all of the filter, or else this sees to the rest; and whether it is all.
+    fn field_selector(&self) -> (Option<String>, bool) {
+        let fields: Vec<_> = self.filter.iter().filter_map(|(name, values)| field(name, values)).collect();
+        let all = fields.len() == self.filter.len();
+        ((!fields.is_empty()).then(|| fields.join(",")), all)
+    }
+
     fn takes(&self, shown: &Map<String, Value>) -> bool {
         // No execution here is started by a schedule.
         self.filter.iter().all(|(name, wanted)| {
@@ -124,6 +131,21 @@ impl Selection {
             value.is_some_and(|value| wanted.iter().any(|one| one == value))
         })
     }
+}
+
+/// The field selector of one filter, if there is one.
+fn field(name: &str, values: &[String]) -> Option<String> {
+    let [value] = values else { return None };
+    let field = match name {
+        "status" => "status.state",
+        // So is shown what has none.
+        "scenarioId" | "configurationId" if value == "unknown" => return None,
+        "scenarioId" => "spec.scenarioId",
+        "configurationId" => "spec.configurationId",
+        "executableId" => "spec.executableId",
+        _ => return None,
+    };
+    Some(format!("{field}={value}"))
 }
 
 pub async fn get(caller: &Caller, kind: Kind, id: &str, status_only: bool) -> Result<Value, Problem> {
@@ -159,14 +181,33 @@ pub async fn list(caller: Caller, kind: Kind, selection: Selection) -> Result<Bo
     Ok(Body::from_stream(stream::iter(first.map(Ok)).chain(rest)))
 }
 
-/// Counts the objects that match.
+/// Counts the objects that match. Without a filter the API server knows how many follow the first.
 pub async fn count(caller: Caller, kind: Kind, selection: Selection) -> Result<usize, Failure> {
+    let all = selection.filter.is_empty();
     let mut pages = Pages::new(caller, kind, selection);
     let mut count = 0;
-    while let Some(page) = pages.next().await? {
-        count += page.iter().filter(|object| pages.selection.takes(&show(kind, object))).count();
+    let mut limit = if all { 1 } else { PAGE };
+    while let Some(Page { items, metadata }) = pages.next(limit).await? {
+        count += items.iter().filter(|object| pages.selection.takes(&show(kind, object))).count();
+        if all && let Some(rest) = metadata.remaining_item_count {
+            return Ok(count + rest);
+        }
+        limit = PAGE;
     }
     Ok(count)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMeta,
+    items: Vec<Observed>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMeta {
+    r#continue: Option<String>,
+    remaining_item_count: Option<usize>,
 }
 
 /// The objects of a kind, page by page.
@@ -180,35 +221,36 @@ struct Pages {
     skipped: usize,
     /// How many are in the list so far.
     count: usize,
+    /// Whether the API server brings only what matches.
+    selected: bool,
 }
 
 impl Pages {
     fn new(caller: Caller, kind: Kind, selection: Selection) -> Self {
-        Self { caller, kind, selection, next: Some(ListParams::default().limit(PAGE)), skipped: 0, count: 0 }
+        let (field_selector, selected) = selection.field_selector();
+        let next = Some(ListParams { field_selector, ..ListParams::default() });
+        Self { caller, kind, selection, next, skipped: 0, count: 0, selected }
     }
 
-    async fn next(&mut self) -> Result<Option<Vec<Observed>>, Failure> {
-        #[derive(Deserialize)]
-        struct Page {
-            metadata: PageMeta,
-            items: Vec<Observed>,
-        }
-        #[derive(Deserialize)]
-        struct PageMeta {
-            r#continue: Option<String>,
-        }
-        let Some(params) = self.next.take() else { return Ok(None) };
+    async fn next(&mut self, limit: u32) -> Result<Option<Page>, Failure> {
+        let Some(params) = self.next.take().map(|params| params.limit(limit)) else { return Ok(None) };
         let url = target::url(self.kind, &self.caller.namespace);
         let page: Page = send(&self.caller.client, ApiRequest::new(url).list(&params)).await?;
-        let token = page.metadata.r#continue.filter(|token| !token.is_empty());
-        self.next = token.map(|token| params.continue_token(&token));
-        Ok(Some(page.items))
+        let token = page.metadata.r#continue.as_deref().filter(|token| !token.is_empty());
+        self.next = token.map(|token| params.continue_token(token));
+        Ok(Some(page))
+    }
+
+    /// How many objects the next page of the list is to have.
+    fn limit(&self) -> u32 {
+        let wanted = self.selection.skip - self.skipped + self.selection.top - self.count;
+        if self.selected { u32::try_from(wanted.max(1)).unwrap_or(PAGE).min(PAGE) } else { PAGE }
     }
 
     /// `text`, and after it the JSON of the next page of the list.
     async fn json(&mut self, mut text: String) -> Result<Option<String>, Failure> {
-        let Some(page) = self.next().await? else { return Ok(None) };
-        for shown in page.iter().map(|object| show(self.kind, object)) {
+        let Some(page) = self.next(self.limit()).await? else { return Ok(None) };
+        for shown in page.items.iter().map(|object| show(self.kind, object)) {
             if !self.selection.takes(&shown) {
                 continue;
             }

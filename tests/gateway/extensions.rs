@@ -77,7 +77,7 @@ async fn the_same_request_with_the_same_key_is_carried_out_once() {
     assert_eq!(state(&world, KIND, "dead-2").await.as_deref(), Some("DEAD"));
     assert_eq!(bulk_updates(&world).await, 1);
 
-    // A deletion that got no response is not told that there is nothing to delete.
+    // A deletion whose response was lost does not get 404 for what it has deleted itself.
     let key = with("11111111-1111-4111-8111-111111111111");
     for _ in 0..2 {
         let answer = caller.send("DELETE", &format!("{}/dead-2", all(KIND)), &key, "").await;

@@ -354,3 +354,39 @@ fn a_parameter_that_is_not_known_is_refused_for_a_wider_list_is_not_what_was_mea
         assert!(problem.message.ends_with(" is repeated in the query: send it once"), "{}", problem.message);
     }
 }
+
+#[test]
+fn what_the_api_server_can_select_it_is_asked_for() {
+    for (query, expected, all) in [
+        (vec![], None, true),
+        (vec![("status", "DEAD")], Some("status.state=DEAD"), true),
+        (
+            vec![("executableIds", "exe-1"), ("status", "DEAD"), ("configurationId", "conf-1")],
+            Some("spec.executableId=exe-1,status.state=DEAD,spec.configurationId=conf-1"),
+            true,
+        ),
+        (vec![("scenarioId", "scen-1")], Some("spec.scenarioId=scen-1"), true),
+        // Of several no selector takes any; and what has no scenario is shown as unknown.
+        (vec![("executableIds", "exe-1,exe-2"), ("status", "DEAD")], Some("status.state=DEAD"), false),
+        (vec![("scenarioId", "unknown")], None, false),
+        (vec![("executionScheduleId", "schedule-1")], None, false),
+    ] {
+        let selection = parsed(&query).unwrap();
+        assert_eq!(selection.field_selector(), (expected.map(ToOwned::to_owned), all), "{query:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_objects_are_asked_for_than_are_shown() {
+    let limit = |query: &[(&str, &str)], skipped, count| {
+        let (caller, _) = caller_of_pages(1);
+        let pages = Pages { skipped, count, ..Pages::new(caller, Kind::Execution, parsed(query).unwrap()) };
+        pages.limit()
+    };
+    assert_eq!(limit(&[("top", "5")], 0, 0), 5);
+    assert_eq!(limit(&[("top", "5"), ("skip", "2"), ("status", "DEAD")], 0, 0), 7);
+    assert_eq!(limit(&[("top", "5"), ("skip", "2")], 2, 4), 1);
+    assert_eq!(limit(&[("top", "0")], 0, 0), 1);
+    assert_eq!(limit(&[], 0, 0), PAGE);
+    assert_eq!(limit(&[("top", "5"), ("executableIds", "exe-1,exe-2")], 0, 0), PAGE);
+}
