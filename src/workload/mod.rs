@@ -7,13 +7,16 @@ mod conditions;
 mod decide;
 pub mod engine;
 pub mod engines;
+mod entries;
 mod facts;
 mod kueue;
 mod owner;
 mod pass;
+mod queue;
 mod requests;
 mod run;
 mod status;
+mod steps;
 mod work;
 mod works;
 

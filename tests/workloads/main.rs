@@ -6,3 +6,4 @@ mod deployment;
 mod environment;
 mod job;
 mod on_nodes;
+mod people;
