@@ -105,6 +105,11 @@ impl Failure {
         matches!(self, Self::Refused { code: 500, message, .. } if message.contains("failed calling webhook"))
     }
 
+    /// Whether the API server has answered a write, and has not carried it out.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. }) && (!self.outcome_unknown() || self.never_admitted())
+    }
+
     /// Whether there is no such object.
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })

@@ -1,7 +1,7 @@
 //! The informers of the operator: each event goes to the cache of targets, the flag, the admission policy or the registry, and
 //! once all have listed, this replica is ready.
 
-use std::{future::ready, sync::Arc};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use futures::{
     Stream, StreamExt,
@@ -12,18 +12,22 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::{
     Api, CustomResourceExt, Resource,
-    core::{ApiResource, DynamicResourceScope},
+    api::ListParams,
+    core::{ApiResource, DynamicResourceScope, Request},
     runtime::watcher::{self, Event},
 };
+use serde::de::IgnoredAny;
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedReceiver},
     task::JoinSet,
+    time::sleep,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     api::{BulkUpdate, Kind},
     bulk_update::{Context, Stored},
+    client::requests,
     controller::watches::{News, watch},
     decode::object::Lenient,
     observed::{
@@ -44,6 +48,9 @@ const BULK_UPDATES_PAGE: u32 = 20;
 
 /// The same for engines' objects, which may be larger still.
 const WORK_PAGE: u32 = 20;
+
+/// How long to wait before looking again whether an engine is served.
+const SERVED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Starts them all; each runs for as long as the operator does. Returns the events of BulkUpdates, each with the namespace that
 /// its informer watches.
@@ -211,6 +218,9 @@ pub async fn follow_engines(
 }
 
 async fn follow_engine(ctx: Arc<Context>, workloads: Inbox, engine: &'static Engine, scope: workload::Scope) {
+    // What has happened to what runs for a target that is not known yet would be taken for nothing.
+    ctx.index.listed_in(&Scope { kind: engine.kind.of(), namespace: scope.namespace.clone() }).await;
+    until_served(&ctx, engine, scope.namespace.as_deref()).await;
     let api: Api<Object> = api_of(&ctx, scope.namespace.as_deref(), &engine.kind.api_resource());
     let config = watcher::Config::default().page_size(WORK_PAGE).labels(OWNER_UID);
     let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, engine.kind.plural()));
@@ -218,6 +228,20 @@ async fn follow_engine(ctx: Arc<Context>, workloads: Inbox, engine: &'static Eng
         if let News::Event(event) = news {
             workloads.work(&scope, engine, event);
         }
+    }
+}
+
+/// Waits until an engine's objects can be listed: its API may be missing, or the permission. Each pass that needs it reports that.
+async fn until_served(ctx: &Context, engine: &Engine, namespace: Option<&str>) {
+    let url = Object::url_path(&engine.kind.api_resource(), namespace);
+    let one = ListParams::default().labels(OWNER_UID).limit(1);
+    loop {
+        let listed: Result<IgnoredAny, _> = requests::send(&ctx.client, Request::new(&url).list(&one)).await;
+        match listed {
+            Ok(_) => return,
+            Err(failure) => debug!(engine = %engine.kind, %failure, "its objects are not watched yet"),
+        }
+        sleep(SERVED_AGAIN).await;
     }
 }
 

@@ -137,6 +137,11 @@ impl Index {
         let _ = self.unlisted.subscribe().wait_for(listed).await;
     }
 
+    /// Waits until what this scope watches has been listed once.
+    pub async fn listed_in(&self, scope: &Scope) {
+        let _ = self.unlisted.subscribe().wait_for(|unlisted| !unlisted.contains(scope)).await;
+    }
+
     /// How many targets of a kind it has.
     pub fn len(&self, kind: Kind) -> usize {
         let inner = lock(&self.inner);

@@ -10,6 +10,22 @@ use crate::client::{Failure, backoff};
 /// The shortest pause after a failure.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a request was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To read its Execution or Deployment, or to write the status of that.
+    Owner,
+    /// To read what runs.
+    Read,
+    Create,
+    /// To give it a changed template.
+    Apply,
+    Adopt,
+    /// To put its label back.
+    Label,
+    Stop,
+}
+
 /// What was tried.
 #[derive(Clone, Debug, Default)]
 pub struct Attempts {
@@ -22,6 +38,7 @@ pub struct Attempts {
     pub in_doubt_since: Option<Timestamp>,
     /// When a request to create it was last sent that got no answer: it may still take effect.
     pub unanswered: Option<Timestamp>,
+    /// The last request that has failed, unless such a request has succeeded since.
     pub failed: Option<Failed>,
     /// The template that was seen last, as a hash, and when.
     seen: Option<(u64, Timestamp)>,
@@ -33,13 +50,16 @@ pub struct Attempts {
     pub stops: u32,
     /// When that was last.
     pub stopped_at: Option<Timestamp>,
+    /// When it was last requested to put the label of what runs back.
+    pub labelled_at: Option<Timestamp>,
 }
 
-/// The last request, if it failed.
+/// A request that has failed.
 #[derive(Clone, Debug)]
 pub struct Failed {
+    pub request: Request,
     pub failure: Failure,
-    /// How many have failed in a row.
+    /// How many such requests have failed in a row.
     pub times: u32,
     /// Until when to wait.
     pub until: Timestamp,
@@ -90,11 +110,11 @@ impl Attempts {
         }
         if failure.outcome_unknown() && !failure.never_admitted() {
             (self.in_doubt_since, self.unanswered) = (Some(now), Some(now));
-            self.failed(failure.clone(), generation, now);
+            self.failed(Request::Create, failure.clone(), generation, now);
             return true;
         }
         self.intended = true;
-        self.failed(failure.clone(), generation, now);
+        self.failed(Request::Create, failure.clone(), generation, now);
         false
     }
 
@@ -104,15 +124,15 @@ impl Attempts {
     }
 
     /// A request has failed.
-    pub fn failed(&mut self, failure: Failure, generation: Option<i64>, now: Timestamp) {
-        let times = self.failed.as_ref().map_or(1, |failed| failed.times.saturating_add(1));
+    pub fn failed(&mut self, request: Request, failure: Failure, generation: Option<i64>, now: Timestamp) {
+        let times = self.last_failed(request).map_or(1, |failed| failed.times.saturating_add(1));
         let pause = failure.retry_after().unwrap_or_else(|| backoff(times)).max(SHORTEST_PAUSE);
-        self.failed = Some(Failed { failure, times, until: now + pause, generation });
+        self.failed = Some(Failed { request, failure, times, until: now + pause, generation });
     }
 
     /// A request has succeeded.
-    pub fn succeeded(&mut self) {
-        self.failed = None;
+    pub fn succeeded(&mut self, request: Request) {
+        self.failed.take_if(|failed| failed.request == request);
     }
 
     /// The work has the template of this generation.
@@ -120,9 +140,14 @@ impl Attempts {
         (self.failed, self.applied) = (None, generation);
     }
 
-    /// The last failure, if it was about this generation: another template may be accepted.
-    pub fn failed_for(&self, generation: Option<i64>) -> Option<&Failed> {
-        self.failed.as_ref().filter(|failed| failed.generation == generation)
+    /// The last failure, if it was such a request.
+    pub fn last_failed(&self, request: Request) -> Option<&Failed> {
+        self.failed.as_ref().filter(|failed| failed.request == request)
+    }
+
+    /// The last failure, if it was such a request for this generation: another template may be accepted.
+    pub fn failed_for(&self, request: Request, generation: Option<i64>) -> Option<&Failed> {
+        self.last_failed(request).filter(|failed| failed.generation == generation)
     }
 
     /// A stop was requested.

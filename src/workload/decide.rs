@@ -2,6 +2,7 @@
 
 mod adopt;
 mod create;
+mod label;
 mod state;
 mod stop;
 mod subject;
@@ -9,15 +10,16 @@ mod template;
 
 use std::sync::Arc;
 
+pub use self::create::creation_refused;
 use self::{
     state::{Reading, read},
     stop::{Held, stop},
-    subject::{Decided, Decision, Subject},
+    subject::{Decided, Decision, Subject, Trouble},
 };
 use crate::{
     api::{Kind, State},
     workload::{
-        engine::Engine,
+        engine::{Engine, Phase},
         facts::{Facts, Found, Step},
         owner::{Asks, Reference},
         status::{Progress, Reason, Status},
@@ -62,28 +64,37 @@ fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
     }
 }
 
-/// Nothing changes any more, except that a stop that somebody has undone is requested again.
+/// Nothing changes any more, except that a stop that somebody has undone is requested again. What was created after all, by a request
+/// of before, is stopped, too.
 fn after_the_end(subject: &Subject<'_>, engine: &Engine) -> Step {
     let recorded = subject.recorded;
-    let uid = recorded.workload.as_ref().and_then(|workload| workload.uid.as_deref());
-    let owner = subject.facts.owner.uid();
-    let work = subject.facts.found.work();
-    let work = work.filter(|work| Some(&*work.uid) == uid && work.is_controlled_by(owner));
-    match work.map(|work| (work, &work.seen)) {
-        Some((work, Ok(seen))) if recorded.state == Some(State::Stopped) => {
-            match stop(subject, engine, work, seen) {
-                Ok(step) => step.unwrap_or(Step::Rest(None)),
-                Err(held) => held.then,
-            }
-        }
-        _ => Step::Rest(None),
+    let Some(workload) = &recorded.workload else { return Step::Rest(None) };
+    if recorded.state != Some(State::Stopped) {
+        return Step::Rest(None);
     }
+    let work = match &subject.facts.found {
+        // Without its label it is not in the cache.
+        Found::NotCached => return Step::Read,
+        Found::Failed(failure) => return Step::Rest(Some(subject.wait(failure))),
+        found => found.work(),
+    };
+    let is_it = |work: &&Arc<Work>| {
+        let uid = workload.uid.as_deref().filter(|_| subject.kind() == Kind::Execution);
+        uid.is_none_or(|uid| uid == &*work.uid) && work.is_controlled_by(subject.facts.owner.uid())
+    };
+    let Some(work) = work.filter(is_it) else { return Step::Rest(None) };
+    let Ok(seen) = &work.seen else { return Step::Rest(None) };
+    let step = match stop(subject, engine, work, seen) {
+        Ok(step) => step.unwrap_or(Step::Rest(None)),
+        Err(held) => held.then,
+    };
+    label::labelled(subject, work, step)
 }
 
 /// Nothing is recorded yet.
 fn begin(subject: &Subject<'_>, asks: &Asks) -> Decided {
     if subject.stop_asked() {
-        return Ok(subject.ended(State::Stopped, "it was stopped before it started"));
+        return Ok(subject.stopped_before_it_started());
     }
     if let Some(against) = subject.not_permitted() {
         return Ok(against);
@@ -99,7 +110,14 @@ fn intended(subject: &Subject<'_>, asks: &Asks) -> Decided {
     let engine = asks.engine();
     let work = match &subject.facts.found {
         Found::NotCached => return Err(Step::Read),
-        Found::Failed(failure) => return subject.unavailable(engine, failure),
+        Found::Failed(failure) => {
+            let mut decision = subject.unavailable(engine, failure)?;
+            // Forbidden would say that its creation was refused.
+            if decision.status.reason == Reason::Forbidden && !create::is_known(subject) {
+                decision.status.reason = Reason::Waiting;
+            }
+            return Ok(decision);
+        }
         Found::Absent => None,
         Found::Cached(work) | Found::Live(work) => Some(work),
     };
@@ -110,9 +128,7 @@ fn intended(subject: &Subject<'_>, asks: &Asks) -> Decided {
         }
         // The cache may be behind: an earlier object that had the name.
         (Some(_), _) if matches!(subject.facts.found, Found::Cached(_)) => Err(Step::Read),
-        (Some(_), _) if subject.stop_asked() => {
-            Ok(subject.ended(State::Stopped, "it was stopped before it started"))
-        }
+        (Some(_), _) if subject.stop_asked() => create::stopped_although_taken(subject, engine),
         (Some(_), _) => Ok(subject.name_taken(engine)),
         (None, _) => create::create(subject, engine),
     }
@@ -140,18 +156,31 @@ fn gone(subject: &Subject<'_>, asks: &Asks) -> Decided {
     if !creatable {
         return Ok(subject.ended(State::Dead, format!("its {} is gone", engine.kind)));
     }
-    match subject.facts.found.work() {
-        Some(work) if work.is_controlled_by(subject.facts.owner.uid()) => seen(subject, engine, work),
-        Some(_) if subject.stop_asked() => {
-            Ok(subject.ended(State::Stopped, format!("its {} is gone", engine.kind)))
-        }
+    let decided = match subject.facts.found.work() {
+        Some(work) if work.is_controlled_by(subject.facts.owner.uid()) => return seen(subject, engine, work),
+        Some(_) if subject.stop_asked() => return create::stopped_although_taken(subject, engine),
         Some(_) => Ok(subject.name_taken(engine)),
         None => create::create(subject, engine),
-    }
+    };
+    decided.map(|Decision { status, then }| Decision { status: serves_no_more(status), then })
+}
+
+/// What is in the way of its creation does not mean that it serves still.
+fn serves_no_more(status: Status) -> Status {
+    let state = match status.state {
+        State::Running | State::Dead => State::Pending,
+        state => state,
+    };
+    Status { state, url: None, ..status }
 }
 
 /// What follows from what the engine sees of it.
 fn seen(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
+    let decided = with_label_or_not(subject, engine, work);
+    decided.map(|Decision { status, then }| Decision { status, then: label::labelled(subject, work, then) })
+}
+
+fn with_label_or_not(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
     let seen = match &work.seen {
         Ok(seen) => seen,
         Err(why) => {
@@ -159,13 +188,22 @@ fn seen(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
             return Ok(subject.trouble(Progress::Stalled, Reason::Unreadable, &why, Step::Rest(None)));
         }
     };
-    if let Some(first) = template::apply(subject, engine, work) {
-        return first;
-    }
+    let new_template = template::apply(subject, engine, work)?;
     let (kind, recorded, facts) = (subject.kind(), subject.recorded, subject.facts);
     let reading = Reading { kind, recorded, pods: facts.pods.as_ref(), now: facts.now };
     let status = read(&reading, engine, work, seen)?;
-    if !subject.stop_asked() || matches!(status.state, State::Completed | State::Dead) {
+    if let Some((trouble, then)) = new_template {
+        // The old one may serve still.
+        let status = match trouble {
+            None => status,
+            Some(Trouble { progress, reason, why }) => Status { progress, reason, message: why, ..status },
+        };
+        return Ok(Decision { status, then });
+    }
+    if !subject.stop_asked()
+        || matches!(status.state, State::Completed | State::Dead)
+        || status.reason == Reason::StopImpossible
+    {
         // Only a list shows the end of its Pods, where it was stopped in its engine's own way.
         let poll = state::poll(seen).filter(|_| seen.completed.is_some());
         return Ok(Decision { status, then: Step::Rest(poll) });
@@ -176,13 +214,30 @@ fn seen(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decided {
         Ok(None) if status.state == State::Stopped && matches!(subject.facts.found, Found::Cached(_)) => {
             Err(Step::Read)
         }
-        Ok(None) => Ok(Decision { status, then: Step::Rest(state::poll(seen)) }),
+        Ok(None) if seen.phase == Phase::Stopped || work.terminating => {
+            Ok(Decision { status, then: Step::Rest(state::poll(seen)) })
+        }
+        Ok(None) => Ok(unheeded(subject, engine, status)),
         Ok(Some(step)) => Ok(Decision { status: not_stopped(status), then: step }),
-        Err(Held { reason, why, then }) => {
-            let status =
-                Status { progress: Progress::Reconciling, reason, message: why, ..not_stopped(status) };
+        Err(Held { trouble: Trouble { progress, reason, why }, then }) => {
+            let status = Status { progress, reason, message: why, ..not_stopped(status) };
             Ok(Decision { status, then })
         }
+    }
+}
+
+/// Its stop was requested, and it has not stopped.
+fn unheeded(subject: &Subject<'_>, engine: &Engine, status: Status) -> Decision {
+    let left = subject.stop_has_left();
+    match engine.unheeded {
+        Some(why) if left.is_zero() => {
+            let message = format!("its stop was requested, and nothing happens: {why}");
+            let status =
+                Status { progress: Progress::Stalled, reason: Reason::StopOverdue, message, ..status };
+            Decision { status, then: Step::Rest(None) }
+        }
+        // What takes no notice sends no event either.
+        _ => Decision { status, then: Step::Rest(Some(left).filter(|left| !left.is_zero())) },
     }
 }
 

@@ -107,6 +107,8 @@ pub enum Step {
     Apply(Arc<Work>),
     /// Make the owner its controller.
     Adopt(Arc<Work>),
+    /// Put its label back.
+    Label(Arc<Work>),
     /// Request a stop of it.
     Stop(Arc<Work>, &'static StopPatch),
     /// Nothing until something changes, or until then.

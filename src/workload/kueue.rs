@@ -19,6 +19,9 @@ pub const GROUP: &str = "kueue.x-k8s.io";
 /// The versions of its `Workload` that can be read, the newest first.
 pub const VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];
 
+/// The label with the name of the queue in which a Job, `JobSet` or `RayJob` waits.
+pub const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";
+
 /// The label of a `Workload` with the uid of what it is for.
 pub const JOB_UID: &str = "kueue.x-k8s.io/job-uid";
 

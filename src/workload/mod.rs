@@ -7,14 +7,17 @@ mod conditions;
 mod decide;
 pub mod engine;
 pub mod engines;
+mod entries;
 mod facts;
 mod kueue;
 mod owner;
 mod pass;
 pub mod pods;
+mod queue;
 mod requests;
 mod run;
 mod status;
+mod steps;
 mod work;
 mod works;
 

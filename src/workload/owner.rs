@@ -46,6 +46,8 @@ impl Asks {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recorded {
     pub state: Option<State>,
+    /// Since when the state is what it is.
+    pub state_time: Option<Timestamp>,
     pub target_status: Option<WorkloadTargetStatus>,
     pub message: Option<String>,
     pub submitted: Option<Timestamp>,
@@ -82,6 +84,7 @@ struct SpecPart {
 #[serde(rename_all = "camelCase", default)]
 struct StatusPart {
     state: Option<State>,
+    state_time: Option<String>,
     target_status: Option<WorkloadTargetStatus>,
     message: Option<String>,
     submission_time: Option<String>,
@@ -215,6 +218,7 @@ impl From<StatusPart> for Recorded {
         let time = |text: Option<String>| json::moment(&text?);
         Self {
             state: status.state,
+            state_time: time(status.state_time),
             target_status: status.target_status,
             message: status.message,
             submitted: time(status.submission_time),

@@ -16,8 +16,6 @@ use crate::{
     observed::target,
     workload::{
         engine::{Engine, StopPatch},
-        facts::InQueue,
-        kueue,
         owner::Owner,
         work::{OWNER_UID, Object, Work},
     },
@@ -144,6 +142,20 @@ pub async fn adopt(
     Ok(Arc::new(Work::read(engine, &adopted)))
 }
 
+/// Puts the label back by which the watch selects it, guarded by its uid and resourceVersion.
+pub async fn label(
+    client: &Client,
+    Place { engine, namespace, name }: Place<'_>,
+    owner: &Owner,
+    work: &Work,
+) -> Result<Arc<Work>, Failure> {
+    let patch = json!({"metadata": {
+        "uid": work.uid, "resourceVersion": work.version, "labels": {OWNER_UID: owner.uid()},
+    }});
+    let labelled: Object = requests::patch(client, url(engine, namespace), name, None, &patch).await?;
+    Ok(Arc::new(Work::read(engine, &labelled)))
+}
+
 /// Requests a stop of an object, guarded by its uid and resourceVersion.
 pub async fn stop(
     client: &Client,
@@ -154,13 +166,8 @@ pub async fn stop(
     guarded(client, url(engine, namespace), name, (&work.uid, &work.version), stop).await
 }
 
-/// Requests Kueue to stop what this Workload is for.
-pub async fn stop_in_queue(client: &Client, namespace: &str, queued: &InQueue) -> Result<(), Failure> {
-    let url = Object::url_path(&kueue::workload_resource(queued.api), Some(namespace));
-    guarded(client, url, &queued.name, (&queued.uid, &queued.version), &kueue::DEACTIVATE).await
-}
-
-async fn guarded(
+/// Sends the patch that requests a stop of what has this uid and resourceVersion.
+pub async fn guarded(
     client: &Client,
     url: String,
     name: &str,
@@ -175,52 +182,9 @@ async fn guarded(
     requests::patch::<IgnoredAny>(client, url, name, stop.subresource, &patch).await.map(drop)
 }
 
-/// Reads Kueue's Workload of the object with this uid.
-///
-/// # Errors
-/// [`Failure::NotServed`] where Kueue is not installed.
-pub async fn in_queue(client: &Client, namespace: &str, uid: &str) -> Result<Option<Arc<InQueue>>, Failure> {
-    let mut read = Err(Failure::NotServed(String::new()));
-    for api in kueue::VERSIONS {
-        let url = Object::url_path(&kueue::workload_resource(api), Some(namespace));
-        let params = ListParams::default().labels(&format!("{}={uid}", kueue::JOB_UID));
-        let answer: Result<List<Object>, Failure> =
-            requests::send(client, Request::new(url).list(&params)).await;
-        read = answer.map(|list| {
-            let all = list.items.iter().flatten().filter_map(|object| queued(api, object));
-            // Of several, as for the slices of an elastic Job, the one that is to be stopped next.
-            all.min_by_key(how_far).map(Arc::new)
-        });
-        if !matches!(read, Err(Failure::NotServed(_))) {
-            break;
-        }
-    }
-    read
-}
-
-/// How far a stop of it is.
-fn how_far(queued: &InQueue) -> u8 {
-    match &queued.says {
-        Err(_) => 0,
-        Ok(says) if says.active && !says.finished => 1,
-        Ok(says) if says.reserved && !says.finished => 2,
-        Ok(_) => 3,
-    }
-}
-
-fn queued(api: &'static str, object: &Object) -> Option<InQueue> {
-    let parts = object.parts();
-    let says = match kueue::observe(&parts) {
-        Ok(says) => Ok(says?),
-        Err(malformed) => Err(malformed.to_string().into()),
-    };
-    let version = object.metadata.resource_version.as_deref().unwrap_or_default();
-    Some(InQueue { api, name: parts.name.into(), uid: parts.uid.into(), version: version.into(), says })
-}
-
-/// A page of a list.
+/// A list, or a page of one.
 #[derive(Deserialize)]
-pub(super) struct List<T> {
+pub struct List<T> {
     #[serde(default)]
     pub metadata: Page,
     /// Null if there are none, of metadata only.

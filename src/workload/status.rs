@@ -44,6 +44,8 @@ pub enum Reason {
     Waiting,
     /// The stop waits until bulk updates are enabled.
     BulkUpdatesDisabled,
+    /// A stop was requested a while ago, and nothing happens.
+    StopOverdue,
     /// It cannot be stopped.
     StopImpossible,
 }
@@ -117,7 +119,7 @@ impl Status {
         let time = |time: Option<Timestamp>| time.map_or(Value::Null, |time| json!(Time(time)));
         let new_state = recorded.state != Some(self.state);
         set("state", new_state, json!(self.state));
-        set("stateTime", new_state, json!(Time(now)));
+        set("stateTime", new_state || recorded.state_time.is_none(), json!(Time(now)));
         set("targetStatus", recorded.target_status != self.target_status, json!(self.target_status));
         set(
             "workload",

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{
-    api::bare_metadata,
+    api::{GROUP, Kind, bare_metadata, is_dns_subdomain},
     decode::{
         json::{self, elements, member, members, text},
         object::dynamic_resource,
@@ -19,6 +19,9 @@ use crate::{
 
 /// The label of everything that runs for an Execution or Deployment: its uid.
 pub const OWNER_UID: &str = "aiapi.dev/owner-uid";
+
+/// The longest uid that is kept, in bytes: as long as the schema of a status allows.
+const LONGEST_UID: usize = 64;
 
 /// The longest explanation of why an object cannot be understood, in bytes.
 const LONGEST_COMPLAINT: usize = 200;
@@ -66,8 +69,8 @@ dynamic_resource!(Object, metadata);
 pub enum OwnedBy {
     /// It has no ownerReference.
     Nobody,
-    /// The controller among its owners, with this kind, name and uid.
-    Controller { kind: Box<str>, name: Box<str>, uid: Box<str> },
+    /// The controller among its owners, with this API group, kind, name and uid.
+    Controller { group: Box<str>, kind: Box<str>, name: Box<str>, uid: Box<str> },
     /// It has ownerReferences, but no controller.
     Others,
 }
@@ -78,6 +81,8 @@ pub struct Work {
     pub uid: Box<str>,
     pub version: Box<str>,
     pub owned_by: OwnedBy,
+    /// Whether it has the label [`OWNER_UID`], by which its watch selects it.
+    pub labelled: bool,
     /// Whether it has a `deletionTimestamp`.
     pub terminating: bool,
     /// Whether it names a queue of Kueue, which then decides when it runs.
@@ -99,7 +104,8 @@ impl Work {
         };
         Self {
             version: meta.resource_version.as_deref().unwrap_or_default().into(),
-            owned_by: owned_by(object.raw_metadata.as_deref()),
+            owned_by: owned_by(parts.metadata),
+            labelled: parts.metadata.and_then(|raw| member(member(raw, "labels")?, OWNER_UID)).is_some(),
             terminating: meta.deletion_timestamp.is_some(),
             queued,
             seen,
@@ -111,16 +117,36 @@ impl Work {
     pub fn is_controlled_by(&self, owner: &str) -> bool {
         matches!(&self.owned_by, OwnedBy::Controller { uid, .. } if &**uid == owner)
     }
+
+    /// The name of the Execution or Deployment that controls it, if one of this kind can.
+    pub fn controller(&self, of: Kind) -> Option<&str> {
+        match &self.owned_by {
+            OwnedBy::Controller { group, kind, name, uid }
+                if &**group == GROUP
+                    && &**kind == of.name()
+                    && is_dns_subdomain(name)
+                    && uid.len() <= LONGEST_UID =>
+            {
+                Some(name)
+            }
+            _ => None,
+        }
+    }
 }
 
 fn owned_by(metadata: Option<&RawValue>) -> OwnedBy {
     let references = metadata.and_then(|raw| member(raw, "ownerReferences")).and_then(elements);
     let references = references.unwrap_or_default();
     let controller = references.iter().find_map(|reference| {
-        let [controller, kind, name, uid] = members(reference, ["controller", "kind", "name", "uid"])?;
+        let [controller, version, kind, name, uid] =
+            members(reference, ["controller", "apiVersion", "kind", "name", "uid"])?;
         let is_controller = controller.is_some_and(|raw| raw.get() == "true");
         let word = |raw: Option<&RawValue>| raw.and_then(text).map(|text| Box::<str>::from(&*text));
-        is_controller.then_some(OwnedBy::Controller { kind: word(kind)?, name: word(name)?, uid: word(uid)? })
+        is_controller.then_some(())?;
+        // `apps/v1`, and `v1` of the core.
+        let version = word(version)?;
+        let group = version.split_once('/').map_or("", |(group, _)| group).into();
+        Some(OwnedBy::Controller { group, kind: word(kind)?, name: word(name)?, uid: word(uid)? })
     });
     controller.unwrap_or(if references.is_empty() { OwnedBy::Nobody } else { OwnedBy::Others })
 }

@@ -8,11 +8,12 @@ use std::{
 use kube::runtime::watcher::Event;
 
 use crate::{
+    api::Kind,
     observed::target::not_older,
     tasks::lock,
     workload::{
-        engine::{Engine, Stop},
-        work::{Object, OwnedBy, Work},
+        engine::{Engine, Phase, Seen, Stop},
+        work::{Object, Work},
     },
 };
 
@@ -31,7 +32,7 @@ type Key = (Box<str>, Box<str>);
 pub struct Wake {
     pub namespace: Box<str>,
     pub owner: Box<str>,
-    /// Whether no stop is requested of what runs for it (any more).
+    /// Whether a stop of what runs for it may have been undone: none is requested (any more), or it is not seen any more.
     pub undone: bool,
 }
 
@@ -70,7 +71,7 @@ impl Works {
             }
             Event::InitApply(object) | Event::Apply(object) => inner.apply(scope, engine, &object),
             Event::Delete(object) => inner.delete(engine, &object),
-            Event::InitDone => inner.drop_unlisted(scope),
+            Event::InitDone => inner.drop_unlisted(scope, engine),
         }
     }
 }
@@ -81,37 +82,44 @@ impl Inner {
         let list = self.lists.get(scope).copied().unwrap_or_default();
         let work = Arc::new(Work::read(engine, object));
         let objects = self.objects.entry(engine.kind.plural()).or_default();
-        let mut wakes = wakes(&key, &work);
         if let Some(known) = objects.get_mut(&key) {
             known.list = list;
             if known.work == work || !not_older(&work.version, &known.work.version) {
                 return Vec::new();
             }
-            // It may have changed hands.
-            wakes.extend(self::wakes(&key, &known.work));
         }
-        objects.insert(key, Known { work, list });
-        wakes
+        let now = wake(engine, &key, &work, false);
+        // Anybody can give an object the label: only what runs for something is kept.
+        let before = match &now {
+            Some(_) => objects.insert(key.clone(), Known { work, list }),
+            None => objects.remove(&key),
+        };
+        // It may have changed hands.
+        let before = before.and_then(|known| wake(engine, &key, &known.work, now.is_none()));
+        let same_owner = before.as_ref().map(|wake| &wake.owner) == now.as_ref().map(|wake| &wake.owner);
+        now.into_iter().chain(before.filter(|_| !same_owner)).collect()
     }
 
     fn delete(&mut self, engine: &Engine, object: &Object) -> Vec<Wake> {
         let Some(key) = key(object) else { return Vec::new() };
         let Some(objects) = self.objects.get_mut(engine.kind.plural()) else { return Vec::new() };
         match objects.get(&key) {
-            Some(known) if Some(&*known.work.uid) == object.metadata.uid.as_deref() => {
-                objects.remove(&key).map(|known| wakes(&key, &known.work)).unwrap_or_default()
-            }
+            Some(known) if Some(&*known.work.uid) == object.metadata.uid.as_deref() => objects
+                .remove(&key)
+                .and_then(|known| wake(engine, &key, &known.work, true))
+                .into_iter()
+                .collect(),
             _ => Vec::new(),
         }
     }
 
     /// After a list: what it did not have is gone.
-    fn drop_unlisted(&mut self, scope: &Scope) -> Vec<Wake> {
+    fn drop_unlisted(&mut self, scope: &Scope, engine: &Engine) -> Vec<Wake> {
         let list = self.lists.get(scope).copied().unwrap_or_default();
         let Some(objects) = self.objects.get_mut(scope.engine) else { return Vec::new() };
         let within = |namespace: &str| scope.namespace.as_deref().is_none_or(|only| only == namespace);
         let gone = objects.extract_if(.., |(namespace, _), known| within(namespace) && known.list != list);
-        gone.flat_map(|(key, known)| wakes(&key, &known.work)).collect()
+        gone.filter_map(|(key, known)| wake(engine, &key, &known.work, true)).collect()
     }
 }
 
@@ -120,13 +128,17 @@ fn key(object: &Object) -> Option<Key> {
     Some((object.metadata.namespace.as_deref().unwrap_or_default().into(), name.into()))
 }
 
-/// Its owner, if it is an Execution or Deployment; its kind is the engine's.
-fn wakes((namespace, _): &Key, work: &Work) -> Vec<Wake> {
-    match &work.owned_by {
-        OwnedBy::Controller { name, .. } => {
-            let undone = work.seen.as_ref().is_ok_and(|seen| matches!(seen.stop, Stop::By(_)));
-            vec![Wake { namespace: namespace.clone(), owner: name.clone(), undone }]
-        }
-        OwnedBy::Nobody | OwnedBy::Others => Vec::new(),
-    }
+/// Its owner, if it is an Execution or Deployment that this engine runs.
+fn wake(engine: &Engine, (namespace, _): &Key, work: &Work, gone: bool) -> Option<Wake> {
+    let of = engine.kind.of();
+    let runs = |seen: &Seen| {
+        let ended = of == Kind::Execution && matches!(seen.phase, Phase::Completed | Phase::Dead);
+        matches!(seen.stop, Stop::By(_)) && !ended
+    };
+    let owner = work.controller(of)?.into();
+    let undone = gone || work.seen.as_ref().is_ok_and(runs);
+    Some(Wake { namespace: namespace.clone(), owner, undone })
 }
+
+#[cfg(test)]
+mod tests;

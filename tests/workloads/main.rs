@@ -7,3 +7,4 @@ mod deployment;
 mod environment;
 mod job;
 mod on_nodes;
+mod people;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     api::State,
     workload::{
+        attempts::Request,
         decide::subject::{Decided, Decision, LOOK_AGAIN, Subject, describe},
         engine::Engine,
         facts::{Found, Step},
@@ -66,7 +67,8 @@ pub fn again(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -> Decide
     if !may {
         return Ok(subject.ended(State::Dead, format!("its {} belongs to it no more", engine.kind)));
     }
-    match subject.facts.attempts.failed.as_ref().filter(|failed| failed.until > subject.facts.now) {
+    let failed = subject.facts.attempts.last_failed(Request::Adopt);
+    match failed.filter(|failed| failed.until > subject.facts.now) {
         Some(failed) => subject.unavailable(engine, &failed.failure),
         None => Err(Step::Adopt(Arc::clone(work))),
     }

@@ -1,22 +1,25 @@
 //! Random lives of an Execution that runs as a Job, with crashes, lost answers, and people who delete and edit the Job: whatever
 //! happens, the Job is created at most once, what has ended stays as it is, and STOPPED means that no Pod is left.
 
+mod job;
+
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
+use self::job::{end, is_over, job_goes_on, merge, pods};
 use super::*;
 use crate::{
     api::{EngineKind, time::later},
     client::Failure,
     workload::{
-        attempts::Attempts,
+        attempts::{Attempts, Request},
         engines,
         facts::{Authorized, Gate},
         owner::Owner,
-        work::Object,
+        work::{OWNER_UID, Object},
     },
 };
 
@@ -37,6 +40,8 @@ enum Happens {
     /// Somebody deletes the Job, or sets its suspend back.
     JobDeleted,
     Resumed,
+    /// Somebody takes its label off.
+    Unlabelled,
     /// A BulkUpdate stops it.
     Stop,
     GateCloses,
@@ -59,7 +64,7 @@ enum Answer {
 fn happens() -> impl Strategy<Value = Happens> {
     use Happens::{
         Crash, GateCloses, GateOpens, JobDeleted, JobEnds, JobFails, JobRuns, PodsEnd, Resumed, Step, Stop,
-        Time,
+        Time, Unlabelled,
     };
     let answer = prop_oneof![
         8 => Just(Answer::Ok), 1 => Just(Answer::Lost), 1 => Just(Answer::Late), 1 => Just(Answer::Throttled),
@@ -67,7 +72,8 @@ fn happens() -> impl Strategy<Value = Happens> {
     ];
     prop_oneof![
         12 => answer.prop_map(Step), 1 => Just(Crash), 3 => (1u8..90).prop_map(Time), 3 => Just(JobRuns), 1 => Just(JobEnds),
-        1 => Just(JobFails), 2 => Just(PodsEnd), 1 => Just(JobDeleted), 1 => Just(Resumed), 2 => Just(Stop),
+        1 => Just(JobFails), 2 => Just(PodsEnd), 1 => Just(JobDeleted), 1 => Just(Resumed), 1 => Just(Unlabelled),
+        2 => Just(Stop),
         1 => Just(GateCloses), 1 => Just(GateOpens),
     ]
 }
@@ -131,8 +137,9 @@ impl World {
         }
         self.jobs += 1;
         self.job = Some(json!({
-            "metadata": {"name": "train", "uid": format!("job-{}", self.jobs), "resourceVersion": "1", "ownerReferences": [
-                {"controller": true, "kind": "Execution", "name": "train", "uid": UID}]},
+            "metadata": {"name": "train", "uid": format!("job-{}", self.jobs), "resourceVersion": "1",
+                "labels": {OWNER_UID: UID}, "ownerReferences": [
+                    {"controller": true, "apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "name": "train", "uid": UID}]},
             "spec": {"suspend": false}, "status": {},
         }));
         true
@@ -147,7 +154,8 @@ impl World {
             attempts: &self.attempts,
             authorized: Authorized::Yes,
             gate: self.gate.clone(),
-            queue: None,
+            // There is no Kueue.
+            queue: Some(Err(Failure::NotServed("404".into()))),
             pods: None,
             now: self.now,
         })
@@ -165,14 +173,14 @@ impl World {
         };
         match self.decide() {
             Step::Rest(_) => {
-                self.found = self.work().map_or(Found::NotCached, Found::Cached);
+                self.found = self.cached();
                 return false;
             }
             Step::Record(status) => {
                 let Ok(recorded) = self.owner().recorded else { unreachable!() };
                 let patch = status.patch(&recorded, self.now).expect("a record that changes something");
                 let intends = status.workload.as_ref().is_some_and(|w| w.uid.is_none());
-                if intends && recorded.workload != status.workload {
+                if intends && (recorded.workload != status.workload || creation_refused(&recorded)) {
                     self.attempts.intends();
                 }
                 if matches!(answer, Answer::Ok | Answer::Lost) {
@@ -188,13 +196,13 @@ impl World {
                     self.version += 1;
                 }
                 if answer != Answer::Ok {
-                    self.found = self.work().map_or(Found::NotCached, Found::Cached);
+                    self.found = self.cached();
                 }
             }
             Step::Read => {
                 self.found = match failed {
                     Some(failure) => {
-                        self.attempts.failed(failure.clone(), Some(1), self.now);
+                        self.attempts.failed(Request::Read, failure.clone(), Some(1), self.now);
                         Found::Failed(failure)
                     }
                     None => self.look(),
@@ -238,7 +246,14 @@ impl World {
                 match failed {
                     None => self.attempts.stopped(self.now),
                     Some(failure) if failure.is_conflict() => {}
-                    Some(failure) => self.attempts.failed(failure, Some(1), self.now),
+                    Some(failure) => self.attempts.failed(Request::Stop, failure, Some(1), self.now),
+                }
+                self.found = self.look();
+            }
+            Step::Label(_) => {
+                self.attempts.labelled_at = Some(self.now);
+                if matches!(answer, Answer::Ok | Answer::Lost) {
+                    self.job_status(|job| job["metadata"]["labels"] = json!({OWNER_UID: UID}));
                 }
                 self.found = self.look();
             }
@@ -246,9 +261,15 @@ impl World {
         true
     }
 
+    /// What the watch has brought: what has its label.
+    fn cached(&self) -> Found {
+        self.work().filter(|work| work.labelled).map_or(Found::NotCached, Found::Cached)
+    }
+
     /// A live read of the Job.
     fn look(&mut self) -> Found {
         self.looked.clone_from(&self.job);
+        self.attempts.succeeded(Request::Read);
         if let Some(work) = self.work() {
             return Found::Live(work);
         }
@@ -286,6 +307,7 @@ impl World {
             Happens::PodsEnd => self.job_status(|job| job["status"]["terminating"] = 0.into()),
             Happens::JobDeleted => self.job = None,
             Happens::Resumed => self.job_status(|job| job["spec"]["suspend"] = false.into()),
+            Happens::Unlabelled => self.job_status(|job| job["metadata"]["labels"] = json!({})),
             Happens::Stop => {
                 if ["PENDING", "RUNNING"].contains(&self.state()) && self.status["targetStatus"] != "STOPPED"
                 {
@@ -298,55 +320,6 @@ impl World {
         }
         if self.kind == Kind::Execution {
             assert!(self.jobs <= 1, "{} Jobs were created", self.jobs);
-        }
-    }
-}
-
-fn is_over(job: &Value) -> bool {
-    job["status"]["conditions"].to_string().contains("Complete")
-        || job["status"]["conditions"].to_string().contains("Failed")
-}
-
-fn pods(job: &Value) -> u64 {
-    job["status"]["active"].as_u64().unwrap_or(0) + job["status"]["terminating"].as_u64().unwrap_or(0)
-}
-
-/// The Job controller: it starts the Pods, or ends them.
-fn job_goes_on(job: &mut Value) {
-    if is_over(job) {
-        return;
-    }
-    if job["spec"]["suspend"] == true {
-        let active = job["status"]["active"].as_u64().unwrap_or(0);
-        job["status"] = json!({"terminating": active.max(job["status"]["terminating"].as_u64().unwrap_or(0)),
-            "conditions": [{"type": "Suspended", "status": "True"}]});
-    } else {
-        job["status"] = json!({"active": 1, "startTime": "2026-11-30T12:00:00Z", "conditions": []});
-    }
-}
-
-fn end(job: &mut Value, how: &str) {
-    if pods(job) > 0 && job["status"]["active"] == 1 && job["spec"]["suspend"] == false {
-        job["status"] =
-            json!({"startTime": "2026-11-30T12:00:00Z", "conditions": [{"type": how, "status": "True"}]});
-    }
-}
-
-/// A JSON merge patch (RFC 7386).
-fn merge(value: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *value = patch.clone();
-        return;
-    };
-    if !value.is_object() {
-        *value = json!({});
-    }
-    let Value::Object(fields) = value else { unreachable!() };
-    for (name, change) in patch {
-        if change.is_null() {
-            fields.remove(name);
-        } else {
-            merge(fields.entry(name.clone()).or_insert(Value::Null), change);
         }
     }
 }
@@ -380,7 +353,10 @@ proptest! {
         if state == "STOPPED" && let Some(job) = &world.job {
             prop_assert!(pods(job) == 0 && job["spec"]["suspend"] == true || is_over(job), "{job}");
         }
+        if let Some(job) = &world.job && ["RUNNING", "STOPPED"].contains(&state) && !is_over(job) {
+            prop_assert!(job["metadata"]["labels"][OWNER_UID] == UID, "{job}");
+        }
         // No further write.
-        prop_assert!(matches!(world.decide(), Step::Rest(_)), "{:?}", world.decide());
+        prop_assert!(matches!(world.decide(), Step::Rest(_) | Step::Read), "{:?}", world.decide());
     }
 }

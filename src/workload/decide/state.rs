@@ -8,6 +8,7 @@ use crate::{
     api::{Kind, State, WorkloadTargetStatus},
     client::Failure,
     workload::{
+        decide::subject::{LOOK_FOR_PODS, cannot_list},
         engine::{Engine, Phase, Pods, Seen, Stop},
         facts::Step,
         owner::{Recorded, Reference},
@@ -15,9 +16,6 @@ use crate::{
         work::Work,
     },
 };
-
-/// How often to look for Pods that are left.
-const LOOK_FOR_PODS: Duration = Duration::from_secs(2);
 
 /// What a state is read with, besides the object.
 pub struct Reading<'a> {
@@ -83,9 +81,7 @@ fn stopping(reading: &Reading<'_>, seen: &Seen) -> Result<Word, Step> {
             return Ok(Word(State::Stopped, Progress::Idle, Reason::Stopped, message));
         }
         (Phase::Stopped, Pods::Listed(selectors), None) => return Err(Step::ListPods(selectors.clone())),
-        (Phase::Stopped, Pods::Listed(_), Some(Err(failure))) => {
-            format!("its Pods cannot be listed: {failure}")
-        }
+        (Phase::Stopped, Pods::Listed(_), Some(Err(failure))) => cannot_list(failure),
         (Phase::Stopped, ..) => "it has stopped, and its Pods are ending".into(),
         _ => "it is being stopped".into(),
     };
@@ -109,8 +105,8 @@ fn status(
             name: recorded.workload.as_ref().map_or_else(String::new, |workload| workload.name.clone()),
             uid: Some((*work.uid).into()),
         }),
-        // A Job loses its startTime when it is suspended: the first one is kept.
-        started: recorded.started.or(seen.started),
+        // A Job loses its startTime when it is suspended: the first one is kept. A JobSet has none.
+        started: recorded.started.or(seen.started).or((seen.phase == Phase::Running).then_some(now)),
         completed: if ended { recorded.completed.or(seen.completed).or(Some(now)) } else { None },
         url: seen.url.as_deref().map(Into::into),
         ..Status::of(recorded, progress, reason, message)

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use crate::{
-    api::{Kind, State, time::until},
-    client::Failure,
+    api::{
+        Kind, State,
+        time::{later, until},
+    },
+    client::{Failure, Next},
     workload::{
+        attempts::Request,
         engine::Engine,
         facts::{Authorized, Facts, Step},
         owner::{Asks, Recorded, Reference},
@@ -16,8 +22,15 @@ use crate::{
 /// How long to wait before looking again for what nothing reports: a name that is taken, an object that is to be adopted.
 pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
+/// How often to look for Pods that are left.
+pub const LOOK_FOR_PODS: Duration = Duration::from_secs(2);
+
 /// How many failures in a row the status mentions.
 const WORTH_A_STATUS: u32 = 3;
+
+/// How long it may take until what was requested to stop takes notice, in seconds. Engines do so within one; that its Pods end may
+/// take longer.
+const A_STOP_LASTS: i64 = 60;
 
 /// What the status is to say, and what to do once it says so.
 pub struct Decision {
@@ -81,6 +94,31 @@ impl Subject<'_> {
         }
     }
 
+    pub fn stopped_before_it_started(&self) -> Decision {
+        self.ended(State::Stopped, "it was stopped before it started")
+    }
+
+    /// It is to stop, and its object is gone, or was never created. What serves may have left Pods behind, such as when its object was
+    /// deleted with `--cascade=orphan`.
+    pub fn stopped_without_work(&self, engine: &Engine) -> Decided {
+        let pods = engine.left_behind.map(|of| of(self.facts.owner.name()));
+        let why = match (pods, &self.facts.pods) {
+            (None, _) => return Ok(self.stopped_before_it_started()),
+            (_, Some(Ok(false))) => {
+                return Ok(
+                    self.ended(State::Stopped, format!("there is no {} of it, and no Pod", engine.kind))
+                );
+            }
+            (Some(pods), None) => return Err(Step::ListPods(vec![pods])),
+            (_, Some(Ok(true))) => format!(
+                "its {} is gone, and Pods that it has left behind have not ended: delete what owns them",
+                engine.kind
+            ),
+            (_, Some(Err(failure))) => cannot_list(failure),
+        };
+        Ok(self.trouble(Progress::Reconciling, Reason::Stopping, &why, Step::Rest(Some(LOOK_FOR_PODS))))
+    }
+
     /// Why nothing may be run for it, if so.
     pub fn not_permitted(&self) -> Option<Decision> {
         match &self.facts.authorized {
@@ -111,6 +149,20 @@ impl Subject<'_> {
     /// Something that has to be read, or written, cannot be. What may pass by itself is not worth a status at first.
     pub fn unavailable(&self, engine: &Engine, failure: &Failure) -> Decided {
         let then = Step::Rest(Some(self.wait(failure)));
+        match self.trouble_with(engine, failure) {
+            None => Err(then),
+            Some(Trouble { progress, reason, why }) => Ok(self.trouble(progress, reason, &why, then)),
+        }
+    }
+
+    /// What a request that has failed means for the conditions; nothing yet if it may pass by itself.
+    pub fn trouble_with(&self, engine: &Engine, failure: &Failure) -> Option<Trouble> {
+        let failed = self.facts.attempts.failed.as_ref();
+        let refused = failed.and_then(|failed| refused(failed.request)).filter(|_| failure.is_refusal());
+        let why = refused.map_or_else(
+            || failure.to_string(),
+            |what| format!("the API server refuses {what} its {}: {failure}", engine.kind),
+        );
         let (progress, reason, why) = match failure {
             Failure::NotServed(_) => {
                 let why =
@@ -120,21 +172,53 @@ impl Subject<'_> {
             Failure::Refused { code: 403, message, .. } => {
                 (Progress::Stalled, Reason::Forbidden, message.clone())
             }
-            other => {
-                if self.facts.attempts.failed.as_ref().is_none_or(|failed| failed.times < WORTH_A_STATUS) {
-                    return Err(then);
-                }
-                (Progress::Reconciling, Reason::Waiting, other.to_string())
+            _ if refused.is_some() && failure.next() == Next::GiveUp => {
+                (Progress::Stalled, Reason::Refused, why)
             }
+            _ if failed.is_none_or(|failed| failed.times < WORTH_A_STATUS) => return None,
+            _ if refused.is_some() => (Progress::Reconciling, Reason::Refused, why),
+            _ => (Progress::Reconciling, Reason::Waiting, why),
         };
-        Ok(self.trouble(progress, reason, &why, then))
+        Some(Trouble { progress, reason, why })
     }
 
     /// How long to wait after a failure.
-    fn wait(&self, failure: &Failure) -> Duration {
+    pub fn wait(&self, failure: &Failure) -> Duration {
         let failed = self.facts.attempts.failed.as_ref();
         let wait = failed.map_or_else(|| failure.wait(1), |failed| until(failed.until, self.facts.now));
         wait.max(Duration::from_secs(1))
+    }
+
+    /// How long a stop may go on until it should have taken hold; zero if it should have by now.
+    pub fn stop_has_left(&self) -> Duration {
+        let now = self.facts.now;
+        let stopping = self.recorded.state_time.filter(|_| self.recorded.state == Some(State::Stopping));
+        let since = stopping.unwrap_or(now).max(self.facts.attempts.stopped_at.unwrap_or(Timestamp::MIN));
+        until(later(since, A_STOP_LASTS), now)
+    }
+}
+
+/// What the conditions say about what is in the way.
+pub struct Trouble {
+    pub progress: Progress,
+    pub reason: Reason,
+    pub why: String,
+}
+
+/// That nobody knows whether Pods are left.
+pub fn cannot_list(failure: &Failure) -> String {
+    format!("its Pods cannot be listed: {failure}")
+}
+
+/// What is refused if such a request is, to be followed by the object; `None` for reads.
+fn refused(request: Request) -> Option<&'static str> {
+    match request {
+        Request::Owner | Request::Read => None,
+        Request::Create => Some("the creation of"),
+        Request::Apply => Some("the new template of"),
+        Request::Adopt => Some("the adoption of"),
+        Request::Label => Some("the label of"),
+        Request::Stop => Some("the stop of"),
     }
 }
 

@@ -18,6 +18,8 @@ pub static DEPLOYMENT: Engine = Engine {
     kind: EngineKind::Deployment,
     names: Names { longest: 253, letter_first: false },
     queued_by_kueue: false,
+    unheeded: Some("see whether kube-controller-manager is running"),
+    left_behind: Some(of_its_replica_sets),
     observe,
     pods,
 };
@@ -107,20 +109,39 @@ fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
 
 fn pods_of(name: &str, spec: &Spec) -> Result<Vec<PodSelector>, Malformed> {
     let labels = spec.selector.as_text()?;
-    Ok(vec![PodSelector { labels, controller: Some(("ReplicaSet", name.to_owned())) }])
+    Ok(vec![PodSelector { labels, ..of_its_replica_sets(name) }])
 }
 
+/// Those of its `ReplicaSets`, whatever its selector is: its template may have another one by now.
+fn of_its_replica_sets(name: &str) -> PodSelector {
+    PodSelector { labels: String::new(), controller: Some(("ReplicaSet", name.to_owned())) }
+}
+
+/// How long the selector may be that is kept, and sent, in bytes: more can hardly be a part of a URL.
+const LONGEST_SELECTOR: usize = 1024;
+
 impl Selector {
-    /// The selector as in a URL.
+    /// The selector as in a URL. One that is too long loses some of its requirements: then more Pods match, but no other ReplicaSet's
+    /// count.
     fn as_text(&self) -> Result<String, Malformed> {
         let labels = self.match_labels.iter().map(|(key, value)| Ok(format!("{key}={value}")));
         let expressions = self.match_expressions.iter().map(Expression::as_text);
         let all = labels.chain(expressions).collect::<Result<Vec<_>, _>>()?;
-        if all.is_empty() {
-            // As a selector in a URL it would match every Pod of the namespace.
-            return Err(Malformed { place: "spec.selector".into(), why: "it is empty".into() });
+        let mut text = String::new();
+        for requirement in &all {
+            if text.len() + 1 + requirement.len() <= LONGEST_SELECTOR {
+                if !text.is_empty() {
+                    text.push(',');
+                }
+                text.push_str(requirement);
+            }
         }
-        Ok(all.join(","))
+        if text.is_empty() {
+            // As a selector in a URL it would match every Pod of the namespace.
+            let why = if all.is_empty() { "it is empty" } else { "it is too long" };
+            return Err(Malformed { place: "spec.selector".into(), why: why.into() });
+        }
+        Ok(text)
     }
 }
 
@@ -245,6 +266,12 @@ mod tests {
         let place = |spec: Value| see(&DEPLOYMENT, &json!({"spec": spec})).unwrap_err().place;
         assert_eq!(place(json!({"selector": {}})), "spec.selector");
         assert_eq!(place(json!({})), "spec.selector");
+        // What does not fit is left out, and the rest still says whose Pods they are.
+        let many: Vec<_> = (0..200).map(|n| format!("value-{n}")).collect();
+        let long = json!({"key": "a", "operator": "NotIn", "values": many});
+        let one = json!({"selector": {"matchLabels": {"app": "model"}, "matchExpressions": [long]}});
+        assert_eq!(seen(&json!({"spec": one})).pods, listed("app=model"));
+        assert_eq!(place(json!({"selector": {"matchExpressions": [long]}})), "spec.selector");
         let odd = json!({"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}});
         assert_eq!(place(odd), "spec.selector.matchExpressions.operator");
     }

@@ -16,16 +16,19 @@ pub static INFERENCE_SERVICE: Engine = Engine {
     // Its Service is called NAME-predictor.
     names: Names { longest: 53, letter_first: true },
     queued_by_kueue: false,
+    unheeded: Some(IGNORED),
+    left_behind: Some(of_its_name),
     observe,
     pods,
 };
 
-/// Before KServe 0.16 (0.15.1 in serverless mode) this is ignored.
 static STOP: StopPatch = StopPatch {
     subresource: None,
     merge: r#"{"metadata":{"annotations":{"serving.kserve.io/stop":"true"}}}"#,
 };
 
+const IGNORED: &str = "KServe takes no notice of the annotation before 0.16 (0.15.1 in serverless mode), nor where \
+    serving.kserve.io/disable-auto-update is set: update KServe, or delete the InferenceService";
 const MODEL_MESH: &str = "KServe does not stop what ModelMesh serves: delete the InferenceService";
 
 /// The longest address that is kept, in bytes.
@@ -109,7 +112,7 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
         } else {
             Stop::By(&STOP)
         },
-        pods: Pods::Listed(pods(object)?),
+        pods: Pods::Listed(vec![of_its_name(object.name)]),
     })
 }
 
@@ -118,7 +121,11 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
     reason = "the spec of other engines is needed for this, and can be malformed"
 )]
 fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
-    Ok(vec![PodSelector::labels(format!("serving.kserve.io/inferenceservice={}", object.name))])
+    Ok(vec![of_its_name(object.name)])
+}
+
+fn of_its_name(name: &str) -> PodSelector {
+    PodSelector::labels(format!("serving.kserve.io/inferenceservice={name}"))
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ pub static WORKFLOW: Engine = Engine {
     kind: EngineKind::Workflow,
     names: Names { longest: 63, letter_first: false },
     queued_by_kueue: false,
+    // Its exit handlers take their time.
+    unheeded: None,
+    left_behind: None,
     observe,
     pods,
 };

@@ -75,13 +75,11 @@ fn is_allowed(r: &Request) -> bool {
         // Discovery, and what it may do.
         ("", _) | ("selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "namespaces", "") => true,
         ("executions" | "deployments" | "bulkupdates", "") => reads || r.verb == "delete",
-        ("executions" | "deployments" | "work-executions" | "work-deployments", "status") => r.verb == "patch",
+        ("executions" | "deployments" | "work-executions" | "work-deployments", "status")
+        | ("deployments.apps", "scale") => r.verb == "patch",
         // What runs is never deleted: it goes with its owner.
         ("jobs" | "deployments.apps", "") => reads || matches!(&*r.verb, "create" | "patch" | "update"),
-        ("deployments.apps", "scale") => r.verb == "patch",
         ("pods", "") => r.verb == "list",
-        // Of an engine that is not served.
-        ("jobsets", "") => reads,
         ("bulkupdates", "status") => matches!(&*r.verb, "update" | "patch"),
         ("events", "") => r.verb == "create",
         ("leases", "") => reads || matches!(&*r.verb, "create" | "update" | "patch"),
