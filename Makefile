@@ -63,11 +63,11 @@ test-faults: ## the faults that `make test` leaves out: more than 6800 plans, mo
 	cargo test --locked --test faults -- --ignored
 
 # Those that have tests.
-ENGINES ?= jobset
+ENGINES ?= jobset kueue
 
 .PHONY: test-engines
 test-engines: export ENGINES := $(ENGINES)
-test-engines: engines ## workloads on the controllers of dev/engines, of which each takes two to four minutes to build, once
+test-engines: engines ## workloads on the controllers of dev/engines, or of ENGINES=jobset; each takes two to four minutes to build, once
 	@dev/control-plane/build >/dev/null
 	@dev/control-plane/build-nodes >/dev/null
 	cargo test --locked --test engines

@@ -8,10 +8,13 @@ use kube::{Api, api::DynamicObject, core::ApiResource};
 use serde_json::{Value, json};
 use support::{World, control_plane::ControlPlane, on_nodes, until};
 
-use crate::history::{Change, History};
+use crate::{
+    history::{Change, History},
+    kueue,
+};
 
 /// The folders of dev/engines, as the variable `ENGINES` chooses them.
-pub const FOLDERS: [&str; 1] = ["jobset"];
+pub const FOLDERS: [&str; 2] = ["jobset", "kueue"];
 
 /// An engine, alone or with Kueue before it.
 pub struct Engine {
@@ -35,13 +38,24 @@ impl Engine {
     /// A world with its controller, in which the operator runs and may run it.
     pub async fn world(&self, name: &str) -> World {
         start_engines();
-        on_nodes::world(name, self.components).await
+        let world = on_nodes::world(name, self.components).await;
+        if self.is_queued() {
+            kueue::create_queue(&world, self.pods).await;
+        }
+        world
+    }
+
+    fn is_queued(&self) -> bool {
+        self.components.contains(&"engine-kueue")
     }
 
     /// Begins to watch what runs, and whom it belongs to.
     pub async fn history(&self, world: &World) -> History {
-        let all =
+        let mut all =
             vec![ApiResource::erase::<Pod>(&()), self.kind.of().api_resource(), self.kind.api_resource()];
+        if self.is_queued() {
+            all.push(kueue::workloads());
+        }
         History::of(world, &all).await
     }
 

@@ -1,13 +1,14 @@
 //! Executions and Deployments that run on engines with controllers of their own, against these controllers: what the controllers
 //! really do when something is stopped or deleted, and what people do to it. The variable `ENGINES` chooses them, by their folders
-//! in dev/engines; `make test-engines` runs all. What is not chosen is
-//! ignored. At its end the program prints how long the stops took.
+//! in dev/engines; `make test-engines` runs all, and `make test-engines ENGINES=jobset` one. What is not chosen is ignored.
+//! At its end the program prints how long the stops took.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
 mod engine;
 mod history;
 mod jobset;
+mod kueue;
 mod life;
 mod table;
 mod traps;
@@ -36,7 +37,8 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 const AT_ONCE: usize = 4;
 
 /// The engines that a group of tests needs, and the group.
-const GROUPS: &[(&[&str], Tests)] = &[(&["jobset"], jobset::TESTS)];
+const GROUPS: &[(&[&str], Tests)] =
+    &[(&["jobset"], jobset::TESTS), (&["kueue"], kueue::TESTS), (&["kueue", "jobset"], kueue::JOB_SET_TESTS)];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
