@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::{
-    Client, Resource,
-    api::{ListParams, PostParams},
-    core::{ApiResource, Request},
-};
+use kube::{Client, Resource, api::PostParams, core::ApiResource};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
