@@ -113,7 +113,9 @@ proptest! {
         mut logs in proptest::collection::vec(proptest::collection::vec(0..40_i64, 0..30), 0..5),
         most in 1..40_usize,
     ) {
-        logs.iter_mut().for_each(|times| times.sort_unstable());
+        for times in &mut logs {
+            times.sort_unstable();
+        }
         let mut all: Vec<_> =
             logs.iter().enumerate().flat_map(|(log, times)| times.iter().map(move |at| (*at, log))).collect();
         all.sort_unstable();

@@ -253,13 +253,13 @@ async fn a_key_stands_for_one_request() {
         ("deployments", json!([{"id": "item-0", "targetStatus": "STOPPED"}])),
         ("dryRun", json!(true)),
     ] {
-        let outcome = ask_with(how, move |asked| match asked.verb {
-            "create" => refusal(409, "it exists"),
-            _ => {
-                let mut other = scheduled();
-                other["spec"][field] = value.clone();
-                ok(other)
+        let outcome = ask_with(how, move |asked| {
+            if asked.verb == "create" {
+                return refusal(409, "it exists");
             }
+            let mut other = scheduled();
+            other["spec"][field] = value.clone();
+            ok(other)
         })
         .await;
         let problem = outcome.answer.unwrap_err();
