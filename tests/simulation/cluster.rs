@@ -109,7 +109,9 @@ fn new(setup: &Setup) -> Server {
     server.apply(&users());
     if setup.works {
         server.apply(WORK_ADMISSION);
-        ENGINE_RIGHTS.iter().for_each(|manifest| server.apply(manifest));
+        for manifest in ENGINE_RIGHTS {
+            server.apply(manifest);
+        }
         server.apply(&trainers());
     }
     server.set_time(EPOCH);

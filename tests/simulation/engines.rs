@@ -144,12 +144,11 @@ impl World {
         let (namespace, uid) = (text(pod, "/metadata/namespace"), text(pod, "/metadata/uid").to_owned());
         if let Some(owner) = controller_of(pod) {
             let name = text(owner, "/name");
-            let key = match text(owner, "/kind") {
-                "Job" => ("jobs", namespace.to_owned(), name.to_owned()),
-                _ => {
-                    let of = name.rsplit_once('-').map_or(name, |(name, _)| name);
-                    ("deployments", namespace.to_owned(), of.to_owned())
-                }
+            let key = if text(owner, "/kind") == "Job" {
+                ("jobs", namespace.to_owned(), name.to_owned())
+            } else {
+                let of = name.rsplit_once('-').map_or(name, |(name, _)| name);
+                ("deployments", namespace.to_owned(), of.to_owned())
             };
             self.wake(key);
         }
@@ -206,8 +205,8 @@ impl World {
                 }
             }
             Turn::Tell(key, patch) => {
-                let (told, _) = self.as_admin(Method::PATCH, &format!("{}/status", path(&key)), &patch);
-                if told == StatusCode::CONFLICT
+                let (code, _) = self.as_admin(Method::PATCH, &format!("{}/status", path(&key)), &patch);
+                if code == StatusCode::CONFLICT
                     && let Some(again) = self.engines.as_mut().and_then(|engines| engines.busy.get_mut(&key))
                 {
                     *again = true;
@@ -251,9 +250,9 @@ impl World {
         pods.into_iter().filter(|pod| controller_of(pod).is_some_and(|owner| owner["uid"] == uid)).collect()
     }
 
-    fn create_pod(&mut self, namespace: &str, owner: Value, template: &Value) {
+    fn create_pod(&mut self, namespace: &str, owner: &Value, template: &Value) {
         let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"]});
-        pod["metadata"]["generateName"] = format!("{}-", text(&owner, "/name")).into();
+        pod["metadata"]["generateName"] = format!("{}-", text(owner, "/name")).into();
         pod["metadata"]["ownerReferences"] = json!([owner]);
         pod["spec"]["nodeName"] = "node".into();
         self.as_admin(Method::POST, &format!("/api/v1/namespaces/{namespace}/pods"), &pod);

@@ -81,29 +81,29 @@ impl World {
     pub fn act_on_work(&mut self, namespace: &str, kind: Kind, name: &str, act: WorkAct) {
         let (engines, ..) = engine(kind, namespace);
         let path = format!("{engines}/{name}");
-        let patch = |world: &mut Self, patch: Value| drop(world.as_admin(Method::PATCH, &path, &patch));
+        let change = |world: &mut Self, patch: Value| drop(world.as_admin(Method::PATCH, &path, &patch));
         let of_target = target_path(namespace, kind.plural(), name);
         match act {
-            WorkAct::Create(course) => self.create_work(namespace, kind, name, course, false),
-            WorkAct::CreateOwned(course) => self.create_work(namespace, kind, name, course, true),
+            WorkAct::Create(course) => self.create_work((namespace, name), kind, course, false),
+            WorkAct::CreateOwned(course) => self.create_work((namespace, name), kind, course, true),
             WorkAct::Delete(propagation) => self.delete_by(&path, propagation),
             WorkAct::Recreate(course) => {
                 self.delete_by(&path, Propagation::Background);
-                self.create_work(namespace, kind, name, course, false);
+                self.create_work((namespace, name), kind, course, false);
             }
-            WorkAct::Resume if kind == Kind::Execution => patch(self, json!({"spec": {"suspend": false}})),
-            WorkAct::Resume => patch(self, json!({"spec": {"replicas": 1}})),
-            WorkAct::Stop if kind == Kind::Execution => patch(self, json!({"spec": {"suspend": true}})),
-            WorkAct::Stop => patch(self, json!({"spec": {"replicas": 0}})),
-            WorkAct::Orphan => patch(self, json!({"metadata": {"ownerReferences": null}})),
+            WorkAct::Resume if kind == Kind::Execution => change(self, json!({"spec": {"suspend": false}})),
+            WorkAct::Resume => change(self, json!({"spec": {"replicas": 1}})),
+            WorkAct::Stop if kind == Kind::Execution => change(self, json!({"spec": {"suspend": true}})),
+            WorkAct::Stop => change(self, json!({"spec": {"replicas": 0}})),
+            WorkAct::Orphan => change(self, json!({"metadata": {"ownerReferences": null}})),
             WorkAct::Own => {
                 let owner = self.stranger(namespace);
-                patch(self, json!({"metadata": {"ownerReferences": [owner]}}));
+                change(self, json!({"metadata": {"ownerReferences": [owner]}}));
             }
-            WorkAct::Unlabel => patch(self, json!({"metadata": {"labels": {"aiapi.dev/owner-uid": null}}})),
+            WorkAct::Unlabel => change(self, json!({"metadata": {"labels": {"aiapi.dev/owner-uid": null}}})),
             WorkAct::Touch => {
                 let now = self.now.to_string();
-                patch(self, json!({"metadata": {"annotations": {"example.com/touched": now}}}));
+                change(self, json!({"metadata": {"annotations": {"example.com/touched": now}}}));
             }
             WorkAct::Change(who) => {
                 let now = self.now.to_string();
@@ -125,7 +125,7 @@ impl World {
         self.as_admin(Method::DELETE, path, &options);
     }
 
-    fn create_work(&mut self, namespace: &str, kind: Kind, name: &str, course: Course, owned: bool) {
+    fn create_work(&mut self, (namespace, name): (&str, &str), kind: Kind, course: Course, owned: bool) {
         let mut object = manifest(kind, name, course);
         object["metadata"]["name"] = name.into();
         if owned {

@@ -1,4 +1,4 @@
-//! The controllers of Deployments (`apps/v1`) and of their ReplicaSets, in one.
+//! The controllers of Deployments (`apps/v1`) and of their `ReplicaSets`, in one.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -54,7 +54,7 @@ impl World {
             let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set_name,
                 "uid": set["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true});
             for _ in there.len()..wanted {
-                self.create_pod(namespace, owner.clone(), &template);
+                self.create_pod(namespace, &owner, &template);
             }
             for pod in there.iter().skip(wanted) {
                 self.delete_pod(namespace, pod);

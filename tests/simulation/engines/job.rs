@@ -143,7 +143,7 @@ impl World {
                 let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"],
                     "uid": metadata["uid"], "controller": true, "blockOwnerDeletion": true});
                 for _ in pods.active.len()..*wanted {
-                    self.create_pod(namespace, owner.clone(), &job["spec"]["template"]);
+                    self.create_pod(namespace, &owner, &job["spec"]["template"]);
                 }
             }
         }
