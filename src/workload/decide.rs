@@ -217,7 +217,7 @@ fn with_label_or_not(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -
         Ok(None) if seen.phase == Phase::Stopped || work.terminating => {
             Ok(Decision { status, then: Step::Rest(state::poll(seen)) })
         }
-        Ok(None) => Ok(unheeded(subject, engine, status)),
+        Ok(None) => Ok(ignored(subject, engine, status)),
         Ok(Some(step)) => Ok(Decision { status: not_stopped(status), then: step }),
         Err(Held { trouble: Trouble { progress, reason, why }, then }) => {
             let status = Status { progress, reason, message: why, ..not_stopped(status) };
@@ -227,9 +227,9 @@ fn with_label_or_not(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -
 }
 
 /// Its stop was requested, and it has not stopped.
-fn unheeded(subject: &Subject<'_>, engine: &Engine, status: Status) -> Decision {
+fn ignored(subject: &Subject<'_>, engine: &Engine, status: Status) -> Decision {
     let left = subject.stop_has_left();
-    match engine.unheeded {
+    match engine.ignored {
         Some(why) if left.is_zero() => {
             let message = format!("its stop was requested, and nothing happens: {why}");
             let status =

@@ -17,7 +17,7 @@ pub struct Engine {
     /// Whether Kueue, where it runs, decides when its objects run: those with the label of a queue.
     pub queued_by_kueue: bool,
     /// Why a stop that was requested may not take hold, and what to do; absent where that may take any time.
-    pub unheeded: Option<&'static str>,
+    pub ignored: Option<&'static str>,
     /// The Pods that an object with this name may have left behind if it is gone; absent where its end is no stop.
     pub left_behind: Option<fn(&str) -> PodSelector>,
     /// Reads an object.

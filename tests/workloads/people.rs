@@ -79,7 +79,7 @@ async fn one_that_is_resumed_while_no_operator_runs_is_stopped_again() {
 }
 
 #[tokio::test]
-async fn a_stop_that_a_policy_refuses_is_told_in_its_words() {
+async fn a_stop_that_a_policy_refuses_is_reported_in_its_words() {
     let world = running("job-kept").await;
     let (namespace, name) = (&world.namespace, format!("{}-keeps-jobs", world.namespace));
     apply(
@@ -101,9 +101,9 @@ async fn a_stop_that_a_policy_refuses_is_told_in_its_words() {
     until("the policy is in force", || async { jobs(&world).patch(RUN, &try_out, &suspend).await.is_err() })
         .await;
     stop(&world).await;
-    let told = reason(&world, Kind::Execution, RUN, "Refused").await;
-    assert_eq!(told["state"], "STOPPING");
-    let message = told["conditions"][0]["message"].as_str().unwrap();
+    let reported = reason(&world, Kind::Execution, RUN, "Refused").await;
+    assert_eq!(reported["state"], "STOPPING");
+    let message = reported["conditions"][0]["message"].as_str().unwrap();
     assert!(message.contains("this one runs to its end"), "{message}");
     world.kubectl_ok(&["delete", "validatingadmissionpolicybinding", &name], "");
     state(&world, Kind::Execution, RUN, "STOPPED").await;
@@ -123,7 +123,7 @@ async fn pods_that_outlive_what_serves_keep_it_from_being_stopped() {
     world.set_status(Kind::Deployment, MODEL, json!({"state": "STOPPING", "targetStatus": "STOPPED"})).await;
     reason(&world, Kind::Deployment, MODEL, "BulkUpdatesDisabled").await;
     world.kubectl_ok(&["delete", "deployments.apps", MODEL, "--cascade=orphan"], "");
-    let told = until_ok("it says that Pods are left", || async {
+    let reported = until_ok("it says that Pods are left", || async {
         let status = status(&world, Kind::Deployment, MODEL).await;
         let message = status["message"].as_str().unwrap_or_default().to_owned();
         if message.contains("has left behind") && status["state"] == "STOPPING" {
@@ -132,7 +132,7 @@ async fn pods_that_outlive_what_serves_keep_it_from_being_stopped() {
             Err(status.to_string())
         }
     });
-    told.await;
+    reported.await;
     let served = Api::<Deployment>::namespaced(world.client.clone(), &world.namespace);
     assert!(served.get_opt(MODEL).await.unwrap().is_none());
     assert_eq!(pods(&world).await, 1);

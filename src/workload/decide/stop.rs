@@ -64,7 +64,7 @@ pub fn stop(
         Some(due) => Step::Rest(Some(until(due, now))),
         None => request,
     };
-    // A refusal stays told while it is tried again.
+    // A refusal stays reported while it is tried again.
     let refused = attempts.last_failed(Request::Stop);
     match refused.and_then(|failed| subject.trouble_with(engine, &failed.failure)) {
         Some(trouble) => Err(Held { trouble, then }),
@@ -98,7 +98,7 @@ enum Queue<'a> {
 }
 
 /// Kueue's word. What it is about to let run has not stopped, and suspending it would only restart it: also what names no queue, as
-/// Kueue can be told to manage that, too.
+/// Kueue can be reported to manage that, too.
 fn queue<'a>(subject: &Subject<'a>, engine: &Engine, work: &Work, seen: &Seen) -> Result<Queue<'a>, Held> {
     if !engine.queued_by_kueue {
         return Ok(Queue::None);

@@ -18,7 +18,7 @@ pub static DEPLOYMENT: Engine = Engine {
     kind: EngineKind::Deployment,
     names: Names { longest: 253, letter_first: false },
     queued_by_kueue: false,
-    unheeded: Some("see whether kube-controller-manager is running"),
+    ignored: Some("see whether kube-controller-manager is running"),
     left_behind: Some(of_its_replica_sets),
     observe,
     pods,

@@ -16,7 +16,7 @@ pub static INFERENCE_SERVICE: Engine = Engine {
     // Its Service is called NAME-predictor.
     names: Names { longest: 53, letter_first: true },
     queued_by_kueue: false,
-    unheeded: Some(IGNORED),
+    ignored: Some(IGNORED),
     left_behind: Some(of_its_name),
     observe,
     pods,

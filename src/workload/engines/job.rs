@@ -15,7 +15,7 @@ pub static JOB: Engine = Engine {
     kind: EngineKind::Job,
     names: Names { longest: 63, letter_first: false },
     queued_by_kueue: true,
-    unheeded: Some("see whether kube-controller-manager is running"),
+    ignored: Some("see whether kube-controller-manager is running"),
     left_behind: None,
     observe,
     pods,

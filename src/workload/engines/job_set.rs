@@ -16,7 +16,7 @@ pub static JOB_SET: Engine = Engine {
     // Its Jobs are called NAME-GROUP-INDEX, which has to be a DNS label of 63 bytes.
     names: Names { longest: 59, letter_first: true },
     queued_by_kueue: true,
-    unheeded: Some("see whether the JobSet controller is running"),
+    ignored: Some("see whether the JobSet controller is running"),
     left_behind: None,
     observe,
     pods,

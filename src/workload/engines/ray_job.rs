@@ -17,7 +17,7 @@ pub static RAY_JOB: Engine = Engine {
     kind: EngineKind::RayJob,
     names: Names { longest: 47, letter_first: true },
     queued_by_kueue: true,
-    unheeded: Some("see whether KubeRay is running"),
+    ignored: Some("see whether KubeRay is running"),
     left_behind: None,
     observe,
     pods,

@@ -16,7 +16,7 @@ pub static WORKFLOW: Engine = Engine {
     names: Names { longest: 63, letter_first: false },
     queued_by_kueue: false,
     // Its exit handlers take their time.
-    unheeded: None,
+    ignored: None,
     left_behind: None,
     observe,
     pods,

@@ -137,7 +137,7 @@ fn what_serves_is_looked_at_while_its_new_template_is_refused() {
     assert_eq!((restarted.records().state, restarted.records().reason), (State::Pending, Reason::Refused));
     changed.authorized = Authorized::No;
     assert_eq!((changed.records().state, changed.records().reason), (State::Running, Reason::NotAuthorized));
-    // What may pass is tried again, and meanwhile not told.
+    // What may pass is tried again, and meanwhile not reported.
     changed.authorized = Authorized::Yes;
     changed.attempts = Attempts::default();
     changed.attempts.failed(Request::Apply, refused(429), Some(1), now());

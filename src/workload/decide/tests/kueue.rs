@@ -71,7 +71,7 @@ fn what_kueue_manages_is_stopped_by_its_workload_whether_it_names_a_queue_or_not
 }
 
 #[test]
-fn without_the_permission_to_look_it_is_not_stopped_and_that_is_told() {
+fn without_the_permission_to_look_it_is_not_stopped_and_that_is_reported() {
     for queue in ["gpus", ""] {
         let running = stopping(in_queue(queue, &json!({"status": {"active": 1}})), 0);
         let status = with(&running, Some(Err(refused(403)))).records();
@@ -80,13 +80,13 @@ fn without_the_permission_to_look_it_is_not_stopped_and_that_is_told() {
             (State::Stopping, Progress::Stalled, Reason::Forbidden)
         );
         assert!(status.message.contains("engine-kueue"), "{}", status.message);
-        let told = with(&running, Some(Err(refused(403)))).recorded();
-        assert!(matches!(told.step(), Step::Rest(Some(_))), "{:?}", told.step());
+        let reported = with(&running, Some(Err(refused(403)))).recorded();
+        assert!(matches!(reported.step(), Step::Rest(Some(_))), "{:?}", reported.step());
     }
 }
 
 #[test]
-fn a_queue_of_nobody_does_not_hold_up_what_has_run_and_is_told_otherwise() {
+fn a_queue_of_nobody_does_not_hold_up_what_has_run_and_is_reported_otherwise() {
     let no_workload = || Some(Ok(None));
     let active = json!({"status": {"active": 1}});
     let recent = with(&stopping(in_queue("gpus", &active), 59), no_workload());

@@ -1,4 +1,4 @@
-//! Stops: what is requested, what is told meanwhile, and when it has stopped.
+//! Stops: what is requested, what is reported meanwhile, and when it has stopped.
 
 use super::*;
 use crate::workload::{engine::Pods, engines::ENGINES};
@@ -39,7 +39,7 @@ fn it_has_stopped_only_when_a_live_read_shows_no_pod() {
 }
 
 #[test]
-fn a_stop_that_is_refused_is_told_and_stays_told_while_it_is_tried_again() {
+fn a_stop_that_is_refused_is_reported_and_stays_reported_while_it_is_tried_again() {
     for (failure, times, wanted) in [
         (refused(403), 1, Some((Progress::Stalled, Reason::Forbidden))),
         (refused(422), 1, Some((Progress::Stalled, Reason::Refused))),
@@ -55,13 +55,13 @@ fn a_stop_that_is_refused_is_told_and_stays_told_while_it_is_tried_again() {
         assert_eq!(status.state, State::Stopping);
         let wanted = wanted.unwrap_or((Progress::Reconciling, Reason::Stopping));
         assert_eq!((status.progress, status.reason), wanted, "{failure} {times}");
-        let mut told = case.recorded();
-        assert!(matches!(told.step(), Step::Rest(Some(_))), "{:?}", told.step());
-        told.attempts.failed.as_mut().unwrap().until = now();
-        assert!(matches!(told.step(), Step::Stop(..)), "{:?}", told.step());
-        told.attempts.stopped(now());
+        let mut reported = case.recorded();
+        assert!(matches!(reported.step(), Step::Rest(Some(_))), "{:?}", reported.step());
+        reported.attempts.failed.as_mut().unwrap().until = now();
+        assert!(matches!(reported.step(), Step::Stop(..)), "{:?}", reported.step());
+        reported.attempts.stopped(now());
         if wanted.1 != Reason::Stopping {
-            assert_eq!(told.records().reason, Reason::Stopping);
+            assert_eq!(reported.records().reason, Reason::Stopping);
         }
     }
     // What failed before the stop is not a refusal of it.
@@ -71,7 +71,7 @@ fn a_stop_that_is_refused_is_told_and_stays_told_while_it_is_tried_again() {
 }
 
 #[test]
-fn a_stop_that_nobody_heeds_is_told_after_a_while_with_what_to_do() {
+fn a_stop_that_nobody_heeds_is_reported_after_a_while_with_what_to_do() {
     let asked = |since: i64| {
         let mut status = asked("STOPPING", Some("job"));
         status["stateTime"] = later(now(), -since).to_string().into();

@@ -78,10 +78,10 @@ pub const FORGERIES: &[Forgery] = &[
         "a stop that nobody has requested",
         |s| {
             runs(s, |s| {
-                [65, 68]
-                    .into_iter()
-                    .for_each(|at| s.at_revision(at).object["status"]["targetStatus"] = Value::Null)
-            })
+                for at in [65, 68] {
+                    s.at_revision(at).object["status"]["targetStatus"] = Value::Null;
+                }
+            });
         },
         "work",
         "nobody has requested a stop",
@@ -170,7 +170,7 @@ pub const FORGERIES: &[Forgery] = &[
     forgery(
         "works",
         "what has stopped runs again",
-        |s| runs(s, |s| s.tells(69, 68, 25_000, json!({"state": "RUNNING"}))),
+        |s| runs(s, |s| s.tells(69, 68, 25_000, &json!({"state": "RUNNING"}))),
         "work",
         "goes from STOPPED to RUNNING",
     ),
@@ -207,8 +207,11 @@ pub const FORGERIES: &[Forgery] = &[
     ),
 ];
 
+/// What happens in a history.
+type Happens = fn(&mut History);
+
 /// What is no violation.
-pub const GENUINE: &[(&str, fn(&mut History))] = &[
+pub const GENUINE: &[(&str, Happens)] = &[
     ("something runs, is stopped, and ends", |s| s.runs()),
     ("an object that nobody owns is adopted", |s| adopts(s, "uid-of-found", &json!([]))),
 ];

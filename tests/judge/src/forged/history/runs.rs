@@ -26,10 +26,10 @@ impl History {
         let created = json!({"metadata": {"creationTimestamp": second(22_000)}, "spec": {"template": template},
             "status": {"state": "UNKNOWN"}});
         self.version(60, "executions", RUN, 22_000, created);
-        self.tells(61, 60, 22_050, json!({"state": "PENDING", "workload": {"kind": "Job", "name": JOB}}));
+        self.tells(61, 60, 22_050, &json!({"state": "PENDING", "workload": {"kind": "Job", "name": JOB}}));
         self.creates(62, [22_080, 22_090]);
         self.pod(63, "pod", 22_200);
-        self.tells(64, 61, 22_300, json!({"state": "RUNNING"}));
+        self.tells(64, 61, 22_300, &json!({"state": "RUNNING"}));
         self.changes(65, 64, 23_000, json!({"status": {"state": "STOPPING", "targetStatus": "STOPPED"}}));
         self.sends(
             "get",
@@ -47,11 +47,11 @@ impl History {
         self.changes(67, 63, 24_000, json!({}));
         self.latest().deleted = true;
         self.sends("get", "jobs", JOB, Value::Null, [24_100, 24_110], shows(JOB, 66));
-        self.tells(68, 65, 24_200, json!({"state": "STOPPED"}));
+        self.tells(68, 65, 24_200, &json!({"state": "STOPPED"}));
     }
 
     /// The operator tells how far it is.
-    pub fn tells(&mut self, revision: u64, of: u64, millis: i64, status: Value) {
+    pub fn tells(&mut self, revision: u64, of: u64, millis: i64, status: &Value) {
         let patch = json!({"metadata": {"resourceVersion": of.to_string()}, "status": status});
         let when = [millis - 10, millis + 10];
         self.sends("patch", "work-executions/status", RUN, patch, when, shows(RUN, revision));
