@@ -98,7 +98,7 @@ enum Queue<'a> {
 }
 
 /// Kueue's word. What it is about to let run has not stopped, and suspending it would only restart it: also what names no queue, as
-/// Kueue can be reported to manage that, too.
+/// Kueue can be set to manage that, too.
 fn queue<'a>(subject: &Subject<'a>, engine: &Engine, work: &Work, seen: &Seen) -> Result<Queue<'a>, Held> {
     if !engine.queued_by_kueue {
         return Ok(Queue::None);
