@@ -11,6 +11,7 @@ use crate::{
     api::{Kind, is_dns_label},
     client::clock::Clock,
     gateway::{
+        headers::only,
         load::Promise,
         modification::Asked,
         places::{Place, Use},
@@ -91,19 +92,6 @@ impl FromRequestParts<Arc<Gateway>> for Credentials {
             namespace,
             invocation: parts.extensions.get().cloned().unwrap_or_default(),
         })
-    }
-}
-
-/// The only value of a header; a second one is answered with `status`.
-pub fn only<'a>(
-    all: &'a HeaderMap,
-    name: &str,
-    status: StatusCode,
-) -> Result<Option<&'a HeaderValue>, Problem> {
-    let mut values = all.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        _ => Err(Problem::new(status, format!("the header {name} is repeated: send it once"))),
     }
 }
 

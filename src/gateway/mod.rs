@@ -5,6 +5,7 @@
 
 mod body;
 mod caller;
+mod headers;
 mod load;
 mod logs;
 mod metrics;

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::gateway::{
-    caller::only,
+    headers::only,
     problem::{Problem, bad_request},
 };
 
