@@ -168,8 +168,8 @@ impl State {
         let (all_over, own_over) = over(room);
         let all = all_over / load.rate + before / rate;
         let of_own = own_over / load.rate / share(own, ahead) + own_before / rate;
-        let wait = Duration::from_secs_f64(all.max(of_own).max(0.0).ceil()) + BEHIND;
-        let wait = wait.min(LONGEST_WAIT);
+        let seconds = all.max(of_own).max(0.0).ceil().min(LONGEST_WAIT.as_secs_f64());
+        let wait = (Duration::from_secs_f64(seconds) + BEHIND).min(LONGEST_WAIT);
         self.queue.put(place, request.clone(), items, now + wait);
         Some(wait)
     }

@@ -224,3 +224,15 @@ async fn what_is_too_large_is_taken_once_nothing_is_ahead() {
     let _taken = promises.promise(request(1, "a"), 100).ok().unwrap();
     assert!(promises.promise(request(2, "a"), 1).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_lease_says_it_is_an_answer() {
+    for (backlog, rate) in [(f64::MAX, 1.0), (f64::MAX, f64::MAX), (1.0, 1e-300), (f64::MAX, 0.0)] {
+        let promises = promises(backlog, rate);
+        let refused = promises.promise(request(1, "a"), 100).err();
+        assert!(
+            refused.is_none_or(|problem| problem.retry_after.unwrap() <= LONGEST_WAIT),
+            "{backlog} {rate}"
+        );
+    }
+}
