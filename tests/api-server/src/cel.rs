@@ -1,6 +1,7 @@
 //! The CEL rules of `crds/`, each by its text: there is no CEL here, so a rule that is not among them cannot be applied.
 
 use k8s_openapi::jiff::Timestamp;
+use regex::Regex;
 use serde_json::Value;
 
 use crate::{
@@ -25,6 +26,8 @@ enum Check {
     Readable,
     /// `has(self.x) == has(oldSelf.x)`
     SetOnce(String),
+    /// `self.matches('...')`
+    Matches(Regex),
     /// `!(has(self.x) && has(self.y))`
     NotBoth(String, String),
     /// `self.apiVersion + ' ' + self.kind in ['v1 Pod', ...]`
@@ -74,6 +77,9 @@ impl Check {
             let known = known.strip_suffix("']")?.split("', '");
             return Some(Self::Engine(known.map(ToOwned::to_owned).collect()));
         }
+        if let Some(pattern) = text.strip_prefix("self.matches('") {
+            return Some(Self::Matches(Regex::new(pattern.strip_suffix("')")?).ok()?));
+        }
         if let Some(both) = text.strip_prefix("!(has(self.") {
             let (one, other) = both.strip_suffix("))")?.split_once(") && has(self.")?;
             return Some(Self::NotBoth(one.to_owned(), other.to_owned()));
@@ -102,6 +108,7 @@ impl Check {
                 let is_set = field(value, schema, name)?.is_some();
                 old.is_none_or(|old| old.get(name).is_some() == is_set)
             }
+            Self::Matches(pattern) => value.as_str().is_some_and(|text| pattern.is_match(text)),
             Self::NotBoth(one, other) => {
                 field(value, schema, one)?.is_none() || field(value, schema, other)?.is_none()
             }
