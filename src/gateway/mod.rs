@@ -190,13 +190,14 @@ impl Api {
     /// Reads the operator's Lease from time to time, which says how much it has to do. Without it no modification is refused for
     /// that.
     pub async fn follow_load(&self) -> Infallible {
-        let mut logged = false;
+        let mut failures = 0;
         loop {
-            if let Err(failure) = self.read_load().await
-                && !logged
-            {
-                warn!(%failure, "cannot read the operator's Lease: how much it has to do is not known");
-                logged = true;
+            if let Err(failure) = self.read_load().await {
+                failures += 1;
+                // Where the cluster cannot be reached at all, that is said elsewhere, and may end the process.
+                if failures == 2 {
+                    warn!(%failure, "cannot read the operator's Lease: how much it has to do is not known");
+                }
             }
             time::sleep(LOAD_INTERVAL).await;
         }

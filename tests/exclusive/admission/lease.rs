@@ -33,7 +33,8 @@ fn fill(world: &World, object: &str, room: usize) {
     // The operator's own annotations would take a part of the space.
     let annotations = json!({"of": "x".repeat(room), "aiapi.dev/admission-record": null,
         "aiapi.dev/admission-accepted": null,
-        "aiapi.dev/work-admission-record": null, "aiapi.dev/work-admission-accepted": null});
+        "aiapi.dev/work-admission-record": null, "aiapi.dev/work-admission-accepted": null,
+        "aiapi.dev/backlog": null, "aiapi.dev/rate": null});
     patch(
         &json!({"labels": {"of": "others"}, "annotations": annotations, "finalizers": ["of.others/forever"]}),
     );

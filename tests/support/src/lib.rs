@@ -319,7 +319,10 @@ impl World {
     pub fn loosen(&self, crd: &str, parts: &[&str]) {
         let json = self.kubectl_ok(&["get", "crd", crd, "-o", "json"], "");
         let mut crd: Value = serde_json::from_str(&json).unwrap();
-        let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        let version = &mut crd["spec"]["versions"][0];
+        // They have to be in the schema.
+        version["selectableFields"] = json!(null);
+        let schema = &mut version["schema"]["openAPIV3Schema"]["properties"];
         for part in parts {
             schema[part] = json!({"x-kubernetes-preserve-unknown-fields": true});
         }
