@@ -306,6 +306,17 @@ fn rights(of: &[(&str, &str)]) -> BTreeSet<(String, String)> {
     each.map(|(resource, verb)| (resource.to_owned(), verb.to_owned())).collect()
 }
 
+/// The role of those who read logs.
+const LOGS: &str = "ai-api-logs";
+
+/// It reads what runs, and nothing of this group's.
+fn reads_what_runs(role: &Value) {
+    for rule in role["rules"].as_array().unwrap() {
+        assert!(!texts(&rule["apiGroups"]).contains("aiapi.dev"), "{rule}");
+        assert!(texts(&rule["verbs"]).iter().all(|verb| ["get", "list"].contains(&&**verb)), "{rule}");
+    }
+}
+
 #[test]
 fn user_roles_grant_only_reading_requesting_and_what_is_requested() {
     let shipped = shipped();
@@ -329,13 +340,17 @@ fn user_roles_grant_only_reading_requesting_and_what_is_requested() {
         })
         .collect();
     let names: BTreeSet<_> = of_people.iter().map(|role| name(role)).collect();
-    assert_eq!(names.iter().collect::<Vec<_>>(), ["ai-api-caller", "aiapi-editor", "aiapi-viewer"]);
+    assert_eq!(names.iter().collect::<Vec<_>>(), ["ai-api-caller", LOGS, "aiapi-editor", "aiapi-viewer"]);
 
     let see = rights(&[("executions deployments bulkupdates", "get list watch")]);
     let ask =
         rights(&[("bulkupdates", "create update patch delete"), ("executions deployments", "stop delete")]);
     let all: BTreeSet<_> = see.union(&ask).cloned().collect();
     for role in of_people {
+        if name(role) == LOGS {
+            reads_what_runs(role);
+            continue;
+        }
         let (name, granted) = (name(role), granted(role));
         // No /status, no wildcard, no creation of targets: none of these is among them.
         let beyond: Vec<_> = granted.difference(&all).collect();
