@@ -20,6 +20,9 @@ pub const RATE: &str = "aiapi.dev/rate";
 /// The shortest time over which the rate is measured.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// With fewer items than this left, it is not the rate that shows how long they take, but how long each waits for its own steps.
+const BUSY: usize = 64;
+
 /// What makes no progress for so long waits for something else than its turn: it delays nothing that is new.
 const STUCK: Duration = Duration::from_secs(30);
 
@@ -86,13 +89,13 @@ impl State {
             return;
         }
         let measured = done as f64 / took.as_secs_f64();
-        let never_idle = before >= done && after > 0;
-        self.rate = Some(match self.rate {
-            Some(rate) if never_idle => f64::midpoint(rate, measured),
-            // There may have been nothing to do for a part of the time: it is at least as fast.
-            Some(rate) => rate.max(measured),
-            None => measured,
-        });
+        let busy = before.min(after) >= BUSY;
+        self.rate = match self.rate {
+            Some(rate) if busy => Some(f64::midpoint(rate, measured)),
+            // There was not always enough to do: it is at least as fast.
+            Some(rate) => Some(rate.max(measured)),
+            None => Some(measured).filter(|_| busy),
+        };
     }
 }
 

@@ -55,7 +55,7 @@ async fn what_would_be_late_is_refused_until_it_would_not() {
 }
 
 #[tokio::test]
-async fn the_operator_publishes_how_much_it_has_to_do_and_how_fast_it_does_it() {
+async fn the_operator_publishes_how_much_it_has_to_do() {
     let (world, _gateway, caller) = crate::gateway("gw-load").await;
     for n in 0..20 {
         world.own(Kind::Execution, &format!("running-{n}"), "RUNNING").await;
@@ -65,11 +65,10 @@ async fn the_operator_publishes_how_much_it_has_to_do_and_how_fast_it_does_it() 
         lease.metadata.annotations.unwrap_or_default().remove(name)?.parse::<f64>().ok()
     };
     assert_eq!(published("aiapi.dev/backlog").await, Some(0.0));
-    assert_eq!(published("aiapi.dev/rate").await, None, "nothing was carried out yet");
+    assert_eq!(published("aiapi.dev/rate").await, None, "it was never busy");
     world.next_second().await;
     let items: Vec<_> = (0..20).map(|n| item(&format!("running-{n}"), "STOPPED")).collect();
     caller.patch("/v2/lm/executions", &json!({"executions": items})).await.ok(202);
-    until("a rate", || async { published("aiapi.dev/rate").await.is_some_and(|rate| rate > 1.0) }).await;
     until("nothing is left", || async { published("aiapi.dev/backlog").await == Some(0.0) }).await;
     assert_eq!(state(&world, Kind::Execution, "running-0").await.as_deref(), Some("STOPPED"));
 }
