@@ -118,7 +118,7 @@ impl Attempts {
         false
     }
 
-    /// A live read has found nothing; `now` is the latest that it can be.
+    /// A live read has found nothing of its own; `now` is the latest that it can be.
     pub fn absent(&mut self, now: Timestamp) {
         self.in_doubt_since.get_or_insert(now);
     }

@@ -65,7 +65,13 @@ impl Steps<'_> {
             self.attempts.succeeded(Request::Read);
         }
         match read {
-            Ok(Some(work)) => Found::Live(work),
+            Ok(Some(work)) => {
+                // What has the name of something that may still be created.
+                if !work.is_controlled_by(owner.uid()) {
+                    self.attempts.absent(self.latest());
+                }
+                Found::Live(work)
+            }
             Ok(None) => {
                 self.attempts.absent(self.latest());
                 Found::Absent

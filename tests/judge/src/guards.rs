@@ -88,6 +88,8 @@ fn is_allowed(r: &Request) -> bool {
             | "validatingadmissionpolicies"
             | "validatingadmissionpolicybindings"
             | "customresourcedefinitions"
+            // Of an engine that is not served.
+            | "jobsets"
             // The policy for what runs, and its binding.
             | "work-validatingadmissionpolicies"
             | "work-validatingadmissionpolicybindings",
