@@ -86,6 +86,10 @@ impl World {
         match act {
             WorkAct::Create(course) => self.create_work((namespace, name), kind, course, false),
             WorkAct::CreateOwned(course) => self.create_work((namespace, name), kind, course, true),
+            // Its Pods would be left behind, and its stop would rightly never end.
+            WorkAct::Delete(Propagation::Orphan) if kind == Kind::Deployment => {
+                self.delete_by(&path, Propagation::Background);
+            }
             WorkAct::Delete(propagation) => self.delete_by(&path, propagation),
             WorkAct::Recreate(course) => {
                 self.delete_by(&path, Propagation::Background);
@@ -95,7 +99,13 @@ impl World {
             WorkAct::Resume => change(self, json!({"spec": {"replicas": 1}})),
             WorkAct::Stop if kind == Kind::Execution => change(self, json!({"spec": {"suspend": true}})),
             WorkAct::Stop => change(self, json!({"spec": {"replicas": 0}})),
-            WorkAct::Orphan => change(self, json!({"metadata": {"ownerReferences": null}})),
+            WorkAct::Orphan => {
+                change(self, json!({"metadata": {"ownerReferences": null}}));
+                // It would serve on, and its stop would rightly never end.
+                if kind == Kind::Deployment {
+                    self.delete_by(&path, Propagation::Background);
+                }
+            }
             WorkAct::Own => {
                 let owner = self.stranger(namespace);
                 change(self, json!({"metadata": {"ownerReferences": [owner]}}));
@@ -162,6 +172,20 @@ impl World {
                 let path = format!("{engines}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
                 let label = json!({"metadata": {"labels": {"aiapi.dev/owner-uid": owner["uid"]}}});
                 self.as_admin(Method::PATCH, &path, &label);
+            }
+        }
+        self.clear_orphans();
+    }
+
+    /// Deletes what a Deployment has left behind, by which its stop does not end.
+    fn clear_orphans(&mut self) {
+        for namespace in NAMESPACES {
+            let all = format!("/apis/apps/v1/namespaces/{namespace}/replicasets");
+            let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
+            let items = list["items"].as_array().into_iter().flatten();
+            for orphan in items.filter(|set| controller_of(set).is_none()) {
+                let name = orphan["metadata"]["name"].as_str().unwrap_or_default();
+                self.delete_by(&format!("{all}/{name}"), Propagation::Background);
             }
         }
     }
