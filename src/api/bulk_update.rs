@@ -231,6 +231,11 @@ impl BulkUpdateStatus {
         kind.pick(&mut self.executions, &mut self.deployments).as_deref_mut().unwrap_or_default()
     }
 
+    /// How many items are still to be written to; `None` before there is a plan.
+    pub fn planned(&self) -> Option<usize> {
+        self.summary.and_then(|summary| usize::try_from(summary.planned).ok())
+    }
+
     /// The condition of this type, if it is present.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.type_ == type_)

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, info_span, warn};
 
 use crate::{
-    api::BulkUpdate,
+    api::{BulkUpdate, BulkUpdateStatus},
     bulk_update::{
         apply::{self, InFlight, Outgoing},
         context::{Context, Latest},
@@ -33,8 +33,7 @@ pub async fn run(ctx: Arc<Context>, mut latest: Latest, bulk: Box<BulkUpdate>) -
     let asked = Request { creation_version, ..Request::from(&*bulk) };
     let _unplanned = ctx.metrics.taken_up(&asked.uid, asked.created, bulk.status.as_ref());
     let planned = bulk.status.as_ref().filter(|status| status.start_time.is_some());
-    let left = planned.and_then(|status| status.summary).map(|summary| summary.planned);
-    let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(asked.items.len());
+    let left = planned.and_then(BulkUpdateStatus::planned).unwrap_or(asked.items.len());
     let _underway = ctx.metrics.load.taken_up(&asked.uid, left);
     // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only if a
     // live read shows it.

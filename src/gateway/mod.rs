@@ -190,16 +190,16 @@ impl Api {
     /// Reads the operator's Lease from time to time, which says how much it has to do. Without it no modification is refused for
     /// that.
     pub async fn follow_load(&self) -> Infallible {
-        let mut failures = 0;
+        let mut logged = false;
         loop {
-            if let Err(failure) = self.read_load().await {
-                failures += 1;
-                // Where the cluster cannot be reached at all, that is said elsewhere, and may end the process.
-                if failures == 2 {
-                    warn!(%failure, "cannot read the operator's Lease: how much it has to do is not known");
-                }
-            }
+            // It was read before. (Where the cluster cannot be reached at all, that is said elsewhere, and may end the process.)
             time::sleep(LOAD_INTERVAL).await;
+            if let Err(failure) = self.read_load().await
+                && !logged
+            {
+                warn!(%failure, "cannot read the operator's Lease: how much it has to do is not known");
+                logged = true;
+            }
         }
     }
 

@@ -31,6 +31,7 @@ use crate::{
         state::Gateway,
         submit::{kept_until, submit, submit_one},
     },
+    observed::flag::Flags,
 };
 
 /// For requests that name no resource group.
@@ -206,10 +207,15 @@ async fn versions(
     Ok(Json(json!({"versions": [version]})).into_response())
 }
 
+/// The capability flag, as it is read for all who want it.
+async fn flags(gateway: &Gateway) -> Result<Flags, Problem> {
+    let read = gateway.flag.read_since(gateway.started).await;
+    read.map_err(|why| Problem::unavailable(format!("cannot read the capability flag: {why}")))
+}
+
 /// Whether requests can be carried out at all. It needs no token, and asks the Kubernetes API once a second at most.
 async fn healthz(State(gateway): State<Arc<Gateway>>) -> Answer {
-    let read = gateway.flag.read_since(gateway.started).await;
-    read.map_err(|why| Problem::unavailable(format!("cannot read the capability flag: {why}")))?;
+    flags(&gateway).await?;
     Ok(Json(json!({"status": "READY", "message": "the Kubernetes API answers"})).into_response())
 }
 
@@ -219,9 +225,7 @@ async fn meta(
     headers: HeaderMap,
 ) -> Answer {
     authenticate(&gateway, &headers, &of).await?;
-    let flags = gateway.flag.read_since(gateway.started).await;
-    let unread = |why| Problem::unavailable(format!("cannot read the capability flag: {why}"));
-    let flags = flags.map_err(unread)?;
+    let flags = flags(&gateway).await?;
     // Nothing is left out: what is missing counts as true, says the AI API.
     let capabilities = json!({
         "multitenant": true,

@@ -261,11 +261,9 @@ impl Submission {
 
     /// Says how much is left to be carried out of what was promised.
     fn report(&self, current: &BulkUpdate) {
-        if let (Some(promise), Some(status)) = (&self.caller.promise, &current.status)
-            && status.start_time.is_some()
-        {
-            let items = Kind::ALL.into_iter().flat_map(|kind| status.items(kind));
-            promise.left(items.filter(|item| item.result == ItemResult::Planned).count());
+        let left = current.status.as_ref().and_then(BulkUpdateStatus::planned);
+        if let (Some(promise), Some(left)) = (&self.caller.promise, left) {
+            promise.left(left);
         }
     }
 

@@ -192,18 +192,16 @@ impl Metrics {
         let seconds = |time: Timestamp| {
             Duration::try_from(time.duration_since(written.created)).unwrap_or_default().as_secs_f64()
         };
-        let planned = |status: &BulkUpdateStatus| status.summary.map_or(0, |summary| summary.planned);
+        let planned = |status: &BulkUpdateStatus| status.planned().unwrap_or_default();
         if let Some(time) = written.last_write.filter(|_| planned(before) > 0 && planned(after) == 0) {
             let since = SignedDuration::try_from(time.elapsed()).unwrap_or_default();
             self.written_after.0.observe(seconds(now.saturating_sub(since).unwrap_or(*now)));
-        }
-        if after.start_time.is_some() || after.completion_time.is_some() {
-            self.load.recorded(written.uid, usize::try_from(planned(after)).unwrap_or_default());
         }
         if let (None, Some(start)) = (&before.start_time, &after.start_time) {
             self.planned_after.0.observe(seconds(start.0));
         }
         if after.start_time.is_some() || after.completion_time.is_some() {
+            self.load.recorded(written.uid, planned(after));
             lock(&self.unplanned).remove(written.uid);
         }
         let (None, Some(end)) = (&before.completion_time, &after.completion_time) else { return };

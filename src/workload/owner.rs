@@ -72,6 +72,18 @@ pub struct Reference {
     pub uid: Option<String>,
 }
 
+impl Reference {
+    /// An engine's object.
+    pub fn of(engine: &Engine, name: &str, uid: Option<&str>) -> Self {
+        Self {
+            api_version: engine.kind.api_version(),
+            kind: engine.kind.kind().into(),
+            name: name.into(),
+            uid: uid.map(Into::into),
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecPart {

@@ -61,24 +61,37 @@ impl Steps<'_> {
     pub async fn read_work(&mut self, owner: &Owner) -> Found {
         let Some((engine, name)) = asked(owner) else { return Found::Absent };
         let read = requests::work(&self.ctx.client, self.place(engine, name)).await;
-        if read.is_ok() {
+        if let Ok(work) = &read {
             self.attempts.succeeded(Request::Read);
+            // Also where something else has the name of what may still be created.
+            if !work.as_ref().is_some_and(|work| work.is_controlled_by(owner.uid())) {
+                self.attempts.absent(self.latest());
+            }
         }
         match read {
-            Ok(Some(work)) => {
-                // What has the name of something that may still be created.
-                if !work.is_controlled_by(owner.uid()) {
-                    self.attempts.absent(self.latest());
-                }
-                Found::Live(work)
-            }
-            Ok(None) => {
-                self.attempts.absent(self.latest());
-                Found::Absent
-            }
+            Ok(work) => work.map_or(Found::Absent, Found::Live),
             Err(failure) => {
                 self.failed(Request::Read, owner, failure.clone());
                 Found::Failed(failure)
+            }
+        }
+    }
+
+    /// What it is after a request to change it, which was answered so.
+    async fn changed(
+        &mut self,
+        request: Request,
+        owner: &Owner,
+        answer: Result<Arc<Work>, Failure>,
+    ) -> Found {
+        match answer {
+            Ok(work) => {
+                self.attempts.succeeded(request);
+                Found::Live(work)
+            }
+            Err(failure) => {
+                self.failed(request, owner, failure);
+                self.read_work(owner).await
             }
         }
     }
@@ -181,16 +194,7 @@ impl Steps<'_> {
         let place = self.place(engine, name);
         let adopted = requests::adopt(&self.ctx.client, self.key.kind, place, owner, work).await;
         self.log(owner, engine, "adopt", adopted.as_ref().err());
-        match adopted {
-            Ok(work) => {
-                self.attempts.succeeded(Request::Adopt);
-                Found::Live(work)
-            }
-            Err(failure) => {
-                self.failed(Request::Adopt, owner, failure);
-                self.read_work(owner).await
-            }
-        }
+        self.changed(Request::Adopt, owner, adopted).await
     }
 
     pub async fn label(&mut self, owner: &Owner, work: &Arc<Work>) -> Found {
@@ -198,16 +202,7 @@ impl Steps<'_> {
         self.attempts.labelled_at = Some(self.now());
         let labelled = requests::label(&self.ctx.client, self.place(engine, name), owner, work).await;
         self.log(owner, engine, "label", labelled.as_ref().err());
-        match labelled {
-            Ok(work) => {
-                self.attempts.succeeded(Request::Label);
-                Found::Live(work)
-            }
-            Err(failure) => {
-                self.failed(Request::Label, owner, failure);
-                self.read_work(owner).await
-            }
-        }
+        self.changed(Request::Label, owner, labelled).await
     }
 
     pub async fn stop(&mut self, owner: &Owner, work: &Arc<Work>, patch: &'static StopPatch) -> Found {

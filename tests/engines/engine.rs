@@ -59,6 +59,15 @@ impl Engine {
         History::of(world, &all).await
     }
 
+    /// A world in which it runs under this name and is watched.
+    pub async fn running_in(&self, namespace: &str, name: &str) -> (World, History) {
+        let world = self.world(namespace).await;
+        let history = self.history(&world).await;
+        self.create(&world, name).await;
+        self.running(&world, name).await;
+        (world, history)
+    }
+
     pub fn of(&self) -> Kind {
         self.kind.of()
     }

@@ -146,10 +146,7 @@ async fn others_run(world: &World) {
 }
 
 async fn one_that_was_stopped_never_starts_again() {
-    let world = JOB.world("kueue-never-again").await;
-    let history = JOB.history(&world).await;
-    JOB.create(&world, NAME).await;
-    JOB.running(&world, NAME).await;
+    let (world, history) = JOB.running_in("kueue-never-again", NAME).await;
     JOB.create(&world, "work-2").await;
     until("another one waits", || async { workload(&world, "work-2").await.is_some() }).await;
     life::stop(&JOB, &world, &history, nothing).await;
@@ -174,10 +171,7 @@ async fn one_that_was_stopped_never_starts_again() {
 }
 
 async fn one_that_waits_is_stopped_and_never_runs() {
-    let world = JOB.world("kueue-queued").await;
-    let history = JOB.history(&world).await;
-    JOB.create(&world, "work-2").await;
-    JOB.running(&world, "work-2").await;
+    let (world, history) = JOB.running_in("kueue-queued", "work-2").await;
     JOB.create(&world, NAME).await;
     until("it waits", || async { workload(&world, NAME).await.is_some() }).await;
     JOB.state(&world, NAME, "PENDING").await;
@@ -189,10 +183,7 @@ async fn one_that_waits_is_stopped_and_never_runs() {
 }
 
 async fn one_without_a_workload_waits_for_it_and_never_runs() {
-    let world = JOB.world("kueue-unseen").await;
-    let history = JOB.history(&world).await;
-    JOB.create(&world, "work-2").await;
-    JOB.running(&world, "work-2").await;
+    let (world, history) = JOB.running_in("kueue-unseen", "work-2").await;
     // Kueue may create no second one.
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota",
         "metadata": {"name": "one", "namespace": world.namespace},
@@ -231,10 +222,7 @@ async fn one_without_a_workload_waits_for_it_and_never_runs() {
 
 /// By way of its Job, which Kueue does not let happen, and of its Workload, which the operator undoes.
 async fn one_that_is_started_again_by_hand_is_stopped_again() {
-    let world = JOB.world("kueue-resumed").await;
-    let history = JOB.history(&world).await;
-    JOB.create(&world, NAME).await;
-    JOB.running(&world, NAME).await;
+    let (world, history) = JOB.running_in("kueue-resumed", NAME).await;
     life::stop(&JOB, &world, &history, nothing).await;
     let resume = Patch::Merge(json!({"spec": {"suspend": false}}));
     JOB.objects(&world).patch(NAME, &PatchParams::default(), &resume).await.unwrap();
@@ -258,10 +246,7 @@ async fn one_that_is_started_again_by_hand_is_stopped_again() {
 
 /// Why a stop is not a patch of the Job.
 async fn one_that_is_suspended_by_hand_is_restarted_by_kueue() {
-    let world = JOB.world("kueue-suspended").await;
-    let history = JOB.history(&world).await;
-    JOB.create(&world, NAME).await;
-    JOB.running(&world, NAME).await;
+    let (world, history) = JOB.running_in("kueue-suspended", NAME).await;
     let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
     let suspended = JOB.objects(&world).patch(NAME, &PatchParams::default(), &suspend).await.unwrap();
     let since: u64 = suspended.resource_version().unwrap().parse().unwrap();

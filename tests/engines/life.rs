@@ -16,10 +16,7 @@ pub async fn nothing(_: &World) {}
 
 /// UNKNOWN, PENDING, RUNNING, and COMPLETED after `end`.
 pub async fn completes(engine: &Engine, namespace: &str, end: impl AsyncFnOnce(&World)) {
-    let world = engine.world(namespace).await;
-    let history = engine.history(&world).await;
-    engine.create(&world, NAME).await;
-    engine.running(&world, NAME).await;
+    let (world, history) = engine.running_in(namespace, NAME).await;
     end(&world).await;
     let completed = engine.state(&world, NAME, "COMPLETED").await;
     for time in ["submissionTime", "completionTime", "stateTime"] {
@@ -36,10 +33,7 @@ pub async fn dies(
     end: impl AsyncFnOnce(&World),
     why: &str,
 ) -> (World, History) {
-    let world = engine.world(namespace).await;
-    let history = engine.history(&world).await;
-    engine.create(&world, NAME).await;
-    engine.running(&world, NAME).await;
+    let (world, history) = engine.running_in(namespace, NAME).await;
     end(&world).await;
     let dead = engine.state(&world, NAME, "DEAD").await;
     assert!(dead["message"].as_str().unwrap().contains(why), "{dead}");
@@ -49,10 +43,7 @@ pub async fn dies(
 /// It is stopped while it runs, and is STOPPED once its last Pod has ended; then it is deleted. The times go into the table.
 /// `meanwhile` is called when the stop was requested of the engine.
 pub async fn stops(engine: &Engine, namespace: &str, meanwhile: impl AsyncFnOnce(&World)) {
-    let world = engine.world(namespace).await;
-    let history = engine.history(&world).await;
-    engine.create(&world, NAME).await;
-    engine.running(&world, NAME).await;
+    let (world, history) = engine.running_in(namespace, NAME).await;
     let stop = stop(engine, &world, &history, meanwhile).await;
     let deletion = delete(engine, &world, &history).await;
     table::measured(engine.name, Row { stop, deletion });

@@ -18,10 +18,7 @@ use crate::{
 /// It is stopped, and somebody starts it again with this merge patch: the stop is requested again, `is_stopped` by its object, and
 /// nothing runs.
 pub async fn undone(engine: &Engine, namespace: &str, undo: Value, is_stopped: fn(&Value) -> bool) {
-    let world = engine.world(namespace).await;
-    let history = engine.history(&world).await;
-    engine.create(&world, NAME).await;
-    engine.running(&world, NAME).await;
+    let (world, history) = engine.running_in(namespace, NAME).await;
     life::stop(engine, &world, &history, nothing).await;
     let undone = engine.objects(&world).patch(NAME, &PatchParams::default(), &Patch::Merge(undo)).await;
     let undone: u64 = undone.unwrap().resource_version().unwrap().parse().unwrap();

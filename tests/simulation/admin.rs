@@ -251,6 +251,7 @@ impl World {
             // A stop waits for it.
             self.set_flag(Some(ON));
             self.label_works();
+            self.clear_strangers();
         }
         let lease = self.as_admin(Method::GET, LEASE, &Value::Null).1;
         if lease["metadata"]["annotations"]["full"].is_string() {
@@ -272,8 +273,7 @@ impl World {
     /// Removes the finalizers of others, and does what was asked for.
     fn release_all(&mut self, namespace: &str, plural: &str) {
         let all = format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}");
-        let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
-        for object in list["items"].as_array().into_iter().flatten() {
+        for object in self.objects(&all) {
             if object["spec"]["dryRun"] == SPOILT {
                 let name = object["metadata"]["name"].as_str().unwrap();
                 self.mend(&format!("{all}/{name}"), name);
@@ -284,7 +284,7 @@ impl World {
             let has_ended = matches!(state, Some("STOPPED" | "COMPLETED" | "DEAD"));
             let obeys = runs && object["spec"]["managedBy"].is_string();
             let asked =
-                status["targetStatus"] == "STOPPED" && !has_ended && !obeys && !runs_something(object);
+                status["targetStatus"] == "STOPPED" && !has_ended && !obeys && !runs_something(&object);
             if asked || (status["targetStatus"] == "RUNNING" && runs) {
                 // Somebody has undone a stop, never began with it, takes it back, or hides what has come of it.
                 let path = format!("{all}/{}/status", object["metadata"]["name"].as_str().unwrap());

@@ -244,10 +244,14 @@ impl World {
 
     /// The Pods of a controller, by its uid.
     fn pods_of(&mut self, namespace: &str, uid: &str) -> Vec<Value> {
-        let (_, list) =
-            self.as_admin(Method::GET, &format!("/api/v1/namespaces/{namespace}/pods"), &Value::Null);
-        let pods = list["items"].as_array().cloned().unwrap_or_default();
-        pods.into_iter().filter(|pod| controller_of(pod).is_some_and(|owner| owner["uid"] == uid)).collect()
+        self.controlled_by(uid, &format!("/api/v1/namespaces/{namespace}/pods"))
+    }
+
+    /// The objects of a collection that the object with this uid controls.
+    fn controlled_by(&mut self, uid: &str, path: &str) -> Vec<Value> {
+        let mut objects = self.objects(path);
+        objects.retain(|object| controller_of(object).is_some_and(|owner| owner["uid"] == uid));
+        objects
     }
 
     fn create_pod(&mut self, namespace: &str, owner: &Value, template: &Value) {

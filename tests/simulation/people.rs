@@ -43,6 +43,12 @@ impl World {
         self.ask(&User::Admin, method, path, body)
     }
 
+    /// The objects of a collection.
+    pub fn objects(&mut self, path: &str) -> Vec<Value> {
+        let (_, mut list) = self.as_admin(Method::GET, path, &Value::Null);
+        list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// What the story has for this moment.
     pub fn tell(&mut self, number: usize) {
         let event = self.story.events[number].clone();

@@ -86,10 +86,6 @@ impl World {
         match act {
             WorkAct::Create(course) => self.create_work((namespace, name), kind, course, false),
             WorkAct::CreateOwned(course) => self.create_work((namespace, name), kind, course, true),
-            // Its Pods would be left behind, and its stop would rightly never end.
-            WorkAct::Delete(Propagation::Orphan) if kind == Kind::Deployment => {
-                self.delete_by(&path, Propagation::Background);
-            }
             WorkAct::Delete(propagation) => self.delete_by(&path, propagation),
             WorkAct::Recreate(course) => {
                 self.delete_by(&path, Propagation::Background);
@@ -99,13 +95,7 @@ impl World {
             WorkAct::Resume => change(self, json!({"spec": {"replicas": 1}})),
             WorkAct::Stop if kind == Kind::Execution => change(self, json!({"spec": {"suspend": true}})),
             WorkAct::Stop => change(self, json!({"spec": {"replicas": 0}})),
-            WorkAct::Orphan => {
-                change(self, json!({"metadata": {"ownerReferences": null}}));
-                // It would serve on, and its stop would rightly never end.
-                if kind == Kind::Deployment {
-                    self.delete_by(&path, Propagation::Background);
-                }
-            }
+            WorkAct::Orphan => change(self, json!({"metadata": {"ownerReferences": null}})),
             WorkAct::Own => {
                 let owner = self.stranger(namespace);
                 change(self, json!({"metadata": {"ownerReferences": [owner]}}));
@@ -164,9 +154,8 @@ impl World {
             Kind::ALL.into_iter().flat_map(|kind| NAMESPACES.map(|namespace| (kind, namespace)))
         {
             let (engines, ..) = engine(kind, namespace);
-            let (_, list) = self.as_admin(Method::GET, &engines, &Value::Null);
-            for object in list["items"].as_array().into_iter().flatten() {
-                let Some(owner) = controller_of(object).filter(|owner| owner["kind"] == kind.name()) else {
+            for object in self.objects(&engines) {
+                let Some(owner) = controller_of(&object).filter(|owner| owner["kind"] == kind.name()) else {
                     continue;
                 };
                 let path = format!("{engines}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
@@ -174,18 +163,21 @@ impl World {
                 self.as_admin(Method::PATCH, &path, &label);
             }
         }
-        self.clear_orphans();
     }
 
-    /// Deletes what a Deployment has left behind, by which its stop does not end.
-    fn clear_orphans(&mut self) {
+    /// Deletes what serves under the name of a target and is not its own (any more): its Pods cannot be told from those that the
+    /// target's own has left behind, so a stop rightly does not end before they do.
+    pub fn clear_strangers(&mut self) {
         for namespace in NAMESPACES {
-            let all = format!("/apis/apps/v1/namespaces/{namespace}/replicasets");
-            let (_, list) = self.as_admin(Method::GET, &all, &Value::Null);
-            let items = list["items"].as_array().into_iter().flatten();
-            for orphan in items.filter(|set| controller_of(set).is_none()) {
-                let name = orphan["metadata"]["name"].as_str().unwrap_or_default();
-                self.delete_by(&format!("{all}/{name}"), Propagation::Background);
+            for plural in ["deployments", "replicasets"] {
+                let all = format!("/apis/apps/v1/namespaces/{namespace}/{plural}");
+                let strangers = self.objects(&all).into_iter();
+                let is_stranger =
+                    |object: &Value| controller_of(object).is_none_or(|owner| owner["kind"] != "Deployment");
+                for stranger in strangers.filter(is_stranger) {
+                    let name = stranger["metadata"]["name"].as_str().unwrap_or_default();
+                    self.delete_by(&format!("{all}/{name}"), Propagation::Background);
+                }
             }
         }
     }
@@ -197,11 +189,7 @@ impl World {
             return left;
         }
         for namespace in NAMESPACES {
-            let all = |world: &mut Self, path: &str| -> Vec<Value> {
-                let (_, mut list) = world.as_admin(Method::GET, path, &Value::Null);
-                list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()
-            };
-            let pods = all(self, &format!("/api/v1/namespaces/{namespace}/pods"));
+            let pods = self.objects(&format!("/api/v1/namespaces/{namespace}/pods"));
             let mut words = |object: &Value, why: &str| {
                 left.push(format!("{} {why}", object["metadata"]["name"].as_str().unwrap_or_default()));
             };
@@ -213,7 +201,7 @@ impl World {
             ];
             let mut owned = Vec::new();
             for path in work.map(|path| format!("/apis/{}", path.replace('*', namespace))) {
-                owned.extend(all(self, &path));
+                owned.extend(self.objects(&path));
             }
             owned.iter().filter(|object| is_terminating(object)).for_each(|object| words(object, "is going"));
             let watched = &self.story.setup.watch_namespaces;
@@ -221,7 +209,8 @@ impl World {
                 continue;
             }
             for plural in Kind::ALL.map(Kind::plural) {
-                let targets = all(self, &format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}"));
+                let targets =
+                    self.objects(&format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}"));
                 for target in targets.iter().filter(|target| runs_something(target)) {
                     if let Some(why) = not_ended(target) {
                         words(target, why);

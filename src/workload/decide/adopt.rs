@@ -6,11 +6,11 @@ use crate::{
     api::State,
     workload::{
         attempts::Request,
-        decide::subject::{Decided, Decision, LOOK_AGAIN, Subject, describe},
+        decide::subject::{Decided, LOOK_AGAIN, Subject},
         engine::Engine,
         facts::{Found, Step},
         owner::{Asks, Reference},
-        status::{Progress, Reason, Status},
+        status::{Progress, Reason},
         work::{OwnedBy, Work},
     },
 };
@@ -29,12 +29,6 @@ pub fn adopt(subject: &Subject<'_>, engine: &Engine, name: &str, uid: &str) -> D
     let Some(work) = work else {
         return Ok(not_adoptable(&format!("there is no {} {name} with uid {uid}", engine.kind)));
     };
-    let workload = Reference {
-        api_version: engine.kind.api_version(),
-        kind: engine.kind.kind().into(),
-        name: name.into(),
-        uid: Some(uid.into()),
-    };
     match &work.owned_by {
         _ if work.is_controlled_by(subject.facts.owner.uid()) => {}
         _ if work.terminating => {
@@ -51,12 +45,8 @@ pub fn adopt(subject: &Subject<'_>, engine: &Engine, name: &str, uid: &str) -> D
             return Ok(not_adoptable(&format!("{} {name} has an ownerReference already", engine.kind)));
         }
     }
-    // First on record: what runs must not be UNKNOWN, which may be deleted.
-    let submitted = subject.recorded.submitted.or(Some(subject.facts.now));
-    let status =
-        subject.status(Progress::Reconciling, Reason::Pending, format!("adopting {}", describe(&workload)));
-    let status = Status { state: State::Pending, workload: Some(workload), submitted, ..status };
-    Ok(Decision { status, then: Step::Adopt(Arc::clone(work)) })
+    let workload = Reference::of(engine, name, Some(uid));
+    Ok(subject.pending("adopting", workload, Step::Adopt(Arc::clone(work))))
 }
 
 /// It is on record, and is not controlled by its Execution or Deployment (any more).

@@ -8,11 +8,11 @@ use crate::{
     client::Next,
     workload::{
         attempts::Request,
-        decide::subject::{Decided, Decision, Subject, describe},
+        decide::subject::{Decided, Decision, Subject},
         engine::{Engine, Names},
         facts::{Found, Step},
         owner::{Recorded, Reference},
-        status::{Progress, Reason, Status},
+        status::{Progress, Reason},
     },
 };
 
@@ -57,22 +57,8 @@ pub fn begin(subject: &Subject<'_>, engine: &Engine) -> Decided {
 
 /// Records that it is to be created, and creates it.
 fn intend(subject: &Subject<'_>, engine: &Engine) -> Decision {
-    let workload = Reference {
-        api_version: engine.kind.api_version(),
-        kind: engine.kind.kind().into(),
-        name: subject.facts.owner.name().into(),
-        uid: None,
-    };
-    let status =
-        subject.status(Progress::Reconciling, Reason::Pending, format!("creating {}", describe(&workload)));
-    let status = Status {
-        state: State::Pending,
-        workload: Some(workload),
-        // The first time: or writing this would not end where the API server takes longer than a second.
-        submitted: subject.recorded.submitted.or(Some(subject.facts.now)),
-        ..status
-    };
-    Decision { status, then: Step::Create }
+    let workload = Reference::of(engine, subject.facts.owner.name(), None);
+    subject.pending("creating", workload, Step::Create)
 }
 
 /// Whether the last request to create what is recorded as intended was refused, so that none can take effect any more. Before each

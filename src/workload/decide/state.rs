@@ -97,14 +97,10 @@ fn status(
     Word(state, progress, reason, message): Word,
 ) -> Status {
     let ended = matches!(state, State::Completed | State::Dead | State::Stopped);
+    let name = recorded.workload.as_ref().map_or("", |workload| &workload.name);
     Status {
         state,
-        workload: Some(Reference {
-            api_version: engine.kind.api_version(),
-            kind: engine.kind.kind().into(),
-            name: recorded.workload.as_ref().map_or_else(String::new, |workload| workload.name.clone()),
-            uid: Some((*work.uid).into()),
-        }),
+        workload: Some(Reference::of(engine, name, Some(&work.uid))),
         // A Job loses its startTime when it is suspended: the first one is kept. A JobSet has none.
         started: recorded.started.or(seen.started).or((seen.phase == Phase::Running).then_some(now)),
         completed: if ended { recorded.completed.or(seen.completed).or(Some(now)) } else { None },

@@ -94,6 +94,19 @@ impl Subject<'_> {
         }
     }
 
+    /// It is to run: on record before anything is done about it, as what runs must not be UNKNOWN, which may be deleted.
+    pub fn pending(&self, doing: &str, workload: Reference, then: Step) -> Decision {
+        let message = format!("{doing} {} {}", workload.kind, workload.name);
+        let status = Status {
+            state: State::Pending,
+            workload: Some(workload),
+            // The first time: or writing this would not end where the API server takes longer than a second.
+            submitted: self.recorded.submitted.or(Some(self.facts.now)),
+            ..self.status(Progress::Reconciling, Reason::Pending, message)
+        };
+        Decision { status, then }
+    }
+
     pub fn stopped_before_it_started(&self) -> Decision {
         self.ended(State::Stopped, "it was stopped before it started")
     }
@@ -220,9 +233,4 @@ fn refused(request: Request) -> Option<&'static str> {
         Request::Label => Some("the label of"),
         Request::Stop => Some("the stop of"),
     }
-}
-
-/// How an object is called in messages.
-pub fn describe(workload: &Reference) -> String {
-    format!("{} {}", workload.kind, workload.name)
 }

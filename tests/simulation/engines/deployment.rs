@@ -6,7 +6,7 @@ use api_server::Kubernetes;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{APPS, Key, controller_of, has_ended, is_terminating, text};
+use super::{APPS, Key, has_ended, is_terminating, text};
 use crate::world::World;
 
 /// The end of the name of the ReplicaSet with this template.
@@ -25,7 +25,7 @@ impl World {
         let hash = hash(&template);
         let own = format!("{name}-{hash}");
         template["metadata"]["labels"]["pod-template-hash"] = hash.into();
-        let mut sets = self.replica_sets(&sets_path, uid);
+        let mut sets = self.controlled_by(uid, &sets_path);
         let goes = is_terminating(deployment);
         if !goes && !sets.iter().any(|set| text(set, "/metadata/name") == own) {
             let owner = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid,
@@ -36,7 +36,7 @@ impl World {
             let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "spec": spec,
                 "metadata": {"name": own, "labels": labels, "ownerReferences": [owner]}});
             self.as_admin(Method::POST, &sets_path, &set);
-            sets = self.replica_sets(&sets_path, uid);
+            sets = self.controlled_by(uid, &sets_path);
         }
         let replicas = usize::try_from(deployment["spec"]["replicas"].as_u64().unwrap_or(1)).unwrap_or(1);
         let (mut active, mut available, mut ending) = (0, 0, 0);
@@ -65,12 +65,6 @@ impl World {
             available += there.iter().take(wanted).filter(runs).count();
         }
         self.status_of(deployment, [active, available, ending])
-    }
-
-    fn replica_sets(&mut self, path: &str, uid: &str) -> Vec<Value> {
-        let (_, list) = self.as_admin(Method::GET, path, &Value::Null);
-        let sets = list["items"].as_array().cloned().unwrap_or_default();
-        sets.into_iter().filter(|set| controller_of(set).is_some_and(|owner| owner["uid"] == uid)).collect()
     }
 
     fn status_of(&self, deployment: &Value, [active, available, ending]: [usize; 3]) -> Value {

@@ -99,12 +99,16 @@ fn what_the_api_server_refuses_is_final_for_an_execution_and_waits_for_another_t
     assert!(matches!(case.recorded().step(), Step::Rest(None)));
 }
 
+/// A Deployment in this state, whose template has changed since.
+fn changed(state: &str) -> Case {
+    let mut status = recorded(state, Some("job"));
+    status["observedGeneration"] = 0.into();
+    Case { kind: Kind::Deployment, ..case(&template(), &status).found(Found::Cached(running())) }
+}
+
 #[test]
 fn a_changed_template_is_applied_once_unless_it_is_to_stop() {
-    let mut status = recorded("RUNNING", Some("job"));
-    status["observedGeneration"] = 0.into();
-    let mut changed = case(&template(), &status).found(Found::Cached(running()));
-    changed.kind = Kind::Deployment;
+    let mut changed = changed("RUNNING");
     assert!(matches!(changed.step(), Step::Apply(_)), "{:?}", changed.step());
     // Until it is applied, the status is about the old one.
     changed.authorized = Authorized::No;
@@ -115,18 +119,14 @@ fn a_changed_template_is_applied_once_unless_it_is_to_stop() {
     changed.authorized = Authorized::Yes;
     changed.attempts.applied(Some(1));
     assert_eq!(changed.records().observed_generation, Some(1));
-    let mut stopping = case(&template(), &status).found(Found::Cached(running()));
+    let mut stopping = self::changed("RUNNING");
     stopping.status["targetStatus"] = "STOPPED".into();
-    stopping.kind = Kind::Deployment;
     assert!(!matches!(stopping.step(), Step::Apply(_)), "{:?}", stopping.step());
 }
 
 #[test]
 fn what_serves_is_looked_at_while_its_new_template_is_refused() {
-    let mut status = recorded("PENDING", Some("job"));
-    status["observedGeneration"] = 0.into();
-    let mut changed = case(&template(), &status).found(Found::Cached(running()));
-    changed.kind = Kind::Deployment;
+    let mut changed = changed("PENDING");
     changed.attempts.failed(Request::Apply, refused(422), Some(1), now());
     let status = changed.records();
     assert_eq!((status.state, status.reason), (State::Running, Reason::Refused));
