@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use ai_api_operator::api::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     Violations,
@@ -67,7 +67,14 @@ fn wrong_with<'a>(case: &Case<'a>, r: &'a Request, created: &mut HashSet<&'a str
         return Some("without a guard".into());
     }
     let adopts = r.verb == "patch" && r.body.pointer("/metadata/ownerReferences").is_some();
-    if r.verb == "patch" && !adopts {
+    let label = text("/metadata/labels/aiapi.dev~1owner-uid");
+    if r.verb == "patch" && !label.is_empty() && !adopts {
+        let metadata =
+            json!({"uid": uid, "resourceVersion": version, "labels": {"aiapi.dev/owner-uid": label}});
+        if *r.body != json!({"metadata": metadata}) {
+            return Some(format!("it puts more than its label back: {}", r.body));
+        }
+    } else if r.verb == "patch" && !adopts {
         let spec = r.body.get("spec").map(ToString::to_string).unwrap_or_default();
         if !STOPS.contains(&(&*r.resource, &*r.subresource, &*spec)) {
             return Some(format!("it is no stop: {}", r.body));
@@ -90,6 +97,9 @@ fn wrong_with<'a>(case: &Case<'a>, r: &'a Request, created: &mut HashSet<&'a str
     };
     if !target.runs_something() {
         return Some("nothing is to run for its owner".into());
+    }
+    if !label.is_empty() {
+        return (label != owner).then(|| format!("it is the label of {label}, not of {owner}"));
     }
     let asked = || versions.iter().any(|v| v.revision < revision && v.stop_pending());
     (r.verb == "patch" && !asked()).then(|| "nobody has requested a stop".into())

@@ -37,6 +37,18 @@ fn adopts(s: &mut History, uid: &str, owners: &Value) {
     });
 }
 
+/// The Job gets its label back, with these metadata besides its uid and resourceVersion.
+fn labels(s: &mut History, metadata: Value) {
+    runs(s, |s| {
+        let mut patch = json!({"metadata": metadata});
+        patch["metadata"]["uid"] = format!("uid-of-{JOB}").into();
+        patch["metadata"]["resourceVersion"] = "66".into();
+        s.sends("patch", "jobs", JOB, patch, [24_300, 24_310], shows(JOB, 69));
+        s.made(69);
+        s.changes(69, 66, 24_305, json!({"metadata": metadata}));
+    });
+}
+
 /// The Execution is deleted by the operator, and is gone.
 fn deletes(s: &mut History, propagation: &str) {
     runs(s, |s| {
@@ -58,6 +70,25 @@ pub const FORGERIES: &[Forgery] = &[
         |s| runs(s, |s| drop(s.request("patch", JOB).body["metadata"]["uid"].take())),
         "work",
         "without a guard",
+    ),
+    forgery(
+        "works",
+        "the label of another owner",
+        |s| labels(s, json!({"labels": {"aiapi.dev/owner-uid": "uid-of-another"}})),
+        "work",
+        "it is the label of uid-of-another",
+    ),
+    forgery(
+        "works",
+        "a label with more than itself",
+        |s| {
+            labels(
+                s,
+                json!({"labels": {"aiapi.dev/owner-uid": format!("uid-of-{RUN}")}, "annotations": {"a": "b"}}),
+            )
+        },
+        "work",
+        "more than its label",
     ),
     forgery(
         "works",
@@ -213,5 +244,8 @@ type Happens = fn(&mut History);
 /// What is no violation.
 pub const GENUINE: &[(&str, Happens)] = &[
     ("something runs, is stopped, and ends", |s| s.runs()),
+    ("what has lost its label gets it back", |s| {
+        labels(s, json!({"labels": {"aiapi.dev/owner-uid": format!("uid-of-{RUN}")}}));
+    }),
     ("an object that nobody owns is adopted", |s| adopts(s, "uid-of-found", &json!([]))),
 ];
