@@ -38,7 +38,7 @@ fn adopts(s: &mut History, uid: &str, owners: &Value) {
 }
 
 /// The Job gets its label back, with these metadata besides its uid and resourceVersion.
-fn labels(s: &mut History, metadata: Value) {
+fn labels(s: &mut History, metadata: &Value) {
     runs(s, |s| {
         let mut patch = json!({"metadata": metadata});
         patch["metadata"]["uid"] = format!("uid-of-{JOB}").into();
@@ -74,7 +74,7 @@ pub const FORGERIES: &[Forgery] = &[
     forgery(
         "works",
         "the label of another owner",
-        |s| labels(s, json!({"labels": {"aiapi.dev/owner-uid": "uid-of-another"}})),
+        |s| labels(s, &json!({"labels": {"aiapi.dev/owner-uid": "uid-of-another"}})),
         "work",
         "it is the label of uid-of-another",
     ),
@@ -82,10 +82,8 @@ pub const FORGERIES: &[Forgery] = &[
         "works",
         "a label with more than itself",
         |s| {
-            labels(
-                s,
-                json!({"labels": {"aiapi.dev/owner-uid": format!("uid-of-{RUN}")}, "annotations": {"a": "b"}}),
-            )
+            let labels_and_more = json!({"aiapi.dev/owner-uid": format!("uid-of-{RUN}")});
+            labels(s, &json!({"labels": labels_and_more, "annotations": {"a": "b"}}));
         },
         "work",
         "more than its label",
@@ -245,7 +243,7 @@ type Happens = fn(&mut History);
 pub const GENUINE: &[(&str, Happens)] = &[
     ("something runs, is stopped, and ends", |s| s.runs()),
     ("what has lost its label gets it back", |s| {
-        labels(s, json!({"labels": {"aiapi.dev/owner-uid": format!("uid-of-{RUN}")}}));
+        labels(s, &json!({"labels": {"aiapi.dev/owner-uid": format!("uid-of-{RUN}")}}));
     }),
     ("an object that nobody owns is adopted", |s| adopts(s, "uid-of-found", &json!([]))),
 ];
