@@ -165,8 +165,8 @@ impl World {
         }
     }
 
-    /// Deletes what serves under the name of a target and is not its own (any more): its Pods cannot be told from those that the
-    /// target's own has left behind, so a stop rightly does not end before they do.
+    /// Deletes what serves under the name of a target and is not its own (any more): its Pods look like those that the target's
+    /// own has left behind, so a stop rightly does not end before they do.
     pub fn clear_strangers(&mut self) {
         for namespace in NAMESPACES {
             for plural in ["deployments", "replicasets"] {
