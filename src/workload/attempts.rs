@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::client::{Failure, backoff};
 
@@ -17,6 +18,10 @@ pub enum Request {
     Owner,
     /// To read what runs.
     Read,
+    /// To list its Pods.
+    Pods,
+    /// To read its Workload in Kueue.
+    Queue,
     Create,
     /// To give it a changed template.
     Apply,
@@ -63,6 +68,8 @@ pub struct Failed {
     pub times: u32,
     /// Until when to wait.
     pub until: Timestamp,
+    /// The same by the clock of this process, to the fraction of a second.
+    again: Instant,
     /// The generation of the owner that it was about.
     pub generation: Option<i64>,
 }
@@ -127,7 +134,14 @@ impl Attempts {
     pub fn failed(&mut self, request: Request, failure: Failure, generation: Option<i64>, now: Timestamp) {
         let times = self.last_failed(request).map_or(1, |failed| failed.times.saturating_add(1));
         let pause = failure.retry_after().unwrap_or_else(|| backoff(times)).max(SHORTEST_PAUSE);
-        self.failed = Some(Failed { request, failure, times, until: now + pause, generation });
+        let (until, again) = (now + pause, Instant::now() + pause);
+        self.failed = Some(Failed { request, failure, times, until, again, generation });
+    }
+
+    /// Why such a request may not be sent yet: the last one has failed, and something new is no reason to send it early.
+    pub fn holds_back(&self, request: Request) -> Option<&Failure> {
+        let failed = self.last_failed(request).filter(|failed| failed.again > Instant::now());
+        failed.map(|failed| &failed.failure)
     }
 
     /// A request has succeeded.
@@ -160,7 +174,25 @@ impl Attempts {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_failed_is_not_sent_again_before_its_time() {
+        let mut attempts = Attempts::default();
+        let busy = Failure::Refused {
+            code: 429,
+            message: "busy".into(),
+            retry_after: Some(Duration::from_secs(20)),
+        };
+        attempts.failed(Request::Pods, busy, None, Timestamp::UNIX_EPOCH);
+        advance(Duration::from_millis(19_999)).await;
+        assert!(attempts.holds_back(Request::Pods).is_some());
+        assert!(attempts.holds_back(Request::Read).is_none(), "another request");
+        advance(Duration::from_millis(1)).await;
+        assert!(attempts.holds_back(Request::Pods).is_none());
+    }
 
     #[test]
     fn a_change_was_made_after_the_last_time_that_the_template_was_seen_as_it_was() {

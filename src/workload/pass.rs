@@ -51,6 +51,9 @@ pub struct Pass<'a> {
 impl Pass<'_> {
     /// Runs it.
     pub async fn run(mut self) -> Ended {
+        if self.steps.attempts.holds_back(Request::Owner).is_some() {
+            return self.waits();
+        }
         let mut owner = match self.steps.read_owner().await {
             Ok(Some(owner)) => owner,
             Ok(None) => return Ended::Over,
@@ -90,10 +93,9 @@ impl Pass<'_> {
                     // A list of Pods that is older than the object says nothing about it.
                     pods = None;
                 }
-                Step::ListPods(selectors) => pods = Some(self.steps.any_pod(&selectors).await),
+                Step::ListPods(selectors) => pods = Some(self.steps.any_pod(&owner, &selectors).await),
                 Step::ReadQueue(work) => {
-                    let client = &self.steps.ctx.client;
-                    queue = Some(self.kueue.workload(client, &self.steps.key.namespace, &work.uid).await);
+                    queue = Some(self.steps.read_queue(&owner, self.kueue, &work).await);
                 }
                 Step::StopQueue(queued) => {
                     self.steps.stop_in_queue(&owner, &queued).await;
@@ -119,8 +121,16 @@ impl Pass<'_> {
         self.steps.ctx.metrics.failed(kind.plural(), &failure);
         warn!(owner = %format_args!("{}/{namespace}/{name}", kind.name()), %failure, "cannot read or record its state; trying again");
         self.steps.attempts.failed(Request::Owner, failure, generation, now);
-        let wait = self.steps.attempts.failed.as_ref().map(|failed| until(failed.until, now));
-        Ended::Waits { version: Box::default(), wait }
+        self.waits()
+    }
+
+    /// Until the request that has failed last may be sent again.
+    fn waits(&self) -> Ended {
+        let failed = self.steps.attempts.failed.as_ref();
+        Ended::Waits {
+            version: Box::default(),
+            wait: failed.map(|failed| until(failed.until, self.steps.now())),
+        }
     }
 
     fn rest(&self, owner: &Owner, wait: Option<Duration>) -> Ended {

@@ -18,7 +18,8 @@ use crate::{
         engine::{Engine, PodSelector, StopPatch},
         facts::{Found, InQueue},
         owner::{Asks, Owner},
-        pods, queue,
+        pods,
+        queue::{self, Kueue},
         requests::{self, Place},
         status::{Progress, Reason, Status},
         work::Work,
@@ -60,21 +61,39 @@ impl Steps<'_> {
 
     pub async fn read_work(&mut self, owner: &Owner) -> Found {
         let Some((engine, name)) = asked(owner) else { return Found::Absent };
-        let read = requests::work(&self.ctx.client, self.place(engine, name)).await;
-        if let Ok(work) = &read {
-            self.attempts.succeeded(Request::Read);
-            // Also where something else has the name of what may still be created.
-            if !work.as_ref().is_some_and(|work| work.is_controlled_by(owner.uid())) {
-                self.attempts.absent(self.latest());
-            }
+        let (ctx, place) = (self.ctx, Place { engine, namespace: &self.key.namespace, name });
+        let read = self.look(Request::Read, owner, requests::work(&ctx.client, place)).await;
+        // Also where something else has the name of what may still be created.
+        if read
+            .as_ref()
+            .is_ok_and(|work| !work.as_ref().is_some_and(|work| work.is_controlled_by(owner.uid())))
+        {
+            self.attempts.absent(self.latest());
         }
         match read {
             Ok(work) => work.map_or(Found::Absent, Found::Live),
-            Err(failure) => {
-                self.failed(Request::Read, owner, failure.clone());
-                Found::Failed(failure)
-            }
+            Err(failure) => Found::Failed(failure),
         }
+    }
+
+    /// Sends a request to read something about what runs, unless the last one has failed and it is too early to repeat it.
+    async fn look<T>(
+        &mut self,
+        request: Request,
+        owner: &Owner,
+        read: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        if let Some(failure) = self.attempts.holds_back(request) {
+            return Err(failure.clone());
+        }
+        let answer = read.await;
+        match &answer {
+            // That Kueue is not installed is an answer, too.
+            Err(Failure::NotServed(_)) if request == Request::Queue => self.attempts.succeeded(request),
+            Err(failure) => self.failed(request, owner, failure.clone()),
+            Ok(_) => self.attempts.succeeded(request),
+        }
+        answer
     }
 
     /// What it is after a request to change it, which was answered so.
@@ -97,8 +116,20 @@ impl Steps<'_> {
     }
 
     /// Whether a Pod of one of these is left.
-    pub async fn any_pod(&self, selectors: &[PodSelector]) -> Result<bool, Failure> {
-        pods::any_pod(&self.ctx.client, &self.key.namespace, selectors).await
+    pub async fn any_pod(&mut self, owner: &Owner, selectors: &[PodSelector]) -> Result<bool, Failure> {
+        let (ctx, key) = (self.ctx, self.key);
+        self.look(Request::Pods, owner, pods::any_pod(&ctx.client, &key.namespace, selectors)).await
+    }
+
+    /// Kueue's Workload of what runs.
+    pub async fn read_queue(
+        &mut self,
+        owner: &Owner,
+        kueue: &Kueue,
+        work: &Work,
+    ) -> Result<Option<Arc<InQueue>>, Failure> {
+        let (ctx, key) = (self.ctx, self.key);
+        self.look(Request::Queue, owner, kueue.workload(&ctx.client, &key.namespace, &work.uid)).await
     }
 
     pub async fn record(&mut self, owner: &Owner, status: &Status) -> Result<Owner, Failure> {

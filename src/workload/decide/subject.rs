@@ -123,6 +123,13 @@ impl Subject<'_> {
                 );
             }
             (Some(pods), None) => return Err(Step::ListPods(vec![pods])),
+            // The Pods of both look alike, by the names of what owns them.
+            (_, Some(Ok(true))) if self.facts.found.work().is_some() => format!(
+                "its {0} is gone, and there is another {0} {1}, which is left alone: whether Pods of the one that is gone are left \
+                 can be known once that and its Pods are gone",
+                engine.kind,
+                self.facts.owner.name()
+            ),
             (_, Some(Ok(true))) => format!(
                 "its {} is gone, and Pods that it has left behind have not ended: delete what owns them",
                 engine.kind
@@ -226,7 +233,7 @@ pub fn cannot_list(failure: &Failure) -> String {
 /// What is refused if such a request is, to be followed by the object; `None` for reads.
 fn refused(request: Request) -> Option<&'static str> {
     match request {
-        Request::Owner | Request::Read => None,
+        Request::Owner | Request::Read | Request::Pods | Request::Queue => None,
         Request::Create => Some("the creation of"),
         Request::Apply => Some("the new template of"),
         Request::Adopt => Some("the adoption of"),

@@ -2,7 +2,7 @@
 //! it is guarded and is to an object of that Execution or Deployment; one is adopted only by its uid, and only if nobody owns it.
 //! A state is never UNKNOWN again, and what has ended stays so.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
@@ -11,10 +11,11 @@ use crate::{
     Violations,
     authors::{Made, is_covered_by, seemed_to_be_covered},
     case::Case,
-    exchanges::is_change,
-    facts::{Request, Version},
+    exchanges::{ToTarget, is_change},
+    facts::{Exchange, Request, Version, Whole},
     flag,
     pods::{self, controller},
+    timers::at_least,
     versions::kind_of,
 };
 
@@ -48,6 +49,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             violations.say("work", format!("the state of {} is not its to tell: {}", r.name, r.body));
         }
     }
+    waits(case, violations);
     states(case, violations);
     pods::judge(case, violations);
 }
@@ -103,6 +105,34 @@ fn wrong_with<'a>(case: &Case<'a>, r: &'a Request, created: &mut HashSet<&'a str
     }
     let asked = || versions.iter().any(|v| v.revision < revision && v.stop_pending());
     (r.verb == "patch" && !asked()).then(|| "nobody has requested a stop".into())
+}
+
+/// What runs is not read again before the time that the last answer has asked to wait for, whatever is reported meanwhile.
+fn waits(case: &Case<'_>, violations: &mut Violations) {
+    let mut last: HashMap<_, &Exchange> = HashMap::new();
+    for e in case.sent().filter(|e| is_work(&e.resource) && !has_several_readers(case, e)) {
+        let of = (e.life, e.target());
+        // A write between two reads is another reason to read.
+        let before = if e.verb == "get" { last.insert(of, e) } else { last.remove(&of) };
+        let Some(before) = before.filter(|_| e.verb == "get") else { continue };
+        let refused = before.answer().filter(|answer| matches!(answer.code, 429 | 500..));
+        let Some(asked) = refused.and_then(Whole::asks_to_wait) else { continue };
+        let Some(ended) = before.ended_at() else { continue };
+        let waited = e.sent.at.duration_since(ended.at) + case.facts.tolerances.operator;
+        if waited < at_least(asked) {
+            violations
+                .say("work", format!("{} {waited:?} after one that asked to wait {asked:?}", e.words()));
+        }
+    }
+}
+
+/// Whether it may have been read for more than one Execution or Deployment: those that refer to it, and each that had its name.
+fn has_several_readers(case: &Case<'_>, e: &Exchange) -> bool {
+    let kind = if e.resource == "jobs" { Kind::Execution } else { Kind::Deployment };
+    let named = case.of_name(kind.plural(), &e.namespace, &e.name);
+    let mut referring = case.targets().filter(|v| v.namespace == e.namespace);
+    named.iter().any(|v| v.uid != named[0].uid)
+        || referring.any(|v| v.text("/spec/workloadRef/name") == e.name)
 }
 
 fn creation<'a>(case: &Case<'a>, r: &'a Request, created: &mut HashSet<&'a str>) -> Option<String> {

@@ -137,7 +137,9 @@ fn what_serves_and_is_gone_has_stopped_only_when_no_pod_of_it_is_left() {
         let mut gone = serving(engine, Found::Absent);
         gone.attempts.absent(now());
         let foreign = job(&json!([]), &json!({"metadata": {"name": "train", "uid": "other"}}));
-        for found in [Found::Absent, Found::Live(foreign)] {
+        for (found, says) in
+            [(Found::Absent, "delete what owns them"), (Found::Live(foreign), "which is left alone")]
+        {
             let gone = gone.clone().found(found);
             let pods = match gone.step() {
                 Step::ListPods(pods) => pods,
@@ -145,7 +147,9 @@ fn what_serves_and_is_gone_has_stopped_only_when_no_pod_of_it_is_left() {
             };
             assert_eq!(pods.len(), 1);
             let with = |pods| Case { pods: Some(pods), ..gone.clone() };
-            assert_eq!(with(Ok(true)).records().state, State::Stopping);
+            let left = with(Ok(true)).records();
+            assert_eq!(left.state, State::Stopping);
+            assert!(left.message.contains(says), "{}", left.message);
             assert!(matches!(with(Ok(true)).recorded().step(), Step::Rest(Some(_))));
             assert_eq!(with(Err(refused(403))).records().state, State::Stopping);
             assert_eq!(with(Ok(false)).records().state, State::Stopped);

@@ -6,6 +6,7 @@ use super::{
     Forgery, forgery,
     history::{History, JOB, RUN, code, owner, second, shows},
 };
+use crate::{Answer, Whole};
 
 /// A history in which something runs.
 fn runs(s: &mut History, forge: impl FnOnce(&mut History)) {
@@ -49,6 +50,15 @@ fn labels(s: &mut History, metadata: &Value) {
     });
 }
 
+/// The Job is read, which is refused for five seconds, and read again then.
+fn reads_again(s: &mut History, then: i64) {
+    runs(s, |s| {
+        let wait = Answer::Whole(Whole { code: 429, retry_after: Some(5), ..Whole::default() });
+        s.sends("get", "jobs", JOB, Value::Null, [25_000, 25_010], wait);
+        s.sends("get", "jobs", JOB, Value::Null, [then, then + 10], shows(JOB, 66));
+    });
+}
+
 /// The Execution is deleted by the operator, and is gone.
 fn deletes(s: &mut History, propagation: &str) {
     runs(s, |s| {
@@ -70,6 +80,13 @@ pub const FORGERIES: &[Forgery] = &[
         |s| runs(s, |s| drop(s.request("patch", JOB).body["metadata"]["uid"].take())),
         "work",
         "without a guard",
+    ),
+    forgery(
+        "works",
+        "a read before the time that the last answer asked to wait for",
+        |s| reads_again(s, 29_000),
+        "work",
+        "after one that asked to wait",
     ),
     forgery(
         "works",
@@ -242,6 +259,7 @@ type Happens = fn(&mut History);
 /// What is no violation.
 pub const GENUINE: &[(&str, Happens)] = &[
     ("something runs, is stopped, and ends", |s| s.runs()),
+    ("a read at the time that the last answer asked to wait for", |s| reads_again(s, 30_020)),
     ("what has lost its label gets it back", |s| {
         labels(s, &json!({"labels": {"aiapi.dev/owner-uid": format!("uid-of-{RUN}")}}));
     }),
