@@ -21,7 +21,7 @@ use crate::{
     workload::{
         engine::{Engine, Phase},
         facts::{Facts, Found, Step},
-        owner::{Asks, Reference},
+        owner::{Asks, Recorded, Reference},
         status::{Progress, Reason, Status},
         work::Work,
     },
@@ -46,11 +46,24 @@ pub fn decide(facts: &Facts<'_>) -> Step {
         Ok(Decision { status, then }) => {
             let status = Status { observed_generation: subject.observed_generation(), ..status };
             match status.patch(recorded, facts.now) {
+                // What it says besides can wait until the stop is answered.
+                Some(_) if is_stop(&then) && says_that_it_stops(recorded, &status) => then,
                 Some(_) => Step::Record(Box::new(status)),
                 None => then,
             }
         }
     }
+}
+
+fn is_stop(step: &Step) -> bool {
+    matches!(step, Step::Stop(..) | Step::StopQueue(_))
+}
+
+/// Whether the status says already that this work is to stop.
+fn says_that_it_stops(recorded: &Recorded, status: &Status) -> bool {
+    status.state == State::Stopping
+        && recorded.state == Some(State::Stopping)
+        && recorded.workload == status.workload
 }
 
 fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {

@@ -10,7 +10,7 @@ use kube::{
     api::ListParams,
     core::{Request, request},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::Instant;
 
 use crate::{
@@ -103,7 +103,8 @@ impl Kueue {
 /// Requests Kueue to stop what this `Workload` is for.
 pub async fn stop(client: &Client, namespace: &str, queued: &InQueue) -> Result<(), Failure> {
     let url = Object::url_path(&kueue::workload_resource(queued.api), Some(namespace));
-    guarded(client, url, &queued.name, (&queued.uid, &queued.version), &kueue::DEACTIVATE).await
+    let guard = (&*queued.uid, &*queued.version);
+    guarded::<IgnoredAny>(client, url, &queued.name, guard, &kueue::DEACTIVATE).await.map(drop)
 }
 
 /// How far a stop of it is.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use kube::{Client, Resource, api::PostParams, core::ApiResource};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -152,30 +155,36 @@ pub async fn label(
     Ok(Arc::new(Work::read(engine, &labelled)))
 }
 
-/// Requests a stop of an object, guarded by its uid and resourceVersion.
+/// Requests a stop of an object, guarded by its uid and resourceVersion. Returns what it is now, unless the answer is only about a
+/// subresource.
 pub async fn stop(
     client: &Client,
     Place { engine, namespace, name }: Place<'_>,
     work: &Work,
     stop: &StopPatch,
-) -> Result<(), Failure> {
-    guarded(client, url(engine, namespace), name, (&work.uid, &work.version), stop).await
+) -> Result<Option<Arc<Work>>, Failure> {
+    let (url, guard) = (url(engine, namespace), (&*work.uid, &*work.version));
+    if stop.subresource.is_some() {
+        return guarded::<IgnoredAny>(client, url, name, guard, stop).await.map(|_| None);
+    }
+    let stopped: Object = guarded(client, url, name, guard, stop).await?;
+    Ok(Some(Arc::new(Work::read(engine, &stopped))))
 }
 
 /// Sends the patch that requests a stop of what has this uid and resourceVersion.
-pub async fn guarded(
+pub async fn guarded<T: DeserializeOwned>(
     client: &Client,
     url: String,
     name: &str,
     (uid, version): (&str, &str),
     stop: &StopPatch,
-) -> Result<(), Failure> {
+) -> Result<T, Failure> {
     let mut patch: Map<String, Value> = serde_json::from_str(stop.merge).map_err(Failure::unreadable)?;
     if let Value::Object(metadata) = patch.entry("metadata").or_insert_with(|| json!({})) {
         metadata.insert("uid".into(), json!(uid));
         metadata.insert("resourceVersion".into(), json!(version));
     }
-    requests::patch::<IgnoredAny>(client, url, name, stop.subresource, &patch).await.map(drop)
+    requests::patch(client, url, name, stop.subresource, &patch).await
 }
 
 /// A list, or a page of one.

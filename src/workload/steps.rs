@@ -240,8 +240,10 @@ impl Steps<'_> {
         let Some((engine, name)) = asked(owner) else { return Found::Absent };
         let stopped = requests::stop(&self.ctx.client, self.place(engine, name), work, patch).await;
         self.log(owner, engine, "stop", stopped.as_ref().err());
-        self.stopped(owner, stopped);
-        self.read_work(owner).await
+        match self.stopped(owner, stopped).flatten() {
+            Some(work) => Found::Live(work),
+            None => self.read_work(owner).await,
+        }
     }
 
     pub async fn stop_in_queue(&mut self, owner: &Owner, queued: &InQueue) {
@@ -251,18 +253,21 @@ impl Steps<'_> {
         self.stopped(owner, stopped);
     }
 
-    fn stopped(&mut self, owner: &Owner, stopped: Result<(), Failure>) {
+    /// What the answer to a stop means for the next one; and what it shows.
+    fn stopped<T>(&mut self, owner: &Owner, stopped: Result<T, Failure>) -> Option<T> {
         match stopped {
-            Ok(()) => {
+            Ok(shown) => {
                 if self.attempts.stops > 0 {
                     let note = "a stop of what runs was undone, and is requested again";
                     self.ctx.events.publish(self.regarding(owner), EventType::Warning, "StopUndone", note);
                 }
                 self.attempts.stopped(self.now());
+                return Some(shown);
             }
             Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
             Err(failure) => self.failed(Request::Stop, owner, failure),
         }
+        None
     }
 
     /// Each write to what runs is one line.

@@ -113,6 +113,11 @@ impl Work {
         }
     }
 
+    /// Whether two versions differ in nothing that decisions rest on.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        *self == Self { version: self.version.clone(), ..other.clone() }
+    }
+
     /// Whether the Execution or Deployment with this uid controls it.
     pub fn is_controlled_by(&self, owner: &str) -> bool {
         matches!(&self.owned_by, OwnedBy::Controller { uid, .. } if &**uid == owner)

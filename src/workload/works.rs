@@ -87,6 +87,11 @@ impl Inner {
             if known.work == work || !not_older(&work.version, &known.work.version) {
                 return Vec::new();
             }
+            if known.work.says_the_same(&work) {
+                // What is decided stays decided; a write is guarded by the version.
+                known.work = work;
+                return Vec::new();
+            }
         }
         let now = wake(engine, &key, &work, false);
         // Anybody can give an object the label: only what runs for something is kept.

@@ -94,3 +94,12 @@ fn what_is_not_seen_any_more_may_have_been_resumed() {
     take_in(&works, Event::Init);
     assert_eq!(take_in(&works, Event::InitDone), [wake("train", true)]);
 }
+
+#[test]
+fn a_change_that_no_decision_rests_on_wakes_nobody_and_its_version_is_kept() {
+    let works = Works::default();
+    take_in(&works, Event::Apply(object(1, &execution(), true)));
+    assert_eq!(take_in(&works, Event::Apply(object(2, &execution(), true))), []);
+    assert_eq!(&*works.get(job_engine(), "team", "train").unwrap().version, "2");
+    assert_eq!(take_in(&works, Event::Apply(object(3, &execution(), false))), [wake("train", true)]);
+}

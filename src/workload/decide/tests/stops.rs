@@ -5,12 +5,16 @@ use crate::workload::{engine::Pods, engines::ENGINES};
 
 #[test]
 fn a_stop_is_requested_once_the_status_says_so_and_again_after_a_pause_if_it_is_undone() {
-    let case = case(&template(), &asked("STOPPING", Some("job"))).found(Found::Live(running()));
-    let status = case.records();
+    let asked = |state| case(&template(), &asked(state, Some("job"))).found(Found::Live(running()));
+    let status = asked("RUNNING").records();
     assert_eq!((status.state, status.reason), (State::Stopping, Reason::Stopping));
-    let mut case = case.recorded();
+    assert!(matches!(asked("RUNNING").recorded().step(), Step::Stop(..)));
+    // The conditions are written with what follows.
+    let mut case = asked("STOPPING");
     assert!(matches!(case.step(), Step::Stop(..)), "{:?}", case.step());
     case.attempts.stopped(now());
+    assert_eq!(case.records().reason, Reason::Stopping);
+    case = case.recorded();
     assert!(matches!(case.step(), Step::Rest(Some(_))), "{:?}", case.step());
     case.attempts.stopped_at = Some(later(now(), -3));
     assert!(matches!(case.step(), Step::Stop(..)), "{:?}", case.step());
