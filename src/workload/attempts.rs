@@ -69,7 +69,7 @@ pub struct Failed {
     /// Until when to wait.
     pub until: Timestamp,
     /// The same by the clock of this process, to the fraction of a second.
-    again: Instant,
+    pub again: Instant,
     /// The generation of the owner that it was about.
     pub generation: Option<i64>,
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
-    api::{Kind, time::until},
+    api::Kind,
     client::Failure,
     observed::admission::Admission,
     workload::{
@@ -127,10 +127,8 @@ impl Pass<'_> {
     /// Until the request that has failed last may be sent again.
     fn waits(&self) -> Ended {
         let failed = self.steps.attempts.failed.as_ref();
-        Ended::Waits {
-            version: Box::default(),
-            wait: failed.map(|failed| until(failed.until, self.steps.now())),
-        }
+        let wait = failed.map(|failed| failed.again.saturating_duration_since(Instant::now()));
+        Ended::Waits { version: Box::default(), wait }
     }
 
     fn rest(&self, owner: &Owner, wait: Option<Duration>) -> Ended {
