@@ -56,7 +56,8 @@ where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let config = config.timeout(WATCH_LASTS.as_secs().try_into().unwrap_or(u32::MAX));
-    let path = api.resource_url().to_owned();
+    let selectors = [&config.field_selector, &config.label_selector].map(Option::as_deref);
+    let path = Health::stream(api.resource_url(), selectors);
     health.expect(&path);
     let events = watcher(api.clone(), config.clone()).boxed();
     let failures = Failures {

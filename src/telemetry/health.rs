@@ -53,7 +53,7 @@ pub struct Health(Mutex<Progress>);
 struct Progress {
     /// Whether this replica can do its part; absent until that was said for the first time.
     ready: Option<Result<(), NotReady>>,
-    /// By the path that is listed and watched.
+    /// By what is listed and watched, see [`Health::stream`].
     watches: BTreeMap<String, Watch>,
     /// Of each BulkUpdate that has not finished, by the number of its [`Pulse`].
     reconciles: HashMap<u64, Reconcile>,
@@ -110,9 +110,19 @@ impl Health {
         self.progress().ready.clone().unwrap_or(Err(NotReady::Unlisted))
     }
 
-    /// From now on the list and watch of this path has to make progress.
-    pub fn expect(&self, path: &str) {
-        self.watch(path, |_| ());
+    /// The name of a list and watch: its path, and its field and label selector, if there are any.
+    pub fn stream(path: &str, selectors: [Option<&str>; 2]) -> String {
+        let mut stream = path.to_owned();
+        for selector in selectors.into_iter().flatten() {
+            stream += " of ";
+            stream += selector;
+        }
+        stream
+    }
+
+    /// From now on this list and watch has to make progress; nothing is noted of others, such as a list of Pods.
+    pub fn expect(&self, stream: &str) {
+        self.progress().watches.entry(stream.to_owned()).or_insert_with(Watch::new);
     }
 
     /// A request or its answer has failed, which is not silence; the API server may have asked to wait for so long.
@@ -166,6 +176,7 @@ impl Health {
             let Some(progress) = watch.last_progress else { continue };
             let since = SignedDuration::try_from(progress.elapsed()).unwrap_or_default();
             let time = now.saturating_sub(since).unwrap_or(now);
+            let (path, _) = path.split_once(' ').unwrap_or((path, ""));
             let resource = path.rsplit('/').next().unwrap_or_default().to_owned();
             last.entry(resource).and_modify(|t: &mut Timestamp| *t = (*t).min(time)).or_insert(time);
         }
@@ -202,7 +213,7 @@ impl Health {
     }
 
     fn watch(&self, path: &str, note: impl FnOnce(&mut Watch)) {
-        note(self.progress().watches.entry(path.to_owned()).or_insert_with(Watch::new));
+        self.progress().watches.get_mut(path).map(note);
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

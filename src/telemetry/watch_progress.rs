@@ -37,7 +37,7 @@ impl Layer<Wire> for WatchProgress {
             let query = request.uri().query().unwrap_or_default();
             let has = |start: &str| query.split('&').any(|part| part.starts_with(start));
             let (is_watch, is_page, continues) = (has("watch=true"), has("limit="), has("continue="));
-            let path = request.uri().path().to_owned();
+            let path = stream(request.uri().path(), query);
             let answer = wire.call(request);
             if !is_watch && !is_page {
                 return answer;
@@ -62,6 +62,19 @@ impl Layer<Wire> for WatchProgress {
             .boxed()
         })
     }
+}
+
+/// What tells one list and watch from the others: its path, and its selectors in words, as there are several of one path.
+fn stream(path: &str, query: &str) -> String {
+    let mut selectors = [None, None];
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "fieldSelector" => selectors[0] = Some(value),
+            "labelSelector" => selectors[1] = Some(value),
+            _ => {}
+        }
+    }
+    Health::stream(path, selectors.each_ref().map(Option::as_deref))
 }
 
 /// The body of an answer to a list or a watch.

@@ -20,6 +20,9 @@ const WATCH: &str = "watch=true&timeoutSeconds=60";
 async fn a_silent_watch_is_reported_and_one_that_is_active_is_not() {
     let health = Health::default();
     assert_eq!(health.check(), Ok(()));
+    for path in [EXECUTIONS, "/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates"] {
+        health.expect(path);
+    }
     health.failed(EXECUTIONS, None);
     health.watch_event("/apis/aiapi.dev/v1alpha1/namespaces/a/bulkupdates");
     advance(LONGEST_SILENCE).await;
@@ -189,6 +192,32 @@ async fn a_list_that_never_gets_further_is_silent_and_one_that_does_is_not() {
         ask(&health, NEXT_PAGE, 200, Sends(vec![], false)).await.unwrap_err();
         assert_eq!(health.check().is_ok(), attempt < 2, "{attempt}: {:?}", health.check());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_watches_of_one_path_only_the_one_that_is_silent_is_reported() {
+    let health = Arc::new(Health::default());
+    let started = Instant::now();
+    let [silent, active] = ["metadata.name=a", "metadata.name=b"].map(|name| {
+        let stream = Health::stream(EXECUTIONS, [Some(name), None]);
+        health.expect(&stream);
+        stream
+    });
+    let query = format!("{WATCH}&fieldSelector=metadata.name%3Db&allowWatchBookmarks=true");
+    ask(&health, &query, 200, Sends(vec![(A_MINUTE, "{}\n")], false)).await.unwrap_err();
+    advance(LONGEST_SILENCE.saturating_sub(started.elapsed()) + Duration::from_millis(1)).await;
+    assert!(health.watched_since(&active, started));
+    assert!(!health.watched_since(&silent, started));
+    let why = health.check().unwrap_err().to_string();
+    assert!(why.contains("metadata.name=a"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_nothing_follows_is_not_expected_to_go_on() {
+    let health = Arc::new(Health::default());
+    ask(&health, LIST, 200, Sends(vec![(AT_ONCE, "{}")], true)).await.unwrap();
+    advance(10 * LONGEST_SILENCE).await;
+    assert_eq!(health.check(), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
