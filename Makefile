@@ -117,7 +117,7 @@ test-uninstall: ## uninstall while BulkUpdates are in progress, and check that n
 	@dev/check/uninstall
 
 .PHONY: test-clients
-test-clients: ## the gateway and its clients: SAP's Python SDK, schemathesis, Postman, curl; needs Python and Node.js
+test-clients: ## the gateway and its clients: SAP's SDKs, schemathesis, Postman, curl; needs Python and Node.js
 	@dev/check/clients
 
 # The operator as it is shipped. A panic unwinds in what measures it, so that it ends the processes it has started.
