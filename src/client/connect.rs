@@ -14,10 +14,16 @@ use tower::{
 
 use super::{
     cluster::{Cluster, cannot_connect},
+    requests::REQUEST_TIMEOUT,
     slim::Slim,
     wire::Wire,
 };
 use crate::misconfigured::Misconfigured;
+
+/// How long a connection for a caller's request may take, TLS included: shorter than the [time-out](REQUEST_TIMEOUT) of its answer,
+/// so that what could not be sent is not taken for what got no answer.
+const CALLERS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const _: () = assert!(CALLERS_CONNECT_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
 
 /// How long an answer may take to start, including that of a watch.
 const WATCH_START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,9 +46,13 @@ impl Cluster {
         config.default_retry = false;
         // Longer than any watch lasts: it is for a list whose body never arrives.
         config.read_timeout = Some(Duration::from_mins(5));
-        // Longer than the time-out of an answer, which then always comes first, with or without a connection. (With the same time
-        // for both it was chance, and a watch that cannot connect is not a silent one.)
-        config.connect_timeout = Some(2 * WATCH_START_TIMEOUT);
+        config.connect_timeout = Some(if self.is_anonymous() {
+            CALLERS_CONNECT_TIMEOUT
+        } else {
+            // Longer than the time-out of an answer, which then always comes first, with or without a connection. (With the same
+            // time for both it was chance, and a watch that cannot connect is not a silent one.)
+            2 * WATCH_START_TIMEOUT
+        });
         let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
         let with_token = layer_fn(|wire: Wire| self.with_token(wire));
         let slim = if self.is_anonymous() { Slim::ForTheAiApi } else { Slim::ForDecisions };
@@ -70,6 +80,16 @@ mod tests {
         assert!(matches!(failure, Err(Failure::NoAnswer(_))), "{failure:?}");
         drop(listener);
         let failure = ask().await;
+        assert!(matches!(failure, Err(Failure::NotSent(_))), "{failure:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_of_a_caller_that_waits_for_a_connection_was_not_sent() {
+        // It accepts connections, and never answers the handshake.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let client = Cluster::from(Config::new(url.parse().unwrap())).anonymous().client().unwrap();
+        let failure = send::<()>(&client, Ok(http::Request::post("/version").body(vec![]).unwrap())).await;
         assert!(matches!(failure, Err(Failure::NotSent(_))), "{failure:?}");
     }
 }

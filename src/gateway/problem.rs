@@ -156,7 +156,9 @@ impl From<Failure> for Problem {
                 "the Kubernetes API does not serve Executions, Deployments and BulkUpdates: is the operator installed?"
                     .into(),
             ),
-            Failure::NotSent(why) => unavailable(format!("cannot reach the Kubernetes API: {why}")),
+            Failure::NotSent(why) => {
+                unavailable(format!("cannot reach the Kubernetes API: {why}; nothing was done"))
+            }
             Failure::NoAnswer(why) => unavailable(format!("the Kubernetes API does not answer: {why}")),
             Failure::Unreadable(why) => unavailable(format!("the Kubernetes API sent {why}")),
         }

@@ -5,7 +5,7 @@ use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 use support::{
     World, count,
-    gateway::{Caller, Gateway},
+    gateway::{Answer, Caller, Gateway},
     operator::LONG_LEASE,
     until,
 };
@@ -44,6 +44,13 @@ async fn answered_504(caller: &Caller, id: &str) -> String {
     name
 }
 
+/// Expects that there was no connection for it.
+fn was_not_sent(answer: &Answer) {
+    let (code, message) = answer.error(503);
+    let begins = message.starts_with("cannot reach the Kubernetes API: ");
+    assert!(code == "ServiceUnavailable" && begins && message.ends_with("; nothing was done"), "{message}");
+}
+
 /// The status and the object agree: it was carried out, or nothing was done.
 async fn is_consistent(world: &World, bulk: &str, id: &str) {
     if world.bulk_updates().get_opt(bulk).await.unwrap().is_some() {
@@ -69,20 +76,29 @@ async fn an_api_server_that_does_not_answer_is_reported_with_an_unknown_outcome(
     let gateway = Gateway::start(&world).await;
     let caller = gateway.caller(&world, "caller").await;
     caller.patch(PATH, &stop("running-0")).await.ok(202);
+    // It leaves a connection to the API server, on which the next request is sent at once.
+    caller.get(PATH).await.ok(200);
+    // Without a connection to the API server for callers, so far.
+    let other = Gateway::start(&world).await;
+    let unconnected = other.caller(&world, "caller").await;
 
     // Paused before the request.
     let held = world.plane.hold("kube-apiserver");
-    let (name, read) = tokio::join!(answered_504(&caller, "running-1"), caller.get(PATH));
-    // By now the last reading of the flag is stale: the gateway reads it only once a minute without requests.
-    let meta = caller.get("/v2/lm/meta").await;
-    for answer in [read, meta] {
-        let (code, message) = answer.error(503);
-        assert!(code == "ServiceUnavailable" && message.ends_with("none within 10s"), "{message}");
+    let last = stop("running-5");
+    let (name, unsent) = tokio::join!(answered_504(&caller, "running-1"), unconnected.patch(PATH, &last));
+    was_not_sent(&unsent);
+    for path in [PATH, "/v2/lm/meta"] {
+        let (code, message) = caller.get(path).await.error(503);
+        let why = ["cannot reach the Kubernetes API: ", "none within 10s"];
+        assert!(code == "ServiceUnavailable" && why.iter().any(|why| message.contains(why)), "{message}");
     }
     drop(held);
     // It may create the BulkUpdate now, as the answer said.
     caller.patch(PATH, &stop("running-2")).await.ok(202);
     is_consistent(&world, &name, "running-1").await;
+    // And not the other one, of which it has seen nothing.
+    let never = format!("request-{}", unsent.id());
+    assert!(!bulk_updates(&world).await.contains(&never));
 
     // Paused after the creation, before the operator, paused too, has planned.
     world.operator.signal("STOP");
@@ -109,11 +125,7 @@ async fn an_api_server_that_does_not_answer_is_reported_with_an_unknown_outcome(
     for path in [PATH, "/v2/lm/executions/running-5", "/v2/lm/executions/$count", "/v2/lm/meta"] {
         caller.get(path).await.error(503);
     }
-    let (code, message) = caller.patch(PATH, &stop("running-5")).await.error(503);
-    assert!(
-        code == "ServiceUnavailable" && message.contains("cannot reach the Kubernetes API: "),
-        "{message}"
-    );
+    was_not_sent(&caller.patch(PATH, &stop("running-5")).await);
     assert_eq!((gateway.probe("/livez").await.status, gateway.probe("/readyz").await.status), (200, 200));
     world.plane.up();
     assert_eq!(bulk_updates(&world).await.len(), before);
