@@ -41,6 +41,9 @@ impl Engine {
         let world = on_nodes::world(name, self.components).await;
         if self.is_queued() {
             kueue::create_queue(&world, self.pods).await;
+        } else if is_chosen("kueue") {
+            // Where Kueue is, the operator stops nothing before it has looked whether Kueue manages it.
+            world.may_run("engine-kueue").await;
         }
         world
     }
