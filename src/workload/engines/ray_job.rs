@@ -64,12 +64,21 @@ struct Status {
     end_time: Option<String>,
 }
 
+impl Status {
+    /// Whether Ray knows of its job.
+    fn has_ray_job(&self) -> bool {
+        !self.job_status.is_empty()
+    }
+}
+
 fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
     let spec: Spec = part(object.spec, "spec")?;
     let status: Status = part(object.status, "status")?;
     let waits = status.job_deployment_status == "Waiting";
     let phase = phase(&spec, &status)?;
     let over = matches!(phase, Phase::Completed | Phase::Dead);
+    // KubeRay has a startTime also of one that has only been suspended, as Kueue does with what waits.
+    let has_run = phase == Phase::Running || status.has_ray_job();
     // A Ray job that somebody has stopped is over without a reason of KubeRay's.
     let reason = status
         .reason
@@ -79,7 +88,7 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
     Ok(Seen {
         phase,
         message: if phase == Phase::Completed { None } else { message(reason, status.message.as_deref()) },
-        started: time(status.start_time.as_deref()),
+        started: if has_run { time(status.start_time.as_deref()) } else { None },
         completed: if over { time(status.end_time.as_deref()) } else { None },
         url: None,
         stop: if phase == Phase::Stopped || spec.suspend && spec.shutdown_after_job_finishes {
@@ -101,6 +110,7 @@ fn phase(spec: &Spec, status: &Status) -> Result<Phase, Malformed> {
     Ok(match status.job_deployment_status.as_str() {
         "Suspended" if spec.suspend => Phase::Stopped,
         "" | "Initializing" | "Waiting" | "Retrying" | "Suspended" => Phase::Pending,
+        "Suspending" if !status.has_ray_job() => Phase::Pending,
         "Running" | "Suspending" => Phase::Running,
         "Complete" => match status.job_status.as_str() {
             "SUCCEEDED" => Phase::Completed,

@@ -77,13 +77,29 @@ fn a_stop_takes_both_fields_and_has_taken_hold_when_it_is_suspended() {
     for (word, phase) in
         [("Running", Phase::Running), ("Suspending", Phase::Running), ("Suspended", Phase::Stopped)]
     {
-        let seen = with(both.clone(), &json!({"jobDeploymentStatus": word, "rayClusterName": ""}));
+        let seen = with(both.clone(), &json!({"jobDeploymentStatus": word, "jobStatus": "RUNNING"}));
         assert_eq!((seen.phase, seen.stop), (phase, Stop::Requested), "{word}");
     }
     // Somebody has undone it: KubeRay has not looked yet.
     let undone =
         with(json!({"shutdownAfterJobFinishes": true}), &json!({"jobDeploymentStatus": "Suspended"}));
     assert_eq!((undone.phase, undone.stop), (Phase::Pending, Stop::By(&SUSPEND)));
+}
+
+/// As under Kueue, which suspends it from its creation.
+#[test]
+fn one_that_was_suspended_before_its_ray_job_has_not_run() {
+    for early in ["Initializing", "Suspending"] {
+        let seen = at(early, "");
+        assert_eq!((seen.phase, seen.started), (Phase::Pending, None), "{early}");
+    }
+    let suspended = with(
+        json!({"suspend": true, "shutdownAfterJobFinishes": true}),
+        &json!({"jobDeploymentStatus": "Suspended", "jobStatus": "", "startTime": "2026-11-28T10:00:00Z"}),
+    );
+    assert_eq!((suspended.phase, suspended.started), (Phase::Stopped, None));
+    let ran = at("Suspending", "RUNNING");
+    assert_eq!((ran.phase, ran.started), (Phase::Running, "2026-11-28T10:00:00Z".parse().ok()));
 }
 
 #[test]
