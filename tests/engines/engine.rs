@@ -10,11 +10,11 @@ use support::{World, control_plane::ControlPlane, on_nodes, until};
 
 use crate::{
     history::{Change, History},
-    kueue,
+    kueue, ray,
 };
 
 /// The folders of dev/engines, as the variable `ENGINES` chooses them.
-pub const FOLDERS: [&str; 2] = ["jobset", "kueue"];
+pub const FOLDERS: [&str; 3] = ["jobset", "kuberay", "kueue"];
 
 /// An engine, alone or with Kueue before it.
 pub struct Engine {
@@ -115,7 +115,9 @@ fn start_engines() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         for engine in FOLDERS.into_iter().filter(|folder| is_chosen(folder)) {
-            ControlPlane::get().start_engine(engine, &[]);
+            let ray = [("HTTP_PROXY", ray::proxy())];
+            let environment = if engine == "kuberay" { &ray[..] } else { &[] };
+            ControlPlane::get().start_engine(engine, environment);
         }
         ControlPlane::with_nodes();
     });

@@ -14,7 +14,7 @@ use crate::{
     Tests,
     engine::{Engine, NAME},
     history::{Change, History},
-    jobset,
+    jobset, kuberay,
     life::{self, nothing},
 };
 
@@ -30,6 +30,9 @@ pub const TESTS: Tests = crate::tests![
 ];
 
 pub const JOB_SET_TESTS: Tests = crate::tests![a_job_set_is_stopped_and_deleted];
+
+pub const RAY_JOB_TESTS: Tests =
+    crate::tests![a_ray_job_is_stopped_and_deleted, a_ray_job_that_waits_is_stopped_and_never_runs];
 
 const JOB: Engine = Engine {
     name: "Job under Kueue",
@@ -49,6 +52,15 @@ const JOB_SET: Engine = Engine {
     is_stop: is_deactivated,
 };
 
+const RAY_JOB: Engine = Engine {
+    name: "RayJob under Kueue",
+    kind: EngineKind::RayJob,
+    components: &["engine-rayjob", "engine-kueue"],
+    template: ray_job,
+    pods: 3,
+    is_stop: is_deactivated,
+};
+
 /// Two Pods of one CPU each.
 fn job() -> Value {
     json!({"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}, "spec": {
@@ -64,6 +76,16 @@ fn job_set() -> Value {
         let container = &mut group["template"]["spec"]["template"]["spec"]["containers"][0];
         container["resources"] = json!({"requests": {"cpu": 1}});
     }
+    template
+}
+
+/// The queue has no memory, which the Pod that submits would want by default; Kueue takes only those that shut down.
+fn ray_job() -> Value {
+    let mut template = kuberay::template();
+    template["metadata"] = json!({"labels": {"kueue.x-k8s.io/queue-name": "gpus"}});
+    template["spec"]["shutdownAfterJobFinishes"] = true.into();
+    template["spec"]["submitterPodTemplate"] = json!({"spec": {"restartPolicy": "Never",
+        "containers": [{"name": "submitter", "image": "none", "resources": {"requests": {"cpu": 1}}}]}});
     template
 }
 
@@ -134,6 +156,30 @@ async fn it_is_stopped_and_deleted() {
 
 async fn a_job_set_is_stopped_and_deleted() {
     life::stops(&JOB_SET, "kueue-jobset-stops", nothing).await;
+}
+
+async fn a_ray_job_is_stopped_and_deleted() {
+    life::stops(&RAY_JOB, "kueue-ray-stops", nothing).await;
+}
+
+/// KubeRay says of it that it is suspending, though it has not run: then it is not RUNNING.
+async fn a_ray_job_that_waits_is_stopped_and_never_runs() {
+    let (world, history) = RAY_JOB.running_in("kueue-ray-queued", "work-2").await;
+    RAY_JOB.create(&world, NAME).await;
+    until("it is suspended", || async {
+        let ray_job = RAY_JOB.objects(&world).get_opt(NAME).await.unwrap();
+        ray_job.is_some_and(|ray_job| ray_job.data["status"]["jobDeploymentStatus"] == "Suspended")
+    })
+    .await;
+    world.carry_out("stop", RAY_JOB.request(NAME, "STOPPED")).await;
+    let stopped = RAY_JOB.state(&world, NAME, "STOPPED").await;
+    assert_eq!(history.states("Execution", NAME), ["UNKNOWN", "PENDING", "STOPPING", "STOPPED"]);
+    assert_eq!(stopped["startTime"], Value::Null);
+    world.carry_out("make-room", RAY_JOB.request("work-2", "STOPPED")).await;
+    RAY_JOB.create(&world, "work-3").await;
+    RAY_JOB.state(&world, "work-3", "RUNNING").await;
+    assert!(!is_new_pod(NAME, 0, &history));
+    RAY_JOB.state(&world, NAME, "STOPPED").await;
 }
 
 /// Kueue admits one that waited, and one that came later, and has room in between.

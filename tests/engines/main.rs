@@ -8,8 +8,10 @@
 mod engine;
 mod history;
 mod jobset;
+mod kuberay;
 mod kueue;
 mod life;
+mod ray;
 mod table;
 mod traps;
 
@@ -37,8 +39,13 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 const AT_ONCE: usize = 4;
 
 /// The engines that a group of tests needs, and the group.
-const GROUPS: &[(&[&str], Tests)] =
-    &[(&["jobset"], jobset::TESTS), (&["kueue"], kueue::TESTS), (&["kueue", "jobset"], kueue::JOB_SET_TESTS)];
+const GROUPS: &[(&[&str], Tests)] = &[
+    (&["jobset"], jobset::TESTS),
+    (&["kuberay"], kuberay::TESTS),
+    (&["kueue"], kueue::TESTS),
+    (&["kueue", "jobset"], kueue::JOB_SET_TESTS),
+    (&["kueue", "kuberay"], kueue::RAY_JOB_TESTS),
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
