@@ -63,7 +63,7 @@ test-faults: ## the faults that `make test` leaves out: more than 6800 plans, mo
 	cargo test --locked --test faults -- --ignored
 
 # Those that have tests.
-ENGINES ?= jobset kuberay kueue
+ENGINES ?= jobset argo-workflows kuberay kueue
 
 .PHONY: test-engines
 test-engines: export ENGINES := $(ENGINES)

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
 
+mod argo_workflows;
 mod engine;
 mod history;
 mod jobset;
@@ -41,6 +42,7 @@ const AT_ONCE: usize = 4;
 /// The engines that a group of tests needs, and the group.
 const GROUPS: &[(&[&str], Tests)] = &[
     (&["jobset"], jobset::TESTS),
+    (&["argo-workflows"], argo_workflows::TESTS),
     (&["kuberay"], kuberay::TESTS),
     (&["kueue"], kueue::TESTS),
     (&["kueue", "jobset"], kueue::JOB_SET_TESTS),
