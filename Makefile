@@ -62,8 +62,7 @@ test-faults: ## the faults that `make test` leaves out: more than 6800 plans, mo
 	@dev/control-plane/build >/dev/null
 	cargo test --locked --test faults -- --ignored
 
-# Those that have tests.
-ENGINES ?= jobset argo-workflows kuberay kueue
+ENGINES ?= $(notdir $(patsubst %/engine.sh,%,$(wildcard dev/engines/*/engine.sh)))
 
 .PHONY: test-engines
 test-engines: export ENGINES := $(ENGINES)

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The folders of dev/engines, as the variable `ENGINES` chooses them.
-pub const FOLDERS: [&str; 4] = ["jobset", "argo-workflows", "kuberay", "kueue"];
+pub const FOLDERS: [&str; 5] = ["jobset", "argo-workflows", "kserve", "kuberay", "kueue"];
 
 /// An engine, alone or with Kueue before it.
 pub struct Engine {

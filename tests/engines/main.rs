@@ -1,6 +1,6 @@
 //! Executions and Deployments that run on engines with controllers of their own, against these controllers: what the controllers
 //! really do when something is stopped or deleted, and what people do to it. The variable `ENGINES` chooses them, by their folders
-//! in dev/engines; `make test-engines` runs all, and `make test-engines ENGINES=jobset` one. What is not chosen is ignored.
+//! in dev/engines; `make test-engines` runs all, and `make test-engines ENGINES='jobset kueue'` these. What is not chosen is ignored.
 //! At its end the program prints how long the stops took.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic fails the test")]
@@ -9,6 +9,7 @@ mod argo_workflows;
 mod engine;
 mod history;
 mod jobset;
+mod kserve;
 mod kuberay;
 mod kueue;
 mod life;
@@ -43,6 +44,7 @@ const AT_ONCE: usize = 4;
 const GROUPS: &[(&[&str], Tests)] = &[
     (&["jobset"], jobset::TESTS),
     (&["argo-workflows"], argo_workflows::TESTS),
+    (&["kserve"], kserve::TESTS),
     (&["kuberay"], kuberay::TESTS),
     (&["kueue"], kueue::TESTS),
     (&["kueue", "jobset"], kueue::JOB_SET_TESTS),
