@@ -120,10 +120,7 @@ async fn one_whose_exit_handler_runs_has_not_stopped_yet() {
 
 /// Suspended, it would never end: the stop resumes it.
 async fn one_that_is_suspended_by_hand_is_stopped() {
-    let world = WORKFLOW.world("argo-suspended").await;
-    let history = WORKFLOW.history(&world).await;
-    WORKFLOW.create(&world, NAME).await;
-    WORKFLOW.running(&world, NAME).await;
+    let (world, history) = WORKFLOW.running_in("argo-suspended", NAME).await;
     let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
     WORKFLOW.objects(&world).patch(NAME, &PatchParams::default(), &suspend).await.unwrap();
     life::stop(&WORKFLOW, &world, &history, end_after_failure).await;

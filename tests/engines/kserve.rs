@@ -38,9 +38,6 @@ const INFERENCE_SERVICE: Engine = Engine {
     is_stop: is_stopped,
 };
 
-/// The merge patch that undoes a stop.
-const RESUME: &str = r#"{"metadata":{"annotations":{"serving.kserve.io/stop":null}}}"#;
-
 fn template() -> Value {
     wants("1")
 }
@@ -132,7 +129,7 @@ async fn one_whose_stop_kserve_ignores_says_so_after_a_while() {
 }
 
 async fn one_that_is_resumed_by_hand_is_stopped_again() {
-    let resume = serde_json::from_str(RESUME).unwrap();
+    let resume = json!({"metadata": {"annotations": {"serving.kserve.io/stop": null}}});
     traps::undone(&INFERENCE_SERVICE, "kserve-resumed", resume, asks_to_stop).await;
 }
 

@@ -92,10 +92,7 @@ async fn it_is_stopped_and_deleted() {
 
 /// Why a stop sets two fields: without the other one KubeRay gives up, and the Pods run on.
 async fn one_that_is_suspended_by_hand_alone_is_dead_and_runs_until_it_is_deleted() {
-    let world = RAY_JOB.world("ray-suspended").await;
-    let history = RAY_JOB.history(&world).await;
-    RAY_JOB.create(&world, NAME).await;
-    RAY_JOB.running(&world, NAME).await;
+    let (world, history) = RAY_JOB.running_in("ray-suspended", NAME).await;
     let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
     RAY_JOB.objects(&world).patch(NAME, &PatchParams::default(), &suspend).await.unwrap();
     let dead = RAY_JOB.state(&world, NAME, "DEAD").await;
