@@ -141,7 +141,7 @@ bench-workloads: ## Executions that run as Jobs: stopped, beside kubectl; a thou
 	export AI_API_BENCH_GROUPS=workloads && $(measure) bench-operator
 
 .PHONY: bench-gateway
-bench-gateway: ## the gateway under load, as ratios to a bare client in the same run; seven minutes, once it is built
+bench-gateway: ## the gateway, beside a client that does the same without it, and under many callers at once; fifteen minutes
 	@dev/control-plane/build >/dev/null
 	$(measure) bench-gateway
 

@@ -1,0 +1,30 @@
+//! A client that creates BulkUpdates itself, and follows each to its end.
+
+use std::pin::pin;
+
+use ai_api_operator::api::BulkUpdate;
+use futures::TryStreamExt;
+use kube::{
+    Api, ResourceExt,
+    api::{PostParams, WatchEvent, WatchParams},
+};
+use support::World;
+
+use crate::requests::Request;
+
+/// Creates the BulkUpdate of a request, and follows it until it has finished.
+pub async fn carry_out(world: &World, request: Request<'_>) {
+    let api: Api<BulkUpdate> = world.bulk_updates();
+    let created = api.create(&PostParams::default(), &request.bulk_update()).await.unwrap();
+    let only = WatchParams::default().fields(&format!("metadata.name={}", created.name_any()));
+    let events = api.watch(&only, &created.resource_version().unwrap()).await.unwrap();
+    let mut events = pin!(events);
+    while let Some(event) = events.try_next().await.unwrap() {
+        if let WatchEvent::Modified(bulk) = event
+            && bulk.status.is_some_and(|status| status.completion_time.is_some())
+        {
+            return;
+        }
+    }
+    panic!("the watch has ended before the BulkUpdate {}", created.name_any());
+}
