@@ -133,6 +133,7 @@ pub(super) fn target(state: State) -> Target {
         managed_by_other: false,
         work: None,
         terminating: false,
+        unobserved: false,
     }
 }
 

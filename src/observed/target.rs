@@ -103,6 +103,8 @@ pub struct Target {
     pub work: Option<Work>,
     /// Whether it has a `deletionTimestamp`.
     pub terminating: bool,
+    /// Whether `status.observedGeneration` is another one than its own.
+    pub unobserved: bool,
 }
 
 /// What a spec says about what runs: `template` or `workloadRef`. (Two bytes: a target has room for them beside its flags.)
@@ -163,6 +165,7 @@ struct StatusPart {
     state: Option<State>,
     target_status: Option<WorkloadTargetStatus>,
     stop_request: Option<StopRequestPart>,
+    observed_generation: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +208,7 @@ impl From<&Observed> for Target {
             managed_by_other: spec.managed_by.is_some_and(|by| by != OPERATOR),
             work: object.spec.as_deref().and_then(Work::of),
             terminating: meta.deletion_timestamp.is_some(),
+            unobserved: meta.generation != status.observed_generation,
         }
     }
 }

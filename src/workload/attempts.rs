@@ -47,6 +47,8 @@ pub struct Attempts {
     pub failed: Option<Failed>,
     /// The template that was seen last, as a hash, and when.
     seen: Option<(u64, Timestamp)>,
+    /// The last template that was found to be permitted, as a hash.
+    permitted: Option<u64>,
     /// When the template was still another one than it is now; absent if this process has seen no other.
     changed_after: Option<Timestamp>,
     /// The generation of the owner whose template the work has.
@@ -55,6 +57,8 @@ pub struct Attempts {
     pub stops: u32,
     /// When that was last.
     pub stopped_at: Option<Timestamp>,
+    /// Whether it was not seen to run then.
+    pub stopped_unseen: bool,
     /// When it was last requested to put the label of what runs back.
     pub labelled_at: Option<Timestamp>,
 }
@@ -91,6 +95,16 @@ impl Attempts {
             self.changed_after = Some(at);
         }
         self.seen = Some((template, now));
+    }
+
+    /// What runs has this template, as a hash: it was found to be permitted.
+    pub fn permits(&mut self, template: u64) {
+        self.permitted = Some(template);
+    }
+
+    /// Whether that is known of this template. A change of anything else needs no permission.
+    pub fn permitted(&self, template: u64) -> bool {
+        self.permitted == Some(template)
     }
 
     /// When the spec did not have its present template yet, or a little earlier; `created` is when the owner was created.
@@ -192,6 +206,16 @@ mod tests {
         assert!(attempts.holds_back(Request::Read).is_none(), "another request");
         advance(Duration::from_millis(1)).await;
         assert!(attempts.holds_back(Request::Pods).is_none());
+    }
+
+    #[test]
+    fn a_template_that_was_permitted_needs_no_permission_again() {
+        let mut attempts = Attempts::default();
+        attempts.of("uid");
+        attempts.permits(3);
+        assert!(attempts.permitted(3) && !attempts.permitted(4));
+        attempts.of("another");
+        assert!(!attempts.permitted(3));
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn says_that_it_stops(recorded: &Recorded, status: &Status) -> bool {
 
 fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
     if subject.recorded.is_over(subject.kind()) {
-        return Err(after_the_end(subject, asks.engine()));
+        return after_the_end(subject, asks.engine());
     }
     match &subject.recorded.workload {
         None => begin(subject, asks),
@@ -77,9 +77,20 @@ fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
     }
 }
 
-/// Nothing changes any more, except that a stop that somebody has undone is requested again. What was created after all, by a request
-/// of before, is stopped, too.
-fn after_the_end(subject: &Subject<'_>, engine: &Engine) -> Step {
+/// Nothing changes any more, except that a newer generation is acknowledged, or whoever waits for it would wait for ever.
+fn after_the_end(subject: &Subject<'_>, engine: &Engine) -> Decided {
+    let recorded = subject.recorded;
+    let then = undone(subject, engine);
+    match recorded.state.filter(|_| recorded.observed_generation != subject.facts.owner.metadata.generation) {
+        Some(state) => {
+            Ok(Decision { then, ..subject.ended(state, recorded.message.as_deref().unwrap_or_default()) })
+        }
+        None => Err(then),
+    }
+}
+
+/// A stop that somebody has undone is requested again. What was created after all, by a request of before, is stopped, too.
+fn undone(subject: &Subject<'_>, engine: &Engine) -> Step {
     let recorded = subject.recorded;
     let Some(workload) = &recorded.workload else { return Step::Rest(None) };
     if recorded.state != Some(State::Stopped) {
@@ -167,6 +178,10 @@ fn gone(subject: &Subject<'_>, asks: &Asks) -> Decided {
     let engine = asks.engine();
     let creatable = subject.kind() == Kind::Deployment && matches!(asks, Asks::Template { .. });
     if !creatable {
+        // What serves may have left Pods behind.
+        if subject.stop_asked() && engine.left_behind.is_some() {
+            return subject.stopped_without_work(engine);
+        }
         return Ok(subject.ended(State::Dead, format!("its {} is gone", engine.kind)));
     }
     let decided = match subject.facts.found.work() {
@@ -203,7 +218,8 @@ fn with_label_or_not(subject: &Subject<'_>, engine: &Engine, work: &Arc<Work>) -
     };
     let new_template = template::apply(subject, engine, work)?;
     let (kind, recorded, facts) = (subject.kind(), subject.recorded, subject.facts);
-    let reading = Reading { kind, recorded, pods: facts.pods.as_ref(), now: facts.now };
+    let reading =
+        Reading { kind, recorded, pods: facts.pods.as_ref(), may_lag: subject.may_lag(), now: facts.now };
     let status = read(&reading, engine, work, seen)?;
     if let Some((trouble, then)) = new_template {
         // The old one may serve still.

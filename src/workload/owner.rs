@@ -133,6 +133,12 @@ impl Owner {
         hasher.finish()
     }
 
+    /// Whether its status is about something that runs as its present generation asks.
+    pub fn is_observed(&self) -> bool {
+        let recorded = self.recorded.as_ref().ok().filter(|recorded| recorded.workload.is_some());
+        recorded.is_some_and(|recorded| recorded.observed_generation == self.metadata.generation)
+    }
+
     /// `metadata.uid`.
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()

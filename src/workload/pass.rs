@@ -59,11 +59,7 @@ impl Pass<'_> {
             Ok(None) => return Ended::Over,
             Err(failure) => return self.again_after(failure, None),
         };
-        self.steps.attempts.of(owner.uid());
-        // What an Execution runs cannot be changed.
-        if self.steps.key.kind == Kind::Deployment {
-            self.steps.attempts.saw(owner.template_hash(), self.steps.now());
-        }
+        self.saw(&owner);
         let mut found = self.cached(&owner);
         let (mut queue, mut pods) = (None, None);
         for _ in 0..MOST_STEPS {
@@ -98,7 +94,7 @@ impl Pass<'_> {
                     queue = Some(self.steps.read_queue(&owner, self.kueue, &work).await);
                 }
                 Step::StopQueue(queued) => {
-                    self.steps.stop_in_queue(&owner, &queued).await;
+                    self.steps.stop_in_queue(&owner, found.work(), &queued).await;
                     (queue, pods) = (None, None);
                 }
                 Step::Create => found = self.steps.create(&owner).await,
@@ -112,6 +108,18 @@ impl Pass<'_> {
             }
         }
         self.rest(&owner, Some(SHORT_WAIT))
+    }
+
+    /// What is remembered of it.
+    fn saw(&mut self, owner: &Owner) {
+        self.steps.attempts.of(owner.uid());
+        // What an Execution runs cannot be changed.
+        if self.steps.key.kind == Kind::Deployment {
+            self.steps.attempts.saw(owner.template_hash(), self.steps.now());
+            if owner.is_observed() {
+                self.steps.attempts.permits(owner.template_hash());
+            }
+        }
     }
 
     /// A pass that ends because the owner cannot be read or written.
@@ -150,9 +158,8 @@ impl Pass<'_> {
 
     /// Whether its author was checked, and the author of a changed template.
     fn authorized(&self, owner: &Owner) -> Authorized {
-        let recorded = owner.recorded.as_ref().ok().filter(|recorded| recorded.workload.is_some());
-        if recorded.is_some_and(|recorded| recorded.observed_generation == owner.metadata.generation) {
-            // It was found to be so when that was recorded.
+        // It was found to be so when that was recorded.
+        if owner.is_observed() || self.steps.attempts.permitted(owner.template_hash()) {
             return Authorized::Yes;
         }
         let admission = self.steps.ctx.work_policies.admission();

@@ -118,6 +118,9 @@ pub async fn apply(
         let wanted = template.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
         if let Value::Object(values) = metadata.entry(field).or_insert_with(|| json!({})) {
             values.extend(wanted.cloned().unwrap_or_default());
+            if field == "labels" {
+                values.insert(OWNER_UID.into(), owner.uid().into());
+            }
         }
     }
     let applied: Object = requests::replace(client, url, owner.name(), None, &object).await?;

@@ -68,7 +68,7 @@ impl Inbox {
         {
             self.shared.watch(engine);
         }
-        if under_way {
+        if under_way || target.unobserved && target.state.is_ok() {
             let key = Key { kind, namespace: namespace.into(), name: name.into() };
             self.send(News::Owner(key, target.resource_version.clone()));
         }

@@ -15,7 +15,7 @@ use crate::{
     workload::{
         attempts::{Attempts, Request},
         decide::creation_refused,
-        engine::{Engine, PodSelector, StopPatch},
+        engine::{Engine, Phase, PodSelector, StopPatch},
         facts::{Found, InQueue},
         owner::{Asks, Owner},
         pods,
@@ -187,7 +187,12 @@ impl Steps<'_> {
             Err(failure) => {
                 let now = self.latest();
                 if self.attempts.creation_failed(&failure, owner.metadata.generation, now) {
-                    self.read_work(owner).await
+                    let found = self.read_work(owner).await;
+                    // Nothing has the name: it is a quota that many use at once.
+                    if matches!(found, Found::Absent) && failure.is_conflict() {
+                        self.failed(Request::Create, owner, failure);
+                    }
+                    found
                 } else {
                     Found::Absent
                 }
@@ -230,8 +235,10 @@ impl Steps<'_> {
 
     pub async fn label(&mut self, owner: &Owner, work: &Arc<Work>) -> Found {
         let Some((engine, name)) = asked(owner) else { return Found::Absent };
-        self.attempts.labelled_at = Some(self.now());
         let labelled = requests::label(&self.ctx.client, self.place(engine, name), owner, work).await;
+        if !labelled.as_ref().is_err_and(Failure::is_conflict) {
+            self.attempts.labelled_at = Some(self.now());
+        }
         self.log(owner, engine, "label", labelled.as_ref().err());
         self.changed(Request::Label, owner, labelled).await
     }
@@ -240,17 +247,20 @@ impl Steps<'_> {
         let Some((engine, name)) = asked(owner) else { return Found::Absent };
         let stopped = requests::stop(&self.ctx.client, self.place(engine, name), work, patch).await;
         self.log(owner, engine, "stop", stopped.as_ref().err());
-        match self.stopped(owner, stopped).flatten() {
+        let shown = self.stopped(owner, stopped).flatten();
+        self.attempts.stopped_unseen = !was_running(work);
+        match shown {
             Some(work) => Found::Live(work),
             None => self.read_work(owner).await,
         }
     }
 
-    pub async fn stop_in_queue(&mut self, owner: &Owner, queued: &InQueue) {
+    pub async fn stop_in_queue(&mut self, owner: &Owner, work: Option<&Arc<Work>>, queued: &InQueue) {
         let Some((engine, _)) = asked(owner) else { return };
         let stopped = queue::stop(&self.ctx.client, &self.key.namespace, queued).await;
         self.log(owner, engine, "stop in its queue", stopped.as_ref().err());
         self.stopped(owner, stopped);
+        self.attempts.stopped_unseen = !work.is_some_and(was_running);
     }
 
     /// What the answer to a stop means for the next one; and what it shows.
@@ -282,6 +292,10 @@ impl Steps<'_> {
             "wrote to what runs"
         );
     }
+}
+
+fn was_running(work: &Arc<Work>) -> bool {
+    work.seen.as_ref().is_ok_and(|seen| seen.phase == Phase::Running)
 }
 
 /// The engine and the name of what runs for it.

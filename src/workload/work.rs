@@ -1,5 +1,7 @@
 //! An engine's object: what runs.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -81,7 +83,7 @@ pub struct Work {
     pub uid: Box<str>,
     pub version: Box<str>,
     pub owned_by: OwnedBy,
-    /// Whether it has the label [`OWNER_UID`], by which its watch selects it.
+    /// Whether it has the label [`OWNER_UID`], by which its watch selects it, with the uid of its controller.
     pub labelled: bool,
     /// Whether it has a `deletionTimestamp`.
     pub terminating: bool,
@@ -102,10 +104,14 @@ impl Work {
             Ok((queued, seen)) => (queued, Ok(seen)),
             Err(malformed) => (false, Err(cut(&malformed.to_string(), LONGEST_COMPLAINT).into())),
         };
+        let owned_by = owned_by(parts.metadata);
+        let label = parts.metadata.and_then(|raw| text(member(member(raw, "labels")?, OWNER_UID)?));
+        let of_its_owner =
+            |label: Cow<'_, str>| matches!(&owned_by, OwnedBy::Controller { uid, .. } if **uid == *label);
         Self {
             version: meta.resource_version.as_deref().unwrap_or_default().into(),
-            owned_by: owned_by(parts.metadata),
-            labelled: parts.metadata.and_then(|raw| member(member(raw, "labels")?, OWNER_UID)).is_some(),
+            labelled: label.is_some_and(of_its_owner),
+            owned_by,
             terminating: meta.deletion_timestamp.is_some(),
             queued,
             seen,

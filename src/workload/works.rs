@@ -69,7 +69,9 @@ impl Works {
                 *inner.lists.entry(scope.clone()).or_default() += 1;
                 Vec::new()
             }
-            Event::InitApply(object) | Event::Apply(object) => inner.apply(scope, engine, &object),
+            // What a list brings may be as it was before something that was read live in the meantime.
+            Event::InitApply(object) => inner.apply(scope, engine, &object, true),
+            Event::Apply(object) => inner.apply(scope, engine, &object, false),
             Event::Delete(object) => inner.delete(engine, &object),
             Event::InitDone => inner.drop_unlisted(scope, engine),
         }
@@ -77,7 +79,7 @@ impl Works {
 }
 
 impl Inner {
-    fn apply(&mut self, scope: &Scope, engine: &'static Engine, object: &Object) -> Vec<Wake> {
+    fn apply(&mut self, scope: &Scope, engine: &'static Engine, object: &Object, listed: bool) -> Vec<Wake> {
         let Some(key) = key(object) else { return Vec::new() };
         let list = self.lists.get(scope).copied().unwrap_or_default();
         let work = Arc::new(Work::read(engine, object));
@@ -87,7 +89,7 @@ impl Inner {
             if known.work == work || !not_older(&work.version, &known.work.version) {
                 return Vec::new();
             }
-            if known.work.says_the_same(&work) {
+            if !listed && known.work.says_the_same(&work) {
                 // What is decided stays decided; a write is guarded by the version.
                 known.work = work;
                 return Vec::new();

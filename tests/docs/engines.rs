@@ -71,11 +71,8 @@ fn rights_of_the_operator(engine: EngineKind) -> Vec<Rule> {
     if engine == EngineKind::Deployment {
         rules.push(Rule::new("A stop.", engine.group(), "deployments/scale", "patch"));
     }
-    // The status of a Job tells whether Pods are left.
-    if engine != EngineKind::Job {
-        let why = "Whether a Pod is left of one that was stopped: metadata only, by labels.";
-        rules.push(Rule::new(why, "", "pods", "list"));
-    }
+    let why = "Whether a Pod is left of one that was stopped: metadata only, by labels.";
+    rules.push(Rule::new(why, "", "pods", "list"));
     let finalizers = format!("{}/finalizers", engine.of().plural());
     let why = "Some clusters, such as OpenShift, require it for an ownerReference with blockOwnerDeletion.";
     rules.push(Rule::new(why, "aiapi.dev", finalizers, "update"));

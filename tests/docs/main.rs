@@ -291,6 +291,7 @@ fn is_eligible(state: State, asked: TargetStatus, kind: Kind) -> bool {
         managed_by_other: false,
         work: None,
         terminating: false,
+        unobserved: false,
     };
     verdict(&request, &request.items[0], Some(&target), Rules::default()).is_ok()
 }

@@ -73,6 +73,7 @@ fn targets() -> impl Strategy<Value = Target> {
                 managed_by_other,
                 work: has_work.then_some(WORK),
                 terminating,
+                unobserved: false,
             }
         },
     )

@@ -92,6 +92,8 @@ struct World {
     version: u32,
     /// The Job when it was last read live.
     looked: Option<Value>,
+    /// Whether a Pod was left when that was last listed in this pass.
+    pods: Option<Result<bool, Failure>>,
 }
 
 const UID: &str = "5c1d";
@@ -110,6 +112,7 @@ impl World {
             gate: Gate::Open,
             version: 1,
             looked: None,
+            pods: None,
         }
     }
 
@@ -156,7 +159,7 @@ impl World {
             gate: self.gate.clone(),
             // There is no Kueue.
             queue: Some(Err(Failure::NotServed("404".into()))),
-            pods: None,
+            pods: self.pods.clone(),
             now: self.now,
         })
     }
@@ -173,7 +176,7 @@ impl World {
         };
         match self.decide() {
             Step::Rest(_) => {
-                self.found = self.cached();
+                (self.found, self.pods) = (self.cached(), None);
                 return false;
             }
             Step::Record(status) => {
@@ -200,6 +203,7 @@ impl World {
                 }
             }
             Step::Read => {
+                self.pods = None;
                 self.found = match failed {
                     Some(failure) => {
                         self.attempts.failed(Request::Read, failure.clone(), Some(1), self.now);
@@ -208,8 +212,12 @@ impl World {
                     None => self.look(),
                 };
             }
-            Step::ListPods(_) | Step::Adopt(_) | Step::Apply(_) | Step::ReadQueue(_) | Step::StopQueue(_) => {
-                unreachable!("a Job says whether Pods are left")
+            Step::ListPods(_) => {
+                let left = self.job.as_ref().is_some_and(|job| pods(job) > 0);
+                self.pods = Some(failed.map_or(Ok(left), Err));
+            }
+            Step::Adopt(_) | Step::Apply(_) | Step::ReadQueue(_) | Step::StopQueue(_) => {
+                unreachable!("a Job of a template, without Kueue")
             }
             Step::Create => {
                 self.attempts.creating();
@@ -237,6 +245,7 @@ impl World {
             }
             Step::Stop(work, _) => {
                 assert_eq!(self.gate, Gate::Open);
+                self.pods = None;
                 if self.job.as_ref().is_some_and(|job| job["metadata"]["uid"] == *work.uid)
                     && matches!(answer, Answer::Ok | Answer::Lost)
                     && let Some(job) = &mut self.job
@@ -296,7 +305,7 @@ impl World {
             Happens::Step(answer) => drop(self.step(answer)),
             Happens::Crash => {
                 self.attempts = Attempts::default();
-                self.found = Found::NotCached;
+                (self.found, self.pods) = (Found::NotCached, None);
             }
             Happens::Time(seconds) => self.pass(seconds.into()),
             Happens::JobRuns => self.job_status(job_goes_on),

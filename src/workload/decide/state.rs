@@ -22,6 +22,8 @@ pub struct Reading<'a> {
     pub kind: Kind,
     pub recorded: &'a Recorded,
     pub pods: Option<&'a Result<bool, Failure>>,
+    /// Whether what it says may be older than Pods that are only being created.
+    pub may_lag: bool,
     pub now: Timestamp,
 }
 
@@ -76,6 +78,9 @@ fn going_on(phase: Phase, message: String) -> Word {
 /// How far a stop is.
 fn stopping(reading: &Reading<'_>, seen: &Seen) -> Result<Word, Step> {
     let left = match (seen.phase, &seen.pods, reading.pods) {
+        (Phase::Stopped, ..) if reading.may_lag => {
+            "it has stopped, if no Pods were being created just then".into()
+        }
         (Phase::Stopped, Pods::Gone, _) | (Phase::Stopped, Pods::Listed(_), Some(Ok(false))) => {
             let message = "it was stopped, and no Pod is left".into();
             return Ok(Word(State::Stopped, Progress::Idle, Reason::Stopped, message));

@@ -32,6 +32,10 @@ const WORTH_A_STATUS: u32 = 3;
 /// take longer.
 const A_STOP_LASTS: i64 = 60;
 
+/// How long its engine may go on to create Pods after a stop of what was not seen to run, in seconds: what has just been started
+/// says so only when its Pods are created.
+const A_START_LASTS: i64 = 5;
+
 /// What the status is to say, and what to do once it says so.
 pub struct Decision {
     pub status: Status,
@@ -60,7 +64,8 @@ impl Subject<'_> {
         let exists = self.recorded.workload.is_some();
         let generation = owner.metadata.generation;
         let known = [self.recorded.observed_generation, self.facts.attempts.applied].contains(&generation);
-        self.kind() == Kind::Deployment && from_template && exists && !known
+        let over = self.recorded.is_over(self.kind());
+        self.kind() == Kind::Deployment && from_template && exists && !known && !over
     }
 
     /// The generation of the spec that the status is about.
@@ -114,7 +119,9 @@ impl Subject<'_> {
     /// It is to stop, and its object is gone, or was never created. What serves may have left Pods behind, such as when its object was
     /// deleted with `--cascade=orphan`.
     pub fn stopped_without_work(&self, engine: &Engine) -> Decided {
-        let pods = engine.left_behind.map(|of| of(self.facts.owner.name()));
+        let recorded = self.recorded.workload.as_ref();
+        let name = recorded.map_or(self.facts.owner.name(), |workload| &workload.name);
+        let pods = engine.left_behind.map(|of| of(name));
         let why = match (pods, &self.facts.pods) {
             (None, _) => return Ok(self.stopped_before_it_started()),
             (_, Some(Ok(false))) => {
@@ -127,8 +134,7 @@ impl Subject<'_> {
             (_, Some(Ok(true))) if self.facts.found.work().is_some() => format!(
                 "its {0} is gone, and there is another {0} {1}, which is left alone: whether Pods of the one that is gone are left \
                  can be known once that and its Pods are gone",
-                engine.kind,
-                self.facts.owner.name()
+                engine.kind, name
             ),
             (_, Some(Ok(true))) => format!(
                 "its {} is gone, and Pods that it has left behind have not ended: delete what owns them",
@@ -143,6 +149,11 @@ impl Subject<'_> {
     pub fn not_permitted(&self) -> Option<Decision> {
         match &self.facts.authorized {
             Authorized::Yes => None,
+            Authorized::No if self.recorded.workload.as_ref().is_some_and(|workload| workload.uid.is_some()) => {
+                let why = "the admission policy for work may not have been in force when the template was changed, so it is not \
+                    known whether its author may run it, and it is not applied: change it once more, such as an annotation of it";
+                Some(self.trouble(Progress::Stalled, Reason::NotAuthorized, why, Step::Rest(None)))
+            }
             Authorized::No => Some(self.trouble(
                 Progress::Stalled,
                 Reason::NotAuthorized,
@@ -207,6 +218,12 @@ impl Subject<'_> {
         let failed = self.facts.attempts.failed.as_ref();
         let wait = failed.map_or_else(|| failure.wait(1), |failed| until(failed.until, self.facts.now));
         wait.max(Duration::from_secs(1))
+    }
+
+    /// Whether its engine may be creating Pods that it does not tell of yet.
+    pub fn may_lag(&self) -> bool {
+        let (attempts, now) = (self.facts.attempts, self.facts.now);
+        attempts.stopped_unseen && attempts.stopped_at.is_some_and(|at| now < later(at, A_START_LASTS))
     }
 
     /// How long a stop may go on until it should have taken hold; zero if it should have by now.

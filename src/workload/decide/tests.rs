@@ -39,7 +39,7 @@ struct Case {
     pods: Option<Result<bool, Failure>>,
 }
 
-/// One where there is no Kueue.
+/// One where there is no Kueue, and no Pod.
 fn case(spec: &Value, status: &Value) -> Case {
     Case {
         kind: Kind::Execution,
@@ -50,7 +50,7 @@ fn case(spec: &Value, status: &Value) -> Case {
         authorized: Authorized::Yes,
         gate: Gate::Open,
         queue: Some(Err(Failure::NotServed("404".into()))),
-        pods: None,
+        pods: Some(Ok(false)),
     }
 }
 
@@ -71,7 +71,8 @@ fn asked(state: &str, uid: Option<&str>) -> Value {
 
 /// A status with work of this uid.
 fn recorded(state: &str, uid: Option<&str>) -> Value {
-    json!({"state": state, "workload": {"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": uid}})
+    let workload = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "train", "uid": uid});
+    json!({"state": state, "observedGeneration": 1, "workload": workload})
 }
 
 fn job(owners: &Value, rest: &Value) -> Arc<Work> {

@@ -65,7 +65,12 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
         completed,
         url: None,
         stop: if spec.suspend { Stop::Requested } else { Stop::By(&SUSPEND) },
-        pods: if status.active == 0 && status.terminating == 0 { Pods::Gone } else { Pods::Left },
+        // The numbers lag behind the Pods that the Job controller is creating.
+        pods: if status.active == 0 && status.terminating == 0 {
+            Pods::Listed(pods_of(object.uid))
+        } else {
+            Pods::Left
+        },
     })
 }
 
@@ -74,7 +79,11 @@ fn observe(object: &Parts<'_>) -> Result<Seen, Malformed> {
     reason = "the spec of other engines is needed for this, and can be malformed"
 )]
 fn pods(object: &Parts<'_>) -> Result<Vec<PodSelector>, Malformed> {
-    Ok(vec![PodSelector::labels(format!("batch.kubernetes.io/controller-uid={}", object.uid))])
+    Ok(pods_of(object.uid))
+}
+
+fn pods_of(uid: &str) -> Vec<PodSelector> {
+    vec![PodSelector::labels(format!("batch.kubernetes.io/controller-uid={uid}"))]
 }
 
 #[cfg(test)]
@@ -89,9 +98,13 @@ mod tests {
         (seen.phase, seen.pods)
     }
 
+    fn listed() -> Pods {
+        Pods::Listed(pods_of("uid"))
+    }
+
     #[test]
     fn from_its_creation_to_its_end() {
-        assert_eq!(phase(&json!({"spec": {}})), (Phase::Pending, Pods::Gone));
+        assert_eq!(phase(&json!({"spec": {}})), (Phase::Pending, listed()));
         let running =
             json!({"spec": {"suspend": false}, "status": {"active": 2, "startTime": "2026-11-28T10:00:00Z"}});
         assert_eq!(phase(&running), (Phase::Running, Pods::Left));
@@ -99,7 +112,7 @@ mod tests {
         let done = json!({"status": {"startTime": "2026-11-28T10:00:00Z", "completionTime": "2026-11-28T10:01:00Z", "conditions": [
             {"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "True"}]}});
         let seen = see(&JOB, &done).unwrap();
-        assert_eq!((seen.phase, seen.pods), (Phase::Completed, Pods::Gone));
+        assert_eq!((seen.phase, seen.pods), (Phase::Completed, listed()));
         assert_eq!(seen.completed, "2026-11-28T10:01:00Z".parse().ok());
     }
 
@@ -129,10 +142,10 @@ mod tests {
             json!({"spec": {"suspend": true}, "status": {"terminating": 2, "conditions": [suspended]}});
         assert_eq!(phase(&ending), (Phase::Stopped, Pods::Left));
         let stopped = json!({"spec": {"suspend": true}, "status": {"conditions": [suspended]}});
-        assert_eq!(phase(&stopped), (Phase::Stopped, Pods::Gone));
+        assert_eq!(phase(&stopped), (Phase::Stopped, listed()));
         // Somebody has undone it: the condition is behind.
         let undone = json!({"spec": {"suspend": false}, "status": {"conditions": [suspended]}});
-        assert_eq!(phase(&undone), (Phase::Pending, Pods::Gone));
+        assert_eq!(phase(&undone), (Phase::Pending, listed()));
         assert_eq!(see(&JOB, &undone).unwrap().stop, Stop::By(&SUSPEND));
     }
 

@@ -102,4 +102,19 @@ fn a_change_that_no_decision_rests_on_wakes_nobody_and_its_version_is_kept() {
     assert_eq!(take_in(&works, Event::Apply(object(2, &execution(), true))), []);
     assert_eq!(&*works.get(job_engine(), "team", "train").unwrap().version, "2");
     assert_eq!(take_in(&works, Event::Apply(object(3, &execution(), false))), [wake("train", true)]);
+    // After a watch that failed, a newer state may have been read live that is over by now.
+    take_in(&works, Event::Init);
+    assert_eq!(take_in(&works, Event::InitApply(object(5, &execution(), false))), [wake("train", true)]);
+}
+
+#[test]
+fn a_label_with_another_uid_is_not_the_label_of_its_owner() {
+    let labelled = |uid: &str| {
+        let metadata = json!({"name": "train", "namespace": "team", "uid": "job", "resourceVersion": "1",
+            "labels": {"aiapi.dev/owner-uid": uid}, "ownerReferences": [execution()]});
+        let object: Object = serde_json::from_value(json!({"metadata": metadata, "spec": {}})).unwrap();
+        Work::read(job_engine(), &object).labelled
+    };
+    assert!(labelled("owner"));
+    assert!(!labelled("another"));
 }

@@ -132,7 +132,7 @@ fn serving(engine: EngineKind, found: Found) -> Case {
     let mut status = asked("STOPPING", Some("model"));
     status["workload"]["kind"] = engine.kind().into();
     status["workload"]["apiVersion"] = engine.api_version().into();
-    Case { kind: Kind::Deployment, ..case(&template, &status).found(found) }
+    Case { kind: Kind::Deployment, pods: None, ..case(&template, &status).found(found) }
 }
 
 #[test]
@@ -201,4 +201,55 @@ fn the_label_of_what_runs_is_put_back_and_not_over_and_over() {
     let resumed =
         super::case(&template(), &asked("STOPPED", Some("job"))).found(Found::Live(without(json!({}))));
     assert!(matches!(resumed.step(), Step::Stop(..)), "{:?}", resumed.step());
+}
+
+#[test]
+fn what_was_not_seen_to_run_has_stopped_only_when_pods_that_were_being_created_would_show() {
+    let mut case =
+        case(&template(), &asked("STOPPING", Some("job"))).found(Found::Live(job(&owned(), &suspended())));
+    case.pods = Some(Ok(false));
+    assert_eq!(case.records().state, State::Stopped);
+    // The answer to the stop of what had just been resumed looks the same.
+    case.attempts.stopped(now());
+    case.attempts.stopped_unseen = true;
+    assert_eq!(case.records().state, State::Stopping);
+    let reported = case.recorded();
+    assert!(matches!(reported.step(), Step::Rest(Some(_))), "{:?}", reported.step());
+    case.attempts.stopped_at = Some(later(now(), -5));
+    assert_eq!(case.records().state, State::Stopped);
+}
+
+#[test]
+fn what_has_ended_acknowledges_a_newer_generation_and_nothing_else_changes() {
+    for (state, kind) in
+        [("COMPLETED", Kind::Execution), ("DEAD", Kind::Execution), ("STOPPED", Kind::Deployment)]
+    {
+        let mut status = recorded(state, Some("job"));
+        status["message"] = "as it was".into();
+        status["completionTime"] = "2026-11-30T11:00:00Z".into();
+        let mut ended = Case { kind, ..case(&template(), &status).found(Found::Absent) };
+        assert!(matches!(ended.step(), Step::Rest(None)), "{state}: {:?}", ended.step());
+        ended.status["observedGeneration"] = 0.into();
+        let status = ended.records();
+        assert_eq!((status.observed_generation, &*status.message), (Some(1), "as it was"), "{state}");
+        assert_eq!(json!(status.state), json!(state));
+        assert_eq!(status.completed, "2026-11-30T11:00:00Z".parse().ok());
+    }
+}
+
+#[test]
+fn what_serves_by_a_reference_and_is_deleted_while_it_stops_has_stopped_only_when_no_pod_of_it_is_left() {
+    let reference = json!({"workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "model"}});
+    let mut status = asked("STOPPING", Some("model"));
+    status["workload"] =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "model", "uid": "model"});
+    let gone = Case { kind: Kind::Deployment, pods: None, ..case(&reference, &status).found(Found::Absent) };
+    let pods = match gone.step() {
+        Step::ListPods(pods) => pods,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(pods, [engines::of(EngineKind::Deployment).unwrap().left_behind.unwrap()("model")]);
+    let with = |pods| Case { pods: Some(pods), ..gone.clone() };
+    assert_eq!(with(Ok(true)).records().state, State::Stopping);
+    assert_eq!(with(Ok(false)).records().state, State::Stopped);
 }
