@@ -225,8 +225,10 @@ async fn follow_engine(ctx: Arc<Context>, workloads: Inbox, engine: &'static Eng
     let config = watcher::Config::default().page_size(WORK_PAGE).labels(OWNER_UID);
     let mut events = std::pin::pin!(watch(&ctx.health, &ctx.metrics, api, config, engine.kind.plural()));
     while let Some(news) = events.next().await {
-        if let News::Event(event) = news {
-            workloads.work(&scope, engine, event);
+        match news {
+            News::Event(event) => workloads.work(&scope, engine, event),
+            News::Fails => workloads.watched(&scope, false),
+            News::Works => workloads.watched(&scope, true),
         }
     }
 }

@@ -27,6 +27,9 @@ const MOST_STEPS: usize = 16;
 /// How old a reading of the flag may be for a stop.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// How long to wait at most where an engine's objects cannot be watched, such as without the permission, or not yet.
+const UNWATCHED: Duration = Duration::from_secs(30);
+
 /// How long after a change of the API server's mind, such as two conflicts in a row, the next pass begins.
 const SHORT_WAIT: Duration = Duration::from_millis(200);
 
@@ -143,6 +146,13 @@ impl Pass<'_> {
         let runs =
             matches!(owner.asks, Ok(Some(_)) | Err(_)) && !owner.managed_by_other && !owner.terminating();
         let over = owner.recorded.as_ref().is_ok_and(|recorded| recorded.is_over(self.steps.key.kind));
+        let unwatched =
+            asked(owner).is_some_and(|(engine, _)| !self.works.is_watched(engine, &self.steps.key.namespace));
+        let wait = match wait {
+            // Nothing else shows what becomes of it.
+            wait if unwatched && !over => Some(wait.map_or(UNWATCHED, |wait| wait.min(UNWATCHED))),
+            wait => wait,
+        };
         match wait {
             _ if !runs => Ended::Over,
             None if over => Ended::Finished,

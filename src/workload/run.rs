@@ -22,7 +22,7 @@ use crate::{
     workload::{
         attempts::Attempts,
         engine::Engine,
-        engines,
+        engines::{self, ENGINES},
         entries::{Begin, Entries},
         owner::is_over,
         pass::{Ended, Pass},
@@ -79,6 +79,11 @@ impl Inbox {
         for Wake { namespace, owner, undone } in self.shared.works.take_in(scope, engine, event) {
             self.send(News::Work(Key { kind: engine.kind.of(), namespace, name: owner }, undone));
         }
+    }
+
+    /// The watch of an engine's objects fails, or works again.
+    pub fn watched(&self, scope: &Scope, works: bool) {
+        self.shared.works.set_watched(scope, works);
     }
 
     fn send(&self, news: News) {
@@ -141,6 +146,7 @@ impl Controller {
                 }
                 _ = tidy.tick() => {
                     self.entries.forget(|key| self.shared.target(key).is_some());
+                    self.look_at_unwatched();
                     None
                 }
             };
@@ -160,6 +166,18 @@ impl Controller {
                 self.entries.changed(key, None)
             }
             News::Work(..) => None,
+        }
+    }
+
+    /// What nobody would report a change of is looked at.
+    fn look_at_unwatched(&mut self) {
+        for engine in ENGINES {
+            for Wake { namespace, owner, undone } in self.shared.works.unwatched(engine) {
+                let key = Key { kind: engine.kind.of(), namespace, name: owner };
+                if let Some(begin) = self.take_in(News::Work(key, undone)) {
+                    self.start(begin);
+                }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The cache of what runs: a few fields of each engine's objects, fed by watches, and whose they are.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -45,6 +45,8 @@ struct Inner {
     objects: HashMap<&'static str, BTreeMap<Key, Known>>,
     /// How many lists each scope has begun.
     lists: HashMap<Scope, u32>,
+    /// Those that were listed, and whose watch works.
+    watched: HashSet<Scope>,
 }
 
 struct Known {
@@ -54,11 +56,35 @@ struct Known {
 }
 
 impl Works {
-    /// What is cached under this name.
+    /// What is cached under this name; nothing where changes are not seen.
     pub fn get(&self, engine: &Engine, namespace: &str, name: &str) -> Option<Arc<Work>> {
         let inner = lock(&self.0);
+        inner.is_watched(engine, namespace).then_some(())?;
         let known = inner.objects.get(engine.kind.plural())?.get(&(namespace.into(), name.into()))?;
         Some(Arc::clone(&known.work))
+    }
+
+    /// Whether changes of this engine's objects are seen in a namespace.
+    pub fn is_watched(&self, engine: &Engine, namespace: &str) -> bool {
+        lock(&self.0).is_watched(engine, namespace)
+    }
+
+    /// The owners of this engine's objects that were seen where changes of them are not seen any more.
+    pub fn unwatched(&self, engine: &Engine) -> Vec<Wake> {
+        let inner = lock(&self.0);
+        let objects = inner.objects.get(engine.kind.plural()).into_iter().flatten();
+        let unseen = objects.filter(|((namespace, _), _)| !inner.is_watched(engine, namespace));
+        unseen.filter_map(|(key, known)| wake(engine, key, &known.work, false)).collect()
+    }
+
+    /// The watch of `scope` fails, or works again.
+    pub fn set_watched(&self, scope: &Scope, works: bool) {
+        let mut inner = lock(&self.0);
+        if works && inner.lists.contains_key(scope) {
+            inner.watched.insert(scope.clone());
+        } else {
+            inner.watched.remove(scope);
+        }
     }
 
     /// Takes in an event of the watch of `scope`. Returns the owners of what has changed.
@@ -73,12 +99,22 @@ impl Works {
             Event::InitApply(object) => inner.apply(scope, engine, &object, true),
             Event::Apply(object) => inner.apply(scope, engine, &object, false),
             Event::Delete(object) => inner.delete(engine, &object),
-            Event::InitDone => inner.drop_unlisted(scope, engine),
+            Event::InitDone => {
+                inner.watched.insert(scope.clone());
+                inner.drop_unlisted(scope, engine)
+            }
         }
     }
 }
 
 impl Inner {
+    fn is_watched(&self, engine: &Engine, namespace: &str) -> bool {
+        let scope = |namespace| Scope { engine: engine.kind.plural(), namespace };
+        [None, Some(namespace.to_owned())]
+            .into_iter()
+            .any(|namespace| self.watched.contains(&scope(namespace)))
+    }
+
     fn apply(&mut self, scope: &Scope, engine: &'static Engine, object: &Object, listed: bool) -> Vec<Wake> {
         let Some(key) = key(object) else { return Vec::new() };
         let list = self.lists.get(scope).copied().unwrap_or_default();

@@ -28,6 +28,14 @@ fn execution() -> Value {
     owner("aiapi.dev/v1alpha1", "Execution", "train")
 }
 
+/// A cache whose watch works.
+fn watched() -> Works {
+    let works = Works::default();
+    take_in(&works, Event::Init);
+    take_in(&works, Event::InitDone);
+    works
+}
+
 fn take_in(works: &Works, event: Event<Object>) -> Vec<Wake> {
     works.take_in(&scope(), job_engine(), event)
 }
@@ -52,11 +60,11 @@ fn only_what_runs_for_an_execution_or_deployment_is_kept_whatever_labels_it_has(
         json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "name": "train", "uid": long, "controller": true}),
         json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "name": "train", "uid": "owner"}),
     ] {
-        let works = Works::default();
+        let works = watched();
         assert_eq!(take_in(&works, Event::Apply(object(1, &owner, false))), []);
         assert!(!is_kept(&works), "{:.200}", owner.to_string());
     }
-    let works = Works::default();
+    let works = watched();
     assert_eq!(take_in(&works, Event::Apply(object(1, &execution(), false))), [wake("train", true)]);
     assert!(is_kept(&works));
     // The version of the group is of no importance.
@@ -67,7 +75,7 @@ fn only_what_runs_for_an_execution_or_deployment_is_kept_whatever_labels_it_has(
 
 #[test]
 fn one_that_changes_hands_wakes_both_and_is_kept_no_longer_than_it_is_theirs() {
-    let works = Works::default();
+    let works = watched();
     take_in(&works, Event::Apply(object(1, &execution(), true)));
     let other = owner("aiapi.dev/v1alpha1", "Execution", "other");
     assert_eq!(
@@ -85,7 +93,7 @@ fn one_that_changes_hands_wakes_both_and_is_kept_no_longer_than_it_is_theirs() {
 
 #[test]
 fn what_is_not_seen_any_more_may_have_been_resumed() {
-    let works = Works::default();
+    let works = watched();
     take_in(&works, Event::Init);
     take_in(&works, Event::InitApply(object(1, &execution(), true)));
     assert_eq!(take_in(&works, Event::InitDone), []);
@@ -97,7 +105,7 @@ fn what_is_not_seen_any_more_may_have_been_resumed() {
 
 #[test]
 fn a_change_that_no_decision_rests_on_wakes_nobody_and_its_version_is_kept() {
-    let works = Works::default();
+    let works = watched();
     take_in(&works, Event::Apply(object(1, &execution(), true)));
     assert_eq!(take_in(&works, Event::Apply(object(2, &execution(), true))), []);
     assert_eq!(&*works.get(job_engine(), "team", "train").unwrap().version, "2");
@@ -117,4 +125,23 @@ fn a_label_with_another_uid_is_not_the_label_of_its_owner() {
     };
     assert!(labelled("owner"));
     assert!(!labelled("another"));
+}
+
+#[test]
+fn what_is_not_watched_is_not_believed_and_its_owner_is_looked_at() {
+    let works = watched();
+    take_in(&works, Event::Apply(object(1, &execution(), true)));
+    assert!(is_kept(&works) && works.unwatched(job_engine()).is_empty());
+    works.set_watched(&scope(), false);
+    assert!(!is_kept(&works) && !works.is_watched(job_engine(), "team"));
+    assert_eq!(works.unwatched(job_engine()), [wake("train", false)]);
+    works.set_watched(&scope(), true);
+    assert!(is_kept(&works));
+    // One namespace is watched, and the other is not.
+    let one = Scope { namespace: Some("team".into()), ..scope() };
+    let works = Works::default();
+    for event in [Event::Init, Event::InitApply(object(1, &execution(), true)), Event::InitDone] {
+        works.take_in(&one, job_engine(), event);
+    }
+    assert!(works.is_watched(job_engine(), "team") && !works.is_watched(job_engine(), "other"));
 }
