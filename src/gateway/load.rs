@@ -154,10 +154,15 @@ impl State {
         }
         // No namespace takes more than half, so that the others find room.
         let over = |room: f64| (ahead + f64::from(items) - room, own + f64::from(items) - room / 2.0);
-        let times = self.queue.times(request.hash).min(MOST_TIMES);
+        let early = self.queue.due(request.hash).filter(|due| now < *due);
+        // The bonus is for those who wait as they are told.
+        let times = if early.is_some() { 0 } else { self.queue.times(request.hash).min(MOST_TIMES) };
         let (all_over, own_over) = over(room * (1.0 + f64::from(times) * ANOTHER_TIME));
         if all_over + soon <= 0.0 && own_over <= 0.0 {
             return None;
+        }
+        if let Some(due) = early {
+            return Some(whole_seconds(due - now));
         }
         let place = self.queue.place(request, items);
         let (before, own_before) = self.queue.before(&place, &request.namespace);
@@ -185,6 +190,11 @@ impl State {
         }
         all
     }
+}
+
+/// Rounded up, as `Retry-After` has no fractions.
+fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
 /// Items that were taken and are not carried out yet, as far as that is known.

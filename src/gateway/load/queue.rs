@@ -48,7 +48,7 @@ struct Expected {
     request: Request,
     items: u32,
     due: Instant,
-    /// How often it was refused.
+    /// How often it was refused when it was due, and the first time.
     times: u32,
 }
 
@@ -73,10 +73,18 @@ impl Queue {
         self.places.get(&request).copied()
     }
 
-    /// How often a request was refused.
+    /// How often a request was refused, not counting when it came before it was due.
     pub fn times(&self, request: u64) -> u32 {
-        let expected = self.known_place(request).and_then(|place| self.expected.get(&place));
-        expected.map_or(0, |expected| expected.times)
+        self.get(request).map_or(0, |expected| expected.times)
+    }
+
+    /// When a request is to come again.
+    pub fn due(&self, request: u64) -> Option<Instant> {
+        self.get(request).map(|expected| expected.due)
+    }
+
+    fn get(&self, request: u64) -> Option<&Expected> {
+        self.known_place(request).and_then(|place| self.expected.get(&place))
     }
 
     /// The items of those who come until then, by namespace; only of those before this place, if there is one.

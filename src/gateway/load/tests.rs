@@ -185,6 +185,30 @@ async fn what_is_new_takes_nothing_from_those_who_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_does_not_wait_as_told_gains_nothing() {
+    let promises = promises(1900.0, 100.0);
+    let refused = || promises.promise(request(1, "a"), 100).err().unwrap().retry_after.unwrap();
+    let mut wait = refused();
+    advance(Duration::from_millis(500)).await;
+    // No promise is for less than what is left.
+    assert_eq!(refused(), wait);
+    advance(Duration::from_millis(500)).await;
+    // There is room for somebody who has waited, but that is not yet so.
+    promises.seen(&lease(2, 1200.0, 100.0));
+    while wait > Duration::from_secs(1) {
+        wait -= Duration::from_secs(1);
+        assert_eq!(refused(), wait);
+        advance(Duration::from_secs(1)).await;
+    }
+    // That it came so often counts for nothing: this would fit after the third time.
+    promises.seen(&lease(3, 1700.0, 100.0));
+    let again = refused();
+    advance(again).await;
+    promises.seen(&lease(4, 1500.0, 100.0));
+    assert!(promises.promise(request(1, "a"), 100).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_is_not_expected_more_often_than_it_leaves_and_who_is_late_is_forgotten() {
     let promises = promises(2250.0, 100.0);
     let (none, longest) = taken(&promises, "greedy", 0..10_000);
