@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
-use kube::Client;
+use kube::{Client, Resource};
+use serde::de::IgnoredAny;
 
 use crate::{
-    api::{Kind, is_dns_label},
-    client::clock::Clock,
+    api::{BulkUpdate, Kind, is_dns_label},
+    client::{Failure, clock::Clock, requests},
     gateway::{
         headers::only,
         load::Promise,
         modification::Asked,
         places::{Place, Use},
+        preferences::Preferences,
         problem::{Invocation, Problem, bad_request},
         state::Gateway,
     },
@@ -51,32 +53,55 @@ impl Credentials {
     /// 429, if there is none.
     pub fn admit(self, to: Use) -> Result<Caller, Problem> {
         let place = self.place(to)?;
-        Ok(self.caller(place, None))
+        Ok(self.caller(place))
     }
 
     /// Takes a place for a modification that will be carried out in time.
     ///
     /// # Errors
-    /// 429, if there is no place, or it would not.
-    pub fn admit_modification(self, kind: Kind, asked: &Asked) -> Result<Caller, Problem> {
+    /// 429, if there is no place, or it would not; and what the Kubernetes API says of a token that is not known to it.
+    pub async fn admit_modification(self, kind: Kind, asked: &Asked) -> Result<Caller, Problem> {
         let place = self.place(Use::Modifications)?;
-        let promise = if asked.dry_run {
-            None
-        } else {
+        let promises = Arc::clone(&self.gateway.promises);
+        let mut caller = self.caller(Arc::clone(&place));
+        if !asked.dry_run {
+            caller.authenticate(&place, asked.how).await?;
             let request = place.request(kind, asked);
-            Some(Arc::new(self.gateway.promises.promise(request, asked.items.len())?))
-        };
-        Ok(self.caller(place, promise))
+            caller.promise = Some(Arc::new(promises.promise(request, asked.items.len())?));
+        }
+        Ok(caller)
     }
 
-    fn place(&self, of: Use) -> Result<Place, Problem> {
-        self.gateway.places.take(of, &self.namespace, self.token.as_bytes())
+    fn place(&self, of: Use) -> Result<Arc<Place>, Problem> {
+        self.gateway.places.take(of, &self.namespace, self.token.as_bytes()).map(Arc::new)
     }
 
-    fn caller(self, place: Place, promise: Option<Arc<Promise>>) -> Caller {
+    fn caller(self, place: Arc<Place>) -> Caller {
         let Self { gateway, token, namespace, invocation } = self;
         let client = gateway.client(token, &namespace, place, &invocation);
-        Caller { client, namespace, clock: gateway.clock.clone(), invocation, promise }
+        Caller { client, namespace, clock: gateway.clock.clone(), invocation, promise: None }
+    }
+}
+
+impl Caller {
+    /// Has the Kubernetes API check a token that is not known yet: whoever has none that it accepts takes nothing of what the
+    /// operator can do. It reads the BulkUpdate that is created next, which is what a caller may do who is to follow it.
+    async fn authenticate(&self, place: &Place, how: Preferences) -> Result<(), Problem> {
+        if place.is_accepted() {
+            return Ok(());
+        }
+        let url = BulkUpdate::url_path(&(), Some(&self.namespace));
+        let name = how.bulk_update_name(&self.invocation);
+        match requests::get::<IgnoredAny>(&self.client, url, &name).await {
+            // What the caller may not do, the creation says.
+            Ok(_) | Err(Failure::Refused { code: 403, .. }) => Ok(()),
+            // Only who may read it is told that there is none.
+            Err(failure) if failure.is_not_found() => {
+                place.accept();
+                Ok(())
+            }
+            Err(failure) => Err(Problem::from(failure).nothing_was_done()),
+        }
     }
 }
 

@@ -58,6 +58,7 @@ pub struct Places {
     reads: Mutex<Taken>,
     modifications: Mutex<Taken>,
     logs: Mutex<Taken>,
+    accepted: Mutex<Accepted>,
     /// How many are taken.
     taken: watch::Sender<usize>,
     hasher: RandomState,
@@ -69,9 +70,11 @@ struct Taken {
     /// Of those whose tokens are not known to be accepted.
     unknown: usize,
     by_namespace: HashMap<Arc<str>, usize>,
-    /// The hashes of tokens with the namespaces where they were accepted, and when. The tokens themselves are not kept.
-    accepted: HashMap<u64, Instant>,
 }
+
+/// The hashes of tokens with the namespaces where they were accepted, and when. The tokens themselves are not kept.
+#[derive(Default)]
+struct Accepted(HashMap<u64, Instant>);
 
 /// The place of a request. It is held for as long as anything is done for it, even after the caller has hung up.
 pub struct Place {
@@ -91,8 +94,8 @@ impl Places {
     /// 429, if all are taken, or its namespace has as many as there are left.
     pub fn take(self: &Arc<Self>, of: Use, namespace: &str, token: &[u8]) -> Result<Place, Problem> {
         let pair = self.hasher.hash_one((token, namespace));
+        let accepted = lock(&self.accepted).has(pair);
         let mut all = lock(self.of(of));
-        let accepted = all.accepted.get(&pair).is_some_and(|since| since.elapsed() < ACCEPTED);
         let left = of.places() - all.all;
         // Those that are not known may turn out to be of this namespace.
         let own = all.of_namespace(namespace) + if accepted { 0 } else { all.unknown };
@@ -154,41 +157,56 @@ impl Taken {
             }
         }
     }
+}
+
+impl Accepted {
+    fn has(&self, pair: u64) -> bool {
+        self.0.get(&pair).is_some_and(|since| since.elapsed() < ACCEPTED)
+    }
 
     fn remember(&mut self, pair: u64) {
-        if self.accepted.len() >= MOST_ACCEPTED && !self.accepted.contains_key(&pair) {
-            self.accepted.retain(|_, since| since.elapsed() < ACCEPTED);
-            if self.accepted.len() >= MOST_ACCEPTED {
+        if self.0.len() >= MOST_ACCEPTED && !self.0.contains_key(&pair) {
+            self.0.retain(|_, since| since.elapsed() < ACCEPTED);
+            if self.0.len() >= MOST_ACCEPTED {
                 // Each is known again after its next request.
-                self.accepted.clear();
+                self.0.clear();
             }
         }
-        self.accepted.insert(pair, Instant::now());
+        self.0.insert(pair, Instant::now());
     }
 }
 
 impl Place {
     /// What is asked for, as it is known again, and for whom it counts.
     pub fn request(&self, kind: Kind, asked: &Asked) -> Request {
-        let known = *lock(&self.accepted);
-        let namespace = if known { Arc::clone(&self.namespace) } else { "".into() };
+        let namespace = if self.is_accepted() { Arc::clone(&self.namespace) } else { "".into() };
         Request { hash: self.places.hasher.hash_one((self.pair, kind, asked)), namespace }
     }
 
     /// Takes in what the Kubernetes API has answered to the request's token in its namespace.
     pub fn answered(&self, status: StatusCode) {
-        let mut taken = lock(self.places.of(self.of));
         if status.is_success() {
-            taken.remember(self.pair);
-            let mut accepted = lock(&self.accepted);
-            if !*accepted {
-                taken.leave(false, &self.namespace);
-                taken.count(true, &self.namespace);
-                *accepted = true;
-            }
+            self.accept();
         } else if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
-            taken.accepted.remove(&self.pair);
+            lock(&self.places.accepted).0.remove(&self.pair);
         }
+    }
+
+    /// The Kubernetes API has accepted the request's token in its namespace.
+    pub fn accept(&self) {
+        lock(&self.places.accepted).remember(self.pair);
+        let mut taken = lock(self.places.of(self.of));
+        let mut accepted = lock(&self.accepted);
+        if !*accepted {
+            taken.leave(false, &self.namespace);
+            taken.count(true, &self.namespace);
+            *accepted = true;
+        }
+    }
+
+    /// Whether the request's token is known to be accepted in its namespace.
+    pub fn is_accepted(&self) -> bool {
+        *lock(&self.accepted)
     }
 }
 

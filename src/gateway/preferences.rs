@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::gateway::{
     headers::only,
-    problem::{Problem, bad_request},
+    problem::{Invocation, Problem, bad_request},
 };
 
 const PREFER: &str = "Prefer";
@@ -54,6 +54,15 @@ impl Preferences {
             },
         };
         Ok(Self { respond_async, key })
+    }
+
+    /// The name of the BulkUpdate of such a request. It is ours and not the API server's, so that a creation without an answer can
+    /// be repeated: there is one at most.
+    pub fn bulk_update_name(&self, of: &Invocation) -> String {
+        match self.key {
+            Some(key) => format!("request-{key}"),
+            None => format!("request-{}", of.id),
+        }
     }
 
     /// The headers of the answer: what was honoured, and how long a key holds, at least.

@@ -123,6 +123,15 @@ impl Problem {
         Self { retry_after: Some(wait), ..self }
     }
 
+    /// Of a modification that was not begun.
+    pub fn nothing_was_done(self) -> Self {
+        let says = "nothing was done";
+        if self.message.contains(says) {
+            return self;
+        }
+        Self { message: format!("{}; {says}", self.message), ..self }
+    }
+
     /// The error object. The AI API's own clients need `requestId` and `target`, although its schema does not.
     pub fn json(&self, of: &Invocation) -> Value {
         json!({"code": self.code.to_string(), "message": self.message, "requestId": &*of.id,

@@ -109,7 +109,7 @@ fn collection(kind: Kind) -> MethodRouter<Arc<Gateway>> {
         async move |credentials: Credentials, _: Unconditional, how: Preferences, body: Body<true>| {
             let asked = Asked { how, ..modification::bulk(kind, &body.0)? };
             drop(body);
-            let caller = credentials.admit_modification(kind, &asked)?;
+            let caller = credentials.admit_modification(kind, &asked).await?;
             let status = submit(&caller, kind, asked.clone()).await?;
             let answer = modification::answer(kind, &asked, &status, &caller.invocation);
             let headers = how.applied(kept_until(&caller, &status));
@@ -170,7 +170,7 @@ fn accepted(asked: &Asked) -> StatusCode {
 
 /// One object: a BulkUpdate of one item.
 async fn modify(credentials: Credentials, kind: Kind, asked: Asked) -> Answer {
-    let caller = credentials.admit_modification(kind, &asked)?;
+    let caller = credentials.admit_modification(kind, &asked).await?;
     let (id, target_status) = (asked.items[0].id.clone(), asked.items[0].target_status);
     let (code, dry_run, how) = (accepted(&asked), asked.dry_run, asked.how);
     let (stage, status) = submit_one(&caller, kind, asked).await?;
@@ -186,7 +186,7 @@ async fn modify(credentials: Credentials, kind: Kind, asked: Asked) -> Answer {
 /// Whether the cluster knows the token: it refuses an unknown one wherever it is sent, and this is where anybody may read.
 async fn authenticate(gateway: &Arc<Gateway>, headers: &HeaderMap, of: &Invocation) -> Result<(), Problem> {
     let token = bearer(headers)?;
-    let place = gateway.places.take(Use::Reads, NO_NAMESPACE, token.as_bytes())?;
+    let place = Arc::new(gateway.places.take(Use::Reads, NO_NAMESPACE, token.as_bytes())?);
     let client = gateway.client(token, NO_NAMESPACE, place, of);
     let request = Request::get("/version").body(Vec::new()).map_err(ApiError::BuildRequest);
     match send::<IgnoredAny>(&client, request).await {

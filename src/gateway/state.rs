@@ -47,10 +47,10 @@ impl Gateway {
         &self,
         authorization: HeaderValue,
         namespace: &str,
-        place: Place,
+        place: Arc<Place>,
         of: &Invocation,
     ) -> Client {
-        let (anonymous, place) = (self.anonymous.clone(), Arc::new(place));
+        let anonymous = self.anonymous.clone();
         let id = HeaderValue::try_from(&*of.id).ok();
         let service = service_fn(move |mut request: Request<Body>| {
             let agent = concat!("ai-api-operator-gateway/", env!("CARGO_PKG_VERSION"));

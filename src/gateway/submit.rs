@@ -131,15 +131,11 @@ struct Submission {
 }
 
 impl Submission {
-    fn new(caller: Caller, Preferences { respond_async, key }: Preferences) -> Self {
+    fn new(caller: Caller, how: Preferences) -> Self {
+        let (name, respond_async) = (how.bulk_update_name(&caller.invocation), how.respond_async);
         let limit = if respond_async { ASYNC_WRITE_LIMIT } else { WRITE_LIMIT };
         // By the earliest that it may be, so that nothing is started later than that.
         let not_after = caller.clock.now().earliest.saturating_add(limit).unwrap_or(Timestamp::MAX);
-        // The name is ours and not the API server's, so that a creation without an answer can be repeated: there is one at most.
-        let name = match key {
-            Some(key) => format!("request-{key}"),
-            None => format!("request-{}", caller.invocation.id),
-        };
         Self { caller, name, began: Instant::now(), not_after, respond_async }
     }
 

@@ -95,6 +95,34 @@ async fn bodies_that_do_not_arrive_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn modifications_with_tokens_that_nobody_has_accepted_keep_nobody_out() {
+    let world = World::new("gw-forged").await;
+    // There is room for one of them.
+    crate::load::busy(&world, 1000).await;
+    world.own(Kind::Execution, "running-1", "RUNNING").await;
+    let gateway = Gateway::start(&world).await;
+    let bystander = gateway.caller(&world, "bystander").await;
+    let forged = join_all((0..100).map(async |n| {
+        let items: Vec<_> =
+            (0..100).map(|item| crate::item(&format!("item-{n}-{item}"), "STOPPED")).collect();
+        let headers = [
+            ("Authorization", "Bearer x"),
+            ("AI-Resource-Group", &*world.namespace),
+            ("Content-Type", "application/json"),
+        ];
+        let body = json!({"executions": items}).to_string();
+        bystander.raw("PATCH", "/v2/lm/executions", &headers, &body).await.unwrap()
+    }))
+    .await;
+    for answer in forged {
+        let (_, message) = answer.error(401);
+        assert!(message.contains("does not accept the bearer token"), "{message}");
+    }
+    // Taken, and withdrawn for want of an operator.
+    bystander.patch(PATH, &json!({"targetStatus": "STOPPED"})).await.error(503);
+}
+
+#[tokio::test]
 async fn responses_that_nobody_receives_keep_nobody_out_and_end() {
     let (world, gateway, greedy) = crate::gateway("gw-stalled").await;
     let (other_world, bystander) = bystander(&gateway, "gw-stalled-by").await;

@@ -25,17 +25,21 @@ fn load(backlog: u32) -> BTreeMap<String, String> {
         .into()
 }
 
+/// The Lease of an operator that has so many items to do.
+pub async fn busy(world: &World, backlog: u32) {
+    let metadata = ObjectMeta {
+        name: Some(FIELD_MANAGER.into()),
+        annotations: Some(load(backlog)),
+        ..ObjectMeta::default()
+    };
+    leases(world).create(&PostParams::default(), &Lease { metadata, spec: None }).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_would_be_late_is_refused_until_it_would_not() {
     let world = World::new("gw-late").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
-    let metadata = ObjectMeta {
-        name: Some(FIELD_MANAGER.into()),
-        annotations: Some(load(5000)),
-        ..ObjectMeta::default()
-    };
-    let lease = Lease { metadata, spec: None };
-    leases(&world).create(&PostParams::default(), &lease).await.unwrap();
+    busy(&world, 5000).await;
     let gateway = Gateway::start(&world).await;
     let caller = gateway.caller(&world, "caller").await;
     let stop = json!({"targetStatus": "STOPPED"});

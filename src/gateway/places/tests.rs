@@ -108,7 +108,19 @@ async fn a_token_is_known_until_it_is_refused_or_for_a_time() {
     for n in 0..MOST_ACCEPTED * 2 {
         accept(&places, of, "a", &format!("token {n}"));
     }
-    assert!(lock(&places.reads).accepted.len() <= MOST_ACCEPTED);
+    assert!(lock(&places.accepted).0.len() <= MOST_ACCEPTED);
+}
+
+#[test]
+fn a_token_that_was_accepted_for_one_use_is_known_for_the_others() {
+    let places = Arc::new(Places::default());
+    let take = |of: Use| places.take(of, "a", b"1").ok().unwrap();
+    take(Use::Reads).answered(StatusCode::OK);
+    assert!(take(Use::Modifications).is_accepted() && take(Use::Logs).is_accepted());
+    take(Use::Modifications).answered(StatusCode::UNAUTHORIZED);
+    assert!(!take(Use::Reads).is_accepted());
+    take(Use::Modifications).accept();
+    assert!(take(Use::Reads).is_accepted());
 }
 
 #[tokio::test]
