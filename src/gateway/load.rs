@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::StatusCode;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use self::queue::Queue;
 pub use self::queue::Request;
@@ -41,6 +41,9 @@ const UNCOUNTED: Duration = Duration::from_secs(2);
 
 /// How far the Lease, as it was read, may be behind.
 const BEHIND: Duration = Duration::from_secs(2);
+
+/// How long after its plan is on record a modification is surely in the Lease as it was read: this is renewed, and then read.
+const IN_THE_LEASE: Duration = UNCOUNTED.saturating_add(BEHIND).saturating_add(BEHIND);
 
 /// How long before somebody comes again room is kept for them.
 const SOON: Duration = Duration::from_secs(3);
@@ -212,6 +215,14 @@ impl Promise {
         if let Some(taken) = lock(&self.promises.0).taken.get_mut(&self.number) {
             taken.left = u32::try_from(items).unwrap_or(u32::MAX);
         }
+    }
+
+    /// Keeps it until its items are in the Lease, where nobody follows them until they are carried out.
+    pub fn hand_over(self: Arc<Self>) {
+        tokio::spawn(async move {
+            sleep(IN_THE_LEASE).await;
+            drop(self);
+        });
     }
 }
 

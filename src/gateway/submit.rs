@@ -27,7 +27,7 @@ use crate::{
     },
     gateway::{
         caller::Caller,
-        load::WRITE_LIMIT,
+        load::{Promise, WRITE_LIMIT},
         modification::{self, Asked, Stage},
         preferences::Preferences,
         problem::Problem,
@@ -223,7 +223,10 @@ impl Submission {
             self.report(&current);
             let limit = match reached {
                 Progress::Known => return Ok(current.status.unwrap_or_default()),
-                Progress::Planned if self.respond_async => return Ok(current.status.unwrap_or_default()),
+                Progress::Planned if self.respond_async => {
+                    self.caller.promise.iter().cloned().for_each(Promise::hand_over);
+                    return Ok(current.status.unwrap_or_default());
+                }
                 Progress::Unplanned => self.began + PLAN_LIMIT,
                 Progress::Planned => self.began + FOLLOW_LIMIT,
             };

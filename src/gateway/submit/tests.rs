@@ -2,12 +2,13 @@ mod fake;
 mod follow;
 
 use fake::{
-    Asked, NAME, Reply, after_creation, ask, ask_one, ask_with, bulk, created, modified, ok, planned,
-    refusal, scheduled, status_with, waiting,
+    Asked, NAME, Reply, after_creation, ask, ask_one, ask_promised, ask_with, bulk, created, modified, ok,
+    planned, refusal, scheduled, status_with, waiting,
 };
 use serde_json::{Value, json};
 
 use super::*;
+use crate::gateway::load::{Promises, Request};
 
 #[test]
 fn how_far_it_has_come_is_read_from_its_status() {
@@ -234,6 +235,32 @@ async fn who_does_not_want_to_wait_is_answered_when_it_is_planned() {
     })
     .await;
     outcome.nothing_done();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_answered_when_it_is_planned_counts_until_it_is_in_the_lease() {
+    let promises = Arc::new(Promises::default());
+    let request = |hash| Request { hash, namespace: "team-a".into() };
+    // Only one that is alone is taken.
+    let is_alone = || promises.promise(request(2), 1000).is_ok();
+    for (version, status, waits) in [("1", planned(), true), ("2", scheduled(), false)] {
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "ai-api-operator",
+            "resourceVersion": version, "annotations": {"aiapi.dev/backlog": "0", "aiapi.dev/rate": "1"}}});
+        promises.seen(&serde_json::from_value(lease).unwrap());
+        let promise = promises.promise(request(1), 1).ok().map(Arc::new);
+        assert!(!is_alone());
+        let how = Preferences { respond_async: true, key: None };
+        ask_promised(promise, how, move |asked| match asked.verb {
+            "create" => Reply::Answer(201, created()),
+            _ => Reply::EventsAndNoMore(vec![modified(status.clone())]),
+        })
+        .await;
+        assert_eq!(is_alone(), !waits);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(is_alone(), !waits);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(is_alone());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -166,7 +166,17 @@ pub async fn ask(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Ou
 
 /// The same, to be answered like this.
 pub async fn ask_with(how: Preferences, script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Outcome {
+    ask_promised(None, how, script).await
+}
+
+/// The same, with what was promised for it.
+pub async fn ask_promised(
+    promise: Option<Arc<Promise>>,
+    how: Preferences,
+    script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> Outcome {
     let (caller, log) = caller(script);
+    let caller = Caller { promise, ..caller };
     let began = Instant::now();
     let answer = submit(&caller, Kind::Execution, modification::Asked { how, ..stop_it() }).await;
     let asked = log.lock().unwrap().clone();
