@@ -166,7 +166,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         format!("{at}{}", error.into_inner())
     });
     let read = read.and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()));
-    read.or_else(|why| bad_request(format!("the body is invalid: {}", cut(&why, 200))))
+    read.or_else(|why| bad_request(format!("the body is invalid: {}; nothing was done", cut(&why, 200))))
 }
 
 impl Stage {

@@ -162,7 +162,7 @@ impl From<Failure> for Problem {
                 _ => unavailable(format!("the Kubernetes API failed: {code}: {message}")),
             },
             Failure::NotServed(_) => unavailable(
-                "the Kubernetes API does not serve Executions, Deployments and BulkUpdates: is the operator installed?"
+                "the Kubernetes API does not serve Executions, Deployments and BulkUpdates (is the operator installed?)"
                     .into(),
             ),
             Failure::NotSent(why) => {

@@ -200,7 +200,7 @@ impl Submission {
                     Err(unread) => open |= !unread.is_not_found(),
                 }
             } else if !open {
-                return Err(failure.into());
+                return Err(Problem::from(failure).nothing_was_done());
             }
             debug!(request_id = self.request_id(), %failure, "cannot create the BulkUpdate; retrying");
             let next = Instant::now() + failure.wait(attempt);

@@ -263,6 +263,15 @@ fn narrower() -> Vec<Bad> {
     for (field, value) in [("dryRun", "\"All\""), ("dryRun", "\"true\""), ("dryRun", "[]")] {
         let body = top(&format!("\"{field}\":{value}"));
         all.push(bad("PATCH", BULK, &body, wrong("the body is invalid: dryRun: ")));
+        all.push(bad("PATCH", BULK, &body, wrong("; nothing was done")));
+    }
+    // The first is refused by the API server, and so is the second.
+    let long = format!("\"{}\"", "x".repeat(1000));
+    for value in ["\"\"", &*long, "7", "\"a\",\"uid\":\"a\""] {
+        let field = format!("\"uid\":{value}");
+        all.push(bad("PATCH", BULK, &item(&field), wrong("; nothing was done")));
+        let body = format!("{{{field},{}", &STOP[1..]);
+        all.push(bad("PATCH", ONE, &body, wrong("; nothing was done")));
     }
     all.push(bad("PATCH", BULK, &top("\"dry_run\":true"), wrong("did you mean dryRun? Nothing was done")));
     all.push(bad("PATCH", BULK, &item("\"Uid\":\"x\""), wrong("did you mean uid? Nothing was done")));

@@ -145,7 +145,8 @@ async fn a_creation_that_is_refused_at_once_was_none() {
         let outcome = ask(move |_| refusal(code, "its words")).await;
         let problem = outcome.answer.clone().unwrap_err();
         assert_eq!(problem.code.status().as_u16(), status, "{code}");
-        assert_eq!(problem.message == "its words", code != 401, "{}", problem.message);
+        assert_eq!(problem.message == "its words; nothing was done", code != 401, "{}", problem.message);
+        assert!(problem.message.ends_with("; nothing was done"), "{}", problem.message);
         assert_eq!(problem.retry_after, (code == 429).then_some(Duration::from_secs(7)));
         assert_eq!(outcome.verbs(), ["create"], "{code}");
     }
@@ -153,7 +154,11 @@ async fn a_creation_that_is_refused_at_once_was_none() {
     let outcome = ask(|_| Reply::Answer(404, json!("404 page not found"))).await;
     let problem = outcome.answer.unwrap_err();
     assert_eq!(problem.code.status().as_u16(), 503);
-    assert!(problem.message.ends_with("is the operator installed?"), "{}", problem.message);
+    assert!(
+        problem.message.ends_with("(is the operator installed?); nothing was done"),
+        "{}",
+        problem.message
+    );
 }
 
 #[tokio::test(start_paused = true)]
