@@ -7,14 +7,13 @@ use uuid::Uuid;
 
 use crate::gateway::{
     headers::only,
-    problem::{Invocation, Problem, bad_request},
+    problem::{Invocation, Problem, bad_request, key_until},
 };
 
 const PREFER: &str = "Prefer";
 const RESPOND_ASYNC: &str = "respond-async";
 const KEY: &str = "Idempotency-Key";
 const APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-const KEY_UNTIL: HeaderName = HeaderName::from_static("idempotency-key-until");
 
 /// How a modification is to be answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -68,8 +67,7 @@ impl Preferences {
     /// The headers of the answer: what was honoured, and how long a key holds, at least.
     pub fn applied(&self, kept_until: Timestamp) -> HeaderMap {
         let asynchronous = self.respond_async.then_some((APPLIED, HeaderValue::from_static(RESPOND_ASYNC)));
-        let until = HeaderValue::try_from(kept_until.strftime("%FT%TZ").to_string()).ok();
-        let until = until.filter(|_| self.key.is_some()).map(|until| (KEY_UNTIL, until));
+        let until = self.key.and_then(|_| key_until(kept_until));
         asynchronous.into_iter().chain(until).collect()
     }
 }
@@ -124,7 +122,7 @@ mod tests {
         assert!(Preferences::default().applied(until).is_empty());
         let all = Preferences { respond_async: true, key: Some(Uuid::nil()) }.applied(until);
         assert_eq!(
-            (&all[APPLIED], &all[KEY_UNTIL]),
+            (&all[APPLIED], &all["idempotency-key-until"]),
             (&"respond-async".parse().unwrap(), &"2026-01-02T03:04:05Z".parse().unwrap())
         );
     }

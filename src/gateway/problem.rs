@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,6 +14,8 @@ use crate::{
 
 /// How long to wait before another attempt, where the Kubernetes API does not say.
 pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+const KEY_UNTIL: HeaderName = HeaderName::from_static("idempotency-key-until");
 
 /// One request to the gateway, as its errors and its log line identify it.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Problem {
     /// For people: what is wrong, and what to do.
     pub message: String,
     pub retry_after: Option<Duration>,
+    /// How long the key of the request holds, at least, where it has one and its BulkUpdate says so.
+    pub key_until: Option<Timestamp>,
 }
 
 /// The code of an error: a number of the AI API's where it has one, else Kubernetes' or the operator's reason.
@@ -95,7 +100,7 @@ impl Code {
 
 impl Problem {
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), retry_after: None }
+        Self { code: code.into(), message: message.into(), retry_after: None, key_until: None }
     }
 
     pub fn outcome_unknown(message: String) -> Self {
@@ -144,6 +149,11 @@ pub fn bad_request<T>(message: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::new(StatusCode::BAD_REQUEST, message))
 }
 
+/// The header that says how long a key holds, at least.
+pub fn key_until(until: Timestamp) -> Option<(HeaderName, HeaderValue)> {
+    Some((KEY_UNTIL, HeaderValue::try_from(until.strftime("%FT%TZ").to_string()).ok()?))
+}
+
 /// What a failed read means to a caller, or a write that the Kubernetes API refused.
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
@@ -184,6 +194,7 @@ impl IntoResponse for Problem {
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
+        response.headers_mut().extend(self.key_until.and_then(key_until));
         response.extensions_mut().insert(self);
         response
     }

@@ -71,7 +71,14 @@ pub async fn submit_one(
     let (id, how, bulk_update) = (asked.items[0].id.clone(), asked.how, submission.full_name());
     let status = carry_out(submission, kind, asked).await?;
     let stage = modification::stage(kind, &id, &status, how);
-    Ok((stage.map_err(|problem| problem.if_unknown_of(&bulk_update))?, status))
+    let stage =
+        stage.map_err(|problem| answered(problem.if_unknown_of(&bulk_update), caller, how, &status))?;
+    Ok((stage, status))
+}
+
+/// What a status says is what the key of the request gets from now on.
+fn answered(problem: Problem, caller: &Caller, how: Preferences, status: &BulkUpdateStatus) -> Problem {
+    Problem { key_until: how.key.map(|_| kept_until(caller, status)), ..problem }
 }
 
 /// Until when a BulkUpdate with this status is kept, at least.
@@ -82,13 +89,17 @@ pub fn kept_until(caller: &Caller, status: &BulkUpdateStatus) -> Timestamp {
 
 async fn carry_out(mut submission: Submission, kind: Kind, asked: Asked) -> Outcome {
     let task = tokio::spawn(async move {
+        let how = asked.how;
         let created = submission.create(submission.bulk_update(kind, asked)).await?;
         // That of the first request with this key.
         submission.not_after = created.spec.not_after.as_ref().map_or(submission.not_after, |time| time.0);
         let (request_id, bulk_update) = (submission.request_id(), submission.full_name());
         info!(request_id, bulk_update, uid = created.uid().unwrap_or_default(), "created a BulkUpdate");
         let status = submission.follow(created).await?;
-        modification::rejected(&status).map_or(Ok(status), Err)
+        match modification::rejected(&status) {
+            Some(problem) => Err(answered(problem, &submission.caller, how, &status)),
+            None => Ok(status),
+        }
     });
     resume_panic(task.await)
 }

@@ -50,6 +50,7 @@ async fn the_same_request_with_the_same_key_is_carried_out_once() {
     world.own(KIND, "running-1", "RUNNING").await;
     world.own(KIND, "dead-1", "DEAD").await;
     world.own(KIND, "dead-2", "DEAD").await;
+    world.own(KIND, "completed-1", "COMPLETED").await;
     let body = json!({"executions": [item("running-1", "STOPPED"), item("dead-1", "DELETED")]}).to_string();
     let with = |key: &'static str| [TYPE, ("Idempotency-Key", key)];
     let key = with("8e03978e-40d5-43dd-bc93-6894a57f9324");
@@ -83,7 +84,15 @@ async fn the_same_request_with_the_same_key_is_carried_out_once() {
         let answer = caller.send("DELETE", &format!("{}/dead-2", all(KIND)), &key, "").await;
         assert_eq!(answer.ok(202)["message"], "Execution deletion scheduled");
     }
+    // Nor does one that is refused get another answer, for as long.
+    let key = with("22222222-2222-4222-8222-222222222222");
+    let path = format!("{}/completed-1", all(KIND));
+    for _ in 0..2 {
+        let answer = caller.send("PATCH", &path, &key, r#"{"targetStatus":"STOPPED"}"#).await;
+        assert_eq!(answer.error(412).0, "01010076");
+        assert!(!answer.header("idempotency-key-until").is_empty());
+    }
     let (_, message) = caller.send("PATCH", &all(KIND), &with("mine"), &other).await.error(400);
     assert_eq!(message, "the header Idempotency-Key is not a UUID; nothing was done");
-    assert_eq!(bulk_updates(&world).await, 2);
+    assert_eq!(bulk_updates(&world).await, 3);
 }

@@ -2,8 +2,8 @@ mod fake;
 mod follow;
 
 use fake::{
-    Asked, NAME, Reply, after_creation, ask, ask_one, ask_promised, ask_with, bulk, created, modified, ok,
-    planned, refusal, scheduled, status_with, waiting,
+    Asked, NAME, Reply, after_creation, ask, ask_one, ask_one_with, ask_promised, ask_with, bulk, created,
+    modified, ok, planned, refusal, scheduled, status_with, waiting,
 };
 use serde_json::{Value, json};
 
@@ -266,6 +266,39 @@ async fn who_is_answered_when_it_is_planned_counts_until_it_is_in_the_lease() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(is_alone());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_status_turns_down_says_how_long_the_key_holds() {
+    let disabled = json!({"type": "Accepted", "status": "False", "reason": "BulkUpdatesDisabled", "message": "off",
+        "lastTransitionTime": "2026-01-02T03:04:05Z"});
+    let rejected = json!({"observedGeneration": 1, "conditions": [disabled]});
+    let failed = |reason: &str| {
+        let mut status = status_with("Failed");
+        status["executions"][0]["reason"] = reason.into();
+        status
+    };
+    for (mut status, code) in
+        [(failed("Gone"), 412), (failed("NotFound"), 404), (failed("DeadlineExceeded"), 503), (rejected, 400)]
+    {
+        status["completionTime"] = "2026-01-02T03:04:06Z".into();
+        for key in [None, Some(uuid::Uuid::from_u128(7))] {
+            let status = status.clone();
+            let how = Preferences { respond_async: false, key };
+            let problem = ask_one_with(how, move |asked| match asked.verb {
+                "create" => Reply::Answer(201, created()),
+                _ => Reply::EventsAndNoMore(vec![modified(bulk(2, status.clone()))]),
+            })
+            .await
+            .unwrap_err();
+            assert_eq!(problem.code.status().as_u16(), code, "{problem:?}");
+            let until = "2026-01-02T03:14:06Z".parse().unwrap();
+            assert_eq!(problem.key_until, key.map(|_| until), "{problem:?}");
+        }
+    }
+    // It was not created.
+    let how = Preferences { respond_async: false, key: Some(uuid::Uuid::from_u128(7)) };
+    assert_eq!(ask_one_with(how, |_| refusal(403, "no")).await.unwrap_err().key_until, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -185,8 +185,16 @@ pub async fn ask_promised(
 
 /// The same, as a request about one object.
 pub async fn ask_one(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Result<(), Problem> {
+    ask_one_with(Preferences::default(), script).await
+}
+
+/// The same, to be answered like this.
+pub async fn ask_one_with(
+    how: Preferences,
+    script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> Result<(), Problem> {
     let (caller, _) = caller(script);
-    submit_one(&caller, Kind::Execution, stop_it()).await.map(drop)
+    submit_one(&caller, Kind::Execution, modification::Asked { how, ..stop_it() }).await.map(drop)
 }
 
 /// As [`ask`], where the BulkUpdate is created at once.
