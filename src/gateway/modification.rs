@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, IgnoredAny, IntoDeserializer},
+    de::{DeserializeOwned, IntoDeserializer},
 };
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ pub fn stop(kind: Kind, id: String, body: &[u8]) -> Result<Asked, Problem> {
     #[serde(rename_all = "camelCase", expecting = "an object")]
     struct Body {
         target_status: Option<Word<Stopped>>,
-        configuration_id: Option<IgnoredAny>,
+        configuration_id: Option<String>,
         dry_run: Option<bool>,
         uid: Option<String>,
         id: Option<String>,

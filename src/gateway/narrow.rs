@@ -7,8 +7,9 @@ use axum::extract::{FromRequestParts, Query};
 use http::{HeaderName, header, request::Parts};
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
+use serde_json::Value;
 
 use crate::{
     decode::text::cut,
@@ -18,7 +19,11 @@ use crate::{
 /// The names of the fields of a body that are not read at their place. Those that this version does not know are valid, says the
 /// AI API. (Besides, without this serde would accept a list in place of an object, by the order of its fields.)
 #[derive(Debug, Default)]
-pub struct Others(Vec<String>);
+pub struct Others {
+    names: Vec<String>,
+    /// The path of what would narrow the request, at any depth in their values.
+    narrowing: Option<String>,
+}
 
 impl<'de> Deserialize<'de> for Others {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
@@ -31,11 +36,14 @@ impl<'de> Deserialize<'de> for Others {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Others, A::Error> {
-                let mut names = Vec::new();
-                while let Some((name, IgnoredAny)) = fields.next_entry()? {
-                    names.push(name);
+                let mut others = Others::default();
+                while let Some((name, value)) = fields.next_entry::<String, Value>()? {
+                    if others.narrowing.is_none() {
+                        others.narrowing = narrowing(&value).map(|path| format!("{name}{path}"));
+                    }
+                    others.names.push(name);
                 }
-                Ok(Others(names))
+                Ok(others)
             }
         }
         value.deserialize_map(Names)
@@ -58,6 +66,10 @@ const FIELDS: [&str; 12] = [
     "uid",
 ];
 
+/// Those that narrow a request wherever they are meant to apply, as [`plain`] has them.
+const NARROWING: [&str; 5] =
+    ["dryrun", "uid", "notafter", "startingdeadlineseconds", "activedeadlineseconds"];
+
 /// The headers with which HTTP makes a request depend on something.
 const CONDITIONS: [HeaderName; 5] = [
     header::IF_MATCH,
@@ -69,10 +81,13 @@ const CONDITIONS: [HeaderName; 5] = [
 
 /// The longest name in a message, in bytes.
 const LONGEST_NAME: usize = 64;
+/// The longest path.
+const LONGEST_PATH: usize = 256;
 
-/// Refuses fields of a BulkUpdate that are not read at this place, also in another spelling.
+/// Refuses fields of a BulkUpdate that are not read at this place, also in another spelling, and in the values of unknown fields
+/// what would narrow the request.
 pub fn refuse_fields(place: &str, others: &Others) -> Result<(), Problem> {
-    for name in &others.0 {
+    for name in &others.names {
         let Some(field) = FIELDS.iter().find(|field| plain(field) == plain(name)) else { continue };
         let name = cut(name, LONGEST_NAME);
         return bad_request(if name == *field {
@@ -81,7 +96,32 @@ pub fn refuse_fields(place: &str, others: &Others) -> Result<(), Problem> {
             format!("{place}{name} is unknown: did you mean {field}? Nothing was done")
         });
     }
-    Ok(())
+    match &others.narrowing {
+        Some(path) => {
+            let path = cut(path, LONGEST_PATH);
+            bad_request(format!(
+                "{place}{path} is not known here, and would narrow the request; nothing was done"
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The path within a value of the first field that narrows a request.
+fn narrowing(value: &Value) -> Option<String> {
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            if NARROWING.contains(&&*plain(name)) {
+                return Some(format!(".{name}"));
+            }
+            narrowing(value).map(|path| format!(".{name}{path}"))
+        }),
+        Value::Array(values) => values
+            .iter()
+            .enumerate()
+            .find_map(|(at, value)| narrowing(value).map(|path| format!("[{at}]{path}"))),
+        _ => None,
+    }
 }
 
 /// Without what differs between the usual spellings of a name.

@@ -273,6 +273,23 @@ fn narrower() -> Vec<Bad> {
         let body = format!("{{{field},{}", &STOP[1..]);
         all.push(bad("PATCH", ONE, &body, wrong("; nothing was done")));
     }
+    let would = "would narrow the request; nothing was done";
+    all.push(bad("PATCH", BULK, &top(r#""options":{"dryRun":true}"#), wrong(would)));
+    all.push(bad(
+        "PATCH",
+        BULK,
+        &item(r#""preconditions":{"uid":"other"}"#),
+        wrong("executions[0].preconditions.uid is not known here"),
+    ));
+    for more in [r#""options":[{"notAfter":0}]"#, r#""preconditions":{"of":{"UID":"other"}}"#] {
+        all.push(bad("PATCH", ONE, &format!("{{{more},{}", &STOP[1..]), wrong(would)));
+    }
+    all.push(bad(
+        "PATCH",
+        ONE,
+        r#"{"targetStatus":"STOPPED","configurationId":{"uid":"other"}}"#,
+        wrong("configurationId: invalid type"),
+    ));
     all.push(bad("PATCH", BULK, &top("\"dry_run\":true"), wrong("did you mean dryRun? Nothing was done")));
     all.push(bad("PATCH", BULK, &item("\"Uid\":\"x\""), wrong("did you mean uid? Nothing was done")));
     all.push(bad("PATCH", ONE, r#"{"targetStatus":"STOPPED","DryRun":true}"#, wrong("did you mean dryRun?")));

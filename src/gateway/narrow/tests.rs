@@ -1,7 +1,9 @@
+use serde_json::json;
+
 use super::*;
 
 fn others(names: &[&str]) -> Others {
-    Others(names.iter().map(|name| (*name).to_owned()).collect())
+    Others { names: names.iter().map(|name| (*name).to_owned()).collect(), narrowing: None }
 }
 
 #[test]
@@ -17,6 +19,31 @@ fn what_a_bulk_update_has_is_refused_by_name_and_all_else_is_ignored() {
     }
     let long = format!("u{}id", "_".repeat(1000));
     assert!(refuse_fields("", &others(&[&long])).unwrap_err().message.len() < 200);
+}
+
+#[test]
+fn what_would_narrow_a_request_is_refused_at_any_depth() {
+    let refused = |body: Value| refuse_fields("executions[3].", &serde_json::from_value(body).unwrap());
+    for fine in [
+        json!({"more": {"id": "x", "metadata": {"executions": ["uid", 7, null, true]}}}),
+        json!({"more": [[{"dry": 1}]], "uids": {}}),
+    ] {
+        assert_eq!(refused(fine.clone()), Ok(()), "{fine}");
+    }
+    for (body, path) in [
+        (json!({"preconditions": {"uid": "other"}}), "preconditions.uid"),
+        (json!({"note": 1, "options": {"a": [{}, [{"dry_run": null}]]}}), "options.a[1][0].dry_run"),
+        (json!({"options": [{"notAfter": 1}]}), "options[0].notAfter"),
+    ] {
+        let message = refused(body).unwrap_err().message;
+        let expected = "is not known here, and would narrow the request; nothing was done";
+        assert_eq!(message, format!("executions[3].{path} {expected}"));
+    }
+    for name in NARROWING {
+        assert!(FIELDS.iter().any(|field| plain(field) == name), "{name}");
+    }
+    let long = "x".repeat(1000);
+    assert!(refused(json!({long: {"uid": 1}})).unwrap_err().message.len() < 400);
 }
 
 #[test]
