@@ -201,7 +201,7 @@ impl Submission {
                 Ok(created) => return Ok(created.bulk),
                 Err(failure) => failure,
             };
-            open |= failure.outcome_unknown();
+            open |= failure.outcome_unknown() && !failure.never_admitted();
             if failure.is_conflict() {
                 // The request was sent twice on its way, or is an earlier one with the same key; or the conflict is about something
                 // else.

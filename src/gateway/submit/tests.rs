@@ -150,6 +150,13 @@ async fn a_creation_that_is_refused_at_once_was_none() {
         assert_eq!(problem.retry_after, (code == 429).then_some(Duration::from_secs(7)));
         assert_eq!(outcome.verbs(), ["create"], "{code}");
     }
+    // A webhook that cannot be called.
+    let words = "Internal error occurred: failed calling webhook \"policy.example.com\": connection refused";
+    let outcome = ask(move |_| refusal(500, words)).await;
+    let problem = outcome.answer.clone().unwrap_err();
+    assert_eq!(problem.code.status().as_u16(), 503);
+    assert!(problem.message.ends_with("connection refused; nothing was done"), "{}", problem.message);
+    assert_eq!(outcome.verbs(), ["create"]);
     // The kind is not served.
     let outcome = ask(|_| Reply::Answer(404, json!("404 page not found"))).await;
     let problem = outcome.answer.unwrap_err();
