@@ -95,7 +95,7 @@ impl Caller {
         match requests::get::<IgnoredAny>(&self.client, url, &name).await {
             // What the caller may not do, the creation says.
             Ok(_) | Err(Failure::Refused { code: 403, .. }) => Ok(()),
-            // Only who may read it is told that there is none.
+            // Only who may read it learns that there is none.
             Err(failure) if failure.is_not_found() => {
                 place.accept();
                 Ok(())

@@ -158,7 +158,7 @@ impl State {
         // No namespace takes more than half, so that the others find room.
         let over = |room: f64| (ahead + f64::from(items) - room, own + f64::from(items) - room / 2.0);
         let early = self.queue.due(request.hash).filter(|due| now < *due);
-        // The bonus is for those who wait as they are told.
+        // The bonus is for those who wait until they are due.
         let times = if early.is_some() { 0 } else { self.queue.times(request.hash).min(MOST_TIMES) };
         let (all_over, own_over) = over(room * (1.0 + f64::from(times) * ANOTHER_TIME));
         if all_over + soon <= 0.0 && own_over <= 0.0 {
