@@ -84,7 +84,7 @@ impl Credentials {
 }
 
 impl Caller {
-    /// Has the Kubernetes API check a token that is not known yet: whoever has none that it accepts takes nothing of what the
+    /// Has the Kubernetes API check a token that is not known yet: who has none that it accepts takes nothing of what the
     /// operator can do. It reads the BulkUpdate that is created next, which is what a caller may do who is to follow it.
     async fn authenticate(&self, place: &Place, how: Preferences) -> Result<(), Problem> {
         if place.is_accepted() {

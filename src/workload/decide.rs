@@ -77,7 +77,7 @@ fn next(subject: &Subject<'_>, asks: &Asks) -> Decided {
     }
 }
 
-/// Nothing changes any more, except that a newer generation is acknowledged, or whoever waits for it would wait for ever.
+/// Nothing changes any more, except that a newer generation is acknowledged, or a wait for it would never end.
 fn after_the_end(subject: &Subject<'_>, engine: &Engine) -> Decided {
     let recorded = subject.recorded;
     let then = undone(subject, engine);

@@ -185,7 +185,7 @@ async fn what_is_new_takes_nothing_from_those_who_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_as_told_gains_nothing() {
+async fn who_does_not_wait_gains_nothing() {
     let promises = promises(1900.0, 100.0);
     let refused = || promises.promise(request(1, "a"), 100).err().unwrap().retry_after.unwrap();
     let mut wait = refused();
