@@ -69,7 +69,9 @@ fn ends_in_time(case: &Case<'_>, bulk: &Bulk<'_>, call: &Call, violations: &mut 
     let suspended = pauses.is_some_and(|pauses| pauses.iter().any(|[_, end]| end.at >= call.sent));
     let knew = of_gateway.filter_map(Exchange::ended_at).any(|ended| ended.at < call.sent);
     let clock = case.facts.tolerances.clock;
-    let (earliest, latest) = (call.sent + WRITE_LIMIT - IN_DOUBT - clock, call.sent + WRITE_LIMIT + clock);
+    // A token that is not known is checked before.
+    let latest = created.sent.at.max(call.sent) + WRITE_LIMIT + clock;
+    let earliest = call.sent + WRITE_LIMIT - IN_DOUBT - clock;
     if knew && !suspended && !(earliest..=latest).contains(&not_after.0) {
         let (sent, end) = (call.sent, not_after.0);
         violations.say("clock", format!("request {} of {sent} has notAfter {end}", call.request_id));
