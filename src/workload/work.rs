@@ -1,7 +1,5 @@
 //! An engine's object: what runs.
 
-use std::borrow::Cow;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -77,6 +75,13 @@ pub enum OwnedBy {
     Others,
 }
 
+impl OwnedBy {
+    /// Whether the object with this uid is the controller.
+    fn is_controller(&self, owner: &str) -> bool {
+        matches!(self, Self::Controller { uid, .. } if **uid == *owner)
+    }
+}
+
 /// What decisions need to know of an engine's object: one is kept for each that this operator runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
@@ -106,11 +111,9 @@ impl Work {
         };
         let owned_by = owned_by(parts.metadata);
         let label = parts.metadata.and_then(|raw| text(member(member(raw, "labels")?, OWNER_UID)?));
-        let of_its_owner =
-            |label: Cow<'_, str>| matches!(&owned_by, OwnedBy::Controller { uid, .. } if **uid == *label);
         Self {
             version: meta.resource_version.as_deref().unwrap_or_default().into(),
-            labelled: label.is_some_and(of_its_owner),
+            labelled: label.is_some_and(|uid| owned_by.is_controller(&uid)),
             owned_by,
             terminating: meta.deletion_timestamp.is_some(),
             queued,
@@ -126,7 +129,7 @@ impl Work {
 
     /// Whether the Execution or Deployment with this uid controls it.
     pub fn is_controlled_by(&self, owner: &str) -> bool {
-        matches!(&self.owned_by, OwnedBy::Controller { uid, .. } if &**uid == owner)
+        self.owned_by.is_controller(owner)
     }
 
     /// The name of the Execution or Deployment that controls it, if one of this kind can.
