@@ -97,14 +97,14 @@ impl Attempts {
         self.seen = Some((template, now));
     }
 
-    /// What runs has this template, as a hash: it was found to be permitted.
-    pub fn permits(&mut self, template: u64) {
-        self.permitted = Some(template);
+    /// What runs has the template that was seen last: it was found to be permitted.
+    pub fn permits(&mut self) {
+        self.permitted = self.seen.map(|(template, _)| template);
     }
 
-    /// Whether that is known of this template. A change of anything else needs no permission.
-    pub fn permitted(&self, template: u64) -> bool {
-        self.permitted == Some(template)
+    /// Whether that is known of the template that was seen last. A change of anything else needs no permission.
+    pub fn permitted(&self) -> bool {
+        self.seen.is_some_and(|(template, _)| self.permitted == Some(template))
     }
 
     /// When the spec did not have its present template yet, or a little earlier; `created` is when the owner was created.
@@ -212,10 +212,17 @@ mod tests {
     fn a_template_that_was_permitted_needs_no_permission_again() {
         let mut attempts = Attempts::default();
         attempts.of("uid");
-        attempts.permits(3);
-        assert!(attempts.permitted(3) && !attempts.permitted(4));
+        let at = Timestamp::UNIX_EPOCH;
+        attempts.saw(3, at);
+        attempts.permits();
+        assert!(attempts.permitted());
+        attempts.saw(4, at);
+        assert!(!attempts.permitted());
+        attempts.saw(3, at);
+        assert!(attempts.permitted());
         attempts.of("another");
-        assert!(!attempts.permitted(3));
+        attempts.saw(3, at);
+        assert!(!attempts.permitted());
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Pass<'_> {
         if self.steps.key.kind == Kind::Deployment {
             self.steps.attempts.saw(owner.template_hash(), self.steps.now());
             if owner.is_observed() {
-                self.steps.attempts.permits(owner.template_hash());
+                self.steps.attempts.permits();
             }
         }
     }
@@ -169,7 +169,7 @@ impl Pass<'_> {
     /// Whether its author was checked, and the author of a changed template.
     fn authorized(&self, owner: &Owner) -> Authorized {
         // It was found to be so when that was recorded.
-        if owner.is_observed() || self.steps.attempts.permitted(owner.template_hash()) {
+        if owner.is_observed() || self.steps.attempts.permitted() {
             return Authorized::Yes;
         }
         let admission = self.steps.ctx.work_policies.admission();
