@@ -37,11 +37,11 @@ impl Layer<Wire> for WatchProgress {
             let query = request.uri().query().unwrap_or_default();
             let has = |start: &str| query.split('&').any(|part| part.starts_with(start));
             let (is_watch, is_page, continues) = (has("watch=true"), has("limit="), has("continue="));
+            if !is_watch && !is_page {
+                return wire.call(request);
+            }
             let path = stream(request.uri().path(), query);
             let answer = wire.call(request);
-            if !is_watch && !is_page {
-                return answer;
-            }
             let (health, deadline) = (Arc::clone(&health), Instant::now() + LONGEST_PAGE);
             if !is_watch && !continues {
                 health.list_started(&path);
