@@ -49,7 +49,7 @@ const BULK_UPDATES_PAGE: u32 = 20;
 /// The same for engines' objects, which may be larger still.
 const WORK_PAGE: u32 = 20;
 
-/// How long to wait before looking again whether an engine is served.
+/// How long to wait before looking again whether an engine is served, unless the answer asks for longer.
 const SERVED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Starts them all; each runs for as long as the operator does. Returns the events of BulkUpdates, each with the namespace that
@@ -239,11 +239,9 @@ async fn until_served(ctx: &Context, engine: &Engine, namespace: Option<&str>) {
     let one = ListParams::default().labels(OWNER_UID).limit(1);
     loop {
         let listed: Result<IgnoredAny, _> = requests::send(&ctx.client, Request::new(&url).list(&one)).await;
-        match listed {
-            Ok(_) => return,
-            Err(failure) => debug!(engine = %engine.kind, %failure, "its objects are not watched yet"),
-        }
-        sleep(SERVED_AGAIN).await;
+        let Err(failure) = listed else { return };
+        debug!(engine = %engine.kind, %failure, "its objects are not watched yet");
+        sleep(SERVED_AGAIN.max(failure.retry_after().unwrap_or_default())).await;
     }
 }
 

@@ -39,6 +39,7 @@ pub async fn handle(State(gateway): State<Arc<Gateway>>, mut request: Request, n
     let invocation = Invocation {
         id: gateway.machine.id().to_string().into(),
         target: cut(target, LONGEST_TARGET).into(),
+        bulk_update: Arc::default(),
     };
     request.extensions_mut().insert(invocation.clone());
     let connection: Option<Connection> = request.extensions().get().cloned();
@@ -50,7 +51,7 @@ pub async fn handle(State(gateway): State<Arc<Gateway>>, mut request: Request, n
     let path = cut(request.uri().path(), LONGEST_TARGET);
     // As the caller says, and only if it can be one.
     let namespace = resource_group(request.headers()).ok();
-    let mut response = in_time(request, next).await;
+    let mut response = in_time(request, next, &invocation).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let (mut head, _) = response.into_parts();
         // axum has counted the body that is replaced here.
@@ -75,9 +76,47 @@ pub async fn record_route(path: MatchedPath, request: Request, next: Next) -> Re
     response
 }
 
-async fn in_time(request: Request, next: Next) -> Response {
+async fn in_time(request: Request, next: Next, invocation: &Invocation) -> Response {
     time::timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| {
-        let message = format!("the request took longer than {REQUEST_TIMEOUT:?}: its outcome is not known");
-        Problem::outcome_unknown(message).into_response()
+        let message = format!("the request took longer than {REQUEST_TIMEOUT:?}");
+        let problem = match invocation.bulk_update.get() {
+            Some(name) => Problem::outcome_unknown(message).if_unknown_of(name),
+            None => Problem::unavailable(message).nothing_was_done(),
+        };
+        problem.into_response()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::{Router, middleware, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// What a request gets whose answer never comes.
+    async fn unanswered(invocation: Invocation) -> Problem {
+        let wrap = move |request: Request, next: Next| {
+            let invocation = invocation.clone();
+            async move { in_time(request, next, &invocation).await }
+        };
+        let router = Router::new().route("/", get(pending::<()>)).layer(middleware::from_fn(wrap));
+        let mut response = router.oneshot(Request::new(axum::body::Body::empty())).await.unwrap();
+        response.extensions_mut().remove().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_too_long_names_its_bulk_update() {
+        let problem = unanswered(Invocation::default()).await;
+        assert_eq!(problem.code.status(), 503);
+        assert_eq!(problem.message, "the request took longer than 85s; nothing was done");
+        let bulk_update = Arc::new("team-a/request-1".to_owned().into());
+        let problem = unanswered(Invocation { bulk_update, ..Invocation::default() }).await;
+        assert_eq!(problem.code.status(), 504);
+        let expected =
+            "the outcome of BulkUpdate team-a/request-1 is not known: the request took longer than 85s";
+        assert_eq!(problem.message, expected);
+    }
 }

@@ -1,6 +1,10 @@
 //! Errors as the AI API reports them: a code, from which the HTTP status follows, and a sentence.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -24,6 +28,8 @@ pub struct Invocation {
     pub id: Arc<str>,
     /// The URL, without the host.
     pub target: Arc<str>,
+    /// The namespace and name of the BulkUpdate that carries it out, from before its creation on.
+    pub bulk_update: Arc<OnceLock<String>>,
 }
 
 /// Why a whole request, or one item of it, did not succeed.

@@ -21,10 +21,7 @@ use self::progress::{Progress, asks_the_same, progress};
 use crate::{
     api::{BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY, Reason, time::later},
     bulk_update::Stored,
-    client::{
-        Failure, backoff,
-        requests::{self, Only},
-    },
+    client::{Failure, backoff, requests},
     gateway::{
         caller::Caller,
         load::{Promise, WRITE_LIMIT},
@@ -88,12 +85,14 @@ pub fn kept_until(caller: &Caller, status: &BulkUpdateStatus) -> Timestamp {
 }
 
 async fn carry_out(mut submission: Submission, kind: Kind, asked: Asked) -> Outcome {
+    // Before anything can give up waiting for the task.
+    let bulk_update = submission.caller.invocation.bulk_update.get_or_init(|| submission.full_name()).clone();
     let task = tokio::spawn(async move {
         let how = asked.how;
         let created = submission.create(submission.bulk_update(kind, asked)).await?;
         // That of the first request with this key.
         submission.not_after = created.spec.not_after.as_ref().map_or(submission.not_after, |time| time.0);
-        let (request_id, bulk_update) = (submission.request_id(), submission.full_name());
+        let request_id = submission.request_id();
         info!(request_id, bulk_update, uid = created.uid().unwrap_or_default(), "created a BulkUpdate");
         let status = submission.follow(created).await?;
         match modification::rejected(&status) {
@@ -361,7 +360,7 @@ impl Submission {
         let (client, url) = (&self.caller.client, self.url());
         let uid = seen.uid().unwrap_or_default();
         let version = seen.resource_version().unwrap_or_default();
-        let only = Only { uid: &uid, resource_version: &version };
+        let only = requests::Only { uid: &uid, resource_version: &version };
         let deleted = requests::delete::<IgnoredAny>(client, url, &self.name, only, false).await;
         let Err(failure) = deleted else {
             let ready = seen.status.as_ref().and_then(|status| status.condition(READY));

@@ -204,21 +204,34 @@ impl World {
                 owned.extend(self.objects(&path));
             }
             owned.iter().filter(|object| is_terminating(object)).for_each(|object| words(object, "is going"));
+            let targets: Vec<_> = Kind::ALL
+                .map(Kind::plural)
+                .iter()
+                .flat_map(|plural| {
+                    self.objects(&format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}"))
+                })
+                .collect();
+            let all = || pods.iter().chain(&owned);
+            let is_there =
+                |uid: &Value| all().chain(&targets).any(|object| object["metadata"]["uid"] == *uid);
+            let owners = ["Job", "ReplicaSet", "Execution", "Deployment"];
+            let is_left = |object: &&Value| {
+                controller_of(object).is_some_and(|owner| {
+                    owners.iter().any(|kind| owner["kind"] == *kind) && !is_there(&owner["uid"])
+                })
+            };
+            all().filter(is_left).for_each(|object| words(object, "is to be collected"));
             let watched = &self.story.setup.watch_namespaces;
             if !watched.is_empty() && !watched.iter().any(|watched| watched == namespace) {
                 continue;
             }
-            for plural in Kind::ALL.map(Kind::plural) {
-                let targets =
-                    self.objects(&format!("/apis/aiapi.dev/v1alpha1/namespaces/{namespace}/{plural}"));
-                for target in targets.iter().filter(|target| runs_something(target)) {
-                    if let Some(why) = not_ended(target) {
-                        words(target, why);
-                    }
-                    let stopped = target["status"]["state"] == "STOPPED";
-                    if stopped && pods.iter().any(|pod| runs_for(pod, target, &owned)) {
-                        words(target, "has stopped and runs");
-                    }
+            for target in targets.iter().filter(|target| runs_something(target)) {
+                if let Some(why) = not_ended(target) {
+                    words(target, why);
+                }
+                let stopped = target["status"]["state"] == "STOPPED";
+                if stopped && pods.iter().any(|pod| runs_for(pod, target, &owned)) {
+                    words(target, "has stopped and runs");
                 }
             }
         }

@@ -28,7 +28,7 @@ const REASONS: [Reason; 14] = [
 ];
 
 fn invocation() -> Invocation {
-    Invocation { id: "id-1".into(), target: "/v2/lm/executions".into() }
+    Invocation { id: "id-1".into(), target: "/v2/lm/executions".into(), ..Invocation::default() }
 }
 
 fn items(count: usize) -> Value {

@@ -130,9 +130,9 @@ pub fn not_allowed(case: &Case<'_>, write: &Exchange, kind: Kind) -> Option<Stri
     let planned = plan_sent(case, write);
     // When it resumes, it has looked at its clock before it was suspended.
     let pauses = || case.facts.lives.get(write.life).into_iter().flat_map(|life| &life.pauses);
+    let soon = |from: Timestamp, to: Timestamp| from <= to && to.duration_since(from) <= slack;
     let at_once = |since: Timestamp| {
-        sent.duration_since(since) <= slack || { pauses() }
-            .any(|[from, to]| to.at == sent && from.at >= since && from.at.duration_since(since) <= slack)
+        soon(since, sent) || pauses().any(|[from, to]| soon(to.at, sent) && soon(since, from.at))
     };
     let fresh = |reading: &&&Exchange| {
         sent.duration_since(reading.sent.at) <= FRESH + slack

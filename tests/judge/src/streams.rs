@@ -1,5 +1,6 @@
 //! `watch`: lists and watches that fail are retried with a back-off of up to a minute, which the start of a list does not
-//! reset, and not before `Retry-After`; a watch that is refused as too old starts with a new list.
+//! reset, and not before `Retry-After`; a watch that is refused as too old starts with a new list. Until the objects of an
+//! engine can be listed, it is looked every ten seconds whether they can.
 
 use std::collections::HashMap;
 
@@ -10,16 +11,33 @@ use crate::{
     case::Case,
     facts::{Exchange, Whole},
     timers::{at_least, backs_off},
+    works::is_work,
 };
 
 /// The shortest and the longest wait after a failure; in between it doubles, and jitter may halve it.
 const BACK_OFF: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(30)];
+
+/// How long an engine whose objects cannot be listed is left alone.
+const SERVED_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What is known of the list or watch before.
 struct Before<'a> {
     last: &'a Exchange,
     /// How many have failed since a watch was last accepted.
     failed: u32,
+    /// Whether it was listed.
+    listed: bool,
+}
+
+impl Before<'_> {
+    /// Whether it was not a list to watch from, but a look whether there can be one.
+    fn looked(&self) -> bool {
+        !self.listed && is_of_engine(&self.last.resource)
+    }
+}
+
+fn is_of_engine(resource: &str) -> bool {
+    is_work(resource) || resource == "jobsets"
 }
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
@@ -42,13 +60,15 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
                     violations.say("watch", format!("{} after one that was too old", e.words()));
                 }
             }
-            let failed = known.map_or(0, |known| known.failed);
+            let (failed, listed) = known.map_or((0, false), |known| (known.failed, known.listed));
             let failed = match &*e.verb {
                 _ if !e.succeeded() => failed + 1,
                 "watch" => 0,
+                _ if !listed && is_of_engine(&e.resource) => 0,
                 _ => failed,
             };
-            before.insert((&e.resource, &e.namespace), Before { last: e, failed });
+            let listed = listed || e.succeeded();
+            before.insert((&e.resource, &e.namespace), Before { last: e, failed, listed });
         }
     }
 }
@@ -58,10 +78,10 @@ fn too_early(before: &Before<'_>, e: &Exchange) -> Option<String> {
     let ended = before.last.ended_at().filter(|_| !before.last.succeeded())?;
     let waited = e.sent.at.duration_since(ended.at);
     let asked = before.last.answer().and_then(Whole::asks_to_wait).unwrap_or_default();
-    let backs_off = backs_off(BACK_OFF, before.failed);
     if waited < at_least(asked) {
         return Some(format!("{waited:?} after one that asked to wait {asked:?}"));
     }
+    let backs_off = if before.looked() { SERVED_AGAIN } else { backs_off(BACK_OFF, before.failed) };
     // That an answer has reached it may be noted a moment later; what is repeated too soon is so by half and more.
     (waited < backs_off * 3 / 4).then(|| format!("{waited:?} after {} that failed", before.failed))
 }

@@ -13,8 +13,11 @@ use crate::{
     story::{Act, Admin, BulkAct, Fault, View, What, WorkAct},
 };
 
-/// In how many lives the states, reasons, decisions and situations are all seen.
+/// In how many lives the states, reasons and situations are all seen.
 const ENOUGH: u64 = 3000;
+
+/// The same of all decisions. In fewer, chance decides which of the rare ones are missing.
+const ENOUGH_FOR_DECISIONS: u64 = 30_000;
 
 /// The same of all answers, races and pairs of faults.
 const ENOUGH_FOR_PAIRS: u64 = 60_000;
@@ -41,10 +44,12 @@ pub fn all(lives: u64) -> Vec<(&'static str, String)> {
         all.extend(Reason::VARIANTS.iter().map(|r| ("reasons", <&str>::from(*r).to_owned())));
         all.extend(["Planned", "Eligible", "Scheduled", "Settled"].map(|r| ("items", r.to_owned())));
         all.extend(situations::ALL.map(|situation| ("situations", situation.to_owned())));
-        all.extend(decisions().map(|row| ("decisions", row)));
         all.extend(work_states().map(|state| ("work states", state)));
         all.extend(WORK_REASONS.map(|reason| ("work reasons", reason.to_owned())));
         all.extend(WorkAct::VARIANTS.iter().map(|act| ("work acts", (*act).to_owned())));
+    }
+    if lives >= ENOUGH_FOR_DECISIONS {
+        all.extend(decisions().map(|row| ("decisions", row)));
     }
     if lives >= ENOUGH_FOR_PAIRS {
         all.extend(outcomes().map(|row| ("outcomes", row)));

@@ -32,7 +32,7 @@ impl Story {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0xD1B5_4A32_D192_ED03));
         let share = random.f64();
         let themes = THEMES.into_iter().filter(|_| random.f64() < 0.1 + share * 0.5).collect::<Vec<_>>();
-        let mut draw = Draw::new(random, themes, false);
+        let mut draw = Draw::new(random, themes, true);
         draw.works = true;
         let setup = draw.setup();
         draw.runs();
@@ -102,6 +102,8 @@ impl Draw {
             course.end = End::Never;
         }
         let by = match self.random.u8(..100) {
+            // The schema would refuse it.
+            0..25 if self.loose => By::Nameless,
             0..62 => By::Template,
             62..67 => By::Refused,
             67..72 if kind == Kind::Execution => By::NotServed,
@@ -188,6 +190,7 @@ impl Draw {
             WorkAct::Resume,
             WorkAct::Resume,
             WorkAct::Stop,
+            WorkAct::Stop,
             WorkAct::Orphan,
             WorkAct::Orphan,
             WorkAct::Own,
@@ -196,6 +199,7 @@ impl Draw {
             WorkAct::Unlabel,
             WorkAct::Touch,
             WorkAct::Touch,
+            WorkAct::Change(who),
             WorkAct::Change(who),
             WorkAct::Change(who),
             WorkAct::DeleteOwner(propagation),

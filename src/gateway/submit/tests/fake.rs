@@ -82,7 +82,7 @@ fn caller(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Caller, 
             Ok::<_, BoxError>(http::Response::builder().status(status).body(body).unwrap())
         }
     });
-    let invocation = crate::gateway::problem::Invocation { id: "id-1".into(), target: "/".into() };
+    let invocation = crate::gateway::problem::Invocation { id: "id-1".into(), ..Default::default() };
     let namespace = "team-a".to_owned();
     let (client, clock) = (Client::new(service, "team-a"), Clock::default());
     (Caller { client, namespace, clock, invocation, promise: None }, log)

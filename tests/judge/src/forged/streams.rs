@@ -22,6 +22,13 @@ fn watches(s: &mut History, answers: &[(i64, u16)]) {
     }
 }
 
+/// Of the objects of an engine.
+fn looks(s: &mut History, answers: &[(i64, u16)]) {
+    for (millis, answer) in answers {
+        s.sends("list", "jobsets", "", Value::Null, [*millis, millis + 10], code(*answer));
+    }
+}
+
 fn asks_to_wait() -> Answer {
     Answer::Whole(Whole { code: 429, retry_after: Some(1), ..Whole::default() })
 }
@@ -87,6 +94,20 @@ pub const FORGERIES: &[Forgery] = &[
         |s| watches(s, &[(30_000, 410), (31_000, 200)]),
         "watch",
         "after one that was too old",
+    ),
+    forgery(
+        "streams",
+        "an engine that cannot be listed is looked for at once",
+        |s| looks(s, &[(30_000, 404), (40_000, 404), (45_000, 404)]),
+        "watch",
+        "after 2 that failed",
+    ),
+    forgery(
+        "streams",
+        "a list of an engine that can be listed is repeated at once",
+        |s| looks(s, &[(30_000, 404), (40_000, 200), (40_020, 500), (40_200, 500)]),
+        "watch",
+        "after 1 that failed",
     ),
     forgery(
         "notes",
