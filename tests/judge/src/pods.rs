@@ -41,7 +41,7 @@ impl<'a> Pods<'a> {
         let now = self.0.iter().filter_map(|versions| versions.iter().rfind(|v| v.revision <= at));
         now.copied().find(|pod| {
             let has_ended = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
-            !pod.deleted && !has_ended && is_of(case, pod, target, at)
+            !pod.deleted && !has_ended && runner_of(case, pod, target, at).is_some()
         })
     }
 
@@ -59,18 +59,18 @@ impl<'a> Pods<'a> {
     }
 }
 
-/// Whether a Pod belongs to a target, over what owns it.
-fn is_of(case: &Case<'_>, pod: &Version, target: &str, at: u64) -> bool {
-    let mut owner = controller(pod);
+/// The uid of what runs for a target and has this Pod; None if the Pod belongs to something else.
+fn runner_of<'a>(case: &Case<'a>, pod: &'a Version, target: &str, at: u64) -> Option<&'a str> {
+    let (mut object, mut owner) = (&*pod.uid, controller(pod)?);
     // A Pod of a Deployment has a ReplicaSet between.
     for _ in 0..3 {
-        let Some(uid) = owner else { return false };
-        if uid == target {
-            return true;
+        if owner == target {
+            return Some(object);
         }
-        owner = case.of_uid(uid).iter().rfind(|v| v.revision <= at).and_then(|v| controller(v));
+        let version = case.of_uid(owner).iter().rfind(|v| v.revision <= at)?;
+        (object, owner) = (owner, controller(version)?);
     }
-    false
+    None
 }
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
@@ -117,10 +117,15 @@ fn gone(case: &Case<'_>, pods: &Pods<'_>, version: &Version, violations: &mut Vi
         finalizers.is_some_and(|all| all.iter().any(|name| name == "foregroundDeletion"))
     };
     let last = case.of_uid(&version.uid).iter().rfind(|v| !v.deleted);
-    if !by_operator || !last.is_some_and(|last| foreground(last)) {
+    let Some(going) = going.filter(|_| by_operator && last.is_some_and(|last| foreground(last))) else {
         return;
-    }
-    if let Some(pod) = pods.left(case, &version.uid, version.revision) {
+    };
+    // Whose Pods were left to end by themselves before, by somebody who deleted it.
+    let was_deleted = |pod: &&Version| {
+        let runner = runner_of(case, pod, &version.uid, version.revision).unwrap_or_default();
+        case.of_uid(runner).iter().any(|v| v.deleted && v.revision < going.revision)
+    };
+    if let Some(pod) = pods.left(case, &version.uid, version.revision).filter(|pod| !was_deleted(pod)) {
         let what =
             format!("at {} {} is gone, and its Pod {} is left", version.revision, version.name, pod.name);
         violations.say("work", what);

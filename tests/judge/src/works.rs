@@ -168,11 +168,15 @@ fn adoption(case: &Case<'_>, r: &Request, before: &Version) -> Option<String> {
 fn not_permitted(case: &Case<'_>, r: &Request, target: &Version) -> Option<String> {
     let sent = case.exchange_of(r).filter(|_| case.facts.settings.require_admission_policy)?;
     // A template that was changed may have been checked since.
-    let first = case.of_uid(&target.uid).first().filter(|_| target.generation() == 1)?;
-    let made = Made::of(first);
-    let covered = GUARDS
-        .into_iter()
-        .all(|guard| is_covered_by(case, guard, made) || seemed_to_be_covered(case, guard, made, sent));
+    let versions = case.of_uid(&target.uid);
+    let made = Made::of(versions.first().filter(|_| target.generation() == 1)?);
+    // What is on record was permitted when it was recorded.
+    let intended = versions.iter().find(|v| v.object.pointer("/status/workload/kind").is_some());
+    let recorded = intended.and_then(|intended| case.exchange_that_made(intended.revision));
+    let seemed = |guard| {
+        [Some(sent), recorded].into_iter().flatten().any(|e| seemed_to_be_covered(case, guard, made, e))
+    };
+    let covered = GUARDS.into_iter().all(|guard| is_covered_by(case, guard, made) || seemed(guard));
     (!covered).then(|| "nobody had checked whether its author may run it".into())
 }
 
