@@ -227,7 +227,7 @@ impl Draw {
             watch_namespaces: if self.percent(15) { some } else { all },
             latency: self.one(&[(1, 2), (1, 5), (2, 20), (1, 80), (10, 300)]),
             slack: self.one(&[0, 0, 2, 10]),
-            preflight: self.percent(if self.has(Theme::Rights) { 50 } else { 8 }),
+            preflight: self.percent(if self.has(Theme::Rights) { 25 } else { 4 }),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     sync::{
         Mutex, Once,
         atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -169,16 +170,19 @@ impl Range {
                 }
             }
         };
-        let waits = std::thread::current();
-        let run = |running| {
-            let sum = worker(running);
-            waits.unpark();
-            sum
-        };
+        // Nothing is sent: it is closed once the last worker has ended, however that was.
+        let (at_work, ended) = mpsc::channel::<()>();
+        let run = |running, _at_work: mpsc::Sender<()>| worker(running);
         std::thread::scope(|scope| {
-            let workers: Vec<_> = running.iter().map(|running| scope.spawn(|| run(running))).collect();
-            while workers.iter().any(|worker| !worker.is_finished()) {
-                std::thread::park_timeout(PROGRESS);
+            let workers: Vec<_> = running
+                .iter()
+                .map(|running| {
+                    let at_work = at_work.clone();
+                    scope.spawn(move || run(running, at_work))
+                })
+                .collect();
+            drop(at_work);
+            while ended.recv_timeout(PROGRESS) != Err(RecvTimeoutError::Disconnected) {
                 for (seed, since) in running.iter().filter_map(|running| *running.lock().unwrap()) {
                     if since.elapsed() > LONGEST_LIFE {
                         self.end_by_force(seed);

@@ -18,6 +18,10 @@ type Place = (usize, Arc<str>);
 
 /// Does what there is to do for the objects as they are now.
 pub fn collect(state: &mut State) {
+    if state.collected == Some(state.revision) {
+        return;
+    }
+    state.collected = Some(state.revision);
     empty_namespaces(state);
     let found = snapshot(state, |stored| stored.concerns_the_collector);
     if found.is_empty() {

@@ -72,6 +72,8 @@ pub struct State {
     pub reviews: Reviews,
     /// Whether objects have `managedFields`.
     pub tracks_managers: bool,
+    /// The last revision that the garbage collector has seen.
+    pub collected: Option<u64>,
     /// About the request that is being answered.
     pub warnings: Vec<String>,
     ids: u64,
@@ -94,6 +96,7 @@ impl State {
             identities: HashMap::new(),
             reviews: Reviews::default(),
             tracks_managers: true,
+            collected: None,
             warnings: Vec::new(),
             ids: 0,
         };
@@ -123,6 +126,7 @@ impl State {
             identities: self.identities.clone(),
             reviews: Arc::clone(&self.reviews),
             tracks_managers: self.tracks_managers,
+            collected: None,
             warnings: Vec::new(),
             ids: self.ids,
         }

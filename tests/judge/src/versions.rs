@@ -49,9 +49,9 @@ impl Version {
 
     /// Whether it is the operator's to run something for it.
     pub fn runs_something(&self) -> bool {
-        let asks = |field: &str| self.object.pointer(field).is_some_and(Value::is_object);
-        let by_others = self.object.pointer("/spec/managedBy").is_some_and(|by| !by.is_null());
-        self.is_target() && !by_others && (asks("/spec/template") || asks("/spec/workloadRef"))
+        let spec = &self.object["spec"];
+        let asks = |field: &str| spec[field].is_object();
+        self.is_target() && spec["managedBy"].is_null() && (asks("template") || asks("workloadRef"))
     }
 
     /// Whether it has ended, or nothing is left of it.
