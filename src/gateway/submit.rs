@@ -1,23 +1,26 @@
 //! Creates a BulkUpdate with the caller's token and follows its status until the outcome of each item is known, or withdraws it
 //! if the operator does not plan it in time.
 
+mod exchange;
 mod progress;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::TryStreamExt;
 use http::StatusCode;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
-    Api, CustomResourceExt, Resource, ResourceExt,
-    api::{PostParams, WatchEvent, WatchParams},
+    ResourceExt,
+    api::{PostParams, WatchEvent},
     core::ObjectMeta,
 };
-use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info};
 
-use self::progress::{Progress, asks_the_same, progress};
+use self::{
+    exchange::{Watch, Withdrawn},
+    progress::{Progress, asks_the_same, progress},
+};
 use crate::{
     api::{BulkUpdate, BulkUpdateSpec, BulkUpdateStatus, ItemResult, Kind, READY, Reason, time::later},
     bulk_update::Stored,
@@ -129,8 +132,6 @@ enum Unknown {
 
 type Outcome = Result<BulkUpdateStatus, Problem>;
 
-type Watch = BoxStream<'static, kube::Result<WatchEvent<Stored>>>;
-
 /// The BulkUpdate of one request.
 struct Submission {
     caller: Caller,
@@ -155,10 +156,6 @@ impl Submission {
 
     fn full_name(&self) -> String {
         format!("{}/{}", self.caller.namespace, self.name)
-    }
-
-    fn url(&self) -> String {
-        BulkUpdate::url_path(&(), Some(&self.caller.namespace))
     }
 
     fn bulk_update(&self, kind: Kind, Asked { items, dry_run, .. }: Asked) -> BulkUpdate {
@@ -196,15 +193,16 @@ impl Submission {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let failure = match requests::create::<Stored>(client, self.url(), &bulk, &params).await {
-                Ok(created) => return Ok(created.bulk),
-                Err(failure) => failure,
-            };
+            let failure =
+                match requests::create::<Stored>(client, exchange::url(&self.caller), &bulk, &params).await {
+                    Ok(created) => return Ok(created.bulk),
+                    Err(failure) => failure,
+                };
             open |= failure.outcome_unknown() && !failure.never_admitted();
             if failure.is_conflict() {
                 // The request was sent twice on its way, or is an earlier one with the same key; or the conflict is about something
                 // else.
-                match self.read().await {
+                match exchange::read(&self.caller, &self.name).await {
                     Ok(created) if asks_the_same(&created.spec, &bulk.spec) => return Ok(created),
                     Ok(_) => return Err(self.key_was_used()),
                     Err(unread) => open |= !unread.is_not_found(),
@@ -278,7 +276,7 @@ impl Submission {
 
     /// Reads it once more, because a watch may hang.
     async fn last_look(&self, current: &BulkUpdate) -> Outcome {
-        match timeout(LAST_REQUEST, self.read()).await {
+        match timeout(LAST_REQUEST, exchange::read(&self.caller, &self.name)).await {
             Ok(Ok(last)) if last.uid() == current.uid() => self.left(last, &Unknown::Unfinished),
             _ => self.left(current.clone(), &Unknown::Unfinished),
         }
@@ -318,7 +316,7 @@ impl Submission {
         let is_same = |next: &BulkUpdate| next.uid() == current.uid();
         let news = |next| if is_same(&next) { News::Changed(next) } else { News::Deleted(None) };
         if watch.is_none() {
-            *watch = self.watch(current).await;
+            *watch = exchange::watch(&self.caller, current, CREATE_LIMIT).await;
         }
         while let Some(events) = watch {
             match events.try_next().await {
@@ -330,7 +328,7 @@ impl Submission {
                 Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => *watch = None,
             }
         }
-        match self.read().await {
+        match exchange::read(&self.caller, &self.name).await {
             Ok(read) if read.resource_version() == current.resource_version() => News::None,
             Ok(read) => news(read),
             Err(failure) if failure.is_not_found() => News::Deleted(None),
@@ -341,41 +339,13 @@ impl Submission {
         }
     }
 
-    async fn watch(&self, current: &BulkUpdate) -> Option<Watch> {
-        let (client, resource) = (self.caller.client.clone(), BulkUpdate::api_resource());
-        let api: Api<Stored> = Api::namespaced_with(client, &self.caller.namespace, &resource);
-        let only = WatchParams::default().fields(&format!("metadata.name={}", self.name)).timeout(120);
-        let version = current.resource_version().unwrap_or_default();
-        let begun = timeout(CREATE_LIMIT, api.watch(&only, &version)).await.ok()?;
-        Some(begun.ok()?.boxed())
-    }
-
-    async fn read(&self) -> Result<BulkUpdate, Failure> {
-        let read = requests::get::<Stored>(&self.caller.client, self.url(), &self.name).await;
-        read.map(|read| read.bulk)
-    }
-
     /// Deletes it, if it is still as it was seen: unplanned. Returns it if it has changed.
     async fn withdraw(&self, seen: &BulkUpdate) -> Result<BulkUpdate, Problem> {
-        let (client, url) = (&self.caller.client, self.url());
-        let uid = seen.uid().unwrap_or_default();
-        let version = seen.resource_version().unwrap_or_default();
-        let only = requests::Only { uid: &uid, resource_version: &version };
-        let deleted = requests::delete::<IgnoredAny>(client, url, &self.name, only, false).await;
-        let Err(failure) = deleted else {
-            let ready = seen.status.as_ref().and_then(|status| status.condition(READY));
-            let why = ready.map_or("is it running?".into(), |ready| format!("it says: {}", ready.message));
-            return Err(Problem::unavailable(format!(
-                "the operator did not start the request within {PLAN_LIMIT:?} ({why}): nothing was done, and nothing will be"
-            )));
-        };
-        if failure.is_conflict()
-            && let Ok(read) = self.read().await
-            && read.uid() == seen.uid()
-        {
-            return Ok(read);
+        match exchange::withdraw(&self.caller, seen, Instant::now() + LAST_REQUEST).await {
+            Withdrawn::Deleted => Err(not_started(seen)),
+            Withdrawn::Changed(read) => Ok(*read),
+            Withdrawn::NotKnown(failure) => Err(self.unknown(&Unknown::Withdrawn(failure))),
         }
-        Err(self.unknown(&Unknown::Withdrawn(failure)))
     }
 
     fn key_was_used(&self) -> Problem {
@@ -393,6 +363,15 @@ impl Submission {
         );
         Problem::outcome_unknown(message)
     }
+}
+
+/// It was withdrawn, as it was last seen.
+fn not_started(seen: &BulkUpdate) -> Problem {
+    let ready = seen.status.as_ref().and_then(|status| status.condition(READY));
+    let why = ready.map_or("is it running?".into(), |ready| format!("it says: {}", ready.message));
+    Problem::unavailable(format!(
+        "the operator did not start the request within {PLAN_LIMIT:?} ({why}): nothing was done, and nothing will be"
+    ))
 }
 
 #[cfg(test)]

@@ -62,9 +62,25 @@ async fn what_has_changed_and_still_is_not_planned_is_taken_back_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_refused_for_now_is_taken_back_a_moment_later() {
+    let outcome = after_creation(|asked| match (asked.verb, asked.nth) {
+        ("watch", _) => Reply::EventsAndNoMore(vec![]),
+        ("delete", 1) => refusal(401, "its token is not known yet"),
+        _ => ok(created()),
+    })
+    .await;
+    assert_eq!(outcome.verbs(), ["create", "watch", "delete", "delete"]);
+    let problem = outcome.answer.unwrap_err();
+    assert_eq!(problem.code.status(), 503);
+    assert!(problem.message.ends_with("nothing was done, and nothing will be"), "{}", problem.message);
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_it_can_not_be_taken_back_the_answer_names_it() {
-    let scripts: [fn(&Asked) -> Reply; 8] = [
+    let scripts: [fn(&Asked) -> Reply; 9] = [
         |_| refusal(403, "not you"),
+        // For longer than it is tried.
+        |_| refusal(429, "too many requests"),
         |_| refusal(404, "there is none"),
         |_| refusal(500, "etcd is away"),
         |_| Reply::Broken,
