@@ -34,7 +34,7 @@ pub async fn run(ctx: Arc<Context>, mut latest: Latest, bulk: Box<BulkUpdate>) -
     let _unplanned = ctx.metrics.taken_up(&asked.uid, asked.created, bulk.status.as_ref());
     let planned = bulk.status.as_ref().filter(|status| status.start_time.is_some());
     let left = planned.and_then(BulkUpdateStatus::planned).unwrap_or(asked.items.len());
-    let _underway = ctx.metrics.load.taken_up(&asked.uid, left);
+    let _underway = ctx.metrics.load.taken_up(&asked.namespace, &asked.uid, left);
     // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only if a
     // live read shows it.
     let mut work = match Work::unplanned(&bulk, creation_version) {

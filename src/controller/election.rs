@@ -31,7 +31,7 @@ use crate::{
     observed::admission::record::Notes,
     telemetry::{
         health::{Health, NotReady},
-        load::{BACKLOG, Load, RATE},
+        load::{BACKLOG, BY_NAMESPACE, Load, RATE},
     },
 };
 
@@ -307,9 +307,10 @@ impl Election {
     /// Writes the Lease with the notes, or without them if the API server refuses that: the annotations of an object have a limit in
     /// all, which those of others may have reached, and leading is more important.
     async fn write(&self, mut lease: Lenient) -> Result<Lenient, Failure> {
-        let (backlog, rate) = self.load.publish();
-        let rate = rate.map(|rate| format!("{rate:.1}"));
-        let load = [(BACKLOG, Some(backlog.to_string())), (RATE, rate)];
+        let load = self.load.publish();
+        let by_namespace = (load.backlog > 0).then(|| load.by_namespace.to_string());
+        let rate = load.rate.map(|rate| format!("{rate:.1}"));
+        let load = [(BACKLOG, Some(load.backlog.to_string())), (BY_NAMESPACE, by_namespace), (RATE, rate)];
         let notes: Vec<_> = self.notes.borrow().iter().cloned().chain(load).collect();
         for (name, value) in &notes {
             lease.annotate(name, value.as_deref());

@@ -1,12 +1,16 @@
 //! Whether a modification will be carried out in time, by what the operator has to do and how fast it does it: the leader publishes
 //! both with its Lease. What would be late is refused, with the time after which it will not be.
 //!
-//! Each gateway takes what fits into half the time, because others do so as well before any of it shows in the Lease.
+//! Each gateway takes what fits into a quarter of the time, because others do so as well before any of it shows in the Lease.
+//!
+//! The operator works on all namespaces in turn, so that the backlog of one delays another only as long as that one has something
+//! left itself: what somebody has sent with kubectl does not keep the others out.
 
+mod ahead;
 mod queue;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,13 +18,16 @@ use std::{
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 
-use self::queue::Queue;
 pub use self::queue::Request;
+use self::{
+    ahead::{Ahead, Load, Outstanding},
+    queue::Queue,
+};
 use crate::{
     decode::object::Lenient,
     gateway::problem::Problem,
     tasks::lock,
-    telemetry::load::{BACKLOG, RATE},
+    telemetry::load::{BACKLOG, BY_NAMESPACE, RATE},
 };
 
 /// How long a BulkUpdate may be carried out: its `notAfter`.
@@ -58,9 +65,6 @@ const MOST_TIMES: u32 = 4;
 /// The longest `Retry-After`.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
-/// The least share of the operator's rate that this gateway counts on, where others use the rest.
-const LEAST_SHARE: f64 = 0.1;
-
 /// The work that is known, and what was promised.
 #[derive(Default)]
 pub struct Promises(Mutex<State>);
@@ -73,18 +77,6 @@ struct State {
     taken: BTreeMap<u64, Taken>,
     /// Who has to come again.
     queue: Queue,
-}
-
-/// What the Lease says.
-#[derive(Clone)]
-struct Load {
-    /// Its resource version, and since when it is known.
-    version: String,
-    since: Instant,
-    /// Items.
-    backlog: f64,
-    /// Items in a second.
-    rate: f64,
 }
 
 struct Taken {
@@ -110,9 +102,9 @@ impl Promises {
         }
         let number = |name| lease.annotation(name)?.parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0);
         let (version, since) = (version.to_owned(), Instant::now());
-        let load =
-            |backlog| Load { version, since, backlog, rate: number(RATE).unwrap_or(FIRST_RATE).max(1.0) };
-        state.load = number(BACKLOG).map(load);
+        let rate = number(RATE).unwrap_or(FIRST_RATE).max(1.0);
+        let by_namespace = lease.annotation(BY_NAMESPACE).and_then(|text| text.parse().ok());
+        state.load = number(BACKLOG).map(|backlog| Load { version, since, backlog, rate, by_namespace });
     }
 
     /// Promises that so many items will be carried out in time.
@@ -144,39 +136,25 @@ impl State {
     fn wait(&mut self, load: &Load, request: &Request, items: u32, now: Instant) -> Option<Duration> {
         self.queue.forget_late(now);
         let room = load.rate * QUARTER;
-        let Outstanding { counted, not_counted, by_namespace } = self.outstanding(load);
-        let of = |namespace: &str| by_namespace.get(namespace).copied().unwrap_or_default();
-        let (ahead, own) = (load.backlog + not_counted, of(&request.namespace));
+        let outstanding = self.outstanding(load);
         // Room is left to those before it who are about to return, as far as their namespaces may use it.
-        let usable = |(namespace, items): (&str, f64)| items.min((room / 2.0 - of(namespace)).max(0.0));
+        let usable =
+            |(namespace, items): (&str, f64)| items.min((room / 2.0 - outstanding.of(namespace)).max(0.0));
         let due = self.queue.due_by(now + SOON, self.queue.known_place(request.hash));
-        let soon: f64 = due.into_iter().map(usable).sum();
-        // Nothing is done sooner than what is alone.
-        if ahead <= 0.0 && soon <= 0.0 {
-            return None;
-        }
-        // No namespace takes more than half, so that the others find room.
-        let over = |room: f64| (ahead + f64::from(items) - room, own + f64::from(items) - room / 2.0);
+        let soon = due.into_iter().map(usable).sum();
+        let ahead = Ahead::of(load, &outstanding, request, items, soon);
         let early = self.queue.due(request.hash).filter(|due| now < *due);
         // The bonus is for those who wait until they are due.
         let times = if early.is_some() { 0 } else { self.queue.times(request.hash).min(MOST_TIMES) };
-        let (all_over, own_over) = over(room * (1.0 + f64::from(times) * ANOTHER_TIME));
-        if all_over + soon <= 0.0 && own_over <= 0.0 {
+        if ahead.fits(room * (1.0 + f64::from(times) * ANOTHER_TIME)) {
             return None;
         }
         if let Some(due) = early {
             return Some(whole_seconds(due - now));
         }
         let place = self.queue.place(request, items);
-        let (before, own_before) = self.queue.before(&place, &request.namespace);
-        // Of what the operator does, others use a part.
-        let share =
-            |part: f64, whole: f64| if whole > 0.0 { (part / whole).clamp(LEAST_SHARE, 1.0) } else { 1.0 };
-        let rate = load.rate * share(counted, load.backlog);
-        let (all_over, own_over) = over(room);
-        let all = all_over / load.rate + before / rate;
-        let of_own = own_over / load.rate / share(own, ahead) + own_before / rate;
-        let seconds = all.max(of_own).max(0.0).ceil().min(LONGEST_WAIT.as_secs_f64());
+        let seconds = ahead.seconds(room, load.rate, self.queue.before(&place, &request.namespace));
+        let seconds = seconds.max(0.0).ceil().min(LONGEST_WAIT.as_secs_f64());
         let wait = (Duration::from_secs_f64(seconds) + BEHIND).min(LONGEST_WAIT);
         self.queue.put(place, request.clone(), items, now + wait);
         Some(wait)
@@ -187,9 +165,11 @@ impl State {
         let mut all = Outstanding::default();
         for taken in self.taken.values() {
             let left = f64::from(taken.left);
-            let of = if taken.at + UNCOUNTED <= load.since { &mut all.counted } else { &mut all.not_counted };
-            *of += left;
-            *all.by_namespace.entry(&taken.namespace).or_default() += left;
+            let namespace = all.by_namespace.entry(&taken.namespace).or_default();
+            let is_counted = taken.at + UNCOUNTED <= load.since;
+            for of in [&mut all.total, namespace] {
+                *(if is_counted { &mut of.counted } else { &mut of.not_counted }) += left;
+            }
         }
         all
     }
@@ -198,15 +178,6 @@ impl State {
 /// Rounded up, as `Retry-After` has no fractions.
 fn whole_seconds(wait: Duration) -> Duration {
     Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-}
-
-/// Items that were taken and are not carried out yet, as far as that is known.
-#[derive(Default)]
-struct Outstanding<'a> {
-    /// Those in the backlog of the Lease.
-    counted: f64,
-    not_counted: f64,
-    by_namespace: HashMap<&'a str, f64>,
 }
 
 impl Promise {

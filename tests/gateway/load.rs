@@ -36,7 +36,7 @@ pub async fn busy(world: &World, backlog: u32) {
 }
 
 #[tokio::test]
-async fn what_would_be_late_is_refused_until_it_would_not() {
+async fn what_would_be_late_is_refused_unless_it_waits_for_other_namespaces_only() {
     let world = World::new("gw-late").await;
     world.own(Kind::Execution, "running-1", "RUNNING").await;
     busy(&world, 5000).await;
@@ -52,7 +52,9 @@ async fn what_would_be_late_is_refused_until_it_would_not() {
     // What carries out nothing is not refused, nor is a read.
     caller.get(PATH).await.ok(200);
     assert_eq!(crate::bulk_updates(&world).await, 0);
-    let patch = Patch::Merge(json!({"metadata": {"annotations": load(0)}}));
+    // As much as before, and none of it its own.
+    let whose = json!({"aiapi.dev/backlog-by-namespace": "somebody-else=5000"});
+    let patch = Patch::Merge(json!({"metadata": {"annotations": whose}}));
     leases(&world).patch(FIELD_MANAGER, &PatchParams::default(), &patch).await.unwrap();
     // Taken, and withdrawn for want of an operator.
     until("it is taken", || async { caller.patch(PATH, &stop).await.status == 503 }).await;

@@ -320,6 +320,21 @@ async fn it_leads_on_where_there_is_no_room_for_notes() {
 }
 
 #[tokio::test]
+async fn the_lease_says_whose_the_work_is_while_there_is_any() {
+    let server = Server::with(None);
+    server.reads.store(2, Ordering::Relaxed);
+    let (election, _) = server.election("a", 500);
+    let mut lease = election.acquire(&Health::default()).await;
+    assert_eq!(annotation(&server, BY_NAMESPACE), Value::Null);
+    let underway = election.load.taken_up("team-a", "uid-1", 7);
+    let says = || annotation(&server, BY_NAMESPACE) == "team-a=7" && annotation(&server, BACKLOG) == "7";
+    keeps_until(&election, &mut lease, "work", says).await;
+    drop(underway);
+    let rests = || annotation(&server, BY_NAMESPACE).is_null() && annotation(&server, BACKLOG) == "0";
+    keeps_until(&election, &mut lease, "rest", rests).await;
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_lease_is_none() {
     let server = Server::with(None);
     server.reads.store(2, Ordering::Relaxed);

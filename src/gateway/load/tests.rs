@@ -1,7 +1,10 @@
+use std::collections::HashMap;
+
 use serde_json::json;
 use tokio::time::advance;
 
 use super::*;
+use crate::telemetry::load::ByNamespace;
 
 /// The Lease in this version, with this backlog and rate.
 fn lease(version: u32, backlog: f64, rate: f64) -> Lenient {
@@ -11,6 +14,14 @@ fn lease(version: u32, backlog: f64, rate: f64) -> Lenient {
             {BACKLOG: format!("{backlog:.0}"), RATE: format!("{rate:.1}")}},
     }))
     .unwrap()
+}
+
+/// The same, where it says whose the backlog is.
+fn lease_of(version: u32, backlog: &[(&str, usize)], rate: f64) -> Lenient {
+    let all = backlog.iter().map(|(_, items)| *items).sum::<usize>();
+    let mut lease = lease(version, f64::from(u32::try_from(all).unwrap()), rate);
+    lease.annotate(BY_NAMESPACE, Some(&ByNamespace::of(backlog.iter().copied()).to_string()));
+    lease
 }
 
 fn request(hash: u64, namespace: &str) -> Request {
@@ -70,6 +81,8 @@ struct World {
     /// Gateway, request, namespace, when it is sent, and how often it was refused.
     callers: Vec<(usize, u64, &'static str, Instant, u32)>,
     working: Vec<Working>,
+    /// What was sent otherwise, by namespace.
+    others: Vec<(&'static str, f64)>,
     version: u32,
     /// The longest that one took.
     longest: Duration,
@@ -78,6 +91,7 @@ struct World {
 /// A request that is being carried out.
 struct Working {
     promise: Promise,
+    namespace: &'static str,
     left: f64,
     /// What its status says is left.
     recorded: f64,
@@ -91,7 +105,7 @@ impl World {
         let callers =
             callers.map(|(hash, namespace)| (index(hash) % gateways.len(), hash, namespace, now, 0));
         let callers = callers.collect();
-        Self { rate, gateways, callers, working: vec![], version: 1, longest: Duration::ZERO }
+        Self { rate, gateways, callers, working: vec![], others: vec![], version: 1, longest: Duration::ZERO }
     }
 
     /// Runs until all is done; how often each was refused, by namespace, and how long all of it took.
@@ -108,7 +122,13 @@ impl World {
                 }
                 match gateways[*gateway].promise(request(*hash, namespace), 100) {
                     Ok(promise) => {
-                        working.push(Working { promise, left: 100.0, recorded: 100.0, since: now });
+                        working.push(Working {
+                            promise,
+                            namespace,
+                            left: 100.0,
+                            recorded: 100.0,
+                            since: now,
+                        });
                         refused.push((*namespace, *times));
                         false
                     }
@@ -118,12 +138,16 @@ impl World {
                     }
                 }
             });
-            // All that is in progress is carried out side by side.
-            let each =
-                self.rate * step.as_secs_f64() / f64::from(u32::try_from(self.working.len().max(1)).unwrap());
+            // All namespaces are worked on side by side, and so is all that one has.
+            self.others.retain(|(_, left)| *left > 0.0);
+            let mut requests: HashMap<&str, f64> = self.others.iter().map(|(of, _)| (*of, 1.0)).collect();
+            self.working.iter().for_each(|request| *requests.entry(request.namespace).or_default() += 1.0);
+            let of_each =
+                self.rate * step.as_secs_f64() / requests.values().map(|_| 1.0).sum::<f64>().max(1.0);
+            self.others.iter_mut().for_each(|(of, left)| *left -= of_each / requests[of]);
             let longest = &mut self.longest;
             self.working.retain_mut(|request| {
-                request.left -= each;
+                request.left -= of_each / requests[request.namespace];
                 let age = now - request.since;
                 *longest = (*longest).max(age);
                 // As often as a status is written.
@@ -136,9 +160,12 @@ impl World {
             // The Lease is renewed every two seconds, and read up to two seconds later.
             self.version += 1;
             if self.version.is_multiple_of(20) {
-                let backlog = self.working.iter().map(|request| request.recorded).sum();
+                let working = self.working.iter().map(|request| (request.namespace, request.recorded));
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they are small")]
+                let items = |(of, left): (&'static str, f64)| (of, left.max(0.0).ceil() as usize);
+                let backlog: Vec<_> = working.chain(self.others.iter().copied()).map(items).collect();
                 for gateway in &self.gateways {
-                    gateway.seen(&lease(self.version, backlog, self.rate));
+                    gateway.seen(&lease_of(self.version, &backlog, self.rate));
                 }
             }
             advance(step).await;
@@ -258,5 +285,45 @@ async fn whatever_the_lease_says_it_is_an_answer() {
             refused.is_none_or(|problem| problem.retry_after.unwrap() <= LONGEST_WAIT),
             "{backlog} {rate}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_sent_otherwise_keeps_nobody_out() {
+    let promises = Arc::new(Promises::default());
+    promises.seen(&lease_of(1, &[("large", 50_000), ("larger", 60_000)], 100.0));
+    assert_eq!(taken(&promises, "large", 0..1).0.len(), 0);
+    // A third of the rate is for it: of 1,125 items, 375.
+    let (first, wait) = taken(&promises, "a", 10..20);
+    assert_eq!(first.len(), 3);
+    assert!(wait < Some(Duration::from_mins(1)), "{wait:?}");
+    // Of four: 281.
+    let (second, _) = taken(&promises, "b", 20..30);
+    assert_eq!(second.len(), 2);
+    // What is over makes room.
+    drop(first);
+    promises.seen(&lease_of(2, &[("large", 50_000), ("larger", 60_000), ("b", 200)], 100.0));
+    advance(Duration::from_mins(1)).await;
+    promises.seen(&lease_of(3, &[("large", 49_000), ("larger", 59_000)], 100.0));
+    assert_eq!(taken(&promises, "a", 10..11).0.len(), 1);
+    // Where nobody gets enough in time, it takes until something is over.
+    let many: Vec<String> = (0..40).map(|n| format!("team-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (&**name, 5_000)).collect();
+    promises.seen(&lease_of(4, &many, 100.0));
+    assert_eq!(taken(&promises, "c", 40..41).1, Some(LONGEST_WAIT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_the_backlog_of_others_all_that_is_taken_is_done_in_time() {
+    for (gateways, namespaces) in [(1, 1), (1, 20), (2, 20)] {
+        let names: Vec<&'static str> = (0..namespaces).map(|n| &*format!("team-{n}").leak()).collect();
+        let callers = (0..200).map(|hash| (hash, names[index(hash) % namespaces]));
+        let mut world = World::new(500.0, gateways, callers);
+        world.others = vec![("large", 100_000.0), ("team-0", 1_000.0)];
+        let (refused, took) = world.run().await;
+        let most = refused.iter().map(|(_, times)| *times).max();
+        assert!(world.longest < WRITE_LIMIT, "{:?}", world.longest);
+        assert!(most <= Some(3), "{most:?} with {gateways} gateways and {namespaces} namespaces");
+        println!("{gateways} {namespaces} {took:?} {:?} {most:?}", world.longest);
     }
 }

@@ -88,12 +88,8 @@ fn check(engine: &Engine, seen: &Seen) {
     }
     assert!(message.as_ref().is_none_or(|message| message.len() <= 512), "{}", engine.kind);
     if let Pods::Listed(selectors) = pods {
-        // An empty selector would take every Pod of the namespace.
-        assert!(
-            !selectors.is_empty() && selectors.iter().all(|selector| !selector.labels.is_empty()),
-            "{}",
-            engine.kind
-        );
+        // An empty selector would take every Pod of the namespace. What is submitted to a cluster that is there already may have none.
+        assert!(selectors.iter().all(|selector| !selector.labels.is_empty()), "{}", engine.kind);
     }
 }
 

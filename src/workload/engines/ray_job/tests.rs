@@ -143,6 +143,9 @@ fn its_pods_are_found_when_it_has_forgotten_its_cluster() {
     let guest =
         with(json!({"clusterSelector": {"ray.io/cluster": "shared"}}), &json!({"rayClusterName": "shared"}));
     assert_eq!(guest.pods, Pods::Listed(vec![PodSelector::labels(submitter.0.into())]));
+    // It has none of its own.
+    let spec = json!({"clusterSelector": {"ray.io/cluster": "shared"}, "submissionMode": "HTTPMode"});
+    assert_eq!(with(spec, &json!({"rayClusterName": "shared"})).pods, Pods::Listed(vec![]));
 }
 
 #[test]
