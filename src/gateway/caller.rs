@@ -84,15 +84,19 @@ impl Credentials {
 }
 
 impl Caller {
+    /// Where the BulkUpdates of its namespace are.
+    pub fn bulk_updates_url(&self) -> String {
+        BulkUpdate::url_path(&(), Some(&self.namespace))
+    }
+
     /// Has the Kubernetes API check a token that is not known yet: who has none that it accepts takes nothing of what the
     /// operator can do. It reads the BulkUpdate that is created next, which is what a caller may do who is to follow it.
     async fn authenticate(&self, place: &Place, how: Preferences) -> Result<(), Problem> {
         if place.is_accepted() {
             return Ok(());
         }
-        let url = BulkUpdate::url_path(&(), Some(&self.namespace));
         let name = how.bulk_update_name(&self.invocation);
-        match requests::get::<IgnoredAny>(&self.client, url, &name).await {
+        match requests::get::<IgnoredAny>(&self.client, self.bulk_updates_url(), &name).await {
             // What the caller may not do, the creation says.
             Ok(_) | Err(Failure::Refused { code: 403, .. }) => Ok(()),
             // Only who may read it learns that there is none.

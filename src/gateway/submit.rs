@@ -193,11 +193,11 @@ impl Submission {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let failure =
-                match requests::create::<Stored>(client, exchange::url(&self.caller), &bulk, &params).await {
-                    Ok(created) => return Ok(created.bulk),
-                    Err(failure) => failure,
-                };
+            let url = self.caller.bulk_updates_url();
+            let failure = match requests::create::<Stored>(client, url, &bulk, &params).await {
+                Ok(created) => return Ok(created.bulk),
+                Err(failure) => failure,
+            };
             open |= failure.outcome_unknown() && !failure.never_admitted();
             if failure.is_conflict() {
                 // The request was sent twice on its way, or is an earlier one with the same key; or the conflict is about something
@@ -245,7 +245,8 @@ impl Submission {
                 }
                 let timed_out =
                     || Unknown::Withdrawn(Failure::NoAnswer(format!("none within {LAST_REQUEST:?}")));
-                let withdrawn = timeout(LAST_REQUEST, self.withdraw(&current)).await;
+                let until = now + LAST_REQUEST;
+                let withdrawn = timeout_at(until, self.withdraw(&current, until)).await;
                 current = withdrawn.unwrap_or_else(|_| Err(self.unknown(&timed_out())))?;
                 watch = None;
                 continue;
@@ -340,8 +341,8 @@ impl Submission {
     }
 
     /// Deletes it, if it is still as it was seen: unplanned. Returns it if it has changed.
-    async fn withdraw(&self, seen: &BulkUpdate) -> Result<BulkUpdate, Problem> {
-        match exchange::withdraw(&self.caller, seen, Instant::now() + LAST_REQUEST).await {
+    async fn withdraw(&self, seen: &BulkUpdate, until: Instant) -> Result<BulkUpdate, Problem> {
+        match exchange::withdraw(&self.caller, seen, until).await {
             Withdrawn::Deleted => Err(not_started(seen)),
             Withdrawn::Changed(read) => Ok(*read),
             Withdrawn::NotKnown(failure) => Err(self.unknown(&Unknown::Withdrawn(failure))),

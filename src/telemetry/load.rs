@@ -99,9 +99,9 @@ impl Load {
     pub fn publish(&self) -> Published {
         let mut state = lock(&self.0);
         let now = Instant::now();
-        let backlog = state.underway.values().map(|left| left.moving(now)).sum();
-        let by_namespace =
-            ByNamespace::of(state.underway.values().map(|left| (&*left.namespace, left.moving(now))));
+        let moving = state.underway.values().map(|left| (&*left.namespace, left.moving(now)));
+        let backlog = moving.clone().map(|(_, items)| items).sum();
+        let by_namespace = ByNamespace::of(moving);
         let (at, before, done) = *state.last.get_or_insert((now, backlog, 0));
         // A write of the Lease that follows another one at once says nothing.
         if now - at >= SHORTEST {

@@ -104,7 +104,7 @@ impl Story {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let share = random.f64();
         let themes = THEMES.into_iter().filter(|_| random.f64() < 0.1 + share * 0.5).collect::<Vec<_>>();
-        let mut draw = Draw::new(random, themes, true);
+        let mut draw = Draw::new(random, themes);
         if is_calm {
             draw.themes.clear();
             draw.loose = false;
@@ -164,9 +164,9 @@ impl Story {
 }
 
 impl Draw {
-    fn new(mut random: fastrand::Rng, themes: Vec<Theme>, may_be_loose: bool) -> Self {
+    fn new(mut random: fastrand::Rng, themes: Vec<Theme>) -> Self {
         let replicas = [1, 1, 1, 2, 2, 3][random.usize(..6)];
-        let loose = may_be_loose && themes.contains(&Theme::Odd) && random.u8(..3) == 0;
+        let loose = themes.contains(&Theme::Odd) && random.u8(..3) == 0;
         let (events, submitted, made, works) = Default::default();
         let (stops, deletions, expires) = Default::default();
         Self { random, themes, replicas, loose, works, events, submitted, made, stops, deletions, expires }

@@ -87,6 +87,20 @@ impl Server {
         (200, new)
     }
 
+    /// A free Lease, of which only one replica reads.
+    fn alone() -> Arc<Self> {
+        let server = Self::with(None);
+        server.reads.store(2, Ordering::Relaxed);
+        server
+    }
+
+    /// The election of a replica that has acquired the Lease.
+    async fn leading(self: &Arc<Self>, millis: u64) -> (Election, Leadership, Lenient) {
+        let (election, leadership) = self.election("a", millis);
+        let lease = election.acquire(&Health::default()).await;
+        (election, leadership, lease)
+    }
+
     fn election(self: &Arc<Self>, identity: &str, millis: u64) -> (Election, Leadership) {
         let (election, leadership, _) = self.noting(identity, millis);
         (election, leadership)
@@ -165,11 +179,8 @@ async fn a_standby_is_ready_for_as_long_as_it_can_read_the_lease() {
 
 #[tokio::test]
 async fn it_leads_for_as_long_as_it_can_renew() {
-    let server = Server::with(None);
-    // Only one replica reads here.
-    server.reads.store(2, Ordering::Relaxed);
-    let (election, leadership) = server.election("a", 2000);
-    let mut lease = election.acquire(&Health::default()).await;
+    let server = Server::alone();
+    let (election, leadership, mut lease) = server.leading(2000).await;
     let renewed_often = tokio::time::timeout(Duration::from_secs(4), election.keep(&mut lease)).await;
     assert!(renewed_often.is_err() && leadership.holds(), "{renewed_often:?}");
     server.silent.store(true, Ordering::Relaxed);
@@ -180,10 +191,8 @@ async fn it_leads_for_as_long_as_it_can_renew() {
 
 #[tokio::test]
 async fn it_does_not_lead_any_more_when_another_has_taken_the_lease_or_once_it_is_released() {
-    let server = Server::with(None);
-    server.reads.store(2, Ordering::Relaxed);
-    let (election, leadership) = server.election("a", 2000);
-    let mut lease = election.acquire(&Health::default()).await;
+    let server = Server::alone();
+    let (election, leadership, mut lease) = server.leading(2000).await;
     *server.lease.lock().unwrap() = json!({"kind": "Lease", "metadata": {"name": LEASE, "resourceVersion": "7"},
         "spec": {"holderIdentity": "b", "leaseDurationSeconds": 15}});
     assert_eq!(election.keep(&mut lease).await, NotHeld::Taken("b".into()).into());
@@ -192,8 +201,7 @@ async fn it_does_not_lead_any_more_when_another_has_taken_the_lease_or_once_it_i
     // The Lease of another replica is not released.
     election.release().await;
     assert_eq!(server.lease.lock().unwrap()["spec"]["holderIdentity"], "b");
-    let server = Server::with(None);
-    server.reads.store(2, Ordering::Relaxed);
+    let server = Server::alone();
     let (election, leadership) = server.election("a", 2000);
     election.acquire(&Health::default()).await;
     assert!(leadership.holds());
@@ -214,10 +222,8 @@ async fn an_attempt_to_take_the_lease_that_got_no_answer_is_known_again() {
 
 #[tokio::test]
 async fn a_lease_that_is_gone_is_created_again_by_who_renews_it() {
-    let server = Server::with(None);
-    server.reads.store(2, Ordering::Relaxed);
-    let (election, leadership) = server.election("a", 2000);
-    let mut lease = election.acquire(&Health::default()).await;
+    let server = Server::alone();
+    let (election, leadership, mut lease) = server.leading(2000).await;
     *server.lease.lock().unwrap() = Value::Null;
     let kept = tokio::time::timeout(Duration::from_secs(4), election.keep(&mut lease)).await;
     assert!(kept.is_err() && leadership.holds(), "{kept:?}");
@@ -247,8 +253,7 @@ async fn keeps_until(election: &Election, lease: &mut Lenient, what: &str, holds
 
 #[tokio::test]
 async fn notes_are_kept_at_once_and_what_others_write_there_stays() {
-    let server = Server::with(None);
-    server.reads.store(2, Ordering::Relaxed);
+    let server = Server::alone();
     {
         let mut lease = server.lease.lock().unwrap();
         lease["metadata"]["annotations"] =
@@ -292,8 +297,7 @@ async fn notes_are_kept_at_once_and_what_others_write_there_stays() {
 
 #[tokio::test]
 async fn it_leads_on_where_there_is_no_room_for_notes() {
-    let server = Server::with(None);
-    server.reads.store(2, Ordering::Relaxed);
+    let server = Server::alone();
     let (election, leadership, notes) = server.noting("a", 2000);
     let mut lease = election.acquire(&Health::default()).await;
     let full = "x".repeat((256 << 10) - "of".len());
@@ -321,10 +325,8 @@ async fn it_leads_on_where_there_is_no_room_for_notes() {
 
 #[tokio::test]
 async fn the_lease_says_whose_the_work_is_while_there_is_any() {
-    let server = Server::with(None);
-    server.reads.store(2, Ordering::Relaxed);
-    let (election, _) = server.election("a", 500);
-    let mut lease = election.acquire(&Health::default()).await;
+    let server = Server::alone();
+    let (election, _, mut lease) = server.leading(500).await;
     assert_eq!(annotation(&server, BY_NAMESPACE), Value::Null);
     let underway = election.load.taken_up("team-a", "uid-1", 7);
     let says = || annotation(&server, BY_NAMESPACE) == "team-a=7" && annotation(&server, BACKLOG) == "7";
@@ -336,8 +338,7 @@ async fn the_lease_says_whose_the_work_is_while_there_is_any() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_lease_is_none() {
-    let server = Server::with(None);
-    server.reads.store(2, Ordering::Relaxed);
+    let server = Server::alone();
     let (election, leadership) = server.election("a", 2000);
     for odd in [json!({"status": "ok"}), json!({"metadata": {"name": "other", "resourceVersion": "1"}})] {
         *server.lease.lock().unwrap() = odd;

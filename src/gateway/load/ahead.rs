@@ -137,11 +137,10 @@ impl InTurn {
     fn of(known: &ByNamespace, outstanding: &Outstanding<'_>, namespace: &str, items: f64) -> Self {
         let largest = known.largest.iter().map(|(namespace, items)| (&**namespace, f64::from(*items)));
         let mut left: HashMap<&str, f64> = largest.collect();
+        let in_lease = left.get(namespace).copied().unwrap_or_default();
         for (namespace, of) in &outstanding.by_namespace {
             *left.entry(namespace).or_default() += of.not_counted;
         }
-        let in_lease = known.largest.iter().find(|(of, _)| **of == *namespace);
-        let in_lease = in_lease.map_or(0.0, |(_, items)| f64::from(*items));
         let counted = outstanding.by_namespace.get(namespace).map_or(0.0, |of| of.counted);
         let own = left.remove(namespace).unwrap_or_default();
         let (others, of_others) = (f64::from(known.others.0), f64::from(known.others.1));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream::BoxStream};
 use kube::{
-    Api, CustomResourceExt, Resource, ResourceExt,
+    Api, CustomResourceExt, ResourceExt,
     api::{WatchEvent, WatchParams},
 };
 use serde::de::IgnoredAny;
@@ -28,11 +28,6 @@ pub enum Withdrawn {
     NotKnown(Failure),
 }
 
-/// Where the caller's BulkUpdates are.
-pub fn url(caller: &Caller) -> String {
-    BulkUpdate::url_path(&(), Some(&caller.namespace))
-}
-
 /// What comes after this version of it; nothing if that does not begin in time.
 pub async fn watch(caller: &Caller, current: &BulkUpdate, limit: Duration) -> Option<Watch> {
     let (client, resource) = (caller.client.clone(), BulkUpdate::api_resource());
@@ -44,7 +39,7 @@ pub async fn watch(caller: &Caller, current: &BulkUpdate, limit: Duration) -> Op
 }
 
 pub async fn read(caller: &Caller, name: &str) -> Result<BulkUpdate, Failure> {
-    let read = requests::get::<Stored>(&caller.client, url(caller), name).await;
+    let read = requests::get::<Stored>(&caller.client, caller.bulk_updates_url(), name).await;
     read.map(|read| read.bulk)
 }
 
@@ -56,7 +51,9 @@ pub async fn withdraw(caller: &Caller, seen: &BulkUpdate, until: Instant) -> Wit
     let only = requests::Only { uid: &uid, resource_version: &version };
     let mut attempt = 0;
     let failure = loop {
-        let deleted = requests::delete::<IgnoredAny>(&caller.client, url(caller), &name, only, false).await;
+        let deleted =
+            requests::delete::<IgnoredAny>(&caller.client, caller.bulk_updates_url(), &name, only, false)
+                .await;
         let Err(failure) = deleted else { return Withdrawn::Deleted };
         attempt += 1;
         let next = Instant::now() + failure.wait(attempt);

@@ -29,15 +29,9 @@ struct Before<'a> {
     listed: bool,
 }
 
-impl Before<'_> {
-    /// Whether it was not a list to watch from, but a look whether there can be one.
-    fn looked(&self) -> bool {
-        !self.listed && is_of_engine(&self.last.resource)
-    }
-}
-
-fn is_of_engine(resource: &str) -> bool {
-    is_work(resource) || resource == "jobsets"
+/// Whether it is not a list to watch from, but a look whether there can be one; `listed` says whether there was one before.
+fn is_look(e: &Exchange, listed: bool) -> bool {
+    !listed && (is_work(&e.resource) || e.resource == "jobsets")
 }
 
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
@@ -64,7 +58,7 @@ pub fn judge(case: &Case<'_>, violations: &mut Violations) {
             let failed = match &*e.verb {
                 _ if !e.succeeded() => failed + 1,
                 "watch" => 0,
-                _ if !listed && is_of_engine(&e.resource) => 0,
+                _ if is_look(e, listed) => 0,
                 _ => failed,
             };
             let listed = listed || e.succeeded();
@@ -81,7 +75,8 @@ fn too_early(before: &Before<'_>, e: &Exchange) -> Option<String> {
     if waited < at_least(asked) {
         return Some(format!("{waited:?} after one that asked to wait {asked:?}"));
     }
-    let backs_off = if before.looked() { SERVED_AGAIN } else { backs_off(BACK_OFF, before.failed) };
+    let backs_off =
+        if is_look(before.last, before.listed) { SERVED_AGAIN } else { backs_off(BACK_OFF, before.failed) };
     // That an answer has reached it may be noted a moment later; what is repeated too soon is so by half and more.
     (waited < backs_off * 3 / 4).then(|| format!("{waited:?} after {} that failed", before.failed))
 }

@@ -32,7 +32,7 @@ impl Story {
         let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0xD1B5_4A32_D192_ED03));
         let share = random.f64();
         let themes = THEMES.into_iter().filter(|_| random.f64() < 0.1 + share * 0.5).collect::<Vec<_>>();
-        let mut draw = Draw::new(random, themes, true);
+        let mut draw = Draw::new(random, themes);
         draw.works = true;
         let setup = draw.setup();
         draw.runs();
