@@ -6,7 +6,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex},
 };
 
@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tasks::lock;
 
-/// Whose it is: an address, where it came over a network.
+/// Whose it is: an address, where it came over a network. One host has all addresses of an IPv6 network of 64 bits (RFC 6177), which
+/// therefore count as one.
 pub type Peer = Option<IpAddr>;
 
 /// The set.
@@ -60,6 +61,7 @@ impl EvictingSet {
 
     /// Adds something of this peer. `evicted` is cancelled if it is evicted.
     pub fn insert(self: &Arc<Self>, peer: Peer, evicted: CancellationToken) -> Entry {
+        let peer = peer.map(network);
         let mut entries = lock(&self.entries);
         if entries.all.len() >= self.most {
             entries.evict(peer);
@@ -68,6 +70,14 @@ impl EvictingSet {
         entries.all.insert(rank, (peer, evicted));
         *entries.of_peer.entry(peer).or_default() += 1;
         Entry { set: Arc::clone(self), state: Mutex::new(State { rank, uses: 0 }) }
+    }
+}
+
+/// The addresses that count as this one, by the first of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{
     control_plane::{ControlPlane, PROJECT},
     gateway::apply_manifests,
@@ -53,6 +53,35 @@ async fn a_real_api_server_accepts_the_manifests() {
         json!({"apiGroups": [group], "resources": [resource], "resourceNames": [name], "verbs": ["get"]})
     });
     assert_eq!(rules, expected);
+}
+
+/// No API server here has the Gateway API.
+#[test]
+fn the_example_of_a_route_leads_to_the_service() {
+    let example =
+        std::fs::read_to_string(format!("{PROJECT}/deploy/gateway/httproute-example.yaml")).unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&example).unwrap();
+    let [route, policy] = &*objects else { panic!("{objects:?}") };
+    assert_eq!((&route["kind"], &policy["kind"]), (&json!("HTTPRoute"), &json!("BackendTLSPolicy")));
+    let manifests = ControlPlane::get().manifests("gateway");
+    let service =
+        manifests.iter().find(|m| m["kind"] == "Service" && m["metadata"]["name"] == "ai-api-gateway");
+    let (metadata, port) = (&service.unwrap()["metadata"], &service.unwrap()["spec"]["ports"][0]);
+    for object in &objects {
+        assert_eq!(object["metadata"]["namespace"], metadata["namespace"]);
+    }
+    let rule = &route["spec"]["rules"][0];
+    assert_eq!(rule["backendRefs"], json!([{"name": metadata["name"], "port": port["port"]}]));
+    assert_eq!(rule["matches"][0]["path"], json!({"type": "PathPrefix", "value": "/v2/lm"}));
+    // As long as the gateway takes for one request.
+    let timeout = rule["timeouts"]["request"].as_str().and_then(|text| text.strip_suffix('s')).unwrap();
+    assert!(timeout.parse::<u64>().unwrap() > 85);
+    let target =
+        json!([{"group": "", "kind": "Service", "name": metadata["name"], "sectionName": port["name"]}]);
+    assert_eq!(policy["spec"]["targetRefs"], target);
+    let host =
+        format!("{}.{}.svc", metadata["name"].as_str().unwrap(), metadata["namespace"].as_str().unwrap());
+    assert_eq!(policy["spec"]["validation"]["hostname"], json!(host));
 }
 
 /// Sends these bytes over a new connection.

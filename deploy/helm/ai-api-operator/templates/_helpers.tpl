@@ -122,6 +122,9 @@ stays as in deploy/gateway/gateway.yaml.
 {{- $_ := set $spec.template.metadata "annotations" . }}
 {{- end }}
 {{- $pod := $spec.template.spec }}
+{{- with $values.topologySpreadConstraints }}
+{{- $_ := set $pod "topologySpreadConstraints" (deepCopy .) }}
+{{- end }}
 {{- range $pod.topologySpreadConstraints }}
 {{- $_ := set . "labelSelector" (dict "matchLabels" $selector) }}
 {{- end }}
