@@ -141,7 +141,7 @@ bench-workloads: ## Executions that run as Jobs: stopped, beside kubectl; a thou
 	export AI_API_BENCH_GROUPS=workloads && $(measure) bench-operator
 
 .PHONY: bench-gateway
-bench-gateway: ## the gateway, beside a client that does the same without it, and under many callers at once; fifteen minutes
+bench-gateway: ## the gateway, beside a client that does the same without it, and under many callers at once; half an hour
 	@dev/control-plane/build >/dev/null
 	$(measure) bench-gateway
 

@@ -21,6 +21,7 @@ use crate::{
         work::Work,
     },
     client::Failure,
+    observed::target::version_number,
     telemetry::health::Pulse,
 };
 
@@ -34,7 +35,8 @@ pub async fn run(ctx: Arc<Context>, mut latest: Latest, bulk: Box<BulkUpdate>) -
     let _unplanned = ctx.metrics.taken_up(&asked.uid, asked.created, bulk.status.as_ref());
     let planned = bulk.status.as_ref().filter(|status| status.start_time.is_some());
     let left = planned.and_then(BulkUpdateStatus::planned).unwrap_or(asked.items.len());
-    let _underway = ctx.metrics.load.taken_up(&asked.namespace, &asked.uid, left);
+    let version = version_number(&bulk.metadata);
+    let _underway = ctx.metrics.load.taken_up(&asked.namespace, &asked.uid, version, left);
     // A watch may deliver an old state, from before its completion or deletion: a recorded plan is continued only if a
     // live read shows it.
     let mut work = match Work::unplanned(&bulk, creation_version) {

@@ -31,7 +31,7 @@ use crate::{
     observed::admission::record::Notes,
     telemetry::{
         health::{Health, NotReady},
-        load::{BACKLOG, BY_NAMESPACE, Load, RATE},
+        load::{BACKLOG, BY_NAMESPACE, Load, RATE, UP_TO},
     },
 };
 
@@ -310,7 +310,9 @@ impl Election {
         let load = self.load.publish();
         let by_namespace = (load.backlog > 0).then(|| load.by_namespace.to_string());
         let rate = load.rate.map(|rate| format!("{rate:.1}"));
-        let load = [(BACKLOG, Some(load.backlog.to_string())), (BY_NAMESPACE, by_namespace), (RATE, rate)];
+        let (backlog, up_to) =
+            (Some(load.backlog.to_string()), load.up_to.map(|version| version.to_string()));
+        let load = [(BACKLOG, backlog), (BY_NAMESPACE, by_namespace), (UP_TO, up_to), (RATE, rate)];
         let notes: Vec<_> = self.notes.borrow().iter().cloned().chain(load).collect();
         for (name, value) in &notes {
             lease.annotate(name, value.as_deref());

@@ -10,7 +10,7 @@ mod ahead;
 mod queue;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -27,7 +27,7 @@ use crate::{
     decode::object::Lenient,
     gateway::problem::Problem,
     tasks::lock,
-    telemetry::load::{BACKLOG, BY_NAMESPACE, RATE},
+    telemetry::load::{BACKLOG, BY_NAMESPACE, RATE, UP_TO},
 };
 
 /// How long a BulkUpdate may be carried out: its `notAfter`.
@@ -38,19 +38,16 @@ pub const WRITE_LIMIT: Duration = Duration::from_secs(45);
 const QUARTER: f64 = WRITE_LIMIT.as_secs_f64() / 4.0;
 
 /// How many items are carried out in a second where the operator does not know it yet.
-const FIRST_RATE: f64 = 100.0;
+const FIRST_RATE: f64 = 200.0;
 
 /// How long the Lease may stay as it is before it says nothing any more: as long as the operator's replicas wait for each other.
 const STALE: Duration = Duration::from_secs(15);
-
-/// How old what is in progress may be without being counted in the Lease.
-const UNCOUNTED: Duration = Duration::from_secs(2);
 
 /// How far the Lease, as it was read, may be behind.
 const BEHIND: Duration = Duration::from_secs(2);
 
 /// How long after its plan is on record a modification is surely in the Lease as it was read: this is renewed, and then read.
-const IN_THE_LEASE: Duration = UNCOUNTED.saturating_add(BEHIND).saturating_add(BEHIND);
+const IN_THE_LEASE: Duration = BEHIND.saturating_add(BEHIND).saturating_add(BEHIND);
 
 /// How long before somebody comes again room is kept for them.
 const SOON: Duration = Duration::from_secs(3);
@@ -83,7 +80,8 @@ struct Taken {
     namespace: Arc<str>,
     /// The items that are not carried out yet.
     left: u32,
-    at: Instant,
+    /// The resource version of its BulkUpdate when that was created.
+    created: Option<u64>,
 }
 
 /// A modification that was taken, until this is dropped.
@@ -104,7 +102,23 @@ impl Promises {
         let (version, since) = (version.to_owned(), Instant::now());
         let rate = number(RATE).unwrap_or(FIRST_RATE).max(1.0);
         let by_namespace = lease.annotation(BY_NAMESPACE).and_then(|text| text.parse().ok());
-        state.load = number(BACKLOG).map(|backlog| Load { version, since, backlog, rate, by_namespace });
+        let up_to = lease.annotation(UP_TO).and_then(|text| text.parse().ok());
+        // One that is being created may be there, and its answer on the way.
+        let may_be_counted = |taken: &&Taken| taken.created.is_none() || taken.is_counted(up_to);
+        let counted = state.taken.values().filter(may_be_counted);
+        let promised = counted.fold(HashMap::<_, f64>::new(), |mut promised, taken| {
+            *promised.entry(Arc::clone(&taken.namespace)).or_default() += f64::from(taken.left);
+            promised
+        });
+        state.load = number(BACKLOG).map(|backlog| Load {
+            version,
+            since,
+            backlog,
+            rate,
+            by_namespace,
+            up_to,
+            promised,
+        });
     }
 
     /// Promises that so many items will be carried out in time.
@@ -126,7 +140,7 @@ impl Promises {
         state.queue.remove(request.hash);
         state.counter += 1;
         let number = state.counter;
-        state.taken.insert(number, Taken { namespace: request.namespace, left: items, at: now });
+        state.taken.insert(number, Taken { namespace: request.namespace, left: items, created: None });
         Ok(Promise { promises: Arc::clone(self), number })
     }
 }
@@ -166,9 +180,11 @@ impl State {
         for taken in self.taken.values() {
             let left = f64::from(taken.left);
             let namespace = all.by_namespace.entry(&taken.namespace).or_default();
-            let is_counted = taken.at + UNCOUNTED <= load.since;
             for of in [&mut all.total, namespace] {
-                *(if is_counted { &mut of.counted } else { &mut of.not_counted }) += left;
+                of.left += left;
+                if !taken.is_counted(load.up_to) {
+                    of.not_counted += left;
+                }
             }
         }
         all
@@ -180,7 +196,21 @@ fn whole_seconds(wait: Duration) -> Duration {
     Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
+impl Taken {
+    /// Whether a Lease counts it that counts the BulkUpdates up to this resource version.
+    fn is_counted(&self, up_to: Option<u64>) -> bool {
+        self.created.is_some_and(|created| up_to >= Some(created))
+    }
+}
+
 impl Promise {
+    /// Its BulkUpdate was created in this resource version.
+    pub fn created(&self, version: Option<u64>) {
+        if let Some(taken) = lock(&self.promises.0).taken.get_mut(&self.number) {
+            taken.created = version;
+        }
+    }
+
     /// So many items are not carried out yet.
     pub fn left(&self, items: usize) {
         if let Some(taken) = lock(&self.promises.0).taken.get_mut(&self.number) {

@@ -32,6 +32,7 @@ use crate::{
         preferences::Preferences,
         problem::Problem,
     },
+    observed::target::version_number,
     tasks::resume_panic,
 };
 
@@ -95,6 +96,9 @@ async fn carry_out(mut submission: Submission, kind: Kind, asked: Asked) -> Outc
         let created = submission.create(submission.bulk_update(kind, asked)).await?;
         // That of the first request with this key.
         submission.not_after = created.spec.not_after.as_ref().map_or(submission.not_after, |time| time.0);
+        if let Some(promise) = &submission.caller.promise {
+            promise.created(version_number(&created.metadata));
+        }
         let request_id = submission.request_id();
         info!(request_id, bulk_update, uid = created.uid().unwrap_or_default(), "created a BulkUpdate");
         let status = submission.follow(created).await?;

@@ -328,8 +328,11 @@ async fn the_lease_says_whose_the_work_is_while_there_is_any() {
     let server = Server::alone();
     let (election, _, mut lease) = server.leading(500).await;
     assert_eq!(annotation(&server, BY_NAMESPACE), Value::Null);
-    let underway = election.load.taken_up("team-a", "uid-1", 7);
-    let says = || annotation(&server, BY_NAMESPACE) == "team-a=7" && annotation(&server, BACKLOG) == "7";
+    let underway = election.load.taken_up("team-a", "uid-1", Some(12), 7);
+    let says = || {
+        let of = [BY_NAMESPACE, BACKLOG, UP_TO].map(|name| annotation(&server, name));
+        of == ["team-a=7", "7", "12"]
+    };
     keeps_until(&election, &mut lease, "work", says).await;
     drop(underway);
     let rests = || annotation(&server, BY_NAMESPACE).is_null() && annotation(&server, BACKLOG) == "0";

@@ -1,6 +1,6 @@
 //! What is carried out before some more items are.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -21,20 +21,18 @@ pub struct Load {
     pub rate: f64,
     /// Whose the backlog is, where the Lease says it.
     pub by_namespace: Option<ByNamespace>,
+    /// The resource version up to which BulkUpdates are in the backlog.
+    pub up_to: Option<u64>,
+    /// What this gateway has promised of the backlog, by namespace; at the most.
+    pub promised: HashMap<Arc<str>, f64>,
 }
 
 /// Items that were taken and are not carried out yet, as far as that is known.
 #[derive(Clone, Copy, Default)]
 pub struct Items {
-    /// Those in the backlog of the Lease.
-    pub counted: f64,
+    pub left: f64,
+    /// Those of them that are not in the backlog of the Lease.
     pub not_counted: f64,
-}
-
-impl Items {
-    const fn all(self) -> f64 {
-        self.counted + self.not_counted
-    }
 }
 
 /// The same, and of which namespaces they are.
@@ -47,7 +45,7 @@ pub struct Outstanding<'a> {
 impl Outstanding<'_> {
     /// All of a namespace.
     pub fn of(&self, namespace: &str) -> f64 {
-        self.by_namespace.get(namespace).map_or(0.0, |of| of.all())
+        self.by_namespace.get(namespace).map_or(0.0, |of| of.left)
     }
 }
 
@@ -56,11 +54,12 @@ pub struct Ahead {
     items: f64,
     /// All that is known.
     all: f64,
-    /// What this gateway has promised, and the part of it that the Lease counts.
+    /// What this gateway has promised, and which part of the backlog that is.
     promised: f64,
-    counted_part: f64,
-    /// What it has promised to the same namespace.
+    promised_part: f64,
+    /// What it has promised to the same namespace, and which part that is of all that is known.
     own: f64,
+    own_part: f64,
     /// What others who had to wait come back with at any moment.
     soon: f64,
     in_turn: Option<InTurn>,
@@ -78,13 +77,19 @@ struct InTurn {
 impl Ahead {
     pub fn of(load: &Load, known: &Outstanding<'_>, request: &Request, items: u32, soon: f64) -> Self {
         let items = f64::from(items);
-        let in_turn = load.by_namespace.as_ref().map(|of| InTurn::of(of, known, &request.namespace, items));
+        let promised = load.promised.get(&request.namespace).copied().unwrap_or_default();
+        let in_turn =
+            load.by_namespace.as_ref().map(|of| InTurn::of(of, promised, known, &request.namespace, items));
+        let of_namespace = known.by_namespace.get(&*request.namespace).copied().unwrap_or_default();
+        let all = load.backlog + known.total.not_counted;
         Self {
             items,
-            all: load.backlog + known.total.not_counted,
-            promised: known.total.all(),
-            counted_part: part(known.total.counted, load.backlog),
+            all,
+            promised: known.total.left,
+            promised_part: part(load.promised.values().sum(), load.backlog),
             own: known.of(&request.namespace),
+            // What is left by now is less than what was in the Lease.
+            own_part: part(promised + of_namespace.not_counted, all),
             soon,
             in_turn,
         }
@@ -118,7 +123,7 @@ impl Ahead {
     pub fn seconds(&self, room: f64, rate: f64, (before, own_before): (f64, f64)) -> f64 {
         // Of what the operator does, others use a part.
         let least = self.in_turn.as_ref().map_or(0.0, |it| it.part);
-        let promised_rate = rate * self.counted_part.max(least);
+        let promised_rate = rate * self.promised_part.max(least);
         let [all, own] = self.over(room);
         let in_turn =
             self.over_in_turn(room).map(|[ahead, promised]| (ahead / rate).max(promised / promised_rate));
@@ -126,7 +131,7 @@ impl Ahead {
         let may_fit = self.in_turn.as_ref().is_some_and(|it| it.at_least + self.soon <= room);
         let in_turn = in_turn.filter(|_| may_fit);
         let all = (all / rate).min(in_turn.unwrap_or(f64::INFINITY)) + before / promised_rate;
-        let own_part = part(self.own, self.all).max(least);
+        let own_part = self.own_part.max(least);
         all.max(own / rate / own_part + own_before / promised_rate)
     }
 }
@@ -134,14 +139,19 @@ impl Ahead {
 impl InTurn {
     /// What so many more items of a namespace get, if all of its own come first. Meanwhile each of the others gets as much as it,
     /// or what it has, if that is less.
-    fn of(known: &ByNamespace, outstanding: &Outstanding<'_>, namespace: &str, items: f64) -> Self {
+    fn of(
+        known: &ByNamespace,
+        promised: f64,
+        outstanding: &Outstanding<'_>,
+        namespace: &str,
+        items: f64,
+    ) -> Self {
         let largest = known.largest.iter().map(|(namespace, items)| (&**namespace, f64::from(*items)));
         let mut left: HashMap<&str, f64> = largest.collect();
         let in_lease = left.get(namespace).copied().unwrap_or_default();
         for (namespace, of) in &outstanding.by_namespace {
             *left.entry(namespace).or_default() += of.not_counted;
         }
-        let counted = outstanding.by_namespace.get(namespace).map_or(0.0, |of| of.counted);
         let own = left.remove(namespace).unwrap_or_default();
         let (others, of_others) = (f64::from(known.others.0), f64::from(known.others.1));
         let until_done = |own: f64| {
@@ -149,7 +159,7 @@ impl InTurn {
             own + of_each + of_others.min(others * own)
         };
         let number = left.values().filter(|items| **items > 0.0).map(|_| 1.0).sum::<f64>() + others;
-        let part = part(counted, in_lease) / (number + 1.0);
+        let part = part(promised, in_lease) / (number + 1.0);
         Self { ahead: until_done(own + items), at_least: until_done(items), part }
     }
 }

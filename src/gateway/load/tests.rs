@@ -21,6 +21,7 @@ fn lease_of(version: u32, backlog: &[(&str, usize)], rate: f64) -> Lenient {
     let all = backlog.iter().map(|(_, items)| *items).sum::<usize>();
     let mut lease = lease(version, f64::from(u32::try_from(all).unwrap()), rate);
     lease.annotate(BY_NAMESPACE, Some(&ByNamespace::of(backlog.iter().copied()).to_string()));
+    lease.annotate(UP_TO, Some(&version.to_string()));
     lease
 }
 
@@ -81,6 +82,8 @@ struct World {
     /// Gateway, request, namespace, when it is sent, and how often it was refused.
     callers: Vec<(usize, u64, &'static str, Instant, u32)>,
     working: Vec<Working>,
+    /// How many more requests come from those whose last one is done.
+    more: u64,
     /// What was sent otherwise, by namespace.
     others: Vec<(&'static str, f64)>,
     version: u32,
@@ -105,7 +108,16 @@ impl World {
         let callers =
             callers.map(|(hash, namespace)| (index(hash) % gateways.len(), hash, namespace, now, 0));
         let callers = callers.collect();
-        Self { rate, gateways, callers, working: vec![], others: vec![], version: 1, longest: Duration::ZERO }
+        Self {
+            rate,
+            gateways,
+            callers,
+            working: vec![],
+            more: 0,
+            others: vec![],
+            version: 1,
+            longest: Duration::ZERO,
+        }
     }
 
     /// Runs until all is done; how often each was refused, by namespace, and how long all of it took.
@@ -122,6 +134,7 @@ impl World {
                 }
                 match gateways[*gateway].promise(request(*hash, namespace), 100) {
                     Ok(promise) => {
+                        promise.created(Some(self.version.into()));
                         working.push(Working {
                             promise,
                             namespace,
@@ -154,6 +167,11 @@ impl World {
                 if [10, 30, 70, 150, 250, 350].contains(&(age.as_millis() / 100)) {
                     request.recorded = request.left;
                     request.promise.left((0..100_u32).filter(|item| f64::from(*item) < request.left).count());
+                }
+                if request.left <= 0.0 && self.more > 0 {
+                    self.more -= 1;
+                    let hash = 1_000_000 + self.more;
+                    self.callers.push((index(hash) % self.gateways.len(), hash, request.namespace, now, 0));
                 }
                 request.left > 0.0
             });
@@ -325,4 +343,41 @@ async fn beside_the_backlog_of_others_all_that_is_taken_is_done_in_time() {
         assert!(world.longest < WRITE_LIMIT, "{:?}", world.longest);
         assert!(most <= Some(3), "{most:?} with {gateways} gateways and {namespaces} namespaces");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_always_comes_back_keeps_the_operator_busy() {
+    for (callers, gateways, namespaces) in [(64, 1, 1), (64, 1, 8), (64, 2, 1), (256, 1, 1), (256, 1, 8)] {
+        let names: Vec<&'static str> = (0..namespaces).map(|n| &*format!("team-{n}").leak()).collect();
+        let all = (0..callers).map(|hash| (hash, names[index(hash) % namespaces]));
+        let mut world = World::new(700.0, gateways, all);
+        world.more = 2 * callers;
+        let (_, took) = world.run().await;
+        let at_best = Duration::from_secs(3 * callers * 100 / 700);
+        let of = format!("{callers} callers of {namespaces} namespaces at {gateways} gateways");
+        assert!(took < at_best + Duration::from_secs(5), "{of} took {took:?}, and {at_best:?} at best");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_in_the_lease_yet_counts_as_well() {
+    let promises = Arc::new(Promises::default());
+    promises.seen(&lease_of(5, &[("other", 1)], 100.0));
+    let take = |namespace, hashes| {
+        let (all, _) = taken(&promises, namespace, hashes);
+        for promise in &all {
+            promise.created(Some(6));
+        }
+        all
+    };
+    // 1,125 items fit, and half of that for each.
+    let all = [take("a", 0..5), take("b", 10..15), take("c", 20..22)];
+    assert_eq!(all.each_ref().map(Vec::len), [5, 5, 1]);
+    promises.seen(&lease_of(6, &[("a", 500), ("b", 500), ("c", 100)], 100.0));
+    assert_eq!(take("d", 30..31).len(), 0);
+    // Then only the Lease says how many are left.
+    promises.seen(&lease_of(7, &[("a", 100), ("b", 100), ("c", 100)], 100.0));
+    advance(LONGEST_WAIT + Duration::from_secs(6)).await;
+    promises.seen(&lease_of(8, &[("a", 100), ("b", 100), ("c", 100)], 100.0));
+    assert_eq!(take("d", 40..45).len(), 5);
 }

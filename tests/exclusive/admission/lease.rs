@@ -34,7 +34,8 @@ fn fill(world: &World, object: &str, room: usize) {
     let annotations = json!({"of": "x".repeat(room), "aiapi.dev/admission-record": null,
         "aiapi.dev/admission-accepted": null,
         "aiapi.dev/work-admission-record": null, "aiapi.dev/work-admission-accepted": null,
-        "aiapi.dev/backlog": null, "aiapi.dev/backlog-by-namespace": null, "aiapi.dev/rate": null});
+        "aiapi.dev/backlog": null, "aiapi.dev/backlog-by-namespace": null,
+        "aiapi.dev/backlog-resource-version": null, "aiapi.dev/rate": null});
     patch(
         &json!({"labels": {"of": "others"}, "annotations": annotations, "finalizers": ["of.others/forever"]}),
     );

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use ai_api_operator::api::BulkUpdate;
+use kube::Api;
 use support::{World, gateway::Caller};
 
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
 const ROUNDS: usize = 20;
 
 pub async fn measure(world: &World, caller: &Caller) {
+    let api = direct::bulk_updates(world, caller).await;
     let (mut through, mut directly) = (Vec::new(), Vec::new());
     // The first round, with its connections, does not count.
     for number in 0..=ROUNDS {
@@ -20,9 +23,9 @@ pub async fn measure(world: &World, caller: &Caller) {
         requests::make(world, &round, 2).await;
         let [first, second] = [0, 1].map(|number| Request { round: &round, number });
         let times = if number.is_multiple_of(2) {
-            [with_gateway(caller, first).await, without(world, second).await]
+            [with_gateway(caller, first).await, without(&api, second).await]
         } else {
-            let directly = without(world, first).await;
+            let directly = without(&api, first).await;
             [with_gateway(caller, second).await, directly]
         };
         if number > 0 {
@@ -55,8 +58,8 @@ async fn with_gateway(caller: &Caller, request: Request<'_>) -> f64 {
     took
 }
 
-async fn without(world: &World, request: Request<'_>) -> f64 {
+async fn without(api: &Api<BulkUpdate>, request: Request<'_>) -> f64 {
     let began = Instant::now();
-    direct::carry_out(world, request).await;
+    direct::carry_out(api, request).await;
     began.elapsed().as_secs_f64() * 1000.0
 }

@@ -20,6 +20,7 @@ const REQUESTS: usize = 200;
 
 pub async fn measure(world: &World, gateway: &Gateway, one: &Caller) {
     // Each has a connection of their own.
+    let api = direct::bulk_updates(world, one).await;
     let callers: Vec<_> = (0..CALLERS).map(|_| Caller { http: http_client(None), ..one.clone() }).collect();
     println!("{CALLERS} at once, {REQUESTS} requests of 100 items: writes a second");
     println!("round   gateway  directly   ratio   refused   resident kB");
@@ -32,12 +33,12 @@ pub async fn measure(world: &World, gateway: &Gateway, one: &Caller) {
             requests::make(world, &round, REQUESTS).await;
             let began = Instant::now();
             let each = stream::iter(0..REQUESTS).map(|number| {
-                let (request, callers) = (Request { round: &round, number }, &callers);
+                let (request, callers, api) = (Request { round: &round, number }, &callers, &api);
                 async move {
                     if with_gateway {
                         return until_admitted(&callers[number % CALLERS], request).await;
                     }
-                    direct::carry_out(world, request).await;
+                    direct::carry_out(api, request).await;
                     0
                 }
             });
