@@ -2,7 +2,7 @@
 //! it is guarded and is to an object of that Execution or Deployment; one is adopted only by its uid, and only if nobody owns it.
 //! A state is never UNKNOWN again, and what has ended stays so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
@@ -29,11 +29,14 @@ const FINAL: [&str; 3] = ["STOPPED", "COMPLETED", "DEAD"];
 const STOPS: [(&str, &str, &str); 2] =
     [("jobs", "", r#"{"suspend":true}"#), ("deployments.apps", "scale", r#"{"replicas":0}"#)];
 
+/// By the uid of the Execution, what its process has sent to create what it runs.
+type Created<'a> = HashMap<&'a str, Option<&'a Exchange>>;
+
 pub fn judge(case: &Case<'_>, violations: &mut Violations) {
     if !case.targets().any(Version::runs_something) {
         return;
     }
-    let mut created = HashSet::new();
+    let mut created = HashMap::new();
     for r in case.requests().filter(|r| is_work(&r.resource) && is_change(&r.verb)) {
         if let Some(wrong) = wrong_with(case, r, &mut created) {
             let Request { verb, resource, namespace, name, received, .. } = r;
@@ -59,7 +62,7 @@ pub fn is_work(resource: &str) -> bool {
 }
 
 /// What is wrong with a write to what runs.
-fn wrong_with<'a>(case: &Case<'a>, r: &'a Request, created: &mut HashSet<&'a str>) -> Option<String> {
+fn wrong_with<'a>(case: &Case<'a>, r: &'a Request, created: &mut Created<'a>) -> Option<String> {
     if r.verb == "create" {
         return creation(case, r, created);
     }
@@ -135,7 +138,7 @@ fn has_several_readers(case: &Case<'_>, e: &Exchange) -> bool {
         || referring.any(|v| v.text("/spec/workloadRef/name") == e.name)
 }
 
-fn creation<'a>(case: &Case<'a>, r: &'a Request, created: &mut HashSet<&'a str>) -> Option<String> {
+fn creation<'a>(case: &Case<'a>, r: &'a Request, created: &mut Created<'a>) -> Option<String> {
     let uid = r.body.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str).unwrap_or_default();
     let revision = r.revision.filter(|_| r.succeeded())?;
     let before = case.of_uid(uid).iter().rfind(|v| v.revision < revision);
@@ -145,7 +148,12 @@ fn creation<'a>(case: &Case<'a>, r: &'a Request, created: &mut HashSet<&'a str>)
     if target.object.pointer("/status/workload/kind").is_none() {
         return Some("nothing says that it is to be created".into());
     }
-    if target.plural == "executions" && !created.insert(uid) {
+    let sent = case.exchange_of(r);
+    // A proxy may deliver a request twice, which nobody can prevent: its name is free again if the first object is gone.
+    let again = |before: Option<&Exchange>| {
+        !before.zip(sent).is_some_and(|(before, sent)| std::ptr::eq(before, sent))
+    };
+    if target.plural == "executions" && created.insert(uid, sent).is_some_and(again) {
         return Some("it was created before".into());
     }
     not_permitted(case, r, target)

@@ -263,5 +263,12 @@ pub const GENUINE: &[(&str, Happens)] = &[
     ("what has lost its label gets it back", |s| {
         labels(s, &json!({"labels": {"aiapi.dev/owner-uid": format!("uid-of-{RUN}")}}));
     }),
+    ("a creation that a proxy delivers again when all is gone", |s| {
+        runs(s, |s| {
+            let mut again = s.request("create", JOB).clone();
+            (again.revision, again.received) = (Some(69), second(25_000).parse().unwrap());
+            s.facts.requests.push(again);
+        });
+    }),
     ("an object that nobody owns is adopted", |s| adopts(s, "uid-of-found", &json!([]))),
 ];
