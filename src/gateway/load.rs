@@ -52,7 +52,7 @@ const IN_THE_LEASE: Duration = BEHIND.saturating_add(BEHIND).saturating_add(BEHI
 /// How long before somebody comes again room is kept for them.
 const SOON: Duration = Duration::from_secs(3);
 
-/// How much more may be ahead of who comes again than of others, for each time: what was taken lately may be counted twice, and
+/// How much more may be ahead of who comes again than of others, for each time: the Lease may still count what is done, and
 /// other gateways make promises as well.
 const ANOTHER_TIME: f64 = 0.25;
 
@@ -80,7 +80,7 @@ struct Taken {
     namespace: Arc<str>,
     /// The items that are not carried out yet.
     left: u32,
-    /// The resource version of its BulkUpdate when that was created.
+    /// The resource version of its BulkUpdate when that was created, or read instead of created again.
     created: Option<u64>,
 }
 

@@ -22,7 +22,7 @@ pub const BACKLOG: &str = "aiapi.dev/backlog";
 pub const BY_NAMESPACE: &str = "aiapi.dev/backlog-by-namespace";
 
 /// The annotation of the Lease with the resource version up to which the BulkUpdates are counted: those that were created later
-/// are not.
+/// are not. (With a watch for each of some namespaces one may come a moment later that was created before.)
 pub const UP_TO: &str = "aiapi.dev/backlog-resource-version";
 
 /// The annotation of the Lease with the items that are carried out in a second.
@@ -52,9 +52,10 @@ struct State {
     underway: HashMap<Box<str>, Left>,
     /// The highest resource version that one had when it was taken up.
     up_to: Option<u64>,
-    /// The items of all of them, and how many of these were stuck when the load was published last.
+    /// The items of those that are being carried out, and how many of these were stuck when the load was published last.
     items: usize,
     stuck: usize,
+    counter: u64,
     /// Since when there is enough to do.
     busy_since: Option<Instant>,
     /// How long there was since the rate was measured, and what was done meanwhile.
@@ -67,13 +68,23 @@ struct State {
 struct Left {
     namespace: Box<str>,
     items: usize,
+    /// When some of it was done or recorded last.
     since: Instant,
+    /// Whether any was. Before that it waits, and reads: what takes time then says nothing about the rate, or who asks for what
+    /// there is not would make the operator seem slow.
+    has_begun: bool,
+    /// Which taking up it was.
+    number: u64,
 }
 
 impl Left {
     /// The items that are not stuck.
     fn moving(&self, now: Instant) -> usize {
         if now - self.since < STUCK { self.items } else { 0 }
+    }
+
+    const fn underway(&self) -> usize {
+        if self.has_begun { self.items } else { 0 }
     }
 }
 
@@ -90,31 +101,38 @@ pub struct Published {
 }
 
 /// A BulkUpdate counts until this is dropped.
-pub struct Underway(Load, Box<str>);
+pub struct Underway {
+    load: Load,
+    uid: Box<str>,
+    number: u64,
+}
 
 impl Load {
     /// The operator starts to work on a BulkUpdate in this resource version, with so many items left.
     pub(crate) fn taken_up(&self, namespace: &str, uid: &str, version: Option<u64>, left: usize) -> Underway {
-        let left = Left { namespace: namespace.into(), items: left, since: Instant::now() };
         let mut state = lock(&self.0);
-        state.change(uid, |known| *known = Some(left));
+        state.counter += 1;
+        let (number, since) = (state.counter, Instant::now());
+        let left = Left { namespace: namespace.into(), items: left, since, has_begun: false, number };
+        state.replace(uid, Some(left));
         state.up_to = state.up_to.max(version);
         drop(state);
-        Underway(self.clone(), uid.into())
+        Underway { load: self.clone(), uid: uid.into(), number }
     }
 
     /// So many of its items are left.
     pub(crate) fn recorded(&self, uid: &str, left: usize) {
         lock(&self.0).change(uid, |known| {
-            if let Some(known) = known.as_mut().filter(|known| known.items != left) {
-                (known.items, known.since) = (left, Instant::now());
+            if known.items != left || !known.has_begun {
+                (known.items, known.since, known.has_begun) = (left, Instant::now(), true);
             }
         });
     }
 
-    /// An item was carried out.
-    pub(crate) fn done(&self) {
+    /// An item of it was carried out.
+    pub(crate) fn done(&self, uid: &str) {
         let mut state = lock(&self.0);
+        state.change(uid, |known| (known.since, known.has_begun) = (Instant::now(), true));
         if state.busy_since.is_some() {
             state.done += 1;
         }
@@ -125,9 +143,10 @@ impl Load {
         let mut state = lock(&self.0);
         let now = Instant::now();
         let moving = state.underway.values().map(|left| (&*left.namespace, left.moving(now)));
-        let backlog: usize = moving.clone().map(|(_, items)| items).sum();
+        let backlog = moving.clone().map(|(_, items)| items).sum();
         let by_namespace = ByNamespace::of(moving);
-        state.stuck = state.items - backlog;
+        let stuck = state.underway.values().filter(|left| left.moving(now) == 0);
+        state.stuck = stuck.map(Left::underway).sum();
         state.count_time(now);
         state.measure();
         Published { backlog, by_namespace, up_to: state.up_to, rate: state.rate }
@@ -135,13 +154,23 @@ impl Load {
 }
 
 impl State {
+    /// Adds a BulkUpdate, or removes it.
+    fn replace(&mut self, uid: &str, left: Option<Left>) {
+        self.items += left.as_ref().map_or(0, Left::underway);
+        let before = match left {
+            Some(left) => self.underway.insert(uid.into(), left),
+            None => self.underway.remove(uid),
+        };
+        self.items -= before.as_ref().map_or(0, Left::underway);
+        self.count_time(Instant::now());
+    }
+
     /// Changes what is left of a BulkUpdate.
-    fn change(&mut self, uid: &str, change: impl FnOnce(&mut Option<Left>)) {
-        let mut left = self.underway.remove(uid);
-        let before = left.as_ref().map_or(0, |left| left.items);
-        change(&mut left);
-        self.items = self.items - before + left.as_ref().map_or(0, |left| left.items);
-        self.underway.extend(left.map(|left| (uid.into(), left)));
+    fn change(&mut self, uid: &str, change: impl FnOnce(&mut Left)) {
+        let Some(left) = self.underway.get_mut(uid) else { return };
+        let before = left.underway();
+        change(left);
+        self.items = self.items - before + left.underway();
         self.count_time(Instant::now());
     }
 
@@ -170,7 +199,11 @@ impl State {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        lock(&self.0.0).change(&self.1, |left| *left = None);
+        let mut state = lock(&self.load.0);
+        // It may have been taken up again meanwhile.
+        if state.underway.get(&self.uid).is_some_and(|left| left.number == self.number) {
+            state.replace(&self.uid, None);
+        }
     }
 }
 
@@ -185,10 +218,9 @@ mod tests {
         (backlog, rate)
     }
 
+    /// So many items of `uid-1` are done until the load is published again.
     async fn done(load: &Load, count: usize) -> (usize, Option<f64>) {
-        for _ in 0..count {
-            load.done();
-        }
+        (0..count).for_each(|_| load.done("uid-1"));
         advance(HALF).await;
         published(load)
     }
@@ -197,7 +229,8 @@ mod tests {
     async fn the_rate_is_that_of_the_time_in_which_there_was_enough_to_do() {
         let load = Load::default();
         assert_eq!(published(&load), (0, None));
-        let _busy = load.taken_up("team-a", "uid-1", Some(7), 1000);
+        let _busy = load.taken_up("team-a", "uid-1", Some(7), 2000);
+        load.recorded("uid-1", 1000);
         assert_eq!(done(&load, 0).await, (1000, None));
         assert_eq!(done(&load, 500).await, (1000, Some(100.0)));
         load.recorded("uid-1", 600);
@@ -213,12 +246,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_done_in_a_moment_tells_the_rate_of_that_moment() {
         let load = Load::default();
-        for number in 0..3 {
-            let uid = format!("uid-{number}");
-            let underway = load.taken_up("team-a", &uid, Some(7), 100);
-            (0..90).for_each(|_| load.done());
+        for _ in 0..3 {
+            let underway = load.taken_up("team-a", "uid-1", Some(7), 100);
+            advance(Duration::from_millis(50)).await;
+            load.recorded("uid-1", 90);
+            (0..90).for_each(|_| load.done("uid-1"));
             advance(Duration::from_millis(150)).await;
-            load.recorded(&uid, 0);
+            load.recorded("uid-1", 0);
             drop(underway);
             // Nobody waits for anything until the Lease is renewed.
             assert_eq!(done(&load, 0).await, (0, Some(600.0)));
@@ -226,10 +260,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_asks_for_what_there_is_not_makes_nothing_slow() {
+        let load = Load::default();
+        let of_others = load.taken_up("team-a", "uid-1", Some(7), 100);
+        load.recorded("uid-1", 100);
+        assert_eq!(done(&load, 500).await, (100, Some(100.0)));
+        load.recorded("uid-1", 5);
+        for n in 0..20 {
+            let uid = format!("uid-{}", n + 2);
+            let _read_and_refused = load.taken_up("team-b", &uid, Some(8), 100);
+            assert_eq!(done(&load, 1).await, (105, Some(100.0)));
+            load.recorded(&uid, 0);
+        }
+        drop(of_others);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_taken_up_again_counts_once_the_first_time_is_over() {
+        let load = Load::default();
+        let first = load.taken_up("team-a", "uid-1", Some(7), 100);
+        load.recorded("uid-1", 90);
+        let again = load.taken_up("team-a", "uid-1", Some(9), 90);
+        drop(first);
+        assert_eq!(load.publish().backlog, 90);
+        drop(again);
+        assert_eq!((load.publish().backlog, lock(&load.0).items), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_makes_no_progress_delays_nothing_that_is_new() {
         let load = Load::default();
         let (stuck, _other) =
             (load.taken_up("team-a", "uid-1", Some(8), 70), load.taken_up("team-a", "uid-2", Some(7), 5));
+        load.recorded("uid-1", 70);
         advance(STUCK / 2).await;
         load.recorded("uid-2", 4);
         load.recorded("uid-1", 70);
@@ -239,8 +302,14 @@ mod tests {
         assert_eq!(load.publish().by_namespace.to_string(), "team-a=4");
         load.recorded("uid-1", 69);
         assert_eq!(load.publish().backlog, 73);
+        // What is done counts before it is recorded.
+        advance(STUCK / 2).await;
+        load.done("uid-1");
+        advance(STUCK / 2).await;
+        assert_eq!(load.publish().backlog, 69);
+        load.recorded("uid-2", 3);
         drop(stuck);
-        assert_eq!(load.publish().backlog, 4);
+        assert_eq!(load.publish().backlog, 3);
         assert_eq!(load.publish().up_to, Some(8));
     }
 }

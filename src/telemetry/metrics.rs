@@ -232,11 +232,12 @@ impl Metrics {
         InFlight(self.in_flight.clone())
     }
 
-    /// A write to a target was answered, or not.
-    pub(crate) fn written<T>(&self, kind: Kind, target: TargetStatus, outcome: &Result<T, Failure>) {
+    /// A write to a target was answered, or not, for the BulkUpdate of this uid.
+    pub(crate) fn written<T>(&self, item: (Kind, TargetStatus), of: &str, outcome: &Result<T, Failure>) {
+        let (kind, target) = item;
         self.writes.get_or_create(&of_write(kind, target, labels::outcome(outcome))).inc();
         if outcome.is_ok() {
-            self.load.done();
+            self.load.done(of);
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) async fn write(ctx: &Context, intent: Intent) -> Answer {
     };
     let at = Instant::now();
     drop(in_flight);
-    ctx.metrics.written(item.kind, item.target, &outcome);
+    ctx.metrics.written((item.kind, item.target), &request.uid, &outcome);
     if let Err(failure) = &outcome {
         ctx.metrics.failed(item.kind.plural(), failure);
     }

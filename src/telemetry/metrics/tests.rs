@@ -61,9 +61,9 @@ fn no_event_makes_a_series_that_was_not_there() {
         metrics.watch_failed(resource);
     }
     for (kind, target) in Kind::ALL.into_iter().flat_map(|kind| VERBS.map(|target| (kind, target))) {
-        metrics.written(kind, target, &Ok(()));
+        metrics.written((kind, target), "uid-1", &Ok(()));
         for failure in &failures {
-            metrics.written::<()>(kind, target, &Err(failure.clone()));
+            metrics.written::<()>((kind, target), "uid-1", &Err(failure.clone()));
         }
     }
     let after = registered(&metrics);
