@@ -152,8 +152,9 @@ impl State {
         let room = load.rate * QUARTER;
         let outstanding = self.outstanding(load);
         // Room is left to those before it who are about to return, as far as their namespaces may use it.
-        let usable =
-            |(namespace, items): (&str, f64)| items.min((room / 2.0 - outstanding.of(namespace)).max(0.0));
+        let usable = |(namespace, items): (&str, f64)| {
+            items.min((room / 2.0 - outstanding.of(namespace).left).max(0.0))
+        };
         let due = self.queue.due_by(now + SOON, self.queue.known_place(request.hash));
         let soon = due.into_iter().map(usable).sum();
         let ahead = Ahead::of(load, &outstanding, request, items, soon);

@@ -23,7 +23,7 @@ pub struct Load {
     pub by_namespace: Option<ByNamespace>,
     /// The resource version up to which BulkUpdates are in the backlog.
     pub up_to: Option<u64>,
-    /// What this gateway has promised of the backlog, by namespace; at the most.
+    /// What this gateway has promised of the backlog, by namespace, with all that may be in it.
     pub promised: HashMap<Arc<str>, f64>,
 }
 
@@ -43,9 +43,9 @@ pub struct Outstanding<'a> {
 }
 
 impl Outstanding<'_> {
-    /// All of a namespace.
-    pub fn of(&self, namespace: &str) -> f64 {
-        self.by_namespace.get(namespace).map_or(0.0, |of| of.left)
+    /// Those of a namespace.
+    pub fn of(&self, namespace: &str) -> Items {
+        self.by_namespace.get(namespace).copied().unwrap_or_default()
     }
 }
 
@@ -80,16 +80,16 @@ impl Ahead {
         let promised = load.promised.get(&request.namespace).copied().unwrap_or_default();
         let in_turn =
             load.by_namespace.as_ref().map(|of| InTurn::of(of, promised, known, &request.namespace, items));
-        let of_namespace = known.by_namespace.get(&*request.namespace).copied().unwrap_or_default();
+        let own = known.of(&request.namespace);
         let all = load.backlog + known.total.not_counted;
         Self {
             items,
             all,
             promised: known.total.left,
             promised_part: part(load.promised.values().sum(), load.backlog),
-            own: known.of(&request.namespace),
+            own: own.left,
             // What is left by now is less than what was in the Lease.
-            own_part: part(promised + of_namespace.not_counted, all),
+            own_part: part(promised + own.not_counted, all),
             soon,
             in_turn,
         }

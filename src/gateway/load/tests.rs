@@ -71,6 +71,11 @@ async fn what_fits_into_half_the_time_is_taken_and_no_namespace_takes_more_than_
     assert_eq!(taken(&promises, "c", 40..41).0.len(), 1);
 }
 
+/// The names of so many namespaces.
+fn teams(count: usize) -> Vec<&'static str> {
+    (0..count).map(|n| &*format!("team-{n}").leak()).collect()
+}
+
 fn index(hash: u64) -> usize {
     usize::try_from(hash).unwrap()
 }
@@ -195,7 +200,7 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_callers_at_once_are_all_done_in_time_and_none_waits_more_than_three_times() {
     for (gateways, namespaces) in [(1, 1), (1, 100), (2, 1), (2, 100)] {
-        let names: Vec<&'static str> = (0..namespaces).map(|n| &*format!("team-{n}").leak()).collect();
+        let names = teams(namespaces);
         let mut world =
             World::new(500.0, gateways, (0..1024).map(|hash| (hash, names[index(hash) % namespaces])));
         let (refused, took) = world.run().await;
@@ -334,7 +339,7 @@ async fn what_others_have_sent_otherwise_keeps_nobody_out() {
 #[tokio::test(start_paused = true)]
 async fn beside_the_backlog_of_others_all_that_is_taken_is_done_in_time() {
     for (gateways, namespaces) in [(1, 1), (1, 20), (2, 20)] {
-        let names: Vec<&'static str> = (0..namespaces).map(|n| &*format!("team-{n}").leak()).collect();
+        let names = teams(namespaces);
         let callers = (0..200).map(|hash| (hash, names[index(hash) % namespaces]));
         let mut world = World::new(500.0, gateways, callers);
         world.others = vec![("large", 100_000.0), ("team-0", 1_000.0)];
@@ -348,7 +353,7 @@ async fn beside_the_backlog_of_others_all_that_is_taken_is_done_in_time() {
 #[tokio::test(start_paused = true)]
 async fn who_always_comes_back_keeps_the_operator_busy() {
     for (callers, gateways, namespaces) in [(64, 1, 1), (64, 1, 8), (64, 2, 1), (256, 1, 1), (256, 1, 8)] {
-        let names: Vec<&'static str> = (0..namespaces).map(|n| &*format!("team-{n}").leak()).collect();
+        let names = teams(namespaces);
         let all = (0..callers).map(|hash| (hash, names[index(hash) % namespaces]));
         let mut world = World::new(700.0, gateways, all);
         world.more = 2 * callers;

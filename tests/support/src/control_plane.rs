@@ -167,9 +167,7 @@ impl ControlPlane {
 
     /// A client of the cluster's admin.
     pub async fn client(&self) -> Client {
-        let kubeconfig = Kubeconfig::read_from(self.admin_kubeconfig()).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        Client::try_from(config.unwrap()).unwrap()
+        client_of(&self.admin_kubeconfig()).await
     }
 
     /// Runs kubectl as the admin.
@@ -248,6 +246,13 @@ impl ControlPlane {
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
+}
+
+/// A client of whom a kubeconfig is for.
+pub async fn client_of(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.unwrap()).unwrap()
 }
 
 /// Runs a script, which must succeed.

@@ -5,6 +5,7 @@
 #![allow(clippy::missing_errors_doc, clippy::must_use_candidate, reason = "only tests and benchmarks use it")]
 
 pub mod audit;
+pub mod bench;
 pub mod built;
 pub mod call;
 pub mod control_plane;

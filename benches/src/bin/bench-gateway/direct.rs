@@ -5,11 +5,10 @@ use std::pin::pin;
 use ai_api_operator::api::BulkUpdate;
 use futures::TryStreamExt;
 use kube::{
-    Api, Client, Config, ResourceExt,
+    Api, ResourceExt,
     api::{PostParams, WatchEvent, WatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
 };
-use support::{World, gateway::Caller, operator::kubeconfig_of};
+use support::{World, control_plane::client_of, gateway::Caller, operator::kubeconfig_of};
 
 use crate::requests::Request;
 
@@ -17,9 +16,7 @@ use crate::requests::Request;
 pub async fn bulk_updates(world: &World, caller: &Caller) -> Api<BulkUpdate> {
     let account = caller.user.rsplit(':').next().unwrap();
     let file = kubeconfig_of(world.plane, &world.client, &caller.namespace, account).await;
-    let kubeconfig = Kubeconfig::read_from(file).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    Api::namespaced(Client::try_from(config.unwrap()).unwrap(), &caller.namespace)
+    Api::namespaced(client_of(&file).await, &caller.namespace)
 }
 
 /// Creates the BulkUpdate of a request, and follows it until it has finished.

@@ -14,7 +14,7 @@ mod direct;
 mod requests;
 mod throughput;
 
-use support::{World, gateway::Gateway};
+use support::{World, bench::only_groups, gateway::Gateway};
 
 fn main() {
     tokio::runtime::Runtime::new().unwrap().block_on(measure());
@@ -24,10 +24,7 @@ fn main() {
 const GROUPS: [&str; 3] = ["alone", "throughput", "crowd"];
 
 async fn measure() {
-    let only = std::env::var("AI_API_BENCH_GROUPS").unwrap_or_default();
-    let only: Vec<_> = only.split(',').filter(|name| !name.is_empty()).collect();
-    let unknown = only.iter().find(|name| !GROUPS.contains(name));
-    assert!(unknown.is_none(), "AI_API_BENCH_GROUPS: {unknown:?} is none of {GROUPS:?}");
+    let only = only_groups(&GROUPS);
     let wanted = |group: &str| only.is_empty() || only.contains(&group);
     let world = World::running("bench").await;
     let gateway = Gateway::start(&world).await;

@@ -19,8 +19,8 @@ const ROUNDS: usize = 5;
 const REQUESTS: usize = 200;
 
 pub async fn measure(world: &World, gateway: &Gateway, one: &Caller) {
-    // Each has a connection of their own.
     let api = direct::bulk_updates(world, one).await;
+    // Each has a connection of their own.
     let callers: Vec<_> = (0..CALLERS).map(|_| Caller { http: http_client(None), ..one.clone() }).collect();
     println!("{CALLERS} at once, {REQUESTS} requests of 100 items: writes a second");
     println!("round   gateway  directly   ratio   refused   resident kB");

@@ -32,6 +32,7 @@ use std::time::Instant;
 use figures::Figures;
 use lab::Lab;
 use machine::{Machine, Moment, own_seconds};
+use support::bench::only_groups;
 
 fn main() {
     tokio::runtime::Runtime::new().unwrap().block_on(measure());
@@ -43,10 +44,7 @@ const GROUPS: [&str; 9] =
 
 async fn measure() {
     let began = Instant::now();
-    let only = std::env::var("AI_API_BENCH_GROUPS").unwrap_or_default();
-    let only: Vec<_> = only.split(',').filter(|name| !name.is_empty()).collect();
-    let unknown = only.iter().find(|name| !GROUPS.contains(name));
-    assert!(unknown.is_none(), "AI_API_BENCH_GROUPS: {unknown:?} is none of {GROUPS:?}");
+    let only = only_groups(&GROUPS);
     let wanted = |group: &str| only.is_empty() || only.contains(&group);
     let lab = Lab::new().await;
     let before = Moment::now(own_seconds(&lab));
