@@ -11,15 +11,21 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::{Resource as _, api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{
     Api, Client, Resource,
     api::PostParams,
     core::ApiResource,
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tracing::{info, warn};
 
 use self::lease::{freed, holder, is_free, renewed, taken_over};
@@ -91,6 +97,12 @@ pub struct Election {
     without_notes: AtomicBool,
 }
 
+/// The last version of the Lease that a standby has seen, and at which uptime for the first time.
+struct Seen {
+    version: String,
+    since: Duration,
+}
+
 /// Why an attempt to acquire, renew or release the Lease has failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotHeld {
@@ -125,15 +137,14 @@ impl Election {
         Self { client, candidate, leadership, notes, load, without_notes: AtomicBool::new(false) }
     }
 
-    /// Waits until this process holds the Lease. Until then it is ready for as long as it can read the Lease, from then on once
-    /// everything is listed. Every error is retried, so this never fails.
+    /// Waits until this process holds the Lease. Until then it is ready for as long as it can read or watch the Lease, from then on
+    /// once everything is listed. Every error is retried, so this never fails.
     pub async fn acquire(&self, health: &Health) -> Lenient {
         let resource = ApiResource::erase::<Lease>(&());
         let api = Api::<Lenient>::namespaced_with(self.client.clone(), &self.candidate.namespace, &resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={LEASE}"));
-        // An event is a reason to read the Lease, so that a released one is acquired at once.
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        let mut seen: Option<(String, Duration)> = None;
+        let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
+        let mut seen = None;
         let mut logged = String::new();
         loop {
             let waits_for = match self.try_to_acquire(&mut seen).await {
@@ -158,31 +169,40 @@ impl Election {
                 info!(lease = %format_args!("{}/{LEASE}", self.candidate.namespace), "waiting to lead: {waits_for}");
                 logged = waits_for;
             }
-            tokio::select! {
-                biased;
-                Some(_) = events.next() => {}
-                () = tokio::time::sleep(self.candidate.timing.retry_period) => {}
+            self.until_due(&mut events, &mut seen).await;
+        }
+    }
+
+    /// Waits until the Lease has to be read again: at once when nobody holds it any more, else after the retry period, or after two
+    /// of them without an event that shows another's renewal, which is as good as an answer that does.
+    async fn until_due(
+        &self,
+        events: &mut (impl Stream<Item = watcher::Result<Event<Lenient>>> + Unpin),
+        seen: &mut Option<Seen>,
+    ) {
+        let retry_period = self.candidate.timing.retry_period;
+        let mut due = Instant::now() + retry_period;
+        while let Ok(Some(event)) = timeout_at(due, events.next()).await {
+            match event {
+                Ok(Event::Apply(lease) | Event::InitApply(lease)) if self.is_of_another(&lease) => {
+                    self.since(&lease, seen);
+                    due = Instant::now() + 2 * retry_period;
+                }
+                Ok(Event::Apply(_) | Event::InitApply(_) | Event::Delete(_)) => return,
+                Ok(Event::Init | Event::InitDone) | Err(_) => {}
             }
         }
     }
 
-    /// Returns the Lease, and when the write that acquired it was begun; `seen` is its last version, and since when it is known.
-    async fn try_to_acquire(
-        &self,
-        seen: &mut Option<(String, Duration)>,
-    ) -> Result<(Duration, Lenient), NotHeld> {
+    /// Returns the Lease, and when the write that acquired it was begun.
+    async fn try_to_acquire(&self, seen: &mut Option<Seen>) -> Result<(Duration, Lenient), NotHeld> {
         let read = self.get().await;
         let started = self.uptime();
         let wanted = match read {
             // An earlier attempt without an answer has succeeded.
             Ok(lease) if holder(&lease) == self.candidate.identity => self.renewed(lease),
             Ok(lease) => {
-                let version = lease.meta().resource_version.clone().unwrap_or_default();
-                let since = match seen {
-                    Some((known, since)) if *known == version => *since,
-                    _ => seen.insert((version, self.uptime())).1,
-                };
-                let unchanged = self.uptime().saturating_sub(since);
+                let unchanged = self.uptime().saturating_sub(self.since(&lease, seen));
                 if !is_free(&lease, unchanged, self.candidate.timing.lease_duration) {
                     return Err(NotHeld::Taken(holder(&lease).to_owned()));
                 }
@@ -192,6 +212,20 @@ impl Election {
             Err(failure) => return Err(failure.into()),
         };
         Ok((started, self.write(wanted).await?))
+    }
+
+    /// Since when this version of the Lease is known.
+    fn since(&self, lease: &Lenient, seen: &mut Option<Seen>) -> Duration {
+        let version = lease.meta().resource_version.as_deref().unwrap_or_default();
+        match seen {
+            Some(seen) if seen.version == version => seen.since,
+            _ => seen.insert(Seen { version: version.to_owned(), since: self.uptime() }).since,
+        }
+    }
+
+    fn is_of_another(&self, lease: &Lenient) -> bool {
+        let holder = holder(lease);
+        !holder.is_empty() && holder != self.candidate.identity
     }
 
     /// Renews the Lease for as long as that works, and at once when the notes have changed. Returns why it does not work any more;

@@ -1,136 +1,14 @@
 //! The election against a fake API server, which controls what is answered, and when.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::atomic::Ordering;
 
-use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::sync::Barrier;
+use tokio::{sync::mpsc, time::Instant};
 
+use self::server::Server;
 use super::*;
 
-/// A fake API server with one Lease. It can stay silent, refuse, and let two replicas read before either writes.
-struct Server {
-    lease: Mutex<Value>,
-    silent: AtomicBool,
-    /// Whether reads are refused.
-    broken: AtomicBool,
-    /// How many bytes all annotations may have together.
-    room: AtomicUsize,
-    writes: AtomicUsize,
-    reads: AtomicUsize,
-    both_have_read: Barrier,
-}
-
-impl Server {
-    fn with(holder: Option<&str>) -> Arc<Self> {
-        let lease = json!({"kind": "Lease", "metadata": {"name": LEASE, "resourceVersion": "1"},
-            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15}});
-        Arc::new(Self {
-            lease: Mutex::new(lease),
-            silent: AtomicBool::new(false),
-            broken: AtomicBool::new(false),
-            room: AtomicUsize::new(256 << 10),
-            writes: AtomicUsize::new(0),
-            reads: AtomicUsize::new(0),
-            both_have_read: Barrier::new(2),
-        })
-    }
-
-    async fn answer(&self, request: http::Request<Body>) -> (u16, Value) {
-        let (head, body) = request.into_parts();
-        if self.silent.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-        if head.uri.query().is_some_and(|query| query.contains("limit") || query.contains("watch")) {
-            return (500, json!({"message": "lists and watches fail"}));
-        }
-        let gone = json!({"message": "no such Lease", "details": {"name": LEASE}});
-        if head.method == http::Method::GET {
-            if self.broken.load(Ordering::Relaxed) {
-                return (500, json!({"message": "overloaded"}));
-            }
-            let lease = self.lease.lock().unwrap().clone();
-            if lease.is_null() {
-                return (404, gone);
-            }
-            if self.reads.fetch_add(1, Ordering::Relaxed) < 2 {
-                self.both_have_read.wait().await;
-            }
-            return (200, lease);
-        }
-        let mut new: Value = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap();
-        let mut lease = self.lease.lock().unwrap();
-        match (lease.is_null(), head.method == http::Method::POST) {
-            (true, true) => *lease = json!({"metadata": {"resourceVersion": "0"}}),
-            (true, false) => return (404, gone),
-            (false, true) => return (409, json!({"message": "it exists already"})),
-            (false, false) => {}
-        }
-        let guard = &new["metadata"]["resourceVersion"];
-        if !guard.is_null() && *guard != lease["metadata"]["resourceVersion"] {
-            return (409, json!({"message": "the object has been modified"}));
-        }
-        let annotations = new["metadata"]["annotations"].as_object();
-        let size = |(name, value): (&String, &Value)| name.len() + value.as_str().unwrap().len();
-        let size: usize = annotations.into_iter().flatten().map(size).sum();
-        if size > self.room.load(Ordering::Relaxed) {
-            return (422, json!({"message": "metadata.annotations: Too long"}));
-        }
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        let version: u64 = lease["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
-        new["metadata"]["resourceVersion"] = (version + 1).to_string().into();
-        assert_eq!(new["kind"], "Lease");
-        *lease = new.clone();
-        (200, new)
-    }
-
-    /// A free Lease, of which only one replica reads.
-    fn alone() -> Arc<Self> {
-        let server = Self::with(None);
-        server.reads.store(2, Ordering::Relaxed);
-        server
-    }
-
-    /// The election of a replica that has acquired the Lease.
-    async fn leading(self: &Arc<Self>, millis: u64) -> (Election, Leadership, Lenient) {
-        let (election, leadership) = self.election("a", millis);
-        let lease = election.acquire(&Health::default()).await;
-        (election, leadership, lease)
-    }
-
-    fn election(self: &Arc<Self>, identity: &str, millis: u64) -> (Election, Leadership) {
-        let (election, leadership, _) = self.noting(identity, millis);
-        (election, leadership)
-    }
-
-    /// As [`Self::election`], with notes.
-    fn noting(self: &Arc<Self>, identity: &str, millis: u64) -> (Election, Leadership, watch::Sender<Notes>) {
-        let server = Arc::clone(self);
-        let service = tower::service_fn(move |request: http::Request<Body>| {
-            let server = Arc::clone(&server);
-            async move {
-                let (status, body) = server.answer(request).await;
-                let body = Body::from(body.to_string().into_bytes());
-                http::Response::builder().status(status).body(body)
-            }
-        });
-        let timing = Timing {
-            lease_duration: Duration::from_secs(15),
-            renew_deadline: Duration::from_millis(millis),
-            retry_period: Duration::from_millis(millis / 5),
-        };
-        let leadership = Leadership::default();
-        let client = Client::new(service, "default");
-        let (notes, kept) = watch::channel(vec![("accepted", None)]);
-        let (namespace, machine) = ("ai-api-system".into(), Machine::default());
-        let candidate = Candidate { namespace, identity: identity.into(), timing, machine };
-        let election = Election::new(client, candidate, leadership.clone(), kept, Load::default());
-        (election, leadership, notes)
-    }
-}
+mod server;
 
 #[tokio::test(start_paused = true)]
 async fn of_two_who_reach_for_a_free_lease_at_once_one_gets_it() {
@@ -175,6 +53,49 @@ async fn a_standby_is_ready_for_as_long_as_it_can_read_the_lease() {
         assert_eq!(health.ready(), Ok(()));
     };
     tokio::join!(waiting, course);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_reads_the_lease_where_its_watch_does_not_show_that_another_leads() {
+    let server = Server::with(Some("a"));
+    server.reads.store(2, Ordering::Relaxed);
+    let (watch, events) = mpsc::unbounded_channel();
+    *server.events.lock().unwrap() = Some(events);
+    let (election, leadership) = server.paused("b", 10_000);
+    let start = Instant::now();
+    let acquired = async {
+        election.acquire(&Health::default()).await;
+        start.elapsed()
+    };
+    let renewed = async {
+        for version in 2..=20 {
+            server.changed(Some("a"), version, &watch);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        server.reads.load(Ordering::Relaxed) - 2
+    };
+    let (took, reads) = tokio::join!(acquired, renewed);
+    assert_eq!(reads, 1, "but for the first time, the watch shows each renewal");
+    // The last renewal, at 36 s, leaves the Lease to its holder for 15 s.
+    assert!((51..=54).contains(&took.as_secs()), "{took:?}");
+    assert!(leadership.holds());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_acquires_a_lease_at_once_when_its_watch_shows_that_it_is_free() {
+    let server = Server::with(Some("a"));
+    server.reads.store(2, Ordering::Relaxed);
+    let (watch, events) = mpsc::unbounded_channel();
+    *server.events.lock().unwrap() = Some(events);
+    let (election, _) = server.paused("b", 10_000);
+    let released = async {
+        server.changed(Some("a"), 2, &watch);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        server.changed(None, 3, &watch);
+    };
+    let (start, health) = (Instant::now(), Health::default());
+    tokio::join!(election.acquire(&health), released);
+    assert_eq!(start.elapsed().as_millis(), 500);
 }
 
 #[tokio::test]
