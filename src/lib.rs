@@ -14,6 +14,7 @@ mod decode;
 pub mod gateway;
 pub mod misconfigured;
 pub mod observed;
+pub mod plugin;
 pub mod server;
 mod tasks;
 pub mod telemetry;

@@ -20,7 +20,7 @@ use crate::{
     observed::{admission::Admission, target::Target},
 };
 
-pub use eligible::{ItemPlanning, plan_item, verdict};
+pub use eligible::{Ineligible, ItemPlanning, applies, plan_item, verdict};
 pub use next_step::{Step, Terms, next_step};
 
 /// How long the cache may be stale before the status says that it is waited for.

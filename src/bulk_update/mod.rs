@@ -28,7 +28,7 @@ mod work;
 
 pub use self::{
     context::Context,
-    decide::{Planning, plan, verdict},
+    decide::{Ineligible, Planning, applies, plan, verdict},
     events::{Events, reference},
     facts::{Gate, Gates, MissedDeadline, Observation, Obstacle, Rejection, Rules},
     registry::Registry,

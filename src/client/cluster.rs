@@ -46,8 +46,18 @@ pub struct Cluster {
     pub config: Config,
     token: Option<Arc<TokenFile>>,
     sources: Sources,
-    /// Whether each caller brings credentials, and gets the answers.
-    anonymous: bool,
+    serves: Serves,
+}
+
+/// Who sends requests through a client, and gets the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// The operator.
+    Operator,
+    /// Callers who bring their own credentials.
+    Callers,
+    /// A person at a terminal.
+    User,
 }
 
 /// Where it was found, for messages.
@@ -68,7 +78,7 @@ impl fmt::Debug for Cluster {
 impl From<Config> for Cluster {
     fn from(config: Config) -> Self {
         let sources = Sources { server: config.cluster_url.to_string(), ..Sources::default() };
-        Self { config, token: None, sources, anonymous: false }
+        Self { config, token: None, sources, serves: Serves::Operator }
     }
 }
 
@@ -240,7 +250,7 @@ fn finished(
         config.proxy_url = Some(url);
         sources.proxy = Some(named);
     }
-    let cluster = Cluster { config, token: token.map(Arc::new), sources, anonymous: false };
+    let cluster = Cluster { config, token: token.map(Arc::new), sources, serves: Serves::Operator };
     cluster.check()?;
     Ok(cluster)
 }
@@ -253,9 +263,9 @@ fn authorities_of_file(path: &Path) -> Result<Vec<Vec<u8>>, Unusable> {
 }
 
 impl Cluster {
-    /// Whether each caller brings credentials, and gets the answers.
-    pub(super) const fn is_anonymous(&self) -> bool {
-        self.anonymous
+    /// Who gets the answers.
+    pub(super) const fn serves(&self) -> Serves {
+        self.serves
     }
 
     /// Sends the token of a file, if there is one.
@@ -268,9 +278,26 @@ impl Cluster {
 
     /// The same cluster without credentials.
     pub fn anonymous(&self) -> Self {
-        let mut cluster = Self { token: None, anonymous: true, ..self.clone() };
+        let mut cluster = Self { token: None, serves: Serves::Callers, ..self.clone() };
         cluster.config.auth_info = AuthInfo::default();
         cluster
+    }
+
+    /// The same cluster for a person, who may act as another user and groups, as with kubectl.
+    ///
+    /// # Errors
+    /// If that cannot be combined with the credentials.
+    pub fn for_user(mut self, user: Option<&str>, groups: &[String]) -> Result<Self, Misconfigured> {
+        self.serves = Serves::User;
+        if let Some(user) = user {
+            // As kubectl: what the kubeconfig says about impersonation does not count any more.
+            let auth = &mut self.config.auth_info;
+            (auth.impersonate, auth.impersonate_uid) = (Some(user.to_owned()), None);
+            auth.impersonate_groups = (!groups.is_empty()).then(|| groups.to_vec());
+            auth.impersonate_user_extra = None;
+            self.check()?;
+        }
+        Ok(self)
     }
 
     fn check(&self) -> Result<(), Misconfigured> {

@@ -13,7 +13,7 @@ use tower::{
 };
 
 use super::{
-    cluster::{Cluster, cannot_connect},
+    cluster::{Cluster, Serves, cannot_connect},
     requests::REQUEST_TIMEOUT,
     slim::Slim,
     wire::Wire,
@@ -46,16 +46,18 @@ impl Cluster {
         config.default_retry = false;
         // Longer than any watch lasts: it is for a list whose body never arrives.
         config.read_timeout = Some(Duration::from_mins(5));
-        config.connect_timeout = Some(if self.is_anonymous() {
-            CALLERS_CONNECT_TIMEOUT
-        } else {
+        config.connect_timeout = Some(match self.serves() {
+            Serves::Callers | Serves::User => CALLERS_CONNECT_TIMEOUT,
             // Longer than the time-out of an answer, which then always comes first, with or without a connection. (With the same
             // time for both it was chance, and a watch that cannot connect is not a silent one.)
-            2 * WATCH_START_TIMEOUT
+            Serves::Operator => 2 * WATCH_START_TIMEOUT,
         });
         let time_out = TimeoutLayer::new(WATCH_START_TIMEOUT);
         let with_token = layer_fn(|wire: Wire| self.with_token(wire));
-        let slim = if self.is_anonymous() { Slim::ForTheAiApi } else { Slim::ForDecisions };
+        let slim = match self.serves() {
+            Serves::Callers | Serves::User => Slim::ForTheAiApi,
+            Serves::Operator => Slim::ForDecisions,
+        };
         let builder =
             ClientBuilder::try_from(config).map_err(|error| cannot_connect(self.unusable(&error)))?;
         Ok(builder.with_layer(&with_token).with_layer(layer).with_layer(&slim).with_layer(&time_out).build())

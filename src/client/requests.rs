@@ -201,11 +201,11 @@ fn merge(
     }
 }
 
-/// Marks a request whose answer is not stripped of anything.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Whole;
 
-fn whole(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
+/// Marks a request whose answer is not stripped of anything.
+pub fn whole(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
     request.extensions_mut().insert(Whole);
     request
 }

@@ -26,7 +26,7 @@ use crate::{
     tasks::lock,
 };
 
-mod compare;
+pub mod compare;
 pub mod record;
 
 pub use self::compare::{BULK_UPDATES, WORK};

@@ -57,7 +57,8 @@ impl InvalidFlag {
 }
 
 impl Flags {
-    const OFF: Self = Self::Valid { executions: false, deployments: false };
+    /// What no ConfigMap means.
+    pub const OFF: Self = Self::Valid { executions: false, deployments: false };
 
     fn parse(text: &str) -> Self {
         if text.trim().is_empty() {
@@ -103,6 +104,13 @@ impl Flags {
 pub struct FlagMap {
     metadata: ObjectMeta,
     flags: Flags,
+}
+
+impl FlagMap {
+    /// What it says.
+    pub fn into_flags(self) -> Flags {
+        self.flags
+    }
 }
 
 impl<'de> Deserialize<'de> for FlagMap {

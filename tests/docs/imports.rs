@@ -19,7 +19,7 @@ use syn::{
 use crate::{links::files_below, path, read};
 
 /// From the bottom to the top: each may import what is below it.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "misconfigured",
     "tasks",
     "decode",
@@ -32,6 +32,7 @@ const LAYERS: [&str; 12] = [
     "workload",
     "controller",
     "gateway",
+    "plugin",
 ];
 
 /// The same within `bulk_update`, where everything else is above these: the steps, and what they share.

@@ -130,15 +130,24 @@ pub fn verdict<'a, T: Borrow<Target>>(
         None if target.created > request.created.as_second() => return Err(Ineligible::CreatedLater),
         _ => {}
     }
+    applies(target, item.kind, item.target, rules)?;
+    Ok(found)
+}
+
+/// Whether an operation applies to this object, whoever asks for it.
+///
+/// # Errors
+/// The first reason against it.
+pub fn applies(target: &Target, kind: Kind, operation: TargetStatus, rules: Rules) -> Result<(), Ineligible> {
     if target.terminating {
         return Err(Ineligible::Terminating);
     }
     let state = target.state.clone().map_err(Ineligible::Unreadable)?;
-    let (states, takes): (&[State], _) = match item.target {
+    let (states, takes): (&[State], _) = match operation {
         TargetStatus::Stopped => {
             (&[State::Pending, State::Running], "only PENDING or RUNNING can be stopped")
         }
-        TargetStatus::Deleted if rules.delete_completed && item.kind == Kind::Execution => (
+        TargetStatus::Deleted if rules.delete_completed && kind == Kind::Execution => (
             &[State::Stopped, State::Dead, State::Unknown, State::Completed],
             "only STOPPED, DEAD, UNKNOWN or COMPLETED can be deleted",
         ),
@@ -149,8 +158,8 @@ pub fn verdict<'a, T: Borrow<Target>>(
     if !states.contains(&state) {
         return Err(Ineligible::WrongState { state, takes });
     }
-    if item.target == TargetStatus::Stopped && target.stop_asked {
+    if operation == TargetStatus::Stopped && target.stop_asked {
         return Err(Ineligible::StopPending);
     }
-    Ok(found)
+    Ok(())
 }

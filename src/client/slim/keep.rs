@@ -115,7 +115,7 @@ const SHOWN_SPEC: Keep = Object(&[
     (&["workloadRef"], REFERENCE),
 ]);
 const SHOWN_STATUS: Keep = Object(&[
-    (&["state", "targetStatus", "submissionTime", "startTime", "completionTime"], WORD),
+    (&["state", "targetStatus", "stateTime", "submissionTime", "startTime", "completionTime"], WORD),
     (&["stopRequest"], STOP_REQUEST),
     (&["message"], MESSAGE),
     (&["workload"], REFERENCE),

@@ -70,6 +70,11 @@ impl Shipped {
         SHIPPED.as_ref()
     }
 
+    /// The name of the policy and of its binding.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn read(name: &'static str, manifests: &str) -> Option<Self> {
         let manifests: Vec<Value> = serde_saphyr::from_multiple(manifests).ok()?;
         let mut policy = manifests.into_iter().find(|m| m["kind"] == "ValidatingAdmissionPolicy")?;

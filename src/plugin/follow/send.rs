@@ -1,0 +1,44 @@
+//! Creates one BulkUpdate, once.
+
+use kube::Resource;
+
+use super::seen::Seen;
+use crate::{
+    api::{BulkUpdate, BulkUpdateSpec, Kind},
+    client::requests,
+    plugin::{
+        problem::{Problem, failed},
+        session::{Session, retried},
+    },
+};
+
+/// Creates it. Its name, which no other has, makes sure that it is created once, however often that is tried.
+///
+/// # Errors
+/// If it was not created, or nobody knows.
+pub async fn send(session: &Session, bulk: BulkUpdate) -> Result<(), Problem> {
+    let name = bulk.metadata.name.as_deref().unwrap_or_default();
+    let url = BulkUpdate::url_path(&(), bulk.metadata.namespace.as_deref());
+    let created = retried(async || session.create::<Seen>(&url, &bulk).await).await;
+    match created {
+        Ok(_) => Ok(()),
+        // An earlier attempt without an answer, or before an interruption.
+        Err(failure) if failure.is_conflict() => {
+            let found =
+                retried(async || requests::get::<Seen>(&session.client, url.clone(), name).await).await;
+            match found {
+                Ok(found) if found.spec.as_ref().is_some_and(|spec| same_items(spec, &bulk.spec)) => Ok(()),
+                Ok(_) => Err(Problem::Failed(format!("another BulkUpdate has the name {name}"))),
+                // It was created, and is gone: whoever deleted it has called it off.
+                Err(failure) if failure.is_not_found() => Ok(()),
+                Err(failure) => Err(failed(format_args!("BulkUpdate {name} cannot be read"), &failure)),
+            }
+        }
+        Err(failure) => Err(failed(format_args!("BulkUpdate {name} cannot be created"), &failure)),
+    }
+}
+
+/// Whether both ask for the same. (The time until which one is valid changes when a run is resumed.)
+fn same_items(a: &BulkUpdateSpec, b: &BulkUpdateSpec) -> bool {
+    Kind::ALL.iter().all(|kind| a.items(*kind) == b.items(*kind)) && a.dry_run == b.dry_run
+}

@@ -1,0 +1,331 @@
+//! Executions, Deployments and BulkUpdates in one overview, with the API server's own columns.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use futures::{StreamExt, future::try_join_all};
+use http::header::ACCEPT;
+use http_body_util::BodyExt;
+use kube::core::ListMeta;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    arguments::{GetArguments, GetFormat, GetKind, ManifestFormat},
+    console::Console,
+    problem::{Problem, failed},
+    session::{Session, retried},
+    show::manifests,
+    table::Table,
+};
+use crate::{
+    api::{GROUP, api_version},
+    client::{Failure, requests},
+};
+
+/// How the API server is asked for what kubectl shows.
+const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+/// How many rows a page has.
+const PAGE: u32 = 500;
+
+/// A table, or an event of a watch that holds one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ServerTable {
+    metadata: ListMeta,
+    column_definitions: Vec<Column>,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Column {
+    name: String,
+    #[serde(default)]
+    priority: i32,
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    cells: Vec<Value>,
+    #[serde(default)]
+    object: Value,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    r#type: String,
+    object: Value,
+}
+
+pub async fn get(session: &Session, arguments: &GetArguments) -> Result<(), Problem> {
+    let mut kinds = arguments.kinds.clone();
+    if kinds.is_empty() {
+        kinds.extend(GetKind::ALL);
+    }
+    match arguments.output {
+        Some(GetFormat::Json | GetFormat::Yaml | GetFormat::Name) if arguments.watch => {
+            Err(Problem::Usage("--watch shows a table: leave -o out, or use -o wide".into()))
+        }
+        Some(GetFormat::Json) => print_objects(session, &kinds, arguments, ManifestFormat::Json).await,
+        Some(GetFormat::Yaml) => print_objects(session, &kinds, arguments, ManifestFormat::Yaml).await,
+        Some(GetFormat::Name) => print_names(session, &kinds, arguments).await,
+        None | Some(GetFormat::Wide) => tables(session, &kinds, arguments).await,
+    }
+}
+
+fn url(session: &Session, kind: GetKind, arguments: &GetArguments) -> String {
+    let namespace = session.namespace.as_ref().map(|name| format!("namespaces/{name}/")).unwrap_or_default();
+    let mut query =
+        form_urlencoded::Serializer::new(format!("/apis/{}/{namespace}{}?", api_version(), kind.plural()));
+    if let Some(selector) = &arguments.selector {
+        query.append_pair("labelSelector", selector);
+    }
+    query.finish()
+}
+
+async fn tables(session: &Session, kinds: &[GetKind], arguments: &GetArguments) -> Result<(), Problem> {
+    let console = &session.console;
+    let mut versions = Vec::new();
+    let mut shown = 0;
+    for kind in kinds {
+        let view = View::of(session, *kind, kinds.len() > 1, arguments);
+        let (table, version) = view.list(session).await?;
+        if let Some(rows) = table {
+            if shown > 0 {
+                console.print("")?;
+            }
+            shown += 1;
+            console.print(Table::of(rows).text(console.width))?;
+        }
+        versions.push((view, version));
+    }
+    if arguments.watch {
+        let watched = versions.iter().map(|(view, version)| view.watch(session, console, version.clone()));
+        try_join_all(watched).await?;
+    } else if shown == 0 {
+        let place = session
+            .namespace
+            .as_ref()
+            .map_or_else(|| "the cluster".into(), |name| format!("namespace {name}"));
+        console.note(format_args!("No resources found in {place}."));
+    }
+    Ok(())
+}
+
+/// How the objects of a kind are shown.
+struct View {
+    kind: GetKind,
+    url: String,
+    /// Whether the name says the kind.
+    prefixed: bool,
+    namespaces: bool,
+    wide: bool,
+}
+
+impl View {
+    fn of(session: &Session, kind: GetKind, prefixed: bool, arguments: &GetArguments) -> Self {
+        Self {
+            kind,
+            url: url(session, kind, arguments),
+            prefixed,
+            namespaces: session.namespace.is_none(),
+            wide: arguments.output == Some(GetFormat::Wide),
+        }
+    }
+
+    /// The rows, with their headings, if there are any; and the version of the list.
+    async fn list(&self, session: &Session) -> Result<(Option<Vec<Vec<String>>>, String), Problem> {
+        let mut rows = Vec::new();
+        let mut token = String::new();
+        loop {
+            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), self.url.len());
+            query.append_pair("limit", &PAGE.to_string());
+            if !token.is_empty() {
+                query.append_pair("continue", &token);
+            }
+            let url = query.finish();
+            let page = retried(async || Self::table(session, &url).await).await;
+            let page = page.map_err(|failure| {
+                failed(format_args!("{} cannot be listed", self.kind.plural()), &failure)
+            })?;
+            if rows.is_empty() && !page.rows.is_empty() {
+                rows.push(self.headings(&page.column_definitions));
+            }
+            rows.extend(page.rows.iter().map(|row| self.cells(row, &page.column_definitions)));
+            token = page.metadata.continue_.unwrap_or_default();
+            if token.is_empty() {
+                return Ok((
+                    (!rows.is_empty()).then_some(rows),
+                    page.metadata.resource_version.unwrap_or_default(),
+                ));
+            }
+        }
+    }
+
+    async fn table(session: &Session, url: &str) -> Result<ServerTable, Failure> {
+        crate::client::send(&session.client, Ok(Self::request(url)?)).await
+    }
+
+    fn request(url: &str) -> Result<http::Request<Vec<u8>>, Failure> {
+        let request = http::Request::get(url).header(ACCEPT, AS_TABLE).body(Vec::new());
+        request.map(requests::whole).map_err(Failure::unreadable)
+    }
+
+    fn is_shown(&self, column: &Column) -> bool {
+        column.priority == 0 || self.wide
+    }
+
+    fn headings(&self, columns: &[Column]) -> Vec<String> {
+        let own =
+            columns.iter().filter(|column| self.is_shown(column)).map(|column| column.name.to_uppercase());
+        self.namespaces.then(|| "NAMESPACE".to_owned()).into_iter().chain(own).collect()
+    }
+
+    fn cells(&self, row: &Row, columns: &[Column]) -> Vec<String> {
+        let namespace = || row.object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        let cells = row.cells.iter().zip(columns).filter(|(_, column)| self.is_shown(column));
+        let cells = cells.enumerate().map(|(index, (cell, _))| match cell {
+            Value::String(name) if index == 0 && self.prefixed => {
+                format!("{}.{GROUP}/{name}", self.kind.singular())
+            }
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        });
+        self.namespaces.then(namespace).into_iter().chain(cells).collect()
+    }
+
+    /// Prints what changes, until it fails.
+    async fn watch(&self, session: &Session, console: &Console, mut version: String) -> Result<(), Problem> {
+        let problem = |failure| failed(format_args!("{} cannot be watched", self.kind.plural()), &failure);
+        loop {
+            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), self.url.len());
+            query.append_pair("watch", "true").append_pair("resourceVersion", &version);
+            query.append_pair("allowWatchBookmarks", "true");
+            let url = query.finish();
+            let opened =
+                retried(async || requests::open(&session.client, Ok(Self::request(&url)?)).await).await;
+            match opened {
+                Ok(body) => self.events(console, body, &mut version).await?,
+                Err(Failure::Refused { code: 410, .. }) => version.clear(),
+                Err(failure) => return Err(problem(failure)),
+            }
+            if version.is_empty() {
+                version = self.list(session).await?.1;
+            }
+        }
+    }
+
+    /// Prints the events of one watch; the version is empty if it is too old for another one.
+    async fn events(
+        &self,
+        console: &Console,
+        body: kube::client::Body,
+        version: &mut String,
+    ) -> Result<(), Problem> {
+        let (mut frames, mut buffer) = (body.into_data_stream(), BytesMut::new());
+        let mut columns: Vec<Column> = Vec::new();
+        while let Some(Ok(piece)) = frames.next().await {
+            buffer.extend_from_slice(&piece);
+            while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+                let line = buffer.split_to(end + 1);
+                let Ok(event) = serde_json::from_slice::<Event>(&line) else { continue };
+                if event.r#type == "ERROR" {
+                    version.clear();
+                    return Ok(());
+                }
+                let Ok(table) = serde_json::from_value::<ServerTable>(event.object) else { continue };
+                // Only the first event has them.
+                if !table.column_definitions.is_empty() {
+                    columns = table.column_definitions;
+                }
+                for row in &table.rows {
+                    if let Some(newer) = row.object["metadata"]["resourceVersion"].as_str() {
+                        newer.clone_into(version);
+                    }
+                    if event.r#type != "BOOKMARK" {
+                        let cells = self.cells(row, &columns);
+                        console.print(Table::of(vec![cells]).text(console.width))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The whole objects, without what only the API server needs.
+async fn objects(
+    session: &Session,
+    kinds: &[GetKind],
+    arguments: &GetArguments,
+) -> Result<Vec<Value>, Problem> {
+    let mut objects = Vec::new();
+    for kind in kinds {
+        let url = url(session, *kind, arguments);
+        let mut token = String::new();
+        loop {
+            let mut query = form_urlencoded::Serializer::for_suffix(url.clone(), url.len());
+            query.append_pair("limit", &PAGE.to_string());
+            if !token.is_empty() {
+                query.append_pair("continue", &token);
+            }
+            let page_url = query.finish();
+            let page = retried(async || {
+                let request = http::Request::get(&page_url).body(Vec::new()).map(requests::whole);
+                crate::client::send::<Value>(&session.client, Ok(request.map_err(Failure::unreadable)?)).await
+            });
+            let page = page.await;
+            let mut page =
+                page.map_err(|failure| failed(format_args!("{} cannot be listed", kind.plural()), &failure))?;
+            page["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
+            let singular =
+                page["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(ToOwned::to_owned);
+            let Value::Array(items) = page["items"].take() else { break };
+            for mut object in items {
+                // The items of a list have none, and could not be applied without.
+                object["apiVersion"] = api_version().into();
+                object["kind"] = singular.clone().into();
+                if let Some(metadata) = object["metadata"].as_object_mut() {
+                    metadata.remove("managedFields");
+                }
+                objects.push(object);
+            }
+            if token.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(objects)
+}
+
+async fn print_objects(
+    session: &Session,
+    kinds: &[GetKind],
+    arguments: &GetArguments,
+    format: ManifestFormat,
+) -> Result<(), Problem> {
+    // In the order in which people read manifests.
+    let order = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let rank = |name: &str| order.iter().position(|known| *known == name).unwrap_or(order.len());
+    let sorted = |object: Value| match object {
+        Value::Object(fields) => {
+            let fields: BTreeMap<_, _> =
+                fields.into_iter().map(|(name, value)| ((rank(&name), name), value)).collect();
+            Value::Object(fields.into_iter().map(|((_, name), value)| (name, value)).collect())
+        }
+        other => other,
+    };
+    let objects: Vec<_> = objects(session, kinds, arguments).await?.into_iter().map(sorted).collect();
+    manifests(&session.console, &objects, format)
+}
+
+async fn print_names(session: &Session, kinds: &[GetKind], arguments: &GetArguments) -> Result<(), Problem> {
+    for kind in kinds {
+        for object in objects(session, &[*kind], arguments).await? {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            session.console.print(format_args!("{}.{GROUP}/{name}", kind.singular()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! Lists what a command line chooses, as far as possible with the API server's own selectors.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+
+use super::{
+    arguments::ChoiceArguments,
+    choice::{Candidate, Choice, Criteria, is_stopping},
+    names::counted,
+    problem::{Problem, failed},
+    session::{Selectors, Session, retried},
+};
+use crate::{
+    api::{Kind, State, TargetStatus, is_dns_subdomain},
+    client::requests,
+    observed::{Observed, Target, target},
+};
+
+/// How many objects are read at once.
+pub const READS: usize = 16;
+/// How long to wait before what is stopping is read again.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Chooses.
+///
+/// # Errors
+/// If nothing says what is meant, or it cannot be listed.
+pub async fn choose(
+    session: &Session,
+    arguments: &ChoiceArguments,
+    operation: TargetStatus,
+    stop_first: bool,
+    verbose: bool,
+) -> Result<Choice, Problem> {
+    let kind = Kind::from(arguments.kind);
+    let criteria = Criteria {
+        kind,
+        operation,
+        states: arguments.states.clone(),
+        older_than: arguments.older_than,
+        created_before: arguments.created_before,
+        stop_first,
+    };
+    let mut choice = Choice::new(verbose);
+    if arguments.names.is_empty() {
+        let fields = field_selectors(arguments)?;
+        for fields in fields {
+            list(session, &criteria, arguments.selector.as_deref(), &fields, &mut choice).await?;
+        }
+    } else {
+        let namespace = session.one_namespace("names were given")?;
+        for name in &arguments.names {
+            by_name(session, &criteria, namespace, name, &mut choice).await?;
+        }
+    }
+    choice.complete();
+    Ok(choice)
+}
+
+/// The field selectors of the lists that together bring what is asked for.
+fn field_selectors(arguments: &ChoiceArguments) -> Result<Vec<String>, Problem> {
+    let ChoiceArguments {
+        selector,
+        field_selector,
+        states,
+        older_than,
+        created_before,
+        scenario,
+        configuration,
+        all,
+        ..
+    } = arguments;
+    let narrows = selector.is_some()
+        || field_selector.is_some()
+        || !states.is_empty()
+        || older_than.is_some()
+        || created_before.is_some()
+        || scenario.is_some()
+        || configuration.is_some();
+    if !narrows && !all {
+        let why = "say which ones: names, or one of --selector, --field-selector, --state, --older-than, --created-before, \
+                   --scenario, --configuration and --all";
+        return Err(Problem::Usage(why.into()));
+    }
+    let value = |name: &str, value: &Option<String>| Some(format!("{name}={}", escaped(value.as_deref()?)));
+    let parts = [
+        field_selector.clone(),
+        value("spec.scenarioId", scenario),
+        value("spec.configurationId", configuration),
+    ];
+    let all_of = |state: Option<&State>| {
+        let state = state.map(|state| format!("status.state={}", state.word()));
+        parts.iter().flatten().cloned().chain(state).collect::<Vec<_>>().join(",")
+    };
+    if states.is_empty() {
+        return Ok(vec![all_of(None)]);
+    }
+    let mut asked: Vec<_> = states.clone();
+    asked.sort_by_key(|state| state.word());
+    asked.dedup();
+    Ok(asked.iter().map(|state| all_of(Some(state))).collect())
+}
+
+/// A value in a field selector, whose own characters have to be escaped.
+fn escaped(value: &str) -> String {
+    let escape = |c: char| if matches!(c, '\\' | ',' | '=') { vec!['\\', c] } else { vec![c] };
+    value.chars().flat_map(escape).collect()
+}
+
+async fn list(
+    session: &Session,
+    criteria: &Criteria,
+    labels: Option<&str>,
+    fields: &str,
+    choice: &mut Choice,
+) -> Result<(), Problem> {
+    let url =
+        <Observed as kube::Resource>::url_path(&criteria.kind.api_resource(), session.namespace.as_deref());
+    let selectors = Selectors { labels, fields: Some(fields) };
+    let listed = session.list(&url, selectors, |object: Observed| {
+        let (namespace, id) = object.key();
+        choice.add(criteria.assess(&object, session.clock.now().earliest), namespace, id);
+    });
+    listed.await.map_err(|failure| match failure {
+        crate::client::Failure::Refused { code: 400, message, .. } => Problem::Usage(message),
+        failure => failed(format_args!("{} cannot be listed", criteria.kind.plural()), &failure),
+    })
+}
+
+async fn by_name(
+    session: &Session,
+    criteria: &Criteria,
+    namespace: &str,
+    name: &str,
+    choice: &mut Choice,
+) -> Result<(), Problem> {
+    let found = object(session, criteria.kind, namespace, name).await?;
+    if let Some(object) = found {
+        choice.add(criteria.assess(&object, session.clock.now().earliest), namespace, name);
+    } else {
+        choice.incomplete = true;
+        choice.leave_out(format!("not found: {name}"), namespace, name);
+    }
+    Ok(())
+}
+
+/// Reads these again until none of them is stopping any more, and returns which can be deleted.
+///
+/// # Errors
+/// If they cannot be read, or are still stopping at the deadline.
+pub async fn until_stopped(
+    session: &Session,
+    kind: Kind,
+    candidates: Vec<Candidate>,
+    deadline: Option<Instant>,
+) -> Result<Choice, Problem> {
+    let criteria = Criteria {
+        kind,
+        operation: TargetStatus::Deleted,
+        states: Vec::new(),
+        older_than: None,
+        created_before: None,
+        stop_first: false,
+    };
+    let (mut left, mut choice) = (candidates, Choice::new(true));
+    loop {
+        let read = stream::iter(left).map(async |candidate| {
+            let object = object(session, kind, &candidate.namespace, &candidate.id).await;
+            (candidate, object)
+        });
+        let read: Vec<_> = read.buffered(READS).collect().await;
+        let mut stopping = Vec::new();
+        for (candidate, object) in read {
+            let Candidate { namespace, id, uid, .. } = &candidate;
+            match object? {
+                Some(object) if object.metadata.uid.as_deref() != Some(uid) => {
+                    choice.leave_out("another object has the name now".into(), namespace, id);
+                }
+                Some(object) if is_stopping(&Target::from(&object)) => stopping.push(candidate),
+                Some(object) => {
+                    choice.add(criteria.assess(&object, session.clock.now().earliest), namespace, id);
+                }
+                // It is gone, as was asked for.
+                None => {}
+            }
+        }
+        if stopping.is_empty() {
+            choice.complete();
+            return Ok(choice);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            session.console.note(format_args!(
+                "{} still stopping; nothing was deleted. To go on, give the same command again",
+                counted(stopping.len(), kind)
+            ));
+            return Err(Problem::TimedOut);
+        }
+        left = stopping;
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// One object, if there is one with this name.
+pub async fn object(
+    session: &Session,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Observed>, Problem> {
+    // A name with a slash or a question mark would be another path.
+    if !is_dns_subdomain(name) {
+        return Ok(None);
+    }
+    let url = target::url(kind, namespace);
+    let read = retried(async || requests::get::<Observed>(&session.client, url.clone(), name).await).await;
+    requests::if_any(read)
+        .map_err(|failure| failed(format_args!("{} {name} cannot be read", kind.name()), &failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::plugin::arguments::{Arguments, Command};
+
+    fn selectors(line: &str) -> Result<Vec<String>, String> {
+        let words = format!("kubectl-aiapi stop execution {line}");
+        let Command::Stop(stop) = Arguments::try_parse_from(words.split_whitespace()).unwrap().command else {
+            unreachable!()
+        };
+        field_selectors(&stop.choice).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn the_api_server_chooses_by_what_it_can_select() {
+        assert_eq!(selectors("--all"), Ok(vec![String::new()]));
+        assert_eq!(selectors("-l a=b"), Ok(vec![String::new()]));
+        assert_eq!(selectors("--state RUNNING"), Ok(vec!["status.state=RUNNING".into()]));
+        assert_eq!(
+            selectors("--state RUNNING,PENDING,RUNNING --scenario churn --configuration a,b=c\\d"),
+            Ok(["PENDING", "RUNNING"]
+                .map(|state| format!(
+                    r"spec.scenarioId=churn,spec.configurationId=a\,b\=c\\d,status.state={state}"
+                ))
+                .to_vec())
+        );
+        let both = "--field-selector spec.executableId=x --state DEAD";
+        assert_eq!(selectors(both), Ok(vec!["spec.executableId=x,status.state=DEAD".into()]));
+    }
+
+    #[test]
+    fn nothing_is_chosen_unless_something_says_what() {
+        assert!(selectors("").unwrap_err().contains("--all"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The cluster as its user reaches it, and the requests that several commands have in common.
+
+use kube::{
+    Client,
+    api::{Patch, PatchParams, PostParams},
+    core::{ListMeta, Request},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    arguments::ClusterArguments,
+    batches::new_run,
+    console::Console,
+    problem::{Problem, failed},
+};
+use crate::{
+    client::{self, Cluster, Failure, Next, clock::Clock, requests},
+    misconfigured::Misconfigured,
+};
+
+/// The field manager of what the plugin writes.
+const FIELD_MANAGER: &str = "kubectl-aiapi";
+/// How many objects a page of a list has.
+const PAGE: u32 = 500;
+/// How often a read is tried.
+const ATTEMPTS: u32 = 5;
+
+/// The way to the cluster, as one user.
+pub struct Session {
+    pub client: Client,
+    /// The API server's time, from its answers.
+    pub clock: Clock,
+    pub console: Console,
+    /// The URL of the API server.
+    pub server: String,
+    /// The namespace of the command; absent with `--all-namespaces`.
+    pub namespace: Option<String>,
+    /// The operator's own namespace, and its ConfigMap with the flag.
+    pub operator_namespace: String,
+    pub meta_configmap: String,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub struct Page<T> {
+    #[serde(default)]
+    pub metadata: ListMeta,
+    #[serde(default = "Vec::new")]
+    pub items: Vec<T>,
+}
+
+impl Session {
+    /// Finds the cluster as kubectl does. Sends nothing yet.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be used.
+    pub fn connect(arguments: &ClusterArguments, console: &Console) -> Result<Self, Problem> {
+        let found = client::find_cluster(arguments.kubeconfig.as_deref(), arguments.context.as_deref());
+        let cluster = found.map_err(|Misconfigured(why)| Problem::Usage(why))?;
+        let cluster = cluster.for_user(arguments.as_user.as_deref(), &arguments.as_groups)?;
+        let clock = Clock::default();
+        let client = cluster.client_through(&clock)?;
+        let Cluster { config, .. } = &cluster;
+        let namespace = arguments.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        Ok(Self {
+            client,
+            clock,
+            console: console.clone(),
+            server: config.cluster_url.to_string(),
+            namespace: (!arguments.all_namespaces).then_some(namespace),
+            operator_namespace: arguments.operator_namespace.clone(),
+            meta_configmap: arguments.meta_configmap.clone(),
+        })
+    }
+
+    /// The name of a new run.
+    pub fn new_run(&self) -> String {
+        new_run(self.clock.now().earliest, fastrand::u32(..))
+    }
+
+    /// The namespace of the command.
+    ///
+    /// # Errors
+    /// With `--all-namespaces`, because `what` belongs to one.
+    pub fn one_namespace(&self, what: &str) -> Result<&str, Problem> {
+        let problem = || Problem::Usage(format!("{what}: name its namespace with -n instead of -A"));
+        self.namespace.as_deref().ok_or_else(problem)
+    }
+
+    /// Lists objects page by page; `each` gets every object. A list that takes longer than the API server remembers it starts again,
+    /// and then brings some of them twice.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        selectors: Selectors<'_>,
+        mut each: impl FnMut(T),
+    ) -> Result<(), Failure> {
+        let mut token = None::<String>;
+        loop {
+            let page: Result<Page<T>, _> = retried(async || {
+                let mut query = form_urlencoded::Serializer::new(format!("{url}?limit={PAGE}"));
+                for (name, value) in [
+                    ("labelSelector", selectors.labels),
+                    ("fieldSelector", selectors.fields),
+                    ("continue", token.as_deref()),
+                ] {
+                    if let Some(value) = value.filter(|value| !value.is_empty()) {
+                        query.append_pair(name, value);
+                    }
+                }
+                self.get(&query.finish()).await
+            })
+            .await;
+            match page {
+                Ok(page) => {
+                    page.items.into_iter().for_each(&mut each);
+                    token = page.metadata.continue_.filter(|token| !token.is_empty());
+                    if token.is_none() {
+                        return Ok(());
+                    }
+                }
+                Err(Failure::Refused { code: 410, .. }) if token.is_some() => token = None,
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Sends a GET, once.
+    pub async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, Failure> {
+        let request = http::Request::get(url).body(Vec::new());
+        client::send(&self.client, request.map_err(kube::core::request::Error::BuildRequest)).await
+    }
+
+    /// Reads one object with all that it holds, a few times if need be; nothing if there is none.
+    pub async fn read<T: DeserializeOwned>(&self, url: &str, name: &str) -> Result<Option<T>, Failure> {
+        let read = async || requests::get_whole(&self.client, url.to_owned(), name).await;
+        requests::if_any(retried(read).await)
+    }
+
+    /// As [`Self::read`], of an object whose kind is `K`.
+    pub async fn read_in<T: DeserializeOwned, K: kube::Resource<DynamicType = ()>>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<T>, Failure> {
+        self.read(&K::url_path(&(), Some(namespace)), name).await
+    }
+
+    /// Deletes an object, unless it has changed since it was seen.
+    pub async fn delete(&self, url: &str, name: &str, only: requests::Only<'_>) -> Result<(), Failure> {
+        let deleted =
+            requests::delete::<serde::de::IgnoredAny>(&self.client, url.to_owned(), name, only, false);
+        deleted.await.map(|_| ())
+    }
+
+    /// Creates an object, once.
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        object: &impl serde::Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(object).map_err(kube::core::request::Error::SerializeBody);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        client::send(&self.client, body.and_then(|body| Request::new(url).create(&params, body))).await
+    }
+}
+
+impl Session {
+    /// Changes an object by a merge patch; its guard is the resourceVersion in it.
+    pub async fn patch(&self, url: &str, name: &str, patch: &impl serde::Serialize) -> Result<(), Failure> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let request = Request::new(url).patch(name, &params, &Patch::Merge(patch));
+        client::send::<serde::de::IgnoredAny>(&self.client, request).await.map(|_| ())
+    }
+}
+
+/// Which objects a list has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selectors<'a> {
+    pub labels: Option<&'a str>,
+    pub fields: Option<&'a str>,
+}
+
+/// Tries again what may succeed later: a read, or what cannot be done twice.
+pub async fn retried<T>(attempt: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match attempt().await {
+            Err(failure) if failure.next() == Next::Retry && attempts < ATTEMPTS && may_pass(&failure) => {
+                tokio::time::sleep(failure.wait(attempts)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether waiting a second may mend it. A right, or a kind that is not served, is for somebody to mend.
+const fn may_pass(failure: &Failure) -> bool {
+    !matches!(failure, Failure::NotServed(_) | Failure::Refused { code: 401, .. })
+}
+
+impl Session {
+    /// As [`Self::list`], where a failure ends the command.
+    pub async fn list_all<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        url: &str,
+        selectors: Selectors<'_>,
+    ) -> Result<Vec<T>, Problem> {
+        let mut found = Vec::new();
+        let listed = self.list(url, selectors, |object| found.push(object)).await;
+        listed.map_err(|failure| failed(format_args!("{what} cannot be listed"), &failure))?;
+        Ok(found)
+    }
+}

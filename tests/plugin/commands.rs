@@ -1,0 +1,142 @@
+//! The commands that only show something.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::Child,
+};
+
+use ai_api_operator::api::Kind;
+use serde_json::{Value, json};
+use support::{World, until};
+
+use crate::plugin::Plugin;
+
+#[tokio::test]
+async fn one_overview_shows_all_three_kinds_in_the_form_that_is_asked_for() {
+    let world = World::running("plugin-shows").await;
+    let plugin = Plugin::of_editor(&world).await;
+    assert!(plugin.ok("get").err.contains("No resources found in namespace plugin-shows."));
+    world.own(Kind::Execution, "run-1", "RUNNING").await;
+    world.own(Kind::Deployment, "model-1", "DEAD").await;
+    world.next_second().await;
+    world.carry_out("stop-it", json!({"executions": [{"id": "run-1", "targetStatus": "STOPPED"}]})).await;
+    let all = plugin.ok("get");
+    for part in
+        ["execution.aiapi.dev/run-1", "deployment.aiapi.dev/model-1", "bulkupdate.aiapi.dev/stop-it", "STATE"]
+    {
+        assert!(all.out.contains(part), "{part}: {all:?}");
+    }
+    let one = plugin.ok("get executions -o wide");
+    assert!(
+        one.out.starts_with("NAME ") && one.out.contains("MANAGED BY") && !one.out.contains("model-1"),
+        "{one:?}"
+    );
+    assert_eq!(
+        plugin.ok("get -o name execution,deployment").out,
+        "execution.aiapi.dev/run-1\ndeployment.aiapi.dev/model-1\n"
+    );
+    let list: Value = serde_json::from_str(&plugin.ok("get -o json").out).unwrap();
+    assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&json!("List"), 3));
+    assert!(list["items"][0]["metadata"]["managedFields"].is_null());
+    let yaml = plugin.ok("get bu -o yaml");
+    assert!(yaml.out.contains("kind: BulkUpdate") && yaml.out.contains("result: Settled"), "{yaml:?}");
+
+    let status = plugin.ok("status stop-it");
+    for part in ["Planned:", "Finished:", "True Settled", "run-1", "STOPPED"] {
+        assert!(status.out.contains(part), "{part}: {status:?}");
+    }
+}
+
+/// A process that ends with the test, or nobody would.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_changes_is_shown_as_it_happens() {
+    let world = World::running("plugin-watches").await;
+    let plugin = Plugin::of_editor(&world).await;
+    world.own(Kind::Execution, "run-1", "PENDING").await;
+    let mut watching = Killed(plugin.start("get execution --watch"));
+    let lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+    let reads = tokio::task::spawn_blocking(move || {
+        let mut lines = lines.map(Result::unwrap);
+        let first: Vec<_> = lines.by_ref().take(2).collect();
+        let changed = lines.find(|line| line.contains("RUNNING"));
+        (first, changed)
+    });
+    let mut states = ["RUNNING", "PENDING"].into_iter().cycle();
+    until("it watches", || {
+        let (world, state, seen) = (&world, states.next().unwrap(), reads.is_finished());
+        async move {
+            world.set_status(Kind::Execution, "run-1", json!({"state": state})).await;
+            seen
+        }
+    })
+    .await;
+    let (first, changed) = reads.await.unwrap();
+    assert!(first[0].starts_with("NAME") && changed.unwrap().starts_with("run-1"), "{first:?}");
+}
+
+#[tokio::test]
+async fn a_check_says_what_works_and_what_does_not() {
+    let mut world = World::running("plugin-checks").await;
+    let plugin = Plugin::of_editor(&world).await;
+    let as_editor = plugin.ok("check");
+    for part in [
+        "you are system:serviceaccount:plugin-checks:editor",
+        "unknown  operator",
+        "you may stop executions.aiapi.dev",
+    ] {
+        assert!(as_editor.out.contains(part), "{part}: {as_editor:?}");
+    }
+    let mut admin = Plugin::of_editor(&world).await;
+    admin.kubeconfig = world.plane.admin_kubeconfig();
+    let all = admin.ok("check");
+    for part in [
+        "bulkupdates.aiapi.dev and its binding are in force",
+        "leads, and renewed",
+        "enables bulk updates of executions and deployments",
+    ] {
+        assert!(all.out.contains(part), "{part}: {all:?}");
+    }
+    world.operator.stop();
+    world.flag(None).await;
+    let broken = admin.run("check");
+    assert_eq!(broken.code, 1, "{broken:?}");
+    for part in ["the operator is not running", "enables neither kind"] {
+        assert!(broken.out.contains(part), "{part}: {broken:?}");
+    }
+}
+
+#[tokio::test]
+async fn completion_suggests_subcommands_flags_values_and_names() {
+    let world = World::running("plugin-completes").await;
+    let plugin = Plugin::of_editor(&world).await;
+    world.own(Kind::Execution, "run-1", "RUNNING").await;
+    let suggests = |words: &[&str]| {
+        let mut command = plugin.command("");
+        // Without the flags that the other commands get: kubectl gives it the words, and the environment.
+        command = {
+            let mut bare = std::process::Command::new(command.get_program());
+            bare.env_clear().env("KUBECONFIG", &plugin.kubeconfig).arg("__complete").args(words);
+            bare
+        };
+        let ended = crate::plugin::ended(command.output().unwrap());
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended.out
+    };
+    let namespace = &*world.namespace;
+    assert!(suggests(&["st"]).starts_with("stop\tStop what is PENDING or RUNNING\nstatus\t"));
+    assert!(suggests(&["stop", ""]).starts_with("execution\ndeployment\n:4"));
+    assert_eq!(suggests(&["stop", "execution", "-n", namespace, "ru"]), "run-1\n:4\n");
+    assert_eq!(suggests(&["delete", "execution", "--state", "DE"]), "DEAD\n:4\n");
+    assert!(suggests(&["stop", "execution", "--sel"]).starts_with("--selector\tBy labels"));
+    assert!(suggests(&["explain", "Created"]).contains("CreatedLater\n"));
+    assert_eq!(suggests(&["stop", "execution", "-n", "no-such-namespace", ""]), ":4\n");
+}

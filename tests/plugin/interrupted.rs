@@ -1,0 +1,101 @@
+//! Ctrl-C at any moment, and how to go on.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ai_api_operator::api::Kind;
+use kube::api::ListParams;
+use serde_json::json;
+use support::{World, audit::Request, signal, until};
+
+use crate::plugin::{Plugin, create, end, run_of, sent};
+
+const RUNS: usize = 450;
+
+async fn with_executions(name: &str, count: usize) -> World {
+    let world = World::running(name).await;
+    create(&world, count);
+    world
+}
+
+/// How many successful writes each target had.
+fn writes(world: &World) -> BTreeMap<String, usize> {
+    let mut writes = BTreeMap::new();
+    for write in world.writes().into_iter().filter(Request::succeeded) {
+        *writes.entry(write.name).or_default() += 1;
+    }
+    writes
+}
+
+#[tokio::test]
+async fn whenever_it_is_interrupted_the_rest_is_sent_once_by_resume_or_by_the_same_command() {
+    for (round, wait) in [0, 30, 60, 90, 120, 160, 200, 260, 330, 420].into_iter().enumerate() {
+        let world = with_executions(&format!("plugin-interrupted-{round}"), RUNS).await;
+        let plugin = Plugin::of_editor(&world).await;
+        let child = plugin.start("delete execution --all --yes");
+        // Before anything is sent, or in the middle, or after the end: that is the question.
+        let begun = std::time::Instant::now();
+        until("it is time", || async { begun.elapsed() >= Duration::from_millis(wait) }).await;
+        signal(child.id(), "INT");
+        let stopped = end(child).await;
+        let before = sent(&world).await.len();
+        if stopped.code == 4 && round % 2 == 0 {
+            assert!(stopped.err.contains("nothing more is sent"), "{stopped:?}");
+            let run = run_of(&stopped.err);
+            assert!(stopped.err.contains(&format!("kubectl aiapi resume {run}")), "{stopped:?}");
+            let resumed = plugin.run(&format!("resume {run}"));
+            assert_eq!(resumed.code, 0, "round {round}, {before} sent: {stopped:?} {resumed:?}");
+            assert_eq!(sent(&world).await.len(), 5);
+        } else {
+            // Killed before it could answer, or over, or begun again.
+            let again = plugin.run("delete execution --all --yes");
+            assert!(again.code == 0 || again.code == 1, "{again:?}");
+        }
+        until("all are gone", || async {
+            world.targets(Kind::Execution).list(&ListParams::default()).await.unwrap().items.is_empty()
+        })
+        .await;
+        let writes = writes(&world);
+        assert_eq!((writes.len(), writes.values().max()), (RUNS, Some(&1)), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_called_off_is_not_written_any_more() {
+    let mut world = with_executions("plugin-cancels", RUNS).await;
+    let plugin = Plugin::of_editor(&world).await;
+    world.operator.signal("STOP");
+    let child = plugin.start("delete execution --all --yes");
+    until("all are sent", || async { sent(&world).await.len() == 5 }).await;
+    let run = sent(&world).await[0].metadata.labels.as_ref().unwrap()["aiapi.dev/run"].clone();
+    assert_eq!(plugin.run(&format!("cancel {run}")).code, 2, "nobody can answer");
+    let cancelled = plugin.ok(&format!("cancel {run} --yes"));
+    assert_eq!(cancelled.out.matches("called off").count(), 5, "{cancelled:?}");
+    assert!(cancelled.out.contains("0 of 100 written"), "{cancelled:?}");
+    // Who follows it is told.
+    let followed = end(child).await;
+    assert_eq!(followed.code, 4, "{followed:?}");
+    assert!(followed.err.contains("5 BulkUpdates called off"), "{followed:?}");
+    world.operator.signal("CONT");
+    // One that is created later is carried out, so the operator has seen everything before.
+    world.next_second().await;
+    world.carry_out("later", json!({"executions": [{"id": "run-0000", "targetStatus": "DELETED"}]})).await;
+    assert_eq!(writes(&world).len(), 1);
+    let resumed = plugin.run(&format!("resume {run}"));
+    assert_eq!(resumed.code, 1, "what was called off is not sent again: {resumed:?}");
+    world.operator.stop();
+}
+
+#[tokio::test]
+async fn who_does_not_wait_sends_all_and_can_look_later() {
+    let world = with_executions("plugin-does-not-wait", 150).await;
+    let plugin = Plugin::of_editor(&world).await;
+    let sends = plugin.ok("delete execution --all --yes --wait=false");
+    let run = run_of(&sends.err);
+    assert_eq!(sent(&world).await.len(), 2);
+    for bulk in sent(&world).await {
+        world.finished(&bulk.metadata.name.unwrap()).await;
+    }
+    let status = plugin.ok(&format!("status {run}"));
+    assert_eq!(status.out.matches("True Settled").count(), 2, "{status:?}");
+    assert_eq!(plugin.ok(&format!("resume {run}")).out.matches("150 settled of 150").count(), 1);
+}
