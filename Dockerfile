@@ -1,4 +1,4 @@
-# The operator as an image: one static binary, and a numeric user. Each architecture is built on a machine of its own
+# The operator as an image, with the kubectl plugin for CronJobs: two static binaries, and a numeric user. Each architecture is built on a machine of its own
 # kind, or under emulation, so there is no cross-compiler to maintain.
 
 # `dev/release/image --local-base` sets another builder, made from Debian packages, where no registry can be reached.
@@ -25,10 +25,12 @@ COPY tests/support/Cargo.toml tests/support/
 # The binary contains the admission policy, and compares the one in the cluster with it.
 COPY deploy/cluster/admission.yaml deploy/cluster/
 COPY docs/openapi.yaml docs/
+# What `kubectl aiapi explain` says.
+COPY docs/troubleshooting.md docs/workloads.md docs/
 COPY src src
 RUN target=$(rustc -vV | sed -n 's/^host: //p') && \
     RUSTFLAGS="-C target-feature=+crt-static" cargo auditable build --release --locked --target "$target" && \
-    mv "target/$target/release/ai-api-operator" /
+    mv "target/$target/release/ai-api-operator" "target/$target/release/kubectl-aiapi" /
 
 FROM scratch
 LABEL org.opencontainers.image.title="ai-api-operator" \
@@ -37,7 +39,7 @@ LABEL org.opencontainers.image.title="ai-api-operator" \
 # For connections without a CA of their own: traces over HTTPS, a kubeconfig for a public address. In a cluster, the CA
 # of the API server comes with the ServiceAccount.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build /ai-api-operator /
+COPY --from=build /ai-api-operator /kubectl-aiapi /
 # By number: with a name, kubelet cannot verify runAsNonRoot.
 USER 65532:65532
 ENTRYPOINT ["/ai-api-operator"]

@@ -140,6 +140,11 @@ bench-workloads: ## Executions that run as Jobs: stopped, beside kubectl; a thou
 	cargo test --locked --test workloads -- --ignored --exact bulk::a_thousand_jobs_are_adopted_stopped_and_deleted_and_no_other_is_touched
 	export AI_API_BENCH_GROUPS=workloads && $(measure) bench-operator
 
+.PHONY: bench-plugin
+bench-plugin: ## kubectl aiapi beside kubectl patch: a thousand Executions stopped; its memory with a hundred thousand; ten minutes
+	@dev/control-plane/build >/dev/null
+	export AI_API_BENCH_GROUPS=plugin && $(measure) bench-operator
+
 .PHONY: bench-gateway
 bench-gateway: ## the gateway, beside a client that does the same without it, and under many callers at once; half an hour
 	@dev/control-plane/build >/dev/null

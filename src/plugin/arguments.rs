@@ -79,6 +79,9 @@ pub enum Command {
     /// What kubectl asks for completion.
     #[command(name = "__complete", hide = true)]
     Complete(CompleteArguments),
+    /// Write the man pages into a folder.
+    #[command(name = "__man", hide = true)]
+    Man(ManArguments),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -309,6 +312,12 @@ pub struct MetaKinds {
 pub struct ExplainArguments {
     /// The reason, such as `CreatedLater`; without one, all are listed.
     pub reason: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ManArguments {
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 #[derive(Args, Clone, Debug)]

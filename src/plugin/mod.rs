@@ -30,7 +30,7 @@ mod show;
 mod status;
 mod table;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 
@@ -41,15 +41,10 @@ use self::{
     session::Session,
 };
 
-/// The command line of the plugin, for man pages and completion.
-pub fn command() -> clap::Command {
-    Arguments::command()
-}
-
 /// Runs the plugin with the arguments of this process.
 pub fn run() -> ExitCode {
     let console = Console::of_process();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(completion::words(std::env::args_os())) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
             console.note(error.render());
@@ -74,6 +69,12 @@ fn finished(console: &Console, ended: Result<(), Problem>) -> ExitCode {
     }
 }
 
+/// Writes a man page for the plugin and for each of its subcommands.
+fn man(folder: &Path) -> Result<(), Problem> {
+    // Of each page, the name is what one types.
+    Ok(clap_mangen::generate_to(Arguments::command().display_name("kubectl-aiapi"), folder)?)
+}
+
 async fn dispatch(arguments: Arguments, console: &Console) -> Result<(), Problem> {
     let Arguments { cluster, command } = arguments;
     let connect = || Session::connect(&cluster, console);
@@ -89,6 +90,7 @@ async fn dispatch(arguments: Arguments, console: &Console) -> Result<(), Problem
         Command::Meta(arguments) => meta::meta(&connect()?, &arguments).await,
         Command::Check => check::check(&connect()?).await,
         Command::Explain(arguments) => explain::explain(console, &arguments),
+        Command::Man(arguments) => man(&arguments.folder),
         Command::Complete(arguments) => completion::complete(&cluster, console, &arguments).await,
     }
 }

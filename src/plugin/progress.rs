@@ -49,7 +49,7 @@ pub struct Progress {
     bar: ProgressBar,
     started: Instant,
     /// What was printed last, and when.
-    printed: Option<(Instant, Counts)>,
+    printed: (Instant, Counts),
 }
 
 impl Progress {
@@ -59,7 +59,8 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}") {
             bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         }
-        Self { console: console.clone(), bar, started: Instant::now(), printed: None }
+        let started = Instant::now();
+        Self { console: console.clone(), bar, started, printed: (started, Counts::default()) }
     }
 
     pub fn show(&mut self, counts: Counts) {
@@ -68,9 +69,10 @@ impl Progress {
         self.bar.set_length(counts.total as u64);
         self.bar.set_position(counts.over() as u64);
         self.bar.set_message(format!("{}, {rate:.0}/s", counts.text()));
-        let is_due = self.printed.is_none_or(|(at, before)| at.elapsed() >= LINES && before != counts);
+        let (at, before) = self.printed;
+        let is_due = at.elapsed() >= LINES && before != counts;
         if !self.console.draws && is_due && counts.over() < counts.total {
-            self.printed = Some((Instant::now(), counts));
+            self.printed = (Instant::now(), counts);
             self.console.note(format_args!("{} of {}: {}", counts.over(), counts.total, counts.text()));
         }
     }

@@ -22,7 +22,7 @@ use std::{
 use crate::{path, read};
 
 /// The documents that dev/check/documents runs: each continues where the previous one ended.
-const DOCUMENTS: [&str; 16] = [
+const DOCUMENTS: [&str; 17] = [
     "README.md",
     "docs/getting-started.md",
     "docs/use.md",
@@ -38,6 +38,7 @@ const DOCUMENTS: [&str; 16] = [
     "docs/architecture.md",
     "docs/release.md",
     "CONTRIBUTING.md",
+    "docs/plugin.md",
     "docs/uninstall.md",
 ];
 
@@ -229,11 +230,16 @@ fn masked(word: &str) -> String {
     let (uid, time) = ("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "9999-99-99T99:99:99");
     let (mut rest, mut masked) = (word, String::new());
     while let Some(first) = rest.chars().next() {
+        // The name of a run of the plugin.
+        let run = "99999999-999999-xxxx";
         let after_time = begins(rest, time)
             .then(|| rest[time.len()..].trim_start_matches(|c: char| c == '.' || c.is_ascii_digit()));
         if begins(rest, uid) {
             masked.push_str("UID");
             rest = &rest[uid.len()..];
+        } else if begins(rest, run) {
+            masked.push_str("RUN");
+            rest = &rest[run.len()..];
         } else if let Some(after) = after_time.and_then(|after| after.strip_prefix('Z')) {
             masked.push_str("TIME");
             rest = after;
@@ -302,8 +308,8 @@ fn a_console_block_is_read_as_a_reader_types_it() {
 
 #[test]
 fn what_differs_from_run_to_run_may_differ() {
-    let line = "a   7m23s \"01234567-89ab-cdef-0123-456789abcdef\" 2026-01-02T03:04:05.678Z, 8s 9x";
-    assert_eq!(plain(line), "a AGE \"UID\" TIME, AGE 9x");
+    let line = "a   7m23s \"01234567-89ab-cdef-0123-456789abcdef\" 2026-01-02T03:04:05.678Z, 8s 9x stop-20260102-030405-0a1b-001";
+    assert_eq!(plain(line), "a AGE \"UID\" TIME, AGE 9x stop-RUN-001");
     let lines = |text: &str| text.lines().map(ToOwned::to_owned).collect::<Vec<_>>();
     assert!(fits(&lines("a\n...\nc"), &lines("a\nb\nb\nc")) && fits(&lines("...\na"), &lines("a")));
     assert!(!fits(&lines("a\n...\nc"), &lines("a\nb")) && !fits(&lines("a"), &lines("a\nb")));

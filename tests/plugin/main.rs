@@ -11,4 +11,5 @@ mod interrupted;
 mod manifests;
 mod nightly;
 mod plugin;
+mod release;
 mod terminal;

@@ -81,6 +81,21 @@ pub async fn create(
     set_state(client, (kind, namespace, name), state).await
 }
 
+/// Creates an Execution or Deployment with these labels, and sets its state.
+pub async fn create_labelled(
+    client: &Client,
+    (kind, namespace, name): (Kind, &str, &str),
+    labels: &Value,
+    state: &str,
+) -> Value {
+    let url = Observed::url_path(&kind.api_resource(), Some(namespace));
+    let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind.name(),
+        "metadata": {"name": name, "labels": labels}, "spec": {}});
+    let made = Request::new(&url).create(&PostParams::default(), object.to_string().into_bytes());
+    let _: Value = send(client, made).await.unwrap();
+    set_state(client, (kind, namespace, name), state).await
+}
+
 /// Calls for each, `in_flight` at once; returns the results, in their order.
 pub async fn side_by_side<T, R, F>(
     each: impl IntoIterator<Item = T>,

@@ -3,8 +3,8 @@
 //! (operator-part.json, if it does not measure everything). It asserts no times.
 //!
 //! `AI_API_BENCH_GROUPS=latency,cost` measures only these (scale, latency, cost, in-flight, slow, fairness, throughput,
-//! sizes, workloads; all but in-flight, sizes and workloads if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS`
-//! (100000, of scale and sizes; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of
+//! sizes, workloads, plugin; all but in-flight, sizes, workloads and plugin if it is not set); `AI_API_BENCH_ROUNDS` (5, at the most), `AI_API_BENCH_TARGETS`
+//! (100000, of scale, sizes and plugin; throughput makes 27,500 for each round) and `AI_API_BENCH_BULK_UPDATES` (1000, of
 //! sizes) make it shorter; `AI_API_BENCH_OPERATOR` is another binary of the operator's, for before and after;
 //! `AI_API_TEST_FSYNC=1` lets etcd wait for the disk.
 
@@ -19,6 +19,7 @@ mod figures;
 mod lab;
 mod latency;
 mod machine;
+mod plugin;
 mod process;
 mod proxy;
 mod scale;
@@ -39,8 +40,18 @@ fn main() {
 }
 
 /// The groups of measurements.
-const GROUPS: [&str; 9] =
-    ["scale", "latency", "cost", "in-flight", "slow", "fairness", "throughput", "sizes", "workloads"];
+const GROUPS: [&str; 10] = [
+    "scale",
+    "latency",
+    "cost",
+    "in-flight",
+    "slow",
+    "fairness",
+    "throughput",
+    "sizes",
+    "workloads",
+    "plugin",
+];
 
 async fn measure() {
     let began = Instant::now();
@@ -81,6 +92,9 @@ async fn measure() {
     // It fills etcd with large objects.
     if !only.is_empty() && wanted("sizes") {
         sizes::measure(&lab, &mut figures).await;
+    }
+    if !only.is_empty() && wanted("plugin") {
+        plugin::measure(&lab, &mut figures).await;
     }
     // Nodes, and what runs Jobs on them, would slow the others down.
     if !only.is_empty() && wanted("workloads") {
