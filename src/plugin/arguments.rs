@@ -360,7 +360,7 @@ mod tests {
             "stop pod --all",
             "stop execution one -l a=b",
             "stop execution one --all",
-            "stop execution --state RUNNIN",
+            "stop execution --state WAITING",
             "stop execution --all --no-pin",
             "stop execution --all --dry-run=server -o yaml",
             "delete execution --all --stop-first -o yaml",

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_and_bulk_updates_are_told_apart() {
+    fn runs_and_bulk_updates_have_different_names() {
         let run = new_run(NOW.parse().unwrap(), 0xfeed_0a1b);
         assert_eq!(run, "20261130-081500-0a1b");
         assert!(is_run(&run));

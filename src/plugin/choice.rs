@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_stopped_is_not_stopping_whoever_asked_for_it() {
+    fn what_has_stopped_is_not_stopping_even_if_that_was_asked_for() {
         let stopping = |status: &_| is_stopping(&Target::from(&object(status)));
         for (state, asked, wanted) in [
             ("RUNNING", true, true),

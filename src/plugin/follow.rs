@@ -45,7 +45,7 @@ use crate::api::BulkUpdate;
 const WINDOW: usize = 10;
 /// How long an interrupted run waits for the answer to its last request.
 const LAST: Duration = Duration::from_secs(5);
-/// After this, its user is told what a BulkUpdate waits for.
+/// After this, it says what a BulkUpdate waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many rows of what was not done are shown.
 const ROWS: usize = 100;
@@ -62,7 +62,7 @@ pub struct Run<'a> {
     /// Whether it is only the first of two steps, which the same command begins again.
     is_first_step: bool,
     total: usize,
-    told: bool,
+    said: bool,
 }
 
 /// For how long a run is followed.
@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
             record,
             is_first_step: false,
             total,
-            told: false,
+            said: false,
         }
     }
 
@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
                 () = tokio::time::sleep(Duration::from_secs(1)) => None,
             };
             if let Some(ended) = ended {
-                // What is on its way is waited for, so that its user is told whether it was sent.
+                // What is on its way is waited for, to say whether it was sent.
                 if let Some(sending) = sending
                     && let Ok(Ok(())) = tokio::time::timeout(LAST, sending).await
                 {
@@ -249,14 +249,14 @@ impl<'a> Run<'a> {
 
     /// Says once what the oldest waits for.
     fn tell(&mut self, progress: &Progress) {
-        if self.told {
+        if self.said {
             return;
         }
         let waiting = self.followed.iter().find(|(_, followed)| followed.waits_for_longer_than(PATIENCE));
         if let Some(((namespace, name), followed)) = waiting {
             let why = followed.waits_for();
             progress.say(&format!("BulkUpdate {namespace}/{name} is waiting: {why}"));
-            self.told = true;
+            self.said = true;
         }
     }
 

@@ -75,9 +75,9 @@ async fn a_flag_that_is_off_is_named_if_its_user_may_read_it_and_else_by_the_ope
     assert_eq!(sent(&world).await.len(), 1);
     let mut admin = Plugin::of_editor(&world).await;
     admin.kubeconfig = world.plane.admin_kubeconfig();
-    let told = admin.run("stop execution --all --yes");
-    assert_eq!(told.code, 1, "{told:?}");
-    assert!(told.err.contains("kubectl aiapi meta enable executions"), "{told:?}");
+    let known = admin.run("stop execution --all --yes");
+    assert_eq!(known.code, 1, "{known:?}");
+    assert!(known.err.contains("kubectl aiapi meta enable executions"), "{known:?}");
     assert_eq!(sent(&world).await.len(), 1);
     // An administrator switches it on, and the other kind stays as it is.
     let on = admin.ok("meta enable executions");

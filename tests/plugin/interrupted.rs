@@ -71,7 +71,7 @@ async fn what_is_called_off_is_not_written_any_more() {
     let cancelled = plugin.ok(&format!("cancel {run} --yes"));
     assert_eq!(cancelled.out.matches("called off").count(), 5, "{cancelled:?}");
     assert!(cancelled.out.contains("0 of 100 written"), "{cancelled:?}");
-    // Who follows it is told.
+    // The one that follows it ends.
     let followed = end(child).await;
     assert_eq!(followed.code, 4, "{followed:?}");
     assert!(followed.err.contains("5 BulkUpdates called off"), "{followed:?}");

@@ -134,7 +134,7 @@ pub fn verdict<'a, T: Borrow<Target>>(
     Ok(found)
 }
 
-/// Whether an operation applies to this object, whoever asks for it.
+/// Whether an operation applies to this object in its state.
 ///
 /// # Errors
 /// The first reason against it.

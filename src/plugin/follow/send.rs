@@ -29,7 +29,7 @@ pub async fn send(session: &Session, bulk: BulkUpdate) -> Result<(), Problem> {
             match found {
                 Ok(found) if found.spec.as_ref().is_some_and(|spec| same_items(spec, &bulk.spec)) => Ok(()),
                 Ok(_) => Err(Problem::Failed(format!("another BulkUpdate has the name {name}"))),
-                // It was created, and is gone: whoever deleted it has called it off.
+                // It was created, and is gone: somebody has called it off.
                 Err(failure) if failure.is_not_found() => Ok(()),
                 Err(failure) => Err(failed(format_args!("BulkUpdate {name} cannot be read"), &failure)),
             }
