@@ -95,7 +95,7 @@ release:
 	cargo build --release --locked
 
 # What is about the operator and not about the API server, or takes long, runs on the newest only.
-on_oldest := exclusive operator install gateway differential
+on_oldest := exclusive operator install gateway differential plugin
 not_on_oldest := --skip bad_configuration:: --skip rbac:: --skip telemetry::
 
 .PHONY: test-oldest
