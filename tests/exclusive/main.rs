@@ -6,6 +6,7 @@
 
 mod admission;
 mod not_served;
+mod plugin;
 mod same_second;
 mod unreadable;
 
