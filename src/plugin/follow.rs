@@ -13,6 +13,7 @@ use std::{
 use futures::{
     Stream, StreamExt,
     future::{LocalBoxFuture, OptionFuture},
+    stream::select_all,
 };
 use kube::{
     Api,
@@ -47,6 +48,8 @@ const WINDOW: usize = 10;
 const LAST: Duration = Duration::from_secs(5);
 /// After this, it says what a BulkUpdate waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// In how many namespaces a run is followed one by one. More than that needs the right to watch in all.
+const WATCHES: usize = 16;
 /// How many rows of what was not done are shown.
 const ROWS: usize = 100;
 
@@ -143,16 +146,16 @@ impl<'a> Run<'a> {
         let mut signals = Signals::new()?;
         let mut sending: Option<LocalBoxFuture<'a, Result<(), Problem>>> = None;
         loop {
-            if self.followed.values().any(|followed| followed.called_off) {
-                self.unsent.clear();
-            }
+            // Who calls off a part of it does not want more of it.
+            let called_off = self.called_off() > 0;
             if sending.is_none()
+                && !called_off
                 && self.in_writing() < WINDOW
                 && let Some(next) = self.unsent.front().cloned()
             {
                 sending = Some(Box::pin(send::send(self.session, next)));
             }
-            if sending.is_none() && self.unsent.is_empty() {
+            if sending.is_none() && (called_off || self.unsent.is_empty()) {
                 if self.followed.values().all(Followed::is_over) {
                     return Ok(Ended::Over);
                 }
@@ -190,6 +193,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// How many were deleted before their ends.
+    fn called_off(&self) -> usize {
+        self.followed.values().filter(|followed| followed.called_off).count()
+    }
+
     /// How many are waiting to be written.
     fn in_writing(&self) -> usize {
         self.followed.values().filter(|followed| !followed.is_written()).count()
@@ -212,14 +220,16 @@ impl<'a> Run<'a> {
         let sent = self.followed.keys().map(|(namespace, _)| namespace.clone());
         let unsent = self.unsent.iter().filter_map(|bulk| bulk.metadata.namespace.clone());
         let namespaces: std::collections::BTreeSet<_> = sent.chain(unsent).collect();
-        let resource = Seen::resource();
-        let client = &self.session.client;
-        let api: Api<Seen> = match &*Vec::from_iter(&namespaces) {
-            [namespace] => Api::namespaced_with(client.clone(), namespace, &resource),
-            _ => Api::all_with(client.clone(), &resource),
+        let (client, resource) = (&self.session.client, Seen::resource());
+        let apis: Vec<Api<Seen>> = if namespaces.len() <= WATCHES {
+            let of = |namespace: &String| Api::namespaced_with(client.clone(), namespace, &resource);
+            namespaces.iter().map(of).collect()
+        } else {
+            vec![Api::all_with(client.clone(), &resource)]
         };
         let config = watcher::Config::default().labels(&format!("{RUN}={}", self.name));
-        watcher::watcher(api, config).default_backoff().boxed_local()
+        let events = |api| watcher::watcher(api, config.clone()).default_backoff().boxed_local();
+        select_all(apis.into_iter().map(events)).boxed_local()
     }
 
     fn take_in(&mut self, event: watcher::Result<Event<Seen>>) -> Result<(), Problem> {
@@ -280,7 +290,7 @@ impl<'a> Run<'a> {
             table.row([namespace.clone(), item, problem.result.into(), problem.reason.clone(), message]);
         }
         let more = rows.count();
-        let called_off = self.followed.values().filter(|followed| followed.called_off).count();
+        let called_off = self.called_off();
         let not_done = counts.refused + counts.failed > 0;
         if not_done {
             console.print(table.text(console.width))?;
@@ -296,7 +306,14 @@ impl<'a> Run<'a> {
         let all = sent + self.unsent.len();
         match ended {
             Ok(Ended::Over) if called_off > 0 => {
-                console.note(format_args!("{} called off: deleted before the end", bulk_updates(called_off)));
+                let rest = match self.unsent.len() {
+                    0 => String::new(),
+                    unsent => format!("; {} of this run not sent", bulk_updates(unsent)),
+                };
+                console.note(format_args!(
+                    "{} called off: deleted before the end{rest}",
+                    bulk_updates(called_off)
+                ));
                 Err(Problem::CalledOff)
             }
             Ok(Ended::Over) if not_done => Err(Problem::NotAllDone),

@@ -15,7 +15,7 @@ use super::{
     console::Console,
     problem::{Problem, failed},
     session::{Session, retried},
-    show::manifests,
+    show::{list, manifests},
     table::Table,
 };
 use crate::{
@@ -33,8 +33,9 @@ const PAGE: u32 = 500;
 #[serde(rename_all = "camelCase", default)]
 struct ServerTable {
     metadata: ListMeta,
-    column_definitions: Vec<Column>,
-    rows: Vec<Row>,
+    /// Null in all events of a watch but the first.
+    column_definitions: Option<Vec<Column>>,
+    rows: Option<Vec<Row>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -148,10 +149,12 @@ impl View {
             let page = page.map_err(|failure| {
                 failed(format_args!("{} cannot be listed", self.kind.plural()), &failure)
             })?;
-            if rows.is_empty() && !page.rows.is_empty() {
-                rows.push(self.headings(&page.column_definitions));
+            let (columns, found) =
+                (page.column_definitions.unwrap_or_default(), page.rows.unwrap_or_default());
+            if rows.is_empty() && !found.is_empty() {
+                rows.push(self.headings(&columns));
             }
-            rows.extend(page.rows.iter().map(|row| self.cells(row, &page.column_definitions)));
+            rows.extend(found.iter().map(|row| self.cells(row, &columns)));
             token = page.metadata.continue_.unwrap_or_default();
             if token.is_empty() {
                 return Ok((
@@ -235,11 +238,10 @@ impl View {
                     return Ok(());
                 }
                 let Ok(table) = serde_json::from_value::<ServerTable>(event.object) else { continue };
-                // Only the first event has them.
-                if !table.column_definitions.is_empty() {
-                    columns = table.column_definitions;
+                if let Some(definitions) = table.column_definitions {
+                    columns = definitions;
                 }
-                for row in &table.rows {
+                for row in table.rows.iter().flatten() {
                     if let Some(newer) = row.object["metadata"]["resourceVersion"].as_str() {
                         newer.clone_into(version);
                     }
@@ -317,7 +319,11 @@ async fn print_objects(
         other => other,
     };
     let objects: Vec<_> = objects(session, kinds, arguments).await?.into_iter().map(sorted).collect();
-    manifests(&session.console, &objects, format)
+    match format {
+        // Always, as with kubectl: what reads it need not know how many there are.
+        ManifestFormat::Json => list(&session.console, &objects),
+        ManifestFormat::Yaml => manifests(&session.console, &objects, format),
+    }
 }
 
 async fn print_names(session: &Session, kinds: &[GetKind], arguments: &GetArguments) -> Result<(), Problem> {

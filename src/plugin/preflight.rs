@@ -47,7 +47,12 @@ pub async fn check(
         Ok(_) | Err(Failure::Refused { code: 403, .. }) => {}
         Err(failure) => return Err(failed(format_args!("{} cannot be read", place(session)), &failure)),
     }
-    let wanted = [("create", "bulkupdates"), (verb(operation), kind.plural())];
+    let wanted = [
+        ("create", "bulkupdates"),
+        ("list", "bulkupdates"),
+        ("watch", "bulkupdates"),
+        (verb(operation), kind.plural()),
+    ];
     for (verb, resource) in wanted {
         // A right in all namespaces saves asking for each.
         if namespaces.len() > 1 && may(session, verb, resource, "").await? {

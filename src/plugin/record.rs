@@ -5,8 +5,9 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufReader, BufWriter, Write},
+    os::unix::fs::DirBuilderExt,
     path::PathBuf,
 };
 
@@ -41,7 +42,8 @@ impl Record {
     /// Writes it, before anything is sent.
     pub fn write(&self, plan: &Plan) -> io::Result<()> {
         if let Some(folder) = self.plan.parent() {
-            fs::create_dir_all(folder)?;
+            // What somebody deletes is nobody else's business.
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         // What cannot be read again whole is not there.
         let draft = self.plan.with_extension("draft");

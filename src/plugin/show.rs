@@ -71,11 +71,15 @@ pub fn manifests(
         (ManifestFormat::Json, [object]) => {
             console.print(serde_json::to_string_pretty(object).map_err(|error| failed(&error))?)
         }
-        (ManifestFormat::Json, objects) => {
-            let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-            console.print(serde_json::to_string_pretty(&list).map_err(|error| failed(&error))?)
-        }
+        (ManifestFormat::Json, objects) => list(console, objects),
     }
+}
+
+/// Prints objects as a `List`.
+pub fn list(console: &Console, objects: &[impl Serialize]) -> Result<(), Problem> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let text = serde_json::to_string_pretty(&list);
+    console.print(text.map_err(|error| Problem::Failed(format!("the list cannot be printed: {error}")))?)
 }
 
 #[cfg(test)]
