@@ -1,6 +1,6 @@
 //! Makes Executions or Deployments of work that exists, each with a reference to one object by its uid.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -25,28 +25,44 @@ use crate::{
 
 /// How many are created at once.
 const CREATIONS: usize = 8;
+/// How many failures are shown.
+const SHOWN: usize = 20;
 
 /// An object of an engine, as far as it matters here. Decoding cannot fail.
-struct Work(ObjectMeta);
+struct Work {
+    metadata: ObjectMeta,
+    /// The API versions of its owners.
+    owners: Vec<String>,
+}
 
 impl<'de> Deserialize<'de> for Work {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: Box<RawValue> = json::anything(deserializer)?;
-        Ok(Self(bare_metadata(json::member(&raw, "metadata"))))
+        let metadata = json::member(&raw, "metadata");
+        let owners = metadata.and_then(|metadata| json::elements(json::member(metadata, "ownerReferences")?));
+        let version = |owner: &RawValue| json::text(json::member(owner, "apiVersion")?).map(Cow::into_owned);
+        let owners =
+            owners.unwrap_or_default().into_iter().map(|owner| version(owner).unwrap_or_default()).collect();
+        Ok(Self { metadata: bare_metadata(metadata), owners })
     }
 }
 
 pub async fn adopt(session: &Session, arguments: &AdoptArguments) -> Result<(), Problem> {
     let (console, engine) = (&session.console, arguments.engine);
     let kind = engine.of();
+    if arguments.dry_run == Some(DryRun::Server) {
+        let instead = "kubectl aiapi adopt ... -o yaml | kubectl apply --dry-run=server -f -";
+        return Err(Problem::Usage(format!("the API server is asked with: {instead}")));
+    }
     let mut left_out = Choice::new(true);
     let mut manifests_made = Vec::new();
-    for Work(meta) in works(session, arguments, &mut left_out).await? {
+    for work in works(session, arguments, &mut left_out).await? {
+        let meta = &work.metadata;
         let (namespace, name) =
             (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-        match refusal(&meta) {
+        match refusal(&work) {
             Some(why) => left_out.leave_out(why, &namespace, &name),
-            None => manifests_made.push(manifest(&meta, arguments)),
+            None => manifests_made.push(manifest(meta, arguments)),
         }
     }
     let text = said(&manifests_made, &left_out, engine, console.width);
@@ -59,12 +75,19 @@ pub async fn adopt(session: &Session, arguments: &AdoptArguments) -> Result<(), 
     if manifests_made.is_empty() || arguments.dry_run.is_some_and(|dry_run| dry_run != DryRun::None) {
         return outcome;
     }
+    // The admission policy asks for all three.
+    let wanted = [
+        (GROUP, "create", kind.plural()),
+        (engine.group(), "patch", engine.plural()),
+        (engine.group(), "delete", engine.plural()),
+    ];
     for namespace in namespaces(&manifests_made) {
-        if !allowed(session, GROUP, "create", kind.plural(), &namespace).await? {
-            return Err(Problem::Failed(format!(
-                "you are not permitted to create {}.{GROUP} in namespace {namespace}: nothing was created",
-                kind.plural()
-            )));
+        for (group, verb, resource) in wanted {
+            if !allowed(session, group, verb, resource, &namespace).await? {
+                return Err(Problem::Failed(format!(
+                    "you are not permitted to {verb} {resource}.{group} in namespace {namespace}: nothing was created"
+                )));
+            }
         }
     }
     let question = format!(
@@ -72,7 +95,7 @@ pub async fn adopt(session: &Session, arguments: &AdoptArguments) -> Result<(), 
         counted(manifests_made.len(), kind),
         kind.name()
     );
-    if !arguments.yes && !console.ask(&question)? {
+    if !arguments.yes && !console.ask(&question).await? {
         console.note("Nothing was created.");
         return Err(Problem::CalledOff);
     }
@@ -109,9 +132,13 @@ async fn works(
 }
 
 /// Why the operator would not adopt it.
-fn refusal(meta: &ObjectMeta) -> Option<String> {
+fn refusal(work: &Work) -> Option<String> {
+    let meta = &work.metadata;
     if meta.uid.is_none() {
         return Some("it has no uid that can be read".into());
+    }
+    if work.owners.iter().any(|version| *version == api_version()) {
+        return Some("it was adopted already".into());
     }
     if meta.owner_references.is_some() {
         return Some("it belongs to another object, such as a CronJob, which would create it again".into());
@@ -169,15 +196,27 @@ async fn create(session: &Session, arguments: &AdoptArguments, manifests: Vec<Va
     let resource = arguments.engine.of().api_resource();
     let created = stream::iter(manifests).map(async |manifest| {
         let url = DynamicObject::url_path(&resource, manifest["metadata"]["namespace"].as_str());
+        let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let created = retried(async || session.create::<serde::de::IgnoredAny>(&url, &manifest).await).await;
-        (manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned(), created)
+        let created = match created {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is_conflict() => {
+                let found = session.read::<Value>(&url, &name).await;
+                let of = |object: &Value| object["spec"]["workloadRef"]["uid"].clone();
+                let is_same =
+                    |object: Option<Value>| object.is_some_and(|object| of(&object) == of(&manifest));
+                found.and_then(|object| if is_same(object) { Ok(false) } else { Err(failure) })
+            }
+            Err(failure) => Err(failure),
+        };
+        (format!("{}/{name}", manifest["metadata"]["namespace"].as_str().unwrap_or_default()), created)
     });
     let (mut done, mut existed, mut problems) = (0, 0, Vec::new());
     let mut created = created.buffer_unordered(CREATIONS);
     while let Some((name, created)) = created.next().await {
         match created {
-            Ok(_) => done += 1,
-            Err(failure) if failure.is_conflict() => existed += 1,
+            Ok(true) => done += 1,
+            Ok(false) => existed += 1,
             Err(failure) => problems.push((name, failure)),
         }
     }
@@ -187,8 +226,11 @@ async fn create(session: &Session, arguments: &AdoptArguments, manifests: Vec<Va
         counted(done, kind),
         problems.len()
     ))?;
-    for (name, failure) in problems.iter().take(20) {
-        session.console.note(format_args!("  {name}: {failure}"));
+    for (name, failure) in problems.iter().take(SHOWN) {
+        session.console.note(format_args!("  {name}: {}", shown(&failure.to_string())));
+    }
+    if problems.len() > SHOWN {
+        session.console.note(format_args!("  … and {} more", problems.len() - SHOWN));
     }
     if problems.is_empty() { Ok(()) } else { Err(Problem::NotAllDone) }
 }

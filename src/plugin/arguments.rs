@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
 pub use self::kinds::{GetKind, KindArgument, MetaKind};
-use self::values::{duration, engine, moment, namespace_name, state};
+use self::values::{duration, engine, moment, namespace_name, selector, state};
 use crate::api::{EngineKind, State};
 
 /// Stops and deletes AI API Executions and Deployments in bulk: choose by label, state and age, see what would happen, watch it happen.
@@ -30,7 +30,7 @@ pub struct ClusterArguments {
     #[arg(short, long, global = true, value_name = "NAME", value_parser = namespace_name)]
     pub namespace: Option<String>,
     /// All namespaces.
-    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
+    #[arg(short = 'A', long, global = true)]
     pub all_namespaces: bool,
     /// The context of the kubeconfig [default: its current one].
     #[arg(long, global = true, value_name = "NAME")]
@@ -42,7 +42,7 @@ pub struct ClusterArguments {
     #[arg(long = "as", global = true, value_name = "USER")]
     pub as_user: Option<String>,
     /// A group to act as a member of; repeatable.
-    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "as_user")]
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
     pub as_groups: Vec<String>,
     /// The namespace of the operator.
     #[arg(long, global = true, value_name = "NAME", default_value = "ai-api-system", hide_short_help = true)]
@@ -114,10 +114,10 @@ pub struct ChoiceArguments {
     #[arg(value_name = "NAME", conflicts_with_all = FILTERS)]
     pub names: Vec<String>,
     /// By labels, as with kubectl.
-    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
     pub selector: Option<String>,
     /// By fields, as with kubectl: status.state, spec.scenarioId, spec.configurationId, spec.executableId, metadata.name.
-    #[arg(long, value_name = "SELECTOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "SELECTOR", value_parser = selector)]
     pub field_selector: Option<String>,
     /// By state; repeatable, or a comma-separated list.
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state)]
@@ -140,16 +140,8 @@ pub struct ChoiceArguments {
 }
 
 /// What excludes names.
-const FILTERS: [&str; 8] = [
-    "selector",
-    "field_selector",
-    "states",
-    "older_than",
-    "created_before",
-    "scenario",
-    "configuration",
-    "all",
-];
+const FILTERS: [&str; 7] =
+    ["selector", "field_selector", "older_than", "created_before", "scenario", "configuration", "all"];
 
 /// How BulkUpdates are sent and followed.
 #[derive(Args, Clone, Debug)]
@@ -241,7 +233,7 @@ pub struct AdoptArguments {
     #[arg(value_name = "NAME", conflicts_with_all = ["selector", "all"], required_unless_present_any = ["selector", "all"])]
     pub names: Vec<String>,
     /// By labels, as with kubectl.
-    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
     pub selector: Option<String>,
     /// All of the namespace, or with -A of the cluster.
     #[arg(long)]
@@ -269,7 +261,7 @@ pub struct GetArguments {
     #[arg(value_name = "KIND", value_delimiter = ',', hide_possible_values = true)]
     pub kinds: Vec<GetKind>,
     /// By labels, as with kubectl.
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
     pub selector: Option<String>,
     /// wide, json, yaml or name.
     #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
@@ -364,8 +356,7 @@ mod tests {
             "stop execution --all --no-pin",
             "stop execution --all --dry-run=server -o yaml",
             "delete execution --all --stop-first -o yaml",
-            "stop execution --all -n one -A",
-            "stop execution --all --as-group admins",
+            "stop execution --field-selector ,",
             "stop execution -l",
             "adopt job",
             "adopt job one --all",

@@ -15,7 +15,7 @@ const KEPT: Duration = Duration::from_hours(7 * 24);
 /// The same for a dry run, which is over when its user has read it.
 const DRY_RUN_KEPT: Duration = Duration::from_mins(5);
 /// After this, what was sent strikes nothing any more: its user has stopped to look long ago.
-pub const VALID: Duration = Duration::from_hours(1);
+const VALID: Duration = Duration::from_hours(1);
 
 /// How the BulkUpdates of a run are made.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,14 @@ impl Making<'_> {
         bulk.labels_mut().insert(RUN.into(), self.run.into());
         bulk
     }
+}
+
+/// One that is sent now may be carried out from now on; what is printed, or only to be decided on, has no such time.
+pub fn valid_from(mut bulk: BulkUpdate, now: Timestamp) -> BulkUpdate {
+    if bulk.spec.not_after.is_some() {
+        bulk.spec.not_after = Some(Time(later(now, VALID.as_secs().cast_signed())));
+    }
+    bulk
 }
 
 /// The word for an operation, in names and sentences.
@@ -146,6 +154,15 @@ mod tests {
         let wanted = serde_json::json!({"executions": [item], "notAfter": "2026-11-30T09:15:00Z", "ttlSecondsAfterFinished": 604_800});
         assert_eq!(spec, wanted);
         assert!(made.iter().all(|bulk| bulk.labels()[RUN] == "20261130-081500-0a1b"));
+    }
+
+    #[test]
+    fn the_hour_begins_when_one_is_sent() {
+        let made = making(Purpose::Sent { now: NOW.parse().unwrap() }).bulk_updates(&candidates("team-a", 1));
+        let sent = valid_from(made[0].clone(), "2026-11-30T10:00:00Z".parse().unwrap());
+        assert_eq!(sent.spec.not_after.unwrap().0.to_string(), "2026-11-30T11:00:00Z");
+        let dry = making(Purpose::DryRun).bulk_updates(&candidates("team-a", 1));
+        assert!(valid_from(dry[0].clone(), NOW.parse().unwrap()).spec.not_after.is_none());
     }
 
     #[test]

@@ -18,31 +18,38 @@ use crate::client::requests::Only;
 pub async fn cancel(session: &Session, arguments: &CancelArguments) -> Result<(), Problem> {
     let (console, what) = (&session.console, &*arguments.what);
     let found = found::bulk_updates(session, what).await?;
-    let record = is_run(what).then(|| Record::of(what)).flatten();
-    let unsent = record.as_ref().and_then(|record| record.read().ok().flatten()).is_some();
-    if found.is_empty() && !unsent {
-        return Err(found::nothing(session, what));
+    let over = found.iter().filter(|seen| seen.is_over()).count();
+    let plan = if is_run(what) { found::recorded(session, what)?.map(|(plan, _)| plan) } else { None };
+    if over > 0 {
+        console.note(format_args!("{} over already, and kept", bulk_updates(over)));
     }
-    let (over, open): (Vec<_>, Vec<_>) = found.into_iter().partition(Seen::is_over);
-    if !over.is_empty() {
-        console.note(format_args!("{} over already, and kept", bulk_updates(over.len())));
-    }
-    if !open.is_empty()
-        && !arguments.yes
-        && !console.ask(&format!("Call off {}?", bulk_updates(open.len())))?
-    {
+    let question = match &plan {
+        Some(_) => format!("Call off what is not over of run {what}, and send no more of it?"),
+        None => format!("Call off {}?", bulk_updates(found.len() - over)),
+    };
+    let is_open = plan.is_some() || over < found.len();
+    if is_open && !arguments.yes && !console.ask(&question).await? {
         console.note("Nothing was called off.");
         return Err(Problem::CalledOff);
     }
-    // What was not sent yet stays so, whatever happens next.
-    if let Some(record) = &record {
+    // Who is sending it looks for the record before each BulkUpdate. What is on its way is found when they are listed again.
+    if let Some(record) = Record::of(what).filter(|_| plan.is_some()) {
         record.remove();
     }
     let mut table = Table::new(["NAMESPACE", "BULKUPDATE", "OUTCOME", "ITEMS"]);
-    for seen in open {
-        let (namespace, name) = seen.key();
-        let (outcome, last) = call_off(session, seen).await?;
-        table.row([namespace, name, outcome.into(), last.as_ref().map(how_far).unwrap_or_default()]);
+    let mut open: Vec<_> = found.into_iter().filter(|seen| !seen.is_over()).collect();
+    loop {
+        let last = open.is_empty();
+        for seen in open {
+            let (namespace, name) = seen.key();
+            let (outcome, last) = call_off(session, seen).await?;
+            table.row([namespace, name, outcome.into(), last.as_ref().map(how_far).unwrap_or_default()]);
+        }
+        if last || !is_run(what) {
+            break;
+        }
+        open = found::of_plan(session, what, plan.as_ref()).await?;
+        open.retain(|seen| !seen.is_over() && seen.metadata.deletion_timestamp.is_none());
     }
     console.print(table.text(console.width))?;
     Ok(())
@@ -77,10 +84,11 @@ async fn call_off(session: &Session, mut seen: Seen) -> Result<(&'static str, Op
 /// How far it had got.
 fn how_far(seen: &Seen) -> String {
     let Some(summary) = seen.status.as_ref().and_then(|status| status.summary) else {
-        return format!("0 of {} written", seen.items());
+        return format!("none of {} written: not planned yet", seen.items());
     };
     let written = summary.scheduled + summary.settled;
-    let mut text = format!("{written} of {} written", summary.total);
+    // The operator reports once a second or more rarely.
+    let mut text = format!("at least {written} of {} written", summary.total);
     for (count, word) in
         [(summary.settled, "settled"), (summary.refused, "refused"), (summary.failed, "failed")]
     {

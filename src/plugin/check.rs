@@ -66,10 +66,24 @@ pub async fn check(session: &Session) -> Result<(), Problem> {
         return Err(Problem::NotAllDone);
     }
     report("custom resources", custom_resources(session).await)?;
-    report("admission policy", policy(session).await)?;
+    report("admission policy", policy(session, Shipped::for_bulk_updates(), "nothing is planned").await)?;
+    report(
+        "admission policy",
+        policy(session, Shipped::for_work(), "what is made with work is not run").await,
+    )?;
     report("operator", operator(session).await)?;
     report("flag", flag(session).await)?;
-    for (verb, resource) in [("create", "bulkupdates"), ("list", "executions"), ("list", "deployments")] {
+    let wanted = [
+        ("create", "bulkupdates"),
+        ("list", "bulkupdates"),
+        ("watch", "bulkupdates"),
+        ("delete", "bulkupdates"),
+        ("get", "executions"),
+        ("list", "executions"),
+        ("get", "deployments"),
+        ("list", "deployments"),
+    ];
+    for (verb, resource) in wanted {
         report("your permissions", right(session, verb, resource).await?)?;
     }
     for kind in Kind::ALL {
@@ -130,10 +144,10 @@ async fn custom_resources(session: &Session) -> Finding {
     }
 }
 
-async fn policy(session: &Session) -> Finding {
-    let Some(shipped) = Shipped::for_bulk_updates() else { return Finding::Fails("none was shipped".into()) };
+async fn policy(session: &Session, shipped: Option<&Shipped>, consequence: &str) -> Finding {
+    let Some(shipped) = shipped else { return Finding::Fails("none was shipped".into()) };
     let name = shipped.name();
-    let consequence = "until that is mended, nothing is planned: install it again";
+    let consequence = format!("until that is mended, {consequence}: install it again");
     let policy = session.read::<Lenient>(&ValidatingAdmissionPolicy::url_path(&(), None), name).await;
     let policy = match policy {
         Ok(Some(policy)) => policy,
@@ -203,10 +217,15 @@ async fn version(session: &Session) -> Option<String> {
 
 async fn flag(session: &Session) -> Finding {
     match flags(session).await {
-        Ok(Flags::Invalid(why)) => {
+        Ok(None) => Finding::Fails(format!(
+            "there is no {}, so both kinds are off; an administrator enables them with kubectl aiapi meta enable, or the operator is in \
+             another namespace (--operator-namespace)",
+            place(session)
+        )),
+        Ok(Some(Flags::Invalid(why))) => {
             Finding::Fails(format!("{} cannot be understood, so both kinds are off: {why}", place(session)))
         }
-        Ok(flags) => {
+        Ok(Some(flags)) => {
             let on: Vec<_> = Kind::ALL.into_iter().filter(|kind| flags.on(*kind)).map(Kind::plural).collect();
             if on.is_empty() {
                 let place = place(session);

@@ -35,6 +35,8 @@ pub struct Criteria {
     pub created_before: Option<Timestamp>,
     /// Whether what runs is stopped before it is deleted.
     pub stop_first: bool,
+    /// Whether COMPLETED ones are left to the operator, which alone knows whether it deletes them.
+    pub delete_completed: bool,
 }
 
 /// What is to become of an object.
@@ -48,9 +50,21 @@ pub enum Verdict {
 }
 
 impl Criteria {
-    fn rules(&self) -> Rules {
-        // Whether this operator allows it is known to the operator only. Who names the state means it.
-        Rules { delete_completed: self.states.contains(&State::Completed) }
+    /// Any object that is eligible.
+    pub const fn any(kind: Kind, operation: TargetStatus) -> Self {
+        Self {
+            kind,
+            operation,
+            states: Vec::new(),
+            older_than: None,
+            created_before: None,
+            stop_first: false,
+            delete_completed: true,
+        }
+    }
+
+    const fn rules(&self) -> Rules {
+        Rules { delete_completed: self.delete_completed }
     }
 
     /// Decides about one object; `now` is the earliest time that it may be.
@@ -183,8 +197,7 @@ mod tests {
     use super::*;
 
     fn criteria(operation: TargetStatus) -> Criteria {
-        let (kind, states) = (Kind::Execution, Vec::new());
-        Criteria { kind, operation, states, older_than: None, created_before: None, stop_first: false }
+        Criteria { delete_completed: false, ..Criteria::any(Kind::Execution, operation) }
     }
 
     fn object(status: &serde_json::Value) -> Observed {
@@ -231,7 +244,7 @@ mod tests {
     #[test]
     fn who_names_the_state_completed_leaves_the_decision_to_the_operator() {
         let mut delete = criteria(TargetStatus::Deleted);
-        delete.states = vec![State::Completed];
+        (delete.states, delete.delete_completed) = (vec![State::Completed], true);
         assert!(is_eligible(&delete, &json!({"state": "COMPLETED"})));
         assert_eq!(delete.assess(&object(&json!({"state": "DEAD"})), now()), Verdict::NotChosen);
     }

@@ -5,7 +5,8 @@ use std::{
     io::{self, BufRead, IsTerminal, Write},
 };
 
-use super::problem::Problem;
+use super::{problem::Problem, signals::Signals};
+use crate::tasks::resume_panic;
 
 /// The narrowest width to which a table is cut.
 const NARROWEST: usize = 40;
@@ -63,8 +64,8 @@ impl Console {
     /// Asks a question, whose answer is no unless it is yes.
     ///
     /// # Errors
-    /// If there is no terminal: nobody could answer.
-    pub fn ask(&self, question: &str) -> Result<bool, Problem> {
+    /// If there is no terminal: nobody could answer. If it is interrupted.
+    pub async fn ask(&self, question: &str) -> Result<bool, Problem> {
         if !self.asks {
             let why = "standard input and standard error must be a terminal for the question whether to go on; add --yes to go on \
                        without it, or --dry-run=client to see only what was chosen";
@@ -72,8 +73,18 @@ impl Console {
         }
         let _ = write!(io::stderr(), "{question} [y/N] ");
         let _ = io::stderr().flush();
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
+        let mut signals = Signals::new()?;
+        let read = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            io::stdin().lock().read_line(&mut answer).map(|_| answer)
+        });
+        let answer = tokio::select! {
+            () = signals.recv() => {
+                self.note("");
+                return Err(Problem::CalledOff);
+            }
+            read = read => resume_panic(read)?,
+        };
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 

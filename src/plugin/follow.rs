@@ -1,11 +1,11 @@
 //! Sends the BulkUpdates of a run and follows them to their ends.
 
+mod report;
 pub mod seen;
 mod send;
-mod signals;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::Pin,
     time::Duration,
 };
@@ -25,19 +25,17 @@ use kube::{
 use tokio::time::Instant;
 
 use self::{
-    seen::{Followed, Seen},
-    signals::Signals,
+    report::{Ended, Standing},
+    seen::{Followed, Key, Seen},
 };
 use super::{
     arguments::FollowArguments,
-    batches::RUN,
-    console::Tone,
-    names::bulk_updates,
+    batches::{RUN, valid_from},
     problem::Problem,
     progress::{Counts, Progress},
     record::Record,
     session::Session,
-    table::Table,
+    signals::Signals,
 };
 use crate::api::BulkUpdate;
 
@@ -49,9 +47,7 @@ const LAST: Duration = Duration::from_secs(5);
 /// After this, it says what a BulkUpdate waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// In how many namespaces a run is followed one by one. More than that needs the right to watch in all.
-const WATCHES: usize = 16;
-/// How many rows of what was not done are shown.
-const ROWS: usize = 100;
+pub const WATCHES: usize = 16;
 
 /// A run: what is still to be sent, and what has become of the rest.
 pub struct Run<'a> {
@@ -59,13 +55,17 @@ pub struct Run<'a> {
     name: String,
     unsent: VecDeque<BulkUpdate>,
     /// By namespace and name.
-    followed: BTreeMap<(String, String), Followed>,
+    followed: BTreeMap<Key, Followed>,
+    /// What the list of a watch that begins again has brought so far, and since when, by the namespace that is watched.
+    listed: BTreeMap<Option<String>, (Instant, BTreeSet<Key>)>,
     /// Absent where none could be written.
     record: Option<Record>,
     /// Whether it is only the first of two steps, which the same command begins again.
     is_first_step: bool,
     total: usize,
-    said: bool,
+    /// What was said about the oldest that waits, last.
+    said: String,
+    watch_failed: bool,
 }
 
 /// For how long a run is followed.
@@ -83,17 +83,8 @@ impl From<&FollowArguments> for Following {
     }
 }
 
-/// Why a run is not followed any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Over,
-    /// All is sent, and its user does not wait.
-    Sent,
-    Interrupted,
-    TimedOut,
-}
-
-type Events = Pin<Box<dyn Stream<Item = watcher::Result<Event<Seen>>>>>;
+/// Events, each with the namespace that is watched; with none if all are.
+type Events = Pin<Box<dyn Stream<Item = (Option<String>, watcher::Result<Event<Seen>>)>>>;
 
 impl<'a> Run<'a> {
     pub fn new(session: &'a Session, name: &str, unsent: Vec<BulkUpdate>, record: Option<Record>) -> Self {
@@ -104,10 +95,12 @@ impl<'a> Run<'a> {
             name,
             unsent,
             followed: BTreeMap::new(),
+            listed: BTreeMap::new(),
             record,
             is_first_step: false,
             total,
-            said: false,
+            said: String::new(),
+            watch_failed: false,
         }
     }
 
@@ -120,6 +113,7 @@ impl<'a> Run<'a> {
     /// Takes up one that was sent before.
     pub fn sent_before(&mut self, namespace: &str, name: &str, seen: &Seen) {
         let mut followed = Followed::new(seen.items());
+        followed.confirmed = Some(Instant::now());
         followed.take_in(seen);
         self.total += followed.total;
         self.followed.insert((namespace.to_owned(), name.to_owned()), followed);
@@ -138,21 +132,34 @@ impl<'a> Run<'a> {
         {
             record.remove();
         }
-        self.report(ended)
+        let standing = Standing {
+            session: self.session,
+            name: &self.name,
+            followed: &self.followed,
+            unsent: self.unsent.len(),
+            is_recorded: self.record.as_ref().is_some_and(Record::is_there),
+            is_first_step: self.is_first_step,
+            counts: self.counts(),
+        };
+        standing.report(ended)
     }
 
     async fn until_over(&mut self, follow: Following, progress: &mut Progress) -> Result<Ended, Problem> {
         let mut events = self.watch();
         let mut signals = Signals::new()?;
-        let mut sending: Option<LocalBoxFuture<'a, Result<(), Problem>>> = None;
+        let mut sending: Option<LocalBoxFuture<'a, Result<Option<Seen>, Problem>>> = None;
         loop {
-            // Who calls off a part of it does not want more of it.
-            let called_off = self.called_off() > 0;
+            // Who calls off a part of it, or removes the record, does not want more of it.
+            let called_off =
+                self.called_off() > 0 || self.record.as_ref().is_some_and(|record| !record.is_there());
             if sending.is_none()
                 && !called_off
                 && self.in_writing() < WINDOW
                 && let Some(next) = self.unsent.front().cloned()
             {
+                // The watch may bring it before the answer does.
+                self.followed.entry(key(&next)).or_insert_with(|| Followed::new(items(&next)));
+                let next = valid_from(next, self.session.clock.now().earliest);
                 sending = Some(Box::pin(send::send(self.session, next)));
             }
             if sending.is_none() && (called_off || self.unsent.is_empty()) {
@@ -160,7 +167,7 @@ impl<'a> Run<'a> {
                     return Ok(Ended::Over);
                 }
                 if !follow.wait {
-                    return Ok(Ended::Sent);
+                    return Ok(if called_off { Ended::Over } else { Ended::Sent });
                 }
             }
             progress.show(self.counts());
@@ -171,22 +178,20 @@ impl<'a> Run<'a> {
                 () = until(follow.deadline) => Some(Ended::TimedOut),
                 Some(sent) = OptionFuture::from(sending.as_mut()) => {
                     sending = None;
-                    sent?;
-                    self.sent();
+                    self.sent(sent)?;
                     None
                 }
-                Some(event) = events.next() => {
-                    self.take_in(event)?;
+                Some((namespace, event)) = events.next() => {
+                    self.take_in(namespace, event, progress)?;
                     None
                 }
                 () = tokio::time::sleep(Duration::from_secs(1)) => None,
             };
             if let Some(ended) = ended {
                 // What is on its way is waited for, to say whether it was sent.
-                if let Some(sending) = sending
-                    && let Ok(Ok(())) = tokio::time::timeout(LAST, sending).await
-                {
-                    self.sent();
+                if let Some(sending) = sending {
+                    let late = |_| Err(Problem::Failed("its answer is not waited for".into()));
+                    let _ = self.sent(tokio::time::timeout(LAST, sending).await.unwrap_or_else(late));
                 }
                 return Ok(ended);
             }
@@ -203,38 +208,69 @@ impl<'a> Run<'a> {
         self.followed.values().filter(|followed| !followed.is_written()).count()
     }
 
-    /// The first of those that were not sent yet was created.
-    fn sent(&mut self) {
-        let Some(bulk) = self.unsent.pop_front() else { return };
-        let name = bulk.metadata.name.clone().unwrap_or_default();
+    /// The first of those that were not sent yet was created; it is absent if it is gone already.
+    fn sent(&mut self, sent: Result<Option<Seen>, Problem>) -> Result<(), Problem> {
+        let Some(bulk) = self.unsent.front() else { return Ok(()) };
+        let key = key(bulk);
+        let seen = match sent {
+            Ok(seen) => seen,
+            Err(problem) => {
+                // If it was created nevertheless, `resume` finds it.
+                self.followed.remove(&key);
+                return Err(problem);
+            }
+        };
         if let Some(record) = &self.record {
             // At worst it is created again, finds itself, and is followed.
-            let _ = record.confirm(&name);
+            let _ = record.confirm(&key.1);
         }
-        let key = (bulk.metadata.namespace.clone().unwrap_or_default(), name);
-        self.followed.entry(key).or_insert_with(|| Followed::new(items(&bulk)));
+        self.unsent.pop_front();
+        if let Some(followed) = self.followed.get_mut(&key) {
+            followed.confirmed = Some(Instant::now());
+            match &seen {
+                Some(seen) => followed.take_in(seen),
+                None => followed.deleted(),
+            }
+        }
+        Ok(())
     }
 
     /// The BulkUpdates of this run, in the namespaces where they are.
     fn watch(&self) -> Events {
         let sent = self.followed.keys().map(|(namespace, _)| namespace.clone());
         let unsent = self.unsent.iter().filter_map(|bulk| bulk.metadata.namespace.clone());
-        let namespaces: std::collections::BTreeSet<_> = sent.chain(unsent).collect();
+        let namespaces: BTreeSet<_> = sent.chain(unsent).collect();
         let (client, resource) = (&self.session.client, Seen::resource());
-        let apis: Vec<Api<Seen>> = if namespaces.len() <= WATCHES {
-            let of = |namespace: &String| Api::namespaced_with(client.clone(), namespace, &resource);
+        let apis: Vec<(Option<String>, Api<Seen>)> = if namespaces.len() <= WATCHES {
+            let of = |namespace: &String| {
+                (Some(namespace.clone()), Api::namespaced_with(client.clone(), namespace, &resource))
+            };
             namespaces.iter().map(of).collect()
         } else {
-            vec![Api::all_with(client.clone(), &resource)]
+            vec![(None, Api::all_with(client.clone(), &resource))]
         };
         let config = watcher::Config::default().labels(&format!("{RUN}={}", self.name));
-        let events = |api| watcher::watcher(api, config.clone()).default_backoff().boxed_local();
+        let events = |(namespace, api): (Option<String>, _)| {
+            let events = watcher::watcher(api, config.clone()).default_backoff();
+            events.map(move |event| (namespace.clone(), event)).boxed_local()
+        };
         select_all(apis.into_iter().map(events)).boxed_local()
     }
 
-    fn take_in(&mut self, event: watcher::Result<Event<Seen>>) -> Result<(), Problem> {
+    fn take_in(
+        &mut self,
+        namespace: Option<String>,
+        event: watcher::Result<Event<Seen>>,
+        progress: &Progress,
+    ) -> Result<(), Problem> {
         match event {
+            Ok(Event::Init) => {
+                self.listed.insert(namespace, (Instant::now(), BTreeSet::new()));
+            }
             Ok(Event::Apply(seen) | Event::InitApply(seen)) => {
+                if let Some((_, listed)) = self.listed.get_mut(&namespace) {
+                    listed.insert(seen.key());
+                }
                 if let Some(followed) = self.followed.get_mut(&seen.key()) {
                     followed.take_in(&seen);
                 }
@@ -245,28 +281,42 @@ impl<'a> Run<'a> {
                     followed.deleted();
                 }
             }
+            Ok(Event::InitDone) => {
+                let Some((since, listed)) = self.listed.remove(&namespace) else { return Ok(()) };
+                // Deleted while nobody watched.
+                let missing = self.followed.iter_mut().filter(|(key, followed)| {
+                    let was_there = followed.confirmed.is_some_and(|confirmed| confirmed < since);
+                    was_there
+                        && namespace.as_ref().is_none_or(|watched| *watched == key.0)
+                        && !listed.contains(*key)
+                });
+                missing.for_each(|(_, followed)| followed.deleted());
+            }
             Err(
                 watcher::Error::InitialListFailed(kube::Error::Api(status))
                 | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
-            ) if status.code == 403 => {
+            ) if matches!(status.code, 401 | 403 | 404) => {
                 return Err(Problem::Failed(format!("the run cannot be followed: {}", status.message)));
             }
-            // Another failure is retried.
-            Ok(Event::Init | Event::InitDone) | Err(_) => {}
+            Err(error) if !self.watch_failed => {
+                self.watch_failed = true;
+                progress
+                    .say(&format!("the run cannot be followed at the moment, which is tried again: {error}"));
+            }
+            Err(_) => {}
         }
         Ok(())
     }
 
-    /// Says once what the oldest waits for.
+    /// Says what the oldest waits for, when that changes.
     fn tell(&mut self, progress: &Progress) {
-        if self.said {
-            return;
-        }
         let waiting = self.followed.iter().find(|(_, followed)| followed.waits_for_longer_than(PATIENCE));
         if let Some(((namespace, name), followed)) = waiting {
-            let why = followed.waits_for();
-            progress.say(&format!("BulkUpdate {namespace}/{name} is waiting: {why}"));
-            self.said = true;
+            let why = format!("BulkUpdate {namespace}/{name} is waiting: {}", followed.waits_for());
+            if why != self.said {
+                progress.say(&why);
+                self.said = why;
+            }
         }
     }
 
@@ -277,85 +327,6 @@ impl<'a> Run<'a> {
         }
         counts
     }
-
-    fn report(self, ended: Result<Ended, Problem>) -> Result<Counts, Problem> {
-        let console = &self.session.console;
-        let counts = self.counts();
-        let mut rows = self.followed.iter().flat_map(|((namespace, _), followed)| {
-            followed.problems.iter().map(move |problem| (namespace, problem))
-        });
-        let mut table = Table::new(["NAMESPACE", "ITEM", "RESULT", "REASON", "MESSAGE"]);
-        for (namespace, problem) in rows.by_ref().take(ROWS) {
-            let (item, message) = (problem.id.clone(), problem.message.clone());
-            table.row([namespace.clone(), item, problem.result.into(), problem.reason.clone(), message]);
-        }
-        let more = rows.count();
-        let called_off = self.called_off();
-        let not_done = counts.refused + counts.failed > 0;
-        if not_done {
-            console.print(table.text(console.width))?;
-            if more > 0 {
-                console.print(format_args!("… and {more} more (kubectl aiapi status {})", self.name))?;
-            }
-        }
-        let tone = if not_done || called_off > 0 { Tone::Bad } else { Tone::Good };
-        console.print(
-            console.toned(format_args!("Run {}: {} of {}", self.name, counts.text(), counts.total), tone),
-        )?;
-        let sent = self.followed.len();
-        let all = sent + self.unsent.len();
-        match ended {
-            Ok(Ended::Over) if called_off > 0 => {
-                let rest = match self.unsent.len() {
-                    0 => String::new(),
-                    unsent => format!("; {} of this run not sent", bulk_updates(unsent)),
-                };
-                console.note(format_args!(
-                    "{} called off: deleted before the end{rest}",
-                    bulk_updates(called_off)
-                ));
-                Err(Problem::CalledOff)
-            }
-            Ok(Ended::Over) if not_done => Err(Problem::NotAllDone),
-            Ok(Ended::Over) => Ok(counts),
-            Ok(Ended::Sent) => {
-                console.note(format_args!(
-                    "{} sent; kubectl aiapi status {} shows what becomes of them",
-                    bulk_updates(sent),
-                    self.name
-                ));
-                Ok(counts)
-            }
-            Ok(Ended::Interrupted) => {
-                self.how_to_go_on("Interrupted", sent, all);
-                Err(Problem::CalledOff)
-            }
-            Ok(Ended::TimedOut) => {
-                self.how_to_go_on("Timed out", sent, all);
-                Err(Problem::TimedOut)
-            }
-            Err(problem) => {
-                self.how_to_go_on("Failed", sent, all);
-                Err(problem)
-            }
-        }
-    }
-
-    fn how_to_go_on(&self, what: &str, sent: usize, all: usize) {
-        let run = &self.name;
-        let rest = if self.is_first_step {
-            "To go on, give the same command again".to_owned()
-        } else if self.record.is_some() || sent == all {
-            format!("To go on: kubectl aiapi resume {run}")
-        } else {
-            "The rest is not on record on this machine: to go on, give the same command again".to_owned()
-        };
-        self.session.console.note(format_args!(
-            "{what}: {sent} of {} sent, which the operator carries out; nothing more is sent.\n{rest}\nTo call off what is not \
-             over: kubectl aiapi cancel {run}",
-            bulk_updates(all)
-        ));
-    }
 }
 
 /// Until that time; for ever, if there is none.
@@ -364,6 +335,10 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+fn key(bulk: &BulkUpdate) -> Key {
+    (bulk.metadata.namespace.clone().unwrap_or_default(), bulk.metadata.name.clone().unwrap_or_default())
 }
 
 /// How many items it has.

@@ -1,11 +1,14 @@
 //! The BulkUpdates that a command means: those of a run, or one by its name.
 
+use std::collections::HashSet;
+
 use kube::ResourceExt;
 
 use super::{
     batches::{RUN, is_run},
     follow::seen::Seen,
     problem::{Problem, failed},
+    record::{Plan, Record},
     session::{Selectors, Session},
 };
 
@@ -15,7 +18,9 @@ use super::{
 /// If there are none, or they cannot be read.
 pub async fn bulk_updates(session: &Session, what: &str) -> Result<Vec<Seen>, Problem> {
     if is_run(what) {
-        return of_run(session, what, session.namespace.as_deref()).await;
+        let recorded = recorded(session, what)?;
+        let found = of_plan(session, what, recorded.as_ref().map(|(plan, _)| plan)).await?;
+        return if found.is_empty() && recorded.is_none() { Err(nothing(session, what)) } else { Ok(found) };
     }
     let namespace = session.one_namespace("a BulkUpdate belongs to a namespace")?;
     let found = session.read::<Seen>(&Seen::url(Some(namespace)), what).await;
@@ -27,8 +32,34 @@ pub async fn bulk_updates(session: &Session, what: &str) -> Result<Vec<Seen>, Pr
     }
 }
 
+/// What is on record of a run on this machine.
+///
+/// # Errors
+/// If it cannot be read, or is that of another cluster.
+pub fn recorded(session: &Session, run: &str) -> Result<Option<(Plan, HashSet<String>)>, Problem> {
+    let unreadable = |error| Problem::Failed(format!("the record of run {run} cannot be read: {error}"));
+    let recorded = Record::of(run).map_or(Ok(None), |record| record.read()).map_err(unreadable)?;
+    if let Some((plan, _)) = recorded.as_ref().filter(|(plan, _)| plan.server != session.server) {
+        return Err(Problem::Usage(format!(
+            "run {run} is one of {}, and this is {}: choose the context that it was sent with",
+            plan.server, session.server
+        )));
+    }
+    Ok(recorded)
+}
+
+/// The BulkUpdates of a run that exist, in the namespaces of its plan, or else of the command.
+pub async fn of_plan(session: &Session, run: &str, plan: Option<&Plan>) -> Result<Vec<Seen>, Problem> {
+    let Some(plan) = plan else { return of_run(session, run, session.namespace.as_deref()).await };
+    let mut found = Vec::new();
+    for namespace in plan.namespaces() {
+        found.extend(of_run(session, run, Some(&namespace)).await?);
+    }
+    Ok(found)
+}
+
 /// Those of a run; maybe none.
-pub async fn of_run(session: &Session, run: &str, namespace: Option<&str>) -> Result<Vec<Seen>, Problem> {
+async fn of_run(session: &Session, run: &str, namespace: Option<&str>) -> Result<Vec<Seen>, Problem> {
     let label = format!("{RUN}={run}");
     let selectors = Selectors { labels: Some(&label), fields: None };
     let mut found: Vec<Seen> = session.list_all("BulkUpdates", &Seen::url(namespace), selectors).await?;

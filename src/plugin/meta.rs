@@ -32,6 +32,10 @@ pub async fn meta(session: &Session, arguments: &MetaArguments) -> Result<(), Pr
     let read = flags(session).await;
     let flags =
         read.map_err(|failure| failed(format_args!("{} cannot be read", place(session)), &failure))?;
+    if flags.is_none() {
+        session.console.note(format_args!("There is no {}, so both are off.", place(session)));
+    }
+    let flags = flags.unwrap_or(Flags::OFF);
     let mut table = Table::new(["BULK UPDATES OF", "ENABLED"]);
     for kind in Kind::ALL {
         table.row([kind.plural().into(), flags.on(kind).to_string()]);

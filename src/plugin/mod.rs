@@ -27,6 +27,7 @@ mod retry;
 mod selection;
 mod session;
 mod show;
+mod signals;
 mod status;
 mod table;
 
@@ -54,7 +55,13 @@ pub fn run() -> ExitCode {
     };
     let ended = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = ended.map_err(|error| Problem::Failed(error.to_string()));
-    finished(&console, ended.and_then(|runtime| runtime.block_on(dispatch(arguments, &console))))
+    let ended = ended.and_then(|runtime| {
+        let ended = runtime.block_on(dispatch(arguments, &console));
+        // A question that nobody has answered is not waited for.
+        runtime.shutdown_background();
+        ended
+    });
+    finished(&console, ended)
 }
 
 fn finished(console: &Console, ended: Result<(), Problem>) -> ExitCode {

@@ -76,9 +76,14 @@ impl Modification {
             chosen.candidates.into_iter().partition(|candidate| self.stop_first && candidate.stops);
         self.preflight(session, &to_stop, &rest).await?;
         if send.dry_run == Some(DryRun::Server) {
+            if !send.follow.wait {
+                return Err(Problem::Usage(
+                    "--dry-run=server waits for the operator: leave --wait=false out".into(),
+                ));
+            }
             return self.dry_run(session, &to_stop, &rest, send).await.and(not_all);
         }
-        if !send.yes && !console.ask(&self.question(to_stop.len(), rest.len()))? {
+        if !send.yes && !console.ask(&self.question(to_stop.len(), rest.len())).await? {
             console.note("Nothing was sent.");
             return Err(Problem::CalledOff);
         }
@@ -115,6 +120,10 @@ impl Modification {
         let namespaces: BTreeSet<_> = both().map(|candidate| &*candidate.namespace).collect();
         if !to_stop.is_empty() {
             preflight::check(session, self.kind, TargetStatus::Stopped, &namespaces).await?;
+        }
+        if self.stop_first {
+            // To see whether they have stopped.
+            preflight::permitted(session, "get", self.kind.plural(), &namespaces).await?;
         }
         preflight::check(session, self.kind, self.operation, &namespaces).await
     }

@@ -10,6 +10,7 @@ use kube::Resource;
 
 use super::{
     batches::verb,
+    follow::WATCHES,
     problem::{Problem, failed},
     session::{Session, retried},
 };
@@ -30,13 +31,21 @@ pub async fn check(
     namespaces: &BTreeSet<&str>,
 ) -> Result<(), Problem> {
     match flags(session).await {
-        Ok(Flags::Invalid(why)) => {
+        Ok(None) => {
+            return Err(Problem::Failed(format!(
+                "bulk updates are disabled, because there is no {}; an administrator enables them with: kubectl aiapi meta enable {}. If \
+                 the operator is in another namespace, name it with --operator-namespace",
+                place(session),
+                kind.plural(),
+            )));
+        }
+        Ok(Some(Flags::Invalid(why))) => {
             return Err(Problem::Failed(format!(
                 "bulk updates are disabled, because {} cannot be understood: {why}; an administrator has to correct it",
                 place(session)
             )));
         }
-        Ok(flags) if !flags.on(kind) => {
+        Ok(Some(flags)) if !flags.on(kind) => {
             return Err(Problem::Failed(format!(
                 "bulk updates of {kinds} are disabled in {}; an administrator enables them with: kubectl aiapi meta enable {kinds}",
                 place(session),
@@ -47,24 +56,36 @@ pub async fn check(
         Ok(_) | Err(Failure::Refused { code: 403, .. }) => {}
         Err(failure) => return Err(failed(format_args!("{} cannot be read", place(session)), &failure)),
     }
-    let wanted = [
-        ("create", "bulkupdates"),
-        ("list", "bulkupdates"),
-        ("watch", "bulkupdates"),
-        (verb(operation), kind.plural()),
-    ];
-    for (verb, resource) in wanted {
-        // A right in all namespaces saves asking for each.
-        if namespaces.len() > 1 && may(session, verb, resource, "").await? {
-            continue;
-        }
-        for namespace in namespaces {
-            if !may(session, verb, resource, namespace).await? {
-                return Err(Problem::Failed(format!(
-                    "you are not permitted to {verb} {resource}.{GROUP} in namespace {namespace}: ask an administrator for a role \
-                     with that verb (the ClusterRole edit has it); nothing was sent"
-                )));
-            }
+    for verb in ["create", "list", "watch"] {
+        let watches_all = verb == "watch" && namespaces.len() > WATCHES;
+        let everywhere = BTreeSet::from([""]);
+        permitted(session, verb, "bulkupdates", if watches_all { &everywhere } else { namespaces }).await?;
+    }
+    permitted(session, verb(operation), kind.plural(), namespaces).await
+}
+
+/// Checks whether the user may do this in all of these namespaces; the one without a name means all.
+///
+/// # Errors
+/// The first where they may not.
+pub async fn permitted(
+    session: &Session,
+    verb: &str,
+    resource: &str,
+    namespaces: &BTreeSet<&str>,
+) -> Result<(), Problem> {
+    // A right in all namespaces saves asking for each.
+    if namespaces.len() > 1 && may(session, verb, resource, "").await? {
+        return Ok(());
+    }
+    for namespace in namespaces {
+        if !may(session, verb, resource, namespace).await? {
+            let place =
+                if namespace.is_empty() { "all namespaces".into() } else { format!("namespace {namespace}") };
+            return Err(Problem::Failed(format!(
+                "you are not permitted to {verb} {resource}.{GROUP} in {place}: ask an administrator for a role with that verb (the \
+                 ClusterRole edit has it); nothing was sent"
+            )));
         }
     }
     Ok(())
@@ -75,11 +96,11 @@ pub fn place(session: &Session) -> String {
     format!("ConfigMap {}/{}", session.operator_namespace, session.meta_configmap)
 }
 
-/// What the flag says now. Without the ConfigMap it is off.
-pub async fn flags(session: &Session) -> Result<Flags, Failure> {
+/// What the flag says now; nothing if there is no `ConfigMap`, which means off.
+pub async fn flags(session: &Session) -> Result<Option<Flags>, Failure> {
     let url = ConfigMap::url_path(&(), Some(&session.operator_namespace));
     let map: Option<FlagMap> = session.read(&url, &session.meta_configmap).await?;
-    Ok(map.map_or(Flags::OFF, FlagMap::into_flags))
+    Ok(map.map(FlagMap::into_flags))
 }
 
 /// Whether the API server would let the user do this; in all namespaces, if none is given.

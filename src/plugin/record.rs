@@ -4,7 +4,7 @@
 //! confirmed. One that is confirmed is never sent again, even if it is gone since.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufReader, BufWriter, Write},
     os::unix::fs::DirBuilderExt,
@@ -23,6 +23,13 @@ pub struct Plan {
     /// The API server that it is meant for.
     pub server: String,
     pub bulk_updates: Vec<BulkUpdate>,
+}
+
+impl Plan {
+    /// The namespaces in which the run is.
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        self.bulk_updates.iter().filter_map(|bulk| bulk.metadata.namespace.clone()).collect()
+    }
 }
 
 /// The record of one run.
@@ -71,6 +78,11 @@ impl Record {
             text => text?,
         };
         Ok(Some((plan, sent.lines().map(ToOwned::to_owned).collect())))
+    }
+
+    /// Whether it is still there: who removes it has called the run off.
+    pub fn is_there(&self) -> bool {
+        self.plan.exists()
     }
 
     /// Removes it: all is sent, or called off.

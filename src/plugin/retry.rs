@@ -1,19 +1,23 @@
 //! Chooses again what was refused or failed.
 
 use futures::{StreamExt, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     arguments::RetryArguments,
     batches::is_run,
-    choice::{Choice, Criteria},
+    choice::{Choice, Criteria, Verdict},
     follow::seen::Seen,
     found,
     modify::Modification,
     problem::Problem,
-    selection::{READS, object},
+    selection::{READS, is_under_way, object},
     session::Session,
 };
-use crate::api::{BulkUpdateItem, ItemResult, Kind, TargetStatus};
+use crate::{
+    api::{ItemResult, Kind, TargetStatus},
+    observed::Observed,
+};
 
 pub async fn retry(session: &Session, arguments: &RetryArguments) -> Result<(), Problem> {
     let RetryArguments { what, send } = arguments;
@@ -27,7 +31,15 @@ pub async fn retry(session: &Session, arguments: &RetryArguments) -> Result<(), 
             "BulkUpdate {namespace}/{name} is not over yet: wait for its end (kubectl aiapi status {name}), or call it off"
         )));
     }
-    let mut nothing = true;
+    if let Some(dry) =
+        found.iter().find(|seen| seen.spec.as_ref().is_some_and(|spec| spec.dry_run == Some(true)))
+    {
+        let name = dry.key().1;
+        return Err(Problem::Usage(format!(
+            "BulkUpdate {name} was a dry run: give its command without --dry-run"
+        )));
+    }
+    let (mut nothing, mut outcome) = (true, Ok(()));
     for operation in [TargetStatus::Stopped, TargetStatus::Deleted] {
         for kind in Kind::ALL {
             let items: Vec<_> = found.iter().flat_map(|seen| not_done(seen, kind, operation)).collect();
@@ -36,27 +48,64 @@ pub async fn retry(session: &Session, arguments: &RetryArguments) -> Result<(), 
             }
             nothing = false;
             let chosen = choose(session, kind, operation, items, send.verbose).await?;
-            Modification { kind, operation, stop_first: false }.carry_out(session, chosen, send).await?;
+            let modification = Modification { kind, operation, stop_first: false };
+            match modification.carry_out(session, chosen, send).await {
+                // The others are not worse for that.
+                Ok(()) => {}
+                Err(Problem::NotAllDone) => outcome = Err(Problem::NotAllDone),
+                Err(problem) => return Err(problem),
+            }
         }
     }
     if nothing {
         session.console.note("Nothing was refused, and nothing failed.");
     }
-    Ok(())
+    outcome
 }
 
-/// The items of a BulkUpdate that were not done, each with its namespace; all of them if it was rejected.
-fn not_done(seen: &Seen, kind: Kind, operation: TargetStatus) -> Vec<(String, BulkUpdateItem)> {
+/// An item that was not done, and which object it meant.
+struct Open {
+    namespace: String,
+    id: String,
+    /// The uid that was asked for, or decided on.
+    uid: Option<String>,
+    /// When the BulkUpdate was created: without a uid, what was created later is not meant.
+    asked: Option<Time>,
+}
+
+impl Open {
+    fn means(&self, object: &Observed) -> bool {
+        match &self.uid {
+            Some(uid) => object.metadata.uid.as_ref() == Some(uid),
+            None => match (&object.metadata.creation_timestamp, &self.asked) {
+                (Some(created), Some(asked)) => created.0 < asked.0,
+                _ => false,
+            },
+        }
+    }
+}
+
+/// The items of a BulkUpdate that were not done; all of them if it was rejected.
+fn not_done(seen: &Seen, kind: Kind, operation: TargetStatus) -> Vec<Open> {
     let Some(spec) = &seen.spec else { return Vec::new() };
     let results = seen.status.as_ref().map(|status| status.items(kind)).unwrap_or_default();
-    let rejected = seen.rejection().is_some();
-    let is_open = |item: &&BulkUpdateItem| {
-        let result = results.iter().find(|result| *result.id == *item.id);
-        rejected || result.is_some_and(|r| matches!(r.result, ItemResult::Refused | ItemResult::Failed))
-    };
+    let (rejected, namespace) = (seen.rejection().is_some(), seen.key().0);
     let asked = spec.items(kind).iter().filter(|item| item.target_status == operation);
-    let namespace = seen.key().0;
-    asked.filter(is_open).map(|item| (namespace.clone(), item.clone())).collect()
+    let open = asked.filter_map(|item| {
+        let result = results.iter().find(|result| *result.id == *item.id);
+        let failed = result.is_some_and(|r| matches!(r.result, ItemResult::Refused | ItemResult::Failed));
+        // Of one that was refused because of what it is, the uid is that of another object.
+        let decided = result
+            .filter(|result| result.result == ItemResult::Failed)
+            .and_then(|result| result.uid.as_deref());
+        (rejected || failed).then(|| Open {
+            namespace: namespace.clone(),
+            id: item.id.clone(),
+            uid: item.uid.clone().or_else(|| decided.map(ToOwned::to_owned)),
+            asked: seen.metadata.creation_timestamp.clone(),
+        })
+    });
+    open.collect()
 }
 
 /// What of it is eligible now. Another object under the name was never chosen by anybody.
@@ -64,32 +113,32 @@ async fn choose(
     session: &Session,
     kind: Kind,
     operation: TargetStatus,
-    items: Vec<(String, BulkUpdateItem)>,
+    items: Vec<Open>,
     verbose: bool,
 ) -> Result<Choice, Problem> {
-    let criteria = Criteria {
-        kind,
-        operation,
-        states: Vec::new(),
-        older_than: None,
-        created_before: None,
-        stop_first: false,
-    };
-    let read = stream::iter(items).map(async |(namespace, item)| {
-        let found = object(session, kind, &namespace, &item.id).await;
-        (namespace, item, found)
+    let criteria = Criteria::any(kind, operation);
+    let read = stream::iter(items).map(async |open| {
+        let found = object(session, kind, &open.namespace, &open.id).await;
+        (open, found)
     });
     let read: Vec<_> = read.buffered(READS).collect().await;
     let mut choice = Choice::new(verbose);
-    for (namespace, item, found) in read {
+    for (open, found) in read {
+        let (namespace, id) = (&open.namespace, &open.id);
         match found? {
-            None => choice.leave_out("gone".into(), &namespace, &item.id),
-            Some(object) if item.uid.is_some() && item.uid != object.metadata.uid => {
-                choice.leave_out("another object has the name now".into(), &namespace, &item.id);
+            None => {
+                choice.incomplete |= operation == TargetStatus::Stopped;
+                choice.leave_out("gone".into(), namespace, id);
+            }
+            Some(object) if !open.means(&object) => {
+                choice.incomplete = true;
+                choice.leave_out("another object has the name now".into(), namespace, id);
             }
             Some(object) => {
                 let verdict = criteria.assess(&object, session.clock.now().earliest);
-                choice.add(verdict, &namespace, &item.id);
+                choice.incomplete |=
+                    matches!(&verdict, Verdict::LeftOut(_)) && !is_under_way(&object, operation);
+                choice.add(verdict, namespace, id);
             }
         }
     }

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use super::{
     arguments::ChoiceArguments,
-    choice::{Candidate, Choice, Criteria, is_stopping},
+    choice::{Candidate, Choice, Criteria, Verdict, is_stopping},
     names::counted,
     problem::{Problem, failed},
     session::{Selectors, Session, retried},
+    signals::Signals,
 };
 use crate::{
     api::{Kind, State, TargetStatus, is_dns_subdomain},
@@ -36,12 +37,13 @@ pub async fn choose(
 ) -> Result<Choice, Problem> {
     let kind = Kind::from(arguments.kind);
     let criteria = Criteria {
-        kind,
-        operation,
         states: arguments.states.clone(),
         older_than: arguments.older_than,
         created_before: arguments.created_before,
         stop_first,
+        // Who names the state means it.
+        delete_completed: arguments.states.contains(&State::Completed),
+        ..Criteria::any(kind, operation)
     };
     let mut choice = Choice::new(verbose);
     if arguments.names.is_empty() {
@@ -138,12 +140,24 @@ async fn by_name(
 ) -> Result<(), Problem> {
     let found = object(session, criteria.kind, namespace, name).await?;
     if let Some(object) = found {
-        choice.add(criteria.assess(&object, session.clock.now().earliest), namespace, name);
+        let verdict = criteria.assess(&object, session.clock.now().earliest);
+        // One that was named is meant to be done. What is being done already is no failure.
+        choice.incomplete |=
+            matches!(&verdict, Verdict::LeftOut(_)) && !is_under_way(&object, criteria.operation);
+        choice.add(verdict, namespace, name);
     } else {
         choice.incomplete = true;
         choice.leave_out(format!("not found: {name}"), namespace, name);
     }
     Ok(())
+}
+
+/// Whether what is asked for is on its way, or done.
+pub fn is_under_way(object: &Observed, operation: TargetStatus) -> bool {
+    let target = Target::from(object);
+    let stopped =
+        operation == TargetStatus::Stopped && (is_stopping(&target) || target.state == Ok(State::Stopped));
+    target.terminating || stopped
 }
 
 /// Reads these again until none of them is stopping any more, and returns which can be deleted.
@@ -156,14 +170,10 @@ pub async fn until_stopped(
     candidates: Vec<Candidate>,
     deadline: Option<Instant>,
 ) -> Result<Choice, Problem> {
-    let criteria = Criteria {
-        kind,
-        operation: TargetStatus::Deleted,
-        states: Vec::new(),
-        older_than: None,
-        created_before: None,
-        stop_first: false,
-    };
+    // What is COMPLETED by now was not chosen for that, but it was chosen to be deleted: the operator decides.
+    let criteria = Criteria::any(kind, TargetStatus::Deleted);
+    let mut signals = Signals::new()?;
+    let mut said = false;
     let (mut left, mut choice) = (candidates, Choice::new(true));
     loop {
         let read = stream::iter(left).map(async |candidate| {
@@ -197,8 +207,18 @@ pub async fn until_stopped(
             ));
             return Err(Problem::TimedOut);
         }
+        if !said {
+            session.console.note(format_args!("Waiting for {} to stop", counted(stopping.len(), kind)));
+            said = true;
+        }
         left = stopping;
-        tokio::time::sleep(POLL).await;
+        tokio::select! {
+            () = signals.recv() => {
+                session.console.note("Interrupted; nothing was deleted. To go on, give the same command again");
+                return Err(Problem::CalledOff);
+            }
+            () = tokio::time::sleep(POLL) => {}
+        }
     }
 }
 

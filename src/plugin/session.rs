@@ -1,5 +1,7 @@
 //! The cluster as its user reaches it, and the requests that several commands have in common.
 
+use std::{fmt::Write as _, path::Path};
+
 use kube::{
     Client,
     api::{Patch, PatchParams, PostParams},
@@ -31,6 +33,8 @@ pub struct Session {
     /// The API server's time, from its answers.
     pub clock: Clock,
     pub console: Console,
+    /// What another command needs to mean the same cluster, namespace and user; begins with a blank, unless there is nothing.
+    pub flags: String,
     /// The URL of the API server.
     pub server: String,
     /// The namespace of the command; absent with `--all-namespaces`.
@@ -55,6 +59,14 @@ impl Session {
     /// # Errors
     /// If there is none, or it cannot be used.
     pub fn connect(arguments: &ClusterArguments, console: &Console) -> Result<Self, Problem> {
+        if arguments.all_namespaces && arguments.namespace.is_some() {
+            return Err(Problem::Usage(
+                "-n names a namespace and -A means all: leave one of them out".into(),
+            ));
+        }
+        if !arguments.as_groups.is_empty() && arguments.as_user.is_none() {
+            return Err(Problem::Usage("--as-group needs --as: a group acts through a user".into()));
+        }
         let found = client::find_cluster(arguments.kubeconfig.as_deref(), arguments.context.as_deref());
         let cluster = found.map_err(|Misconfigured(why)| Problem::Usage(why))?;
         let cluster = cluster.for_user(arguments.as_user.as_deref(), &arguments.as_groups)?;
@@ -66,6 +78,7 @@ impl Session {
             client,
             clock,
             console: console.clone(),
+            flags: flags(arguments),
             server: config.cluster_url.to_string(),
             namespace: (!arguments.all_namespaces).then_some(namespace),
             operator_namespace: arguments.operator_namespace.clone(),
@@ -172,6 +185,29 @@ impl Session {
         let request = Request::new(url).patch(name, &params, &Patch::Merge(patch));
         client::send::<serde::de::IgnoredAny>(&self.client, request).await.map(|_| ())
     }
+}
+
+/// The flags of the cluster as they were given.
+fn flags(arguments: &ClusterArguments) -> String {
+    let ClusterArguments { namespace, all_namespaces, context, kubeconfig, as_user, as_groups, .. } =
+        arguments;
+    let mut flags = String::new();
+    let mut add = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            let _ = write!(flags, " {name} {value}");
+        }
+    };
+    add("-n", namespace.as_deref());
+    add("--context", context.as_deref());
+    add("--kubeconfig", kubeconfig.as_deref().and_then(Path::to_str));
+    add("--as", as_user.as_deref());
+    for group in as_groups {
+        add("--as-group", Some(group));
+    }
+    if *all_namespaces {
+        flags.push_str(" -A");
+    }
+    flags
 }
 
 /// Which objects a list has.

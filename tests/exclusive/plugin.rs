@@ -26,8 +26,8 @@ async fn custom_resources_that_are_missing_are_named_before_anything_is_sent() {
     let world = World::new("plugin-not-served").await;
     let patch = r#"[{"op": "replace", "path": "/spec/versions/0/served", "value": false}]"#;
     world.kubectl_ok(&["patch", "crd", "executions.aiapi.dev", "--type=json", "-p", patch], "");
-    let path = "/apis/aiapi.dev/v1alpha1/executions";
-    until("it is not served", || async { !world.kubectl(&["get", "--raw", path], "").0 }).await;
+    let url = "/apis/aiapi.dev/v1alpha1/executions";
+    until("it is not served", || async { !world.kubectl(&["get", "--raw", url], "").0 }).await;
     let (code, said) = plugin(&world, "stop execution --all --yes");
     assert!(
         code == 1 && said.contains("this cluster does not serve") && said.contains("check"),

@@ -55,6 +55,15 @@ async fn jobs_are_adopted_by_uid_and_what_belongs_to_others_is_left_alone() {
     assert!(world.find(Kind::Execution, "other-1").await.is_none());
     let again = plugin.ok("adopt job -l team=churn --yes");
     assert!(again.out.contains("0 Executions created, 2 existed already"), "{again:?}");
+    let adopted = json!([{"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "name": "train-1", "uid": "u-2", "controller": true}]);
+    world.kubectl_ok(&["create", "-f", "-"], &job("mine-1", &json!({}), &adopted));
+    let mine = plugin.ok("adopt job mine-1 --yes");
+    assert!(mine.out.contains("it was adopted already"), "{mine:?}");
+    // One that exists and runs something else is not what was asked for.
+    world.own(Kind::Execution, "taken-1", "UNKNOWN").await;
+    world.kubectl_ok(&["create", "-f", "-"], &job("taken-1", &json!({}), &json!([])));
+    let taken = plugin.run("adopt job taken-1 --yes");
+    assert!(taken.code == 1 && taken.out.contains("1 failed"), "{taken:?}");
     // Printed, they apply.
     let printed = plugin.ok("adopt job other-1 -o yaml");
     world.kubectl_ok(&["apply", "-f", "-"], &printed.out);

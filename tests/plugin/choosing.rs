@@ -82,9 +82,53 @@ async fn an_object_that_is_replaced_after_the_choice_is_not_struck() {
     let status = world.finished(&name).await;
     assert_eq!(support::outcome(&status, Kind::Execution, "run-1"), "Refused Replaced");
     // And the plugin says so, and chooses nothing that nobody has chosen.
-    let retried = plugin.ok(&format!("retry {name} --yes"));
-    assert!(retried.out.contains("another object has the name now"), "{retried:?}");
+    let retried = plugin.run(&format!("retry {name} --yes"));
+    assert!(retried.code == 1 && retried.out.contains("another object has the name now"), "{retried:?}");
     assert!(world.find(Kind::Execution, "run-1").await.is_some());
+}
+
+#[tokio::test]
+async fn a_retry_strikes_nothing_that_was_not_there_when_it_was_asked_for() {
+    let world = World::running("plugin-retries").await;
+    let plugin = Plugin::of_editor(&world).await;
+    world.own(Kind::Execution, "busy-1", "RUNNING").await;
+    world.own(Kind::Execution, "dead-1", "DEAD").await;
+    world.next_second().await;
+    let items = ["busy-1", "later-1"].map(|id| json!({"id": id, "targetStatus": "DELETED"}));
+    world.carry_out("by-hand", json!({"executions": items})).await;
+    world
+        .carry_out(
+            "tried",
+            json!({"dryRun": true, "executions": [{"id": "dead-1", "targetStatus": "DELETED"}]}),
+        )
+        .await;
+    world.own(Kind::Execution, "later-1", "DEAD").await;
+    world.set_status(Kind::Execution, "busy-1", json!({"state": "STOPPED"})).await;
+    let retried = plugin.run("retry by-hand --yes");
+    assert_eq!(retried.code, 1, "{retried:?}");
+    assert!(retried.out.contains("another object has the name now"), "{retried:?}");
+    assert!(
+        world.find(Kind::Execution, "later-1").await.is_some()
+            && world.find(Kind::Execution, "busy-1").await.is_none()
+    );
+    let dry = plugin.run("retry tried --yes");
+    assert!(dry.code == 2 && dry.err.contains("was a dry run"), "{dry:?}");
+    assert!(world.find(Kind::Execution, "dead-1").await.is_some());
+}
+
+#[tokio::test]
+async fn one_that_was_named_and_is_not_done_is_a_failure_and_one_that_is_done_already_is_none() {
+    let world = World::running("plugin-named").await;
+    let plugin = Plugin::of_editor(&world).await;
+    for (name, state) in [("run-1", "RUNNING"), ("done-1", "COMPLETED")] {
+        world.own(Kind::Execution, name, state).await;
+    }
+    assert_eq!(plugin.run("stop execution run-1 done-1 --yes").code, 1);
+    assert_eq!(states(&world, &["run-1"]).await, [Some("STOPPED".to_owned())]);
+    plugin.ok("stop execution run-1 --yes");
+    // Who names the state leaves the decision to the operator.
+    let completed = plugin.run("delete execution done-1 --state COMPLETED --yes");
+    assert!(completed.code == 1 && completed.out.contains("WrongState"), "{completed:?}");
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ async fn a_check_says_what_works_and_what_does_not() {
     world.flag(None).await;
     let broken = admin.run("check");
     assert_eq!(broken.code, 1, "{broken:?}");
-    for part in ["the operator is not running", "enables neither kind"] {
+    for part in ["the operator is not running", "there is no ConfigMap"] {
         assert!(broken.out.contains(part), "{part}: {broken:?}");
     }
 }

@@ -35,6 +35,16 @@ async fn what_cannot_work_is_said_before_anything_is_sent() {
     fails("cancel no-such --yes", 1, &["there is no BulkUpdate no-such"]);
     fails("status no-such", 1, &["kubectl aiapi get bulkupdate"]);
     fails("explain Nonsense", 2, &["CreatedLater"]);
+    // On different sides of the subcommand, too.
+    let mut apart = plugin.command("-n plugin-fails");
+    apart.args(["stop", "execution", "--all", "-A", "--yes"]);
+    let apart = ended(apart.output().unwrap());
+    assert!(apart.code == 2 && apart.err.contains("leave one of them out"), "{apart:?}");
+    let mut spaces = plugin.command("stop execution");
+    let spaces = ended(spaces.args(["-l", " ", "--yes"]).output().unwrap());
+    assert!(spaces.code == 2 && spaces.err.contains("it must select something"), "{spaces:?}");
+    fails("stop execution --all --as-group admins --yes", 2, &["--as"]);
+    fails("stop execution --all --dry-run=server --wait=false", 2, &["--wait=false"]);
     // Another user's cluster: no right to list there.
     fails("stop execution --all -A --yes", 1, &["you are not permitted to"]);
     assert!(sent(&world).await.is_empty());

@@ -26,6 +26,12 @@ pub fn engine(text: &str) -> Result<EngineKind, String> {
     EngineKind::ALL.iter().find(is).copied().ok_or_else(|| format!("it must be one of {}", names()))
 }
 
+/// A selector that selects: what is empty but for blanks and commas would select everything.
+pub fn selector(text: &str) -> Result<String, &'static str> {
+    let selects = text.contains(|c: char| !c.is_whitespace() && c != ',');
+    selects.then(|| text.to_owned()).ok_or("it must select something; --all is for all")
+}
+
 pub fn namespace_name(text: &str) -> Result<String, &'static str> {
     is_dns_label(text).then(|| text.to_owned()).ok_or("it must be the name of a namespace")
 }
@@ -53,6 +59,14 @@ pub fn moment(text: &str) -> Result<Timestamp, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selector_that_selects_nothing_in_particular_is_refused() {
+        assert_eq!(selector("a=b, c"), Ok("a=b, c".into()));
+        for wrong in ["", " ", ",", " ,\t, "] {
+            assert!(selector(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn engines_have_the_names_that_kubectl_users_type() {

@@ -17,6 +17,9 @@ use crate::{
     decode::{json, object::dynamic_resource},
 };
 
+/// Namespace and name.
+pub type Key = (String, String);
+
 /// A BulkUpdate as the API server sends it.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -53,7 +56,7 @@ impl Seen {
     }
 
     /// Namespace and name.
-    pub fn key(&self) -> (String, String) {
+    pub fn key(&self) -> Key {
         (self.namespace().unwrap_or_default(), self.name_any())
     }
 
@@ -88,6 +91,8 @@ pub struct NotDone {
 pub struct Followed {
     pub total: usize,
     since: Instant,
+    /// When it was known to have been created.
+    pub confirmed: Option<Instant>,
     summary: Option<Summary>,
     /// What the condition Ready says.
     message: Option<String>,
@@ -104,6 +109,7 @@ impl Followed {
         Self {
             total,
             since: Instant::now(),
+            confirmed: None,
             summary: None,
             message: None,
             over: false,

@@ -15,22 +15,23 @@ use crate::{
 /// Creates it. Its name, which no other has, makes sure that it is created once, however often that is tried.
 ///
 /// # Errors
-/// If it was not created, or nobody knows.
-pub async fn send(session: &Session, bulk: BulkUpdate) -> Result<(), Problem> {
+/// If it was not created, or nobody knows. Absent if it was created, and is gone: somebody has called it off.
+pub async fn send(session: &Session, bulk: BulkUpdate) -> Result<Option<Seen>, Problem> {
     let name = bulk.metadata.name.as_deref().unwrap_or_default();
     let url = BulkUpdate::url_path(&(), bulk.metadata.namespace.as_deref());
     let created = retried(async || session.create::<Seen>(&url, &bulk).await).await;
     match created {
-        Ok(_) => Ok(()),
+        Ok(created) => Ok(Some(created)),
         // An earlier attempt without an answer, or before an interruption.
         Err(failure) if failure.is_conflict() => {
             let found =
                 retried(async || requests::get::<Seen>(&session.client, url.clone(), name).await).await;
             match found {
-                Ok(found) if found.spec.as_ref().is_some_and(|spec| same_items(spec, &bulk.spec)) => Ok(()),
+                Ok(found) if found.spec.as_ref().is_some_and(|spec| same_items(spec, &bulk.spec)) => {
+                    Ok(Some(found))
+                }
                 Ok(_) => Err(Problem::Failed(format!("another BulkUpdate has the name {name}"))),
-                // It was created, and is gone: somebody has called it off.
-                Err(failure) if failure.is_not_found() => Ok(()),
+                Err(failure) if failure.is_not_found() => Ok(None),
                 Err(failure) => Err(failed(format_args!("BulkUpdate {name} cannot be read"), &failure)),
             }
         }

@@ -1,4 +1,4 @@
-//! What interrupts a run: Ctrl-C, and the end of a Pod.
+//! What interrupts a command: Ctrl-C, and the end of a Pod.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
