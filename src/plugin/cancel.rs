@@ -1,6 +1,8 @@
 //! Calls off what is not over, by deleting the BulkUpdates: once the operator has seen that, it starts no write for them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
     arguments::CancelArguments,
@@ -13,13 +15,19 @@ use super::{
     session::Session,
     table::Table,
 };
-use crate::client::requests::Only;
+use crate::client::{Next, requests::Only};
+
+/// How often a deletion is tried.
+const ATTEMPTS: u32 = 6;
+/// How long what is still being sent may take to arrive: longer than one request.
+const ON_ITS_WAY: Duration = Duration::from_secs(12);
 
 pub async fn cancel(session: &Session, arguments: &CancelArguments) -> Result<(), Problem> {
     let (console, what) = (&session.console, &*arguments.what);
     let found = found::bulk_updates(session, what).await?;
     let over = found.iter().filter(|seen| seen.is_over()).count();
-    let plan = if is_run(what) { found::recorded(session, what)?.map(|(plan, _)| plan) } else { None };
+    let (plan, confirmed) = found::recorded_or_none(session, what).unzip();
+    let confirmed = confirmed.unwrap_or_default();
     if over > 0 {
         console.note(format_args!("{} over already, and kept", bulk_updates(over)));
     }
@@ -36,30 +44,42 @@ pub async fn cancel(session: &Session, arguments: &CancelArguments) -> Result<()
     if let Some(record) = Record::of(what).filter(|_| plan.is_some()) {
         record.remove();
     }
+    let on_its_way = plan.as_ref().is_some_and(|plan| plan.bulk_updates.len() > confirmed.len());
+    let until = Instant::now() + if on_its_way { ON_ITS_WAY } else { Duration::ZERO };
     let mut table = Table::new(["NAMESPACE", "BULKUPDATE", "OUTCOME", "ITEMS"]);
-    let mut open: Vec<_> = found.into_iter().filter(|seen| !seen.is_over()).collect();
+    let (mut open, mut all_called_off) = (found, true);
     loop {
-        let last = open.is_empty();
+        open.retain(|seen| !seen.is_over() && seen.metadata.deletion_timestamp.is_none());
+        let nothing_open = open.is_empty();
         for seen in open {
             let (namespace, name) = seen.key();
-            let (outcome, last) = call_off(session, seen).await?;
-            table.row([namespace, name, outcome.into(), last.as_ref().map(how_far).unwrap_or_default()]);
+            let (outcome, last) = match call_off(session, seen).await {
+                Ok((outcome, last)) => (outcome.to_owned(), last),
+                // The others are called off all the same.
+                Err(problem) => {
+                    all_called_off = false;
+                    (format!("FAILED: {problem}"), None)
+                }
+            };
+            table.row([namespace, name, outcome, last.as_ref().map(how_far).unwrap_or_default()]);
         }
-        if last || !is_run(what) {
+        if !is_run(what) || !all_called_off || (nothing_open && Instant::now() >= until) {
             break;
         }
+        if nothing_open {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         open = found::of_plan(session, what, plan.as_ref()).await?;
-        open.retain(|seen| !seen.is_over() && seen.metadata.deletion_timestamp.is_none());
     }
     console.print(table.text(console.width))?;
-    Ok(())
+    if all_called_off { Ok(()) } else { Err(Problem::NotAllDone) }
 }
 
 /// Deletes it as it was seen, so that what is said about it is true of its end. Returns what was last seen of it.
 async fn call_off(session: &Session, mut seen: Seen) -> Result<(&'static str, Option<Seen>), Problem> {
     let (namespace, name) = seen.key();
     let url = Seen::url(Some(&namespace));
-    loop {
+    for attempt in 1..=ATTEMPTS {
         if seen.is_over() {
             return Ok(("over before it could be called off", Some(seen)));
         }
@@ -68,7 +88,8 @@ async fn call_off(session: &Session, mut seen: Seen) -> Result<(&'static str, Op
         match session.delete(&url, &name, Only { uid: &uid, resource_version: &version }).await {
             Ok(()) => return Ok(("called off", Some(seen))),
             Err(failure) if failure.is_not_found() => return Ok(("gone", None)),
-            Err(failure) if failure.is_conflict() || failure.outcome_unknown() => {}
+            Err(failure) if failure.is_conflict() => {}
+            Err(failure) if failure.next() == Next::Retry => tokio::time::sleep(failure.wait(attempt)).await,
             Err(failure) => {
                 return Err(failed(format_args!("BulkUpdate {name} cannot be deleted"), &failure));
             }
@@ -79,6 +100,7 @@ async fn call_off(session: &Session, mut seen: Seen) -> Result<(&'static str, Op
             _ => return Ok(("called off", Some(seen))),
         }
     }
+    Err(Problem::Failed(format!("BulkUpdate {name} cannot be deleted: tried {ATTEMPTS} times")))
 }
 
 /// How far it had got.

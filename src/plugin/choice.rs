@@ -50,7 +50,7 @@ pub enum Verdict {
 }
 
 impl Criteria {
-    /// Any object that is eligible.
+    /// Any object that is eligible by the AI API's rules.
     pub const fn any(kind: Kind, operation: TargetStatus) -> Self {
         Self {
             kind,
@@ -59,7 +59,7 @@ impl Criteria {
             older_than: None,
             created_before: None,
             stop_first: false,
-            delete_completed: true,
+            delete_completed: false,
         }
     }
 
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     fn criteria(operation: TargetStatus) -> Criteria {
-        Criteria { delete_completed: false, ..Criteria::any(Kind::Execution, operation) }
+        Criteria::any(Kind::Execution, operation)
     }
 
     fn object(status: &serde_json::Value) -> Observed {

@@ -43,7 +43,7 @@ use crate::api::BulkUpdate;
 /// kept back any more by who interrupts.
 const WINDOW: usize = 10;
 /// How long an interrupted run waits for the answer to its last request.
-const LAST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(11);
 /// After this, it says what a BulkUpdate waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// In how many namespaces a run is followed one by one. More than that needs the right to watch in all.

@@ -18,7 +18,7 @@ use super::{
 /// If there are none, or they cannot be read.
 pub async fn bulk_updates(session: &Session, what: &str) -> Result<Vec<Seen>, Problem> {
     if is_run(what) {
-        let recorded = recorded(session, what)?;
+        let recorded = recorded_or_none(session, what);
         let found = of_plan(session, what, recorded.as_ref().map(|(plan, _)| plan)).await?;
         return if found.is_empty() && recorded.is_none() { Err(nothing(session, what)) } else { Ok(found) };
     }
@@ -48,6 +48,17 @@ pub fn recorded(session: &Session, run: &str) -> Result<Option<(Plan, HashSet<St
     Ok(recorded)
 }
 
+/// The same, where the cluster says what there is: a record that cannot be used is said and left alone.
+pub fn recorded_or_none(session: &Session, run: &str) -> Option<(Plan, HashSet<String>)> {
+    if !is_run(run) {
+        return None;
+    }
+    recorded(session, run).unwrap_or_else(|problem| {
+        session.console.note(format_args!("The record of the run on this machine is not used: {problem}"));
+        None
+    })
+}
+
 /// The BulkUpdates of a run that exist, in the namespaces of its plan, or else of the command.
 pub async fn of_plan(session: &Session, run: &str, plan: Option<&Plan>) -> Result<Vec<Seen>, Problem> {
     let Some(plan) = plan else { return of_run(session, run, session.namespace.as_deref()).await };
@@ -63,8 +74,17 @@ async fn of_run(session: &Session, run: &str, namespace: Option<&str>) -> Result
     let label = format!("{RUN}={run}");
     let selectors = Selectors { labels: Some(&label), fields: None };
     let mut found: Vec<Seen> = session.list_all("BulkUpdates", &Seen::url(namespace), selectors).await?;
+    // Anybody who may change a BulkUpdate can give it the label.
+    found.retain(|seen| is_name_of(&seen.name_any(), run));
     found.sort_by_key(ResourceExt::name_any);
     Ok(found)
+}
+
+/// Whether a BulkUpdate of this run has such a name.
+fn is_name_of(name: &str, run: &str) -> bool {
+    let rest = ["stop-", "delete-", "dry-run-"].iter().find_map(|verb| name.strip_prefix(verb));
+    let number = rest.and_then(|rest| rest.strip_prefix(run)).and_then(|rest| rest.strip_prefix('-'));
+    number.is_some_and(|number| number.len() >= 3 && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// What to say where a run has no BulkUpdates.
@@ -74,4 +94,26 @@ pub fn nothing(session: &Session, run: &str) -> Problem {
     Problem::Failed(format!(
         "{place} has no BulkUpdates of run {run}: they may be in another namespace (-n, -A), or deleted a week after their end"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_alone_makes_nothing_part_of_a_run() {
+        let run = "20261130-081500-0a1b";
+        assert!(
+            is_name_of("stop-20261130-081500-0a1b-001", run)
+                && is_name_of("delete-20261130-081500-0a1b-1001", run)
+        );
+        for name in [
+            "nightly",
+            "stop-20261130-081500-0a1b",
+            "stop-20261130-081500-0a1c-001",
+            "delete-20261130-081500-0a1b-x01",
+        ] {
+            assert!(!is_name_of(name, run), "{name}");
+        }
+    }
 }

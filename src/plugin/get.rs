@@ -84,6 +84,11 @@ fn url(session: &Session, kind: GetKind, arguments: &GetArguments) -> String {
     query.finish()
 }
 
+/// Where the query of a URL begins: what is there already is separated from what is added.
+fn query_of(url: &str) -> usize {
+    url.find('?').map_or(url.len(), |mark| mark + 1)
+}
+
 async fn tables(session: &Session, kinds: &[GetKind], arguments: &GetArguments) -> Result<(), Problem> {
     let console = &session.console;
     let mut versions = Vec::new();
@@ -139,7 +144,7 @@ impl View {
         let mut rows = Vec::new();
         let mut token = String::new();
         loop {
-            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), self.url.len());
+            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), query_of(&self.url));
             query.append_pair("limit", &PAGE.to_string());
             if !token.is_empty() {
                 query.append_pair("continue", &token);
@@ -202,7 +207,7 @@ impl View {
     async fn watch(&self, session: &Session, console: &Console, mut version: String) -> Result<(), Problem> {
         let problem = |failure| failed(format_args!("{} cannot be watched", self.kind.plural()), &failure);
         loop {
-            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), self.url.len());
+            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), query_of(&self.url));
             query.append_pair("watch", "true").append_pair("resourceVersion", &version);
             query.append_pair("allowWatchBookmarks", "true");
             let url = query.finish();
@@ -267,7 +272,7 @@ async fn objects(
         let url = url(session, *kind, arguments);
         let mut token = String::new();
         loop {
-            let mut query = form_urlencoded::Serializer::for_suffix(url.clone(), url.len());
+            let mut query = form_urlencoded::Serializer::for_suffix(url.clone(), query_of(&url));
             query.append_pair("limit", &PAGE.to_string());
             if !token.is_empty() {
                 query.append_pair("continue", &token);

@@ -6,6 +6,8 @@ use crate::{client::Failure, misconfigured::Misconfigured};
 
 /// The exit code of a command line that cannot be carried out.
 pub const USAGE: u8 = 2;
+/// The exit code of what was called off.
+pub const CALLED_OFF: u8 = 4;
 /// After a closed pipe (128 + SIGPIPE), as in `kubectl aiapi get | head -1`: kubectl has the same.
 const CLOSED_PIPE: u8 = 141;
 
@@ -46,7 +48,7 @@ impl Problem {
             Self::Failed(_) | Self::NotAllDone | Self::Output(_) => 1,
             Self::Usage(_) => USAGE,
             Self::TimedOut => 3,
-            Self::CalledOff => 4,
+            Self::CalledOff => CALLED_OFF,
         }
     }
 }

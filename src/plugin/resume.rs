@@ -42,6 +42,13 @@ pub async fn resume(session: &Session, arguments: &ResumeArguments) -> Result<()
         ));
         return Err(Problem::CalledOff);
     }
+    let now = session.clock.now().latest;
+    if unsent.iter().any(|bulk| bulk.spec.not_after.as_ref().is_some_and(|time| time.0 < now)) {
+        return Err(Problem::Failed(format!(
+            "run {run} was chosen more than an hour ago, and what was chosen may have changed: nothing is sent. Give the command of the \
+             run again"
+        )));
+    }
     if found.is_empty() && unsent.is_empty() {
         return Err(found::nothing(session, run));
     }

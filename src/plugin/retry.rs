@@ -10,22 +10,36 @@ use super::{
     follow::seen::Seen,
     found,
     modify::Modification,
+    names::bulk_updates,
     problem::Problem,
     selection::{READS, is_under_way, object},
     session::Session,
 };
 use crate::{
-    api::{ItemResult, Kind, TargetStatus},
+    api::{ConditionReason, ItemResult, Kind, REQUESTER, TargetStatus},
     observed::Observed,
 };
 
 pub async fn retry(session: &Session, arguments: &RetryArguments) -> Result<(), Problem> {
     let RetryArguments { what, send } = arguments;
-    let found = found::bulk_updates(session, what).await?;
+    let mut found = found::bulk_updates(session, what).await?;
+    if is_run(what) {
+        // Whoever may create or change BulkUpdates can make one look like a part of it; nobody can forge who asked.
+        let user = session.user().await?;
+        let requester =
+            |seen: &Seen| seen.metadata.annotations.as_ref().and_then(|all| all.get(REQUESTER).cloned());
+        let all = found.len();
+        found.retain(|seen| requester(seen).is_none_or(|requester| requester == user));
+        if found.len() < all {
+            session.console.note(format_args!("{} of others left out", bulk_updates(all - found.len())));
+        }
+    }
     if found.is_empty() && is_run(what) {
         return Err(found::nothing(session, what));
     }
-    if let Some(open) = found.iter().find(|seen| !seen.is_over()) {
+    if let Some(open) =
+        found.iter().find(|seen| !seen.is_over() && seen.metadata.deletion_timestamp.is_none())
+    {
         let (namespace, name) = open.key();
         return Err(Problem::Failed(format!(
             "BulkUpdate {namespace}/{name} is not over yet: wait for its end (kubectl aiapi status {name}), or call it off"
@@ -89,7 +103,10 @@ impl Open {
 fn not_done(seen: &Seen, kind: Kind, operation: TargetStatus) -> Vec<Open> {
     let Some(spec) = &seen.spec else { return Vec::new() };
     let results = seen.status.as_ref().map(|status| status.items(kind)).unwrap_or_default();
-    let (rejected, namespace) = (seen.rejection().is_some(), seen.key().0);
+    // What nobody was permitted to ask for was never a request.
+    let rejected =
+        seen.rejection().is_some_and(|(reason, _)| reason != ConditionReason::NotAuthorized.to_string());
+    let namespace = seen.key().0;
     let asked = spec.items(kind).iter().filter(|item| item.target_status == operation);
     let open = asked.filter_map(|item| {
         let result = results.iter().find(|result| *result.id == *item.id);

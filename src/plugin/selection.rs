@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use tokio::time::Instant;
 
 use super::{
@@ -170,7 +170,7 @@ pub async fn until_stopped(
     candidates: Vec<Candidate>,
     deadline: Option<Instant>,
 ) -> Result<Choice, Problem> {
-    // What is COMPLETED by now was not chosen for that, but it was chosen to be deleted: the operator decides.
+    // What has become COMPLETED meanwhile was not chosen as that.
     let criteria = Criteria::any(kind, TargetStatus::Deleted);
     let mut signals = Signals::new()?;
     let mut said = false;
@@ -197,6 +197,10 @@ pub async fn until_stopped(
             }
         }
         if stopping.is_empty() {
+            // The deletion cannot be undone: an interruption in this moment counts.
+            if signals.recv().now_or_never().is_some() {
+                return Err(interrupted(session));
+            }
             choice.complete();
             return Ok(choice);
         }
@@ -213,13 +217,15 @@ pub async fn until_stopped(
         }
         left = stopping;
         tokio::select! {
-            () = signals.recv() => {
-                session.console.note("Interrupted; nothing was deleted. To go on, give the same command again");
-                return Err(Problem::CalledOff);
-            }
+            () = signals.recv() => return Err(interrupted(session)),
             () = tokio::time::sleep(POLL) => {}
         }
     }
+}
+
+fn interrupted(session: &Session) -> Problem {
+    session.console.note("Interrupted; nothing was deleted. To go on, give the same command again");
+    Problem::CalledOff
 }
 
 /// One object, if there is one with this name.

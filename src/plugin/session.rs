@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Client,
     api::{Patch, PatchParams, PostParams},
@@ -136,6 +137,16 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// The name of the user, as the API server knows them.
+    pub async fn user(&self) -> Result<String, Problem> {
+        let url = <SelfSubjectReview as kube::Resource>::url_path(&(), None);
+        let asked =
+            retried(async || self.create::<SelfSubjectReview>(&url, &SelfSubjectReview::default()).await)
+                .await;
+        let review = asked.map_err(|failure| failed("it cannot be found out who you are", &failure))?;
+        Ok(review.status.and_then(|status| status.user_info?.username).unwrap_or_default())
     }
 
     /// Sends a GET, once.

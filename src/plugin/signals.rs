@@ -1,8 +1,16 @@
 //! What interrupts a command: Ctrl-C, and the end of a Pod.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::plugin::problem::Problem;
+use super::{
+    console::Console,
+    problem::{CALLED_OFF, Problem},
+};
+
+/// How many wait for an interruption, to end in their own way.
+static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 
 pub struct Signals {
     interrupt: Signal,
@@ -11,7 +19,10 @@ pub struct Signals {
 
 impl Signals {
     pub fn new() -> Result<Self, Problem> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let signals =
+            Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+        LISTENERS.fetch_add(1, Ordering::Relaxed);
+        Ok(signals)
     }
 
     /// Waits for one.
@@ -21,4 +32,27 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        LISTENERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends the process where nobody else listens: once somebody has listened, a signal has no effect of its own any more.
+pub fn end_where_nobody_listens(console: &Console) -> Result<(), Problem> {
+    // It is never dropped, so it counts as one that listens.
+    let mut signals = Signals::new()?;
+    let console = console.clone();
+    tokio::spawn(async move {
+        loop {
+            signals.recv().await;
+            if LISTENERS.load(Ordering::Relaxed) == 1 {
+                console.note("Interrupted");
+                std::process::exit(CALLED_OFF.into());
+            }
+        }
+    });
+    Ok(())
 }

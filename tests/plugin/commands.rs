@@ -35,6 +35,9 @@ async fn one_overview_shows_all_three_kinds_in_the_form_that_is_asked_for() {
         plugin.ok("get -o name execution,deployment").out,
         "execution.aiapi.dev/run-1\ndeployment.aiapi.dev/model-1\n"
     );
+    assert_eq!(plugin.ok("get -o name execution -l no=such").out, "");
+    let labelled = plugin.ok("get execution -l !no");
+    assert!(labelled.out.contains("run-1"), "{labelled:?}");
     let list: Value = serde_json::from_str(&plugin.ok("get -o json").out).unwrap();
     assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&json!("List"), 3));
     assert!(list["items"][0]["metadata"]["managedFields"].is_null());

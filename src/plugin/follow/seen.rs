@@ -120,7 +120,12 @@ impl Followed {
     }
 
     pub fn take_in(&mut self, seen: &Seen) {
-        let Some(status) = &seen.status else { return };
+        let Some(status) = &seen.status else {
+            if seen.metadata.deletion_timestamp.is_some() {
+                self.deleted();
+            }
+            return;
+        };
         // A watch that has to start again may bring what is older.
         if self.over {
             return;
@@ -129,6 +134,10 @@ impl Followed {
         self.message = status.condition(READY).map(|ready| ready.message.clone());
         self.over = seen.is_over();
         if !self.over {
+            // Something else holds it, but nothing more is written for it.
+            if seen.metadata.deletion_timestamp.is_some() {
+                self.deleted();
+            }
             return;
         }
         if let Some((reason, message)) = seen.rejection() {

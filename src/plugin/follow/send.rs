@@ -23,7 +23,7 @@ pub async fn send(session: &Session, bulk: BulkUpdate) -> Result<Option<Seen>, P
     match created {
         Ok(created) => Ok(Some(created)),
         // An earlier attempt without an answer, or before an interruption.
-        Err(failure) if failure.is_conflict() => {
+        Err(failure) if failure.is_conflict() && failure.to_string().contains("already exists") => {
             let found =
                 retried(async || requests::get::<Seen>(&session.client, url.clone(), name).await).await;
             match found {
