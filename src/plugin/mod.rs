@@ -84,7 +84,8 @@ fn man(folder: &Path) -> Result<(), Problem> {
 
 async fn dispatch(arguments: Arguments, console: &Console) -> Result<(), Problem> {
     let Arguments { cluster, command } = arguments;
-    signals::end_where_nobody_listens(console)?;
+    let own = console.clone();
+    signals::end_where_nobody_listens(move || own.note("Interrupted"))?;
     let connect = || Session::connect(&cluster, console);
     match command {
         Command::Stop(arguments) => modify::stop(&connect()?, &arguments).await,

@@ -24,7 +24,7 @@ pub async fn retry(session: &Session, arguments: &RetryArguments) -> Result<(), 
     let RetryArguments { what, send } = arguments;
     let mut found = found::bulk_updates(session, what).await?;
     if is_run(what) {
-        // Whoever may create or change BulkUpdates can make one look like a part of it; nobody can forge who asked.
+        // Anybody who may create or change BulkUpdates can make one look like a part of it; nobody can forge who asked.
         let user = session.user().await?;
         let requester =
             |seen: &Seen| seen.metadata.annotations.as_ref().and_then(|all| all.get(REQUESTER).cloned());

@@ -4,10 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{
-    console::Console,
-    problem::{CALLED_OFF, Problem},
-};
+use super::problem::{CALLED_OFF, Problem};
 
 /// How many wait for an interruption, to end in their own way.
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
@@ -40,16 +37,15 @@ impl Drop for Signals {
     }
 }
 
-/// Ends the process where nobody else listens: once somebody has listened, a signal has no effect of its own any more.
-pub fn end_where_nobody_listens(console: &Console) -> Result<(), Problem> {
+/// Says so and ends the process where nobody else listens: once somebody has listened, a signal has no effect of its own any more.
+pub fn end_where_nobody_listens(say: impl Fn() + Send + 'static) -> Result<(), Problem> {
     // It is never dropped, so it counts as one that listens.
     let mut signals = Signals::new()?;
-    let console = console.clone();
     tokio::spawn(async move {
         loop {
             signals.recv().await;
             if LISTENERS.load(Ordering::Relaxed) == 1 {
-                console.note("Interrupted");
+                say();
                 std::process::exit(CALLED_OFF.into());
             }
         }
