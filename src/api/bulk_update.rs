@@ -124,6 +124,11 @@ impl BulkUpdateSpec {
     pub fn items(&self, kind: Kind) -> &[BulkUpdateItem] {
         kind.pick(&self.executions, &self.deployments).as_deref().unwrap_or_default()
     }
+
+    /// How many items it has, both lists together.
+    pub fn total(&self) -> usize {
+        Kind::ALL.iter().map(|kind| self.items(*kind).len()).sum()
+    }
 }
 
 // An item is owned as a whole: it cannot be changed after creation, and ownership of single fields would be most of what the

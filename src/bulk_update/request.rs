@@ -114,7 +114,7 @@ pub enum InvalidSpec {
 }
 
 pub fn validate(spec: &BulkUpdateSpec) -> Result<(), InvalidSpec> {
-    let total: usize = Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum();
+    let total = spec.total();
     if !(1..=MAX_ITEMS).contains(&total) {
         return Err(InvalidSpec::Items);
     }

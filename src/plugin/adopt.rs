@@ -1,11 +1,11 @@
 //! Makes Executions or Deployments of work that exists, each with a reference to one object by its uid.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DynamicObject};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     preflight::allowed,
     problem::{Problem, failed},
     session::{Selectors, Session, retried},
-    show::manifests,
+    show::{self, manifests},
     table::{Table, shown},
 };
 use crate::{
@@ -182,12 +182,7 @@ fn said(manifests: &[Value], left_out: &Choice, engine: EngineKind, width: Optio
         }
         text = format!("{}\n\n{text}", table.text(width));
     }
-    for (why, left) in &left_out.left_out {
-        let _ = write!(text, "\n  {:>6}  left out: {}", left.count, shown(why));
-        for name in &left.names {
-            let _ = write!(text, "\n          {}", shown(name));
-        }
-    }
+    text.push_str(&show::left_out(left_out, "left out: "));
     text
 }
 
@@ -197,7 +192,7 @@ async fn create(session: &Session, arguments: &AdoptArguments, manifests: Vec<Va
     let created = stream::iter(manifests).map(async |manifest| {
         let url = DynamicObject::url_path(&resource, manifest["metadata"]["namespace"].as_str());
         let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let created = retried(async || session.create::<serde::de::IgnoredAny>(&url, &manifest).await).await;
+        let created = retried(async || session.create::<IgnoredAny>(&url, &manifest).await).await;
         let created = match created {
             Ok(_) => Ok(true),
             Err(failure) if failure.is_conflict() => {

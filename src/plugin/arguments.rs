@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 
 pub use self::kinds::{GetKind, KindArgument, MetaKind};
-use self::values::{duration, engine, moment, namespace_name, selector, state};
+use self::values::{duration, moment, namespace_name, selector, state};
+pub use self::values::{engine, engines};
 use crate::api::{EngineKind, State};
 
 /// Stops and deletes AI API Executions and Deployments in bulk: choose by label, state and age, see what would happen, watch it happen.

@@ -5,7 +5,6 @@ use std::fmt::Display;
 use k8s_openapi::api::{
     admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
     apps::v1::Deployment,
-    authentication::v1::SelfSubjectReview,
     coordination::v1::Lease,
 };
 use kube::Resource;
@@ -23,7 +22,10 @@ use crate::{
     client::Failure,
     decode::object::Lenient,
     observed::{admission::compare::Shipped, flag::Flags},
-    plugin::{batches::verb, names::age},
+    plugin::{
+        batches::verb,
+        names::{self, age},
+    },
 };
 
 /// What came of one check.
@@ -111,14 +113,8 @@ async fn api_server(session: &Session) -> Finding {
         Err(Failure::Refused { code: 403, .. }) => "unknown".into(),
         Err(failure) => return Finding::Fails(format!("{} does not answer: {failure}", session.server)),
     };
-    let url = SelfSubjectReview::url_path(&(), None);
-    let review: Result<SelfSubjectReview, _> =
-        retried(async || session.create(&url, &SelfSubjectReview::default()).await).await;
-    match review {
-        Ok(review) => {
-            let user = review.status.and_then(|status| status.user_info?.username).unwrap_or_default();
-            Finding::Works(format!("{} is Kubernetes {version}, and you are {user}", session.server))
-        }
+    match session.user().await {
+        Ok(user) => Finding::Works(format!("{} is Kubernetes {version}, and you are {user}", session.server)),
         Err(failure) => Finding::Fails(format!("{} does not know you: {failure}", session.server)),
     }
 }
@@ -241,12 +237,9 @@ async fn flag(session: &Session) -> Finding {
 }
 
 async fn right(session: &Session, verb: &str, resource: &str) -> Result<Finding, Problem> {
-    let place = session
-        .namespace
-        .as_ref()
-        .map_or_else(|| "all namespaces".into(), |name| format!("namespace {name}"));
-    let what = format!("{verb} {resource}.{GROUP} in {place}");
     let namespace = session.namespace.as_deref().unwrap_or_default();
+    let place = names::place(namespace);
+    let what = format!("{verb} {resource}.{GROUP} in {place}");
     Ok(if may(session, verb, resource, namespace).await? {
         Finding::Works(format!("you may {what}"))
     } else {

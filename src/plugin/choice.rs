@@ -77,8 +77,7 @@ impl Criteria {
         if self.created_before.is_some_and(|time| target.created >= time.as_second()) {
             return Verdict::NotChosen;
         }
-        let time = |name| object.status_text(name)?.parse::<Timestamp>().ok();
-        let since = time("stateTime").or_else(|| time("completionTime"));
+        let since = since(object);
         if let Some(age) = self.older_than {
             let Some(since) = since else {
                 return Verdict::LeftOut(
@@ -113,6 +112,20 @@ impl Criteria {
 pub fn is_stopping(target: &Target) -> bool {
     let asked = matches!(target.state, Ok(State::Pending | State::Running)) && target.stop_asked;
     !target.terminating && (target.state == Ok(State::Stopping) || asked)
+}
+
+/// Since when it is in its state, if that is known.
+pub fn since(object: &Observed) -> Option<Timestamp> {
+    let time = |name| object.status_text(name)?.parse::<Timestamp>().ok();
+    time("stateTime").or_else(|| time("completionTime"))
+}
+
+/// Whether what is asked for is on its way, or done.
+fn is_under_way(object: &Observed, operation: TargetStatus) -> bool {
+    let target = Target::from(object);
+    let stopped =
+        operation == TargetStatus::Stopped && (is_stopping(&target) || target.state == Ok(State::Stopped));
+    target.terminating || stopped
 }
 
 /// Why nothing is done, for people.
@@ -157,6 +170,14 @@ impl Choice {
             Verdict::LeftOut(why) => self.leave_out(why, namespace, id),
             Verdict::NotChosen => {}
         }
+    }
+
+    /// Adds one that was named, and so is meant to be done: one that is left out is missing, unless that is being done already.
+    pub fn add_named(&mut self, criteria: &Criteria, object: &Observed, now: Timestamp) {
+        let (verdict, (namespace, id)) = (criteria.assess(object, now), object.key());
+        self.incomplete |=
+            matches!(verdict, Verdict::LeftOut(_)) && !is_under_way(object, criteria.operation);
+        self.add(verdict, namespace, id);
     }
 
     pub fn leave_out(&mut self, why: String, namespace: &str, id: &str) {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    arguments::{Arguments, ClusterArguments, CompleteArguments, KindArgument},
+    arguments::{Arguments, ClusterArguments, CompleteArguments, KindArgument, engine, engines},
     console::Console,
     explain::reasons,
     follow::seen::Seen,
@@ -21,7 +21,7 @@ use super::{
     session::{Page, Session},
 };
 use crate::{
-    api::{EngineKind, Kind, State, bare_metadata},
+    api::{Kind, State, bare_metadata},
     decode::json,
 };
 
@@ -170,16 +170,11 @@ async fn suggest(
         ("get", _) => each(["execution", "deployment", "bulkupdate"]),
         ("enable" | "disable", _) => each(["executions", "deployments"]),
         ("explain", []) => each(reasons().iter().map(String::as_str)),
-        ("adopt", []) => {
-            let engines: Vec<_> = EngineKind::ALL.iter().map(|engine| engine.kind().to_lowercase()).collect();
-            each(engines.iter().map(String::as_str))
-        }
-        ("adopt", [engine, ..]) => {
-            match EngineKind::ALL.iter().find(|known| known.kind().eq_ignore_ascii_case(engine)) {
-                Some(engine) => names(engine.api_resource()).await,
-                None => Vec::new(),
-            }
-        }
+        ("adopt", []) => each(engines().iter().map(String::as_str)),
+        ("adopt", [name, ..]) => match engine(name) {
+            Ok(engine) => names(engine.api_resource()).await,
+            Err(_) => Vec::new(),
+        },
         _ => Vec::new(),
     }
 }

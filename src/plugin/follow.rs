@@ -88,7 +88,7 @@ type Events = Pin<Box<dyn Stream<Item = (Option<String>, watcher::Result<Event<S
 
 impl<'a> Run<'a> {
     pub fn new(session: &'a Session, name: &str, unsent: Vec<BulkUpdate>, record: Option<Record>) -> Self {
-        let total = unsent.iter().map(items).sum();
+        let total = unsent.iter().map(|bulk| bulk.spec.total()).sum();
         let (unsent, name) = (unsent.into(), name.to_owned());
         Self {
             session,
@@ -111,19 +111,19 @@ impl<'a> Run<'a> {
     }
 
     /// Takes up one that was sent before.
-    pub fn sent_before(&mut self, namespace: &str, name: &str, seen: &Seen) {
+    pub fn sent_before(&mut self, seen: &Seen) {
         let mut followed = Followed::new(seen.items());
         followed.confirmed = Some(Instant::now());
         followed.take_in(seen);
         self.total += followed.total;
-        self.followed.insert((namespace.to_owned(), name.to_owned()), followed);
+        self.followed.insert(seen.key(), followed);
     }
 
     /// Sends the BulkUpdates, follows all, and reports what was not done.
     ///
     /// # Errors
     /// If not everything was done, or not within the time-out, or if it was called off.
-    pub async fn carry_out(mut self, follow: Following) -> Result<Counts, Problem> {
+    pub async fn carry_out(mut self, follow: Following) -> Result<(), Problem> {
         let mut progress = Progress::new(&self.session.console);
         let ended = self.until_over(follow, &mut progress).await;
         progress.end();
@@ -139,6 +139,7 @@ impl<'a> Run<'a> {
             unsent: self.unsent.len(),
             is_recorded: self.record.as_ref().is_some_and(Record::is_there),
             is_first_step: self.is_first_step,
+            called_off: self.called_off(),
             counts: self.counts(),
         };
         standing.report(ended)
@@ -158,7 +159,7 @@ impl<'a> Run<'a> {
                 && let Some(next) = self.unsent.front().cloned()
             {
                 // The watch may bring it before the answer does.
-                self.followed.entry(key(&next)).or_insert_with(|| Followed::new(items(&next)));
+                self.followed.entry(key(&next)).or_insert_with(|| Followed::new(next.spec.total()));
                 let next = valid_from(next, self.session.clock.now().earliest);
                 sending = Some(Box::pin(send::send(self.session, next)));
             }
@@ -339,9 +340,4 @@ async fn until(deadline: Option<Instant>) {
 
 fn key(bulk: &BulkUpdate) -> Key {
     (bulk.metadata.namespace.clone().unwrap_or_default(), bulk.metadata.name.clone().unwrap_or_default())
-}
-
-/// How many items it has.
-fn items(bulk: &BulkUpdate) -> usize {
-    crate::api::Kind::ALL.iter().map(|kind| bulk.spec.items(*kind).len()).sum()
 }

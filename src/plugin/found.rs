@@ -89,8 +89,7 @@ fn is_name_of(name: &str, run: &str) -> bool {
 
 /// What to say where a run has no BulkUpdates.
 pub fn nothing(session: &Session, run: &str) -> Problem {
-    let place =
-        session.namespace.as_ref().map_or_else(|| "the cluster".into(), |name| format!("namespace {name}"));
+    let place = session.place();
     Problem::Failed(format!(
         "{place} has no BulkUpdates of run {run}: they may be in another namespace (-n, -A), or deleted a week after their end"
     ))

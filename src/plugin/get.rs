@@ -6,27 +6,25 @@ use bytes::BytesMut;
 use futures::{StreamExt, future::try_join_all};
 use http::header::ACCEPT;
 use http_body_util::BodyExt;
-use kube::core::ListMeta;
-use serde::Deserialize;
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicObject, ListMeta},
+};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     arguments::{GetArguments, GetFormat, GetKind, ManifestFormat},
     console::Console,
     problem::{Problem, failed},
-    session::{Session, retried},
+    session::{PAGE, Session, retried, with_query},
     show::{list, manifests},
     table::Table,
 };
-use crate::{
-    api::{GROUP, api_version},
-    client::{Failure, requests},
-};
+use crate::client::{Failure, requests, send};
 
 /// How the API server is asked for what kubectl shows.
 const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-/// How many rows a page has.
-const PAGE: u32 = 500;
 
 /// A table, or an event of a watch that holds one.
 #[derive(Debug, Default, Deserialize)]
@@ -74,19 +72,32 @@ pub async fn get(session: &Session, arguments: &GetArguments) -> Result<(), Prob
     }
 }
 
-fn url(session: &Session, kind: GetKind, arguments: &GetArguments) -> String {
-    let namespace = session.namespace.as_ref().map(|name| format!("namespaces/{name}/")).unwrap_or_default();
-    let mut query =
-        form_urlencoded::Serializer::new(format!("/apis/{}/{namespace}{}?", api_version(), kind.plural()));
-    if let Some(selector) = &arguments.selector {
-        query.append_pair("labelSelector", selector);
-    }
-    query.finish()
+fn url(session: &Session, resource: &ApiResource, arguments: &GetArguments) -> String {
+    let url = DynamicObject::url_path(resource, session.namespace.as_deref());
+    with_query(&url, &[("labelSelector", arguments.selector.as_deref().unwrap_or_default())])
 }
 
-/// Where the query of a URL begins: what is there already is separated from what is added.
-fn query_of(url: &str) -> usize {
-    url.find('?').map_or(url.len(), |mark| mark + 1)
+/// As the arguments of kubectl, such as `execution.aiapi.dev/name`.
+fn qualified(resource: &ApiResource, name: &str) -> String {
+    format!("{}.{}/{name}", resource.kind.to_lowercase(), resource.group)
+}
+
+/// A request whose answer has all that there is, in one of these forms.
+fn request(url: &str, accept: &str) -> Result<http::Request<Vec<u8>>, Failure> {
+    let request = http::Request::get(url).header(ACCEPT, accept).body(Vec::new());
+    request.map(requests::whole).map_err(Failure::unreadable)
+}
+
+/// One page of a list.
+async fn page<T: DeserializeOwned>(
+    session: &Session,
+    resource: &ApiResource,
+    (url, token): (&str, &str),
+    accept: &str,
+) -> Result<T, Problem> {
+    let url = with_query(url, &[("limit", PAGE), ("continue", token)]);
+    let page = retried(async || send(&session.client, Ok(request(&url, accept)?)).await).await;
+    page.map_err(|failure| failed(format_args!("{} cannot be listed", resource.plural), &failure))
 }
 
 async fn tables(session: &Session, kinds: &[GetKind], arguments: &GetArguments) -> Result<(), Problem> {
@@ -109,18 +120,14 @@ async fn tables(session: &Session, kinds: &[GetKind], arguments: &GetArguments) 
         let watched = versions.iter().map(|(view, version)| view.watch(session, console, version.clone()));
         try_join_all(watched).await?;
     } else if shown == 0 {
-        let place = session
-            .namespace
-            .as_ref()
-            .map_or_else(|| "the cluster".into(), |name| format!("namespace {name}"));
-        console.note(format_args!("No resources found in {place}."));
+        console.note(format_args!("No resources found in {}.", session.place()));
     }
     Ok(())
 }
 
 /// How the objects of a kind are shown.
 struct View {
-    kind: GetKind,
+    resource: ApiResource,
     url: String,
     /// Whether the name says the kind.
     prefixed: bool,
@@ -130,9 +137,10 @@ struct View {
 
 impl View {
     fn of(session: &Session, kind: GetKind, prefixed: bool, arguments: &GetArguments) -> Self {
+        let resource = kind.resource();
         Self {
-            kind,
-            url: url(session, kind, arguments),
+            url: url(session, &resource, arguments),
+            resource,
             prefixed,
             namespaces: session.namespace.is_none(),
             wide: arguments.output == Some(GetFormat::Wide),
@@ -144,16 +152,7 @@ impl View {
         let mut rows = Vec::new();
         let mut token = String::new();
         loop {
-            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), query_of(&self.url));
-            query.append_pair("limit", &PAGE.to_string());
-            if !token.is_empty() {
-                query.append_pair("continue", &token);
-            }
-            let url = query.finish();
-            let page = retried(async || Self::table(session, &url).await).await;
-            let page = page.map_err(|failure| {
-                failed(format_args!("{} cannot be listed", self.kind.plural()), &failure)
-            })?;
+            let page: ServerTable = page(session, &self.resource, (&self.url, &token), AS_TABLE).await?;
             let (columns, found) =
                 (page.column_definitions.unwrap_or_default(), page.rows.unwrap_or_default());
             if rows.is_empty() && !found.is_empty() {
@@ -170,15 +169,6 @@ impl View {
         }
     }
 
-    async fn table(session: &Session, url: &str) -> Result<ServerTable, Failure> {
-        crate::client::send(&session.client, Ok(Self::request(url)?)).await
-    }
-
-    fn request(url: &str) -> Result<http::Request<Vec<u8>>, Failure> {
-        let request = http::Request::get(url).header(ACCEPT, AS_TABLE).body(Vec::new());
-        request.map(requests::whole).map_err(Failure::unreadable)
-    }
-
     fn is_shown(&self, column: &Column) -> bool {
         column.priority == 0 || self.wide
     }
@@ -193,9 +183,7 @@ impl View {
         let namespace = || row.object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let cells = row.cells.iter().zip(columns).filter(|(_, column)| self.is_shown(column));
         let cells = cells.enumerate().map(|(index, (cell, _))| match cell {
-            Value::String(name) if index == 0 && self.prefixed => {
-                format!("{}.{GROUP}/{name}", self.kind.singular())
-            }
+            Value::String(name) if index == 0 && self.prefixed => qualified(&self.resource, name),
             Value::String(text) => text.clone(),
             Value::Null => String::new(),
             other => other.to_string(),
@@ -205,14 +193,12 @@ impl View {
 
     /// Prints what changes, until it fails.
     async fn watch(&self, session: &Session, console: &Console, mut version: String) -> Result<(), Problem> {
-        let problem = |failure| failed(format_args!("{} cannot be watched", self.kind.plural()), &failure);
+        let problem = |failure| failed(format_args!("{} cannot be watched", self.resource.plural), &failure);
         loop {
-            let mut query = form_urlencoded::Serializer::for_suffix(self.url.clone(), query_of(&self.url));
-            query.append_pair("watch", "true").append_pair("resourceVersion", &version);
-            query.append_pair("allowWatchBookmarks", "true");
-            let url = query.finish();
+            let from = [("watch", "true"), ("resourceVersion", &*version), ("allowWatchBookmarks", "true")];
+            let url = with_query(&self.url, &from);
             let opened =
-                retried(async || requests::open(&session.client, Ok(Self::request(&url)?)).await).await;
+                retried(async || requests::open(&session.client, Ok(request(&url, AS_TABLE)?)).await).await;
             match opened {
                 Ok(body) => self.events(console, body, &mut version).await?,
                 Err(Failure::Refused { code: 410, .. }) => version.clear(),
@@ -269,30 +255,17 @@ async fn objects(
 ) -> Result<Vec<Value>, Problem> {
     let mut objects = Vec::new();
     for kind in kinds {
-        let url = url(session, *kind, arguments);
+        let resource = kind.resource();
+        let url = url(session, &resource, arguments);
         let mut token = String::new();
         loop {
-            let mut query = form_urlencoded::Serializer::for_suffix(url.clone(), query_of(&url));
-            query.append_pair("limit", &PAGE.to_string());
-            if !token.is_empty() {
-                query.append_pair("continue", &token);
-            }
-            let page_url = query.finish();
-            let page = retried(async || {
-                let request = http::Request::get(&page_url).body(Vec::new()).map(requests::whole);
-                crate::client::send::<Value>(&session.client, Ok(request.map_err(Failure::unreadable)?)).await
-            });
-            let page = page.await;
-            let mut page =
-                page.map_err(|failure| failed(format_args!("{} cannot be listed", kind.plural()), &failure))?;
+            let mut page: Value = page(session, &resource, (&url, &token), "application/json").await?;
             page["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
-            let singular =
-                page["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).map(ToOwned::to_owned);
             let Value::Array(items) = page["items"].take() else { break };
             for mut object in items {
                 // The items of a list have none, and could not be applied without.
-                object["apiVersion"] = api_version().into();
-                object["kind"] = singular.clone().into();
+                object["apiVersion"] = resource.api_version.clone().into();
+                object["kind"] = resource.kind.clone().into();
                 if let Some(metadata) = object["metadata"].as_object_mut() {
                     metadata.remove("managedFields");
                 }
@@ -335,7 +308,7 @@ async fn print_names(session: &Session, kinds: &[GetKind], arguments: &GetArgume
     for kind in kinds {
         for object in objects(session, &[*kind], arguments).await? {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            session.console.print(format_args!("{}.{GROUP}/{name}", kind.singular()))?;
+            session.console.print(qualified(&kind.resource(), name))?;
         }
     }
     Ok(())

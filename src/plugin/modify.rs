@@ -118,14 +118,14 @@ impl Modification {
     ) -> Result<(), Problem> {
         let both = || to_stop.iter().chain(rest);
         let namespaces: BTreeSet<_> = both().map(|candidate| &*candidate.namespace).collect();
-        if !to_stop.is_empty() {
-            preflight::check(session, self.kind, TargetStatus::Stopped, &namespaces).await?;
-        }
+        let stops = (!to_stop.is_empty()).then_some(TargetStatus::Stopped);
+        let operations: Vec<_> = stops.into_iter().chain([self.operation]).collect();
+        preflight::check(session, self.kind, &operations, &namespaces).await?;
         if self.stop_first {
             // To see whether they have stopped.
             preflight::permitted(session, "get", self.kind.plural(), &namespaces).await?;
         }
-        preflight::check(session, self.kind, self.operation, &namespaces).await
+        Ok(())
     }
 
     fn question(self, stops: usize, rest: usize) -> String {
@@ -155,7 +155,7 @@ impl Modification {
             let run = session.new_run();
             let made = self.making(&run, operation, Purpose::DryRun, true).bulk_updates(candidates);
             session.console.note(format_args!("Asking the operator with {}", bulk_updates(made.len())));
-            outcome = outcome.and(Run::new(session, &run, made, None).carry_out(follow).await.map(|_| ()));
+            outcome = outcome.and(Run::new(session, &run, made, None).carry_out(follow).await);
         }
         outcome
     }
@@ -171,8 +171,8 @@ impl Modification {
             return Ok(());
         }
         let made = self.sent(session, run, self.operation, candidates);
-        let record = Self::record(session, run, &made);
-        Run::new(session, run, made, record).carry_out(follow).await.map(|_| ())
+        let (made, record) = Self::record(session, run, made);
+        Run::new(session, run, made, record).carry_out(follow).await
     }
 
     /// The BulkUpdates, and says to their user which run it is.
@@ -195,13 +195,14 @@ impl Modification {
     }
 
     /// What a run that is interrupted needs to go on. One BulkUpdate is sent or not: there is nothing to go on with.
-    fn record(session: &Session, run: &str, made: &[BulkUpdate]) -> Option<Record> {
+    fn record(session: &Session, run: &str, made: Vec<BulkUpdate>) -> (Vec<BulkUpdate>, Option<Record>) {
         if made.len() < 2 {
-            return None;
+            return (made, None);
         }
-        let plan = Plan { run: run.to_owned(), server: session.server.clone(), bulk_updates: made.to_vec() };
+        let plan = Plan { server: session.server.clone(), bulk_updates: made };
         // Without it the run cannot be resumed, which is said where that matters.
-        Record::of(run).filter(|record| record.write(&plan).is_ok())
+        let record = Record::of(run).filter(|record| record.write(&plan).is_ok());
+        (plan.bulk_updates, record)
     }
 
     /// Stops what runs, waits until all of it has stopped, and returns what can be deleted now.
@@ -216,7 +217,7 @@ impl Modification {
             let made = self.sent(session, run, TargetStatus::Stopped, &to_stop);
             // Whatever it could not stop is found out below.
             match Run::new(session, run, made, None).first_step().carry_out(follow).await {
-                Ok(_) | Err(Problem::NotAllDone) => {}
+                Ok(()) | Err(Problem::NotAllDone) => {}
                 Err(problem) => return Err(problem),
             }
         }

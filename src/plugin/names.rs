@@ -14,6 +14,11 @@ pub fn bulk_updates(count: usize) -> String {
     if count == 1 { "1 BulkUpdate".into() } else { format!("{count} BulkUpdates") }
 }
 
+/// Where something is permitted; an empty namespace means all.
+pub fn place(namespace: &str) -> String {
+    if namespace.is_empty() { "all namespaces".into() } else { format!("namespace {namespace}") }
+}
+
 /// How long ago it was, as kubectl writes it: 45s, 12m, 5h, 8d.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);

@@ -11,6 +11,7 @@ use kube::Resource;
 use super::{
     batches::verb,
     follow::WATCHES,
+    names::place as place_of,
     problem::{Problem, failed},
     session::{Session, retried},
 };
@@ -27,7 +28,7 @@ use crate::{
 pub async fn check(
     session: &Session,
     kind: Kind,
-    operation: TargetStatus,
+    operations: &[TargetStatus],
     namespaces: &BTreeSet<&str>,
 ) -> Result<(), Problem> {
     match flags(session).await {
@@ -61,7 +62,10 @@ pub async fn check(
         let everywhere = BTreeSet::from([""]);
         permitted(session, verb, "bulkupdates", if watches_all { &everywhere } else { namespaces }).await?;
     }
-    permitted(session, verb(operation), kind.plural(), namespaces).await
+    for operation in operations {
+        permitted(session, verb(*operation), kind.plural(), namespaces).await?;
+    }
+    Ok(())
 }
 
 /// Checks whether the user may do this in all of these namespaces; the one without a name means all.
@@ -80,8 +84,7 @@ pub async fn permitted(
     }
     for namespace in namespaces {
         if !may(session, verb, resource, namespace).await? {
-            let place =
-                if namespace.is_empty() { "all namespaces".into() } else { format!("namespace {namespace}") };
+            let place = place_of(namespace);
             return Err(Problem::Failed(format!(
                 "you are not permitted to {verb} {resource}.{GROUP} in {place}: ask an administrator for a role with that verb (the \
                  ClusterRole edit has it); nothing was sent"

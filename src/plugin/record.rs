@@ -19,7 +19,6 @@ use crate::api::BulkUpdate;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    pub run: String,
     /// The API server that it is meant for.
     pub server: String,
     pub bulk_updates: Vec<BulkUpdate>,

@@ -60,8 +60,7 @@ pub async fn resume(session: &Session, arguments: &ResumeArguments) -> Result<()
     let record = Record::of(run).filter(Record::is_there);
     let mut run = Run::new(session, run, unsent, record);
     for seen in &found {
-        let (namespace, name) = seen.key();
-        run.sent_before(&namespace, &name, seen);
+        run.sent_before(seen);
     }
-    run.carry_out(Following::from(&arguments.follow)).await.map(|_| ())
+    run.carry_out(Following::from(&arguments.follow)).await
 }

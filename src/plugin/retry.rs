@@ -1,18 +1,17 @@
 //! Chooses again what was refused or failed.
 
-use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     arguments::RetryArguments,
     batches::is_run,
-    choice::{Choice, Criteria, Verdict},
+    choice::{Choice, Criteria},
     follow::seen::Seen,
     found,
     modify::Modification,
     names::bulk_updates,
-    problem::Problem,
-    selection::{READS, is_under_way, object},
+    problem::{Problem, failed},
+    selection::objects,
     session::Session,
 };
 use crate::{
@@ -25,7 +24,8 @@ pub async fn retry(session: &Session, arguments: &RetryArguments) -> Result<(), 
     let mut found = found::bulk_updates(session, what).await?;
     if is_run(what) {
         // Anybody who may create or change BulkUpdates can make one look like a part of it; nobody can forge who asked.
-        let user = session.user().await?;
+        let user = session.user().await;
+        let user = user.map_err(|failure| failed("it cannot be found out who you are", &failure))?;
         let requester =
             |seen: &Seen| seen.metadata.annotations.as_ref().and_then(|all| all.get(REQUESTER).cloned());
         let all = found.len();
@@ -134,15 +134,11 @@ async fn choose(
     verbose: bool,
 ) -> Result<Choice, Problem> {
     let criteria = Criteria::any(kind, operation);
-    let read = stream::iter(items).map(async |open| {
-        let found = object(session, kind, &open.namespace, &open.id).await;
-        (open, found)
-    });
-    let read: Vec<_> = read.buffered(READS).collect().await;
+    let read = objects(session, kind, items, |open| (&open.namespace, &open.id)).await?;
     let mut choice = Choice::new(verbose);
     for (open, found) in read {
         let (namespace, id) = (&open.namespace, &open.id);
-        match found? {
+        match found {
             None => {
                 choice.incomplete |= operation == TargetStatus::Stopped;
                 choice.leave_out("gone".into(), namespace, id);
@@ -151,12 +147,7 @@ async fn choose(
                 choice.incomplete = true;
                 choice.leave_out("another object has the name now".into(), namespace, id);
             }
-            Some(object) => {
-                let verdict = criteria.assess(&object, session.clock.now().earliest);
-                choice.incomplete |=
-                    matches!(&verdict, Verdict::LeftOut(_)) && !is_under_way(&object, operation);
-                choice.add(verdict, namespace, id);
-            }
+            Some(object) => choice.add_named(&criteria, &object, session.clock.now().earliest),
         }
     }
     choice.complete();

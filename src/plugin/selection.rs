@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     arguments::ChoiceArguments,
-    choice::{Candidate, Choice, Criteria, Verdict, is_stopping},
+    choice::{Candidate, Choice, Criteria, is_stopping},
     names::counted,
     problem::{Problem, failed},
     session::{Selectors, Session, retried},
@@ -140,24 +140,12 @@ async fn by_name(
 ) -> Result<(), Problem> {
     let found = object(session, criteria.kind, namespace, name).await?;
     if let Some(object) = found {
-        let verdict = criteria.assess(&object, session.clock.now().earliest);
-        // One that was named is meant to be done. What is being done already is no failure.
-        choice.incomplete |=
-            matches!(&verdict, Verdict::LeftOut(_)) && !is_under_way(&object, criteria.operation);
-        choice.add(verdict, namespace, name);
+        choice.add_named(criteria, &object, session.clock.now().earliest);
     } else {
         choice.incomplete = true;
         choice.leave_out(format!("not found: {name}"), namespace, name);
     }
     Ok(())
-}
-
-/// Whether what is asked for is on its way, or done.
-pub fn is_under_way(object: &Observed, operation: TargetStatus) -> bool {
-    let target = Target::from(object);
-    let stopped =
-        operation == TargetStatus::Stopped && (is_stopping(&target) || target.state == Ok(State::Stopped));
-    target.terminating || stopped
 }
 
 /// Reads these again until none of them is stopping any more, and returns which can be deleted.
@@ -176,15 +164,11 @@ pub async fn until_stopped(
     let mut said = false;
     let (mut left, mut choice) = (candidates, Choice::new(true));
     loop {
-        let read = stream::iter(left).map(async |candidate| {
-            let object = object(session, kind, &candidate.namespace, &candidate.id).await;
-            (candidate, object)
-        });
-        let read: Vec<_> = read.buffered(READS).collect().await;
+        let read = objects(session, kind, left, |candidate| (&candidate.namespace, &candidate.id)).await?;
         let mut stopping = Vec::new();
         for (candidate, object) in read {
             let Candidate { namespace, id, uid, .. } = &candidate;
-            match object? {
+            match object {
                 Some(object) if object.metadata.uid.as_deref() != Some(uid) => {
                     choice.leave_out("another object has the name now".into(), namespace, id);
                 }
@@ -226,6 +210,23 @@ pub async fn until_stopped(
 fn interrupted(session: &Session) -> Problem {
     session.console.note("Interrupted; nothing was deleted. To go on, give the same command again");
     Problem::CalledOff
+}
+
+/// The objects of these, each with what it belongs to; `key` says namespace and name.
+pub async fn objects<T>(
+    session: &Session,
+    kind: Kind,
+    of: Vec<T>,
+    key: impl Fn(&T) -> (&str, &str),
+) -> Result<Vec<(T, Option<Observed>)>, Problem> {
+    let key = &key;
+    let read = stream::iter(of).map(async |of| {
+        let (namespace, name) = key(&of);
+        let found = object(session, kind, namespace, name).await;
+        found.map(|found| (of, found))
+    });
+    // All of them before the first failure counts: none is dropped half-way.
+    read.buffered(READS).collect::<Vec<_>>().await.into_iter().collect()
 }
 
 /// One object, if there is one with this name.

@@ -4,11 +4,14 @@ use std::{fmt::Write as _, path::Path};
 
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
-    Client,
+    Client, Resource,
     api::{Patch, PatchParams, PostParams},
     core::{ListMeta, Request},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{
     arguments::ClusterArguments,
@@ -24,7 +27,7 @@ use crate::{
 /// The field manager of what the plugin writes.
 const FIELD_MANAGER: &str = "kubectl-aiapi";
 /// How many objects a page of a list has.
-const PAGE: u32 = 500;
+pub const PAGE: &str = "500";
 /// How often a read is tried.
 const ATTEMPTS: u32 = 5;
 
@@ -112,17 +115,11 @@ impl Session {
         let mut token = None::<String>;
         loop {
             let page: Result<Page<T>, _> = retried(async || {
-                let mut query = form_urlencoded::Serializer::new(format!("{url}?limit={PAGE}"));
-                for (name, value) in [
-                    ("labelSelector", selectors.labels),
-                    ("fieldSelector", selectors.fields),
-                    ("continue", token.as_deref()),
-                ] {
-                    if let Some(value) = value.filter(|value| !value.is_empty()) {
-                        query.append_pair(name, value);
-                    }
-                }
-                self.get(&query.finish()).await
+                let labels = ("labelSelector", selectors.labels.unwrap_or_default());
+                let fields = ("fieldSelector", selectors.fields.unwrap_or_default());
+                let page =
+                    [("limit", PAGE), labels, fields, ("continue", token.as_deref().unwrap_or_default())];
+                self.get(&with_query(url, &page)).await
             })
             .await;
             match page {
@@ -139,14 +136,29 @@ impl Session {
         }
     }
 
+    /// As [`Self::list`], where a failure ends the command.
+    pub async fn list_all<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        url: &str,
+        selectors: Selectors<'_>,
+    ) -> Result<Vec<T>, Problem> {
+        let mut found = Vec::new();
+        let listed = self.list(url, selectors, |object| found.push(object)).await;
+        listed.map_err(|failure| failed(format_args!("{what} cannot be listed"), &failure))?;
+        Ok(found)
+    }
+
     /// The name of the user, as the API server knows them.
-    pub async fn user(&self) -> Result<String, Problem> {
-        let url = <SelfSubjectReview as kube::Resource>::url_path(&(), None);
-        let asked =
-            retried(async || self.create::<SelfSubjectReview>(&url, &SelfSubjectReview::default()).await)
-                .await;
-        let review = asked.map_err(|failure| failed("it cannot be found out who you are", &failure))?;
+    pub async fn user(&self) -> Result<String, Failure> {
+        let (url, asked) = (SelfSubjectReview::url_path(&(), None), SelfSubjectReview::default());
+        let review = retried(async || self.create::<SelfSubjectReview>(&url, &asked).await).await?;
         Ok(review.status.and_then(|status| status.user_info?.username).unwrap_or_default())
+    }
+
+    /// Where the command looks, for messages.
+    pub fn place(&self) -> String {
+        self.namespace.as_ref().map_or_else(|| "the cluster".into(), |name| format!("namespace {name}"))
     }
 
     /// Sends a GET, once.
@@ -162,7 +174,7 @@ impl Session {
     }
 
     /// As [`Self::read`], of an object whose kind is `K`.
-    pub async fn read_in<T: DeserializeOwned, K: kube::Resource<DynamicType = ()>>(
+    pub async fn read_in<T: DeserializeOwned, K: Resource<DynamicType = ()>>(
         &self,
         namespace: &str,
         name: &str,
@@ -172,8 +184,7 @@ impl Session {
 
     /// Deletes an object, unless it has changed since it was seen.
     pub async fn delete(&self, url: &str, name: &str, only: requests::Only<'_>) -> Result<(), Failure> {
-        let deleted =
-            requests::delete::<serde::de::IgnoredAny>(&self.client, url.to_owned(), name, only, false);
+        let deleted = requests::delete::<IgnoredAny>(&self.client, url.to_owned(), name, only, false);
         deleted.await.map(|_| ())
     }
 
@@ -181,21 +192,30 @@ impl Session {
     pub async fn create<T: DeserializeOwned>(
         &self,
         url: &str,
-        object: &impl serde::Serialize,
+        object: &impl Serialize,
     ) -> Result<T, Failure> {
-        let body = serde_json::to_vec(object).map_err(kube::core::request::Error::SerializeBody);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        client::send(&self.client, body.and_then(|body| Request::new(url).create(&params, body))).await
+        requests::create(&self.client, url.to_owned(), object, &params).await
+    }
+
+    /// Changes an object by a merge patch; its guard is the resourceVersion in it.
+    pub async fn patch(&self, url: &str, name: &str, patch: &impl Serialize) -> Result<(), Failure> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let request = Request::new(url).patch(name, &params, &Patch::Merge(patch));
+        client::send::<IgnoredAny>(&self.client, request).await.map(|_| ())
     }
 }
 
-impl Session {
-    /// Changes an object by a merge patch; its guard is the resourceVersion in it.
-    pub async fn patch(&self, url: &str, name: &str, patch: &impl serde::Serialize) -> Result<(), Failure> {
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        let request = Request::new(url).patch(name, &params, &Patch::Merge(patch));
-        client::send::<serde::de::IgnoredAny>(&self.client, request).await.map(|_| ())
+/// The URL with these parameters, those without a value left out, after those that it has.
+pub fn with_query(url: &str, parameters: &[(&str, &str)]) -> String {
+    let mark = url.find('?');
+    let begins = mark.unwrap_or(url.len()) + 1;
+    let url = if mark.is_some() { url.to_owned() } else { format!("{url}?") };
+    let mut query = form_urlencoded::Serializer::for_suffix(url, begins);
+    for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+        query.append_pair(name, value);
     }
+    query.finish()
 }
 
 /// The flags of the cluster as they were given.
@@ -245,19 +265,4 @@ pub async fn retried<T>(attempt: impl AsyncFn() -> Result<T, Failure>) -> Result
 /// Whether waiting a second may mend it. A right, or a kind that is not served, is for somebody to mend.
 const fn may_pass(failure: &Failure) -> bool {
     !matches!(failure, Failure::NotServed(_) | Failure::Refused { code: 401, .. })
-}
-
-impl Session {
-    /// As [`Self::list`], where a failure ends the command.
-    pub async fn list_all<T: DeserializeOwned>(
-        &self,
-        what: &str,
-        url: &str,
-        selectors: Selectors<'_>,
-    ) -> Result<Vec<T>, Problem> {
-        let mut found = Vec::new();
-        let listed = self.list(url, selectors, |object| found.push(object)).await;
-        listed.map_err(|failure| failed(format_args!("{what} cannot be listed"), &failure))?;
-        Ok(found)
-    }
 }

@@ -42,11 +42,18 @@ pub fn choice(choice: &Choice, kind: Kind, verbose: bool, now: Timestamp, width:
     let left = choice.left_out_count();
     if left > 0 {
         let _ = write!(text, ", {left} left out:");
-        for (why, left) in &choice.left_out {
-            let _ = write!(text, "\n  {:>6}  {}", left.count, shown(why));
-            for name in &left.names {
-                let _ = write!(text, "\n          {}", shown(name));
-            }
+        text.push_str(&left_out(choice, ""));
+    }
+    text
+}
+
+/// One line for each reason for which something was left out, with the names below it if these are kept.
+pub fn left_out(choice: &Choice, prefix: &str) -> String {
+    let mut text = String::new();
+    for (why, left) in &choice.left_out {
+        let _ = write!(text, "\n  {:>6}  {prefix}{}", left.count, shown(why));
+        for name in &left.names {
+            let _ = write!(text, "\n          {}", shown(name));
         }
     }
     text

@@ -1,13 +1,12 @@
 //! Each item of a BulkUpdate, or of all BulkUpdates of a run: what became of it, why, and since when.
 
-use std::borrow::Cow;
-
 use futures::{StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
     arguments::StatusArguments,
     batches::is_run,
+    choice::since,
     console::Console,
     follow::seen::Seen,
     found,
@@ -37,18 +36,18 @@ pub async fn status(session: &Session, arguments: &StatusArguments) -> Result<()
 
 fn heading(console: &Console, seen: &Seen, now: Timestamp) -> Result<(), Problem> {
     let (namespace, name) = seen.key();
-    let since = |time: Option<Timestamp>| time.map(|time| format!("{} ({} ago)", time, age(time, now)));
+    let moment = |time: Option<Timestamp>| time.map(|time| format!("{} ({} ago)", time, age(time, now)));
     let created = seen.metadata.creation_timestamp.as_ref().map(|time| time.0);
     console.print(format_args!("BulkUpdate {namespace}/{name}"))?;
-    let mut rows = vec![("Created:", since(created))];
+    let mut rows = vec![("Created:", moment(created))];
     let Some(status) = &seen.status else {
         return console
             .print("  Status cannot be read, or there is none yet: the operator has not taken it up");
     };
     let ready = status.condition(READY);
     rows.extend([
-        ("Planned:", since(status.start_time.as_ref().map(|time| time.0))),
-        ("Finished:", since(status.completion_time.as_ref().map(|time| time.0))),
+        ("Planned:", moment(status.start_time.as_ref().map(|time| time.0))),
+        ("Finished:", moment(status.completion_time.as_ref().map(|time| time.0))),
         (
             "Ready:",
             ready.map(|ready| format!("{} {}: {}", ready.status, ready.reason, shown(&ready.message))),
@@ -115,7 +114,5 @@ async fn present(
     let Ok(Some(object)) = object(session, kind, namespace, &item.id).await else {
         return (observed(item), None);
     };
-    let text = |name| object.status_text(name).map(Cow::into_owned);
-    let since = text("stateTime").or_else(|| text("completionTime")).and_then(|time| time.parse().ok());
-    (shown(&text("state").unwrap_or_default()), since)
+    (shown(&object.status_text("state").unwrap_or_default()), since(&object))
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 use self::server::Server;
 use super::*;
@@ -57,10 +57,7 @@ async fn a_standby_is_ready_for_as_long_as_it_can_read_the_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn a_standby_reads_the_lease_where_its_watch_does_not_show_that_another_leads() {
-    let server = Server::with(Some("a"));
-    server.reads.store(2, Ordering::Relaxed);
-    let (watch, events) = mpsc::unbounded_channel();
-    *server.events.lock().unwrap() = Some(events);
+    let (server, watch) = Server::held_and_watched("a");
     let (election, leadership) = server.paused("b", 10_000);
     let start = Instant::now();
     let acquired = async {
@@ -83,10 +80,7 @@ async fn a_standby_reads_the_lease_where_its_watch_does_not_show_that_another_le
 
 #[tokio::test(start_paused = true)]
 async fn a_standby_acquires_a_lease_at_once_when_its_watch_shows_that_it_is_free() {
-    let server = Server::with(Some("a"));
-    server.reads.store(2, Ordering::Relaxed);
-    let (watch, events) = mpsc::unbounded_channel();
-    *server.events.lock().unwrap() = Some(events);
+    let (server, watch) = Server::held_and_watched("a");
     let (election, _) = server.paused("b", 10_000);
     let released = async {
         server.changed(Some("a"), 2, &watch);

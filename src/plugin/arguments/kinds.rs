@@ -1,8 +1,9 @@
 //! The words for kinds on the command line.
 
 use clap::ValueEnum;
+use kube::core::ApiResource;
 
-use crate::api::Kind;
+use crate::api::{BulkUpdate, Kind};
 
 /// What a command is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,19 +48,12 @@ pub enum GetKind {
 impl GetKind {
     pub const ALL: [Self; 3] = [Self::Execution, Self::Deployment, Self::BulkUpdate];
 
-    pub const fn plural(self) -> &'static str {
+    /// What kube needs to know of it.
+    pub fn resource(self) -> ApiResource {
         match self {
-            Self::Execution => "executions",
-            Self::Deployment => "deployments",
-            Self::BulkUpdate => "bulkupdates",
-        }
-    }
-
-    pub const fn singular(self) -> &'static str {
-        match self {
-            Self::Execution => "execution",
-            Self::Deployment => "deployment",
-            Self::BulkUpdate => "bulkupdate",
+            Self::Execution => Kind::Execution.api_resource(),
+            Self::Deployment => Kind::Deployment.api_resource(),
+            Self::BulkUpdate => ApiResource::erase::<BulkUpdate>(&()),
         }
     }
 }

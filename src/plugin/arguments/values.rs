@@ -21,9 +21,16 @@ pub fn engine(text: &str) -> Result<EngineKind, String> {
         [kind, plural].iter().any(|name| name.eq_ignore_ascii_case(text))
             || format!("{plural}.{}", engine.group()).eq_ignore_ascii_case(text)
     };
-    let names =
-        || EngineKind::ALL.iter().map(|engine| engine.kind().to_lowercase()).collect::<Vec<_>>().join(", ");
-    EngineKind::ALL.iter().find(is).copied().ok_or_else(|| format!("it must be one of {}", names()))
+    EngineKind::ALL
+        .iter()
+        .find(is)
+        .copied()
+        .ok_or_else(|| format!("it must be one of {}", engines().join(", ")))
+}
+
+/// Their names, as one types them.
+pub fn engines() -> Vec<String> {
+    EngineKind::ALL.iter().map(|engine| engine.kind().to_lowercase()).collect()
 }
 
 /// A selector that selects: what is empty but for blanks and commas would select everything.

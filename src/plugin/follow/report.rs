@@ -30,6 +30,8 @@ pub struct Standing<'a> {
     /// Whether these are on record.
     pub is_recorded: bool,
     pub is_first_step: bool,
+    /// How many were deleted before their ends.
+    pub called_off: usize,
     pub counts: Counts,
 }
 
@@ -38,14 +40,13 @@ impl Standing<'_> {
     ///
     /// # Errors
     /// If not everything was done.
-    pub fn report(&self, ended: Result<Ended, Problem>) -> Result<Counts, Problem> {
+    pub fn report(&self, ended: Result<Ended, Problem>) -> Result<(), Problem> {
         let Self { session, name, counts, .. } = self;
         let not_done = counts.refused + counts.failed > 0;
         if not_done {
             self.print_not_done()?;
         }
-        let called_off = self.followed.values().filter(|followed| followed.called_off).count();
-        let is_stopped = called_off > 0 || self.unsent > 0;
+        let is_stopped = self.called_off > 0 || self.unsent > 0;
         let tone = if not_done || is_stopped { Tone::Bad } else { Tone::Good };
         let line = format!("Run {name}: {} of {}", counts.text(), counts.total);
         session.console.print(session.console.toned(line, tone))?;
@@ -54,19 +55,19 @@ impl Standing<'_> {
             Ok(Ended::Over) if is_stopped => {
                 session.console.note(format_args!(
                     "Called off: {} deleted before the end, {} not sent",
-                    bulk_updates(called_off),
+                    bulk_updates(self.called_off),
                     self.unsent
                 ));
                 Err(Problem::CalledOff)
             }
             Ok(Ended::Over | Ended::Sent) if not_done => Err(Problem::NotAllDone),
-            Ok(Ended::Over) => Ok(*counts),
+            Ok(Ended::Over) => Ok(()),
             Ok(Ended::Sent) => {
                 let (sent, flags) = (bulk_updates(sent), &session.flags);
                 session.console.note(format_args!(
                     "{sent} sent; kubectl aiapi status {name}{flags} shows what becomes of them"
                 ));
-                Ok(*counts)
+                Ok(())
             }
             Ok(Ended::Interrupted) => {
                 self.say_how_to_go_on("Interrupted", sent);

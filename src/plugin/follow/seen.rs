@@ -62,7 +62,7 @@ impl Seen {
 
     /// How many items it has.
     pub fn items(&self) -> usize {
-        self.spec.as_ref().map_or(0, |spec| Kind::ALL.iter().map(|kind| spec.items(*kind).len()).sum())
+        self.spec.as_ref().map_or(0, BulkUpdateSpec::total)
     }
 
     /// Whether it is over, one way or the other.

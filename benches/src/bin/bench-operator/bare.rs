@@ -66,33 +66,24 @@ async fn write_one(client: &Client, made: &Made) -> Result<Value, Failure> {
 }
 
 /// Creates an object of a kind, with a spec and an optional state; returns the object.
-pub async fn create(
+pub async fn create(client: &Client, key: (Kind, &str, &str), spec: &Value, state: Option<&str>) -> Value {
+    create_labelled(client, key, &Value::Null, spec, state).await
+}
+
+/// The same with labels.
+pub async fn create_labelled(
     client: &Client,
     (kind, namespace, name): (Kind, &str, &str),
+    labels: &Value,
     spec: &Value,
     state: Option<&str>,
 ) -> Value {
     let url = Observed::url_path(&kind.api_resource(), Some(namespace));
     let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind.name(),
-        "metadata": {"name": name}, "spec": spec});
+        "metadata": {"name": name, "labels": labels}, "spec": spec});
     let made = Request::new(&url).create(&PostParams::default(), object.to_string().into_bytes());
     let made: Value = send(client, made).await.unwrap();
     let Some(state) = state else { return made };
-    set_state(client, (kind, namespace, name), state).await
-}
-
-/// Creates an Execution or Deployment with these labels, and sets its state.
-pub async fn create_labelled(
-    client: &Client,
-    (kind, namespace, name): (Kind, &str, &str),
-    labels: &Value,
-    state: &str,
-) -> Value {
-    let url = Observed::url_path(&kind.api_resource(), Some(namespace));
-    let object = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": kind.name(),
-        "metadata": {"name": name, "labels": labels}, "spec": {}});
-    let made = Request::new(&url).create(&PostParams::default(), object.to_string().into_bytes());
-    let _: Value = send(client, made).await.unwrap();
     set_state(client, (kind, namespace, name), state).await
 }
 

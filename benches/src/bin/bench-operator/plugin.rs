@@ -73,7 +73,14 @@ async fn make(lab: &Lab) -> (String, Vec<String>) {
         let (client, namespace) = (lab.admin.clone(), Arc::clone(&namespace));
         async move {
             let labelled = json!({"bench": "yes"});
-            bare::create_labelled(&client, (Kind::Execution, &namespace, &name), &labelled, "RUNNING").await;
+            bare::create_labelled(
+                &client,
+                (Kind::Execution, &namespace, &name),
+                &labelled,
+                &json!({}),
+                Some("RUNNING"),
+            )
+            .await;
         }
     })
     .await;

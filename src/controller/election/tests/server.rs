@@ -53,6 +53,15 @@ impl Server {
         })
     }
 
+    /// A Lease that this one holds, of which only one replica reads, and what its watch shows.
+    pub fn held_and_watched(holder: &str) -> (Arc<Self>, mpsc::UnboundedSender<Value>) {
+        let server = Self::with(Some(holder));
+        server.reads.store(2, Ordering::Relaxed);
+        let (watch, events) = mpsc::unbounded_channel();
+        *server.events.lock().unwrap() = Some(events);
+        (server, watch)
+    }
+
     /// The answer to a list, and the stream of a watch, which never ends.
     pub fn watched(&self, query: &str) -> Option<Pieces> {
         let mut events = self.events.lock().unwrap();
