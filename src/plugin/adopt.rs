@@ -14,7 +14,7 @@ use super::{
     names::counted,
     preflight::allowed,
     problem::{Problem, failed},
-    session::{Selectors, Session, retried},
+    session::{LONG, Selectors, Session, retried},
     show::{self, manifests},
     table::{Table, shown},
 };
@@ -70,9 +70,10 @@ pub async fn adopt(session: &Session, arguments: &AdoptArguments) -> Result<(), 
         console.note(text);
         return manifests(console, &manifests_made, format);
     }
-    console.print(text)?;
+    let is_dry = arguments.dry_run.is_some_and(|dry_run| dry_run != DryRun::None);
+    console.show(text, !arguments.yes && !is_dry)?;
     let outcome = if left_out.incomplete { Err(Problem::NotAllDone) } else { Ok(()) };
-    if manifests_made.is_empty() || arguments.dry_run.is_some_and(|dry_run| dry_run != DryRun::None) {
+    if manifests_made.is_empty() || is_dry {
         return outcome;
     }
     // The admission policy asks for all three.
@@ -111,7 +112,7 @@ async fn works(
     let plural = arguments.engine.plural();
     if arguments.names.is_empty() {
         let url = DynamicObject::url_path(&resource, session.namespace.as_deref());
-        let selectors = Selectors { labels: arguments.selector.as_deref(), fields: None };
+        let selectors = Selectors { labels: arguments.selector.as_deref(), ..Selectors::default() };
         return session.list_all(plural, &url, selectors).await;
     }
     let namespace = session.one_namespace("names were given")?;
@@ -192,7 +193,7 @@ async fn create(session: &Session, arguments: &AdoptArguments, manifests: Vec<Va
     let created = stream::iter(manifests).map(async |manifest| {
         let url = DynamicObject::url_path(&resource, manifest["metadata"]["namespace"].as_str());
         let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let created = retried(async || session.create::<IgnoredAny>(&url, &manifest).await).await;
+        let created = retried(LONG, async || session.create::<IgnoredAny>(&url, &manifest).await).await;
         let created = match created {
             Ok(_) => Ok(true),
             Err(failure) if failure.is_conflict() => {

@@ -112,6 +112,14 @@ pub fn is_run(name: &str) -> bool {
         && parts.next().is_none()
 }
 
+/// The run to which a BulkUpdate of this name belongs. Its label says the same, but anybody who may change it can change that.
+pub fn run_of(name: &str) -> Option<&str> {
+    let rest = ["stop-", "delete-", "dry-run-"].iter().find_map(|verb| name.strip_prefix(verb))?;
+    let (run, number) = rest.rsplit_once('-')?;
+    let numbered = number.len() >= 3 && number.bytes().all(|digit| digit.is_ascii_digit());
+    (numbered && is_run(run)).then_some(run)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +198,22 @@ mod tests {
             ["stop-20261130-081500-0a1b-001", "20261130-081500", "nightly", "20261130-081500-0a1b-x", ""]
         {
             assert!(!is_run(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_name_says_to_which_run_one_belongs() {
+        for name in ["stop-20261130-081500-0a1b-001", "delete-20261130-081500-0a1b-1001"] {
+            assert_eq!(run_of(name), Some("20261130-081500-0a1b"));
+        }
+        for name in [
+            "nightly",
+            "stop-20261130-081500-0a1b",
+            "stop-20261130-081500-0a1b-01",
+            "start-20261130-081500-0a1b-001",
+            "delete-20261130-081500-0a1b-x01",
+        ] {
+            assert_eq!(run_of(name), None, "{name}");
         }
     }
 }

@@ -7,18 +7,15 @@ use tokio::time::Instant;
 use super::{
     arguments::CancelArguments,
     batches::is_run,
-    follow::seen::Seen,
+    follow::{call_off, seen::Seen},
     found,
     names::bulk_updates,
-    problem::{Problem, failed},
+    problem::Problem,
     record::Record,
     session::Session,
     table::Table,
 };
-use crate::client::{Next, requests::Only};
 
-/// How often a deletion is tried.
-const ATTEMPTS: u32 = 6;
 /// How long what is still being sent may take to arrive: longer than one request.
 const ON_ITS_WAY: Duration = Duration::from_secs(12);
 
@@ -26,7 +23,7 @@ pub async fn cancel(session: &Session, arguments: &CancelArguments) -> Result<()
     let (console, what) = (&session.console, &*arguments.what);
     let found = found::bulk_updates(session, what).await?;
     let over = found.iter().filter(|seen| seen.is_over()).count();
-    let (plan, confirmed) = found::recorded_or_none(session, what).unzip();
+    let (plan, confirmed) = found::recorded_or_none(session, what).await.unzip();
     let confirmed = confirmed.unwrap_or_default();
     if over > 0 {
         console.note(format_args!("{} over already, and kept", bulk_updates(over)));
@@ -73,34 +70,6 @@ pub async fn cancel(session: &Session, arguments: &CancelArguments) -> Result<()
     }
     console.print(table.text(console.width))?;
     if all_called_off { Ok(()) } else { Err(Problem::NotAllDone) }
-}
-
-/// Deletes it as it was seen, so that what is said about it is true of its end. Returns what was last seen of it.
-async fn call_off(session: &Session, mut seen: Seen) -> Result<(&'static str, Option<Seen>), Problem> {
-    let (namespace, name) = seen.key();
-    let url = Seen::url(Some(&namespace));
-    for attempt in 1..=ATTEMPTS {
-        if seen.is_over() {
-            return Ok(("over before it could be called off", Some(seen)));
-        }
-        let uid = seen.metadata.uid.clone().unwrap_or_default();
-        let version = seen.metadata.resource_version.clone().unwrap_or_default();
-        match session.delete(&url, &name, Only { uid: &uid, resource_version: &version }).await {
-            Ok(()) => return Ok(("called off", Some(seen))),
-            Err(failure) if failure.is_not_found() => return Ok(("gone", None)),
-            Err(failure) if failure.is_conflict() => {}
-            Err(failure) if failure.next() == Next::Retry => tokio::time::sleep(failure.wait(attempt)).await,
-            Err(failure) => {
-                return Err(failed(format_args!("BulkUpdate {name} cannot be deleted"), &failure));
-            }
-        }
-        let again = session.read::<Seen>(&url, &name).await;
-        match again.map_err(|failure| failed(format_args!("BulkUpdate {name} cannot be read"), &failure))? {
-            Some(again) if again.metadata.uid.as_deref() == Some(&uid) => seen = again,
-            _ => return Ok(("called off", Some(seen))),
-        }
-    }
-    Err(Problem::Failed(format!("BulkUpdate {name} cannot be deleted: tried {ATTEMPTS} times")))
 }
 
 /// How far it had got.

@@ -15,7 +15,7 @@ use super::{
     console::Tone,
     preflight::{flags, may, place},
     problem::Problem,
-    session::{Session, retried},
+    session::{BRIEFLY, Session, retried},
 };
 use crate::{
     api::{FIELD_MANAGER, GROUP, Kind, TargetStatus, api_version},
@@ -107,7 +107,7 @@ fn unread(what: impl Display, failure: &Failure) -> Finding {
 }
 
 async fn api_server(session: &Session) -> Finding {
-    let version: Result<Value, _> = retried(async || session.get("/version").await).await;
+    let version: Result<Value, _> = retried(BRIEFLY, async || session.get("/version").await).await;
     let version = match version {
         Ok(version) => version["gitVersion"].as_str().unwrap_or("unknown").to_owned(),
         Err(Failure::Refused { code: 403, .. }) => "unknown".into(),
@@ -121,7 +121,7 @@ async fn api_server(session: &Session) -> Finding {
 
 async fn custom_resources(session: &Session) -> Finding {
     let url = format!("/apis/{}", api_version());
-    let served: Result<Resources, _> = retried(async || session.get(&url).await).await;
+    let served: Result<Resources, _> = retried(BRIEFLY, async || session.get(&url).await).await;
     match served {
         Ok(served) => {
             let wanted = ["bulkupdates", "deployments", "executions"];

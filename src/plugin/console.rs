@@ -5,6 +5,8 @@ use std::{
     io::{self, BufRead, IsTerminal, Write},
 };
 
+use rustix::termios::{QueueSelector, tcflush};
+
 use super::{problem::Problem, signals::Signals};
 use crate::tasks::resume_panic;
 
@@ -56,6 +58,14 @@ impl Console {
         Ok(out.flush()?)
     }
 
+    /// Prints to standard output what may be asked about; if that is not the terminal on which it is asked, there too.
+    pub fn show(&self, text: impl Display, will_ask: bool) -> Result<(), Problem> {
+        if will_ask && self.asks && !io::stdout().is_terminal() {
+            self.note(&text);
+        }
+        self.print(text)
+    }
+
     /// Prints a line to standard error; if that fails, there is nowhere to report it.
     pub fn note(&self, text: impl Display) {
         let _ = writeln!(io::stderr(), "{text}");
@@ -71,9 +81,11 @@ impl Console {
                        without it, or --dry-run=client to see only what was chosen";
             return Err(Problem::Usage(why.into()));
         }
+        let mut signals = Signals::new()?;
+        // What was typed before the question was there does not answer it.
+        tcflush(io::stdin(), QueueSelector::IFlush).map_err(io::Error::from)?;
         let _ = write!(io::stderr(), "{question} [y/N] ");
         let _ = io::stderr().flush();
-        let mut signals = Signals::new()?;
         let read = tokio::task::spawn_blocking(|| {
             let mut answer = String::new();
             io::stdin().lock().read_line(&mut answer).map(|_| answer)

@@ -1,36 +1,28 @@
 //! Sends the BulkUpdates of a run and follows them to their ends.
 
+mod call_off;
 mod report;
 pub mod seen;
 mod send;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    pin::Pin,
     time::Duration,
 };
 
-use futures::{
-    Stream, StreamExt,
-    future::{LocalBoxFuture, OptionFuture},
-    stream::select_all,
-};
-use kube::{
-    Api,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event},
-    },
-};
+use futures::future::{LocalBoxFuture, OptionFuture};
 use tokio::time::Instant;
 
+pub use self::{call_off::call_off, watch::WATCHES};
 use self::{
     report::{Ended, Standing},
     seen::{Followed, Key, Seen},
+    watch::{Change, Watch},
 };
 use super::{
     arguments::FollowArguments,
-    batches::{RUN, valid_from},
+    batches::valid_from,
     problem::Problem,
     progress::{Counts, Progress},
     record::Record,
@@ -46,8 +38,6 @@ const WINDOW: usize = 10;
 const LAST: Duration = Duration::from_secs(11);
 /// After this, it says what a BulkUpdate waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// In how many namespaces a run is followed one by one. More than that needs the right to watch in all.
-pub const WATCHES: usize = 16;
 
 /// A run: what is still to be sent, and what has become of the rest.
 pub struct Run<'a> {
@@ -56,8 +46,6 @@ pub struct Run<'a> {
     unsent: VecDeque<BulkUpdate>,
     /// By namespace and name.
     followed: BTreeMap<Key, Followed>,
-    /// What the list of a watch that begins again has brought so far, and since when, by the namespace that is watched.
-    listed: BTreeMap<Option<String>, (Instant, BTreeSet<Key>)>,
     /// Absent where none could be written.
     record: Option<Record>,
     /// Whether it is only the first of two steps, which the same command begins again.
@@ -65,7 +53,6 @@ pub struct Run<'a> {
     total: usize,
     /// What was said about the oldest that waits, last.
     said: String,
-    watch_failed: bool,
 }
 
 /// For how long a run is followed.
@@ -83,9 +70,6 @@ impl From<&FollowArguments> for Following {
     }
 }
 
-/// Events, each with the namespace that is watched; with none if all are.
-type Events = Pin<Box<dyn Stream<Item = (Option<String>, watcher::Result<Event<Seen>>)>>>;
-
 impl<'a> Run<'a> {
     pub fn new(session: &'a Session, name: &str, unsent: Vec<BulkUpdate>, record: Option<Record>) -> Self {
         let total = unsent.iter().map(|bulk| bulk.spec.total()).sum();
@@ -95,12 +79,10 @@ impl<'a> Run<'a> {
             name,
             unsent,
             followed: BTreeMap::new(),
-            listed: BTreeMap::new(),
             record,
             is_first_step: false,
             total,
             said: String::new(),
-            watch_failed: false,
         }
     }
 
@@ -113,8 +95,7 @@ impl<'a> Run<'a> {
     /// Takes up one that was sent before.
     pub fn sent_before(&mut self, seen: &Seen) {
         let mut followed = Followed::new(seen.items());
-        followed.confirmed = Some(Instant::now());
-        followed.take_in(seen);
+        followed.confirm(seen);
         self.total += followed.total;
         self.followed.insert(seen.key(), followed);
     }
@@ -146,13 +127,11 @@ impl<'a> Run<'a> {
     }
 
     async fn until_over(&mut self, follow: Following, progress: &mut Progress) -> Result<Ended, Problem> {
-        let mut events = self.watch();
+        let mut watch = Watch::new(self.session, &self.name, &self.namespaces());
         let mut signals = Signals::new()?;
         let mut sending: Option<LocalBoxFuture<'a, Result<Option<Seen>, Problem>>> = None;
         loop {
-            // Who calls off a part of it, or removes the record, does not want more of it.
-            let called_off =
-                self.called_off() > 0 || self.record.as_ref().is_some_and(|record| !record.is_there());
+            let called_off = self.is_called_off();
             if sending.is_none()
                 && !called_off
                 && self.in_writing() < WINDOW
@@ -179,11 +158,12 @@ impl<'a> Run<'a> {
                 () = until(follow.deadline) => Some(Ended::TimedOut),
                 Some(sent) = OptionFuture::from(sending.as_mut()) => {
                     sending = None;
-                    self.sent(sent)?;
+                    let created = self.sent(sent)?;
+                    self.call_off_too(created).await?;
                     None
                 }
-                Some((namespace, event)) = events.next() => {
-                    self.take_in(namespace, event, progress)?;
+                change = watch.next() => {
+                    self.take_in(change?, &mut watch, progress);
                     None
                 }
                 () = tokio::time::sleep(Duration::from_secs(1)) => None,
@@ -191,11 +171,29 @@ impl<'a> Run<'a> {
             if let Some(ended) = ended {
                 // What is on its way is waited for, to say whether it was sent.
                 if let Some(sending) = sending {
-                    let late = |_| Err(Problem::Failed("its answer is not waited for".into()));
-                    let _ = self.sent(tokio::time::timeout(LAST, sending).await.unwrap_or_else(late));
+                    let sent = tokio::select! {
+                        biased;
+                        () = signals.recv() => None,
+                        sent = tokio::time::timeout(LAST, sending) => sent.ok(),
+                    };
+                    let late = || Err(Problem::Failed("its answer is not waited for".into()));
+                    let _ = self.sent(sent.unwrap_or_else(late));
                 }
                 return Ok(ended);
             }
+        }
+    }
+
+    /// Who calls off a part of it, or removes the record, does not want more of it.
+    fn is_called_off(&self) -> bool {
+        self.called_off() > 0 || self.record.as_ref().is_some_and(|record| !record.is_there())
+    }
+
+    /// Calls off what has been created while the rest was called off.
+    async fn call_off_too(&self, created: Option<Seen>) -> Result<(), Problem> {
+        match created {
+            Some(created) if self.is_called_off() => call_off(self.session, created).await.map(|_| ()),
+            _ => Ok(()),
         }
     }
 
@@ -210,8 +208,8 @@ impl<'a> Run<'a> {
     }
 
     /// The first of those that were not sent yet was created; it is absent if it is gone already.
-    fn sent(&mut self, sent: Result<Option<Seen>, Problem>) -> Result<(), Problem> {
-        let Some(bulk) = self.unsent.front() else { return Ok(()) };
+    fn sent(&mut self, sent: Result<Option<Seen>, Problem>) -> Result<Option<Seen>, Problem> {
+        let Some(bulk) = self.unsent.front() else { return Ok(None) };
         let key = key(bulk);
         let seen = match sent {
             Ok(seen) => seen,
@@ -227,86 +225,51 @@ impl<'a> Run<'a> {
         }
         self.unsent.pop_front();
         if let Some(followed) = self.followed.get_mut(&key) {
-            followed.confirmed = Some(Instant::now());
             match &seen {
-                Some(seen) => followed.take_in(seen),
+                Some(seen) => followed.confirm(seen),
                 None => followed.deleted(),
             }
         }
-        Ok(())
+        Ok(seen)
     }
 
-    /// The BulkUpdates of this run, in the namespaces where they are.
-    fn watch(&self) -> Events {
+    /// The namespaces in which it is.
+    fn namespaces(&self) -> BTreeSet<String> {
         let sent = self.followed.keys().map(|(namespace, _)| namespace.clone());
-        let unsent = self.unsent.iter().filter_map(|bulk| bulk.metadata.namespace.clone());
-        let namespaces: BTreeSet<_> = sent.chain(unsent).collect();
-        let (client, resource) = (&self.session.client, Seen::resource());
-        let apis: Vec<(Option<String>, Api<Seen>)> = if namespaces.len() <= WATCHES {
-            let of = |namespace: &String| {
-                (Some(namespace.clone()), Api::namespaced_with(client.clone(), namespace, &resource))
-            };
-            namespaces.iter().map(of).collect()
-        } else {
-            vec![(None, Api::all_with(client.clone(), &resource))]
-        };
-        let config = watcher::Config::default().labels(&format!("{RUN}={}", self.name));
-        let events = |(namespace, api): (Option<String>, _)| {
-            let events = watcher::watcher(api, config.clone()).default_backoff();
-            events.map(move |event| (namespace.clone(), event)).boxed_local()
-        };
-        select_all(apis.into_iter().map(events)).boxed_local()
+        sent.chain(self.unsent.iter().filter_map(|bulk| bulk.metadata.namespace.clone())).collect()
     }
 
-    fn take_in(
-        &mut self,
-        namespace: Option<String>,
-        event: watcher::Result<Event<Seen>>,
-        progress: &Progress,
-    ) -> Result<(), Problem> {
-        match event {
-            Ok(Event::Init) => {
-                self.listed.insert(namespace, (Instant::now(), BTreeSet::new()));
-            }
-            Ok(Event::Apply(seen) | Event::InitApply(seen)) => {
-                if let Some((_, listed)) = self.listed.get_mut(&namespace) {
-                    listed.insert(seen.key());
-                }
+    fn take_in(&mut self, change: Change, watch: &mut Watch<'_>, progress: &Progress) {
+        match change {
+            Change::Shown(seen) => {
                 if let Some(followed) = self.followed.get_mut(&seen.key()) {
                     followed.take_in(&seen);
                 }
             }
-            Ok(Event::Delete(seen)) => {
-                if let Some(followed) = self.followed.get_mut(&seen.key()) {
-                    followed.take_in(&seen);
-                    followed.deleted();
+            Change::NotShown(key) => {
+                if self.followed.get(&key).is_some_and(|followed| !followed.is_over()) {
+                    watch.look_for(key);
                 }
             }
-            Ok(Event::InitDone) => {
-                let Some((since, listed)) = self.listed.remove(&namespace) else { return Ok(()) };
-                // Deleted while nobody watched.
-                let missing = self.followed.iter_mut().filter(|(key, followed)| {
-                    let was_there = followed.confirmed.is_some_and(|confirmed| confirmed < since);
-                    was_there
+            Change::Listed { namespace, all } => {
+                // One that was created after the list is shown later, or was deleted before the list.
+                let missing = self.followed.iter().filter(|(key, followed)| {
+                    let expected = followed.is_confirmed() && !followed.is_over();
+                    expected
+                        && !all.contains(*key)
                         && namespace.as_ref().is_none_or(|watched| *watched == key.0)
-                        && !listed.contains(*key)
                 });
-                missing.for_each(|(_, followed)| followed.deleted());
+                missing.for_each(|(key, _)| watch.look_for(key.clone()));
             }
-            Err(
-                watcher::Error::InitialListFailed(kube::Error::Api(status))
-                | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
-            ) if matches!(status.code, 401 | 403 | 404) => {
-                return Err(Problem::Failed(format!("the run cannot be followed: {}", status.message)));
+            Change::Read(key, found) => {
+                let Some(followed) = self.followed.get_mut(&key) else { return };
+                if followed.found(found.as_ref()) {
+                    watch.look_again(key);
+                }
             }
-            Err(error) if !self.watch_failed => {
-                self.watch_failed = true;
-                progress
-                    .say(&format!("the run cannot be followed at the moment, which is tried again: {error}"));
-            }
-            Err(_) => {}
+            Change::Fails(why) => progress.say(&why),
+            Change::Nothing => {}
         }
-        Ok(())
     }
 
     /// Says what the oldest waits for, when that changes.

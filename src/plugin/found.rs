@@ -1,16 +1,22 @@
 //! The BulkUpdates that a command means: those of a run, or one by its name.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    io,
+};
 
 use kube::ResourceExt;
 
 use super::{
-    batches::{RUN, is_run},
+    batches::{RUN, is_run, run_of},
     follow::seen::Seen,
+    named::Named,
     problem::{Problem, failed},
     record::{Plan, Record},
     session::{Selectors, Session},
 };
+
+const WHAT: &str = "BulkUpdates";
 
 /// Finds them, in the order of their names.
 ///
@@ -18,7 +24,7 @@ use super::{
 /// If there are none, or they cannot be read.
 pub async fn bulk_updates(session: &Session, what: &str) -> Result<Vec<Seen>, Problem> {
     if is_run(what) {
-        let recorded = recorded_or_none(session, what);
+        let recorded = recorded_or_none(session, what).await;
         let found = of_plan(session, what, recorded.as_ref().map(|(plan, _)| plan)).await?;
         return if found.is_empty() && recorded.is_none() { Err(nothing(session, what)) } else { Ok(found) };
     }
@@ -35,25 +41,39 @@ pub async fn bulk_updates(session: &Session, what: &str) -> Result<Vec<Seen>, Pr
 /// What is on record of a run on this machine.
 ///
 /// # Errors
-/// If it cannot be read, or is that of another cluster.
-pub fn recorded(session: &Session, run: &str) -> Result<Option<(Plan, HashSet<String>)>, Problem> {
-    let unreadable = |error| Problem::Failed(format!("the record of run {run} cannot be read: {error}"));
-    let recorded = Record::of(run).map_or(Ok(None), |record| record.read()).map_err(unreadable)?;
+/// If it cannot be read, or is that of another cluster or user.
+pub async fn recorded(session: &Session, run: &str) -> Result<Option<(Plan, HashSet<String>)>, Problem> {
+    let recorded = Record::of(run).map_or(Ok(None), |record| record.read());
+    let recorded = recorded.map_err(|error| unreadable(run, &error))?;
     if let Some((plan, _)) = recorded.as_ref().filter(|(plan, _)| plan.server != session.server) {
         return Err(Problem::Usage(format!(
             "run {run} is one of {}, and this is {}: choose the context that it was sent with",
             plan.server, session.server
         )));
     }
+    if let Some((plan, _)) = &recorded {
+        let user = session.user().await?;
+        if plan.user != user {
+            return Err(Problem::Usage(format!(
+                "run {run} was chosen by {}, and you are {user}: give the command of the run again",
+                plan.user
+            )));
+        }
+    }
     Ok(recorded)
 }
 
+/// The record of a run that cannot be used.
+pub fn unreadable(run: &str, error: &io::Error) -> Problem {
+    Problem::Failed(format!("the record of run {run} cannot be read: {error}"))
+}
+
 /// The same, where the cluster says what there is: a record that cannot be used is said and left alone.
-pub fn recorded_or_none(session: &Session, run: &str) -> Option<(Plan, HashSet<String>)> {
+pub async fn recorded_or_none(session: &Session, run: &str) -> Option<(Plan, HashSet<String>)> {
     if !is_run(run) {
         return None;
     }
-    recorded(session, run).unwrap_or_else(|problem| {
+    recorded(session, run).await.unwrap_or_else(|problem| {
         session.console.note(format_args!("The record of the run on this machine is not used: {problem}"));
         None
     })
@@ -71,20 +91,34 @@ pub async fn of_plan(session: &Session, run: &str, plan: Option<&Plan>) -> Resul
 
 /// Those of a run; maybe none.
 async fn of_run(session: &Session, run: &str, namespace: Option<&str>) -> Result<Vec<Seen>, Problem> {
-    let label = format!("{RUN}={run}");
-    let selectors = Selectors { labels: Some(&label), fields: None };
-    let mut found: Vec<Seen> = session.list_all("BulkUpdates", &Seen::url(namespace), selectors).await?;
+    let (url, label) = (Seen::url(namespace), format!("{RUN}={run}"));
+    let labelled = Selectors { labels: Some(&label), ..Selectors::default() };
+    let mut found: Vec<Seen> = session.list_all(WHAT, &url, labelled).await?;
     // Anybody who may change a BulkUpdate can give it the label.
-    found.retain(|seen| is_name_of(&seen.name_any(), run));
+    found.retain(|seen| run_of(&seen.name_any()) == Some(run));
+    // And take it from it.
+    let names = Selectors::METADATA;
+    let mut hidden = BTreeSet::new();
+    let listed = session.list(&url, names, |named: Named| {
+        if run_of(&named.name) == Some(run) {
+            hidden.insert((named.namespace, named.name));
+        }
+    });
+    listed.await.map_err(|failure| failed(format_args!("{WHAT} cannot be listed"), &failure))?;
+    for seen in &found {
+        hidden.remove(&seen.key());
+    }
+    for (namespace, name) in hidden {
+        let read = session.read::<Seen>(&Seen::url(Some(&namespace)), &name).await;
+        found.extend(
+            read.map_err(|failure| failed(format_args!("BulkUpdate {name} cannot be read"), &failure))?,
+        );
+    }
+    // A list that began again has brought some twice.
+    found.sort_by_key(Seen::key);
+    found.dedup_by_key(|seen| seen.key());
     found.sort_by_key(ResourceExt::name_any);
     Ok(found)
-}
-
-/// Whether a BulkUpdate of this run has such a name.
-fn is_name_of(name: &str, run: &str) -> bool {
-    let rest = ["stop-", "delete-", "dry-run-"].iter().find_map(|verb| name.strip_prefix(verb));
-    let number = rest.and_then(|rest| rest.strip_prefix(run)).and_then(|rest| rest.strip_prefix('-'));
-    number.is_some_and(|number| number.len() >= 3 && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// What to say where a run has no BulkUpdates.
@@ -93,26 +127,4 @@ pub fn nothing(session: &Session, run: &str) -> Problem {
     Problem::Failed(format!(
         "{place} has no BulkUpdates of run {run}: they may be in another namespace (-n, -A), or deleted a week after their end"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_alone_makes_nothing_part_of_a_run() {
-        let run = "20261130-081500-0a1b";
-        assert!(
-            is_name_of("stop-20261130-081500-0a1b-001", run)
-                && is_name_of("delete-20261130-081500-0a1b-1001", run)
-        );
-        for name in [
-            "nightly",
-            "stop-20261130-081500-0a1b",
-            "stop-20261130-081500-0a1c-001",
-            "delete-20261130-081500-0a1b-x01",
-        ] {
-            assert!(!is_name_of(name, run), "{name}");
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod found;
 mod get;
 mod meta;
 mod modify;
+mod named;
 mod names;
 mod preflight;
 mod problem;

@@ -68,7 +68,7 @@ impl Modification {
             show::manifests(console, &made, format)?;
             return not_all;
         }
-        console.print(text)?;
+        console.show(text, !send.yes && !send.dry_run.is_some_and(|dry_run| dry_run != DryRun::None))?;
         if chosen.candidates.is_empty() || send.dry_run == Some(DryRun::Client) {
             return not_all;
         }
@@ -171,7 +171,7 @@ impl Modification {
             return Ok(());
         }
         let made = self.sent(session, run, self.operation, candidates);
-        let (made, record) = Self::record(session, run, made);
+        let (made, record) = Self::record(session, run, made).await;
         Run::new(session, run, made, record).carry_out(follow).await
     }
 
@@ -195,14 +195,21 @@ impl Modification {
     }
 
     /// What a run that is interrupted needs to go on. One BulkUpdate is sent or not: there is nothing to go on with.
-    fn record(session: &Session, run: &str, made: Vec<BulkUpdate>) -> (Vec<BulkUpdate>, Option<Record>) {
+    async fn record(
+        session: &Session,
+        run: &str,
+        made: Vec<BulkUpdate>,
+    ) -> (Vec<BulkUpdate>, Option<Record>) {
+        // Without it the run cannot be resumed, which is said where that matters.
         if made.len() < 2 {
             return (made, None);
         }
-        let plan = Plan { server: session.server.clone(), bulk_updates: made };
-        // Without it the run cannot be resumed, which is said where that matters.
-        let record = Record::of(run).filter(|record| record.write(&plan).is_ok());
-        (plan.bulk_updates, record)
+        let (Some(mut record), Ok(user)) = (Record::of(run), session.user().await) else {
+            return (made, None);
+        };
+        let plan = Plan { server: session.server.clone(), user, bulk_updates: made };
+        let written = record.write(&plan).is_ok();
+        (plan.bulk_updates, written.then_some(record))
     }
 
     /// Stops what runs, waits until all of it has stopped, and returns what can be deleted now.

@@ -13,7 +13,7 @@ use super::{
     follow::WATCHES,
     names::place as place_of,
     problem::{Problem, failed},
-    session::{Session, retried},
+    session::{BRIEFLY, Session, retried},
 };
 use crate::{
     api::{GROUP, Kind, TargetStatus},
@@ -131,7 +131,7 @@ pub async fn allowed(
     let review = SelfSubjectAccessReview { spec, ..Default::default() };
     let url = SelfSubjectAccessReview::url_path(&(), None);
     let answer: Result<SelfSubjectAccessReview, _> =
-        retried(async || session.create(&url, &review).await).await;
+        retried(BRIEFLY, async || session.create(&url, &review).await).await;
     let answer = answer.map_err(|failure| failed("your permissions cannot be checked", &failure))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

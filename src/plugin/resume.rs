@@ -21,7 +21,16 @@ pub async fn resume(session: &Session, arguments: &ResumeArguments) -> Result<()
     if !is_run(run) {
         return Err(Problem::Usage(format!("{run} is not the name of a run, such as 20261130-081500-0a1b")));
     }
-    let (plan, confirmed) = match found::recorded(session, run)? {
+    let mut record = Record::of(run).filter(Record::is_there);
+    if let Some(record) = &mut record
+        && !record.hold().map_err(|error| found::unreadable(run, &error))?
+    {
+        return Err(Problem::Failed(format!(
+            "another process is sending run {run} at the moment: kubectl aiapi status {run}{} shows how far it is",
+            session.flags
+        )));
+    }
+    let (plan, confirmed) = match found::recorded(session, run).await? {
         Some((plan, confirmed)) => (Some(plan), confirmed),
         None => (None, HashSet::new()),
     };
@@ -57,7 +66,6 @@ pub async fn resume(session: &Session, arguments: &ResumeArguments) -> Result<()
         bulk_updates(found.len()),
         unsent.len()
     ));
-    let record = Record::of(run).filter(Record::is_there);
     let mut run = Run::new(session, run, unsent, record);
     for seen in &found {
         run.sent_before(seen);

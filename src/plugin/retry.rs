@@ -10,9 +10,9 @@ use super::{
     found,
     modify::Modification,
     names::bulk_updates,
-    problem::{Problem, failed},
+    problem::Problem,
     selection::objects,
-    session::Session,
+    session::{BRIEFLY, Session},
 };
 use crate::{
     api::{ConditionReason, ItemResult, Kind, REQUESTER, TargetStatus},
@@ -24,8 +24,7 @@ pub async fn retry(session: &Session, arguments: &RetryArguments) -> Result<(), 
     let mut found = found::bulk_updates(session, what).await?;
     if is_run(what) {
         // Anybody who may create or change BulkUpdates can make one look like a part of it; nobody can forge who asked.
-        let user = session.user().await;
-        let user = user.map_err(|failure| failed("it cannot be found out who you are", &failure))?;
+        let user = session.user().await?;
         let requester =
             |seen: &Seen| seen.metadata.annotations.as_ref().and_then(|all| all.get(REQUESTER).cloned());
         let all = found.len();
@@ -134,7 +133,7 @@ async fn choose(
     verbose: bool,
 ) -> Result<Choice, Problem> {
     let criteria = Criteria::any(kind, operation);
-    let read = objects(session, kind, items, |open| (&open.namespace, &open.id)).await?;
+    let read = objects(session, BRIEFLY, kind, items, |open| (&open.namespace, &open.id)).await?;
     let mut choice = Choice::new(verbose);
     for (open, found) in read {
         let (namespace, id) = (&open.namespace, &open.id);

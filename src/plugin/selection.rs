@@ -10,7 +10,7 @@ use super::{
     choice::{Candidate, Choice, Criteria, is_stopping},
     names::counted,
     problem::{Problem, failed},
-    session::{Selectors, Session, retried},
+    session::{BRIEFLY, LONG, Selectors, Session, retried},
     signals::Signals,
 };
 use crate::{
@@ -120,7 +120,7 @@ async fn list(
 ) -> Result<(), Problem> {
     let url =
         <Observed as kube::Resource>::url_path(&criteria.kind.api_resource(), session.namespace.as_deref());
-    let selectors = Selectors { labels, fields: Some(fields) };
+    let selectors = Selectors { labels, fields: Some(fields), ..Selectors::default() };
     let listed = session.list(&url, selectors, |object: Observed| {
         let (namespace, id) = object.key();
         choice.add(criteria.assess(&object, session.clock.now().earliest), namespace, id);
@@ -138,7 +138,7 @@ async fn by_name(
     name: &str,
     choice: &mut Choice,
 ) -> Result<(), Problem> {
-    let found = object(session, criteria.kind, namespace, name).await?;
+    let found = object(session, BRIEFLY, criteria.kind, namespace, name).await?;
     if let Some(object) = found {
         choice.add_named(criteria, &object, session.clock.now().earliest);
     } else {
@@ -164,7 +164,8 @@ pub async fn until_stopped(
     let mut said = false;
     let (mut left, mut choice) = (candidates, Choice::new(true));
     loop {
-        let read = objects(session, kind, left, |candidate| (&candidate.namespace, &candidate.id)).await?;
+        let read =
+            objects(session, LONG, kind, left, |candidate| (&candidate.namespace, &candidate.id)).await?;
         let mut stopping = Vec::new();
         for (candidate, object) in read {
             let Candidate { namespace, id, uid, .. } = &candidate;
@@ -212,9 +213,10 @@ fn interrupted(session: &Session) -> Problem {
     Problem::CalledOff
 }
 
-/// The objects of these, each with what it belongs to; `key` says namespace and name.
+/// The objects of these, each with what it belongs to; `key` says namespace and name. A read is tried for as long as `patience`.
 pub async fn objects<T>(
     session: &Session,
+    patience: Duration,
     kind: Kind,
     of: Vec<T>,
     key: impl Fn(&T) -> (&str, &str),
@@ -222,7 +224,7 @@ pub async fn objects<T>(
     let key = &key;
     let read = stream::iter(of).map(async |of| {
         let (namespace, name) = key(&of);
-        let found = object(session, kind, namespace, name).await;
+        let found = object(session, patience, kind, namespace, name).await;
         found.map(|found| (of, found))
     });
     // All of them before the first failure counts: none is dropped half-way.
@@ -232,6 +234,7 @@ pub async fn objects<T>(
 /// One object, if there is one with this name.
 pub async fn object(
     session: &Session,
+    patience: Duration,
     kind: Kind,
     namespace: &str,
     name: &str,
@@ -241,7 +244,8 @@ pub async fn object(
         return Ok(None);
     }
     let url = target::url(kind, namespace);
-    let read = retried(async || requests::get::<Observed>(&session.client, url.clone(), name).await).await;
+    let get = async || requests::get::<Observed>(&session.client, url.clone(), name).await;
+    let read = retried(patience, get).await;
     requests::if_any(read)
         .map_err(|failure| failed(format_args!("{} {name} cannot be read", kind.name()), &failure))
 }

@@ -1,7 +1,8 @@
 //! The cluster as its user reaches it, and the requests that several commands have in common.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
+use http::header::ACCEPT;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Client, Resource,
@@ -12,6 +13,7 @@ use serde::{
     Deserialize, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use tokio::time::Instant;
 
 use super::{
     arguments::ClusterArguments,
@@ -28,8 +30,13 @@ use crate::{
 const FIELD_MANAGER: &str = "kubectl-aiapi";
 /// How many objects a page of a list has.
 pub const PAGE: &str = "500";
-/// How often a read is tried.
-const ATTEMPTS: u32 = 5;
+/// How long a request is tried again of which nothing depends yet.
+pub const BRIEFLY: Duration = Duration::from_secs(3);
+/// How long one is tried again in the middle of something: longer than the API server takes to start again.
+pub const LONG: Duration = Duration::from_mins(2);
+/// How the API server is asked for the metadata of objects alone.
+const METADATA_ONLY: &str =
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
 
 /// The way to the cluster, as one user.
 pub struct Session {
@@ -53,8 +60,8 @@ pub struct Session {
 pub struct Page<T> {
     #[serde(default)]
     pub metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    pub items: Vec<T>,
+    /// Null in an empty list of metadata.
+    pub items: Option<Vec<T>>,
 }
 
 impl Session {
@@ -112,28 +119,38 @@ impl Session {
         selectors: Selectors<'_>,
         mut each: impl FnMut(T),
     ) -> Result<(), Failure> {
-        let mut token = None::<String>;
+        let mut token = String::new();
         loop {
-            let page: Result<Page<T>, _> = retried(async || {
-                let labels = ("labelSelector", selectors.labels.unwrap_or_default());
-                let fields = ("fieldSelector", selectors.fields.unwrap_or_default());
-                let page =
-                    [("limit", PAGE), labels, fields, ("continue", token.as_deref().unwrap_or_default())];
-                self.get(&with_query(url, &page)).await
-            })
-            .await;
-            match page {
+            match retried(BRIEFLY, async || self.page(url, selectors, &token).await).await {
                 Ok(page) => {
-                    page.items.into_iter().for_each(&mut each);
-                    token = page.metadata.continue_.filter(|token| !token.is_empty());
-                    if token.is_none() {
+                    page.items.into_iter().flatten().for_each(&mut each);
+                    token = page.metadata.continue_.unwrap_or_default();
+                    if token.is_empty() {
                         return Ok(());
                     }
                 }
-                Err(Failure::Refused { code: 410, .. }) if token.is_some() => token = None,
+                Err(Failure::Refused { code: 410, .. }) if !token.is_empty() => token.clear(),
                 Err(failure) => return Err(failure),
             }
         }
+    }
+
+    /// One page of a list; the first one has no token.
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        selectors: Selectors<'_>,
+        token: &str,
+    ) -> Result<Page<T>, Failure> {
+        let labels = ("labelSelector", selectors.labels.unwrap_or_default());
+        let fields = ("fieldSelector", selectors.fields.unwrap_or_default());
+        let url = with_query(url, &[("limit", PAGE), labels, fields, ("continue", token)]);
+        let of_metadata = selectors.parts == Parts::Metadata;
+        let accept = if of_metadata { METADATA_ONLY } else { "application/json" };
+        let request = http::Request::get(url).header(ACCEPT, accept).body(Vec::new());
+        let needed = selectors.parts == Parts::Needed;
+        let request = request.map(|request| if needed { request } else { requests::whole(request) });
+        client::send(&self.client, request.map_err(kube::core::request::Error::BuildRequest)).await
     }
 
     /// As [`Self::list`], where a failure ends the command.
@@ -150,10 +167,15 @@ impl Session {
     }
 
     /// The name of the user, as the API server knows them.
-    pub async fn user(&self) -> Result<String, Failure> {
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn user(&self) -> Result<String, Problem> {
         let (url, asked) = (SelfSubjectReview::url_path(&(), None), SelfSubjectReview::default());
-        let review = retried(async || self.create::<SelfSubjectReview>(&url, &asked).await).await?;
-        Ok(review.status.and_then(|status| status.user_info?.username).unwrap_or_default())
+        let review = retried(BRIEFLY, async || self.create::<SelfSubjectReview>(&url, &asked).await).await;
+        let review = review.map_err(|failure| failed("it cannot be found out who you are", &failure))?;
+        let user = review.status.and_then(|status| status.user_info?.username);
+        user.ok_or_else(|| Problem::Failed("the API server does not say who you are".into()))
     }
 
     /// Where the command looks, for messages.
@@ -170,7 +192,7 @@ impl Session {
     /// Reads one object with all that it holds, a few times if need be; nothing if there is none.
     pub async fn read<T: DeserializeOwned>(&self, url: &str, name: &str) -> Result<Option<T>, Failure> {
         let read = async || requests::get_whole(&self.client, url.to_owned(), name).await;
-        requests::if_any(retried(read).await)
+        requests::if_any(retried(BRIEFLY, read).await)
     }
 
     /// As [`Self::read`], of an object whose kind is `K`.
@@ -246,15 +268,36 @@ fn flags(arguments: &ClusterArguments) -> String {
 pub struct Selectors<'a> {
     pub labels: Option<&'a str>,
     pub fields: Option<&'a str>,
+    pub parts: Parts,
 }
 
-/// Tries again what may succeed later: a read, or what cannot be done twice.
-pub async fn retried<T>(attempt: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
-    let mut attempts = 0;
+impl Selectors<'_> {
+    /// All objects, of which nothing but the metadata is asked for.
+    pub const METADATA: Self = Selectors { labels: None, fields: None, parts: Parts::Metadata };
+}
+
+/// What of the objects is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parts {
+    /// What the rules for stopping and deleting are about.
+    #[default]
+    Needed,
+    All,
+    Metadata,
+}
+
+/// Tries again what may succeed later, for this long: a read, or what cannot be done twice.
+pub async fn retried<T>(
+    how_long: Duration,
+    attempt: impl AsyncFn() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (mut attempts, begun) = (0, Instant::now());
     loop {
         attempts += 1;
         match attempt().await {
-            Err(failure) if failure.next() == Next::Retry && attempts < ATTEMPTS && may_pass(&failure) => {
+            Err(failure)
+                if failure.next() == Next::Retry && begun.elapsed() < how_long && may_pass(&failure) =>
+            {
                 tokio::time::sleep(failure.wait(attempts)).await;
             }
             answer => return answer,

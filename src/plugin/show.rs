@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::Value;
 
 use super::{
     arguments::ManifestFormat,
@@ -70,8 +70,8 @@ pub fn manifests(
     match (format, objects) {
         (ManifestFormat::Yaml, objects) => {
             for object in objects {
-                let yaml = serde_saphyr::to_string(object).map_err(|error| failed(&error))?;
-                console.print(format_args!("---\n{}", yaml.trim_end()))?;
+                let text = yaml(object).map_err(|error| failed(&error))?;
+                console.print(format_args!("---\n{}", text.trim_end()))?;
             }
             Ok(())
         }
@@ -82,10 +82,27 @@ pub fn manifests(
     }
 }
 
+/// A YAML document; what is nested too deeply for that as JSON, which is YAML too.
+fn yaml(object: &impl Serialize) -> Result<String, Box<dyn std::error::Error>> {
+    let json = serde_json::to_string(object)?;
+    let Ok(value) = serde_json::from_str::<Value>(&json) else { return Ok(json) };
+    // The block style allows tabs where kubectl's parser does not.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    Ok(serde_saphyr::to_string_with_options(&value, options)?)
+}
+
+/// What kubectl prints for several objects.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a, T> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: &'a [T],
+}
+
 /// Prints objects as a `List`.
 pub fn list(console: &Console, objects: &[impl Serialize]) -> Result<(), Problem> {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let text = serde_json::to_string_pretty(&list);
+    let text = serde_json::to_string_pretty(&List { api_version: "v1", kind: "List", items: objects });
     console.print(text.map_err(|error| Problem::Failed(format!("the list cannot be printed: {error}")))?)
 }
 

@@ -13,7 +13,7 @@ use super::{
     names::age,
     problem::Problem,
     selection::{READS, object},
-    session::Session,
+    session::{BRIEFLY, Session},
     table::{Table, shown},
 };
 use crate::api::{ItemResult, ItemStatus, Kind, READY};
@@ -111,7 +111,7 @@ async fn present(
     item: &ItemStatus,
 ) -> (String, Option<Timestamp>) {
     // Who may read a BulkUpdate may perhaps not read its objects.
-    let Ok(Some(object)) = object(session, kind, namespace, &item.id).await else {
+    let Ok(Some(object)) = object(session, BRIEFLY, kind, namespace, &item.id).await else {
         return (observed(item), None);
     };
     (shown(&object.status_text("state").unwrap_or_default()), since(&object))

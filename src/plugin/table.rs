@@ -13,25 +13,37 @@ impl Table {
         Self(vec![headings.map(ToOwned::to_owned).to_vec()])
     }
 
-    /// A table of rows that exist already.
-    pub const fn of(rows: Vec<Vec<String>>) -> Self {
-        Self(rows)
-    }
-
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.0.push(Vec::from(cells));
     }
 
     /// Its lines, each cut to `width` characters if there is one.
     pub fn lines(&self, width: Option<usize>) -> Vec<String> {
-        let columns = self.0.iter().map(Vec::len).max().unwrap_or_default();
-        let widest = |column: usize| {
-            self.0.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell).chars().count()).max()
-        };
-        let widths: Vec<_> = (0..columns).map(|column| widest(column).unwrap_or_default()).collect();
+        Columns::default().lines(&self.0, width)
+    }
+
+    /// The same as one text.
+    pub fn text(&self, width: Option<usize>) -> String {
+        self.lines(width).join("\n")
+    }
+}
+
+/// The widths of the columns of a table that comes in parts: they grow and never shrink.
+#[derive(Clone, Debug, Default)]
+pub struct Columns(Vec<usize>);
+
+impl Columns {
+    /// The lines of these rows, each cut to `width` characters if there is one.
+    pub fn lines(&mut self, rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+        for row in rows {
+            self.0.resize(self.0.len().max(row.len()), 0);
+            for (cell, width) in row.iter().zip(&mut self.0) {
+                *width = (*width).max(shown(cell).chars().count());
+            }
+        }
         let line = |row: &Vec<String>| {
             let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
+            for (cell, width) in row.iter().zip(&self.0) {
                 let cell = shown(cell);
                 let padding = width + GAP - cell.chars().count();
                 line.push_str(&cell);
@@ -39,12 +51,7 @@ impl Table {
             }
             cut(line.trim_end(), width)
         };
-        self.0.iter().map(line).collect()
-    }
-
-    /// The same as one text.
-    pub fn text(&self, width: Option<usize>) -> String {
-        self.lines(width).join("\n")
+        rows.iter().map(line).collect()
     }
 }
 
@@ -86,6 +93,10 @@ mod tests {
             table.lines(Some(24)),
             ["ID          STATE     W…", "long-name   DEAD      a…", "üñ          RUNNING   b…"]
         );
+        let mut columns = Columns::default();
+        let row = |cells: [&str; 2]| vec![cells.map(ToOwned::to_owned).to_vec()];
+        assert_eq!(columns.lines(&row(["long-name", "a"]), None), ["long-name   a"]);
+        assert_eq!(columns.lines(&row(["b", "c"]), None), ["b           c"], "as the part before");
         // Where everything fits, nothing is cut.
         assert_eq!(table.lines(Some(48))[2].chars().count(), 48);
     }

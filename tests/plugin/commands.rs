@@ -1,6 +1,7 @@
 //! The commands that only show something.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader},
     process::Child,
 };
@@ -9,7 +10,7 @@ use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
 use support::{World, until};
 
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, create};
 
 #[tokio::test]
 async fn one_overview_shows_all_three_kinds_in_the_form_that_is_asked_for() {
@@ -89,6 +90,67 @@ async fn what_changes_is_shown_as_it_happens() {
 }
 
 #[tokio::test]
+async fn whatever_is_stored_is_printed_so_that_kubectl_reads_the_same() {
+    let world = World::running("plugin-prints-anything").await;
+    let plugin = Plugin::of_editor(&world).await;
+    let nested = (0..200).fold(json!("end"), |inner, _| json!({"inner": inner}));
+    let texts = [
+        "\ttab at the start",
+        "line\n\tindented by a tab\n",
+        "a: b",
+        "yes",
+        "0x1f",
+        "1e3",
+        "\r\n",
+        "null",
+        "~",
+        "- x",
+        "2026-01-01",
+        "12:30:00",
+        ".inf",
+        "=",
+        "<<",
+        "1_000",
+        "#",
+        "%",
+        "@",
+        "'",
+        "\"",
+        "\\",
+        "{",
+        "\u{85}\u{2028}\u{feff}",
+        " ",
+        "",
+        "\u{1b}[2J",
+        &"long text ".repeat(40),
+        "trailing \n\n",
+    ];
+    let annotations: BTreeMap<_, _> =
+        texts.iter().enumerate().map(|(n, text)| (format!("example.com/n-{n:02}"), text)).collect();
+    let metadata = json!({"name": "run-1", "namespace": world.namespace, "annotations": annotations});
+    let object =
+        json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "metadata": metadata, "spec": {}});
+    world.kubectl_ok(&["create", "-f", "-"], &object.to_string());
+    for format in ["yaml", "json"] {
+        let printed = plugin.ok(&format!("get execution -o {format}")).out;
+        let read = world.kubectl_ok(&["create", "--dry-run=client", "-o", "json", "-f", "-"], &printed);
+        let mut read: Value = serde_json::from_str(&read).unwrap();
+        if read["kind"] == "List" {
+            read = read["items"][0].take();
+        }
+        assert_eq!(read["metadata"]["annotations"], json!(annotations), "{format}: {printed}");
+    }
+    // What nobody can decode hides nothing else.
+    let deep = json!({"apiVersion": "aiapi.dev/v1alpha1", "kind": "Execution", "metadata": {"name": "deep-1"},
+        "spec": {"managedBy": "example.com/other", "template": {"apiVersion": "batch/v1", "kind": "Job", "spec": nested}}});
+    world.kubectl_ok(&["create", "-f", "-"], &deep.to_string());
+    for line in ["get", "get execution -o name", "get execution -o yaml", "get execution -o json"] {
+        let shown = plugin.ok(line);
+        assert!(shown.out.contains("deep-1") && shown.out.contains("run-1"), "{line}: {shown:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_check_says_what_works_and_what_does_not() {
     let mut world = World::running("plugin-checks").await;
     let plugin = Plugin::of_editor(&world).await;
@@ -144,4 +206,27 @@ async fn completion_suggests_subcommands_flags_values_and_names() {
     assert!(suggests(&["stop", "execution", "--sel"]).starts_with("--selector\tBy labels"));
     assert!(suggests(&["explain", "Created"]).contains("CreatedLater\n"));
     assert_eq!(suggests(&["stop", "execution", "-n", "no-such-namespace", ""]), ":4\n");
+    create(&world, 600);
+    // Beyond the first page.
+    assert_eq!(suggests(&["stop", "execution", "-n", namespace, "run-0599"]), "run-0599\n:4\n");
+    assert_eq!(suggests(&["stop", "execution", &format!("-n{namespace}"), "run-1"]), "run-1\n:4\n");
+    let spec = json!({"executions": [{"id": "run-1", "targetStatus": "STOPPED"}]});
+    world.submit("stop-20261130-081500-0a1b-001", spec).await;
+    assert_eq!(suggests(&["status", "-n", namespace, "2026"]), "20261130-081500-0a1b\trun\n:4\n");
+    assert_eq!(suggests(&["resume", "-n", namespace, ""]), "20261130-081500-0a1b\trun\n:4\n");
+    let cancels = suggests(&["cancel", "-n", namespace, "stop-"]);
+    assert_eq!(cancels, "stop-20261130-081500-0a1b-001\n:4\n");
+    assert!(!suggests(&["get", "--context", ""]).starts_with(':'), "there is one");
+    // What is there already is not suggested again.
+    assert_eq!(suggests(&["stop", "execution", "-n", namespace, "run-1", "run-1"]), ":4\n");
+    assert_eq!(suggests(&["get", "execution,bu"]), "execution,bulkupdate\n:4\n");
+    assert_eq!(suggests(&["stop", "execution", "--state=RUNNING,PE"]), "RUNNING,PENDING\n:4\n");
+    assert_eq!(
+        suggests(&["get", &format!("--namespace={namespace}")]),
+        ":4\n",
+        "an editor may not list them"
+    );
+    assert_eq!(suggests(&["stop", "execution", "-A", ""]), ":4\n", "which one would it be?");
+    assert_eq!(suggests(&["get", "--kubeconfig", ""]), ":0\n", "the shell knows the files");
+    assert!(suggests(&["get", "--he"]).starts_with("--help\t"));
 }

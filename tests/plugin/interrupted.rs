@@ -9,16 +9,16 @@ use support::{World, audit::Request, signal, until};
 
 use crate::plugin::{Plugin, create, end, run_of, sent};
 
-const RUNS: usize = 450;
+pub const RUNS: usize = 450;
 
-async fn with_executions(name: &str, count: usize) -> World {
+pub async fn with_executions(name: &str, count: usize) -> World {
     let world = World::running(name).await;
     create(&world, count);
     world
 }
 
 /// How many successful writes each target had.
-fn writes(world: &World) -> BTreeMap<String, usize> {
+pub fn writes(world: &World) -> BTreeMap<String, usize> {
     let mut writes = BTreeMap::new();
     for write in world.writes().into_iter().filter(Request::succeeded) {
         *writes.entry(write.name).or_default() += 1;

@@ -3,12 +3,13 @@
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use ai_api_operator::api::{BulkUpdate, Kind};
 use kube::{ResourceExt, api::ListParams};
 use serde_json::json;
-use support::{World, built, control_plane::apply, operator, until};
+use support::{World, built, control_plane::apply, operator, signal, until};
 
 /// The plugin of one user of a world.
 pub struct Plugin {
@@ -105,9 +106,16 @@ pub fn ended(output: std::process::Output) -> Ended {
     Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// Waits for its end.
+/// Waits for its end, and ends it if that takes too long.
 pub async fn end(child: Child) -> Ended {
-    tokio::task::spawn_blocking(move || ended(child.wait_with_output().unwrap())).await.unwrap()
+    let process = child.id();
+    let mut ended = tokio::task::spawn_blocking(move || ended(child.wait_with_output().unwrap()));
+    let in_time = tokio::time::timeout(Duration::from_mins(2), &mut ended).await;
+    if in_time.is_err() {
+        signal(process, "TERM");
+        panic!("it did not end: {:?}", ended.await.unwrap());
+    }
+    in_time.unwrap().unwrap()
 }
 
 /// The BulkUpdates of the world, by name.

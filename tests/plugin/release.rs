@@ -50,12 +50,16 @@ fn an_archive_has_the_program_its_completion_and_its_man_pages_and_krew_knows_it
         let sum = run(Command::new("sha256sum").arg(files.join(&name)));
         assert_eq!(platform["sha256"].as_str(), sum.split(' ').next());
         assert_eq!(platform["selector"]["matchLabels"]["arch"], architecture);
+        // krew refuses an archive with anything else.
+        let listed = run(Command::new("tar").arg("-tvf").arg(files.join(&name)));
+        assert!(listed.lines().all(|line| line.starts_with(['-', 'd'])), "{listed}");
         let unpacked = folder.join(architecture);
         fs::create_dir(&unpacked).unwrap();
         run(Command::new("tar").arg("-xzf").arg(files.join(&name)).arg("-C").arg(&unpacked));
         let version = run(Command::new(unpacked.join(platform["bin"].as_str().unwrap())).arg("--version"));
         assert_eq!(version.trim(), format!("kubectl-aiapi {}", env!("CARGO_PKG_VERSION")));
-        let suggested = run(Command::new(unpacked.join("kubectl_complete-aiapi")).arg("can"));
+        let mut completer = Command::new(unpacked.join("kubectl_complete-aiapi"));
+        let suggested = run(completer.env("PATH", &unpacked).arg("can"));
         assert!(suggested.starts_with("cancel\tCall off") && suggested.ends_with(":4\n"), "{suggested}");
         for page in ["kubectl-aiapi", "kubectl-aiapi-stop", "kubectl-aiapi-meta-enable"] {
             let text = fs::read_to_string(unpacked.join(format!("man/{page}.1"))).unwrap();

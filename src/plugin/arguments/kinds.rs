@@ -1,7 +1,10 @@
 //! The words for kinds on the command line.
 
 use clap::ValueEnum;
-use kube::core::ApiResource;
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicObject},
+};
 
 use crate::api::{BulkUpdate, Kind};
 
@@ -55,6 +58,17 @@ impl GetKind {
             Self::Deployment => Kind::Deployment.api_resource(),
             Self::BulkUpdate => ApiResource::erase::<BulkUpdate>(&()),
         }
+    }
+
+    /// The URL of the collection; of all namespaces, if none is given.
+    pub fn url(self, namespace: Option<&str>) -> String {
+        DynamicObject::url_path(&self.resource(), namespace)
+    }
+
+    /// One of them as an argument of kubectl, such as `execution.aiapi.dev/name`.
+    pub fn qualified(self, name: &str) -> String {
+        let resource = self.resource();
+        format!("{}.{}/{name}", resource.kind.to_lowercase(), resource.group)
     }
 }
 

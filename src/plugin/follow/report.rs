@@ -50,7 +50,7 @@ impl Standing<'_> {
         let tone = if not_done || is_stopped { Tone::Bad } else { Tone::Good };
         let line = format!("Run {name}: {} of {}", counts.text(), counts.total);
         session.console.print(session.console.toned(line, tone))?;
-        let sent = self.followed.values().filter(|followed| followed.confirmed.is_some()).count();
+        let sent = self.followed.values().filter(|followed| followed.is_confirmed()).count();
         match ended {
             Ok(Ended::Over) if is_stopped => {
                 session.console.note(format_args!(

@@ -91,8 +91,8 @@ pub struct NotDone {
 pub struct Followed {
     pub total: usize,
     since: Instant,
-    /// When it was known to have been created.
-    pub confirmed: Option<Instant>,
+    /// The uid of the one that is known to have been created: another one with its name, later, is not it.
+    created: Option<String>,
     summary: Option<Summary>,
     /// What the condition Ready says.
     message: Option<String>,
@@ -109,7 +109,7 @@ impl Followed {
         Self {
             total,
             since: Instant::now(),
-            confirmed: None,
+            created: None,
             summary: None,
             message: None,
             over: false,
@@ -119,7 +119,25 @@ impl Followed {
         }
     }
 
+    /// It is known to have been created, as this one.
+    pub fn confirm(&mut self, seen: &Seen) {
+        self.created = Some(seen.metadata.uid.clone().unwrap_or_default());
+        self.take_in(seen);
+    }
+
+    /// Whether it is known to have been created.
+    pub const fn is_confirmed(&self) -> bool {
+        self.created.is_some()
+    }
+
+    fn is_it(&self, seen: &Seen) -> bool {
+        self.created.is_none() || self.created == seen.metadata.uid
+    }
+
     pub fn take_in(&mut self, seen: &Seen) {
+        if !self.is_it(seen) {
+            return;
+        }
         let Some(status) = &seen.status else {
             if seen.metadata.deletion_timestamp.is_some() {
                 self.deleted();
@@ -148,6 +166,16 @@ impl Followed {
         self.problems.extend(Kind::ALL.iter().flat_map(|kind| status.items(*kind)).filter_map(not_done));
     }
 
+    /// What a read has brought after a watch did not show it any more: that is so after its label was removed, too. Says whether it
+    /// is still to be followed.
+    pub fn found(&mut self, seen: Option<&Seen>) -> bool {
+        match seen {
+            Some(seen) if self.is_it(seen) => self.take_in(seen),
+            _ => self.deleted(),
+        }
+        !self.over
+    }
+
     /// It is gone.
     pub fn deleted(&mut self) {
         self.called_off |= !self.over;
@@ -171,6 +199,7 @@ impl Followed {
     pub fn waits_for(&self) -> Cow<'_, str> {
         match &self.message {
             Some(message) => message.into(),
+            None if self.created.is_none() => "the API server has not answered yet, and is asked again".into(),
             None => "the operator has not taken it up yet; if that lasts, see whether it is running: kubectl aiapi check".into(),
         }
     }

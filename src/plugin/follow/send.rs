@@ -8,7 +8,7 @@ use crate::{
     client::requests,
     plugin::{
         problem::{Problem, failed},
-        session::{Session, retried},
+        session::{LONG, Session, retried},
     },
 };
 
@@ -19,18 +19,21 @@ use crate::{
 pub async fn send(session: &Session, bulk: BulkUpdate) -> Result<Option<Seen>, Problem> {
     let name = bulk.metadata.name.as_deref().unwrap_or_default();
     let url = BulkUpdate::url_path(&(), bulk.metadata.namespace.as_deref());
-    let created = retried(async || session.create::<Seen>(&url, &bulk).await).await;
+    let created = retried(LONG, async || session.create::<Seen>(&url, &bulk).await).await;
     match created {
         Ok(created) => Ok(Some(created)),
         // An earlier attempt without an answer, or before an interruption.
         Err(failure) if failure.is_conflict() && failure.to_string().contains("already exists") => {
             let found =
-                retried(async || requests::get::<Seen>(&session.client, url.clone(), name).await).await;
+                retried(LONG, async || requests::get::<Seen>(&session.client, url.clone(), name).await).await;
             match found {
                 Ok(found) if found.spec.as_ref().is_some_and(|spec| same_items(spec, &bulk.spec)) => {
                     Ok(Some(found))
                 }
-                Ok(_) => Err(Problem::Failed(format!("another BulkUpdate has the name {name}"))),
+                Ok(_) => Err(Problem::Failed(format!(
+                    "somebody else has created another BulkUpdate with the name {name}: give the command of the run again, which then has \
+                     another name"
+                ))),
                 Err(failure) if failure.is_not_found() => Ok(None),
                 Err(failure) => Err(failed(format_args!("BulkUpdate {name} cannot be read"), &failure)),
             }
