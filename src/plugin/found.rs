@@ -96,7 +96,7 @@ async fn of_run(session: &Session, run: &str, namespace: Option<&str>) -> Result
     let mut found: Vec<Seen> = session.list_all(WHAT, &url, labelled).await?;
     // Anybody who may change a BulkUpdate can give it the label.
     found.retain(|seen| run_of(&seen.name_any()) == Some(run));
-    // And take it from it.
+    // They can take it away just as well: the names say what belongs to the run.
     let names = Selectors::METADATA;
     let mut hidden = BTreeSet::new();
     let listed = session.list(&url, names, |named: Named| {

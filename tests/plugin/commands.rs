@@ -4,13 +4,17 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
     process::Child,
+    time::Duration,
 };
 
 use ai_api_operator::api::Kind;
 use serde_json::{Value, json};
 use support::{World, until};
 
-use crate::plugin::{Plugin, create};
+use crate::{
+    plugin::{Plugin, create},
+    proxy::Proxy,
+};
 
 #[tokio::test]
 async fn one_overview_shows_all_three_kinds_in_the_form_that_is_asked_for() {
@@ -87,6 +91,27 @@ async fn what_changes_is_shown_as_it_happens() {
     let (first, changed) = reads.await.unwrap();
     assert!(first[0].starts_with("NAME"), "{first:?}");
     assert!(changed.len() == 3 && changed.iter().all(|line| line.starts_with("run-1")), "{changed:?}");
+}
+
+#[tokio::test]
+async fn what_changed_while_nothing_was_watched_is_shown() {
+    let world = World::running("plugin-expires").await;
+    let mut plugin = Plugin::of_editor(&world).await;
+    for name in ["run-1", "run-2"] {
+        world.own(Kind::Execution, name, "PENDING").await;
+    }
+    let proxy = Proxy::start(&mut plugin, []).await;
+    let expires = proxy.expire_a_watch();
+    let mut watching = Killed(plugin.start("get execution --watch"));
+    let lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
+    let reads = tokio::task::spawn_blocking(move || lines.map(Result::unwrap).take(4).collect::<Vec<_>>());
+    until("it watches", || async { proxy.has_watches() }).await;
+    world.set_status(Kind::Execution, "run-2", json!({"state": "RUNNING"})).await;
+    expires.notify_one();
+    let shown = tokio::time::timeout(Duration::from_mins(1), reads).await.unwrap().unwrap();
+    let last = &shown[3];
+    // In the columns of the table, and nothing that has not changed.
+    assert!(last.starts_with("run-2 ") && last.find("RUNNING") == shown[0].find("STATE"), "{shown:?}");
 }
 
 #[tokio::test]

@@ -36,13 +36,19 @@ pub struct Proxy {
     client: Mutex<Client>,
     /// For the next ones, in this order.
     faults: Mutex<VecDeque<Fault>>,
+    /// When the next watches are refused because what they begin with is too old.
+    expired: Mutex<VecDeque<Arc<Notify>>>,
 }
 
 impl Proxy {
     /// Stands between this plugin and its API server from now on.
     pub async fn start(plugin: &mut Plugin, faults: impl IntoIterator<Item = Fault>) -> Arc<Self> {
         let client = Mutex::new(client(&plugin.kubeconfig).await);
-        let proxy = Arc::new(Self { client, faults: Mutex::new(faults.into_iter().collect()) });
+        let proxy = Arc::new(Self {
+            client,
+            faults: Mutex::new(faults.into_iter().collect()),
+            expired: Mutex::default(),
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(Arc::clone(&proxy));
@@ -54,6 +60,18 @@ impl Proxy {
     /// Whether all faults have happened.
     pub fn is_through(&self) -> bool {
         self.faults.lock().unwrap().is_empty()
+    }
+
+    /// Refuses the next watch once this is notified.
+    pub fn expire_a_watch(&self) -> Arc<Notify> {
+        let when = Arc::new(Notify::new());
+        self.expired.lock().unwrap().push_back(Arc::clone(&when));
+        when
+    }
+
+    /// Whether it holds no watch back any more.
+    pub fn has_watches(&self) -> bool {
+        self.expired.lock().unwrap().is_empty()
     }
 
     /// From now on, requests are those of the user of this kubeconfig.
@@ -91,7 +109,19 @@ fn kubeconfig(server: &str) -> PathBuf {
     file
 }
 
+fn refusal(code: StatusCode) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(), "message": "not now"});
+    let answer = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
+    answer.body(Body::from(status.to_string())).unwrap()
+}
+
 async fn answer(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response {
+    let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    let expired = if watches { proxy.expired.lock().unwrap().pop_front() } else { None };
+    if let Some(when) = expired {
+        when.notified().await;
+        return refusal(StatusCode::GONE);
+    }
     let creates = request.method() == Method::POST && request.uri().path().ends_with("/bulkupdates");
     let fault = if creates { proxy.faults.lock().unwrap().pop_front() } else { None };
     match fault {
@@ -102,12 +132,7 @@ async fn answer(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Resp
             let lost = stream::iter([Err::<&[u8], _>(std::io::Error::other("lost"))]);
             answer.map(|_| Body::from_stream(lost.boxed()))
         }
-        Some(Fault::Refused(code)) => {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
-                "message": "not now", "reason": "TooManyRequests"});
-            let answer = Response::builder().status(code).header(header::CONTENT_TYPE, "application/json");
-            answer.body(Body::from(status.to_string())).unwrap()
-        }
+        Some(Fault::Refused(code)) => refusal(code),
         Some(Fault::Held(until)) => {
             until.notified().await;
             proxy.forward(request).await
