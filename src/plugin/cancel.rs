@@ -23,7 +23,7 @@ pub async fn cancel(session: &Session, arguments: &CancelArguments) -> Result<()
     let (console, what) = (&session.console, &*arguments.what);
     let found = found::bulk_updates(session, what).await?;
     let over = found.iter().filter(|seen| seen.is_over()).count();
-    let (plan, confirmed) = found::recorded_or_none(session, what).await.unzip();
+    let (plan, confirmed) = found::recorded_or_none(session, what).unzip();
     let confirmed = confirmed.unwrap_or_default();
     if over > 0 {
         console.note(format_args!("{} over already, and kept", bulk_updates(over)));

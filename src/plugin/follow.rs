@@ -18,18 +18,19 @@ pub use self::{call_off::call_off, watch::WATCHES};
 use self::{
     report::{Ended, Standing},
     seen::{Followed, Key, Seen},
+    send::{Attempts, Unsent},
     watch::{Change, Watch},
 };
 use super::{
     arguments::FollowArguments,
     batches::valid_from,
-    problem::Problem,
+    problem::{Problem, failed},
     progress::{Counts, Progress},
     record::Record,
     session::Session,
     signals::Signals,
 };
-use crate::api::BulkUpdate;
+use crate::{api::BulkUpdate, client::Failure};
 
 /// How many BulkUpdates of a run may be waiting to be written at once. More would not be carried out any faster, and could not be
 /// kept back any more by who interrupts.
@@ -70,6 +71,9 @@ impl From<&FollowArguments> for Following {
     }
 }
 
+/// An attempt to send the next one.
+type Sending<'a> = LocalBoxFuture<'a, Result<Option<Seen>, Unsent>>;
+
 impl<'a> Run<'a> {
     pub fn new(session: &'a Session, name: &str, unsent: Vec<BulkUpdate>, record: Option<Record>) -> Self {
         let total = unsent.iter().map(|bulk| bulk.spec.total()).sum();
@@ -108,6 +112,8 @@ impl<'a> Run<'a> {
         let mut progress = Progress::new(&self.session.console);
         let ended = self.until_over(follow, &mut progress).await;
         progress.end();
+        // If one was created nevertheless, `resume` finds it.
+        self.followed.retain(|key, _| self.unsent.front().is_none_or(|unsent| *key != self::key(unsent)));
         if self.unsent.is_empty()
             && let Some(record) = &self.record
         {
@@ -129,12 +135,18 @@ impl<'a> Run<'a> {
     async fn until_over(&mut self, follow: Following, progress: &mut Progress) -> Result<Ended, Problem> {
         let mut watch = Watch::new(self.session, &self.name, &self.namespaces());
         let mut signals = Signals::new()?;
-        let mut sending: Option<LocalBoxFuture<'a, Result<Option<Seen>, Problem>>> = None;
+        let mut sending: Option<Sending<'a>> = None;
+        let mut attempts = Attempts::none();
         loop {
             let called_off = self.is_called_off();
+            if called_off && sending.is_none() && !attempts.is_first() {
+                attempts = Attempts::none();
+                self.call_off_in_doubt().await?;
+            }
             if sending.is_none()
                 && !called_off
-                && self.in_writing() < WINDOW
+                && attempts.due <= Instant::now()
+                && (!attempts.is_first() || self.in_writing() < WINDOW)
                 && let Some(next) = self.unsent.front().cloned()
             {
                 // The watch may bring it before the answer does.
@@ -158,30 +170,67 @@ impl<'a> Run<'a> {
                 () = until(follow.deadline) => Some(Ended::TimedOut),
                 Some(sent) = OptionFuture::from(sending.as_mut()) => {
                     sending = None;
-                    let created = self.sent(sent)?;
-                    self.call_off_too(created).await?;
+                    self.attempted(sent, &mut attempts).await?;
                     None
                 }
                 change = watch.next() => {
                     self.take_in(change?, &mut watch, progress);
+                    self.call_off_later().await?;
                     None
                 }
+                () = tokio::time::sleep_until(attempts.due), if !attempts.is_first() && sending.is_none() => None,
                 () = tokio::time::sleep(Duration::from_secs(1)) => None,
             };
             if let Some(ended) = ended {
-                // What is on its way is waited for, to say whether it was sent.
                 if let Some(sending) = sending {
-                    let sent = tokio::select! {
-                        biased;
-                        () = signals.recv() => None,
-                        sent = tokio::time::timeout(LAST, sending) => sent.ok(),
-                    };
-                    let late = || Err(Problem::Failed("its answer is not waited for".into()));
-                    let _ = self.sent(sent.unwrap_or_else(late));
+                    self.wait_for_the_last(sending, &mut signals).await;
                 }
                 return Ok(ended);
             }
         }
+    }
+
+    /// What is on its way is waited for, to say whether it was sent; not after another interruption.
+    async fn wait_for_the_last(&mut self, sending: Sending<'a>, signals: &mut Signals) {
+        let sent = tokio::select! {
+            biased;
+            () = signals.recv() => None,
+            sent = tokio::time::timeout(LAST, sending) => sent.ok(),
+        };
+        if let Some(Ok(created)) = sent {
+            self.sent(created.as_ref());
+        }
+    }
+
+    /// What an attempt to send the next one has come to.
+    async fn attempted(
+        &mut self,
+        sent: Result<Option<Seen>, Unsent>,
+        attempts: &mut Attempts,
+    ) -> Result<(), Problem> {
+        match sent {
+            Err(Unsent::Now(failure)) => attempts.failed(&failure),
+            Err(Unsent::Never(problem)) => Err(problem),
+            Ok(created) => {
+                *attempts = Attempts::none();
+                self.sent(created.as_ref());
+                self.call_off_too(created).await
+            }
+        }
+    }
+
+    /// The run was called off after an attempt of which nobody knows whether it has created one: that is called off, too.
+    async fn call_off_in_doubt(&mut self) -> Result<(), Problem> {
+        let Some(key) = self.unsent.front().map(key) else { return Ok(()) };
+        let found = self.session.read::<Seen>(&Seen::url(Some(&key.0)), &key.1).await;
+        let found = found.map_err(|failure| unread(&key, &failure))?;
+        if found.is_some() {
+            self.sent(found.as_ref());
+        } else if self.followed.get(&key).is_some_and(|followed| !followed.is_over()) {
+            // It never was, as far as the watch has shown.
+            self.followed.remove(&key);
+        }
+        self.call_off_too(found).await
     }
 
     /// Who calls off a part of it, or removes the record, does not want more of it.
@@ -197,6 +246,18 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Calls off what was created after somebody had called off a part of the run, before that was known here.
+    async fn call_off_later(&self) -> Result<(), Problem> {
+        let called_off = self.followed.values().filter(|followed| followed.called_off && followed.gone > 0);
+        let Some(since) = called_off.map(|followed| followed.gone).min() else { return Ok(()) };
+        for (key, followed) in self.followed.iter().filter(|(_, followed)| followed.is_open_since(since)) {
+            let found = self.session.read::<Seen>(&Seen::url(Some(&key.0)), &key.1).await;
+            let found = found.map_err(|failure| unread(key, &failure))?;
+            self.call_off_too(found.filter(|seen| followed.is_it(seen))).await?;
+        }
+        Ok(())
+    }
+
     /// How many were deleted before their ends.
     fn called_off(&self) -> usize {
         self.followed.values().filter(|followed| followed.called_off).count()
@@ -208,29 +269,19 @@ impl<'a> Run<'a> {
     }
 
     /// The first of those that were not sent yet was created; it is absent if it is gone already.
-    fn sent(&mut self, sent: Result<Option<Seen>, Problem>) -> Result<Option<Seen>, Problem> {
-        let Some(bulk) = self.unsent.front() else { return Ok(None) };
-        let key = key(bulk);
-        let seen = match sent {
-            Ok(seen) => seen,
-            Err(problem) => {
-                // If it was created nevertheless, `resume` finds it.
-                self.followed.remove(&key);
-                return Err(problem);
-            }
-        };
+    fn sent(&mut self, seen: Option<&Seen>) {
+        let Some(bulk) = self.unsent.pop_front() else { return };
+        let key = key(&bulk);
         if let Some(record) = &self.record {
             // At worst it is created again, finds itself, and is followed.
             let _ = record.confirm(&key.1);
         }
-        self.unsent.pop_front();
         if let Some(followed) = self.followed.get_mut(&key) {
-            match &seen {
+            match seen {
                 Some(seen) => followed.confirm(seen),
                 None => followed.deleted(),
             }
         }
-        Ok(seen)
     }
 
     /// The namespaces in which it is.
@@ -246,8 +297,9 @@ impl<'a> Run<'a> {
                     followed.take_in(&seen);
                 }
             }
-            Change::NotShown(key) => {
-                if self.followed.get(&key).is_some_and(|followed| !followed.is_over()) {
+            Change::NotShown(key, version) => {
+                if let Some(followed) = self.followed.get_mut(&key).filter(|followed| !followed.is_over()) {
+                    followed.gone = version;
                     watch.look_for(key);
                 }
             }
@@ -299,6 +351,10 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+fn unread(key: &Key, failure: &Failure) -> Problem {
+    failed(format_args!("BulkUpdate {} cannot be read", key.1), failure)
 }
 
 fn key(bulk: &BulkUpdate) -> Key {

@@ -24,7 +24,7 @@ const WHAT: &str = "BulkUpdates";
 /// If there are none, or they cannot be read.
 pub async fn bulk_updates(session: &Session, what: &str) -> Result<Vec<Seen>, Problem> {
     if is_run(what) {
-        let recorded = recorded_or_none(session, what).await;
+        let recorded = recorded_or_none(session, what);
         let found = of_plan(session, what, recorded.as_ref().map(|(plan, _)| plan)).await?;
         return if found.is_empty() && recorded.is_none() { Err(nothing(session, what)) } else { Ok(found) };
     }
@@ -41,8 +41,8 @@ pub async fn bulk_updates(session: &Session, what: &str) -> Result<Vec<Seen>, Pr
 /// What is on record of a run on this machine.
 ///
 /// # Errors
-/// If it cannot be read, or is that of another cluster or user.
-pub async fn recorded(session: &Session, run: &str) -> Result<Option<(Plan, HashSet<String>)>, Problem> {
+/// If it cannot be read, or is that of another cluster.
+pub fn recorded(session: &Session, run: &str) -> Result<Option<(Plan, HashSet<String>)>, Problem> {
     let recorded = Record::of(run).map_or(Ok(None), |record| record.read());
     let recorded = recorded.map_err(|error| unreadable(run, &error))?;
     if let Some((plan, _)) = recorded.as_ref().filter(|(plan, _)| plan.server != session.server) {
@@ -50,15 +50,6 @@ pub async fn recorded(session: &Session, run: &str) -> Result<Option<(Plan, Hash
             "run {run} is one of {}, and this is {}: choose the context that it was sent with",
             plan.server, session.server
         )));
-    }
-    if let Some((plan, _)) = &recorded {
-        let user = session.user().await?;
-        if plan.user != user {
-            return Err(Problem::Usage(format!(
-                "run {run} was chosen by {}, and you are {user}: give the command of the run again",
-                plan.user
-            )));
-        }
     }
     Ok(recorded)
 }
@@ -69,11 +60,11 @@ pub fn unreadable(run: &str, error: &io::Error) -> Problem {
 }
 
 /// The same, where the cluster says what there is: a record that cannot be used is said and left alone.
-pub async fn recorded_or_none(session: &Session, run: &str) -> Option<(Plan, HashSet<String>)> {
+pub fn recorded_or_none(session: &Session, run: &str) -> Option<(Plan, HashSet<String>)> {
     if !is_run(run) {
         return None;
     }
-    recorded(session, run).await.unwrap_or_else(|problem| {
+    recorded(session, run).unwrap_or_else(|problem| {
         session.console.note(format_args!("The record of the run on this machine is not used: {problem}"));
         None
     })

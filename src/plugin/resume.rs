@@ -11,7 +11,7 @@ use super::{
     found,
     names::bulk_updates,
     problem::Problem,
-    record::Record,
+    record::{Plan, Record},
     session::Session,
 };
 use crate::api::BulkUpdate;
@@ -21,19 +21,14 @@ pub async fn resume(session: &Session, arguments: &ResumeArguments) -> Result<()
     if !is_run(run) {
         return Err(Problem::Usage(format!("{run} is not the name of a run, such as 20261130-081500-0a1b")));
     }
-    let mut record = Record::of(run).filter(Record::is_there);
-    if let Some(record) = &mut record
-        && !record.hold().map_err(|error| found::unreadable(run, &error))?
-    {
-        return Err(Problem::Failed(format!(
-            "another process is sending run {run} at the moment: kubectl aiapi status {run}{} shows how far it is",
-            session.flags
-        )));
-    }
-    let (plan, confirmed) = match found::recorded(session, run).await? {
+    let record = held(session, run)?;
+    let (plan, confirmed) = match found::recorded(session, run)? {
         Some((plan, confirmed)) => (Some(plan), confirmed),
         None => (None, HashSet::new()),
     };
+    if let Some(plan) = &plan {
+        chosen_by_this_user(session, run, plan).await?;
+    }
     let found = found::of_plan(session, run, plan.as_ref()).await?;
     let exists = |bulk: &BulkUpdate| {
         found
@@ -71,4 +66,29 @@ pub async fn resume(session: &Session, arguments: &ResumeArguments) -> Result<()
         run.sent_before(seen);
     }
     run.carry_out(Following::from(&arguments.follow)).await
+}
+
+/// The record of the run, if there is one, held by this process.
+fn held(session: &Session, run: &str) -> Result<Option<Record>, Problem> {
+    let mut record = Record::of(run).filter(Record::is_there);
+    if let Some(record) = &mut record
+        && !record.hold().map_err(|error| found::unreadable(run, &error))?
+    {
+        return Err(Problem::Failed(format!(
+            "another process is sending run {run} at the moment: kubectl aiapi status {run}{} shows how far it is",
+            session.flags
+        )));
+    }
+    Ok(record)
+}
+
+async fn chosen_by_this_user(session: &Session, run: &str, plan: &Plan) -> Result<(), Problem> {
+    let user = session.user().await?;
+    if plan.user == user {
+        return Ok(());
+    }
+    let chooser = &plan.user;
+    Err(Problem::Usage(format!(
+        "run {run} was chosen by {chooser}, and you are {user}: give the command of the run again"
+    )))
 }

@@ -295,9 +295,7 @@ pub async fn retried<T>(
     loop {
         attempts += 1;
         match attempt().await {
-            Err(failure)
-                if failure.next() == Next::Retry && begun.elapsed() < how_long && may_pass(&failure) =>
-            {
+            Err(failure) if begun.elapsed() < how_long && may_pass(&failure) => {
                 tokio::time::sleep(failure.wait(attempts)).await;
             }
             answer => return answer,
@@ -306,6 +304,7 @@ pub async fn retried<T>(
 }
 
 /// Whether waiting a second may mend it. A right, or a kind that is not served, is for somebody to mend.
-const fn may_pass(failure: &Failure) -> bool {
-    !matches!(failure, Failure::NotServed(_) | Failure::Refused { code: 401, .. })
+pub fn may_pass(failure: &Failure) -> bool {
+    failure.next() == Next::Retry
+        && !matches!(failure, Failure::NotServed(_) | Failure::Refused { code: 401, .. })
 }

@@ -113,7 +113,7 @@ pub async fn end(child: Child) -> Ended {
     let in_time = tokio::time::timeout(Duration::from_mins(2), &mut ended).await;
     if in_time.is_err() {
         signal(process, "TERM");
-        panic!("it did not end: {:?}", ended.await.unwrap());
+        panic!("it did not end: {}", ended.await.unwrap().err);
     }
     in_time.unwrap().unwrap()
 }

@@ -60,6 +60,11 @@ impl Seen {
         (self.namespace().unwrap_or_default(), self.name_any())
     }
 
+    /// Its resourceVersion. Those of one resource are numbers that grow, since Kubernetes 1.35 by definition and before that in fact.
+    pub fn version(&self) -> u64 {
+        self.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+    }
+
     /// How many items it has.
     pub fn items(&self) -> usize {
         self.spec.as_ref().map_or(0, BulkUpdateSpec::total)
@@ -93,6 +98,10 @@ pub struct Followed {
     since: Instant,
     /// The uid of the one that is known to have been created: another one with its name, later, is not it.
     created: Option<String>,
+    /// The version with which it was known to have been created.
+    version: u64,
+    /// The version with which it was not shown any more.
+    pub gone: u64,
     summary: Option<Summary>,
     /// What the condition Ready says.
     message: Option<String>,
@@ -110,6 +119,8 @@ impl Followed {
             total,
             since: Instant::now(),
             created: None,
+            version: 0,
+            gone: 0,
             summary: None,
             message: None,
             over: false,
@@ -122,7 +133,13 @@ impl Followed {
     /// It is known to have been created, as this one.
     pub fn confirm(&mut self, seen: &Seen) {
         self.created = Some(seen.metadata.uid.clone().unwrap_or_default());
+        self.version = seen.version();
         self.take_in(seen);
+    }
+
+    /// Whether it is open, and was created after that version.
+    pub const fn is_open_since(&self, version: u64) -> bool {
+        !self.over && version > 0 && self.version > version
     }
 
     /// Whether it is known to have been created.
@@ -130,7 +147,8 @@ impl Followed {
         self.created.is_some()
     }
 
-    fn is_it(&self, seen: &Seen) -> bool {
+    /// Whether this is the one that was created, as far as that is known.
+    pub fn is_it(&self, seen: &Seen) -> bool {
         self.created.is_none() || self.created == seen.metadata.uid
     }
 

@@ -41,8 +41,8 @@ type Look<'a> = LocalBoxFuture<'a, (Key, Result<Option<Seen>, Failure>)>;
 pub enum Change {
     /// As one is now.
     Shown(Seen),
-    /// One is not shown any more.
-    NotShown(Key),
+    /// One is not shown any more, since this version.
+    NotShown(Key, u64),
     /// A list of all that there are in the namespace, or in all.
     Listed { namespace: Option<String>, all: BTreeSet<Key> },
     /// What a read has brought.
@@ -136,7 +136,7 @@ impl<'a> Watch<'a> {
             }
             Ok(Event::Delete(seen)) => {
                 self.shown.remove(&seen.key());
-                Change::NotShown(seen.key())
+                Change::NotShown(seen.key(), seen.version())
             }
             Ok(Event::InitDone) => match self.listed.remove(&namespace) {
                 Some(all) => {
