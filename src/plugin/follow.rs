@@ -221,9 +221,11 @@ impl<'a> Run<'a> {
 
     /// The run was called off after an attempt of which nobody knows whether it has created one: that is called off, too.
     async fn call_off_in_doubt(&mut self) -> Result<(), Problem> {
-        let Some(key) = self.unsent.front().map(key) else { return Ok(()) };
+        let Some(bulk) = self.unsent.front() else { return Ok(()) };
+        let key = key(bulk);
         let found = self.session.read::<Seen>(&Seen::url(Some(&key.0)), &key.1).await;
-        let found = found.map_err(|failure| unread(&key, &failure))?;
+        // Another one with its name is somebody else's.
+        let found = found.map_err(|failure| unread(&key, &failure))?.filter(|seen| send::is_same(seen, bulk));
         if found.is_some() {
             self.sent(found.as_ref());
         } else if self.followed.get(&key).is_some_and(|followed| !followed.is_over()) {

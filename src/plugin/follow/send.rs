@@ -32,9 +32,7 @@ pub async fn send(session: &Session, bulk: BulkUpdate) -> Result<Option<Seen>, U
         // An earlier attempt without an answer, or before an interruption.
         Err(failure) if failure.is_conflict() && failure.to_string().contains("already exists") => {
             match requests::get::<Seen>(&session.client, url, name).await {
-                Ok(found) if found.spec.as_ref().is_some_and(|spec| same_items(spec, &bulk.spec)) => {
-                    Ok(Some(found))
-                }
+                Ok(found) if is_same(&found, &bulk) => Ok(Some(found)),
                 Ok(_) => Err(Unsent::Never(Problem::Failed(format!(
                     "somebody else has created another BulkUpdate with the name {name}: give the command of the run again, which then has \
                      another name"
@@ -52,8 +50,11 @@ fn unsent(what: std::fmt::Arguments<'_>, failure: Failure) -> Unsent {
 }
 
 /// Whether both ask for the same. (The time until which one is valid changes when a run is resumed.)
-fn same_items(a: &BulkUpdateSpec, b: &BulkUpdateSpec) -> bool {
-    Kind::ALL.iter().all(|kind| a.items(*kind) == b.items(*kind)) && a.dry_run == b.dry_run
+pub fn is_same(seen: &Seen, bulk: &BulkUpdate) -> bool {
+    let same = |a: &BulkUpdateSpec, b: &BulkUpdateSpec| {
+        Kind::ALL.iter().all(|kind| a.items(*kind) == b.items(*kind)) && a.dry_run == b.dry_run
+    };
+    seen.spec.as_ref().is_some_and(|spec| same(spec, &bulk.spec))
 }
 
 /// How often the next one was tried to be sent, and when that is due again. Each attempt is one of its own, so that none begins after
